@@ -133,14 +133,12 @@ def preloaded_processes():
         return
     get_context = multiprocessing.get_context
     get_context("forkserver").set_forkserver_preload(PRELOADED)
+
+    def forking_context(method=None):
+        return get_context("forkserver" if method == "spawn" else method)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            multiprocessing,
-            "get_context",
-            lambda method=None: get_context(
-                "forkserver" if method == "spawn" else method
-            ),
-        )
+        patch.setattr(multiprocessing, "get_context", forking_context)
         yield
 
 

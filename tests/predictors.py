@@ -50,14 +50,10 @@ class EchoPredictor(Predictor):
             neurons = np.flatnonzero(mask.target.any(axis=0))
         rates = np.where(mask.target[:, neurons], encoded.state[:, neurons], np.nan)
         behavior = window.behavior * 2 if mask.behavior == "target" else None
-        return Prediction(
-            rates.astype(np.float32),
-            np.asarray(neurons, np.int64),
-            behavior,
-            mask.mask_id,
-            self.predictor_id,
-            scale=window.session.units.scale[neurons],
-        )
+        about = (behavior, mask.mask_id, self.predictor_id)
+        scale = window.session.units.scale[neurons]
+        rates, neurons = rates.astype(np.float32), np.asarray(neurons, np.int64)
+        return Prediction(rates, neurons, *about, scale=scale)
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
@@ -137,12 +133,8 @@ def tiny_transformer() -> Predictor:
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
     from tests.model.small_net import SMALL
 
-    config = replace(
-        SMALL,
-        num_response_latent_groups=8,
-        num_global_latents=8,
-        max_recording_len_s=600,
-    )
+    latents = {"num_response_latent_groups": 8, "num_global_latents": 8}
+    config = replace(SMALL, max_recording_len_s=600, **latents)
     net = OmniMouse(config, {"small": 40}, {"small": "mouse"}).eval()
     draw = torch.Generator().manual_seed(3)
     with torch.no_grad():

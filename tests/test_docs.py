@@ -41,9 +41,8 @@ def test_every_file_named_in_the_architecture_exists(root):
     own = (DOCS / "architecture.md").read_text("utf-8").partition("## All rooms")[0]
     named = set(re.findall(r"`([\w/]+(?:\.py|/))`", own))
     assert len(named) > 40
-    missing = [
-        path for path in named if not any((root / f / path).exists() for f in FOLDERS)
-    ]
+    folders = [root / folder for folder in FOLDERS]
+    missing = [p for p in named if not any((one / p).exists() for one in folders)]
     assert missing == []
 
 

@@ -42,12 +42,8 @@ def test_no_folder_has_too_many_files(root, package):
 )
 def test_importing_the_packages_loads_no_toolkit(code, heavy):
     code += f"\nimport sys\nsys.exit(sorted({heavy} & set(sys.modules)) or 0)"
-    process = subprocess.run(
-        [sys.executable, "-c", f"import omnimouse_widgets\n{code}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", f"import omnimouse_widgets\n{code}"]
+    process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
 
 

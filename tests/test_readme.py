@@ -10,7 +10,6 @@ from omnimouse_app.cli import COMMANDS
 
 
 def examples(page):
-    """Return the Python code blocks of a page."""
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 

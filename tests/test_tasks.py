@@ -104,9 +104,7 @@ def setup_steps(tasks, monkeypatch):
     return steps
 
 
-def test_a_second_set_up_does_nothing_until_its_recipe_changes(
-    tasks, setup_steps, monkeypatch, tmp_path
-):
+def test_set_up_runs_again_after_a_change(tasks, setup_steps, monkeypatch, tmp_path):
     for _ in range(2):
         tasks.setup()
     assert setup_steps == ["venv", "install"]
@@ -132,18 +130,14 @@ def test_an_interrupted_set_up_is_resumed(tasks, setup_steps, monkeypatch):
     assert setup_steps == ["venv", "venv", "install"]
 
 
-def test_an_incomplete_environment_is_created_again_once(
-    tasks, setup_steps, monkeypatch
-):
+def test_an_incomplete_environment_is_created_again(tasks, setup_steps, monkeypatch):
     results = iter([False, True])
     monkeypatch.setattr(tasks, "has_working_packages", lambda: next(results))
     tasks.setup()
     assert setup_steps == ["venv", "install", "new", "install"]
 
 
-def test_missing_libraries_are_named_and_do_not_stop_the_set_up(
-    tasks, setup_steps, monkeypatch, capsys
-):
+def test_missing_libraries_do_not_stop_it(tasks, setup_steps, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "missing_libraries", lambda: ["xvfb", "libegl1"])
         tasks.setup()
@@ -159,10 +153,7 @@ def test_missing_libraries_are_named_and_do_not_stop_the_set_up(
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
-    [
-        (["-c", OLD_PYTHON], 1, "3.11"),
-        ([str(SCRIPT), "dance"], 2, "tasks.py demo"),
-    ],
+    [(["-c", OLD_PYTHON], 1, "3.11"), ([str(SCRIPT), "dance"], 2, "tasks.py demo")],
     ids=["an old Python", "an unknown task"],
 )
 def test_a_wrong_call_ends_with_a_message(arguments, status, message):
@@ -199,9 +190,7 @@ def test_notebooks_are_served_to_this_machine_only(tasks, monkeypatch):
 
 @pytest.mark.process
 @pytest.mark.parametrize("bad", [0, 1, None])
-def test_parallel_commands_show_their_output_and_any_failure_fails_the_task(
-    tasks, capfd, bad
-):
+def test_any_failure_of_parallel_commands_fails_the_task(tasks, capfd, bad):
     code = "print('{}'); raise SystemExit({})"
     commands = {
         name: [sys.executable, "-c", code.format(f"{name} ran", 3 * (bad == number))]

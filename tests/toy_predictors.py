@@ -94,9 +94,8 @@ class CountPredictor(ToyPredictor):
         counts = [session.window(float(s), COUNTS).responses for s in starts]
         # There are few trials, so counts are averaged over neighbouring bins.
         smooth = np.ones(9) / 9
-        average = np.apply_along_axis(
-            np.convolve, 0, np.mean(counts, 0), smooth, "same"
-        )
+        mean = np.mean(counts, axis=0)
+        average = np.apply_along_axis(np.convolve, 0, mean, smooth, "same")
         self.fits[session.fingerprint] = average + 0.01
 
     def rates(self, window: Window, mask: Mask) -> np.ndarray:
@@ -141,9 +140,8 @@ class RecurrentPredictor(ToyPredictor):
         if before is not None:
             every = np.ones(before.spec.n_frames, bool)
             state = self._run(state, before, every, (True, True))[-1]
-        return self._readout(
-            self._run(state, window, mask.frames, modes), window.session
-        )
+        states = self._run(state, window, mask.frames, modes)
+        return self._readout(states, window.session)
 
     def _run(self, state, window, frames, channels) -> np.ndarray:
         blocks = window.video.reshape(len(frames), 4, 36, 4, 64).mean(axis=(2, 4))

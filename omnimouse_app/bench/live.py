@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.bench.live_tier import tier_rows
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
 
@@ -94,7 +95,7 @@ def demo_rows(moves: int, device: "Device") -> list[Row]:
         rows += _idle_rows(dock, count, moves)
     finally:
         dock.close_viewer()
-    return rows
+    return [*rows, *tier_rows(folder, device)]
 
 
 def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[Row]:

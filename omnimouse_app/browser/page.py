@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from omnimouse_app.browser.chromium import chromium
-from omnimouse_app.browser.server import Server, jupyter_server
+from omnimouse_app.browser.server import NotebookServer, jupyter_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, ViewportSize
@@ -80,7 +80,7 @@ class NotebookPage:
         The server of the notebook.
     """
 
-    def __init__(self, page: "Page", server: Server) -> None:
+    def __init__(self, page: "Page", server: NotebookServer) -> None:
         self.page = page
         self.server = server
         self.name = ""
@@ -283,7 +283,7 @@ def notebook(cells: Sequence[str]) -> str:
 
 
 @contextmanager
-def browser_and_server() -> Iterator[tuple["Browser", Server]]:
+def browser_and_server() -> Iterator[tuple["Browser", NotebookServer]]:
     """Run a browser, and a server of an empty folder, for the duration of the block."""
     with (
         tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
@@ -296,12 +296,21 @@ def browser_and_server() -> Iterator[tuple["Browser", Server]]:
 
 @contextmanager
 def page_in(
-    browser: "Browser", server: Server, *, has_touch: bool = False
+    browser: "Browser",
+    server: NotebookServer,
+    *,
+    has_touch: bool = False,
+    scale: float = 1.0,
 ) -> Iterator[NotebookPage]:
-    """Open a new page; at the end of the block, close it and end its kernels."""
+    """Open a new page; at the end of the block, close it and end its kernels.
+
+    `scale` is the number of pixels of a screenshot per CSS pixel.
+    """
     before = server.kernels()
     # A new context has no cookies or storage of earlier pages.
-    context = browser.new_context(viewport=SIZE, has_touch=has_touch)
+    context = browser.new_context(
+        viewport=SIZE, has_touch=has_touch, device_scale_factor=scale
+    )
     try:
         yield NotebookPage(context.new_page(), server)
     finally:

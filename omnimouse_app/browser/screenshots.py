@@ -36,6 +36,8 @@ explorer.controller.finetuning.folder = Path({folder!r})
 explorer.finetune.steps = {steps}
 explorer.controller.wait()
 explorer"""
+SCALE: Final = 2.0
+"""Pixels per CSS pixel, for screens of high resolution."""
 STEPS: Final = 60
 PICTURE_SHARE: Final = 0.2
 """Share of the steps before the fine-tuning screenshot: several are scored by then."""
@@ -55,7 +57,7 @@ def write_pictures(
     paths = []
     with (
         browser_and_server() as (browser, server),
-        page_in(browser, server) as tab,
+        page_in(browser, server, scale=SCALE) as tab,
         tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder,
     ):
         pictures = chain(_explorer(tab, model), _finetuning(tab, folder))

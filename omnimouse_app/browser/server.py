@@ -43,7 +43,7 @@ _WITHOUT_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler(
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class NotebookServer:
     """Address, token and folders of a running server."""
 
     port: int
@@ -89,7 +89,7 @@ class Server:
 @contextmanager
 def jupyter_server(
     folder: Path, scratch: Path, settings: Mapping[str, Mapping[str, Any]] = SETTINGS
-) -> Iterator[Server]:
+) -> Iterator[NotebookServer]:
     """Serve a folder of notebooks for the duration of the block.
 
     Parameters
@@ -109,7 +109,9 @@ def jupyter_server(
     env = private_environment(scratch, settings)
     # Another process may take the free port before the server starts.
     for _ in range(3):
-        server = Server(_free_port(), secrets.token_hex(16), folder, scratch / LOG)
+        server = NotebookServer(
+            _free_port(), secrets.token_hex(16), folder, scratch / LOG
+        )
         process = _start(server, env)
         try:
             if _responds(server, process):
@@ -121,7 +123,7 @@ def jupyter_server(
     raise RuntimeError("\n".join(["JupyterLab did not start:", *tail]))
 
 
-def _start(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
+def _start(server: NotebookServer, env: dict[str, str]) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "jupyterlab"]
     command += [f"--ServerApp.root_dir={server.folder}"]
     command += [f"--ServerApp.port={server.port}"]
@@ -172,7 +174,7 @@ def private_environment(
     return os.environ | {name: str(folder) for name, folder in folders.items()}
 
 
-def _responds(server: Server, process: "subprocess.Popen[bytes]") -> bool:
+def _responds(server: NotebookServer, process: "subprocess.Popen[bytes]") -> bool:
     """Wait for the first response; return False if the server ends or is too slow."""
     deadline_s = monotonic() + START_TIMEOUT_S
     while monotonic() < deadline_s and process.poll() is None:
@@ -183,7 +185,7 @@ def _responds(server: Server, process: "subprocess.Popen[bytes]") -> bool:
     return False
 
 
-def _end(server: Server, process: "subprocess.Popen[bytes]") -> None:
+def _end(server: NotebookServer, process: "subprocess.Popen[bytes]") -> None:
     """End the server, its kernels, and all other processes that it started."""
     with suppress(OSError, HTTPException):
         server.end_kernels()

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "model": "Time forward passes of the five sizes, part by part.",
     "notebook": "Time strokes, predictions and plots in JupyterLab and a browser.",
     "read": "Count windows per second, from a recording and from the store.",
+    "start": "Time the start of the application beside plain napari.",
     "sweep": "Time the live sweep against its contexts one by one.",
     "train": "Time a training step in forward passes, and its loader.",
 }

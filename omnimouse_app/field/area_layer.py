@@ -1,15 +1,12 @@
 """Layer of brain areas, computed on first request in a background thread."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Shapes
 from napari.utils.notifications import show_warning
 
-from omnimouse_app.field.areas import AreaOutline, area_outlines
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import (
@@ -17,18 +14,11 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Execution
-from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outlines:
-    """Outlines, and the field to which they belong."""
-
-    session: Session
-    field: Field
-    outlines: list[AreaOutline]
+if TYPE_CHECKING:
+    from omnimouse_widgets.drawn.field.areas import AreaOutline, OutlinedAreas
 
 
 class AreaLayer:
@@ -57,11 +47,11 @@ class AreaLayer:
         self._add, self._is_in_viewer = add, is_in_viewer
         self._field: Field | None = None
         # Computed outlines that have no layer yet.
-        self._pending: _Outlines | None = None
+        self._pending: OutlinedAreas | None = None
         self._outlines: list[AreaOutline] = []
         self.layer: Shapes | None = None
-        self.task: BackgroundTask[tuple[Session, Field], _Outlines] = BackgroundTask(
-            _outlined, self._receive, Execution(qt_post())
+        self.task: BackgroundTask[tuple[Session, Field], OutlinedAreas] = (
+            BackgroundTask(_outline_areas, self._receive, Execution(qt_post()))
         )
         self.task.changed.connect(self._report_fault)
 
@@ -93,13 +83,13 @@ class AreaLayer:
         """Stop the background task permanently."""
         self.task.close(0.0)
 
-    def _receive(self, computed: _Outlines) -> None:
+    def _receive(self, computed: "OutlinedAreas") -> None:
         # The user may have opened another recording while the outlines were computed.
         if computed.field is self._field and computed.outlines:
             self._pending = computed
             self.show(computed.session, computed.field)
 
-    def _make_layer(self, computed: _Outlines) -> None:
+    def _make_layer(self, computed: "OutlinedAreas") -> None:
         self._pending, self._outlines = None, computed.outlines
         self.layer = _layer(computed)
         self._add(self.layer, "areas")
@@ -130,43 +120,34 @@ class AreaLayer:
             show_warning(f"OmniMouse: areas are not outlined: {self.task.error}")
 
 
-def _outlined(
-    request: tuple[Session, Field], report: ReportProgress
-) -> Iterator[_Outlines]:
-    session, field = request
-    units = session.units
-    area = np.asarray(units.area).astype(str)
-    outlines = area_outlines(field.centres, area, np.asarray(units.plane))
-    report("Drawing areas")
-    yield _Outlines(session, field, outlines)
-
-
-def _layer(computed: _Outlines) -> Shapes:
+def _layer(computed: "OutlinedAreas") -> Shapes:
     """Return a layer of named outlines, each in the colour of its area."""
     outlines = computed.outlines
-    # The colour of an area is its rank among all area names of the session, also where
-    # some areas have no outline.
-    names = sorted(
-        {*np.asarray(computed.session.units.area).astype(str).tolist()} - {""}
-    )
-    table = palette.area_table(len(names)) / 255
-    colours = table[[names.index(outline.area) for outline in outlines]]
     width = max(1.0, 0.003 * max(computed.field.labels.shape))
     return Shapes(
         [outline.yx for outline in outlines],
         shape_type="path",
         edge_width=width,
-        edge_color=colours,
+        edge_color=computed.colours,
         opacity=1.0,
         features=_names(outlines, np.ones(len(outlines), bool)),
         text={"string": "{area}", "size": 11, "color": "white"},
     )
 
 
-def _names(outlines: list[AreaOutline], is_visible: np.ndarray) -> pd.DataFrame:
+def _names(outlines: "list[AreaOutline]", is_visible: np.ndarray) -> dict[str, Any]:
     """Return the text of each outline; "" for outlines without text."""
     names = [
         outline.area if outline.is_named and shows else ""
         for outline, shows in zip(outlines, is_visible, strict=True)
     ]
-    return pd.DataFrame({"area": names})
+    return {"area": names}
+
+
+def _outline_areas(
+    request: tuple[Session, Field], report: ReportProgress
+) -> "Iterator[OutlinedAreas]":
+    # Imported when areas are first shown: scikit-image takes seconds.
+    from omnimouse_widgets.drawn.field.areas import outline_areas
+
+    return outline_areas(request, report)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Image, Labels, Layer, Points
 
 from omnimouse_model.data.session import Session
@@ -60,7 +59,7 @@ def layer_of_neurons_without_pixels(session: Session, field: Field) -> Points:
         size=4,
         symbol="cross",
         face_color="#8B919A",
-        features=pd.DataFrame({"neuron": session.units.names[neurons]}),
+        features={"neuron": session.units.names[neurons]},
     )
 
 
@@ -70,7 +69,7 @@ def positioned_neurons_without_pixels(field: Field) -> np.ndarray:
     return np.asarray(field.without_pixels[np.isfinite(places).all(axis=1)])
 
 
-def features_of(session: Session, field: Field) -> pd.DataFrame:
+def features_of(session: Session, field: Field) -> dict[str, Any]:
     """Return the features table for napari, one row per label."""
     neurons = np.arange(field.n_neurons)
     units = session.units
@@ -80,4 +79,4 @@ def features_of(session: Session, field: Field) -> pd.DataFrame:
     depth = np.asarray(units.xyz_um)[:, 2]
     if np.isfinite(depth).any():
         table["depth_um"] = depth
-    return pd.DataFrame(table)
+    return table

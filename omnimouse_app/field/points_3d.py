@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Layer, Points, Shapes
 from qtpy.QtCore import QTimer
 
@@ -234,7 +233,7 @@ def axes_of(places: np.ndarray) -> Shapes:
         edge_color=palette.EDGE,
         opacity=1.0,
         edge_width=0.004 * float((high - low).max()),
-        features=pd.DataFrame({"axis": labels}),
+        features={"axis": labels},
         text={"string": "{axis}", "size": 9, "color": palette.EDGE},
         name="OmniMouse · axes",
     )

@@ -23,9 +23,7 @@ def answer_dialogs(monkeypatch, path):
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
 
 
-def test_the_key_saves_in_our_panels_every_time_and_napari_keeps_its_own(
-    dock, tmp_path, monkeypatch
-):
+def test_the_key_saves_and_napari_keeps_its_own(dock, tmp_path, monkeypatch):
     path = tmp_path / "forecast.omnimouse.json"
     answer_dialogs(monkeypatch, path)
     napari_asked = []
@@ -60,9 +58,7 @@ def from_command_line(dock, path, monkeypatch):
 
 
 @pytest.mark.parametrize("is_dropped", [True, False])
-def test_a_saved_analysis_is_reopened_by_drop_and_from_the_command_line(
-    dock, tmp_path, monkeypatch, is_dropped
-):
+def test_an_analysis_is_dropped_or_launched(dock, tmp_path, monkeypatch, is_dropped):
     controller = dock.controller
     path = tmp_path / "a.omnimouse.json"
     controller.apply_preset("video_only")
@@ -96,12 +92,9 @@ def test_an_analysis_that_is_gone_or_torn_opens_no_window(tmp_path, monkeypatch)
 def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "_open_dock", lambda: dock)
     section = dock.control.analysis
-    for command, name in (
-        ("export_table", "neurons.csv"),
-        ("export_arrays", "window.npz"),
-        ("export_figure", "traces.svg"),
-        ("export_report", "what I saw.html"),
-    ):
+    names = {"export_table": "neurons.csv", "export_arrays": "window.npz"}
+    names |= {"export_figure": "traces.svg", "export_report": "what I saw.html"}
+    for command, name in names.items():
         path = tmp_path / name
         answer_dialogs(monkeypatch, path)
         getattr(commands, command)()

@@ -84,9 +84,8 @@ def paint_probe_and_depth(dock, hand, places):
 def colours_of_areas(dock, canvas):
     """Wait until every unit has the colour of its area."""
     choose(dock, dock.control.view.colour_by, "Area")
-    names, area = np.unique(
-        dock.controller.state.session.units.area, return_inverse=True
-    )
+    units = dock.controller.state.session.units
+    names, area = np.unique(units.area, return_inverse=True)
     places = core_places(dock.instrument.layers.field)
     wanted = area_table(len(names))[area].astype(int)
     wait_for(
@@ -149,9 +148,8 @@ def test_a_model_of_another_family_is_used_like_any_other(
     wait_for(lambda: not pins.is_busy and pins.windows, "the pinned condition")
     (pinned,) = pins.windows.values()
     assert not pinned.error
-    assert len(pinned.prediction.responses) == round(
-        spec.duration_s * own.response_rate_hz
-    )
+    n_samples = round(spec.duration_s * own.response_rate_hz)
+    assert len(pinned.prediction.responses) == n_samples
     assert np.isfinite(pinned.scores).any()
     wait_for(lambda: np.isfinite(traces.stack.drawn_overlay(0, 0)).any(), "its curve")
     # saved and reopened

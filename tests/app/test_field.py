@@ -3,14 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from omnimouse_widgets.drawn.field.layout import (
-    Field,
-    neuron_on_click,
-    neurons_at,
-    neurons_inside,
-    neurons_under,
-    session_field,
-)
+from omnimouse_widgets.drawn.field import layout
 
 
 def session(n, *, roi=None, xyz=None, plane=None, images=None):
@@ -32,18 +25,17 @@ def square_outlines(corners, side, weight=None):
     yx = np.concatenate([patch + corner for corner in corners]).astype(np.int16)
     count = len(patch)
     weights = np.repeat(weight or np.ones(len(corners)), count).astype(np.float32)
-    return SimpleNamespace(
-        offsets=np.arange(len(corners) + 1) * count, yx=yx, weight=weights
-    )
+    offsets = np.arange(len(corners) + 1) * count
+    return SimpleNamespace(offsets=offsets, yx=yx, weight=weights)
 
 
-def square_field(corners, side=5, shape=(40, 40), weight=None) -> Field:
+def square_field(corners, side=5, shape=(40, 40), weight=None) -> layout.Field:
     roi = square_outlines(np.array(corners), side, weight)
     images = {"mean": np.zeros(shape, np.float32)}
-    return session_field(session(len(corners), roi=roi, images=images))
+    return layout.session_field(session(len(corners), roi=roi, images=images))
 
 
-def grid_field(size) -> Field:
+def grid_field(size) -> layout.Field:
     """Square outlines with sides of 4 pixels, 8 pixels apart."""
     corners = np.stack(np.mgrid[0:size:8, 0:size:8], -1).reshape(-1, 2)
     return square_field(corners, side=4, shape=(size, size))
@@ -51,21 +43,21 @@ def grid_field(size) -> Field:
 
 def test_clicking_again_walks_through_all_that_lie_over_each_other():
     field = square_field([(5, 5), (6, 6), (7, 7)], weight=[1.0, 3.0, 2.0])
-    found = neurons_at(field, 8, 8)
+    found = layout.neurons_at(field, 8, 8)
     clicked, selection = [], ()
     for _ in range(4):
-        selection = (neuron_on_click(found, selection),)
+        selection = (layout.neuron_on_click(found, selection),)
         clicked += selection
     assert clicked[0] == clicked[3] == 1
     assert sorted(clicked[:3]) == [0, 1, 2]
-    assert neuron_on_click(found, (20,)) == 1
-    assert neuron_on_click(np.array([4]), (4,)) == 4
+    assert layout.neuron_on_click(found, (20,)) == 1
+    assert layout.neuron_on_click(np.array([4]), (4,)) == 4
 
 
 def test_a_wholly_covered_neuron_is_lost_to_the_eye_but_not_to_the_brush():
     field = square_field([(5, 5), (5, 5)], weight=[1.0, 2.0])
     np.testing.assert_array_equal(field.without_pixels, [0])
-    assert set(neurons_under(field, (7.0, 7.0), (7.0, 7.0), 1.0)) == {0, 1}
+    assert set(layout.neurons_under(field, (7.0, 7.0), (7.0, 7.0), 1.0)) == {0, 1}
 
 
 @pytest.mark.parametrize("radius", [0.6, 3.0, 11.0])
@@ -79,21 +71,21 @@ def test_the_brush_hits_exactly_the_neurons_with_a_pixel_within_its_radius(radiu
         owner = field.owner.ravel()
         surely = np.unique(owner[distance <= radius - 0.05])
         perhaps = np.unique(owner[distance <= radius + 0.05])
-        hit = neurons_under(field, a, b, radius)
+        hit = layout.neurons_under(field, a, b, radius)
         assert set(surely[surely >= 0]) <= set(hit) <= set(perhaps)
 
 
 def test_a_lasso_takes_the_neurons_whose_centres_are_inside():
     field = square_field([(2, 2), (20, 20), (30, 2)])
     outline = np.array([[0, 0], [0, 12], [38, 12], [38, 0]], float)
-    np.testing.assert_array_equal(neurons_inside(field, outline), [0, 2])
-    assert len(neurons_inside(field, outline[:2])) == 0
+    np.testing.assert_array_equal(layout.neurons_inside(field, outline), [0, 2])
+    assert len(layout.neurons_inside(field, outline[:2])) == 0
 
 
 def test_without_outlines_disks_are_drawn_at_positions_and_said_so():
     rng = np.random.default_rng(1)
     xyz = rng.uniform(0, 600, (50, 3)).astype(np.float32)
-    field = session_field(session(50, xyz=xyz))
+    field = layout.session_field(session(50, xyz=xyz))
     assert "xyz_um" in field.note
     order = np.argsort(xyz[:, 0])
     assert (np.diff(field.centres[order, 1]) > -2).all()
@@ -102,13 +94,13 @@ def test_without_outlines_disks_are_drawn_at_positions_and_said_so():
 
 def test_planes_without_outlines_lie_side_by_side():
     xyz = np.tile(np.array([[0, 0, 0], [100, 100, 0]], np.float32), (2, 1))
-    field = session_field(session(4, xyz=xyz, plane=[0, 0, 1, 1]))
+    field = layout.session_field(session(4, xyz=xyz, plane=[0, 0, 1, 1]))
     assert field.centres[:2, 1].max() < field.centres[2:, 1].min()
 
 
 def planes_of(images, plane, corners=((2, 2), (2, 2), (8, 8))):
     roi = square_outlines(np.array(corners), 5)
-    return session_field(session(3, roi=roi, plane=plane, images=images))
+    return layout.session_field(session(3, roi=roi, plane=plane, images=images))
 
 
 def test_planes_of_a_stack_are_tiled_with_their_own_outlines():

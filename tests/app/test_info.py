@@ -7,7 +7,6 @@ import pytest
 from omnimouse_app.cli import main
 from omnimouse_model.demo import CHECKPOINT
 from tests import SESSIONS
-from tests.model.experanto_folder import write_folder
 
 FOLDER = SESSIONS / "experanto_small"
 
@@ -57,12 +56,3 @@ def test_a_checkpoint_is_described_for_people_and_for_programs(info):
     assert row["precision"] == "float32"
     assert row["config"]["hiera"]["embed_dim"] == 96
     assert row["context_part"] == ["90000-2-1"]
-
-
-@pytest.mark.parametrize("extra", [[], ["--json"]])
-def test_a_broken_session_ends_with_one_line(tmp_path, info, extra):
-    folder = write_folder(tmp_path / "broken")
-    (folder / "responses/meta.yml").write_text("modality: sequence\n rate: 3\n")
-    status, text = info(str(folder), *extra)
-    assert (status, len(text.splitlines())) == (1, 1)
-    assert "responses/meta.yml line 2" in text

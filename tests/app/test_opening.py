@@ -1,7 +1,11 @@
 """`launch()`: what it opens, and what the user's own choice wins over."""
 
+import napari
 import pytest
 
+from omnimouse_app.tour.hand import wait_for
+from omnimouse_app.window import launch as opening
+from omnimouse_app.window.docks import open_instrument
 from omnimouse_model.live.last_session import LastSession, write_last_session
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -25,11 +29,6 @@ def load_calls(monkeypatch, tmp_path, session_folder, echo):
 @pytest.fixture
 def launch(qapp, load_calls):
     """Launches OmniMouse in a window of its own, and waits for its first answer."""
-    import napari
-
-    from omnimouse_app.tour.hand import wait_for
-    from omnimouse_app.window import launch as opening
-
     docks = []
 
     def launch_and_wait(**chosen):
@@ -54,27 +53,18 @@ def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folde
 def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_gone(
     launch, load_calls, session_folder, monkeypatch, tmp_path
 ):
-    write_last_session(
-        LastSession(str(tmp_path / "gone"), "mean"), tmp_path / "live.json"
-    )
-    monkeypatch.setattr(
-        "omnimouse_model.demo.demo_session", lambda progress: session_folder
-    )
+    gone = LastSession(str(tmp_path / "gone"), "mean")
+    write_last_session(gone, tmp_path / "live.json")
+    demo = "omnimouse_model.demo.demo_session"
+    monkeypatch.setattr(demo, lambda progress: session_folder)
     state = launch(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"
     assert load_calls == ["last"]
 
 
-def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
-    qapp, load_calls, tmp_path
-):
+def test_a_broken_folder_is_told_and_the_window_destroyed(qapp, load_calls, tmp_path):
     """PyQt destroys at exit what is left then, and now and then crashes over it."""
-    import napari
-
-    from omnimouse_app.tour.hand import wait_for
-    from omnimouse_app.window.docks import open_instrument
-
     dock = open_instrument(napari.Viewer(show=True))
     dock.open_folder(str(tmp_path / "broken"))
     wait_for(lambda: not dock.controller.loader.is_busy, "the opening")

@@ -30,9 +30,7 @@ def other_context(canvas):
 
 
 @pytest.mark.slow
-def test_a_layer_that_goes_is_freed_in_the_canvas_s_own_context(
-    dock, canvas, other_context, monkeypatch
-):
+def test_a_layer_is_freed_in_its_own_context(dock, canvas, other_context, monkeypatch):
     freed_in, delete = [], glir.GlirProgram.delete
 
     def noted(program):

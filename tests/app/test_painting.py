@@ -68,9 +68,7 @@ def wait_for_states(dock, canvas):
     wait_for(is_shown, "the states on screen")
 
 
-def test_a_stroke_paints_the_neurons_under_it_and_the_screen_shows_their_states(
-    blank, canvas, hand, field
-):
+def test_a_stroke_paints_the_neurons_under_it_on_screen(blank, canvas, hand, field):
     brush = blank.instrument.brush
     brush.radius = 30.0
     width, height = canvas.widget.width(), canvas.widget.height()
@@ -78,10 +76,8 @@ def test_a_stroke_paints_the_neurons_under_it_and_the_screen_shows_their_states(
     across = np.round(np.linspace([0.4 * middle, middle], [1.6 * middle, middle], 9))
     across += np.round([width / 2 - middle, 0])
     radius = brush.radius / blank.viewer.scene.camera.zoom
-    for key, code, path in (
-        (Qt.Key.Key_1, VISIBLE, across),
-        (Qt.Key.Key_3, TARGET, across[:, ::-1]),
-    ):
+    strokes = ((Qt.Key.Key_1, VISIBLE, across), (Qt.Key.Key_3, TARGET, across[:, ::-1]))
+    for key, code, path in strokes:
         before = mask_cells(blank).copy()
         hand.key(key)
         hand.drag(path)
@@ -99,29 +95,7 @@ def test_a_stroke_paints_the_neurons_under_it_and_the_screen_shows_their_states(
         wait_for_states(blank, canvas)
 
 
-def test_undo_and_redo_keys_give_back_the_mask_and_the_pixels(
-    blank, canvas, hand, circle
-):
-    hand.key(Qt.Key.Key_1)
-    before = mask_cells(blank).copy()
-    hand.drag(circle)
-    painted = mask_cells(blank).copy()
-    n_changed = (painted != before).any(axis=0).sum()
-    for text in (blank.viewer.help, blank.controller.undo_name):
-        assert f"Paint {n_changed} neurons visible" in text
-    hand.drag(circle)
-    assert "No neuron changed" in blank.viewer.help
-    hand.key(Qt.Key.Key_Z, CONTROL)
-    np.testing.assert_array_equal(mask_cells(blank), before)
-    wait_for_states(blank, canvas)
-    hand.key(Qt.Key.Key_Z, CONTROL | SHIFT)
-    np.testing.assert_array_equal(mask_cells(blank), painted)
-    wait_for_states(blank, canvas)
-
-
-def test_the_lasso_paints_the_neurons_inside_and_in_3d_leaves_no_layer(
-    blank, canvas, hand, field, circle
-):
+def test_the_lasso_paints_the_neurons_inside(blank, canvas, hand, field, circle):
     viewer = blank.viewer
     n_layers = len(viewer.layers)
     hand.key(Qt.Key.Key_L)
@@ -131,6 +105,10 @@ def test_the_lasso_paints_the_neurons_inside_and_in_3d_leaves_no_layer(
     visible = np.flatnonzero((mask_cells(blank) == VISIBLE).all(axis=0))
     assert len(inside) > 10
     np.testing.assert_array_equal(visible, inside)
+    for text in (viewer.help, blank.controller.undo_name):
+        assert f"Paint {len(inside)} neurons visible" in text
+    hand.drag(circle)
+    assert "No neuron changed" in viewer.help
     assert len(viewer.layers) == n_layers
     viewer.dims.ndisplay = 3
     try:
@@ -141,9 +119,7 @@ def test_the_lasso_paints_the_neurons_inside_and_in_3d_leaves_no_layer(
         viewer.dims.ndisplay = 2
 
 
-def test_control_click_selects_and_with_shift_adds_and_takes_away(
-    dock, canvas, hand, field
-):
+def test_control_click_selects_and_shift_adds_or_removes(dock, canvas, hand, field):
     before = mask_cells(dock).copy()
     places = canvas.places(core_places(field)[[10, 20]])
     for place, keys, expected in (
@@ -156,9 +132,7 @@ def test_control_click_selects_and_with_shift_adds_and_takes_away(
     np.testing.assert_array_equal(mask_cells(dock), before)
 
 
-def test_without_a_tool_a_drag_pans_and_a_click_selects(
-    dock, canvas, hand, field, circle
-):
+def test_without_a_tool_drags_pan_and_clicks_select(dock, canvas, hand, field, circle):
     hand.key(Qt.Key.Key_P)
     assert dock.instrument.brush.tool == "select"
     hand.click(canvas.place(core_places(field)[30]))
@@ -182,9 +156,7 @@ def test_space_lends_the_drag_to_the_camera(dock, canvas, hand, circle):
     assert (mask_cells(dock) != before).any()
 
 
-def test_the_fast_way_and_the_public_way_give_the_same_pixels(
-    dock, canvas, hand, circle
-):
+def test_the_fast_and_the_public_way_give_equal_pixels(dock, canvas, hand, circle):
     hand.key(Qt.Key.Key_1)
     hand.drag(circle)
     dock.instrument.layers.draw()

@@ -46,9 +46,7 @@ def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane
     assert "µm" in words[0]
 
 
-def test_brush_lasso_and_click_leave_other_planes_alone(
-    dock, canvas, hand, layers, plane
-):
+def test_brush_lasso_and_click_stay_in_the_plane(dock, canvas, hand, layers, plane):
     controller = dock.controller
     controller.apply_preset("nothing")
     controller.select([])
@@ -71,9 +69,7 @@ def test_brush_lasso_and_click_leave_other_planes_alone(
         assert controller.state.selection == expected
 
 
-def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
-    dock, canvas, layers, plane, monkeypatch
-):
+def test_one_plane_is_shown_with_its_image(dock, canvas, layers, plane, monkeypatch):
     planes, field = dock.controller.planes, layers.field
     own, other = first_neuron_of_plane(plane, 1), first_neuron_of_plane(plane, 2)
     lost = replace(field, without_pixels=np.array([own, other]))
@@ -111,9 +107,7 @@ def points(dock, hand):
     return dock.instrument.layers.space.layer
 
 
-def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
-    dock, layers, points
-):
+def test_space_has_every_neuron_in_the_colours_of_the_field(dock, layers, points):
     controller, n = dock.controller, layers.field.n_neurons
     assert dock.viewer.dims.ndisplay == 3
     places = np.asarray(controller.state.session.units.xyz_um)

@@ -5,15 +5,27 @@ import threading
 from importlib import import_module
 from pathlib import Path
 
+import napari
 import numpy as np
 import pytest
 import zarr
+from napari.utils.shortcuts import default_shortcuts
 from npe2 import PluginManifest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
+from omnimouse_app.field.canvas import Canvas
+from omnimouse_app.field.keys import FIELD_KEYS, PANEL_KEYS, all_keys
+from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_app.window import commands
+from omnimouse_app.window.docks import PANELS, find_instrument
 from omnimouse_app.window.reader import get_reader, layers_of, read
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
+from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets.qt.style.shortcuts import KEYS
 from tests import SUITE2P
 
 MANIFEST = Path(import_module("omnimouse_app").__file__).with_name("napari.yaml")
@@ -58,16 +70,9 @@ def test_without_a_window_the_reader_gives_plain_layers(session_folder):
 def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_napari(
     qapp, echo, session_folder, monkeypatch, tmp_path
 ):
-    import napari
-
-    from omnimouse_app.tour.hand import wait_for
-    from omnimouse_app.window.docks import PANELS, find_instrument
-    from omnimouse_model.live.last_session import LastSession, write_last_session
-
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    monkeypatch.setattr(
-        "omnimouse_app.window.instrument.load_in_worker", lambda *_: echo
-    )
+    loader = "omnimouse_app.window.instrument.load_in_worker"
+    monkeypatch.setattr(loader, lambda *_: echo)
     write_last_session(LastSession(str(session_folder), "mean"))
     let_on, made_on, opened = threading.Event(), [], []
 
@@ -114,11 +119,6 @@ pan_zoom
 
 
 def test_no_key_is_taken_twice_nor_from_the_viewer():
-    from napari.utils.shortcuts import default_shortcuts
-
-    from omnimouse_app.field.keys import FIELD_KEYS, PANEL_KEYS, all_keys
-    from omnimouse_widgets.qt.style.shortcuts import KEYS
-
     listed = [key.key for key in KEYS] + [*PANEL_KEYS, *FIELD_KEYS]
     single = [key for group in listed for key in group.split(" ")]
     assert len(set(single)) == len(single)
@@ -177,11 +177,6 @@ def command_effects(dock) -> dict:
 @pytest.mark.gui
 @pytest.mark.slow
 def test_commands_do_what_their_titles_say(dock, monkeypatch):
-    from qtpy.QtWidgets import QApplication
-
-    from omnimouse_app.tour.hand import settle, wait_for
-    from omnimouse_app.window import commands
-
     controller, results = dock.controller, dock.controller.results
     monkeypatch.setattr("napari.current_viewer", lambda: dock.viewer)
     for name, is_so in command_effects(dock).items():
@@ -239,26 +234,14 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
 
 
 def visible_key_windows():
-    from qtpy.QtWidgets import QApplication
-
-    return [
-        widget
-        for widget in QApplication.topLevelWidgets()
-        if widget.objectName() == "omnimouse-keys" and widget.isVisible()
-    ]
+    windows = QApplication.topLevelWidgets()
+    keys = [one for one in windows if one.objectName() == "omnimouse-keys"]
+    return [one for one in keys if one.isVisible()]
 
 
 @pytest.mark.gui
 @pytest.mark.slow
-def test_page_keys_step_trials_wherever_the_focus_is_and_with_alt_planes(
-    dock, monkeypatch
-):
-    from qtpy.QtCore import Qt
-    from qtpy.QtTest import QTest
-
-    from omnimouse_app.field.canvas import Canvas
-    from omnimouse_app.tour.hand import wait_for
-
+def test_page_keys_step_trials_anywhere_and_with_alt_planes(dock, monkeypatch):
     steps, controller = [], dock.controller
     for what, stepped in (("planes", controller.planes), ("trials", controller.trials)):
         monkeypatch.setattr(

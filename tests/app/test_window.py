@@ -6,9 +6,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
 
-from omnimouse_app.field.canvas import core_places, states_on_screen
+from omnimouse_app.field.canvas import states_on_screen
 from omnimouse_app.field.redraw import OneFrame
-from omnimouse_app.tour.hand import Hand, wait_for
+from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window.docks import find_instrument, open_instrument
 from omnimouse_model.masks import TARGET, VISIBLE
 from tests.app.windows import wait_for_rest
@@ -43,11 +43,9 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     assert boxes["Raster"][2] <= boxes["Stimulus"][0]
     assert boxes["Raster"][1] == boxes["Stimulus"][1]
     assert boxes["Stimulus"][3] <= size[1]
-    for title, others in (
-        ("Traces", {"Context", "Behaviour", "Neurons", "Neuron"}),
-        ("OmniMouse", {"What if"}),
-        ("Raster", {"Repeats"}),
-    ):
+    tabs_of = {"Traces": {"Context", "Behaviour", "Neurons", "Neuron"}}
+    tabs_of |= {"OmniMouse": {"What if"}, "Raster": {"Repeats"}}
+    for title, others in tabs_of.items():
         tabs = window.tabifiedDockWidgets(dock.docks[title])
         assert set(tabs) == {dock.docks[other] for other in others}
 
@@ -72,17 +70,6 @@ def test_no_dock_is_dragged_over_the_whole_field(dock):
         window.resizeDocks([right], [width], Qt.Orientation.Horizontal)
         wait_for_rest(dock)
         assert window.findChild(QOpenGLWidget).width() >= 160
-
-
-def test_moving_the_cursor_moves_video_raster_and_traces_together(dock):
-    dock.controller.set_cursor(37)
-    window = dock.controller.state.window
-    stimulus, raster = dock.panels["Stimulus"], dock.panels["Raster"]
-    stack, time_s = dock.panels["Traces"].stack, window.timestamps["responses"][37]
-    mark = next(iter(raster.pictures.values())).cursor
-    wait_for(lambda: mark.value() == 37.5, "the raster's mark")
-    wait_for(lambda: stack.cursor.value() == pytest.approx(time_s), "the traces'")
-    wait_for(lambda: np.array_equal(stimulus.frame.image, window.frames_u8[37]), "it")
 
 
 def test_a_renamed_layer_goes_on_working(dock):
@@ -132,24 +119,3 @@ def test_there_is_one_instrument_in_a_viewer(dock):
     assert open_instrument(dock.viewer) is dock
     dock.instrument.watch(dock.main_window)  # once more
     assert len(dock.main_window.findChildren(OneFrame)) == 1
-
-
-def test_a_click_on_the_field_and_on_the_table_shows_the_same_neuron(dock, canvas):
-    controller, heading = dock.controller, dock.panels["Neuron"].heading
-    dock.bring_up("Neuron")
-    places = canvas.places(core_places(dock.instrument.layers.field)[[10, 20]])
-    Hand(canvas.widget).click(places[0], Qt.KeyboardModifier.ControlModifier)
-    wait_for(lambda: controller.neuron_info.focus == 10, "the focus")
-    wait_for(lambda: heading.full_text.startswith("neuron 11 "), "its name")
-    assert heading.full_text.endswith("index 10")
-    dock.bring_up("Neurons")
-    rows, table = dock.panels["Neurons"].table, dock.panels["Neurons"].view
-    wait_for(lambda: not table.visibleRegion().isEmpty(), "the table")
-    row = rows.index(int(rows.rows_of(np.array([20]))[0]), 0)
-    table.scrollTo(row)
-    at = table.visualRect(row).center()
-    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=at)
-    wait_for(lambda: controller.state.selection == (20,), "the selection")
-    dock.bring_up("Neuron")
-    wait_for(lambda: heading.full_text.startswith("neuron 21 "), "its name")
-    controller.neuron_info.stop()

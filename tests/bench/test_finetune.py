@@ -46,9 +46,7 @@ def mice(tmp_path, monkeypatch):
         yield made
 
 
-def test_a_new_mouse_stands_beside_a_core_trained_with_it_and_the_mouse_of_the_demo(
-    mice, tmp_path, capsys
-):
+def test_a_new_mouse_is_compared_with_two_other_models(mice, tmp_path, capsys):
     command = ["bench", "finetune", "--mouse", "unseen", "--steps", str(STEPS)]
     command += ["--out", str(tmp_path / "runs"), "--max-windows", "1"]
     with pytest.raises(SystemExit) as end:

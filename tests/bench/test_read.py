@@ -43,15 +43,10 @@ def test_the_table_has_a_row_per_way(bench_folder):
 
 
 def test_ways_that_differ_are_found():
-    ways = {
-        "experanto-folder": lambda s: (np.ones(3),),
-        "other": lambda s: (np.zeros(3),),
-    }
+    ones, zeros = (np.ones(3),), (np.zeros(3),)
+    ways = {"experanto-folder": lambda s: ones, "other": lambda s: zeros}
     with pytest.raises(ValueError, match="'other' reads other values at 1"):
         bench_read._compare(ways, np.array([1.0]))
-
-
-# -- the reference package -----------------------------------------------------------
 
 
 def test_a_package_that_reads_other_values_is_found(tmp_path):

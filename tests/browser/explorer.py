@@ -24,6 +24,13 @@ while not Path({file!r}).exists():
     sleep(0.02)
 """
 STATES = ("hidden", "visible", "target", "mixed")
+# ipywidgets' manager gives the kernel 4 s to send its widgets to a reloaded page
+# (`_loadFromKernel`), then shows "widget model not found": too short on a busy machine.
+LONGER_TIMEOUT = """{
+  const timeout = setTimeout;
+  globalThis.setTimeout = (call, ms, ...more) =>
+    timeout(call, ms === 4000 ? 120_000 : ms, ...more);
+}"""
 COUNTED = (
     f"dict(zip({STATES}, __import__('numpy').bincount("
     "explorer.mask.state_in((0, 60)).astype(int), minlength=4).tolist()))"

@@ -8,6 +8,7 @@ import pytest
 from omnimouse_app.browser.page import NotebookPage, page_in
 from tests.browser.conftest import page_check
 from tests.browser.explorer import (
+    LONGER_TIMEOUT,
     counts,
     open_explorer,
     painted,
@@ -18,15 +19,15 @@ from tests.browser.explorer import (
 )
 
 IMAGE = ".omnimouse-last img"
-# ipywidgets' manager gives the kernel 4 s to send its widgets to a reloaded page
-# (`_loadFromKernel`), then shows "widget model not found": too short on a busy machine.
-LONGER_TIMEOUT = """{
-  const timeout = setTimeout;
-  globalThis.setTimeout = (call, ms, ...more) =>
-    timeout(call, ms === 4000 ? 120_000 : ms, ...more);
-}"""
 NOTEBOOK_7_ERROR = "'filebrowser:open-path' not registered"
 """An error of Notebook 7 itself where its file browser starts late."""
+# The mean has no correlation: its figure holds the reason, at the width of the tab.
+REASON_IS_SHOWN = """() => {
+  const plots = [...document.querySelectorAll(".js-plotly-plot")];
+  const plot = plots.find((element) => element.offsetParent);
+  const width = plot?.querySelector(".main-svg")?.clientWidth;
+  return plot?.layout?.annotations?.length === 1 && width === plot.clientWidth;
+}"""
 KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session.kernel.id"
 TRUSTED = "jupyterapp.shell.currentWidget.content.model.cells.get(0).trusted"
 
@@ -76,24 +77,31 @@ def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
 ):
     mask = painted(rerun_page)
     wait_for_picture_of(rerun_page, mask["visible"])
+    rerun_page.page.get_by_role("tab", name="Scores", exact=True).last.click()
+    rerun_page.page.wait_for_function(REASON_IS_SHOWN)
     rerun_page.save()
     with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.3)) as to:
         to((0.6, 0.3))
         rerun_page.wait_for_kernel("explorer.controller.in_stroke", True)
         reload(rerun_page)
     rerun_page.wait_for_kernel("explorer.controller.in_stroke", False)
-    mask = wait_for_agreement(rerun_page)
-    wait_for_picture_of(rerun_page, mask["visible"])
+    wait_for_agreement(rerun_page)
+    wait_for_picture_of(rerun_page, mask["visible"])  # as saved
     rerun_page.evaluate("explorer.painter.paint(range(25), 0)")
     wait_for_counts(rerun_page, hidden=25)
+    rerun_page.page.get_by_role("tab", name="Scores", exact=True).last.click()
+    rerun_page.page.wait_for_function(REASON_IS_SHOWN)
     assert not rerun_page.page.locator(IMAGE).first.is_visible()
 
 
 def test_after_a_restart_the_view_says_so_and_the_cells_run_again(rerun_page):
     rerun_page.restart()
-    rerun_page.drag(rerun_page.part("field").first)
     problem = rerun_page.part("painter").first.locator(".omnimouse-problem")
     problem.filter(has_text="run its cells again").first.wait_for()
+    before = rerun_page.part("counts").first.inner_text()
+    rerun_page.drag(rerun_page.part("field").first)
+    rerun_page.part("painter").first.locator(".omnimouse-stage[inert]").wait_for()
+    assert rerun_page.part("counts").first.inner_text() == before
     rerun_page.run_all()
     wait_for_neurons(rerun_page)
     painted(rerun_page)

@@ -153,10 +153,8 @@ def opened_places(monkeypatch):
     """What `omnimouse app` hands to the window, which does not open."""
     places: list[object] = []
     monkeypatch.setattr("omnimouse_app.window.screen.has_display", lambda: True)
-    monkeypatch.setattr(
-        "omnimouse_app.window.launch.launch",
-        lambda place, *_, **__: places.append(place),
-    )
+    where = "omnimouse_app.window.launch.launch"
+    monkeypatch.setattr(where, lambda place, *_, **__: places.append(place))
     return places
 
 

@@ -30,7 +30,6 @@ def source(tmp_path_factory):
 
 @pytest.fixture
 def store(tmp_path):
-    """Where a store is to be."""
     return tmp_path / "m.zarr"
 
 

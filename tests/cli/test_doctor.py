@@ -32,9 +32,7 @@ def test_it_reports_versions_graphics_device_and_room(capsys):
         ("numpy>=1.26", "ok", ""),
     ],
 )
-def test_a_missing_or_old_package_comes_with_the_line_that_installs_it(
-    requirement, status, remedy
-):
+def test_a_missing_or_old_package_has_an_install_line(requirement, status, remedy):
     finding = doctor.package(requirement)
     assert finding.status == status
     assert remedy in finding.remedy
@@ -49,9 +47,7 @@ def test_a_missing_or_old_package_comes_with_the_line_that_installs_it(
         ("6.12.0", "PyQt6", (3, 11), ""),
     ],
 )
-def test_a_qt_that_is_known_to_break_comes_with_one_that_works(
-    monkeypatch, number, binding, python, remedy
-):
+def test_a_broken_qt_comes_with_another(monkeypatch, number, binding, python, remedy):
     monkeypatch.setattr(doctor.sys, "version_info", python)
     found = doctor.qt(number, binding)
     assert found.status == ("problem" if remedy else "ok")

@@ -30,9 +30,7 @@ def command(place: Path, out: Path, *more: str) -> list[str]:
     return ["finetune", *paths, "--batch", "1", "--device", "cpu", *more]
 
 
-def test_ctrl_c_saves_and_the_same_command_ends_it(
-    place, tmp_path, monkeypatch, capsys
-):
+def test_ctrl_c_saves_and_the_command_continues(place, tmp_path, monkeypatch, capsys):
     out = tmp_path / "mine"
     arguments = command(place, out, "--steps", "2")
     with monkeypatch.context() as patch:
@@ -49,9 +47,7 @@ def test_ctrl_c_saves_and_the_same_command_ends_it(
     assert om.load_predictor(out).needs.n_neurons == {KNOWN: 12, NEW: 9}
 
 
-def test_json_tells_every_condition_also_of_a_run_killed_before_its_last_word(
-    place, tmp_path, capsys
-):
+def test_json_has_every_condition_also_of_a_killed_run(place, tmp_path, capsys):
     out = tmp_path / "mine"
     arguments = command(place, out, "--steps", "1", "--json")
     assert run(*arguments) == 0

@@ -31,9 +31,8 @@ def rows(command, *words):
 def test_it_is_evaluated_beside_a_baseline_and_swept_in_its_own_metric(recording):
     model = ("--session", recording, "--model", NAME)
     strategy = ("--strategy", "population_1024_response_video_behavior")
-    found = rows(
-        evaluate.command, *model, "--model", "mean", "--no-baselines", *strategy
-    )
+    models = (*model, "--model", "mean", "--no-baselines")
+    found = rows(evaluate.command, *models, *strategy)
     scores = {row["predictor"]: row for row in found if row["name"] == "score"}
     assert set(scores) == {TOYS[NAME].predictor_id, "mean"}
     assert np.isfinite(scores[TOYS[NAME].predictor_id]["value"])

@@ -127,17 +127,12 @@ def run(*arguments: object) -> Result:
 
 
 def cells(scores: np.ndarray) -> list[str]:
-    """The row of a summary."""
     found = score_summary(scores)
-    return [
-        str(found.n),
-        *(number(v) for v in (found.mean, found.median, found.low, found.high)),
-    ]
+    values = (found.mean, found.median, found.low, found.high)
+    return [str(found.n), *map(number, values)]
 
 
-def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
-    analysis, saved_facts, tmp_path
-):
+def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path):
     done = run(analysis)
     assert done.exit_code == 0, done.output
     assert str(tmp_path / "ask.html") in done.stdout
@@ -146,9 +141,12 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     session = om.open_session(facts["recording"]["path"])
     window, mask = session.window(facts["start_s"]), om.Mask.from_dict(facts["mask"])
     predictor = om.load_predictor("video-ridge", [session])
-    scores = window_scores(predictor.predict(window, mask), window)
-    assert page.row("all") == cells(scores)
-    areas = scores_by_area(scores, session.units)
+    in_tier = om.evaluate(predictor, session, mask).scores[0]
+    values = np.full(session.n_neurons, np.nan)
+    values[in_tier.neurons] = in_tier.centred_per_neuron
+    assert page.row("all") == cells(values)
+    assert f"over {in_tier.n_windows} test windows" in text
+    areas = scores_by_area(values, session.units)
     assert areas
     for area, part in areas:
         summary = [str(part.n), number(part.mean), number(part.median)]
@@ -157,12 +155,10 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     pinned = om.Mask.from_dict(facts["pins"][0]["mask"])
     beside = predictor.predict(window, pinned)
     mean = om.load_predictor("mean", [session])
-    others = [
-        window_scores(mean.predict(window, mask), window),
-        window_scores(beside, window),
-    ]
+    answers = [p.predict(window, mask) for p in (predictor, mean)]
+    in_window, *others = [window_scores(a, window) for a in (*answers, beside)]
     for neuron in (3, 7):
-        each = [number(float(s[neuron])) for s in (scores, *others)]
+        each = [number(float(s[neuron])) for s in (in_window, *others)]
         assert page.row(str(session.units.unit_id[neuron])) == each
     assert ("Decoded behaviour" in text) == (beside.behavior is not None)
 
@@ -218,9 +214,7 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
     assert "No neuron is scored under every condition" in text
 
 
-def test_the_report_of_a_live_controller_is_written_whole_or_not_at_all(
-    shared_controller, report, tmp_path
-):
+def test_a_live_report_is_whole_or_not_there(shared_controller, report, tmp_path):
     path = tmp_path / "page.html"
     assert write_report(shared_controller, path) == path
     made = re.sub(r"Made [^<]*", "", path.read_text("utf-8"))

@@ -52,9 +52,7 @@ def signal_after(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
-    folder, tmp_path, signal_after, monkeypatch, number
-):
+def test_a_signal_keeps_the_rows(folder, tmp_path, signal_after, monkeypatch, number):
     out, whole = tmp_path / "sweep.jsonl", tmp_path / "whole.jsonl"
     before = signal.getsignal(number)
     signal_after(number, 4)
@@ -86,9 +84,6 @@ def test_options_that_cannot_be_are_named(folder, options, message):
     done = run(folder, *options)
     assert done.exit_code == 2
     assert message in done.stderr
-
-
-# -- the benchmark -------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -49,9 +49,7 @@ def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    config, recordings, tmp_path, monkeypatch, capsys
-):
+def test_ctrl_c_saves_the_run(config, recordings, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
     command += ["--device", "cpu", "--accumulate", "2"]
@@ -75,13 +73,9 @@ def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tm
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
     command += ["--device", "cpu"]
-    made = subprocess.run(
-        [sys.executable, *launch, "-m", "omnimouse_app", *command],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    command = [sys.executable, *launch, "-m", "omnimouse_app", *command]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert made.returncode == 0, made.stderr
     assert made.stderr.count(str(out / "model.safetensors")) == 1
     assert steps(out) == [1, 2, 3, 4]

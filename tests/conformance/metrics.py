@@ -256,10 +256,8 @@ def spatial(data: Arrays) -> Iterator[Case]:
     masks = screen.dot_masks(data["grid_centres"], float(data["dot_sd"]), height, width)
     for kind in ("density", "paper"):
         found = screen.dot_average(masks, data["event_index"], data["resp"], kind)
-        values = {
-            f"sta_{kind}": found,
-            f"ssi_{kind}": screen.spatial_selectivity(found).value,
-        }
+        ssi = screen.spatial_selectivity(found).value
+        values = {f"sta_{kind}": found, f"ssi_{kind}": ssi}
         if kind == "paper":
             values["centroid_paper"] = screen.centroids(found)
         yield from _compared(values, data)

@@ -26,7 +26,7 @@ from omnimouse_model.nets.official import config_from_official
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
-from omnimouse_model.nets.omnimouse.trunk import Context
+from omnimouse_model.nets.omnimouse.trunk import TrunkContext
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import (
     labels_from_responses,
@@ -152,7 +152,7 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _intermediates(
-    windows: WindowBatch, layout: Layout, context: Context
+    windows: WindowBatch, layout: Layout, context: TrunkContext
 ) -> dict[str, Tensor]:
     (encoded,) = context.encoded
     n_latents = encoded.latents.shape[1]

@@ -61,9 +61,8 @@ def compare_all(session: Session, expected: dict[str, np.ndarray]) -> Iterator[O
             try:
                 found = _compute(session, expected, key)
             except Exception as error:  # one value must not end the run
-                yield Outcome(
-                    key, np.inf, tolerance, f"{type(error).__name__}: {error}"
-                )
+                problem = f"{type(error).__name__}: {error}"
+                yield Outcome(key, np.inf, tolerance, problem)
                 continue
             yield _compared(key, found, expected[key], tolerance)
 

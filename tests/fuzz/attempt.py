@@ -51,7 +51,6 @@ def attempts(kind: str, seeds: range) -> tuple[Counter[str], list[str]]:
 
 
 def bound_memory() -> None:
-    """Limit the memory of this process."""
     import resource  # not on Windows
 
     bytes_allowed = MEMORY_GIB * 2**30

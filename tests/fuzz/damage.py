@@ -22,6 +22,7 @@ import yaml
 
 from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
+from tests.hostile_pickles import CallingPickle, object_npy
 
 SECRET = "outside.npy"
 """A valid array next to the recording, which readers must not access."""
@@ -187,47 +188,24 @@ def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
     descr = draw.choice(["<f8", "<f8", "<U0", "|S0", "(2,)f8", "(1,", "<M8[s]"])
     header = repr({"descr": descr, "fortran_order": False, "shape": shape}) + "\n"
     length = draw.choice([len(header), 2**31, 0])
-    return (
-        b"\x93NUMPY\x02\x00"
-        + struct.pack("<I", length)
-        + header.encode()
-        + values.tobytes()[:512]
-    )
+    start = b"\x93NUMPY\x02\x00" + struct.pack("<I", length)
+    return start + header.encode() + values.tobytes()[:512]
 
 
 def _hostile_npy(draw: Random, made: Path) -> bytes:
     """Return an object array whose unpickling would create a file."""
-    return _object_npy(hostile_pickle(draw, made))
-
-
-def _object_npy(pickled: bytes) -> bytes:
-    """Return an object array that contains this pickle."""
-    out = io.BytesIO()
-    header = repr({"descr": "|O", "fortran_order": False, "shape": (1,)})
-    out.write(b"\x93NUMPY\x01\x00")
-    padded = header.ljust(117) + "\n"
-    out.write(struct.pack("<H", len(padded)) + padded.encode())
-    out.write(pickled)
-    return out.getvalue()
-
-
-class _Hostile:
-    def __init__(self, made: Path, way: str) -> None:
-        self.made, self.way = str(made), way
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self.way == "system":
-            return os.system, (f"touch {self.made}",)
-        if self.way == "open":
-            return open, (self.made, "w")
-        if self.way == "mkdir":
-            return os.mkdir, (self.made,)
-        return eval, (f"open({self.made!r}, 'w')",)
+    return object_npy(hostile_pickle(draw, made), (1,))
 
 
 def hostile_pickle(draw: Random, made: Path) -> bytes:
     """Return a pickle that creates a file if a reader executes it."""
-    hostile: Any = _Hostile(made, draw.choice(["system", "open", "mkdir", "eval"]))
+    ways: list[tuple[Callable[..., Any], *tuple[str, ...]]] = [
+        (os.system, f"touch {made}"),
+        (open, str(made), "w"),
+        (os.mkdir, str(made)),
+        (eval, f"open({str(made)!r}, 'w')"),
+    ]
+    hostile: Any = CallingPickle(*draw.choice(ways))
     wrapped = draw.choice([hostile, [hostile], {"a": hostile}, ({"x": [hostile]},)])
     return pickle.dumps(wrapped, protocol=draw.choice([0, 2, 4]))
 
@@ -239,7 +217,7 @@ def damage_pickle(draw: Random, root: Path) -> str:
         return damage_bytes(draw, root)
     path = draw.choice(paths)
     if draw.random() < 0.3:
-        path.write_bytes(_object_npy(hostile_pickle(draw, root.parent / RAN)))
+        path.write_bytes(_hostile_npy(draw, root.parent / RAN))
         return f"hostile {_label(path, root)}"
     try:
         stored = load_pickled(path)

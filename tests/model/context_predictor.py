@@ -25,9 +25,8 @@ def world(folder, key, n_neurons=N_NEURONS):
     generator = np.random.default_rng(3)
     responses = 50 + 5 * generator.normal(size=(1800, n_neurons))
     tiers = ["train", "final_test_1"]
-    return open_session(
-        write_known_session(folder / key, responses, tiers=tiers, key=key)
-    )
+    place = write_known_session(folder / key, responses, tiers=tiers, key=key)
+    return open_session(place)
 
 
 @dataclass
@@ -49,9 +48,8 @@ class ContextPredictor(EchoPredictor):
         self.asked.append(mask)
         generator = np.random.default_rng(window.start_index)
         noise = generator.normal(size=window.responses.shape)
-        return Encoded(
-            window, mask, window.responses + noise * np.sqrt(noise_variance(mask))
-        )
+        noise = noise * np.sqrt(noise_variance(mask))
+        return Encoded(window, mask, window.responses + noise)
 
     def decode(self, encoded, neurons=None):
         answer = EchoPredictor.decode(self, encoded, neurons)

@@ -25,7 +25,6 @@ def cluster_address(n_workers: int = 1, **options: Any) -> Iterator[str]:
 
 
 def worker_process_ids(address: str) -> list[int]:
-    """Of all workers."""
     from distributed import Client
 
     with Client(address, set_as_default=False) as client:

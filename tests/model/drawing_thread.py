@@ -21,6 +21,5 @@ class DrawingThread:
             self.posted.get(timeout=TIMEOUT)()
 
     def draw(self) -> None:
-        """Run what has been posted."""
         while not self.posted.empty():
             self.posted.get()()

@@ -230,7 +230,6 @@ def trial_meta(trial: Trial, slot: int, size: tuple[int, ...]) -> dict[str, Any]
 
 
 def save_json(path: Path, value: object) -> None:
-    """Write JSON."""
     path.write_text(json.dumps(value))
 
 

@@ -64,12 +64,8 @@ def run_finetune(place: Path, out: Path, session: str = NEW, **options: Any) -> 
     """Fine-tune PLACE's model to one of its recordings; the folder of the run."""
     settings = {"steps": STEPS, "batch": 1, "device": "cpu"} | options
     with few_start_windows():
-        om.finetune(
-            place / "base.safetensors",
-            om.open_session(place / session),
-            out,
-            **settings,
-        )
+        recording = om.open_session(place / session)
+        om.finetune(place / "base.safetensors", recording, out, **settings)
     return out
 
 
@@ -98,9 +94,8 @@ class ScriptedFinetuning:
         settings, log = job.settings or {}, job.out / FILE
         steps, about = settings["steps"], {"model": job.model, "session": NEW}
         job.out.mkdir(parents=True, exist_ok=True)
-        (job.out / "finetune.json").write_text(
-            json.dumps(about | {"train": settings["train"]})
-        )
+        facts = about | {"train": settings["train"]}
+        (job.out / "finetune.json").write_text(json.dumps(facts))
         log.touch()
         rows = list(log_rows(log))
         tell("rows", rows)

@@ -34,23 +34,20 @@ def write_known_session(
     (folder / "meta.json").write_text(json.dumps({"data_key": key}))
     end = samples / RATE
     responses = responses.astype(np.float32)
-    _write_shifted_stream(folder / "responses", responses, RATE, end)
+    _write_shifted(folder / "responses", responses, RATE, end)
     meta = folder / "responses" / "meta"
     np.save(meta / "unit_ids.npy", np.arange(neurons))
-    _write_shifted_stream(folder / "eye_tracker", behavior[:, :4], 20, end)
-    _write_shifted_stream(folder / "treadmill", behavior[:, 4:], 20, end)
+    _write_shifted(folder / "eye_tracker", behavior[:, :4], 20, end)
+    _write_shifted(folder / "treadmill", behavior[:, 4:], 20, end)
     frames, tiers = TRIAL_S * RATE, tiers or ["train"]
     videos = [video[k : k + frames] for k in range(0, len(video) - frames + 1, frames)]
-    rows = [
-        {"tier": tiers[k % len(tiers)], "valid_trial": True} for k in range(len(videos))
-    ]
+    tier_of = [tiers[k % len(tiers)] for k in range(len(videos))]
+    rows = [{"tier": tier, "valid_trial": True} for tier in tier_of]
     write_videos(folder / "screen", videos, rows)
     return folder
 
 
-def _write_shifted_stream(
-    folder: Path, data: np.ndarray, rate: int, end: float
-) -> None:
+def _write_shifted(folder: Path, data: np.ndarray, rate: int, end: float) -> None:
     """Write a stream whose phase shifts are stored, and zero."""
     more = {"end_time": float(end), "phase_shift_per_signal": True}
     write_stream(folder, data, float(rate), 0.0, **more)

@@ -50,9 +50,8 @@ def scaled_counts(row: dict[str, Any], n: int) -> dict[str, Any]:
     visible, asked = row["n_visible_neurons"], row["max_n_reconstructed_neurons"]
     n_visible = n if visible is None else min(visible, n)
     if 0 < n_visible < n:
-        row["max_n_reconstructed_neurons"] = min(
-            n if asked is None else asked, n - n_visible
-        )
+        asked = n if asked is None else asked
+        row["max_n_reconstructed_neurons"] = min(asked, n - n_visible)
     return row
 
 
@@ -71,9 +70,8 @@ def plain_mask(row: dict[str, Any], n: int) -> PlainMask:
     rcs = row["response_context_start_idx"] or 0
     psi = rcs if row["prefix_start_idx"] is None else row["prefix_start_idx"]
     # realisation
-    visible = (
-        n if row["n_visible_neurons"] is None else min(row["n_visible_neurons"], n)
-    )
+    visible = row["n_visible_neurons"]
+    visible = n if visible is None else min(visible, n)
     rcs = min(max(rcs, 0), S)
     mrc = row["max_response_context_samples"]
     mrc = S - rcs if mrc is None else min(mrc, S - rcs)

@@ -23,9 +23,8 @@ def masks(draw: st.DrawFn, n_neurons: int) -> Mask:
     for start, length, share, code in draw(_STROKES):
         neurons = np.flatnonzero(generator.random(n_neurons) < share)
         mask = mask.paint(neurons, (start, min(start + length, 60)), code)
-    mask = mask.with_frames(
-        generator.random(60) < draw(st.sampled_from([0.0, 0.05, 0.5, 1.0]))
-    )
+    share = draw(st.sampled_from([0.0, 0.05, 0.5, 1.0]))
+    mask = mask.with_frames(generator.random(60) < share)
     mask = mask.with_behavior(draw(st.sampled_from(["visible", "target", "hidden"])))
     if draw(st.booleans()):
         entering = draw(st.integers(0, n_neurons))

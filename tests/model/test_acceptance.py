@@ -28,7 +28,6 @@ def open_world(folder, responses, tiers):
     return open_session(place)
 
 
-# -- a shared factor ------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def factor(tmp_path_factory):
     """y = z + noise, variances 1 and 4, in the model's units; 14 minutes."""
@@ -54,7 +53,6 @@ def test_context_neurons_reach_the_factors_ceiling_and_no_more(factor):
         assert score.value == pytest.approx(ceiling, abs=0.01)
 
 
-# -- a new mouse of a shared backbone -------------------------------------------------
 @pytest.mark.slow
 def test_embeddings_are_learned_on_a_frozen_core(tmp_path):
     """How well needs more steps: `python -m tests.acceptance.frozen_core`."""
@@ -63,7 +61,6 @@ def test_embeddings_are_learned_on_a_frozen_core(tmp_path):
     assert len(scores) == 2
 
 
-# -- a forecast -----------------------------------------------------------------------
 PHI = 0.9
 
 
@@ -79,9 +76,8 @@ class LastVisible(EchoPredictor):
 def single_sample_mask(strategy, sample, session):
     """A strategy's mask that asks for one sample alone."""
     mask = mask_from_strategy(strategy, session)
-    return mask.hide(slice(None), slice(30, 60)).ask(
-        slice(None), slice(sample, sample + 1)
-    )
+    mask = mask.hide(slice(None), slice(30, 60))
+    return mask.ask(slice(None), slice(sample, sample + 1))
 
 
 @pytest.fixture(scope="module")

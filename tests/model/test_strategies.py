@@ -20,19 +20,14 @@ from tests.model.plain_masks import official_rows, plain_mask, scaled_counts
 def test_all_official_names_are_there():
     names = strategy_names()
     groups = [name.split("/")[0] for name in names]
-    assert {g: groups.count(g) for g in set(groups)} == {
-        "train": 120,
-        "validation": 8,
-        "test": 21,
-        "test_additional": 25,
-    }
+    expected = {"train": 120, "validation": 8, "test": 21, "test_additional": 25}
+    assert {g: groups.count(g) for g in set(groups)} == expected
 
 
 def test_a_bare_name_means_test_then_test_additional():
-    for name, group in (
-        ("causal_response_10_behavior", "test"),
-        ("population_256_response_behavior", "test_additional"),
-    ):
+    groups = {"causal_response_10_behavior": "test"}
+    groups |= {"population_256_response_behavior": "test_additional"}
+    for name, group in groups.items():
         assert full_name(name) == f"{group}/{name}"
     near = "no strategy 'populaton_64'; the nearest are test/population_64_response"
     with pytest.raises(MaskError, match=near):
@@ -100,9 +95,8 @@ def test_a_seed_permutes_what_a_strategy_is(count):
         drawn = mask_from_strategy(name, count, seed=5)
         stored = mask_from_strategy(name, len(drawn.token_layout.order))
         assert len(drawn.token_layout.order) == min(count, 4096)
-        assert np.array_equal(drawn.cells[:, drawn.token_layout.order], stored.cells), (
-            name
-        )
+        order = drawn.token_layout.order
+        assert np.array_equal(drawn.cells[:, order], stored.cells), name
         assert drawn.cells.astype(bool).sum() == stored.cells.astype(bool).sum()
         assert np.array_equal(drawn.frames, stored.frames)
 

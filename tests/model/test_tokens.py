@@ -16,7 +16,6 @@ from omnimouse_model.masks import (
     Mask,
     TokenLayout,
     input_cells,
-    scored_cells,
     token_starts,
     video_steps,
 )
@@ -81,17 +80,6 @@ def test_tokens_cover_exactly_the_long_runs(visible, cuts):
                 run = []
 
 
-def test_targets_near_visible_samples_are_not_asked_unless_switched_off():
-    mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
-    mask = mask.ask([1], slice(0, 60))
-    asked = scored_cells(mask)
-    assert np.flatnonzero(asked[:, 0])[0] == 38
-    assert np.flatnonzero(asked[:, 1])[0] == 5
-    free = replace(mask, guarded=False)
-    assert scored_cells(free).sum() == mask.target.sum()
-    assert free != mask
-
-
 def test_samples_and_neurons_are_numbers_bools_or_refused():
     mask = Mask.nothing(3)
     assert mask.show([0], np.arange(60) < 30).visible[:, 0].sum() == 30
@@ -106,9 +94,8 @@ def test_samples_and_neurons_are_numbers_bools_or_refused():
 
 
 def test_a_strategy_off_the_grid_keeps_it_until_painted():
-    strategy = Strategy(
-        n_visible_neurons=0, prefix_len=0, suffix_start_idx=32, suffix_len=25
-    )
+    hidden = {"n_visible_neurons": 0, "prefix_len": 0}
+    strategy = Strategy(suffix_start_idx=32, suffix_len=25, **hidden)
     mask = strategy.to_mask(12)
     assert set(layout_from_mask(mask).query_samples.tolist()) == {32, 37, 42, 47, 52}
     painted = layout_from_mask(mask.ask([0], slice(5, 60)))

@@ -3,9 +3,12 @@
 import getpass
 import json
 import re
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.notebooks.run import PATHS, read, run
 
@@ -60,8 +63,13 @@ def test_outputs_come_from_one_run_without_errors(path):
     assert outputs
     assert not [o for o in outputs if o.output_type == "error"]
     assert not [o for o in outputs if o.get("name") == "stderr"]
-    data = [output.get("data", {}) for output in outputs]
-    assert all("image/png" in one for one in data if FIGURE in one)
+    figures = [output for output in outputs if FIGURE in output.get("data", {})]
+    for figure in figures:
+        # Twice as many pixels as it is wide on the page, and a description.
+        shown = figure.metadata["image/png"]
+        with Image.open(BytesIO(b64decode(figure.data["image/png"]))) as picture:
+            assert picture.width == 2 * shown["width"]
+        assert shown["alt"].startswith("Chart. ")
 
 
 @names

@@ -91,17 +91,15 @@ def check_numbers(
 ) -> None:
     """Check that the displayed predictions equal those computed here."""
     results = controller.results
-    for prediction, neurons in (
-        (results.selected, np.array(controller.state.selection, np.int64)),
-        (results.population, targets),
-    ):
+    selection = np.array(controller.state.selection, np.int64)
+    both = ((results.selected, selection), (results.population, targets))
+    for prediction, neurons in both:
         expected = EchoPredictor().predict(window, mask, neurons)
         message = f"{window.start_s=} {controller.state.window.start_s=}"
         assert prediction.mask_id == expected.mask_id, message
         assert np.array_equal(prediction.neurons, neurons), message
-        assert np.array_equal(
-            prediction.responses, expected.responses, equal_nan=True
-        ), message
+        same = np.array_equal(prediction.responses, expected.responses, equal_nan=True)
+        assert same, message
 
 
 # -- the run --------------------------------------------------------------------------

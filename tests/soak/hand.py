@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QPointF, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QWheelEvent
+from qtpy.QtGui import QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
@@ -20,6 +20,7 @@ from omnimouse_app.field.keys import all_keys
 from omnimouse_app.tour.hand import Hand, settle
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import OmniMouseDock
+from tests.widgets import pointer
 
 TIMEOUT_S = 120.0
 """Time limit of one action; after it, the stacks of all threads are printed."""
@@ -95,7 +96,6 @@ class Monkey:
             modal.close()
 
     def close_popups(self) -> None:
-        """Close open menus and lists."""
         while (popup := QApplication.activePopupWidget()) is not None:
             popup.close()
 
@@ -156,19 +156,8 @@ class Monkey:
         widget = self.widget()
         if widget is None:
             return
-        at, turn = QPointF(self.place(widget)), 120 * self.one_of((-3, -1, 1, 3))
-        glob = widget.mapToGlobal(at)
-        event = QWheelEvent(
-            at,
-            glob,
-            QPoint(),
-            QPoint(0, turn),
-            Qt.MouseButton.NoButton,
-            self.keys(),
-            Qt.ScrollPhase.NoScrollPhase,
-            False,
-        )
-        QApplication.sendEvent(widget, event)
+        at, clicks = QPointF(self.place(widget)), self.one_of((-3, -1, 1, 3))
+        pointer.wheel(widget, at, clicks, self.keys())
 
     def write(self) -> None:
         """Press letters and control keys in the focused widget, or in another."""
@@ -236,7 +225,6 @@ class Monkey:
         self.window.showNormal()
 
     def command(self) -> None:
-        """Run a command of the command palette."""
         name = self.one_of(list(ACTIONS))
         self.note(name)
         ACTIONS[name](self.dock)

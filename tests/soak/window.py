@@ -36,6 +36,7 @@ from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets.qt.style.ui_thread import qt_post
+from tests.app.windows import is_answered
 from tests.small_sessions import simulate_mouse, write_session
 from tests.soak.edits import PREDICTORS, check_numbers
 from tests.soak.hand import SIZES, Monkey, extent
@@ -72,19 +73,13 @@ def open_viewer(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     viewer.window.resize(*SIZES[0])
     dock = open_instrument(viewer, controller)
     controller.open_session(recordings[0])
-    wait_for(lambda: is_answered(controller), "the first result", PATIENCE_S)
+    wait_for(lambda: is_answered(dock), "the first result", PATIENCE_S)
     try:
         yield dock
     finally:
         dock.close_viewer()
         settle(0.1)
         wait_for(lambda: not active_children(), "the worker's end", 30)
-
-
-def is_answered(controller: Controller) -> bool:
-    """Whether the results of the newest request are on screen."""
-    results = controller.results
-    return results.freshness == results.population_freshness == "fresh"
 
 
 def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
@@ -107,7 +102,7 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     controller.set_active_span(0, 60)
     controller.set_brush(VISIBLE)
     controller.set_active_span(0, 60)
-    wait_for(lambda: is_answered(controller), "the result", PATIENCE_S)
+    wait_for(lambda: is_answered(dock), "the result", PATIENCE_S)
     before = controller.state.mask
     canvas = Canvas(dock.viewer, dock.main_window)
     places = canvas.places(core_places(dock.instrument.layers.field))
@@ -119,7 +114,7 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
         f"{dock.viewer.layers.selection.active=} {canvas.widget.size()=} "
         f"{dock.viewer.scene.camera=} {controller.state.in_space=}"
     )
-    wait_for(lambda: is_answered(controller), "the result", PATIENCE_S)
+    wait_for(lambda: is_answered(dock), "the result", PATIENCE_S)
     targets = np.flatnonzero(scored_cells(mask).any(axis=0))
     check_numbers(controller, window, mask, targets)
 
@@ -240,11 +235,8 @@ def main() -> int:
 
         get_qapp()
         try:
-            print(
-                soak_window(
-                    Path(folder), options.seed, lives, seconds=options.seconds / lives
-                )
-            )
+            seconds = options.seconds / lives
+            print(soak_window(Path(folder), options.seed, lives, seconds))
         except AssertionError as error:
             print(f"seed {options.seed}:", flush=True)
             traceback.print_exception(error, file=sys.stdout)

@@ -37,18 +37,11 @@ def drag(widget: Any, path: list[QPointF], keys: Any = NO_KEYS) -> None:
     send(widget, QEvent.Type.MouseButtonRelease, path[-1], LEFT, NO_BUTTON, keys)
 
 
-def wheel(widget: Any, at: QPointF, clicks: int) -> None:
+def wheel(widget: Any, at: QPointF, clicks: int, keys: Any = NO_KEYS) -> None:
     """Turn the wheel over a place."""
-    event = QWheelEvent(
-        at,
-        widget.mapToGlobal(at),
-        QPoint(0, 0),
-        QPoint(0, 120 * clicks),
-        NO_BUTTON,
-        NO_KEYS,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
+    none, turn = Qt.ScrollPhase.NoScrollPhase, QPoint(0, 120 * clicks)
+    place = widget.mapToGlobal(at)
+    event = QWheelEvent(at, place, QPoint(), turn, NO_BUTTON, keys, none, False)
     QApplication.sendEvent(widget, event)
 
 

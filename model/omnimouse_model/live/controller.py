@@ -349,6 +349,14 @@ class Controller:
             self._client.send()
             self._baseline.follow(again=True)
 
+    def finish_scores(self) -> None:
+        """Score the whole tier now; of a synchronous controller only.
+
+        One with threads scores it while nothing is requested.
+        """
+        self._engine.run_idle_work()
+        self._baseline.run_idle_work()
+
     def choose_baseline(self, name: str) -> None:
         """Choose a baseline predictor by name or file; "" removes the baseline.
 

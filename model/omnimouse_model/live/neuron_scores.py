@@ -12,7 +12,7 @@ IN_WINDOW: Final = "in this window"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NeuronScores:
+class ScoresOnScreen:
     """Score of each neuron over the window on screen, or over windows of a tier.
 
     Attributes
@@ -39,7 +39,7 @@ def evidence(found: TierScore) -> str:
 
 def scores_of_neurons(
     tier_score: TierScore | None, in_window: np.ndarray | None
-) -> NeuronScores | None:
+) -> ScoresOnScreen | None:
     """Return the scores over a tier where they are known, else those of the window.
 
     Correlations over a tier are about fixed means (`Score.centred_per_neuron`), because
@@ -47,8 +47,8 @@ def scores_of_neurons(
     """
     score = None if tier_score is None else tier_score.score
     if tier_score is None or score is None or score.refusal:
-        return None if in_window is None else NeuronScores(in_window)
+        return None if in_window is None else ScoresOnScreen(in_window)
     values = np.full(tier_score.mask.n_neurons, np.nan)
     is_centred = len(score.centred_per_neuron) > 0
     values[score.neurons] = score.centred_per_neuron if is_centred else score.per_neuron
-    return NeuronScores(values, tier_score.tier, evidence(tier_score))
+    return ScoresOnScreen(values, tier_score.tier, evidence(tier_score))

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, edit_remarks
 from omnimouse_model.analysis.sweep.saved import read_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
@@ -76,6 +77,10 @@ class ReportData:
     ----------
     title
         Name of the analysis, else session id.
+    tier_score
+        Score of the mask over a tier, so far; None without.
+    baseline, baseline_tier_score
+        Name or path of the baseline, and its score over the same windows.
     made
         Local time, such as "2026-03-01 14:05".
     content
@@ -109,6 +114,9 @@ class ReportData:
     script: str = ""
     script_problem: str = ""
     messages: tuple[str, ...] = ()
+    tier_score: TierScore | None = None
+    baseline: str = ""
+    baseline_tier_score: TierScore | None = None
 
 
 def column(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
@@ -165,6 +173,9 @@ def report_of_screen(controller: Controller) -> ReportData:
         script=script,
         script_problem=problem,
         messages=project.differences,
+        tier_score=results.tier_score,
+        baseline=state.baseline_name,
+        baseline_tier_score=controller.baseline.tier_score,
     )
 
 
@@ -280,6 +291,7 @@ def report_of_file(
     try:
         _report_progress(controller, report)
         _open(controller, path, recording)
+        controller.finish_scores()
         data = report_of_screen(controller)
     finally:
         controller.close()
@@ -305,8 +317,11 @@ def _report_progress(controller: Controller, report: ReportProgress) -> None:
             report(controller.loader.message)
 
     def on_results() -> None:
-        results = controller.results
-        if results.sweep is not None and results.sweep_freshness == "running":
+        results, tier_score = controller.results, controller.results.tier_score
+        if tier_score is not None and not tier_score.is_complete:
+            share = tier_score.n_windows / tier_score.n_total
+            report(f"Scores over the {tier_score.tier} tier", share)
+        elif results.sweep is not None and results.sweep_freshness == "running":
             share = len(results.sweep.rows) / max(results.sweep.n_planned, 1)
             report("Curves over context", share)
         elif results.freshness == "running":

@@ -14,7 +14,7 @@ from psygnal import Signal, SignalGroupDescriptor
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.live.neuron_scores import NeuronScores, scores_of_neurons
+from omnimouse_model.live.neuron_scores import ScoresOnScreen, scores_of_neurons
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.devices import DEVICES, Residence
@@ -99,7 +99,7 @@ class Results:
     behavior: np.ndarray | None = None
     sweep: ContextSweep | None = None
     tier_score: TierScore | None = None
-    neuron_scores: NeuronScores | None = field(default=None, init=False)
+    neuron_scores: ScoresOnScreen | None = field(default=None, init=False)
     freshness: Freshness = "none"
     population_freshness: Freshness = "none"
     sweep_freshness: Freshness = "none"

@@ -29,9 +29,7 @@ def report(session):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("frames", [-5, 2, 5])
-def test_a_planted_shift_is_found_to_a_frame_and_a_small_one_accuses_nobody(
-    session, report, frames
-):
+def test_a_planted_shift_is_found_and_a_small_one_is_no_fault(session, report, frames):
     """The screen's clock is put wrong: responses follow it later than before."""
     stimulus = session.stimulus
     moved = replace(stimulus, slot_t=stimulus.slot_t - frames * FRAME_S)

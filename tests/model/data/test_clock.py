@@ -7,18 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnimouse_model.data.clock import (
-    Interval,
-    common_interval,
-    frame_slot,
-    full_window_starts,
-    grid_points,
-    points_inside,
-    previous_index,
-    spans_without_gaps,
-    start_grid,
-    window_times,
-)
+from omnimouse_model.data import clock
 from omnimouse_model.data.io.phase_gather import (
     ShiftOrder,
     gather_shifted,
@@ -34,20 +23,20 @@ seeds = st.integers(0, 2**32 - 1)
 def test_the_floor_rule_is_that_of_scalar_arithmetic(start, rate, sample, near):
     time = start + sample * (1.0 / rate) + near
     expected = math.floor((time - start) / (1.0 / rate))
-    assert previous_index(np.array([time]), start, rate)[0] == expected
+    assert clock.previous_index(np.array([time]), start, rate)[0] == expected
 
 
 @given(clocks, rates, st.floats(0, 0.13), st.integers(0, 100_000))
 def test_shifts_are_taken_off_before_the_start(start, rate, shift, sample):
     time = start + sample / rate + shift
     expected = math.floor((time - shift - start) / (1.0 / rate))
-    index = previous_index(np.array([time]), start, rate, np.array([shift]))
+    index = clock.previous_index(np.array([time]), start, rate, np.array([shift]))
     assert index.tolist() == [[expected]]
 
 
 def test_dividing_by_the_step_is_not_multiplying_by_the_rate():
     times = np.arange(0, 30_000) * (1.0 / 30.0)
-    by_step = previous_index(times, 0.0, 30.0)
+    by_step = clock.previous_index(times, 0.0, 30.0)
     assert (by_step != np.floor(times * 30.0)).any()
 
 
@@ -55,7 +44,7 @@ def test_dividing_by_the_step_is_not_multiplying_by_the_rate():
 def test_window_times_are_those_of_linspace(start, point, sampling):
     begin, (rate, count) = start + point / 30.0, sampling
     expected = np.linspace(begin, begin + count / rate, count, endpoint=False)
-    np.testing.assert_array_equal(window_times(begin, rate, count), expected)
+    np.testing.assert_array_equal(clock.window_times(begin, rate, count), expected)
 
 
 @st.composite
@@ -70,7 +59,7 @@ def shifted_reads(draw: st.DrawFn) -> tuple[np.ndarray, float, float, np.ndarray
     first = shifts.max() + draw(st.integers(1, 400)) / 30 + 4 / rate
     if draw(st.booleans()):
         first += random.uniform(0, 0.1)
-    times = window_times(start + first, 30.0, draw(st.integers(1, 60)))
+    times = clock.window_times(start + first, 30.0, draw(st.integers(1, 60)))
     return times, start, rate, shifts
 
 
@@ -78,7 +67,7 @@ def shifted_reads(draw: st.DrawFn) -> tuple[np.ndarray, float, float, np.ndarray
 def test_shifted_columns_are_read_where_the_floor_rule_says(read):
     times, start, rate, shifts = read
     order = ShiftOrder.of(shifts)
-    expected = previous_index(times, start, rate, shifts)
+    expected = clock.previous_index(times, start, rate, shifts)
     highest, stairs = shifted_rows(times, start, rate, order)
     rows = highest[:, None] - (stairs[:, :, None] <= order.rank).sum(axis=1)
     np.testing.assert_array_equal(rows, expected)
@@ -94,31 +83,33 @@ def test_shifted_columns_are_read_where_the_floor_rule_says(read):
 def test_a_slot_begins_a_tenth_of_a_millisecond_early():
     slots = np.array([10.0, 10.5, 11.0])
     times = np.array([10.0, 10.4998, 10.49995, 10.5, 11.0])
-    assert frame_slot(times, slots).tolist() == [0, 0, 1, 1, 2]
+    assert clock.frame_slot(times, slots).tolist() == [0, 0, 1, 1, 2]
 
 
 def test_the_common_interval_has_a_margin_at_both_ends():
-    common = common_interval([Interval(1.0, 9.0), Interval(2.0, 12.0)])
-    assert common == Interval(2.5, 8.5)
+    common = clock.common_interval(
+        [clock.Interval(1.0, 9.0), clock.Interval(2.0, 12.0)]
+    )
+    assert common == clock.Interval(2.5, 8.5)
 
 
 def test_the_start_grid_is_that_of_arange_also_at_epoch_times():
-    common = Interval(1.52e9 + 0.1, 1.52e9 + 900.0)
+    common = clock.Interval(1.52e9 + 0.1, 1.52e9 + 900.0)
     step = (common.start + 1 / 30) - common.start
-    grid = start_grid(common)
+    grid = clock.start_grid(common)
     assert step != 1 / 30
     np.testing.assert_array_equal(grid, common.start + np.arange(len(grid)) * step)
 
 
 def test_streams_without_gaps_are_allowed_whole():
-    spans = spans_without_gaps(np.zeros(0, np.int64), 3.0, 9.0, 20.0)
+    spans = clock.spans_without_gaps(np.zeros(0, np.int64), 3.0, 9.0, 20.0)
     assert spans.tolist() == [[3.0, 9.0]]
 
 
 def test_gaps_take_their_surroundings_and_near_ends_with_them():
-    spans = spans_without_gaps(np.array([2, 40, 41, 98]), 0.0, 5.0, 20.0)
+    spans = clock.spans_without_gaps(np.array([2, 40, 41, 98]), 0.0, 5.0, 20.0)
     np.testing.assert_allclose(spans, [[0.25, 1.85], [2.2, 4.75]])
-    fast = spans_without_gaps(np.array([500]), 0.0, 10.0, 1000.0)
+    fast = clock.spans_without_gaps(np.array([500]), 0.0, 10.0, 1000.0)
     np.testing.assert_allclose(fast, [[0.0, 0.445], [0.555, 10.0]])
 
 
@@ -129,25 +120,20 @@ def test_marked_points_are_those_of_half_open_spans(seed, n_spans):
     begin = random.integers(0, 40, n_spans) * 0.25
     spans = np.stack([begin, begin + random.integers(-4, 12, n_spans) * 0.25], axis=1)
     expected = [any(a <= t < b for a, b in spans) for t in grid]
-    assert points_inside(grid, spans).tolist() == expected
+    assert clock.points_inside(grid, spans).tolist() == expected
 
 
 def test_starts_need_the_whole_window():
     allowed = np.array([1, 1, 1, 0, 1, 1, 1, 1], bool)
-    assert full_window_starts(allowed, 3).tolist() == [0, 4, 5]
-    assert full_window_starts(allowed, 9).tolist() == []
+    assert clock.full_window_starts(allowed, 3).tolist() == [0, 4, 5]
+    assert clock.full_window_starts(allowed, 9).tolist() == []
 
 
 @pytest.mark.parametrize("open_end", [np.inf, 100.0])
 def test_the_last_trial_lasts_to_the_end(open_end):
-    assert points_inside(np.arange(5.0), np.array([[2.0, open_end]])).tolist() == [
-        0,
-        0,
-        1,
-        1,
-        1,
-    ]
+    inside = clock.points_inside(np.arange(5.0), np.array([[2.0, open_end]]))
+    assert inside.tolist() == [0, 0, 1, 1, 1]
 
 
 def test_a_window_has_at_least_one_point():
-    assert grid_points(1 / 60) == 1
+    assert clock.grid_points(1 / 60) == 1

@@ -72,9 +72,7 @@ def test_columns_hold_their_trials(fixture):
         (None, "dynamic5-6-7-Video-x", "5"),
     ],
 )
-def test_the_key_is_found_in_the_order_of_the_format(
-    tmp_path, meta, session_id, animal
-):
+def test_the_key_is_found_in_the_formats_order(tmp_path, meta, session_id, animal):
     root = write_folder(tmp_path / "dynamic5-6-7-Video-x", identity=False)
     if meta is not None:
         save_json(root / "meta.json", meta)
@@ -91,7 +89,6 @@ def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(tmp_pat
     assert open_session(moved).fingerprint != before
 
 
-# -- order of the behaviour channels ------------------------------------------------
 @pytest.mark.parametrize(
     ("order", "code", "words"),
     [
@@ -100,9 +97,7 @@ def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(tmp_pat
         ((0, 2, 1, 3), "warnings", "cannot tell the order"),
     ],
 )
-def test_the_order_of_eye_columns_is_checked_never_changed(
-    tmp_path, order, code, words
-):
+def test_the_order_of_eye_columns_is_checked_and_kept(tmp_path, order, code, words):
     root = write_folder(tmp_path / "s")
     eye = np.load(root / "eye_tracker/data.npy")
     np.save(root / "eye_tracker/data.npy", eye[:, order])
@@ -132,7 +127,6 @@ def test_columns_of_unusual_number_get_plain_names(tmp_path):
     assert any(n.code == "unknown_channels" for n in session.warnings)
 
 
-# -- what the time line shows -------------------------------------------------------
 def test_the_overview_bins_behaviour_population_and_trials(tmp_path):
     session = open_session(write_folder(tmp_path / "s", missing=((120, 160),)))
     overview = session.overview(16)
@@ -157,17 +151,12 @@ def test_the_overview_of_bare_responses_knows_only_the_population(tmp_path):
     assert overview.trial_tier.tolist() == ["train", "test"]  # its division
 
 
-# -- imaging ------------------------------------------------------------------------
 def test_outlines_and_mean_image_are_read_where_there_are_any(tmp_path):
     root = write_folder(tmp_path / "s", n_neurons=2)
     (root / "imaging").mkdir()
     pixels = np.array([[3, 4], [3, 5], [9, 9], [11, 9]], np.int16)
-    np.savez(
-        root / "imaging/rois.npz",
-        offsets=np.array([0, 2, 4]),
-        yx=pixels,
-        weight=np.array([1, 3, 1, 1], np.float32),
-    )
+    offsets, weight = np.array([0, 2, 4]), np.array([1, 3, 1, 1], np.float32)
+    np.savez(root / "imaging/rois.npz", offsets=offsets, yx=pixels, weight=weight)
     np.save(root / "imaging/mean_image.npy", np.ones((16, 20), np.float32))
     (root / "imaging/meta.yml").write_text("modality: imaging\num_per_pixel: 2.5\n")
     session = open_session(root)
@@ -189,7 +178,6 @@ def test_outlines_that_do_not_fit_are_left_out(tmp_path):
     assert "rois.npz does not fit 9 units" in session.warnings[0].message
 
 
-# -- cost ---------------------------------------------------------------------------
 def test_opening_a_long_session_reads_nothing_big(tmp_path):
     root, rows = write_folder(tmp_path / "long", n_neurons=1000), 600_000
     with (root / "responses/data.mem").open("r+b") as file:

@@ -48,11 +48,7 @@ def _hangs(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("careless", "words"),
-    [
-        (_runs, "did os.system"),
-        (_fails, "raised KeyError"),
-        (_hangs, "still reading"),
-    ],
+    [(_runs, "did os.system"), (_fails, "raised KeyError"), (_hangs, "still reading")],
 )
 def test_a_careless_reader_is_caught(careless, words, tmp_path, monkeypatch):
     root = KINDS["experanto"].write(tmp_path)

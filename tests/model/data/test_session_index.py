@@ -72,9 +72,8 @@ def test_larger_collections_contain_smaller_ones(folder_catalogue):
     assert large[:2] == middle
     assert all(entry.is_read for entry in large)
     assert folder_catalogue.nested([3], seed=3)[0] == large[:3]
-    orders = {
-        tuple(e.id for e in folder_catalogue.nested([4], seed=s)[0]) for s in range(8)
-    }
+    drawn = [folder_catalogue.nested([4], seed=seed)[0] for seed in range(8)]
+    orders = {tuple(entry.id for entry in one) for one in drawn}
     assert len(orders) > 1
     with pytest.raises(ValueError, match="4 sessions"):
         folder_catalogue.nested([5], seed=0)

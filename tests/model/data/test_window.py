@@ -80,14 +80,12 @@ def _check_window(window: Window, plain: PlainSession) -> None:
             values = stream.at(at_20) - stream.mean.astype(np.float32)
             values /= stream.std.astype(np.float32)
             width = values.shape[1]
-            np.testing.assert_array_equal(
-                window.behavior[:, column : column + width], values
-            )
+            found = window.behavior[:, column : column + width]
+            np.testing.assert_array_equal(found, values)
             column += width
     frames = plain.frames(at_30)
-    np.testing.assert_array_equal(
-        window.video, (frames - np.float32(113)) / np.float32(59)
-    )
+    video = (frames - np.float32(113)) / np.float32(59)
+    np.testing.assert_array_equal(window.video, video)
     assert all(valid.all() for valid in window.valid.values())
     relative = (at_20 - session.t0).astype(np.float32)
     np.testing.assert_array_equal(window.timestamps["eye_tracker"], relative)

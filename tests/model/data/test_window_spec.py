@@ -78,11 +78,8 @@ def test_a_spec_without_behavior_may_touch_its_gaps(tmp_path):
     bare = replace(om.OMNIMOUSE, behavior=None)
     reading, blind = (session.window_starts(spec=s) for s in (om.OMNIMOUSE, bare))
     assert set(reading) < set(blind)
-    assert (
-        not session.window(blind[len(reading) // 2], om.OMNIMOUSE)
-        .valid["behavior"]
-        .all()
-    )
+    window = session.window(blind[len(reading) // 2], om.OMNIMOUSE)
+    assert not window.valid["behavior"].all()
 
 
 def test_only_channels_of_the_spec_decide_about_validity(tmp_path):
@@ -91,18 +88,14 @@ def test_only_channels_of_the_spec_decide_about_validity(tmp_path):
     window = session.window(5.0)
     assert not window.valid["behavior"].all()
     assert window.at(running).valid["behavior"].all()
-    np.testing.assert_array_equal(
-        window.at(running).behavior[:, 0], window.behavior[:, -1]
-    )
+    speed = window.at(running).behavior[:, 0]
+    np.testing.assert_array_equal(speed, window.behavior[:, -1])
     one = BehaviorSpec(20.0, ("pupil_size",), is_raw=True)
     sizes = np.linspace(1.0, 2.0, 40)
-    clip = om.Clip(
-        session=session,
-        frames=np.zeros((60, 36, 64), np.uint8),
-        rate_hz=30.0,
-        behavior_by_name={"pupil_size": sizes},
-        spec=replace(TWIN, behavior=one, video=om.OMNIMOUSE.video),
-    )
+    spec = replace(TWIN, behavior=one, video=om.OMNIMOUSE.video)
+    inputs = {"rate_hz": 30.0, "behavior_by_name": {"pupil_size": sizes}}
+    frames = np.zeros((60, 36, 64), np.uint8)
+    clip = om.Clip(session=session, frames=frames, spec=spec, **inputs)
     assert clip.valid["behavior"].all()
     np.testing.assert_allclose(clip.behavior[:, 0], sizes, rtol=1e-6)
     assert clip.warmup.behavior[:, 0].tolist() == [1.0] * 20

@@ -36,7 +36,6 @@ def other(tmp_path_factory):
 
 @pytest.fixture
 def threaded_controller(session):
-    """Threaded controller with an open session."""
     with closing(Controller(LiveState(trace_span="window"))) as made:
         made.open_session(session)
         yield made
@@ -50,7 +49,6 @@ def gated_controller(threaded_controller):
     predictor.gate.release(50)
 
 
-# -- opening ------------------------------------------------------------------------
 @pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
 def test_the_previous_session_stays_open_if_a_listener_fails(controller, other, field):
     controller.seek(3.0)
@@ -131,9 +129,7 @@ def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(sess
 
 
 @pytest.mark.parametrize("change", ["predictor", "session"])
-def test_a_new_request_does_not_wait_for_a_cancelled_one(
-    threaded_controller, session_folder, change
-):
+def test_a_request_replaces_an_endless_one(threaded_controller, session_folder, change):
     threaded_controller.choose_predictor(EndlessPredictor("endless"))
     threaded_controller.set_behavior("hidden")
     if change == "predictor":
@@ -295,7 +291,6 @@ def test_unknown_presets_codes_and_spans_name_the_valid_ones(controller):
             verb(*wrong)
 
 
-# -- time and selection -------------------------------------------------------------
 def test_the_mask_stays_when_the_window_moves(controller):
     mask, start = controller.state.mask, controller.state.window.start_s
     controller.step_window(-2)
@@ -305,10 +300,8 @@ def test_the_mask_stays_when_the_window_moves(controller):
     with pytest.raises(TimeRangeError):
         controller.seek(1e6)
     controller.seek(controller.state.window.start_s + 0.001)  # where one is
-    assert (controller.results.newest_request, controller.results.freshness) == (
-        asked,
-        "fresh",
-    )
+    results = controller.results
+    assert (results.newest_request, results.freshness) == (asked, "fresh")
 
 
 def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
@@ -320,9 +313,7 @@ def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
 
 
 # -- memory -------------------------------------------------------------------------
-def test_a_demo_recording_does_not_replace_the_users_last_session(
-    session_folder, tmp_path, monkeypatch
-):
+def test_a_demo_does_not_become_the_last_session(session_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")
     controller = Controller(synchronous=True, session_file=tmp_path / "live.json")
@@ -338,9 +329,7 @@ def test_a_demo_recording_does_not_replace_the_users_last_session(
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])
-def test_a_damaged_recording_of_the_last_session_is_not_restored(
-    tmp_path, caplog, damage
-):
+def test_a_damaged_recording_is_not_restored(tmp_path, caplog, damage):
     folder = write_session(tmp_path / "session")
     (folder / damage).write_bytes(b"[")
     memory = tmp_path / "live.json"

@@ -57,17 +57,11 @@ def is_answered(controller):
     return found.population.responses.shape[0] == state.window.spec.n_samples
 
 
-def test_window_and_mask_take_the_spec_of_the_predictor(opened):
-    state = opened.state
-    spec = TOYS[state.predictor_name]().needs.spec
-    assert state.window.spec == state.mask.spec == state.spec == spec
-    assert state.mask.cells.shape == (spec.n_samples, state.session.n_neurons)
-    assert is_answered(opened)
-    assert np.isfinite(opened.results.scores).any()
-
-
 def test_a_mask_of_another_spec_is_painted_undone_and_scrubbed(opened):
     state, n = opened.state, opened.state.spec.n_samples
+    spec = TOYS[state.predictor_name]().needs.spec
+    assert state.window.spec == state.mask.spec == state.spec == spec
+    assert np.isfinite(opened.results.scores).any()
     before = state.mask
     opened.paint([0], VISIBLE)
     assert state.mask.visible[:, 0].all()

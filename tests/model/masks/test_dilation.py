@@ -28,9 +28,7 @@ def random_places(n: int) -> np.ndarray:
 
 @pytest.mark.parametrize("has_scipy", [True, False])
 @pytest.mark.parametrize("distance", [0.0, 15.0, 80.0, 2000.0])
-def test_growing_takes_exactly_what_is_within_the_distance(
-    monkeypatch, distance, has_scipy
-):
+def test_growing_takes_what_is_within_the_distance(monkeypatch, distance, has_scipy):
     if not has_scipy:
         monkeypatch.setitem(sys.modules, "scipy.spatial", None)
     places, chosen = random_places(400), np.arange(0, 400, 40)
@@ -97,7 +95,6 @@ def test_without_a_depth_near_is_across_the_cortex():
     np.testing.assert_array_equal(grow(flat, np.array([0]), 20.0), [0, 1])
 
 
-# -- the verbs -------------------------------------------------------------------------
 def controller_for(xyz: Any, visible: list[int], **more: Any) -> Controller:
     """Neurons at these places in µm, some visible over the whole window."""
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, len(xyz)))

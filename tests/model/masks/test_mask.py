@@ -28,28 +28,23 @@ def first_target_sample(mask: Mask) -> int:
     return int(np.argmax(mask.target.any(axis=1))) if mask.target.any() else 60
 
 
-def algebra_values(mask: Mask) -> tuple[list[int], ...]:
+def values_of(mask: Mask) -> tuple[list[int], ...]:
     """Everything that algebra combines."""
-    return (
-        mask.cells.ravel().tolist(),
-        mask.frames.astype(int).tolist(),
-        [("hidden", "visible", "target").index(mask.behavior)],
-    )
+    behavior = ("hidden", "visible", "target").index(mask.behavior)
+    return mask.cells.ravel().tolist(), mask.frames.astype(int).tolist(), [behavior]
 
 
 # -- algebra ----------------------------------------------------------------------
 @some
 @given(masks(N), masks(N), masks(N))
 def test_union_and_intersection_are_a_distributive_lattice(a, b, c):
-    assert algebra_values(a | a) == algebra_values(a & a) == algebra_values(a)
-    assert algebra_values(a | b) == algebra_values(b | a)
-    assert algebra_values(a & b) == algebra_values(b & a)
-    assert algebra_values((a | b) | c) == algebra_values(a | (b | c))
-    assert algebra_values((a & b) & c) == algebra_values(a & (b & c))
-    assert (
-        algebra_values(a | (a & b)) == algebra_values(a & (a | b)) == algebra_values(a)
-    )
-    assert algebra_values(a & (b | c)) == algebra_values((a & b) | (a & c))
+    assert values_of(a | a) == values_of(a & a) == values_of(a)
+    assert values_of(a | b) == values_of(b | a)
+    assert values_of(a & b) == values_of(b & a)
+    assert values_of((a | b) | c) == values_of(a | (b | c))
+    assert values_of((a & b) & c) == values_of(a & (b & c))
+    assert values_of(a | (a & b)) == values_of(a & (a | b)) == values_of(a)
+    assert values_of(a & (b | c)) == values_of((a & b) | (a & c))
 
 
 @some
@@ -73,19 +68,15 @@ def test_a_difference_keeps_what_the_other_mask_does_not_mention(a, b):
     assert np.array_equal(rest.frames, a.frames & ~b.frames)
     assert rest.behavior == (a.behavior if b.behavior == "hidden" else "hidden")
     nothing = Mask.nothing(N)
-    assert (
-        algebra_values(a - nothing) == algebra_values(a | nothing) == algebra_values(a)
-    )
-    assert (
-        algebra_values(a & nothing) == algebra_values(a - a) == algebra_values(nothing)
-    )
+    assert values_of(a - nothing) == values_of(a | nothing) == values_of(a)
+    assert values_of(a & nothing) == values_of(a - a) == values_of(nothing)
 
 
 @some
 @given(masks(N))
 def test_exchanging_twice_changes_nothing(mask):
-    assert algebra_values(mask.invert().invert()) == algebra_values(mask)
-    assert algebra_values(mask.swap().swap()) == algebra_values(mask)
+    assert values_of(mask.invert().invert()) == values_of(mask)
+    assert values_of(mask.swap().swap()) == values_of(mask)
     assert np.array_equal(mask.invert().visible, mask.cells == HIDDEN)
     assert np.array_equal(mask.invert().target, mask.target)
     assert np.array_equal(mask.swap().visible, mask.target)
@@ -101,9 +92,8 @@ def test_what_becomes_visible_has_latents_and_enters(a, b):
         start, stop = union.token_layout.context_span
         assert start <= shown[0]
         assert shown[-1] < stop
-    assert set(np.flatnonzero(b.cells.any(axis=0))) <= set(
-        union.token_layout.order.tolist()
-    )
+    entered = set(union.token_layout.order.tolist())
+    assert set(np.flatnonzero(b.cells.any(axis=0))) <= entered
     turned = np.flatnonzero((a.cells == HIDDEN).any(axis=0))
     assert set(turned.tolist()) <= set(a.invert().token_layout.order.tolist())
 
@@ -194,12 +184,12 @@ def test_switching_the_guard_off_asks_more_and_warns():
         free = mask.with_guard(False)
     assert np.array_equal(scored_cells(free), mask.target)
     assert scored_cells(mask).sum() == mask.target.sum() - 5 - 8
+    assert free != mask
     assert free.with_guard(True) == mask
 
 
-stroke = st.tuples(
-    st.sets(st.integers(0, N - 1)), st.integers(0, 50), st.integers(0, 2)
-)
+some_neurons = st.sets(st.integers(0, N - 1))
+stroke = st.tuples(some_neurons, st.integers(0, 50), st.integers(0, 2))
 
 
 @some

@@ -121,7 +121,6 @@ def test_a_corner_at_the_height_of_a_point_is_crossed_once():
         assert are_inside(points, corners).tolist() == [True] + 4 * [False]
 
 
-# -- random subsets -----------------------------------------------------------------
 @given(st.data(), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_larger_subsets_contain_smaller_ones(data, count, seed):
     small, large = sorted(data.draw(st.tuples(*[st.integers(0, count)] * 2)))

@@ -19,7 +19,6 @@ def generator():
 
 @pytest.fixture(autouse=True)
 def warnings_as_errors():
-    """Any warning at all is an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -94,18 +93,13 @@ def test_reliability_says_why_it_is_undefined(generator):
     target[:, :, 2] = np.nan
     expected = ["ok", "constant_target", "nan_input"]
     once = target[:, :1, :1]
-    for reliability in (
-        metrics.conservative_reliability,
-        metrics.jackknife_reliability,
-    ):
+    both = (metrics.conservative_reliability, metrics.jackknife_reliability)
+    for reliability in both:
         found = reliability(target)
         assert found.status.tolist() == expected
         assert np.isfinite(found.value).tolist() == [True, False, False]
-    for single in (
-        metrics.conservative_reliability(once),
-        metrics.jackknife_reliability(once),
-        metrics.explainable_variance(once, once),
-    ):
+    singles = [reliability(once) for reliability in both]
+    for single in (*singles, metrics.explainable_variance(once, once)):
         assert np.isnan(single[0]).all()
         assert (single.status == Status.TOO_FEW_REPEATS).all()
 
@@ -229,7 +223,6 @@ def test_a_spot_without_extent_has_no_selectivity():
     assert np.isnan(found.value).all()
 
 
-# -- streaming and resampling -----------------------------------------------------
 def test_merged_moments_are_those_of_all_samples(generator):
     x, y = generator.normal(3, 2, (2, 90, 4))
     y[5, 1] = np.nan

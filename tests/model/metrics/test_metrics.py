@@ -48,9 +48,8 @@ def test_correlation_is_numpys(generator):
     pairs = zip(prediction.T, target.T, strict=True)
     expected = [np.corrcoef(*pair)[0, 1] for pair in pairs]
     np.testing.assert_allclose(metrics.correlation(prediction, target), expected)
-    np.testing.assert_allclose(
-        metrics.correlation(prediction.T, target.T, axis=1), expected
-    )
+    found = metrics.correlation(prediction.T, target.T, axis=1)
+    np.testing.assert_allclose(found, expected)
 
 
 def test_correlation_skips_pairs_with_a_nan(generator):
@@ -145,9 +144,8 @@ def test_bootstrap_is_the_same_for_the_same_seed(generator):
 def test_cc_norm_obeys_its_identity(generator):
     signal = generator.normal(size=(4, 1, 500))
     target = signal + generator.normal(0, 1.5, (4, 8, 500))
-    prediction = np.broadcast_to(
-        signal + generator.normal(0, 0.5, signal.shape), target.shape
-    )
+    noisy = signal + generator.normal(0, 0.5, signal.shape)
+    prediction = np.broadcast_to(noisy, target.shape)
     scores = metrics.cc_scores(prediction, target)
     mean_p, mean_t = prediction.mean(1), target.mean(1)
     covariance = ((mean_p - mean_p.mean(1, keepdims=True)) * mean_t).mean(1)

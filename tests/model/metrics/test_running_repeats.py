@@ -36,11 +36,8 @@ def test_pieces_give_what_the_whole_gives(missing):
     np.testing.assert_array_equal(found.status, whole.status)
     is_ok = whole.status == Status.OK
     assert 100 < is_ok.sum() < 300
-    np.testing.assert_allclose(
-        found.single_trial_max[is_ok],
-        np.sqrt(whole.signal_power / whole.total_power)[is_ok],
-        rtol=1e-6,
-    )
+    wanted = np.sqrt(whole.signal_power / whole.total_power)[is_ok]
+    np.testing.assert_allclose(found.single_trial_max[is_ok], wanted, rtol=1e-6)
     assert np.isnan(found.single_trial_max[~is_ok]).all()
     complete = np.isfinite(values).all(axis=0)
     for unit in (0, 1, 150, 299):

@@ -40,9 +40,8 @@ def test_leaving_a_block_out_gives_the_moments_of_the_others():
         blocks.add(number, moments(predicted[number], recorded[number]))
     for number, (found, _) in enumerate(blocks.without_each()):
         others = np.arange(5) != number
-        expected = moments(
-            np.concatenate(predicted[others]), np.concatenate(recorded[others])
-        )
+        both = (np.concatenate(values[others]) for values in (predicted, recorded))
+        expected = moments(*both)
         np.testing.assert_allclose(found.pearson(), expected.pearson(), rtol=1e-12)
         np.testing.assert_array_equal(found.count, expected.count)
 
@@ -64,12 +63,9 @@ def test_intervals_cover_the_true_score_and_the_true_difference():
         one, beside = (scores_without_each(each, recorded) for each in both)
         alone = jackknife(*one)
         paired = jackknife(one[0] - beside[0], one[1] - beside[1])
-        inside.append(
-            (
-                alone.low <= score <= alone.high,
-                paired.low <= score - other <= paired.high,
-            )
-        )
+        is_covered = alone.low <= score <= alone.high
+        is_paired = paired.low <= score - other <= paired.high
+        inside.append((is_covered, is_paired))
     # 150 worlds: the standard error of a share is .018
     shares = np.mean(inside, axis=0)
     assert (shares >= 0.92 - 0.018).all()

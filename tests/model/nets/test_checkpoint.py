@@ -19,6 +19,7 @@ from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.config import SIZES
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.export.checkpoint import renamed
+from tests.hostile_pickles import CallingPickle
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 
 
@@ -43,9 +44,8 @@ def changed_shard(path: Path) -> Iterator[dict[str, Any]]:
 
 def same_weights(a: OmniMouse, b: OmniMouse) -> bool:
     left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(
-        torch.equal(left[k], right[k]) for k in left
-    )
+    is_same = all(torch.equal(left[k], right[k]) for k in left.keys() & right.keys())
+    return left.keys() == right.keys() and is_same
 
 
 def test_ours_round_trips(net, tmp_path):
@@ -90,9 +90,7 @@ def test_a_wrong_shape_or_extra_key_is_named(shards):
         read_checkpoint(shards).build()
 
 
-def test_weights_and_description_of_different_saves_are_not_taken_for_a_pair(
-    net, tmp_path
-):
+def test_weights_and_description_of_two_saves_are_no_pair(net, tmp_path):
     path = save_checkpoint(tmp_path / "m", net)
     older = path.with_suffix(".json").read_text()
     save_checkpoint(path, net)
@@ -145,25 +143,16 @@ def test_the_schedule_of_local_and_global_layers(ratio, layers):
     assert "".join("L" if local else "G" for local in config.layer_is_local()) == layers
 
 
-class HostilePickle:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.path}",)
-
-
 @pytest.mark.usefixtures("released_size")
 def test_a_hostile_shard_is_refused_and_never_run(net, tmp_path):
     trace = tmp_path / "ran"
-    folder = write_shards(net, tmp_path / "c", extras={"metrics": HostilePickle(trace)})
+    hostile = CallingPickle(os.system, f"touch {trace}")
+    folder = write_shards(net, tmp_path / "c", extras={"metrics": hostile})
     with pytest.raises(CheckpointError, match=r"refused: it asks for '\w+.system'"):
         read_checkpoint(folder)
     plain = tmp_path / "d"
     plain.mkdir()
-    (plain / "rank_0.ckpt").write_bytes(pickle.dumps(HostilePickle(trace)))
+    (plain / "rank_0.ckpt").write_bytes(pickle.dumps(hostile))
     with pytest.raises(CheckpointError, match="refused"):
         read_checkpoint(plain)
     assert not trace.exists()

@@ -84,9 +84,8 @@ def test_outputs_are_finite_where_asked_and_come_in_parts(case):
     asked = scored_cells(mask)[:, whole.neurons]
     np.testing.assert_array_equal(np.isfinite(whole.responses), asked)
     encoded = predictor.encode(window, mask)
-    parts = [
-        predictor.decode(encoded, part) for part in np.array_split(whole.neurons, 2)
-    ]
+    halves = np.array_split(whole.neurons, 2)
+    parts = [predictor.decode(encoded, half) for half in halves]
     joined = np.concatenate([part.responses for part in parts], axis=1)
     np.testing.assert_array_equal(joined, whole.responses)
     (many,) = predictor.predict_many([(window, mask, None)])
@@ -100,9 +99,8 @@ def test_a_window_of_another_spec_is_refused_and_mapped_by_time(case):
     with pytest.raises(UnsupportedRequestError, match=r"\.at\("):
         predictor.predict(window.at(other), mask.at(other))
     found = predict_same_span(predictor, window.at(other), mask.at(other))
-    assert_same(
-        found, predict_same_span(predictor, window, mask.at(other).at(mask.spec))
-    )
+    expected = predict_same_span(predictor, window, mask.at(other).at(mask.spec))
+    assert_same(found, expected)
     assert found.responses.shape[0] == window.spec.n_samples
     assert "mapped by time" in found.status
     mean = naive_predictor("mean", other)
@@ -151,9 +149,8 @@ def test_steps_give_the_numbers_of_one_call(imaging):
     _, state = predictor.step(state, window.warmup)
     stepped, _ = predictor.step(state, window)
     asked = np.isfinite(whole.responses)
-    np.testing.assert_allclose(
-        stepped.responses[asked], whole.responses[asked], atol=1e-5
-    )
+    rates = stepped.responses[asked]
+    np.testing.assert_allclose(rates, whole.responses[asked], atol=1e-5)
     assert window.warmup.stop_s == pytest.approx(window.start_s)
     assert window.warmup.video.shape == (30, 144, 256)
     assert window.video.dtype == np.uint8
@@ -176,13 +173,8 @@ def test_a_constructed_clip_serves_in_place_of_a_window(imaging, name):
     spec = predictor.needs.spec
     frames = np.random.default_rng(0).integers(0, 255, (90, 72, 128), np.uint8)
     running = {"running": np.linspace(0, 20, 60)}
-    clip = om.Clip(
-        session=imaging,
-        frames=frames,
-        rate_hz=30.0,
-        behavior_by_name=running,
-        spec=spec,
-    )
+    inputs = {"frames": frames, "rate_hz": 30.0, "behavior_by_name": running}
+    clip = om.Clip(session=imaging, spec=spec, **inputs)
     mask = om.Mask.nothing(imaging, spec).ask([0, 1], slice(None)).with_frames(True)
     found = predictor.predict(clip, mask)
     assert np.isfinite(found.responses[scored_cells(mask)[:, :2]]).all()
@@ -204,17 +196,15 @@ def test_counts_are_scored_in_bits_per_spike(spiking):
     predictor.prepare(spiking)
     half = om.Mask.nothing(spiking, COUNTS).show(slice(0, 12))
     half = half.ask(slice(12, None), slice(None))
-    windows = [
-        spiking.window(s, COUNTS) for s in spiking.window_starts("test", spec=COUNTS)
-    ]
+    starts = spiking.window_starts("test", spec=COUNTS)
+    windows = [spiking.window(start, COUNTS) for start in starts]
     found = [predictor.predict(window, half) for window in windows]
     assert {one.units for one in found} == {"spikes/s"}
     rates = np.concatenate([one.responses for one in found]) / 50.0
     counts = np.concatenate([w.responses[:, found[0].neurons] for w in windows])
     assert bits_per_spike(rates, counts).value > 0
-    np.testing.assert_allclose(
-        recorded_as(windows[0], "spikes/s"), 50 * windows[0].responses
-    )
+    recorded = recorded_as(windows[0], "spikes/s")
+    np.testing.assert_allclose(recorded, 50 * windows[0].responses)
 
 
 def test_another_package_adds_a_family_by_an_entry_point(tmp_path):

@@ -9,69 +9,50 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
-from omnimouse_model.simulate import (
-    DEMO_MICE,
-    DEMO_SHOWN,
-    DEMO_TRAINING,
-    TRAINING_MICE,
-    UNSEEN,
-    HeldOut,
-    MouseSpec,
-    open_truth,
-    write_session,
-)
+from omnimouse_model import simulate
 
-TINY = MouseSpec("frozen", "70003-1-1", 90000, 17, 24, 1.5, HeldOut(1, 1, 1, 3))
+TINY = simulate.MouseSpec(
+    "frozen", "70003-1-1", 90000, 17, 24, 1.5, simulate.HeldOut(1, 1, 1, 3)
+)
 
 
 def test_the_specs_of_the_mice_are_frozen():
     names = ["demo", *(f"mouse-{k}" for k in range(1, 8))]
-    assert [spec.name for spec in TRAINING_MICE] == names
-    stated = "".join(f"{spec.fingerprint};" for spec in DEMO_MICE).encode()
+    assert [spec.name for spec in simulate.TRAINING_MICE] == names
+    stated = "".join(f"{spec.fingerprint};" for spec in simulate.DEMO_MICE).encode()
     assert blake2b(stated, digest_size=8).hexdigest() == SPECS_DIGEST
 
 
 @pytest.mark.slow
 def test_the_numbers_of_a_small_session_are_frozen(tmp_path):
     """Every stage leaves a mark here: video, behaviour, tuning, latents, events."""
-    folder = write_session(TINY, tmp_path / "frozen")
-    truth = open_truth(folder)
+    folder = simulate.write_session(TINY, tmp_path / "frozen")
+    truth = simulate.open_truth(folder)
     responses = np.fromfile(folder / "responses" / "data.mem", "<f4")
     videos = [np.load(f) for f in sorted((folder / "screen" / "data").glob("*.npy"))]
     eye = np.load(folder / "eye_tracker" / "data.npy")
     image = np.load(folder / "imaging" / "mean_image.npy")
-    found = [
-        *(
-            f(x)
-            for x in (responses, truth.drive, truth.full)
-            for f in (np.mean, np.std)
-        ),
-        np.abs(truth.latents).mean(),
-        np.mean(videos),
-        np.std(videos),
-        *eye.mean(axis=0)[[0, 2, 3]],
-        *eye.std(axis=0),
-        np.load(folder / "treadmill" / "data.npy").mean(),
-        image.mean(),
-        image.std(),
-        truth.tuning["centre_yx"].mean(),
-        truth.tuning["behavior_gain"].std(),
-        *truth.ceilings.drive[:3],
-        *truth.ceilings.full[:3],
-    ]
+    signals = (responses, truth.drive, truth.full)
+    found = [f(x) for x in signals for f in (np.mean, np.std)]
+    found += [np.abs(truth.latents).mean(), np.mean(videos), np.std(videos)]
+    found += [*eye.mean(axis=0)[[0, 2, 3]], *eye.std(axis=0)]
+    found += [np.load(folder / "treadmill" / "data.npy").mean()]
+    found += [image.mean(), image.std()]
+    found += [truth.tuning["centre_yx"].mean(), truth.tuning["behavior_gain"].std()]
+    found += [*truth.ceilings.drive[:3], *truth.ceilings.full[:3]]
     assert [float(x) for x in found] == pytest.approx(NUMBERS, rel=2e-3)
 
 
 def test_the_shown_session_is_new_to_a_model_that_knows_its_neurons():
-    assert DEMO_SHOWN.population_seed == DEMO_TRAINING.population_seed
-    assert DEMO_SHOWN.n_neurons == DEMO_TRAINING.n_neurons >= 1000
-    assert DEMO_SHOWN.minutes >= 10
-    seeds = [spec.session_seed for spec in DEMO_MICE]
+    assert simulate.DEMO_SHOWN.population_seed == simulate.DEMO_TRAINING.population_seed
+    assert simulate.DEMO_SHOWN.n_neurons == simulate.DEMO_TRAINING.n_neurons >= 1000
+    assert simulate.DEMO_SHOWN.minutes >= 10
+    seeds = [spec.session_seed for spec in simulate.DEMO_MICE]
     assert len(set(seeds)) == len(seeds)
-    assert len({spec.data_key for spec in DEMO_MICE}) == len(seeds)
-    trained = {spec.population_seed for spec in TRAINING_MICE}
-    assert len(trained) == len(TRAINING_MICE) >= 8
-    assert UNSEEN.population_seed not in trained
+    assert len({spec.data_key for spec in simulate.DEMO_MICE}) == len(seeds)
+    trained = {spec.population_seed for spec in simulate.TRAINING_MICE}
+    assert len(trained) == len(simulate.TRAINING_MICE) >= 8
+    assert simulate.UNSEEN.population_seed not in trained
 
 
 SPECS_DIGEST = "d00f39ecc0855280"

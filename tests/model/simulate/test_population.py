@@ -31,7 +31,6 @@ def test_blocks_join_without_a_seam():
     np.testing.assert_allclose(middle[15:], joined[15:], rtol=1e-3, atol=1e-3)
 
 
-# -- from rate to signal ---------------------------------------------------------
 CALCIUM = Calcium(event_hz=np.array([0.5, 2.0]), tau_s=np.array([0.15, 0.3]))
 
 

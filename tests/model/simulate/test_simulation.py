@@ -116,7 +116,6 @@ def test_the_mean_over_repeats_approaches_the_drive(recording):
     assert ratio == pytest.approx(1 / len(starts), rel=0.3)
 
 
-# -- what a model can find ----------------------------------------------------------
 def test_the_other_neurons_tell_what_stimulus_and_behaviour_do_not(recording):
     rest = (recording.responses - recording.drive) / np.sqrt(recording.drive)
     noise = (recording.responses - recording.full) / np.sqrt(recording.full)
@@ -130,7 +129,6 @@ def test_the_other_neurons_tell_what_stimulus_and_behaviour_do_not(recording):
     assert abs(found[1]) < 0.04
 
 
-# -- the session -------------------------------------------------------------------
 @pytest.mark.parametrize("which", [0, 100, 2500, -1])
 def test_a_window_holds_the_samples_and_frames_that_belong_together(recording, which):
     """No rounding anywhere between the clocks: sample k goes with frame k."""
@@ -165,16 +163,11 @@ def test_tiers_are_as_planned_and_held_out_video_is_never_shown_in_training(reco
 
 # -- writing ------------------------------------------------------------------------
 def file_contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_an_interrupted_run_leaves_nothing_and_the_next_gives_the_same_files(
-    tiny, tmp_path
-):
+def test_an_interrupted_run_leaves_nothing_and_changes_no_file(tiny, tmp_path):
     def stop(done: float) -> None:
         if done > 0.4:
             raise KeyboardInterrupt
@@ -191,9 +184,7 @@ def test_an_interrupted_run_leaves_nothing_and_the_next_gives_the_same_files(
     assert calls[-1] == 1
 
 
-def test_what_a_killed_run_left_is_removed_and_what_another_writes_is_not(
-    tiny, tmp_path
-):
+def test_only_what_a_killed_run_left_is_removed(tiny, tmp_path):
     shutil.copytree(tiny, tmp_path / "mouse")
     killed, written, foreign = (
         tmp_path / f".mouse-{name}" for name in ("abcdefgh", "12345678", "abcdefghi")

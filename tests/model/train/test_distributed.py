@@ -118,10 +118,7 @@ def test_two_processes_train_as_one_that_accumulates_both_batches(run_of_two, mi
     own = [
         [p for s in share for p in net.session(s.key).parameters()] for share in shares
     ]
-    groups = [
-        (core, CONFIG.core),
-        *((parameters, CONFIG.session) for parameters in own),
-    ]
+    groups = [(core, CONFIG.core), *((part, CONFIG.session) for part in own)]
     optimisers = [
         torch.optim.AdamW(p, betas=g.betas, eps=g.eps, weight_decay=g.weight_decay)
         for p, g in groups

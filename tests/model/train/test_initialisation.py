@@ -19,6 +19,7 @@ from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice
+from omnimouse_model.train.initialisation import video
 from omnimouse_model.train.initialisation.activations import FitBatch
 from omnimouse_model.train.initialisation.behavior_attention import (
     set_behavior_attention_head,
@@ -26,18 +27,12 @@ from omnimouse_model.train.initialisation.behavior_attention import (
 from omnimouse_model.train.initialisation.population_attention import (
     set_population_attention_heads,
 )
-from omnimouse_model.train.initialisation.video import (
-    N_ENERGIES,
-    ORIENTATIONS,
-    WAVELENGTHS_PX,
-    set_motion_energy,
-)
 from omnimouse_model.train.loop import train
 from tests.model.small_net import SMALL
 from tests.model.train.test_run import CONFIG, PHASE, weights
 from tests.small_sessions import simulate_mouse
 
-N_GABORS = 2 * N_ENERGIES
+N_GABORS = 2 * video.N_ENERGIES
 N, SHARED, KEY = 200, 4, "1-1-1"
 MODEL = OmniMouseConfig(
     d_model=64,
@@ -120,12 +115,11 @@ def test_latents_hold_what_neurons_share(net, loadings):
 
 def test_heads_that_share_keys_are_refused(loadings):
     net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
+    batches, generator = [fit_batch(loadings)], torch.Generator()
     with pytest.raises(ValueError, match="share keys"):
-        set_population_attention_heads(
-            net, [fit_batch(loadings)], 1, 0, torch.Generator()
-        )
+        set_population_attention_heads(net, batches, 1, 0, generator)
     with pytest.raises(ValueError, match="cannot be turned"):
-        set_behavior_attention_head(net, [fit_batch(loadings)], 0, torch.Generator())
+        set_behavior_attention_head(net, batches, 0, generator)
 
 
 @pytest.mark.slow
@@ -142,10 +136,8 @@ def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
         parts = train(config, sessions, tmp_path / "parts", max_steps=1)
     parts = train(config, sessions, tmp_path / "parts")
     assert torch.equal(weights(whole), weights(parts))
-    plain = replace(
-        config,
-        phases=(first, replace(second, population_heads=None, behavior_head=None)),
-    )
+    last = replace(second, population_heads=None, behavior_head=None)
+    plain = replace(config, phases=(first, last))
     without = train(plain, sessions, tmp_path / "plain")
     assert not torch.allclose(weights(whole), weights(without), atol=1e-3)
 
@@ -187,15 +179,15 @@ def grating(direction: float, wavelength: float, hz: float = 3.0) -> torch.Tenso
 def energy_net():
     net = net_with(96)
     clips = torch.randn(4, 1, 60, 36, 64, generator=torch.Generator().manual_seed(1))
-    set_motion_energy(net, clips)
+    video.set_motion_energy(net, clips)
     return net
 
 
-@pytest.mark.parametrize("number", range(0, N_ENERGIES, 5))
+@pytest.mark.parametrize("number", range(0, video.N_ENERGIES, 5))
 def test_each_energy_prefers_its_own_direction_and_wavelength(energy_net, number):
-    scale, angle = divmod(number, 2 * ORIENTATIONS)
-    own = angle * math.pi / ORIENTATIONS
-    wavelength = WAVELENGTHS_PX[scale]
+    scale, angle = divmod(number, 2 * video.ORIENTATIONS)
+    own = angle * math.pi / video.ORIENTATIONS
+    wavelength = video.WAVELENGTHS_PX[scale]
     backbone = energy_net.hiera.backbone
 
     @torch.no_grad()
@@ -212,4 +204,4 @@ def test_each_energy_prefers_its_own_direction_and_wavelength(energy_net, number
 
 def test_an_encoder_without_room_is_refused():
     with pytest.raises(ValueError, match="72 channels"):
-        set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))
+        video.set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))

@@ -125,11 +125,9 @@ def test_masks_are_drawn_by_their_weights(monkeypatch):
 
 
 def test_each_group_is_clipped_by_itself(sessions, tmp_path):
-    config = replace(
-        CONFIG,
-        core=replace(CONFIG.core, clip=1e-3),
-        session=replace(CONFIG.session, clip=1e-4),
-    )
+    core = replace(CONFIG.core, clip=1e-3)
+    session = replace(CONFIG.session, clip=1e-4)
+    config = replace(CONFIG, core=core, session=session)
     train(config, sessions, tmp_path, max_steps=1)
     state = read_state(last_state(tmp_path) / "rank_0.pt")
     for name, clip in (("core", 1e-3), ("session", 1e-4)):

@@ -78,18 +78,14 @@ def last_save(out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_accumulated_batches_are_one_step_of_their_mean(
-    sessions, tmp_path, monkeypatch
-):
-    still = replace(
-        SMALL, drop_path_rate=0.0, hiera=replace(SMALL.hiera, drop_path_rate=0.0)
-    )
+def test_accumulated_batches_are_a_step_of_the_mean(sessions, tmp_path, monkeypatch):
+    hiera = replace(SMALL.hiera, drop_path_rate=0.0)
+    still = replace(SMALL, drop_path_rate=0.0, hiera=hiera)
 
     def gradient(name: str, accumulate: int) -> torch.Tensor:
         """The first step's, as the core's optimiser remembers it."""
-        config = replace(
-            CONFIG, model=still, phases=(replace(PHASE, accumulate=accumulate),)
-        )
+        phase = replace(PHASE, accumulate=accumulate)
+        config = replace(CONFIG, model=still, phases=(phase,))
         train(config, sessions, tmp_path / name, max_steps=1)
         state = last_save(tmp_path / name)
         held = state["core"]["state"].values()

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import evidence_of, trace_rows
@@ -18,12 +17,6 @@ def controller(session):
     with open_controller(session, NoisyPredictor("noisy")) as made:
         made.select([7, 3])
         yield made
-
-
-@pytest.fixture
-def session(session_folder):
-    """Session of the shared recording."""
-    return om.open_session(session_folder)
 
 
 def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, session):

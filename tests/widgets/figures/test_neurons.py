@@ -15,9 +15,8 @@ from omnimouse_widgets.figures import score_histogram, score_scatter
 def score(neurons, values, **fields):
     neurons, values = np.asarray(neurons), np.asarray(values, float)
     mean = float(np.nanmean(values))
-    made = Score(
-        "mouse", "test/video_only", "model", mean, 0.0, 1.0, 0.5, 9, neurons, values
-    )
+    scores = (mean, 0.0, 1.0, 0.5, 9, neurons, values)
+    made = Score("mouse", "test/video_only", "model", *scores)
     return replace(made, **fields)
 
 

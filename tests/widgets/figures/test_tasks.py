@@ -18,9 +18,8 @@ NAN = float("nan")
 def score(strategy, predictor, value, *, session="a", n=10, **fields):
     neurons = np.arange(n)
     ends = value - 0.1, value + 0.1
-    made = Score(
-        session, strategy, predictor, value, *ends, 0.6, 40, neurons, neurons * value
-    )
+    scores = (value, *ends, 0.6, 40, neurons, neurons * value)
+    made = Score(session, strategy, predictor, *scores)
     return replace(made, **fields)
 
 
@@ -30,13 +29,8 @@ def channel(name, value, predictor="big", **fields):
 
 @pytest.fixture
 def scores():
-    behavior = {
-        "pupil_x": 0.8,
-        "pupil_y": 0.6,
-        "pupil_size": 0.9,
-        "pupil_dsize": 0.1,
-        "running": 0.3,
-    }
+    behavior = {"pupil_x": 0.8, "pupil_y": 0.6, "running": 0.3}
+    behavior |= {"pupil_size": 0.9, "pupil_dsize": 0.1}
     return Scores(
         (
             score(FCST, "big", 0.3),
@@ -55,14 +49,8 @@ def scores():
 
 
 def test_columns_are_the_papers_tasks(scores):
-    assert task_table(scores).columns == (
-        "Fcst",
-        "Pop+S (256)",
-        "Avg",
-        "Pupil-loc",
-        "Pupil-size",
-        "Running",
-    )
+    names = ("Fcst", "Pop+S (256)", "Avg", "Pupil-loc", "Pupil-size", "Running")
+    assert task_table(scores).columns == names
     assert task_name("test/population_1024_response_behavior") == "Pop (1,024)"
     assert task_name("test/video_behavior") == "Stim"
     assert task_name("half of them") == "half of them"

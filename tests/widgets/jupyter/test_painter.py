@@ -1,5 +1,7 @@
 """The painter: what a page paints is what the mask becomes, and the other way round."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,6 +110,53 @@ def test_an_area_that_nobody_knows_is_refused_by_name(painter, painter_page):
     painter_page.say("area", name="V9", code=1)
     painter_page.say("hover", y=0.0, x=0.0)  # a pointer that passes leaves it told
     assert "V9" in painter.problem
+
+
+@pytest.fixture
+def two_planes(controller, session):
+    """The recording with two planes of 20 neurons, each with two areas."""
+    number = np.arange(40)
+    places = np.stack([number % 5, number % 20 // 5, number // 20], axis=1) * 8.0
+    places[[19, 39], :2] = 200.0  # the planes are much larger than the neurons
+    units = replace(
+        session.units,
+        roi=None,
+        xy_px=places[:, :2],
+        xyz_um=places,
+        plane=number // 20,
+        area=np.where(number % 5 < 2, "LM", "V1"),
+    )
+    controller.open_session(replace(session, units=units))
+    return controller
+
+
+def test_one_plane_is_shown_and_painted_alone(two_planes, painter, painter_page):
+    content, buffers = painter_page.wait_for("field", lambda _, b: b[5])
+    assert np.frombuffer(buffers[5], np.uint16).tolist() == [0] * 20 + [1] * 20
+    # Neurons of a plane are 8 µm apart; disks are drawn at whole pixels.
+    first, second = painter.field.centres[:2]
+    distance_um = np.linalg.norm(second - first) * content["um_per_pixel"]
+    assert distance_um == pytest.approx(8, rel=0.05)
+    painter.plane = 1
+    content, _ = painter_page.wait_for("planes", lambda m, _: m["number"] == 1)
+    (name,) = content["names"]
+    assert name[2] == two_planes.planes.label_of(1)
+    top, left, bottom, right = content["region"]
+    y, x = painter.field.centres.T
+    inside = (y > top) & (y < bottom) & (x > left) & (x < right)
+    assert np.flatnonzero(inside).tolist() == list(range(20, 40))
+    painter.paint_area("LM", VISIBLE)
+    painted = np.flatnonzero(two_planes.state.mask.visible.any(axis=0))
+    assert painted.tolist() == [20, 21, 25, 26, 30, 31, 35, 36]
+
+
+def test_areas_are_outlined_on_request(two_planes, painter, painter_page):
+    painter_page.wait_for("areas", lambda m, _: not m["outlines"])
+    painter.areas_shown = True
+    content, _ = painter_page.wait_for("areas", lambda m, _: m["outlines"])
+    found = {(o["area"], o["plane"]) for o in content["outlines"] if o["is_named"]}
+    assert found == {("LM", 0), ("LM", 1), ("V1", 0), ("V1", 1)}
+    assert two_planes.state.areas_shown
 
 
 @pytest.mark.parametrize("is_closed", [False, True])

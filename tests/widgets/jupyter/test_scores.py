@@ -39,7 +39,7 @@ def scores_page(part, page):
     opened = page(part)
     opened.look()
     opened.wait_for("scores", lambda m, _: bool(m["bars"]))
-    opened.wait_for("selected")
+    opened.wait_for("figure")
     return opened
 
 

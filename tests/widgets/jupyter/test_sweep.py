@@ -58,7 +58,7 @@ def wait_for_points(part, page, sweep, line=0):
         found = {key: [y for _, y, _ in part.chart.points(key)] for key in wanted}
         return found == wanted
 
-    page.wait_for("curves", is_drawn)
+    page.wait_for("figure", is_drawn)
 
 
 def figure_curve(part, curve, line=0):

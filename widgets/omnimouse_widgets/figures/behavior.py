@@ -14,12 +14,17 @@ from omnimouse_widgets.figures.style import Theme
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_COLOURS: Final = (*palette.CONDITION_COLOURS.values(), palette.AREA_COLOURS[5])
-"""One colour per channel; more channels cannot be distinguished.
+_COLOURS: Final = tuple(palette.CONDITION_COLOURS.values())
+_SYMBOLS: Final = ("circle", "square-open", "triangle-up", "diamond-open")
+MAX_CHANNELS: Final = 8
+"""Panels that fit beside each other."""
+_GAP: Final = 0.03
+"""Share of the width between two panels."""
+_DODGE: Final = 0.22
+"""Distance of two models at one condition, in distances of two conditions."""
 
-The last one, blue-violet, differs from all others on white and on dark.
-"""
-_SYMBOLS: Final = (*style.SYMBOLS.values(), "cross")
+Curve = dict[str, list[float]]
+"""Values of the draws of each condition, by its label."""
 
 
 def decoding_figure(
@@ -32,9 +37,8 @@ def decoding_figure(
 ) -> "Figure":
     """Draw how well each channel is decoded under each condition (Fig. S3 B).
 
-    Each channel has a colour and a symbol. Points of the first predictor are filled and
-    its lines solid; those of another predictor are open and dashed. Refused conditions
-    are omitted.
+    Each channel has a panel, each predictor a colour, a symbol and a line style.
+    Refused conditions are omitted.
 
     Parameters
     ----------
@@ -43,7 +47,7 @@ def decoding_figure(
     label
         Function from the name of a condition to its label, such as its visible inputs.
         Conditions with the same label, such as draws of equally many neurons, are
-        averaged; bars are the s.e.m. over them.
+        averaged; bars are the s.e.m. over them, and small dots the draws.
     title
         Title of the axis of conditions, which are drawn in their order.
     is_ordered
@@ -55,8 +59,7 @@ def decoding_figure(
         Nothing was decoded, or there are too many channels or predictors to
         distinguish.
     """
-    # Values by label, for each predictor and channel, in the order of the scores.
-    curves: dict[tuple[str, str], dict[str, list[float]]] = {}
+    curves: dict[tuple[str, str], Curve] = {}
     for score in scores.behavior:
         if np.isfinite(score.value):
             points = curves.setdefault((score.predictor, score.channel), {})
@@ -64,52 +67,95 @@ def decoding_figure(
             points.setdefault(label(score.strategy), []).append(score.value)
     models = list(dict.fromkeys(model for model, _ in curves))
     channels = list(dict.fromkeys(channel for _, channel in curves))
-    if not curves or len(channels) > len(_COLOURS) or len(models) > len(style.DASHES):
+    if not curves or len(channels) > MAX_CHANNELS or len(models) > len(_COLOURS):
         raise ValueError(
             f"Found {len(channels)} decoded channels of {len(models)} predictors; 1 to "
-            f"{len(_COLOURS)} of 1 to {len(style.DASHES)} can be drawn."
+            f"{MAX_CHANNELS} of 1 to {len(_COLOURS)} can be drawn."
         )
     order = list(dict.fromkeys(label(score.strategy) for score in scores.behavior))
     figure = style.new_figure(
         theme,
-        380,
-        # plotly would otherwise order the categories by their first occurrence in the
-        # traces.
-        xaxis=style.titled(
-            title, type="category", categoryorder="array", categoryarray=order
-        ),
+        360,
         yaxis=style.titled("correlation with the recorded channel"),
+        annotations=[
+            _panel_title(channel_text(channel), panel, len(channels))
+            for panel, channel in enumerate(channels)
+        ],
+        legend={"y": 1.12},
+        margin={"t": 72, "b": 66},
     )
+    figure.add_annotation(
+        x=0.5, y=-0.2, xref="paper", yref="paper", text=title, showarrow=False,
+        font={"size": 13},
+    )  # fmt: skip
+    for panel in range(len(channels)):
+        figure.layout[f"xaxis{_number(panel)}"] = {
+            "domain": _domain(panel, len(channels)),
+            "tickmode": "array",
+            "tickvals": list(range(len(order))),
+            "ticktext": order,
+            "range": [-0.6, len(order) - 0.4],
+            "anchor": "y",
+        }
     for (model, channel), points in curves.items():
-        n_model, n_channel = models.index(model), channels.index(channel)
-        name = channel_text(channel)
+        n_model, panel = models.index(model), channels.index(channel)
+        # Models beside each other, so that none covers another.
+        offset = _DODGE * (n_model - (len(models) - 1) / 2)
+        places = [order.index(name) + offset for name in points]
+        common = {"xaxis": f"x{_number(panel)}", "legendgroup": model}
+        colour = style.themed(theme, _COLOURS[n_model])
+        draws_x = np.repeat(places, [len(values) for values in points.values()])
+        draws_y = np.concatenate([*points.values()])
+        if len(draws_x) > len(places):
+            figure.add_trace(
+                {
+                    **style.scatter(draws_x, draws_y, "markers", **common),
+                    "marker": {"color": colour, "size": 4, "opacity": 0.5},
+                    "showlegend": False,
+                    "hoverinfo": "skip",
+                }
+            )
+        means = [float(np.mean(values)) for values in points.values()]
         figure.add_trace(
             {
-                **_curve(points, n_model, n_channel, theme),
-                "name": name if len(models) == 1 else f"{name}, {model}",
-                "legendgroup": model,
+                **style.scatter(places, means, "markers", **common),
                 "mode": "lines+markers" if is_ordered else "markers",
+                "name": model,
+                "showlegend": panel == 0,
+                "error_y": style.bars([_sem(values) for values in points.values()]),
+                "line": {"color": colour, "width": 2, "dash": style.DASHES[n_model]},
+                "marker": {"symbol": _SYMBOLS[n_model], "size": 9},
+                "hovertext": list(points),
             }
         )
     return figure
 
 
-def _curve(
-    points: dict[str, list[float]], model: int, channel: int, theme: Theme
-) -> dict[str, Any]:
-    # Standard error of the mean; not defined for a single draw, which has no bar.
-    sems = [
-        float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-        for values in points.values()
-    ]
-    colour = style.themed(theme, _COLOURS[channel])
-    # Colour and symbol together, so that channels differ also in print without colours.
-    symbol = _SYMBOLS[channel] + ("-open" if model else "")
+def _sem(values: list[float]) -> float:
+    """Return the standard error of the mean; 0, which has no bar, for one draw."""
+    if len(values) < 2:
+        return 0.0
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def _number(panel: int) -> str:
+    # plotly's first axis has no number.
+    return "" if panel == 0 else str(panel + 1)
+
+
+def _domain(panel: int, count: int) -> list[float]:
+    width = (1 + _GAP) / count
+    return [panel * width, panel * width + width - _GAP]
+
+
+def _panel_title(text: str, panel: int, count: int) -> dict[str, Any]:
     return {
-        "type": "scatter",
-        "x": list(points),
-        "y": [float(np.mean(values)) for values in points.values()],
-        "error_y": style.bars(sems),
-        "line": {"color": colour, "width": 2, "dash": style.DASHES[model]},
-        "marker": {"symbol": symbol, "size": 9},
+        "x": sum(_domain(panel, count)) / 2,
+        "y": 1.0,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "center",
+        "yanchor": "bottom",
+        "text": text,
+        "showarrow": False,
     }

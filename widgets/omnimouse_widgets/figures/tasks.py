@@ -36,7 +36,7 @@ CEILING: Final = "ceiling"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TaskCell:
     """A score, or the reason for a missing score.
 
     `note` is printed below the table: the reason, or a remark on the request.
@@ -68,7 +68,7 @@ class TaskTable:
     """
 
     columns: tuple[str, ...]
-    rows: dict[str, tuple[Cell, ...]]
+    rows: dict[str, tuple[TaskCell, ...]]
     caption: str = ""
 
     @property
@@ -173,7 +173,7 @@ def task_table(scores: Scores) -> TaskTable:
     rows = _best(rows) if len(rows) > 1 else rows
     ceiling = tuple(_ceiling(scores, strategy) for strategy in strategies)
     if any(np.isfinite(cell.value) for cell in ceiling):
-        empty_cells = (Cell(float("nan")),) * (len(names) - len(strategies))
+        empty_cells = (TaskCell(float("nan")),) * (len(names) - len(strategies))
         rows |= {CEILING: (*ceiling, *empty_cells)}
     return TaskTable(tuple(names), rows, _caption(scores))
 
@@ -192,23 +192,23 @@ def task_name(strategy: str) -> str:
     return plain.removeprefix("test/").replace("_", " ")
 
 
-def _response(scores: Scores, strategy: str, model: str) -> Cell:
+def _response(scores: Scores, strategy: str, model: str) -> TaskCell:
     own = [s for s in scores.scores if (s.strategy, s.predictor) == (strategy, model)]
     if not own:
-        return Cell(float("nan"), f"{model} was not evaluated.")
+        return TaskCell(float("nan"), f"{model} was not evaluated.")
     note = next((s.refusal or s.note for s in own if s.refusal or s.note), "")
-    return Cell(scores.overall(strategy, model), note)
+    return TaskCell(scores.overall(strategy, model), note)
 
 
 def _behavior(
     scores: Scores, strategy: str, model: str, groups: Sequence[str]
-) -> list[Cell]:
+) -> list[TaskCell]:
     own = [s for s in scores.behavior if (s.strategy, s.predictor) == (strategy, model)]
     note = next((s.refusal for s in own if s.refusal), "")
     values = [
         _mean([s.value for s in own if s.channel in GROUPS[group]]) for group in groups
     ]
-    return [Cell(value, note) for value in (_mean(values), *values)]
+    return [TaskCell(value, note) for value in (_mean(values), *values)]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -219,23 +219,23 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _ceiling(scores: Scores, strategy: str) -> Cell:
+def _ceiling(scores: Scores, strategy: str) -> TaskCell:
     # The ceiling does not depend on the predictor: one score per session is sufficient.
     own = {s.session: s for s in scores.scores if s.strategy == strategy}.values()
     # Weighted as the models' scores are, so that both can be compared.
     weights = np.array([s.n_neurons for s in own], float)
     if not weights.sum():
-        return Cell(float("nan"))
-    return Cell(float(weights @ [s.ceiling for s in own] / weights.sum()))
+        return TaskCell(float("nan"))
+    return TaskCell(float(weights @ [s.ceiling for s in own] / weights.sum()))
 
 
-def _best(rows: dict[str, tuple[Cell, ...]]) -> dict[str, tuple[Cell, ...]]:
+def _best(rows: dict[str, tuple[TaskCell, ...]]) -> dict[str, tuple[TaskCell, ...]]:
     values = np.array([[cell.value for cell in row] for row in rows.values()])
     # -inf instead of NaN, because `nanmax` warns about a column of NaN only.
     top = np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
     return {
         name: tuple(
-            Cell(cell.value, cell.note, bool(cell.value == best))
+            TaskCell(cell.value, cell.note, bool(cell.value == best))
             for cell, best in zip(row, top, strict=True)
         )
         for name, row in rows.items()
@@ -252,10 +252,10 @@ def _caption(scores: Scores) -> str:
     return f"Correlation on held-out windows: {names}, {count} of tier {scores.tier}"
 
 
-def _bold(cell: Cell) -> str:
+def _bold(cell: TaskCell) -> str:
     return f"<b>{cell.text}</b>" if cell.is_best else cell.text
 
 
-def _html(cell: Cell) -> str:
+def _html(cell: TaskCell) -> str:
     title = f' title="{escape(cell.note)}"' if cell.note else ""
     return f"<td{title}>{_bold(cell)}</td>"

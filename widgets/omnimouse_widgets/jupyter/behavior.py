@@ -14,13 +14,13 @@ from omnimouse_widgets.drawn.traces.behavior_rows import (
 from omnimouse_widgets.drawn.traces.text import legend_entries
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
-from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
+from omnimouse_widgets.jupyter.transport.trace_message import TraceMessage
 
 HAS_NONE: Final = "This session has no behaviour"
 NO_SESSION: Final = "No session is open"
 
 
-class BehaviorDecoder(TraceStack):
+class BehaviorDecoder(TraceMessage):
     """Curves of recorded and decoded behaviour: one row per channel, with correlation.
 
     Attributes

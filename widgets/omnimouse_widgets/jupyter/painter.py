@@ -5,9 +5,10 @@ from itertools import cycle
 from typing import Any, Final
 
 import numpy as np
-from traitlets import CaselessStrEnum, Dict, Float, Int, List, Tuple, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Int, List, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
@@ -21,6 +22,8 @@ from omnimouse_widgets.drawn.field.layout import (
     session_field,
 )
 from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
+from omnimouse_widgets.drawn.field.scale import um_per_pixel
+from omnimouse_widgets.drawn.field.tiles import name_places, tile_of, tiles_of
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
@@ -59,12 +62,17 @@ class MaskPainter(Part):
         Names of the brain areas of the recording; read-only.
     probes
         Names of the probes of the recording; read-only.
+    plane
+        Number of the imaging plane or probe that is shown alone, None for all. Only
+        neurons that are shown are painted.
+    areas_shown
+        Whether the brain areas are outlined.
     """
 
     # Messages of a stroke are small: a confirmation for every eighth is sufficient.
     AHEAD = 8
 
-    _esm = script("painter")
+    _esm = script("field_overlay", "painter")
     _css = style()
 
     tool = CaselessStrEnum(TOOLS, "brush").tag(sync=True)
@@ -77,12 +85,20 @@ class MaskPainter(Part):
     changes = Unicode().tag(sync=True)
     areas = List(Unicode()).tag(sync=True)
     probes = List(Unicode()).tag(sync=True)
+    plane = Int(None, allow_none=True).tag(sync=True)
+    areas_shown = Bool(False).tag(sync=True)
+    _planes: Any = List().tag(sync=True)
     _n_samples: Any = Int(0).tag(sync=True)
     _choices: Any = List().tag(sync=True)
     _legend: Any = Dict().tag(sync=True)
     _colours: Any = List(list(palette.STATE_COLOURS)).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        # Outlining takes a second: not on the thread that draws all parts.
+        self._outlining: BackgroundTask[Any, Any] = BackgroundTask(
+            _outlined, self._take_outlines
+        )
+        self._outlined: Any = None
         super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self._field: tuple[object, Field] | None = None
@@ -102,6 +118,11 @@ class MaskPainter(Part):
         self.bind("changes", cells, lambda: counted(state)[1])
         self.bind("areas", events.session, lambda: self._names("area"))
         self.bind("probes", events.session, lambda: self._names("probe"))
+        planes = controller.planes
+        shown = [events.plane_shown, events.session]
+        self.bind("plane", shown, lambda: planes.number, planes.show)
+        self.bind("_planes", events.session, self._read_planes)
+        self.bind_field("areas_shown", controller.colouring.outline_areas)
         self.bind("_choices", events.session, self._read_choices)
         legend = [events.colour_by, events.session, results.changed, colouring.changed]
         self.bind("_legend", legend, self._read_legend)
@@ -111,6 +132,11 @@ class MaskPainter(Part):
         state, results = self._controller.state.events, self._controller.results.events
         return (
             Drawing(self._draw_field, [state.session]),
+            Drawing(self._draw_planes, [state.session, state.plane_shown]),
+            Drawing(
+                self._draw_areas,
+                [state.session, state.areas_shown, self._outlining.changed],
+            ),
             Drawing(
                 self._draw_colours,
                 [
@@ -217,13 +243,14 @@ class MaskPainter(Part):
     def _neurons_at(self, content: dict[str, Any]) -> np.ndarray:
         if self.field is None:
             return np.empty(0, np.int64)
-        return neurons_at(self.field, float(content["y"]), float(content["x"]))
+        neurons = neurons_at(self.field, float(content["y"]), float(content["x"]))
+        return self._controller.planes.visible_among(neurons)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_field(self) -> None:
         """Send the pixels of the field, which are constant for a recording."""
-        field = self.field
-        if field is None:
+        field, session = self.field, self._controller.state.session
+        if field is None or session is None:
             self.add_message("nothing")
             return
         # The page has no colours for a new field: the next ones are for all neurons.
@@ -236,14 +263,63 @@ class MaskPainter(Part):
                 field.centres.astype(np.float32),
                 field.covered_at.astype(np.uint32),
                 field.covered_by.astype(np.uint32),
+                # -1, an unknown plane, becomes the largest number.
+                np.asarray(session.units.plane).astype(np.uint16),
             ],
             number=self._field_number,
             shape=list(field.labels.shape),
             neurons=field.n_neurons,
             rims=field.has_rims,
             texts=field.texts,
+            um_per_pixel=um_per_pixel(session, field),
             selected=palette.SELECTED,
         )
+
+    def _draw_planes(self) -> None:
+        """Send the names of the planes, and the part of the field that is shown."""
+        planes, field = self._controller.planes, self.field
+        session = self._controller.state.session
+        if field is None or session is None:
+            return
+        number = planes.number
+        tiles = tiles_of(field, np.asarray(session.units.plane))
+        tile = tile_of(tiles, number)
+        # A field of probes has their names among its texts.
+        shown = [] if field.texts else [t for t in tiles if tile in (None, t)]
+        names = name_places(shown, [planes.label_of(t.plane) for t in shown])
+        region = None
+        if tile is not None:
+            region = [tile.top, tile.left, tile.bottom, tile.right]
+        self.add_if_changed("planes", number=number, names=names, region=region)
+
+    def _draw_areas(self) -> None:
+        """Send the outlines of the areas, or start to compute them."""
+        session, field = self._controller.state.session, self.field
+        outlined, error = self._outlined, self._outlining.error
+        if error is not None:
+            raise error
+        outlines = []
+        if self._controller.state.areas_shown and session is not None and self.areas:
+            if outlined is None or outlined.session is not session:
+                if not self._outlining.message:
+                    self._outlining.start((session, field), "Outlining areas")
+            else:
+                outlines = [
+                    {
+                        "area": outline.area,
+                        "plane": outline.plane,
+                        "is_named": outline.is_named,
+                        "path": np.round(outline.yx, 1).tolist(),
+                        "colour": _hex(colour),
+                    }
+                    for outline, colour in zip(
+                        outlined.outlines, outlined.colours, strict=True
+                    )
+                ]
+        self.add_if_changed("areas", outlines=outlines)
+
+    def _take_outlines(self, outlined: Any) -> None:
+        self._outlined = outlined
 
     def _draw_colours(self) -> None:
         """Send the states of all or of the changed neurons, and their colours."""
@@ -317,7 +393,17 @@ class MaskPainter(Part):
         if not len(neurons):
             names = self._names(kind)
             raise ValueError(f"No neurons of {kind} {name!r}; known: {names}.")
-        self.paint(neurons, code)
+        self.paint(self._controller.planes.visible_among(neurons), code)
+
+    def _read_planes(self) -> list[tuple[int, str]]:
+        planes = self._controller.planes
+        return [(number, planes.label_of(number)) for number in planes.numbers]
+
+    def close(self) -> None:
+        """Remove the part from every page, and stop outlining areas."""
+        super().close()
+        if "_outlining" in vars(self):  # missing if the constructor raised an error
+            self._outlining.close(0.0)
 
     def _read_choices(self) -> list[list[str]]:
         choices = self._controller.colouring.choices
@@ -340,6 +426,18 @@ class MaskPainter(Part):
             low, high = scale.ends
             legend |= {"low": low, "high": high, "middle": scale.middle}
         return legend
+
+
+def _outlined(request: Any, report: Any) -> Any:
+    # Imported when areas are first shown: scikit-image takes a second.
+    from omnimouse_widgets.drawn.field.areas import outline_areas
+
+    return outline_areas(request, report)
+
+
+def _hex(colour: np.ndarray) -> str:
+    red, green, blue = np.rint(255 * np.asarray(colour)[:3]).astype(int).tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _grey(field: Field) -> np.ndarray:

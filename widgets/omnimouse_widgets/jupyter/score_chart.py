@@ -64,9 +64,17 @@ class ScoreChart:
         self._spread: ScoreDistribution | None = None
 
     def show_distribution(
-        self, spread: ScoreDistribution, across: SecondQuantity, *, is_old: bool
+        self,
+        spread: ScoreDistribution,
+        across: SecondQuantity,
+        *,
+        is_old: bool,
+        missing: str = "",
     ) -> None:
-        """Draw the bars, and the points in the order of `spread.neurons`."""
+        """Draw the bars, and the points in the order of `spread.neurons`.
+
+        `missing` is the reason if there are none; it stands in their place.
+        """
         width = float(np.diff(spread.edges)[0]) if len(spread.counts) else 1.0
         scores, values = spread.scores, across.values
         opacity = OLD_OPACITY if is_old else 1.0
@@ -87,8 +95,11 @@ class ScoreChart:
             self._points.hovertemplate = _hover(across, spread.metric)
             figure.layout.xaxis2.update(_axis(across))
             figure.layout.shapes = _lines(mean, scores, across)
-            message = "" if across.is_known or not len(scores) else across.problem
-            figure.layout.annotations = _note(message)
+            problem = "" if across.is_known or not len(scores) else across.problem
+            figure.layout.annotations = [
+                *_note(missing, "x domain", "y domain"),
+                *_note(problem, "x2 domain", "y2 domain"),
+            ]
 
     def show_names(self, names: np.ndarray) -> None:
         """Set the neuron ids that the hover texts show."""
@@ -164,9 +175,9 @@ def _lines(mean: float | None, scores: np.ndarray, across: SecondQuantity) -> li
     return lines
 
 
-def _note(text: str) -> list[dict[str, Any]]:
-    """Return the message shown in place of points; [] for an empty text."""
-    place = {"xref": "x2 domain", "yref": "y2 domain", "x": 0.5, "y": 0.5}
+def _note(text: str, xref: str, yref: str) -> list[dict[str, Any]]:
+    """Return the message shown in place of marks; [] for an empty text."""
+    place = {"xref": xref, "yref": yref, "x": 0.5, "y": 0.5}
     note = {**place, "text": _wrapped(text), "showarrow": False}
     return [note] if text else []
 

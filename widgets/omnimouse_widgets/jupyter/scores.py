@@ -117,6 +117,7 @@ class NeuronScores(FigurePart):
         return [
             Drawing(self._draw, [*scored, *options]),
             Drawing(self._draw_selection, [events.selection]),
+            *super().drawings(),
         ]
 
     def activate(self) -> None:
@@ -213,7 +214,8 @@ class NeuronScores(FigurePart):
         chart.set_tool(self.tool)
         if controller.state.session is not None:
             chart.show_names(controller.state.session.units.names[spread.neurons])
-        chart.show_distribution(spread, across, is_old=is_old)
+        missing = "" if len(spread.neurons) else self.summary
+        chart.show_distribution(spread, across, is_old=is_old, missing=missing)
         chart.show_selection(controller.state.selection, across)
         bars = [spread.bar_text(bar) for bar in range(len(spread.counts))]
         symbol = spread.metric.symbol
@@ -221,12 +223,12 @@ class NeuronScores(FigurePart):
         label += self.summary
         self.add_message("scores", drawing=self._drawing, bars=bars, label=label)
         self.add_if_changed("summary", text=self.summary)
+        self.add_point_counts(chart.figure)
 
     def _draw_selection(self) -> None:
-        self._made_chart().show_selection(
-            self._controller.state.selection, self._across
-        )
-        self.add_message("selected")
+        chart = self._made_chart()
+        chart.show_selection(self._controller.state.selection, self._across)
+        self.add_point_counts(chart.figure)
 
     def _made_chart(self) -> ScoreChart:
         """Return the figure; it is created at the first drawing."""

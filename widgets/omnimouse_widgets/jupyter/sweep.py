@@ -35,6 +35,7 @@ from omnimouse_widgets.drawn.context.text import (
     entry_text,
     live_problem,
     live_text,
+    no_curve_text,
     point_text,
     sweeps_on_screen,
 )
@@ -128,6 +129,7 @@ class ContextSweep(FigurePart):
             Drawing(self._draw_form, [events.session]),
             Drawing(self._draw_estimate, [*costs, events.session, sweeps.changed,
                                    self._form_changed]),
+            *super().drawings(),
         )  # fmt: skip
 
     def activate(self) -> None:
@@ -265,17 +267,18 @@ class ContextSweep(FigurePart):
         state, results = self._controller.state, self._controller.results
         drawn, obstacle = self.drawn(), self._obstacle()
         self.chart.show_sweeps(drawn, self.hidden)
-        has_points = any(sweep.sweep.rows for sweep in drawn)
-        self.chart.show_message("" if has_points else obstacle)
+        missing = obstacle or no_curve_text(results)
+        self.chart.show_message("" if self.chart.has_points else missing)
         # The figure shows the obstacle in two lines, the status in one.
         text = " ".join(obstacle.split()) or live_text(state, results)
         self.set_trait("status", text)
-        self.add_message("curves")
+        self.add_point_counts(self.chart.figure)
 
     def _draw_mark(self) -> None:
         mark = current_point(self._controller.state, self._controller.results)
         self.chart.show_mark(mark)
         self.set_trait("mark", point_text(mark))
+        self.add_point_counts(self.chart.figure)
 
     def _draw_running(self) -> None:
         sweeps = self._controller.sweeps

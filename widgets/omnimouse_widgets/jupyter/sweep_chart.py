@@ -98,6 +98,11 @@ class SweepChart:
             self.figure.layout.shapes = lines
             self._fit()
 
+    @property
+    def has_points(self) -> bool:
+        """Whether any curve has a point."""
+        return any(len(trace["x"]) for trace in self._traces.values())
+
     def show_message(self, text: str) -> None:
         """Show a message in place of curves; "" removes it."""
         if text == self._message:

@@ -49,7 +49,7 @@ CONSTANTS: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arrangement:
+class TableRows:
     """Columns and order of the rows in the latest drawing.
 
     Requests and actions of a page refer to these rows, also if the state has changed
@@ -100,7 +100,7 @@ class NeuronTable(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         # No rows before the first drawing: early messages of a page then find none.
-        self._arrangement = Arrangement(
+        self._arrangement = TableRows(
             0, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0)
         )
         super().__init__(controller, **traits)
@@ -252,7 +252,7 @@ class NeuronTable(Part):
     def _draw_table(self) -> None:
         columns = columns_of(self.controller)
         version = self._arrangement.version + 1
-        self._arrangement = Arrangement(version, columns, self._neurons_of(columns))
+        self._arrangement = TableRows(version, columns, self._neurons_of(columns))
         self.set_trait("shown", len(self._arrangement.neurons))
         titles = titles_of(self.controller)
         self.add_message(

@@ -14,7 +14,7 @@ from omnimouse_widgets.drawn.traces.rows import evidence_of, pin_results, trace_
 from omnimouse_widgets.drawn.traces.time_axis import move_over_span
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
-from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
+from omnimouse_widgets.jupyter.transport.trace_message import TraceMessage
 
 NO_SELECTION: Final = (
     "Select neurons: Ctrl-click on the field, a row of the table,\n"
@@ -27,7 +27,7 @@ TEXTS: Final[dict[str, Any]] = {
 }
 
 
-class Traces(TraceStack):
+class Traces(TraceMessage):
     """Up to 64 rows of recorded, predicted and pinned curves.
 
     Attributes

@@ -44,7 +44,7 @@ def conditions(data: ReportData) -> Iterator[Markup]:
     if len(data.conditions) < 2:
         return
     own = [condition.scores for condition in data.conditions]
-    yield _score_table(data, "condition", own)
+    yield _score_table(data, "in this window", own)
     yield from _in_common(data, own)
     keys = [key_of(c) for c in data.conditions]
     yield facts([(title_of(c), _mask_text(c)) for c in data.conditions], keys)

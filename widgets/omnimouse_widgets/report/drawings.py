@@ -45,7 +45,7 @@ _MARKERS: Final = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class PlotLine:
     """One line of a trace, with the CSS class of its style."""
 
     class_: str
@@ -244,7 +244,7 @@ def distribution(scores: np.ndarray, median: float, metric: Metric) -> Markup:
 # -- traces -------------------------------------------------------------------------
 def traces(
     times: np.ndarray,
-    lines: Sequence[Line],
+    lines: Sequence[PlotLine],
     states: np.ndarray,
     *,
     has_axis: bool,
@@ -291,7 +291,7 @@ def traces(
     return svg.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
 
 
-def _ends(lines: Sequence[Line]) -> tuple[float, float]:
+def _ends(lines: Sequence[PlotLine]) -> tuple[float, float]:
     values = np.concatenate([np.ravel(line.values) for line in lines])
     finite = values[np.isfinite(values)]
     low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
@@ -302,7 +302,7 @@ def _ends(lines: Sequence[Line]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _standardised(lines: Sequence[Line]) -> list[Line]:
+def _standardised(lines: Sequence[PlotLine]) -> list[PlotLine]:
     """Return the standardised lines at the predicted samples; [] without a prediction.
 
     The first line is the recording. Samples count if at least one other line is finite
@@ -319,7 +319,7 @@ def _standardised(lines: Sequence[Line]) -> list[Line]:
         # A constant line has no standard deviation to divide by.
         if finite.size > 1 and finite.std() > 0:
             scaled = (values - finite.mean()) / finite.std()
-            standardised.append(Line(line.class_, scaled))
+            standardised.append(PlotLine(line.class_, scaled))
     return standardised if len(standardised) > 1 else []
 
 

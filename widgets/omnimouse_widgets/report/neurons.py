@@ -38,7 +38,8 @@ def neuron_text(content: ScreenContent, neuron: int, state: str) -> str:
     if np.isfinite(depth):
         parts.append(f"depth {number(depth, 0)} µm")
     parts.append(state)
-    score = np.nan if content.scores is None else float(content.scores[neuron])
+    scores = content.shown_scores
+    score = np.nan if scores is None else float(scores[neuron])
     is_scored = np.isfinite(score)
     parts.append(content.metric.named(number(score)) if is_scored else "no score")
     return " · ".join(parts)

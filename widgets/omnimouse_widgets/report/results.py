@@ -11,7 +11,6 @@ from omnimouse_model.analysis.evaluate.summary import (
     scores_by_area,
 )
 from omnimouse_model.live.neurons.neuron_info_text import heading
-from omnimouse_model.live.project.score_text import definition_of
 from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
@@ -24,7 +23,7 @@ from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
 from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import drawn_units, recorded
 from omnimouse_widgets.report import drawings
-from omnimouse_widgets.report.drawings import Line
+from omnimouse_widgets.report.drawings import PlotLine
 from omnimouse_widgets.report.markup import Markup, number, table, tag
 
 UNIT_TEXTS: Final = {
@@ -70,13 +69,13 @@ def title_of(condition: ReportCondition) -> str:
 # -- scores -------------------------------------------------------------------------
 def scores(data: ReportData) -> Iterator[Markup]:
     """Yield the definition of the score, its summary by area, and the distribution."""
-    scores = data.content.scores
+    scores = data.content.shown_scores
     summary = score_summary(scores)
     if scores is None or not summary.n:
         yield tag("p", "No target response was predicted: there is no score.")
         return
     metric = data.content.metric
-    definition = definition_of(metric)
+    definition = data.content.shown_definition
     yield tag("p", f"{metric.symbol}: {definition}.", class_="quiet")
     rows = [("all", *summary_cells(summary))]
     areas = scores_by_area(scores, data.content.session.units)
@@ -105,7 +104,7 @@ def field(data: ReportData) -> Iterator[Markup]:
             samples.append((sample, f"{name}: {int(members.sum()):,}"))
     by_state = pictures.by_state(states, is_target)
     figures = [tag("figure", tag("h3", "By state"), by_state, drawings.legend(samples))]
-    scores = data.content.scores
+    scores = data.content.shown_scores
     if scores is not None and np.isfinite(scores).any():
         legend = [(drawings.score_scale(data.content.metric), "")]
         if not np.isfinite(scores).all():
@@ -148,14 +147,16 @@ def traces(data: ReportData) -> Iterator[Markup]:
     recording = recorded(content.window)
     for neuron in content.selection:
         # SVG draws in document order: the recording first, at the back.
-        lines = [Line("recorded", recording[:, neuron])]
+        lines = [PlotLine("recorded", recording[:, neuron])]
         # The condition on screen is the first, so it is drawn last and in front.
         for condition in reversed(predicted):
             values = predicted_at(condition.prediction, neuron, content.window)
-            lines += [] if values is None else [Line(style_class(condition), values)]
+            lines += (
+                [] if values is None else [PlotLine(style_class(condition), values)]
+            )
         if data.what_if is not None:
             values = predicted_of(data.what_if.after, neuron, content.window)
-            lines += [] if values is None else [Line("edited", values)]
+            lines += [] if values is None else [PlotLine("edited", values)]
         picture = drawings.traces(
             times,
             lines,
@@ -192,7 +193,7 @@ def _neuron_scores(data: ReportData, conditions: Sequence[ReportCondition]) -> M
         for n in neurons
     ]
     return table(
-        (f"{data.content.metric.symbol} of neuron", *map(title_of, conditions)),
+        (f"{data.content.metric.symbol} in window", *map(title_of, conditions)),
         rows,
         neurons=neurons,
         conditions=[key_of(c) for c in conditions],
@@ -225,12 +226,12 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
     for channel, name in enumerate(names):
         code = BEHAVIOR_CODES[content.mask.mode_of(channel)]
         states = np.full(len(recording), code, np.uint8)
-        lines = [Line("recorded", recording[:, channel])]
+        lines = [PlotLine("recorded", recording[:, channel])]
         for condition in reversed(conditions):
             assert condition.prediction is not None
             assert condition.prediction.behavior is not None
             values = condition.prediction.behavior[:, channel]
-            lines.append(Line(style_class(condition), values))
+            lines.append(PlotLine(style_class(condition), values))
         is_last = channel == len(names) - 1
         picture = drawings.traces(stream, lines, states, has_axis=is_last)
         yield tag("figure", tag("h3", channel_text(name)), picture)

@@ -1,6 +1,7 @@
 """The task: recording, model, window and mask, and the Python script for it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from omnimouse_model.masks import (
 )
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.masks.mask import input_cells
+from omnimouse_widgets.drawn.model.tier_score import tier_score_lines
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import state_sample
 from omnimouse_widgets.report.markup import (
@@ -50,7 +52,7 @@ def heading(data: ReportData) -> Iterator[Markup]:
     )
     # The edited prediction is excluded: a stimulus that was not shown has no recording
     # to compare with.
-    summary = score_summary(data.content.scores)
+    summary = score_summary(data.content.shown_scores)
     n_targets = int(scored_cells(data.content.mask).any(axis=0).sum())
     metric = data.content.metric
     score = "correlation r" if metric.symbol == "r" else metric.unit
@@ -61,6 +63,11 @@ def heading(data: ReportData) -> Iterator[Markup]:
     }
     cells = (tag("div", tag("b", v), tag("span", name)) for name, v in numbers.items())
     yield tag("div", *cells, class_="lead")
+    lines = tier_score_lines(
+        data.tier_score, metric, data.baseline_tier_score, Path(data.baseline).name
+    )
+    if lines:
+        yield tag("p", " · ".join(lines))
     alerts = [data.conditions[0].refusal, *data.messages]
     if data.edits_text:
         alerts.insert(

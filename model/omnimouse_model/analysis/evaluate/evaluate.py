@@ -16,7 +16,12 @@ from omnimouse_model.analysis.evaluate.accumulate import CHANNELS as CHANNELS
 from omnimouse_model.analysis.evaluate.conditions import Strategies, conditions
 from omnimouse_model.analysis.evaluate.dask_map import resolve_predictor
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
-from omnimouse_model.analysis.evaluate.shard import Progress, Run, Shard, ShardScores
+from omnimouse_model.analysis.evaluate.shard import (
+    Progress,
+    Shard,
+    ShardRun,
+    ShardScores,
+)
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
@@ -173,7 +178,7 @@ def shard_scores(
         len(shard.starts) * len(shard.conditions) * len(shard.predictors)
         for shard in shards
     )
-    run = Run(total, progress, cancelled)
+    run = ShardRun(total, progress, cancelled)
     for shard in shards:
         run.report(f"{shard.session.id}: preparing")
         scores = ShardScores(shard, run)

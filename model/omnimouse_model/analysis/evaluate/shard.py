@@ -80,7 +80,7 @@ class Shard:
 
 
 @dataclass(slots=True)
-class Run:
+class ShardRun:
     """Progress of one evaluation, and whether the user has cancelled it."""
 
     total: int
@@ -108,7 +108,7 @@ class ShardScores:
     """
 
     shard: Shard
-    run: Run
+    run: ShardRun
     running: list[RunningScore] = field(init=False)
     batches: list[np.ndarray] = field(init=False, repr=False)
     _blocks: np.ndarray = field(init=False, repr=False)
@@ -192,7 +192,7 @@ class ShardScores:
         )
 
 
-def _running_scores(shard: Shard, run: Run) -> list[RunningScore]:
+def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
     """Return an empty score for each condition and predictor of a shard."""
     session = shard.session
     spec = shard.spec
@@ -256,7 +256,7 @@ def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:
     return clips
 
 
-def _prepared(predictor: Predictor, session: Session, run: Run) -> str:
+def _prepared(predictor: Predictor, session: Session, run: ShardRun) -> str:
     """Prepare a predictor; return the reason if it refuses the session, else ""."""
     run.report(f"{session.id}: preparing {predictor.predictor_id}")
     try:

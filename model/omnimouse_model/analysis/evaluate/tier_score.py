@@ -11,7 +11,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score
-from omnimouse_model.analysis.evaluate.shard import Run, Shard, ShardScores
+from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
@@ -21,6 +21,9 @@ from omnimouse_model.predict.predictor import Predictor
 
 PRELIMINARY = 16
 """With fewer windows, the centred score is biased by more than .02."""
+MAX_WINDOWS = 2_000
+"""Most windows of a live score: further ones hardly change it. Of a longer tier they
+are those of `evaluate(..., max_windows=MAX_WINDOWS)`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +41,7 @@ class TierScore:
     behavior
         One score per decoded channel.
     n_windows, n_total
-        Windows that were added, and windows of the tier.
+        Windows that were added, and windows that are scored at most.
     centred
         Number of windows -> centred score and the score without each block of time.
     window_scores
@@ -66,7 +69,7 @@ class TierScore:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all windows of the tier were added."""
+        """Whether all windows were added."""
         return self.n_windows == self.n_total
 
     def gain(self, baseline: "TierScore") -> tuple[Estimate, int]:
@@ -111,7 +114,7 @@ class TierScoring:
         tier: str = "test",
         metric: str = "correlation",
     ) -> None:
-        starts = scored_starts(session, tier, None, predictor.needs.spec)
+        starts = scored_starts(session, tier, MAX_WINDOWS, predictor.needs.spec)
         shard = Shard(
             (predictor,),
             session,
@@ -123,7 +126,7 @@ class TierScoring:
             ceiling=False,
         )
         self._mask, self._n_added = mask, 0
-        self._scores = ShardScores(shard, Run(0, lambda *_: None, lambda: False))
+        self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
         self._centred: dict[int, tuple[float, np.ndarray]] = {}
         self._by_window: dict[float, float] = {}
         self._scores.running[0].by_window = self._by_window

@@ -19,7 +19,7 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 from omnimouse_model.analysis.evaluate.shard import Progress
 from omnimouse_model.analysis.predictions.nwb import require_h5py, write_nwb
 from omnimouse_model.analysis.predictions.unfinished_file import (
-    Batch,
+    FileBatch,
     Plan,
     UnfinishedFile,
     is_finished,
@@ -130,7 +130,7 @@ def predict_session(
 
 def _fill(
     part: UnfinishedFile,
-    batches: Callable[[list[int]], Iterator[tuple[int, Batch]]],
+    batches: Callable[[list[int]], Iterator[tuple[int, FileBatch]]],
     progress: Progress,
 ) -> None:
     """Add all missing batches."""
@@ -201,7 +201,7 @@ def _batches_here(
     plan: Plan,
     cancelled: Callable[[], bool],
     numbers: list[int],
-) -> Iterator[tuple[int, Batch]]:
+) -> Iterator[tuple[int, FileBatch]]:
     """Predict the batches of some numbers in this process, one after the other."""
     if numbers:
         predictor.prepare(plan.session)
@@ -215,7 +215,7 @@ def _batches_on_workers(
     scheduler: str,
     cancelled: Callable[[], bool],
     numbers: list[int],
-) -> Iterator[tuple[int, Batch]]:
+) -> Iterator[tuple[int, FileBatch]]:
     """Yield batches that workers predict, in the order in which they finish."""
     pieces = [(remote, plan, number) for number in numbers]
     if pieces:
@@ -223,7 +223,7 @@ def _batches_on_workers(
             yield numbers[place], batch
 
 
-def _on_worker(piece: tuple[RemotePredictor, Plan, int]) -> Batch:
+def _on_worker(piece: tuple[RemotePredictor, Plan, int]) -> FileBatch:
     """Predict a batch on a worker, which loads the predictor from its source."""
     remote, plan, number = piece
     with remote.loaded(plan.session) as (predictor, session):
@@ -236,7 +236,7 @@ def _predict(
     plan: Plan,
     number: int,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Batch:
+) -> FileBatch:
     """Predict the windows of a batch."""
     mask, samples, neurons = plan.mask, plan.samples, plan.neurons
     starts = plan.starts_of(number)
@@ -258,7 +258,7 @@ def _predict(
     if len(decoded) == len(found):
         behavior = np.concatenate(decoded).astype(np.float32)
     remarks = dict.fromkeys(p.status for p in found if p.status != "ok")
-    return Batch(
+    return FileBatch(
         responses.reshape(valid.size, len(neurons)),
         valid.reshape(-1),
         behavior,

@@ -72,7 +72,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class FileBatch:
     """Predicted responses and decoded behaviour of a batch of windows.
 
     Attributes
@@ -177,7 +177,7 @@ class UnfinishedFile:
         """Return the numbers of the batches that are not finished."""
         return [n for n in range(self.plan.n_batches) if n not in self.done]
 
-    def add(self, number: int, batch: Batch) -> None:
+    def add(self, number: int, batch: FileBatch) -> None:
         """Write a batch, then note it in the journal."""
         channels = batch.behavior.shape[1]
         if not self.done:
@@ -305,7 +305,7 @@ def _make_rows(
 
 
 def _pieces(
-    plan: Plan, number: int, batch: Batch
+    plan: Plan, number: int, batch: FileBatch
 ) -> Iterator[tuple[str, slice, np.ndarray]]:
     """Yield array, rows and values of a batch."""
     first, count = number * BATCH, len(plan.starts_of(number))
@@ -397,7 +397,7 @@ def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) ->
         behavior = np.zeros((0, channels), np.float32)
         if plan.n_decoded and channels:
             behavior = rows("behavior", plan.n_decoded)
-        batch = Batch(
+        batch = FileBatch(
             rows("responses", height), rows("valid", height), behavior, "", ()
         )
     except Exception:  # zarr raises many types for damaged files

@@ -21,8 +21,8 @@ from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
-    Intervals,
     Part,
+    PresentationIntervals,
     build_stimulus,
     trials_without_screen,
     video_parts,
@@ -428,7 +428,7 @@ def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
     return build_stimulus(parts, intervals, t0, video.shape[1:], source, notes)
 
 
-def _named(part: Part, intervals: Intervals) -> Part:
+def _named(part: Part, intervals: PresentationIntervals) -> Part:
     fields = intervals.at(float(part.times[0]))
     return replace(part, stim_id=str(fields.get("stim_id", "")))
 
@@ -447,10 +447,10 @@ def _frame_times(arrays: _Arrays, n: int) -> np.ndarray:
     return times
 
 
-def _intervals(arrays: _Arrays) -> Intervals:
+def _intervals(arrays: _Arrays) -> PresentationIntervals:
     on = arrays.numbers("trial_start", (None,))
     if on is None:
-        return Intervals()
+        return PresentationIntervals()
     off = arrays.numbers("trial_stop", (len(on),))
     if off is None or not np.isfinite([on, off]).all() or (off < on).any():
         raise arrays.wrong("trial_stop", "must follow trial_start, trial by trial")
@@ -459,7 +459,9 @@ def _intervals(arrays: _Arrays) -> Intervals:
     }
     fields = {name: v.tolist() for name, v in columns.items() if v is not None}
     fields["id"] = list(range(len(on)))  # before sorting: the user's own order
-    return Intervals.sorted(on.astype(np.float64), off.astype(np.float64), fields)
+    return PresentationIntervals.sorted(
+        on.astype(np.float64), off.astype(np.float64), fields
+    )
 
 
 # -- neurons -------------------------------------------------------------------------

@@ -91,6 +91,11 @@ class BaselineClient:
         """Wait until all requests are finished; False on timeout."""
         return self._engine is None or self._engine.wait(timeout_s)
 
+    def run_idle_work(self) -> None:
+        """Score the whole tier now; see `Engine.run_idle_work`."""
+        if self._engine is not None:
+            self._engine.run_idle_work()
+
     def close(self, timeout_s: float) -> None:
         """Remove the baseline and end its engine and process."""
         self._reset()

@@ -146,6 +146,12 @@ class Engine:
         elif self._waiting is not None:
             submission, self._waiting = self._waiting, None
             self._answer(submission)
+            self._note_answered(submission)
+
+    def run_idle_work(self) -> None:
+        """Run `call.when_idle` now and completely; of a synchronous engine only."""
+        if self._synchronous:
+            self._work_for_all()
 
     def cancel(self) -> None:
         """Drop the waiting request, and stop the running one at its next check."""
@@ -201,8 +207,7 @@ class Engine:
             with self._changed:
                 self._is_running = False
                 self._changed.notify_all()
-            self._answered.pop(submission.on_answer, None)
-            self._answered[submission.on_answer] = submission
+            self._note_answered(submission)
             self._work_when_idle()
         self._close_call()
 
@@ -217,14 +222,22 @@ class Engine:
 
     def _work_when_idle(self) -> None:
         """Run `call.when_idle` after `QUIET_S` without a request, until the next."""
-        when_idle = getattr(self._call, "when_idle", None)
-        if when_idle is None:
+        if not hasattr(self._call, "when_idle"):
             return
         with self._changed:
             if self._changed.wait_for(self._is_next, QUIET_S):
                 return
-        for submission in reversed(self._answered.values()):
-            self._work_for(submission, when_idle)
+        self._work_for_all()
+
+    def _note_answered(self, submission: _Submission) -> None:
+        self._answered.pop(submission.on_answer, None)
+        self._answered[submission.on_answer] = submission
+
+    def _work_for_all(self) -> None:
+        when_idle = getattr(self._call, "when_idle", None)
+        if when_idle is not None:
+            for submission in reversed(self._answered.values()):
+                self._work_for(submission, when_idle)
 
     def _is_next(self) -> bool:
         return self._waiting is not None or self._is_closed

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.live.neuron_scores import IN_WINDOW, NeuronScores
+from omnimouse_model.live.neuron_scores import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.named import Metric
 
@@ -99,7 +99,7 @@ _MAX_DIGITS: Final = 4
 _LARGE: Final = 1e7
 
 
-def score_quantity(metric: Metric, scores: NeuronScores | None) -> Quantity:
+def score_quantity(metric: Metric, scores: ScoresOnScreen | None) -> Quantity:
     """Return the score as a quantity: its definition with windows, unit and scale."""
     text = "Single-trial correlation of prediction and recording"
     is_share = metric.name == "correlation"

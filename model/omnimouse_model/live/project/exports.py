@@ -22,7 +22,12 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.project.score_text import condition_text, definition_of
+from omnimouse_model.live.neuron_scores import ScoresOnScreen
+from omnimouse_model.live.project.score_text import (
+    condition_text,
+    definition_of,
+    definition_of_shown,
+)
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
@@ -45,7 +50,7 @@ seen, asked ({n}, neuron)  visible samples, and target samples that were scored
 frames ({n_frames},)              video frames that the predictor saw
 {score} (neuron,)               {definition};
                           NaN where there is none
-unit_id, area (neuron,)   the session's own ids, and brain areas, "" unknown
+{tier_score}unit_id, area (neuron,)   the session's own ids, and brain areas, "" unknown
 selected (n,)             neurons whose traces were on screen
 behavior_times_s ({n_behavior},), behavior_names (channel,)
 behavior_recorded, behavior_predicted ({n_behavior}, channel)
@@ -68,11 +73,40 @@ class ScreenContent:
     behavior: np.ndarray | None
     condition: str
     metric: Metric = METRICS["correlation"]
+    neuron_scores: ScoresOnScreen | None = None
 
     @property
     def score_name(self) -> str:
         """Name of the column of scores: "r" for a correlation."""
         return "r" if self.metric.name == "correlation" else self.metric.name
+
+    @property
+    def shown_scores(self) -> np.ndarray | None:
+        """Scores (P,) on screen: over a tier where they are known, else `scores`."""
+        return None if self.neuron_scores is None else self.neuron_scores.values
+
+    @property
+    def shown_definition(self) -> str:
+        """How `shown_scores` are defined, with their windows."""
+        if self.neuron_scores is None:
+            return definition_of(self.metric)
+        return definition_of_shown(self.metric, self.neuron_scores)
+
+    @property
+    def tier_columns(self) -> dict[str, np.ndarray]:
+        """Name -> scores over a tier, e.g. "r_test"; empty if there are none."""
+        shown = self.neuron_scores
+        if shown is None or not shown.tier:
+            return {}
+        return {f"{self.score_name}_{shown.tier}": shown.values}
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """Definition of each column of scores, by name."""
+        return {
+            self.score_name: definition_of(self.metric),
+            **dict.fromkeys(self.tier_columns, self.shown_definition),
+        }
 
 
 def screen_content(state: LiveState, results: Results) -> ScreenContent:
@@ -97,7 +131,7 @@ def screen_content(state: LiveState, results: Results) -> ScreenContent:
     condition = condition_text(state, mask, population)
     return ScreenContent(
         session, window, mask, state.selection, population, results.scores,
-        results.behavior, condition, state.metric,
+        results.behavior, condition, state.metric, results.neuron_scores,
     )  # fmt: skip
 
 
@@ -119,6 +153,7 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
         "seen_samples": input_cells(mask).sum(axis=0),
         "asked_samples": scored_cells(mask).sum(axis=0),
         content.score_name: table["score"],
+        **content.tier_columns,
         "selected": np.isin(np.arange(session.n_neurons), content.selection),
     }
 
@@ -128,7 +163,7 @@ def csv_bytes(content: ScreenContent) -> bytes:
     columns = neuron_columns(content)
     text = io.StringIO()
     text.writelines(f"# {line}\n" for line in content.condition.splitlines())
-    text.write(f"# {content.score_name}: {definition_of(content.metric)}\n")
+    text.writelines(f"# {name}: {how}\n" for name, how in content.definitions.items())
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     cells = [_cells(values) for values in columns.values()]
@@ -138,8 +173,7 @@ def csv_bytes(content: ScreenContent) -> bytes:
 
 def parquet_bytes(content: ScreenContent) -> bytes:
     """Return the table of neurons as Parquet; the metadata state the condition."""
-    definition = {content.score_name: definition_of(content.metric)}
-    about = {"condition": content.condition, **definition}
+    about = {"condition": content.condition, **content.definitions}
     return table_bytes(neuron_columns(content), about)
 
 
@@ -173,6 +207,7 @@ def arrays_of(content: ScreenContent) -> dict[str, np.ndarray]:
         "asked": scored_cells(mask),
         "frames": mask.frames,
         content.score_name: unknown if content.scores is None else content.scores,
+        **content.tier_columns,
         "unit_id": units.unit_id,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
         "selected": np.array(content.selection, np.int64),
@@ -204,6 +239,10 @@ def _readme(content: ScreenContent) -> str:
         n_behavior=spec.n_behavior,
         score=content.score_name,
         definition=definition_of(content.metric),
+        tier_score="".join(
+            f"{name} (neuron,)          {content.definitions[name]}\n"
+            for name in content.tier_columns
+        ),
         condition=content.condition,
     )
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.neuron_scores import ScoresOnScreen
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
@@ -22,22 +23,32 @@ def definition_of(metric: Metric) -> str:
     return f"{metric.unit}, {metric.definition}; over the target samples of the window"
 
 
+def definition_of_shown(metric: Metric, scores: ScoresOnScreen) -> str:
+    """Return how the scores on screen are defined, with their windows."""
+    if not scores.tier:
+        return definition_of(metric)
+    is_centred = metric.name == "correlation"
+    means = ", about the means of the train tier" if is_centred else ""
+    return f"{metric.unit}{means}, {scores.evidence}"
+
+
 def score_text(state: LiveState, results: Results) -> str:
     """Return several lines about the scores on screen; "" without scores.
 
     Condition and predictor are those of the prediction that was scored, which can be
     older than the mask on screen.
     """
-    scores, population = results.scores, results.population
-    if scores is None or population is None or state.window is None:
+    shown, population = results.neuron_scores, results.population
+    if shown is None or population is None or state.window is None:
         return ""
+    scores = shown.values
     scored = np.flatnonzero(np.isfinite(scores))
     if not len(scored) or state.session is None or state.mask is None:
         return ""
     lines = [
         f"score: median {state.metric.text(float(np.median(scores[scored])), 3)} over "
         f"{len(scored):,} neurons",
-        f"definition: {definition_of(state.metric)}",
+        f"definition: {definition_of_shown(state.metric, shown)}",
         condition_text(state, state.mask, population),
     ]
     selected = [n for n in state.selection if np.isfinite(scores[n])]

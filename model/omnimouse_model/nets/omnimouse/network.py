@@ -45,12 +45,12 @@ from omnimouse_model.nets.omnimouse.times import (
 )
 from omnimouse_model.nets.omnimouse.trunk import (
     AnimalParameters,
-    Context,
     EncodedTokens,
     ExperimentTime,
     Latents,
     ResponseFeatures,
     SessionParameters,
+    TrunkContext,
     join_batch,
     run_layers,
     token_intervals,
@@ -236,7 +236,7 @@ class OmniMouse(nn.Module):
         video_tokens: Float[Tensor, "batch step token dim"] | None,
         *,
         all_rows: bool = False,
-    ) -> Context:
+    ) -> TrunkContext:
         """The context for the queries of the layout; with `all_rows`, for any query.
 
         By default the last layer computes only the rows that these queries may attend.
@@ -309,7 +309,7 @@ class OmniMouse(nn.Module):
         video_tokens: Float[Tensor, "batch step token dim"] | None,
         *,
         all_rows: bool = False,
-    ) -> Context:
+    ) -> TrunkContext:
         """Latents of each part of the batch, and its video, through all layers.
 
         The layouts of `encoded` may differ in their tokens only: span, video and
@@ -330,7 +330,7 @@ class OmniMouse(nn.Module):
         # Keys that were not computed must not be in the plan of the queries.
         if runs is not None and rows is not None:
             intervals, phases = intervals.take(runs), phases.take(rows)
-        return Context(
+        return TrunkContext(
             encoded=tuple(encoded),
             meta=meta,
             neuron_vectors=neurons,
@@ -380,7 +380,7 @@ class OmniMouse(nn.Module):
 
     # -- 4. readout -------------------------------------------------------------------
     def decode_responses(
-        self, windows: WindowBatch, layout: Layout, context: Context
+        self, windows: WindowBatch, layout: Layout, context: TrunkContext
     ) -> tuple[Float[Tensor, "batch query sample"], Tensor]:
         """Rates (B, Q, 5) of the queries of the layout, and the decoder's output."""
         phases = context.sample_phases.take(layout.query_samples)
@@ -400,7 +400,7 @@ class OmniMouse(nn.Module):
         return rates_from_logits(logits, self.config.softplus_beta), hidden
 
     def query_plan(
-        self, windows: WindowBatch, layout: Layout, context: Context
+        self, windows: WindowBatch, layout: Layout, context: TrunkContext
     ) -> AttentionPlan:
         """Which rows of the context each response query may attend."""
         queries = query_intervals(self.config, windows, layout)
@@ -408,7 +408,7 @@ class OmniMouse(nn.Module):
         return AttentionPlan.between(queries, context.intervals, ideal=ideal)
 
     def decode_behavior(
-        self, context: Context
+        self, context: TrunkContext
     ) -> tuple[Float[Tensor, "batch channel time"], Tensor]:
         """Behaviour (B, C, 40), and the decoder's output."""
         batch = len(context.neuron_vectors)

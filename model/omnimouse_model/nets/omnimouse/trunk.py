@@ -215,7 +215,7 @@ class EncodedTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class TrunkContext:
     """The encoded context that queries attend, and its parts for the parity tests.
 
     `encoded` are in the order of the batch; `meta` and `neuron_vectors` are of all.

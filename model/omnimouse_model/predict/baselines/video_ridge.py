@@ -30,7 +30,7 @@ from omnimouse_model.predict.baselines.visible_input import (
     behavior_inputs,
     behavior_of,
 )
-from omnimouse_model.predict.motion_energy import N_FEATURES, motion_energy
+from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
 from omnimouse_model.predict.predictor import Needs
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.predict.motion_energy import motion_energy
+from omnimouse_model.predict.gabor_features import motion_energy
 
 LAGS_S = (-0.8, -0.4, -0.15, 0.0, 0.15)
 """Lags of behaviour: calcium is slow, and the animal slower."""

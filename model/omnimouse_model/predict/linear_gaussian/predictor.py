@@ -21,7 +21,6 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.fit_cache import load_or_fit
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import Outdated, stop_if
-from omnimouse_model.predict.linear_gaussian.conditional import Conditional, Prior
 from omnimouse_model.predict.linear_gaussian.fit import (
     LinearGaussianFit,
     fit,
@@ -34,6 +33,7 @@ from omnimouse_model.predict.linear_gaussian.inputs import (
     behavior_inputs,
     video_inputs,
 )
+from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
 from omnimouse_model.predict.linear_gaussian.series import (
     TrainSeries,
     reads_behavior,
@@ -51,13 +51,13 @@ from omnimouse_model.predict.predictor import (
 
 NAME = "linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
-"""Limit of the cached `Conditional` objects, one per mask; the newest always stays."""
+"""Limit of the cached `Posterior` objects, one per mask; the newest always stays."""
 Z_95 = 1.96
 """Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class _WindowState:
     """Mean and variance (n_samples, columns) of a window, in fitted units."""
 
     mean: np.ndarray
@@ -86,8 +86,8 @@ class LinearGaussian(Predictor):
     def __init__(self, spec: WindowSpec = OMNIMOUSE) -> None:
         self._spec = spec
         self._fits: dict[tuple[str, str], tuple[LinearGaussianFit, Prior]] = {}
-        self._conditionals = MemoryCache[Conditional](
-            MAX_CACHED_BYTES, lambda conditional: conditional.n_bytes
+        self._posteriors = MemoryCache[Posterior](
+            MAX_CACHED_BYTES, lambda posterior: posterior.n_bytes
         )
         self._lock = threading.RLock()
         self._outdated: Outdated = lambda: False
@@ -159,11 +159,11 @@ class LinearGaussian(Predictor):
             # like neurons.
             visible[:, n_neurons:] = [mode == "visible" for mode in modes]
             values[:, n_neurons:] = at_samples(channels, spec)
-        conditional = self._conditional(session, fitted, prior, visible)
+        posterior = self._posterior(session, fitted, prior, visible)
         residuals = np.where(visible, (values - mean) / fitted.scale, 0)
-        mean = mean + fitted.scale * conditional.mean(residuals)
-        variance = fitted.scale**2 * conditional.variance()
-        return Encoded(window, mask, _State(mean, variance, fitted.floor))
+        mean = mean + fitted.scale * posterior.mean(residuals)
+        variance = fitted.scale**2 * posterior.variance()
+        return Encoded(window, mask, _WindowState(mean, variance, fitted.floor))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
@@ -260,16 +260,16 @@ class LinearGaussian(Predictor):
                 self._fits[key] = (fitted, prior)
             return self._fits[key]
 
-    def _conditional(
+    def _posterior(
         self,
         session: Session,
         fitted: LinearGaussianFit,
         prior: Prior,
         visible: np.ndarray,
-    ) -> Conditional:
+    ) -> Posterior:
         key = (session.fingerprint, str(id(fitted)), np.packbits(visible).tobytes())
         with self._lock:
-            return self._conditionals.get(key, lambda: Conditional(prior, visible))
+            return self._posteriors.get(key, lambda: Posterior(prior, visible))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Fits belong to sessions: another process makes its own, or reads stored ones.

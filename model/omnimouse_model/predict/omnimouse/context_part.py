@@ -25,8 +25,8 @@ from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence
-from omnimouse_model.predict.linear_gaussian.conditional import Prior
 from omnimouse_model.predict.linear_gaussian.fit import LinearGaussianFit, to_fitted
+from omnimouse_model.predict.linear_gaussian.posterior import Prior
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.predict.linear_gaussian.series import TrainSeries
 from omnimouse_model.predict.memory_cache import MemoryCache

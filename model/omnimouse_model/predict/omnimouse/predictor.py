@@ -25,7 +25,7 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.trunk import Context
+from omnimouse_model.nets.omnimouse.trunk import TrunkContext
 from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence, hardware_of
 from omnimouse_model.predict.memory_cache import MemoryCache
@@ -72,7 +72,7 @@ class _State:
     # On the CPU, because its lengths and runs decide what is computed next.
     layout: Layout
     windows: WindowBatch
-    context: Context
+    context: TrunkContext
 
 
 def _tensor_bytes(tensor: Tensor) -> int:

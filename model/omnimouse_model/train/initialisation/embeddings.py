@@ -17,7 +17,7 @@ from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.predict.baselines.ridge import Sums, weights
 from omnimouse_model.predict.baselines.rules import mean_rates
-from omnimouse_model.predict.motion_energy import motion_energy
+from omnimouse_model.predict.gabor_features import motion_energy
 from omnimouse_model.train.batches import TrainingSession, make_batch, to_device
 from omnimouse_model.train.config import Phase
 from omnimouse_model.train.initialisation.activations import FitBatch

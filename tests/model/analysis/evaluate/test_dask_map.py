@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_model.analysis.evaluate.dask_map import (
-    checked_scheduler,
-    map_pieces,
-    resolve_predictor,
-)
+from omnimouse_model.analysis.evaluate import dask_map
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowFormat
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
@@ -49,7 +45,6 @@ def scheduler_of_processes():
         yield address
 
 
-# -- sweeps ---------------------------------------------------------------------------
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_killed_worker_loses_nothing(
@@ -61,34 +56,22 @@ def test_a_killed_worker_loses_nothing(
         if len(sweep.rows) == 3:
             os.kill(process, signal.SIGKILL)
 
-    sweep = context_sweep(
-        SlowContextPredictor,
-        session,
-        **SWEEP,
-        scheduler=scheduler_of_processes,
-        results=tmp_path / "rows",
-        on_part=kill_one,
-    )
+    path = tmp_path / "rows"
+    ask = SWEEP | {"scheduler": scheduler_of_processes, "on_part": kill_one}
+    sweep = context_sweep(SlowContextPredictor, session, **ask, results=path)
     assert sweep.table() == serial_sweep.table()
-    again = context_sweep(
-        ContextPredictor(), session, **SWEEP, results=tmp_path / "rows"
-    )
+    again = context_sweep(ContextPredictor(), session, **SWEEP, results=path)
     assert again.table() == serial_sweep.table()
 
 
 @pytest.mark.parametrize(
     ("source", "neurons", "refusal"),
-    [
-        (ContextPredictor, [0, 8, 60], "fewer than"),
-        ("context-ridge", [0, 8], "needs"),
-    ],
+    [(ContextPredictor, [0, 8, 60], "fewer than"), ("context-ridge", [0, 8], "needs")],
 )
-def test_scores_and_refusals_are_the_same_there(
-    session, scheduler, source, neurons, refusal
-):
+def test_workers_score_and_refuse_alike(session, scheduler, source, neurons, refusal):
     ask = {"neurons": neurons, "seeds": 2, "max_windows": 2}
     there = context_sweep(source, session, **ask, scheduler=scheduler)
-    here = context_sweep(resolve_predictor(source, "cpu"), session, **ask)
+    here = context_sweep(dask_map.resolve_predictor(source, "cpu"), session, **ask)
     assert there.table() == here.table()
     assert any(refusal in row.refusal for row in there.rows)
 
@@ -98,7 +81,6 @@ def test_a_predictor_itself_cannot_travel(session):
         context_sweep(ContextPredictor(), session, **SWEEP, scheduler="local:1")
 
 
-# -- pieces ---------------------------------------------------------------------------
 def square(number):
     return number**2
 
@@ -115,22 +97,21 @@ def fail(number):
 @pytest.mark.slow
 def test_a_piece_that_kills_every_worker_ends_the_work(scheduler_of_processes):
     with pytest.raises(WorkerError, match="died"):
-        list(map_pieces(die, [1], scheduler_of_processes))
-    assert list(map_pieces(square, [2], scheduler_of_processes)) == [(0, 4)]
+        list(dask_map.map_pieces(die, [1], scheduler_of_processes))
+    assert list(dask_map.map_pieces(square, [2], scheduler_of_processes)) == [(0, 4)]
 
 
 def test_an_error_there_is_an_error_here(scheduler):
     with pytest.raises(KeyError, match="no piece 7"):
-        list(map_pieces(fail, [7], scheduler))
+        list(dask_map.map_pieces(fail, [7], scheduler))
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.5:8786", "local:0", "local:x", "x"])
 def test_what_is_no_scheduler_is_refused_at_once(address):
     with pytest.raises(ValueError, match=address):
-        checked_scheduler(address)
+        dask_map.checked_scheduler(address)
 
 
-# -- several writers ------------------------------------------------------------------
 NUMBERS = RowFormat("numbers", "some numbers", lambda row: {"n": row}, lambda f: f["n"])
 
 
@@ -148,10 +129,8 @@ def write_squares(path: Path, first: int) -> None:
 def test_several_processes_write_one_file(tmp_path):
     path = tmp_path / "new" / "numbers.jsonl"
     context = multiprocessing.get_context("spawn")
-    writers = [
-        context.Process(target=write_squares, args=(path, first))
-        for first in (0, 30, 60)
-    ]
+    arguments = [(path, first) for first in (0, 30, 60)]
+    writers = [context.Process(target=write_squares, args=one) for one in arguments]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -26,7 +26,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
-from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from omnimouse_model.strategies import mask_from_strategy
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import RECURRENT
@@ -211,9 +211,8 @@ def session_without(folder, place, *streams, **options):
 
 @pytest.fixture(scope="module")
 def running_session(folder, tmp_path_factory):
-    return session_without(
-        folder, tmp_path_factory.mktemp("world") / "s", "eye_tracker"
-    )
+    place = tmp_path_factory.mktemp("world") / "s"
+    return session_without(folder, place, "eye_tracker")
 
 
 def test_decoded_channels_are_matched_by_name(running_session):
@@ -245,12 +244,6 @@ def test_a_channel_of_ones_own_is_not_taken_for_a_decoded_one(folder, tmp_path):
     assert "'lick' is not among" in row["refusal"]
 
 
-@pytest.mark.parametrize("asked", [STIMULUS, Condition.of(STIMULUS)])
-def test_one_strategy_needs_no_list(session, asked):
-    found = evaluate(NoisyPredictor(), session, asked, max_windows=2)
-    assert [score.strategy for score in found.scores] == [STIMULUS]
-
-
 def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
     class Silent(NoisyPredictor):
         def encode(self, window, mask):
@@ -274,16 +267,6 @@ def test_samples_that_a_predictor_cannot_compute_are_not_scored(session):
     window, mask = session.window(3.0), Mask.nothing(session).ask(slice(None))
     scores = window_scores(Late().predict(window, mask), window, "fve")
     assert np.isfinite(scores).all()
-
-
-def test_conditions_of_ones_own(session):
-    def half(session):
-        return half_population_mask(session, seed=5)
-
-    condition = Condition("mine", half, lambda session: np.array([0, 1, 2]))
-    score = evaluate(NoisyPredictor(), session, [condition]).scores[0]
-    assert score.strategy == "mine"
-    assert set(score.neurons) <= {0, 1, 2}
 
 
 def test_overall_weighs_sessions_by_neurons(session):
@@ -318,7 +301,6 @@ def test_cancelling_stops_at_once(session):
     assert predictor.counters.get("encodings", 0) < 4
 
 
-# -- ceilings -------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def simulated_session(tmp_path_factory):
     held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
@@ -328,9 +310,8 @@ def simulated_session(tmp_path_factory):
 
 def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session):
     found = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, FORECAST])
-    windows = [
-        simulated_session.window(float(s)) for s in scored_starts(simulated_session)
-    ]
+    starts = scored_starts(simulated_session)
+    windows = [simulated_session.window(float(start)) for start in starts]
     truth = open_truth(simulated_session.path)
     rows = [np.rint(w.timestamps["responses"] * 30).astype(int)[30:] for w in windows]
     responses = np.concatenate([window.responses[30:] for window in windows])
@@ -348,7 +329,6 @@ def test_a_mask_made_by_hand_is_a_condition(simulated_session):
         evaluate(NoisyPredictor(), simulated_session, Mask.nothing(13))
 
 
-# -- the command ----------------------------------------------------------------
 def run(folder, *options):
     arguments = ["--session", str(folder), "--max-windows", "9", *options]
     return CliRunner().invoke(command, arguments, catch_exceptions=False)

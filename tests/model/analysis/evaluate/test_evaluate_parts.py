@@ -72,7 +72,6 @@ def seeds(count):
     return [NoisyPredictor(f"seed {k}", seed=k) for k in range(count)]
 
 
-# -- by what was shown ----------------------------------------------------------------
 def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="kind").scores[0]
     groups = StimulusGroups.of(session, "kind")
@@ -88,9 +87,8 @@ def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
     assert len(found.groups) == 2
     for part in found.groups:
         rows = kind == part.group
-        expected = correlation(
-            np.concatenate(predicted)[rows], np.concatenate(recorded)[rows]
-        )
+        both = (np.concatenate(values)[rows] for values in (predicted, recorded))
+        expected = correlation(*both)
         np.testing.assert_allclose(part.per_neuron, expected, rtol=1e-5)
         assert part.value == pytest.approx(expected.mean(), rel=1e-5)
         assert part.n_samples == rows.sum()
@@ -100,10 +98,8 @@ def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
 
 def test_what_training_never_showed_is_out_of_distribution(session):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="distribution")
-    assert {part.group for part in found.scores[0].groups} == {
-        IN_DISTRIBUTION,
-        OUT_OF_DISTRIBUTION,
-    }
+    both = {IN_DISTRIBUTION, OUT_OF_DISTRIBUTION}
+    assert {part.group for part in found.scores[0].groups} == both
     rows = [row for row in found.rows() if row["name"] == "stimulus_score"]
     assert {row["stimulus"] for row in rows} == {IN_DISTRIBUTION, OUT_OF_DISTRIBUTION}
     tiers = evaluate(NoisyPredictor(), session, [STIMULUS], by="tier").scores[0].groups
@@ -133,9 +129,8 @@ def test_an_ensemble_is_the_mean_of_rates(session):
 
 
 def test_what_one_member_refuses_all_do(session):
-    odd = Ensemble(
-        (NoisyPredictor("a"), NoisyPredictor("b", refuses="knows no session"))
-    )
+    refusing = NoisyPredictor("b", refuses="knows no session")
+    odd = Ensemble((NoisyPredictor("a"), refusing))
     with pytest.raises(UnsupportedRequestError, match="knows no session"):
         odd.prepare(session)
     with pytest.raises(ValueError, match="two different members"):
@@ -206,9 +201,8 @@ def test_bits_per_spike_are_gains_over_the_train_mean(recording):
 
 
 def test_a_metric_that_cannot_be_computed_is_refused(session):
-    (row,) = evaluate(
-        NoisyPredictor(), session, STIMULUS, metric="bits_per_spike"
-    ).rows()
+    found = evaluate(NoisyPredictor(), session, STIMULUS, metric="bits_per_spike")
+    (row,) = found.rows()
     assert "has traces" in row["refusal"]
     with pytest.raises(ValueError, match="correlation, cc_norm, fve, bits_per_spike"):
         evaluate(NoisyPredictor(), session, STIMULUS, metric="r2")
@@ -256,13 +250,8 @@ def table_text(found):
 def test_shards_together_are_one_evaluation(session, tmp_path):
     asked = ["test/population_64_response_behavior", *BOTH]
     predictors = ["mean", ContextPredictor()]
-    whole = evaluate(
-        [load_predictor("mean"), ContextPredictor()],
-        session,
-        asked,
-        max_windows=4,
-        by="tier",
-    )
+    both = [load_predictor("mean"), ContextPredictor()]
+    whole = evaluate(both, session, asked, max_windows=4, by="tier")
     for options in ({}, {"results": tmp_path / "results.jsonl"}):
         found = evaluate_all(predictors, session, asked, **ASK, **options)
         assert table_text({"": found["test"]}) == table_text({"": whole})
@@ -295,9 +284,8 @@ def test_kept_pieces_are_not_computed_again(session, tmp_path):
 
 def test_draws_are_conditions_of_their_own(session):
     asked = ["test/population_64_response_behavior"]
-    found = evaluate_all(
-        [ContextPredictor()], session, asked, seeds=(0, 1), max_windows=2
-    )
+    ask = {"seeds": (0, 1), "max_windows": 2}
+    found = evaluate_all([ContextPredictor()], session, asked, **ask)
     names = [score.strategy for score in found["test"].scores]
     assert names == [f"{asked[0]}, draw {seed}" for seed in (0, 1)]
     first, second = found["test"].scores
@@ -318,9 +306,8 @@ def test_workers_evaluate_exactly_as_it_is_done_here(session, tmp_path):
 
 # -- tables ---------------------------------------------------------------------------
 def test_the_papers_table_has_a_line_per_predictor(session):
-    found = evaluate(
-        [NoisyPredictor(), ContextPredictor()], session, STRATEGIES, max_windows=2
-    )
+    both = [NoisyPredictor(), ContextPredictor()]
+    found = evaluate(both, session, STRATEGIES, max_windows=2)
     rows = {row.model: row.values for row in paper_table(found)}
     assert set(rows) == {"noisy", "contextual"}
     assert set(rows["noisy"]) == set(COLUMNS)

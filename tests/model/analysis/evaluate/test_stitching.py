@@ -35,9 +35,8 @@ class StartPredictor(EchoPredictor):
         found = EchoPredictor.decode(self, encoded, neurons)
         rows = 1000.0 * encoded.window.start_index + np.arange(60.0)[:, None]
         cells = np.where(np.isfinite(found.responses), rows, np.nan)
-        return Prediction(
-            cells.astype(np.float32), found.neurons, None, found.mask_id, "start"
-        )
+        rates = cells.astype(np.float32)
+        return Prediction(rates, found.neurons, None, found.mask_id, "start")
 
 
 def later_half_mask(n: int = N) -> Mask:

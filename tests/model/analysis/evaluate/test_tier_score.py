@@ -38,10 +38,8 @@ def test_after_the_last_window_it_has_the_bits_of_an_evaluation(session, mask):
 
 
 def test_it_stops_in_a_batch_and_goes_on_to_the_same_numbers(session, mask):
-    scoring, calls = (
-        TierScoring(ContextPredictor(), session, mask),
-        iter(range(22)),
-    )
+    scoring = TierScoring(ContextPredictor(), session, mask)
+    calls = iter(range(22))
     with pytest.raises(StoppedError):
         list(scoring.refine(lambda: next(calls, None) is None))
     resumed = list(scoring.refine(lambda: False))[-1]
@@ -51,10 +49,8 @@ def test_it_stops_in_a_batch_and_goes_on_to_the_same_numbers(session, mask):
 
 
 def test_gains_are_over_the_windows_of_both(session, mask):
-    main, other = (
-        TierScoring(predictor, session, mask)
-        for predictor in (EchoPredictor(), ContextPredictor())
-    )
+    main = TierScoring(EchoPredictor(), session, mask)
+    other = TierScoring(ContextPredictor(), session, mask)
     first = next(iter(other.refine(lambda: False)))
     last = list(main.refine(lambda: False))[-1]
     gain, n_windows = last.gain(first)

@@ -92,11 +92,8 @@ def test_a_stopped_run_continues(session, tmp_path):
         journal.write('{"batch": 2, "ha')
     (part / "responses" / "c" / "1" / "0").unlink()
     echo = EchoPredictor()
-    assert np.array_equal(
-        values(predict_session(echo, session, FORECAST, path)),
-        values(whole),
-        equal_nan=True,
-    )
+    again = predict_session(echo, session, FORECAST, path)
+    assert np.array_equal(values(again), values(whole), equal_nan=True)
     assert echo.counters["encodings"] == 10  # the lost batch, and the last two windows
     predict_session(echo, session, FORECAST, path)
     assert echo.counters["encodings"] == 10
@@ -106,10 +103,8 @@ def test_other_predictions_are_never_changed(session, tmp_path):
     path = tmp_path / "a.zarr"
     with pytest.raises(StoppedError):
         predict_session(EchoPredictor(), session, FORECAST, path, **stop_after(8))
-    with (
-        locked(unfinished_path(path) / JOURNAL),
-        pytest.raises(ResultsFileError, match="Another process"),
-    ):
+    lock = locked(unfinished_path(path) / JOURNAL)
+    with lock, pytest.raises(ResultsFileError, match="Another process"):
         predict_session(EchoPredictor(), session, FORECAST, path)
     for _ in range(2):  # unfinished, then finished
         for name, predictor, mask, tier in (
@@ -127,10 +122,8 @@ def test_other_predictions_are_never_changed(session, tmp_path):
 
 @pytest.mark.slow
 def test_counts_of_trials_are_predicted_in_their_own_windows(tmp_path):
-    session, predictor = (
-        om.open_session(spiking_arrays(SpikingSpec(n_trials=12))),
-        CountPredictor(),
-    )
+    session = om.open_session(spiking_arrays(SpikingSpec(n_trials=12)))
+    predictor = CountPredictor()
     mask = Mask.nothing(session, COUNTS).show(range(12)).ask(range(12, 24))
     stored = predict_session(predictor, session, mask, tmp_path / "c.zarr", tier="test")
     assert stored.file.metadata.mask == mask

@@ -5,14 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.scaling import runs
 from omnimouse_model.analysis.scaling.fits import scaling_curves
-from omnimouse_model.analysis.scaling.runs import (
-    RunScore,
-    ScalingRun,
-    add_rows,
-    add_run,
-    read_runs,
-)
 from omnimouse_model.data.session_index import Catalogue, Entry
 from omnimouse_model.errors import ResultsFileError
 from tests.model.context_predictor import ContextPredictor, world
@@ -28,32 +22,29 @@ def growth_runs(model, limit, sizes=SIZES, seeds=3, order="random 0"):
     offset = dict(zip(SESSIONS, draw.normal(0, 0.03, len(SESSIONS)), strict=True))
     for size in sizes:
         for seed in range(seeds):
-            run = ScalingRun(
+            run = runs.ScalingRun(
                 model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order
             )
             score = limit - 0.5 * size**-0.6 + 0.002 * draw.normal()
             scores = {name: score + offset[name] for name in SESSIONS}
             name = f"{model}-{size}-{seed}"
-            yield RunScore(run, name, "stim", scores, NEURONS, loss=1.5 - score)
+            yield runs.RunScore(run, name, "stim", scores, NEURONS, loss=1.5 - score)
 
 
 @pytest.fixture(scope="module")
 def rows():
-    two = [
-        *growth_runs("5M", 0.35),
-        *growth_runs("5M", 0.35, seeds=1, order="random 1"),
-    ]
+    other = growth_runs("5M", 0.35, seeds=1, order="random 1")
+    two = [*growth_runs("5M", 0.35), *other]
     return (*two, *growth_runs("1M", 0.3, sizes=(8, 16, 32)))
 
 
 @pytest.fixture
 def results(rows, tmp_path):
     path = tmp_path / "runs.scaling.jsonl"
-    add_rows(path, rows)
+    runs.add_rows(path, rows)
     return path
 
 
-# -- collections ----------------------------------------------------------------------
 @pytest.fixture
 def mice():
     draw = np.random.default_rng(2)
@@ -87,30 +78,28 @@ def test_collections_that_cannot_be_are_refused(mice):
         mice.nested([2], 0, always=["nobody"])
 
 
-# -- runs -----------------------------------------------------------------------------
 def test_runs_come_back_as_they_were_added_once(results, rows):
-    assert read_runs(results) == rows
-    add_rows(results, rows)
-    assert read_runs(results) == rows
+    assert runs.read_runs(results) == rows
+    runs.add_rows(results, rows)
+    assert runs.read_runs(results) == rows
 
 
 def test_a_run_is_scored_as_an_evaluation_is(tmp_path):
     session = world(tmp_path, "1-1-1", n_neurons=20)
-    path, run = tmp_path / "runs.jsonl", ScalingRun("tiny", sessions=3)
+    path, run = tmp_path / "runs.jsonl", runs.ScalingRun("tiny", sessions=3)
     asked = ["test/video_behavior", "test/video_only"]
-    add_run(path, run, ContextPredictor(), session, asked, max_windows=3)
-    assert [row.condition for row in read_runs(path)] == asked
-    assert read_runs(path)[0].n_neurons == {"1-1-1": 20}
+    runs.add_run(path, run, ContextPredictor(), session, asked, max_windows=3)
+    assert [row.condition for row in runs.read_runs(path)] == asked
+    assert runs.read_runs(path)[0].n_neurons == {"1-1-1": 20}
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "odd.jsonl"
     path.write_text('{"omnimouse_sweep": 1, "definition": {}}\n')
     with pytest.raises(ResultsFileError, match=path.name):
-        read_runs(path)
+        runs.read_runs(path)
 
 
-# -- curves ---------------------------------------------------------------------------
 @pytest.mark.slow
 def test_a_saturating_curve_is_found_with_its_interval(rows):
     (big, small) = scaling_curves(rows, n_resamples=60)

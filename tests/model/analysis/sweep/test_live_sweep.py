@@ -45,7 +45,6 @@ class RecordingPredictor(EchoPredictor):
         return Encoded(window, mask, window.responses + draw.random((60, 40)))
 
 
-# -- the function -------------------------------------------------------------------
 def test_contexts_are_those_of_the_contract():
     contexts = live_plan(2000, 4).contexts
     pairs = [(c.neurons, c.history_samples) for c in contexts if c.video]
@@ -123,7 +122,6 @@ def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
     assert point.sem == pytest.approx(np.std(drawn, ddof=1) / np.sqrt(3))
 
 
-# -- the engine's last stage --------------------------------------------------------
 def live_request(session: Session, window: Window, **changes: object) -> LiveRequest:
     mask = mask_from_strategy("test/video_behavior", session)
     request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes

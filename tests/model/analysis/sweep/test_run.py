@@ -92,9 +92,7 @@ def test_contexts_of_a_draw_are_nested_and_ask_the_same():
         (1, (), 0, 1),
     ],
 )
-def test_targets_are_as_many_as_the_largest_context_leaves(
-    n_neurons, wanted, largest, n_targets
-):
+def test_targets_fill_what_the_largest_leaves(n_neurons, wanted, largest, n_targets):
     assert largest_context(n_neurons, wanted) == largest
     draw = held_out_draw(n_neurons, largest, 0)
     assert len(draw.targets) == n_targets
@@ -126,12 +124,8 @@ def sweep(session):
 def test_curves_are_those_of_the_predictor(sweep):
     assert sweep.is_complete
     shapes = [(c.axis, c.video, c.values) for c in sweep.curves()]
-    assert shapes == [
-        ("neurons", True, (0, 8, 32)),
-        ("neurons", False, (0, 8, 32)),
-        ("history_samples", True, (10, 25)),
-        ("history_samples", False, (10, 25)),
-    ]
+    axes = (("neurons", (0, 8, 32)), ("history_samples", (10, 25)))
+    assert shapes == [(axis, video, at) for axis, at in axes for video in (True, False)]
     for curve in sweep.curves():
         for point in curve.points:
             assert point.score == pytest.approx(expected_score(point.context), abs=0.02)

@@ -11,7 +11,6 @@ from tests.model.analysis.sweep.test_run import session as session
 from tests.model.context_predictor import ContextPredictor
 
 
-# -- stopping and going on ----------------------------------------------------------
 def stop_after(count):
     """What ends a sweep once so many rows are there."""
     seen = []
@@ -35,8 +34,6 @@ def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tm
     assert broken.read_bytes() == whole.read_bytes()
 
 
-# -- broken files -------------------------------------------------------------------
-
 SHORT = {"neurons": [0, 8, 16], "seeds": 1, "max_windows": 2}
 
 
@@ -50,9 +47,7 @@ def results(session, tmp_path):
 @pytest.mark.parametrize(
     ("cut", "instead"), [(1, b""), (2, b""), (40, b""), (0, b"\0" * 50 + b"\n")]
 )
-def test_half_a_last_line_or_one_of_nothing_is_done_again(
-    session, results, cut, instead
-):
+def test_half_a_last_line_or_an_empty_one_is_done_again(session, results, cut, instead):
     whole = results.read_bytes()
     *lines, last = whole.splitlines(keepends=True)
     results.write_bytes(b"".join(lines) + (instead or last[:-cut]))
@@ -106,9 +101,7 @@ def test_a_file_of_another_sweep_is_refused(session, results, changed, message):
     assert results.read_bytes() == before
 
 
-def test_a_file_of_another_predictor_or_session_is_refused(
-    session, other_session, results
-):
+def test_a_file_of_another_model_or_session_is_refused(session, other_session, results):
     with pytest.raises(ResultsFileError, match='"contextual" in the file, "b"'):
         context_sweep(ContextPredictor("b"), session, **SHORT, results=results)
     with pytest.raises(ResultsFileError, match="sessions"):

@@ -68,9 +68,8 @@ def test_what_was_not_recorded_is_no_silence():
     missing = np.zeros(found.shape[1], bool)
     missing[: len(missing) // 2 - 10] = True
     own = found[:4, ~missing].mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(
-        found[:4, missing], np.repeat(own, missing.sum(), 1), 0.1
-    )
+    expected = np.repeat(own, missing.sum(), 1)
+    np.testing.assert_allclose(found[:4, missing], expected, 0.1)
     # A sample less in a bin is no smaller a response.
     rest = slice(4, 11)
     ratio = found[rest].mean(axis=1) / whole[rest].mean(axis=1)
@@ -95,9 +94,7 @@ def test_it_can_be_stopped_at_any_step(session):
 
 
 @pytest.mark.slow
-def test_the_controller_keeps_the_order_of_each_recording(
-    controller, session, tmp_path
-):
+def test_the_controller_keeps_an_order_per_recording(controller, session, tmp_path):
     similarity = controller.neuron_order
     assert similarity.order is None
     similarity.request()

@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.tuning import repeats
-from omnimouse_model.analysis.tuning.noise_ceiling import (
-    pooled_clips,
-    population_ceiling,
-)
+from omnimouse_model.analysis.tuning import noise_ceiling, repeats
 from omnimouse_model.analysis.tuning.repeats import (
     RepeatedClip,
     clip_repeats,
@@ -32,33 +28,32 @@ def clip(n: int, seconds: float) -> RepeatedClip:
 
 def test_clips_shown_nearly_as_often_as_the_most_are_pooled():
     ten, nine, three, short = clip(10, 8.0), clip(9, 8.0), clip(3, 30.0), clip(50, 0.5)
-    assert pooled_clips((short, ten, nine, three)) == ((ten, nine), 9)
-    assert pooled_clips((three,)) == ((three,), 3)
+    assert noise_ceiling.pooled_clips((short, ten, nine, three)) == ((ten, nine), 9)
+    assert noise_ceiling.pooled_clips((three,)) == ((three,), 3)
 
 
 def test_short_clips_count_where_there_are_no_others_and_enough_of_them():
     images = tuple(clip(20, 0.5) for _ in range(6))
-    assert pooled_clips(images) == (images, 20)
+    assert noise_ceiling.pooled_clips(images) == (images, 20)
     with pytest.raises(ValueError, match="shorter than 2 s"):
-        pooled_clips(images[:2])
+        noise_ceiling.pooled_clips(images[:2])
     almost = (clip(2, 59 / 30),)  # a sample less may be missing at the end of a clip
-    assert pooled_clips(almost) == (almost, 2)
+    assert noise_ceiling.pooled_clips(almost) == (almost, 2)
     with pytest.raises(ValueError, match="No clip was shown twice"):
-        pooled_clips(())
+        noise_ceiling.pooled_clips(())
 
 
 @pytest.mark.slow
 def test_the_ceiling_is_that_of_all_the_clips_together(session):
-    clips, n_repeats = pooled_clips(repeated_clips(session))
+    clips, n_repeats = noise_ceiling.pooled_clips(repeated_clips(session))
     assert (len(clips), n_repeats) == (3, 3)
     each = [clip_repeats(session, clip, np.arange(30)).responses for clip in clips]
     length = min(part.shape[2] for part in each)
     assert all(part.shape[2] == length for part in each)
-    stacked = stack_clips(
-        np.stack([part[:, :n_repeats].transpose(1, 2, 0) for part in each])
-    )
+    parts = [part[:, :n_repeats].transpose(1, 2, 0) for part in each]
+    stacked = stack_clips(np.stack(parts))
     whole = cc_scores(stacked[:, :1], stacked)
-    found = population_ceiling(session)
+    found = noise_ceiling.population_ceiling(session)
     np.testing.assert_array_equal(found.status, whole.status)
     known = np.isfinite(found.single_trial_max)
     assert known.sum() > 20
@@ -71,11 +66,11 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session):
 
 @pytest.mark.slow
 def test_pieces_of_any_size_give_the_same(session, monkeypatch):
-    whole = population_ceiling(session)
+    whole = noise_ceiling.population_ceiling(session)
     some = clip_repeats(session, whole.clips[1], np.array([3, 8]))
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 7 * 4 * 30 * 3)
     shares: list[float] = []
-    found = population_ceiling(session, shares.append)
+    found = noise_ceiling.population_ceiling(session, shares.append)
     assert len(shares) > 50
     assert shares == sorted(shares)
     np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
@@ -89,9 +84,7 @@ def test_pieces_of_any_size_give_the_same(session, monkeypatch):
 def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch):
     film = RepeatedClip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 100_000)
-    monkeypatch.setattr(
-        "omnimouse_model.analysis.tuning.noise_ceiling.repeated_clips",
-        lambda _: (film,),
-    )
-    population_ceiling(session)
-    check_memory(lambda: population_ceiling(session), 2.4)
+    module = "omnimouse_model.analysis.tuning.noise_ceiling"
+    monkeypatch.setattr(f"{module}.repeated_clips", lambda _: (film,))
+    noise_ceiling.population_ceiling(session)
+    check_memory(lambda: noise_ceiling.population_ceiling(session), 2.4)

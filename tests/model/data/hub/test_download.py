@@ -42,10 +42,8 @@ def token_file(tmp_path, monkeypatch):
     folder = "huggingface_hub.constants.HF"
     monkeypatch.setattr(f"{folder}_TOKEN_PATH", str(tmp_path / "hf" / "token"))
     monkeypatch.setattr(f"{folder}_STORED_TOKENS_PATH", str(tmp_path / "hf" / "tokens"))
-    user = {
-        "name": "me",
-        "auth": {"accessToken": {"displayName": "mine", "role": "read"}},
-    }
+    access = {"displayName": "mine", "role": "read"}
+    user = {"name": "me", "auth": {"accessToken": access}}
     monkeypatch.setattr("huggingface_hub.hf_api.whoami", lambda token: user)
     return tmp_path / "hf" / "token"
 
@@ -123,7 +121,6 @@ def run(*words: object, text: str | None = None) -> Result:
     return CliRunner().invoke(group, ["fetch", *map(str, words)], input=text)
 
 
-# -- names ---------------------------------------------------------------------------
 def test_names_of_the_hub_are_known():
     assert str(hub_place("omnimouse-5M")) == "hf://the-enigma-project/omnimouse-5M"
     for name in (SESSION, f"hf://{SESSION}", f"hf:/{SESSION}", ADDRESS):
@@ -144,10 +141,7 @@ def test_an_address_that_cannot_be_read_says_how_to_write_one(name):
         hub_place(name)
 
 
-# -- recordings ----------------------------------------------------------------------
-def test_a_recording_is_fetched_once_with_its_share_told_and_opened_by_its_address(
-    hub, session_folder
-):
+def test_a_recording_is_fetched_once_and_opened_by_its_address(hub, session_folder):
     shares, words = [], set()
 
     def tell(share: float, what: str) -> None:
@@ -170,25 +164,7 @@ def test_a_recording_is_fetched_once_with_its_share_told_and_opened_by_its_addre
     assert left == {SESSION, f"{SESSION}.hub.json"}  # and not the archive
 
 
-@pytest.mark.slow
-def test_folders_and_single_files_are_fetched_as_they_are(
-    hub, session_folder, tmp_path
-):
-    files = {
-        f"mice/m1/{p.relative_to(session_folder).as_posix()}": p.read_bytes()
-        for p in session_folder.rglob("*")
-        if p.is_file()
-    }
-    np.savez(tmp_path / "plain.npz", responses=np.ones((90, 2)), rate_hz=30.0)
-    files["plain.npz"] = (tmp_path / "plain.npz").read_bytes()
-    hub.repositories[MICE] = Repository(files)
-    assert om.open_session("hf://datasets/lab/mice/mice/m1").n_neurons == 9
-    assert om.open_session("hf://datasets/lab/mice/plain.npz").n_neurons == 2
-
-
-def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
-    hub, cache, session_tar
-):
+def test_a_hostile_archive_is_refused_and_leaves_nothing(hub, cache, session_tar):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         info = tarfile.TarInfo("../../escaped")
@@ -236,9 +212,7 @@ def test_what_arrives_damaged_is_not_taken(hub, cache):
     assert fetch(SESSION).is_dir()
 
 
-def test_a_server_that_never_gets_on_is_given_up_and_what_arrived_is_kept(
-    hub, tmp_path
-):
+def test_a_stuck_server_is_given_up_and_what_arrived_is_kept(hub, tmp_path):
     hub.sends_parts, hub.cut_after = False, 100_000
     error = refusal(SESSION, tmp_path / "to")
     assert error.code == "interrupted"
@@ -318,9 +292,7 @@ def test_too_little_room_is_said_before_anything_is_asked_for(hub, monkeypatch):
 
 
 # -- who may -------------------------------------------------------------------------
-def test_what_is_gated_says_what_to_do_and_leaves_no_empty_folder(
-    hub, tmp_path, monkeypatch
-):
+def test_what_is_gated_says_what_to_do_and_leaves_nothing(hub, tmp_path, monkeypatch):
     hub.repositories[DATASET].is_gated = True
     error = refusal(SESSION, tmp_path / "to")
     assert error.code == "gated"
@@ -368,9 +340,7 @@ def test_what_is_not_there_is_told(hub, name, words):
     assert words in error.message
 
 
-def test_without_a_connection_it_says_what_to_do_and_leaves_nothing(
-    hub, tmp_path, monkeypatch, capsys
-):
+def test_without_a_connection_it_leaves_nothing(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
     assert refusal(SESSION).code == "interrupted"
     with pytest.raises(FetchError):
@@ -395,9 +365,7 @@ def test_offline_what_is_there_is_used_and_nothing_is_asked(hub, monkeypatch):
 
 # -- checkpoints ---------------------------------------------------------------------
 @pytest.mark.slow
-def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
-    hub, cache, official_files, net
-):
+def test_an_official_checkpoint_is_converted_once(hub, cache, official_files, net):
     predictor = om.load_predictor("omnimouse-1M")
     folder = local_path(HubPlace("model", MODEL[1]), None)
     assert folder.is_relative_to(cache)
@@ -417,9 +385,7 @@ def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
 
 
 @pytest.mark.slow
-def test_checkpoints_of_ours_are_taken_as_they_are_and_named_by_their_files(
-    hub, net, tmp_path
-):
+def test_checkpoints_of_ours_are_taken_as_they_are(hub, net, tmp_path):
     path = save_checkpoint(tmp_path / "a", net)
     files = {p.name: p.read_bytes() for p in (path, path.with_suffix(".json"))}
     hub.repositories["model", "lab/one"] = Repository({**files, "README.md": b"#"})
@@ -444,7 +410,6 @@ def test_a_hostile_checkpoint_is_refused(official_files, cache):
     assert not list(cache.rglob("*.safetensors"))
 
 
-# -- the command ---------------------------------------------------------------------
 def test_the_command_lists_and_fetches(hub, tmp_path):
     listing = json.loads(run(f"hf://datasets/{DATASET[1]}", "--list", "--json").stdout)
     assert [row["name"] for row in listing["rows"]] == ["README.md", FILE]

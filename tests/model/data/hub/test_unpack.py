@@ -72,13 +72,9 @@ def test_a_zip_is_unpacked(tmp_path):
 
 
 def test_links_to_files_of_the_archive_become_copies(tmp_path):
-    path = write_tar(
-        tmp_path / "a.tar",
-        member("data/a.npy", b"values"),
-        member("b.txt"),
-        link("data/same.npy", "a.npy"),
-        link("hard.npy", "data/a.npy", tarfile.LNKTYPE),
-    )
+    files = member("data/a.npy", b"values"), member("b.txt")
+    hard = link("hard.npy", "data/a.npy", tarfile.LNKTYPE)
+    path = write_tar(tmp_path / "a.tar", *files, link("data/same.npy", "a.npy"), hard)
     out = unpack(path, tmp_path / "out")
     for name in ("data/same.npy", "hard.npy"):
         assert not (out / name).is_symlink()

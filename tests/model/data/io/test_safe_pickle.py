@@ -7,7 +7,6 @@ import os
 import pathlib
 import pickle
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,12 @@ import pytest
 
 from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
+from tests.hostile_pickles import CallingPickle, object_npy
 from tests.memory import check_memory
 
 
-def object_file(path: Path, payload: bytes, shape: tuple[int, ...] = ()) -> Path:
-    """An `.npy` of objects with this pickle in it."""
-    header = repr({"descr": "|O", "fortran_order": False, "shape": shape})
-    text = header.ljust(117) + "\n"
-    magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text))
-    path.write_bytes(magic + text.encode() + payload)
+def object_file(path: Path, payload: bytes) -> Path:
+    path.write_bytes(object_npy(payload))
     return path
 
 
@@ -57,16 +53,6 @@ def test_what_suite2p_writes_is_read_as_it_was(tmp_path, protocol):
     assert found["ordered"] == {"a": 1}
     assert found["path"].replace("//", "/") == "/data/raw"
     assert found["nested"] == {"fs": 7.5, "again": [3]}
-
-
-class CallingPickle:
-    """A pickle that calls something."""
-
-    def __init__(self, what: Callable[..., Any], *args: Any) -> None:
-        self.what, self.args = what, args
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.what, self.args
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])

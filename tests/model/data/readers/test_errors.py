@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
+from tests.hostile_pickles import CallingPickle
 from tests.model.experanto_folder import (
     TRIALS,
     Trial,
@@ -27,6 +27,8 @@ META = "responses/meta.yml"
 SHIFTS = "responses/meta/phase_shifts.npy"
 TIMES = "screen/timestamps.npy"
 FRAMES = "screen/data/00001.npy"
+SMALL_FRAMES = np.zeros((120, 18, 64), "u1")
+EYE_STDS = "eye_tracker/meta/stds.npy"
 TRIALS_JSON = "screen/combined_meta.json"
 
 
@@ -51,7 +53,6 @@ def note(session: Session, code: str) -> str:
 
 
 def names_all(message: str, *values: object) -> bool:
-    """Whether a message has all the values."""
     return all(str(value) in message for value in values)
 
 
@@ -67,7 +68,6 @@ def replace_file(path: Path, content: Any) -> None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-# -- one file that is missing, unreadable or of other values ------------------------
 @pytest.mark.parametrize(
     ("name", "content", "code", "values"),
     [
@@ -93,19 +93,9 @@ def replace_file(path: Path, content: Any) -> None:
         (SHIFTS, None, "missing_file", ["phase_shifts.npy"]),
         (SHIFTS, np.zeros(8), "wrong_length", ["phase_shifts.npy", "8", "9"]),
         (SHIFTS, np.full(9, np.nan), "not_finite", ["phase_shifts.npy"]),
-        (
-            "eye_tracker/meta/stds.npy",
-            np.ones(3),
-            "wrong_length",
-            ["stds.npy", "3", "4"],
-        ),
+        (EYE_STDS, np.ones(3), "wrong_length", ["stds.npy", "3", "4"]),
         (FRAMES, np.zeros((118, 36, 64), "u1"), "bad_trials", ["00001", "118", "120"]),
-        (
-            FRAMES,
-            np.zeros((120, 18, 64), "u1"),
-            "bad_trials",
-            ["(120, 18, 64)", "(36, 64)"],
-        ),
+        (FRAMES, SMALL_FRAMES, "bad_trials", ["(120, 18, 64)", "(36, 64)"]),
         (TRIALS_JSON, "{}", "empty", ["0 trials"]),
         (TRIALS_JSON, "{", "bad_json", ["combined_meta.json"]),
         (TRIALS_JSON, "[1]", "bad_json", ["combined_meta.json"]),
@@ -120,7 +110,6 @@ def test_a_broken_file_is_refused_and_named(folder, name, content, code, values)
     assert names_all(error.message, *values), error.message
 
 
-# -- what kind of folder ------------------------------------------------------------
 def test_an_unknown_folder_lists_what_was_looked_for_and_found(tmp_path):
     (tmp_path / "holiday.jpg").touch()
     error = refusal(tmp_path)
@@ -137,7 +126,6 @@ def test_other_devices_without_meta_are_skipped_with_a_note(folder, name):
     assert f"{name}/meta.yml" in note(session, "missing_meta")
 
 
-# -- samples ------------------------------------------------------------------------
 def test_a_file_of_another_length_says_by_how_much(folder):
     path = folder / "responses/data.mem"
     size = path.stat().st_size
@@ -207,7 +195,6 @@ def test_neurons_and_channels_that_never_vary_are_noted_and_stay_finite(folder):
     assert np.isfinite(window.behavior).all()
 
 
-# -- gaps ---------------------------------------------------------------------------
 def test_gaps_are_counted_and_windows_keep_away(tmp_path):
     root = write_folder(tmp_path / "s", missing=((100, 110), (200, 202)))
     eye = np.load(root / "eye_tracker/data.npy")
@@ -274,16 +261,12 @@ def test_quantised_times_are_refused(tmp_path):
     assert error.code == "quantised_times"
 
 
-# -- pickles ------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name", ["responses/meta/area.npy", "eye_tracker/data.npy", TIMES, FRAMES]
 )
 def test_pickled_arrays_are_refused(folder, name):
-    class Planted:
-        def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
-            return os.mkdir, (str(folder / "planted"),)
-
-    np.save(folder / name, np.array([Planted()], object), allow_pickle=True)
+    hostile = CallingPickle(os.mkdir, str(folder / "planted"))
+    np.save(folder / name, np.array([hostile], object), allow_pickle=True)
     error = refusal(folder)
     assert error.code == "pickled"
     assert Path(name).name in error.message
@@ -496,7 +479,6 @@ def test_a_folder_or_pipe_in_place_of_a_file_does_not_hang(folder, make):
     assert TIMES in refusal(folder).message
 
 
-# -- headers that lie -----------------------------------------------------------
 def test_a_header_that_declares_more_than_the_file_holds_is_refused(folder):
     path = folder / "eye_tracker/data.npy"
     data = path.read_bytes()

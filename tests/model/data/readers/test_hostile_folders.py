@@ -48,7 +48,6 @@ def warnings_of(session: Session) -> str:
     return "\n".join(note.message for note in session.warnings)
 
 
-# -- descriptions --------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["responses/meta.yml", "imaging/meta.yml"])
 @pytest.mark.parametrize(
     ("first", "next_", "words"),
@@ -77,7 +76,6 @@ def test_numbers_of_thousands_of_digits_are_refused(tmp_path, read):
         read(tmp_path / "a")
 
 
-# -- arrays --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("descr", "shape"),
     [
@@ -198,7 +196,6 @@ def test_a_file_of_any_number_takes_no_memory(sensorium):
     assert "1000000000000" in error.message
 
 
-# -- time ----------------------------------------------------------------------------
 @pytest.mark.parametrize("end", [1.5e9, 1e15, 1e300])
 def test_spikes_are_no_longer_than_a_week(folder, end):
     shutil.rmtree(folder / "responses")
@@ -279,7 +276,6 @@ def test_data_may_be_links(folder):
     np.testing.assert_array_equal(window.video, before.video)
 
 
-# -- what no reader foresaw ----------------------------------------------------------
 @pytest.mark.parametrize("error", [KeyError("units"), MemoryError("1 TiB")])
 def test_what_no_reader_foresaw_is_typed_and_logged(folder, error, monkeypatch, caplog):
     def fails(*_: object) -> None:

@@ -174,7 +174,6 @@ def test_an_error_of_a_pin_does_not_affect_other_pins(controller):
     assert controller.pins.predictions.windows[1].scores is not None
 
 
-# -- spans ----------------------------------------------------------
 def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
     pin = controller.pins.pin()
     controller.apply_preset("responses_from_behavior")
@@ -184,9 +183,8 @@ def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
     session, neurons = controller.state.session, np.array([3, 5])
     for slot, mask in ((LIVE, controller.state.mask), (0, pin.mask)):
         found = controller.pins.predictions.spans[slot].span
-        expected = predict_span(
-            SloppyPredictor(), session, mask, *page, neurons=neurons
-        )
+        ask = (session, mask, *page)
+        expected = predict_span(SloppyPredictor(), *ask, neurons=neurons)
         assert found.is_complete
         np.testing.assert_array_equal(found.responses, expected.responses)
         np.testing.assert_array_equal(found.scores, expected.scores)
@@ -199,10 +197,8 @@ def test_a_span_stays_while_the_window_moves_within_it(controller):
     controller.seek(9.0)
     controller.pins.choose_span("10 s")
     predictor = controller._client.predictor
-    page, known = (
-        controller.pins.predictions.page,
-        controller.pins.predictions.spans[LIVE],
-    )
+    page = controller.pins.predictions.page
+    known = controller.pins.predictions.spans[LIVE]
     before = predictor.counters["encodings"]
     controller.seek(page[0] + 5.0)
     assert controller.pins.predictions.page == page
@@ -234,7 +230,6 @@ def test_a_trial_is_a_span_and_long_trials_have_pages(controller):
         assert window.start_s + 2.0 <= page[1] + 1e-5
 
 
-# -- never in the way ----------------------------------------------------------
 def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     controller, predictor = gated_controller
     controller.pins.choose_span("30 s")
@@ -247,10 +242,8 @@ def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     asked = controller.results.newest_request
     predictor.gate.release()  # the next to come is the live question
     assert predictor.entered.acquire(timeout=TIMEOUT)
-    assert (controller.results.shown_request, controller.results.freshness) == (
-        asked,
-        "fresh",
-    )
+    results = controller.results
+    assert (results.shown_request, results.freshness) == (asked, "fresh")
     controller.cancel()
     predictor.gate.release(1000)
     assert controller.wait(TIMEOUT)
@@ -261,7 +254,6 @@ def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     assert controller.pins.predictions.spans[LIVE].span.is_complete
 
 
-# -- remembered ----------------------------------------------------------
 def test_pins_are_restored_after_a_restart(folder, tmp_path):
     def made():
         return Controller(

@@ -34,10 +34,7 @@ def drawing_thread():
     made.controller.close()
 
 
-# -- folders -------------------------------------------------------------------------
-def test_a_folder_is_read_in_the_background_entry_by_entry(
-    drawing_thread, folder, monkeypatch
-):
+def test_a_folder_is_read_in_the_background(drawing_thread, folder, monkeypatch):
     read_on, entry_of = set(), session_index._entry
 
     def noted(path: Path, reading: Mapping[str, Any]) -> Entry:
@@ -64,13 +61,6 @@ def test_a_folder_is_read_in_the_background_entry_by_entry(
     assert threading.current_thread() not in read_on
 
 
-def test_a_missing_folder_is_an_error(drawing_thread, tmp_path):
-    recordings = drawing_thread.controller.recordings
-    recordings.read_folder(tmp_path / "gone")
-    drawing_thread.draw_until(lambda: not recordings.is_busy)
-    assert str(tmp_path / "gone") in str(recordings.error)
-
-
 def test_folders_of_sessions_are_recognised(folder, tmp_path):
     assert holds_sessions(folder)
     assert not holds_sessions(folder / "a")
@@ -84,7 +74,6 @@ def test_folders_of_sessions_are_recognised(folder, tmp_path):
     assert holds_sessions(tmp_path)
 
 
-# -- clocks --------------------------------------------------------------------------
 def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, folder):
     controller, words = drawing_thread.controller, []
     controller.clock_check.check()
@@ -104,7 +93,6 @@ def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, fold
     assert check.report is None
 
 
-# -- series --------------------------------------------------------------------------
 def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path):
     memory = tmp_path / "live.json"
     controller = Controller(synchronous=True, session_file=memory)

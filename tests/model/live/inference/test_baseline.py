@@ -71,7 +71,6 @@ def test_an_unknown_baseline_is_an_error(controller):
     assert controller.results.error is None
 
 
-# -- in threads -----------------------------------------------------------------------
 @pytest.fixture
 def model():
     return GatedPredictor()
@@ -108,9 +107,7 @@ def answered_controller(gated_controller, model, beside):
     return gated_controller
 
 
-def test_the_baseline_is_requested_after_the_predictor_has_answered(
-    answered_controller, model, beside
-):
+def test_the_baseline_is_requested_after_the_model(answered_controller, model, beside):
     first = answered_controller.baseline.population
     assert beside.counters["encodings"] == 1
     answered_controller.paint_cells([1], slice(0, 60), TARGET)
@@ -125,9 +122,7 @@ def test_the_baseline_is_requested_after_the_predictor_has_answered(
     assert_answered(answered_controller)
 
 
-def test_setting_the_same_mask_again_leaves_the_baseline_fresh(
-    answered_controller, model
-):
+def test_the_same_mask_again_leaves_the_baseline_fresh(answered_controller, model):
     before = answered_controller.state.mask
     answered_controller.paint_cells([1], slice(0, 60), VISIBLE)
     answered_controller.set_mask(before)

@@ -172,10 +172,8 @@ def test_a_synchronous_engine_answers_after_the_number_is_known(engines):
     number = engine.submit("newest", answers.append)
     assert not answers
     engine.start()
-    assert [(a.number, a.kind) for a in answers] == [
-        (number, "stage"),
-        (number, "done"),
-    ]
+    told = [(a.number, a.kind) for a in answers]
+    assert told == [(number, "stage"), (number, "done")]
     engine.start()
     assert len(answers) == 2
 
@@ -190,7 +188,6 @@ def test_closing_ends_the_thread_and_closes_the_call(busy):
         send(engine, "late", answers.append)
 
 
-# -- looking ahead --------------------------------------------------------------------
 class ForesightCall:
     """Call whose idle work lasts until it is stopped."""
 

@@ -37,10 +37,8 @@ def test_it_ends_with_the_score_of_an_evaluation(scored, session):
     found = wait()
     assert found.mask is controller.state.mask
     expected = evaluate(NoisyPredictor("noisy"), session, found.mask).scores[0]
-    assert (found.score.value, found.score.centred) == (
-        expected.value,
-        expected.centred,
-    )
+    assert found.score.value == expected.value
+    assert found.score.centred == expected.centred
 
 
 def test_it_stays_in_another_window_and_ends_with_the_task(scored, session):

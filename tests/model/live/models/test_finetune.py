@@ -37,9 +37,8 @@ def open_controller(mouse_folder, tmp_path):
     made: list[Controller] = []
 
     def controller() -> Controller:
-        made.append(
-            Controller(load=load_in_process, session_file=tmp_path / "live.json")
-        )
+        memory = tmp_path / "live.json"
+        made.append(Controller(load=load_in_process, session_file=memory))
         made[-1].finetuning.folder = tmp_path / "models"
         made[-1].choose_predictor(mouse_folder / "base.safetensors")
         made[-1].open_session(mouse_folder / NEW)
@@ -75,7 +74,6 @@ def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> Non
 
 
 def processes() -> list[BaseProcess]:
-    """Running processes of fine-tunings."""
     everyone = multiprocessing.active_children()
     return [one for one in everyone if one.name == "omnimouse-finetune"]
 
@@ -100,10 +98,8 @@ def test_the_result_is_chosen_and_found_after_a_restart(controller, open_control
     assert controller.results.population is not None
     (result,) = finetuning.results
     assert (result.path, result.session, result.step) == (mine, NEW, 2)
-    assert (result.start_score, result.best_score) == (
-        finetuning.start_score,
-        finetuning.best_score,
-    )
+    assert result.start_score == finetuning.start_score
+    assert result.best_score == finetuning.best_score
     controller.close()
     later = open_controller()
     assert [one.path for one in later.finetuning.results] == [mine]
@@ -127,10 +123,9 @@ def test_errors_and_the_death_of_the_process_are_reported(mouse_folder, tmp_path
 
 @pytest.mark.process
 @pytest.mark.parametrize("is_hurried", [False, True])
-def test_a_stop_ends_the_process_which_saves_if_there_is_time(
-    mouse_folder, tmp_path, is_hurried
-):
+def test_a_stop_ends_the_process_which_saves_first(mouse_folder, tmp_path, is_hurried):
     steps, started = [], []
+    job = long_job(mouse_folder, tmp_path / "run")
 
     def tell(kind, told):
         steps.append(told["step"])
@@ -138,10 +133,7 @@ def test_a_stop_ends_the_process_which_saves_if_there_is_time(
 
     with pytest.raises(StoppedError):
         spawn_finetune(
-            long_job(mouse_folder, tmp_path / "run"),
-            tell,
-            lambda: bool(steps) and steps[-1] >= 1,
-            lambda: is_hurried,
+            job, tell, lambda: max(steps, default=0) >= 1, lambda: is_hurried
         )
     assert started
     assert not any(process.is_alive() for process in started)
@@ -154,9 +146,8 @@ def test_a_process_ends_and_saves_when_its_owner_is_killed(mouse_folder, tmp_pat
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     out = tmp_path / "run"
-    owner = context.Process(
-        target=finetune_until_owner_dies, args=(mouse_folder, out, theirs)
-    )
+    arguments = (mouse_folder, out, theirs)
+    owner = context.Process(target=finetune_until_owner_dies, args=arguments)
     owner.start()
     assert ours.poll(2 * PATIENCE_S)
     number = ours.recv()
@@ -184,9 +175,7 @@ def test_fine_tuning_is_offered_for_an_unknown_recording(controller, mouse_folde
     assert not finetuning.is_offered
 
 
-def test_a_stopped_fine_tuning_continues_also_after_a_restart(
-    controller, finetuning, script, open_controller
-):
+def test_it_continues_after_a_restart(controller, finetuning, script, open_controller):
     finetuning.start(steps=10)
     run_to(finetuning, script, 3)
     controller.close()
@@ -210,9 +199,7 @@ def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuni
     assert finetuning.error.code == "no_model_or_session"
 
 
-def test_a_result_for_another_recording_is_not_chosen(
-    controller, finetuning, script, mouse_folder
-):
+def test_other_results_are_not_chosen(controller, finetuning, script, mouse_folder):
     name = controller.state.predictor_name
     finetuning.start(steps=1)
     controller.open_session(mouse_folder / KNOWN)

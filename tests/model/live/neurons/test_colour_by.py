@@ -23,9 +23,8 @@ def plain_session():
     """Fifty neurons whose areas and depths are known, and no stimulus."""
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, N))
     xyz = np.stack([np.full(N, np.nan), np.full(N, np.nan), DEPTH], axis=1)
-    return om.open_session(
-        {"responses": rates, "rate_hz": 30.0, "area": AREAS, "xyz_um": xyz}
-    )
+    known = {"area": AREAS, "xyz_um": xyz}
+    return om.open_session({"responses": rates, "rate_hz": 30.0} | known)
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +108,7 @@ def test_a_missing_quantity_has_a_message(controller):
 
 
 @pytest.mark.slow
-def test_ceilings_are_read_when_chosen_and_cleared_with_the_session(
-    controller, mouse, plain_session
-):
+def test_ceilings_are_read_when_chosen_and_cleared(controller, mouse, plain_session):
     controller.open_session(mouse)
     controller.set_colour_by("oracle")
     found, scale = ceilings.population_ceiling(mouse), controller.colouring.scale

@@ -60,7 +60,6 @@ def moving_grating(deg: float, wavelength: float = 18.0) -> np.ndarray:
     return np.sin(2 * np.pi * (along - 2 * time)).astype(np.float32)
 
 
-# -- the video -------------------------------------------------------------------------
 @pytest.mark.parametrize("cell", [2, 4])
 @pytest.mark.parametrize("deg", [0, 45, 90, 180, 270, 337.5])
 def test_motion_energy_is_largest_in_the_direction_of_motion(deg, cell):
@@ -115,9 +114,8 @@ def test_the_ridge_undoes_the_blur_of_the_videos_own_correlation(mouse):
         strong = [np.abs(f.map) > 0.5 * np.abs(f.map).max() for f in found]
         blur[ridge] = np.median([part.mean() for part in strong])
         places = np.array([f.centre_yx for f in found])
-        off[ridge] = np.median(
-            np.hypot(*(places - truth.tuning["centre_yx"][simple]).T)
-        )
+        apart = places - truth.tuning["centre_yx"][simple]
+        off[ridge] = np.median(np.hypot(*apart.T))
     assert blur[3.0] < 0.8 * blur[None]
     assert off[3.0] < 5.0
 
@@ -218,7 +216,6 @@ def test_directions_of_trials_are_used(mouse, monkeypatch):
     assert found.p_direction < 0.01
 
 
-# -- repeats ---------------------------------------------------------------------------
 @pytest.mark.slow
 def test_repeats_are_the_recorded_responses(mouse):
     session, _ = mouse
@@ -250,7 +247,6 @@ def test_the_ceiling_is_what_the_truth_reaches(mouse):
     assert np.nanmedian(repeats.single_trial_max) < np.nanmedian(repeats.cc_max)
 
 
-# -- live ------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_live_properties_equal_the_library(mouse, fields, tunings):
     with open_controller(mouse[0]) as live_facts:

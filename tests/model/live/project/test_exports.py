@@ -34,10 +34,8 @@ class NoisyPredictor(EchoPredictor):
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
-        wrong = (
-            draw.normal(size=(60, mask.n_neurons))
-            + window.video.mean(axis=(1, 2))[:, None]
-        )
+        video = window.video.mean(axis=(1, 2))[:, None]
+        wrong = draw.normal(size=(60, mask.n_neurons)) + video
         return Encoded(window, mask, window.responses + wrong.astype(np.float32))
 
 
@@ -100,13 +98,9 @@ def check_score(line: str, controller: Controller) -> None:
 def test_a_script_prints_the_score_on_screen(session, tmp_path):
     with open_controller(session, "ridge") as controller:
         controller.apply_preset("causal_response_25_behavior")
-        done = subprocess.run(
-            [sys.executable, "-c", controller.as_python()],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        command = [sys.executable, "-c", controller.as_python()]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
         assert done.returncode == 0, done.stderr
         check_score(done.stdout, controller)
 
@@ -130,9 +124,7 @@ def test_a_rounded_start_gives_the_same_window(controller, session):
         assert (again.key, again.start_s) == (window.key, window.start_s)
 
 
-def test_a_preset_of_the_selection_is_made_with_the_selected_neurons(
-    controller, checked_script
-):
+def test_a_preset_of_the_selection_names_its_neurons(controller, checked_script):
     controller.select([], add=False)
     controller.apply_preset("random_half_video_behavior")
     assert "mask_for('random_half_video_behavior', session)" in checked_script()
@@ -152,9 +144,7 @@ def test_a_mask_by_hand_is_written_out_in_spans(controller, checked_script):
     assert "'1-3'" in script
 
 
-def test_a_long_mask_by_hand_is_saved_to_a_file(
-    controller, checked_script, tmp_path, monkeypatch
-):
+def test_a_long_mask_is_in_a_file(controller, checked_script, tmp_path, monkeypatch):
     monkeypatch.setattr(as_python, "MAX_CHARACTERS", 600)
     scatter(controller)
     path = tmp_path / "masks" / f"{controller.state.mask.mask_id}.json"
@@ -214,13 +204,26 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path
         assert told in words
 
 
+def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
+    controller.finish_scores()
+    found = controller.results.tier_score
+    content = exports.screen_content(controller.state, controller.results)
+    table = exports.neuron_columns(content)
+    neurons = found.score.neurons
+    np.testing.assert_array_equal(
+        table["r_test"][neurons], found.score.centred_per_neuron
+    )
+    np.testing.assert_array_equal(table["r"], controller.results.scores)
+    assert f"over {found.n_total} test windows" in content.definitions["r_test"]
+    assert "r_test (neuron,)" in str(exports.arrays_of(content)["README"])
+
+
 def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(controller):
     session = controller.state.session
     units = replace(session.units, unit_id=session.units.unit_id + 5)
     what = exports.screen_content(controller.state, controller.results)
-    columns = exports.neuron_columns(
-        replace(what, session=replace(session, units=units))
-    )
+    what = replace(what, session=replace(session, units=units))
+    columns = exports.neuron_columns(what)
     assert columns["neuron"][0] == 5
     assert np.flatnonzero(columns["selected"]).tolist() == [4, 9]
 
@@ -233,7 +236,6 @@ def test_parquet_without_its_package_is_refused(controller, tmp_path, monkeypatc
     assert not (tmp_path / "neurons.parquet").exists()
 
 
-# -- arrays --------------------------------------------------------------------------
 def arrays(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as found:
         return dict(found)
@@ -265,9 +267,8 @@ def test_decoded_behaviour_is_among_the_arrays(controller, tmp_path):
     controller.apply_preset("all_response_only")
     controller.exports.export(tmp_path / "arrays.npz")
     found = arrays(tmp_path / "arrays.npz")
-    np.testing.assert_allclose(
-        found["behavior_predicted"], 2 * found["behavior_recorded"]
-    )
+    recorded = found["behavior_recorded"]
+    np.testing.assert_allclose(found["behavior_predicted"], 2 * recorded)
     assert len(found["behavior_times_s"]) == 40
     assert np.isnan(found["r"]).all()
 
@@ -293,9 +294,7 @@ def test_an_older_answer_is_not_exported(session, tmp_path):
     ("name", "words"),
     [("neurons.xlsx", r"\.csv"), ("gone/neurons.csv", "No such file")],
 )
-def test_an_export_that_cannot_be_written_is_an_error(
-    controller, tmp_path, name, words
-):
+def test_an_export_that_cannot_be_written_is_told(controller, tmp_path, name, words):
     controller.exports.export(tmp_path / name)
     assert re.search(words, str(controller.exports.error))
     assert controller.exports.written_path is None

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import closing, suppress
 from dataclasses import fields
+from functools import partial
 from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
@@ -105,9 +106,8 @@ def change_everything(controller: Controller) -> None:
     controller.set_active_span(30, 60)
     controller.set_colour_by("score")
     controller.set_raster("depth", "pair")
-    controller.stimulus_edits.put(
-        Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0)
-    )
+    edits = Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0)
+    controller.stimulus_edits.put(*edits)
 
 
 def facts(analysis: Analysis) -> dict[str, Any]:
@@ -131,10 +131,8 @@ def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, pa
     before, scores = facts(controller.project.current), controller.results.scores
     assert path.stat().st_mode & 0o777 == 0o600
     second_controller.project.open(path)
-    assert (second_controller.project.error, second_controller.project.messages) == (
-        None,
-        (),
-    )
+    assert second_controller.project.error is None
+    assert second_controller.project.messages == ()
     assert facts(second_controller.project.current) == before
     np.testing.assert_array_equal(second_controller.results.scores, scores)
     assert second_controller.project.name == "a"
@@ -142,9 +140,7 @@ def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, pa
     assert second_controller.project.recent == (path,)
 
 
-def test_the_screen_is_restored_after_a_restart(
-    controller, path, memory, restore_controller
-):
+def test_a_restart_restores_the_screen(controller, path, memory, restore_controller):
     controller.paint_cells([11], slice(40, 50), HIDDEN)
     before, scores = facts(controller.project.current), controller.results.scores
     controller.close()
@@ -164,19 +160,15 @@ def test_the_screen_is_restored_after_a_restart(
         assert not third.project.is_changed
 
 
-def test_a_change_of_the_task_is_a_change_and_a_view_option_is_not(
-    controller, tmp_path
-):
+def test_the_task_counts_as_a_change_and_a_view_does_not(controller, tmp_path):
     analyses = controller.project
     assert not analyses.is_changed
     analyses.save(tmp_path / "a.omnimouse.json")
     controller.set_cursor(3)
     controller.set_colour_by("state")
     assert not analyses.is_changed
-    for change in (
-        lambda: controller.paint([12], HIDDEN),
-        controller.stimulus_edits.reset,
-    ):
+    paint = partial(controller.paint, [12], HIDDEN)
+    for change in (paint, controller.stimulus_edits.reset):
         change()
         assert analyses.is_changed
         controller.undo()
@@ -198,9 +190,7 @@ def test_opening_a_recording_closes_the_analysis(controller, folder, path):
 
 
 # -- what differs --------------------------------------------------------------------
-def test_a_recording_moved_with_its_analysis_is_found(
-    controller, folder, second_controller, tmp_path
-):
+def test_a_moved_recording_is_found(controller, folder, second_controller, tmp_path):
     controller.project.save(folder.parent / "a.omnimouse.json")
     moved = shutil.move(folder.parent, tmp_path / "elsewhere")
     second_controller.project.open(moved / "a.omnimouse.json")
@@ -208,9 +198,7 @@ def test_a_recording_moved_with_its_analysis_is_found(
     assert second_controller.project.messages == ()
 
 
-def test_a_missing_recording_must_be_located(
-    controller, folder, path, second_controller, tmp_path
-):
+def test_a_recording_is_located(controller, folder, path, second_controller, tmp_path):
     before = facts(controller.project.current)
     shutil.move(folder, tmp_path / "mouse")
     second_controller.project.open(path)
@@ -224,9 +212,7 @@ def test_a_missing_recording_must_be_located(
     assert second_controller.project.is_changed  # the file still has the old place
 
 
-def test_changed_files_of_the_recording_are_reported(
-    controller, folder, path, second_controller
-):
+def test_changes_of_a_recording_are_told(controller, folder, path, second_controller):
     values = np.load(folder / "responses" / "data.npy")
     np.save(folder / "responses" / "data.npy", values * 2)
     second_controller.project.open(path)
@@ -236,9 +222,7 @@ def test_changed_files_of_the_recording_are_reported(
     assert second_controller.project.messages == ()
 
 
-def test_a_mask_for_other_neurons_is_replaced_by_a_preset(
-    folder, path, second_controller
-):
+def test_a_mask_for_other_neurons_becomes_a_preset(folder, path, second_controller):
     shutil.rmtree(folder)
     write_session(folder, n_neurons=25)
     second_controller.project.open(path)
@@ -261,9 +245,7 @@ def test_an_edit_without_its_stream_is_reported(controller, path):
 
 
 @pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
-def test_a_missing_predictor_is_reported_and_the_rest_is_restored(
-    controller, path, second_controller, missing
-):
+def test_a_missing_predictor_is_reported(controller, path, second_controller, missing):
     rewrite(path, lambda f: f.update(predictor=missing, baseline="gone"))
     second_controller.choose_predictor("last")
     second_controller.project.open(path)
@@ -341,9 +323,7 @@ def test_an_unreadable_file_is_an_error(second_controller, tmp_path):
         second_controller.project.dismiss()
 
 
-def test_a_write_that_fails_leaves_the_old_file(
-    controller, path, tmp_path, monkeypatch
-):
+def test_a_failed_write_leaves_the_old_file(controller, path, tmp_path, monkeypatch):
     before = path.read_bytes()
     controller.paint([12], HIDDEN)
 
@@ -374,9 +354,8 @@ def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
     controller.open_session(folder)
     controller.seek(3.0)
     for sample in cycle(range(60 * 40)):
-        mask = controller.state.mask.paint(
-            [sample % 40], (0, 1 + sample // 40), VISIBLE
-        )
+        neuron, stop = sample % 40, 1 + sample // 40
+        mask = controller.state.mask.paint([neuron], (0, stop), VISIBLE)
         painted.send(mask.mask_id)
         controller.set_mask(mask)
 
@@ -392,9 +371,7 @@ def mask_in(memory: Path) -> str:
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_the_screen_is_restored_after_a_kill_with_a_message(
-    recording, memory, restore_controller
-):
+def test_a_kill_restores_the_screen_and_is_told(recording, memory, restore_controller):
     context = get_context("spawn")
     ids, theirs = context.Pipe(duplex=False)
     child = context.Process(target=paint_without_end, args=(recording, memory, theirs))
@@ -429,13 +406,10 @@ def test_an_ended_process_counts_as_a_crash(recording, memory, restore_controlle
     assert len(restore_controller().project.messages) == 1
 
 
-def test_a_damaged_last_analysis_loses_only_the_mask(
-    recording, memory, restore_controller
-):
+def test_a_damaged_analysis_loses_only_the_mask(recording, memory, restore_controller):
     unsound = {"format": "omnimouse-analysis", "version": 9}
-    write_last_session(
-        LastSession(str(recording), start_s=3.0, analysis=unsound), memory
-    )
+    last = LastSession(str(recording), start_s=3.0, analysis=unsound)
+    write_last_session(last, memory)
     state = restore_controller().state
     assert state.window.start_s == pytest.approx(3.0, abs=0.02)
     assert (state.preset, len(state.selection)) == ("video_behavior", 4)
@@ -509,9 +483,7 @@ def test_an_error_in_the_last_write_does_not_stop_the_closing(caplog):
     assert "on fire" in caplog.text
 
 
-def test_unsaved_work_is_backed_up_when_another_recording_is_opened(
-    controller, folder, path
-):
+def test_unsaved_work_is_backed_up_at_another_opening(controller, folder, path):
     analyses = controller.project
     controller.paint_cells([11], slice(40, 50), HIDDEN)
     changed, before = facts(analyses.current), path.read_bytes()

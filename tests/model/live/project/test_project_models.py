@@ -57,7 +57,6 @@ def save_analysis(controller, tmp_path):
     return save
 
 
-# -- models of the hub ---------------------------------------------------------------
 @pytest.mark.parametrize("name", [FAR, "omnimouse-5M"])
 def test_a_model_that_must_be_fetched_is_offered_and_no_other_predicts(
     controller, save_analysis, tmp_path, fetched_names, name
@@ -114,9 +113,7 @@ def test_a_start_downloads_nothing_by_itself(session_folder, tmp_path, fetched_n
     assert fetched_names == []
 
 
-def test_a_baseline_that_must_be_fetched_is_reported(
-    controller, save_analysis, fetched_names
-):
+def test_a_baseline_not_fetched_is_reported(controller, save_analysis, fetched_names):
     controller.choose_baseline("last")
     controller.project.open(save_analysis(baseline=FAR))
     assert FAR in controller.project.messages[0]
@@ -124,18 +121,13 @@ def test_a_baseline_that_must_be_fetched_is_reported(
     assert fetched_names == []
 
 
-def test_a_report_of_what_must_be_fetched_is_refused(
-    controller, save_analysis, fetched_names
-):
+def test_a_report_needs_the_fetched_model(controller, save_analysis, fetched_names):
     with pytest.raises(ExportError, match=f"omnimouse fetch {FAR}"):
         _open(controller, save_analysis(predictor=FAR), "")
     assert fetched_names == []
 
 
-# -- pins ----------------------------------------------------------------------------
-def test_a_pin_of_a_predictor_object_is_not_predicted_by_another(
-    controller, save_analysis
-):
+def test_no_other_predictor_answers_for_a_pinned_object(controller, save_analysis):
     controller.choose_predictor(EchoPredictor())
     controller.pins.pin("echoed")
     controller.project.open(save_analysis(predictor="mean"))
@@ -148,7 +140,6 @@ def test_a_pin_of_a_predictor_object_is_not_predicted_by_another(
     assert controller.pins.problem_of(controller.state.pins[0]) == ""
 
 
-# -- weights -------------------------------------------------------------------------
 @pytest.mark.parametrize("weights", ["0123", "4567"])
 def test_other_weights_of_the_same_name_are_reported(session_folder, tmp_path, weights):
     def answering(weights: str) -> Controller:
@@ -173,7 +164,6 @@ def test_other_weights_of_the_same_name_are_reported(session_folder, tmp_path, w
         assert again.project.current.predictor_id == f"mean@{weights}"
 
 
-# -- sweeps --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "sweeps", ["one", [1], ["../one"], ["/etc/passwd"], [""], [".."], ["a"] * 101]
 )

@@ -7,22 +7,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.recording.first_scores import FirstScores, read_scores
 from omnimouse_model.live.recording.first_view import first_view
 from tests.predictors import NoisyPredictor
 
 
-@pytest.fixture
-def session(session_folder):
-    """Session of the shared recording."""
-    return open_session(session_folder)
-
-
-def test_the_first_view_of_a_scored_recording_has_its_best_median_and_worst_neuron(
-    session,
-):
+def test_the_first_view_has_the_best_median_and_worst_neuron(session):
     start_s = float(session.window_starts(tier="test")[-1])
     stored = FirstScores(session.id, session.n_neurons, "test", start_s, 5, 2, 7)
     view = first_view(session, "video_behavior", scores_of=lambda _: stored)
@@ -59,9 +50,7 @@ def test_complete_scores_of_a_tier_are_stored_for_the_next_time(session, tmp_pat
 @pytest.mark.parametrize(
     "change", [{"session": "other"}, {"best": 10_000}, {"start_s": "x"}, {"more": 1}]
 )
-def test_scores_of_another_recording_or_damaged_ones_are_ignored(
-    session, tmp_path, change
-):
+def test_damaged_or_foreign_scores_are_ignored(session, tmp_path, change):
     scores = FirstScores(session.id, session.n_neurons, "test", 1.0, 1, 2, 3)
     path = tmp_path / "scores.json"
     path.write_text(json.dumps(asdict(scores)), encoding="utf-8")

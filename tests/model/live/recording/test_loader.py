@@ -38,9 +38,7 @@ def drawing_thread():
     made.controller.close()
 
 
-def test_no_file_is_read_on_the_drawing_thread(
-    drawing_thread, session_folder, monkeypatch
-):
+def test_the_drawing_thread_reads_no_file(drawing_thread, session_folder, monkeypatch):
     read_on: set[threading.Thread] = set()
     read = Signal.window
 
@@ -83,9 +81,7 @@ def test_a_newer_opening_stops_the_previous_one(drawing_thread, other):
     assert drawing_thread.opener.error is None
 
 
-def test_a_failed_opening_changes_nothing_and_reports_the_reason(
-    drawing_thread, session_folder, tmp_path
-):
+def test_a_failed_opening_changes_nothing(drawing_thread, session_folder, tmp_path):
     drawing_thread.opener.open(session_folder)
     drawing_thread.draw_all()
     before = drawing_thread.state.session

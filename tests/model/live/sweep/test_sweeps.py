@@ -25,14 +25,8 @@ from tests.predictors import (
     NoisyPredictor,
 )
 
-PLAN = SweepPlan(
-    neurons=(0, 8),
-    history_samples=(0, 10),
-    video=(True, False),
-    seeds=(0, 1),
-    tier="test",
-    max_windows=2,
-)
+CONTEXTS = ((0, 8), (0, 10), (True, False))  # neurons, history, video
+PLAN = SweepPlan(*CONTEXTS, seeds=(0, 1), tier="test", max_windows=2)
 N_ROWS = 12  # none, 8 neurons, 10 samples; with and without video; two draws
 N_ANSWERS = 2 * N_ROWS
 
@@ -91,17 +85,9 @@ class SweepsThread(DrawingThread):
 
 @pytest.fixture(scope="module")
 def table(session):
-    """Result of the library."""
-    return context_sweep(
-        GatedNoisyPredictor(),
-        session,
-        neurons=PLAN.neurons,
-        history_samples=PLAN.history_samples,
-        video=PLAN.video,
-        seeds=PLAN.seeds,
-        tier=PLAN.tier,
-        max_windows=PLAN.max_windows,
-    ).table()
+    names = ("neurons", "history_samples", "video", "seeds", "tier", "max_windows")
+    ask = {name: getattr(PLAN, name) for name in names}
+    return context_sweep(GatedNoisyPredictor(), session, **ask).table()
 
 
 @pytest.fixture
@@ -146,7 +132,6 @@ def open_session_in(drawing_thread: SweepsThread, session: Session) -> SweepsThr
     return drawing_thread
 
 
-# -- estimates -----------------------------------------------------------------------
 def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session):
     assert controller.sweeps.estimate(PLAN) is None
     controller.choose_predictor(EchoPredictor())
@@ -162,10 +147,7 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session)
         controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
 
 
-# -- in the background ---------------------------------------------------------------
-def test_a_background_sweep_equals_the_library_and_is_saved(
-    drawing_thread, session, table
-):
+def test_a_background_sweep_equals_the_library(drawing_thread, session, table):
     counts = []
     drawing_thread.sweeps.changed.connect(lambda: counts.append(drawing_thread.n_rows))
     drawing_thread.sweeps.start(PLAN, "first look")
@@ -183,9 +165,7 @@ def test_a_background_sweep_equals_the_library_and_is_saved(
     assert threading.current_thread().name not in drawing_thread.loading
 
 
-def test_a_paused_sweep_waits_and_resumes(
-    drawing_thread, table, predictor, gate_arrivals
-):
+def test_a_paused_sweep_resumes(drawing_thread, table, predictor, gate_arrivals):
     predictor.close_gate()
     drawing_thread.sweeps.start(PLAN)
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -212,9 +192,7 @@ def test_a_sweep_waits_for_live_requests(drawing_thread, predictor, gate_arrival
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
-def test_a_cancelled_sweep_keeps_its_rows_and_continues(
-    drawing_thread, table, predictor
-):
+def test_a_cancelled_sweep_continues(drawing_thread, table, predictor):
     predictor.open_gate_for_rows(3)
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: drawing_thread.n_rows == 3)
@@ -227,9 +205,7 @@ def test_a_cancelled_sweep_keeps_its_rows_and_continues(
     assert drawing_thread.finished_table() == table
 
 
-def test_a_sweep_continues_after_a_restart_without_its_recording_on_screen(
-    session, tmp_path, predictor, table
-):
+def test_a_sweep_continues_after_a_restart(session, tmp_path, predictor, table):
     folder = tmp_path / "sweeps"
     drawing_thread = open_session_in(SweepsThread(folder, predictor), session)
     predictor.open_gate_for_rows(5)
@@ -273,7 +249,6 @@ def test_a_sweep_that_cannot_start_reports_the_reason(controller, session):
     assert controller.sweeps.error is None
 
 
-# -- several -------------------------------------------------------------------------
 @pytest.fixture
 def start_sweeps(controller, session):
     """Compute and save some sweeps."""
@@ -297,10 +272,8 @@ def test_a_sweep_is_deleted_and_a_damaged_file_is_reported(start_sweeps):
     assert path not in sweeps.compared
     (sweeps.folder / f"odd{SUFFIX}").write_text("what")
     sweeps.reload_folder()
-    assert {entry.name: bool(entry.problem) for entry in sweeps.entries} == {
-        "no 0": False,
-        "odd": True,
-    }
+    problems = {entry.name: bool(entry.problem) for entry in sweeps.entries}
+    assert problems == {"no 0": False, "odd": True}
 
 
 def test_sweeps_are_written_as_one_table_with_their_scores(start_sweeps, tmp_path):

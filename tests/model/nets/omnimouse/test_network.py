@@ -9,13 +9,7 @@ from safetensors.torch import load_file
 from omnimouse_model.nets.omnimouse.config import SIZES
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from tests import FIXTURES
-from tests.conformance.parity import (
-    TOLERANCE,
-    largest_errors,
-    read_reference,
-    refused_as,
-    run_case,
-)
+from tests.conformance import parity
 
 KEY_COUNTS = {"1M": 103, "5M": 131, "20M": 185, "80M": 227, "300M": 311}
 SHARED_PARAMETERS = {
@@ -33,20 +27,22 @@ CASES = {c["name"]: c for c in json.loads((PARITY / "cases.json").read_text())["
 
 @pytest.fixture(scope="module")
 def reference():
-    return read_reference(PARITY)
+    return parity.read_reference(PARITY)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_gives_the_official_outputs(reference, name):
-    found = run_case(reference, CASES[name])
-    errors = largest_errors(found, load_file(PARITY / CASES[name]["expected"]))
-    assert not {k: v for k, v in errors.items() if v > TOLERANCE}
-    assert errors["loss"] <= TOLERANCE
+    found = parity.run_case(reference, CASES[name])
+    errors = parity.largest_errors(found, load_file(PARITY / CASES[name]["expected"]))
+    assert not {k: v for k, v in errors.items() if v > parity.TOLERANCE}
+    assert errors["loss"] <= parity.TOLERANCE
 
 
 def test_every_error_case_is_refused_as_officially(reference):
-    problems = {c["name"]: refused_as(reference, c) for c in reference.error_cases}
+    problems = {
+        c["name"]: parity.refused_as(reference, c) for c in reference.error_cases
+    }
     assert not {k: v for k, v in problems.items() if v}
 
 
@@ -83,11 +79,3 @@ def test_keys_shapes_and_types_are_the_released_ones(size):
         for key, value in net.state_dict().items()
     }
     assert found == expected
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_a_local_layer_attends_fewer_pairs_than_a_dense_one(reference):
-    found = run_case(reference, CASES["responses_video_decode_behavior"])
-    counts = found["processor_mask.row_count"]
-    assert int(counts.sum()) < 0.35 * len(counts) ** 2

@@ -17,7 +17,7 @@ from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sum
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import join_parts, take_neurons
-from omnimouse_model.predict.motion_energy import N_FEATURES, motion_energy
+from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
@@ -49,9 +49,8 @@ def session(tmp_path_factory):
     responses = 100 + 10 * (latent + private + running * loading)
     assert responses.min() > 0
     folder = tmp_path_factory.mktemp("world") / "session"
-    return open_session(
-        write_known_session(folder, responses, behavior=behavior, tiers=TIERS)
-    )
+    write_known_session(folder, responses, behavior=behavior, tiers=TIERS)
+    return open_session(folder)
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +116,7 @@ def test_withheld_values_change_nothing(session, predictors, name, mask):
 @every_rule
 @settings(max_examples=15)
 @given(mask=masks(N_NEURONS))
-def test_rates_are_finite_where_asked_and_nan_elsewhere(
-    session, predictors, name, mask
-):
+def test_rates_are_finite_exactly_where_asked(session, predictors, name, mask):
     prediction = answer(predictors[name], session.window(33.0), mask)
     if prediction is None:
         return
@@ -168,9 +165,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "strategy"), REFUSED)
-def test_what_cannot_be_served_is_refused_with_the_reason(
-    session, predictors, name, strategy
-):
+def test_what_cannot_be_served_is_refused(session, predictors, name, strategy):
     mask = mask_from_strategy(strategy, session)
     with pytest.raises(UnsupportedRequestError, match=REFUSED[name, strategy]):
         predictors[name].predict(session.window(10.0), mask)
@@ -369,7 +364,6 @@ def test_video_ridge_learns_a_direction_cell(tmp_path):
     assert found.mean() > 0.5
 
 
-# -- fits on disk ---------------------------------------------------------------
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
@@ -396,9 +390,8 @@ def test_a_broken_fit_is_made_again(session, own_cache):
 
 
 def test_a_session_without_train_tier_is_refused(tmp_path):
-    folder = write_known_session(
-        tmp_path / "s", np.ones((900, 3)), tiers=["final_test_1"]
-    )
+    ones, tiers = np.ones((900, 3)), ["final_test_1"]
+    folder = write_known_session(tmp_path / "s", ones, tiers=tiers)
     with pytest.raises(UnsupportedRequestError, match="no window of tier 'train'"):
         naive_predictor("mean").prepare(open_session(folder))
 

@@ -17,11 +17,9 @@ from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session
 from tests.model.predict.baselines.test_predictor import red_noise, window_with_withheld
 from tests.model.random_masks import masks
+from tests.toy_predictors import COUNTS
 
 N_NEURONS = 24
-COUNTS = om.WindowSpec(
-    duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial"
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +29,8 @@ def session(tmp_path_factory):
     samples = 30 * 240
     behavior = red_noise(generator, samples * 2 // 3, 5, 0.95)
     running = np.repeat(behavior[:, 4:], 3, axis=0)[::2]
-    shared = red_noise(generator, samples, 2, 0.9) @ generator.normal(
-        0, 1, (2, N_NEURONS)
-    )
+    shared = red_noise(generator, samples, 2, 0.9)
+    shared = shared @ generator.normal(0, 1, (2, N_NEURONS))
     private = red_noise(generator, samples, N_NEURONS, 0.95)
     noise = generator.normal(size=private.shape)
     loading = generator.normal(0.5, 0.2, (1, N_NEURONS))
@@ -178,13 +175,11 @@ def test_a_short_recording_is_refused_and_one_neuron_is_not():
     mask = om.Mask.nothing(short).show([0]).ask([1])
     with pytest.raises(UnsupportedRequestError, match="train"):
         LinearGaussian().predict(short.window(1.0), mask)
-    one = om.open_session(
-        {"responses": np.tile(values[:, :1], (6, 1)), "rate_hz": 30.0}
-    )
+    repeated = np.tile(values[:, :1], (6, 1))
+    one = om.open_session({"responses": repeated, "rate_hz": 30.0})
     mask = om.Mask.nothing(one).show([0], (0, 25)).ask([0])
-    assert np.isfinite(
-        LinearGaussian().predict(one.window(3.0), mask).responses[30:]
-    ).all()
+    found = LinearGaussian().predict(one.window(3.0), mask)
+    assert np.isfinite(found.responses[30:]).all()
 
 
 def test_a_fit_stops_and_starts_again(session, tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     ComputeSettings,
     first_settings,
@@ -49,7 +48,6 @@ def efforts_down(
     return found
 
 
-# -- the ladder -----------------------------------------------------------------------
 def test_a_gpu_gives_up_parts_then_its_own_memory():
     first, *rest = efforts_down("auto")
     assert (first.queries_per_step, first.status) == (None, "ok")
@@ -74,7 +72,6 @@ def test_a_net_that_is_not_its_own_is_never_moved():
     assert {e.device for e in efforts_down("fp32", can_move=False)} == {"cuda"}
 
 
-# -- the predictor --------------------------------------------------------------------
 def answer(predictor: TransformerPredictor, session: object) -> Prediction:
     mask = mask_from_strategy("test/video_behavior", session)
     return predictor.predict(session.window(3.0), mask)
@@ -112,15 +109,3 @@ def test_where_the_encoder_does_not_fit_it_goes_to_bf16(net, session, monkeypatc
     found = answer(other, session)
     assert found.status == "memory was full: in bf16"
     np.testing.assert_allclose(found.responses, exact.responses, atol=0.1, rtol=0.1)
-
-
-def test_the_live_results_tell_it(net, session, monkeypatch):
-    limit_queries(net, 33, monkeypatch)
-    controller = Controller(synchronous=True)
-    controller.open_session(session)
-    controller.apply_preset("video_behavior")
-    controller.choose_predictor(net)
-    controller.request_again()
-    assert controller.results.freshness == "fresh"
-    assert "memory was full" in controller.results.notice
-    controller.close()

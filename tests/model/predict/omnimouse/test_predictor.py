@@ -139,9 +139,7 @@ def test_withheld_values_change_nothing(any_predictor, session, mask):
 
 @given(mask=masks(12))
 @settings(max_examples=12)
-def test_outputs_are_finite_exactly_where_something_was_asked(
-    any_predictor, session, mask
-):
+def test_outputs_are_finite_exactly_where_asked(any_predictor, session, mask):
     out = any_predictor.predict(session.window(3.0), mask)
     finite = np.isfinite(out.responses)
     assert np.array_equal(finite, scored_cells(mask)[:, out.neurons])
@@ -253,9 +251,8 @@ def test_encoding_once_and_decoding_in_parts_is_predicting(predictor, window):
 
 def test_many_requests_equal_single_ones(predictor, session):
     asked = [WITH_VIDEO, mask_from_strategy("test/all_response_only", 12)]
-    requests = [
-        (session.window(float(s)), mask, None) for mask in asked for s in (2, 3, 4)
-    ]
+    windows = [session.window(s) for s in (2.0, 3.0, 4.0)]
+    requests = [(window, mask, None) for mask in asked for window in windows]
     answers = list(predictor.predict_many(requests))
     assert len(answers) == 6
     for (window, mask, _), answer in zip(requests, answers, strict=True):
@@ -265,9 +262,7 @@ def test_many_requests_equal_single_ones(predictor, session):
 
 
 @pytest.mark.parametrize("config", [OURS, OFFICIAL], ids=["ours", "official"])
-def test_masks_computed_together_are_answered_as_each_for_itself(
-    session, window, config
-):
+def test_masks_computed_together_are_answered_as_alone(session, window, config):
     one, together = predictor_for(session, config), predictor_for(session, config)
     together.joins_masks = True
     assert (one.at_once, together.at_once) == (1, 8)
@@ -291,9 +286,7 @@ def test_masks_computed_together_are_answered_as_each_for_itself(
 @pytest.mark.parametrize("config", [OURS, OFFICIAL], ids=["ours", "official"])
 @given(mask=masks(12))
 @settings(max_examples=8)
-def test_what_no_query_may_attend_is_left_out_and_changes_nothing(
-    session, config, mask
-):
+def test_leaving_out_what_no_query_attends_changes_nothing(session, config, mask):
     net = predictor_for(session, config).net
     layout, window = layout_from_mask(mask), session.window(3.0)
     clip = batch_from_windows([window], [mask], config, session.id)

@@ -23,17 +23,11 @@ def write(session, path, metadata=None, **arrays):
     """Write predictions of neurons 0 to 9 over 5 to 15 s: each its time plus number."""
     times_s = np.arange(5.0, 15.0, 1 / 30)
     values = (times_s[:, None] + np.arange(10)).astype(np.float32)
-    metadata = {
-        "format": "omnimouse-predictions",
-        "version": 1,
-        "session": session.id,
-        "n_neurons": session.n_neurons,
-        "units": "normalised",
-        "spec": SPEC,
-    } | (metadata or {})
+    about = {"format": "omnimouse-predictions", "version": 1, "units": "normalised"}
+    about |= {"session": session.id, "n_neurons": session.n_neurons, "spec": SPEC}
     arrays = {"times_s": times_s, "responses": values} | arrays
     arrays.setdefault("neurons", np.arange(10))
-    group = zarr.create_group(path, zarr_format=3, attributes=metadata)
+    group = zarr.create_group(path, zarr_format=3, attributes=about | (metadata or {}))
     for name, data in arrays.items():
         group.create_array(name, data=data)
     return path
@@ -47,11 +41,8 @@ def path(session, tmp_path):
 def test_windows_are_answered_by_time(session, path):
     stored = om.load_predictor(path)
     spec = stored.needs.spec
-    mask = (
-        Mask.nothing(session, spec)
-        .ask(range(5, 15), slice(None))
-        .with_guard(guarded=False)
-    )
+    mask = Mask.nothing(session, spec).ask(range(5, 15), slice(None))
+    mask = mask.with_guard(guarded=False)
     window = session.window(7.01, spec)
     found = stored.predict(window, mask)
     assert found.neurons.tolist() == list(range(5, 10))
@@ -81,9 +72,8 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
             stored.predict(window, mask)
     starts = np.array([7.0, 8.0])
     asked = {"starts": starts, "centred": False}
-    assert (
-        "10 of the 20" in om.evaluate(stored, session, many, **asked).scores[0].refusal
-    )
+    (refused,) = om.evaluate(stored, session, many, **asked).scores
+    assert "10 of the 20" in refused.refusal
     assert om.evaluate(stored, session, few, **asked).scores[0].refusal == ""
     with pytest.raises(UnsupportedRequestError, match="context"):
         om.context_sweep(path, session, neurons=[0, 8])

@@ -183,9 +183,7 @@ def test_a_worker_answers_as_the_predictor_it_holds(worker, window, mask):
     assert worker.needs == EchoPredictor().needs
 
 
-def test_parts_of_one_question_are_encoded_once_and_its_session_prepared(
-    worker, window, mask
-):
+def test_parts_of_a_question_are_encoded_and_prepared_once(worker, window, mask):
     encoded = worker.encode(window, mask)
     first = worker.decode(encoded, np.array([12, 11]))
     worker.prepare(window.session)
@@ -334,9 +332,7 @@ def test_a_process_with_a_screen_is_refused(worker, monkeypatch):
         _ = worker.needs
 
 
-def test_a_session_that_is_gone_is_told_and_the_process_lives(
-    worker, script, window, mask, tmp_path
-):
+def test_a_session_that_is_gone_is_told(worker, script, window, mask, tmp_path):
     worker.predict(window, mask)
     gone = open_session(write_session(tmp_path / "gone"))
     (gone.path / "responses" / "meta.yml").unlink()
@@ -361,9 +357,7 @@ def give_up(worker: WorkerPredictor, session: Session) -> None:
         ask(worker, session)
 
 
-def test_where_it_ends_it_is_asked_again_with_its_session_and_mask(
-    worker, script, window, mask
-):
+def test_where_it_ends_it_is_asked_the_same_again(worker, script, window, mask):
     mask = mask.paint([3, 4], (0, 60), TARGET)
     script.set("decode", ENDS)
     answer, expected = worker.predict(window, mask), EchoPredictor()
@@ -391,28 +385,18 @@ def test_one_that_ends_again_and_again_says_what_to_do(worker, script, session):
         ask(worker, session)
 
 
-def test_the_end_of_a_question_given_up_is_not_that_of_the_next(
-    worker, script, session
-):
+@pytest.mark.parametrize(("fates", "n_answers"), [(("", ENDS), 2), ((ENDS,), 1)])
+def test_an_end_belongs_to_its_own_question(worker, script, session, fates, n_answers):
     ask(worker, session)
-    script.set("encode", ENDS, IS_SLOW_AND_ENDS, "", ENDS)
+    script.set("encode", ENDS, IS_SLOW_AND_ENDS, *fates)
     give_up(worker, session)
     # The next question finds it gone; its own first end comes after that.
-    assert "started again" in ask(worker, session)
-    assert "started again" in ask(worker, session)
+    for _ in range(n_answers):
+        assert "started again" in ask(worker, session)
     assert script.starts == 4
 
 
-def test_a_question_after_one_given_up_may_end_it_once(worker, script, session):
-    ask(worker, session)
-    script.set("encode", ENDS, IS_SLOW_AND_ENDS, ENDS)
-    give_up(worker, session)
-    assert "started again" in ask(worker, session)
-
-
-def test_once_what_was_given_up_has_ended_well_the_next_answers_for_itself(
-    worker, script, session
-):
+def test_after_a_good_end_the_next_answers_for_itself(worker, script, session):
     ask(worker, session)
     script.set("encode", IS_SLOW)
     give_up(worker, session)
@@ -441,9 +425,7 @@ def test_looking_ahead_may_end_it_at_nobodys_cost(worker, script, session):
     assert script.starts == 3
 
 
-def test_closed_while_it_starts_it_leaves_nothing_and_the_call_is_refused(
-    worker, script, session
-):
+def test_closed_while_it_starts_it_leaves_nothing(worker, script, session):
     script.while_it_starts = worker.close  # as another thread does
     with pytest.raises(WorkerError, match="was closed"):
         ask(worker, session)

@@ -64,14 +64,11 @@ def scheduler(our_certificates):
 
 @pytest.fixture
 def short_wait(monkeypatch):
-    monkeypatch.setattr(
-        "omnimouse_model.predict.worker.dask_scheduler.START_TIMEOUT_S", 2
-    )
+    module = "omnimouse_model.predict.worker.dask_scheduler"
+    monkeypatch.setattr(f"{module}.START_TIMEOUT_S", 2)
 
 
-def test_with_the_authority_s_certificate_it_answers(
-    scheduler, our_certificates, session
-):
+def test_with_the_right_certificate_it_answers(scheduler, our_certificates, session):
     assert scheduler.startswith("tls://")
     window, mask = session.window(4.0), example_mask(session)
     with client_configuration(our_certificates):
@@ -84,10 +81,8 @@ def test_with_the_authority_s_certificate_it_answers(
 
 @pytest.mark.usefixtures("short_wait")
 def test_another_authority_s_certificate_is_refused(scheduler, tmp_path):
-    with (
-        client_configuration(certificates(tmp_path / "theirs")),
-        pytest.raises(WorkerError, match=r"does not answer.*certificate"),
-    ):
+    theirs = client_configuration(certificates(tmp_path / "theirs"))
+    with theirs, pytest.raises(WorkerError, match=r"does not answer.*certificate"):
         _ = remote_predictor(scheduler, EchoPredictor).needs
 
 

@@ -6,12 +6,9 @@ import threading
 import time
 
 import distributed
-import numpy as np
 import pytest
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.worker.dask_scheduler import check_address
 from omnimouse_model.predict.worker.dask_worker import (
     load_on_scheduler,
@@ -66,15 +63,13 @@ def test_what_is_no_scheduler_is_told(address):
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
-    monkeypatch.setattr(
-        "omnimouse_model.predict.worker.dask_scheduler.START_TIMEOUT_S", 0.3
-    )
+    module = "omnimouse_model.predict.worker.dask_scheduler"
+    monkeypatch.setattr(f"{module}.START_TIMEOUT_S", 0.3)
     predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
     with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):
         _ = predictor.needs
 
 
-# -- on a worker ----------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def scheduler():
     with cluster_address() as address:
@@ -86,26 +81,6 @@ def remote(scheduler):
     predictor = remote_predictor(scheduler, EndlessPredictor)
     yield predictor
     predictor.close()
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_it_answers_as_the_predictor_it_holds(remote, session):
-    controller = Controller()
-    controller.open_session(session)
-    controller.choose_predictor(remote)
-    controller.set_mask(example_mask(session))
-    controller.paint_cells([2, 11], slice(0, 60), TARGET)
-    assert controller.wait(TIMEOUT)
-    found = controller.results.population
-    expected = EchoPredictor().predict(
-        controller.state.window, controller.state.mask, found.neurons
-    )
-    assert found.mask_id == controller.state.mask.mask_id
-    assert np.array_equal(found.responses, expected.responses, equal_nan=True)
-    assert np.array_equal(found.behavior, expected.behavior)
-    assert remote.counters["bytes_sent_last"] < 10_000
-    controller.close()
 
 
 @pytest.mark.process

@@ -30,13 +30,10 @@ def test_a_predictor_works_after_the_live_state_let_it_go(session):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("has_memory", [False, True])
-def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(
-    session, tmp_path, has_memory
-):
+def test_a_closed_live_state_leaves_nothing(session, tmp_path, has_memory):
     before = set(threading.enumerate())
-    controller = Controller(
-        session_file=tmp_path / "live.json" if has_memory else False
-    )
+    memory = tmp_path / "live.json" if has_memory else False
+    controller = Controller(session_file=memory)
     left = weakref.ref(controller)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(session)

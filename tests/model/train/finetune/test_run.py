@@ -55,10 +55,8 @@ def base(mouse_folder):
 def rising_score(monkeypatch):
     """Every step is the best so far, and quick to validate."""
     scores = (float(step) for step in itertools.count())
-    monkeypatch.setattr(
-        "omnimouse_model.train.loop.validation_scores",
-        lambda *_: {"validation": next(scores)},
-    )
+    where = "omnimouse_model.train.loop.validation_scores"
+    monkeypatch.setattr(where, lambda *_: {"validation": next(scores)})
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +117,7 @@ def test_a_known_animals_vector_is_reused(mouse_folder, base, tmp_path):
     assert card_of(out)["n_trained"] == (7 + 1) * E + 7
 
 
-def test_a_model_that_tells_no_animals_apart_is_given_none(
-    mouse_folder, base, tmp_path
-):
+def test_a_model_without_animals_is_given_none(mouse_folder, base, tmp_path):
     """Two sessions of one animal would bring its vector into both."""
     known = read_checkpoint(base)
     config = replace(known.config, always_use_animal_embeddings=False)
@@ -135,12 +131,9 @@ def test_a_model_that_tells_no_animals_apart_is_given_none(
 
 
 @pytest.mark.usefixtures("rising_score")
-def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
-    mouse_folder, base, tmp_path
-):
-    session = replace(
-        om.open_session(mouse_folder / KNOWN), animal_id="another", _cache={}
-    )
+def test_everything_can_be_trained_of_a_known_session(mouse_folder, base, tmp_path):
+    known = om.open_session(mouse_folder / KNOWN)
+    session = replace(known, animal_id="another", _cache={})
     om.finetune(base, session, tmp_path, train="all", steps=2, batch=1)
     known, result = read_checkpoint(base).state, read_checkpoint(tmp_path)
     assert result.sessions == {KNOWN: 12}
@@ -150,9 +143,6 @@ def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
     assert not torch.equal(result.state[name], known[name])
     name = f"sess_params.{KNOWN}._neuron_embeddings.weight"
     assert float((result.state[name] - known[name]).abs().max()) < 0.1
-
-
-# -- start values and held-out windows ------------------------------------------------
 
 
 def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
@@ -166,7 +156,6 @@ def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
         np.testing.assert_array_equal(hold_out(session, seed).held_out, source.held_out)
 
 
-# -- stopping and going on ------------------------------------------------------------
 class KillError(BaseException):
     """Stands for a kill: nothing catches it."""
 
@@ -190,13 +179,9 @@ def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
 
 def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
     told: list[FinetuneProgress] = []
+    stops = {"progress": told.append, "cancelled": lambda: told[-1].step == 2}
     with pytest.raises(StoppedError):
-        run_finetune(
-            mouse_folder,
-            tmp_path,
-            progress=told.append,
-            cancelled=lambda: told[-1].step == 2,
-        )
+        run_finetune(mouse_folder, tmp_path, **stops)
     assert last_state(tmp_path) == tmp_path / "state-00000002"
     assert not is_finished(tmp_path)
 
@@ -210,14 +195,10 @@ def refusal(predictor: str | Path, session: Session, out: Path, **options: int) 
     return error.value.code
 
 
-def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
-    mouse_folder, base, tmp_path, monkeypatch
-):
+def test_a_refusal_writes_nothing(mouse_folder, base, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    new, known = (
-        om.open_session(mouse_folder / NEW),
-        om.open_session(mouse_folder / KNOWN),
-    )
+    new = om.open_session(mouse_folder / NEW)
+    known = om.open_session(mouse_folder / KNOWN)
     assert refusal("ridge", new, out) == "no_transformer"
     assert refusal(base, known, out) == "known"
     assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
@@ -229,9 +210,7 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
-def test_a_recording_that_no_score_can_be_had_of_is_refused_at_the_start(
-    base, tmp_path
-):
+def test_a_recording_without_a_score_is_refused_at_the_start(base, tmp_path):
     silent = write_session(tmp_path / "c-1-1", 6)
     responses = np.load(silent / "responses" / "data.npy")
     np.save(silent / "responses" / "data.npy", np.full_like(responses, np.nan))
@@ -268,9 +247,8 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
     context = fit_context(plain, om.open_session(mouse_folder / KNOWN))
     path = save_checkpoint(tmp_path / "both", plain.net, context=context)
     new, stages = om.open_session(mouse_folder / NEW), []
-    tuned = om.finetune(
-        path, new, tmp_path / "out", steps=1, batch=1, progress=stages.append
-    )
+    ask = {"steps": 1, "batch": 1, "progress": stages.append}
+    tuned = om.finetune(path, new, tmp_path / "out", **ask)
     assert tuned.has_context(new)
     assert {k: v for k, v in tuned.context.items() if k.startswith(KNOWN)}.keys() == (
         context.keys()

@@ -38,6 +38,8 @@ def recordings(tmp_path_factory):
 def fields(recordings):
     group = {"lr": 1.0e-3, "weight_decay": 0.1}
     phase = {"name": "only", "steps": STEPS, "batch": 2, "tasks": {TASK: 1}}
+    training = {"sampling": "balanced", "animals": "core", "phases": [phase]}
+    training |= {"core": group, "session": group, "save_every": 2, "precision": "fp32"}
     return {
         "models": {"tiny": json.loads(json.dumps(asdict(SMALL)))},
         "collections": [1, 3],
@@ -46,15 +48,7 @@ def fields(recordings):
         "strategies": [TASK],
         "steps_of": "each session",
         "max_windows": 2,
-        "training": {
-            "sampling": "balanced",
-            "animals": "core",
-            "core": group,
-            "session": group,
-            "save_every": 2,
-            "precision": "fp32",
-            "phases": [phase],
-        },
+        "training": training,
     }
 
 
@@ -81,9 +75,8 @@ def study_results(plan, tmp_path_factory):
 @pytest.fixture
 def results(study_results, tmp_path):
     """The same, to add to."""
-    shutil.copytree(
-        models_folder(study_results), tmp_path / models_folder(study_results).name
-    )
+    models = models_folder(study_results)
+    shutil.copytree(models, tmp_path / models.name)
     return Path(shutil.copy(study_results, tmp_path))
 
 
@@ -100,9 +93,6 @@ def steps_of(results: Path) -> dict[str, list[float]]:
 
 class KillError(Exception):
     """Stands for a kill: nothing of the study catches it."""
-
-
-# -- plans ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -136,7 +126,6 @@ def test_sessions_that_are_not_there_are_named(plan, tmp_path):
     assert not results.exists()
 
 
-# -- running --------------------------------------------------------------------------
 def test_every_run_is_trained_and_scored_on_the_same_sessions(plan, tmp_path):
     results = tmp_path / "a.scaling.jsonl"
     run_study(replace(plan, collections=(1, 2, 3), orders=(0, 1)), results)
@@ -158,9 +147,7 @@ def test_every_run_is_trained_and_scored_on_the_same_sessions(plan, tmp_path):
     assert three.compute > 2 * one.compute > 0
 
 
-def test_a_study_that_was_killed_goes_on_to_the_same_results(
-    plan, study_results, tmp_path
-):
+def test_a_killed_study_goes_on_to_the_same_results(plan, study_results, tmp_path):
     parts = tmp_path / "parts.scaling.jsonl"
     for dies_at in (1, STEPS + 3):  # in the first run, and in the second
 
@@ -173,9 +160,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(
     assert len(read_runs(parts)) == 1
     asked: list[int] = []
     with pytest.raises(StoppedError):
-        run_study(
-            plan, parts, cancelled=lambda: bool(asked.append(1)) or len(asked) > 2
-        )
+        run_study(plan, parts, cancelled=lambda: asked.append(1) or len(asked) > 2)
     run_study(plan, parts)
     assert parts.read_bytes() == study_results.read_bytes()
     assert steps_of(parts) == steps_of(study_results)
@@ -208,7 +193,6 @@ def test_results_of_another_study_are_refused(plan, fields, results):
         run_study(replace(plan, models=wider), results)
 
 
-# -- the command ----------------------------------------------------------------------
 def test_the_command_fits_and_draws(plan_file, results, tmp_path):
     pytest.importorskip("plotly")
     page = tmp_path / "a.html"

@@ -170,7 +170,7 @@ def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
         (VideoScrubber, "film"),
         (NeuronTable, "table"),
         (NeuronScores, "scores"),
-        (ContextSweep, "curves"),
+        (ContextSweep, "figure"),
     ],
 )
 def test_without_a_session_a_part_is_empty(empty_controller, page, shown, op):

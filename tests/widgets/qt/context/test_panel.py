@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog
 
+from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.drawn.context.text import NO_SESSION
 from omnimouse_widgets.qt.context.panel import ContextPanel
 from tests.predictors import NoisyPredictor, open_controller
@@ -43,9 +44,7 @@ def assert_drawn(panel: ContextPanel, sweep: Any, line: int = 0) -> None:
         np.testing.assert_allclose(on_screen, expected, atol=1e-9)
 
 
-def test_without_a_session_nothing_can_be_swept_or_exported(
-    empty_controller, show, monkeypatch
-):
+def test_without_a_session_nothing_is_swept(empty_controller, show, monkeypatch):
     dialogs: list[str] = []
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *w: dialogs.append(w[1]))
     panel = show(ContextPanel(empty_controller), 400, 380)
@@ -55,6 +54,14 @@ def test_without_a_session_nothing_can_be_swept_or_exported(
     press(panel.export)
     assert dialogs == []
     assert NO_SESSION in panel.problem.text()
+
+
+def test_a_stroke_moves_the_mark_over_the_live_points(panel, controller, redraw):
+    assert_drawn(panel, before := controller.results.sweep)
+    controller.paint_cells(range(40), slice(15, 25), VISIBLE)
+    redraw()
+    assert panel.plot.axes["history_samples"].line.value() == pytest.approx(10)
+    assert controller.results.sweep is before
 
 
 def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
@@ -74,7 +81,6 @@ def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
     assert panel.plot.drawn_points("neurons", "video") == []
 
 
-# -- sweeps in the background ----------------------------------------------------------
 def fill_form(panel: ContextPanel, name: str = "mine") -> None:
     panel.sweep.click()
     panel.form.neurons.setText("0, 8")
@@ -85,9 +91,7 @@ def fill_form(panel: ContextPanel, name: str = "mine") -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_started_in_the_form_is_drawn_and_kept(
-    panel, controller, session, redraw
-):
+def test_a_sweep_of_the_form_is_drawn_and_kept(panel, controller, session, redraw):
     fill_form(panel)
     for number in ("24 points", "2 windows", "48 predictions"):
         assert number in panel.form.summary.text()

@@ -48,9 +48,7 @@ def begin_finetuning(section, steps: int) -> None:
     QTest.keyClick(section.start, Qt.Key.Key_Space)
 
 
-def test_it_is_offered_and_ends_with_the_result_chosen(
-    controller, model, section, script, qtbot
-):
+def test_it_ends_with_the_result_chosen(controller, model, section, script, qtbot):
     assert not section.start.isVisible()
     begin_finetuning(section, 5)
     assert not section.open.isVisible()
@@ -73,9 +71,7 @@ def test_it_is_offered_and_ends_with_the_result_chosen(
     assert not section.open.isVisible()
 
 
-def test_a_stop_offers_what_was_reached_and_to_go_on(
-    controller, section, script, qtbot
-):
+def test_a_stop_offers_the_result_and_to_go_on(controller, section, script, qtbot):
     begin_finetuning(section, 4000)
     for step in (2, 3):
         script.last = step

@@ -29,9 +29,7 @@ def test_files_folders_and_addresses_are_asked_for(
         assert section.model.currentText() == chosen.name
 
 
-def test_an_unseen_session_is_told_and_a_baseline_is_one_press_away(
-    section, controller, qtbot
-):
+def test_an_unseen_session_is_told_with_a_baseline(section, controller, qtbot):
     controller.choose_predictor("demo")
     info = section.info
     wait(qtbot, info.remedy.isVisible)

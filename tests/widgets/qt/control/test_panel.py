@@ -35,7 +35,6 @@ def panel(controller, brush, show):
     return show(ControlPanel(controller, brush), 400, 1000)
 
 
-# -- session ----------------------------------------------------------------------
 def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller):
     section, session = panel.recording, controller.state.session
     assert section.name.full_text == "small"
@@ -67,9 +66,7 @@ def test_model_and_device_are_choices_that_follow_the_state(
     assert combo.currentData() == choices[1]
 
 
-def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
-    panel, controller, redraw
-):
+def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     baseline = panel.baseline
     assert not baseline.summary.isVisible()
     controller.apply_preset("video_behavior")
@@ -109,10 +106,7 @@ def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
     assert controller.results.newest_request == before + 1
 
 
-# -- question ---------------------------------------------------------------------
-def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
-    panel, controller, redraw
-):
+def test_a_preset_asks_its_question_and_is_explained(panel, controller, redraw):
     pick(panel.task.preset, "random_half_video_behavior")
     redraw()
     preset, state = preset_named("random_half_video_behavior"), controller.state
@@ -204,7 +198,6 @@ def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redr
     assert changes.text() == words
 
 
-# -- view and advanced --------------------------------------------------------------
 def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
     press(panel.advanced_section.title)
     advanced = panel.advanced
@@ -218,12 +211,7 @@ def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
     assert advanced.warning.isVisible()
 
 
-# -- the panel as a whole -------------------------------------------------------------
-
-
-def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
-    empty_controller, show
-):
+def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):
     panel = show(ControlPanel(empty_controller), 400, 800)
     for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C, Qt.Key.Key_Comma):
         QTest.keyClick(panel, key)

@@ -26,9 +26,8 @@ KIND = "Analyses (*.omnimouse.json)"
 def controller(tmp_path):
     """A recording of its own open, which may be moved; answered by ridges."""
     memory, folder = tmp_path / "live.json", tmp_path / "recordings" / "mouse"
-    with open_controller(
-        write_session(folder), "video-ridge", session_file=memory
-    ) as made:
+    write_session(folder)
+    with open_controller(folder, "video-ridge", session_file=memory) as made:
         yield made
 
 
@@ -50,18 +49,14 @@ def answer_dialogs(monkeypatch):
 
 
 @pytest.mark.parametrize("typed", ["mine", "mine.omnimouse", "mine.json", "mine.v2"])
-def test_its_ending_is_added_where_it_was_not_typed(
-    section, tmp_path, answer_dialogs, typed
-):
+def test_its_ending_is_added_if_not_typed(section, tmp_path, answer_dialogs, typed):
     answer_dialogs(tmp_path / typed, KIND)
     section.save_as()
     stem = "mine.v2" if typed == "mine.v2" else "mine"
     assert [p.name for p in tmp_path.glob("mine*")] == [f"{stem}.omnimouse.json"]
 
 
-def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
-    section, controller, tmp_path, answer_dialogs, redraw
-):
+def test_changes_are_marked(section, controller, tmp_path, answer_dialogs, redraw):
     assert not section.mark.isVisible()
     assert section.save_button.isEnabled()
     answer_dialogs("")  # thought better of it
@@ -115,9 +110,7 @@ def test_changes_are_asked_about_before_another_is_opened(
     assert (first.read_bytes() != before) == (said == "Save")
 
 
-def test_a_recording_that_moved_is_asked_for_in_place(
-    section, controller, tmp_path, answer_dialogs, redraw
-):
+def test_a_recording_is_located(section, controller, tmp_path, answer_dialogs, redraw):
     path = tmp_path / "a.omnimouse.json"
     controller.project.save(path)
     shutil.move(tmp_path / "recordings" / "mouse", tmp_path / "moved")
@@ -201,9 +194,7 @@ def test_no_file_is_asked_for_without_a_recording(
 
 
 @pytest.mark.parametrize("export", EXPORTS)
-def test_no_file_is_asked_for_before_the_answer_nor_a_figure_of_nobody(
-    section, controller, dialog_titles, redraw, export
-):
+def test_no_file_is_asked_in_vain(section, controller, dialog_titles, redraw, export):
     section.offer_report(lambda what, tell: b"")
     controller.select([3])
     getattr(section, export)()

@@ -49,9 +49,7 @@ def section(controller, show):
     return show(RecordingSection(controller), 400, 400)
 
 
-def test_a_missing_rate_is_asked_for_and_remembered(
-    section, controller, without_rate, qtbot, memory
-):
+def test_a_missing_rate_is_asked_for(section, controller, without_rate, qtbot, memory):
     assert not section.rate.isVisible()
     section.open_folder(without_rate)
     wait(qtbot, section.rate.isVisible)
@@ -68,9 +66,7 @@ def test_a_missing_rate_is_asked_for_and_remembered(
     assert read_last_session(memory).options == {"rate_hz": 12.5}
 
 
-def test_folders_files_and_addresses_are_chosen_from_one_menu(
-    section, controller, qtbot, monkeypatch
-):
+def test_one_menu_has_folders_files_addresses(section, controller, qtbot, monkeypatch):
     def choose(kind: str, path: Path | str) -> None:
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))

@@ -81,11 +81,11 @@ def estimates(monkeypatch, tuning):
     monkeypatch.setattr(live_facts, "direction_tuning", tunings)
 
 
-def test_numbers_on_screen_are_the_librarys(
-    panel, controller, recording, tuning, redraw
-):
+def test_numbers_are_the_librarys(panel, controller, recording, tuning, redraw):
     controller.select([4])
     redraw()
+    assert panel.heading.full_text.startswith("neuron 104 ")
+    assert panel.heading.full_text.endswith("index 4")
     assert f"r = {controller.results.scores[4]:.2f}" in panel.now.text()
     clips = repeated_clips(recording)
     assert [len(clip.trials) for clip in clips] == [5, 3]

@@ -34,9 +34,15 @@ def test_rows_tell_state_and_score(panel, controller, redraw):
     assert cell(panel, 2, "score") == "–"
 
 
-def test_a_click_on_a_title_sorts_and_unknown_values_stay_last(
-    panel, controller, redraw
-):
+def test_a_click_on_a_row_selects_its_neuron(panel, controller):
+    row = panel.table.index(int(panel.table.rows_of(np.array([20]))[0]), 0)
+    panel.view.scrollTo(row)
+    place = panel.view.visualRect(row).center()
+    QTest.mouseClick(panel.view.viewport(), LEFT, NO_KEYS, place)
+    assert controller.state.selection == (20,)
+
+
+def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
     controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     redraw()
     titles = panel.view.horizontalHeader()

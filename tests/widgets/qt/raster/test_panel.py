@@ -35,9 +35,7 @@ def viewport_of(panel: RasterPanel) -> Any:
 
 # -- from state to screen ---------------------------------------------------------
 @pytest.mark.parametrize("code", [HIDDEN, VISIBLE, TARGET])
-def test_a_cell_has_the_colour_of_its_state_over_its_value(
-    raster, controller, redraw, code
-):
+def test_a_cell_has_the_colour_of_state_and_value(raster, controller, redraw, code):
     controller.set_cursor(0)
     controller.paint_cells(slice(None), slice(20, 50), code)
     redraw()
@@ -52,9 +50,7 @@ def test_a_cell_has_the_colour_of_its_state_over_its_value(
     np.testing.assert_allclose(found, expected, atol=3)
 
 
-def test_the_prediction_and_the_residual_are_those_of_the_results(
-    raster, controller, redraw
-):
+def test_prediction_and_residual_are_those_of_the_results(raster, controller, redraw):
     controller.apply_preset("random_half_video_behavior")
     raster.set_view("beside")
     redraw()
@@ -85,9 +81,7 @@ def test_an_old_prediction_is_darker_and_the_status_changes(raster, controller, 
 
 
 @pytest.mark.parametrize("tool", ["look", "brush", "box", "column", "row"])
-def test_without_a_session_the_raster_is_empty_and_no_tool_does_anything(
-    empty_controller, show, tool
-):
+def test_without_a_session_no_tool_does_anything(empty_controller, show, tool):
     panel = show(RasterPanel(empty_controller))
     assert panel.pictures["truth"].pixels.is_empty
     assert panel.status.full_text
@@ -98,15 +92,11 @@ def test_without_a_session_the_raster_is_empty_and_no_tool_does_anything(
 
 
 # -- from screen to state ---------------------------------------------------------
-def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
-    raster, controller
-):
+def test_a_brush_stroke_paints_what_it_crosses_as_one_step(raster, controller):
     controller.set_brush(VISIBLE)
     before = controller.state.mask
-    drag(
-        viewport_of(raster),
-        [position_of(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)],
-    )
+    path = [position_of(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)]
+    drag(viewport_of(raster), path)
     cells = controller.state.mask.cells
     assert (cells[10:31, 20] == VISIBLE).all()
     samples, neurons = np.nonzero(cells != HIDDEN)
@@ -138,9 +128,7 @@ def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(raster, controller):
         ("row", [(8.5, 3.5), (12.5, 6.5)], slice(None), slice(3, 7)),
     ],
 )
-def test_a_tool_paints_exactly_the_cells_it_touches(
-    raster, controller, tool, path, samples, neurons
-):
+def test_tools_paint_what_they_touch(raster, controller, tool, path, samples, neurons):
     raster.set_tool(tool)
     controller.set_brush(TARGET)
     drag(viewport_of(raster), [position_of(raster, *place) for place in path])
@@ -150,14 +138,14 @@ def test_a_tool_paints_exactly_the_cells_it_touches(
         assert (cells == TARGET).sum() == cells[samples, neurons].size
 
 
-def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller):
+def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller, redraw):
     raster.set_tool("look")
-    drag(
-        viewport_of(raster),
-        [position_of(raster, 17.5, 22.5), position_of(raster, 44.5, 22.5)],
-    )
+    path = [position_of(raster, x, 22.5) for x in (17.5, 44.5)]
+    drag(viewport_of(raster), path)
     assert controller.state.selection == (22,)
+    redraw()
     assert controller.state.cursor == 44
+    assert raster.pictures["truth"].cursor.value() == 44.5
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
@@ -181,15 +169,21 @@ def test_a_new_order_begins_at_the_top_with_the_same_zoom(raster):
     assert box.viewRange()[1] == pytest.approx([0, 10])
 
 
-def test_keys_choose_the_brush_and_undo(raster, controller):
+def test_keys_choose_the_brush_undo_and_redo(raster, controller):
     for key, code in ((Qt.Key.Key_3, TARGET), (Qt.Key.Key_2, HIDDEN)):
         QTest.keyClick(raster, key)
         assert controller.state.brush_code == code
     QTest.keyClick(raster, Qt.Key.Key_Period)
     assert controller.state.cursor == 1
     controller.paint_cells([0], slice(0, 60), VISIBLE)
-    QTest.keyClick(raster, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    control, shift = (
+        Qt.KeyboardModifier.ControlModifier,
+        Qt.KeyboardModifier.ShiftModifier,
+    )
+    QTest.keyClick(raster, Qt.Key.Key_Z, control)
     assert (controller.state.mask.cells == HIDDEN).all()
+    QTest.keyClick(raster, Qt.Key.Key_Z, control | shift)
+    assert (controller.state.mask.cells[:, 0] == VISIBLE).all()
 
 
 def test_grey_levels_keep_no_closed_recording(session_folder):

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnimouse_widgets.qt.raster.strokes import Block, box_block, brush_blocks
+from omnimouse_widgets.qt.raster.strokes import RasterBlock, box_block, brush_blocks
 
 PLACES = st.tuples(st.floats(0, 59.99), st.floats(0, 30))
 
 
-def covered_cells(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
+def covered_cells(blocks: list[RasterBlock], n_rows: int = 40) -> np.ndarray:
     """Cells (samples, rows) that blocks cover."""
     cells = np.zeros((60, n_rows), bool)
     for block in blocks:
@@ -54,4 +54,4 @@ def test_strokes_leave_the_window_without_harm():
     ],
 )
 def test_a_box_takes_every_cell_of_the_window_it_touches(start, stop, samples):
-    assert box_block(start, stop, 60) == Block(samples, 1.5, 4.2)
+    assert box_block(start, stop, 60) == RasterBlock(samples, 1.5, 4.2)

@@ -82,6 +82,15 @@ def test_a_broken_one_says_why(panel, qtbot):
     assert "broken:" in panel.problem.text()
 
 
+def test_a_double_click_opens_one(panel, controller, folder, qtbot):
+    place = panel.view.visualRect(panel.rows.index(1, 0)).center()
+    for click in (QTest.mouseClick, QTest.mouseDClick):
+        click(panel.view.viewport(), LEFT, Qt.KeyboardModifier(0), place)
+    wait(qtbot, lambda: controller.state.session is not None)
+    assert controller.state.session.path == folder / "few"
+    assert panel.isVisible()
+
+
 def test_a_folder_without_recordings_says_so(controller, tmp_path, show, qtbot):
     panel = show(RecordingsPanel(controller), 1000, 300)
     controller.recordings.read_folder(tmp_path)

@@ -49,9 +49,7 @@ def test_a_hidden_panel_holds_no_connection_and_draws_nothing(panel, source, sho
 
 
 @pytest.mark.parametrize(("n_first", "parts"), [(0, ["b"]), (50, ["a", "b"])])
-def test_many_signals_are_one_drawing_of_the_parts_that_depend_on_them(
-    panel, source, show, redraw, n_first, parts
-):
+def test_many_signals_are_one_drawing(panel, source, show, redraw, n_first, parts):
     show(panel)
     panel.calls.clear()
     for _ in range(n_first):

@@ -20,9 +20,8 @@ def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller
     overview = controller.state.session.overview(200)
     bars = tier_bars(overview)
     assert [bar.tier for bar in bars] == ["train", "validation", "final_test_1"]
-    for on, off, tier in zip(
-        overview.trial_on, overview.trial_off, overview.trial_tier, strict=True
-    ):
+    trials = (overview.trial_on, overview.trial_off, overview.trial_tier)
+    for on, off, tier in zip(*trials, strict=True):
         assert tier_at(bars, (on + off) / 2) == tier
     assert [bar.letter for bar in bars] == ["", "V", "T"]
 
@@ -53,9 +52,7 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
     assert panel.trial.text() == "trial 1 / 4"
 
 
-def test_the_repeats_of_the_clip_on_screen_are_marked(
-    panel, controller, redraw, monkeypatch
-):
+def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
     assert panel.repeats.bars == []
     clip = RepeatedClip("c", "train", (0, 2), 5.0)
     clips = property(lambda _: (clip,))
@@ -77,9 +74,7 @@ def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
     assert not panel.marker.isVisible()
 
 
-def test_a_recording_without_trials_has_none_on_its_time_line(
-    controller, panel, redraw
-):
+def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     controller.open_session(SUITE2P)
     redraw()
     (ticks,) = panel.plot.getAxis("left")._tickLevels

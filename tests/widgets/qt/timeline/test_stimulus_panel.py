@@ -33,9 +33,7 @@ def test_the_frame_at_the_cursor_is_on_screen(panel, controller, redraw):
     assert panel.clock.text() == f"{at:.2f} s · frame 23"
 
 
-def test_dragging_the_strip_scrubs_and_with_shift_hides_frames_as_one_step(
-    panel, controller
-):
+def test_dragging_the_strip_scrubs_and_with_shift_hides_frames(panel, controller):
     drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 30), strip_at(panel, 47)])
     assert controller.state.cursor == 47
     drag(panel.strip, [strip_at(panel, 10), QPointF(9999, 5)])
@@ -85,14 +83,11 @@ def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
 
 
 @pytest.mark.parametrize(("stride", "cursor"), [(60, 0), (30, 30), (3, 57)])
-def test_playing_slides_the_window_by_the_chosen_stride(
-    panel, controller, monkeypatch, stride, cursor
-):
+def test_playing_slides_by_the_stride(panel, controller, monkeypatch, stride, cursor):
     """Sample after sample of the session is shown, whatever the stride."""
     now = [0.0]
-    monkeypatch.setattr(
-        "omnimouse_widgets.qt.timeline.playback.perf_counter", lambda: now[0]
-    )
+    clock = "omnimouse_widgets.qt.timeline.playback.perf_counter"
+    monkeypatch.setattr(clock, lambda: now[0])
     controller.seek(4.0)
     controller.set_cursor(59)
     start = controller.state.window.start_s

@@ -44,9 +44,7 @@ def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
         assert controller.state.cursor == samples[-1]
 
 
-def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
-    panel, controller, redraw
-):
+def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
     def is_drawn() -> bool:
         known = np.isfinite(panel.stack.baseline.getData()[1]).any()
         assert ("┅" in panel.legend.text()) == known
@@ -71,7 +69,6 @@ def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
     assert not is_drawn()
 
 
-# -- behaviour --------------------------------------------------------------------
 @pytest.fixture
 def behavior(controller, show):
     return show(BehaviorPanel(controller), 420, 420)

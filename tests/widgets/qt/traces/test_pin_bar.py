@@ -42,6 +42,31 @@ def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
     assert notice not in panel.legend.text()
 
 
+def test_a_pin_is_compared_over_ten_seconds_and_removed(panel, controller, redraw):
+    pins, state, stack = controller.pins, controller.state, panel.stack
+    pinned = pins.pin().mask
+    controller.set_traces(common_scale=False, as_large=False)
+    controller.apply_preset("random_half_video_behavior")
+    QTest.keyClick(panel.bar.span, Qt.Key.Key_Down)
+    redraw()
+    assert state.trace_span == "10 s"
+    spans = {slot: found.span for slot, found in pins.predictions.spans.items()}
+    for row in range(len(SELECTED)):
+        drawn = {LIVE: stack.drawn_values(row)[1], 0: stack.drawn_overlay(row, 0)}
+        for slot, span in spans.items():
+            expected = span.responses[:, row]
+            np.testing.assert_allclose(drawn[slot], expected, atol=1e-4)
+            score = span.scores[row]
+            assert (f"{score:.2f}" if np.isfinite(score) else "–") in stack.labels[row]
+    panel.bar.chip_menu(0).actions()[0].trigger()
+    assert state.mask is pinned
+    panel.bar.chip_menu(0).actions()[2].trigger()
+    QTest.keyClick(panel.bar.span, Qt.Key.Key_Up)
+    redraw()
+    assert (state.pins, state.trace_span) == ((), "window")
+    assert stack.drawn_values(0)[0].shape == (60,)
+
+
 def test_one_scale_for_all_is_the_widest(panel, controller, redraw):
     def heights() -> np.ndarray:
         ends = panel.stack.bars.getData()[1].reshape(-1, 3)

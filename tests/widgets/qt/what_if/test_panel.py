@@ -22,7 +22,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
 from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import open_controller
-from tests.widgets.pointer import press
+from tests.widgets.pointer import pick, press
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -39,13 +39,6 @@ def controller(session):
 @pytest.fixture
 def panel(controller, show):
     return show(WhatIfPanel(controller), 400, 500)
-
-
-def pick(box: Any, value: str) -> None:
-    """Choose in a list with the keys, as a hand would."""
-    while (at := box.currentIndex()) != box.findData(value):
-        down = at < box.findData(value)
-        QTest.keyClick(box, Qt.Key.Key_Down if down else Qt.Key.Key_Up)
 
 
 def write(box: Any, value: str) -> None:

@@ -75,6 +75,15 @@ def live_text(state: LiveState, results: Results) -> str:
     return " · ".join(parts)
 
 
+def no_curve_text(results: Results) -> str:
+    """Return why no curve is drawn although nothing is missing for one."""
+    sweep = results.sweep
+    refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
+    if refusals:
+        return f"No point: {refusals[0]}"
+    return "stopped" if results.sweep_freshness == "stopped" else "◌ computing…"
+
+
 def point_text(mark: CurrentPoint | None) -> str:
     """Return e.g. "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
     if mark is None:

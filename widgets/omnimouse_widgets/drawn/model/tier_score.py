@@ -18,12 +18,26 @@ TIP: Final = (
 )
 
 
-def tier_score_lines(controller: Controller) -> list[str]:
+def shown_tier_score_lines(controller: Controller) -> list[str]:
+    """Return the lines of the mask on screen."""
+    return tier_score_lines(
+        controller.results.tier_score,
+        controller.state.metric,
+        controller.baseline.tier_score,
+        Path(controller.state.baseline_name).name,
+    )
+
+
+def tier_score_lines(
+    found: TierScore | None,
+    metric: Metric,
+    baseline: TierScore | None,
+    baseline_name: str,
+) -> list[str]:
     """Return lines: score and interval, windows, gain over the baseline, behaviour.
 
     Decoded behaviour has one score per channel. No lines without a score.
     """
-    found = controller.results.tier_score
     if found is None:
         return []
     windows = f"{found.n_windows} of {found.n_total} {found.tier} windows"
@@ -33,9 +47,9 @@ def tier_score_lines(controller: Controller) -> list[str]:
         f"{b.channel} {b.value + 0.0:.2f}" for b in found.behavior if b.value == b.value
     ]
     lines = [
-        _score_text(found, controller.state.metric) if found.score else "",
+        _score_text(found, metric) if found.score else "",
         windows,
-        _gain_text(controller, found),
+        _gain_text(found, baseline, baseline_name),
         "decoded r: " + ", ".join(decoded) if decoded else "",
     ]
     return [line for line in lines if line]
@@ -55,14 +69,12 @@ def _score_text(found: TierScore, metric: Metric) -> str:
     return metric.text(value) + interval
 
 
-def _gain_text(controller: Controller, found: TierScore) -> str:
-    baseline = controller.baseline.tier_score
+def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
     if baseline is None or baseline.mask is not found.mask:
         return ""
     gain, n_windows = found.gain(baseline)
     if not np.isfinite(gain.value):
         return ""
-    name = Path(controller.state.baseline_name).name
     # The baseline may be some batches behind.
     windows = "" if n_windows == found.n_windows else f" ({n_windows} windows)"
     return f"{_signed(gain)} over {name}{windows}"

@@ -7,13 +7,13 @@ from typing import Final, Literal, cast, get_args
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neuron_scores import IN_WINDOW, NeuronScores
+from omnimouse_model.live.neuron_scores import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics.named import METRICS, Metric
-from omnimouse_widgets.drawn.model.tier_score import tier_score_lines
+from omnimouse_widgets.drawn.model.tier_score import shown_tier_score_lines
 from omnimouse_widgets.drawn.neurons.columns import OLDER, columns_of
 
 Rank = Literal["lowest", "middle", "highest"]
@@ -47,7 +47,7 @@ class ScoreDistribution:
     metric
         Metric of the scores.
     evidence
-        Windows of the scores, see `NeuronScores.evidence`.
+        Windows of the scores, see `ScoresOnScreen.evidence`.
     """
 
     neurons: np.ndarray
@@ -136,7 +136,7 @@ def distribution_of(
     results = controller.results
     scores = results.neuron_scores
     if against in LETTERS:
-        scores = None if results.scores is None else NeuronScores(results.scores)
+        scores = None if results.scores is None else ScoresOnScreen(results.scores)
     columns = columns_of(controller)
     # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores.values):
@@ -232,7 +232,7 @@ def summary_text(
     low, median, high = np.percentile(scores, [25, 50, 75]).round(2) + 0.0
     # The mean of neurons that were selected by the same score is biased upwards.
     bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
-    in_tier = " · ".join(tier_score_lines(controller))
+    in_tier = " · ".join(shown_tier_score_lines(controller))
     return (
         (f"{in_tier} — " if in_tier else "")
         + f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "

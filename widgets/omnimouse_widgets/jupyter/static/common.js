@@ -76,11 +76,23 @@ function connect({ model, el }, name, handlers) {
     try {
       model.send({ op, view, ...fields }, undefined, buffers);
     } catch {
-      showProblem(problem, WITHOUT_KERNEL);
+      setEnded(true);
     }
+  };
+  // Without a kernel nothing can be painted or pressed, and a stroke ends. Any message of
+  // the kernel ends this state: a connection can be lost and restored.
+  let isEnded = false;
+  const setEnded = (isNow) => {
+    if (isNow === isEnded) return;
+    isEnded = isNow;
+    if (isEnded) leavers.forEach((leave) => leave());
+    el.classList.toggle("omnimouse-ended", isEnded);
+    for (const child of el.children) if (child !== problem) child.inert = isEnded;
+    showProblem(problem, isEnded ? WITHOUT_KERNEL : model.get("problem"));
   };
   const listeners = new Set();
   const receive = (message, buffers) => {
+    setEnded(false);
     listeners.forEach((listener) => listener(message));
     let first = 0;
     for (const part of message.op === "drawing" ? message.parts : [message]) {
@@ -183,10 +195,16 @@ function connect({ model, el }, name, handlers) {
     if (!isNow) leavers.forEach((leave) => leave());
     send(isNow ? "ready" : "gone");
   };
-  // Some front ends report the end of the comm; with others, the next message fails.
-  const ended = () => showProblem(problem, WITHOUT_KERNEL);
-  model.on("comm_live_update", ended);
-  closers.push(() => model.off("comm_live_update", ended));
+  // Some front ends report that the comm ends or is restored, without saying which: a
+  // kernel that is there answers. With other front ends, the next message fails.
+  const checkKernel = () => { setEnded(true); if (isVisible) send("ready"); };
+  model.on("comm_live_update", checkKernel);
+  closers.push(() => model.off("comm_live_update", checkKernel));
+  // JupyterLab closes no comm when a kernel is shut down or dies, and messages wait for it.
+  const kernelEnd = model.widget_manager?.kernel?.disposed;
+  const noteEnd = () => setEnded(true);
+  kernelEnd?.connect?.(noteEnd);
+  closers.push(() => kernelEnd?.disconnect?.(noteEnd));
   // `keys` are the shortcuts of the part, for `bindKeys`: its buttons have them, too.
   const ready = (keys = commonKeys(send)) => {
     const { " ": _space, Enter: _enter, ...others } = keys; // these press the button
@@ -310,19 +328,59 @@ const commonKeys = (send) => ({
 
 // -- plotly -----------------------------------------------------------------------------
 // The plotly figure of a part is its sibling in a box and may appear later. `then` is
-// called with it once; `name` sets the text for screen readers at any time.
-function plotBeside({ onClose }, el, then = () => {}) {
-  let plot = null, label = "";
+// called with it once; `name` sets the text for screen readers at any time; `waiting` is
+// the text that stands for the figure until it shows everything.
+//
+// A figure has messages of its own, which nothing confirms, and loses those that arrive
+// while it is being made: for seconds on a slow machine. The kernel therefore says with
+// `expect` how many points each trace has, and sends all of them again for "lost".
+const CHECK_MS = 500, MAX_CHECK_MS = 4000;
+function plotBeside({ send, onClose }, el, then = () => {}) {
+  let plot = null, label = "", expected = null, timer = 0, wait = CHECK_MS;
+  const waiting = makeStatus("omnimouse-waiting", "status");
+  const isComplete = () =>
+    expected.every((n, trace) => (plot.data?.[trace]?.y?.length ?? 0) === n);
+  // A figure that is made in a hidden tab has a default width. plotly corrects it only
+  // when the window is resized, and only if the width is not in the layout. Returns
+  // whether the width is right; a change that arrives meanwhile can undo the correction.
+  const fitWidth = () => {
+    const drawn = plot.querySelector(".main-svg")?.clientWidth;
+    if (!plot.clientWidth || !drawn || Math.abs(drawn - plot.clientWidth) < 2) return true;
+    delete plot.layout.width;
+    dispatchEvent(new Event("resize"));
+    return false;
+  };
+  const check = () => {
+    timer = 0;
+    const isLacking = plot && expected && !isComplete();
+    waiting.textContent = plot && !isLacking ? "" : "◌ loading the figure…";
+    wait = isLacking ? Math.min(2 * wait, MAX_CHECK_MS) : CHECK_MS;
+    if (isLacking) send("lost");
+    if (plot && (!fitWidth() || isLacking)) timer = setTimeout(check, wait);
+  };
+  const fitting = new ResizeObserver(() => { timer ||= setTimeout(check, 0); });
   const update = () => {
     const element = el.parentElement?.querySelector(".js-plotly-plot");
     // plotly adds `on` when it has drawn the figure.
-    if (element?.on && element !== plot) { plot = element; then(plot); }
+    if (element?.on && element !== plot) {
+      plot = element;
+      fitting.disconnect();
+      fitting.observe(plot);
+      then(plot);
+      send("lost");
+    }
     plot?.setAttribute("role", "img");
     plot?.setAttribute("aria-label", label);
+    timer ||= setTimeout(check, wait);
   };
   document.addEventListener("plotlywidget-after-render", update);
-  onClose(() => document.removeEventListener("plotlywidget-after-render", update));
-  return { name: (text) => { label = text; update(); } };
+  onClose(() => { clearTimeout(timer); fitting.disconnect(); document.removeEventListener("plotlywidget-after-render", update); });
+  check();
+  return {
+    waiting,
+    name: (text) => { label = text; update(); },
+    expect: (points) => { expected = points; timer ||= setTimeout(check, wait); },
+  };
 }
 
 // -- numbers and files ------------------------------------------------------------------

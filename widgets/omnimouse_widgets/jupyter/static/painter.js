@@ -17,7 +17,11 @@ const TOOLS = [
 
 function render({ model, el }) {
   let field = null; // pixels and neurons of the open recording
+  let shown = { number: null, names: [], region: null }; // the imaging planes
+  let outlines = []; // of the brain areas, if they are shown
   const page = connect({ model, el }, "painter", {
+    planes: (message) => { shown = message; if (field) fit(); },
+    areas: (message) => { outlines = message.outlines; surface.request(); },
     nothing: () => { field = null; surface.request(); showCounts(); },
     field: (message, buffers) => takeField(message, buffers),
     codes: (message, buffers) => takeCodes(message, buffers),
@@ -65,6 +69,18 @@ function render({ model, el }) {
   };
   const area = makeGroupMenu("area", "areas", "Paint a brain area");
   const probes = makeGroupMenu("probe", "probes", "Paint the units of a probe");
+  const plane = makeSelect("Imaging planes", (number) => set("plane", number === "" ? null : Number(number)),
+    "Show all planes, or only one; painting then changes only the neurons shown");
+  const showPlane = () => { plane.value = model.get("plane") ?? ""; };
+  follow("_planes", (planes) => {
+    fillSelect(plane, [["", "all planes"], ...planes], "");
+    plane.hidden = !planes.length;
+    showPlane();
+  });
+  follow("plane", showPlane);
+  const outlined = makeButton("Areas", "Outline the brain areas", () => set("areas_shown", !model.get("areas_shown")));
+  follow("areas_shown", (isShown) => setPressed(outlined, isShown));
+  follow("areas", (areas) => { outlined.hidden = !areas.length; });
   const undo = makeButton("Undo", "", () => send("undo")), redo = makeButton("Redo", "", () => send("redo"));
   const takeSteps = (message) =>
     [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, name, key]) => {
@@ -79,7 +95,7 @@ function render({ model, el }) {
       [2, "Target", "3: to be predicted", COLOURS[2]],
     ], "code"),
     make("span", { className: "omnimouse-group" }, make("span", { textContent: "samples" }), from, "–", to),
-    colour, area, probes,
+    colour, plane, outlined, area, probes,
     make("span", { className: "omnimouse-group" }, undo, redo, makeButton("Fit", "Home: the whole field", () => fit())),
   );
   bar.setAttribute("role", "toolbar");
@@ -112,7 +128,8 @@ function render({ model, el }) {
     field = {
       n, height, width, labels, starts, pixels, canvas, context, image, number: message.number,
       hasRims: message.rims, texts: message.texts, grey: bytes(buffers[1]), centres: float32(buffers[2]),
-      coveredAt: uint32(buffers[3]), coveredBy: uint32(buffers[4]),
+      coveredAt: uint32(buffers[3]), coveredBy: uint32(buffers[4]), planes: uint16(buffers[5]),
+      umPerPixel: message.um_per_pixel,
       argb: new Uint32Array(image.data.buffer),
       // `codes` is drawn: those of the kernel, with the own strokes over them. `own` maps
       // neurons painted here to the `seq` of their message.
@@ -212,9 +229,10 @@ function render({ model, el }) {
   const fit = () => {
     if (!field) return;
     const [width, height] = surface.size();
-    view.zoom = Math.min(width / field.width, height / field.height);
-    view.x = (width - field.width * view.zoom) / 2;
-    view.y = (height - field.height * view.zoom) / 2;
+    const [top, left, bottom, right] = shown.region ?? [0, 0, field.height, field.width];
+    view.zoom = Math.min(width / (right - left), height / (bottom - top));
+    view.x = (width - (left + right) * view.zoom) / 2;
+    view.y = (height - (top + bottom) * view.zoom) / 2;
     view.fitted = [width, height];
     surface.request();
   };
@@ -247,14 +265,19 @@ function render({ model, el }) {
       field.changed = null;
     }
     context.imageSmoothingEnabled = view.zoom < 2;
+    context.save();
+    if (shown.region) { // without the parts of the other planes
+      const [top, left, bottom, right] = shown.region;
+      context.beginPath();
+      context.rect(view.x + left * view.zoom, view.y + top * view.zoom, (right - left) * view.zoom, (bottom - top) * view.zoom);
+      context.clip();
+    }
     context.drawImage(field.canvas, view.x, view.y, field.width * view.zoom, field.height * view.zoom);
-    context.fillStyle = "#cccccc";
-    context.font = "12px system-ui";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    field.texts.forEach(([y, x, words]) => context.fillText(words, view.x + x * view.zoom, view.y + y * view.zoom));
-    context.textAlign = "start";
-    context.textBaseline = "alphabetic";
+    field.texts.forEach(([y, x, words]) => drawText(context, words, view.x + x * view.zoom, view.y + y * view.zoom, "#cccccc", { size: 12, baseline: "middle" }));
+    drawOutlines(context, view, outlines, shown.number);
+    context.restore();
+    shown.names.forEach(([y, x, words]) => { if (words) drawLabel(context, words, view.x + x * view.zoom + 6, view.y + y * view.zoom + 4); });
+    drawScaleBar(context, view, field.umPerPixel, width, height);
     context.lineWidth = 1.5;
     context.strokeStyle = model.get("code") ? COLOURS[model.get("code")] : "#ffffff";
     if (outline) {
@@ -291,6 +314,7 @@ function render({ model, el }) {
 
   // -- touched neurons ------------------------------------------------------------------
   const addIfOther = (neuron, touched) => {
+    if (shown.number !== null && field.planes[neuron] !== shown.number) return;
     if (neuron >= 0 && field.codes[neuron] !== model.get("code")) touched.add(neuron);
   };
   // Adds the neurons with a pixel in a disk; a pixel can belong to a second neuron.

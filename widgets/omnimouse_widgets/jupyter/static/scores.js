@@ -4,7 +4,7 @@
 function render({ model, el }) {
   const page = connect({ model, el }, "scores", {
     scores: (message) => takeScores(message),
-    selected: () => {},
+    figure: ({ points }) => plot.expect(points),
     summary: ({ text }) => { status.textContent = text; },
   });
   const { send, set, follow } = page;
@@ -69,7 +69,7 @@ function render({ model, el }) {
     makeBar(make("label", {}, "Score against ", against), makeGroup("Drag", "Drag", ...tools),
       makeGroup("Select by score", "Select", ...ranks)),
     makeBar(make("label", {}, "bar ", slider), barText),
-    status, message,
+    status, message, plot.waiting,
   );
   const keys = { ...commonKeys(send), r: () => set("tool", "rectangle"), l: () => set("tool", "lasso") };
   bindKeys(slider, keys);

@@ -16,7 +16,7 @@ const svg = (width, viewBox, body) =>
 
 function render({ model, el }) {
   const page = connect({ model, el }, "sweep", {
-    curves: () => {},
+    figure: ({ points }) => plot.expect(points),
     running: (message) => takeRunning(message),
     saved: (message) => takeSaved(message.entries),
     offered: (message) => takeOffered(message),
@@ -151,9 +151,9 @@ function render({ model, el }) {
   const status = makeStatus("", "status"), mark = makeStatus();
   follow("status", (text) => { status.textContent = text; });
   follow("mark", (text) => { mark.textContent = text; });
-  el.append(conditions, makeBar(live, sweep, list, csv), form, saved, running, error, status, mark);
-
-  plotBeside(page, el).name("Correlation against the numbers of visible neurons and of samples of history");
+  const plot = plotBeside(page, el);
+  el.append(conditions, makeBar(live, sweep, list, csv), form, saved, running, error, status, mark, plot.waiting);
+  plot.name("Correlation against the numbers of visible neurons and of samples of history");
   page.ready();
   return page.close;
 }

@@ -40,7 +40,7 @@ MAX_DELAY_S: Final = 0.2
 """Longest wait in seconds of a drawing for a result that it could include."""
 OVERDUE_S: Final = 30.0
 """Time in seconds without a confirmation after which a page is treated as closed."""
-PASSIVE_OPS: Final = frozenset({"hover", "rows", "chunks"})
+PASSIVE_OPS: Final = frozenset({"hover", "rows", "chunks", "lost"})
 """Messages without a user action; they do not clear the message in `problem`."""
 
 

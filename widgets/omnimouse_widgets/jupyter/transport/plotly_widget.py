@@ -1,13 +1,24 @@
-"""Plotly widgets that follow the page width and use the page's subshell."""
+"""Plotly widgets that follow the page width and show all that was drawn.
 
+plotly's own widget has two gaps. A page that is reloaded gets the figure as it was when
+it was created, and a page loses the changes that arrive while it makes the figure. Here
+the state of a figure is its current content, and a page that lacks something gets the
+whole content again.
+"""
+
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from ipywidgets import Layout, VBox
+from psygnal import SignalInstance
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.transport.part import Part, keep_subshell
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part, keep_subshell
 
 CONFIG: Final = {"responsive": True, "displaylogo": False}
+CREATED_ONLY: Final = {"type", "uid", "xaxis", "yaxis", "mode"}
+"""Properties of a trace that never change."""
 
 
 class FigurePart(Part):
@@ -20,9 +31,32 @@ class FigurePart(Part):
     """
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._content_lost = SignalInstance()
+        self._lacks_content = False
         super().__init__(controller, **traits)
         layout = Layout(width="100%", overflow="hidden")
         self.widget = VBox([self], layout=layout)
+
+    def drawings(self) -> Sequence[Drawing]:
+        """Return the drawing function that sends a figure again."""
+        return [Drawing(self._draw_again, [self._content_lost])]
+
+    def on_lost(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Send the whole content again, because a page lacks some of it."""
+        self._lacks_content = True
+        self._content_lost.emit()
+
+    def add_point_counts(self, figure: Any) -> None:
+        """Add a message with the number of points of each trace; the page checks it."""
+        counts = [0 if trace.y is None else len(trace.y) for trace in figure.data]
+        self.add_message("figure", points=counts)
+
+    def _draw_again(self) -> None:
+        # `request_all` also calls this function, also if nothing is lost.
+        if self._lacks_content:
+            self._lacks_content = False
+            for figure in self.widget.children[1:]:
+                send_content(figure)
 
     def add_figure(self, figure: Any) -> None:
         """Show the figure below the controls."""
@@ -46,11 +80,50 @@ def new_figure_widget(traces: list[dict[str, Any]], layout: dict[str, Any]) -> A
     Create one widget per view and change it in place: each widget takes five
     megabytes in the page and queues updates that arrive faster than it can draw.
     """
-    # Imported on first use, because plotly takes long to import.
-    from plotly.graph_objects import FigureWidget
-
-    figure = FigureWidget(traces, layout)
+    figure = _figure_class()(traces, layout)
     if figure.has_trait("_config"):  # plotly has no public name for this option
         figure._config = CONFIG
     keep_subshell(figure)
     return figure
+
+
+def send_content(figure: Any) -> None:
+    """Send all traces and the layout of a figure to its pages, in one message."""
+    from plotly.serializers import Undefined
+
+    traces = figure._data
+    names = sorted({name for trace in traces for name in trace} - CREATED_ONLY)
+    # plotly skips a trace whose value is undefined.
+    style = {name: [trace.get(name, Undefined) for trace in traces] for name in names}
+    layout = {"annotations": [], "shapes": [], **_layout_of(figure)}
+    layout.pop("template", None)  # large, and never changed
+    figure._send_update_msg(style, layout, list(range(len(traces))))
+
+
+def _layout_of(figure: Any) -> dict[str, Any]:
+    # A page reports its width, which is not that of another page or tab.
+    props = figure._layout_obj._props
+    return {name: value for name, value in props.items() if name != "width"}
+
+
+@cache
+def _figure_class() -> Any:
+    """Return plotly's widget class with its current content as its state."""
+    # Imported on first use, because plotly takes long to import.
+    from plotly.graph_objects import FigureWidget
+
+    class CurrentFigure(FigureWidget):  # type: ignore[misc]  # plotly has no types
+        def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
+            state = super().get_state(key, drop_defaults)
+            # The state is also read while plotly creates the figure.
+            if getattr(self, "_layout_obj", None) is not None:
+                content = {
+                    "_widget_data": self._data,
+                    "_widget_layout": _layout_of(self),
+                }
+                for name in content.keys() & state.keys():
+                    to_json = self.trait_metadata(name, "to_json")
+                    state[name] = to_json(content[name], self)
+            return state
+
+    return CurrentFigure

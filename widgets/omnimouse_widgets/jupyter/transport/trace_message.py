@@ -25,7 +25,7 @@ COLOURS: Final[dict[str, Any]] = {
 }
 
 
-class TraceStack(Part):
+class TraceMessage(Part):
     """Rows of recorded and predicted values on one time axis, with a cursor.
 
     Attributes

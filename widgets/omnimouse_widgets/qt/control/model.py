@@ -14,10 +14,11 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
-from omnimouse_widgets.drawn.model.tier_score import TIP, tier_score_lines
+from omnimouse_widgets.drawn.model.tier_score import TIP, shown_tier_score_lines
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.finetune import FinetuneSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
+from omnimouse_widgets.qt.control.score_histogram import ScoreHistogram
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     push_button,
@@ -72,7 +73,7 @@ class ModelSection(QWidget):
         form.add_rows(self.download, self.info, self.finetune)
         form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
         form.add("Score", row_of(self.tier_score, self.refine, stretch=0))
-        form.add_rows(self.notice, self.stored, self.error, self.again)
+        form.add_rows(self.histogram, self.notice, self.stored, self.error, self.again)
         events, models = controller.state.events, controller.downloads
         finetuning = controller.finetuning
         info_signals = [events.session, results.changed, finetuning.changed]
@@ -84,6 +85,7 @@ class ModelSection(QWidget):
             (self._draw_freshness, [results.changed, baseline.changed]),
             (self._draw_tier_score, [results.changed, baseline.changed,
                                      events.scores_tier]),
+            (self.histogram.draw, [results.changed, events.selection, events.session]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
             (self.finetune.draw, info_signals),
@@ -123,6 +125,7 @@ class ModelSection(QWidget):
         self.tier_score = wrapped_label()
         self.tier_score.setToolTip(TIP)
         self.refine = push_button("Pause", "", self._refine)
+        self.histogram = ScoreHistogram(controller)
         self.notice = wrapped_label()
         self.notice.setToolTip("How this prediction was computed")
         tooltip = "Show the mask under which the predictions of this file were made"
@@ -156,7 +159,9 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_tier_score(self) -> None:
         state, found = self._controller.state, self._controller.results.tier_score
-        self.tier_score.setText("\n".join(tier_score_lines(self._controller)) or "–")
+        self.tier_score.setText(
+            "\n".join(shown_tier_score_lines(self._controller)) or "–"
+        )
         self.refine.setText("Pause" if state.scores_tier else "Go on")
         verb = "Stop" if state.scores_tier else "Continue"
         self.refine.setToolTip(f"{verb} to refine the score over further windows")

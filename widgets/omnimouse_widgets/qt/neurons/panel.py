@@ -8,7 +8,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP
-from omnimouse_widgets.qt.neurons.table_model import NeuronTable
+from omnimouse_widgets.qt.neurons.table_model import NeuronTableModel
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import column_in, row_of
@@ -38,7 +38,7 @@ class NeuronsPanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-neurons")
         self._controller = controller
-        self.table = NeuronTable(controller)
+        self.table = NeuronTableModel(controller)
         self._build_filter()
         self._build_view()
         top = row_of(self.filter, self.count, self.paint, stretch=0)

@@ -33,7 +33,7 @@ _NO_PARENT: Final = QModelIndex()
 RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
-class NeuronTable(QAbstractTableModel):
+class NeuronTableModel(QAbstractTableModel):
     """Model of `columns_of(controller)`; its own state is only order and filter."""
 
     def __init__(self, controller: Controller) -> None:

@@ -8,7 +8,12 @@ from psygnal import Signal
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.raster.rows import RasterRows
 from omnimouse_widgets.qt.raster.plot import RasterBox
-from omnimouse_widgets.qt.raster.strokes import Block, Point, box_block, brush_blocks
+from omnimouse_widgets.qt.raster.strokes import (
+    Point,
+    RasterBlock,
+    box_block,
+    brush_blocks,
+)
 from omnimouse_widgets.qt.style.plot_style import sample_at
 from omnimouse_widgets.qt.style.segmented_button import Choice
 
@@ -39,7 +44,7 @@ class RasterGestures:
         self._controller = controller
         self.rows: RasterRows | None = None
         self.tool: Tool = "brush"
-        self.box: Block | None = None
+        self.box: RasterBlock | None = None
         # `_held` is the tool of the current stroke, `_last` the last pointer position
         # (None between strokes), `_start` the corner of a box.
         self._held: Tool = self.tool
@@ -117,7 +122,7 @@ class RasterGestures:
             )
         elif self._held == "row":
             low, high = sorted((last[1], at[1]))
-            self._paint(Block(slice(0, self._n_samples), low, high))
+            self._paint(RasterBlock(slice(0, self._n_samples), low, high))
         else:
             # A circle on screen is an ellipse in samples and rows.
             width, height = box.pixel()
@@ -125,7 +130,7 @@ class RasterGestures:
             for block in brush_blocks(last, at, radius, self._n_samples):
                 self._paint(block)
 
-    def _paint(self, block: Block) -> None:
+    def _paint(self, block: RasterBlock) -> None:
         if self.rows is None or block.samples.start >= block.samples.stop:
             return
         neurons = self.rows.neurons(block.low, block.high)

@@ -23,7 +23,7 @@ from omnimouse_widgets.qt.raster.items import (
     Pixels,
     Span,
 )
-from omnimouse_widgets.qt.raster.strokes import Block, Point
+from omnimouse_widgets.qt.raster.strokes import Point, RasterBlock
 from omnimouse_widgets.qt.style import plot_style
 
 TITLE_HEIGHT = 16
@@ -249,7 +249,7 @@ class RasterPlot:
         self.marks.set_rows([])
         self.set_rubber(None)
 
-    def set_rubber(self, block: Block | None) -> None:
+    def set_rubber(self, block: RasterBlock | None) -> None:
         """Show the box being drawn; `None` hides it."""
         self.rubber.setVisible(block is not None)
         if block is not None:

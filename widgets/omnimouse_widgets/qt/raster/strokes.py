@@ -12,7 +12,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class RasterBlock:
     """Rectangle of cells: a slice of samples, and row positions from low to high."""
 
     samples: slice
@@ -22,7 +22,7 @@ class Block:
 
 def brush_blocks(
     start: Point, stop: Point, radius: Point, n_samples: int
-) -> list[Block]:
+) -> list[RasterBlock]:
     """Return the cells that an elliptic brush touches between two positions.
 
     Parameters
@@ -49,21 +49,21 @@ def brush_blocks(
     half = down * np.sqrt(np.maximum(0.0, 1 - share**2))
     lows = np.where(is_touched, y - half, np.inf).min(axis=1).tolist()
     highs = np.where(is_touched, y + half, -np.inf).max(axis=1).tolist()
-    blocks: list[Block] = []
+    blocks: list[RasterBlock] = []
     for column in np.flatnonzero(is_touched.any(axis=1)).tolist():
         first, low, high = column, lows[column], highs[column]
         last = blocks[-1] if blocks else None
         # Adjacent columns with equal rows become one block.
         if last and (last.samples.stop, last.low, last.high) == (column, low, high):
             first = blocks.pop().samples.start
-        blocks.append(Block(slice(first, column + 1), low, high))
+        blocks.append(RasterBlock(slice(first, column + 1), low, high))
     return blocks
 
 
-def box_block(start: Point, stop: Point, n_samples: int) -> Block:
+def box_block(start: Point, stop: Point, n_samples: int) -> RasterBlock:
     """Return the cells that the rectangle between two positions touches."""
     low, high = sorted((start[1], stop[1]))
-    return Block(_samples(start[0], stop[0], n_samples), low, high)
+    return RasterBlock(_samples(start[0], stop[0], n_samples), low, high)
 
 
 def _samples(first: float, last: float, n_samples: int) -> slice:

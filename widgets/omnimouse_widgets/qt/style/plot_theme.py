@@ -111,6 +111,11 @@ def is_on_light(widget: QWidget) -> bool:
     return not is_dark(widget.parentWidget() or widget)
 
 
+def colour_on(widget: QWidget, colour: str) -> QColor:
+    """Return a colour of plots as a widget that paints itself draws it."""
+    return QColor(themed_colour(colour, is_light=is_on_light(widget)))
+
+
 def _darkened(colour: str) -> str:
     """Return the colour, darker if it has too little contrast with white."""
     mixed = QColor(colour)

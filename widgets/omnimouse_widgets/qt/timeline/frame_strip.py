@@ -1,13 +1,15 @@
 """Strip of the frames of the window: visible frames of the mask, and cursor."""
 
+from functools import partial
+
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtGui import QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.plot_theme import is_on_light, themed_colour
+from omnimouse_widgets.qt.style.plot_theme import colour_on
 
 TOOLTIP = (
     "The {} frames of the window: tall = visible to the model, low = hidden.\n"
@@ -57,11 +59,7 @@ class FrameStrip(QWidget):
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint the frames (tall bar visible, low bar hidden) and the cursor."""
         painter = QPainter(self)
-        is_light = is_on_light(self)
-
-        def colour(name: str) -> QColor:
-            return QColor(themed_colour(name, is_light=is_light))
-
+        colour = partial(colour_on, self)
         painter.fillRect(self.rect(), colour(plot_style.BACKGROUND))
         step, height = self.width() / max(len(self._frames), 1), self.height()
         for frame, is_visible in enumerate(self._frames):

@@ -52,7 +52,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Intervals:
+class PresentationIntervals:
     """Trial table of a recording, sorted by onset; empty if there is none.
 
     Attributes
@@ -70,7 +70,7 @@ class Intervals:
     @classmethod
     def sorted(
         cls, on: np.ndarray, off: np.ndarray, columns: Mapping[str, Sequence[Any]]
-    ) -> "Intervals":
+    ) -> "PresentationIntervals":
         """Return the table of trials that are in any order."""
         order = np.argsort(on, kind="stable")
         by_onset = {name: [v[i] for i in order] for name, v in columns.items()}
@@ -101,7 +101,7 @@ class Intervals:
 
 
 def video_parts(
-    name: str, times: np.ndarray, intervals: Intervals, stim_id: str
+    name: str, times: np.ndarray, intervals: PresentationIntervals, stim_id: str
 ) -> list[Part]:
     """Return the parts of one video, divided at pauses and at trial onsets."""
     # The median is not affected by the pauses.
@@ -118,7 +118,7 @@ def video_parts(
 
 def build_stimulus(
     parts: list[Part],
-    intervals: Intervals,
+    intervals: PresentationIntervals,
     t0: float,
     size: tuple[int, ...],
     source_of: Callable[[list[Part]], VideoSource],
@@ -149,7 +149,7 @@ def build_stimulus(
 
 def _table(
     parts: list[Part],
-    intervals: Intervals,
+    intervals: PresentationIntervals,
     slot_t: np.ndarray,
     first: np.ndarray,
     count: np.ndarray,
@@ -181,7 +181,7 @@ def _table(
     )
 
 
-def trials_without_screen(intervals: Intervals, t0: float) -> Trials:
+def trials_without_screen(intervals: PresentationIntervals, t0: float) -> Trials:
     """Return the trial table of a recording without a screen: trials without frames.
 
     Trials without a finite onset and end are omitted.

@@ -11,8 +11,8 @@ from omnimouse_model.data.io.hdf5 import Hdf5
 from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
-    Intervals,
     Part,
+    PresentationIntervals,
     build_stimulus,
     video_parts,
 )
@@ -103,11 +103,11 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     return stimulus
 
 
-def read_intervals(nwb: NwbFile) -> Intervals:
+def read_intervals(nwb: NwbFile) -> PresentationIntervals:
     """Return the trial table, empty if there is none."""
     tables = [t for t in nwb.groups_of("TimeIntervals") if t.name.endswith("/trials")]
     if not tables:
-        return Intervals()
+        return PresentationIntervals()
     table = tables[0]
     on = nwb.file.table(f"{table.name}/start_time").astype(np.float64)
     off = nwb.file.table(f"{table.name}/stop_time").astype(np.float64)
@@ -122,11 +122,11 @@ def read_intervals(nwb: NwbFile) -> Intervals:
         values = nwb.file.table(f"{table.name}/{name}")
         plain = values.dtype.kind in "biuf"
         columns[name] = values.tolist() if plain else texts_of(values)
-    return Intervals.sorted(on, off, columns)
+    return PresentationIntervals.sorted(on, off, columns)
 
 
 def _parts(
-    nwb: NwbFile, group: "h5py.Group", intervals: Intervals, notes: Notes
+    nwb: NwbFile, group: "h5py.Group", intervals: PresentationIntervals, notes: Notes
 ) -> list[Part]:
     """Return the parts of one presentation, none if its frames cannot be read."""
     shape = nwb.shape(group)

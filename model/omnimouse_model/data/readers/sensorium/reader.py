@@ -24,7 +24,7 @@ from omnimouse_model.data.readers.build.statistics import (
     train_spans,
 )
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
-from omnimouse_model.data.readers.sensorium.trials import Trial, read_trials
+from omnimouse_model.data.readers.sensorium.trials import SensoriumTrial, read_trials
 from omnimouse_model.data.readers.sensorium.videos import SensoriumFrames
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -94,13 +94,17 @@ def _regular(lengths: np.ndarray, rate_hz: float) -> TimeLine:
     return TimeLine(rate_hz, np.arange(count) + 1, np.ones(count, np.int64), count + 1)
 
 
-def _responses(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Signal:
+def _responses(
+    folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine
+) -> Signal:
     files = tuple(trial.responses for trial in trials)
     rows = TrialRows(folder.data("responses"), files, line, folder.n_units)
     return Signal("responses", rows, line.rate_hz, line.start, line.stop)
 
 
-def _stimulus(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Stimulus:
+def _stimulus(
+    folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine
+) -> Stimulus:
     """Return the stimulus: a hole, then each trial with a hole after it.
 
     A hole has two gray slots, at its beginning and near its end.
@@ -132,7 +136,7 @@ def _stimulus(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Stimul
 
 def _table(
     folder: Folder,
-    trials: Sequence[Trial],
+    trials: Sequence[SensoriumTrial],
     line: TimeLine,
     slot_t: np.ndarray,
     first: np.ndarray,
@@ -166,12 +170,12 @@ def _table(
     )
 
 
-def _keys(trials: Sequence[Trial]) -> list[object]:
+def _keys(trials: Sequence[SensoriumTrial]) -> list[object]:
     return ["hole", *(k for t in trials for k in (t.key, f"{t.key}-hole"))]
 
 
 def _behavior(
-    folder: Folder, trials: Sequence[Trial], line: TimeLine, notes: Notes
+    folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine, notes: Notes
 ) -> dict[str, Signal | None]:
     """Return pupil (size, derivative, x, y) and running, None if not stored."""
     behavior: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}

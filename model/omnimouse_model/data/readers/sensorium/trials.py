@@ -22,7 +22,7 @@ _STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class SensoriumTrial:
     """One trial as stored.
 
     Attributes
@@ -53,7 +53,7 @@ class Trial:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def read_trials(folder: Folder, notes: Notes) -> list[Trial]:
+def read_trials(folder: Folder, notes: Notes) -> list[SensoriumTrial]:
     """Read the behaviour of every trial and the headers of its other files.
 
     The search for gaps uses one pixel and a few units, because padding and lost
@@ -73,7 +73,7 @@ def read_trials(folder: Folder, notes: Notes) -> list[Trial]:
     return trials
 
 
-def _note(trials: list[Trial], notes: Notes) -> None:
+def _note(trials: list[SensoriumTrial], notes: Notes) -> None:
     """Note the trials that are withheld, cut or excluded from windows."""
     withheld = Counter(trial.tier for trial in trials if trial.responses is None)
     if withheld:
@@ -100,8 +100,8 @@ def _first(keys: list[str]) -> str:
 
 
 def _without_odd_shapes(
-    folder: Folder, trials: list[Trial], notes: Notes
-) -> list[Trial]:
+    folder: Folder, trials: list[SensoriumTrial], notes: Notes
+) -> list[SensoriumTrial]:
     """Return the trials with behaviour of an unexpected shape set to missing.
 
     If all trials have that shape, the stream is not read; otherwise only these trials
@@ -125,13 +125,15 @@ def _without_odd_shapes(
     return trials
 
 
-def _masked(trial: Trial, name: str, width: int) -> Trial:
+def _masked(trial: SensoriumTrial, name: str, width: int) -> SensoriumTrial:
     """Return a trial with one stream set to NaN and excluded from windows."""
     missing: dict[str, Any] = {name: np.full((trial.length, width), np.nan)}
     return replace(trial, is_sound=False, **missing)
 
 
-def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Trial:
+def _trial(
+    folder: Folder, number: int, tier: str, facts: dict[str, Any]
+) -> SensoriumTrial:
     frames = _frames(folder, number)
     total = int(frames.shape[2]) if folder.is_video else 1
     responses = _responses(folder, number, tier, total)
@@ -150,7 +152,7 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
     # Streams of a trial are padded to one length; another length is suspicious.
     for values in stored.values():
         is_sound &= values is None or values.shape[-1:] == (total,)
-    return Trial(
+    return SensoriumTrial(
         key=f"{number:05d}",
         length=length,
         frames=folder.stamp(folder.screen, number),

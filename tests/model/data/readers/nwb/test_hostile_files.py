@@ -75,9 +75,8 @@ def test_values_in_other_files_are_refused(path, tmp_path, name, shape, dtype):
     (tmp_path / "raw").write_bytes(b"SECRETS!" * 750)
     with h5py.File(path, "a") as file:
         del file[name]
-        raw = [
-            (str(tmp_path / "raw"), 0, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-        ]
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        raw = [(str(tmp_path / "raw"), 0, size)]
         file.create_dataset(name, shape, dtype, external=raw)
     assert refusal(path).code == "outside"
 
@@ -106,11 +105,7 @@ def test_links_in_circles_are_told(path):
 
 # -- sizes ---------------------------------------------------------------------------
 def replace_by_sparse(
-    path: Path,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: str,
-    rows_at_once: int = 1024,
+    path: Path, name: str, shape: tuple[int, ...], dtype: str, rows_at_once: int = 1024
 ) -> None:
     """A dataset of that shape, of which nothing is stored."""
     with h5py.File(path, "a") as file:
@@ -148,9 +143,7 @@ def test_a_factor_is_not_a_table(path):
         (10**8, 10**8, "too_large"),
     ],
 )
-def test_a_series_is_no_longer_than_a_week_and_in_small_pieces(
-    path, n, rows_at_once, code
-):
+def test_a_series_is_of_a_week_and_small_pieces_at_most(path, n, rows_at_once, code):
     replace_by_sparse(path, f"{SERIES}/data", (n, 5), "f4", rows_at_once)
     assert refusal(path).code == code
 
@@ -166,7 +159,6 @@ def test_one_late_time_makes_no_grid_of_terabytes(tmp_path, is_running):
     assert refusal(path).code == "bad_clock"
 
 
-# -- masks ---------------------------------------------------------------------------
 def test_images_of_masks_are_read_in_blocks(tmp_path, monkeypatch):
     order = (4, 0, 1, 0, 3)
     plane = Plane(n=5, mask="image_mask", order=order)

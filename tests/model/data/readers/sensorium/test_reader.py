@@ -11,6 +11,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
+from tests.model.data.refusals import check_refusal
 
 VIDEO, IMAGES = SESSIONS / "sensorium2023_small", SESSIONS / "sensorium2022_small"
 N_UNITS = 12
@@ -123,9 +124,8 @@ def test_windows_lie_within_trials_and_hold_their_values(folder):
             at = number + np.floor(np.arange(40) * 1.5 + 0.25).astype(int)
             running = raw_array(folder, "behavior", trial)[1, at]
             mean, std = session.behavior_statistics("treadmill")
-            np.testing.assert_allclose(
-                window.behavior[:, 4], (running - mean) / std, atol=1e-4
-            )
+            expected = (running - mean) / std
+            np.testing.assert_allclose(window.behavior[:, 4], expected, atol=1e-4)
 
 
 def change_trial(
@@ -185,8 +185,7 @@ def test_withheld_responses_may_be_missing_and_others_not(folder):
     assert len(session.window_starts("final_test_main")) == LENGTHS[3] - 59
     assert any("final_test_main: 1" in note.message for note in session.warnings)
     (responses / "0.npy").unlink()
-    with pytest.raises(SessionFormatError, match="tier train is not withheld"):
-        open_session(folder)
+    check_refusal(folder, "tier train is not withheld")
 
 
 def test_streams_may_have_other_names(folder):
@@ -194,17 +193,15 @@ def test_streams_may_have_other_names(folder):
     (folder / "config.json").write_text(json.dumps({"links": {"behavior": "wheel"}}))
     assert open_session(folder).behavior["treadmill"] is not None
     (folder / "config.json").write_text(json.dumps({"links": {"behavior": "../x"}}))
-    with pytest.raises(SessionFormatError, match="must name a folder"):
-        open_session(folder)
+    check_refusal(folder, "must name a folder")
 
 
 def test_it_survives_pickling(folder):
     session = open_session(folder)
     again = pickle.loads(pickle.dumps(session))
     start = float(session.window_starts("train")[3])
-    np.testing.assert_array_equal(
-        again.window(start).responses, session.window(start).responses
-    )
+    first, second = (one.window(start).responses for one in (session, again))
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("stream", ["responses", "videos"])
@@ -222,7 +219,6 @@ def test_a_trial_that_changes_while_open_is_a_clear_error(folder, stream):
         held.check()
 
 
-# -- images (2022) ------------------------------------------------------------------
 def test_an_image_is_one_response_and_one_frame():
     session = open_session(IMAGES)
     assert session.format == "sensorium-2022"
@@ -253,8 +249,7 @@ def test_an_image_is_one_response_and_one_frame():
 # -- what is refused ----------------------------------------------------------------
 def test_a_hole_in_the_numbers_is_told(folder):
     (folder / "data" / "videos" / "1.npy").unlink()
-    with pytest.raises(SessionFormatError, match=r"videos has 3 files.*missing: 1"):
-        open_session(folder)
+    check_refusal(folder, r"videos has 3 files.*missing: 1")
 
 
 @pytest.mark.parametrize(
@@ -277,8 +272,6 @@ def test_a_file_of_another_shape_or_kind_is_named(folder, stream, values, words)
 def test_pickled_and_short_arrays_are_refused(folder):
     tiers = folder / "meta" / "trials" / "tiers.npy"
     np.save(tiers, np.array(TIERS[:2]))
-    with pytest.raises(SessionFormatError, match="2 values for 4 trials"):
-        open_session(folder)
+    check_refusal(folder, "2 values for 4 trials")
     np.save(tiers, np.array(TIERS, object), allow_pickle=True)
-    with pytest.raises(SessionFormatError, match="pickled"):
-        open_session(folder)
+    check_refusal(folder, "pickled")

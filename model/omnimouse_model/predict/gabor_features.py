@@ -1,4 +1,4 @@
-"""Motion energy of a video: fixed Gabor filters in space and quadrature in time.
+"""Motion energy of a video, as features of a regression: fixed Gabor filters.
 
 1,152 features: 36 places x 4 orientations x 2 wavelengths x 2 speeds x 2 directions,
 smoothed as calcium would be. Nothing of the stimulus is fitted but how each neuron

@@ -1,4 +1,4 @@
-"""Conditional mean and variance of residuals under one pattern of visible cells.
+"""Posterior mean and variance of residuals under one pattern of visible cells.
 
 With visible samples v of a neuron, the private part of unit variance has covariance
 C_e, and its precision on the visible samples is Q = inv(C_e[v, v]), padded with zeros
@@ -66,8 +66,8 @@ class Prior:
         )
 
 
-class Conditional:
-    """Conditional distribution of residuals for one pattern of visible cells.
+class Posterior:
+    """Posterior distribution of residuals for one pattern of visible cells.
 
     Parameters
     ----------

@@ -12,6 +12,11 @@ import numpy as np
 from scipy.spatial import KDTree
 from skimage.measure import approximate_polygon, find_contours
 
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.field.layout import Field
+
 _CELLS = 160
 """Number of grid places along the longer side of a plane."""
 _NEAREST = 7
@@ -35,6 +40,36 @@ class AreaOutline:
     plane: int
     yx: np.ndarray
     is_named: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutlinedAreas:
+    """Outlines of the areas of a field, and the field to which they belong."""
+
+    session: Session
+    field: Field
+    outlines: list[AreaOutline]
+
+    @property
+    def colours(self) -> np.ndarray:
+        """RGBA (n, 4) of the outlines, 0-1: the colour of an area is its rank."""
+        # Among all names of the session, also where some areas have no outline.
+        areas = np.asarray(self.session.units.area).astype(str).tolist()
+        names = sorted({*areas} - {""})
+        table = palette.area_table(len(names)) / 255
+        return np.asarray(table[[names.index(o.area) for o in self.outlines]])
+
+
+def outline_areas(
+    request: tuple[Session, Field], report: ReportProgress
+) -> Iterator[OutlinedAreas]:
+    """Outline the areas of a field; the work of a `BackgroundTask`."""
+    session, field = request
+    units = session.units
+    area = np.asarray(units.area).astype(str)
+    outlines = area_outlines(field.centres, area, np.asarray(units.plane))
+    report("Drawing areas")
+    yield OutlinedAreas(session, field, outlines)
 
 
 def area_outlines(

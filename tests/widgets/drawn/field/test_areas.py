@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from omnimouse_app.field.areas import area_outlines
 from omnimouse_model.masks.selection import are_inside
+from omnimouse_widgets.drawn.field.areas import area_outlines
 
 
 def two_area_field(n=1200, *, border=300.0):

@@ -1,11 +1,11 @@
-"""Conditional mean and variance against a dense solution."""
+"""Posterior mean and variance against a dense solution."""
 
 import numpy as np
 import pytest
 
-from omnimouse_model.predict.linear_gaussian import conditional
-from omnimouse_model.predict.linear_gaussian.conditional import Conditional, Prior
+from omnimouse_model.predict.linear_gaussian import posterior
 from omnimouse_model.predict.linear_gaussian.factors import FactorModel
+from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
 
 N_SAMPLES, N_NEURONS, N_FACTORS = 12, 9, 3
 TIMES_S = np.arange(N_SAMPLES) / 30
@@ -26,12 +26,8 @@ def model():
 
 def dense_covariance(model):
     """Covariance over (neuron, sample) as one matrix."""
-    shared = np.einsum(
-        "nk,mk,ktu->ntmu",
-        model.loadings,
-        model.loadings,
-        model.shared_covariance(TIMES_S),
-    )
+    loadings, factors = model.loadings, model.shared_covariance(TIMES_S)
+    shared = np.einsum("nk,mk,ktu->ntmu", loadings, loadings, factors)
     private = model.private_covariance(TIMES_S)
     for neuron, variance in enumerate(model.private_variance):
         shared[neuron, :, neuron] += variance * private
@@ -51,12 +47,10 @@ def visible(request):
 
 
 @pytest.mark.parametrize("few_patterns", [128, 0])
-def test_mean_and_variance_are_those_of_the_dense_solution(
-    model, visible, few_patterns, monkeypatch
-):
-    monkeypatch.setattr(conditional, "_FEW_PATTERNS", few_patterns)
+def test_it_equals_the_dense_solution(model, visible, few_patterns, monkeypatch):
+    monkeypatch.setattr(posterior, "_FEW_PATTERNS", few_patterns)
     values = np.random.default_rng(3).standard_normal(visible.shape)
-    found = Conditional(Prior.of(model, TIMES_S), visible)
+    found = Posterior(Prior.of(model, TIMES_S), visible)
     covariance, known = dense_covariance(model), visible.T.ravel()
     gain = covariance[:, known] @ np.linalg.inv(covariance[np.ix_(known, known)])
     mean = (gain @ values.T.ravel()[known]).reshape(N_NEURONS, -1).T

@@ -1,0 +1,134 @@
+"""`omnimouse bench start`: imports, window, first prediction, and plain napari."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.cli.output import row
+
+TIMEOUT_S = 600.0
+# Times are those of the system clock, so that they begin before the interpreter starts.
+NAPARI = """
+import json, sys, time
+from qtpy.QtCore import QEvent, QObject
+started_s = float(sys.argv[1])
+times = {}
+class Paints(QObject):
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Paint and watched.objectName() == NAME:
+            times.setdefault("window_s", time.time() - started_s)
+        return False
+import napari
+from napari.qt import get_qapp
+NAME = "_QtMainWindow"
+times["import_s"] = time.time() - started_s
+app = get_qapp()
+paints = Paints()
+app.installEventFilter(paints)
+viewer = napari.Viewer(show=False)
+viewer.window._qt_window.setObjectName(NAME)
+viewer.show()
+viewer.window.resize(1440, 900)
+while "window_s" not in times:
+    app.processEvents()
+print(json.dumps(times), flush=True)
+viewer.close()
+"""
+OMNIMOUSE = """
+import json, sys, time
+from qtpy.QtCore import QEvent, QObject
+started_s = float(sys.argv[1])
+times = {}
+class Paints(QObject):
+    def eventFilter(self, watched, event):
+        # The control panel: the window is complete.
+        name = "omnimouse-main"
+        if event.type() == QEvent.Type.Paint and watched.objectName() == name:
+            times.setdefault("window_s", time.time() - started_s)
+        return False
+import napari
+from napari.qt import get_qapp
+import omnimouse_app.window.docks
+from omnimouse_app.window.launch import launch
+times["import_s"] = time.time() - started_s
+app = get_qapp()
+paints = Paints()
+app.installEventFilter(paints)
+dock = launch()
+results = dock.controller.results
+while "window_s" not in times or results.population is None:
+    app.processEvents()
+    if results.error is not None:
+        sys.exit(f"The prediction failed: {results.error}")
+    time.sleep(0.001)
+times["prediction_s"] = time.time() - started_s - times["window_s"]
+print(json.dumps(times), flush=True)
+dock.close_viewer()
+"""
+
+
+@benchmark(
+    "start",
+    title="Start of the application, seconds",
+    columns=("name", "median", "p99", "n", "unit", "start"),
+)
+@click.option("--repeats", default=3, show_default=True, help="Number of starts.")
+def command(repeats: int) -> list[Row]:
+    """Time imports, window and first prediction, and plain napari in the same run.
+
+    The first start simulates the demo recording; a later one finds it in the cache.
+    `prediction_s` counts from the window. Without a display a virtual one is used.
+    """
+    from omnimouse_app.window.screen import (
+        has_display,
+        run_on_virtual_display,
+        scratch_settings,
+    )
+
+    if not has_display():
+        formats = click.get_current_context().params
+        options = [f"--{f}" for f in ("json", "markdown") if formats[f"as_{f}"]]
+        words = ["bench", "start", "--repeats", str(repeats), *options]
+        sys.exit(run_on_virtual_display(words))
+    times: dict[tuple[str, str], list[float]] = {}
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory(prefix="omnimouse-") as cache:
+            for start, program in (
+                ("plain napari", NAPARI),
+                ("first", OMNIMOUSE),
+                ("later", OMNIMOUSE),
+            ):
+                # No analysis of an earlier start is restored.
+                with scratch_settings():
+                    for name, seconds in _start(program, Path(cache)).items():
+                        times.setdefault((start, name), []).append(seconds)
+    rows = [
+        row(name, values, "s", start=start) for (start, name), values in times.items()
+    ]
+    plain = times["plain napari", "window_s"]
+    pairs = zip(times["later", "window_s"], plain, strict=True)
+    ratios = [own / other for own, other in pairs]
+    return [*rows, row("window_ratio", ratios, "", start="later")]
+
+
+def _start(program: str, cache: Path) -> dict[str, float]:
+    """Start a process and return the times that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(time.time())],
+        env=os.environ | {"OMNIMOUSE_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"The start failed: {done.stderr.strip()[-2000:]}")
+    times: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return times
