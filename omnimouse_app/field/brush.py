@@ -14,6 +14,7 @@ from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.brush import CODE_NAMES
+from omnimouse_model.masks import Mask
 from omnimouse_widgets.drawn.field.layout import (
     Field,
     neuron_on_click,
@@ -119,11 +120,14 @@ class Brush:
         """Show in the status bar the last action, or the last undo or redo."""
         self._show_help(f"{name} · Ctrl+Z: undo" if how == "done" else f"{how}: {name}")
 
-    def _report_painted(self, n: int) -> None:
-        """Show in the status bar what a stroke has painted."""
-        if n:
-            neurons = "1 neuron" if n == 1 else f"{n:,} neurons"
-            self._show_help(f"painted {neurons}: {self._paint_text}")
+    def _report_painted(self, before: Mask | None) -> None:
+        """Show in the status bar what a stroke has changed, as its undo step says."""
+        start, stop = self._controller.state.active_span
+        # The touched neurons can have the painted state already.
+        is_changed = self._controller.state.mask is not before
+        name = self._controller.undo_name if is_changed else "No neuron changed"
+        undo = " · Ctrl+Z: undo" if is_changed else ""
+        self._show_help(f"{name} in samples {start}-{stop}{undo}")
 
     def _show_help(self, text: str) -> None:
         """Show text on the right of the status bar, until the next message."""
@@ -149,8 +153,8 @@ class Brush:
         self.detach()
         self._layer, self._field = layer, field
         layer.mouse_drag_callbacks.append(self._drag)
-        # The cursor size is then in screen pixels, as the radius is.
-        self._viewer.cursor.scaled = False
+        self._viewer.layers.selection.events.active.connect(self._scale_cursor)
+        self._scale_cursor()
         self._apply_tool()
 
     def close(self) -> None:
@@ -171,7 +175,16 @@ class Brush:
         if self._drag in self._layer.mouse_drag_callbacks:
             self._layer.mouse_drag_callbacks.remove(self._drag)
         self._layer, self._field = None, None
+        self._viewer.layers.selection.events.active.disconnect(self._scale_cursor)
         self._viewer.cursor.scaled = True
+
+    def _scale_cursor(self) -> None:
+        """Give the cursor a size in screen pixels, as the radius, on this layer only.
+
+        The brushes of napari's own layers have a size in pixels of the data.
+        """
+        is_active = self._viewer.layers.selection.active is self._layer
+        self._viewer.cursor.scaled = not is_active
 
     def _apply_tool(self) -> None:
         """Set the cursor and the panning of the layer for the current tool."""
@@ -210,6 +223,7 @@ class Brush:
         assert field is not None
         # Screen pixels to field pixels; the zoom does not change during a drag.
         radius = self._radius / self._viewer.scene.camera.zoom
+        before = self._controller.state.mask
         touched = np.zeros(field.n_neurons, bool)
 
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:
@@ -230,13 +244,14 @@ class Brush:
             stamp(at, at)
             yield
             while event.type == "mouse_move":
-                before, at = at, _pixel(layer, event)
-                stamp(before, at)
+                last, at = at, _pixel(layer, event)
+                stamp(last, at)
                 yield
             stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
             self._controller.end_stroke()
-            self._report_painted(int(touched.sum()))
+            if touched.any():
+                self._report_painted(before)
 
     def _lasso(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         field = self._field
@@ -258,8 +273,9 @@ class Brush:
             neurons_inside(field, np.array(outline))
         )
         if len(inside):
+            before = self._controller.state.mask
             self._controller.paint(inside)
-            self._report_painted(len(inside))
+            self._report_painted(before)
 
     def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         add = "Shift" in event.modifiers

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox
 
 from omnimouse_app.field.brush import Brush
+from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.style.shortcuts import KEYS
 
@@ -22,6 +23,7 @@ FIELD_KEYS: dict[str, str] = {
     "Space": "hold: drag to pan",
     "Ctrl-click": "select the neuron; with Shift: add it or remove it",
     "Alt-drag": "radius of the brush",
+    RESTORE_KEY: "restore deleted OmniMouse layers",
     "?": "show the keys",
 }
 """Keys of the field in addition to the keys of every panel."""
@@ -69,8 +71,9 @@ def bind_keys(
 ) -> None:
     """Bind the keys of the field to a layer; they act while that layer is active.
 
-    These are the keys of `all_keys` except `PANEL_KEYS` and "?". napari's key bindings
-    have no name for "?"; `window.docks` and `window.instrument` handle it.
+    These are the keys of `all_keys` except `PANEL_KEYS`, `RESTORE_KEY` and "?". The
+    layer can be deleted, and napari's key bindings have no name for "?";
+    `window.docks` and `window.instrument` handle these keys.
     """
     strokes: dict[str, Callable[[], object]] = {
         _napari_name(key.key): partial(key.action, controller) for key in KEYS

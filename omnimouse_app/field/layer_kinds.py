@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Points
+from napari.layers import Image, Labels, Layer, Points
 
 from omnimouse_model.data.session import Session
 from omnimouse_widgets.drawn.field.colours import mean_levels
@@ -26,10 +26,24 @@ class NeuronLabels(Labels):
         y, x = self.world_to_data(position)[-2:]
         return self.describe_at(float(y), float(x)) or f"field · y {y:.0f} · x {x:.0f}"
 
+    def new_colormap(self, seed: int | None = None) -> None:
+        """Keep the colours: they show states or scores, so napari must not shuffle."""
+
     @property
     def _type_string(self) -> str:
         # napari takes the kind of layer from the class name when it saves a layer.
         return "labels"
+
+
+def lock(layer: Layer) -> None:
+    """Turn off napari's editing tools on a layer, for as long as it exists."""
+
+    def turn_off() -> None:
+        layer.editable = False
+
+    # napari allows the editing of points and shapes again after a 3-D view.
+    layer.events.editable.connect(turn_off)
+    turn_off()
 
 
 def mean_layer(mean: np.ndarray) -> Image:

@@ -20,6 +20,7 @@ from omnimouse_app.field.layer_kinds import (
     NeuronLabels,
     features_of,
     layer_of_neurons_without_pixels,
+    lock,
     mean_layer,
     positioned_neurons_without_pixels,
 )
@@ -34,6 +35,8 @@ from omnimouse_widgets.drawn.field.tiles import Tile, tile_of, tiles_of
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value is the role of the layer."""
+RESTORE_KEY = "Shift+R"
+"""Key that adds deleted layers again; no layer of napari has it."""
 
 # Milliseconds: least time between two drawings, the same while drawing is slow, and the
 # pause after which thumbnail and status bar are updated.
@@ -86,12 +89,15 @@ class FieldLayers(QObject):
             lambda neuron: describe(controller, neuron),
             lambda: controller.planes.show_in_space(False),
         )
+        self._field_layers: list[Layer] = []
         self._lasso: Shapes | None = None
         self._faded: list[tuple[Layer, float]] = []
         self._fitted: tuple[float, ...] = ()
         self._is_thumbnail_old = False
         self._frame = _single_shot(self, _FRAME_MS, self.draw)
         self._settled = _single_shot(self, _SETTLED_MS, self._catch_up)
+        # Postponed: all layers that are deleted together give one message.
+        self._deleted = _single_shot(self, 0, self._report_deleted)
         self._links = self._connect()
 
     # -- connections --------------------------------------------------------------
@@ -104,6 +110,7 @@ class FieldLayers(QObject):
             (state.in_space, self._show_space),
             (self._brush.outline_changed, self._show_lasso),
         ]
+        self._viewer.layers.events.removed.connect(self._note_removed)
         signals = (state.mask, state.active_span, state.colour_by, state.selection,
                  results.neuron_scores, results.population_freshness,
                  self._controller.colouring.changed)  # fmt: skip
@@ -114,13 +121,14 @@ class FieldLayers(QObject):
 
     def close(self) -> None:
         """Disconnect everything and drop the viewer; its layers become plain layers."""
-        self._frame.stop()
-        self._settled.stop()
+        for timer in (self._frame, self._settled, self._deleted):
+            timer.stop()
         self._brush.detach()
         self.areas.close()
         while self._links:
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
+        self._viewer.layers.events.removed.disconnect(self._note_removed)
         if self.neurons is not None:
             self.neurons.describe_at = None
         self.colours = None
@@ -152,6 +160,7 @@ class FieldLayers(QObject):
     def _remove_layers(self) -> None:
         self._brush.detach()
         self.space.leave()
+        self._field_layers.clear()
         for layer in plugin_layers(self._viewer):
             self._viewer.layers.remove(layer)
         self.field = self.mean = self.neurons = self.without_pixels = self.colours = (
@@ -163,33 +172,26 @@ class FieldLayers(QObject):
 
     def _add_layers(self, session: Session, field: Field) -> None:
         if field.mean is not None:
-            self.mean = self._add(mean_layer(field.mean), "mean image")
+            self.mean = self._add_to_field(mean_layer(field.mean), "mean image")
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
         # Below the neurons, to leave their colours visible.
         if field.texts:
-            self._add(text_layer(field), "probes").editable = False
+            self._add_to_field(text_layer(field), "probes")
         elif self.tiles:
             name_of = self._controller.planes.label_of
-            self.names = self._add(label_layer(self.tiles, name_of), "planes")
-            self.names.editable = False
+            self.names = self._add_to_field(label_layer(self.tiles, name_of), "planes")
         if len(field.without_pixels):
-            self.without_pixels = self._add(
+            self.without_pixels = self._add_to_field(
                 layer_of_neurons_without_pixels(session, field),
                 "neurons without pixels",
             )
-        self.neurons = NeuronLabels(
-            np.asarray(field.labels),
-            name="OmniMouse · neurons",
-            opacity=1.0,
-            metadata={TOKEN: "neurons"},
-            features=features_of(session, field),
+        labels, features = np.asarray(field.labels), features_of(session, field)
+        self.neurons = self._add_to_field(
+            NeuronLabels(labels, opacity=1.0, features=features), "neurons"
         )
-        self._viewer.add_layer(self.neurons)
-        self.neurons.editable = False
         self.neurons.describe_at = self.describe_at
         self.colours = LabelColours(self._viewer, self.neurons, field.n_labels)
-        # Of all layers, napari sends pointer and key events to the active one only.
-        self._viewer.layers.selection.active = self.neurons
+        self._activate()
         self._brush.attach(self.neurons, field)
         self.layer_made.emit(self.neurons)
         self._show_areas()
@@ -239,7 +241,48 @@ class FieldLayers(QObject):
         layer.name = f"OmniMouse · {role}"
         layer.metadata[TOKEN] = role
         self._viewer.add_layer(layer)
+        lock(layer)
         return layer
+
+    def _add_to_field(self, layer: Any, role: str) -> Any:
+        """Add a layer that `restore` adds again after the user has deleted it."""
+        self._field_layers.append(layer)
+        return self._add(layer, role)
+
+    # -- deleted layers -----------------------------------------------------------
+    def restore(self) -> None:
+        """Add the layers that the user has deleted again, each at its place."""
+        layers, at = self._viewer.layers, 0
+        in_space = [self.space.layer, self.space.axes]
+        for layer in [*self._field_layers, *filter(None, in_space)]:
+            if layer not in layers:
+                layers.insert(at, layer)
+                # The 3-D view hides the field; a layer deleted there is still hidden.
+                layer.visible = layer in in_space or not self.space.is_shown
+            at = layers.index(layer) + 1
+        self._activate()
+        self._show_areas()
+        self.draw()
+
+    def _note_removed(self) -> None:
+        self._deleted.start()
+
+    def _report_deleted(self) -> None:
+        """Say how a layer returns that the user has deleted."""
+        layers, areas = self._viewer.layers, self.areas.layer
+        if any(layer not in layers for layer in self._field_layers):
+            self._viewer.help = f"OmniMouse layer deleted · {RESTORE_KEY}: restore it"
+        # The next change of plane would bring outlines back that the state shows.
+        if areas is not None and areas.visible and areas not in layers:
+            self._controller.colouring.outline_areas(False)
+            self._viewer.help = "outlines of areas deleted · A: show them"
+
+    def _activate(self) -> None:
+        """Make the neuron layer active, unless the user has deleted it."""
+        # Of all layers, napari sends pointer and key events to the active one only.
+        layer = self.space.layer or self.neurons
+        if layer in self._viewer.layers:
+            self._viewer.layers.selection.active = layer
 
     def _show_space(self) -> None:
         """Switch to the 3-D view of the neurons, or back to the field."""
@@ -263,8 +306,7 @@ class FieldLayers(QObject):
     def _add_for_display(self, layer: Any, role: str) -> None:
         """Add a layer for display only; the neuron layer stays active."""
         self._add(layer, role)
-        layer.editable = False
-        self._viewer.layers.selection.active = self.neurons
+        self._activate()
 
     # -- drawing ------------------------------------------------------------------
     def draw(self) -> None:
@@ -277,6 +319,8 @@ class FieldLayers(QObject):
             return
         selected = np.asarray(self._controller.state.selection, np.int64)
         self.space.colour(*colours, selected, self._controller.planes.is_visible)
+        if self.neurons not in self._viewer.layers:
+            return  # deleted: there is nothing on screen to colour
         rows = flat_rows(self._controller, self.field, *colours)
         # The fast path does not update the thumbnail; `_catch_up` does so later.
         self._is_thumbnail_old |= self.colours.show(rows)
@@ -288,7 +332,7 @@ class FieldLayers(QObject):
 
     def _catch_up(self) -> None:
         """Update thumbnail and status bar after a pause without drawing."""
-        if self.colours is None:
+        if self.colours is None or self.neurons not in self._viewer.layers:
             return
         if self._is_thumbnail_old:
             self._is_thumbnail_old = False
@@ -308,7 +352,7 @@ class FieldLayers(QObject):
             return
         if self._lasso is None:
             self._lasso = self._add(Shapes(ndim=2), "lasso")
-            self._viewer.layers.selection.active = self.neurons
+            self._activate()
         self._lasso.data = []
         self._lasso.add_paths([outline], edge_color="white", edge_width=1.5)
 

@@ -5,21 +5,27 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from napari.layers import Points
 
+from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
 from omnimouse_widgets.drawn.field.tiles import Tile, name_places
+
+ON_IMAGE = "#CCCCCC"
+"""Colour of names on the dark mean image; others stand on the canvas of the theme."""
 
 
 def label_layer(tiles: Sequence[Tile], name_of: Callable[[int], str]) -> Points:
     """Return the name of each plane as text in the upper left corner of its tile."""
-    return _text_layer(_named_places(tiles, name_of, None), "lower_left")
+    return _text_layer(_named_places(tiles, name_of, None), "lower_left", ON_IMAGE)
 
 
 def text_layer(field: Field) -> Points:
     """Return the texts of a field of probes: their names, and depths."""
-    return _text_layer(field.texts, "center")
+    return _text_layer(field.texts, "center", palette.EDGE)
 
 
-def _text_layer(texts: Sequence[tuple[float, float, str]], anchor: str) -> Points:
+def _text_layer(
+    texts: Sequence[tuple[float, float, str]], anchor: str, colour: str
+) -> Points:
     return Points(
         np.array([(y, x) for y, x, _ in texts], float),
         size=1,
@@ -29,7 +35,7 @@ def _text_layer(texts: Sequence[tuple[float, float, str]], anchor: str) -> Point
         text={
             "string": "{plane}",
             "size": 8,
-            "color": "#CCCCCC",
+            "color": colour,
             "anchor": anchor,
             "translation": np.zeros(2),
         },

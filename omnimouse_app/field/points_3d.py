@@ -12,7 +12,9 @@ from napari.layers import Layer, Points, Shapes
 from qtpy.QtCore import QTimer
 
 from omnimouse_app.field.brush import is_clicked
+from omnimouse_app.field.layer_kinds import lock
 from omnimouse_model.data.session import Session
+from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
 
 _VIEW_DIRECTION = (0.5, -0.85, 0.2)
@@ -109,10 +111,10 @@ class SpaceView:
         # appears and moves the docks.
         viewer.dims.ndisplay = 3
         viewer.add_layer(self.layer)
-        self.layer.editable = False
+        lock(self.layer)
         self.axes = axes_of(self.layer.data)
         viewer.add_layer(self.axes)
-        self.axes.editable = False
+        lock(self.axes)
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.layers.selection.active = self.layer
         viewer.fit_to_view(layers=[self.layer])
@@ -228,10 +230,11 @@ def axes_of(places: np.ndarray) -> Shapes:
     return Shapes(
         lines,
         shape_type="line",
-        edge_color="#A0A6B0",
+        edge_color=palette.EDGE,
+        opacity=1.0,
         edge_width=0.004 * float((high - low).max()),
         features={"axis": labels},
-        text={"string": "{axis}", "size": 9, "color": "#CCCCCC"},
+        text={"string": "{axis}", "size": 9, "color": palette.EDGE},
         name="OmniMouse · axes",
     )
 

@@ -112,6 +112,7 @@ ACTIONS: Final[dict[str, Action]] = {
     **{name: _on_analysis(action) for name, action in ANALYSIS.items()},
     "toggle_brush": lambda dock: dock.instrument.brush.toggle("brush"),
     "toggle_lasso": lambda dock: dock.instrument.brush.toggle("lasso"),
+    "restore_layers": lambda dock: dock.instrument.layers.restore(),
     "select": lambda dock: setattr(dock.instrument.brush, "tool", "select"),
     "grow_brush": lambda dock: dock.instrument.brush.grow(),
     "shrink_brush": lambda dock: dock.instrument.brush.shrink(),

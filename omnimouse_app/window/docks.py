@@ -3,7 +3,7 @@
 Right column: *OmniMouse | What if* above the tabs *Traces | Context | Behaviour |
 Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs *Raster | Repeats*
 with *Stimulus* beside them. Closing a dock hides it; the Window menu shows it again
-at the same place.
+at the same place. The next start restores the layout that the user left.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -24,6 +25,8 @@ from qtpy.QtWidgets import (
 
 from omnimouse_app.field.gl_context import free_in_own_context
 from omnimouse_app.field.keys import show_keys
+from omnimouse_app.field.layers import RESTORE_KEY
+from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -103,6 +106,7 @@ class OmniMouseDock(QWidget):
         self.instrument = Instrument(self._viewer, controller, self, model=model)
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, QDockWidget] = {}
+        self._layout: DockLayout | None = None
         self.control = ControlPanel(self.controller, self.instrument.brush)
         self.control.analysis.offer_report(report_bytes)
         layout = QVBoxLayout(self)
@@ -185,6 +189,9 @@ class OmniMouseDock(QWidget):
             bind(dock, "?", show_keys)
             PanelKey(dock, "Ctrl+S", self.control.analysis.save)
             _set_title(dock, title)
+        self._offer_restore(window)
+        if self.controller.is_stored:
+            self._layout = DockLayout(window)
         _arrange(window, self.docks)
         # Dock sizes have an effect only after Qt has laid out the window.
         QTimer.singleShot(0, self._set_sizes)
@@ -194,7 +201,8 @@ class OmniMouseDock(QWidget):
     def _set_sizes(self) -> None:
         if self.instrument.is_closed:
             return
-        _set_sizes(self.main_window, self.docks)
+        if self._layout is None or not self._layout.restore():
+            _set_sizes(self.main_window, self.docks)
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
@@ -220,6 +228,19 @@ class OmniMouseDock(QWidget):
         assert isinstance(stimulus, StimulusPanel)
         self.bring_up("Stimulus")
         stimulus.playback.toggle()
+
+    def _offer_restore(self, window: QMainWindow) -> None:
+        """Add "Restore deleted layers" to the Plugins menu, and its key."""
+        self._restore = QAction("Restore deleted OmniMouse layers", self)
+        self._restore.setShortcut(RESTORE_KEY)
+        self._restore.triggered.connect(lambda: self.instrument.layers.restore())
+        # The key acts wherever the focus is: after a deletion it is in the layer list.
+        window.addAction(self._restore)
+        # Added whenever the menu opens, because napari rebuilds it for new plugins.
+        self._viewer.window.plugins_menu.aboutToShow.connect(self._extend_menu)
+
+    def _extend_menu(self) -> None:
+        self._viewer.window.plugins_menu.addAction(self._restore)
 
     def bring_up(self, title: str) -> None:
         """Show a dock in front of the other tabs."""

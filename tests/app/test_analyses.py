@@ -31,14 +31,16 @@ def test_the_key_saves_and_napari_keeps_its_own(dock, tmp_path, monkeypatch):
         "napari._qt.qt_viewer.QtViewer._save_layers_dialog",
         lambda self, selected=False: napari_asked.append(selected),
     )
-    words, analyses = dock.panels["Neurons"].filter, dock.controller.project
+    analyses = dock.controller.project
+    words, menu = dock.panels["Neurons"].filter, dock.panels["Raster"].view
     dock.bring_up("Neurons")
     dock.main_window.activateWindow()
-    words.setFocus()
-    for neuron in (3, 4, 5, 6):  # not every other time, as two equal keys would
+    # Not every other time, as two equal keys would; a menu takes letters as a search.
+    for neuron, focus in zip((3, 4, 5, 6), (words, words, menu, menu), strict=True):
+        focus.setFocus()
         settle()
         dock.controller.paint([neuron], HIDDEN)
-        QTest.keyClick(words, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
+        QTest.keyClick(focus, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
         assert analyses.path == path
         assert not analyses.is_changed
     assert read_analysis(path).mask == dock.controller.state.mask

@@ -75,3 +75,32 @@ def test_a_broken_folder_is_told_and_the_window_destroyed(qapp, load_calls, tmp_
     dock.main_window.destroyed.connect(destroyed.append)
     dock.close_viewer()
     assert len(destroyed) == 1
+
+
+def test_docks_are_restored_where_they_were(qapp, load_calls):
+    import napari
+    from qtpy.QtCore import Qt
+
+    from omnimouse_app.tour.hand import settle
+    from omnimouse_app.window.docks import open_instrument
+
+    def places(dock):
+        window = dock.main_window
+        tabs = window.tabifiedDockWidgets(dock.docks["Context"])
+        area = window.dockWidgetArea(dock.docks["Neurons"])
+        return area, {tab.name for tab in tabs}, dock.docks["Repeats"].isHidden()
+
+    found = []
+    for is_moved in (True, False):
+        dock = open_instrument(napari.Viewer(show=True))
+        settle()
+        if is_moved:
+            window, docks = dock.main_window, dock.docks
+            window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, docks["Neurons"])
+            window.tabifyDockWidget(docks["Time"], docks["Context"])
+            docks["Repeats"].hide()
+        found.append(places(dock))
+        dock.close_viewer()
+    assert found[0] == found[1]
+    assert found[0][0] == Qt.DockWidgetArea.LeftDockWidgetArea
+    assert found[0][1:] == ({"Time (OmniMouse)"}, True)

@@ -105,6 +105,10 @@ def test_the_lasso_paints_the_neurons_inside(blank, canvas, hand, field, circle)
     visible = np.flatnonzero((mask_cells(blank) == VISIBLE).all(axis=0))
     assert len(inside) > 10
     np.testing.assert_array_equal(visible, inside)
+    for text in (viewer.help, blank.controller.undo_name):
+        assert f"Paint {len(inside)} neurons visible" in text
+    hand.drag(circle)
+    assert "No neuron changed" in viewer.help
     assert len(viewer.layers) == n_layers
     viewer.dims.ndisplay = 3
     try:

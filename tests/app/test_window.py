@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtTest import QTest
 
+from omnimouse_app.field.canvas import states_on_screen
 from omnimouse_app.field.redraw import OneFrame
+from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window.docks import find_instrument, open_instrument
-from omnimouse_model.masks import TARGET
+from omnimouse_model.masks import TARGET, VISIBLE
 from tests.app.windows import wait_for_rest
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -76,6 +79,39 @@ def test_a_renamed_layer_goes_on_working(dock):
     layers.draw()
     assert layers.colours.is_fast
     layers.neurons.name = before
+
+
+def test_napari_changes_no_layer_of_ours_and_deleted_ones_come_back(dock, canvas):
+    viewer, layers = dock.viewer, dock.instrument.layers
+    own = viewer.add_points([[1, 1]])
+    before, colours = list(viewer.layers), layers.neurons.colormap.colors.copy()
+    viewer.dims.ndisplay = 3  # napari allows editing again after it
+    viewer.dims.ndisplay = 2
+    assert [layer.editable for layer in before] == [layer is own for layer in before]
+    layers.neurons.new_colormap()
+    np.testing.assert_array_equal(layers.neurons.colormap.colors, colours)
+    dock.main_window.activateWindow()
+    for is_key in (True, False):
+        viewer.layers.selection = set(before) - {own}
+        viewer.layers.remove_selected()
+        assert list(viewer.layers) == [own]
+        assert viewer.cursor.scaled  # for the brush of another layer
+        dock.controller.paint([0, 1], VISIBLE)
+        layers.draw()
+        wait_for(lambda: "Shift+R" in viewer.help, "the hint")
+        if is_key:
+            shift = Qt.KeyboardModifier.ShiftModifier
+            QTest.keyClick(canvas.widget, Qt.Key.Key_R, shift)
+        else:
+            menu = viewer.window.plugins_menu
+            menu.aboutToShow.emit()
+            [restore] = [a for a in menu.actions() if "Restore" in a.text()]
+            restore.trigger()
+        assert list(viewer.layers) == before
+    assert viewer.layers.selection.active is layers.neurons
+    viewer.layers.remove(own)
+    assert (states_on_screen(canvas, layers.field)[:2] == VISIBLE).all()
+    assert layers.colours.is_fast
 
 
 def test_there_is_one_instrument_in_a_viewer(dock):

@@ -100,8 +100,10 @@ def grave_violations(tab: NotebookPage) -> list[str]:
 def counts(tab: NotebookPage, number: int = 0) -> dict[str, int]:
     """Neurons by state, as the page tells everybody."""
     words = tab.part("counts").nth(number).inner_text()
-    found = re.findall(r"(hidden|visible|target|mixed) ([\d,]+)", words)
+    found = re.findall(r"(hidden|visible|target) ([\d,]+)", words)
     told = {state: int(count.replace(",", "")) for state, count in found}
+    changing = re.findall(r"([\d,]+) (?:\w+, then|\w+ at both ends|others?)", words)
+    told["mixed"] = sum(int(count.replace(",", "")) for count in changing)
     return dict.fromkeys(STATES, 0) | told
 
 
@@ -113,7 +115,7 @@ def kernel_counts(tab: NotebookPage) -> dict[str, int]:
 def wait_for_counts(tab: NotebookPage, number: int = 0, **expected: int) -> None:
     """Wait until the page tells so many neurons."""
     for state, count in expected.items():
-        if state == "mixed" and not count:  # is not told then
+        if state == "mixed":  # told by how they change
             continue
         words = re.compile(rf"{state} {count:,}\b")
         tab.part("counts").nth(number).get_by_text(words).wait_for()

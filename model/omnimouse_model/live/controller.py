@@ -383,6 +383,11 @@ class Controller:
                 self._client.send()
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the screen's content is stored for the next start."""
+        return self._store.is_enabled
+
+    @property
     def last_session(self) -> LastSession:
         """The last saved session; empty if there is none."""
         return self._store.load()

@@ -56,6 +56,8 @@ class MaskPainter(Part):
     counts
         Numbers of hidden, visible, target and mixed neurons in the active span;
         read-only.
+    changes
+        How the mixed neurons change: "985 hidden, then target"; read-only.
     areas
         Names of the brain areas of the recording; read-only.
     probes
@@ -80,6 +82,7 @@ class MaskPainter(Part):
     colour_by = Unicode("state").tag(sync=True)
     selection = Tuple().tag(sync=True)
     counts = Dict()
+    changes = Unicode().tag(sync=True)
     areas = List(Unicode()).tag(sync=True)
     probes = List(Unicode()).tag(sync=True)
     plane = Int(None, allow_none=True).tag(sync=True)
@@ -110,7 +113,9 @@ class MaskPainter(Part):
         self.bind_field("colour_by", controller.set_colour_by)
         self.bind_field("selection", controller.select)
         results, colouring = controller.results, controller.colouring
-        self.bind("counts", [events.mask, events.active_span], self._counts)
+        cells = [events.mask, events.active_span]
+        self.bind("counts", cells, self._counts)
+        self.bind("changes", cells, lambda: counted(state)[1])
         self.bind("areas", events.session, lambda: self._names("area"))
         self.bind("probes", events.session, lambda: self._names("probe"))
         planes = controller.planes

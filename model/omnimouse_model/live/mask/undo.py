@@ -155,7 +155,8 @@ class UndoHistory:
         # A new change starts a new branch, which cannot redo the steps of the old one.
         self.n_bytes -= sum(step.n_bytes for step in self._undone)
         self._undone.clear()
-        name = name.replace("{n}", str(delta.n_neurons))
+        n = delta.n_neurons
+        name = name.replace("{n} neurons", "1 neuron" if n == 1 else f"{n:,} neurons")
         # The preset's name is shown beside the mask and comes back with it.
         presets = (before.preset, after.preset)
         self._done.append(UndoStep(name, delta, presets, edits, unpinned))

@@ -72,8 +72,9 @@ def test_names_count_the_neurons_and_a_new_step_clears_the_undone_ones():
     assert history.undo_name == "Paint 3 neurons visible"
     history.undo(UndoState(mask.show([1, 4, 5])))
     assert history.redo_name == "Paint 3 neurons visible"
-    push(history, "two", mask, mask.show([2]))
+    push(history, "Paint {n} neurons visible", mask, mask.show([2]))
     assert history.redo_name == ""
+    assert history.undo_name == "Paint 1 neuron visible"
 
 
 def test_the_oldest_steps_are_dropped_at_the_memory_limit():

@@ -112,7 +112,7 @@ def test_the_captions_numbers_are_the_librarys(controller):
     told = "19 visible, 10 target, 11 hidden in samples 0-30"
     assert told in picture.caption(controller)
     controller.set_active_span(0, 60)
-    assert "1 hidden → visible" in picture.caption(controller)
+    assert "1 hidden, then visible" in picture.caption(controller)
 
 
 @pytest.mark.parametrize(

@@ -176,18 +176,26 @@ def test_undo_names_what_it_undoes_at_once(panel, controller, redraw):
 
 
 def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redraw):
-    numbers, changes = panel.counts.numbers, panel.counts.changes
+    counts = panel.counts
+    numbers, changes = counts.numbers, counts.changes
     controller.paint_cells(range(10), slice(0, 60), VISIBLE)
     controller.paint_cells(range(10, 15), slice(30, 60), TARGET)
     redraw()
     shown = {code: int(label.text()) for code, label in numbers.items()}
-    assert shown == {VISIBLE: 10, TARGET: 0, HIDDEN: 25, 3: 5}
-    assert "0-60: 5 hidden → target" in changes.text()
+    assert shown == {VISIBLE: 10, TARGET: 0, HIDDEN: 25}
+    assert changes.text() == "5 hidden, then target"
+    assert "0-60" in counts.samples.text()
     controller.set_active_span(30, 60)
     redraw()
     assert numbers[TARGET].text() == "5"
-    assert "30-60" in changes.text()
-    assert "→" not in changes.text()
+    assert "30-60" in counts.samples.text()
+    assert changes.text() == ""
+    controller.paint_cells(range(5), slice(30, 40), HIDDEN)
+    controller.paint_cells(range(5, 8), slice(40, 50), HIDDEN)
+    controller.paint_cells([8], slice(50, 60), TARGET)
+    redraw()
+    words = "5 hidden, then visible; 3 visible at both ends; 1 other"
+    assert changes.text() == words
 
 
 def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):

@@ -48,7 +48,10 @@ def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
     titles = panel.view.horizontalHeader()
     middle = titles.sectionViewportPosition(5) + titles.sectionSize(5) // 2
     for sign in (1, -1):
+        panel.view.scrollToBottom()
+        assert panel.view.verticalScrollBar().value() > 0
         QTest.mouseClick(titles.viewport(), LEFT, NO_KEYS, QPoint(middle, 8))
+        assert panel.view.verticalScrollBar().value() == 0
         scores = sign * controller.results.scores[panel.table.neurons]
         assert np.isfinite(scores[:3]).all()
         assert (np.diff(scores[np.isfinite(scores)]) >= 0).all()

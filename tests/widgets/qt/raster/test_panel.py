@@ -162,6 +162,13 @@ def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, re
     assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
 
 
+def test_a_new_order_begins_at_the_top_with_the_same_zoom(raster):
+    box = raster.pictures["truth"].box
+    box.setYRange(20, 30, padding=0)
+    raster.ordering.show_ordering("score")
+    assert box.viewRange()[1] == pytest.approx([0, 10])
+
+
 def test_keys_choose_the_brush_undo_and_redo(raster, controller):
     for key, code in ((Qt.Key.Key_3, TARGET), (Qt.Key.Key_2, HIDDEN)):
         QTest.keyClick(raster, key)

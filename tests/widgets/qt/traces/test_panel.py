@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from omnimouse_model.masks import TARGET
-from omnimouse_widgets import palette
 from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
 from omnimouse_widgets.qt.traces.panel import TracesPanel
 from tests.widgets.pointer import canvas_position, drag
@@ -48,7 +47,7 @@ def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
 def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
     def is_drawn() -> bool:
         known = np.isfinite(panel.stack.baseline.getData()[1]).any()
-        assert (palette.BASELINE in panel.legend.text()) == known
+        assert ("┅" in panel.legend.text()) == known
         return bool(known)
 
     controller.apply_preset("random_half_video_behavior")

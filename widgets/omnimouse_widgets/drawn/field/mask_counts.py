@@ -1,4 +1,4 @@
-"""Number of visible, target, hidden and mixed neurons in the active span."""
+"""Number of neurons by state in the active span, and how the others change."""
 
 from typing import Final
 
@@ -9,38 +9,40 @@ from omnimouse_model.masks import (
     HIDDEN,
     MIXED,
     PATTERN_NAMES,
+    STATE_NAMES,
     TARGET,
-    TRANSITION,
     VISIBLE,
 )
 
-ORDER: Final = (VISIBLE, TARGET, HIDDEN, MIXED)
-MAX_LISTED: Final = 2
+UNIFORM: Final = (VISIBLE, TARGET, HIDDEN)
+"""States of neurons that do not change, in the order of the legends."""
+ORDER: Final = (*UNIFORM, MIXED)
+_MAX_LISTED: Final = 2
 
 
 def counted(state: LiveState) -> tuple[np.ndarray, str]:
-    """Return the number of neurons by mask code (0-3), and a text on the samples."""
+    """Return the number of neurons by mask code (0-3), and how the last ones change.
+
+    The text is e.g. `985 hidden, then target`, or "" if no neuron changes its state.
+    """
     patterns = np.zeros(len(PATTERN_NAMES), int)
     if state.mask is not None:
         indices = state.mask.patterns_in(state.active_span)
         patterns = np.bincount(indices, minlength=len(PATTERN_NAMES))
     # Patterns are stored by state first, so a row of the reshaped array is one state
     # with all pairs of first and last states.
-    counts = patterns.reshape(len(ORDER), -1).sum(axis=1)
-    start, stop = state.active_span
-    if counts[MIXED]:
-        return counts, _mixed_text(patterns, state.active_span)
-    return counts, f"In samples {start}-{stop}, those of the brush."
+    by_state = patterns.reshape(len(ORDER), -1)
+    return by_state.sum(axis=1), _changes(by_state[MIXED])
 
 
-def _mixed_text(counts: np.ndarray, span: tuple[int, int]) -> str:
-    """Return e.g. `Mixed in samples 0-60: 1,000 hidden → target.`, by count."""
-    order = np.argsort(-counts, kind="stable")
-    parts = [
-        f"{counts[at]:,} {PATTERN_NAMES[at]}"
-        for at in order
-        if counts[at] and TRANSITION in PATTERN_NAMES[at]
-    ]
-    more = ", …" if len(parts) > MAX_LISTED else ""
-    listed = ", ".join(parts[:MAX_LISTED]) + more
-    return f"Mixed in samples {span[0]}-{span[1]}" + (f": {listed}." if parts else ".")
+def _changes(counts: np.ndarray) -> str:
+    """Return the most frequent changes, from the counts by first and last state."""
+    order = [at for at in np.argsort(-counts, kind="stable").tolist() if counts[at]]
+    parts = []
+    for at in order[:_MAX_LISTED]:
+        first, last = (STATE_NAMES[code] for code in divmod(at, MIXED))
+        words = f"{first} at both ends" if first == last else f"{first}, then {last}"
+        parts.append(f"{counts[at]:,} {words}")
+    if n_others := int(counts[order[_MAX_LISTED:]].sum()):
+        parts.append("1 other" if n_others == 1 else f"{n_others:,} others")
+    return "; ".join(parts)

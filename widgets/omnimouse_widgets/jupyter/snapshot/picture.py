@@ -12,11 +12,11 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import MIXED, PATTERN_NAMES, TRANSITION
+from omnimouse_model.masks import MIXED
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows, mean_levels
 from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.drawn.field.mask_counts import MAX_LISTED, ORDER, counted
+from omnimouse_widgets.drawn.field.mask_counts import ORDER, UNIFORM, counted
 from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE, STATE_RIM
 from omnimouse_widgets.drawn.raster.order import Arrangement, arrange
 from omnimouse_widgets.drawn.raster.pixels import (
@@ -125,18 +125,10 @@ def caption(controller: Controller) -> str:
 
 
 def _state_text(controller: Controller) -> str:
-    """Return `743 visible, 257 target`; names the patterns of mixed neurons if few."""
-    state = controller.state
-    counts = counted(state)[0]
-    assert state.mask is not None
-    texts = [f"{counts[k]:,} {palette.STATE_NAMES[k]}" for k in ORDER if counts[k]]
-    if counts[MIXED]:
-        patterns = np.bincount(state.mask.patterns_in(state.active_span))
-        mixed = [k for k in np.flatnonzero(patterns) if TRANSITION in PATTERN_NAMES[k]]
-        if 0 < len(mixed) <= MAX_LISTED:
-            # `ORDER` ends with MIXED, so its text is the last one.
-            texts[-1:] = [f"{patterns[k]:,} {PATTERN_NAMES[k]}" for k in mixed]
-    return ", ".join(texts)
+    """Return e.g. `743 visible, 200 target; 57 hidden, then target`."""
+    counts, changes = counted(controller.state)
+    texts = [f"{counts[k]:,} {palette.STATE_NAMES[k]}" for k in UNIFORM if counts[k]]
+    return "; ".join(filter(None, [", ".join(texts), changes]))
 
 
 def _score_text(controller: Controller) -> str:
@@ -216,17 +208,19 @@ def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
 
 def _draw_legend(sheet: Sheet, controller: Controller) -> None:
     """Draw the legend: states with numbers of neurons, or the scale of a quantity."""
-    y, counts = TOP + SIDE + 8, counted(controller.state)[0]
+    y, (counts, changes) = TOP + SIDE + 8, counted(controller.state)
     scale = controller.colouring.scale
     x: float = EDGE + 6
     if scale is None or not scale.is_known:
-        for code in ORDER:
+        for code in ORDER if changes else UNIFORM:
             core, rim = (
                 _on_background(STATE_CORE[code]),
                 _on_background(STATE_RIM[code]),
             )
             sheet.disk(x, y + 7, 5, core, rim)
             label = f"{palette.STATE_NAMES[code]} {counts[code]:,}"
+            if code == MIXED:
+                label = changes
             x = sheet.text(x + 10, y, label, TEXT) + 20
         return
     x = sheet.text(x, y, f"{scale.quantity.label}:", TEXT) + 8

@@ -545,11 +545,12 @@ function render({ model, el }) {
       counting = 0;
       const n = [0, 0, 0, 0];
       field?.codes.forEach((code) => { n[Math.min(code, 3)]++; });
-      const parts = STATES.map((name, code) => `${name} ${n[code].toLocaleString("en")}`);
-      const shown = n[3] ? parts : parts.slice(0, 3); // mixed neurons are rare
-      counts.textContent = field ? [...shown, `samples ${model.get("span").join("–")}`].join(" · ") : "";
+      const parts = STATES.slice(0, 3).map((name, code) => `${name} ${n[code].toLocaleString("en")}`);
+      if (n[3]) parts.push(model.get("changes")); // the page does not know first and last states
+      counts.textContent = field ? [...parts, `samples ${model.get("span").join("–")}`].join(" · ") : "";
     }, 100);
   }
+  follow("changes", showCounts);
   follow("_legend", (message) => {
     legend.replaceChildren();
     const addEntry = (colour, label, shape) => {

@@ -34,6 +34,7 @@ from omnimouse_widgets.drawn.context.points import (
 )
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.picture import Picture
+from omnimouse_widgets.qt.style.plot_theme import themed_colour
 
 DASHES: Final[tuple[tuple[float, ...], ...]] = (
     (),
@@ -135,7 +136,7 @@ class ContextPlot:
         return Picture(
             QSize(view.width(), view.height() + self._legend_height),
             self.canvas.logicalDpiX(),
-            plot_style.BACKGROUND,
+            self._colour(plot_style.BACKGROUND),
             "OmniMouse context sweep",
             "\n".join(name for name, _ in self._names),
             self._paint,
@@ -161,29 +162,35 @@ class ContextPlot:
         for item in items:
             item.setExportMode(False)
 
+    def _colour(self, colour: str) -> str:
+        """Return a colour as the canvas draws it."""
+        return themed_colour(colour, is_light=self.canvas.is_light)
+
     def _paint_legend(self, painter: QPainter) -> None:
         """Paint the conditions in one row, then one row per sweep if several."""
         painter.setFont(plot_style.small_font())
         x, middle = 8.0, LEGEND_ROW / 2
-        for label, colour in palette.CONDITION_COLOURS.items():
+        text = self._colour(plot_style.TEXT)
+        for label, dark in palette.CONDITION_COLOURS.items():
             painter.save()
+            colour = self._colour(dark)
             painter.translate(x + 5, middle)
             symbol = palette.CONDITION_SYMBOLS[label]
             drawSymbol(
                 painter, symbol, 9, plot_style.pen(colour), plot_style.brush(colour)
             )
             painter.restore()
-            x = _write(painter, x + 14, middle, label)
+            x = _write(painter, x + 14, middle, label, text)
         for row, (name, line) in enumerate(self._named, 1):
             at = middle + row * LEGEND_ROW
-            painter.setPen(line_pen(plot_style.TEXT, line))
+            painter.setPen(line_pen(text, line))
             painter.drawLine(QPointF(8, at), QPointF(44, at))
-            _write(painter, 50, at, name)
+            _write(painter, 50, at, name, text)
 
 
-def _write(painter: QPainter, x: float, middle: float, text: str) -> float:
+def _write(painter: QPainter, x: float, middle: float, text: str, colour: str) -> float:
     """Write text and return the x position of the next item."""
-    painter.setPen(QColor(plot_style.TEXT))
+    painter.setPen(QColor(colour))
     measure = painter.fontMetrics()
     painter.drawText(QPointF(x, middle + measure.ascent() / 2 - 1), text)
     return x + measure.horizontalAdvance(text) + 12

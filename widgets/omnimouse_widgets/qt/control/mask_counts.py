@@ -1,15 +1,16 @@
-"""Counts of visible, target, hidden and mixed neurons in the active span."""
+"""Counts of visible, target, hidden and changing neurons in the active span."""
 
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import MIXED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
-from omnimouse_widgets.qt.style.form import Form
+from omnimouse_widgets.drawn.field.mask_counts import ORDER, UNIFORM, counted
+from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import state_label, wrapped_label
+from omnimouse_widgets.qt.style.theme import glyph_label, state_label, wrapped_label
 
 
 class MaskCountsSection(QWidget):
@@ -23,7 +24,7 @@ class MaskCountsSection(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(4)
         grid.setVerticalSpacing(0)
-        for column, code in enumerate(ORDER):
+        for column, code in enumerate(UNIFORM):
             self.numbers[code] = QLabel("0")
             self.numbers[code].setStyleSheet("font-weight: 600;")
             grid.addWidget(state_label(code), 0, column)
@@ -31,23 +32,31 @@ class MaskCountsSection(QWidget):
             # Equal columns: the counts stay in place when their number of digits
             # changes.
             grid.setColumnStretch(column, 1)
-        self.changes = wrapped_label()
+        self.changes, self.samples = wrapped_label(), wrapped_label()
+        self._changing = QWidget()
+        row = row_of(glyph_label(MIXED), self.changes, stretch=1)
+        row.setContentsMargins(0, 0, 0, 0)
+        self._changing.setLayout(row)
         # A form has no margins; the other sections of the panel are forms, too.
-        Form(self).add_rows(self.bar, grid, self.changes)
+        Form(self).add_rows(self.bar, grid, self._changing, self.samples)
         self.setToolTip(
             "Number of neurons per state, in the samples that a stroke on the field "
-            "sets.\nMixed: the state changes within these samples."
+            "sets.\nBelow: neurons whose state changes within these samples."
         )
         events = controller.state.events
         signals = [events.mask, events.active_span, events.session]
         self.redraw = Redraw(self, (self._draw, signals))
 
     def _draw(self) -> None:
-        counts, changes = counted(self._controller.state)
+        state = self._controller.state
+        counts, changes = counted(state)
+        start, stop = state.active_span
         for code, label in self.numbers.items():
             label.setText(f"{counts[code]:,}")
         self.bar.show_counts([int(counts[code]) for code in ORDER])
         self.changes.setText(changes)
+        self._changing.setVisible(bool(changes))
+        self.samples.setText(f"In samples {start}-{stop}, those of the brush.")
 
 
 class _Shares(QWidget):

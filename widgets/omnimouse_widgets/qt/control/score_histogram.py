@@ -7,7 +7,6 @@ from bar to bar.
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import (
-    QColor,
     QFocusEvent,
     QKeyEvent,
     QMouseEvent,
@@ -25,6 +24,7 @@ from omnimouse_widgets.drawn.neurons.score_distribution import (
 )
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.colour_bar import FADED
+from omnimouse_widgets.qt.style.plot_theme import colour_on
 
 HEIGHT = 46
 _AXIS_HEIGHT = 13
@@ -112,7 +112,7 @@ class ScoreHistogram(QWidget):
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint the bars, the selected part of each, the median and the ends."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(plot_style.BACKGROUND))
+        painter.fillRect(self.rect(), colour_on(self, plot_style.BACKGROUND))
         found = self._distribution
         if len(found.counts):
             painter.setOpacity(FADED if self._is_old else 1.0)
@@ -121,7 +121,7 @@ class ScoreHistogram(QWidget):
             painter.setOpacity(1.0)
             self._paint_axis(painter)
         if self.hasFocus():
-            painter.setPen(QColor(palette.VISIBLE))
+            painter.setPen(colour_on(self, palette.VISIBLE))
             painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         painter.end()
 
@@ -133,7 +133,7 @@ class ScoreHistogram(QWidget):
             # A bar of one neuron among thousands is still visible.
             tall = max(count / most * height, 1.0) if count else 0.0
             rect = QRectF(bar * step + 0.5, 2 + height - tall, max(step - 1, 1), tall)
-            painter.fillRect(rect, QColor(colour))
+            painter.fillRect(rect, colour_on(self, colour))
 
     def _paint_axis(self, painter: QPainter) -> None:
         found, metric = self._distribution, self._controller.state.metric
@@ -141,7 +141,7 @@ class ScoreHistogram(QWidget):
         low, high = float(found.edges[0]) + 0.0, float(found.edges[-1]) + 0.0
         median = float(np.median(found.scores)) + 0.0
         painter.setFont(plot_style.small_font())
-        painter.setPen(QColor(plot_style.TEXT))
+        painter.setPen(colour_on(self, plot_style.TEXT))
         text_width = painter.fontMetrics().horizontalAdvance
         top, width = self.height() - _AXIS_HEIGHT, self.width()
         ends = f"{low:.2f}", f"{high:.2f}"
@@ -149,7 +149,7 @@ class ScoreHistogram(QWidget):
         right = width - text_width(ends[1]) - 3
         painter.drawText(QRectF(right, top, width, _AXIS_HEIGHT), ends[1])
         at = (median - low) / (high - low) * width
-        painter.fillRect(QRectF(at - 0.5, 0, 1, top), QColor(plot_style.TEXT))
+        painter.fillRect(QRectF(at - 0.5, 0, 1, top), colour_on(self, plot_style.TEXT))
         text = f"median {metric.text(round(median, 2) + 0.0, equals=' ')}"
         left = 3 + text_width(ends[0]) + 6
         # Beside the ends, as near to its line as there is room.

@@ -195,6 +195,10 @@ class RasterPanel(QWidget):
 
     def _ordering_picked(self) -> None:
         self._write_choices()
+        # To the top at the same zoom: the rows in view would be those of no neuron
+        # that was there before.
+        low, high = self._first.box.viewRange()[1]
+        self._first.box.setYRange(0, high - low, padding=0)
         self._draw_rows()
         self._draw_status()
 
@@ -386,7 +390,7 @@ class RasterPanel(QWidget):
             return ""
         sample = plot_style.sample_at(position, self._n_samples)
         states = np.unique(mask.cells[sample, neurons])
-        word = STATE_NAMES[states[0]] if len(states) == 1 else "mixed"
+        word = STATE_NAMES[states[0]] if len(states) == 1 else "several states"
         # A row can contain dozens of neurons, more than the status line can show.
         names = ", ".join(map(str, state.session.units.names[neurons[:4]]))
         more = "…" if len(neurons) > 4 else ""

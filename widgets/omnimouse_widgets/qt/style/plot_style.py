@@ -1,10 +1,8 @@
 """Common plot style and the plot items shared by several panels.
 
-Plots are dark in light themes too: truth is drawn white and the video beside it is
-an image on black.
+Colours are those on a dark background; `plot_theme` replaces them in light themes.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,14 +13,14 @@ from qtpy.QtGui import QBrush, QColor, QFont, QPen
 from qtpy.QtWidgets import QFrame
 
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.style.plot_theme import AXIS as AXIS
+from omnimouse_widgets.qt.style.plot_theme import BACKGROUND as BACKGROUND
+from omnimouse_widgets.qt.style.plot_theme import HELD_TEXT as HELD_TEXT
+from omnimouse_widgets.qt.style.plot_theme import PAPER as PAPER
+from omnimouse_widgets.qt.style.plot_theme import TEXT as TEXT
+from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
+from omnimouse_widgets.qt.style.plot_theme import on_paper as on_paper
 
-BACKGROUND = "#16181D"
-AXIS = palette.AXIS
-TEXT = "#C9CDD3"
-HELD_TEXT = "#FFFFFF"
-PAPER = "#FFFFFF"
-# White curves and light greys would be invisible on white paper.
-_ON_PAPER = {**palette.ON_PAPER, AXIS: "#626A75", TEXT: "#1D2127"}
 FONT_POINTS = 8
 NO_SESSION: Final = "No session is open"
 """Message of empty plots."""
@@ -36,10 +34,9 @@ def small_font(*, bold: bool = False) -> QFont:
     return font
 
 
-def canvas(tooltip: str) -> pg.GraphicsLayoutWidget:
+def canvas(tooltip: str) -> PlotCanvas:
     """Return an empty plot canvas without a frame."""
-    widget = pg.GraphicsLayoutWidget()
-    widget.setBackground(BACKGROUND)
+    widget = PlotCanvas()
     widget.setFrameShape(QFrame.Shape.NoFrame)
     widget.setToolTip(tooltip)
     widget.ci.layout.setContentsMargins(4, 4, 8, 2)
@@ -65,14 +62,6 @@ def style_axis(axis: pg.AxisItem, colour: str = AXIS) -> None:
     axis.setStyle(tickFont=small_font(), tickLength=-4, tickTextOffset=4)
     axis.setPen(QColor(colour))
     axis.setTextPen(QColor(colour))
-
-
-def on_paper(text: str) -> str:
-    """Replace screen colours in a text by their colours on white."""
-    # Qt writes colours in lower case, hence the case-insensitive search.
-    for screen, paper in _ON_PAPER.items():
-        text = re.sub(screen, paper, text, flags=re.IGNORECASE)
-    return text
 
 
 class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped

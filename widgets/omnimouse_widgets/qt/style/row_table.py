@@ -35,6 +35,8 @@ def row_table(
     rows, titles = view.verticalHeader(), view.horizontalHeader()
     assert rows is not None
     assert titles is not None
+    # After the view's own handler: the first rows of the new order are in view.
+    titles.sortIndicatorChanged.connect(lambda *_: view.scrollToTop())
     rows.hide()
     # A fixed height: measuring 10,000 rows would take longer than drawing them.
     rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

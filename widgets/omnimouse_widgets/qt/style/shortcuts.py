@@ -7,7 +7,7 @@ from typing import Final
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence, QShortcut
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LETTERS, MAX_PINS
@@ -135,8 +135,11 @@ class PanelKey(QObject):
         if QKeySequence(event.keyCombination()) != self._key:
             return False
         # Qt first asks with ShortcutOverride. If it is accepted, the key arrives as a
-        # KeyPress instead of a shortcut.
+        # KeyPress instead of a shortcut: at the widget with the focus, which could take
+        # it for itself, as a menu does with letters.
         if event.type() == QEvent.Type.ShortcutOverride:
+            if (focus := QApplication.focusWidget()) is not None:
+                focus.installEventFilter(self)
             event.accept()
             return True
         if event.type() == QEvent.Type.KeyPress:

@@ -82,6 +82,13 @@ def wrapped_label(tone: Tone = "quiet", *, is_selectable: bool = False) -> ToneL
     return label
 
 
+def glyph_label(code: int) -> QLabel:
+    """Return the glyph of a mask state."""
+    label = QLabel()
+    label.setPixmap(state_glyph(code))
+    return label
+
+
 def state_label(code: int) -> QWidget:
     """Return the glyph and the name of a mask state."""
     return icon_label(state_glyph(code), palette.STATE_NAMES[code])

@@ -1,12 +1,15 @@
 """Strip of the frames of the window: visible frames of the mask, and cursor."""
 
+from functools import partial
+
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtGui import QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.plot_theme import colour_on
 
 TOOLTIP = (
     "The {} frames of the window: tall = visible to the model, low = hidden.\n"
@@ -56,19 +59,20 @@ class FrameStrip(QWidget):
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint the frames (tall bar visible, low bar hidden) and the cursor."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(plot_style.BACKGROUND))
+        colour = partial(colour_on, self)
+        painter.fillRect(self.rect(), colour(plot_style.BACKGROUND))
         step, height = self.width() / max(len(self._frames), 1), self.height()
         for frame, is_visible in enumerate(self._frames):
             x = frame * step
             if is_visible:
                 bar = QRectF(x + 0.5, 4, step - 1, height - 8)
-                painter.fillRect(bar, QColor(palette.VISIBLE))
+                painter.fillRect(bar, colour(palette.VISIBLE))
             else:
                 bar = QRectF(x + 0.5, height / 2 - 1, step - 1, 2)
-                painter.fillRect(bar, QColor(plot_style.AXIS))
+                painter.fillRect(bar, colour(plot_style.AXIS))
         # The cursor stands in the middle of its frame.
         at = (self._cursor + 0.5) * step
-        painter.fillRect(QRectF(at - 1, 0, 2, height), QColor(palette.CURSOR))
+        painter.fillRect(QRectF(at - 1, 0, 2, height), colour(palette.CURSOR))
         painter.end()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:

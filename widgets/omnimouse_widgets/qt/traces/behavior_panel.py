@@ -15,7 +15,7 @@ from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import column_in
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.traces.legend import legend_label
+from omnimouse_widgets.qt.traces.legend import LegendLabel
 from omnimouse_widgets.qt.traces.plot import TraceStack
 
 TOOLTIP = (
@@ -42,7 +42,7 @@ class BehaviorPanel(QWidget):
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setFont(plot_style.small_font())
-        parts = (legend_label(legend_entries()), self.status, self.stack.canvas)
+        parts = (LegendLabel(legend_entries()), self.status, self.stack.canvas)
         column_in(self, *parts, stretch=2, spacing=2)
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel
 
 from omnimouse_model.live.controller import Controller
@@ -11,6 +11,11 @@ from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import evidence_of, pin_results
 from omnimouse_widgets.drawn.traces.text import LegendEntry, legend_entries, pin_signs
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.plot_theme import (
+    is_on_light,
+    themed_colour,
+    themed_text,
+)
 
 
 def legend_html(controller: Controller, look: TraceOptions) -> str:
@@ -42,15 +47,36 @@ def signs_html(signs: Sequence[LegendEntry]) -> str:
     )
 
 
-def legend_label(signs: Sequence[LegendEntry] = ()) -> QLabel:
-    """Return a label for a legend, on the background of the plots."""
-    label = QLabel(signs_html(signs))
-    label.setTextFormat(Qt.TextFormat.RichText)
-    label.setFont(plot_style.small_font())
-    label.setMinimumWidth(1)
-    # Plots are dark in light themes, too, because the recording is drawn in white.
-    label.setStyleSheet(
-        f"color: {plot_style.TEXT}; background: {plot_style.BACKGROUND};"
-        " padding: 1px 4px;"
-    )
-    return label
+class LegendLabel(QLabel):
+    """Legend on the background of the plots, in the colours of the theme."""
+
+    def __init__(self, signs: Sequence[LegendEntry] = ()) -> None:
+        super().__init__()
+        self._html = ""
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setFont(plot_style.small_font())
+        self.setMinimumWidth(1)
+        self.setText(signs_html(signs))
+
+    def setText(self, text: str | None) -> None:
+        """Set the text, with colours on a dark background."""
+        self._html = text or ""
+        self._draw()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow a new palette, because it can be a new theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange:
+            self._draw()
+
+    def _draw(self) -> None:
+        is_light = is_on_light(self)
+        super().setText(themed_text(self._html, is_light=is_light))
+        text, background = (
+            themed_colour(colour, is_light=is_light)
+            for colour in (plot_style.TEXT, plot_style.BACKGROUND)
+        )
+        style = f"color: {text}; background: {background}; padding: 1px 4px;"
+        # Setting a style sheet changes the palette, which calls this again.
+        if style != self.styleSheet():
+            self.setStyleSheet(style)

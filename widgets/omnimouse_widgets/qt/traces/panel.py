@@ -15,7 +15,7 @@ from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import tool_button
 from omnimouse_widgets.qt.style.form import column_in
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.traces.legend import legend_html, legend_label, pins_html
+from omnimouse_widgets.qt.traces.legend import LegendLabel, legend_html, pins_html
 from omnimouse_widgets.qt.traces.pin_bar import PinBar
 from omnimouse_widgets.qt.traces.plot import TraceStack
 
@@ -52,7 +52,7 @@ class TracesPanel(QWidget):
         self._controller = controller
         # The tooltip names the unit of the window; see `_draw_legend`.
         self.stack = TraceStack(partial(move_over_span, controller), "")
-        self.legend = legend_label()
+        self.legend = LegendLabel()
         self.bar = PinBar(controller)
         tooltip = "Stop predicting the span and the pins"
         self.progress = tool_button("", tooltip, controller.pins.predictions.stop)

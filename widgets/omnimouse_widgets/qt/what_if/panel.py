@@ -15,6 +15,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.rows import least_span, predicted_of
+from omnimouse_widgets.drawn.traces.text import LegendEntry
 from omnimouse_widgets.drawn.traces.time_axis import (
     cursor_s,
     frame_at_sample,
@@ -30,6 +31,7 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.qt.traces.legend import LegendLabel
 from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.qt.what_if.controls import WhatIfControls
 
@@ -37,6 +39,11 @@ TOOLTIP = (
     "Predictions for the selected neurons: without the edits (orange) and with them\n"
     "(blue, dashed). There is no recording with the edits, so there is no score.\n"
     "Δ: root mean square of the difference over the target samples"
+)
+LEGEND = (
+    LegendEntry("━", palette.PREDICTED, "without edits"),
+    LegendEntry("╍", palette.EDITED, "with edits"),
+    LegendEntry("Δ", palette.AXIS, "difference"),
 )
 # Eight names fit in two lines of a dock of 400 pixels.
 N_LISTED = 8
@@ -138,8 +145,9 @@ class WhatIfPanel(QWidget):
         # pyqtgraph's size hint is too large for a dock: the plot takes the free space.
         ignored = QSizePolicy.Policy.Ignored
         self.stack.canvas.setSizePolicy(ignored, ignored)
-        parts = (head, self.remarks, frames, self.stack.canvas, self.listed)
-        column_in(self._content, *parts, stretch=3)
+        legend = LegendLabel(LEGEND)
+        parts = (head, self.remarks, frames, legend, self.stack.canvas, self.listed)
+        column_in(self._content, *parts, stretch=4)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll_vertically(self._content))

@@ -1,0 +1,53 @@
+"""Places of the docks: stored when the window closes, restored at the next start."""
+
+import json
+import logging
+from pathlib import Path
+
+from qtpy.QtCore import QByteArray, QEvent, QObject
+from qtpy.QtWidgets import QMainWindow
+
+from omnimouse_model.live.last_session import config_dir, write_json
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Version of our docks; a change of their names makes older layouts invalid."""
+
+
+class DockLayout(QObject):
+    """Store the places, sizes and tabs of a window's docks when it closes.
+
+    Parameters
+    ----------
+    window
+        The napari window; it is also the Qt parent of this object.
+    """
+
+    def __init__(self, window: QMainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Store the layout on closing, while every dock still exists."""
+        if event is not None and event.type() == QEvent.Type.Close:
+            state = self._window.saveState(VERSION).toBase64()
+            write_json(_path(), {"docks": bytes(state.data()).decode()})
+        return False
+
+    def restore(self) -> bool:
+        """Restore the last stored layout; return False if there is none."""
+        try:
+            text = json.loads(_path().read_text(encoding="utf-8"))["docks"]
+            state = QByteArray.fromBase64(text.encode())
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("The docks are not restored from %s: %s", _path(), error)
+            return False
+        return self._window.restoreState(state, VERSION)
+
+
+def _path() -> Path:
+    return config_dir() / "docks.json"

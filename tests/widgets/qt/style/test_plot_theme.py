@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from qtpy.QtGui import QColor, QPalette
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.plot_theme import themed_colour
+
+
+def luminance(colour: str) -> float:
+    parts = np.array(palette.rgb(colour)) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+@pytest.mark.parametrize("colour", [*palette.ON_PAPER, palette.CURSOR, "#B8A1D9"])
+def test_curves_have_contrast_in_a_light_theme_and_come_back(colour):
+    light = themed_colour(colour, is_light=True)
+    paper = themed_colour(plot_style.BACKGROUND, is_light=True)
+    assert (luminance(paper) + 0.05) / (luminance(light) + 0.05) >= 2.8
+    assert themed_colour(light, is_light=True) == light
+    assert themed_colour(light, is_light=False) == colour
+
+
+def test_plots_follow_the_theme_at_run_time(qtbot):
+    panel, canvas = QWidget(), plot_style.canvas("")
+    QVBoxLayout(panel).addWidget(canvas)
+    qtbot.addWidget(panel)
+    plot = canvas.addPlot()
+    curve = plot_style.curve(palette.RECORDED)
+    text = plot_style.text_item("<span style='color:#FFFFFF'>r</span>")
+    for item in (curve, text):
+        plot.addItem(item)
+    panel.show()
+    for window, drawn in (("#FFFFFF", "#1D2127"), ("#000000", palette.RECORDED)):
+        panel.setPalette(QPalette(QColor(window)))
+        # As a panel does that draws anew: its colours are those on a dark background.
+        curve.setPen(plot_style.pen(palette.RECORDED))
+        text.setHtml("<span style='color:#FFFFFF'>r</span>")
+        image = panel.grab().toImage()
+        assert curve.opts["pen"].color().name().upper() == drawn
+        assert drawn.lower() in text.toHtml()
+        middle = image.pixelColor(image.width() // 2, image.height() // 2)
+        assert (middle.lightness() > 128) == (window == "#FFFFFF")
