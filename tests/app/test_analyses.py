@@ -91,7 +91,9 @@ def test_an_analysis_that_is_gone_or_torn_opens_no_window(tmp_path, monkeypatch)
 
 def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "_open_dock", lambda: dock)
-    section = dock.control.analysis
+    section, results = dock.control.analysis, dock.controller.results
+    # The score over the tier is then final.
+    wait_for(lambda: results.tier_score and results.tier_score.is_complete, "the tier")
     names = {"export_table": "neurons.csv", "export_arrays": "window.npz"}
     names |= {"export_figure": "traces.svg", "export_report": "what I saw.html"}
     for command, name in names.items():
@@ -101,8 +103,7 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         told = f"Written: {name}"
         wait_for(lambda told=told: told in section.name.full_text, told)
         assert path.stat().st_size > 1000
-    scores = dock.controller.results.scores
     page = (tmp_path / "what I saw.html").read_text("utf-8")
-    assert f"<b>{float(np.nanmedian(scores)):.3f}</b>" in page
+    assert f"<b>{float(np.nanmedian(results.shown_scores)):.3f}</b>" in page
     commands.copy_as_python()
     assert "load_predictor('echo'" in QApplication.clipboard().text()

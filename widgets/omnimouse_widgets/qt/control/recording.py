@@ -6,6 +6,7 @@ from typing import Final
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QAction,
     QDoubleSpinBox,
     QFileDialog,
     QInputDialog,
@@ -58,10 +59,12 @@ class RecordingSection(QWidget):
         menu.addAction("File (NWB, npz)…", self._choose_file)
         menu.addAction("Recordings in a folder…", self.choose_recordings)
         menu.addAction("Address (https, model hub)…", self._enter_address)
-        samples = menu.addMenu("Sample")
+        samples, self.recent = QMenu("Sample", menu), QMenu("Recent", menu)
+        self.recent.setToolTipsVisible(True)
         for label, request in SAMPLE_LABELS.items():
             samples.addAction(label, partial(controller.loader.open, request))
-        self.recent = menu.addMenu("Recent")
+        for submenu in (samples, self.recent):
+            menu.addMenu(submenu)
         menu.aboutToShow.connect(self._list_recent)
         self.open.setMenu(menu)
         tooltip = "Show what is missing, unusual or assumed in this recording"
@@ -103,9 +106,10 @@ class RecordingSection(QWidget):
         for place in self._controller.recent_recordings:
             # "&" would mark a key of the menu.
             name = Path(place).name.replace("&", "&&")
-            action = self.recent.addAction(name, partial(self.open_folder, place))
+            action = QAction(name, self.recent)
             action.setToolTip(place)
-        self.recent.setToolTipsVisible(True)
+            action.triggered.connect(partial(self._open_chosen, place))
+            self.recent.addAction(action)
         self.recent.setEnabled(not self.recent.isEmpty())
 
     def _choose_folder(self) -> None:
