@@ -23,12 +23,16 @@ class ScoresOnScreen:
         Name of the tier, "" for the window on screen.
     evidence
         Windows of the scores in words.
+    slopes
+        float (P,): slope of recorded on predicted responses, 1 if calibrated; NaN
+        where it is unknown. None for the window on screen.
     """
 
     values: np.ndarray
     tier: str = ""
 
     evidence: str = IN_WINDOW
+    slopes: np.ndarray | None = None
 
 
 def evidence(found: TierScore) -> str:
@@ -51,4 +55,7 @@ def scores_of_neurons(
     values = np.full(tier_score.mask.n_neurons, np.nan)
     is_centred = len(score.centred_per_neuron) > 0
     values[score.neurons] = score.centred_per_neuron if is_centred else score.per_neuron
-    return ScoresOnScreen(values, tier_score.tier, evidence(tier_score))
+    slopes = np.full(len(values), np.nan)
+    if is_centred:
+        slopes[score.neurons] = score.slope_per_neuron
+    return ScoresOnScreen(values, tier_score.tier, evidence(tier_score), slopes)

@@ -98,6 +98,15 @@ class Moments:
         undefined = self.status() != Status.OK
         return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
 
+    def slope(self) -> np.ndarray:
+        """Return the slope of targets on predictions, NaN where it is undefined.
+
+        1 is calibrated; below 1, predictions vary more than what they predict.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = self.product / self.square_prediction
+        return np.where(self.status() != Status.OK, np.nan, value)
+
     def status(self) -> np.ndarray:
         """Return one `Status` per correlation."""
         # Order matters, the first case wins: a silent neuron is reported as a property

@@ -106,6 +106,13 @@ def test_a_prediction_that_is_not_finite_is_an_error(generator):
         StreamingCorrelation(len(target), 6).update(prediction, target)
 
 
+def test_the_slope_is_that_of_a_regression_on_predictions(generator):
+    prediction, target = noisy_pair(generator)
+    pairs = zip(prediction.T, target.T, strict=True)
+    expected = [np.polyfit(p, t, 1)[0] for p, t in pairs]
+    np.testing.assert_allclose(metrics.moments(prediction, target).slope(), expected)
+
+
 def test_epsilon_is_visible_on_tiny_traces(generator):
     trace = generator.normal(size=(5000, 1))
     trace = 1e-3 * trace / trace.std()

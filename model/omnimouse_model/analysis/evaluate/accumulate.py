@@ -278,6 +278,9 @@ class RunningScore:
             value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
             values = np.full(len(values), np.nan)
         centred_values, centred, centred_left_out = self._centred(without_each)
+        slopes = np.empty(0)
+        if len(centred_values):
+            slopes = self.blocks.total()[0].slope()
         ceiling = NaN
         if self.ceiling is not None:
             ceiling = session_score(*self.ceiling.per_neuron())
@@ -301,6 +304,7 @@ class RunningScore:
                 centred=centred,
                 centred_left_out=centred_left_out,
                 centred_per_neuron=centred_values,
+                slope_per_neuron=slopes,
             )
         ]
 

@@ -78,6 +78,8 @@ class Score:
         less biased than `value`; NaN for other metrics.
     centred_per_neuron
         Values of the neurons about the same means; empty for other metrics.
+    slope_per_neuron
+        Slope of recorded on predicted responses, 1 if calibrated; empty as above.
     """
 
     session: str
@@ -100,6 +102,9 @@ class Score:
         default_factory=lambda: np.empty(0), repr=False
     )
     centred_per_neuron: np.ndarray = field(
+        default_factory=lambda: np.empty(0), repr=False
+    )
+    slope_per_neuron: np.ndarray = field(
         default_factory=lambda: np.empty(0), repr=False
     )
 

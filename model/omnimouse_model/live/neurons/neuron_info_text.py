@@ -56,7 +56,10 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
         return f"{text} · no score"
     older = " (older)" if results.are_scores_old else ""
     score = state.metric.text(float(scores.values[neuron]))
-    return f"{text} · {score} {scores.evidence}{older}"
+    slope = ""
+    if scores.slopes is not None and np.isfinite(scores.slopes[neuron]):
+        slope = f" · slope {scores.slopes[neuron]:.2f}"
+    return f"{text} · {score} {scores.evidence}{slope}{older}"
 
 
 def field_text(field: ReceptiveField) -> str:

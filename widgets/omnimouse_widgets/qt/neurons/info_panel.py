@@ -120,8 +120,8 @@ class NeuronInfoPanel(QWidget):
     def _build_lines(self) -> None:
         self.now = wrapped_label()
         self.now.setToolTip(
-            "State in the samples of the brush; score in this window; position in the "
-            "selection"
+            "State in the samples of the brush; score; slope of recorded on predicted "
+            "responses (1: calibrated); position in the selection"
         )
         self.field_line, self.tuning_line = wrapped_label(), wrapped_label()
         self.repeats_line, self.progress = wrapped_label(), wrapped_label()
