@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
     from omnimouse_model.live.state import Device
 
-N_STROKES = 5
+N_STROKES = 3
 N_PAINTED = 25
 """Neurons that a stroke paints."""
 MAX_SD = 0.02

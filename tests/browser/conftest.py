@@ -89,7 +89,7 @@ def tab(browser, server, demo, tmp_path, request):
 @pytest.fixture(scope="package")
 def explorer_page(browser, server, demo):
     with page_in(browser, server, has_touch=True) as page:
-        open_explorer(page, model="demo")
+        open_explorer(page, model="linear-gaussian")
         yield page
 
 

@@ -19,11 +19,24 @@ SMALL = {
     "02_context_size": "MAX_WINDOWS = 1\nSEEDS = 2",
     "03_neuron_predictions": "MAX_WINDOWS = 3",
     "04_behavior_decoding": "MAX_WINDOWS = 2",
-    # Start values use 128 windows, which is most of the time of a short fine-tuning.
-    "05_your_own_mouse": "MAX_WINDOWS = 2\nSTEPS = 1\n"
-    "__import__('omnimouse_model.train.finetune.correlated_init', fromlist=['_']).WINDOWS = 4",
+    "05_your_own_mouse": "MAX_WINDOWS = 2\nSTEPS = 1",
 }
 """Code that the suite runs after the parameters of each notebook."""
+FEW_TRAIN_WINDOWS = """
+from omnimouse_model.analysis.evaluate import shard
+shard.TRAIN_WINDOWS = 1
+"""
+"""Fewer windows for the means of centred scores, which take most of the time."""
+# Fine-tuning computes start values from 128 windows in a process of its own: a minute.
+LONG = "05_your_own_mouse"
+runs = pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.acceptance] * (path.stem == LONG))
+        for path in PATHS
+    ],
+    ids=lambda path: path.stem,
+)
 names = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
@@ -96,10 +109,10 @@ def kernel():
 @pytest.mark.notebook
 @pytest.mark.slow
 @pytest.mark.process
-@names
+@runs
 def test_a_notebook_runs_from_top_to_bottom(path, kernel):
     stored = code_cells(read(path))
-    book, _ = run(path, SMALL[path.stem], kernel)
+    book, _ = run(path, FEW_TRAIN_WINDOWS + SMALL[path.stem], kernel)
     for cell, before in zip(code_cells(book), stored, strict=True):
         assert cell.execution_count, cell.source
         assert kinds(cell) == kinds(before), cell.source
