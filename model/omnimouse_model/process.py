@@ -4,9 +4,10 @@
 """
 
 import multiprocessing
+import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -18,17 +19,21 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def spawn(
-    name: str, target: Callable[..., None], *arguments: Any
+    name: str,
+    target: Callable[..., None],
+    *arguments: Any,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[BaseProcess, Connection]:
     """Start a process, and return it with this end of its pipe.
 
-    The other end of the pipe is the first argument of `target`.
+    The other end of the pipe is the first argument of `target`. `environment` has
+    variables of the process that its imports read; those of the user take precedence.
     """
     connection, child_end = SPAWN.Pipe()
     process = SPAWN.Process(
         target=target, args=(child_end, *arguments), name=name, daemon=True
     )
-    with without_main_module():
+    with without_main_module(), _added_variables(environment or {}):
         process.start()
     # With a copy here, the pipe would not report the end of the process.
     child_end.close()
@@ -51,6 +56,18 @@ def exit_text(process: BaseProcess) -> str:
     # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.
     killed = " (killed by the system: out of memory?)" if code == -9 else ""
     return f"ended with exit code {code}{killed}"
+
+
+@contextmanager
+def _added_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Add variables to the environment in the block, where they are not set."""
+    added = variables.keys() - os.environ.keys()
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 _main_module_lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Times from a stroke to the scores over the test tier, without a window."""
+"""Time from a stroke until the whole test tier is scored, without the GUI."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -15,25 +15,33 @@ from omnimouse_app.cli.output import row
 
 TIMEOUT_S = 600.0
 # Times are those of the system clock, so that they begin before the interpreter starts.
-NAPARI = """
+PAINT_CLOCK = """
 import json, sys, time
 from qtpy.QtCore import QEvent, QObject
 started_s = float(sys.argv[1])
 times = {}
-class Paints(QObject):
+class PaintClock(QObject):
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
     def eventFilter(self, watched, event):
-        if event.type() == QEvent.Type.Paint and watched.objectName() == NAME:
+        is_paint = event.type() == QEvent.Type.Paint
+        if is_paint and watched.objectName() == self.name:
             times.setdefault("window_s", time.time() - started_s)
         return False
 import napari
 from napari.qt import get_qapp
-NAME = "_QtMainWindow"
+"""
+"""Begin of both programs: note when a widget, given by its name, is first painted."""
+NAPARI = (
+    PAINT_CLOCK
+    + """
 times["import_s"] = time.time() - started_s
 app = get_qapp()
-paints = Paints()
-app.installEventFilter(paints)
+clock = PaintClock("main-window")
+app.installEventFilter(clock)
 viewer = napari.Viewer(show=False)
-viewer.window._qt_window.setObjectName(NAME)
+viewer.window._qt_window.setObjectName(clock.name)
 viewer.show()
 viewer.window.resize(1440, 900)
 while "window_s" not in times:
@@ -41,26 +49,17 @@ while "window_s" not in times:
 print(json.dumps(times), flush=True)
 viewer.close()
 """
-OMNIMOUSE = """
-import json, sys, time
-from qtpy.QtCore import QEvent, QObject
-started_s = float(sys.argv[1])
-times = {}
-class Paints(QObject):
-    def eventFilter(self, watched, event):
-        # The control panel: the window is complete.
-        name = "omnimouse-main"
-        if event.type() == QEvent.Type.Paint and watched.objectName() == name:
-            times.setdefault("window_s", time.time() - started_s)
-        return False
-import napari
-from napari.qt import get_qapp
+)
+OMNIMOUSE = (
+    PAINT_CLOCK
+    + """
 import omnimouse_app.window.docks
 from omnimouse_app.window.launch import launch
 times["import_s"] = time.time() - started_s
 app = get_qapp()
-paints = Paints()
-app.installEventFilter(paints)
+# The control panel: the window is complete.
+clock = PaintClock("omnimouse-main")
+app.installEventFilter(clock)
 dock = launch()
 results = dock.controller.results
 while "window_s" not in times or results.population is None:
@@ -72,6 +71,7 @@ times["prediction_s"] = time.time() - started_s - times["window_s"]
 print(json.dumps(times), flush=True)
 dock.close_viewer()
 """
+)
 
 
 @benchmark(

@@ -1,7 +1,7 @@
 """Layer of brain areas, computed on first request in a background thread."""
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from napari.layers import Shapes
@@ -9,16 +9,15 @@ from napari.utils.notifications import show_warning
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import (
-    BackgroundTask,
-    ReportProgress,
-)
+from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.inference.engine import Execution
+from omnimouse_widgets.drawn.field.areas import (
+    AreaOutline,
+    OutlinedAreas,
+    outline_areas,
+)
 from omnimouse_widgets.drawn.field.layout import Field
 from omnimouse_widgets.qt.style.ui_thread import qt_post
-
-if TYPE_CHECKING:
-    from omnimouse_widgets.drawn.field.areas import AreaOutline, OutlinedAreas
 
 
 class AreaLayer:
@@ -51,7 +50,7 @@ class AreaLayer:
         self._outlines: list[AreaOutline] = []
         self.layer: Shapes | None = None
         self.task: BackgroundTask[tuple[Session, Field], OutlinedAreas] = (
-            BackgroundTask(_outline_areas, self._receive, Execution(qt_post()))
+            BackgroundTask(outline_areas, self._receive, Execution(qt_post()))
         )
         self.task.changed.connect(self._report_fault)
 
@@ -83,13 +82,13 @@ class AreaLayer:
         """Stop the background task permanently."""
         self.task.close(0.0)
 
-    def _receive(self, computed: "OutlinedAreas") -> None:
+    def _receive(self, computed: OutlinedAreas) -> None:
         # The user may have opened another recording while the outlines were computed.
         if computed.field is self._field and computed.outlines:
             self._pending = computed
             self.show(computed.session, computed.field)
 
-    def _make_layer(self, computed: "OutlinedAreas") -> None:
+    def _make_layer(self, computed: OutlinedAreas) -> None:
         self._pending, self._outlines = None, computed.outlines
         self.layer = _layer(computed)
         self._add(self.layer, "areas")
@@ -120,7 +119,7 @@ class AreaLayer:
             show_warning(f"OmniMouse: areas are not outlined: {self.task.error}")
 
 
-def _layer(computed: "OutlinedAreas") -> Shapes:
+def _layer(computed: OutlinedAreas) -> Shapes:
     """Return a layer of named outlines, each in the colour of its area."""
     outlines = computed.outlines
     width = max(1.0, 0.003 * max(computed.field.labels.shape))
@@ -135,19 +134,10 @@ def _layer(computed: "OutlinedAreas") -> Shapes:
     )
 
 
-def _names(outlines: "list[AreaOutline]", is_visible: np.ndarray) -> dict[str, Any]:
+def _names(outlines: list[AreaOutline], is_visible: np.ndarray) -> dict[str, Any]:
     """Return the text of each outline; "" for outlines without text."""
     names = [
         outline.area if outline.is_named and shows else ""
         for outline, shows in zip(outlines, is_visible, strict=True)
     ]
     return {"area": names}
-
-
-def _outline_areas(
-    request: tuple[Session, Field], report: ReportProgress
-) -> "Iterator[OutlinedAreas]":
-    # Imported when areas are first shown: scikit-image takes seconds.
-    from omnimouse_widgets.drawn.field.areas import outline_areas
-
-    return outline_areas(request, report)

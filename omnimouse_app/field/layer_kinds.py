@@ -27,7 +27,7 @@ class NeuronLabels(Labels):
         return self.describe_at(float(y), float(x)) or f"field · y {y:.0f} · x {x:.0f}"
 
     def new_colormap(self, seed: int | None = None) -> None:
-        """Keep the colours: they show states or scores, so napari must not shuffle."""
+        """Do nothing on *Shuffle colors* of napari: colours show states or scores."""
 
     @property
     def _type_string(self) -> str:

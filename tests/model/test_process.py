@@ -1,9 +1,30 @@
 """Start of child processes without the user's script."""
 
+import os
 import sys
 import threading
+from multiprocessing.context import SpawnContext
 
+from omnimouse_model import process
 from omnimouse_model.process import without_main_module
+
+THREADS = "OMP_NUM_THREADS"
+
+
+def send_threads(connection) -> None:
+    connection.send(os.environ[THREADS])
+
+
+def test_a_process_has_its_variables_from_the_start(monkeypatch):
+    monkeypatch.setattr(process, "SPAWN", SpawnContext())
+    for of_user, expected in ((None, "3"), ("2", "2")):
+        monkeypatch.delenv(THREADS, raising=False)
+        if of_user:
+            monkeypatch.setenv(THREADS, of_user)
+        child, pipe = process.spawn("t", send_threads, environment={THREADS: "3"})
+        assert pipe.recv() == expected
+        process.end_process(child, 10.0)
+        assert os.environ.get(THREADS) == of_user
 
 
 def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place():

@@ -356,9 +356,9 @@ class Controller:
             self._baseline.follow(again=True)
 
     def finish_scores(self) -> None:
-        """Score the whole tier now; of a synchronous controller only.
+        """Score the rest of the tier now, if the controller is synchronous.
 
-        One with threads scores it while nothing is requested.
+        A controller with threads does nothing here: it scores them between requests.
         """
         self._engine.run_idle_work()
         self._baseline.run_idle_work()

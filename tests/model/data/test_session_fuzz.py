@@ -16,7 +16,9 @@ from tests.fuzz.outcome import FaultError, outcome_of, prepare
 
 SEEDS = range(15)
 """Of each kind; `python -m tests.fuzz` takes thousands."""
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="needs POSIX alarms and pipes"
+)
 
 
 @pytest.mark.slow

@@ -7,12 +7,14 @@ from typing import Any, Final
 import numpy as np
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Int, List, Tuple, Unicode
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field import neuron_colours
+from omnimouse_widgets.drawn.field.areas import OutlinedAreas, outline_areas
 from omnimouse_widgets.drawn.field.colours import core_and_rim, mean_levels
 from omnimouse_widgets.drawn.field.hover_text import describe
 from omnimouse_widgets.drawn.field.layout import (
@@ -95,10 +97,10 @@ class MaskPainter(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         # Outlining takes a second: not on the thread that draws all parts.
-        self._outlining: BackgroundTask[Any, Any] = BackgroundTask(
-            _outlined, self._take_outlines
+        self._outlining: BackgroundTask[tuple[Session, Field], OutlinedAreas] = (
+            BackgroundTask(outline_areas, self._take_outlines)
         )
-        self._outlined: Any = None
+        self._outlined: OutlinedAreas | None = None
         super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self._field: tuple[object, Field] | None = None
@@ -299,7 +301,8 @@ class MaskPainter(Part):
         if error is not None:
             raise error
         outlines = []
-        if self._controller.state.areas_shown and session is not None and self.areas:
+        is_shown = self._controller.state.areas_shown and bool(self.areas)
+        if is_shown and session is not None and field is not None:
             if outlined is None or outlined.session is not session:
                 if not self._outlining.message:
                     self._outlining.start((session, field), "Outlining areas")
@@ -318,7 +321,7 @@ class MaskPainter(Part):
                 ]
         self.add_if_changed("areas", outlines=outlines)
 
-    def _take_outlines(self, outlined: Any) -> None:
+    def _take_outlines(self, outlined: OutlinedAreas) -> None:
         self._outlined = outlined
 
     def _draw_colours(self) -> None:
@@ -426,13 +429,6 @@ class MaskPainter(Part):
             low, high = scale.ends
             legend |= {"low": low, "high": high, "middle": scale.middle}
         return legend
-
-
-def _outlined(request: Any, report: Any) -> Any:
-    # Imported when areas are first shown: scikit-image takes a second.
-    from omnimouse_widgets.drawn.field.areas import outline_areas
-
-    return outline_areas(request, report)
 
 
 def _hex(colour: np.ndarray) -> str:

@@ -100,6 +100,7 @@ class Engine:
 
     def __init__(self, call: Call, execution: Execution = IN_THREADS) -> None:
         self._call = call
+        self._when_idle: Call | None = getattr(call, "when_idle", None)
         self._post = execution.post
         self._synchronous = execution.synchronous
         self._changed = threading.Condition()
@@ -149,7 +150,7 @@ class Engine:
             self._note_answered(submission)
 
     def run_idle_work(self) -> None:
-        """Run `call.when_idle` now and completely; of a synchronous engine only."""
+        """Run all idle work now, if the engine is synchronous: it has no thread."""
         if self._synchronous:
             self._work_for_all()
 
@@ -222,7 +223,7 @@ class Engine:
 
     def _work_when_idle(self) -> None:
         """Run `call.when_idle` after `QUIET_S` without a request, until the next."""
-        if not hasattr(self._call, "when_idle"):
+        if self._when_idle is None:
             return
         with self._changed:
             if self._changed.wait_for(self._is_next, QUIET_S):
@@ -230,14 +231,15 @@ class Engine:
         self._work_for_all()
 
     def _note_answered(self, submission: _Submission) -> None:
+        """Make a request the newest one that has idle work."""
         self._answered.pop(submission.on_answer, None)
         self._answered[submission.on_answer] = submission
 
     def _work_for_all(self) -> None:
-        when_idle = getattr(self._call, "when_idle", None)
-        if when_idle is not None:
+        """Run `call.when_idle` for the last request of each caller, newest first."""
+        if self._when_idle is not None:
             for submission in reversed(self._answered.values()):
-                self._work_for(submission, when_idle)
+                self._work_for(submission, self._when_idle)
 
     def _is_next(self) -> bool:
         return self._waiting is not None or self._is_closed

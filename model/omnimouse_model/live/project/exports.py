@@ -87,7 +87,7 @@ class ScreenContent:
 
     @property
     def shown_definition(self) -> str:
-        """How `shown_scores` are defined, with their windows."""
+        """Definition of `shown_scores` in words, with the windows that were scored."""
         if self.neuron_scores is None:
             return definition_of(self.metric)
         return definition_of_shown(self.metric, self.neuron_scores)
@@ -102,7 +102,7 @@ class ScreenContent:
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Definition of each column of scores, by name."""
+        """Name of each column of scores -> its definition in words."""
         return {
             self.score_name: definition_of(self.metric),
             **dict.fromkeys(self.tier_columns, self.shown_definition),

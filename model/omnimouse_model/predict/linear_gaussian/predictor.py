@@ -51,7 +51,7 @@ from omnimouse_model.predict.predictor import (
 
 NAME = "linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
-"""Limit of the cached `Posterior` objects, one per mask; the newest always stays."""
+"""Maximum memory of the cached `Posterior` objects, one for each mask, in bytes."""
 Z_95 = 1.96
 """Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
 

@@ -101,8 +101,6 @@ def serve(
 ) -> None:
     """Serve until the other end of the pipe closes; main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
-    # Read when torch is imported, so it must be set before the predictor is loaded.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
     if hasattr(os, "nice"):
         os.nice(NICE)
     server = Server(source, device, threads, lambda number: number <= cancelled.value)

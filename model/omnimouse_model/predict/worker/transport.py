@@ -69,7 +69,16 @@ class ProcessLink:
         # One core stays free for the user interface.
         threads = threads or max(1, _n_cores() - 1)
         self._process, self._connection = spawn(
-            "omnimouse-predictor", serve, source, device, threads, self._cancelled
+            "omnimouse-predictor",
+            serve,
+            source,
+            device,
+            threads,
+            self._cancelled,
+            # Of numpy, which reads it when it is imported. With a thread per core, a
+            # model and a baseline that compute at once wait for each other in loops
+            # and take ten times as long.
+            environment={"OMP_NUM_THREADS": str(threads)},
         )
 
     @property

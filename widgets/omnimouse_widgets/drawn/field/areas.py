@@ -7,15 +7,17 @@ does not move a border.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import KDTree
-from skimage.measure import approximate_polygon, find_contours
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 _CELLS = 160
 """Number of grid places along the longer side of a plane."""
@@ -98,6 +100,10 @@ def area_outlines(
 def _of_plane(
     plane: int, centres: np.ndarray, area: np.ndarray
 ) -> Iterator[AreaOutline]:
+    # Imported when areas are first shown: these libraries take seconds.
+    from scipy.spatial import KDTree
+    from skimage.measure import approximate_polygon, find_contours
+
     names, area_index = np.unique(area, return_inverse=True)
     tree = KDTree(centres)
     # The nearest neighbour of a neuron is itself, so its distance to another neuron is
@@ -131,7 +137,7 @@ def _of_plane(
 
 
 def _owners(
-    tree: KDTree,
+    tree: "KDTree",
     area_index: np.ndarray,
     n_areas: int,
     places: np.ndarray,

@@ -12,7 +12,7 @@ _TOLERANCE = 0.02
 
 
 def um_per_pixel(session: Session, field: Field) -> float | None:
-    """Return the micrometres per pixel of the field; None if there is no one scale.
+    """Return the micrometres per pixel of the field; None without one common scale.
 
     Distances on the field and in the cortex must be proportional within an imaging
     plane. Fields of probes have two scales, and fields without positions none.

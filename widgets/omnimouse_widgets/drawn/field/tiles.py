@@ -101,7 +101,7 @@ def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
 def name_places(
     tiles: Sequence[Tile], names: Sequence[str]
 ) -> list[tuple[float, float, str]]:
-    """Return (y, x, name) at the upper left corner of each tile; "" is no name.
+    """Return the upper left corner and the name of each tile, as (y, x, name).
 
     Planes that overlap share one list of names, in the corner of the field.
     """

@@ -125,7 +125,7 @@ def caption(controller: Controller) -> str:
 
 
 def _state_text(controller: Controller) -> str:
-    """Return e.g. `743 visible, 200 target; 57 hidden, then target`."""
+    """Return numbers of neurons: `743 visible, 200 target; 57 hidden, then target`."""
     counts, changes = counted(controller.state)
     texts = [f"{counts[k]:,} {palette.STATE_NAMES[k]}" for k in UNIFORM if counts[k]]
     return "; ".join(filter(None, [", ".join(texts), changes]))

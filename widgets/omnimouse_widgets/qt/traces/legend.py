@@ -64,7 +64,7 @@ class LegendLabel(QLabel):
         self._draw()
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Follow a new palette, because it can be a new theme."""
+        """Update the colours: a change of the palette can be a change of the theme."""
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.PaletteChange:
             self._draw()
