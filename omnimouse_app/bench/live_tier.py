@@ -27,7 +27,8 @@ def tier_rows(folder: Path, device: "Device") -> list[dict[str, Any]]:
 
     `first_tier_s` includes the encoding of the video of all windows, which strokes use
     again. `scored_stroke_ms` are times from a stroke to the prediction while the tier
-    is scored, `unscored_stroke_ms` while scoring is paused.
+    is scored, `unscored_stroke_ms` while scoring is paused. `sweep_to_tier_s` is the
+    time from the request of the live sweep until its curves are over the whole tier.
     """
     from omnimouse_model.live.controller import Controller
 
@@ -77,7 +78,11 @@ def _rows(controller: "Controller") -> list[dict[str, Any]]:
             _wait_until(lambda: not results.is_awaited)
             times_ms.append(1000 * (perf_counter() - start_s))
         rows.append(row(name, times_ms, "ms", **conditions))
-    return rows
+    start_s = perf_counter()
+    controller.show_sweep()
+    _wait_until(lambda: _are_curves_complete(controller))
+    times_s = [perf_counter() - start_s]
+    return [*rows, row("sweep_to_tier_s", times_s, "s", **conditions)]
 
 
 def _paint(controller: "Controller", rng: np.random.Generator) -> None:
@@ -107,6 +112,11 @@ def _is_complete(controller: "Controller") -> bool:
         one is not None and one.is_complete and one.mask is controller.state.mask
         for one in found
     )
+
+
+def _are_curves_complete(controller: "Controller") -> bool:
+    curves = controller.results.tier_curves
+    return curves is not None and curves.is_complete
 
 
 def _is_gain_known(controller: "Controller") -> bool:

@@ -25,12 +25,20 @@ if TYPE_CHECKING:
     multiple=True,
     help="A saved context sweep to compare. May be repeated.",
 )
+@click.option(
+    "--no-tier",
+    "scores_tier",
+    flag_value=False,
+    default=True,
+    help="Leave out scores and curves over the whole tier, which take minutes.",
+)
 @device_option
 def command(
     analysis: Path,
     out: Path | None,
     recording: str,
     sweeps: tuple[Path, ...],
+    scores_tier: bool,
     device: "Device",
 ) -> None:
     """Write the task, the prediction and the scores of ANALYSIS as a page.
@@ -58,6 +66,7 @@ def command(
             recording=recording,
             device=device,
             sweeps=sweeps,
+            scores_tier=scores_tier,
             report=report_progress,
         )
         write_page(content, page, report_progress)

@@ -435,7 +435,7 @@ class Controller:
         self._client.step_s = step_between(window, new)
         # Clear results first: a listener of `window` must never draw predictions
         # of the previous window.
-        self.results.clear(keeps_tier_score=True)
+        self.results.clear(keeps_tier_scores=True)
         self.state.window = new
         self._send()
 

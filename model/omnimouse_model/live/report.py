@@ -237,9 +237,12 @@ def _pinned_conditions(controller: Controller) -> list[ReportCondition]:
 
 
 def _sweeps(controller: Controller) -> tuple[tuple[str, ContextSweep], ...]:
-    """Return the live sweep, if it is up to date, and the compared saved sweeps."""
+    """Return the live sweeps, if they are up to date, and the compared saved ones."""
     results, sweeps = controller.results, controller.sweeps
     named = []
+    curves = results.tier_curves
+    if curves is not None and curves.is_shown:
+        named.append((f"{curves.tier} tier", curves.sweep))
     if results.sweep is not None and results.sweep_freshness == "fresh":
         named.append((LIVE_SWEEP, results.sweep))
     for path in sweeps.compared:
@@ -260,6 +263,7 @@ def report_of_file(
     recording: str | Path = "",
     device: Device = "auto",
     sweeps: Sequence[str | Path] = (),
+    scores_tier: bool = True,
     report: ReportProgress = no_report,
 ) -> ReportData:
     """Open an analysis, run its predictions, and return the data of a report.
@@ -274,6 +278,8 @@ def report_of_file(
         Device of the predictors.
     sweeps
         Files of context sweeps that are compared with the live one.
+    scores_tier
+        Whether scores and context curves over the whole tier are computed.
     report
         Receives progress messages.
 
@@ -287,7 +293,8 @@ def report_of_file(
     path = Path(path).expanduser().absolute()
     saved = [_saved_sweep(Path(sweep)) for sweep in sweeps]
     # No memory: making a report must not replace the user's last session.
-    controller = Controller(state=LiveState(device=device), synchronous=True)
+    state = LiveState(device=device, scores_tier=scores_tier)
+    controller = Controller(state=state, synchronous=True)
     try:
         _report_progress(controller, report)
         _open(controller, path, recording)
@@ -318,9 +325,13 @@ def _report_progress(controller: Controller, report: ReportProgress) -> None:
 
     def on_results() -> None:
         results, tier_score = controller.results, controller.results.tier_score
+        curves = results.tier_curves
         if tier_score is not None and not tier_score.is_complete:
             share = tier_score.n_windows / tier_score.n_total
             report(f"Scores over the {tier_score.tier} tier", share)
+        elif curves is not None and not curves.is_complete:
+            share = curves.n_windows / curves.n_total
+            report(f"Context curves over the {curves.tier} tier", share)
         elif results.sweep is not None and results.sweep_freshness == "running":
             share = len(results.sweep.rows) / max(results.sweep.n_planned, 1)
             report("Curves over context", share)

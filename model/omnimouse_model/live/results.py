@@ -14,6 +14,7 @@ from psygnal import Signal, SignalGroupDescriptor
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.live.neuron_scores import ScoresOnScreen, scores_of_neurons
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons
@@ -52,6 +53,9 @@ class Results:
     tier_score
         Score of the task on screen over the windows of a tier so far, or None. It does
         not depend on the window.
+    tier_curves
+        Context curves over the windows of a tier so far, or None. They depend neither
+        on the window nor on the painted cells.
     neuron_scores
         Score of each neuron for display: from `tier_score`, else `scores`; read-only.
     what_if
@@ -86,7 +90,7 @@ class Results:
         equality_operators=dict.fromkeys(
             (
                 *("selected", "population", "scores", "behavior", "sweep"),
-                *("what_if", "tier_score", "neuron_scores"),
+                *("what_if", "tier_score", "tier_curves", "neuron_scores"),
             ),
             operator.is_,
         )
@@ -99,6 +103,7 @@ class Results:
     behavior: np.ndarray | None = None
     sweep: ContextSweep | None = None
     tier_score: TierScore | None = None
+    tier_curves: TierCurves | None = None
     neuron_scores: ScoresOnScreen | None = field(default=None, init=False)
     freshness: Freshness = "none"
     population_freshness: Freshness = "none"
@@ -165,14 +170,15 @@ class Results:
         return prediction.status
 
     # -- changes, on the drawing thread -----------------------------------------------
-    def clear(self, *, keeps_tier_score: bool = False) -> None:
+    def clear(self, *, keeps_tier_scores: bool = False) -> None:
         """Remove all predictions and scores, because they belong to another task.
 
-        A score over a tier belongs to all windows and can stay.
+        Scores and curves over a tier belong to all windows and can stay.
         """
-        tier_score = self.tier_score if keeps_tier_score else None
+        refined = (self.tier_score, self.tier_curves)
         self._remove_predictions()
-        self.tier_score = tier_score
+        if keeps_tier_scores:
+            self.tier_score, self.tier_curves = refined
         for name in _FRESHNESS:
             setattr(self, name, "none")
         self.changed.emit()
@@ -248,6 +254,14 @@ class Results:
                 setattr(self, name, "error")
         self.changed.emit()
 
+    def take_refined(
+        self, tier_score: TierScore | None, tier_curves: TierCurves | None
+    ) -> None:
+        """Take a score or curves over more windows of a tier; None leaves the old."""
+        self.tier_score = tier_score or self.tier_score
+        self.tier_curves = tier_curves or self.tier_curves
+        self.changed.emit()
+
     def take_selected(self, selection: tuple[int, ...]) -> bool:
         """Take the selected neurons from a fresh population prediction.
 
@@ -270,7 +284,7 @@ class Results:
     def _remove_predictions(self) -> None:
         self.selected = self.population = None
         self.scores = self.behavior = self.sweep = self.what_if = None
-        self.tier_score = None
+        self.tier_score = self.tier_curves = None
         self.elapsed_ms = None
 
     def _expect_what_if(self, is_requested: bool) -> None:

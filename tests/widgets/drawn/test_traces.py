@@ -52,3 +52,13 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     assert row.predicted_bar == pytest.approx(size * factor, rel=1e-5)
     assert 0 < row.predicted_bar <= 1.5 * row.bar
     assert raw.predicted_bar == 0
+
+
+def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(controller):
+    results, rates = controller.results, controller.results.selected.responses
+    results.selected = replace(results.selected, band=np.stack([rates - 1, rates + 2]))
+    raw = trace_rows(controller, TraceOptions(is_large=False))[0]
+    np.testing.assert_allclose(
+        raw.band - raw.predicted, [[-1] * 60, [2] * 60] + 0 * raw.predicted, rtol=1e-4
+    )
+    assert trace_rows(controller, TraceOptions(is_large=True))[0].band is None

@@ -13,3 +13,13 @@ def test_the_video_is_given_by_name_and_what_is_none_is_refused(controller):
         bar.video = "some"
     assert bar.video == "first"
     bar.close()
+
+
+def test_the_page_pauses_the_scores_over_the_tier(controller, page):
+    seen = page(ControlBar(controller), "actions")
+    seen.say("refine")
+    assert not controller.state.scores_tier
+    seen.wait_for("actions", lambda fields, _: not fields["is_refining"])
+    seen.say("refine")
+    assert controller.state.scores_tier
+    seen.wait_for("actions", lambda fields, _: fields["is_refining"])

@@ -150,10 +150,12 @@ def test_rows_of_different_axes_keep_their_own():
     fast, slow = np.arange(4.0), np.arange(3.0) + 0.5
     rows = [
         Trace("a", "a", fast, fast, None, shade),
-        Trace("b", "b", slow, slow, slow + 1, shade),
+        Trace("b", "b", slow, slow, slow + 1, shade, band=np.stack([slow, slow + 2])),
     ]
     found = RowsMessage(rows_message(rows, "own"))
     assert [row["axis"] for row in found.rows] == [0, 1]
     np.testing.assert_allclose(found.times[1] + found.fields["start_s"], slow)
     assert np.isnan(found.curves[0]["predicted"]).all()
     np.testing.assert_allclose(found.curves[1]["predicted"], slow + 1)
+    np.testing.assert_allclose(found.curves[1]["high"], slow + 2)
+    assert np.isnan(found.curves[0]["low"]).all()

@@ -22,7 +22,7 @@ SYMBOLS: Final = {"o": "circle", "s": "square", "t1": "triangle-up", "d": "diamo
 """plotly's names of the marks in `palette.CONDITION_SYMBOLS`."""
 MARKS: Final = ("circle", "square", "triangle-up", "diamond", "cross", "x")
 """Symbols of curves that differ by a number, in the order of the numbers."""
-DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash")
+DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 """Line styles of sweeps; their number is the maximum number of sweeps on a figure."""
 
 

@@ -355,7 +355,7 @@ def _points(
     return {
         "x": style.plain([spot.x + offset for spot in spots]),
         "y": style.plain([spot.point.score for spot in spots]),
-        "error_y": style.bars([spot.point.sem for spot in spots]),
+        "error_y": style.bars([spot.point.bar for spot in spots]),
         "hovertext": [style.hover(spot.tip.strip()) for spot in spots],
         "opacity": OLD_OPACITY if is_old else 1.0,
     }
@@ -377,7 +377,7 @@ def _grid_trace(
         [point.score for point in points],
         "lines+markers",
         name=str(curve.fixed),
-        error_y=style.bars([point.sem for point in points]),
+        error_y=style.bars([point.bar for point in points]),
         line={"color": colour, "width": 2},
         marker={"symbol": style.MARKS[number % len(style.MARKS)], "size": 9},
         hovertext=[style.hover(text) for text in texts],

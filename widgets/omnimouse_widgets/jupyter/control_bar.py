@@ -7,6 +7,8 @@ from typing import Any, Final
 from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.file_mask import mask_of_file
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.registry import predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.model.task import (
@@ -100,6 +102,9 @@ class ControlBar(Part):
                 [events.mask],
             ),
             Drawing(self._draw_progress, progress, [results.changed]),
+            Drawing(
+                self._draw_actions, [events.scores_tier, events.mask], [results.changed]
+            ),
         )
 
     def is_awaiting(self) -> bool:
@@ -131,6 +136,19 @@ class ControlBar(Part):
     def on_repeat(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Repeat the request after an error or a stop."""
         self._controller.request_again()
+
+    def on_refine(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Pause the scores over the tier, or continue them."""
+        self._controller.score_tier(not self._controller.state.scores_tier)
+
+    def on_file_mask(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Show the mask under which the predictions of the chosen file were made."""
+        mask = self._file_mask()
+        if mask is not None:
+            self._controller.set_mask(mask, "Mask of the predictions")
+
+    def _file_mask(self) -> Mask | None:
+        return mask_of_file(self._controller.state, self._controller.results.needs)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_choices(self) -> None:
@@ -184,6 +202,15 @@ class ControlBar(Part):
             is_awaited=results.is_awaited,
             can_repeat=bool(results.error) or results.was_stopped,
             delay_ms=DELAY_MS,
+        )
+
+    def _draw_actions(self) -> None:
+        state, found = self._controller.state, self._controller.results.tier_score
+        self.add_if_changed(
+            "actions",
+            can_refine=found is not None and not found.is_complete,
+            is_refining=state.scores_tier,
+            has_file_mask=self._file_mask() is not None,
         )
 
     def _freshness(self) -> str:

@@ -71,9 +71,10 @@ class ContextSweep(FigurePart):
     is_live
         Whether the live curves are computed and drawn.
     sweep
-        Table of the filled curves. While `is_live`, this is the live sweep, or None
-        before its first point. Setting a table, such as a result of
-        `om.context_sweep`, draws that table and sets `is_live` to False.
+        Table of the filled curves. While `is_live`, these are the curves over the tier;
+        before they are drawn, those of the window, or None before their first point.
+        Setting a table, such as a result of `om.context_sweep`, draws that table and
+        sets `is_live` to False.
     hidden
         Conditions that are not drawn: keys of `palette.CONDITION_COLOURS`.
     progress
@@ -241,7 +242,11 @@ class ContextSweep(FigurePart):
     def _follow_live(self) -> None:
         with self._following:  # results arrive on several threads
             if self.is_live:
-                self._live_sweep = self._controller.results.sweep
+                results = self._controller.results
+                curves = results.tier_curves
+                self._live_sweep = results.sweep
+                if curves is not None and curves.is_shown:
+                    self._live_sweep = curves.sweep
                 self.set_trait("sweep", self._live_sweep)
 
     def _follow_progress(self) -> None:

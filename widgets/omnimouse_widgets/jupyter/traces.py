@@ -10,7 +10,12 @@ from omnimouse_model.live.spans import SPAN_CHOICES, span_choices
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces import text as trace_words
 from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import evidence_of, pin_results, trace_rows
+from omnimouse_widgets.drawn.traces.rows import (
+    evidence_of,
+    has_band,
+    pin_results,
+    trace_rows,
+)
 from omnimouse_widgets.drawn.traces.time_axis import move_over_span
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
@@ -148,6 +153,7 @@ class Traces(TraceMessage):
             is_large=state.as_large,
             spec=state.spec,
             evidence=evidence_of(controller.results),
+            has_band=has_band(controller.results, is_large=state.as_large),
         )
         pinned = trace_words.pin_signs(
             state.pins, pin_results(controller), pins.problem_of

@@ -150,7 +150,6 @@ def context(data: ReportData) -> Iterator[Markup]:
     """Yield the curves of the live and the saved sweeps, and their values."""
     if not data.sweeps:
         return
-    # A complete live sweep is the first; the first line is solid.
     sweeps = [sweep for _, sweep in data.sweeps]
     figures = (tag("figure", picture) for picture in drawings.curves(sweeps))
     yield tag("div", *figures, class_="pair")
@@ -169,17 +168,20 @@ def context(data: ReportData) -> Iterator[Markup]:
         yield tag("h3", name)
         metric = METRICS[sweep.plan.metric]
         yield tag("p", _about(sweep, metric), class_="quiet")
-        heads = ("other inputs", "context", metric.symbol, "s.e.m.", "draws")
+        heads = ("other inputs", "context", metric.symbol, "±", "draws")
         yield table(heads, _points(sweep), 2)
 
 
 def _about(sweep: ContextSweep, metric: Metric) -> str:
     windows = max((row.n_windows for row in sweep.rows), default=0)
     targets = max((row.n_neurons for row in sweep.rows), default=0)
+    error = "the standard error over draws of neurons"
+    if len(sweep.plan.seeds) == 1:
+        error = "half of the 95 % interval over time"
     text = (
         f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean {metric.unit} "
         f"of {count(targets, 'neuron')} over {count(windows, 'window')}; "
-        "± is the standard error over draws of neurons."
+        f"± is {error}."
     )
     if not sweep.is_complete:
         text += f" Incomplete: {len(sweep.rows):,} of {sweep.n_planned:,} points."
@@ -193,6 +195,6 @@ def _points(sweep: ContextSweep) -> Iterator[tuple[str, ...]]:
                 curve.label,
                 point.context.label,
                 number(point.score),
-                number(point.sem),
+                number(point.bar),
                 str(point.n_seeds),
             )

@@ -345,7 +345,7 @@ def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
         return []
     points = [p for _, c in numbered for p in c.points if np.isfinite(p.score)]
     scores = np.array([p.score for p in points])
-    bars = np.nan_to_num([p.sem for p in points])
+    bars = np.nan_to_num([p.bar for p in points])
     low, high = float((scores - bars).min()), float((scores + bars).max())
     # One range for the pictures of both axes, so that their curves can be compared.
     margin = max(0.05, 0.12 * (high - low))
@@ -386,8 +386,8 @@ def _curve(frame: Frame, number: int, curve: Curve) -> Markup:
     for place, point in zip(x, curve.points, strict=True):
         if not np.isfinite(point.score):
             continue
-        left, sem = float(frame.across(place)), float(np.nan_to_num(point.sem))
-        ends = frame.down(np.array([point.score - sem, point.score + sem]))
+        left, bar = float(frame.across(place)), float(np.nan_to_num(point.bar))
+        ends = frame.down(np.array([point.score - bar, point.score + bar]))
         parts.append(svg.rule(left, ends[0], left, ends[1], f"inputs{condition}"))
         parts.append(marker(condition, left, float(frame.down(point.score))))
     return tag("g", *parts, class_=f"curve inputs{condition} sweep{number}")

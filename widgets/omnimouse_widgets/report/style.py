@@ -15,8 +15,8 @@ STATE_CLASSES: Final = {
     TARGET: "target",
     MIXED: "mixed",
 }
-DASHES: Final = ("", "7 3", "2 3", "8 3 2 3", "12 4")
-"""Dash patterns: of the live sweep, then of the saved sweeps in order."""
+DASHES: Final = ("", "7 3", "2 3", "8 3 2 3", "12 4", "12 3 2 3")
+"""Dash patterns of the sweeps, in order."""
 # The palette is made for a dark background; several colours are darker here, for
 # contrast on white.
 _LIGHT: Final = f"""

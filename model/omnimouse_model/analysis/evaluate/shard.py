@@ -27,7 +27,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
-from omnimouse_model.metrics.time_blocks import time_blocks
+from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, time_blocks
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import has_truth, open_truth
 from omnimouse_model.simulate.conditional_means import Given, conditional_mean
@@ -163,6 +163,12 @@ class ShardScores:
             self.run.done += len(windows) * len(group)
         for ceiling, rates in self._expected:
             _add_expected(ceiling, windows, rates)
+
+    @property
+    def n_bytes(self) -> int:
+        """Largest memory of the sums."""
+        # Seven float64 arrays in each block of time.
+        return 7 * 8 * MAX_BLOCKS * sum(len(score.neurons) for score in self.running)
 
     def _centre(self) -> None:
         """Predict windows of the train tier, and set the centres of all scores."""

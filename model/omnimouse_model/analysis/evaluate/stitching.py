@@ -53,6 +53,9 @@ class SpanPrediction:
         Number of windows predicted so far.
     status
         "ok", or remarks on the last prediction for the user.
+    band
+        float32 (2, T, n): limits of the interval that holds 95 % of recorded responses,
+        in the same units; None if the predictor gives none.
     """
 
     time: Float64[np.ndarray, " time"]
@@ -65,6 +68,7 @@ class SpanPrediction:
     mask_id: str
     predictor_id: str = ""
     status: str = "ok"
+    band: Float32[np.ndarray, "limit time neuron"] | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -146,6 +150,7 @@ class Stitching:
         self._truth = np.full(shape, np.nan, np.float32)
         self._is_read = np.zeros(self._n_samples, bool)
         self._source = np.full(shape, NOWHERE, np.int32)
+        self._band: np.ndarray | None = None
         self._predictor_id, self._status = "", "ok"
         self.n_done = 0
 
@@ -181,6 +186,10 @@ class Stitching:
         # `at` is a slice, so `[at]` is a view and the assignment changes the array.
         self._responses[at][is_new] = prediction.responses[rows][is_new]
         self._truth[at][is_new] = self._recorded(window)[rows][is_new]
+        if prediction.band is not None:
+            if self._band is None:
+                self._band = np.full((2, *self._responses.shape), np.nan, np.float32)
+            self._band[:, at][:, is_new] = prediction.band[:, rows][:, is_new]
         self._source[at][is_new] = self.n_done
         self._predictor_id = prediction.predictor_id
         self._status = prediction.status
@@ -202,6 +211,7 @@ class Stitching:
             mask_id=self._mask.mask_id,
             predictor_id=self._predictor_id,
             status=self._status,
+            band=None if self._band is None else self._band.copy(),
         )
 
     def _places(self, start: int) -> tuple[slice, slice]:

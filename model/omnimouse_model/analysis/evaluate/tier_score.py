@@ -16,7 +16,7 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_s
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
-from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, Estimate, jackknife
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife
 from omnimouse_model.predict.predictor import Predictor
 
 PRELIMINARY = 16
@@ -139,8 +139,7 @@ class TierScoring:
     @property
     def n_bytes(self) -> int:
         """Largest memory of the sums."""
-        # Seven float64 arrays in each block of time.
-        return 7 * 8 * MAX_BLOCKS * len(self._scores.running[0].neurons)
+        return self._scores.n_bytes
 
     def refine(self, cancelled: Callable[[], bool]) -> Iterator[TierScore]:
         """Yield the score after each further batch of windows.

@@ -66,7 +66,7 @@ def planned_cells(
             yield from (make(context=context) for context in plan.contexts)
 
 
-def _row(
+def row_of(
     cell: Cell, predictor: str, results: Scores | None, score: Score | None, reason: str
 ) -> SweepRow:
     """Return the row of a cell; without a score it has the reason."""
@@ -144,6 +144,6 @@ def score_cells(
     scores = iter(results.scores if results is not None else ())
     name = predictor.predictor_id
     return [
-        _row(cell, name, results, None if why else next(scores), why)
+        row_of(cell, name, results, None if why else next(scores), why)
         for cell, why in zip(cells, reasons, strict=True)
     ]

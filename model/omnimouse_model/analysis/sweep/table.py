@@ -78,6 +78,8 @@ class Point:
     ci_low, ci_high
         95 % interval over time (of one window: over neurons), averaged over draws and
         sessions.
+    n_windows
+        Windows of each draw in the session that has most.
     refusal
         Reason if there is no score; "" if there is one or it is not computed yet.
     """
@@ -89,7 +91,18 @@ class Point:
     ci_high: float
     n_seeds: int
     n_sessions: int
+    n_windows: int = 0
     refusal: str = ""
+
+    @property
+    def bar(self) -> float:
+        """Half of the error bar: the s.e.m., or half of the interval for one draw.
+
+        NaN for one draw in one window, whose few samples give no useful interval.
+        """
+        if np.isfinite(self.sem) or self.n_windows <= 1:
+            return self.sem
+        return (self.ci_high - self.ci_low) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +280,7 @@ class ContextSweep(HasSummary):
         # Sessions without a score are left out until they have one.
         if not parts:
             reason = next((row.refusal for row in rows if row.refusal), "")
-            return Point(context, NaN, NaN, NaN, NaN, 0, 0, reason)
+            return Point(context, NaN, NaN, NaN, NaN, 0, 0, refusal=reason)
         means, sems, lows, highs, weights, counts = np.array(parts).T
         weights = weights / weights.sum()
         return Point(
@@ -280,6 +293,7 @@ class ContextSweep(HasSummary):
             # The session with the fewest draws: the others may be further ahead.
             int(counts.min()),
             len(parts),
+            max(row.n_windows for row in rows),
         )
 
     def table(self) -> list[dict[str, object]]:

@@ -86,6 +86,15 @@ class ClipRepeats:
     oracle: Float[np.ndarray, " neuron"]
     status: np.ndarray
 
+    @property
+    def spread(self) -> Float[np.ndarray, "neuron time"]:
+        """Standard deviation over repeats; NaN with fewer than two known values."""
+        is_known = np.isfinite(self.responses)
+        count = is_known.sum(axis=1)
+        offsets = np.where(is_known, self.responses - self.average[:, None], 0.0)
+        variance = (offsets**2).sum(axis=1) / np.maximum(count - 1, 1)
+        return np.asarray(np.where(count > 1, np.sqrt(variance), np.nan))
+
 
 def repeated_clips(
     session: Session, kinds: Sequence[str] = ("video", "image")

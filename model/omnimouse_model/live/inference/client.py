@@ -165,11 +165,10 @@ class LiveClient:
             self._time(request, stage.prediction, stage.took_s)
         if not self._is_on_screen(request) or stage.name == "begun":
             return
-        if stage.name == "tier_score":
+        if stage.name in ("tier_score", "tier_curves"):
             # Of a request that is no longer the newest: another task, or repeated.
             if answer.number == self.results.newest_request:
-                self.results.tier_score = stage.tier_score
-                self.results.changed.emit()
+                self.results.take_refined(stage.tier_score, stage.tier_curves)
             return
         _apply_stage(self.results, answer, stage)
         # The window on screen may have to follow the spec of a predictor just loaded.

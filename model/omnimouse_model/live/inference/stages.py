@@ -22,6 +22,11 @@ from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.analysis.sweep.tier_sweep import (
+    TierCurves,
+    TierSweep,
+    tier_plan,
+)
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -79,7 +84,8 @@ class LiveRequest:
     metric
         Name of the metric of the scores.
     scores_tier
-        Whether the task is scored over a tier while no request arrives.
+        Whether the task is scored over a tier while no request arrives; with `sweep`,
+        context curves over the tier are computed, too.
     """
 
     session: Session
@@ -165,6 +171,8 @@ class Stage:
         All points computed so far; there is one stage per point.
     tier_score
         Score of the task over a tier, so far.
+    tier_curves
+        Context curves over a tier, so far.
     error
         Error message of a what-if that could not be predicted.
     took_s
@@ -173,7 +181,7 @@ class Stage:
 
     name: Literal[
         "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing",
-        "tier_score",
+        "tier_score", "tier_curves",
     ]  # fmt: skip
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
@@ -183,6 +191,7 @@ class Stage:
     sweep: ContextSweep | None = None
     what_if: WhatIf | None = None
     tier_score: TierScore | None = None
+    tier_curves: TierCurves | None = None
     error: str = ""
     took_s: float = 0.0
 
@@ -200,6 +209,9 @@ class StageRunner:
         self._pinned = PinnedStageRunner(load, self._loaded_as)
         self._tier_scores = MemoryCache[TierScoring](
             MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes
+        )
+        self._tier_sweeps = MemoryCache[TierSweep](
+            MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes
         )
 
     def __call__(
@@ -284,9 +296,10 @@ class StageRunner:
         request: LiveRequest | LoadRequest | PinRequest,
         outdated: Callable[[], bool],
     ) -> Iterator[Stage]:
-        """Prefetch the neighbouring windows; then yield scores of the task over a tier.
+        """Prefetch the neighbouring windows; then yield scores over a tier.
 
-        A score known from an earlier request is yielded first, and is then refined.
+        First those of the task, then those of the context curves. What is known from an
+        earlier request is yielded first, and is then refined.
         """
         predictor = self._predictor
         # Not prepared for this session, for example because `prepare` failed.
@@ -302,6 +315,9 @@ class StageRunner:
             scoring = self._scoring(predictor, request)
             if scoring is not None and scoring.is_begun:
                 yield Stage("tier_score", tier_score=scoring.score())
+            sweep = self._tier_sweep(predictor, request)
+            if sweep is not None and sweep.is_begun:
+                yield Stage("tier_curves", tier_curves=sweep.curves())
             if isinstance(predictor, Prefetcher):
                 for window in neighbours(request.window, request.step_s):
                     stop_if(outdated)
@@ -309,6 +325,9 @@ class StageRunner:
             if scoring is not None:
                 for score in scoring.refine(outdated):
                     yield Stage("tier_score", tier_score=score)
+            if sweep is not None:
+                for curves in sweep.refine(outdated):
+                    yield Stage("tier_curves", tier_curves=curves)
         finally:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
@@ -331,12 +350,35 @@ class StageRunner:
             lambda: TierScoring(predictor, session, mask, tier, request.metric),
         )
 
+    def _tier_sweep(
+        self, predictor: Predictor, request: LiveRequest
+    ) -> TierSweep | None:
+        """Return the context curves, which earlier requests may have begun."""
+        session, spec = request.session, predictor.needs.spec
+        tier = scored_tier(session, spec)
+        is_scored = METRICS[request.metric].per_neuron is not None
+        # Predictions of a file do not depend on the context.
+        is_possible = tier and is_scored and not predictor.needs.is_stored
+        if not (is_possible and request.sweep and request.scores_tier):
+            return None
+        behavior = request.mask.has_visible_behavior
+        key = (predictor.predictor_id, session.fingerprint, behavior, request.metric)
+        return self._tier_sweeps.get(
+            key,
+            lambda: TierSweep(
+                predictor,
+                session,
+                tier_plan(session, spec, tier, request.metric, behavior=behavior),
+            ),
+        )
+
     def close(self) -> None:
         """Release the loaded predictors."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._sweep = (None, None)
         # They hold the predictor, whose process a later score would start again.
         self._tier_scores.clear()
+        self._tier_sweeps.clear()
         if isinstance(loaded, Closable):
             loaded.close()
         self._pinned.close()

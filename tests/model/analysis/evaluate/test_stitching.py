@@ -34,7 +34,8 @@ class StartPredictor(EchoPredictor):
         rows = 1000.0 * encoded.window.start_index + np.arange(60.0)[:, None]
         cells = np.where(np.isfinite(found.responses), rows, np.nan)
         rates = cells.astype(np.float32)
-        return Prediction(rates, found.neurons, None, found.mask_id, "start")
+        band = np.stack([rates - 1, rates + 2])
+        return Prediction(rates, found.neurons, None, found.mask_id, "start", band=band)
 
 
 def later_half_mask(n: int = N) -> Mask:
@@ -81,6 +82,7 @@ def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
             assert found.source[sample, column] == rows[row]
             expected = 1000 * starts[rows[row]] + row
             assert found.responses[sample, column] == expected
+            assert [*found.band[:, sample, column]] == [expected - 1, expected + 2]
 
 
 @pytest.mark.slow

@@ -227,6 +227,8 @@ def test_repeats_are_the_recorded_responses(mouse):
     expected = stored / session.response_scale[9]
     np.testing.assert_allclose(repeats.responses[1, 2], expected, rtol=1e-5)
     np.testing.assert_allclose(repeats.average[1], repeats.responses[1].mean(axis=0))
+    spread = repeats.responses[1].std(axis=0, ddof=1)
+    np.testing.assert_allclose(repeats.spread[1], spread, rtol=1e-4)
 
 
 @pytest.mark.slow

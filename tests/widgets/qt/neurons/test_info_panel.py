@@ -95,6 +95,8 @@ def test_numbers_are_the_librarys(panel, controller, recording, tuning, redraw):
     x, y = panel.repeats.mean.getData()
     np.testing.assert_allclose(y, repeats.average[0])
     np.testing.assert_allclose(x, repeats.time_s)
+    _, upper = panel.repeats.spread.curves[1].getData()
+    np.testing.assert_allclose(upper, repeats.average[0] + repeats.spread[0])
     assert neuron_info_text.tuning_text(tuning) in panel.tuning_line.text()
     around = panel.tuning.curve.getData()
     np.testing.assert_allclose(np.hypot(*around)[:-1], tuning.response)

@@ -56,7 +56,7 @@ class PlottedPoint:
 
     @property
     def tip(self) -> str:
-        """Tooltip: condition, mean, s.e.m. and sample sizes."""
+        """Tooltip: condition, mean, s.e.m., interval and sample sizes."""
         point, row = self.point, self.row
         mean = f"mean {self.metric.text(point.score, 3)}"
         if np.isfinite(point.sem):

@@ -3,13 +3,16 @@
 from typing import Final
 
 from omnimouse_model.analysis.sweep.saved import SavedSweep
+from omnimouse_model.analysis.sweep.tier_sweep import MIN_WINDOWS, TierCurves
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.sweep.current_point import CurrentPoint
-from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 
 LIVE: Final = "Live"
+LIVE_LINE: Final = MAX_COMPARED + 1
+"""Line style of the curves of one window beside those of a tier, which have 0."""
 NO_SESSION: Final = "No session is open"
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL: Final = "Choose a model"
@@ -20,12 +23,17 @@ NOT_LIVE: Final = "Tick Live, or a saved sweep"
 def sweeps_on_screen(
     results: Results, sweeps: Sweeps, *, is_live: bool
 ) -> list[DrawnSweep]:
-    """Return the sweeps to draw: the live one, then the saved ones."""
+    """Return the sweeps to draw: over the tier, in the window, then the saved ones."""
     drawn: list[DrawnSweep] = []
+    curves = results.tier_curves
+    has_curves = is_live and curves is not None and curves.is_shown
+    if has_curves and curves is not None:
+        drawn.append(DrawnSweep(tier_name(curves), curves.sweep))
     if is_live and results.sweep is not None:
         is_old = results.sweep_freshness in ("stale", "stopped")
-        drawn.append(DrawnSweep(LIVE, results.sweep, 0, is_old))
-    # Line style 0 is reserved for the live sweep, whether or not it is shown.
+        line = LIVE_LINE if has_curves else 0
+        drawn.append(DrawnSweep(LIVE, results.sweep, line, is_old))
+    # Line style 0 is reserved for live curves, whether or not they are shown.
     for number, path in enumerate(sweeps.compared, start=1):
         entry = sweeps.entry_of(path)
         if entry is not None and entry.sweep is not None:
@@ -56,10 +64,24 @@ def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
     return ""
 
 
+def tier_name(curves: TierCurves) -> str:
+    """Return the name of curves over a tier: "test tier, 64 of 172 windows"."""
+    windows = f"{curves.n_windows:,} of {curves.n_total:,} windows"
+    if curves.is_complete:
+        windows = f"{curves.n_total:,} windows"
+    return f"{curves.tier} tier, {windows}"
+
+
 def live_text(state: LiveState, results: Results) -> str:
     """Return the progress and freshness of the live curves."""
-    sweep, n = results.sweep, len(state.selection)
+    sweep, n, curves = results.sweep, len(state.selection), results.tier_curves
     parts = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
+    if curves is not None:
+        n_targets = max(row.n_neurons for row in curves.sweep.rows)
+        name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"
+        # Before that, the curves would be biased.
+        waits = "" if curves.is_shown else f" (drawn from {MIN_WINDOWS})"
+        parts.insert(0, f"{name[0].upper()}{name[1:]}{waits}")
     progress = {
         "running": "◌ computing",
         "stale": "◌ older, computing",

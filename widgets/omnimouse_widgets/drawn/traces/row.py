@@ -22,6 +22,9 @@ class Trace:
         float (n,), NaN where nothing was predicted; None without a prediction.
     shade
         uint8 mask codes: visible spans are blue, target spans light orange.
+    band
+        float (2, n): limits of the interval that holds 95 % of recorded values; None
+        without one.
     baseline
         Prediction of the baseline, in the form of `predicted`.
     is_stale, is_baseline_stale
@@ -51,6 +54,7 @@ class Trace:
     """Height of the scale bar, in the units of the curves."""
     predicted_bar: float = 0.0
     """Height of the prediction's scale bar; 0 if it has the scale of the recording."""
+    band: np.ndarray | None = None
 
     @property
     def n_points(self) -> int:

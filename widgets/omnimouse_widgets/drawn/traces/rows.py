@@ -72,6 +72,12 @@ def evidence_of(results: Results) -> str:
     return "" if found is None else evidence(found)
 
 
+def has_band(results: Results, *, is_large: bool) -> bool:
+    """Return whether traces have a band: not while predictions are scaled."""
+    selected = results.selected
+    return not is_large and selected is not None and selected.band is not None
+
+
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
     """Return e.g. `neuron 412 · V1 · r = 0.31 (here 0.43)`, with the known parts only.
 
@@ -161,6 +167,7 @@ def _in_window(
         ),
         marks=_marks(controller, neuron),
         bar=units.bar_height(window.spec),
+        band=band_of(results.selected, neuron, window),
     )
 
 
@@ -180,6 +187,8 @@ def _as_large(row: Trace, spec: WindowSpec) -> Trace:
         predicted=predicted,
         baseline=_scaled(row.baseline, row.truth)[1],
         overlays=tuple(_scaled(curve, row.truth)[1] for curve in row.overlays),
+        # It holds recorded values, which keep their scale.
+        band=None,
     )
 
 
@@ -253,12 +262,16 @@ def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
     if span is None or column is None:
         return in_axis
     n_samples, predicted = len(span.time), span.responses[:, column]
+    band = None if span.band is None else span.band[:, :, column]
     is_complete = span.n_done == len(span.starts_s) and not page.is_old
     if not is_complete and row.predicted is not None and not row.is_stale:
         predicted = predicted.copy()
         first = int(np.searchsorted(span.time, row.time[0] - 1e-6))
         part = predicted[first : first + len(row.predicted)]
         part[:] = row.predicted[: len(part)]
+        if band is not None and row.band is not None:
+            band = band.copy()
+            band[:, first : first + len(part)] = row.band[:, : len(part)]
     return replace(
         in_axis,
         baseline=None,
@@ -266,6 +279,7 @@ def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
         truth=span.truth[:, column],
         predicted=predicted,
         is_stale=page.is_old,
+        band=band,
         overlays=tuple(responses_over(of, neuron, n_samples) for of in page.pinned),
     )
 
@@ -383,3 +397,16 @@ def predicted_of(
     if not len(columns):
         return None
     return units.predicted(prediction, window)[:, columns[0]]
+
+
+def band_of(
+    prediction: Prediction | None, neuron: int, window: Window
+) -> np.ndarray | None:
+    """Return the limits of one neuron's band as drawn (2, n), or None without one."""
+    if prediction is None or prediction.band is None:
+        return None
+    limits = [
+        predicted_of(replace(prediction, responses=limit), neuron, window)
+        for limit in prediction.band
+    ]
+    return None if any(limit is None for limit in limits) else np.array(limits)

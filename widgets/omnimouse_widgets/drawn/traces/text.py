@@ -24,7 +24,10 @@ PIN_TIP: Final = (
 FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
 COMMON_LABEL, COMMON_TIP = "= scale", "One scale for all neurons, or each its own"
 SHAPE_LABEL: Final = "≈ shape"
-SHAPE_TIP: Final = "Predictions as large as the recording, to compare their shapes"
+SHAPE_TIP: Final = (
+    "Predictions as large as the recording, to compare their shapes; without it, the\n"
+    "band of a model that gives one is drawn: it holds 95 % of recorded values"
+)
 
 
 def span_tip(choice: SpanChoice, spec: WindowSpec) -> str:
@@ -50,16 +53,20 @@ def legend_entries(
     is_large: bool = False,
     spec: WindowSpec = OMNIMOUSE,
     evidence: str = "",
+    has_band: bool = False,
 ) -> list[LegendEntry]:
     """Return the meaning of colours and lines.
 
     `is_large` states that predictions are scaled to the recording; `spec` is that of
     the window, whose unit the scale bar has; `evidence` are the windows of the scores.
+    `has_band` states that a band of the prediction is drawn.
     """
     entries = [
         LegendEntry("━", palette.RECORDED, "recorded"),
         LegendEntry("╍", palette.PREDICTED, "predicted ≈" if is_large else "predicted"),
     ]
+    if has_band:
+        entries.append(LegendEntry("░", palette.PREDICTED, "95 % of recordings"))
     if evidence:
         entries.append(LegendEntry("r", palette.AXIS, evidence))
     if baseline:

@@ -17,6 +17,7 @@ function render({ model, el }) {
     choices: (message) => takeChoices(message),
     text: (message) => takeText(message),
     progress: (message) => takeProgress(message),
+    actions: (message) => takeActions(message),
   });
   const { send, set, follow } = page;
 
@@ -35,6 +36,9 @@ function render({ model, el }) {
   const [behavior, behaviorButtons] = switches("Behaviour", BEHAVIOR, "behavior");
   const stop = makeButton("Stop", "", () => send("stop"));
   const repeat = makeButton("Predict again", "", () => send("repeat"));
+  const refine = makeButton("", "", () => send("refine"));
+  const fileMask = makeButton("Use the file's mask",
+    "Show the mask under which the predictions of this file were made", () => send("file_mask"));
   const offer = makeButton("", "", () => send("offer"));
   follow("_offer", (text) => { offer.textContent = text; offer.hidden = !text; });
   const sign = make("span", { aria: { hidden: "true" } });
@@ -42,7 +46,7 @@ function render({ model, el }) {
   const progress = make("progress", { hidden: true, max: 1, aria: { label: "Progress" } });
   const meaning = makeStatus(), error = makeProblem();
   el.append(
-    makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, offer),
+    makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, refine, fileMask, offer),
     makeBar(labelled("Preset", preset), video, behavior),
     meaning, error,
   );
@@ -69,6 +73,12 @@ function render({ model, el }) {
   function takeText(message) {
     title.textContent = message.title;
     meaning.textContent = [message.meaning, ...message.warnings].join(" ");
+  }
+  function takeActions(message) {
+    refine.hidden = !message.can_refine && message.is_refining;
+    refine.textContent = message.is_refining ? "Pause scores" : "Continue scores";
+    refine.title = `${message.is_refining ? "Stop" : "Continue"} to refine the scores over further windows`;
+    fileMask.hidden = !message.has_file_mask;
   }
   // "predicting…" is shown after a delay: a fast prediction would make it flicker.
   let timer = 0;

@@ -9,6 +9,7 @@ const BAR_PLACE = 0.985, PREDICTED_BAR_PLACE = 0.975; // of scale bars on the ti
 const AXIS_HEIGHT = 18, RIGHT = 8;
 const SHADES = [0, 0.18, 0.09, 0]; // opacity by state
 const DASHES = { predicted: [3, 2], baseline: [1, 2] };
+const LIMITS = ["low", "high"]; // of a band, among the curves
 const FONT = "11px system-ui, sans-serif";
 const STACK_KEYS = "← → move the cursor (Shift: the window) · ↑ ↓ scroll the rows";
 
@@ -73,7 +74,10 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     context.clip();
     drawShades(context, rows);
     drawBars(context, rows);
-    content.curves.forEach((curve, number) => drawCurve(context, rows, curve, number));
+    drawBand(context, rows);
+    content.curves.forEach((curve, number) => {
+      if (!LIMITS.includes(curve)) drawCurve(context, rows, curve, number);
+    });
     rows.forEach((each) => drawLabel(context, each, width));
     context.restore();
     placeCursor();
@@ -122,6 +126,32 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
       drawBar(BAR_PLACE, colours.axis, row, row.bar);
       drawBar(PREDICTED_BAR_PLACE, colours.predicted, row, row.predicted_bar);
     }
+  }
+  // The area between the limits of a band, clipped to its row.
+  function drawBand(context, rows) {
+    const [low, high] = LIMITS.map((name) => content.curves.indexOf(name));
+    if (low < 0) return;
+    const x0 = layout.x(content.start_s), step = layout.x(content.start_s + 1) - x0;
+    context.fillStyle = colours.predicted;
+    context.globalAlpha = 0.18;
+    for (const { at, axis, low: least, span, top } of rows) {
+      const { begin, length } = content.axes[axis], scale = FILL * layout.row / span;
+      const value = (number, k) => content.numbers[content.starts[at] + number * length + k];
+      const point = (number, k) => [
+        x0 + content.numbers[begin + k] * step,
+        clamp(top + layout.row - (value(number, k) - least) * scale, top, top + layout.row),
+      ];
+      const isKnown = (k) => value(low, k) === value(low, k); // not NaN
+      for (let a = 0, b; a < length; a = b) {
+        for (b = a; b < length && isKnown(b);) b++;
+        if (b === a) { b++; continue; }
+        context.beginPath();
+        for (let k = a; k < b; k++) context.lineTo(...point(high, k));
+        for (let k = b - 1; k >= a; k--) context.lineTo(...point(low, k));
+        context.fill();
+      }
+    }
+    context.globalAlpha = 1;
   }
   // All rows of a curve are one path: a stroke call per row would cost more than the lines.
   function drawCurve(context, rows, curve, number) {

@@ -23,6 +23,8 @@ COLOURS: Final[dict[str, Any]] = {
     "cursor": palette.CURSOR,
     "axis": palette.AXIS,
 }
+LIMITS: Final = ("low", "high")
+"""Names of the limits of a band among the curves of a message."""
 
 
 class TraceMessage(Part):
@@ -165,6 +167,8 @@ def _curves_of(rows: Sequence[Trace]) -> list[str]:
         for name in ("truth", "predicted", "baseline")
         if any(getattr(row, name) is not None for row in rows)
     ]
+    if any(row.band is not None for row in rows):
+        names += LIMITS
     n_slots = max(len(row.overlays) for row in rows)
     return names + [
         str(slot)
@@ -175,7 +179,9 @@ def _curves_of(rows: Sequence[Trace]) -> list[str]:
 
 def _values(row: Trace, curve: str) -> np.ndarray:
     values = None
-    if not curve.isdigit():
+    if curve in LIMITS:
+        values = None if row.band is None else row.band[LIMITS.index(curve)]
+    elif not curve.isdigit():
         values = getattr(row, curve)
     elif has_overlay(row, int(curve)):
         values = row.overlays[int(curve)]

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
+from omnimouse_widgets.drawn.context.text import LIVE
 from omnimouse_widgets.qt.context.plot import line_pen
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import drawn_pixmap
@@ -19,7 +20,7 @@ POINT = 3.5
 
 
 class SweepLegend(QWidget):
-    """Legend in two columns; hidden if only the live sweep is drawn."""
+    """Legend in two columns; hidden if only live curves are drawn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class SweepLegend(QWidget):
 
     def show_sweeps(self, sweeps: Sequence[DrawnSweep]) -> None:
         """Show one entry per sweep; tooltips contain the full names."""
-        # Line 0 is the live sweep. Alone, it needs no legend.
+        # Live curves have line 0. Alone, they need no legend.
         self._is_needed = any(sweep.line for sweep in sweeps)
         entries = sweeps if self._is_needed else ()
         # Entries are reused and hidden, not deleted: sweeps change often.
@@ -89,6 +90,8 @@ def line_sample(line: int) -> QPixmap:
 
 
 def _tooltip(sweep: DrawnSweep) -> str:
+    if sweep.name == LIVE:
+        return "Selected neurons in this window"
     if not sweep.line:
-        return "Selected neurons in this window: solid lines, filled points"
+        return f"Held-out neurons, {sweep.name}: solid lines, filled points"
     return f"{sweep.name}\nA saved sweep: broken lines, open points"

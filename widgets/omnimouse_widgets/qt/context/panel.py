@@ -50,7 +50,8 @@ from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 TOOLTIP = (
     "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
-    "Bars: s.e.m. over draws of neurons. Star and dotted line: the current mask, at\n"
+    "Bars: s.e.m. over draws of neurons; half of the 95 % interval over time where\n"
+    "there is one draw. Star and dotted line: the current mask, at\n"
     "the mean score of the selected neurons;\n"
     "an open star: no selected neuron is a target; the mean is over the targets.\n"
     "Point at a marker to see its numbers."
@@ -142,7 +143,8 @@ class ContextPanel(QWidget):
         for page in self._pages.values():
             page.hide()
         self.live = toggle_button(
-            "Live", "Show the live curves of the selected neurons"
+            "Live",
+            "Show the curves over the tier, and of the selected neurons in this window",
         )
         self.live.setChecked(True)
         self.sweep = toggle_button(

@@ -42,8 +42,9 @@ DASHES: Final[tuple[tuple[float, ...], ...]] = (
     (1, 2.5),
     (6, 2.5, 1, 2.5),
     (12, 4),
+    (12, 3, 1, 3),
 )
-"""Dash patterns: the live sweep first, then the saved sweeps in order."""
+"""Dash patterns of the line numbers of `drawn.context.text`."""
 OLD_OPACITY: Final = 0.45
 MIN_SPAN: Final = 0.1
 """Minimum range of scores on the vertical axis."""
@@ -90,8 +91,7 @@ class ContextPlot:
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
             plot.show(own, values_of(sweeps, axis), rate_of(sweeps))
-            # Line 0 is the live sweep; saved sweeps cannot be outdated.
-            plot.fade(any(sweep.is_old for sweep in sweeps if sweep.line == 0))
+            plot.fade({sweep.line for sweep in sweeps if sweep.is_old})
         self.axes[AXES[0]].show_symbol(symbols_of(sweeps))
         self._fit()
 
@@ -248,9 +248,9 @@ class _AxisPlot:
     def extent(self) -> list[float]:
         """Score values of all points and of the ends of their error bars."""
         points = [spot.point for spot in self._spots]
-        # A NaN s.e.m. (unequal to itself) counts as a bar of zero length.
-        bars = [(p.score, p.sem if p.sem == p.sem else 0.0) for p in points]
-        return [y for score, sem in bars for y in (score - sem, score + sem)]
+        # A NaN bar counts as a bar of zero length.
+        bars = [(p.score, float(np.nan_to_num(p.bar))) for p in points]
+        return [y for score, bar in bars for y in (score - bar, score + bar)]
 
     def show_symbol(self, symbol: str) -> None:
         """Name the metric on the vertical axis."""
@@ -280,11 +280,11 @@ class _AxisPlot:
         )
         self._fit()
 
-    def fade(self, is_old: bool) -> None:
-        """Fade the live curves if they belong to an older request."""
+    def fade(self, old: Collection[int]) -> None:
+        """Fade the curves of sweeps that belong to an older request, by line number."""
         for items in (self._lines, self._bars):
             for (_, line), item in items.items():
-                item.setOpacity(OLD_OPACITY if is_old and line == 0 else 1.0)
+                item.setOpacity(OLD_OPACITY if line in old else 1.0)
 
     def show_mark(self, mark: CurrentPoint | None) -> None:
         """Draw a line at the current request and a star at its score."""
@@ -330,12 +330,12 @@ class _AxisPlot:
             self._bars[curve] = self._added(plot_style.pen(colour, 1.5), "pairs")
         x = np.array([spot.x for spot in spots], float) + self._dodge(curve[0])
         y = np.array([spot.point.score for spot in spots], float)
-        # The s.e.m. of a single draw is NaN; its bar has zero length.
-        sems = np.nan_to_num([spot.point.sem for spot in spots])
+        # A NaN bar has zero length.
+        halves = np.nan_to_num([spot.point.bar for spot in spots])
         self._lines[curve].setData(x, y)
         # `connect="pairs"` draws a line from each even to the next odd point: one error
         # bar per pair.
-        ends = np.stack([y - sems, y + sems], axis=1).ravel() if spots else y
+        ends = np.stack([y - halves, y + halves], axis=1).ravel() if spots else y
         self._bars[curve].setData(np.repeat(x, 2), ends)
 
     def _dodge(self, label: str) -> float:
@@ -416,7 +416,7 @@ def line_pen(colour: str, line: int) -> QPen:
 
 @cache
 def fill_of(label: str, line: int) -> QBrush:
-    """Return the point fill: solid for the live sweep, open for saved sweeps."""
+    """Return the point fill: solid for the first line, open for others."""
     return plot_style.brush(
         plot_style.BACKGROUND if line else palette.CONDITION_COLOURS[label]
     )

@@ -17,6 +17,8 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
 WAITING: Final = "◌"
+SPREAD_ALPHA: Final = 60
+"""Opacity of the standard deviation over repeats."""
 
 
 def _titled_plot(title: str, box: pg.ViewBox, *, bottom: bool = False) -> pg.PlotItem:
@@ -153,7 +155,7 @@ def _around(angles: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 class RepeatsPlot:
-    """One row per repeat, and below their mean with the prediction.
+    """One row per repeat; below, their mean and its s.d. with the prediction.
 
     Parameters
     ----------
@@ -179,15 +181,20 @@ class RepeatsPlot:
         self.means.getAxis("bottom").label.setFont(plot_style.small_font())
         self.mean = plot_style.curve(palette.RECORDED)
         self.predicted = plot_style.curve(palette.PREDICTED, dashed=True)
+        limits = [pg.PlotCurveItem(connect="finite") for _ in range(2)]
+        self.spread = pg.FillBetweenItem(
+            *limits, brush=plot_style.brush(palette.RECORDED, SPREAD_ALPHA)
+        )
+        self.means.addItem(self.spread)
         self.means.addItem(self.mean)
         self.means.addItem(self.predicted)
         self.message = plot_style.Message(self.rows_box)
         self._pressed = pressed
-        self._n_rows, self._length, self._average = 0, 1.0, np.empty(0)
+        self._n_rows, self._length, self._drawn = 0, 1.0, np.empty(0)
 
     def show(self, repeats: ClipRepeats | None, missing: str) -> None:
         """Draw one neuron's repeats, or the message `missing`."""
-        for item in (self.image, self.mean):
+        for item in (self.image, self.mean, self.spread):
             item.setVisible(repeats is not None)
         self.means.showAxis("bottom", repeats is not None)
         self.message.show(missing if repeats is None else "")
@@ -204,7 +211,12 @@ class RepeatsPlot:
         self.rows.setRange(xRange=(0, length), yRange=(0, self._n_rows), padding=0)
         average = repeats.average[0]
         self.mean.setData(repeats.time_s, average)
-        self._average = average[np.isfinite(average)]
+        spread = repeats.spread[0]
+        limits = np.stack([average - spread, average + spread])
+        for curve, limit in zip(self.spread.curves, limits, strict=True):
+            curve.setData(repeats.time_s, limit)
+        drawn = np.concatenate([average, *limits])
+        self._drawn = drawn[np.isfinite(drawn)]
         self._length = length
 
     def show_prediction(self, over: AlignedPrediction | None) -> None:
@@ -221,7 +233,7 @@ class RepeatsPlot:
             self.window.setData([left, right, right, left, left], corners)
         # Include 0, so that the height of a response can be read off.
         if self._n_rows:
-            both = np.concatenate([self._average, values, [0.0]])
+            both = np.concatenate([self._drawn, values, [0.0]])
             margin = 0.05 * max(float(np.ptp(both)), 1e-6)
             low, high = float(both.min()) - margin, float(both.max()) + margin
             self.means.setRange(xRange=(0, self._length), yRange=(low, high), padding=0)

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLabel
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import evidence_of, pin_results
+from omnimouse_widgets.drawn.traces.rows import evidence_of, has_band, pin_results
 from omnimouse_widgets.drawn.traces.text import LegendEntry, legend_entries, pin_signs
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.plot_theme import (
@@ -27,6 +27,7 @@ def legend_html(controller: Controller, look: TraceOptions) -> str:
             is_large=look.is_large,
             spec=spec,
             evidence=evidence_of(controller.results),
+            has_band=has_band(controller.results, is_large=look.is_large),
         )
     )
 

@@ -49,6 +49,8 @@ BAR_AT: Final = 0.985
 """Horizontal position of the scale bars as a fraction of the time axis."""
 PREDICTED_BAR_AT: Final = 0.975
 """Position of the scale bars of predictions, to the left of those of recordings."""
+BAND_ALPHA: Final = 46
+"""Opacity of the band that holds 95 % of recorded values."""
 GAP: Final = 24
 """The gap below a row is 1 / GAP of its height."""
 
@@ -88,13 +90,17 @@ class TraceStack(QObject):
         self.predicted = plot_style.curve(palette.PREDICTED, WIDTH, dashed=True)
         self.baseline = plot_style.curve(palette.BASELINE, WIDTH, dotted=True)
         self.overlays = [plot_style.curve(colour, WIDTH) for colour in palette.PINS]
+        self._limits = [pg.PlotCurveItem(connect="finite") for _ in range(2)]
+        self.band = pg.FillBetweenItem(
+            *self._limits, brush=plot_style.brush(palette.PREDICTED, BAND_ALPHA)
+        )
         self.bars = plot_style.curve(plot_style.AXIS, BAR_WIDTH)
         self.predicted_bars = plot_style.curve(palette.PREDICTED, BAR_WIDTH)
         self.cursor = plot_style.cursor_line()
         # The order of `_PlacedRow.curves`.
         self._curves = (self.truth, self.predicted, self.baseline, *self.overlays)
         # Later items are above earlier ones: the prediction is on top.
-        items = (self.shade, self.bars, self.predicted_bars, self.truth,
+        items = (self.shade, self.band, self.bars, self.predicted_bars, self.truth,
                  *self.overlays, self.baseline, self.predicted)  # fmt: skip
         for depth, item in enumerate(items):
             item.setZValue(depth)
@@ -183,6 +189,7 @@ class TraceStack(QObject):
             # Also a hidden baseline, because `drawn_values` reads it.
             if has_data or number == 2:
                 curve.setData(*_joined(self._rows, number))
+        self._draw_band(traces)
         heights = [trace.bar for trace in traces]
         self.bars.setData(*_scale_bars(self._rows, traces, heights, BAR_AT))
         heights = [trace.predicted_bar for trace in traces]
@@ -197,6 +204,18 @@ class TraceStack(QObject):
         self.baseline.setOpacity(STALE_OPACITY if is_stale else 1.0)
         self._label(traces)
         self._shade(traces)
+
+    def _draw_band(self, traces: Sequence[Trace]) -> None:
+        has_band = any(trace.band is not None for trace in traces)
+        self.band.setVisible(has_band)
+        if has_band:
+            for limit, item in enumerate(self._limits):
+                x, y = zip(
+                    *(_limit(row, trace, limit)
+                      for row, trace in zip(self._rows, traces, strict=True)),
+                    strict=True,
+                )  # fmt: skip
+                item.setData(np.concatenate(x), np.concatenate(y))
 
     def set_message(self, text: str) -> None:
         """Show a message in place of the rows; "" removes it."""
@@ -366,6 +385,15 @@ def _joined(rows: list[_PlacedRow], number: int) -> tuple[np.ndarray, np.ndarray
     x = [np.append(row.time, np.nan) for row in rows]
     y = [np.append(row.curves[number], np.nan) for row in rows]
     return np.concatenate(x), np.concatenate(y)
+
+
+def _limit(row: _PlacedRow, trace: Trace, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a limit of a row's band, clipped to the row, with a NaN at its end."""
+    values = np.full(len(trace.time), np.nan)
+    if trace.band is not None:
+        values = row.at + (trace.band[limit] - row.low) * (FILL / row.scale)
+        values = np.clip(values, row.at, row.at + 1 - 1 / GAP)
+    return np.append(trace.time, np.nan), np.append(values, np.nan)
 
 
 def _scale_bars(

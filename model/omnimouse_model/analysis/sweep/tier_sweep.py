@@ -1,0 +1,144 @@
+"""Context curves over a tier, refined batch by batch of windows.
+
+A curve of one window is dominated by noise. `TierSweep` adds the batches of windows
+that `context_sweep` adds, in the same order: after the last one both have the same
+scores. Its contexts do not depend on the painted mask, so that the curves of a session
+are computed once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
+from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS
+from omnimouse_model.analysis.sweep.cells import planned_cells, row_of
+from omnimouse_model.analysis.sweep.contexts import largest_context, too_large
+from omnimouse_model.analysis.sweep.live_sweep import NEURONS, SEED, live_history
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.predict.predictor import Predictor
+
+MIN_WINDOWS = 64
+"""Correlations pooled over fewer windows are biased low by .02 and more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TierCurves:
+    """Context curves of held-out neurons over the first windows of a tier.
+
+    Attributes
+    ----------
+    sweep
+        One row per context, over the windows that were added.
+    n_windows, n_total
+        Windows that were added, and windows that are added at most.
+    """
+
+    sweep: ContextSweep
+    n_windows: int
+    n_total: int
+
+    @property
+    def tier(self) -> str:
+        """Name of the tier."""
+        return self.sweep.plan.tier
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all windows were added."""
+        return self.n_windows == self.n_total
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether enough windows were added for curves that are hardly biased."""
+        return self.n_windows >= min(MIN_WINDOWS, self.n_total)
+
+
+def tier_plan(
+    session: Session, spec: WindowSpec, tier: str, metric: str, *, behavior: bool
+) -> SweepPlan:
+    """Return the plan of the curves: the contexts of a live sweep, in one draw."""
+    largest = largest_context(session.n_neurons, NEURONS)
+    has_video = session.stimulus is not None and spec.video is not None
+    return SweepPlan(
+        neurons=(0, *(count for count in NEURONS if count <= largest)),
+        history_samples=(0, *live_history(spec)),
+        video=(False, True) if has_video else (False,),
+        behavior=(behavior,),
+        seeds=(SEED,),
+        tier=tier,
+        max_windows=MAX_WINDOWS,
+        metric=metric,
+        rate_hz=spec.response_rate_hz,
+    )
+
+
+class TierSweep:
+    """Computation of `TierCurves`, which can be interrupted and continued.
+
+    Parameters
+    ----------
+    predictor, session
+        Who predicts, and the recording.
+    plan
+        See `tier_plan`.
+    """
+
+    def __init__(self, predictor: Predictor, session: Session, plan: SweepPlan) -> None:
+        self._predictor, self._plan, self._n_added = predictor, plan, 0
+        self._cells = list(planned_cells(plan, [session], predictor.needs.spec))
+        self._reasons = [too_large(cell.context, cell.draw) for cell in self._cells]
+        shard = Shard(
+            (predictor,),
+            session,
+            tuple(
+                cell.condition
+                for cell, reason in zip(self._cells, self._reasons, strict=True)
+                if not reason
+            ),
+            plan.tier,
+            self._cells[0].starts,
+            metric=plan.metric,
+            ceiling=False,
+        )
+        self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether windows were added."""
+        return self._n_added > 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Largest memory of the sums."""
+        return self._scores.n_bytes
+
+    def refine(self, cancelled: Callable[[], bool]) -> Iterator[TierCurves]:
+        """Yield the curves after each further batch of windows.
+
+        Raises
+        ------
+        StoppedError
+            `cancelled()` returned true; a later call continues.
+        """
+        self._scores.run.cancelled = cancelled
+        while self._n_added < len(self._scores.batches):
+            self._scores.add(self._n_added)
+            self._n_added += 1
+            yield self.curves()
+
+    def curves(self) -> TierCurves:
+        """Return the curves over the windows that were added."""
+        found, shard = self._scores.scores(), self._scores.shard
+        scores, name = iter(found.scores), self._predictor.predictor_id
+        rows = tuple(
+            row_of(cell, name, found, None if reason else next(scores), reason)
+            for cell, reason in zip(self._cells, self._reasons, strict=True)
+        )
+        return TierCurves(
+            ContextSweep(self._plan, name, (shard.session.id,), rows),
+            sum(map(len, self._scores.batches[: self._n_added])),
+            len(shard.starts),
+        )
