@@ -10,6 +10,7 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from omnimouse_app.field.brush import FIRST_RADIUS, Brush
+from omnimouse_app.field.first_hint import FirstHint
 from omnimouse_app.field.keys import bind_keys, show_keys
 from omnimouse_app.field.layers import FieldLayers
 from omnimouse_app.field.redraw import OneFrame
@@ -82,6 +83,7 @@ class Instrument(QObject):
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
+        self._hint = FirstHint(viewer, self.controller)
         self.is_closed = False
         self._window: QMainWindow | None = None
         application = QApplication.instance()
@@ -136,6 +138,7 @@ class Instrument(QObject):
         if self.is_closed:
             return
         self.is_closed = True
+        self._hint.close()
         self.layers.close()
         self.brush.close()
         self.controller.close(CLOSING_S)

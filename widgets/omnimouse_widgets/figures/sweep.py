@@ -180,9 +180,9 @@ def sweep_traces(
             curves.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
     values = {axis: values_of(drawn, axis) for axis in AXES}
     # Results of an earlier mask stay visible, but paler, until new ones arrive.
-    old = {sweep.line for sweep in drawn if sweep.is_old}
+    pale = {sweep.line for sweep in drawn if sweep.is_pale}
     return {
-        key: _points(spots, dodge(key[1], key[0], values[key[0]]), key[2] in old)
+        key: _points(spots, dodge(key[1], key[0], values[key[0]]), key[2] in pale)
         for key, spots in curves.items()
     }
 
@@ -314,7 +314,7 @@ def mark_parts(
             hoverinfo="text",
             opacity=OLD_OPACITY if mark.is_old else 1.0,
             marker={
-                "symbol": "star" if mark.is_of_selected else "star-open",
+                "symbol": "star" if mark.is_comparable else "star-open",
                 "size": 15,
                 "color": colour,
                 "line": {"width": 1, "color": style.TEXT[theme]},

@@ -27,12 +27,14 @@ class CurrentPoint:
     metric
         Metric of the score.
     score
-        Mean, over target samples, of the selected target neurons, or of all target
-        neurons if none is selected; NaN without a score.
-    n_scored
-        Number of these neurons.
-    is_of_selected
-        Whether they are the selected neurons, as in the live curves.
+        Beside curves over a tier: pooled score of all target neurons over its windows
+        so far. Else, in this window: mean, over target samples, of the selected target
+        neurons, or of all target neurons if none is selected. NaN without a score.
+    n_scored, n_windows
+        Number of these neurons, and of the windows.
+    is_comparable
+        Whether they are neurons as in the curves: of the population over a tier, the
+        selected ones in a window.
     is_old
         Whether the score belongs to an older request.
     problem
@@ -43,9 +45,10 @@ class CurrentPoint:
     metric: Metric
     score: float
     n_scored: int
-    is_of_selected: bool
+    is_comparable: bool
     is_old: bool
     problem: str = ""
+    n_windows: int = 1
 
     @property
     def text(self) -> str:
@@ -67,7 +70,9 @@ class CurrentPoint:
             return f"not marked: {self.problem}"
         old = " (older)" if self.is_old else ""
         scope = ""
-        if not self.is_of_selected:
+        if self.n_windows > 1:
+            scope = f" of {self.n_scored:,} neurons, {self.n_windows:,} windows"
+        elif not self.is_comparable:
             scope = f" of {self.n_scored:,} target neurons, none selected"
         return f"{self.metric.text(self.score)}{old}{scope}"
 
@@ -78,6 +83,9 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
     if mask is None or window is None:
         return None
     context, is_old = measure_context(mask), results.is_population_old
+    in_tier = _point_over_tier(state, results, context)
+    if in_tier is not None:
+        return in_tier
     # Target samples without a valid recording are not scored; (time, 1).
     valid = window.valid["responses"][:, None]
     counts = np.sum((mask.cells == TARGET) & valid, axis=0)
@@ -93,12 +101,34 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
     # if it is of the same ones.
     is_selected = np.zeros_like(is_scored)
     is_selected[list(state.selection)] = True
-    is_of_selected = bool((is_scored & is_selected).any())
-    scored = is_scored & is_selected if is_of_selected else is_scored
+    is_comparable = bool((is_scored & is_selected).any())
+    scored = is_scored & is_selected if is_comparable else is_scored
     # The same average as a sweep's points, so that mark and curves are comparable.
     score = session_score(results.scores[scored], counts[scored])
     n_scored = int(scored.sum())
-    return CurrentPoint(context, state.metric, score, n_scored, is_of_selected, is_old)
+    return CurrentPoint(context, state.metric, score, n_scored, is_comparable, is_old)
+
+
+def _point_over_tier(
+    state: LiveState, results: Results, context: ContextAmount
+) -> CurrentPoint | None:
+    """Return the mark beside curves over a tier; None while there are none."""
+    curves, found = results.tier_curves, results.tier_score
+    if curves is None or not curves.is_shown or found is None or found.score is None:
+        return None
+    score = found.score
+    if score.refusal:
+        return None
+    # Pooled like the curves, not centred.
+    return CurrentPoint(
+        context,
+        state.metric,
+        score.value,
+        score.n_neurons,
+        is_comparable=True,
+        is_old=False,
+        n_windows=found.n_windows,
+    )
 
 
 def _score_problem(results: Results, *, has_target: bool) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.sweep.contexts import Context, context_mask
+from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.masks import Mask
@@ -34,10 +34,22 @@ def test_the_mask_of_a_sweep_point_is_drawn_at_that_point(controller, context):
     assert mark.context.history_samples == context.history_samples
 
 
+def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
+    controller.finish_scores()
+    curves = controller.results.tier_curves
+    row = curves.sweep.rows[1]
+    draw = held_out_draw(session, 16, row.seed)
+    controller.set_mask(context_mask(row.context, draw))
+    controller.finish_scores()
+    mark = current_point(controller.state, controller.results)
+    assert mark.score == row.score
+    assert (mark.n_scored, mark.n_windows) == (row.n_neurons, curves.n_total)
+
+
 def test_without_selected_targets_the_score_is_of_all_targets(controller, session):
     controller.select([3, 11])
     controller.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
     mark = current_point(controller.state, controller.results)
     score = controller.results.scores[30:40].mean()
     assert mark.score == pytest.approx(score, abs=1e-5)
-    assert (mark.n_scored, mark.is_of_selected) == (10, False)
+    assert (mark.n_scored, mark.is_comparable) == (10, False)

@@ -30,12 +30,12 @@ Points of equal value then do not cover each other.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnSweep:
-    """One plotted sweep: its name, line style number, and whether it is outdated."""
+    """One plotted sweep: its name, line style number, and whether it is pale."""
 
     name: str
     sweep: ContextSweep
     line: int = 0
-    is_old: bool = False
+    is_pale: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,11 +28,12 @@ def sweeps_on_screen(
     curves = results.tier_curves
     has_curves = is_live and curves is not None and curves.is_shown
     if has_curves and curves is not None:
-        drawn.append(DrawnSweep(tier_name(curves), curves.sweep))
+        drawn.append(DrawnSweep(f"{curves.tier} tier", curves.sweep))
     if is_live and results.sweep is not None:
-        is_old = results.sweep_freshness in ("stale", "stopped")
+        # Beside curves over a tier, those of one window are of little use.
+        is_pale = has_curves or results.sweep_freshness in ("stale", "stopped")
         line = LIVE_LINE if has_curves else 0
-        drawn.append(DrawnSweep(LIVE, results.sweep, line, is_old))
+        drawn.append(DrawnSweep(LIVE, results.sweep, line, is_pale))
     # Line style 0 is reserved for live curves, whether or not they are shown.
     for number, path in enumerate(sweeps.compared, start=1):
         entry = sweeps.entry_of(path)
@@ -110,7 +111,7 @@ def point_text(mark: CurrentPoint | None) -> str:
     """Return e.g. "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
     if mark is None:
         return ""
-    return f"{'★' if mark.is_of_selected else '☆'} this mask: {mark.text}"
+    return f"{'★' if mark.is_comparable else '☆'} this mask: {mark.text}"
 
 
 def entry_text(entry: SavedSweep, *, is_running: bool = False) -> str:

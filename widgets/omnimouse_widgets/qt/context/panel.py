@@ -51,9 +51,10 @@ TOOLTIP = (
     "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
     "Bars: s.e.m. over draws of neurons; half of the 95 % interval over time where\n"
-    "there is one draw. Star and dotted line: the current mask, at\n"
-    "the mean score of the selected neurons;\n"
-    "an open star: no selected neuron is a target; the mean is over the targets.\n"
+    "there is one draw. Solid lines: held-out neurons over the test tier, once it is\n"
+    "scored; broken lines: the selected neurons in this window. Star and dotted line:\n"
+    "the current mask, over the tier, too, or at the mean score of the selected\n"
+    "neurons (open star: none of them is a target; the mean is over the targets).\n"
     "Point at a marker to see its numbers."
 )
 NO_ROOM = "Increase the height of this dock to see the curves, too"
@@ -258,7 +259,7 @@ class ContextPanel(QWidget):
     def _draw_curves(self) -> None:
         drawn = self.sweeps()
         hidden = [k for k, button in self.conditions.items() if not button.isChecked()]
-        looks: list[object] = [(d.name, d.line, d.is_old) for d in drawn]
+        looks: list[object] = [(d.name, d.line, d.is_pale) for d in drawn]
         # Compare sweeps by identity; an unchanged one need not be drawn again.
         same = [d.sweep for d in drawn]
         before = self._drawn[2:] if self._drawn[:2] == [looks, hidden] else None

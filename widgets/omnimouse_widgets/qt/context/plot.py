@@ -91,7 +91,7 @@ class ContextPlot:
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
             plot.show(own, values_of(sweeps, axis), rate_of(sweeps))
-            plot.fade({sweep.line for sweep in sweeps if sweep.is_old})
+            plot.fade({sweep.line for sweep in sweeps if sweep.is_pale})
         self.axes[AXES[0]].show_symbol(symbols_of(sweeps))
         self._fit()
 
@@ -280,11 +280,11 @@ class _AxisPlot:
         )
         self._fit()
 
-    def fade(self, old: Collection[int]) -> None:
-        """Fade the curves of sweeps that belong to an older request, by line number."""
+    def fade(self, pale: Collection[int]) -> None:
+        """Fade the curves of some sweeps, given by line number."""
         for items in (self._lines, self._bars):
             for (_, line), item in items.items():
-                item.setOpacity(OLD_OPACITY if line in old else 1.0)
+                item.setOpacity(OLD_OPACITY if line in pale else 1.0)
 
     def show_mark(self, mark: CurrentPoint | None) -> None:
         """Draw a line at the current request and a star at its score."""
@@ -298,7 +298,7 @@ class _AxisPlot:
         self.star.setOpacity(OLD_OPACITY if mark.is_old else 1.0)
         # A filled star is the score of the selected neurons, an open one of others.
         colours = [palette.CURSOR, plot_style.BACKGROUND]
-        fill, edge = colours if mark.is_of_selected else reversed(colours)
+        fill, edge = colours if mark.is_comparable else reversed(colours)
         self.star.setBrush(plot_style.brush(fill))
         self.star.setPen(plot_style.pen(edge))
         tip = f"This mask: {mark.text}"

@@ -1,0 +1,41 @@
+"""Hint on the canvas of a first start."""
+
+from dataclasses import replace
+
+import pytest
+from napari.components import ViewerModel
+
+from omnimouse_app.field.first_hint import FirstHint
+from omnimouse_model.live.controller import Controller
+from tests.predictors import NoisyPredictor, open_controller
+
+
+@pytest.fixture
+def controller(session):
+    with open_controller(session, NoisyPredictor()) as made:
+        yield made
+
+
+def test_it_names_the_inputs_until_the_first_stroke(controller):
+    viewer = ViewerModel()
+    hint = FirstHint(viewer, controller)
+    shown = viewer.canvas.overlays.text
+    assert shown.visible
+    assert "from video + behaviour." in shown.text
+    controller.paint([0], 1)
+    assert not shown.visible
+    controller.undo()
+    assert not shown.visible
+    hint.close()
+
+
+def test_a_later_start_and_another_text_stay_as_they_are(controller, monkeypatch):
+    viewer = ViewerModel()
+    viewer.canvas.overlays.text.text, viewer.text_overlay.visible = "frame 3", True
+    FirstHint(viewer, controller).close()
+    assert (viewer.canvas.overlays.text.text, viewer.text_overlay.visible) == ("frame 3", True)
+    last = replace(controller.last_session, session="mouse")
+    monkeypatch.setattr(Controller, "last_session", last)
+    viewer = ViewerModel()
+    FirstHint(viewer, controller)
+    assert not viewer.canvas.overlays.text.visible
