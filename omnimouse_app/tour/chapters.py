@@ -58,15 +58,16 @@ def live_context(story: Story) -> None:
     story.dock.bring_up("Context")
     settle(0.5)
     wait_for(
-        lambda: results.sweep is not None and results.sweep.is_complete,
-        "the live curves",
+        lambda: results.tier_curves is not None and results.tier_curves.is_complete,
+        "the curves over the test tier",
         _LONG_S,
     )
     story.picture(
         "context",
         "Score against context, live",
-        "The score of the selected neurons against the number of visible neurons and "
-        "the visible history, with and without video and behaviour. The line marks the "
+        "The score against the number of visible neurons and the visible history: of "
+        "held-out neurons over the test tier (solid lines), and of the selected ones "
+        "in this window, with and without video and behaviour. The line marks the "
         "current mask.",
     )
     sweeps = controller.sweeps

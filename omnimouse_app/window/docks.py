@@ -6,12 +6,14 @@ with *Stimulus* beside them. Closing a dock hides it; the Window menu shows it a
 at the same place. The next start restores the layout that the user left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from napari.settings import get_settings
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
@@ -201,8 +203,9 @@ class OmniMouseDock(QWidget):
     def _set_sizes(self) -> None:
         if self.instrument.is_closed:
             return
-        if self._layout is None or not self._layout.restore():
-            _set_sizes(self.main_window, self.docks)
+        with _settings_saved_once():
+            if self._layout is None or not self._layout.restore():
+                _set_sizes(self.main_window, self.docks)
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
@@ -258,6 +261,19 @@ class OmniMouseDock(QWidget):
             # Lists the dock in the Window menu, where a hidden one can be shown again.
             menu=self._viewer.window.window_menu,
         )
+
+
+@contextmanager
+def _settings_saved_once() -> Iterator[None]:
+    """Save napari's settings once at the end; a dock saves them each time it moves."""
+    settings = get_settings()
+    saves, settings._save_on_change = settings._save_on_change, False
+    try:
+        yield
+    finally:
+        settings._save_on_change = saves
+        if saves:
+            settings.save()
 
 
 def _hide_instead_of_destroying(dock: Any) -> None:
@@ -349,8 +365,9 @@ def open_instrument(
         dock.controller.choose_predictor(model)
     if dock is None:
         dock = OmniMouseDock(viewer, controller, model)
-        viewer.window.add_dock_widget(
-            dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
-        )
-        dock.open_docks()
+        with _settings_saved_once():
+            viewer.window.add_dock_widget(
+                dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
+            )
+            dock.open_docks()
     return dock

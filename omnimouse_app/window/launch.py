@@ -99,13 +99,18 @@ def _in_new_viewer(
     # made before the window, so that the model loads in its own process meanwhile.
     controller = _controller(model, device, scheduler)
     try:
-        viewer = napari.Viewer(title=TITLE, show=show)
+        # Shown with all docks: each dock that is added to a visible window is laid
+        # out, and drawn, at once.
+        viewer = napari.Viewer(title=TITLE, show=False)
     # Also on Ctrl-C: otherwise the worker process would outlive this one.
     except BaseException:
         controller.close()
         raise
     viewer.window.resize(*SIZE)
-    return open_instrument(viewer, controller)
+    dock = open_instrument(viewer, controller)
+    if show:
+        viewer.show()
+    return dock
 
 
 def _in_viewer(

@@ -31,9 +31,10 @@ def test_it_names_the_inputs_until_the_first_stroke(controller):
 
 def test_a_later_start_and_another_text_stay_as_they_are(controller, monkeypatch):
     viewer = ViewerModel()
-    viewer.canvas.overlays.text.text, viewer.text_overlay.visible = "frame 3", True
+    shown = viewer.canvas.overlays.text
+    shown.text, shown.visible = "frame 3", True
     FirstHint(viewer, controller).close()
-    assert (viewer.canvas.overlays.text.text, viewer.text_overlay.visible) == ("frame 3", True)
+    assert (shown.text, shown.visible) == ("frame 3", True)
     last = replace(controller.last_session, session="mouse")
     monkeypatch.setattr(Controller, "last_session", last)
     viewer = ViewerModel()

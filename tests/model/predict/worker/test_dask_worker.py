@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+import dask
 import distributed
 import pytest
 
@@ -72,7 +73,11 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
 
 @pytest.fixture(scope="module")
 def scheduler():
-    with cluster_address() as address:
+    # Dask tries to reach a dead worker for this time, 30 s by default.
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
+        cluster_address() as address,
+    ):
         yield address
 
 
