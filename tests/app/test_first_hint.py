@@ -6,13 +6,15 @@ import pytest
 from napari.components import ViewerModel
 
 from omnimouse_app.field.first_hint import FirstHint
+from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from tests.predictors import NoisyPredictor, open_controller
 
 
 @pytest.fixture
-def controller(session):
-    with open_controller(session, NoisyPredictor()) as made:
+def controller(session_folder):
+    # Not `session`: its one instance is that of the other folders of tests.
+    with open_controller(open_session(session_folder), NoisyPredictor()) as made:
         yield made
 
 

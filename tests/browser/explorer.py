@@ -67,7 +67,8 @@ def reload(tab: NotebookPage) -> None:
         tab.page.reload()
         shown = neurons.or_(tab.page.get_by_text("displaying widget: model not found"))
         shown.first.wait_for()
-        if neurons.is_visible():
+        # Part of the widgets can be lost, which is an error of the page.
+        if neurons.is_visible() and not tab.errors:
             break
         tab.errors.clear()
     wait_for_neurons(tab)

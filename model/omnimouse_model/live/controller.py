@@ -301,6 +301,14 @@ class Controller:
         start_s = None if self.state.window is None else self.state.window.start_s
         self.loader.open_as(self._session, start_s, series=name)
 
+    def choose_recording_rate(self, rate_hz: float) -> None:
+        """Reopen the session with another rate of the recording, in the background.
+
+        It gives the width of the guard between visible and target samples.
+        """
+        start_s = None if self.state.window is None else self.state.window.start_s
+        self.loader.open_as(self._session, start_s, recording_rate_hz=rate_hz)
+
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
         """Choose a predictor by name, file or folder, or pass an object.
 

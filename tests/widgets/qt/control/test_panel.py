@@ -211,6 +211,17 @@ def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
     assert advanced.warning.isVisible()
 
 
+def test_the_rate_of_the_recording_can_be_stated(panel, controller, redraw):
+    press(panel.advanced_section.title)
+    start_s = controller.state.window.start_s
+    panel.advanced.rate.setValue(4.0)
+    redraw()
+    assert controller.state.session.recording_rate_hz == 4.0
+    assert controller.state.window.start_s == start_s
+    assert controller.state.mask.recording_rate_hz == 4.0
+    assert panel.advanced.rate.value() == 4.0
+
+
 def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):
     panel = show(ControlPanel(empty_controller), 400, 800)
     for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C, Qt.Key.Key_Comma):

@@ -8,10 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+    QWidget,
+)
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import UNGUARDED
+from omnimouse_model.masks.cells import recording_rate
 from omnimouse_model.masks.remarks import guard_text
 from omnimouse_widgets.qt.style.controls import describe, number_box, show_text
 from omnimouse_widgets.qt.style.form import Form, row_of
@@ -39,6 +47,18 @@ class AdvancedSection(QWidget):
             "because upsampled responses reveal their neighbours."
         )
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
+        self.rate = number_box(
+            QDoubleSpinBox,
+            lambda: controller.choose_recording_rate(self.rate.value()),
+            name="Recorded at",
+            tooltip="Samples per second before the responses were upsampled: slow\n"
+            "recordings have a wider guard. The recording is opened again.",
+            has_arrows=False,
+        )
+        # A range that excludes the value changes it.
+        with QSignalBlocker(self.rate):
+            self.rate.setRange(0.1, 1000.0)
+        self.rate.setSuffix(" Hz")
         self.width_text = wrapped_label()
         self.warning = wrapped_label("alert")
         span = row_of(self.start, QLabel("to"), self.stop)
@@ -48,7 +68,10 @@ class AdvancedSection(QWidget):
         form = Form(self.layout_rows)
         form.add("Cuts", self.cuts)
         form.add("Context", span)
-        Form(guard_rows).add_rows(self.guarded, self.width_text, self.warning)
+        guard_form = Form(guard_rows)
+        guard_form.add_rows(self.guarded)
+        guard_form.add("Recorded at", self.rate)
+        guard_form.add_rows(self.width_text, self.warning)
         Form(self).add_rows(self.layout_rows, guard_rows)
         events = controller.state.events
         self.redraw = Redraw(self, (self._draw, [events.mask, events.session]))
@@ -121,5 +144,7 @@ class AdvancedSection(QWidget):
             self.guarded.setChecked(mask.guarded)
         # Counts are not upsampled, so they need no guard.
         self.guarded.setVisible(mask.spec.responses == "trace")
+        with QSignalBlocker(self.rate):
+            self.rate.setValue(recording_rate(self._controller.state.session))
         show_text(self.width_text, guard_text(mask))
         show_text(self.warning, "" if mask.guarded else f"⚠ {UNGUARDED}")
