@@ -55,6 +55,10 @@ class Hub:
     damage: set[str] = field(default_factory=set)  # paths sent with a wrong byte
     commit: str = COMMIT
     busy: int = 0  # number of next downloads that get status 503
+    answer: bytes | None = None  # sent in place of every list of files
+    checksum: str | None = None  # listed for every file
+    excess: int = 0  # bytes that are sent behind the end of every file
+    encoding: str = ""  # named for every file
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     sent: int = 0
@@ -123,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if path.startswith("store/"):
                 self._send_file(path.removeprefix("store/"))
+            elif path.startswith("api/") and self.hub.answer is not None:
+                self._send_body(200, self.hub.answer, {})
             elif path.startswith("api/"):
                 self._send_json(*self._api(path.removeprefix("api/")))
             else:
@@ -144,6 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, {}, {"X-Error-Code": "EntryNotFound"}
         card = {"license": repository.licence} if repository.licence else {}
         siblings = [_entry(path, data) for path, data in repository.files.items()]
+        if self.hub.checksum is not None:
+            lfs = {"sha256": self.hub.checksum, "size": 1, "pointerSize": 1}
+            siblings = [entry | {"lfs": lfs} for entry in siblings]
         info = {"id": repo, "sha": self.hub.commit, "cardData": card}
         return 200, info | {"siblings": siblings}, {}
 
@@ -188,6 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("If-Match", tag) != tag:
             self._send_json(412, {}, {})
             return
+        data += bytes(self.hub.excess)
         first, last = 0, len(data) - 1
         byte_range = self.headers.get("Range") if self.hub.sends_parts else None
         if byte_range:
@@ -199,6 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", tag)
         if byte_range:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        if self.hub.encoding:
+            self.send_header("Content-Encoding", self.hub.encoding)
         self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
         if self.command == "HEAD":
@@ -221,6 +233,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_json(self, status: int, value: Any, headers: dict[str, str]) -> None:
         body = b"" if value is None else json.dumps(value).encode()
+        self._send_body(status, body, headers)
+
+    def _send_body(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, text in headers.items():
             self.send_header(name, text)

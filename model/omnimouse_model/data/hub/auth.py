@@ -4,15 +4,30 @@
 """
 
 import os
+from typing import Literal
+from urllib.parse import urlsplit
 
 from omnimouse_model.errors import FetchError
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 
 def endpoint() -> str:
     """Return the address of the hub, without a slash at the end."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def token_for_hub() -> str | Literal[False]:
+    """Return the user's token, False if there is none or it must not be sent.
+
+    It is sent over an encrypted connection, or to a server on this machine.
+    """
+    from huggingface_hub import get_token
+
+    place = urlsplit(endpoint())
+    is_private = place.scheme == "https" or place.hostname in _LOOPBACK
+    return (get_token() or False) if is_private else False
 
 
 def save_token(token: str) -> None:

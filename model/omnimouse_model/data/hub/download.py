@@ -7,6 +7,7 @@ after an interruption, and does not compare checksums.
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,9 +20,10 @@ from urllib.parse import urlsplit
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
-from omnimouse_model.data.hub.auth import endpoint, http_error
+from omnimouse_model.data.hub.auth import endpoint, http_error, token_for_hub
 from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
 from omnimouse_model.data.hub.names import HubPlace
+from omnimouse_model.data.hub.paths import path_inside
 from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside
 from omnimouse_model.errors import FetchError
 
@@ -43,6 +45,13 @@ _PAUSE_S = 1.0
 # HTTP status of a partial response, and statuses for which a later attempt can succeed.
 _PARTIAL = 206
 _BUSY = (408, 429, 500, 502, 503, 504)
+# Bytes per second below which a download is given up, and the seconds over which this
+# is measured: a server can send single bytes without end.
+_SLOWEST = 1024
+_MEASURED_S = 30.0
+# A commit is a SHA-1; a checksum is a SHA-1 or a SHA-256.
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Seconds between looks at the lock, so that the user can stop while waiting.
 _LOOK_S = 0.2
 
@@ -80,16 +89,28 @@ def list_files(place: HubPlace) -> Listing:
         The place does not exist, the user has no access, or there is no connection.
     """
     with as_fetch_errors(place):
-        info = _api().repo_info(
-            place.repo,
-            repo_type=place.kind,
-            revision=place.revision,
-            files_metadata=True,
-            timeout=_TIMEOUT_S,
-        )
-        card: Any = getattr(info, "card_data", None)
-        licence = str(card.get("license") or "") if card is not None else ""
-        files = tuple(_files(place, getattr(info, "siblings", None) or ()))
+        try:
+            info = _api().repo_info(
+                place.repo,
+                repo_type=place.kind,
+                revision=place.revision,
+                files_metadata=True,
+                timeout=_TIMEOUT_S,
+            )
+            card: Any = getattr(info, "card_data", None)
+            licence = str(card.get("license") or "") if card is not None else ""
+            files = tuple(_files(place, getattr(info, "siblings", None) or ()))
+        # JSON of another shape: `huggingface_hub` does not check it.
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise FetchError(
+                "refused",
+                f"{place}: the server at {endpoint()} sends no list of files "
+                f"({type(error).__name__}); it is not the hub.",
+            ) from error
+        if not _COMMIT.fullmatch(str(info.sha)):
+            raise FetchError(
+                "refused", f"{place}: {str(info.sha)[:60]!r} is not a commit."
+            )
         return Listing(place, str(info.sha), files, licence)
 
 
@@ -120,9 +141,11 @@ def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
         names.add(name.casefold())
         checksum = item.blob_id if item.lfs is None else item.lfs.sha256
         # Without a checksum a damaged file could not be recognised.
-        if item.size is None or not checksum:
-            raise FetchError("refused", f"{place}: {name!r} has no size or checksum.")
-        yield HubFile(name, int(item.size), str(checksum))
+        if not _CHECKSUM.fullmatch(str(checksum)):
+            raise FetchError("refused", f"{place}: {name!r} has no valid checksum.")
+        if not isinstance(item.size, int) or item.size < 0:
+            raise FetchError("refused", f"{place}: {name!r} has no valid size.")
+        yield HubFile(name, item.size, str(checksum))
 
 
 def fetch_files(
@@ -140,7 +163,7 @@ def fetch_files(
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Existence is sufficient: only a file with the right checksum is given its name.
-    missing = [file for file in listing.files if not (folder / file.path).exists()]
+    missing = [f for f in listing.files if not path_inside(folder, f.path).exists()]
     _check_space(listing, folder, missing)
     done = listing.size - sum(file.size for file in missing)
     for file in missing:
@@ -173,13 +196,13 @@ def _check_space(listing: Listing, folder: Path, missing: list[HubFile]) -> None
 
 
 def _part_of(folder: Path, file: HubFile) -> Path:
-    return folder / f".{file.checksum}.part"
+    return path_inside(folder, f".{file.checksum}.part")
 
 
 def _fetch_file(
     listing: Listing, file: HubFile, folder: Path, report: Callable[[int], None]
 ) -> None:
-    target = folder / file.path
+    target = path_inside(folder, file.path)
     part = _part_of(folder, file)
     # Too long: the server sent the wrong bytes, and appending cannot repair that.
     if _size(part) > file.size:
@@ -230,13 +253,13 @@ def _download(
 def _append(
     listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]
 ) -> None:
-    from huggingface_hub import get_hf_file_metadata, get_session, get_token, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_url
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
         build_hf_headers,
         hf_raise_for_status,
     )
 
-    place, token = listing.place, get_token() or False
+    place, token = listing.place, token_for_hub()
     url = hf_hub_url(
         place.repo,
         file.path,
@@ -250,7 +273,7 @@ def _append(
         url, token=token, timeout=_TIMEOUT_S, endpoint=endpoint()
     ).location
     headers = build_hf_headers(token=token, library_name="omnimouse-app")
-    if urlsplit(address).netloc != urlsplit(url).netloc:
+    if urlsplit(address)[:2] != urlsplit(url)[:2]:
         headers.pop("authorization", None)  # only the hub may see the token
     n_bytes = _size(part)
     # Bytes must be those of the file: positions in a compressed stream could not be
@@ -265,11 +288,39 @@ def _append(
         ) as response,
     ):
         hf_raise_for_status(response)
+        if encoding := _content_encoding(response):
+            raise FetchError(
+                "refused", f"{file.path} is sent as {encoding!r}, which is refused."
+            )
         if response.status_code != _PARTIAL:
             stream.truncate(0)  # the server ignored the range and sends everything
-        for block in response.iter_bytes():
+        since_s, before = time.monotonic(), stream.tell()
+        for block in response.iter_raw():
+            if stream.tell() + len(block) > file.size:
+                raise FetchError(
+                    "damaged",
+                    f"{file.path} is longer than the {file.size:,} bytes that the hub "
+                    "lists; the rest is refused.",
+                )
             stream.write(block)
             report(stream.tell())
+            passed_s = time.monotonic() - since_s
+            if passed_s < _MEASURED_S:
+                continue
+            if stream.tell() - before < _SLOWEST * passed_s:
+                raise FetchError(
+                    "interrupted",
+                    f"{file.path} arrives with less than {_SLOWEST:,} bytes/s; the "
+                    "downloaded part is saved, and the same command continues.",
+                )
+            since_s, before = time.monotonic(), stream.tell()
+
+
+def _content_encoding(response: Any) -> str:
+    """Return the encoding of the bytes, "" for none."""
+    # Decoded bytes could be many times as many as those sent.
+    encoding = str(response.headers.get("content-encoding") or "").lower()
+    return "" if encoding == "identity" else encoding
 
 
 def _size(path: Path) -> int:
@@ -362,7 +413,7 @@ def _lock_of(target: Path) -> Path:
 def commit_folder(work: Path, listing: Listing) -> Path:
     """Return the folder of a commit; remove those of other commits."""
     # Files of two commits must not be mixed, so each commit begins anew.
-    folder = work / listing.commit[:12]
+    folder = path_inside(work, listing.commit[:12])
     for other in work.glob("*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
@@ -404,7 +455,7 @@ def write_origin(target: Path, listing: Listing) -> None:
 
 
 def _api() -> "HfApi":
-    from huggingface_hub import HfApi, constants, get_token
+    from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
         raise FetchError(
@@ -412,5 +463,5 @@ def _api() -> "HfApi":
             "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
         )
     return HfApi(
-        endpoint=endpoint(), token=get_token() or False, library_name="omnimouse-app"
+        endpoint=endpoint(), token=token_for_hub(), library_name="omnimouse-app"
     )

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.data.hub.auth import token_for_hub
 from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
@@ -248,6 +249,61 @@ def test_what_lies_within_another_is_no_answer_for_it(hub, tmp_path):
 def test_a_repository_cannot_name_a_place_outside(hub, name):
     hub.repositories[MICE] = Repository({name: b"x", "fine": b"y"})
     assert refusal("hf://datasets/lab/mice").code == "refused"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"commit": "../../../../"},
+        {"checksum": "/../../../../name"},
+        {"checksum": "../" * 21 + "a"},
+        {"answer": b"[1, 2]"},
+        {"answer": b'{"id": "lab/mice", "siblings": "text"}'},
+        {"answer": b'{"siblings": ' + b"[" * 100_000},
+        {"encoding": "gzip"},
+        {"excess": 100},
+    ],
+    ids=lambda change: f"{next(iter(change))}-{str(*change.values())[:8]}",
+)
+def test_a_hostile_hub_writes_and_deletes_nothing_outside(hub, tmp_path, change):
+    folder = tmp_path / "a" / "b" / "c" / "to"
+    (tmp_path / "name").write_text("mine")
+    files = {"x.bin": b"x" * 3000}
+    hub.repositories[MICE] = Repository(files)
+    for field, value in change.items():
+        setattr(hub, field, value)
+    error = refusal("hf://datasets/lab/mice/x.bin", folder)
+    assert error.code in ("refused", "damaged", "interrupted", "not_found")
+    assert "\n" not in error.message
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    inside = (folder, tmp_path / "cache", tmp_path / "hf")
+    outside = [p for p in written if not any(p.is_relative_to(f) for f in inside)]
+    assert outside == [tmp_path / "name"]
+    assert sum(path.stat().st_size for path in folder.rglob("*.part")) <= 3000
+
+
+def test_a_download_below_the_least_rate_is_given_up(hub, tmp_path, monkeypatch):
+    module = "omnimouse_model.data.hub.download"
+    monkeypatch.setattr(f"{module}._MEASURED_S", 0.0)
+    monkeypatch.setattr(f"{module}._SLOWEST", 10**12)
+    error = refusal(SESSION, tmp_path / "to")
+    assert error.code == "interrupted"
+    assert "bytes/s" in error.message
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("address", "is_sent"),
+    [
+        ("https://hub.org", True),
+        ("http://127.0.0.1:9", True),
+        ("http://hub.org", False),
+    ],
+)
+def test_a_token_is_sent_over_private_connections_only(monkeypatch, address, is_sent):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert (token_for_hub() == TOKEN) == is_sent
 
 
 def test_what_answers_and_is_no_hub_is_told(hub, monkeypatch):
