@@ -1,10 +1,13 @@
-"""Exclusive access to a file to which several processes append."""
+"""Exclusive access to files and outputs that several processes may write."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
+
+from omnimouse_model.cache import cache_dir
 
 
 class LockedError(OSError):
@@ -27,6 +30,43 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         finally:
             _unlock(file)
+
+
+class OutputBusyError(OSError):
+    """Another process of this machine writes the same output."""
+
+
+@contextmanager
+def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes of this user from writing an output meanwhile.
+
+    Parameters
+    ----------
+    path
+        File or folder that is written; it need not exist.
+    wait
+        Wait for another process instead of raising an error.
+
+    Raises
+    ------
+    OutputBusyError
+        Another process writes it.
+    """
+    # In the cache and not beside the output: a lock file would remain there, and
+    # removing one that another process holds is not safe.
+    folder = cache_dir() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
+    (folder / name).touch()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / name, wait=wait))
+        except LockedError:
+            raise OutputBusyError(
+                f"Another process writes {path}: wait until it ends, stop it, or "
+                "choose another output."
+            ) from None
+        yield
 
 
 if os.name == "nt":  # pragma: no cover

@@ -13,12 +13,14 @@ must be the saved one.
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from omnimouse_model.locking import sole_writer
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import resume, save
@@ -73,8 +75,32 @@ def train(
     -------
     OmniMouse
         The net with averaged weights if the config has averaging.
+
+    Raises
+    ------
+    OutputBusyError
+        Another process trains in `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
+    # The ranks of a team write in one folder.
+    with sole_writer(out) if team.is_main else nullcontext():
+        return _train(
+            config, sessions, out, device, team, max_steps, origin, on_step, cancelled
+        )
+
+
+def _train(
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    out: Path,
+    device: torch.device | str,
+    team: Team,
+    max_steps: int | None,
+    origin: Origin | None,
+    on_step: OnStep,
+    cancelled: Callable[[], bool],
+) -> OmniMouse:
+    """Train as `train` does, in a folder that no other process writes."""
     config = with_epochs(config, sessions, team)
     run = start_run(config, sessions, device, team, origin)
     # Start values can take minutes (ridge fits), so they are drawn only for new runs.

@@ -6,7 +6,6 @@ line under a lock. A killed writer leaves at most a partial line, which the next
 removes and whose row is computed again.
 """
 
-import contextlib
 import json
 import os
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.locking import locked
+from omnimouse_model.locking import locked, sole_writer
 
 FORMAT = 1
 Row = TypeVar("Row")
@@ -90,6 +89,14 @@ class RowFormat(Generic[Row]):
         if lines and not lines[-1].endswith(b"\n"):
             lines = lines[:-1]
         return values, list(dict(self.parsed_line(line) for line in lines).values())
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        _json_line(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _json_line(line: bytes) -> JsonRow:
@@ -168,15 +175,12 @@ class ResultsFile(Generic[Row]):
         try:
             # `mkstemp` creates the file readable for its owner only.
             temporary.chmod(0o644)
-            # Unlike a rename, a link never replaces a file that another process has
-            # created meanwhile.
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, self.path)
+            _place(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _read_appended(self, file: BinaryIO) -> None:
-        """Read appended lines; remove an invalid last line."""
+        """Read appended lines; remove an incomplete last line."""
         file.seek(self._read)
         lines = file.read().splitlines(keepends=True)
         if self._read == 0:
@@ -185,11 +189,14 @@ class ResultsFile(Generic[Row]):
             try:
                 key, row = self.kind.parsed_line(line)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                if number < len(lines):
+                # A line of complete JSON was not cut by the end of its writer: a newer
+                # version may have written it.
+                if number < len(lines) or _is_json(line):
                     raise ResultsFileError(
-                        f"Line {self._n_lines + 1} of {self.path} is damaged "
-                        f"({error!r}). Remove the line, and it is computed again; or "
-                        "choose another path."
+                        f"Line {self._n_lines + 1} of {self.path} is damaged, or a "
+                        f"newer version wrote it ({error!r}). Update OmniMouse Studio; "
+                        "or remove the line, and it is computed again; or choose "
+                        "another path."
                     ) from error
                 # The caller holds the lock, so the writer of a partial line has died.
                 file.truncate(self._read)
@@ -227,6 +234,20 @@ class ResultsFile(Generic[Row]):
                 f"{self.path} holds another {self.kind.name}: {differences}. Choose "
                 "another path, or the settings of the file to continue it."
             )
+
+
+def _place(temporary: Path, path: Path) -> None:
+    """Give a complete file its name, unless another process has created it."""
+    try:
+        # Unlike a rename, a link never replaces an existing file.
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:
+        # File systems without hard links (FAT, some network shares).
+        with sole_writer(path, wait=True):
+            if not path.exists():
+                temporary.replace(path)
 
 
 def _short(value: Any) -> str:

@@ -48,6 +48,7 @@ from omnimouse_model.data.store.tables import (
 )
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.locking import sole_writer
 
 Progress = Callable[[float], None]
 JOURNAL = "journal.jsonl"
@@ -84,6 +85,8 @@ def convert(
     ------
     FileExistsError
         `path` exists, or the folder for the unfinished store has other contents.
+    OutputBusyError
+        Another process writes the same store.
     ValueError
         `path` is inside the session itself.
     SessionFormatError
@@ -98,11 +101,24 @@ def convert(
         raise ValueError(
             f"{path} is inside the session {source} itself: choose a place beside it."
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sole_writer(path):
+        _write_all(session, path, codec, progress, report_comparison)
+    return path
+
+
+def _write_all(
+    session: Session,
+    path: Path,
+    codec: Codec,
+    progress: Progress | None,
+    report_comparison: Progress | None,
+) -> None:
+    """Write the store under another name, and rename it at the end."""
     conversion = _Conversion(session, _part_of(path), codec)
     report = progress or (lambda share: None)
     # A stop just before the rename leaves a complete store under the other name.
     if not conversion.is_complete(conversion.part):
-        path.parent.mkdir(parents=True, exist_ok=True)
         # NaN and infinities are stored as they are; warnings about them would mislead.
         with np.errstate(all="ignore"):
             conversion.run(report)
@@ -112,7 +128,6 @@ def convert(
         conversion.complete()
     (conversion.part / JOURNAL).unlink(missing_ok=True)
     conversion.part.replace(path)
-    return path
 
 
 def finished_share(session: Session, path: Path, codec: Codec = "default") -> float:

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -53,6 +54,28 @@ def test_half_a_last_line_or_an_empty_one_is_done_again(session, results, cut, i
     context_sweep(predictor, session, **SHORT, results=results)
     assert len(predictor.asked) == 2
     assert results.read_bytes() == whole
+
+
+def test_a_last_line_of_a_newer_version_is_kept(session, results):
+    *lines, last = results.read_bytes().splitlines(keepends=True)
+    newer = json.loads(last)
+    newer["interval"] = [newer.pop("ci_low"), newer.pop("ci_high")]
+    content = b"".join(lines) + json.dumps(newer).encode() + b"\n"
+    results.write_bytes(content)
+    with pytest.raises(ResultsFileError, match="a newer version"):
+        context_sweep(ContextPredictor(), session, **SHORT, results=results)
+    assert results.read_bytes() == content
+
+
+def test_hard_links_are_not_needed(session, tmp_path, results, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    path = tmp_path / "again.jsonl"
+    context_sweep(ContextPredictor(), session, **SHORT, results=path)
+    assert path.read_bytes() == results.read_bytes()
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, results.name}
 
 
 @pytest.mark.parametrize("line", [b"{}\n", b'{"key": 3}\n', b"]\n", b"\xff\n", b"\n"])
