@@ -178,6 +178,14 @@ def _plane(
     if len(shape) not in (1, 2) or not all(shape):
         raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
     n_regions = shape[1] if len(shape) == 2 else 1
+    if n_regions != shape[0] and nwb.shape(group, "rois") == (shape[0],):
+        raise SessionFormatError(
+            nwb.file.path,
+            "transposed",
+            f"{nwb.file.path.name}: {group.name} has data {shape} of {shape[0]} "
+            "regions: it is transposed",
+            "write it as (time, regions)",
+        )
     if n_regions > MAX_COLUMNS:
         raise nwb.wrong(group, f"has {n_regions:,} regions; at most {MAX_COLUMNS:,}")
     units = read_units(nwb, group, n_regions, notes)

@@ -24,6 +24,13 @@ from omnimouse_model.errors import SessionFormatError
 _SETTINGS = ("ops", "settings", "db", "reg_outputs", "detect_outputs")
 """Files with settings, by priority (versions before 1 have only `ops`)."""
 _DEFAULT_NEUCOEFF = 0.7
+_NEEDED = {
+    "spks": ("spks",),
+    "deconvolved": ("F", "Fneu"),
+    "F-neu": ("F", "Fneu"),
+    "dff": ("F", "Fneu"),
+}
+"""Files of traces that each kind of responses needs."""
 """Default of suite2p."""
 
 
@@ -73,15 +80,31 @@ def read_plane(
     folder: Path, root: Path, number: int, options: ReadOptions, notes: Notes
 ) -> Plane:
     """Read the tables of one plane and the headers of its traces."""
-    files = _traces(folder, root)
+    regions = _regions(folder, root, notes)
+    marked = _marked(folder, root)
+    others = [len(table) for table in (regions, marked) if table is not None]
+    n_regions = others[0] if others else None
+    files = _traces(folder, root, n_regions, options.series, notes)
     n_rois, n_frames = next(iter(files.values())).shape
     settings = _Settings(folder, root, notes)
-    regions = _regions(folder, root, n_rois)
-    chosen = _cells(folder, root, n_rois, options)
+    if regions is not None and len(regions) != n_rois:
+        raise bad_file(
+            folder / "stat.npy",
+            "wrong_length",
+            f"holds {len(regions)} regions, the traces {n_rois} regions",
+            "are the files of one run of suite2p?",
+        )
+    chosen = _cells(folder, marked, n_rois, options)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
-    masks = [_pixels(regions[i], i, folder, size) for i in chosen.tolist()]
-    centre = [_centre(regions[i], mask) for i, mask in zip(chosen, masks, strict=True)]
+    if regions is None:
+        masks = [(np.zeros((0, 2), np.int16), np.zeros(0, np.float32)) for _ in chosen]
+        centre = [(float("nan"), float("nan"))] * len(chosen)
+    else:
+        masks = [_pixels(regions[i], i, folder, size) for i in chosen.tolist()]
+        centre = [
+            _centre(regions[i], mask) for i, mask in zip(chosen, masks, strict=True)
+        ]
     # The second name is that of suite2p 1.x.
     neucoeff = settings.number("neucoeff", "neuropil_coefficient")
     return Plane(
@@ -101,45 +124,102 @@ def read_plane(
     )
 
 
-def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
+def _traces(
+    folder: Path, root: Path, n_regions: int | None, series: str | None, notes: Notes
+) -> dict[str, ArrayFile]:
+    """Return the files of traces; those that the series does not need may be faulty.
+
+    `n_regions` is the number of regions in the other files, None if unknown.
+    """
+    paths = {name: folder / f"{name}.npy" for name in ("F", "Fneu", "spks")}
+    paths = {name: path for name, path in paths.items() if path.exists()}
+    wanted = series or ("spks" if "spks" in paths else "deconvolved")
+    needed = [name for name in _NEEDED.get(wanted, ()) if name in paths]
     files: dict[str, ArrayFile] = {}
-    # Each file is optional; the available ones decide which kinds can be read.
-    for name in ("F", "Fneu", "spks"):
-        path = folder / f"{name}.npy"
-        if path.exists():
-            files[name] = npy_file(contained(path, root))
+    # The needed files first: their shape decides whether others fit.
+    for name in sorted(paths, key=lambda name: name not in needed):
+        try:
+            file = _numbers(contained(paths[name], root))
+            _check_regions(file, n_regions)
+            _check_same(file, files)
+        except SessionFormatError as error:
+            if name in needed or len(paths) == 1:
+                raise
+            notes.warn("left_out", f"{error}; {wanted} does not need it: left out")
+        else:
+            files[name] = file
+    if not files:
+        raise SessionFormatError(
+            folder, "missing_data", f"{label(folder)}: no traces can be read"
+        )
     shape = next(iter(files.values())).shape
-    for file in files.values():
-        if file.dtype.kind not in "fiu" or len(file.shape) != 2:
-            raise bad_file(
-                file.path,
-                "wrong_shape",
-                f"is {file.shape} {file.dtype}; (regions, frames) of numbers expected",
-                "was it written by suite2p?",
-            )
-        if file.shape != shape:
-            raise bad_file(
-                file.path,
-                "wrong_shape",
-                f"is {file.shape}, other traces of the plane are {shape}",
-                "are they of one run of suite2p?",
-            )
     if 0 in shape:
         raise SessionFormatError(
             folder, "empty", f"{label(folder)}: traces are {shape}: nothing to read"
         )
-    return files
+    return {name: files[name] for name in paths if name in files}
 
 
-def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.ndarray:
+def _numbers(path: Path) -> ArrayFile:
+    file = npy_file(path)
+    if file.dtype.kind not in "fiu" or len(file.shape) != 2:
+        raise bad_file(
+            path,
+            "wrong_shape",
+            f"is {file.shape} {file.dtype}; (regions, frames) of numbers expected",
+            "was it written by suite2p?",
+        )
+    return file
+
+
+def _check_regions(file: ArrayFile, n_regions: int | None) -> None:
+    """Raise if an array is transposed, as the number of regions shows."""
+    rows, columns = file.shape
+    if n_regions not in (None, rows) and columns == n_regions:
+        raise bad_file(
+            file.path,
+            "transposed",
+            f"is {file.shape}, and the plane has {n_regions} regions: it is transposed",
+            "save it as (regions, frames): numpy.save(path, array.T)",
+        )
+
+
+def _check_same(file: ArrayFile, others: Mapping[str, ArrayFile]) -> None:
+    shape = next((other.shape for other in others.values()), file.shape)
+    if file.shape != shape:
+        raise bad_file(
+            file.path,
+            "wrong_shape",
+            f"is {file.shape}, other traces of the plane are {shape}",
+            "are they of one run of suite2p?",
+        )
+
+
+def _marked(folder: Path, root: Path) -> np.ndarray | None:
+    """Return the table of the regions that are cells, None if there is none."""
+    path = folder / "iscell.npy"
+    if not path.exists():
+        return None
+    marked = load_small_array(path, root)
+    if marked.ndim not in (1, 2) or marked.dtype.kind not in "fiub" or not marked.size:
+        raise bad_file(
+            path,
+            "wrong_shape",
+            f"is {marked.shape} {marked.dtype}; one row per region expected",
+            "was it written by suite2p?",
+        )
+    return marked
+
+
+def _cells(
+    folder: Path, marked: np.ndarray | None, n_rois: int, options: ReadOptions
+) -> np.ndarray:
     """Return the regions to read, int64: those marked as cells, or all."""
     all_rois = np.arange(n_rois)
     path = folder / "iscell.npy"
-    if not options.cells_only or not path.exists():
+    if not options.cells_only or marked is None:
         return all_rois
-    marked = load_small_array(path, root)
-    fits = marked.ndim in (1, 2) and len(marked) == n_rois and marked.size
-    if not fits or marked.dtype.kind not in "fiub":
+    if len(marked) != n_rois:
         raise bad_file(
             path,
             "wrong_length",
@@ -160,19 +240,23 @@ def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.nd
 
 
 # -- regions -------------------------------------------------------------------------
-def _regions(folder: Path, root: Path, n_rois: int) -> list[Mapping[str, Any]]:
+def _regions(folder: Path, root: Path, notes: Notes) -> list[Mapping[str, Any]] | None:
+    """Return the regions, None without `stat.npy`."""
+    if not (folder / "stat.npy").exists():
+        notes.warn(
+            "no_contours",
+            f"{label(folder)} has no stat.npy: neurons have no positions and contours",
+        )
+        return None
     path = contained(folder / "stat.npy", root)
     regions: list[Mapping[str, Any]] = load_pickled(path)
     is_list = isinstance(regions, list) and all(isinstance(r, Mapping) for r in regions)
-    if not is_list or len(regions) != n_rois:
-        content = (
-            f"{len(regions)} regions" if is_list else f"a {type(regions).__name__}"
-        )
+    if not is_list:
         raise bad_file(
             path,
-            "wrong_length",
-            f"holds {content}, the traces {n_rois} regions",
-            "are the files of one run of suite2p?",
+            "wrong_shape",
+            f"holds a {type(regions).__name__}; a list of regions expected",
+            "was it written by suite2p?",
         )
     return regions
 

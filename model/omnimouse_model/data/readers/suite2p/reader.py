@@ -25,6 +25,8 @@ from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 LOOKED_FOR = ("suite2p/plane0",)
+_TRACES = ("F.npy", "spks.npy")
+_TABLES = ("stat.npy", "iscell.npy", "ops.npy", "settings.npy")
 _PLANE = re.compile(r"plane(\d+)")
 # A recording that stops within a volume gives its last planes one frame fewer.
 _MAX_UNEVEN = 1
@@ -111,15 +113,18 @@ def _incomplete(folders: dict[int, Path], notes: Notes) -> list[int]:
         if match is None or not path.is_dir() or int(match[1]) in folders:
             continue
         incomplete.append(int(match[1]))
-        has_stat = (path / "stat.npy").exists()
-        lacks = "neither F.npy nor spks.npy" if has_stat else "no stat.npy"
+        lacks = "neither F.npy nor spks.npy"
+        if any((path / file).exists() for file in _TRACES):
+            lacks = "no other file of suite2p than traces"
         notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
     return incomplete
 
 
 def _is_plane(path: Path) -> bool:
-    traces = ("F.npy", "spks.npy")
-    return (path / "stat.npy").exists() and any((path / f).exists() for f in traces)
+    # Traces alone could be those of another program.
+    return all(
+        any((path / file).exists() for file in files) for files in (_TRACES, _TABLES)
+    )
 
 
 def _name(path: Path) -> str:

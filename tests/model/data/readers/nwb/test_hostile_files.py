@@ -120,6 +120,14 @@ def test_values_that_are_not_there_take_no_memory(path, name, n, dtype):
     assert check_refusal(path).code == "too_large"
 
 
+def test_transposed_responses_are_refused(path):
+    with h5py.File(path, "a") as file:
+        values, about = file[f"{SERIES}/data"][:], dict(file[f"{SERIES}/data"].attrs)
+        del file[f"{SERIES}/data"]
+        file.create_dataset(f"{SERIES}/data", data=values.T).attrs.update(about)
+    assert check_refusal(path).code == "transposed"
+
+
 def test_a_factor_is_not_a_table(path):
     with h5py.File(path, "a") as file:
         file[f"{SERIES}/data"].attrs["conversion"] = np.zeros(4000)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import is_session, open_session
-from omnimouse_model.errors import MISSING_RATE
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from tests import SUITE2P
 from tests.model.data.refusals import check_refusal
 
@@ -218,7 +218,7 @@ def test_a_plane_one_frame_short_is_cut_and_more_refused(folder):
 @pytest.mark.parametrize(
     ("name", "part", "words"),
     [
-        ("spks", np.s_[:-1], r"spks.npy is \(13, 600\)"),
+        ("spks", np.s_[:-1], "holds 14 regions, the traces 13"),
         ("iscell", np.s_[:3], r"iscell.npy is \(3, 2\) for 14"),
         ("stat", np.s_[:5], "holds 5 regions, the traces 14"),
     ],
@@ -248,9 +248,50 @@ def test_a_plane_of_no_cells_or_of_no_regions_is_refused(folder):
     check_refusal(folder, "none of 14 regions")
 
 
+def test_without_regions_a_plane_has_no_contours(folder):
+    expected = open_session(folder)
+    (folder / "suite2p" / "plane0" / "stat.npy").unlink()
+    session = open_session(folder)
+    told = {note.code: note.message for note in session.warnings}
+    assert "plane0" in told["no_contours"]
+    assert session.n_neurons == expected.n_neurons
+    is_lost = session.units.plane == 0
+    assert np.isnan(session.units.xy_px[is_lost]).all()
+    np.testing.assert_array_equal(
+        session.units.xy_px[~is_lost], expected.units.xy_px[~is_lost]
+    )
+    rows = np.arange(20)
+    np.testing.assert_array_equal(
+        session.responses.file.pick(rows, slice(None)),
+        expected.responses.file.pick(rows, slice(None)),
+    )
+
+
+def test_transposed_traces_are_refused(folder):
+    path = folder / "suite2p" / "plane0" / "spks.npy"
+    np.save(path, np.load(path).T)
+    check_refusal(folder, r"14 regions: it is transposed.*array\.T")
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_what_the_series_does_not_need_is_left_out(folder, is_cut):
+    path = folder / "suite2p" / "plane0" / "Fneu.npy"
+    if is_cut:
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        np.save(path, np.load(path)[:-1])
+    session = open_session(folder)
+    assert session.series == "spks"
+    assert [note.code for note in session.warnings] == ["left_out"]
+    assert set(session.series_choices) == {"spks"}
+    with pytest.raises(SessionFormatError, match=r"Fneu\.npy"):
+        open_session(folder, series="dff")
+
+
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_plane_without_regions_is_named(folder, lost):
-    (folder / "suite2p" / f"plane{lost}" / "stat.npy").unlink()
+def test_a_plane_without_traces_is_named(folder, lost):
+    for name in ("F", "spks"):
+        (folder / "suite2p" / f"plane{lost}" / f"{name}.npy").unlink()
     change_ops(folder, nplanes=None)
     session = open_session(folder)
     told = {note.code: note.message for note in session.warnings}
