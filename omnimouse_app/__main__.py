@@ -1,5 +1,19 @@
-"""Entry point of `python -m omnimouse_app`: the command `omnimouse`."""
+"""Entry point of `omnimouse` and of `python -m omnimouse_app`."""
 
-from omnimouse_app.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it with one line, also during imports."""
+    try:
+        # Imported here, so that an interrupt of the imports is caught as well.
+        from omnimouse_app.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        print("omnimouse: stopped", file=sys.stderr)
+        sys.exit(130)  # 128 + SIGINT, as in shells
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """The command `omnimouse`: a table of commands, each imported only when it runs."""
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -32,8 +33,7 @@ The command itself is `command` in the file of that name in this folder.
 """
 
 # Errors caused by bad input. SessionFormatError, CheckpointError, MaskError and
-# UnsupportedRequestError are ValueErrors. Any other exception is a bug and shows its
-# traceback.
+# UnsupportedRequestError are ValueErrors. Any other exception is a bug.
 INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError)
 
 
@@ -98,25 +98,52 @@ def group(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; bad input ends with one line and exit status 1."""
+    """Run the command line; every error ends with one line.
+
+    The exit status is 1 after bad input or a bug, 2 for a wrong option, and 130 after
+    Ctrl-C. With --debug, the traceback is shown.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in arguments:  # accepted after the command as well
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
+    status: object = 0
     try:
-        group.main(args=arguments, prog_name="omnimouse", standalone_mode=True)
+        status = group.main(
+            args=arguments, prog_name="omnimouse", standalone_mode=False
+        )
     except SystemExit as end:
-        # A second Ctrl-C during the clean-up of the interpreter must not print a
-        # traceback.
-        if end.code == STOPPED:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise
-    except INPUT_ERRORS as error:
+        status = end.code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _show("stopped")
+        status = STOPPED
+    except BrokenPipeError:
+        # The reader of a pipe has ended, as in `omnimouse info demo | head`; the
+        # interpreter would try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except Exception as error:
         if "--debug" in arguments:
             raise
-        # Return to the start of the line and erase a progress line.
-        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-        click.echo(f"{clear}omnimouse: {one_line(error)}", err=True)
-        sys.exit(1)
+        message = one_line(error)
+        if not isinstance(error, INPUT_ERRORS):
+            message = f"internal error ({type(error).__name__}: {message}); "
+            message += "--debug shows where. Please report it."
+        _show(message)
+        status = 1
+    # A second Ctrl-C during the clean-up of the interpreter must not print a traceback.
+    if status == STOPPED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Commands return nothing; `Context.exit` returns a status.
+    sys.exit(status if isinstance(status, int | str) else 0)
+
+
+def _show(message: str) -> None:
+    # Return to the start of the line and erase a progress line.
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    click.echo(f"{clear}omnimouse: {message}", err=True)
 
 
 def one_line(error: BaseException) -> str:

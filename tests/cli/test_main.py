@@ -1,0 +1,62 @@
+"""Ends of the command line: one line, with a status that says what happened."""
+
+import sys
+
+import pytest
+
+from omnimouse_app import __main__, cli
+from omnimouse_app.cli import group
+
+
+def end_of(capsys, *words):
+    """Return exit status and lines of standard error of a command."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(words))
+    # click ends the line of a Ctrl-C first.
+    return end.value.code, capsys.readouterr().err.strip().splitlines()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Have every command end with an exception."""
+
+    def fail_with(error):
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr(group, "invoke", fail)
+
+    return fail_with
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (ValueError("mask is empty"), 1, "mask is empty"),
+        (TypeError("two\nlines"), 1, "internal error (TypeError: two lines)"),
+        (KeyboardInterrupt(), 130, "stopped"),
+    ],
+)
+def test_every_error_ends_with_one_line(failing, capsys, error, status, words):
+    failing(error)
+    code, lines = end_of(capsys, "info", "demo")
+    assert (code, len(lines)) == (status, 1)
+    assert words in lines[0]
+
+
+def test_debug_shows_where(failing):
+    failing(TypeError("two"))
+    with pytest.raises(TypeError):
+        cli.main(["info", "demo", "--debug"])
+
+
+def test_an_interrupt_of_the_imports_ends_with_one_line(monkeypatch, capsys):
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "omnimouse_app.cli", Interrupted())
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err.splitlines() == ["omnimouse: stopped"]
