@@ -108,6 +108,11 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
         wait_for(lambda was=before: state.session is not was, str(source), 60)
         wait_for(lambda: len(viewer.layers) == 3, "its layers")
         assert state.session.path == session_folder
+    # Another name of the plugin than that of its dock.
+    viewer.window.add_plugin_dock_widget("omnimouse-app")
+    docks = viewer.window.dock_widgets
+    wait_for(lambda: len(docks) == len(PANELS) + 1, "the second dock to be removed")
+    assert find_instrument(viewer) is dock
     dock.close_viewer()
 
 
