@@ -106,10 +106,11 @@ def _in_new_viewer(
     except BaseException:
         controller.close()
         raise
-    viewer.window.resize(*SIZE)
     dock = open_instrument(viewer, controller)
     if show:
         viewer.show()
+    # After `show`, which gives the window the size that its docks would like.
+    viewer.window.resize(*SIZE)
     return dock
 
 

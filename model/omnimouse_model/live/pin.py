@@ -17,7 +17,7 @@ from omnimouse_model.live.spans import Page
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Prediction, Predictor
 
-LETTERS: Final = "ABCD"
+LETTERS: Final = tuple("ABCD")
 """Letters of the slots; a slot also determines the colour of its pin."""
 MAX_PINS: Final = len(LETTERS)
 LIVE: Final = -1

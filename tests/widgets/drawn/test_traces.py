@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring
+from omnimouse_widgets.drawn.neurons.score_distribution import distribution_of
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import evidence_of, trace_rows
 from tests.predictors import NoisyPredictor, open_controller
@@ -34,6 +35,9 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     assert label.endswith(f"{value:.2f} (here {here:.2f})")
     assert results.shown_scores[7] == value
     assert str(found.n_total) in evidence_of(controller.results)
+    # The histogram as well; only pinned conditions have scores of the window alone.
+    assert str(found.n_total) in distribution_of(controller).evidence
+    assert str(found.n_total) not in distribution_of(controller, against="A").evidence
 
 
 def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):

@@ -77,6 +77,9 @@ def scores(data: ReportData) -> Iterator[Markup]:
     metric = data.content.metric
     definition = data.content.shown_definition
     yield tag("p", f"{metric.symbol}: {definition}.", class_="quiet")
+    if data.tier_score is None:
+        text = "Preliminary: one window alone; the test tier was not scored."
+        yield tag("p", text, class_="alert")
     rows = [("all", *summary_cells(summary))]
     areas = scores_by_area(scores, data.content.session.units)
     rows += [(name or "no area", *summary_cells(part)) for name, part in areas]

@@ -56,17 +56,16 @@ class TierCurves:
         return self.n_windows >= min(MIN_WINDOWS, self.n_total)
 
 
-def tier_plan(
-    session: Session, spec: WindowSpec, tier: str, metric: str, *, behavior: bool
-) -> SweepPlan:
+def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str) -> SweepPlan:
     """Return the plan of the curves: the contexts of a live sweep, in one draw."""
+    has_behavior = spec.behavior is not None and bool(session.behavior_names)
     largest = largest_context(session.n_neurons, NEURONS)
     has_video = session.stimulus is not None and spec.video is not None
     return SweepPlan(
         neurons=(0, *(count for count in NEURONS if count <= largest)),
         history_samples=(0, *live_history(spec)),
         video=(False, True) if has_video else (False,),
-        behavior=(behavior,),
+        behavior=(True, False) if has_behavior else (False,),
         seeds=(SEED,),
         tier=tier,
         max_windows=MAX_WINDOWS,

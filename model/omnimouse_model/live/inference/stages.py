@@ -361,15 +361,10 @@ class StageRunner:
         is_possible = tier and is_scored and not predictor.needs.is_stored
         if not (is_possible and request.sweep and request.scores_tier):
             return None
-        behavior = request.mask.has_visible_behavior
-        key = (predictor.predictor_id, session.fingerprint, behavior, request.metric)
+        plan = tier_plan(session, spec, tier, request.metric)
         return self._tier_sweeps.get(
-            key,
-            lambda: TierSweep(
-                predictor,
-                session,
-                tier_plan(session, spec, tier, request.metric, behavior=behavior),
-            ),
+            (predictor.predictor_id, session.fingerprint, request.metric),
+            lambda: TierSweep(predictor, session, plan),
         )
 
     def close(self) -> None:

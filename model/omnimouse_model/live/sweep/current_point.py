@@ -9,6 +9,7 @@ from omnimouse_model.analysis.sweep.context_of_mask import (
     measure_context,
 )
 from omnimouse_model.analysis.sweep.contexts import inputs_label
+from omnimouse_model.analysis.sweep.tier_sweep import MIN_WINDOWS
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
@@ -116,17 +117,21 @@ def _point_over_tier(
     curves, found = results.tier_curves, results.tier_score
     if curves is None or not curves.is_shown or found is None or found.score is None:
         return None
-    score = found.score
+    score, problem = found.score, ""
     if score.refusal:
         return None
-    # Pooled like the curves, not centred.
+    # As for the curves: over few windows, the score is biased.
+    if found.n_windows < min(MIN_WINDOWS, found.n_total):
+        problem = f"{found.n_windows} of {MIN_WINDOWS} windows are scored"
     return CurrentPoint(
         context,
         state.metric,
-        score.value,
+        # Pooled like the curves, not centred.
+        float("nan") if problem else score.value,
         score.n_neurons,
         is_comparable=True,
         is_old=False,
+        problem=problem,
         n_windows=found.n_windows,
     )
 

@@ -19,7 +19,7 @@ def small_batches(monkeypatch):
 
 @pytest.fixture
 def curves(session, small_batches):
-    plan = tier_plan(session, OMNIMOUSE, "test", "correlation", behavior=True)
+    plan = tier_plan(session, OMNIMOUSE, "test", "correlation")
     return TierSweep(ContextPredictor(), session, plan)
 
 

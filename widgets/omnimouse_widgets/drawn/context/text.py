@@ -10,7 +10,7 @@ from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 
-LIVE: Final = "Live"
+LIVE: Final = "selected, this window"
 LIVE_LINE: Final = MAX_COMPARED + 1
 """Line style of the curves of one window beside those of a tier, which have 0."""
 NO_SESSION: Final = "No session is open"
@@ -30,10 +30,9 @@ def sweeps_on_screen(
     if has_curves and curves is not None:
         drawn.append(DrawnSweep(f"{curves.tier} tier", curves.sweep))
     if is_live and results.sweep is not None:
-        # Beside curves over a tier, those of one window are of little use.
-        is_pale = has_curves or results.sweep_freshness in ("stale", "stopped")
         line = LIVE_LINE if has_curves else 0
-        drawn.append(DrawnSweep(LIVE, results.sweep, line, is_pale))
+        # Pale, because one window gives shapes and no numbers.
+        drawn.append(DrawnSweep(LIVE, results.sweep, line, is_pale=True))
     # Line style 0 is reserved for live curves, whether or not they are shown.
     for number, path in enumerate(sweeps.compared, start=1):
         entry = sweeps.entry_of(path)
@@ -76,7 +75,7 @@ def tier_name(curves: TierCurves) -> str:
 def live_text(state: LiveState, results: Results) -> str:
     """Return the progress and freshness of the live curves."""
     sweep, n, curves = results.sweep, len(state.selection), results.tier_curves
-    parts = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
+    parts = [f"{n} neuron{'s' * (n != 1)}, this window only (preliminary)"]
     if curves is not None:
         n_targets = max(row.n_neurons for row in curves.sweep.rows)
         name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"

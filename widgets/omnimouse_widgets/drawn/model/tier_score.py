@@ -20,12 +20,13 @@ TIP: Final = (
 
 def shown_tier_score_lines(controller: Controller) -> list[str]:
     """Return the lines of the mask on screen."""
-    return tier_score_lines(
+    lines = tier_score_lines(
         controller.results.tier_score,
         controller.state.metric,
         controller.baseline.tier_score,
         Path(controller.state.baseline_name).name,
     )
+    return lines if controller.state.scores_tier else [*lines, "paused"]
 
 
 def tier_score_lines(

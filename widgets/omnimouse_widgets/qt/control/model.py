@@ -162,6 +162,10 @@ class ModelSection(QWidget):
         self.tier_score.setText(
             "\n".join(shown_tier_score_lines(self._controller)) or "–"
         )
+        # The rows below must not move with every stroke, and no line may be cut.
+        needed = self.tier_score.heightForWidth(self.tier_score.width())
+        if needed > self.tier_score.minimumHeight():
+            self.tier_score.setMinimumHeight(needed)
         self.refine.setText("Pause" if state.scores_tier else "Go on")
         verb = "Stop" if state.scores_tier else "Continue"
         self.refine.setToolTip(f"{verb} to refine the score over further windows")
