@@ -6,7 +6,7 @@ population stage reuses the encoding of the first stage. A sweep does not depend
 painted mask, so an interrupted sweep continues from its last point.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Literal
@@ -53,6 +53,8 @@ from omnimouse_model.predict.same_span import predict_same_span, window_of
 
 MAX_SCORE_BYTES = 256 * 2**20
 """Limit of the sums of earlier tasks, which return with their scores."""
+MAX_COMPLETE = 64
+"""Number of complete scores and curves that outlive a change of the model."""
 
 
 def name_of(predictor: Predictor) -> str:
@@ -213,6 +215,7 @@ class StageRunner:
         self._tier_sweeps = MemoryCache[TierSweep](
             MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes
         )
+        self._complete = MemoryCache[TierScore | TierCurves](MAX_COMPLETE, lambda _: 1)
 
     def __call__(
         self,
@@ -313,28 +316,38 @@ class StageRunner:
             predictor.stop_when(outdated)
         try:
             scoring = self._scoring(predictor, request)
-            if scoring is not None and scoring.is_begun:
+            if isinstance(scoring, TierScore):
+                yield Stage("tier_score", tier_score=scoring)
+            elif scoring is not None and scoring.is_begun:
                 yield Stage("tier_score", tier_score=scoring.score())
             sweep = self._tier_sweep(predictor, request)
-            if sweep is not None and sweep.is_begun:
+            if isinstance(sweep, TierCurves):
+                yield Stage("tier_curves", tier_curves=sweep)
+            elif sweep is not None and sweep.is_begun:
                 yield Stage("tier_curves", tier_curves=sweep.curves())
             if isinstance(predictor, Prefetcher):
                 for window in neighbours(request.window, request.step_s):
                     stop_if(outdated)
                     predictor.prefetch(window, request.mask)
-            if scoring is not None:
+            if isinstance(scoring, TierScoring):
                 for score in scoring.refine(outdated):
+                    self._note_complete(_score_key(predictor, request), score)
                     yield Stage("tier_score", tier_score=score)
-            if sweep is not None:
+            if isinstance(sweep, TierSweep):
                 for curves in sweep.refine(outdated):
+                    self._note_complete(_curves_key(predictor, request), curves)
                     yield Stage("tier_curves", tier_curves=curves)
         finally:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
 
+    def _note_complete(self, key: Hashable, found: TierScore | TierCurves) -> None:
+        if found.is_complete:
+            self._complete.get(key, lambda: found)
+
     def _scoring(
         self, predictor: Predictor, request: LiveRequest
-    ) -> TierScoring | None:
+    ) -> TierScoring | TierScore | None:
         """Return the scores of a task, which earlier requests may have begun."""
         session, mask = request.session, request.mask
         tier = scored_tier(session, predictor.needs.spec)
@@ -343,16 +356,18 @@ class StageRunner:
         is_scored = METRICS[request.metric].per_neuron is not None
         if not (tier and has_targets and is_scored and request.scores_tier):
             return None
-        # Predictions under edits are never scored, so edits are not in the key.
-        key = (predictor.predictor_id, session.fingerprint, mask.mask_id)
+        key = _score_key(predictor, request)
+        if key in self._complete:
+            known = self._complete.get(key, _unknown)
+            # Views compare masks by identity.
+            return replace(known, mask=mask) if isinstance(known, TierScore) else None
         return self._tier_scores.get(
-            (*key, tier, request.metric),
-            lambda: TierScoring(predictor, session, mask, tier, request.metric),
+            key, lambda: TierScoring(predictor, session, mask, tier, request.metric)
         )
 
     def _tier_sweep(
         self, predictor: Predictor, request: LiveRequest
-    ) -> TierSweep | None:
+    ) -> TierSweep | TierCurves | None:
         """Return the context curves, which earlier requests may have begun."""
         session, spec = request.session, predictor.needs.spec
         tier = scored_tier(session, spec)
@@ -361,11 +376,12 @@ class StageRunner:
         is_possible = tier and is_scored and not predictor.needs.is_stored
         if not (is_possible and request.sweep and request.scores_tier):
             return None
+        key = _curves_key(predictor, request)
+        if key in self._complete:
+            known = self._complete.get(key, _unknown)
+            return known if isinstance(known, TierCurves) else None
         plan = tier_plan(session, spec, tier, request.metric)
-        return self._tier_sweeps.get(
-            (predictor.predictor_id, session.fingerprint, request.metric),
-            lambda: TierSweep(predictor, session, plan),
-        )
+        return self._tier_sweeps.get(key, lambda: TierSweep(predictor, session, plan))
 
     def close(self) -> None:
         """Release the loaded predictors."""
@@ -438,6 +454,25 @@ class StageRunner:
             self._prepared = (None, None)
             predictor.prepare(session)
             self._prepared = (predictor, session)
+
+
+def _score_key(predictor: Predictor, request: LiveRequest) -> Hashable:
+    """Return what the score of a task over a tier depends on."""
+    session, mask = request.session, request.mask
+    # Predictions under edits are never scored, so edits are not in the key. The tier
+    # follows from the session.
+    key = (predictor.predictor_id, session.fingerprint, mask.mask_id)
+    return ("score", *key, request.metric)
+
+
+def _curves_key(predictor: Predictor, request: LiveRequest) -> Hashable:
+    """Return what context curves over a tier depend on."""
+    key = (predictor.predictor_id, request.session.fingerprint, request.metric)
+    return ("curves", *key)
+
+
+def _unknown() -> TierScore | TierCurves:
+    raise KeyError("not in the cache")
 
 
 def _described(

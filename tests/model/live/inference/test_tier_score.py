@@ -1,6 +1,7 @@
 """Score over a tier: computed in idle time, kept or ended by requests."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -87,3 +88,26 @@ def test_a_closed_predictor_is_not_asked_again(session, monkeypatch):
     assert [*runner.when_idle(second, lambda: False)][-1].tier_score.is_complete
     assert len(made) == 2
     assert made[0].counters == before
+
+
+def test_a_complete_score_outlives_a_change_of_the_model(session):
+    made = []
+
+    def load(*_):
+        made.append(NoisyPredictor("noisy"))
+        return made[-1]
+
+    mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
+    runner, window = StageRunner(load), session.window(3.0)
+    request = LiveRequest(session, window, mask, (), "noisy", "cpu", sweep=True)
+    list(runner(request, lambda: False))
+    last = {s.name: s for s in runner.when_idle(request, lambda: False)}
+    list(runner(replace(request, device="auto"), lambda: False))
+    # The same task in another object, as after a mask is painted again.
+    again = replace(request, device="auto", mask=replace(mask, name="again"))
+    before = dict(made[1].counters)
+    known = {s.name: s for s in runner.when_idle(again, lambda: False)}
+    assert made[1].counters == before
+    assert known["tier_score"].tier_score.score is last["tier_score"].tier_score.score
+    assert known["tier_score"].tier_score.mask is again.mask
+    assert known["tier_curves"].tier_curves is last["tier_curves"].tier_curves
