@@ -167,7 +167,8 @@ class Scores(HasSummary):
     --------
     >>> om.evaluate("last", session, "causal_response_25_behavior", max_windows=3)
     Scores: tier test; metric correlation; sessions 1; strategies 1; predictors 1
-      last, causal_response_25_behavior: 0.229 (3 windows, 40 neurons)
+      last, causal_response_25_behavior: centred 0.331, pooled 0.229 (3 windows, \
+40 neurons)
     """
 
     scores: tuple[Score, ...]
@@ -196,6 +197,11 @@ class Scores(HasSummary):
             else:
                 sizes += f", {row.n_neurons:,} neurons"
             value = interval_text(row.value, row.ci_low, row.ci_high)
+            if isinstance(row, Score) and np.isfinite(row.centred):
+                # First, because the user interface shows it.
+                centred = jackknife(row.centred, row.centred_left_out)
+                text = interval_text(centred.value, centred.low, centred.high)
+                value = f"centred {text}, pooled {value}"
             lines.append((", ".join(parts), row.refusal or f"{value} ({sizes})"))
         return lines
 
