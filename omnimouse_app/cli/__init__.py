@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from omnimouse_app.cli.interrupt import STOPPED
+from omnimouse_model.errors import WorkerError
 
 COMMANDS = {
     "app": "Open napari with the plugin.",
@@ -33,8 +34,9 @@ The command itself is `command` in the file of that name in this folder.
 """
 
 # Errors caused by bad input. SessionFormatError, CheckpointError, MaskError and
-# UnsupportedRequestError are ValueErrors. Any other exception is a bug.
-INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError)
+# UnsupportedRequestError are ValueErrors. A WorkerError is an accident, such as a Dask
+# scheduler that does not answer. Any other exception is a bug.
+INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError, WorkerError)
 
 
 class LazyGroup(click.Group):

@@ -6,6 +6,7 @@ import pytest
 
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
+from omnimouse_model.errors import WorkerError
 
 
 def end_of(capsys, *words):
@@ -33,6 +34,7 @@ def failing(monkeypatch):
     ("error", "status", "words"),
     [
         (ValueError("mask is empty"), 1, "mask is empty"),
+        (WorkerError("no scheduler"), 1, "omnimouse: no scheduler"),
         (TypeError("two\nlines"), 1, "internal error (TypeError: two lines)"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
