@@ -21,7 +21,10 @@ PACKAGES = {
     "omnimouse_widgets": ROOT / "widgets" / "omnimouse_widgets",
     "omnimouse_model": ROOT / "model" / "omnimouse_model",
 }
-SHARED = ("errors", "atomic", "cache", "locking", "parquet", "process", "display")
+SHARED = (
+    *("errors", "atomic", "cache", "drive", "locking", "parquet", "process"),
+    *("display", "progress"),
+)
 """Modules that all rooms use; their arrows would make the graph unreadable."""
 MARKED = re.compile(r"<!-- (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 

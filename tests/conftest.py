@@ -1,6 +1,7 @@
 """Test settings that do not touch the user's files, and fast child processes."""
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import sys
@@ -189,6 +190,19 @@ def _running() -> set[threading.Thread | BaseProcess]:
     workers = (*threading.enumerate(), *active_children())
     own = {worker for worker in workers if worker.name.startswith("omnimouse")}
     return {worker for worker in own if worker.name != "omnimouse-draw"}
+
+
+@pytest.fixture(autouse=True)
+def panel_errors():
+    """Errors that panels have shown; a test that expects one removes it."""
+    errors: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = errors.append
+    log = logging.getLogger("omnimouse_widgets.qt.style.fault_notice")
+    log.addHandler(handler)
+    yield errors
+    log.removeHandler(handler)
+    assert not [record.exc_info for record in errors]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from omnimouse_app.cli.interrupt import STOPPED
+from omnimouse_model.drive import explained
 from omnimouse_model.errors import WorkerError
 
 COMMANDS = {
@@ -37,6 +38,12 @@ The command itself is `command` in the file of that name in this folder.
 # UnsupportedRequestError are ValueErrors. A WorkerError is an accident, such as a Dask
 # scheduler that does not answer. Any other exception is a bug.
 INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError, WorkerError)
+
+OUT_OF_MEMORY = (
+    "the memory of the device is full. For training, set a smaller `batch` and a "
+    "larger `accumulate` in the config; for other work, choose --device cpu, or close "
+    "other programs. The same command continues from what is saved."
+)
 
 
 class LazyGroup(click.Group):
@@ -129,11 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        message = one_line(error)
-        if not isinstance(error, INPUT_ERRORS):
-            message = f"internal error ({type(error).__name__}: {message}); "
-            message += "--debug shows where. Please report it."
-        _show(message)
+        _show(message_of(error))
         status = 1
     # A second Ctrl-C during the clean-up of the interpreter must not print a traceback.
     if status == STOPPED:
@@ -148,7 +151,24 @@ def _show(message: str) -> None:
     click.echo(f"{clear}omnimouse: {message}", err=True)
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line, without the quotes of a KeyError."""
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return " ".join(str(message).split()) or type(error).__name__
+def message_of(error: Exception) -> str:
+    """Return the problem and the next step in one line."""
+    if _is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    text = explained(error) if isinstance(error, OSError) else str(error)
+    # The text of a KeyError has quotes.
+    if isinstance(error, KeyError) and error.args:
+        text = str(error.args[0])
+    message = " ".join(text.split()) or type(error).__name__
+    if isinstance(error, INPUT_ERRORS):
+        return message
+    return (
+        f"internal error ({type(error).__name__}: {message}); --debug shows where. "
+        "Please report it."
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # By name and text: torch is not imported for a command that does not use it.
+    is_named = type(error).__name__ == "OutOfMemoryError"
+    return is_named or isinstance(error, MemoryError) or "allocate memory" in str(error)

@@ -1,5 +1,6 @@
 """Controller, brush and layers of one viewer, independent of any dock."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ Model = str | Path | Predictor
 
 CLOSING_S = 0.3
 """Maximum wait of a closing window for the worker; the worker then ends by itself."""
+_LAYER_IMPORTS = (
+    *("pandas", "pandas.api.types", "scipy.linalg", "scipy.ndimage", "scipy.special"),
+    *("skimage.color", "skimage.exposure", "skimage.util"),
+)
 _MIN_CANVAS = (160, 120)
 """Minimum canvas size (width, height) in pixels; docks cannot make it smaller."""
 
@@ -83,6 +88,7 @@ class Instrument(QObject):
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
+        self.controller.loader.before_show = import_for_layers
         self._hint = FirstHint(viewer, self.controller)
         self.is_closed = False
         self._window: QMainWindow | None = None
@@ -171,6 +177,15 @@ class Instrument(QObject):
         event.acceptProposedAction()
         self.dropped.emit(paths[0])
         return True
+
+
+def import_for_layers() -> None:
+    """Import what napari imports for its first layers, 2 s in a new process.
+
+    Called on another thread, so that the window reacts meanwhile.
+    """
+    for name in _LAYER_IMPORTS:
+        import_module(name)
 
 
 def preferred_model(controller: Controller) -> str:

@@ -1,8 +1,10 @@
 """Ends of the command line: one line, with a status that says what happened."""
 
 import sys
+from errno import ENOSPC, EROFS
 
 import pytest
+from torch import OutOfMemoryError
 
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
@@ -37,6 +39,9 @@ def failing(monkeypatch):
         (WorkerError("no scheduler"), 1, "omnimouse: no scheduler"),
         (TypeError("two\nlines"), 1, "internal error (TypeError: two lines)"),
         (KeyboardInterrupt(), 130, "stopped"),
+        (OutOfMemoryError("CUDA"), 1, "smaller `batch`"),
+        (OSError(ENOSPC, "no space", "/out/a.zarr"), 1, "/out/a.zarr: the drive is"),
+        (OSError(EROFS, "read-only", "/out"), 1, "/out: no permission to write"),
     ],
 )
 def test_every_error_ends_with_one_line(failing, capsys, error, status, words):

@@ -34,6 +34,7 @@ from omnimouse_model.data.valid_starts import (
 )
 from omnimouse_model.data.window import Window, require_events
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import SessionFormatError, TimeRangeError
 
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
@@ -52,7 +53,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Session:
+class Session(HasSummary):
     """One recording. Opening reads no large data; a pickle contains only the path.
 
     Attributes
@@ -104,14 +105,18 @@ class Session:
     origin: Mapping[str, Any] | str | None = field(default=None, repr=False)
     _cache: dict[object, Any] = field(default_factory=dict, repr=False)
 
-    def __repr__(self) -> str:
+    def _facts(self) -> dict[str, str]:
         tiers = ", ".join(f"{name} {m:.1f} min" for name, m in self.tiers().items())
-        return (
-            f"Session {self.id} ({self.format}): {self.n_neurons:,} neurons, "
-            f"{self.duration_s / 60:.1f} min at {self.responses.rate_hz:.4g} Hz, "
-            f"{', '.join(self.streams)}; tiers: {tiers or 'none'}; "
-            f"{len(self.warnings)} warnings"
-        )
+        rate = f"{self.responses.rate_hz:.4g} Hz"
+        return {
+            "id": self.id,
+            "format": self.format,
+            "neurons": f"{self.n_neurons:,}",
+            "duration": f"{self.duration_s / 60:.1f} min at {rate}",
+            "streams": ", ".join(self.streams),
+            "tiers": tiers or "none",
+            "warnings": f"{len(self.warnings)}",
+        }
 
     @property
     def source(self) -> Path | str | Mapping[str, Any]:

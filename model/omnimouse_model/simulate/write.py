@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from omnimouse_model.drive import writing
 from omnimouse_model.simulate.behavior import device_traces
 from omnimouse_model.simulate.ceilings import ResponseSums
 from omnimouse_model.simulate.imaging import (
@@ -81,14 +82,15 @@ def write_session(
     if _is_complete(spec, folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _write_all(spec, partial, progress)
-        # mkdtemp creates folders that other users cannot read.
-        partial.chmod(0o755)
-        _move_into_place(spec, partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with writing(folder):
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            _write_all(spec, partial, progress)
+            # mkdtemp creates folders that other users cannot read.
+            partial.chmod(0o755)
+            _move_into_place(spec, partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

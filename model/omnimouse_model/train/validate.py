@@ -14,6 +14,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.progress import silent
 from omnimouse_model.strategies import (
     half_population_mask,
     mask_from_strategy,
@@ -79,6 +80,7 @@ def _demo_scores(
         source.session,
         conditions,
         starts=spread_starts(starts, config.validation_windows),
+        progress=silent,
     )
     return _values(results) | {f"decode_{b.channel}": b.value for b in results.behavior}
 
@@ -108,7 +110,11 @@ def _official_scores(
     ]
     starts = spread_starts(_official_starts(session), config.validation_windows)
     results = evaluate(
-        _predictor(net, config.precision), session, conditions, starts=starts
+        _predictor(net, config.precision),
+        session,
+        conditions,
+        starts=starts,
+        progress=silent,
     )
     decoded = {
         f"decode/{b.strategy.removeprefix('validation/')}/{b.channel}": b.value

@@ -85,7 +85,7 @@ def test_a_clock_that_was_moved_is_told():
 def test_sessions_and_reports_are_told_in_few_words(tmp_path):
     np.savez(tmp_path / "s.npz", **smooth())
     session = om.open_session(tmp_path / "s.npz")
-    assert "s (arrays): 6 neurons, 1.0 min at 30 Hz" in repr(session)
+    assert "format arrays; neurons 6; duration 1.0 min at 30 Hz" in repr(session)
     assert "1 sessions, 6 neurons, 0.9 min" in repr(om.catalogue(tmp_path))
     report = om.check_alignment(tmp_path / "s.npz")
     assert repr(report) == report.describe()

@@ -46,7 +46,7 @@ def test_leaving_a_block_out_gives_the_moments_of_the_others():
         np.testing.assert_array_equal(found.count, expected.count)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_intervals_cover_the_true_score_and_the_true_difference():
     generator = np.random.default_rng(1)
 

@@ -83,6 +83,7 @@ def check_same(out: Path, undisturbed: Path) -> None:
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+@pytest.mark.acceptance
 @pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
 def test_a_run_killed_between_saves_and_in_one_goes_on_to_the_bit(mice, tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "killed"

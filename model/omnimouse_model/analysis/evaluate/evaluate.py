@@ -17,7 +17,6 @@ from omnimouse_model.analysis.evaluate.conditions import Strategies, conditions
 from omnimouse_model.analysis.evaluate.dask_map import resolve_predictor
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
 from omnimouse_model.analysis.evaluate.shard import (
-    Progress,
     Shard,
     ShardRun,
     ShardScores,
@@ -30,6 +29,7 @@ from omnimouse_model.demo import named_session
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
+from omnimouse_model.progress import Progress, shown_progress, silent
 
 Sessions = Session | str | Path | Sequence[Session | str | Path]
 """One or several sessions: open ones, names ("demo", "unseen"), paths, addresses."""
@@ -48,7 +48,7 @@ def evaluate(
     metric: str | None = None,
     centred: bool = True,
     device: str = "auto",
-    progress: Progress = lambda done, total, step: None,
+    progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Scores:
     """Score predictors on held-out windows.
@@ -88,6 +88,9 @@ def evaluate(
         its windows.
     device
         Device of predictors that are loaded by name.
+    progress
+        Called with finished and planned windows and the current step; by default a
+        progress bar on a terminal and in a notebook.
 
     Raises
     ------
@@ -133,7 +136,9 @@ def evaluate(
                     centred,
                 )
             )
-    return merge_scores(list(shard_scores(shards, progress, cancelled)), shards, tier)
+    with shown_progress(progress) as report:
+        parts = list(shard_scores(shards, report, cancelled))
+    return merge_scores(parts, shards, tier)
 
 
 def metric_of(predictors: Sequence[Predictor], metric: str | None) -> str:
@@ -164,7 +169,7 @@ def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]
 
 def shard_scores(
     shards: Sequence[Shard],
-    progress: Progress = lambda done, total, step: None,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Scores]:
     """Yield the scores of each shard, computed in this process.

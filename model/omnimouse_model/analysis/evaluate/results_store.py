@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
+from omnimouse_model.drive import writing
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.locking import locked, sole_writer
 
@@ -143,7 +144,7 @@ class ResultsFile(Generic[Row]):
 
     def add(self, key: str, row: Row) -> None:
         """Append one row unless its key exists; the row is on disk on return."""
-        with locked(self.path) as file:
+        with writing(self.path), locked(self.path) as file:
             # Another process may have added this row meanwhile.
             self._read_appended(file)
             if key in self.rows:
@@ -166,18 +167,19 @@ class ResultsFile(Generic[Row]):
         header |= {"about": self.about} if self.about else {}
         # A complete temporary file first, so that no process sees a file without its
         # header.
-        handle, name = tempfile.mkstemp(
-            dir=self.path.parent, prefix=f".{self.path.name}."
-        )
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(header) + "\n")
-        temporary = Path(name)
-        try:
-            # `mkstemp` creates the file readable for its owner only.
-            temporary.chmod(0o644)
-            _place(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with writing(self.path):
+            handle, name = tempfile.mkstemp(
+                dir=self.path.parent, prefix=f".{self.path.name}."
+            )
+            temporary = Path(name)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                    file.write(json.dumps(header) + "\n")
+                # `mkstemp` creates the file readable for its owner only.
+                temporary.chmod(0o644)
+                _place(temporary, self.path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def _read_appended(self, file: BinaryIO) -> None:
         """Read appended lines; remove an incomplete last line."""

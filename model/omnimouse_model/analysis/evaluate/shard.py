@@ -29,6 +29,7 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, time_blocks
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import Progress
 from omnimouse_model.simulate import has_truth, open_truth
 from omnimouse_model.simulate.conditional_means import Given, conditional_mean
 
@@ -36,8 +37,6 @@ BATCH = 8
 """Number of windows in a batch, all of which are in memory."""
 TRAIN_WINDOWS = 16
 """Number of windows of the train tier that give the mean prediction of a neuron."""
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, step); the unit is windows x conditions x predictors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +80,10 @@ class Shard:
 
 @dataclass(slots=True)
 class ShardRun:
-    """Progress of one evaluation, and whether the user has cancelled it."""
+    """Progress of one evaluation, and whether the user has cancelled it.
+
+    The unit of `total` and `done` is windows x conditions x predictors.
+    """
 
     total: int
     progress: Progress

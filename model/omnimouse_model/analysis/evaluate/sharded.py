@@ -47,13 +47,14 @@ from omnimouse_model.analysis.evaluate.results_store import (
     number,
     row_key,
 )
-from omnimouse_model.analysis.evaluate.shard import Progress, Shard
+from omnimouse_model.analysis.evaluate.shard import Shard
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
+from omnimouse_model.progress import Progress, shown_progress
 
 # Fields that may be NaN.
 _NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "centred")
@@ -72,7 +73,7 @@ def evaluate_all(
     results: str | Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress = lambda done, total, step: None,
+    progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> dict[str, Scores]:
     """Evaluate many models on many sessions and tiers, with saved results.
@@ -154,13 +155,15 @@ def evaluate_all(
             shards[_key(shard, names, seeds)] = shard
     file, finished = _saved(results, shards)
     missing = {key: shard for key, shard in shards.items() if key not in finished}
-    if scheduler is None:
-        computed = _scores_here(missing, progress, cancelled)
-    else:
-        remote = [RemotePredictor.of(source, device) for source in predictors]
-        sources = dict(zip(map(id, loaded), remote, strict=True))
-        computed = _scores_on_workers(missing, sources, scheduler, progress, cancelled)
-    with contextlib.suppress(StoppedError):
+    with shown_progress(progress) as report, contextlib.suppress(StoppedError):
+        if scheduler is None:
+            computed = _scores_here(missing, report, cancelled)
+        else:
+            remote = [RemotePredictor.of(source, device) for source in predictors]
+            sources = dict(zip(map(id, loaded), remote, strict=True))
+            computed = _scores_on_workers(
+                missing, sources, scheduler, report, cancelled
+            )
         for key, scores in computed:
             finished[key] = scores
             if file is not None:

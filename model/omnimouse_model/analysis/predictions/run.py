@@ -16,7 +16,6 @@ from omnimouse_model.analysis.evaluate.dask_map import (
     map_pieces,
     resolve_predictor,
 )
-from omnimouse_model.analysis.evaluate.shard import Progress
 from omnimouse_model.analysis.predictions.nwb import require_h5py, write_nwb
 from omnimouse_model.analysis.predictions.unfinished_file import (
     FileBatch,
@@ -27,6 +26,7 @@ from omnimouse_model.analysis.predictions.unfinished_file import (
 )
 from omnimouse_model.analysis.predictions.windows import prediction_starts
 from omnimouse_model.data.session import Session
+from omnimouse_model.drive import writing
 from omnimouse_model.errors import MaskError, StoppedError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.prediction_file.file import unfinished_path
@@ -37,6 +37,7 @@ from omnimouse_model.predict.prediction_file.predictor import (
 )
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
+from omnimouse_model.progress import Progress, shown_progress
 
 SUFFIXES = (".zarr", ".nwb")
 
@@ -50,7 +51,7 @@ def predict_session(
     tier: str | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress = lambda done, total, step: None,
+    progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> StoredPredictions:
     """Predict a whole recording or a tier, and write the predictions to one file.
@@ -73,7 +74,8 @@ def predict_session(
     scheduler
         Predict on workers of a scheduler; see `dask_map.map_pieces`.
     progress
-        Called with finished and planned windows.
+        Called with finished and planned windows; by default a progress bar, as in
+        `evaluate`.
     cancelled
         Polled between windows.
 
@@ -117,8 +119,10 @@ def predict_session(
         remote = RemotePredictor.of(predictor, device)
         batches = partial(_batches_on_workers, remote, plan, scheduler, cancelled)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open_unfinished(path, plan) as part:
-        _fill(part, batches, progress)
+    n_bytes = 4 * len(plan.starts) * plan.metadata.spec.n_samples * session.n_neurons
+    with writing(path, n_bytes), open_unfinished(path, plan) as part:
+        with shown_progress(progress) as report:
+            _fill(part, batches, report)
         part.complete()
         if path.suffix == ".nwb":
             write_nwb(part.folder, path, session)

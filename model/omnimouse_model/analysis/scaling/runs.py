@@ -20,6 +20,7 @@ from omnimouse_model.analysis.evaluate.results_store import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import silent
 
 SUFFIX = ".scaling.jsonl"
 
@@ -122,6 +123,7 @@ def add_run(
         tier=tier,
         max_windows=max_windows,
         centred=False,
+        progress=silent,
     )
     rows = run_scores(run, scores, losses or {})
     add_rows(results, rows)

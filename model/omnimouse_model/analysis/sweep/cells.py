@@ -10,7 +10,6 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results import Score, Scores
 from omnimouse_model.analysis.evaluate.results_store import row_key
-from omnimouse_model.analysis.evaluate.shard import Progress
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.sweep.contexts import (
     Context,
@@ -27,6 +26,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import Progress, silent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +120,7 @@ def score_cells(
     predictor: Predictor,
     cells: Sequence[Cell],
     plan: SweepPlan,
-    progress: Progress = lambda done, total, step: None,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> list[SweepRow]:
     """Return the rows of cells of one session, from one pass over its windows."""

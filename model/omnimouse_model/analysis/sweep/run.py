@@ -4,6 +4,7 @@ Each row is the result of `evaluate` for one mask. Rows are computed draw by dra
 first draw gives the whole curve, later draws its error bars.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,7 +18,7 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 )
 from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile
-from omnimouse_model.analysis.evaluate.shard import BATCH, Progress
+from omnimouse_model.analysis.evaluate.shard import BATCH
 from omnimouse_model.analysis.sweep.cells import (
     Cell,
     cell_key,
@@ -33,6 +34,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
+from omnimouse_model.progress import Progress, shown_progress
 
 CELLS_TOGETHER = 16
 """Rows per pass over many windows; bounds memory, and the loss on interruption."""
@@ -55,7 +57,7 @@ def context_sweep(
     about: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress = lambda done, total, step: None,
+    progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
 ) -> ContextSweep:
@@ -98,6 +100,8 @@ def context_sweep(
         an address, see `dask_map.map_pieces`. The rows do not depend on the worker.
     device
         Device of a predictor that is loaded by name.
+    progress
+        As in `evaluate`.
     cancelled
         Polled between steps; once true, the finished rows are returned.
     on_part
@@ -151,22 +155,30 @@ def context_sweep(
     _check_names(recordings)
     for history in plan.history_samples:
         check_history(history, predictor.needs.spec)
-    run = _Run(predictor, plan, recordings, progress, cancelled)
-    file = None
-    if results is not None:
-        definition = _definition(predictor, plan, recordings)
-        file = ResultsFile(SWEEP, Path(results), definition, about or {})
-        # Only rows whose key matches a planned cell: a recording may have changed.
-        run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
-    parts = run.parts()
-    if scheduler is not None:
-        parts = run.parts_on(scheduler, RemotePredictor.of(source, device))
-    for part in parts:
-        if file is not None:
-            for key, row in part.items():
-                file.add(key, row)
-        run.rows |= part
-        on_part(run.sweep)
+    with shown_progress(progress) as report:
+        run = _Run(predictor, plan, recordings, report, cancelled)
+        file = None
+        if results is not None:
+            definition = _definition(predictor, plan, recordings)
+            file = ResultsFile(SWEEP, Path(results), definition, about or {})
+            # Only rows whose key matches a planned cell: a recording may have changed.
+            run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
+        parts = run.parts()
+        if scheduler is not None:
+            parts = run.parts_on(scheduler, RemotePredictor.of(source, device))
+        for part in parts:
+            if file is not None:
+                for key, row in part.items():
+                    file.add(key, row)
+            run.rows |= part
+            on_part(run.sweep)
+    reasons = {row.refusal for row in run.sweep.rows}
+    if reasons and "" not in reasons:
+        warnings.warn(
+            f"{predictor.predictor_id} answers none of these contexts: "
+            f"{'; '.join(sorted(reasons))}",
+            stacklevel=2,
+        )
     return run.sweep
 
 

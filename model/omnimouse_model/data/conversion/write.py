@@ -47,6 +47,7 @@ from omnimouse_model.data.store.tables import (
     table_digest,
 )
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
+from omnimouse_model.drive import writing
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.locking import sole_writer
 
@@ -102,7 +103,7 @@ def convert(
             f"{path} is inside the session {source} itself: choose a place beside it."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with sole_writer(path):
+    with writing(path), sole_writer(path):
         _write_all(session, path, codec, progress, report_comparison)
     return path
 

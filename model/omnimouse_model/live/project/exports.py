@@ -15,6 +15,7 @@ import numpy as np
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.drive import explained
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -364,5 +365,5 @@ def _write(request: tuple[Path, MakeContent], report: ReportProgress) -> Iterato
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise ExportError(f"{path.name} is not written: {error.strerror}.") from None
+        raise ExportError(f"Not written: {explained(error)}") from None
     yield path

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from omnimouse_model.data.io.http_file import web_address
+from omnimouse_model.drive import explained
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
     STATE_FIELDS,
@@ -207,7 +208,7 @@ class Project(HasBackgroundTask):
             self._refuse(str(error))
             return False
         except OSError as error:
-            self._refuse(str(error.strerror))
+            self._refuse(explained(error))
             return False
         self.path, self._saved = target, current
         self._backups.note_saved(current, target)

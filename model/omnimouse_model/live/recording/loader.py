@@ -96,6 +96,9 @@ class SessionLoader(HasBackgroundTask):
     ----------
     name
         File or folder name of the latest opening, "" for a made recording.
+    before_show
+        Called on the background thread before a view is shown: for slow work of a
+        front end that would block its drawing thread, such as imports.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class SessionLoader(HasBackgroundTask):
         scores_of: Callable[[Session], FirstScores | None] = shipped_scores,
     ) -> None:
         self.name = ""
+        self.before_show: Callable[[], None] = lambda: None
         self._show, self._preset, self._scores_of = show, preset, scores_of
         self._task = BackgroundTask(self._views, self._take, execution)
         self._request: OpenRequest | None = None
@@ -166,6 +170,7 @@ class SessionLoader(HasBackgroundTask):
             view = request.restore(view)
         # Here, on the background thread: `show` runs on the drawing thread.
         read_ahead(view)
+        self.before_show()
         return view
 
     # -- on the drawing thread --------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.prediction_file.file import (
@@ -75,8 +76,8 @@ class _Found:
     remarks: tuple[str, ...]
 
 
-@dataclass(slots=True, eq=False)
-class StoredPredictions(Predictor):
+@dataclass(slots=True, eq=False, repr=False)
+class StoredPredictions(HasSummary, Predictor):
     """Predictions of a file: the asked mask chooses cells, and changes no value.
 
     A window that begins where a stored one begins gets the samples of that window. Any
@@ -108,6 +109,17 @@ class StoredPredictions(Predictor):
         )
         self._column = np.full(metadata.n_neurons, -1, np.int64)
         self._column[file.neurons] = np.arange(len(file.neurons))
+
+    def _facts(self) -> dict[str, str]:
+        first, last = self.file.span_s
+        return {
+            "predictor": self.file.metadata.predictor or "unknown",
+            "session": self.file.metadata.session,
+            "neurons": f"{len(self.file.neurons):,}",
+            "windows": f"{len(self.file.window_starts_s):,}",
+            "span": f"{first:.1f} to {last:.1f} s",
+            "file": str(self.file.path),
+        }
 
     @property
     def path(self) -> Path:

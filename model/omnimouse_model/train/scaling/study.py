@@ -17,7 +17,6 @@ from typing import Any
 
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
-from omnimouse_model.analysis.evaluate.shard import Progress
 from omnimouse_model.analysis.scaling.collections import (
     collections_manifest,
     write_manifest,
@@ -33,6 +32,7 @@ from omnimouse_model.analysis.scaling.runs import (
 from omnimouse_model.data.session_index import Catalogue, catalogue_of
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
+from omnimouse_model.progress import Progress, silent
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import MODEL
 from omnimouse_model.train.config import SessionChoice, TrainConfig
@@ -96,7 +96,7 @@ def run_study(
     *,
     mice: Path | None = None,
     device: str = "cpu",
-    progress: Progress = lambda done, total, text: None,
+    progress: Progress = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train and score all runs of a plan that are not in the results.

@@ -311,5 +311,5 @@ def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatc
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     controller.exports.export(path)
-    assert "No space left" in str(controller.exports.error)
+    assert "the drive is full" in str(controller.exports.error)
     assert [file.read_text() for file in tmp_path.glob("*neurons*")] == ["older"]

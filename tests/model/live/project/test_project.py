@@ -333,7 +333,7 @@ def test_a_failed_write_leaves_the_old_file(controller, path, tmp_path, monkeypa
     monkeypatch.setattr(Path, "write_text", full)
     assert not controller.project.save()
     monkeypatch.undo()
-    assert "No space left" in str(controller.project.error)
+    assert "the drive is full" in str(controller.project.error)
     assert path.read_bytes() == before
     assert controller.project.is_changed
     assert [p.name for p in tmp_path.glob("*a.omnimouse*")] == [path.name]

@@ -1,7 +1,9 @@
 import pytest
 from psygnal import Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
+from omnimouse_widgets.qt.style.fault_notice import FaultNotice
 from omnimouse_widgets.qt.style.redraw import Redraw
 
 
@@ -61,17 +63,24 @@ def test_many_signals_are_one_drawing(panel, source, show, redraw, n_first, part
     assert panel.calls == parts
 
 
-def test_a_part_that_fails_leaves_the_others_drawn(qtbot):
+def test_a_part_that_fails_is_shown_and_leaves_the_others_drawn(
+    qtbot, qapp, show, panel_errors
+):
     calls: list[str] = []
 
     def fail() -> None:
         raise ValueError("no such colour")
 
     panel = QWidget()
-    qtbot.addWidget(panel)
     redraw = Redraw(panel, (fail, []), (lambda: calls.append("after"), []))
-    redraw.request(0)
-    redraw.request(1)
-    with pytest.raises(ValueError, match="no such colour"):
-        redraw.flush()
-    assert calls == ["after"]
+    show(panel)
+    assert calls[-1] == "after"
+    (notice,) = panel.findChildren(FaultNotice)
+    assert notice.isVisible()
+    assert "ValueError: no such colour" in notice.label.text()
+    qtbot.mouseClick(notice.copy, Qt.MouseButton.LeftButton)
+    assert "in fail" in qapp.clipboard().text()
+    redraw.start()
+    # The same error again is not reported again.
+    assert len(panel_errors) == 1
+    panel_errors.clear()

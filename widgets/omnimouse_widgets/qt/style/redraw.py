@@ -8,13 +8,14 @@ the front.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 from weakref import ref
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
+
+from omnimouse_widgets.qt.style.fault_notice import FaultNotice
 
 Draw = Callable[[], None]
 
@@ -44,6 +45,7 @@ class Redraw(QObject):
         self._panel = panel
         self._parts = tuple((draw, tuple(signals)) for draw, signals in parts)
         self._pending: set[int] = set()
+        self._notice: FaultNotice | None = None
         self._slots: list[tuple[Any, Draw]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -85,14 +87,22 @@ class Redraw(QObject):
         _disconnect(self._slots)
 
     def flush(self) -> None:
-        """Draw the pending parts now; an error in one does not prevent the others."""
+        """Draw the pending parts now; an error is shown in the panel."""
         self._timer.stop()
         # Replace the set first: a part may request another part while it is drawn.
         pending, self._pending = self._pending, set()
-        # ExitStack runs all callbacks even if one raises, last added first.
-        with ExitStack() as parts:
-            for number in sorted(pending, reverse=True):
-                parts.callback(self._parts[number][0])
+        for number in sorted(pending):
+            try:
+                self._parts[number][0]()
+            # Whatever fails, e.g. on odd values of a recording or of a user's model:
+            # the other parts and panels remain usable.
+            except Exception as error:
+                self._show_error(error)
+
+    def _show_error(self, error: Exception) -> None:
+        if self._notice is None:
+            self._notice = FaultNotice(self._panel)
+        self._notice.show_error(error)
 
     def _flush_if_visible(self) -> None:
         # In a covered tab the parts stay pending until the paint event; see

@@ -1,0 +1,70 @@
+"""Notice in a panel that could not be drawn: the error, and its details to copy."""
+
+import logging
+import traceback
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QToolButton, QWidget
+
+from omnimouse_widgets.qt.style.theme import wrapped_label
+
+MARGIN = 4
+_log = logging.getLogger(__name__)
+
+
+class FaultNotice(QFrame):
+    """Frame over the top of a panel; the user closes it."""
+
+    def __init__(self, panel: QWidget) -> None:
+        super().__init__(panel)
+        self._details = ""
+        self.setFrameShape(QFrame.Shape.Panel)
+        self.setAutoFillBackground(True)
+        self.label = wrapped_label("problem", is_selectable=True)
+        self.copy = QToolButton()
+        self.copy.setText("Copy details")
+        self.copy.setToolTip("Copy the error and its traceback, for a report")
+        self.copy.clicked.connect(self._copy)
+        close = QToolButton()
+        close.setText("×")
+        close.setAccessibleName("Close this notice")
+        close.clicked.connect(self.hide)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        row.addWidget(self.label, 1)
+        for button in (self.copy, close):
+            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        panel.installEventFilter(self)
+        self.hide()
+
+    def show_error(self, error: BaseException) -> None:
+        """Show an error; one that is shown already changes nothing."""
+        details = "".join(traceback.format_exception(error))
+        if details == self._details:
+            return
+        self._details = details
+        _log.error("A panel could not be drawn.", exc_info=error)
+        self.label.setText(
+            f"This panel has an error: {type(error).__name__}: {error}\n"
+            "The rest of OmniMouse goes on."
+        )
+        self._fit()
+        self.show()
+        self.raise_()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Keep the width of the panel."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self._fit()
+        return False
+
+    def _fit(self) -> None:
+        panel = self.parentWidget()
+        if panel is not None:
+            width = panel.width()
+            self.setGeometry(0, 0, width, self.heightForWidth(width))
+
+    def _copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(self._details)
