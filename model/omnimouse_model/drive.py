@@ -8,6 +8,8 @@ from pathlib import Path
 
 FULL = (ENOSPC, EDQUOT, EFBIG)
 READ_ONLY = (EROFS, EACCES, EPERM)
+_FULL_TEXTS = ("No space left", "requested and")
+"""Texts of errors without a code: of libraries in Rust and C, and of NumPy's files."""
 _ALMOST_FULL = 64 * 1024
 """Free bytes below which a failed write of another library means a full drive."""
 
@@ -57,7 +59,7 @@ def _problem(error: Exception, path: Path | None, n_bytes: int | None) -> str | 
     if code in READ_ONLY:
         return f"{place}no permission to write here. Choose another folder."
     free = _free(path)
-    is_full = code in FULL or "No space left" in str(error)
+    is_full = code in FULL or any(text in str(error) for text in _FULL_TEXTS)
     if code is None and free is not None and free < _ALMOST_FULL:
         is_full = True
     if not is_full:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -115,6 +116,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in arguments:  # accepted after the command as well
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
+    hook = threading.excepthook
+    if "--debug" not in arguments:
+        threading.excepthook = _show_error_of_thread
     status: object = 0
     try:
         status = group.main(
@@ -138,6 +142,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _show(message_of(error))
         status = 1
+    finally:
+        threading.excepthook = hook
     # A second Ctrl-C during the clean-up of the interpreter must not print a traceback.
     if status == STOPPED:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -149,6 +155,14 @@ def _show(message: str) -> None:
     # Return to the start of the line and erase a progress line.
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{clear}omnimouse: {message}", err=True)
+
+
+def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:
+    # TensorBoard's thread raises errors of the drive again on the main thread.
+    if isinstance(ended.exc_value, Exception) and not isinstance(
+        ended.exc_value, OSError
+    ):
+        _show(message_of(ended.exc_value))
 
 
 def message_of(error: Exception) -> str:

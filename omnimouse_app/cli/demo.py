@@ -12,6 +12,7 @@ from omnimouse_app.cli.inputs import (
     require_source_code,
     session_folder,
 )
+from omnimouse_model.drive import writing
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -114,7 +115,8 @@ def _write_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
         click.echo("Window, strokes and report …")
         try:
             chapters = TOUR if is_tour else CHAPTERS
-            page = write_report(out, folder, model, device, chapters)
+            with writing(out):
+                page = write_report(out, folder, model, device, chapters)
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"Report: {page}")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from omnimouse_model.drive import writing
 from omnimouse_model.locking import sole_writer
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.batches import TrainingSession
@@ -83,7 +84,7 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     # The ranks of a team write in one folder.
-    with sole_writer(out) if team.is_main else nullcontext():
+    with writing(out), sole_writer(out) if team.is_main else nullcontext():
         return _train(
             config, sessions, out, device, team, max_steps, origin, on_step, cancelled
         )
