@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +19,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.strict import load_strictly
 
 FORMAT = 1
 FAMILY = "omnimouse"
@@ -73,51 +73,11 @@ class Checkpoint:
         CheckpointError
             Entries are missing, unexpected, or of another shape or type.
         """
-        try:
-            # On "meta" no memory is allocated: the weights replace the parameters.
-            with torch.device("meta"):
-                net = OmniMouse(self.config, self.sessions, self.animals)
-        except Exception as error:  # numbers that make no net fail in many ways
-            raise CheckpointError(
-                f"{self.source} has a config that makes no net: {error!r}."
-            ) from error
-        expected = net.state_dict()
-        missing = expected.keys() - self.state.keys()
-        extra = self.state.keys() - expected.keys()
-        wrong = [
-            f"{key} {_form(self.state[key])} for {_form(value)}"
-            for key, value in expected.items()
-            if key in self.state and not _fits(self.state[key], value)
-        ]
-        if missing or extra or wrong:
-            raise CheckpointError(
-                f"{self.source} does not fit its config: {_some('missing', missing)}"
-                f"{_some('unexpected', extra)}{_some('of another form', wrong)}"
-                "Was it saved from another size or version?"
-            )
-        state = {k: v.to(expected[k].dtype) for k, v in self.state.items()}
-        net.load_state_dict(state, strict=True, assign=True)
-        return net.requires_grad_(True).eval()
-
-
-def _fits(value: Tensor, expected: Tensor) -> bool:
-    """Return whether a tensor has the expected shape and kind of number."""
-    same_kind = value.is_floating_point() == expected.is_floating_point()
-    return value.shape == expected.shape and same_kind and not value.is_complex()
-
-
-def _form(value: Tensor) -> str:
-    """Return the shape for an error message, with the type if it is not float32."""
-    kind = "" if value.dtype == torch.float32 else f" {value.dtype}"
-    return f"{tuple(value.shape)}{kind}".replace("torch.", "")
-
-
-def _some(word: str, names: Iterable[str]) -> str:
-    listed = sorted(names)
-    if not listed:
-        return ""
-    some = ", ".join(listed[:4]) + (", …" if len(listed) > 4 else "")
-    return f"{len(listed)} {word} ({some}). "
+        return load_strictly(
+            lambda: OmniMouse(self.config, self.sessions, self.animals),
+            self.state,
+            self.source,
+        )
 
 
 # -- files ------------------------------------------------------------------------
