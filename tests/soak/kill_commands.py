@@ -200,6 +200,8 @@ def _serve(inputs: Path, there: Any) -> None:
             {path.name: path.read_bytes() for path in model}
         ),
     }
+    # A client that is killed ends its connection, which is no fault of the server.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     with hub_endpoint(Hub(repositories)) as hub:
         there.send(hub.endpoint)
         there.recv()
@@ -290,5 +292,7 @@ def environment(folder: Path) -> dict[str, str]:
         "OMNIMOUSE_CACHE": str(folder / "cache"),
         "OMP_NUM_THREADS": "1",
         "NO_PROXY": "127.0.0.1,localhost",
-        "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
+        ),
     }

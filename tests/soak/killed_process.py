@@ -158,7 +158,7 @@ def spawned(
 
 def _redirect(log: Path) -> None:
     """Write the output of this process to a file, without input."""
-    with log.open("ab") as output, open(os.devnull, "rb") as nothing:
+    with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
@@ -175,7 +175,7 @@ def count_changes(folder: Path, last: int) -> Iterator[int]:
     def hook(event: str, details: tuple[object, ...]) -> None:
         nonlocal count
         if event == "open":
-            path, mode, flags = details
+            path, _, flags = details
             is_writing = isinstance(flags, int) and bool(flags & _WRITES)
             if not is_writing or not _is_below(path, root):
                 return
@@ -191,7 +191,7 @@ def count_changes(folder: Path, last: int) -> Iterator[int]:
 
 def _is_change_below(details: tuple[object, ...], root: str) -> bool:
     # `shutil.rmtree` names files relative to an open folder.
-    relative = isinstance(details[0], str) and not os.path.isabs(details[0])
+    relative = isinstance(details[0], str) and not Path(details[0]).is_absolute()
     return relative or any(_is_below(path, root) for path in details[:2])
 
 

@@ -225,7 +225,8 @@ def main() -> int:
                 _print_row(*rows[-1])
     total_s = time.monotonic() - begin_s
     print(f"\n{sum(t.kills for _, t, _ in rows)} kills, {total_s:.0f} s\n")
-    print("| command | kills | repeated identical | faults |\n| --- | --- | --- | --- |")
+    print("| command | kills | repeated identical | faults |")
+    print("| --- | --- | --- | --- |")
     for name, tally, _ in rows:
         same = f"{tally.identical} of {tally.runs}"
         print(f"| {name} | {tally.kills} | {same} | {len(tally.faults)} |")

@@ -102,7 +102,7 @@ def test_other_predictions_are_never_changed(session, tmp_path):
     with pytest.raises(StoppedError):
         predict_session(EchoPredictor(), session, FORECAST, path, **stop_after(8))
     lock = locked(unfinished_path(path) / JOURNAL)
-    with lock, pytest.raises(ResultsFileError, match="Another process"):
+    with lock, pytest.raises(ResultsFileError, match="Another machine"):
         predict_session(EchoPredictor(), session, FORECAST, path)
     for _ in range(2):  # unfinished, then finished
         for name, predictor, mask, tier in (
