@@ -10,15 +10,22 @@ from pathlib import Path
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.analysis_file import SUFFIX, Analysis, read_analysis
+from omnimouse_model.live.analysis_file import (
+    SUFFIX,
+    Analysis,
+    read_analysis,
+    write_analysis,
+)
 from omnimouse_model.live.last_session import LastSession, read_last_session
 from omnimouse_model.live.state_store import StateStore
+from tests.model.finetune_process import KNOWN
 from tests.predictors import example_mask
 from tests.soak.kill_commands import environment
 from tests.soak.killed_process import Moment, end_of, forked
 
 _LONGEST_S = 0.5
-_WARM_UP_S = 0.02
+_CHANGES = 50
+"""Changes of files in a few backups."""
 _LAST = "live.json"
 
 
@@ -29,18 +36,21 @@ def kill_autosave(
 
     Every process goes on with the files that the one before has left.
     """
-    session = open_session(inputs / "mice" / "b-1-1")
+    session = open_session(inputs / "mice" / KNOWN)
     files, log = folder / "config", folder / "log.txt"
     files.mkdir()
     n_sound, faults = 0, []
     for number in range(kills):
-        moment_s = random.Random(f"autosave {seed + number}").uniform(
-            _WARM_UP_S, _LONGEST_S
-        )
+        generator = random.Random(f"autosave {seed + number}")
+        moment = Moment(generator.uniform(0, _LONGEST_S))
+        if generator.random() < 0.5:
+            moment = Moment(change=generator.randint(1, _CHANGES))
         log.unlink(missing_ok=True)
         work = partial(_write_always, session, files)
-        end_of(forked(work, environment(folder), files), log, Moment(moment_s))
-        last = _last_written(log)
+        end = end_of(forked(work, environment(folder), files), log, moment)
+        if not end.is_killed:
+            raise RuntimeError(f"writing ends without a kill: {end.text}")
+        last = _last_written(end.text)
         # Removes what the kill has left, as a process that begins an hour later.
         _age(files)
         work = partial(_write_always, session, files, rounds=1)
@@ -53,7 +63,7 @@ def kill_autosave(
 
 
 def _write_always(session: Session, files: Path, rounds: int | None = None) -> None:
-    """Write the last session and a backup, and then their number, for ever."""
+    """Write the last session and a backup, then print their number; for ever."""
     store, mask = StateStore(files / _LAST), example_mask(session)
     first = _newest(files) + 1
     for number in count(first) if rounds is None else range(first, first + rounds):
@@ -67,14 +77,8 @@ def _write_always(session: Session, files: Path, rounds: int | None = None) -> N
         )
         values = {"session": str(session.path), "analysis": analysis.to_dict()}
         store.save(LastSession(**values))
-        store.back_up("mouse", partial(_write, analysis=analysis))
+        store.back_up("mouse", partial(write_analysis, analysis=analysis))
         print(number, flush=True)
-
-
-def _write(path: Path, analysis: Analysis) -> None:
-    from omnimouse_model.live.analysis_file import write_analysis
-
-    write_analysis(path, analysis)
 
 
 def _newest(files: Path) -> int:
@@ -83,9 +87,9 @@ def _newest(files: Path) -> int:
     return -1 if last is None else int(last.analysis["start_s"])
 
 
-def _last_written(log: Path) -> int:
+def _last_written(text: str) -> int:
     """Return the number of the last round that was completed, -1 for none."""
-    lines = log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
+    lines = text.split("\n")[:-1]  # the last one may be torn
     return int(lines[-1]) if lines else -1
 
 
@@ -106,7 +110,7 @@ def _problems(files: Path, last: int) -> list[str]:
             starts.append(int(read_analysis(path).start_s))
         except Exception as error:  # whatever a torn file raises
             texts.append(f"{path.name} does not open: {error}")
-    if last not in starts:
+    if last >= 0 and last not in starts:
         texts.append(f"backup {last} was complete, and is not there")
     recent = json.loads((files / "recent_analyses.json").read_text("utf-8"))
     if not recent or not Path(recent[0]).is_file():

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from omnimouse_model.atomic import temporary_folder
+from omnimouse_model.atomic import remove_abandoned, temporary_folder
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.locking import locked, sole_writer
 
@@ -137,8 +137,12 @@ class ResultsFile(Generic[Row]):
     _n_lines: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        if not self.path.exists():
-            self._create()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with sole_writer(self.path, wait=True):
+            # Also if the file exists: a kill may have followed its creation.
+            remove_abandoned(self.path.parent, self.path.name, 0.0)
+            if not self.path.exists():
+                self._create()
         self.refresh()
 
     def add(self, key: str, row: Row) -> None:
@@ -161,15 +165,11 @@ class ResultsFile(Generic[Row]):
             self._read_appended(file)
 
     def _create(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         header = {f"omnimouse_{self.kind.name}": FORMAT, "definition": self.definition}
         header |= {"about": self.about} if self.about else {}
         # A complete temporary file first, so that no process sees a file without its
         # header.
-        with (
-            sole_writer(self.path, wait=True),
-            temporary_folder(self.path) as folder,
-        ):
+        with temporary_folder(self.path) as folder:
             temporary = folder / "header"
             text = json.dumps(header) + "\n"
             temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from omnimouse_model.atomic import atomic_path
+from omnimouse_model.atomic import atomic_path, remove_abandoned
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.auth import endpoint, http_error, token_for_hub
 from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
@@ -369,6 +369,7 @@ def locked_target(
         # Checked again under the lock: another process may have finished meanwhile.
         if _is_fetched(place, target):
             shutil.rmtree(work, ignore_errors=True)
+            remove_abandoned(target.parent, target.name, 0.0)
             yield None
             return
         yield work

@@ -119,11 +119,11 @@ def unpack(archive: Path, into: Path, progress: Progress | None = None) -> Path:
 
 
 def _unpack(archive: Path, into: Path, progress: Progress | None) -> None:
-    if into.exists():
-        raise SessionFormatError(
-            into, "exists", f"{into} exists already", "remove it, or choose another"
-        )
     with temporary_folder(into) as part:
+        if into.exists():
+            raise SessionFormatError(
+                into, "exists", f"{into} exists already", "remove it, or choose another"
+            )
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
             _write(archive, checked, part, progress)
