@@ -30,9 +30,13 @@ import yaml
 
 from omnimouse_app.cli import main
 from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.nets.omnimouse.config import SIZES
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.config import config_path
 from tests.hub_server import Hub, Repository, hub_endpoint
 from tests.model.finetune_process import KNOWN, NEW, few_start_windows, small_net
+from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -152,6 +156,9 @@ def write_inputs(folder: Path) -> None:
         phase |= {"steps": 4, "batch": 2}
     settings["phases"][0]["warmup"] = 1
     (folder / "train.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    net = OmniMouse(SIZES["1M"], SESSIONS, ANIMALS)
+    initialise(net, torch.Generator().manual_seed(0))
+    write_shards(net, folder / "official")
     (folder / "plan.yaml").write_text(yaml.safe_dump(_plan(folder / "mice")), "utf-8")
 
 
@@ -193,11 +200,11 @@ def _serve(inputs: Path, there: Any) -> None:
     archive = BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(inputs / "large", "mouse")
-    model = inputs.glob("base.*")
+    shards = (inputs / "official").iterdir()
     repositories = {
         ("dataset", "lab/mice"): Repository({"a.tar": archive.getvalue()}),
         ("model", "lab/model"): Repository(
-            {path.name: path.read_bytes() for path in model}
+            {f"1M/{path.name}": path.read_bytes() for path in shards}
         ),
     }
     # A client that is killed ends its connection, which is no fault of the server.

@@ -142,8 +142,6 @@ def save_checkpoint(
     state |= {CONTEXT + k: v.contiguous() for k, v in (context or {}).items()}
     # In both files: a pair of files that were not saved together is refused.
     pair = secrets.token_hex(8)
-    with atomic_path(path, is_sole=True) as temporary:
-        save_file(state, temporary, metadata={"pair": pair})
     description = {
         "format": FORMAT,
         "family": FAMILY,
@@ -156,6 +154,9 @@ def save_checkpoint(
     }
     with atomic_path(path.with_suffix(".json"), is_sole=True) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
+    # Last: after a kill, the weights must not look like a whole checkpoint.
+    with atomic_path(path, is_sole=True) as temporary:
+        save_file(state, temporary, metadata={"pair": pair})
     return path
 
 
