@@ -1,19 +1,37 @@
 """Atomic writing: a file appears under its name only when it is complete."""
 
 import os
+import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omnimouse_model.drive import writing
 
+SUFFIX = ".part"
+"""Ending of temporary files."""
+_ABANDONED_S = 3600.0
+"""Age of a temporary file whose process must have been killed."""
+_LONGEST_NAME = 200
+"""Bytes of a target's name in that of its temporary file; file systems allow 255."""
+
 
 @contextmanager
-def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
+def atomic_path(
+    path: Path, mode: int = 0o644, *, is_sole: bool = False
+) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces it after success.
 
-    By default, other users of the machine may read the file.
+    By default, other users of the machine may read the file. Temporary files of
+    killed processes are removed an hour later by the next write of `path`.
+
+    Parameters
+    ----------
+    is_sole
+        No other process writes this file meanwhile, so that they are removed at once.
 
     Raises
     ------
@@ -21,15 +39,63 @@ def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
         The drive is full or read-only, or the folder is not the user's.
     """
     with writing(path):
+        remove_abandoned(path.parent, path.name, 0.0 if is_sole else _ABANDONED_S)
         # Beside the target, because a rename is atomic only within one file system.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(SUFFIX, _prefix(path.name), path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
-            # mkstemp gives access to its owner only, and a writer may recreate the
-            # file.
+            # mkstemp gives access to its owner only; a writer may recreate the file.
             temporary.chmod(mode)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, removed at the end unless it was renamed.
+
+    Folders of killed processes are removed first: the caller must be the only process
+    that writes `path`.
+    """
+    remove_abandoned(path.parent, path.name, 0.0)
+    folder = Path(tempfile.mkdtemp(SUFFIX, _prefix(path.name), path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(
+    folder: Path, name: str | None = None, older_s: float = _ABANDONED_S
+) -> None:
+    """Remove temporary files and folders that killed processes left in a folder.
+
+    Parameters
+    ----------
+    name
+        Name of their target; None for all targets.
+    older_s
+        Least time since their last change, in seconds.
+    """
+    begin = r"\..+\." if name is None else re.escape(_prefix(name))
+    # The names of `tempfile`, so that no file of a user is removed.
+    pattern = re.compile(rf"{begin}[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
+    # What cannot be listed or removed does not keep a file from being written.
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if not pattern.fullmatch(path.name):
+                continue
+            with suppress(OSError):
+                if time.time() - path.lstat().st_mtime < older_s:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+def _prefix(name: str) -> str:
+    return f".{os.fsencode(name)[:_LONGEST_NAME].decode('utf-8', 'ignore')}."

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +33,10 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[BinaryIO]:
             _unlock(file)
 
 
+_HELD: ContextVar[frozenset[str]] = ContextVar("_HELD", default=frozenset())
+"""Outputs that this thread has reserved."""
+
+
 class OutputBusyError(OSError):
     """Another process of this machine writes the same output."""
 
@@ -39,6 +44,8 @@ class OutputBusyError(OSError):
 @contextmanager
 def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes of this user from writing an output meanwhile.
+
+    Within the block, the same thread may enter it again for the same output.
 
     Parameters
     ----------
@@ -57,6 +64,9 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     name = blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
+    if name in _HELD.get():
+        yield
+        return
     (folder / name).touch()
     with ExitStack() as stack:
         try:
@@ -66,6 +76,7 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
                 f"Another process writes {path}: wait until it ends, stop it, or "
                 "choose another output."
             ) from None
+        stack.callback(_HELD.reset, _HELD.set(_HELD.get() | {name}))
         yield
 
 

@@ -126,8 +126,8 @@ def _target(store: str, session: "Session") -> Path:
     """Return the store's folder: as named, or inside it with the session's name."""
     path = Path(store)
     is_into = store.endswith(("/", "\\")) or path.is_dir()
-    # An existing .zarr folder is a store itself, not a folder of stores.
-    if not is_into or path.suffix == ".zarr":
+    # An existing store, complete since a kill of this command, is no folder of stores.
+    if not is_into or path.suffix == ".zarr" or (path / "zarr.json").is_file():
         return path
     # Ids may have characters that are not allowed in file names on some systems.
     return path / f"{re.sub(r'[^0-9A-Za-z._-]', '_', session.id)}.omses.zarr"

@@ -156,6 +156,7 @@ def _curves(
 def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
     """Write the figure as an HTML page that contains plotly."""
     from omnimouse_model.atomic import atomic_path
+    from omnimouse_model.locking import sole_writer
     from omnimouse_widgets.figures import scaling_figure
 
     try:
@@ -164,7 +165,10 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
         raise click.ClickException(
             f'A figure needs plotly: pip install "omnimouse-app[jupyter]" ({error}).'
         ) from error
-    with atomic_path(path) as temporary:
+    with (
+        sole_writer(path, wait=True),
+        atomic_path(path, is_sole=True) as temporary,
+    ):
         # With plotly.js inside, the page needs no network.
         figure.write_html(temporary, include_plotlyjs=True)
 

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,7 @@ def command(
     (torchrun --nproc-per-node N -m omnimouse_app train …) N processes share the
     sessions and train one core.
     """
+    from omnimouse_model.locking import sole_writer
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.train.config import config_path, read_config
     from omnimouse_model.train.distributed import joined, local_device
@@ -94,7 +96,10 @@ def command(
     settings = _adjusted(read_config(config_path(config)), places, accumulate)
     settings = replace(settings, compile=settings.compile or is_compiled)
     place = local_device(resolve_device(device))
-    with interruptible() as stop, joined(place) as team:
+    with interruptible() as stop, joined(place) as team, ExitStack() as locks:
+        # Until the results are written, which are read from the run.
+        if team.is_main:
+            locks.enter_context(sole_writer(out))
         sessions = _open_sessions(mice, settings, team)
         # A config may state epochs; their number of steps depends on the opened
         # sessions.

@@ -40,7 +40,9 @@ def test_it_says_what_it_wrote(source, store):
     np.testing.assert_array_equal(second.responses.data, first.responses.data)
 
 
-def test_a_finished_one_is_complete(source, store):
+@pytest.mark.parametrize("name", ["m.zarr", "m"])
+def test_a_finished_one_is_complete(source, tmp_path, name):
+    store = tmp_path / name
     assert run_command("convert", source, store).exit_code == 0
     changed_ns = store.stat().st_mtime_ns
     assert run_command("convert", source, store).exit_code == 0

@@ -2,11 +2,19 @@
 
 import subprocess
 import sys
+from contextvars import Context
 
 import pytest
 
+import omnimouse_model as om
+from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.hub.unpack import unpack
 from omnimouse_model.locking import OutputBusyError, sole_writer
+from omnimouse_model.train.scaling.plan import plan_path, read_plan
+from omnimouse_model.train.scaling.study import models_folder, run_study
+from tests.model.finetune_process import NEW
+from tests.predictors import EchoPredictor
 
 HOLD = """
 import sys
@@ -32,3 +40,25 @@ def test_a_second_process_is_refused_until_the_first_is_killed(session, tmp_path
         with sole_writer(tmp_path / "other.zarr"):
             holder.kill()
     assert convert(session, store).is_dir()
+
+
+@pytest.mark.slow
+def test_work_on_one_output_is_done_by_one_process(session, mouse_folder, tmp_path):
+    out, recording = tmp_path / "out.zarr", om.open_session(mouse_folder / NEW)
+    results = tmp_path / "a.scaling.jsonl"
+    plan, model = read_plan(plan_path("simulated")), mouse_folder / "base.safetensors"
+    mask = om.Mask.nothing(session).ask([0])
+    calls = [
+        (out, predict_session, EchoPredictor(), session, mask, out),
+        (out, om.finetune, model, recording, out),
+        (out, unpack, tmp_path / "a.tar", out),
+        (models_folder(results), run_study, plan, results),
+    ]
+    for held, function, *arguments in calls:
+        with sole_writer(held):
+            with sole_writer(held):  # the same thread may
+                pass
+            # Another context stands for another process.
+            with pytest.raises(OutputBusyError, match=held.name):
+                Context().run(function, *arguments)
+    assert not list(tmp_path.iterdir())

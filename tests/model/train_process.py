@@ -126,8 +126,8 @@ def _die_at_write(number: int) -> None:
     whole, written = checkpoints.atomic_path, []
 
     @contextmanager
-    def atomic_path(path: Path) -> Iterator[Path]:
-        with whole(path) as temporary:
+    def atomic_path(path: Path, **settings: bool) -> Iterator[Path]:
+        with whole(path, **settings) as temporary:
             yield temporary
             written.append(path)
             if len(written) == number:

@@ -1,1 +1,1 @@
-"""Random work for minutes or hours: `python -m tests.soak`, `-m tests.soak.window`."""
+"""Random work for minutes or hours: `python -m tests.soak`, `.window`, `.kills`."""

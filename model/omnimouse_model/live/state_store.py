@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.atomic import remove_abandoned
 from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.demo import is_demo
@@ -186,6 +187,8 @@ class StateStore:
 
     def _prune(self, newest: Path) -> tuple[Path, ...]:
         """Delete the oldest copies that were never opened; return their paths."""
+        # Copies have different names, so that the next write does not remove these.
+        remove_abandoned(self.unsaved_folder)
         try:
             copies = self.unsaved_folder.glob(f"*{SUFFIX}")
             others = [p for p in copies if p.name not in self._in_use and p != newest]

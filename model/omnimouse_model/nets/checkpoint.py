@@ -92,6 +92,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `path` (.safetensors) and its JSON description, each atomically.
 
+    No other process may write them meanwhile.
+
     `card`, `assumed` and `context` are those of `Checkpoint`.
     """
     path = Path(path).with_suffix(".safetensors")
@@ -100,8 +102,6 @@ def save_checkpoint(
     state |= {CONTEXT + k: v.contiguous() for k, v in (context or {}).items()}
     # In both files: a pair of files that were not saved together is refused.
     pair = secrets.token_hex(8)
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"pair": pair})
     description = {
         "format": FORMAT,
         "family": FAMILY,
@@ -112,8 +112,11 @@ def save_checkpoint(
         "card": card or {},
         "assumed": list(assumed),
     }
-    with atomic_path(path.with_suffix(".json")) as temporary:
+    with atomic_path(path.with_suffix(".json"), is_sole=True) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
+    # Last: after a kill, the weights must not look like a whole checkpoint.
+    with atomic_path(path, is_sole=True) as temporary:
+        save_file(state, temporary, metadata={"pair": pair})
     return path
 
 

@@ -73,7 +73,7 @@ def save(run: Run, out: Path, team: Team) -> None:
     """
     folder = out / f"state-{run.step:08d}"
     folder.mkdir(exist_ok=True)
-    with atomic_path(folder / f"rank_{team.rank}.pt") as temporary:
+    with atomic_path(folder / f"rank_{team.rank}.pt", is_sole=True) as temporary:
         torch.save(_state(run, team), temporary)
     # The main rank may name this save only after all ranks have written their files.
     team.wait()
@@ -82,7 +82,7 @@ def save(run: Run, out: Path, team: Team) -> None:
         for path in rank_files(folder)[team.size :]:
             path.unlink()
         _save_result(run, out, folder)
-        with atomic_path(out / LAST) as temporary:
+        with atomic_path(out / LAST, is_sole=True) as temporary:
             temporary.write_text(json.dumps({"state": folder.name}), "utf-8")
         _remove_others(folder)
     # No rank may begin the next save while the main rank removes old folders.
@@ -135,12 +135,10 @@ def _save_result(run: Run, out: Path, folder: Path) -> None:
 
 
 def _remove_others(folder: Path) -> None:
-    """Remove older states, and temporary files of interrupted writes."""
+    """Remove older states."""
     for other in folder.parent.iterdir():
         if re.fullmatch(r"state-\d{8}", other.name) and other != folder:
             shutil.rmtree(other, ignore_errors=True)
-        elif other.name.startswith((f".{MODEL}.", f".{BEST}.")):
-            other.unlink()
 
 
 # -- resuming -----------------------------------------------------------------------

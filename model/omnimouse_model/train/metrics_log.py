@@ -25,7 +25,7 @@ class MetricsLog:
         self._path = out / FILE
         if self._path.exists():
             rows = [row for row in log_rows(self._path) if row["step"] <= step]
-            with atomic_path(self._path) as temporary:
+            with atomic_path(self._path, is_sole=True) as temporary:
                 temporary.write_text("".join(map(_line, rows)), "utf-8")
         self._events = _events(out / EVENTS, step)
 

@@ -8,13 +8,13 @@ removes and whose row is computed again.
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
+from omnimouse_model.atomic import remove_abandoned, temporary_folder
 from omnimouse_model.drive import writing
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.locking import locked, sole_writer
@@ -138,8 +138,12 @@ class ResultsFile(Generic[Row]):
     _n_lines: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        if not self.path.exists():
-            self._create()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with sole_writer(self.path, wait=True):
+            # Also if the file exists: a kill may have followed its creation.
+            remove_abandoned(self.path.parent, self.path.name, 0.0)
+            if not self.path.exists():
+                self._create()
         self.refresh()
 
     def add(self, key: str, row: Row) -> None:
@@ -162,24 +166,15 @@ class ResultsFile(Generic[Row]):
             self._read_appended(file)
 
     def _create(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         header = {f"omnimouse_{self.kind.name}": FORMAT, "definition": self.definition}
         header |= {"about": self.about} if self.about else {}
         # A complete temporary file first, so that no process sees a file without its
         # header.
-        with writing(self.path):
-            handle, name = tempfile.mkstemp(
-                dir=self.path.parent, prefix=f".{self.path.name}."
-            )
-            temporary = Path(name)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                    file.write(json.dumps(header) + "\n")
-                # `mkstemp` creates the file readable for its owner only.
-                temporary.chmod(0o644)
-                _place(temporary, self.path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with writing(self.path), temporary_folder(self.path) as folder:
+            temporary = folder / "header"
+            text = json.dumps(header) + "\n"
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+            _place(temporary, self.path)
 
     def _read_appended(self, file: BinaryIO) -> None:
         """Read appended lines; remove an incomplete last line."""
@@ -241,15 +236,14 @@ class ResultsFile(Generic[Row]):
 def _place(temporary: Path, path: Path) -> None:
     """Give a complete file its name, unless another process has created it."""
     try:
-        # Unlike a rename, a link never replaces an existing file.
+        # Unlike a rename, a link never replaces a file that another machine created.
         os.link(temporary, path)
     except FileExistsError:
         return
     except OSError:
         # File systems without hard links (FAT, some network shares).
-        with sole_writer(path, wait=True):
-            if not path.exists():
-                temporary.replace(path)
+        if not path.exists():
+            temporary.replace(path)
 
 
 def _short(value: Any) -> str:

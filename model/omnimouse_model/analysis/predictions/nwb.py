@@ -47,11 +47,17 @@ def require_h5py() -> None:
 
 
 def write_nwb(folder: Path, path: Path, session: Session) -> None:
-    """Copy the predictions of a complete zarr group into an NWB file, atomically."""
+    """Copy the predictions of a complete zarr group into an NWB file, atomically.
+
+    No other process may write it meanwhile.
+    """
     import h5py
 
     arrays = open_arrays(folder)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        atomic_path(path, is_sole=True) as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
         _write_root(file, arrays.metadata, session)
         metadata = file.create_dataset(NWB_METADATA, data=json.dumps(arrays.metadata))
         _label(

@@ -23,13 +23,14 @@ from omnimouse_model.analysis.predictions.unfinished_file import (
     UnfinishedFile,
     is_finished,
     open_unfinished,
+    remove_rest,
 )
 from omnimouse_model.analysis.predictions.windows import prediction_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.drive import writing
 from omnimouse_model.errors import MaskError, StoppedError
+from omnimouse_model.locking import sole_writer
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.prediction_file.file import unfinished_path
 from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.predict.prediction_file.predictor import (
     StoredPredictions,
@@ -40,6 +41,7 @@ from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import Progress, shown_progress
 
 SUFFIXES = (".zarr", ".nwb")
+_Batches = Callable[[list[int]], Iterator[tuple[int, FileBatch]]]
 
 
 def predict_session(
@@ -87,7 +89,9 @@ def predict_session(
     Raises
     ------
     ResultsFileError
-        The path has other predictions, or another process writes them.
+        The path has other predictions, or another machine writes them.
+    OutputBusyError
+        Another process writes them.
     UnsupportedRequestError
         The predictor refuses the mask or the session.
     StoppedError
@@ -109,34 +113,36 @@ def predict_session(
         require_h5py()
     loaded = resolve_predictor(predictor, device)
     plan = _plan(loaded, session, mask, tier)
-    if is_finished(path, plan.metadata.question):
-        # A stop after an NWB file was assembled leaves the folder of its parts.
-        shutil.rmtree(unfinished_path(path), ignore_errors=True)
-        return open_predictions(path)
     if scheduler is None:
         batches = partial(_batches_here, loaded, plan, cancelled)
     else:
         remote = RemotePredictor.of(predictor, device)
         batches = partial(_batches_on_workers, remote, plan, scheduler, cancelled)
     path.parent.mkdir(parents=True, exist_ok=True)
-    n_bytes = 4 * len(plan.starts) * plan.metadata.spec.n_samples * session.n_neurons
-    with writing(path, n_bytes), open_unfinished(path, plan) as part:
-        with shown_progress(progress) as report:
-            _fill(part, batches, report)
-        part.complete()
-        if path.suffix == ".nwb":
-            write_nwb(part.folder, path, session)
-            shutil.rmtree(part.folder)
+    with sole_writer(path):
+        if is_finished(path, plan.metadata.question):
+            remove_rest(path)
         else:
-            part.rename(path)
+            with shown_progress(progress) as report:
+                _write(path, plan, batches, report)
     return open_predictions(path)
 
 
-def _fill(
-    part: UnfinishedFile,
-    batches: Callable[[list[int]], Iterator[tuple[int, FileBatch]]],
-    progress: Progress,
-) -> None:
+def _write(path: Path, plan: Plan, batches: _Batches, progress: Progress) -> None:
+    """Write the file of a plan, or what a stopped run has left to write."""
+    spec, n_neurons = plan.metadata.spec, plan.session.n_neurons
+    n_bytes = 4 * len(plan.starts) * spec.n_samples * n_neurons
+    with writing(path, n_bytes), open_unfinished(path, plan) as part:
+        _fill(part, batches, progress)
+        part.complete()
+        if path.suffix == ".nwb":
+            write_nwb(part.folder, path, plan.session)
+            shutil.rmtree(part.folder)
+        else:
+            part.rename(path)
+
+
+def _fill(part: UnfinishedFile, batches: _Batches, progress: Progress) -> None:
     """Add all missing batches."""
     plan, missing = part.plan, part.missing()
     total = len(plan.starts)

@@ -1,9 +1,10 @@
 """The unfinished file of predictions: a zarr group and the journal of its batches.
 
-It is a folder beside its target, `x.zarr.part`. One process at a time holds the lock of
-the journal. A batch is a range of rows that no other batch touches, and is noted in the
-journal after its rows are written; a later run checks the rows of a noted batch against
-its hash and predicts the others. The folder is renamed when all batches are there.
+It is a folder beside its target, `x.zarr.part`. Its writer holds the lock of the
+journal, against other machines that share the drive. A batch is a range of rows that no
+other batch touches, and is noted in the journal after its rows are written; a later run
+checks the rows of a noted batch against its hash and predicts the others. The folder is
+renamed when all batches are there.
 """
 
 import json
@@ -122,6 +123,13 @@ def is_finished(path: Path, question: Mapping[str, Any]) -> bool:
     return True
 
 
+def remove_rest(path: Path) -> None:
+    """Remove what a run that was killed at its end has left of its unfinished file."""
+    shutil.rmtree(unfinished_path(path), ignore_errors=True)
+    if path.is_dir():
+        (path / JOURNAL).unlink(missing_ok=True)
+
+
 @contextmanager
 def open_unfinished(path: Path, plan: Plan) -> Iterator["UnfinishedFile"]:
     """Create or resume the unfinished file of a path, locked against other processes.
@@ -131,7 +139,7 @@ def open_unfinished(path: Path, plan: Plan) -> Iterator["UnfinishedFile"]:
     Raises
     ------
     ResultsFileError
-        Another process writes it, or it is of another question.
+        Another machine writes it, or it is of another question.
     """
     folder = unfinished_path(path)
     journal = folder / JOURNAL
@@ -151,10 +159,11 @@ def open_unfinished(path: Path, plan: Plan) -> Iterator["UnfinishedFile"]:
                 yield part
             finally:
                 if not part.done:
+                    _clear(folder)
                     shutil.rmtree(folder)
     except LockedError as error:
         raise ResultsFileError(
-            f"Another process writes {folder}: wait for it, or choose another path."
+            f"Another machine writes {folder}: wait for it, or choose another path."
         ) from error
 
 
@@ -331,8 +340,8 @@ def _create(folder: Path, header: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # "x": of two processes that begin at the same time, one writes the header.
     try:
-        with (folder / JOURNAL).open("x", encoding="utf-8", newline="\n") as stream:
-            stream.write(json.dumps(header) + "\n")
+        with (folder / JOURNAL).open("xb") as stream:
+            stream.write(_header_line(header))
     except FileExistsError:
         return
 
@@ -358,23 +367,35 @@ def _resume(
         except (KeyError, TypeError, ValueError):
             break
         n_bytes += len(line)
-    if not n_bytes:
+    if not n_bytes and len(list(folder.iterdir())) > 1:
         raise ResultsFileError(
             f"{folder / JOURNAL} is damaged. Remove {folder} to begin anew."
         )
     file.seek(n_bytes)
     file.truncate()
+    if not n_bytes:  # a kill while the header was written, before all else
+        file.write(_header_line(header))
+        file.flush()
     for path in folder.rglob("*.partial"):  # temporary files of zarr
         path.unlink()
     sound = {n: note for n, note in notes.items() if _is_sound(folder, plan, n, note)}
     if not sound:
         # The arrays may have been stopped half-made: they are made again.
-        for path in folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != JOURNAL:
-                path.unlink()
+        _clear(folder)
     return sound
+
+
+def _clear(folder: Path) -> None:
+    """Remove everything but the journal, without which it would not be continued."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != JOURNAL:
+            path.unlink()
+
+
+def _header_line(header: Mapping[str, Any]) -> bytes:
+    return json.dumps(header).encode() + b"\n"
 
 
 def _flat(header: Mapping[str, Any]) -> dict[str, Any]:

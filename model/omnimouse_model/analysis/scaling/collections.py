@@ -42,7 +42,7 @@ def collections_manifest(
 def write_manifest(manifest: Mapping[str, Any], path: str | Path) -> Path:
     """Write a manifest as JSON, atomically."""
     path = Path(path)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, is_sole=True) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return path
 

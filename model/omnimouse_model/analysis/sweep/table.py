@@ -17,6 +17,7 @@ from omnimouse_model.analysis.sweep.contexts import Context, inputs_label
 from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.locking import sole_writer
 
 if TYPE_CHECKING:
     import pandas
@@ -332,7 +333,8 @@ def write_rows(lines: Sequence[Mapping[str, object]], path: str | Path) -> Path:
     """Write rows as CSV, atomically."""
     path = Path(path)
     with (
-        atomic_path(path) as temporary,
+        sole_writer(path, wait=True),
+        atomic_path(path, is_sole=True) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         # Without rows the file still gets a header, so that it is valid CSV.

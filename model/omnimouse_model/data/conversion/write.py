@@ -186,7 +186,8 @@ class _Conversion:
             # The fault is in the store and not in the source: without finished pieces
             # the next call begins anew.
             if error.path.is_relative_to(self.part):
-                (self.part / JOURNAL).write_text(json.dumps(self._header) + "\n")
+                with (self.part / JOURNAL).open("r+b") as journal:
+                    journal.truncate(len(journal.readline()))  # its header
             raise
 
     def complete(self) -> None:
@@ -265,8 +266,17 @@ class _Conversion:
                 raise FileExistsError(
                     f"{self.part} exists and is not an unfinished store: move it away."
                 )
-            shutil.rmtree(self.part)
+            self._remove()
         self._create()
+
+    def _remove(self) -> None:
+        """Remove the unfinished store, its journal last: a kill may interrupt it."""
+        for path in self.part.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != JOURNAL:
+                path.unlink()
+        shutil.rmtree(self.part)
 
     def _create(self) -> None:
         """Create the store with empty arrays, its journal first."""

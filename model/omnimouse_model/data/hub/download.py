@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from omnimouse_model.atomic import atomic_path
+from omnimouse_model.atomic import atomic_path, remove_abandoned
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.auth import endpoint, http_error, token_for_hub
 from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
@@ -357,17 +357,19 @@ def locked_target(
     """
     from filelock import FileLock
 
-    if _is_fetched(place, target):
+    work, lock = work_folder(target), FileLock(_lock_of(target))
+    # A run that was killed at its end has left its working folder.
+    if _is_fetched(place, target) and not work.exists():
         yield None
         return
-    work, lock = work_folder(target), FileLock(_lock_of(target))
     _acquire(lock, target, progress)
     new_folders = [f for f in target.parents if not f.exists()]  # innermost first
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Checked again under the lock: another process may have finished meanwhile.
         if _is_fetched(place, target):
-            shutil.rmtree(work, ignore_errors=True)  # of a run killed at its end
+            shutil.rmtree(work, ignore_errors=True)
+            remove_abandoned(target.parent, target.name, 0.0)
             yield None
             return
         yield work
@@ -450,7 +452,7 @@ def write_origin(target: Path, listing: Listing) -> None:
         "fetched": time.strftime("%Y-%m-%d"),
         "files": {file.path: file.checksum for file in listing.files},
     }
-    with atomic_path(_record_of(target)) as temporary:
+    with atomic_path(_record_of(target), is_sole=True) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 

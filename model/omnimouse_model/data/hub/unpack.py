@@ -16,7 +16,6 @@ import re
 import shutil
 import stat
 import tarfile
-import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -27,7 +26,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from omnimouse_model.atomic import temporary_folder
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.locking import sole_writer
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
 # below the 255 that most file systems allow.
@@ -108,24 +109,28 @@ def unpack(archive: Path, into: Path, progress: Progress | None = None) -> Path:
     ------
     SessionFormatError
         The archive is damaged, or a member must not be written; nothing is written.
+    OutputBusyError
+        Another process unpacks to the same folder.
     """
-    if into.exists():
-        raise SessionFormatError(
-            into, "exists", f"{into} exists already", "remove it, or choose another"
-        )
     into.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{into.name[:99]}.", dir=into.parent))
-    try:
+    with sole_writer(into):
+        _unpack(archive, into, progress)
+    return into
+
+
+def _unpack(archive: Path, into: Path, progress: Progress | None) -> None:
+    with temporary_folder(into) as part:
+        if into.exists():
+            raise SessionFormatError(
+                into, "exists", f"{into} exists already", "remove it, or choose another"
+            )
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
             _write(archive, checked, part, progress)
-        part.chmod(0o755)  # mkdtemp gives access to its owner only
+        part.chmod(0o755)  # a temporary folder gives access to its owner only
         inner = list(part.iterdir())
         is_single = len(inner) == 1 and inner[0].is_dir()
         (inner[0] if is_single else part).replace(into)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return into
 
 
 def _write(

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT: Final = "finetune.json"
 CARD: Final = "finetuned.json"
+WEIGHTS: Final = "finetuned.safetensors"
 SCORE: Final = "validation"
 
 
@@ -64,8 +65,9 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         about = json.loads((path / ABOUT).read_text("utf-8"))
         card: dict[str, Any] = {}
         rows: list[dict[str, float]] = []
-        # The card exists only for a finished fine-tuning; before, the log is read.
-        if (path / CARD).exists():
+        # The weights, written after their card, exist only for a finished fine-tuning;
+        # before, the log is read.
+        if (path / WEIGHTS).exists():
             card = json.loads((path / CARD).read_text("utf-8"))["card"]["finetuned"]
         elif (path / FILE).exists():
             rows = list(log_rows(path / FILE))

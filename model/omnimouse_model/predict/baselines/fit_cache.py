@@ -19,6 +19,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.locking import sole_writer
 
 Fit = dict[str, np.ndarray]
 LOWEST = "lowest"
@@ -81,7 +82,11 @@ def _read(path: Path) -> Fit | None:
 def _write(path: Path, fit: Fit) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as sibling, sibling.open("wb") as file:
+        with (
+            sole_writer(path.parent, wait=True),
+            atomic_path(path, is_sole=True) as sibling,
+            sibling.open("wb") as file,
+        ):
             np.savez(file, **fit)  # type: ignore[arg-type]  # numpy's kwds stub
     except OSError as error:
         # Without a stored fit, the next start is slower but correct.

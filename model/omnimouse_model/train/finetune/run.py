@@ -24,6 +24,7 @@ from torch import Tensor
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
+from omnimouse_model.locking import sole_writer
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
@@ -111,6 +112,8 @@ def finetune(
     ------
     FinetuneError
         The model cannot be fine-tuned to this session, or `out` holds another run.
+    OutputBusyError
+        Another process writes in `out`.
     StoppedError
         `cancelled()` returned True; the run is saved in `out`.
 
@@ -131,12 +134,28 @@ def finetune(
         )
     model = _checkpoint_of(predictor)
     _check(model, session, train)
-    place = resolve_device(device)
+    out, place = Path(out), resolve_device(device)
+    n_steps = STEPS if steps is None else steps
+    settings = (train, n_steps, batch, seed)
+    with sole_writer(out):
+        _finetune(model, session, out, settings, place, progress, cancelled)
+    return load_checkpoint_predictor(out, device=device)
+
+
+def _finetune(
+    model: Checkpoint,
+    session: Session,
+    out: Path,
+    settings: tuple[Trained, int, int, int],
+    place: torch.device,
+    progress: Callable[[FinetuneProgress], None],
+    cancelled: Callable[[], bool],
+) -> None:
+    """Fine-tune as `finetune` does, in a folder that no other process writes."""
+    train, n_steps, batch, seed = settings
     # Windows are held out by the seed, so a resumed run has the same split.
     source = hold_out(session, seed)
-    n_steps = STEPS if steps is None else steps
     config = _config(model, source, train, n_steps, batch, seed)
-    out = Path(out)
     _claim(out, model, session, train, seed, batch)
     start = StartValues(model, source, train, seed, place, cancelled)
     reports = Reports(progress, config.total_steps, out / FILE)
@@ -176,7 +195,6 @@ def finetune(
             f"{out}: the same call goes on from there."
         )
     _finish(out, start, reports, seed, place, cancelled)
-    return load_checkpoint_predictor(out, device=device)
 
 
 def is_finished(out: str | Path) -> bool:
@@ -275,7 +293,7 @@ def _claim(
             "other_run", f"{out} holds a training run: choose another folder."
         )
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, is_sole=True) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
 
 

@@ -6,7 +6,7 @@
 
 `analysis.scaling.runs` defines the rows. Runs in the results file are not trained
 again, and a killed run resumes from its last save, so the same plan and results file
-complete an interrupted study. Only one process may run a study at a time.
+complete an interrupted study. Only one process can run a study at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ from omnimouse_model.analysis.scaling.runs import (
 )
 from omnimouse_model.data.session_index import Catalogue, catalogue_of
 from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.locking import sole_writer
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.progress import Progress, silent
 from omnimouse_model.train.batches import TrainingSession, open_training_session
@@ -114,15 +115,31 @@ def run_study(
         Sessions do not exist, or collections are not possible.
     ResultsFileError
         The results belong to another study.
+    OutputBusyError
+        Another process runs the study.
     StoppedError
         `cancelled()` returned True; training until then is saved.
     """
+    # Not the results: other processes may add runs to them.
+    with sole_writer(models_folder(results)):
+        _run_study(plan, Path(results), mice, device, progress, cancelled)
+
+
+def _run_study(
+    plan: StudyPlan,
+    results: Path,
+    mice: Path | None,
+    device: str,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> None:
+    """Run a study as `run_study` does, while no other process does."""
     catalogue = _sessions(plan, mice, progress)
     evaluated = _evaluated(plan, catalogue)
     # All runs are listed first, so that a wrong plan fails before any training.
     folder = models_folder(results)
     runs = list(study_runs(plan, catalogue, evaluated, folder))
-    file = ResultsFile(SCALING, Path(results), _definition(plan, evaluated))
+    file = ResultsFile(SCALING, results, _definition(plan, evaluated))
     _check_names(file, plan, runs)
     total = sum(run.config.total_steps for run in runs)
     done = 0

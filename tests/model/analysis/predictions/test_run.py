@@ -97,12 +97,31 @@ def test_a_stopped_run_continues(session, tmp_path):
     assert echo.counters["encodings"] == 10
 
 
+@pytest.mark.parametrize("header", [b"", b'{"question'])
+def test_a_kill_at_the_beginning_or_the_end_is_no_dead_end(session, tmp_path, header):
+    path = tmp_path / "a.zarr"
+    journal = unfinished_path(path) / JOURNAL
+    journal.parent.mkdir()
+    journal.write_bytes(header)
+    whole = values(predict_session(EchoPredictor(), session, FORECAST, path))
+    (path / JOURNAL).touch()  # a kill after the renaming
+    again = predict_session(EchoPredictor(), session, FORECAST, path)
+    assert np.array_equal(values(again), whole, equal_nan=True)
+    assert not (path / JOURNAL).exists()
+    other = unfinished_path(tmp_path / "b.zarr")
+    other.mkdir()
+    for name in (JOURNAL, "mine"):  # not of a file that was just begun
+        (other / name).touch()
+    with pytest.raises(ResultsFileError, match="is damaged"):
+        predict_session(EchoPredictor(), session, FORECAST, tmp_path / "b.zarr")
+
+
 def test_other_predictions_are_never_changed(session, tmp_path):
     path = tmp_path / "a.zarr"
     with pytest.raises(StoppedError):
         predict_session(EchoPredictor(), session, FORECAST, path, **stop_after(8))
     lock = locked(unfinished_path(path) / JOURNAL)
-    with lock, pytest.raises(ResultsFileError, match="Another process"):
+    with lock, pytest.raises(ResultsFileError, match="Another machine"):
         predict_session(EchoPredictor(), session, FORECAST, path)
     for _ in range(2):  # unfinished, then finished
         for name, predictor, mask, tier in (

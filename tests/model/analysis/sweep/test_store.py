@@ -67,6 +67,14 @@ def test_a_last_line_of_a_newer_version_is_kept(session, results):
     assert results.read_bytes() == content
 
 
+def test_what_a_kill_after_the_creation_has_left_is_removed(session, results):
+    left = results.with_name(f".{results.name}.01234567.part")
+    left.mkdir()
+    (left / "header").touch()
+    context_sweep(ContextPredictor(), session, **SHORT, results=results)
+    assert [path.name for path in results.parent.iterdir()] == [results.name]
+
+
 def test_hard_links_are_not_needed(session, tmp_path, results, monkeypatch):
     def refuse(*_):
         raise PermissionError(errno.EPERM, "Operation not permitted")

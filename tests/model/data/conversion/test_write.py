@@ -244,6 +244,25 @@ def test_a_damaged_piece_is_not_moved_but_written_anew(session, tmp_path, small_
     assert not part.exists()
 
 
+def test_a_kill_while_a_begun_store_is_removed_is_no_dead_end(
+    session, tmp_path, monkeypatch
+):
+    part, remove = tmp_path / "m.zarr.part", shutil.rmtree
+
+    def killed(path: Path) -> None:
+        remove(path)
+        raise StopConversion
+
+    with pytest.raises(StopConversion):
+        convert(session, tmp_path / "m.zarr", progress=stop_after(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(write.shutil, "rmtree", killed)
+        with pytest.raises(StopConversion):
+            convert(session, tmp_path / "m.zarr")
+    assert (part / "journal.jsonl").exists()
+    assert convert(session, tmp_path / "m.zarr").is_dir()
+
+
 @pytest.mark.slow
 def test_a_stop_before_the_rename_is_no_dead_end(session, tmp_path, monkeypatch):
     store, replace = tmp_path / "m.zarr", Path.replace

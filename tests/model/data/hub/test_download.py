@@ -11,6 +11,7 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.data.hub.auth import token_for_hub
+from omnimouse_model.data.hub.download import work_folder
 from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
@@ -170,6 +171,15 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(hub, cache, session_tar
     assert not [*cache.rglob("escaped"), *cache.rglob(SESSION)]
     files[FILE] = session_tar  # mended, as the same commit
     assert fetch(SESSION).is_dir()
+
+
+def test_the_next_call_removes_what_a_kill_at_the_end_has_left(hub):
+    path = fetch(SESSION)
+    (work_folder(path) / COMMIT[:12]).mkdir(parents=True)
+    n_requests = len(hub.requests)
+    assert fetch(SESSION) == path
+    assert len(hub.requests) == n_requests
+    assert {p.name for p in path.parent.iterdir() if p.is_dir()} == {SESSION}
 
 
 def test_a_stop_at_any_point_loses_nothing_and_leaves_no_half_session(hub):
