@@ -20,6 +20,9 @@ from omnimouse_model.predict.predictor import Predictor
 
 GROUP = "omnimouse.families"
 OMNIMOUSE_FAMILY = "omnimouse"
+TWIN_FAMILY = "twin"
+RELEASED_TWIN = "params_core.pt"
+"""File by which a folder of released digital twins is recognised."""
 BASELINES = (
     *("mean", "last", "interpolation", "ridge", "context-ridge", "video-ridge"),
     "linear-gaussian",
@@ -58,7 +61,9 @@ def families() -> Mapping[str, Family]:
     An entry point that cannot be imported is left out with a warning, so that a broken
     package does not take the other families away.
     """
-    registered = {family.name: family for family in (_omnimouse(), _baselines())}
+    registered = {
+        family.name: family for family in (_omnimouse(), _twin(), _baselines())
+    }
     for point in entry_points(group=GROUP):
         try:
             family = point.load()
@@ -109,6 +114,8 @@ def family_of(path: Path) -> str:
 
     Official checkpoints, and those saved before families had names, are OmniMouse's.
     """
+    if (path / RELEASED_TWIN).is_file():
+        return TWIN_FAMILY
     descriptions = sorted(path.glob("*.json"))
     if not path.is_dir():
         descriptions = [path.with_suffix(".json")]
@@ -147,6 +154,15 @@ def _omnimouse() -> Family:
 
     names = {"demo": load_demo, "demo-plain": load_plain_demo}
     return Family(OMNIMOUSE_FAMILY, load, names)
+
+
+def _twin() -> Family:
+    def load(path: Path, device: str) -> Predictor:
+        from omnimouse_model.predict.twin.predictor import load_twin
+
+        return load_twin(path, device)
+
+    return Family(TWIN_FAMILY, load)
 
 
 def _baselines() -> Family:

@@ -20,7 +20,7 @@ the released network.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -1032,23 +1032,43 @@ class TwinNetwork(nn.Module):
         record
             Called with name and value of intermediate maps.
         """
+        parts = [
+            self.readout(maps, state, units)
+            for maps in self.maps(
+                stimuli, pupil, behavior, state, periphery=periphery, record=record
+            )
+        ]
+        by_stream = torch.cat(parts)
+        logits = by_stream.mean(2)
+        return TwinOutput(by_stream, logits, self.rates(logits))
+
+    def maps(
+        self,
+        stimuli: Tensor,
+        pupil: Tensor | None,
+        behavior: Tensor | None,
+        state: TwinState,
+        *,
+        periphery: Periphery = "dark",
+        record: Record = no_record,
+    ) -> Iterator[Tensor]:
+        """Yield the core's maps (T, N, S * C, H, W), some frames at a time.
+
+        They are all that the readout of any unit needs. Arguments are those of
+        `forward`.
+        """
         n_frames, n_clips = len(stimuli), state.n_clips
         shape = (n_frames, n_clips)
         pupil = _filled(pupil, (*shape, self.config.pupil), stimuli)
         behavior = _filled(behavior, (*shape, self.config.behavior), stimuli)
         stimuli = stimuli.expand(-1, n_clips, -1, -1, -1)
-        parts = []
         for first in range(0, n_frames, FRAMES_AT_ONCE):
             now = slice(first, first + FRAMES_AT_ONCE)
             retina = self.perspective(
                 stimuli[now], pupil[now], state, periphery, record
             )
             animal = self.modulation(behavior[now], state, record)
-            maps = self.core(retina, animal, state, record)
-            parts.append(self.readout(maps, state, units))
-        by_stream = torch.cat(parts)
-        logits = by_stream.mean(2)
-        return TwinOutput(by_stream, logits, self.rates(logits))
+            yield self.core(retina, animal, state, record)
 
     def rates(self, logits: Tensor) -> Tensor:
         """Return the rates of logits."""

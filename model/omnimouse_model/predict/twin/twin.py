@@ -9,7 +9,6 @@ from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.nets.twin.network import (
-    Periphery,
     Record,
     TwinNetwork,
     TwinOutput,
@@ -19,7 +18,6 @@ from omnimouse_model.nets.twin.network import (
 from omnimouse_model.nets.twin.released import read_released
 
 Array = np.ndarray | Tensor
-PERIPHERIES = ("dark", "extend")
 
 
 class DigitalTwin:
@@ -117,7 +115,7 @@ class DigitalTwin:
         modulations: Array | None = None,
         *,
         stream: int | None = None,
-        periphery: Periphery = "dark",
+        periphery: str = "dark",
         reset: bool = True,
         units: Any = None,
         record: Record = no_record,
@@ -133,9 +131,9 @@ class DigitalTwin:
         record
             Called with the name and value of intermediate maps.
         """
-        if periphery not in PERIPHERIES:
+        if periphery not in ("dark", "extend"):
             raise UnsupportedRequestError(
-                f"periphery is {periphery!r}, not {' or '.join(PERIPHERIES)}."
+                f"periphery is {periphery!r}, not dark or extend."
             )
         frames = self._frames(stimuli)
         pupil = self._behavior(perspectives, "perspectives", len(frames))

@@ -1,0 +1,192 @@
+"""Checkpoints of digital twins: one core, and the other parts of each session.
+
+Weights are safetensors; a JSON file beside them has the config, the size of the frames
+and the sessions. Tensors of a session are named `sessions.<key>.<tensor>`; `mean` is
+the mean response of each neuron in the train tier, in units of the recording, of which
+the rates are multiples.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.nets.twin.config import TwinConfig
+from omnimouse_model.nets.twin.network import TwinNetwork
+
+FAMILY = "twin"
+FORMAT = 1
+MEAN = "mean"
+_MAX_UNITS = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class TwinCheckpoint:
+    """Twins that share a core, read from disk but not built.
+
+    Attributes
+    ----------
+    config
+        Sizes of the network.
+    frame_size
+        Height and width in pixels of the frames on which it was trained.
+    core
+        Tensors of the core, by name.
+    sessions
+        Session key -> tensors of the other parts, and `mean`.
+    card
+        Information for people: training, scores.
+    """
+
+    config: TwinConfig
+    frame_size: tuple[int, int]
+    core: Mapping[str, Tensor]
+    sessions: Mapping[str, Mapping[str, Tensor]]
+    source: str
+    card: Mapping[str, Any] | None = None
+
+    def build(self, session: str) -> TwinNetwork:
+        """Build the network of one session.
+
+        Raises
+        ------
+        CheckpointError
+            Tensors are missing, unexpected or of another shape; it names them.
+        """
+        own = {k: v for k, v in self.sessions[session].items() if k != MEAN}
+        return load_strictly(
+            lambda: TwinNetwork(self.config, self.n_units(session)),
+            {**self.core, **own},
+            f"{self.source} (session {session})",
+        )
+
+    def n_units(self, session: str) -> int:
+        """Return the number of neurons of a session."""
+        return len(self.sessions[session][MEAN])
+
+
+def save_twins(
+    path: Path,
+    twins: Mapping[str, TwinNetwork],
+    means: Mapping[str, Tensor],
+    frame_size: tuple[int, int],
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the twins of some sessions, whose cores are the same, to one file.
+
+    Parameters
+    ----------
+    twins, means
+        Network, and mean response of each neuron, by session key.
+    """
+    first = next(iter(twins.values()))
+    tensors: dict[str, Tensor] = {}
+    for key, net in twins.items():
+        for name, value in net.state_dict().items():
+            is_core = name.startswith("core.")
+            tensors[name if is_core else f"sessions.{key}.{name}"] = (
+                value.detach().cpu().contiguous()
+            )
+        tensors[f"sessions.{key}.{MEAN}"] = means[key].to(torch.float32)
+    description = {
+        "omnimouse_twin": FORMAT,
+        "family": FAMILY,
+        "config": asdict(first.config),
+        "frame_size": list(frame_size),
+        "sessions": {key: net.n_units for key, net in twins.items()},
+        "card": card or {},
+    }
+    # The weights last: with them, the checkpoint is complete.
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def read_twins(path: Path) -> TwinCheckpoint:
+    """Read a checkpoint of twins.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, damaged or of another form; the message names the field.
+    """
+    described = path.with_suffix(".json")
+    try:
+        description = json.loads(described.read_text("utf-8"))
+        tensors = load_file(path)
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(description, dict) or description.get("omnimouse_twin") != FORMAT:
+        raise CheckpointError(
+            f"{described}: omnimouse_twin is not {FORMAT}: it is no checkpoint of a "
+            "digital twin, or a newer version wrote it."
+        )
+    core = {k: v for k, v in tensors.items() if k.startswith("core.")}
+    sessions: dict[str, dict[str, Tensor]] = {}
+    for key, count in _sessions_of(description, described).items():
+        prefix = f"sessions.{key}."
+        own = {
+            name.removeprefix(prefix): value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+        if MEAN not in own or own[MEAN].shape != (count,):
+            raise CheckpointError(f"{path} has no {prefix}{MEAN} of {count} neurons.")
+        sessions[key] = own
+    return TwinCheckpoint(
+        _config_of(description, described),
+        _frame_size_of(description, described),
+        core,
+        sessions,
+        str(path),
+        description.get("card"),
+    )
+
+
+def _sessions_of(description: Mapping[str, Any], path: Path) -> dict[str, int]:
+    found = description.get("sessions")
+    if not isinstance(found, dict) or not all(
+        isinstance(n, int) and 0 < n <= _MAX_UNITS for n in found.values()
+    ):
+        raise CheckpointError(f"{path}: sessions is no table of neuron counts.")
+    return found
+
+
+def _frame_size_of(description: Mapping[str, Any], path: Path) -> tuple[int, int]:
+    match description.get("frame_size"):
+        case [int(height), int(width)] if 1 < height <= 4096 and 1 < width <= 4096:
+            return height, width
+    raise CheckpointError(
+        f"{path}: frame_size is {description.get('frame_size')!r}; expected height and "
+        "width."
+    )
+
+
+def _config_of(description: Mapping[str, Any], path: Path) -> TwinConfig:
+    found = description.get("config")
+    names = {field.name for field in fields(TwinConfig)}
+    if not isinstance(found, dict) or not found.keys() <= names:
+        raise CheckpointError(f"{path}: config has fields that a twin does not have.")
+    plain: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in found.items()
+    }
+    default = asdict(TwinConfig())
+    for name, value in plain.items():
+        wanted = default[name]
+        if isinstance(value, bool) or not isinstance(
+            value, (int, float) if isinstance(wanted, float) else type(wanted)
+        ):
+            raise CheckpointError(
+                f"{path}: config.{name} is {value!r}; expected a value like {wanted!r}."
+            )
+    return TwinConfig(**plain)

@@ -1,0 +1,348 @@
+"""The digital twin as a predictor of recorded windows."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.data.clip import Clip
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.nets.twin.checkpoint import MEAN, read_twins
+from omnimouse_model.nets.twin.network import TwinNetwork, TwinState
+from omnimouse_model.nets.twin.released import CORE, read_released, scans
+from omnimouse_model.predict.capabilities import Outdated, stop_if
+from omnimouse_model.predict.omnimouse.loading import resolve_device, weights_hash
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Predictor,
+    check_request,
+)
+
+RATE_HZ = 30.0
+WARMUP_S = 1.0
+"""Time that the twin sees before a window; docs/twin.md shows what less changes."""
+CHANNELS = ("pupil_x", "pupil_y", "pupil_size", "running")
+"""Behaviour by name: the gaze, then the state of the animal."""
+N_GAZE = 2
+HIDDEN_GRAY = 113
+"""Gray level of frames that a mask hides: the mean of natural movies."""
+_KEPT = 8
+"""Number of encoded windows in memory: going back to one costs nothing."""
+NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
+NOT_DECODED = "behaviour is not decoded"
+
+
+def twin_spec(height: int, width: int, warmup_s: float = WARMUP_S) -> WindowSpec:
+    """Return the spec of windows that a twin reads.
+
+    Examples
+    --------
+    >>> from omnimouse_model.predict.twin.predictor import twin_spec
+    >>> spec = twin_spec(144, 256)
+    >>> spec.n_samples, spec.n_frames, spec.warmup_s
+    (60, 60, 1.0)
+    """
+    return WindowSpec(
+        duration_s=2.0,
+        response_rate_hz=RATE_HZ,
+        video=VideoSpec(RATE_HZ, height, width, is_raw=True),
+        behavior=BehaviorSpec(RATE_HZ, CHANNELS),
+        warmup_s=warmup_s,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TwinOfSession:
+    """The network of one session, and the mean responses that its rates multiply.
+
+    Attributes
+    ----------
+    mean
+        float32 (P,) in units of the recording; None for the mean that the recording
+        states.
+    """
+
+    net: TwinNetwork
+    mean: np.ndarray | None = None
+
+
+@dataclass(slots=True, eq=False)
+class TwinPredictor(Predictor):
+    """Rates from video, gaze and behaviour; never from recorded responses.
+
+    Parameters
+    ----------
+    name, weights
+        Name, and hash of the weights.
+    spec
+        Windows that it reads.
+    load
+        Returns the twin of a session.
+    n_neurons
+        Number of neurons of each session.
+    device
+        Where it computes.
+    """
+
+    name: str
+    weights: str
+    spec: WindowSpec
+    load: Callable[[str], TwinOfSession]
+    n_neurons: Mapping[str, int]
+    device: torch.device
+    _twins: dict[str, TwinOfSession] = field(default_factory=dict, repr=False)
+    _encoded: OrderedDict[Any, Tensor] = field(default_factory=OrderedDict, repr=False)
+    _outdated: Outdated = field(default=lambda: False, repr=False)
+
+    @property
+    def predictor_id(self) -> str:
+        """Name and hash of the weights."""
+        return f"{self.name} ({self.weights})"
+
+    @property
+    def needs(self) -> Needs:
+        """What it can see and predict, and which sessions it knows."""
+        return Needs(
+            sees_responses=False,
+            sees_video=True,
+            sees_behavior=True,
+            behavior_channels=len(CHANNELS),
+            spec=self.spec,
+            sessions=frozenset(self.n_neurons),
+            n_neurons=self.n_neurons,
+            methods=frozenset({"step", "stimulus_gradient", "embeddings"}),
+        )
+
+    def stop_when(self, outdated: Outdated) -> None:
+        """Poll this between some frames, and raise `StoppedError` when it is true."""
+        self._outdated = outdated
+
+    def prepare(self, session: Session) -> None:
+        """Load the network of a session.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The session is unknown, has another number of neurons, or has no video.
+        """
+        self._twin_of(session)
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        """Compute the core's maps of a window after its warm-up."""
+        check_request(self.predictor_id, self.needs, window, mask)
+        if not mask.target.any():
+            raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
+        twin = self._twin_of(window.session)
+        # Only these parts of a mask change a prediction, so that painting responses
+        # costs nothing.
+        key = (window.key, mask.frames.tobytes(), mask.channel_modes)
+        maps = self._encoded.pop(key, None)
+        if maps is None:
+            maps = self._maps(twin.net, window, mask)
+        self._encoded[key] = maps
+        while len(self._encoded) > _KEPT:
+            self._encoded.popitem(last=False)
+        return Encoded(window, mask, (maps, scored_cells(mask)))
+
+    @torch.inference_mode()
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        """Read the rates of neurons from the maps."""
+        maps, cells = encoded.state
+        if neurons is None:
+            neurons = np.flatnonzero(cells.any(axis=0))
+        neurons = np.asarray(neurons, np.int64)
+        session = encoded.window.session
+        twin = self._twin_of(session)
+        rates = self._rates(twin, maps, session, neurons)
+        mask = encoded.mask
+        values = np.where(cells[:, neurons], rates, np.nan)
+        found = self._prediction(encoded.window, neurons, values, mask.mask_id)
+        return found.with_remark(NOT_DECODED) if mask.has_behavior_target else found
+
+    # -- optional methods -------------------------------------------------------------
+    def start(self, session: Session) -> TwinState:
+        """Return the state before the first frame."""
+        return self._twin_of(session).net.start()
+
+    @torch.inference_mode()
+    def step(self, state: TwinState, inputs: Window) -> tuple[Prediction, TwinState]:
+        """Return the prediction of the next frames, and the state after them."""
+        session = inputs.session
+        twin = self._twin_of(session)
+        every = Mask.nothing(session, inputs.spec)
+        every = every.with_frames(True).with_behavior("visible")
+        values = self._inputs(inputs, every.frames, every.channel_modes)
+        maps = torch.cat(list(twin.net.maps(*values, state)))
+        neurons = np.arange(session.n_neurons)
+        rates = self._rates(twin, maps, session, neurons)
+        return self._prediction(inputs, neurons, rates, every.mask_id), state
+
+    def stimulus_gradient(
+        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Return a weighted sum of responses, and its gradient by gray level."""
+        session = clip.session
+        twin = self._twin_of(session)
+        seen = np.ones(clip.spec.n_frames, bool)
+        frames, pupil, behavior = self._inputs(clip, seen, ["visible"] * len(CHANNELS))
+        frames.requires_grad_()
+        chosen = torch.as_tensor(np.asarray(neurons), device=self.device)
+        output = twin.net(frames, pupil, behavior, twin.net.start(), units=chosen)
+        scale = torch.from_numpy(self._scale(twin, session)[neurons])
+        weights = torch.from_numpy(np.asarray(objective, np.float32))
+        value = (output.rates[:, 0] * (scale * weights).to(self.device)).sum()
+        (gradient,) = torch.autograd.grad(value, frames)
+        # Frames are divided by 255 on their way in.
+        by_gray = gradient[:, 0].mean(1) / 255
+        return float(value.detach()), by_gray.cpu().numpy().astype(np.float32)
+
+    def embeddings(self, session: Session) -> np.ndarray:
+        """Return the functional barcode of each neuron, float32 (P, S * C)."""
+        return self._twin_of(session).net.barcodes().detach().cpu().numpy()
+
+    # -- parts ------------------------------------------------------------------------
+    def _twin_of(self, session: Session) -> TwinOfSession:
+        if session.id not in self.n_neurons:
+            known = ", ".join(sorted(self.n_neurons)[:5])
+            raise UnsupportedRequestError(
+                f"{self.name!r} does not know session {session.id}; it knows {known}. "
+                "A new animal needs a transfer."
+            )
+        if self.n_neurons[session.id] != session.n_neurons:
+            raise UnsupportedRequestError(
+                f"{self.name!r} has {self.n_neurons[session.id]} neurons for session "
+                f"{session.id}; the recording has {session.n_neurons}."
+            )
+        if session.stimulus is None:
+            raise UnsupportedRequestError(
+                f"{self.name!r} needs video, which session {session.id} lacks."
+            )
+        if session.id not in self._twins:
+            twin = self.load(session.id)
+            twin.net.requires_grad_(False).to(self.device)
+            self._twins[session.id] = twin
+        return self._twins[session.id]
+
+    @torch.inference_mode()
+    def _maps(self, net: TwinNetwork, window: Window, mask: Mask) -> Tensor:
+        """Return the core's maps (T, 1, C, H, W) of a window."""
+        state = net.start()
+        if window.warmup is not None:
+            # A mask that hides the first frame, or a channel, hides them before the
+            # window, too: otherwise a condition without video would see some.
+            seen = np.full(window.warmup.spec.n_frames, bool(mask.frames[0]))
+            before = self._inputs(window.warmup, seen, mask.channel_modes)
+            for _ in net.maps(*before, state):
+                stop_if(self._outdated)
+        parts = []
+        inputs = self._inputs(window, mask.frames, mask.channel_modes)
+        for maps in net.maps(*inputs, state):
+            parts.append(maps)
+            stop_if(self._outdated)
+        return torch.cat(parts)
+
+    def _inputs(
+        self, window: Window, seen: np.ndarray, modes: Sequence[str]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return frames, gaze and behaviour (T, 1, ...); hidden values are the mean."""
+        gray_levels = np.where(
+            seen[:, None, None], window.frames_u8, np.uint8(HIDDEN_GRAY)
+        )
+        visible = [mode == "visible" for mode in modes]
+        behavior = np.where(visible, window.behavior, 0.0)
+        gray = torch.from_numpy(gray_levels).to(self.device)
+        values = torch.from_numpy(np.asarray(behavior, np.float32)).to(self.device)
+        return (
+            gray[:, None, None].to(torch.float32) / 255,
+            values[:, None, :N_GAZE],
+            values[:, None, N_GAZE:],
+        )
+
+    def _rates(
+        self, twin: TwinOfSession, maps: Tensor, session: Session, neurons: np.ndarray
+    ) -> np.ndarray:
+        """Return responses (T, n) in the model's normalised units."""
+        chosen = torch.as_tensor(neurons, device=self.device)
+        logits = twin.net.readout(maps, twin.net.start(), chosen).mean(2)
+        rates = twin.net.rates(logits)[:, 0].cpu().numpy()
+        return np.asarray(rates * self._scale(twin, session)[neurons], np.float32)
+
+    def _scale(self, twin: TwinOfSession, session: Session) -> np.ndarray:
+        """Return normalised units per rate, float32 (P,)."""
+        mean = session.units.mean if twin.mean is None else twin.mean
+        return np.asarray(mean / session.response_scale, np.float32)
+
+    def _prediction(
+        self, window: Window, neurons: np.ndarray, rates: np.ndarray, mask_id: str
+    ) -> Prediction:
+        return Prediction(
+            responses=np.asarray(rates, np.float32),
+            neurons=neurons,
+            behavior=None,
+            mask_id=mask_id,
+            predictor_id=self.predictor_id,
+            scale=window.session.response_scale[neurons],
+            times_s=window.sample_times_s,
+        )
+
+
+def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPredictor:
+    """Load a predictor from a checkpoint of this project, or from released files.
+
+    A released folder serves all its scans, whose sessions are named like "4-7".
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, damaged or of another form.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _load_release(path, device, name or path.name)
+    checkpoint = read_twins(path)
+    tensors = {
+        f"{key}.{tensor}": value
+        for key, own in checkpoint.sessions.items()
+        for tensor, value in own.items()
+    }
+
+    def load(session: str) -> TwinOfSession:
+        mean = checkpoint.sessions[session][MEAN].numpy()
+        return TwinOfSession(checkpoint.build(session), mean)
+
+    return TwinPredictor(
+        name or path.stem,
+        weights_hash({**checkpoint.core, **tensors}),
+        twin_spec(*checkpoint.frame_size),
+        load,
+        {key: checkpoint.n_units(key) for key in checkpoint.sessions},
+        resolve_device(device),
+    )
+
+
+def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
+    if not (path / CORE).exists():
+        raise CheckpointError(f"{path} has no {CORE}.")
+    keys = [f"{session}-{scan}" for session, scan in scans(path)]
+    if not keys:
+        raise CheckpointError(f"{path} has no params_<session>_<scan>.pt.")
+    files = {key: read_released(path, key) for key in keys}
+    return TwinPredictor(
+        name,
+        weights_hash({**files[keys[0]].state}),
+        twin_spec(144, 256),
+        lambda session: TwinOfSession(files[session].build()),
+        {key: file.n_units for key, file in files.items()},
+        resolve_device(device),
+    )

@@ -1,0 +1,168 @@
+"""The twin as a predictor: what changes its rates, streaming, gradients, files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.nets.twin.checkpoint import save_twins
+from omnimouse_model.nets.twin.config import TwinConfig
+from omnimouse_model.nets.twin.network import TwinNetwork
+
+RELEASE = Path(__file__).parents[3] / "fixtures" / "twin_parity" / "release"
+CONFIG = TwinConfig(
+    retina_height=12,
+    retina_width=18,
+    block_channels=(4, 4, 4),
+    block_groups=(1, 1, 1),
+    feedforward_channels=4,
+    recurrent_channels=8,
+    hidden_channels=8,
+    common_channels=8,
+    out_channels=4,
+    groups=2,
+)
+
+
+@pytest.fixture(scope="module")
+def path(session, tmp_path_factory):
+    """A checkpoint with random weights, also where they begin at 0."""
+    torch.manual_seed(0)
+    net = TwinNetwork(CONFIG, session.n_neurons)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    file = tmp_path_factory.mktemp("twin") / "twin.safetensors"
+    mean = torch.as_tensor(session.units.mean, dtype=torch.float32)
+    save_twins(file, {session.id: net}, {session.id: mean}, (18, 32))
+    return file
+
+
+@pytest.fixture(scope="module")
+def predictor(path):
+    return om.load_predictor(path, device="cpu")
+
+
+@pytest.fixture
+def window(session, predictor):
+    return session.window(20.0, predictor.needs.spec)
+
+
+@pytest.fixture
+def mask(session, predictor):
+    made = om.Mask.nothing(session, predictor.needs.spec).ask(slice(None), slice(None))
+    return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
+
+
+def test_rates_do_not_depend_on_recorded_responses(predictor, window, mask, session):
+    whole = predictor.predict(window, mask)
+    assert np.isfinite(whole.responses).all()
+    assert (whole.responses >= 0).all()
+    half = mask.show(slice(None), slice(10, 20))
+    part = predictor.predict(window, half, np.array([3, 1]))
+    asked = np.isfinite(part.responses)
+    assert asked.any()
+    np.testing.assert_allclose(
+        part.responses[asked], whole.responses[:, [3, 1]][asked], rtol=1e-5
+    )
+    assert part.neurons.tolist() == [3, 1]
+
+
+def test_video_and_behaviour_change_rates_only_where_they_are_shown(
+    predictor, window, mask
+):
+    hidden = mask.with_frames(False).with_behavior("hidden")
+    seen, unseen = predictor.predict(window, mask), predictor.predict(window, hidden)
+    assert not np.allclose(seen.responses, unseen.responses)
+    clips = [
+        om.Clip(
+            session=window.session,
+            frames=np.full((60, 18, 32), gray, np.uint8),
+            rate_hz=30.0,
+        ).at(window.spec)
+        for gray in (0, 255)
+    ]
+    one, other = (predictor.predict(clip, hidden).responses for clip in clips)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_steps_are_the_window_that_begins_at_the_same_frame(predictor, window, mask):
+    spec = replace(window.spec, warmup_s=0.0)
+    twin = replace(predictor, spec=spec)
+    whole = twin.predict(window.at(spec), mask.at(spec))
+    state = twin.start(window.session)
+    block = replace(spec, duration_s=0.5)
+    parts = []
+    for number in range(4):
+        inputs = window.session.window(window.start_s + 0.5 * number, block)
+        prediction, state = twin.step(state, inputs)
+        parts.append(prediction.responses)
+    np.testing.assert_allclose(np.concatenate(parts), whole.responses, atol=1e-5)
+
+
+def test_the_gradient_is_the_slope(predictor, session, window):
+    generator = np.random.default_rng(0)
+    frames = generator.integers(60, 190, (60, 18, 32)).astype(np.uint8)
+    spec = predictor.needs.spec
+    neurons, objective = np.array([2]), np.zeros((60, 1))
+    objective[40] = 1.0
+
+    def clip(gray):
+        return om.Clip(session=session, frames=gray, rate_hz=30.0).at(spec)
+
+    value, gradient = predictor.stimulus_gradient(clip(frames), neurons, objective)
+    assert gradient.shape == frames.shape
+    assert not gradient[41:].any()
+    change = np.zeros(frames.shape, np.int16)
+    change[36:41] = np.sign(gradient[36:41])
+    higher, _ = predictor.stimulus_gradient(
+        clip((frames + change).astype(np.uint8)), neurons, objective
+    )
+    slope = (gradient * change).sum()
+    assert higher - value == pytest.approx(slope, rel=0.2)
+
+
+def test_other_sessions_and_masks_without_responses_are_refused(
+    predictor, window, mask, session
+):
+    empty = om.Mask.nothing(session, predictor.needs.spec).with_behavior("target")
+    with pytest.raises(UnsupportedRequestError, match="decodes no behaviour"):
+        predictor.predict(window, empty)
+    both = mask.with_behavior("target")
+    assert "not decoded" in predictor.predict(window, both).status
+    other = replace(session, id="another")
+    with pytest.raises(UnsupportedRequestError, match="does not know session another"):
+        predictor.prepare(other)
+
+
+def test_a_barcode_per_neuron(predictor, session):
+    assert predictor.embeddings(session).shape == (session.n_neurons, 16)
+
+
+def test_a_released_folder_serves_its_scans():
+    predictor = om.load_predictor(RELEASE, device="cpu")
+    assert predictor.needs.sessions == {"4-7", "5-6"}
+    assert predictor.needs.n_neurons["4-7"] == 7
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("frame_size", [18]),
+        ("sessions", {"x": -1}),
+        ("config", {"streams": "4"}),
+        ("omnimouse_twin", 2),
+    ],
+)
+def test_a_wrong_field_is_named(path, tmp_path, field, value):
+    described = json.loads(path.with_suffix(".json").read_text())
+    copy = tmp_path / "twin.safetensors"
+    copy.write_bytes(path.read_bytes())
+    copy.with_suffix(".json").write_text(json.dumps({**described, field: value}))
+    with pytest.raises(CheckpointError, match=field):
+        om.load_predictor(copy)
