@@ -28,7 +28,7 @@ def attempt(kind: str, seed: int, folder: Path) -> tuple[str, str]:
         damages.append(draw.choice(KINDS[kind].ways)(draw, root))
     text = "; ".join(damages)
     try:
-        return text, outcome_of(root)
+        return text, outcome_of(root, KINDS[kind].read)
     except FaultError as error:
         raise FaultError(f"{kind}, seed {seed} ({text}): {error}") from error
 

@@ -348,7 +348,7 @@ def damage_words(draw: Random, root: Path) -> str:
         return f"poison {_label(path, root)}"
     try:
         stored = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         stored = None
     if not isinstance(stored, dict | list) or not stored:
         return damage_bytes(draw, root)

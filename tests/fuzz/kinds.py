@@ -24,6 +24,7 @@ from tests.fuzz.damage import (
     damage_words,
 )
 from tests.fuzz.damage_archive import damage_archive
+from tests.fuzz.other_files import OTHER_FILES
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.experanto_folder import write_folder
 
@@ -32,10 +33,21 @@ Damage = Callable[[Random, Path], str]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of recording; a damage that is listed twice is twice as frequent."""
+    """One kind of recording or other file.
+
+    Attributes
+    ----------
+    write
+        Writes a valid file into a folder.
+    ways
+        Damages; one that is listed twice is twice as frequent.
+    read
+        Reader of a file that is no recording.
+    """
 
     write: Callable[[Path], Path]
     ways: tuple[Damage, ...]
+    read: Callable[[Path], object] | None = None
 
 
 def _copied(name: str) -> Callable[[Path], Path]:
@@ -101,4 +113,8 @@ KINDS: dict[str, Kind] = {
         _copied("suite2p_small"),
         (damage_pickle, damage_array, damage_bytes, damage_tree),
     ),
+    **{
+        name: Kind(write, (damage_words, damage_words, damage_bytes), read)
+        for name, (write, read) in OTHER_FILES.items()
+    },
 }

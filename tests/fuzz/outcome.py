@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from omnimouse_app.cli.info import session_row
+from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.unpack import unpack
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError
 from tests.fuzz.damage import RAN, SECRET
 
-PATIENCE_S = 30
+PATIENCE_S = 20
 UNPACKED = "unpacked"
 _SECRET_VALUE = 98765.25
 _FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
@@ -41,8 +42,10 @@ def prepare(folder: Path) -> None:
     np.save(folder / SECRET, np.full((4, 4), _SECRET_VALUE))
 
 
-def outcome_of(root: Path) -> str:
+def outcome_of(root: Path, read: Callable[[Path], object] | None = None) -> str:
     """Read a recording; return "session", or the code of the typed error.
+
+    Another file is read by `read`; the outcome is "read", or the type of the error.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def outcome_of(root: Path) -> str:
     before = listing(root.parent)
     try:
         with _forbidden_effects(), _time_limit():
-            outcome = _read(root)
+            outcome = _read(root) if read is None else _read_other(root, read)
     except HangError as error:
         raise FaultError(f"still reading after {PATIENCE_S} s") from error
     except (FaultError, KeyboardInterrupt):
@@ -89,6 +92,20 @@ def _read(root: Path) -> str:
         _check_error(error, root)
         return error.code
     return "session"
+
+
+def _read_other(root: Path, read: Callable[[Path], object]) -> str:
+    try:
+        read(root)
+    except ValueError as error:
+        message = str(error)
+        if not 15 <= len(message) <= 2000:
+            raise FaultError(f"message: {message[:300]!r}") from error
+        names = [root.name, *(path.name for path in root.iterdir())]
+        if not any(name in message for name in names):
+            raise FaultError(f"message names no file: {message[:300]!r}") from error
+        return type(error).__name__
+    return "read"
 
 
 def _unpacked(root: Path) -> Path:
@@ -173,6 +190,11 @@ def _forbidden_effects() -> Iterator[None]:
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if _audited_thread != threading.get_ident() or "__pycache__" in repr(args):
+        return
+    # Locks lie in the cache, not beside the files.
+    if event != "socket.connect" and str(args[0]).startswith(
+        str(cache_dir() / "locks")
+    ):
         return
     if _may_write is not None and event != "socket.connect":
         paths = map(str, args[: 2 if event == "os.rename" else 1])

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, Literal, get_args, get_origin
 
 from safetensors import SafetensorError, safe_open
@@ -152,7 +153,8 @@ def read_own(path: Path) -> Checkpoint:
         RecursionError,
     ) as error:
         raise CheckpointError(
-            f"{json_path} is not a checkpoint description: {error!r}."
+            f"{json_path} is not a checkpoint description: {type(error).__name__} "
+            f"({str(error)[:300]})."
         ) from error
     if description.get("family", FAMILY) != FAMILY:
         raise CheckpointError(
@@ -213,10 +215,12 @@ def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     for setting in fields(kind):
         choices, value = get_args(setting.type), values.get(setting.name)
         if get_origin(setting.type) is Literal and value not in (None, *choices):
-            raise TypeError(f"{setting.name} is one of {choices}, found {value!r}")
+            raise TypeError(
+                f"{setting.name} is one of {choices}, found {shortened(value)}"
+            )
     unknown = sorted(values.keys() - {f.name for f in fields(kind)})
     if unknown:
-        raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)}")
+        raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)[:80]}")
     floats = {f.name for f in fields(kind) if f.type in (float, float | None)}
     return {
         name: float(value)

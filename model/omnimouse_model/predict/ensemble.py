@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
+from reprlib import repr as shortened
 
 import numpy as np
 
@@ -138,15 +139,23 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
         listed = [
             (str(m["path"]), str(m["predictor_id"])) for m in description["members"]
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is not an ensemble's file: {error!r}."
         ) from error
     if version != FORMAT:
         raise CheckpointError(
-            f"{path} has format {version}, this version reads {FORMAT}."
+            f"{path} has format {str(version)[:40]}, this version reads {FORMAT}."
         )
-    members = tuple(load(name) for name, _ in listed)
+    if len(dict(listed)) < 2:
+        raise CheckpointError(
+            f"{path}: members are {shortened(listed)}; expected at least two, all "
+            "different."
+        )
+    try:
+        members = tuple(load(name) for name, _ in listed)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: a member cannot be loaded: {error}") from error
     for member, (name, saved_id) in zip(members, listed, strict=True):
         # Scores of an ensemble name its members: other weights are another ensemble.
         if member.predictor_id != saved_id:

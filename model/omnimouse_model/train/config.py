@@ -5,9 +5,8 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, Literal
 
-import yaml
-
-from omnimouse_model.errors import MaskError
+from omnimouse_model.data.io.safe_files import read_yaml_mapping
+from omnimouse_model.errors import MaskError, SessionFormatError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
@@ -258,16 +257,12 @@ def _phase(values: Any, where: str) -> Phase:
 
 # -- checks of parsed YAML (Any, because YAML can hold any type) -----------------------
 def yaml_fields(path: Path) -> Any:
-    """Return the parsed content of a YAML file; `TypeError` if it is not YAML."""
+    """Return the fields of a YAML file; `TypeError` if it has none."""
     try:
-        return yaml.safe_load(path.read_text("utf-8"))
-    except UnicodeDecodeError as error:
-        raise TypeError(f"not text, {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" at line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or error
-        raise TypeError(f"not YAML{where}, {problem}") from error
+        # With limits on size and aliases, as for recordings.
+        return read_yaml_mapping(path)
+    except SessionFormatError as error:
+        raise TypeError(str(error)) from error
 
 
 def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:
@@ -296,7 +291,9 @@ def _mapping(values: Any, where: str) -> dict[str, Any]:
 def _entries(values: Any, where: str) -> list[tuple[str, Any]]:
     """Return the entries of a list, each with its name for error messages."""
     if not isinstance(values, (list, tuple)) or not values:
-        raise TypeError(f"{where} must be a list of one or more, found {values!r}")
+        raise TypeError(
+            f"{where} must be a list of one or more, found {shortened(values)}"
+        )
     return [(f"{where}[{number}]", entry) for number, entry in enumerate(values)]
 
 

@@ -36,6 +36,7 @@ from omnimouse_model.train.initialisation.video import (
     set_motion_energy,
     set_smooth_positions,
 )
+from omnimouse_model.train.size import check_size
 
 
 @dataclass(slots=True)
@@ -128,6 +129,7 @@ def start_run(
         animals |= ranks_names
     if origin is not None:
         animals = origin.animals
+    check_size(config.model, own, "The config")
     net = OmniMouse(config.model, own, animals).to(device)
     average = None
     if config.average:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -134,6 +135,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     CheckpointError
         The file is missing, or holds anything but named tensors.
     """
+    # The form of old versions of PyTorch is a tar archive, which it would unpack.
+    if path.is_file() and not is_zipfile(path):
+        raise CheckpointError(f"{path} is damaged or unsafe: it is no file of PyTorch.")
     try:
         # The restricted unpickler refuses every object but tensors and containers.
         found: Any = torch.load(path, map_location="cpu", weights_only=True)

@@ -125,7 +125,7 @@ class _ZarrArrays:
             raise PredictionsFileError(
                 "foreign", f"{path} has no zarr.json: it is no zarr group of format 3."
             )
-        attributes = read_json_mapping(path / "zarr.json").get("attributes")
+        attributes = _metadata_of(path).get("attributes")
         self.path = path
         self.metadata: dict[str, Any] = (
             attributes if isinstance(attributes, dict) else {}
@@ -164,7 +164,7 @@ class _ZarrRows:
         if not (path / name / "zarr.json").is_file():
             raise PredictionsFileError("array", f"{path} has no array {name!r}.")
         # The names of the codecs are read before zarr looks them up.
-        used = _codec_names(read_json_mapping(path / name / "zarr.json").get("codecs"))
+        used = _codec_names(_metadata_of(path, name).get("codecs"))
         if not used or not used <= _CODECS:
             raise self._wrong(
                 f"has codecs {sorted(used)}", f"some of {sorted(_CODECS)}"
@@ -195,6 +195,14 @@ class _ZarrRows:
         return PredictionsFileError(
             "array", f"{self.path}: array {self.name!r} {found}; expected {expected}."
         )
+
+
+def _metadata_of(path: Path, name: str = "") -> dict[str, Any]:
+    """Return the metadata of the group, or of one of its arrays."""
+    try:
+        return read_json_mapping(path / name / "zarr.json")
+    except SessionFormatError as error:
+        raise PredictionsFileError("foreign", f"{path}: {error}") from error
 
 
 def _codec_names(codecs: Any) -> set[str]:

@@ -5,6 +5,7 @@ The plan also contains a training config (`config`), shared by all model sizes.
 
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, Literal
 
 from omnimouse_model.errors import MaskError
@@ -116,12 +117,15 @@ def _check_kinds(settings: dict[str, Any]) -> None:
     """Check the types of lists, whole numbers and mappings in a plan."""
     for name in (*_LISTS, *_NUMBERS):
         values = settings.get(name, (0,))
+        found = shortened(values)
         if not isinstance(values, tuple) or not values:
-            raise TypeError(f"{name} must be a list of one or more, found {values!r}")
+            raise TypeError(f"{name} must be a list of one or more, found {found}")
         if name in _NUMBERS and not all(isinstance(v, int) for v in values):
-            raise TypeError(f"{name} must be whole numbers, found {values!r}")
+            raise TypeError(f"{name} must be whole numbers, found {found}")
     for name in ("models", "training"):
         if not isinstance(settings[name], dict) or not settings[name]:
-            raise TypeError(f"{name} must hold named fields, found {settings[name]!r}")
+            raise TypeError(
+                f"{name} must hold named fields, found {shortened(settings[name])}"
+            )
     if own := {"seed", "model", "sessions"} & set(settings["training"]):
         raise TypeError(f"training holds {', '.join(sorted(own))}, which vary")

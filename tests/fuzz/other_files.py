@@ -1,0 +1,174 @@
+"""Small valid files that are no recordings, and how each is read.
+
+A reader returns, or raises a typed error: a `ValueError` that names the file.
+"""
+
+import atexit
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.analysis.sweep.saved import read_sweep
+from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.twin.checkpoint import read_twins, save_twins
+from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.nets.twin.released import read_released
+from omnimouse_model.train.config import config_path, read_config
+from omnimouse_model.train.scaling.plan import plan_path, read_plan
+from omnimouse_model.train.size import check_size
+from tests import FIXTURES
+from tests.model.predict.twin.test_predictor import CONFIG as TWIN
+from tests.model.small_net import SMALL
+from tests.small_sessions import write_session
+
+Read = Callable[[Path], object]
+
+
+@cache
+def _made() -> Path:
+    """Return a folder that is filled once and removed at the end."""
+    folder = Path(mkdtemp(prefix="fuzz-files-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _session() -> om.Session:
+    return om.open_session(write_session(_made() / "mouse", n_neurons=8))
+
+
+def _file(name: str, write: Callable[[Path], object]) -> Callable[[Path], Path]:
+    """Return a writer that makes a folder once, and copies it."""
+
+    def copied(root: Path) -> Path:
+        made = _made() / name
+        if not made.exists():
+            made.mkdir()
+            write(made)
+        return Path(shutil.copytree(made, root / "files"))
+
+    return copied
+
+
+def _mask(folder: Path) -> None:
+    mask = om.Mask.nothing(_session()).show(slice(0, 20), [1, 2]).ask(slice(25, 60))
+    mask.save(folder / "mask.json")
+
+
+def _analysis(folder: Path) -> None:
+    mask = om.Mask.nothing(_session()).ask(slice(25, 60), [3])
+    analysis = Analysis(str(_session().path), "small", "", mask=mask, selection=(1, 2))
+    write_analysis(folder / "a.omnimouse.json", analysis)
+
+
+def _config(folder: Path) -> None:
+    shutil.copyfile(config_path("smoke"), folder / "train.yaml")
+
+
+def _read_config(folder: Path) -> object:
+    config = read_config(folder / "train.yaml")
+    check_size(config.model, {"mouse": 100}, str(folder / "train.yaml"))
+    return config
+
+
+def _plan(folder: Path) -> None:
+    shutil.copyfile(plan_path("simulated"), folder / "plan.yaml")
+
+
+def _sweep(folder: Path) -> None:
+    om.context_sweep(
+        "last",
+        _session(),
+        history_samples=[10],
+        seeds=1,
+        max_windows=1,
+        results=folder / "sweep.jsonl",
+        progress=lambda done, total, step: None,
+    )
+
+
+def _read_sweep(folder: Path) -> object:
+    saved = read_sweep(folder / "sweep.jsonl")
+    if saved.problem:
+        raise ResultsFileError(f"sweep.jsonl {saved.problem}")
+    return saved.sweep
+
+
+def _predictions(folder: Path) -> None:
+    mask = "causal_response_25_behavior"
+    om.predict_session("last", _session(), mask, folder / "p.zarr", tier="test")
+
+
+def _read_predictions(folder: Path) -> object:
+    predictor = om.open_predictions(folder / "p.zarr")
+    session = _session()
+    mask = om.mask_from_strategy("causal_response_25_behavior", session)
+    starts = session.window_starts("test")
+    return predictor.predict(session.window(float(starts[0])), mask)
+
+
+def _checkpoint(folder: Path) -> None:
+    torch.manual_seed(0)
+    save_checkpoint(folder / "net.safetensors", OmniMouse(SMALL, {"a": 3}, {"a": "m"}))
+
+
+def _twin(folder: Path) -> None:
+    torch.manual_seed(0)
+    net = TwinNetwork(TWIN, 3)
+    save_twins(folder / "t.safetensors", {"a": net}, {"a": torch.ones(3)}, (18, 32))
+
+
+def _read_twin(folder: Path) -> object:
+    found = read_twins(folder / "t.safetensors")
+    return [found.build(key) for key in found.sessions]
+
+
+def _released(folder: Path) -> None:
+    source = FIXTURES / "twin_parity" / "release"
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+
+
+def _ensemble(folder: Path) -> None:
+    om.save_ensemble(folder / "both.ensemble.json", ["mean", "last"])
+
+
+OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
+    "analysis": (
+        _file("analysis", _analysis),
+        lambda folder: read_analysis(folder / "a.omnimouse.json"),
+    ),
+    "checkpoint": (
+        _file("checkpoint", _checkpoint),
+        lambda folder: read_checkpoint(folder / "net.safetensors").build(),
+    ),
+    "config": (_file("config", _config), _read_config),
+    "ensemble": (
+        _file("ensemble", _ensemble),
+        lambda folder: om.load_predictor(folder / "both.ensemble.json"),
+    ),
+    "mask": (
+        _file("mask", _mask),
+        lambda folder: om.Mask.load(folder / "mask.json"),
+    ),
+    "plan": (_file("plan", _plan), lambda folder: read_plan(folder / "plan.yaml")),
+    "predictions": (_file("predictions", _predictions), _read_predictions),
+    "results": (
+        _file("results", _sweep),
+        _read_sweep,
+    ),
+    "twin": (_file("twin", _twin), _read_twin),
+    "twin-release": (
+        _file("twin-release", _released),
+        lambda folder: read_released(folder, "4-7").build(),
+    ),
+}
+"""Kind -> writer of a valid file, and its reader."""

@@ -1,0 +1,26 @@
+"""Configs that make no network are refused before memory is allocated."""
+
+from dataclasses import replace
+
+import pytest
+
+from omnimouse_model.train.size import check_size
+from tests.model.small_net import SMALL
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"d_model": 10**12}, "d_model"),
+        ({"num_layers": 10**9}, "num_layers"),
+        ({"hiera": replace(SMALL.hiera, stages=(1, 10**9))}, "stages"),
+        ({"d_model": 999_999, "num_heads": 1}, "model"),
+    ],
+)
+def test_an_absurd_size_is_named(changes, field):
+    with pytest.raises(ValueError, match=f"x.yaml: .*{field}"):
+        check_size(replace(SMALL, **changes), {"a": 3}, "x.yaml")
+
+
+def test_a_usual_size_is_accepted():
+    check_size(SMALL, {"a": 3, "b": 4}, "x.yaml")
