@@ -11,6 +11,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from tokenize import TokenError
@@ -20,6 +21,10 @@ import h5py
 import numpy as np
 import yaml
 
+from omnimouse_model.data.io.safe_files import (
+    read_json_mapping,
+    read_yaml_mapping,
+)
 from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
 from tests.hostile_pickles import CallingPickle, object_npy
@@ -346,11 +351,13 @@ def damage_words(draw: Random, root: Path) -> str:
     if draw.random() < 0.1:
         path.write_text(_poison(draw, root.parent / RAN))
         return f"poison {_label(path, root)}"
+    # With limits: an earlier damage may have written aliases without end.
+    read = read_json_mapping if path.suffix == ".json" else read_yaml_mapping
     try:
-        stored = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        stored = None
-    if not isinstance(stored, dict | list) or not stored:
+        stored = read(path)
+    except SessionFormatError:
+        return damage_bytes(draw, root)
+    if not stored:
         return damage_bytes(draw, root)
     where = _change(draw, stored)
     text = json.dumps(stored) if path.suffix == ".json" else yaml.safe_dump(stored)
@@ -372,7 +379,8 @@ def _change(draw: Random, stored: Any) -> str:
         if draw.random() < 0.25:
             del stored[key]
             return f"no {trail}"
-        stored[key] = draw.choice(ODD_VALUES)
+        # A copy: later damages change values in place.
+        stored[key] = deepcopy(draw.choice(ODD_VALUES))
         return f"{trail} = {str(stored[key])[:40]!r}"
 
 

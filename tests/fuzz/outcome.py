@@ -192,9 +192,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if _audited_thread != threading.get_ident() or "__pycache__" in repr(args):
         return
     # Locks lie in the cache, not beside the files.
-    if event != "socket.connect" and str(args[0]).startswith(
-        str(cache_dir() / "locks")
-    ):
+    if event != "socket.connect" and str(args[0]).startswith(str(cache_dir())):
         return
     if _may_write is not None and event != "socket.connect":
         paths = map(str, args[: 2 if event == "os.rename" else 1])

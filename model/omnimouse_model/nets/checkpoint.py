@@ -20,6 +20,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.size import check_numbers
 from omnimouse_model.nets.strict import load_strictly
 
 FORMAT = 1
@@ -74,6 +75,10 @@ class Checkpoint:
         CheckpointError
             Entries are missing, unexpected, or of another shape or type.
         """
+        try:
+            check_numbers(self.config, self.source)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
         return load_strictly(
             lambda: OmniMouse(self.config, self.sessions, self.animals),
             self.state,

@@ -74,5 +74,7 @@ def _some(word: str, names: Iterable[str]) -> str:
     listed = sorted(names)
     if not listed:
         return ""
-    some = ", ".join(listed[:4]) + (", …" if len(listed) > 4 else "")
+    some = ", ".join(name[:120] for name in listed[:4]) + (
+        ", …" if len(listed) > 4 else ""
+    )
     return f"{len(listed)} {word} ({some}). "

@@ -18,6 +18,7 @@ from omnimouse_model.nets.omnimouse.initialisation import (
     set_neuron_embeddings,
 )
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.size import check_size
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig
@@ -36,7 +37,6 @@ from omnimouse_model.train.initialisation.video import (
     set_motion_energy,
     set_smooth_positions,
 )
-from omnimouse_model.train.size import check_size
 
 
 @dataclass(slots=True)

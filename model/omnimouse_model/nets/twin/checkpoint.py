@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ FAMILY = "twin"
 FORMAT = 1
 MEAN = "mean"
 _MAX_UNITS = 10**6
+_MAX_SIZE, _MAX_COUNT = 4096, 64
+_COUNTS = ("streams", "gaze_layers", "state_layers", "block_layers")
+"""Fields of which each unit is a layer or a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,17 @@ def _config_of(description: Mapping[str, Any], path: Path) -> TwinConfig:
             value, (int, float) if isinstance(wanted, float) else type(wanted)
         ):
             raise CheckpointError(
-                f"{path}: config.{name} is {value!r}; expected a value like {wanted!r}."
+                f"{path}: config.{name} is {shortened(value)}; expected a value like "
+                f"{wanted!r}."
+            )
+        limit = _MAX_COUNT if name in _COUNTS else _MAX_SIZE
+        parts = value if isinstance(value, tuple) else (value,)
+        numbers = [n for n in parts if not isinstance(n, str)]
+        if len(parts) > _MAX_COUNT or not all(
+            isinstance(n, int | float) and abs(n) <= limit for n in numbers
+        ):
+            raise CheckpointError(
+                f"{path}: config.{name} is {shortened(value)}; expected at most "
+                f"{limit}."
             )
     return TwinConfig(**plain)

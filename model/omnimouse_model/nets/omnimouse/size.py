@@ -31,12 +31,7 @@ def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) 
     ValueError
         A number is too large, or no network can be built.
     """
-    for field, number in _numbers(config):
-        limit = MAX_LAYERS if field in _LAYERS else MAX_SIZE
-        if abs(number) > limit:
-            raise ValueError(
-                f"{name}: model.{field} is {number:g}; expected at most {limit:,}."
-            )
+    check_numbers(config, name)
     try:
         # Without memory for the weights.
         with torch.device("meta"):
@@ -49,6 +44,22 @@ def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) 
             f"{name}: model has {count:,} parameters; expected at most "
             f"{MAX_PARAMETERS:,}."
         )
+
+
+def check_numbers(config: OmniMouseConfig, name: str) -> None:
+    """Refuse single numbers of a config for which even a list of layers is too large.
+
+    Raises
+    ------
+    ValueError
+        The message names the field.
+    """
+    for field, number in _numbers(config):
+        limit = MAX_LAYERS if field in _LAYERS else MAX_SIZE
+        if abs(number) > limit:
+            raise ValueError(
+                f"{name}: model.{field} is {number:g}; expected at most {limit:,}."
+            )
 
 
 def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, float]]:

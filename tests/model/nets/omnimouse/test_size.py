@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from omnimouse_model.train.size import check_size
+from omnimouse_model.nets.omnimouse.size import check_size
 from tests.model.small_net import SMALL
 
 
