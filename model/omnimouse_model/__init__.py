@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.predictor import Predictor as Predictor
     from omnimouse_model.predict.registry import load_predictor as load_predictor
     from omnimouse_model.predict.registry import save_ensemble as save_ensemble
+    from omnimouse_model.predict.twin.twin import DigitalTwin as DigitalTwin
     from omnimouse_model.strategies import find_strategy as find_strategy
     from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
@@ -102,6 +103,7 @@ _NAMES = {
     "predict.predictor": "Prediction Predictor",
     "predict.registry": "load_predictor save_ensemble",
     "predict.prediction_file.predictor": "open_predictions",
+    "predict.twin.twin": "DigitalTwin",
     "strategies": "find_strategy mask_from_strategy strategy_names",
     "train.finetune.progress": "FinetuneProgress",
     "train.finetune.run": "finetune",

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "start": "Time the start of the application beside plain napari.",
     "sweep": "Time the live sweep against its contexts one by one.",
     "train": "Time a training step in forward passes, and its loader.",
+    "twin": "Time the digital twin per frame, in a clip and streamed.",
 }
 """Name -> its line in the help; the command is in `omnimouse_app/bench/NAME.py`."""
 

@@ -76,7 +76,7 @@ def test_words_that_cannot_be_are_refused(words, status, value, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("README.md",), "README.md is not a training config: not YAML at line"),
+        (("README.md",), "README.md is not a training config: README.md line"),
         (("nope",), "no training config 'nope'"),
         (("unknown_task.yaml",), "phases[0].tasks: There is no strategy 'video-63'"),
         (("omnimouse-5M",), "--sessions FOLDER"),

@@ -254,7 +254,7 @@ def test_the_shipped_config_is_read_and_a_wrong_one_names_the_field(tmp_path):
         ("core: {lr: 1.0e-3", "core: {lr: 1e-3", "core: lr must be a number.*1.0e-3"),
         ("targets: truth", "targets: trth", "trth"),
         ("phases:", "phases: []\nnotes:", "phases must be a list of one or more"),
-        ("seed: 1", "seed: [1", "not YAML at line 4"),
+        ("seed: 1", "seed: [1", r"line \d+: not valid YAML"),
     ],
 )
 def test_a_wrong_config_says_what_and_where(tmp_path, before, after, message):
@@ -263,5 +263,5 @@ def test_a_wrong_config_says_what_and_where(tmp_path, before, after, message):
     with pytest.raises(ValueError, match=message):
         read_config(wrong)
     wrong.write_text("- demo\n")
-    with pytest.raises(ValueError, match=r"must hold named fields, found \['demo'\]"):
+    with pytest.raises(ValueError, match=r"must hold .*, found a list"):
         read_config(wrong)

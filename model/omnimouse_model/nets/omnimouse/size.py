@@ -58,16 +58,17 @@ def check_numbers(config: OmniMouseConfig, name: str) -> None:
         limit = MAX_LAYERS if field in _LAYERS else MAX_SIZE
         if abs(number) > limit:
             raise ValueError(
-                f"{name}: model.{field} is {number:g}; expected at most {limit:,}."
+                f"{name}: model.{field} is {number:,}; expected at most {limit:,}."
             )
 
 
-def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the name and value of every number of a config."""
+def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the name and value of every whole number of a config."""
     for field in fields(config):
         value = getattr(config, field.name)
         if is_dataclass(value):
             yield from _numbers(value, f"{prefix}{field.name}.")
         for one in value if isinstance(value, tuple) else (value,):
-            if isinstance(one, int | float) and not isinstance(one, bool):
+            # Sizes are whole numbers; a base of frequencies may be large.
+            if isinstance(one, int) and not isinstance(one, bool):
                 yield f"{prefix}{field.name}", one

@@ -248,3 +248,9 @@ def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monke
     together = context_sweep(ContextPredictor(), session, **ask)
     assert [len(part.rows) for part in parts] == [16, 20]
     assert together.table() == sweep.table()
+
+
+def test_a_predictor_that_refuses_every_context_is_named(session):
+    with pytest.warns(UserWarning, match="ridge answers none of these contexts"):
+        found = context_sweep("ridge", session, neurons=[4], seeds=1, max_windows=1)
+    assert all(row.refusal for row in found.rows)

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.nets.omnimouse.size import check_size
+from omnimouse_model.train.config import config_path, read_config
 from tests.model.small_net import SMALL
 
 
@@ -24,3 +26,9 @@ def test_an_absurd_size_is_named(changes, field):
 
 def test_a_usual_size_is_accepted():
     check_size(SMALL, {"a": 3, "b": 4}, "x.yaml")
+
+
+def test_the_shipped_and_the_official_sizes_are_accepted():
+    for name in ("demo", "omnimouse-300M"):
+        check_size(read_config(config_path(name)).model, {"a": 3}, name)
+    assert om.load_predictor("demo").needs.n_neurons
