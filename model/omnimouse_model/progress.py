@@ -1,4 +1,4 @@
-"""Progress of work that a script or a notebook waits for."""
+"""Progress of work that a script waits for."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +21,8 @@ def silent(done: int, total: int, step: str) -> None:
 def shown_progress(progress: Progress | None) -> Iterator[Progress]:
     """Yield the callback, or for None a bar on standard error, cleared at the end.
 
-    Without a terminal or a notebook, where a bar would fill a log, nothing is shown.
+    Without a terminal, where a bar would fill a log or a saved notebook, nothing is
+    shown.
 
     Examples
     --------
@@ -32,8 +33,7 @@ def shown_progress(progress: Progress | None) -> Iterator[Progress]:
     if progress is not None:
         yield progress
         return
-    # The kernel's standard error does not call itself a terminal.
-    if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+    if not sys.stderr.isatty():
         yield silent
         return
     with tqdm(total=0, delay=DELAY_S, leave=False, unit="window") as bar:

@@ -74,17 +74,8 @@ def run(
     with mock.patch.dict(os.environ, {"PYTHONPATH": search_path}):
         client.execute()
     seconds = perf_counter() - start
-    for cell in own_cells:
-        if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if not _is_bar(output)]
     book.cells = own_cells
     return book, seconds
-
-
-def _is_bar(output: Any) -> bool:
-    """Return whether an output is a progress bar that was cleared at its end."""
-    is_error_stream = output.get("name") == "stderr"
-    return is_error_stream and not output.text.split("\r")[-1].strip()
 
 
 def parameters_cell(book: Any) -> Any:

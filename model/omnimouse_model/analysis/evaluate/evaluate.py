@@ -90,7 +90,7 @@ def evaluate(
         Device of predictors that are loaded by name.
     progress
         Called with finished and planned windows and the current step; by default a
-        progress bar on a terminal and in a notebook.
+        progress bar on a terminal.
 
     Raises
     ------
