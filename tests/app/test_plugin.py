@@ -217,7 +217,7 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     QApplication.clipboard().clear()
     commands.copy_score()
     copied = QApplication.clipboard().text()
-    for words in ("Pearson", "echo", "neurons visible", "80001"):
+    for words in ("correlation", "echo", "neurons visible", "80001"):
         assert words in copied
     for _ in range(2):  # and no second window
         commands.show_keys()
