@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -23,7 +23,7 @@ from omnimouse_model.errors import StoppedError
 
 if TYPE_CHECKING:
     from omnimouse_model.train.batches import TrainingSession
-    from omnimouse_model.train.config import TrainConfig
+    from omnimouse_model.train.config import SessionChoice
     from omnimouse_model.train.distributed import Team
 
 
@@ -82,29 +82,59 @@ def command(
 ) -> None:
     """Train CONFIG: the name of a shipped config, or a YAML file of the same form.
 
-    Ctrl-C saves and ends after the current step; before the first step it ends at
-    once. The same command continues, also after a kill. Under torchrun
+    A config with "family: twin" trains digital twins, all others OmniMouse. Ctrl-C
+    saves and ends after the current step; before the first step it ends at once. The
+    same command continues, also after a kill. Under torchrun
     (torchrun --nproc-per-node N -m omnimouse_app train …) N processes share the
     sessions and train one core.
     """
+    from omnimouse_model.train.config import config_path
+    from omnimouse_model.train.twin.config import is_twin_config
+
+    path = config_path(config)
+    run: Trained
+    if is_twin_config(path):
+        if accumulate or is_compiled or official:
+            raise click.BadParameter(
+                "--accumulate, --compile and --official are options of OmniMouse; "
+                f"{config!r} trains digital twins."
+            )
+        run = Twins(path, places, mice, export)
+    else:
+        run = OmniMouse(path, places, mice, export, accumulate, is_compiled, official)
+    _train(run, out, steps, device)
+
+
+class Trained(Protocol):
+    """One training: its sessions, its steps and its results."""
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of the whole run."""
+
+    def open_sessions(self, team: "Team") -> None:
+        """Open the sessions of this process; missing mice are simulated."""
+
+    def train(self, out: Path, **options: Any) -> None:
+        """Run the steps."""
+
+    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
+        """Write what the command line asked for."""
+
+
+def _train(run: Trained, out: Path, steps: int | None, device: str) -> None:
+    """Run a training with progress, and write its results."""
     from omnimouse_model.locking import sole_writer
     from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.train.config import config_path, read_config
     from omnimouse_model.train.distributed import joined, local_device
-    from omnimouse_model.train.loop import train, with_epochs
 
-    settings = _adjusted(read_config(config_path(config)), places, accumulate)
-    settings = replace(settings, compile=settings.compile or is_compiled)
     place = local_device(resolve_device(device))
     with interruptible() as stop, joined(place) as team, ExitStack() as locks:
         # Until the results are written, which are read from the run.
         if team.is_main:
             locks.enter_context(sole_writer(out))
-        sessions = _open_sessions(mice, settings, team)
-        # A config may state epochs; their number of steps depends on the opened
-        # sessions.
-        settings = with_epochs(settings, sessions, team)
-        progress = TrainingProgress(Progress(), settings.total_steps)
+        run.open_sessions(team)
+        progress = TrainingProgress(Progress(), run.total_steps)
 
         def on_step(step: int, facts: dict[str, float]) -> None:
             # After the first step, there is something to save.
@@ -112,9 +142,7 @@ def command(
             if team.is_main:
                 progress(facts)
 
-        train(
-            settings,
-            sessions,
+        run.train(
             out,
             device=place,
             team=team,
@@ -127,18 +155,123 @@ def command(
             sys.exit(STOPPED if stop.is_received else 0)
         progress.finish()
         with contextlib.suppress(StoppedError):  # reported below
-            _write_results(
-                out, settings, export, official, mice, lambda: stop.is_received
-            )
+            run.write_results(out, lambda: stop.is_received)
     if stop.is_received:
         exit_stopped(f"saved in {out}: the same command continues.")
     click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)
 
 
-def _adjusted(
-    settings: "TrainConfig", places: tuple[Path, ...], accumulate: int | None
-) -> "TrainConfig":
-    """Return the config with the changes of the command line, its sessions checked.
+class OmniMouse:
+    """A training of OmniMouse."""
+
+    def __init__(
+        self,
+        path: Path,
+        places: tuple[Path, ...],
+        mice: Path | None,
+        export: Path | None,
+        accumulate: int | None,
+        is_compiled: bool,
+        official: Path | None,
+    ) -> None:
+        from omnimouse_model.train.config import read_config
+
+        settings = read_config(path)
+        settings = replace(
+            settings,
+            sessions=_choices(settings.sessions, places),
+            compile=settings.compile or is_compiled,
+        )
+        # The same effective batch on a smaller device.
+        if accumulate:
+            phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)
+            settings = replace(settings, phases=phases)
+        self._settings, self._mice = settings, mice
+        self._export, self._official = export, official
+        self._sessions: list[TrainingSession] = []
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self._settings.total_steps
+
+    def open_sessions(self, team: "Team") -> None:
+        """Open the sessions of this process."""
+        from omnimouse_model.train.omnimouse import with_epochs
+
+        self._sessions = _open_sessions(self._mice, self._settings.sessions, team)
+        # A config may state epochs; their number of steps depends on the sessions.
+        self._settings = with_epochs(self._settings, self._sessions, team)
+
+    def train(self, out: Path, **options: Any) -> None:
+        """Run the steps."""
+        from omnimouse_model.train.omnimouse import train
+
+        train(self._settings, self._sessions, out, **options)
+
+    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
+        """Write the exports."""
+        if self._export is not None:
+            from omnimouse_model.train.export.checkpoint import export_run
+
+            with Progress() as line:
+                show = partial(line.show_share, text="fitting the context part")
+                path = export_run(
+                    out, self._export, self._settings, self._mice, show, cancelled
+                )
+            click.echo(f"wrote {path}")
+        if self._official is not None:
+            from omnimouse_model.train.export.official import write_official
+
+            for path in write_official(out, self._official, self._settings):
+                click.echo(f"wrote {path}")
+
+
+class Twins:
+    """A training of digital twins."""
+
+    def __init__(
+        self,
+        path: Path,
+        places: tuple[Path, ...],
+        mice: Path | None,
+        export: Path | None,
+    ) -> None:
+        from omnimouse_model.train.twin.config import read_twin_config
+
+        settings = read_twin_config(path)
+        choices = _choices(settings.sessions, places)
+        self._settings = replace(settings, sessions=choices)
+        self._mice, self._export = mice, export
+        self._sessions: list[TrainingSession] = []
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self._settings.total_steps
+
+    def open_sessions(self, team: "Team") -> None:
+        """Open the sessions of this process."""
+        self._sessions = _open_sessions(self._mice, self._settings.sessions, team)
+
+    def train(self, out: Path, **options: Any) -> None:
+        """Run the steps."""
+        from omnimouse_model.train.twin.run import train_twins
+
+        train_twins(self._settings, self._sessions, out, **options)
+
+    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
+        """Write the exports."""
+        if self._export is not None:
+            from omnimouse_model.train.export.twins import export_twins
+
+            click.echo(f"wrote {export_twins(out, self._export, self._settings)}")
+
+
+def _choices(
+    choices: "tuple[SessionChoice, ...]", places: tuple[Path, ...]
+) -> "tuple[SessionChoice, ...]":
+    """Return the sessions of the command line, else those of the config, checked.
 
     Raises
     ------
@@ -151,33 +284,28 @@ def _adjusted(
     try:
         if places:
             folders = [folder for place in places for folder in sessions_in(place)]
-            sessions = tuple(SessionChoice(str(folder)) for folder in folders)
-            settings = replace(settings, sessions=sessions)
-        for choice in settings.sessions:
+            choices = tuple(SessionChoice(str(folder)) for folder in folders)
+        for choice in choices:
             check_mouse(choice.mouse)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    # The same effective batch on a smaller device.
-    if accumulate:
-        phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)
-        settings = replace(settings, phases=phases)
-    if not settings.sessions:
+    if not choices:
         raise click.BadParameter(
             "The config names no sessions: give --sessions FOLDER."
         )
-    return settings
+    return choices
 
 
 def _open_sessions(
-    mice: Path | None, settings: "TrainConfig", team: "Team"
+    mice: Path | None, choices: "tuple[SessionChoice, ...]", team: "Team"
 ) -> "list[TrainingSession]":
     """Open the sessions of this process; missing mice are simulated once for all."""
     from omnimouse_model.train.batches import open_training_session
     from omnimouse_model.train.sessions import session_place
 
-    own = team.share_of(settings.sessions)
+    own = team.share_of(choices)
     if team.is_main:
-        for choice in settings.sessions:
+        for choice in choices:
             session_place(choice.mouse, mice, partial(click.echo, err=True))
     # The other processes open the mice only after the main one has simulated them.
     team.wait()
@@ -185,25 +313,3 @@ def _open_sessions(
         open_training_session(session_place(choice.mouse, mice), choice)
         for choice in own
     ]
-
-
-def _write_results(
-    out: Path,
-    settings: "TrainConfig",
-    export: Path | None,
-    official: Path | None,
-    mice: Path | None,
-    cancelled: Callable[[], bool],
-) -> None:
-    if export is not None:
-        from omnimouse_model.train.export.checkpoint import export_run
-
-        with Progress() as line:
-            show = partial(line.show_share, text="fitting the context part")
-            path = export_run(out, export, settings, mice, show, cancelled)
-        click.echo(f"wrote {path}")
-    if official is not None:
-        from omnimouse_model.train.export.official import write_official
-
-        for path in write_official(out, official, settings):
-            click.echo(f"wrote {path}")

@@ -29,7 +29,7 @@ from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.finetune.held_out import hold_out
 from omnimouse_model.train.finetune.run import finetune
-from omnimouse_model.train.loop import train
+from omnimouse_model.train.omnimouse import train
 from omnimouse_model.train.run import Origin
 from tests.model.known_sessions import write_known_session
 from tests.model.small_net import SMALL

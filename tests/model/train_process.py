@@ -18,7 +18,7 @@ from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import last_state, saved_step
 from omnimouse_model.train.config import Group, Phase, SessionChoice, TrainConfig
 from omnimouse_model.train.distributed import joined
-from omnimouse_model.train.loop import train
+from omnimouse_model.train.omnimouse import train
 from omnimouse_model.train.step import batch_loss, draw_step
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session

@@ -51,7 +51,7 @@ IMPORTED = (
     "omnimouse_model.predict.omnimouse.hub_checkpoints",
     "omnimouse_model.train.export.checkpoint",
     "omnimouse_model.train.finetune.run",
-    "omnimouse_model.train.loop",
+    "omnimouse_model.train.omnimouse",
     "omnimouse_model.train.scaling.study",
     "filelock",
     "huggingface_hub",

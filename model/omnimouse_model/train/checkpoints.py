@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +72,53 @@ def save(run: Run, out: Path, team: Team) -> None:
 
     Every rank must call it: ranks wait for each other.
     """
-    folder = out / f"state-{run.step:08d}"
+
+    def write_result(folder: Path) -> None:
+        _save_result(run, out, folder)
+
+    write_state(out, run.step, _state(run, team), team, write_result)
+
+
+def write_state(
+    out: Path,
+    step: int,
+    state: dict[str, Any],
+    team: Team,
+    write_result: Callable[[Path], None],
+) -> None:
+    """Write the state of each rank, and name it as the last save.
+
+    Parameters
+    ----------
+    state
+        Tensors and plain containers of this rank.
+    write_result
+        Writes the weights; the main rank calls it with the folder of the states, which
+        are complete.
+    """
+    folder = out / f"state-{step:08d}"
     folder.mkdir(exist_ok=True)
     with atomic_path(folder / f"rank_{team.rank}.pt", is_sole=True) as temporary:
-        torch.save(_state(run, team), temporary)
+        torch.save(state, temporary)
     # The main rank may name this save only after all ranks have written their files.
     team.wait()
     if team.is_main:
         # Files of a larger team that was killed while it saved.
         for path in rank_files(folder)[team.size :]:
             path.unlink()
-        _save_result(run, out, folder)
+        write_result(folder)
         with atomic_path(out / LAST, is_sole=True) as temporary:
             temporary.write_text(json.dumps({"state": folder.name}), "utf-8")
         _remove_others(folder)
     # No rank may begin the next save while the main rank removes old folders.
     team.wait()
+
+
+def state_of_rank(folder: Path, team: Team) -> dict[str, Any]:
+    """Read the state that this rank has saved in a folder."""
+    # A rank without a file of its own reads the last one: a check of the number of
+    # processes then reports that number instead of a missing file.
+    return read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
 
 
 def _state(run: Run, team: Team) -> dict[str, Any]:
@@ -153,11 +185,7 @@ def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
     folder = last_state(out)
     if folder is None:
         return False
-    # A rank without a file of its own reads the last one: `_check` then reports the
-    # wrong number of processes instead of a missing file.
-    state = read_state(
-        folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt"
-    )
+    state = state_of_rank(folder, team)
     _check(state, run, folder, team)
     main = state if team.is_main else read_state(folder / "rank_0.pt")
     run.net.load_state_dict(_joined(main, state, "net"))

@@ -265,6 +265,14 @@ def yaml_fields(path: Path) -> Any:
         raise TypeError(str(error)) from error
 
 
+def read_fields(path: Path) -> Any:
+    """Return the fields of a YAML file; `ValueError` if it has none."""
+    try:
+        return yaml_fields(path)
+    except TypeError as error:
+        raise ValueError(f"{path} is not a training config: {error}") from error
+
+
 def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:
     """Return field values for a dataclass; `TypeError` names the wrong field."""
     typed = typed_values(kind, _mapping(values, where))

@@ -27,7 +27,7 @@ from omnimouse_model.train.initialisation.behavior_attention import (
 from omnimouse_model.train.initialisation.population_attention import (
     set_population_attention_heads,
 )
-from omnimouse_model.train.loop import train
+from omnimouse_model.train.omnimouse import train
 from tests.model.small_net import SMALL
 from tests.model.train.test_run import CONFIG, PHASE, weights
 from tests.small_sessions import simulate_mouse

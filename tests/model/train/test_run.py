@@ -26,8 +26,8 @@ from omnimouse_model.train.config import (
     read_config,
 )
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.loop import train
 from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.omnimouse import train
 from omnimouse_model.train.run import Run, start_run
 from omnimouse_model.train.step import batch_loss, draw_step, train_step
 from tests.model.small_net import SMALL

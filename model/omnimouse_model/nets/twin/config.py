@@ -23,6 +23,8 @@ class TwinConfig:
         Hidden layers from the pupil to the angles of the eye.
     retina_height, retina_width, retina_degrees
         Pixels of the retina, and the polar angle at its left and right edge.
+    monitor_distance
+        First distance of the monitor from the eye, in half widths of the monitor.
     max_power, pixel_eps
         Limit of the learned power of luminance, and the value that is added first.
     state_features, state_layers, state_nonlinear, state_hidden
@@ -55,6 +57,7 @@ class TwinConfig:
     retina_height: int = 128
     retina_width: int = 192
     retina_degrees: float = 75.0
+    monitor_distance: float = 0.5
     max_power: float = 1.0
     pixel_eps: float = 1e-5
     state_features: int = 16

@@ -294,7 +294,7 @@ class Perspective(nn.Module):
         self.max_power = config.max_power
         self.radians = math.radians(config.retina_degrees)
         self.mlp = Gaze(config)
-        self.monitor = Monitor()
+        self.monitor = Monitor(config.monitor_distance)
         self.monitor_pixel = MonitorPixel()
         self.retina = Retina(config.retina_height, config.retina_width, self.radians)
         self.retina_pixel = RetinaPixel()
@@ -364,21 +364,53 @@ class Perspective(nn.Module):
         pixel = self.retina_pixel
         power = self.max_power * torch.sigmoid(pixel.logit)
         luminance = ((images - pixel.offset) / pixel.scale) ** (1 / power) - self.eps
-        center, angle = (x[:, None, None] for x in state.monitor)
-        axes = rotation(angle)
         xy = plane_grid(*size).to(images)
-        points = center + axes[..., 0] * xy[..., :1] + axes[..., 1] * xy[..., 1:]
-        rays = F.normalize(points, dim=-1)
-        turned = torch.einsum("nij,nhwi->nhwj", rotation(self.mlp(pupil, state)), rays)
-        polar = torch.arccos(turned[..., 2].clamp(-1, 1)) / self.radians
-        azimuth = torch.atan2(turned[..., 1], turned[..., 0])
-        grid = polar[..., None] * torch.stack([azimuth.cos(), azimuth.sin()], -1)
+        grid = self.retina_points(xy.expand(len(pupil), -1, -1, -1), pupil, state)
         sampled = sample(
             luminance,
             to_sampling(grid, (images.shape[-2], images.shape[-1]), size),
             periphery,
         )
         return self.monitor_pixel.inverse(sampled), grid
+
+    def retina_points(self, xy: Tensor, pupil: Tensor, state: TwinState) -> Tensor:
+        """Return where on the retina points (N, ..., 2) of the monitor are seen.
+
+        Both are in half widths, of the monitor and of the retina.
+        """
+        n_axes = xy.ndim - 2
+        center, angle = (x[(slice(None), *[None] * n_axes)] for x in state.monitor)
+        axes = rotation(angle)
+        points = center + axes[..., 0] * xy[..., :1] + axes[..., 1] * xy[..., 1:]
+        rays = F.normalize(points, dim=-1)
+        turned = torch.einsum(
+            "nij,n...i->n...j", rotation(self.mlp(pupil, state)), rays
+        )
+        polar = torch.arccos(turned[..., 2].clamp(-1, 1)) / self.radians
+        azimuth = torch.atan2(turned[..., 1], turned[..., 0])
+        return polar[..., None] * torch.stack([azimuth.cos(), azimuth.sin()], -1)
+
+    @property
+    def _map_size(self) -> tuple[float, float]:
+        """Half extent in x and y of the maps on the retina, in half widths."""
+        # The rows of the retina are not at the centers of pixels, as in the release.
+        height, width = self.retina.grid.shape[:2]
+        return 1.0, (width - 1) / width * (height / width) * height / (height - 1)
+
+    def map_points(self, retina_xy: Tensor) -> Tensor:
+        """Return positions on the maps, -1 to 1, of points (..., 2) of the retina."""
+        return retina_xy / retina_xy.new_tensor(self._map_size)
+
+    def seen_points(self, positions: Tensor, state: TwinState) -> Tensor:
+        """Return points (U, 2) of the monitor at positions (U, 2) on the maps.
+
+        The gaze is the mean of the training; points are in half widths of the monitor.
+        """
+        plane = positions * positions.new_tensor(self._map_size)
+        rays = retina_rays(plane, self.radians)
+        rest = positions.new_zeros(1, 2)
+        turned = torch.einsum("ij,uj->ui", rotation(self.mlp(rest, state))[0], rays)
+        return self.monitor_points(turned[None, None, None], *state.monitor)[0, 0, 0]
 
 
 class Gaze(nn.Module):
@@ -412,9 +444,9 @@ def linear(x: Tensor, kernel: Kernel) -> Tensor:
 class Monitor(nn.Module):
     """Plane in front of the eye, in half widths of the monitor; learned, with noise."""
 
-    def __init__(self) -> None:
+    def __init__(self, distance: float) -> None:
         super().__init__()
-        self.center = nn.Parameter(torch.tensor([0.0, 0.0, 0.5]))
+        self.center = nn.Parameter(torch.tensor([0.0, 0.0, distance]))
         self.angle = nn.Parameter(torch.zeros(3))
         self.center_std = nn.Parameter(torch.full((3,), 0.05))
         self.angle_std = nn.Parameter(torch.full((3,), 0.05))
@@ -456,12 +488,17 @@ class Retina(nn.Module):
 
     def __init__(self, height: int, width: int, radians: float) -> None:
         super().__init__()
-        x, y = plane_grid(height, width).unbind(-1)
-        polar = (radians * torch.sqrt(x**2 + y**2)).clamp(max=math.pi / 2)
-        azimuth = torch.atan2(y, x)
-        side = polar.sin()
-        rays = (side * azimuth.cos(), side * azimuth.sin(), polar.cos())
-        self.register_buffer("grid", torch.stack(rays, -1))
+        self.register_buffer("grid", retina_rays(plane_grid(height, width), radians))
+
+
+def retina_rays(xy: Tensor, radians: float) -> Tensor:
+    """Return unit rays (..., 3) of points (..., 2) of the retina, in half widths."""
+    x, y = xy.unbind(-1)
+    polar = (radians * torch.sqrt(x**2 + y**2)).clamp(max=math.pi / 2)
+    azimuth = torch.atan2(y, x)
+    side = polar.sin()
+    rays = (side * azimuth.cos(), side * azimuth.sin(), polar.cos())
+    return torch.stack(rays, -1)
 
 
 class RetinaPixel(nn.Module):
@@ -918,7 +955,8 @@ class Readout(nn.Module):
             maps.flatten(0, 1), points, padding_mode="border", align_corners=False
         )
         features = features.squeeze(-1).unflatten(1, (len(weight), -1))
-        logits = torch.einsum("nscu,suc->nsu", features, weight) + bias
+        # An einsum would be one small matrix product per unit.
+        logits: Tensor = (features * weight.transpose(1, 2)).sum(2) + bias
         return logits.reshape(n_frames, n_clips, *logits.shape[1:])
 
 

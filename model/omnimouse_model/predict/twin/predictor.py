@@ -16,7 +16,8 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.nets.twin.checkpoint import MEAN, read_twins
+from omnimouse_model.nets.checkpoint import FINISHED
+from omnimouse_model.nets.twin.checkpoint import MEAN, TwinCheckpoint, read_twins
 from omnimouse_model.nets.twin.network import TwinNetwork, TwinState
 from omnimouse_model.nets.twin.released import CORE, read_released, scans
 from omnimouse_model.predict.capabilities import Outdated, stop_if
@@ -35,6 +36,8 @@ WARMUP_S = 1.0
 CHANNELS = ("pupil_x", "pupil_y", "pupil_size", "running")
 """Behaviour by name: the gaze, then the state of the animal."""
 N_GAZE = 2
+FRAME_SIZE = (144, 256)
+"""Height and width in pixels of the frames of the released models."""
 HIDDEN_GRAY = 113
 """Gray level of frames that a mask hides: the mean of natural movies."""
 _KEPT = 8
@@ -93,6 +96,9 @@ class TwinPredictor(Predictor):
         Number of neurons of each session.
     device
         Where it computes.
+    checkpoint
+        Returns the weights of all sessions, from which a transfer starts; None for a
+        twin that is still trained.
     """
 
     name: str
@@ -101,6 +107,7 @@ class TwinPredictor(Predictor):
     load: Callable[[str], TwinOfSession]
     n_neurons: Mapping[str, int]
     device: torch.device
+    checkpoint: Callable[[], TwinCheckpoint] | None = None
     _twins: dict[str, TwinOfSession] = field(default_factory=dict, repr=False)
     _encoded: OrderedDict[Any, Tensor] = field(default_factory=OrderedDict, repr=False)
     _outdated: Outdated = field(default=lambda: False, repr=False)
@@ -230,7 +237,7 @@ class TwinPredictor(Predictor):
             )
         if session.id not in self._twins:
             twin = self.load(session.id)
-            twin.net.requires_grad_(False).to(self.device)
+            twin.net.to(self.device)
             self._twins[session.id] = twin
         return self._twins[session.id]
 
@@ -308,9 +315,10 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
         A file is missing, damaged or of another form.
     """
     path = Path(path)
-    if path.is_dir():
+    if (path / CORE).exists():
         return _load_release(path, device, name or path.name)
-    checkpoint = read_twins(path)
+    # The folder of a fine-tuning has its result.
+    checkpoint = read_twins(path / FINISHED if path.is_dir() else path)
     tensors = {
         f"{key}.{tensor}": value
         for key, own in checkpoint.sessions.items()
@@ -319,7 +327,7 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
 
     def load(session: str) -> TwinOfSession:
         mean = checkpoint.sessions[session][MEAN].numpy()
-        return TwinOfSession(checkpoint.build(session), mean)
+        return TwinOfSession(_frozen(checkpoint.build(session)), mean)
 
     return TwinPredictor(
         name or path.stem,
@@ -328,21 +336,38 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
         load,
         {key: checkpoint.n_units(key) for key in checkpoint.sessions},
         resolve_device(device),
+        lambda: checkpoint,
     )
 
 
 def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
-    if not (path / CORE).exists():
-        raise CheckpointError(f"{path} has no {CORE}.")
     keys = [f"{session}-{scan}" for session, scan in scans(path)]
     if not keys:
         raise CheckpointError(f"{path} has no params_<session>_<scan>.pt.")
     files = {key: read_released(path, key) for key in keys}
+    core = {k: v for k, v in files[keys[0]].state.items() if k.startswith("core.")}
+
+    def checkpoint() -> TwinCheckpoint:
+        # The files do not state the mean responses, which rates are multiples of.
+        sessions = {
+            key: {k: v for k, v in file.state.items() if not k.startswith("core.")}
+            | {MEAN: torch.ones(file.n_units)}
+            for key, file in files.items()
+        }
+        config = files[keys[0]].config
+        return TwinCheckpoint(config, FRAME_SIZE, core, sessions, str(path))
+
     return TwinPredictor(
         name,
         weights_hash({**files[keys[0]].state}),
-        twin_spec(144, 256),
-        lambda session: TwinOfSession(files[session].build()),
+        twin_spec(*FRAME_SIZE),
+        lambda session: TwinOfSession(_frozen(files[session].build())),
         {key: file.n_units for key, file in files.items()},
         resolve_device(device),
+        checkpoint,
     )
+
+
+def _frozen(net: TwinNetwork) -> TwinNetwork:
+    # Gradients of the weights would keep the activations of every request.
+    return net.requires_grad_(False).eval()

@@ -4,15 +4,14 @@
 
 With `train="embeddings"`, as in the paper, the core is frozen. Trained are the vectors
 of the session and its neurons, the biases of the neurons, and the vector of an unknown
-animal. With `train="all"`, all parameters are trained. The run is a run of `loop.train`
-in a folder: it can be killed, and resumes exactly.
+animal. With `train="all"`, all parameters are trained. The run is a training run in a
+folder: it can be killed, and resumes exactly.
 
     OUT/finetune.json                model, session and settings of the run
     OUT/finetuned.safetensors, .json the result, for `om.load_predictor(OUT)`
     and the files of every run (`checkpoints`, `metrics_log`)
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
 from omnimouse_model.locking import sole_writer
@@ -29,29 +27,29 @@ from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoin
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.loading import (
-    OmniMousePredictor,
-    load_checkpoint_predictor,
     resolve_device,
     weights_hash,
 )
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.predict.twin.predictor import TwinPredictor
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.checkpoints import BEST, LAST, saved_step
+from omnimouse_model.train.checkpoints import BEST, saved_step
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.distributed import launched_ranks
+from omnimouse_model.train.finetune.claim import claim
 from omnimouse_model.train.finetune.held_out import hold_out
 from omnimouse_model.train.finetune.progress import FinetuneProgress, Reports
 from omnimouse_model.train.finetune.start import StartValues, Trained
-from omnimouse_model.train.loop import train as run_loop
+from omnimouse_model.train.finetune.transfer import check_transfer, transfer
 from omnimouse_model.train.metrics_log import FILE
+from omnimouse_model.train.omnimouse import train as run_loop
 from omnimouse_model.train.run import Origin
 from omnimouse_model.train.tasks import Streams, official_tasks
 from omnimouse_model.train.validate import SUMMARY
 
-ABOUT = "finetune.json"
 STEPS = 300
 BATCH = 8
 SESSION_LR = 5e-3
@@ -77,25 +75,28 @@ def finetune(
     device: str = "auto",
     progress: Callable[[FinetuneProgress], None] = lambda report: None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> OmniMousePredictor:
-    """Fine-tune a transformer to a session; the same call resumes a run in `out`.
+) -> Predictor:
+    """Fine-tune a model to a session; the same call resumes a run in `out`.
+
+    For a digital twin, this is the transfer to a new animal (`transfer`).
 
     Parameters
     ----------
     predictor
-        A loaded transformer, or an argument of `load_predictor`.
+        A loaded transformer or digital twin, or an argument of `load_predictor`.
     out
         Folder of the run and its result, which `load_predictor(out)` loads.
     train
         "embeddings" trains the parameters of the session and the vector of an unknown
-        animal; predictions for sessions that the model knows do not change. "all"
-        trains the core too; the result then contains this session only.
+        animal; predictions for sessions that the model knows do not change. Of a twin,
+        it trains perspective, modulation and readout. "all" trains the core too; the
+        result then contains this session only.
     steps
         Total number of steps, including those before a resume. The run ends earlier if
         the held-out score stops rising. If the run already has at least as many steps,
         the result is written from its saved weights; 0 writes the start values.
     batch
-        Number of windows per step.
+        Number of windows, or of a twin's clips, per step.
     seed
         Seed of the held-out windows, the window order, masks and start values.
     progress
@@ -105,7 +106,7 @@ def finetune(
 
     Returns
     -------
-    OmniMousePredictor
+    Predictor
         The model with the best weights on the held-out windows.
 
     Raises
@@ -132,14 +133,21 @@ def finetune(
         raise FinetuneError(
             "processes", "Fine-tuning runs in one process: start it without torchrun."
         )
-    model = _checkpoint_of(predictor)
-    _check(model, session, train)
+    if isinstance(predictor, str | Path):
+        predictor = load_predictor(predictor, device="cpu")
     out, place = Path(out), resolve_device(device)
     n_steps = STEPS if steps is None else steps
     settings = (train, n_steps, batch, seed)
-    with sole_writer(out):
-        _finetune(model, session, out, settings, place, progress, cancelled)
-    return load_checkpoint_predictor(out, device=device)
+    if isinstance(predictor, TwinPredictor):
+        check_transfer(predictor, session, train)
+        with sole_writer(out):
+            transfer(predictor, session, out, settings, place, progress, cancelled)
+    else:
+        model = _checkpoint_of(predictor)
+        _check(model, session, train)
+        with sole_writer(out):
+            _finetune(model, session, out, settings, place, progress, cancelled)
+    return load_predictor(out, device=device)
 
 
 def _finetune(
@@ -156,7 +164,8 @@ def _finetune(
     # Windows are held out by the seed, so a resumed run has the same split.
     source = hold_out(session, seed)
     config = _config(model, source, train, n_steps, batch, seed)
-    _claim(out, model, session, train, seed, batch)
+    chosen = {"train": train, "seed": seed, "batch": batch}
+    claim(out, model.source, weights_hash(model.state), session, chosen)
     start = StartValues(model, source, train, seed, place, cancelled)
     reports = Reports(progress, config.total_steps, out / FILE)
     reports.starting(saved_step(out))
@@ -203,10 +212,8 @@ def is_finished(out: str | Path) -> bool:
 
 
 # -- checks ---------------------------------------------------------------------------
-def _checkpoint_of(predictor: Predictor | str | Path) -> Checkpoint:
+def _checkpoint_of(predictor: Predictor) -> Checkpoint:
     """Return the model as a checkpoint on the CPU."""
-    if isinstance(predictor, str | Path):
-        predictor = load_predictor(predictor, device="cpu")
     context: Mapping[str, Tensor] = {}
     if isinstance(predictor, OmniMouseWithContext):
         context = predictor.context
@@ -214,9 +221,9 @@ def _checkpoint_of(predictor: Predictor | str | Path) -> Checkpoint:
     if not isinstance(predictor, TransformerPredictor):
         raise FinetuneError(
             "no_transformer",
-            f"{predictor.predictor_id!r} is no transformer, and has no embeddings to "
-            "fine-tune: choose 'demo', 'omnimouse-5M' or a checkpoint. Baselines are "
-            "fitted to any session as they are.",
+            f"{predictor.predictor_id!r} is neither a transformer nor a digital twin, "
+            "and has nothing to fine-tune: choose 'demo', 'omnimouse-5M', 'twin-demo' "
+            "or a checkpoint. Baselines are fitted to any session as they are.",
         )
     net = predictor.net
     return Checkpoint(
@@ -255,46 +262,6 @@ def _check(model: Checkpoint, session: Session, train: Trained) -> None:
             f"Session {session.id!r} has a dot in its name, which no checkpoint can "
             "hold: rename its folder, or its data_key.",
         )
-
-
-def _claim(
-    out: Path,
-    model: Checkpoint,
-    session: Session,
-    train: Trained,
-    seed: int,
-    batch: int,
-) -> None:
-    """Write the settings of the run into `out`; refuse a folder with another run."""
-    about = {
-        "model": model.source,
-        "weights": weights_hash(model.state),
-        "session": session.id,
-        "recording": session.fingerprint,
-        "train": train,
-        "seed": seed,
-        "batch": batch,
-    }
-    path = out / ABOUT
-    if path.exists():
-        saved = json.loads(path.read_text("utf-8"))
-        # [1:] leaves out the model's name: a file can be renamed or moved, and the hash
-        # of the weights identifies the model.
-        other = [name for name in list(about)[1:] if saved.get(name) != about[name]]
-        if other:
-            text = ", ".join(f"{n} {saved.get(n)!r}, not {about[n]!r}" for n in other)
-            raise FinetuneError(
-                "other_run",
-                f"{out} holds another fine-tuning ({text}): choose another folder.",
-            )
-        return
-    if (out / LAST).exists() or (out / FILE).exists():
-        raise FinetuneError(
-            "other_run", f"{out} holds a training run: choose another folder."
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path, is_sole=True) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
 
 
 # -- training -------------------------------------------------------------------------

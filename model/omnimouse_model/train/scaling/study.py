@@ -37,8 +37,8 @@ from omnimouse_model.progress import Progress, silent
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import MODEL
 from omnimouse_model.train.config import SessionChoice, TrainConfig
-from omnimouse_model.train.loop import train
 from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.omnimouse import train
 from omnimouse_model.train.run import split_parameters
 from omnimouse_model.train.scaling.plan import StudyPlan
 from omnimouse_model.train.sessions import session_place, sessions_in

@@ -32,6 +32,8 @@ class AdaptiveSgd(torch.optim.Optimizer):
     ----------
     net
         Its parameters that require a gradient are trained.
+    parts
+        First names of parameters, such as "core"; all by default.
     lr, momentum, decay
         Learning rate; momentum; weight decay, on weights alone.
     clip, eps
@@ -47,6 +49,7 @@ class AdaptiveSgd(torch.optim.Optimizer):
         decay: float = 1e-4,
         clip: float = 0.01,
         eps: float = 1e-3,
+        parts: tuple[str, ...] = ("core", "perspective", "modulation", "readout"),
     ) -> None:
         defaults = {
             "lr": lr,
@@ -66,9 +69,10 @@ class AdaptiveSgd(torch.optim.Optimizer):
                 "factor": float(net.n_units) if name.startswith("readout.") else 1.0,
             }
             for name, parameter, dims, is_weight in _rules(net)
-            if parameter.requires_grad
+            if parameter.requires_grad and name.partition(".")[0] in parts
         ]
-        super().__init__(groups, defaults)
+        # torch refuses an optimiser without parameters; all may be frozen.
+        super().__init__(groups or [{"params": []}], defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]

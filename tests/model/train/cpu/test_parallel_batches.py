@@ -14,8 +14,8 @@ from omnimouse_model.train.cpu.parallel_batches import (
     parallel_gradients,
 )
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.loop import train
 from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.omnimouse import train
 from tests.model.train_process import CONFIG, MICE, sessions_of, write_mice
 
 CPU = torch.device("cpu")

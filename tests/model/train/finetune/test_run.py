@@ -55,7 +55,7 @@ def base(mouse_folder):
 def rising_score(monkeypatch):
     """Every step is the best so far, and quick to validate."""
     scores = (float(step) for step in itertools.count())
-    where = "omnimouse_model.train.loop.validation_scores"
+    where = "omnimouse_model.train.omnimouse.validation_scores"
     monkeypatch.setattr(where, lambda *_: {"validation": next(scores)})
 
 

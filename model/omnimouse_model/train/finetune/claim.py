@@ -1,0 +1,51 @@
+"""Ownership of a folder by one fine-tuning: its model, session and settings."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import FinetuneError
+from omnimouse_model.train.checkpoints import LAST
+from omnimouse_model.train.metrics_log import FILE
+
+ABOUT = "finetune.json"
+
+
+def claim(
+    out: Path,
+    source: str,
+    weights: str,
+    session: Session,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the settings of the run into `out`; refuse a folder with another run."""
+    about = {
+        "model": source,
+        "weights": weights,
+        "session": session.id,
+        "recording": session.fingerprint,
+        **settings,
+    }
+    path = out / ABOUT
+    if path.exists():
+        saved = json.loads(path.read_text("utf-8"))
+        # [1:] leaves out the model's name: a file can be renamed or moved, and the hash
+        # of the weights identifies the model.
+        other = [name for name in list(about)[1:] if saved.get(name) != about[name]]
+        if other:
+            text = ", ".join(f"{n} {saved.get(n)!r}, not {about[n]!r}" for n in other)
+            raise FinetuneError(
+                "other_run",
+                f"{out} holds another fine-tuning ({text}): choose another folder.",
+            )
+        return
+    if (out / LAST).exists() or (out / FILE).exists():
+        raise FinetuneError(
+            "other_run", f"{out} holds a training run: choose another folder."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path, is_sole=True) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n", "utf-8")

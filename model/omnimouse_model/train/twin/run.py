@@ -1,0 +1,444 @@
+"""Training of digital twins: one core over several sessions, or one transfer to it.
+
+    omnimouse train twin-demo --out RUN     start, or go on from RUN's last save
+
+Each session has its own perspective, modulation and readout; the core is shared, and
+its gradient is the mean over the sessions of a step. A step uses one random stream.
+
+    RUN/model.safetensors, .json   the twins of all sessions (`nets.twin.checkpoint`)
+    RUN/best.safetensors, .json    the same for the best validation score so far
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
+from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, save_twins
+from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.predict.twin.predictor import (
+    TwinOfSession,
+    TwinPredictor,
+    twin_spec,
+)
+from omnimouse_model.progress import silent
+from omnimouse_model.strategies import mask_from_strategy
+from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.train.checkpoints import (
+    BEST,
+    MODEL,
+    last_state,
+    rank_files,
+    read_state,
+    state_of_rank,
+    write_state,
+)
+from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.loop import OnStep, run_training
+from omnimouse_model.train.step import MAX_SKIPPED
+from omnimouse_model.train.twin.clips import (
+    Clips,
+    clip_spec,
+    clip_starts,
+    mean_responses,
+    read_clips,
+)
+from omnimouse_model.train.twin.config import TwinTrainConfig
+from omnimouse_model.train.twin.optimiser import (
+    NOISE,
+    AdaptiveSgd,
+    freeze,
+    learning_rate,
+)
+from omnimouse_model.train.twin.start import draw_twins
+from omnimouse_model.train.validate import SUMMARY
+
+ALONE = Team()
+OWN = ("perspective", "modulation", "readout")
+"""Parts that each session has for itself."""
+
+
+def train_twins(
+    config: TwinTrainConfig,
+    sessions: list[TrainingSession],
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    team: Team = ALONE,
+    max_steps: int | None = None,
+    origin: TwinCheckpoint | None = None,
+    on_step: OnStep = lambda step, row: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> dict[str, TwinNetwork]:
+    """Train until all cycles end or `cancelled` returns True, and save in `out`.
+
+    Parameters
+    ----------
+    sessions
+        Sessions of this process; other ranks of a team have others.
+    origin
+        A model whose core, perspective and modulation are the start values; they are
+        validated as step 0.
+    on_step, cancelled
+        See `train.omnimouse.train`.
+
+    Returns
+    -------
+    The network of each session of this process, by key; all have the same core.
+
+    Raises
+    ------
+    OutputBusyError
+        Another process trains in `out`.
+    ValueError
+        A session has no clip, or a save belongs to another training.
+    """
+    place = torch.device(device)
+
+    def open_training() -> _TwinTraining:
+        return _TwinTraining.of(config, sessions, out, place, team, origin)
+
+    training = run_training(
+        open_training, out, place, team, max_steps, on_step, cancelled
+    )
+    return training.nets
+
+
+@dataclass(slots=True)
+class _State:
+    step: int = 0
+    seconds: float = 0.0
+    best: tuple[float, int] = (float("-inf"), 0)
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """Clips of one step, with its stream and number."""
+
+    clips: list[Clips]
+    stream: int
+    number: int
+
+
+@dataclass(slots=True)
+class _TwinTraining:
+    """The training of twins, as the loop drives it.
+
+    Attributes
+    ----------
+    nets
+        session key -> network; their cores are one module.
+    optimisers
+        "core", or a session key -> optimiser.
+    n_sessions
+        Sessions of all ranks in one step.
+    """
+
+    settings: TwinTrainConfig
+    sessions: dict[str, TrainingSession]
+    starts: dict[str, np.ndarray]
+    nets: dict[str, TwinNetwork]
+    means: dict[str, np.ndarray]
+    out: Path
+    device: torch.device
+    team: Team
+    n_sessions: int
+    origin: TwinCheckpoint | None
+    optimisers: dict[str, AdaptiveSgd] = field(default_factory=dict)
+    state: _State = field(default_factory=_State)
+
+    @classmethod
+    def of(
+        cls,
+        config: TwinTrainConfig,
+        sessions: list[TrainingSession],
+        out: Path,
+        device: torch.device,
+        team: Team,
+        origin: TwinCheckpoint | None,
+    ) -> "_TwinTraining":
+        """Build the networks and their optimisers, without start values."""
+        nets = {}
+        for source in sessions:
+            # By session, so that its start does not depend on the ranks.
+            with torch.random.fork_rng([]):
+                torch.manual_seed(_seed(config.seed, source.key))
+                nets[source.key] = TwinNetwork(config.model, source.session.n_neurons)
+        first = next(iter(nets.values()))
+        for net in nets.values():
+            net.core = first.core
+            freeze(net.to(device), config.frozen)
+        spec = clip_spec(config)
+        limit = config.sessions_per_step or len(sessions)
+        training = cls(
+            config,
+            {s.key: s for s in sessions},
+            {s.key: clip_starts(s, spec) for s in sessions},
+            nets,
+            {s.key: mean_responses(s) for s in sessions},
+            out,
+            device,
+            team,
+            round(sum(team.gather(min(limit, len(sessions))))),
+            origin,
+        )
+        make = partial(
+            AdaptiveSgd,
+            lr=config.lr,
+            momentum=config.momentum,
+            decay=config.weight_decay,
+            clip=config.clip,
+            eps=config.clip_eps,
+        )
+        training.optimisers["core"] = make(first, parts=("core",))
+        for key, net in nets.items():
+            training.optimisers[key] = make(net, parts=OWN)
+        return training
+
+    @property
+    def core(self) -> list[Tensor]:
+        """Parameters of the shared core."""
+        return list(next(iter(self.nets.values())).core.parameters())
+
+    # -- start and resume --------------------------------------------------------------
+    def start(self) -> bool:
+        draw_twins(self.settings, self.sessions, self.nets, self.origin)
+        # Ranks have drawn different cores, and only gradients are averaged later.
+        self.team.copy_from_main(self.core)
+        return self.origin is not None
+
+    def resume(self) -> bool:
+        folder = last_state(self.out)
+        if folder is None:
+            return False
+        saved = state_of_rank(folder, self.team)
+        self._check(saved, folder)
+        for key, net in self.nets.items():
+            net.load_state_dict(saved["nets"][key])
+        for name, optimiser in self.optimisers.items():
+            _load_momentum(optimiser, saved["momentum"][name])
+        self.state.step, self.state.seconds = saved["step"], saved["seconds"]
+        self.state.best = tuple(saved["best"])
+        return True
+
+    def _check(self, saved: Mapping[str, Any], folder: Path) -> None:
+        wanted = {
+            "model": repr(self.settings.model),
+            "ranks": self.team.size,
+            "sessions": {key: net.n_units for key, net in self.nets.items()},
+        }
+        for name, value in wanted.items():
+            if saved.get(name) != value:
+                raise ValueError(
+                    f"{folder} was trained with {name} {saved.get(name)}; found "
+                    f"{value}. Use the same, or another --out."
+                )
+
+    # -- steps -------------------------------------------------------------------------
+    def draw(self, number: int) -> _Drawn:
+        """Draw the sessions and clips of a step, from generators of its number."""
+        config, spec = self.settings, clip_spec(self.settings)
+        keys = list(self.sessions)
+        if config.sessions_per_step is not None:
+            rng = np.random.default_rng([config.seed, number, self.team.rank])
+            weight = np.array([self.sessions[key].weight for key in keys])
+            count = min(config.sessions_per_step, len(keys))
+            chosen = rng.choice(
+                len(keys), count, replace=False, p=weight / weight.sum()
+            )
+            keys = [keys[k] for k in chosen]
+        # One stream for all ranks: they average the gradients of the same parameters.
+        rng = np.random.default_rng([config.seed, number])
+        stream = int(rng.integers(config.model.streams))
+        clips = []
+        for key in keys:
+            # By session: one process and several draw the same.
+            rng = np.random.default_rng([_seed(config.seed, key), number])
+            starts = rng.choice(self.starts[key], config.clips)
+            clips.append(
+                read_clips(
+                    self.sessions[key], starts, spec, self.means[key], config.targets
+                )
+            )
+        return _Drawn(clips, stream, number)
+
+    def begin_step(self) -> None:
+        """Restart the noise and the momentum at the start of a further cycle."""
+        config = self.settings
+        cycle, epoch = config.epoch_of(self.state.step)
+        is_first = self.state.step % config.epoch_steps == 0
+        if not (cycle and epoch == 0 and is_first):
+            return
+        for net in self.nets.values():
+            fresh = TwinNetwork(config.model, net.n_units).state_dict()
+            fresh["readout.position.sigma"] *= config.position_sd / 0.4
+            own = net.state_dict()
+            net.load_state_dict(own | {name: fresh[name] for name in NOISE})
+        for optimiser in self.optimisers.values():
+            optimiser.state.clear()
+
+    def step(self, drawn: _Drawn) -> dict[str, float]:
+        """Train on the clips of one step, and return the values to log."""
+        config = self.settings
+        cycle, epoch = config.epoch_of(self.state.step)
+        lr = learning_rate(
+            epoch, cycle, config.lr, config.cycle_epochs, config.warmup_epochs
+        )
+        for net in self.nets.values():
+            _train_mode(net, config.frozen)
+            net.zero_grad()
+        losses = [self._backward(clips, drawn) for clips in drawn.clips]
+        finish = self.team.start_average(self.core)
+        finish()
+        # Gradients are sums over the sessions of a rank, then means over the ranks.
+        share = self.team.size / self.n_sessions
+        for parameter in self.core:
+            if parameter.grad is not None:
+                parameter.grad *= share
+        total, count, n_bad = self.team.sums(
+            [
+                sum(x for x in losses if isfinite(x)),
+                sum(map(isfinite, losses)),
+                sum(not isfinite(x) for x in losses),
+            ]
+        )
+        self.state.skipped = self.state.skipped + 1 if n_bad else 0
+        if self.state.skipped == MAX_SKIPPED:
+            raise ValueError(
+                f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr."
+            )
+        if not n_bad:
+            used = ["core", *(clips.session for clips in drawn.clips)]
+            for name in used:
+                self.optimisers[name].set_lr(lr)
+                self.optimisers[name].step()
+        self.state.step += 1
+        return {
+            "loss": total / count if count else float("nan"),
+            "windows": float(self.n_sessions * config.clips),
+            "step": self.state.step,
+            "lr": lr,
+        }
+
+    def _backward(self, clips: Clips, drawn: _Drawn) -> float:
+        """Add the gradients of some clips of a session, and return their loss."""
+        net, config = self.nets[clips.session], self.settings
+        clips = clips.to(self.device)
+        # The noise uses the global generator. It is forked, so that the state of the
+        # caller does not change, and seeded by step, so that a resumed run agrees.
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(_seed(config.seed, clips.session) + drawn.number)
+            state = net.start(config.clips, drawn.stream)
+        output = net(clips.gray, clips.pupil, clips.behavior, state)
+        loss = net.loss(output.logits, clips.responses, config.burn_in)
+        if loss.isfinite() and loss.requires_grad:
+            loss.backward()
+        return float(loss.detach())
+
+    # -- validation and results --------------------------------------------------------
+    def scores(self) -> dict[str, float]:
+        """Return the correlation of the first session's validation windows."""
+        (scores, *_) = self.team.gather(self._validation() if self.team.is_main else {})
+        return dict(scores)
+
+    def _validation(self) -> dict[str, float]:
+        key, source = next(iter(self.sessions.items()))
+        net = self.nets[key].eval()
+        spec = twin_spec(*self.settings.frame_size)
+        predictor = TwinPredictor(
+            "training",
+            str(self.state.step),
+            spec,
+            lambda session: TwinOfSession(net, self.means[key]),
+            {key: net.n_units},
+            self.device,
+        )
+        starts = source.held_out
+        if not len(starts):
+            starts = scored_starts(source.session, "validation", spec=spec)
+        name = "test/video_behavior"
+        results = evaluate(
+            predictor,
+            source.session,
+            [Condition("video_behavior", partial(mask_from_strategy, name))],
+            starts=spread_starts(starts, self.settings.validation_windows),
+            progress=silent,
+        )
+        (score,) = results.scores
+        if not isfinite(score.value):
+            return {}
+        return {"video_behavior": score.value, SUMMARY: score.value}
+
+    def save(self) -> None:
+        """Save the state of the run, and the twins of all ranks as a checkpoint."""
+        state = {
+            "step": self.state.step,
+            "seconds": self.state.seconds,
+            "best": self.state.best,
+            "ranks": self.team.size,
+            "model": repr(self.settings.model),
+            "sessions": {key: net.n_units for key, net in self.nets.items()},
+            "nets": {key: net.state_dict() for key, net in self.nets.items()},
+            "means": {key: torch.from_numpy(m) for key, m in self.means.items()},
+            "momentum": {k: _momentum(o) for k, o in self.optimisers.items()},
+        }
+        write_state(self.out, self.state.step, state, self.team, self._write_result)
+
+    def _write_result(self, folder: Path) -> None:
+        nets: dict[str, TwinNetwork] = {}
+        means: dict[str, Tensor] = {}
+        for path in rank_files(folder):
+            saved = read_state(path)
+            for key, values in saved["nets"].items():
+                nets[key] = TwinNetwork(self.settings.model, saved["sessions"][key])
+                nets[key].load_state_dict(values)
+            means |= saved["means"]
+        step, best = self.state.step, self.state.best
+        card = {"steps": step, "hours": round(self.state.seconds / 3600, 2)}
+        size = self.settings.frame_size
+        save_twins(self.out / MODEL, nets, means, size, card)
+        if best[1] == step and best[0] > float("-inf"):
+            save_twins(
+                self.out / BEST, nets, means, size, card | {"validation": best[0]}
+            )
+
+
+def _seed(seed: int, session: str) -> int:
+    """Return the seed of a session."""
+    # crc32, because Python salts hash() of strings differently in every process.
+    return seed + crc32(session.encode())
+
+
+def _train_mode(net: TwinNetwork, frozen: tuple[str, ...]) -> None:
+    """Switch on the noise, except in frozen modules."""
+    net.train()
+    for name in frozen:
+        net.get_submodule(name).eval()
+
+
+def _momentum(optimiser: AdaptiveSgd) -> list[Tensor | None]:
+    """Return the momentum of each parameter, in their order."""
+    return [
+        optimiser.state[parameter].get("momentum")
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    ]
+
+
+def _load_momentum(optimiser: AdaptiveSgd, saved: list[Tensor | None]) -> None:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for parameter, momentum in zip(parameters, saved, strict=True):
+        if momentum is not None:
+            optimiser.state[parameter]["momentum"] = momentum.to(parameter)

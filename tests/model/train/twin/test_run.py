@@ -1,0 +1,212 @@
+"""Training of twins: exact resume, one core, transfer on a frozen core, configs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.errors import FinetuneError, StoppedError
+from omnimouse_model.nets.twin.checkpoint import read_twins
+from omnimouse_model.nets.twin.config import TwinConfig
+from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.train.batches import open_training_session
+from omnimouse_model.train.checkpoints import last_state, read_state
+from omnimouse_model.train.config import SessionChoice, config_path
+from omnimouse_model.train.export.twins import export_twins
+from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.twin.clips import clip_spec, clip_starts
+from omnimouse_model.train.twin.config import (
+    TwinTrainConfig,
+    is_twin_config,
+    read_twin_config,
+)
+from omnimouse_model.train.twin.run import train_twins
+from tests.small_sessions import write_session
+
+MODEL = TwinConfig(
+    streams=2,
+    retina_height=12,
+    retina_width=18,
+    block_channels=(4, 4),
+    block_groups=(1, 1),
+    block_layers=(1, 1),
+    block_temporals=(2, 2),
+    block_spatials=(3, 3),
+    block_pools=(2, 1),
+    feedforward_channels=4,
+    core="conv-lstm",
+    recurrent_channels=4,
+    hidden_channels=4,
+    common_channels=4,
+    out_channels=4,
+    groups=1,
+)
+CONFIG = TwinTrainConfig(
+    seed=3,
+    frame_size=(18, 32),
+    model=MODEL,
+    clips=2,
+    frames=12,
+    burn_in=2,
+    cycles=2,
+    cycle_epochs=2,
+    epoch_steps=1,
+    warmup_epochs=1,
+    validate_every=100,
+    save_every_s=None,
+)
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mice")
+    return [
+        open_training_session(write_session(folder / name, count), SessionChoice(name))
+        for name, count in (("a-1-1", 9), ("b-1-1", 7))
+    ]
+
+
+@pytest.fixture(scope="module")
+def twins(sessions, tmp_path_factory):
+    """Folder of a complete run over both sessions."""
+    out = tmp_path_factory.mktemp("run")
+    train_twins(CONFIG, sessions, out)
+    return out
+
+
+def tensors(path):
+    found = read_twins(path)
+    own = {
+        f"{k}.{n}": v for k, values in found.sessions.items() for n, v in values.items()
+    }
+    return {**found.core, **own}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):
+    train_twins(CONFIG, sessions, tmp_path, max_steps=1)
+    train_twins(CONFIG, sessions, tmp_path, cancelled=lambda: True)
+    nets = train_twins(CONFIG, sessions, tmp_path)
+    assert_same(
+        tensors(tmp_path / "model.safetensors"), tensors(twins / "model.safetensors")
+    )
+    rows = list(log_rows(tmp_path / FILE))
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert nets["a-1-1"].core is nets["b-1-1"].core
+
+
+def test_a_save_of_another_training_is_refused(sessions, twins):
+    with pytest.raises(ValueError, match="model"):
+        train_twins(
+            replace(CONFIG, model=replace(MODEL, out_channels=8)), sessions, twins
+        )
+    with pytest.raises(ValueError, match="sessions"):
+        train_twins(CONFIG, sessions[:1], twins)
+
+
+def test_the_noise_and_the_momentum_start_again_with_a_cycle(sessions, tmp_path):
+    one_epoch = replace(CONFIG, cycles=2, cycle_epochs=1, lr=0.0)
+    train_twins(one_epoch, sessions, tmp_path, max_steps=1)
+    state = read_state(last_state(tmp_path) / "rank_0.pt")
+    name = "readout.position.sigma"
+    state["nets"]["a-1-1"][name] *= 0.5
+    torch.save(state, last_state(tmp_path) / "rank_0.pt")
+    nets = train_twins(one_epoch, sessions, tmp_path)
+    sigma = nets["a-1-1"].state_dict()[name]
+    torch.testing.assert_close(sigma[0], 0.4 * torch.eye(2))
+
+
+def test_it_learns_what_the_neurons_see(sessions, tmp_path):
+    longer = replace(CONFIG, cycles=1, cycle_epochs=30, clips=4, frames=30)
+    train_twins(longer, sessions[:1], tmp_path)
+    losses = [row["loss"] for row in log_rows(tmp_path / FILE)]
+    assert np.mean(losses[-8:]) < np.mean(losses[:8])
+
+
+def test_receptive_fields_are_the_first_positions(sessions, tmp_path):
+    config = replace(CONFIG, start="receptive-fields", position_sd=0.2, lr=0.0)
+    nets = train_twins(config, sessions[:1], tmp_path, max_steps=1)
+    net = nets["a-1-1"].eval()
+    positions = net.positions().detach()
+    assert positions.unique(dim=0).shape[0] > 1
+    # What a neuron reads lies on the monitor, whose half width is 1.
+    seen = net.perspective.seen_points(positions, net.start()).detach()
+    assert seen[:, 0].abs().max() < 1.01
+    back = net.perspective.map_points(
+        net.perspective.retina_points(seen[None], torch.zeros(1, 2), net.start())[0]
+    )
+    torch.testing.assert_close(back.detach(), positions, atol=1e-4, rtol=0)
+
+
+def test_clips_do_not_overlap_held_out_windows(sessions):
+    spec = clip_spec(CONFIG)
+    source = sessions[0]
+    held_out = source.starts[[len(source.starts) // 2]]
+    starts = clip_starts(replace(source, held_out=held_out), spec)
+    assert 0 < len(starts) < len(clip_starts(source, spec))
+    is_before = starts + spec.duration_s <= held_out + 1e-6
+    assert (is_before | (starts >= held_out + 2 - 1e-6)).all()
+
+
+def test_a_transfer_trains_all_but_the_core(sessions, twins, tmp_path):
+    twin = om.load_predictor(twins / "model.safetensors", device="cpu")
+    session = replace(sessions[1].session, id="c-1-1")
+    stops = iter([False, True])
+    with pytest.raises(StoppedError):
+        om.finetune(
+            twin, session, tmp_path, steps=4, batch=2, cancelled=lambda: next(stops)
+        )
+    mine = om.finetune(twin, session, tmp_path, steps=4, batch=2)
+    assert mine.needs.sessions == {"a-1-1", "b-1-1", "c-1-1"}
+    before, after = (
+        tensors(p)
+        for p in (twins / "model.safetensors", tmp_path / "finetuned.safetensors")
+    )
+    assert_same({k: after[k] for k in before}, before)
+    own = {
+        k.removeprefix("c-1-1."): v for k, v in after.items() if k.startswith("c-1-1.")
+    }
+    start = {
+        k.removeprefix("a-1-1."): v for k, v in before.items() if k.startswith("a-1-1.")
+    }
+    frozen = [k for k in own if k.startswith("modulation.lstm.")]
+    assert frozen
+    assert all(torch.equal(own[k], start[k]) for k in frozen)
+    assert any(own[f"readout.feature.weights.{stream}"].any() for stream in (0, 1))
+    with pytest.raises(FinetuneError, match="knows session"):
+        om.finetune(mine, session, tmp_path / "again", steps=1)
+
+
+def test_an_export_renames_sessions(sessions, twins, tmp_path):
+    config = replace(CONFIG, notes={"renames": {"a-1-1": "a-2-1"}})
+    export_twins(twins, tmp_path / "t.safetensors", config)
+    assert om.load_predictor(tmp_path / "t.safetensors").needs.sessions == {
+        "a-2-1",
+        "b-1-1",
+    }
+
+
+def test_the_shipped_config_is_one(tmp_path):
+    path = config_path("twin-demo")
+    assert is_twin_config(path)
+    assert not is_twin_config(config_path("demo"))
+    config = read_twin_config(path)
+    assert len(config.sessions) == 8
+    assert TwinNetwork(config.model, 3).n_units == 3
+    wrong = tmp_path / "c.yaml"
+    for line, field in (
+        ("clips: 0", "clips"),
+        ("frames: 5", "burn_in"),
+        ("model: {streems: 2}", "streems"),
+        ("targets: rates", "targets"),
+    ):
+        wrong.write_text(f"family: twin\nseed: 1\nframe_size: [18, 32]\n{line}\n")
+        with pytest.raises(ValueError, match=field):
+            read_twin_config(wrong)
