@@ -63,10 +63,12 @@ def wait_for_picture_of(tab: NotebookPage, visible: int) -> None:
     assert not tab.page.locator(IMAGE).first.is_visible()
 
 
+@pytest.mark.acceptance
 def test_two_views_of_one_state_agree(rerun_page):
     wait_for_counts(rerun_page, 1, **painted(rerun_page))
 
 
+@pytest.mark.acceptance
 def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
     rerun_page.evaluate("explorer.controller.choose_predictor('/no/such/model')")
     rerun_page.part("control").first.get_by_text("no/such/model").first.wait_for()

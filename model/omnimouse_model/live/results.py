@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Literal
 import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
+from omnimouse_model.analysis.barcodes import LearnedNeurons
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
@@ -75,6 +76,8 @@ class Results:
     needs
         Inputs and outputs of the loaded predictor. If `needs.withholds_video` is False,
         hidden frames can still inform a prediction.
+    learned
+        What the model has learned of the neurons of a session, or None.
     devices
         Devices that a predictor can use on this machine, as far as known.
     residence
@@ -91,6 +94,7 @@ class Results:
             (
                 *("selected", "population", "scores", "behavior", "sweep"),
                 *("what_if", "tier_score", "tier_curves", "neuron_scores"),
+                "learned",
             ),
             operator.is_,
         )
@@ -116,6 +120,7 @@ class Results:
     newest_request: int = 0
     error: str | None = None
     needs: Needs | None = None
+    learned: LearnedNeurons | None = None
     devices: tuple[str, ...] = DEVICES
     residence: Residence | None = None
     elapsed_ms: float | None = None

@@ -106,6 +106,15 @@ class Embedding(Protocol):
         ...
 
 
+@runtime_checkable
+class Located(Protocol):
+    """A predictor in which each neuron reads one place of the stimulus."""
+
+    def stimulus_positions(self, session: Session) -> np.ndarray:
+        """Return row and column of the places, float32 (P, 2), as shares of a frame."""
+        ...
+
+
 # -- predictions in parts -------------------------------------------------------------
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import pandas
 
 UNITS = ("normalised", "session", "spikes/s")
-OptionalMethod = Literal["step", "stimulus_gradient", "embeddings"]
+OptionalMethod = Literal[
+    "step", "stimulus_gradient", "embeddings", "stimulus_positions"
+]
 """Methods beyond `Predictor`, see `capabilities`; "step" stands for start and step."""
 
 

@@ -133,6 +133,7 @@ class LiveClient:
         # Times of another model or device say nothing about this one.
         self.predictor, self._fastest = predictor, (None, np.inf)
         self.results.needs = self.results.residence = None
+        self.results.learned = None
 
     # -- answers, on the drawing thread -----------------------------------------------
     @property
@@ -164,6 +165,9 @@ class LiveClient:
         if stage.name == "population" and stage.prediction is not None:
             self._time(request, stage.prediction, stage.took_s)
         if not self._is_on_screen(request) or stage.name == "begun":
+            return
+        if stage.name == "learned":
+            self.results.learned = stage.learned
             return
         if stage.name in ("tier_score", "tier_curves"):
             # Of a request that is no longer the newest: another task, or repeated.

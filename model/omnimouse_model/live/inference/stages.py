@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from omnimouse_model.analysis.barcodes import LearnedNeurons, learned_neurons
 from omnimouse_model.analysis.evaluate.tier_score import (
     TierScore,
     TierScoring,
@@ -175,6 +176,8 @@ class Stage:
         Score of the task over a tier, so far.
     tier_curves
         Context curves over a tier, so far.
+    learned
+        What the model has learned of the session's neurons.
     error
         Error message of a what-if that could not be predicted.
     took_s
@@ -183,7 +186,7 @@ class Stage:
 
     name: Literal[
         "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing",
-        "tier_score", "tier_curves",
+        "tier_score", "tier_curves", "learned",
     ]  # fmt: skip
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
@@ -194,6 +197,7 @@ class Stage:
     what_if: WhatIf | None = None
     tier_score: TierScore | None = None
     tier_curves: TierCurves | None = None
+    learned: LearnedNeurons | None = None
     error: str = ""
     took_s: float = 0.0
 
@@ -208,6 +212,7 @@ class StageRunner:
         self._predictor: Predictor | None = None
         self._prepared: tuple[Any, Any] = (None, None)
         self._sweep: tuple[Any, ContextSweep | None] = (None, None)
+        self._learned: LearnedNeurons | None = None
         self._pinned = PinnedStageRunner(load, self._loaded_as)
         self._tier_scores = MemoryCache[TierScoring](
             MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes
@@ -301,6 +306,8 @@ class StageRunner:
     ) -> Iterator[Stage]:
         """Prefetch the neighbouring windows; then yield scores over a tier.
 
+        Before, what the model has learned of the neurons.
+
         First those of the task, then those of the context curves. What is known from an
         earlier request is yielded first, and is then refined.
         """
@@ -315,6 +322,9 @@ class StageRunner:
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
         try:
+            learned = self._learned_of(predictor, request.session)
+            if not learned.is_empty:
+                yield Stage("learned", learned=learned)
             scoring = self._scoring(predictor, request)
             if isinstance(scoring, TierScore):
                 yield Stage("tier_score", tier_score=scoring)
@@ -340,6 +350,13 @@ class StageRunner:
         finally:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
+
+    def _learned_of(self, predictor: Predictor, session: Session) -> LearnedNeurons:
+        known = self._learned
+        same = (session, predictor.predictor_id)
+        if known is None or (known.session, known.predictor_id) != same:
+            self._learned = known = learned_neurons(predictor, session)
+        return known
 
     def _note_complete(self, key: Hashable, found: TierScore | TierCurves) -> None:
         if found.is_complete:
@@ -387,6 +404,7 @@ class StageRunner:
         """Release the loaded predictors."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._sweep = (None, None)
+        self._learned = None
         # They hold the predictor, whose process a later score would start again.
         self._tier_scores.clear()
         self._tier_sweeps.clear()

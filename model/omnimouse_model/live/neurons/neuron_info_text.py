@@ -6,6 +6,7 @@ from io import StringIO
 
 import numpy as np
 
+from omnimouse_model.analysis.barcodes import LearnedNeurons
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import ClipRepeats, ceiling_problem
@@ -88,6 +89,29 @@ def tuning_text(tuning: DirectionTuning) -> str:
     return f"{preferred} · {direction} · {orientation} · {source}"
 
 
+def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
+    """Return one line: where the model reads, and the nearest neurons by barcode."""
+    parts = []
+    if learned.positions is not None:
+        row, column = learned.positions[neuron]
+        parts.append(f"reads at {column:.0%} of the width, {row:.0%} of the height")
+    nearest, distance = learned.nearest(neuron, count)
+    if len(nearest):
+        names = learned.session.units.names
+        near = ", ".join(
+            f"{names[other]} ({far:.2f})"
+            for other, far in zip(nearest, distance, strict=True)
+        )
+        parts.append(f"nearest barcodes: {near}")
+    return " · ".join(parts)
+
+
+def learned_of(results: Results, session: Session | None) -> LearnedNeurons | None:
+    """Return what the model on screen has learned of a session; None if unknown."""
+    learned = results.learned
+    return None if learned is None or learned.session is not session else learned
+
+
 def repeats_text(repeats: ClipRepeats) -> str:
     """Return one line about the repeats of a clip, for one neuron."""
     n = len(repeats.onset_s)
@@ -117,6 +141,9 @@ def info_text(
         lines.append(f"receptive field: {field_text(info.field)}")
     if info is not None and info.tuning is not None:
         lines.append(f"direction tuning: {tuning_text(info.tuning)}")
+    learned = learned_of(results, state.session)
+    if learned is not None:
+        lines.append(f"{learned.predictor_id}: {learned_text(learned, neuron)}")
     if info is not None and info.repeats is not None:
         for repeats in info.repeats:
             lines.append(f"clip {repeats.clip.stim_id}: {repeats_text(repeats)}")

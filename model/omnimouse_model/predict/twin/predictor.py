@@ -128,7 +128,9 @@ class TwinPredictor(Predictor):
             spec=self.spec,
             sessions=frozenset(self.n_neurons),
             n_neurons=self.n_neurons,
-            methods=frozenset({"step", "stimulus_gradient", "embeddings"}),
+            methods=frozenset(
+                {"step", "stimulus_gradient", "embeddings", "stimulus_positions"}
+            ),
         )
 
     def stop_when(self, outdated: Outdated) -> None:
@@ -217,6 +219,20 @@ class TwinPredictor(Predictor):
     def embeddings(self, session: Session) -> np.ndarray:
         """Return the functional barcode of each neuron, float32 (P, S * C)."""
         return self._twin_of(session).net.barcodes().detach().cpu().numpy()
+
+    @torch.inference_mode()
+    def stimulus_positions(self, session: Session) -> np.ndarray:
+        """Return the place of the frame that each neuron reads, float32 (P, 2).
+
+        Row and column, as shares of height and width, for the mean gaze.
+        """
+        net, video = self._twin_of(session).net, self.spec.video
+        assert video is not None
+        seen = net.perspective.seen_points(net.positions(), net.start())
+        # Points are in half widths of the monitor, whose center is 0.
+        size = seen.new_tensor([1.0, video.height / video.width])
+        column_row = (seen / size + 1) / 2
+        return column_row.flip(-1).cpu().numpy().astype(np.float32)
 
     # -- parts ------------------------------------------------------------------------
     def _twin_of(self, session: Session) -> TwinOfSession:

@@ -187,6 +187,11 @@ class WorkerPredictor(Predictor):
         vectors: np.ndarray = self._call("embeddings", session)
         return vectors
 
+    def stimulus_positions(self, session: Session) -> np.ndarray:
+        """Return the places of the stimulus that neurons read, float32 (P, 2)."""
+        places: np.ndarray = self._call("stimulus_positions", session)
+        return places
+
     def stimulus_gradient(
         self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
     ) -> tuple[float, np.ndarray]:

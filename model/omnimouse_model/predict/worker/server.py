@@ -254,6 +254,12 @@ class Server:
         )
         return vectors
 
+    def _stimulus_positions(self, key: int) -> np.ndarray:
+        places: np.ndarray = self._offering("stimulus_positions").stimulus_positions(
+            self._sessions[key]
+        )
+        return places
+
     def _stimulus_gradient(
         self,
         key: int,

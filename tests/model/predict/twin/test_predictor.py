@@ -144,6 +144,20 @@ def test_a_barcode_per_neuron(predictor, session):
     assert predictor.embeddings(session).shape == (session.n_neurons, 16)
 
 
+def test_a_neuron_reads_a_place_of_the_frame(predictor, session):
+    places = predictor.stimulus_positions(session)
+    assert places.shape == (session.n_neurons, 2)
+    # What is shown there changes the response, what is shown elsewhere does not.
+    net = predictor._twin_of(session).net
+    state = net.start()
+    xy = torch.from_numpy(places[:, ::-1].copy()) * 2 - 1
+    xy[:, 1] *= 18 / 32
+    back = net.perspective.retina_points(xy[None], torch.zeros(1, 2), state)[0]
+    np.testing.assert_allclose(
+        net.perspective.map_points(back).detach(), net.positions(), atol=1e-4
+    )
+
+
 def test_a_released_folder_serves_its_scans():
     predictor = om.load_predictor(RELEASE, device="cpu")
     assert predictor.needs.sessions == {"4-7", "5-6"}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.barcodes import LearnedNeurons
 from omnimouse_model.analysis.tuning.direction import direction_tuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
@@ -130,3 +131,25 @@ def test_a_fault_is_told_with_a_way_on(panel, controller, monkeypatch, redraw):
     redraw()
     assert not panel.problem.isVisible()
     assert controller.neuron_info.current.is_complete
+
+
+def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected(
+    panel, controller, recording, redraw
+):
+    angles = np.linspace(0, 1, recording.n_neurons)
+    codes = np.stack([np.cos(angles), np.sin(angles)], 1)
+    places = np.full((recording.n_neurons, 2), 0.25, np.float32)
+    controller.select([4])
+    redraw()
+    assert not panel.select_nearest.isVisible()
+    controller.results.learned = LearnedNeurons(recording, "model", codes, places)
+    redraw()
+    assert "25% of the width" in panel.model_line.text()
+    assert "103 (0.02)" in panel.model_line.text()
+    assert panel.model_line.text().partition(": ")[2] in panel.full_text()
+    panel.select_nearest.click()
+    assert controller.state.selection[-1] == 4
+    assert {2, 3, 5, 6} <= set(controller.state.selection)
+    controller.results.learned = None
+    redraw()
+    assert not panel.model_line.text()

@@ -55,6 +55,8 @@ TOOLTIP = (
     "prediction of this window. Press a row to move the window there."
 )
 PLOTS_HEIGHT = 300
+NEAREST = 5
+"""Neurons that are listed by their barcodes."""
 
 
 class NeuronInfoPanel(QWidget):
@@ -90,6 +92,8 @@ class NeuronInfoPanel(QWidget):
             (self._draw_facts, [facts.changed, events.session]),
             (self._draw_prediction, [facts.changed, events.window,
                                      results.changed]),
+            (self._draw_model, [facts.changed, events.session,
+                                results.events.learned]),
         )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
@@ -124,6 +128,17 @@ class NeuronInfoPanel(QWidget):
             "responses (1: calibrated); position in the selection"
         )
         self.field_line, self.tuning_line = wrapped_label(), wrapped_label()
+        self.model_line = wrapped_label()
+        self.model_line.setToolTip(
+            "What the model has learned of this neuron: the place of the frame that\n"
+            "it reads (circle in the field), and the neurons whose weights have the\n"
+            "smallest angle to its own (0: same, 0.5: unrelated)"
+        )
+        self.select_nearest = push_button(
+            "Select nearest",
+            "Select this neuron and those with the nearest barcodes",
+            self._select_nearest,
+        )
         self.repeats_line, self.progress = wrapped_label(), wrapped_label()
         self.repeats_line.setToolTip(CEILING_TIP)
         self.problem = wrapped_label("alert")
@@ -161,6 +176,7 @@ class NeuronInfoPanel(QWidget):
         column.addWidget(self.canvas, 1)
         column.addWidget(self.field_line)
         column.addWidget(self.tuning_line)
+        column.addLayout(row_of(self.model_line, self.select_nearest, stretch=0))
         column.addLayout(row_of(self.repeats_line, self.clip, stretch=0))
         work = row_of(self.progress, self.stop, stretch=0)
         parts = (self.heading, head, work, self.problem, scroll_vertically(content))
@@ -310,6 +326,28 @@ class NeuronInfoPanel(QWidget):
         missing = "no repeats" if is_known else PENDING
         self.repeats.show(self.displayed_repeats(), missing)
         self._draw_prediction()
+
+    def _draw_model(self) -> None:
+        neuron = self._facts.focus
+        session = self._controller.state.session
+        learned = neuron_info_text.learned_of(self._controller.results, session)
+        text, place = "", None
+        if learned is not None and neuron is not None:
+            text = neuron_info_text.learned_text(learned, neuron, NEAREST)
+            if learned.positions is not None:
+                place = learned.positions[neuron]
+        show_text(self.model_line, text and f"Model: {text}")
+        self.field.show_model_place(place)
+        has_barcodes = learned is not None and learned.barcodes is not None
+        self.select_nearest.setVisible(bool(text) and has_barcodes)
+
+    def _select_nearest(self) -> None:
+        neuron, state = self._facts.focus, self._controller.state
+        learned = neuron_info_text.learned_of(self._controller.results, state.session)
+        if learned is not None and neuron is not None:
+            nearest, _ = learned.nearest(neuron, NEAREST)
+            # The neuron itself last: the last one has the focus.
+            self._controller.select([*nearest.tolist(), neuron])
 
     def _draw_prediction(self) -> None:
         info, repeats = self._facts.current, self.displayed_repeats()

@@ -17,6 +17,8 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
 WAITING: Final = "◌"
+FRAME: Final = (36, 64)
+"""Rows and columns on which places are drawn without a map."""
 SPREAD_ALPHA: Final = 60
 """Opacity of the standard deviation over repeats."""
 
@@ -29,7 +31,10 @@ def _titled_plot(title: str, box: pg.ViewBox, *, bottom: bool = False) -> pg.Plo
 
 
 class FieldPlot:
-    """Receptive field map over the frame, with a cross at its centre."""
+    """Receptive field map over the frame, with a cross at its centre.
+
+    A circle is the place that a model reads.
+    """
 
     def __init__(self) -> None:
         self.box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.02)
@@ -41,7 +46,10 @@ class FieldPlot:
         self.centre = pg.ScatterPlotItem(
             size=11, symbol="+", pen=plot_style.pen(palette.CURSOR, 1.5)
         )
-        for item in (self.image, self.frame, self.centre):
+        self.model_place = pg.ScatterPlotItem(
+            size=11, symbol="o", pen=plot_style.pen(palette.PREDICTED, 1.5), brush=None
+        )
+        for item in (self.image, self.frame, self.centre, self.model_place):
             self.plot.addItem(item)
         self.message = plot_style.Message(self.box)
 
@@ -70,6 +78,17 @@ class FieldPlot:
         row, column = field.centre_yx
         # Pixel i covers [i, i + 1): its middle is i + 0.5.
         self.centre.setData([column + 0.5], [row + 0.5])
+
+    def show_model_place(self, place: np.ndarray | None) -> None:
+        """Mark the place that a model reads: row and column as shares of the frame."""
+        self.model_place.setVisible(place is not None)
+        if place is not None:
+            frame = self.image.boundingRect()
+            is_drawn = self.image.isVisible() and frame.width() > 0
+            height, width = (frame.height(), frame.width()) if is_drawn else FRAME
+            self.model_place.setData([place[1] * width], [place[0] * height])
+            if not is_drawn:
+                self.box.setRange(QRectF(0, 0, width, height))
 
 
 class LagPlot:

@@ -1,0 +1,87 @@
+"""Functional barcodes: what a model has learned of each neuron, compared by angle.
+
+A barcode is one vector per neuron: the readout weights of a digital twin (Wang et al.
+2025), or the embedding of OmniMouse.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.predict.predictor import Predictor
+
+
+def barcode_distance(
+    one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]
+) -> Float[np.ndarray, "n m"]:
+    """Return the angle between barcodes, divided by π: 0 (same) to 1 (opposite).
+
+    A barcode of zeros has no direction: its distances are NaN.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.barcodes import barcode_distance
+    >>> barcode_distance(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]]))
+    array([[0. , 0.5]])
+    """
+    pair = (x.astype(np.float64) for x in (one, other))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit, others = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in pair)
+    # Rounding takes products of equal vectors beyond 1, which has no arccos.
+    distance: np.ndarray = np.arccos(np.clip(unit @ others.T, -1, 1)) / np.pi
+    return distance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedNeurons:
+    """What a model has learned of the neurons of a session.
+
+    Attributes
+    ----------
+    predictor_id
+        The model.
+    barcodes
+        float32 (P, d), or None if the model has none.
+    positions
+        float32 (P, 2): row and column of the frame that each neuron reads, as fractions
+        of height and width; None if the model has none.
+    """
+
+    session: Session
+    predictor_id: str
+    barcodes: Float[np.ndarray, "neuron d"] | None = None
+    positions: Float[np.ndarray, "neuron 2"] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the model has neither barcodes nor positions."""
+        return self.barcodes is None and self.positions is None
+
+    def nearest(
+        self, neuron: int, count: int
+    ) -> tuple[Int64[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Return the neurons with the nearest barcodes, and their distances.
+
+        Both are empty for a model without barcodes.
+        """
+        if self.barcodes is None:
+            return np.zeros(0, np.int64), np.zeros(0)
+        own = self.barcodes[[neuron]]
+        distance = barcode_distance(own, self.barcodes)[0]
+        distance[neuron] = np.nan
+        order = np.argsort(distance)  # NaN is last
+        order = order[np.isfinite(distance[order])][:count]
+        return order.astype(np.int64), distance[order]
+
+
+def learned_neurons(predictor: Predictor, session: Session) -> LearnedNeurons:
+    """Return what a predictor has learned of a session's neurons."""
+    methods = predictor.needs.methods
+    barcodes = positions = None
+    if "embeddings" in methods:
+        barcodes = predictor.embeddings(session)  # type: ignore[attr-defined]
+    if "stimulus_positions" in methods:
+        positions = predictor.stimulus_positions(session)  # type: ignore[attr-defined]
+    return LearnedNeurons(session, predictor.predictor_id, barcodes, positions)

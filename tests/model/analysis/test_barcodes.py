@@ -1,0 +1,48 @@
+"""Barcodes: distances by angle, nearest neurons, and what models offer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.barcodes import (
+    LearnedNeurons,
+    barcode_distance,
+    learned_neurons,
+)
+from omnimouse_model.predict.registry import load_predictor
+from tests.predictors import tiny_transformer
+
+
+def test_the_distance_is_an_angle_and_not_a_length():
+    codes = np.array([[1.0, 0], [3, 0], [0, 2], [-1, 0], [1, 1], [0, 0]])
+    distance = barcode_distance(codes[:1], codes)[0]
+    np.testing.assert_allclose(distance[:5], [0, 0, 0.5, 1, 0.25], atol=1e-7)
+    assert np.isnan(distance[5])
+
+
+def test_the_nearest_neurons_are_others_in_order(session):
+    angles = np.linspace(0, 1, 6)
+    codes = np.stack([np.cos(angles), np.sin(angles)], 1)
+    codes[5] = 0
+    found, distance = LearnedNeurons(session, "model", codes).nearest(1, 3)
+    assert set(found[:2]) == {0, 2}
+    assert found[2] == 3
+    assert (np.diff(distance) >= -1e-9).all()
+    assert len(LearnedNeurons(session, "model", codes).nearest(1, 99)[0]) == 4
+    assert not len(LearnedNeurons(session, "model").nearest(1, 3)[0])
+
+
+def test_a_baseline_has_learned_nothing(session):
+    learned = learned_neurons(load_predictor("mean"), session)
+    assert learned.is_empty
+    assert learned.predictor_id == "mean"
+
+
+def test_the_embeddings_of_a_transformer_are_its_barcodes(session):
+    learned = learned_neurons(tiny_transformer(), replace(session, id="small"))
+    assert len(learned.barcodes) == 40
+    assert learned.positions is None
+    assert barcode_distance(learned.barcodes, learned.barcodes).diagonal() == (
+        pytest.approx(0, abs=1e-6)
+    )
