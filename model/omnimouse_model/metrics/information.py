@@ -4,6 +4,7 @@ Rates are per bin, never per second: with bins of 20 ms, a rate in Hz is wrong b
 factor of 50.
 """
 
+from math import lgamma
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,26 @@ def poisson_loss(prediction: np.ndarray, target: np.ndarray, eps: float) -> Numb
     if not len(rate):
         return Number(float("nan"), _nothing(target))
     return Number(float(np.mean(rate - response * np.log(rate + eps))), Status.OK)
+
+
+def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
+    """Return the negative log-likelihood of spike counts, with the factorial term.
+
+    NaN spikes are left out, and zero rates become 1e-9.
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, or a rate is negative or not finite where there are spikes.
+    """
+    rates, spikes = np.asarray(rates, np.float64), np.asarray(spikes, np.float64)
+    if rates.shape != spikes.shape:
+        raise ValueError(f"Rates {rates.shape} and spikes {spikes.shape} differ.")
+    present = np.isfinite(spikes)
+    _check_rates(rates[present])
+    counts, times = np.unique(spikes[present], return_counts=True)
+    factorial = sum(map(lambda n, k: k * lgamma(n + 1), counts, times))
+    return float(factorial - _poisson_log(rates, spikes, present))
 
 
 def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> Number:

@@ -198,7 +198,7 @@ def test_the_shipped_config_is_one(tmp_path):
     assert is_twin_config(path)
     assert not is_twin_config(config_path("demo"))
     config = read_twin_config(path)
-    assert len(config.sessions) == 8
+    assert config.sessions
     assert TwinNetwork(config.model, 3).n_units == 3
     wrong = tmp_path / "c.yaml"
     for line, field in (
