@@ -10,16 +10,13 @@ refused, and what has no finite value there has none here.
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from omnimouse_model.metrics.information import (
-    bits_per_spike,
-    bits_per_spike_per_neuron,
-    poisson_nll,
-)
+from omnimouse_model.metrics.information import bits_per_spike, poisson_nll
 from omnimouse_model.metrics.nlb import nlb_scores
 
 RTOL, RTOL_FLOAT32, RTOL_VELOCITY = 1e-9, 1e-5, 1e-6
@@ -48,14 +45,15 @@ def agrees(found: float | str, expected: Any, rtol: float) -> bool:
     return found != REFUSED and bool(np.isclose(found, expected, rtol=rtol, atol=ATOL))
 
 
+def pooled(rates: np.ndarray, spikes: np.ndarray) -> float:
+    """Return the value of all neurons together."""
+    return bits_per_spike(rates, spikes).value
+
+
 def mean_of_neurons(rates: np.ndarray, spikes: np.ndarray) -> tuple[list[Any], float]:
     """Return the value of each neuron, and the mean over those that have one."""
     values = [
-        value_of(
-            lambda k=k: bits_per_spike_per_neuron(rates[..., [k]], spikes[..., [k]])[0][
-                0
-            ]
-        )
+        value_of(partial(pooled, rates[..., [k]], spikes[..., [k]]))
         for k in range(spikes.shape[-1])
     ]
     numbers = [v for v in values if v != REFUSED and np.isfinite(v)]
@@ -71,18 +69,9 @@ def lines(folder: Path) -> Iterator[tuple[str, Any, Any, float]]:
         rates, spikes = arrays[f"{name}.rates"], arrays[f"{name}.spikes"]
         rtol = RTOL_FLOAT32 if rates.dtype == np.float32 else RTOL
         before = rates.copy()
-        yield (
-            f"{name} nll",
-            value_of(lambda: poisson_nll(rates, spikes)),
-            case["nll"],
-            rtol,
-        )
-        yield (
-            f"{name} bps",
-            value_of(lambda: bits_per_spike(rates, spikes).value),
-            case["bps"],
-            rtol,
-        )
+        for key, function in (("nll", poisson_nll), ("bps", pooled)):
+            found = value_of(partial(function, rates, spikes))
+            yield f"{name} {key}", found, case[key], rtol
         if case["per_neuron"]:
             values, mean = mean_of_neurons(rates, spikes)
             pairs = zip(values, case["per_neuron"], strict=True)
