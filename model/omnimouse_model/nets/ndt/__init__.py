@@ -1,0 +1,1 @@
+"""Network of the neural data transformer: binned spikes in, log-rates out."""

@@ -1,0 +1,386 @@
+"""The neural data transformer, from spike counts to log-rates, top to bottom.
+
+    counts, masked -> Stitcher of the session -> Embedding -> bins (+ position)
+    session, prompt -> tokens before the bins
+    tokens -> blocks of attention -> Stitcher of the session -> log-rates
+
+Every bin of a trial is a token. The stitchers belong to sessions, whatever their number
+of neurons; all else is shared. The prompt tells the masking scheme.
+
+Axes: B trials, T bins, N neurons, K prepended tokens.
+
+Source: Zhang et al. 2024 (MtM) with its public code, and Jiang et al. 2025. Parameter
+names are those of the public code, apart from the stitchers (`checkpoint`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omnimouse_model.errors import UnsupportedRequestError
+
+Record = Callable[[str, Tensor], None]
+"""Receives the name and value of intermediate maps."""
+PROMPTS: Final = ("neuron", "causal", "inter-region", "intra-region")
+"""Masking schemes with a prompt, in the order of their embeddings."""
+CAUSAL: Final = "causal"
+
+
+@dataclass(frozen=True, slots=True)
+class NdtConfig:
+    """Sizes and choices of the network; the defaults are those of Jiang et al. 2025.
+
+    Attributes
+    ----------
+    d_token
+        Width after the stitcher.
+    mult
+        The embedding has `mult * d_token` hidden units.
+    n_bins
+        Maximum number of bins of a trial.
+    d_model, n_layers, n_heads, d_inner
+        Width, number of blocks and heads, and hidden units of a block.
+    dropout, block_dropout
+        Of the embedding, and within the blocks.
+    has_prompt, has_session
+        Whether a token tells the scheme, and one the session.
+    leaks
+        Whether prepended tokens see all bins under the causal scheme, as in the public
+        code. With two blocks or more they carry later bins back to earlier ones.
+    """
+
+    d_token: int = 668
+    mult: int = 2
+    n_bins: int = 150
+    d_model: int = 512
+    n_layers: int = 5
+    n_heads: int = 8
+    d_inner: int = 1024
+    dropout: float = 0.2
+    block_dropout: float = 0.2
+    has_prompt: bool = True
+    has_session: bool = True
+    leaks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NdtOutput:
+    """Output of the network.
+
+    Attributes
+    ----------
+    log_rates
+        (B, T, N); the rate per bin is the exponential.
+    encoded
+        (B, K + T, d_model): tokens after the last norm.
+    """
+
+    log_rates: Tensor
+    encoded: Tensor
+
+
+def no_record(name: str, value: Tensor) -> None:
+    """Drop an intermediate value."""
+
+
+# -- attention mask --------------------------------------------------------------------
+def attention_mask(
+    n_bins: int,
+    n_prepended: int,
+    *,
+    is_causal: bool,
+    backward: int = 0,
+    is_real: Tensor | None = None,
+    leaks: bool = False,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Return which token may see which, bool (B or 1, K + T, K + T), query by key.
+
+    Parameters
+    ----------
+    is_causal
+        A bin sees no later one.
+    backward
+        A bin sees this many earlier ones; 0 for all.
+    is_real
+        bool (B, T): bins that are no padding. Padding is seen by itself alone.
+    leaks
+        Whether prepended tokens see all bins under a causal mask, too.
+    """
+    bins = torch.arange(n_bins, device=device)
+    lag = bins[:, None] - bins
+    seen = torch.ones(n_bins, n_bins, dtype=torch.bool, device=device)
+    if is_causal:
+        seen &= lag >= 0
+    if backward > 0:
+        seen &= lag <= backward
+    size = n_prepended + n_bins
+    mask = torch.ones(1, size, size, dtype=torch.bool, device=device)
+    mask[:, n_prepended:, n_prepended:] = seen
+    if is_causal and not leaks:
+        mask[:, :n_prepended, n_prepended:] = False
+    if is_real is not None:
+        before = is_real.new_ones(len(is_real), n_prepended)
+        keys = torch.cat([before, is_real], 1)[:, None]
+        itself = torch.eye(size, dtype=torch.bool, device=device)
+        mask = (mask & keys) | itself
+    return mask
+
+
+# -- parts -----------------------------------------------------------------------------
+class Embedder(nn.Module):
+    """Tokens of bins, with their positions, and of scheme and session before them."""
+
+    def __init__(self, config: NdtConfig, n_sessions: int) -> None:
+        super().__init__()
+        inner = config.mult * config.d_token
+        self.embed_spikes = nn.Linear(config.d_token, inner)
+        self.projection = nn.Linear(inner, config.d_model)
+        self.embed_pos = nn.Embedding(config.n_bins, config.d_model)
+        if config.has_prompt:
+            self.embed_prompt = nn.Embedding(len(PROMPTS), config.d_model)
+        if config.has_session:
+            self.embed_session = nn.Embedding(n_sessions, config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Tensor, prompt: int | None, session: int | None, record: Record
+    ) -> Tensor:
+        """Return tokens (B, K + T, d_model) of stitched bins (B, T, d_token)."""
+        x = self.embed_spikes(x)
+        record("embed_spikes_out", x)
+        bins = self.projection(F.softsign(x)) + self.embed_pos.weight[: x.shape[1]]
+        before = []
+        if session is not None:
+            before.append(self.embed_session.weight[session])
+        if prompt is not None:
+            before.append(self.embed_prompt.weight[prompt])
+        if before:
+            tokens = torch.stack(before).expand(len(bins), -1, -1)
+            bins = torch.cat([tokens, bins], 1)
+        record("tokens", bins)
+        tokens_out: Tensor = self.dropout(bins)
+        return tokens_out
+
+
+class Attention(nn.Module):
+    """Attention with biases, over all tokens that the mask shows."""
+
+    def __init__(self, config: NdtConfig) -> None:
+        super().__init__()
+        self.n_heads, width = config.n_heads, config.d_model
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+        self.dropout = nn.Dropout(config.block_dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return the mixed tokens (B, K + T, d_model)."""
+        q, k, v = (
+            layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        dropped = self.dropout.p if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask[:, None], dropout_p=dropped
+        )
+        out: Tensor = self.out_proj(self.dropout(mixed.transpose(1, 2).flatten(2)))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU."""
+
+    def __init__(self, config: NdtConfig) -> None:
+        super().__init__()
+        self.up_proj = nn.Linear(config.d_model, config.d_inner)
+        self.down_proj = nn.Linear(config.d_inner, config.d_model)
+        self.dropout = nn.Dropout(config.block_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens of the next layer."""
+        out: Tensor = self.dropout(self.down_proj(F.gelu(self.up_proj(x))))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and MLP, each after a norm and added to its input."""
+
+    def __init__(self, config: NdtConfig) -> None:
+        super().__init__()
+        self.ln1 = nn.LayerNorm(config.d_model)
+        self.attn = Attention(config)
+        self.ln2 = nn.LayerNorm(config.d_model)
+        self.mlp = Mlp(config)
+
+    def forward(self, x: Tensor, mask: Tensor, record: Record) -> Tensor:
+        """Return the tokens of the next block."""
+        mixed = self.attn(self.ln1(x), mask)
+        record("attn_out", mixed)
+        x = x + mixed
+        out: Tensor = x + self.mlp(self.ln2(x))
+        record("out", out)
+        return out
+
+
+class Encoder(nn.Module):
+    """Embedding, blocks and last norm: all that sessions share."""
+
+    def __init__(self, config: NdtConfig, n_sessions: int) -> None:
+        super().__init__()
+        self.embedder = Embedder(config, n_sessions)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.out_norm = nn.LayerNorm(config.d_model)
+
+
+# -- network ---------------------------------------------------------------------------
+class Ndt(nn.Module):
+    """Log-rates of masked spike counts.
+
+    Parameters
+    ----------
+    sessions
+        Session -> number of neurons; their order is that of the session embeddings.
+
+    Raises
+    ------
+    ValueError
+        A session's name has a dot, which names of parameters cannot have.
+    """
+
+    def __init__(self, config: NdtConfig, sessions: Mapping[str, int]) -> None:
+        super().__init__()
+        for name in sessions:
+            if "." in name or not name:
+                raise ValueError(f"Session {name!r} has a dot in its name, or none.")
+        self.config, self.sessions = config, dict(sessions)
+        self.encoder = Encoder(config, len(sessions))
+        self.stitchers = nn.ModuleDict(
+            {name: nn.Linear(n, config.d_token) for name, n in sessions.items()}
+        )
+        self.readouts = nn.ModuleDict(
+            {name: nn.Linear(config.d_model, n) for name, n in sessions.items()}
+        )
+        _scale_blocks(self.encoder.layers, config.n_layers)
+
+    def forward(
+        self,
+        counts: Tensor,
+        session: str,
+        scheme: str,
+        *,
+        is_real: Tensor | None = None,
+        backward: int = 0,
+        record: Record = no_record,
+    ) -> NdtOutput:
+        """Return the log-rates of counts (B, T, N) whose masked entries are 0.
+
+        Parameters
+        ----------
+        session
+            Session of the trials.
+        scheme
+            The masking scheme; "causal" hides later bins from earlier ones.
+        is_real
+            bool (B, T): False for padded bins.
+        backward
+            Number of earlier bins that a bin sees; 0 for all.
+        record
+            Called with name and value of intermediate maps.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The session is unknown, has another number of neurons, the trial is too
+            long, or the scheme has no prompt.
+        """
+        self._check(counts, session, scheme)
+        counts = counts.to(self.encoder.out_norm.weight.dtype)
+        stitched = self.stitchers[session](counts)
+        record("stitcher_out", stitched)
+        config = self.config
+        prompt = PROMPTS.index(scheme) if config.has_prompt else None
+        place = list(self.sessions).index(session) if config.has_session else None
+        x = self.encoder.embedder(stitched, prompt, place, record)
+        n_prepended = x.shape[1] - counts.shape[1]
+        mask = attention_mask(
+            counts.shape[1],
+            n_prepended,
+            is_causal=scheme == CAUSAL,
+            backward=backward,
+            is_real=is_real,
+            leaks=config.leaks,
+            device=counts.device,
+        )
+        record("attn_mask", mask.expand(len(counts), -1, -1))
+        for number, block in enumerate(self.encoder.layers):
+            x = block(x, mask, _prefixed(record, f"block.{number}."))
+        encoded = self.encoder.out_norm(x)
+        record("encoder_out", encoded)
+        log_rates = self.readouts[session](encoded[:, n_prepended:])
+        return NdtOutput(log_rates, encoded)
+
+    def _check(self, counts: Tensor, session: str, scheme: str) -> None:
+        known = self.sessions.get(session)
+        if known is None:
+            raise UnsupportedRequestError(
+                f"Session {session!r} is unknown; known are {', '.join(self.sessions)}."
+            )
+        if counts.shape[-1] != known:
+            raise UnsupportedRequestError(
+                f"Session {session!r} has {known} neurons, not {counts.shape[-1]}."
+            )
+        if counts.shape[1] > self.config.n_bins:
+            raise UnsupportedRequestError(
+                f"A trial has {counts.shape[1]} bins; at most {self.config.n_bins}."
+            )
+        if self.config.has_prompt and scheme not in PROMPTS:
+            raise UnsupportedRequestError(
+                f"Scheme {scheme!r} has no prompt; those with one are "
+                f"{', '.join(PROMPTS)}."
+            )
+
+    def shared(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Return the parameters that sessions share, with their names."""
+        return ((name, p) for name, p in self.named_parameters() if _is_shared(name))
+
+
+def _is_shared(name: str) -> bool:
+    return not name.startswith(("stitchers.", "readouts."))
+
+
+def _prefixed(record: Record, prefix: str) -> Record:
+    return lambda name, value: record(prefix + name, value)
+
+
+@torch.no_grad()
+def _scale_blocks(layers: nn.ModuleList, n_layers: int) -> None:
+    """Make the blocks' first weights small, so that many of them are stable."""
+    factor = 0.67 * n_layers**-0.25
+    for block in layers:
+        assert isinstance(block, Block)
+        for layer in (block.attn.out_proj, block.mlp.up_proj, block.mlp.down_proj):
+            layer.weight *= factor
+        block.attn.value.weight *= factor * 2**0.5
+
+
+def poisson_loss(
+    log_rates: Tensor, counts: Tensor, scored: Tensor, *, is_sum: bool = False
+) -> Tensor:
+    """Return the Poisson loss of scored entries without its constant; mean or sum.
+
+    Parameters
+    ----------
+    scored
+        bool (B, T, N): targets at real bins.
+    is_sum
+        The sum, as in the public code; it changes what a gradient clip does.
+    """
+    losses = torch.where(scored, log_rates.exp() - counts * log_rates, 0.0)
+    total = losses.sum()
+    return total if is_sum else total / scored.sum().clamp(min=1)

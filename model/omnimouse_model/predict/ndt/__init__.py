@@ -1,0 +1,1 @@
+"""Predictions of the neural data transformer."""

@@ -1,0 +1,545 @@
+"""Compare the neural data transformer with a folder of outputs of the public code.
+
+usage: python -m tests.conformance.ndt DIR
+
+DIR has the form of the fixtures `ndt_parity`: config, weights with public names,
+inputs, cases and expected outputs. Prints one line per case with its largest error in
+units of its tolerance, and exits non-zero where a case is out of tolerance. R² of
+averages over trials is not compared: the fixtures do not define it.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks.schemes import SchemeSettings, draw_scheme
+from omnimouse_model.nets.ndt.checkpoint import from_public, own_to_public
+from omnimouse_model.nets.ndt.network import Ndt, NdtConfig, poisson_loss
+from omnimouse_model.predict.ndt.held_out import (
+    bits_of,
+    forward_windows,
+    inter_region,
+    intra_region,
+    last_bins,
+    one_neuron_out,
+)
+from omnimouse_model.train.ndt.optimiser import START, one_cycle
+
+MAPS, LOSS, BITS, GRADIENTS = 1e-4, 1e-4, 1e-5, 1e-3
+TRAINED, MOST_TRAINED, SHARE = 2e-5, 1e-3, 0.999
+"""Most entries of trained tensors agree within the first, all within the second."""
+UNDEFINED = ".attn.key.bias"
+"""Its true gradient is 0, so that Adam's steps follow rounding errors."""
+DRAWS_SE = 4.0
+"""Standard errors by which shares of hidden entries may differ."""
+
+
+@dataclass(slots=True)
+class Line:
+    """Errors of a case, in units of their tolerance."""
+
+    name: str
+    ratios: dict[str, float] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, key: str, found: Any, expected: Any, tolerance: float) -> None:
+        """Compare a value, in absolute terms; expected NaN and infinity have none."""
+        found, expected = (
+            torch.as_tensor(np.array(x) if isinstance(x, np.ndarray) else x)
+            .to(torch.float64)
+            .detach()
+            for x in (found, expected)
+        )
+        if found.shape != expected.shape:
+            self.faults.append(
+                f"{key}: {tuple(found.shape)} for {tuple(expected.shape)}"
+            )
+            return
+        if not torch.equal(found.isfinite(), expected.isfinite()):
+            self.faults.append(f"{key}: not finite in other places")
+        error = (found - expected).abs().nan_to_num(0, 0, 0)
+        self.ratios[key] = float(error.max()) / tolerance if error.numel() else 0.0
+
+    def add_relative(
+        self, key: str, found: float, expected: float, rtol: float
+    ) -> None:
+        """Compare a number relative to its size."""
+        self.ratios[key] = abs(found - expected) / max(abs(expected), 1e-12) / rtol
+
+    @property
+    def is_right(self) -> bool:
+        """Whether all values are within their tolerance."""
+        return not self.faults and all(ratio <= 1 for ratio in self.ratios.values())
+
+    def __str__(self) -> str:
+        worst = max(self.ratios, key=lambda key: self.ratios[key], default="")
+        text = f"{'ok  ' if self.is_right else 'FAIL'} {self.name:34}"
+        text += f" {len(self.ratios):4} values"
+        if worst:
+            text += (
+                f", largest error {self.ratios[worst]:.3f} of its tolerance ({worst})"
+            )
+        return "; ".join([text, *self.faults])
+
+
+# -- reading ---------------------------------------------------------------------------
+@dataclass(slots=True)
+class Reference:
+    """The files of a folder."""
+
+    folder: Path
+    config: dict[str, Any] = field(init=False)
+    cases: dict[str, Any] = field(init=False)
+    inputs: dict[str, Tensor] = field(init=False)
+    state: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.config, self.cases = self.json("config.json"), self.json("cases.json")
+        self.inputs = self.tensors("inputs.safetensors")
+        self.state = self.tensors("state_dict.safetensors")
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Return a description."""
+        found: dict[str, Any] = json.loads((self.folder / name).read_text("utf-8"))
+        return found
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Return tensors by name."""
+        return dict(load_file(self.folder / name))
+
+    @property
+    def sessions(self) -> dict[str, int]:
+        """Neurons of each session, in the order of their embeddings."""
+        listed = sorted(self.config["sessions"], key=lambda s: s["session_index"])
+        return {entry["eid"]: entry["n_neurons"] for entry in listed}
+
+    def regions(self, session: str) -> list[str]:
+        """Return the region of each neuron of a session."""
+        (entry,) = [s for s in self.config["sessions"] if s["eid"] == session]
+        return list(entry["neuron_regions"])
+
+    def net(self, *, prompt: bool = True, session: bool = True) -> Ndt:
+        """Return the network, with the leak of the public code."""
+        config = config_of(self.config["model"], prompt=prompt, session=session)
+        # Copies: a network takes the tensors over, and training changes them.
+        state = {name: value.clone() for name, value in self.state.items()}
+        return from_public(state, config, self.sessions, str(self.folder))
+
+
+def config_of(model: dict[str, Any], *, prompt: bool, session: bool) -> NdtConfig:
+    """Return the config of a description with public names."""
+    dropout = float(model.get("dropout", 0.0))
+    return NdtConfig(
+        d_token=model["n_channels"],
+        mult=model["mult"],
+        n_bins=model["max_F"],
+        d_model=model["hidden_size"],
+        n_layers=model["n_layers"],
+        n_heads=model["n_heads"],
+        d_inner=model["inter_size"],
+        dropout=dropout,
+        block_dropout=dropout,
+        has_prompt=prompt,
+        has_session=session,
+        leaks=True,
+    )
+
+
+# -- cases -----------------------------------------------------------------------------
+def case_line(reference: Reference, case: dict[str, Any]) -> Line:
+    """Return the errors of the network in one case."""
+    line = Line(case["name"])
+    inputs, name = reference.inputs, case["name"]
+    spikes = inputs[case["spikes"]][:, : case["n_bins"]]
+    hidden, target = (inputs[case[key]].bool() for key in ("input_mask", "target_mask"))
+    is_real = None
+    if case["time_attn_mask"] is not None:
+        is_real = inputs[case["time_attn_mask"]].bool()
+    net = reference.net(prompt=case["use_prompt"], session=case["use_session"])
+    seen = spikes.masked_fill(hidden, 0)
+    found: dict[str, Tensor] = {"masked_input": seen}
+    with torch.inference_mode():
+        output = net(
+            seen,
+            case["session"],
+            case["scheme"],
+            is_real=is_real,
+            backward=max(case["context"]["backward"], 0),
+            record=found.__setitem__,
+        )
+    found["log_rates"] = output.log_rates
+    scored = target if is_real is None else target & is_real[..., None]
+    found["effective_target_mask"] = scored
+    expected = reference.tensors(case["expected"])
+    for key, value in expected.items():
+        if key in found:
+            is_exact = value.dtype == torch.uint8
+            line.add(key, found[key], value, 0.5 if is_exact else MAPS)
+        elif key not in ("loss", "n_examples"):
+            line.faults.append(f"{key} is not computed")
+    # Where the public code evaluates, its loss is over all entries and not reproduced.
+    if case["masker_active"]:
+        loss = poisson_loss(output.log_rates, spikes, scored, is_sum=True)
+        line.add_relative("loss", float(loss), float(expected["loss"][0]), LOSS)
+        line.add("n_examples", int(scored.sum()), int(expected["n_examples"][0]), 0.5)
+        _compare_mask(line, reference, case, hidden.numpy(), target.numpy())
+    line.name = name
+    return line
+
+
+def _compare_mask(
+    line: Line,
+    reference: Reference,
+    case: dict[str, Any],
+    hidden: np.ndarray,
+    target: np.ndarray,
+) -> None:
+    """Check that the recorded masks are ones that the scheme can draw."""
+    masker, scheme = case["masker"], case["scheme"]
+    regions = np.array(reference.regions(case["session"]))
+    settings = SchemeSettings(
+        ratio=masker["ratio"],
+        max_span=masker["max_timespan"],
+        expand=masker["expand_prob"],
+        neurons=tuple(masker.get("channels", ())),
+        bins=tuple(masker.get("timesteps", ())),
+        allow_degenerate=True,
+    )
+    # The region, neurons and bins that the reference has drawn; schemes without chance
+    # must give the recorded masks themselves.
+    if scheme in ("co-smooth", "forward-pred", "inter-region"):
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            drawn = draw_scheme(scheme, hidden.shape, list(regions), rng, settings)
+            if np.array_equal(drawn.hidden, hidden):
+                break
+        line.add("hidden", drawn.hidden, hidden, 0.5)
+        line.add("target", drawn.target, target, 0.5)
+        return
+    drawn = draw_scheme(
+        scheme, hidden.shape, list(regions), np.random.default_rng(0), settings
+    )
+    for key, ours, theirs in (
+        ("hidden", drawn.hidden, hidden),
+        ("target", drawn.target, target),
+    ):
+        for axis in (1, 2):
+            varies = _varies(theirs, axis)
+            if varies and not _varies(ours, axis):
+                line.faults.append(f"{key} masks do not vary along axis {axis}")
+    if scheme == "intra-region":
+        region = regions[target.any(axis=(0, 1))]
+        if len(set(region)) > 1:
+            line.faults.append("targets in several regions")
+        outside = ~np.isin(regions, region)
+        line.add(
+            "outside", hidden[..., outside], np.ones_like(hidden[..., outside]), 0.5
+        )
+        inside = hidden[..., ~outside]
+        line.add("inside", inside, target[..., ~outside], 0.5)
+    else:
+        line.add("target", target, hidden, 0.5)
+
+
+def _varies(mask: np.ndarray, axis: int) -> bool:
+    return bool((mask != np.take(mask, [0], axis)).any())
+
+
+def draws_line(reference: Reference) -> Line:
+    """Return the errors of the shares that schemes hide, in standard errors."""
+    line = Line("mask draws")
+    recorded = np.load(reference.folder / "mask_draws.npz", allow_pickle=False)
+    regions = [str(name) for name in recorded["regions"]]
+    n_seeds, n_trials = recorded[f"{_names(recorded)[0]}.input"].shape[:2]
+    for name in _names(recorded):
+        scheme, settings = _settings_of(name)
+        n_bins = int(recorded[f"{name}.length"])
+        # Bins are stored for schemes over bins, neurons for all others.
+        n_bins = n_bins if scheme in ("causal", "temporal") else 4
+        shares = []
+        for seed in range(n_seeds):
+            drawn = draw_scheme(
+                scheme,
+                (n_trials, n_bins, len(regions)),
+                regions,
+                np.random.default_rng(seed),
+                settings,
+            )
+            shares.append((drawn.hidden.mean(), drawn.target.mean()))
+        own = np.array(shares)
+        error = own.std(axis=0) / np.sqrt(n_seeds) * np.sqrt(2)
+        for k, kind in enumerate(("input", "target")):
+            expected = float(recorded[f"{name}.{kind}_fraction"])
+            difference = abs(own[:, k].mean() - expected)
+            line.ratios[f"{name}.{kind}"] = difference / (DRAWS_SE * error[k])
+    return line
+
+
+def _names(recorded: Any) -> list[str]:
+    return [n.removesuffix(".length") for n in recorded.files if n.endswith(".length")]
+
+
+def _settings_of(name: str) -> tuple[str, SchemeSettings]:
+    """Return scheme and settings of recorded draws, from their name."""
+    if name == "causal":
+        return name, SchemeSettings(ratio=0.6)
+    if name.startswith("causal_"):
+        return "causal", SchemeSettings(ratio=0.3)
+    if name.startswith("temporal"):
+        return "temporal", SchemeSettings(max_span=4, expand=1.0)
+    return name, SchemeSettings()
+
+
+def refusals(reference: Reference) -> Iterator[Line]:
+    """Yield whether what the public code cannot take is refused, or is understood."""
+    net = reference.net()
+    session, count = next(iter(reference.sessions.items()))
+    n_bins = net.config.n_bins
+    counts = torch.ones(1, 3, count)
+    tries: dict[str, Callable[[], Any]] = {
+        "prompt_for_temporal": lambda: net(counts, session, "temporal"),
+        "unknown_session": lambda: net(counts, "nobody", "neuron"),
+        "too_long": lambda: net(torch.ones(1, n_bins + 1, count), session, "neuron"),
+        "unknown_n": lambda: net(torch.ones(1, 3, count + 1), session, "neuron"),
+    }
+    for entry in reference.cases.get("refused_by_the_public_code", ()):
+        line = Line(f"refused: {entry['what'][:40]}")
+        if entry["name"] == "int_counts":
+            ours = net(counts.long(), session, "neuron").log_rates
+            line.add("log_rates", ours, net(counts, session, "neuron").log_rates, MAPS)
+        elif entry["name"] in tries:
+            try:
+                tries[entry["name"]]()
+                line.faults.append("is not refused")
+            except UnsupportedRequestError:
+                line.ratios["refused"] = 0.0
+        else:
+            line.name += " (not an input of this network)"
+        yield line
+
+
+# -- training --------------------------------------------------------------------------
+def training_lines(reference: Reference) -> Iterator[Line]:
+    """Yield the errors of training steps, without and with a gradient clip."""
+    training = reference.json("training.json")
+    for key, steps, clip in (
+        ("noclip", training["steps"], None),
+        ("clip1", training["steps_clip1"], 1.0),
+    ):
+        line, net = Line(f"training ({key})"), reference.net().train()
+        optimiser, schedule = one_cycle(
+            net.parameters(), training["total_steps"], training["lr"]
+        )
+        for step in steps:
+            group = optimiser.param_groups[0]
+            name = f"step {step['step']} "
+            line.add_relative(name + "lr", group["lr"], step["lr"], 1e-6)
+            line.add_relative(name + "beta1", group["betas"][0], step["beta1"], 1e-6)
+            loss, n_examples = _step_loss(net, reference.inputs, step)
+            optimiser.zero_grad()
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(
+                net.parameters(), clip or float("inf")
+            )
+            line.add_relative(
+                name + "loss", float(loss.detach()), step["loss"], GRADIENTS
+            )
+            line.add_relative(name + "norm", float(norm), step["grad_norm"], GRADIENTS)
+            line.add(name + "n", n_examples, step["n_examples"], 0.5)
+            if clip is None and step["step"] == 0:
+                yield _gradient_line(reference, net)
+            optimiser.step()
+            schedule.step()
+        _compare_trained(line, reference, net, f"train_final_{key}.safetensors")
+        yield line
+
+
+def _step_loss(
+    net: Ndt, inputs: dict[str, Tensor], step: dict[str, Any]
+) -> tuple[Tensor, int]:
+    hidden, target = (inputs[step[k]].bool() for k in ("input_mask", "target_mask"))
+    name = f"train.{step['step']}.spikes"
+    spikes = inputs[name] if name in inputs else inputs[f"spikes.{step['session']}"]
+    output = net(spikes.masked_fill(hidden, 0), step["session"], step["scheme"])
+    loss = poisson_loss(output.log_rates, spikes, target, is_sum=True)
+    return loss, int(target.sum())
+
+
+def _gradient_line(reference: Reference, net: Ndt) -> Line:
+    line = Line("gradients of the first step")
+    expected = reference.tensors("train_grads_step0.safetensors")
+    own = dict(net.named_parameters())
+    # Public names of gradients: those of the parameters.
+    public = {name: own[key] for key, name in _public_names(net).items()}
+    for name, value in expected.items():
+        if name.endswith(UNDEFINED):
+            continue
+        gradient = public[name].grad
+        found = torch.zeros_like(value) if gradient is None else gradient
+        largest = max(float(value.abs().max()), 1e-6)
+        line.add(name, found, value, GRADIENTS * largest)
+    return line
+
+
+def _public_names(net: Ndt) -> dict[str, str]:
+    """Return own name -> public name of each parameter."""
+    numbered = {
+        name: torch.full_like(value, number)
+        for number, (name, value) in enumerate(net.state_dict().items())
+    }
+    marked = Ndt(net.config, net.sessions)
+    marked.load_state_dict(numbered)
+    names = list(numbered)
+    return {
+        names[int(value.flatten()[0])]: public
+        for public, value in own_to_public(marked).items()
+    }
+
+
+def _compare_trained(line: Line, reference: Reference, net: Ndt, file: str) -> None:
+    expected, found = reference.tensors(file), own_to_public(net)
+    n_close = n_entries = 0
+    for name, value in expected.items():
+        if name.startswith("decoder.0.") or name.endswith(UNDEFINED):
+            continue
+        line.add(name, found[name].detach(), value, MOST_TRAINED)
+        n_close += int(((found[name] - value).abs() <= TRAINED).sum())
+        n_entries += value.numel()
+    line.ratios["share of entries"] = (1 - n_close / n_entries) / (1 - SHARE)
+
+
+def schedule_line(reference: Reference) -> Line:
+    """Return the errors of the learning rates."""
+    line = Line("one cycle")
+    recorded = np.load(reference.folder / "onecycle.npz", allow_pickle=False)
+    for name in sorted({key.partition(".")[0] for key in recorded.files}):
+        rates = recorded[f"{name}.lr"]
+        weight = torch.nn.Parameter(torch.zeros(1))
+        optimiser, schedule = one_cycle([weight], len(rates), START * float(rates[0]))
+        own = []
+        for _ in rates:
+            group = optimiser.param_groups[0]
+            own.append((group["lr"], group["betas"][0]))
+            weight.grad = torch.zeros(1)
+            optimiser.step()
+            if len(own) < len(rates):
+                schedule.step()
+        line.add(f"{name}.lr", np.array(own)[:, 0], rates, 1e-6 * rates.max())
+        line.add(f"{name}.beta1", np.array(own)[:, 1], recorded[f"{name}.beta1"], 1e-6)
+    return line
+
+
+# -- evaluation ------------------------------------------------------------------------
+def evaluation_lines(reference: Reference) -> Iterator[Line]:
+    """Yield the errors of rates and bits per spike of held-out entries."""
+    about = reference.json("eval.json")
+    arrays = reference.tensors("eval.safetensors")
+    session, model = about["session"], about["model"]
+    eid, regions = session["eid"], session["neuron_regions"]
+    config = config_of(model, prompt=model["use_prompt"], session=model["use_session"])
+    state = reference.tensors("eval_state_dict.safetensors")
+    net = from_public(state, config, {eid: session["n_neurons"]}, "eval")
+    spikes, onset = arrays["spikes"], about["onset_bin"]
+    modes: dict[str, Callable[[], np.ndarray]] = {
+        "per_neuron": lambda: one_neuron_out(net, eid, spikes),
+        "inter_region": lambda: inter_region(net, eid, spikes, regions),
+        "intra_region": lambda: intra_region(net, eid, spikes, regions),
+        "forward_pred": lambda: last_bins(
+            net, eid, spikes, arrays["forward_pred.rates"].shape[1]
+        ),
+        "windows_future_zeroed": lambda: forward_windows(net, eid, spikes, onset=onset),
+        "windows_only_window_zeroed": lambda: forward_windows(
+            net, eid, spikes, onset=onset, hides_future=False
+        ),
+    }
+    for mode, predict in modes.items():
+        if f"{mode}.rates" not in arrays:
+            continue
+        line, rates = Line(f"evaluation: {mode}"), predict()
+        line.add("rates", rates, arrays[f"{mode}.rates"], MAPS)
+        n_bins = rates.shape[1]
+        # The windows begin at the onset; the public forward prediction ends a trial.
+        span = slice(onset, onset + n_bins)
+        if mode == "forward_pred":
+            span = slice(spikes.shape[1] - n_bins, None)
+        elif n_bins == spikes.shape[1]:
+            span = slice(None)
+        bits = bits_of(rates.astype(float), spikes[:, span].double().numpy())
+        _compare_bits(line, bits, mode, arrays, about["results"][mode])
+        yield line
+    yield _leak_line(state, config, eid, spikes)
+
+
+def _compare_bits(
+    line: Line, bits: Any, mode: str, arrays: dict[str, Tensor], results: dict[str, Any]
+) -> None:
+    expected = arrays[f"{mode}.bps"]
+    # Minus infinity is a neuron without spikes, which has no number here.
+    expected = torch.where(expected.isfinite(), expected, torch.nan)
+    line.add("bps", bits.per_neuron, expected, BITS)
+    mean = results.get(f"{mode}_mean_bps", results.get("mean_bps"))
+    line.add("mean", bits.mean, mean, BITS)
+    line.add("pooled", bits.pooled, results["pooled_bps"], BITS)
+    line.add("excluded", bits.n_excluded, results["n_excluded"], 0.5)
+
+
+def _leak_line(
+    state: dict[str, Tensor], config: NdtConfig, eid: str, spikes: Tensor
+) -> Line:
+    """Return whether later bins change earlier ones only as the public code says."""
+    line = Line("later bins change no earlier ones")
+    changed = spikes.clone()
+    late = 2 * spikes.shape[1] // 3
+    changed[:, late:] += 1
+    for leaks in (False, True):
+        count = spikes.shape[-1]
+        net = from_public(state, replace(config, leaks=leaks), {eid: count}, "eval")
+        with torch.inference_mode():
+            one, other = (
+                net(x, eid, "causal").log_rates[:, :late] for x in (spikes, changed)
+            )
+        difference = float((one - other).abs().max())
+        if leaks:
+            is_seen = config.has_prompt or config.has_session
+            if is_seen and not difference > 1e-3:
+                line.faults.append("the leak of the public code is not reproduced")
+        else:
+            line.ratios["difference"] = difference / 1e-6
+    return line
+
+
+def lines(folder: Path) -> Iterator[Line]:
+    """Yield the errors of all cases of a folder."""
+    reference = Reference(folder)
+    for case in reference.cases["cases"]:
+        yield case_line(reference, case)
+    yield draws_line(reference)
+    yield from refusals(reference)
+    yield schedule_line(reference)
+    yield from training_lines(reference)
+    yield from evaluation_lines(reference)
+
+
+def main(folder: Path) -> int:
+    """Print one line per case; return the number of cases out of tolerance."""
+    n_wrong = 0
+    for line in lines(folder):
+        print(line)
+        n_wrong += not line.is_right
+    print(f"{n_wrong} cases are out of tolerance" if n_wrong else "all cases agree")
+    return n_wrong
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tests.conformance.ndt DIR")
+    sys.exit(main(Path(sys.argv[1])) > 0)

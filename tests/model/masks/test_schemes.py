@@ -1,0 +1,102 @@
+"""Masking schemes: what they hide, what they score, and what they refuse."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import MaskError
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.masks.schemes import SCHEMES, SchemeSettings, draw_scheme
+
+REGIONS = ["V1"] * 4 + ["LP"] * 6 + ["CA1"] * 5
+SHAPE = (4, 12, 15)
+SETTINGS = SchemeSettings(max_span=3, expand=1.0, neurons=(1, 3), bins=(10, 11))
+
+
+def draw(scheme, seed=0, settings=SETTINGS, regions=REGIONS):
+    return draw_scheme(scheme, SHAPE, regions, np.random.default_rng(seed), settings)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_targets_are_hidden_and_draws_repeat(scheme):
+    drawn, again = draw(scheme, 3), draw(scheme, 3)
+    assert drawn.hidden.shape == drawn.target.shape == SHAPE
+    assert drawn.target.any()
+    assert not (drawn.target & ~drawn.hidden).any()
+    np.testing.assert_array_equal(drawn.hidden, again.hidden)
+    if scheme != "intra-region":
+        np.testing.assert_array_equal(drawn.hidden, drawn.target)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "share"), [("neuron", 0.3), ("causal", 0.3), ("random", 0.3)]
+)
+def test_the_share_of_hidden_entries_is_the_ratio(scheme, share):
+    shares = np.array([draw(scheme, seed).hidden.mean() for seed in range(400)])
+    error = shares.std() / np.sqrt(len(shares))
+    assert abs(shares.mean() - share) < 4 * error
+
+
+def test_neurons_are_hidden_in_all_bins_and_bins_of_all_neurons():
+    hidden = draw("neuron").hidden
+    assert (hidden == hidden[:, :1]).all()
+    assert (hidden != hidden[:1]).any()
+    hidden = draw("causal").hidden
+    assert (hidden == hidden[..., :1]).all()
+    np.testing.assert_array_equal(
+        np.flatnonzero(draw("co-smooth").hidden[0, 0]), [1, 3]
+    )
+    np.testing.assert_array_equal(
+        np.flatnonzero(draw("forward-pred").hidden[0, :, 0]), [10, 11]
+    )
+
+
+def test_a_region_is_hidden_or_alone_visible():
+    names = np.array(REGIONS)
+    found = set()
+    for seed in range(30):
+        drawn = draw("inter-region", seed)
+        np.testing.assert_array_equal(drawn.hidden[0, 0], names == drawn.region)
+        found.add(drawn.region)
+        drawn = draw("intra-region", seed)
+        assert drawn.hidden[..., names != drawn.region].all()
+        assert not drawn.target[..., names != drawn.region].any()
+        inside = names == drawn.region
+        np.testing.assert_array_equal(
+            drawn.hidden[..., inside], drawn.target[..., inside]
+        )
+    assert found == set(REGIONS)
+
+
+def test_one_region_leaves_nothing_to_predict_from():
+    one = ["V1"] * 15
+    with pytest.raises(MaskError, match="All neurons are in V1"):
+        draw("inter-region", regions=one)
+    everything = draw(
+        "inter-region", settings=SchemeSettings(allow_degenerate=True), regions=one
+    )
+    assert everything.hidden.all()
+    assert draw("intra-region", regions=one).target.any()
+
+
+def test_an_empty_draw_is_repeated_and_an_impossible_one_is_refused():
+    rare = SchemeSettings(ratio=0.02)
+    for seed in range(20):
+        assert draw("neuron", seed, rare).target.any()
+    with pytest.raises(MaskError, match="hides nothing"):
+        draw("co-smooth", settings=SchemeSettings())
+    with pytest.raises(MaskError, match="no scheme 'half'"):
+        draw("half")
+
+
+def test_a_trial_becomes_a_mask(session):
+    spec = WindowSpec(duration_s=0.6, response_rate_hz=20.0)
+    regions = ["V1", "LP"] * (session.n_neurons // 2)
+    shape = (2, 12, session.n_neurons)
+    drawn = draw_scheme("intra-region", shape, regions, np.random.default_rng(0))
+    mask = drawn.mask_of(1, session, spec)
+    np.testing.assert_array_equal(mask.cells == TARGET, drawn.target[1])
+    np.testing.assert_array_equal(mask.cells == VISIBLE, ~drawn.hidden[1])
+    assert (mask.cells == HIDDEN).any()
+    with pytest.raises(MaskError, match="has"):
+        draw("neuron").mask_of(0, session, spec)
