@@ -33,6 +33,7 @@ from omnimouse_model.predict.ndt.held_out import (
     one_neuron_out,
 )
 from omnimouse_model.train.ndt.optimiser import START, one_cycle
+from tests.conformance.line import Line, print_lines
 
 MAPS, LOSS, BITS, GRADIENTS = 1e-4, 1e-4, 1e-5, 1e-3
 TRAINED, MOST_TRAINED, SHARE = 2e-5, 1e-3, 0.999
@@ -43,13 +44,8 @@ DRAWS_SE = 4.0
 """Standard errors by which shares of hidden entries may differ."""
 
 
-@dataclass(slots=True)
-class Line:
-    """Errors of a case, in units of their tolerance."""
-
-    name: str
-    ratios: dict[str, float] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+class NdtLine(Line):
+    """Errors of a case of the transformer."""
 
     def add(self, key: str, found: Any, expected: Any, tolerance: float) -> None:
         """Compare a value, in absolute terms; expected NaN and infinity have none."""
@@ -74,21 +70,6 @@ class Line:
     ) -> None:
         """Compare a number relative to its size."""
         self.ratios[key] = abs(found - expected) / max(abs(expected), 1e-12) / rtol
-
-    @property
-    def is_right(self) -> bool:
-        """Whether all values are within their tolerance."""
-        return not self.faults and all(ratio <= 1 for ratio in self.ratios.values())
-
-    def __str__(self) -> str:
-        worst = max(self.ratios, key=lambda key: self.ratios[key], default="")
-        text = f"{'ok  ' if self.is_right else 'FAIL'} {self.name:34}"
-        text += f" {len(self.ratios):4} values"
-        if worst:
-            text += (
-                f", largest error {self.ratios[worst]:.3f} of its tolerance ({worst})"
-            )
-        return "; ".join([text, *self.faults])
 
 
 # -- reading ---------------------------------------------------------------------------
@@ -155,9 +136,9 @@ def config_of(model: dict[str, Any], *, prompt: bool, session: bool) -> NdtConfi
 
 
 # -- cases -----------------------------------------------------------------------------
-def case_line(reference: Reference, case: dict[str, Any]) -> Line:
+def case_line(reference: Reference, case: dict[str, Any]) -> NdtLine:
     """Return the errors of the network in one case."""
-    line = Line(case["name"])
+    line = NdtLine(case["name"])
     inputs, name = reference.inputs, case["name"]
     spikes = inputs[case["spikes"]][:, : case["n_bins"]]
     hidden, target = (inputs[case[key]].bool() for key in ("input_mask", "target_mask"))
@@ -197,7 +178,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
 
 
 def _compare_mask(
-    line: Line,
+    line: NdtLine,
     reference: Reference,
     case: dict[str, Any],
     hidden: np.ndarray,
@@ -254,9 +235,9 @@ def _varies(mask: np.ndarray, axis: int) -> bool:
     return bool((mask != np.take(mask, [0], axis)).any())
 
 
-def draws_line(reference: Reference) -> Line:
+def draws_line(reference: Reference) -> NdtLine:
     """Return the errors of the shares that schemes hide, in standard errors."""
-    line = Line("mask draws")
+    line = NdtLine("mask draws")
     recorded = np.load(reference.folder / "mask_draws.npz", allow_pickle=False)
     regions = [str(name) for name in recorded["regions"]]
     n_seeds, n_trials = recorded[f"{_names(recorded)[0]}.input"].shape[:2]
@@ -299,7 +280,7 @@ def _settings_of(name: str) -> tuple[str, SchemeSettings]:
     return name, SchemeSettings()
 
 
-def refusals(reference: Reference) -> Iterator[Line]:
+def refusals(reference: Reference) -> Iterator[NdtLine]:
     """Yield whether what the public code cannot take is refused, or is understood."""
     net = reference.net()
     session, count = next(iter(reference.sessions.items()))
@@ -312,7 +293,7 @@ def refusals(reference: Reference) -> Iterator[Line]:
         "unknown_n": lambda: net(torch.ones(1, 3, count + 1), session, "neuron"),
     }
     for entry in reference.cases.get("refused_by_the_public_code", ()):
-        line = Line(f"refused: {entry['what'][:40]}")
+        line = NdtLine(f"refused: {entry['what'][:40]}")
         if entry["name"] == "int_counts":
             ours = net(counts.long(), session, "neuron").log_rates
             line.add("log_rates", ours, net(counts, session, "neuron").log_rates, MAPS)
@@ -328,14 +309,14 @@ def refusals(reference: Reference) -> Iterator[Line]:
 
 
 # -- training --------------------------------------------------------------------------
-def training_lines(reference: Reference) -> Iterator[Line]:
+def training_lines(reference: Reference) -> Iterator[NdtLine]:
     """Yield the errors of training steps, without and with a gradient clip."""
     training = reference.json("training.json")
     for key, steps, clip in (
         ("noclip", training["steps"], None),
         ("clip1", training["steps_clip1"], 1.0),
     ):
-        line, net = Line(f"training ({key})"), reference.net().train()
+        line, net = NdtLine(f"training ({key})"), reference.net().train()
         optimiser, schedule = one_cycle(
             net.parameters(), training["total_steps"], training["lr"]
         )
@@ -374,8 +355,8 @@ def _step_loss(
     return loss, int(target.sum())
 
 
-def _gradient_line(reference: Reference, net: Ndt) -> Line:
-    line = Line("gradients of the first step")
+def _gradient_line(reference: Reference, net: Ndt) -> NdtLine:
+    line = NdtLine("gradients of the first step")
     expected = reference.tensors("train_grads_step0.safetensors")
     own = dict(net.named_parameters())
     # Public names of gradients: those of the parameters.
@@ -405,7 +386,7 @@ def _public_names(net: Ndt) -> dict[str, str]:
     }
 
 
-def _compare_trained(line: Line, reference: Reference, net: Ndt, file: str) -> None:
+def _compare_trained(line: NdtLine, reference: Reference, net: Ndt, file: str) -> None:
     expected, found = reference.tensors(file), own_to_public(net)
     n_close = n_entries = 0
     for name, value in expected.items():
@@ -417,9 +398,9 @@ def _compare_trained(line: Line, reference: Reference, net: Ndt, file: str) -> N
     line.ratios["share of entries"] = (1 - n_close / n_entries) / (1 - SHARE)
 
 
-def schedule_line(reference: Reference) -> Line:
+def schedule_line(reference: Reference) -> NdtLine:
     """Return the errors of the learning rates."""
-    line = Line("one cycle")
+    line = NdtLine("one cycle")
     recorded = np.load(reference.folder / "onecycle.npz", allow_pickle=False)
     for name in sorted({key.partition(".")[0] for key in recorded.files}):
         rates = recorded[f"{name}.lr"]
@@ -439,7 +420,7 @@ def schedule_line(reference: Reference) -> Line:
 
 
 # -- evaluation ------------------------------------------------------------------------
-def evaluation_lines(reference: Reference) -> Iterator[Line]:
+def evaluation_lines(reference: Reference) -> Iterator[NdtLine]:
     """Yield the errors of rates and bits per spike of held-out entries."""
     about = reference.json("eval.json")
     arrays = reference.tensors("eval.safetensors")
@@ -464,7 +445,7 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
     for mode, predict in modes.items():
         if f"{mode}.rates" not in arrays:
             continue
-        line, rates = Line(f"evaluation: {mode}"), predict()
+        line, rates = NdtLine(f"evaluation: {mode}"), predict()
         line.add("rates", rates, arrays[f"{mode}.rates"], MAPS)
         n_bins = rates.shape[1]
         # The windows begin at the onset; the public forward prediction ends a trial.
@@ -480,7 +461,11 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
 
 
 def _compare_bits(
-    line: Line, bits: Any, mode: str, arrays: dict[str, Tensor], results: dict[str, Any]
+    line: NdtLine,
+    bits: Any,
+    mode: str,
+    arrays: dict[str, Tensor],
+    results: dict[str, Any],
 ) -> None:
     expected = arrays[f"{mode}.bps"]
     # Minus infinity is a neuron without spikes, which has no number here.
@@ -494,9 +479,9 @@ def _compare_bits(
 
 def _leak_line(
     state: dict[str, Tensor], config: NdtConfig, eid: str, spikes: Tensor
-) -> Line:
+) -> NdtLine:
     """Return whether later bins change earlier ones only as the public code says."""
-    line = Line("later bins change no earlier ones")
+    line = NdtLine("later bins change no earlier ones")
     changed = spikes.clone()
     late = 2 * spikes.shape[1] // 3
     changed[:, late:] += 1
@@ -517,7 +502,7 @@ def _leak_line(
     return line
 
 
-def lines(folder: Path) -> Iterator[Line]:
+def lines(folder: Path) -> Iterator[NdtLine]:
     """Yield the errors of all cases of a folder."""
     reference = Reference(folder)
     for case in reference.cases["cases"]:
@@ -531,12 +516,7 @@ def lines(folder: Path) -> Iterator[Line]:
 
 def main(folder: Path) -> int:
     """Print one line per case; return the number of cases out of tolerance."""
-    n_wrong = 0
-    for line in lines(folder):
-        print(line)
-        n_wrong += not line.is_right
-    print(f"{n_wrong} cases are out of tolerance" if n_wrong else "all cases agree")
-    return n_wrong
+    return print_lines(lines(folder))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ the tolerance, and exits non-zero where a case is out of tolerance.
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from omnimouse_model.train.twin.optimiser import (
     freeze,
     learning_rate,
 )
+from tests.conformance.line import Line, print_lines
 
 RATES, MAPS, FULL, GRADIENTS = 1e-5, 1e-4, 5e-5, 1e-4
 LEAST = 1e-6
@@ -43,13 +44,8 @@ the reference by up to 2e-4, and after some steps by up to 9e-3 of the small cha
 """
 
 
-@dataclass(slots=True)
-class Line:
-    """Errors of a case, in units of their tolerance."""
-
-    name: str
-    ratios: dict[str, float] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+class TwinLine(Line):
+    """Errors of a case of the twin."""
 
     def add(self, key: str, found: Any, expected: Any, tolerance: float) -> None:
         """Compare a value, in absolute terms."""
@@ -80,22 +76,6 @@ class Line:
         limit = max(tolerance * largest, LEAST)
         error = (found.detach().reshape(expected.shape) - expected).abs().max()
         self.ratios[key] = float(error) / limit
-
-    @property
-    def is_good(self) -> bool:
-        """Whether every value is within its tolerance."""
-        return not self.faults and all(ratio <= 1 for ratio in self.ratios.values())
-
-    def text(self) -> str:
-        """Return the line of the report."""
-        worst = max(self.ratios, key=lambda key: self.ratios[key], default="-")
-        verdict = "ok  " if self.is_good else "FAIL"
-        share = self.ratios.get(worst, 0.0)
-        notes = "; ".join(self.faults)
-        return (
-            f"{verdict} {self.name:28s} {len(self.ratios):4d} values, largest error "
-            f"{share:.3f} of its tolerance ({worst}) {notes}"
-        ).rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +120,13 @@ class Reference:
         return self.inputs[name][slice(*(frames or (None, None)))]
 
 
-def check_cases(reference: Reference) -> Iterator[Line]:
+def check_cases(reference: Reference) -> Iterator[TwinLine]:
     """Yield the comparison of every case of `predict`."""
     twins: dict[str, DigitalTwin] = {}
     for case in reference.cases["cases"]:
         name = case["network"]
         twin = twins.setdefault(name, DigitalTwin(reference.net(name)))
-        line, maps = Line(case["name"]), dict[str, list[Tensor]]()
+        line, maps = TwinLine(case["name"]), dict[str, list[Tensor]]()
         frames = case["frames"]
         stimuli = reference.input(case["stimuli"], frames)
         assert stimuli is not None
@@ -184,7 +164,7 @@ def _clip_before(case: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _compare(
-    line: Line,
+    line: TwinLine,
     expected: dict[str, Tensor],
     found: dict[str, Tensor],
     output: TwinOutput,
@@ -215,9 +195,9 @@ def _compare(
             line.faults.append(f"{key} is not computed")
 
 
-def check_parts(reference: Reference) -> Line:
+def check_parts(reference: Reference) -> TwinLine:
     """Compare effective weights, geometry, inverse, positions and barcodes."""
-    line, net = Line("parts"), reference.net("a")
+    line, net = TwinLine("parts"), reference.net("a")
     expected = reference.expected("expected_parts.safetensors")
     pupil = reference.inputs["perspective"][:2]
     image = reference.inputs["retina_image"]
@@ -258,9 +238,9 @@ def _effective(net: TwinNetwork, name: str) -> Tensor:
     return layer.effective(0)
 
 
-def check_loss(reference: Reference) -> Line:
+def check_loss(reference: Reference) -> TwinLine:
     """Compare losses and gradients, for all streams and for one."""
-    line, plan = Line("loss and gradients"), reference.cases["training"][0]
+    line, plan = TwinLine("loss and gradients"), reference.cases["training"][0]
     expected = reference.expected("expected_loss.safetensors")
     net = reference.net(plan["network"])
     targets, burn_in = reference.inputs[plan["units"]], plan["burnin"]
@@ -312,10 +292,10 @@ def _silence(net: TwinNetwork) -> None:
         net.get_parameter(name).requires_grad_(False).zero_()
 
 
-def check_training(reference: Reference) -> Iterator[Line]:
+def check_training(reference: Reference) -> Iterator[TwinLine]:
     """Yield the comparison of full optimiser steps."""
     for plan in reference.cases["training"]:
-        line, net = Line(f"training {plan['name']}"), reference.net(plan["network"])
+        line, net = TwinLine(f"training {plan['name']}"), reference.net(plan["network"])
         before = {name: p.detach().clone() for name, p in net.named_parameters()}
         net.train()
         freeze(net, tuple(plan["frozen"]))
@@ -349,7 +329,7 @@ def check_training(reference: Reference) -> Iterator[Line]:
 
 
 def _compare_trained(
-    line: Line,
+    line: TwinLine,
     net: TwinNetwork,
     before: dict[str, Tensor],
     plan: dict[str, Any],
@@ -374,9 +354,9 @@ def _compare_trained(
             line.add_scaled(key, change, value, after[name])
 
 
-def check_rates(reference: Reference) -> Line:
+def check_rates(reference: Reference) -> TwinLine:
     """Compare the learning rates of both cycles."""
-    line = Line("learning rates")
+    line = TwinLine("learning rates")
     facts = json.loads((reference.folder / "learning_rates.json").read_text())
     for name, values in facts.items():
         if not name.startswith("cycle") or not isinstance(values, list):
@@ -396,12 +376,12 @@ def check_rates(reference: Reference) -> Line:
     return line
 
 
-def check_release(reference: Reference) -> Iterator[Line]:
+def check_release(reference: Reference) -> Iterator[TwinLine]:
     """Yield whether the released layout gives the same tensors and units."""
     for name, fact in reference.facts.items():
         if "scan" not in fact:
             continue
-        line = Line(f"release, scan {fact['scan'][0]}-{fact['scan'][1]}")
+        line = TwinLine(f"release, scan {fact['scan'][0]}-{fact['scan'][1]}")
         files = read_released(
             reference.folder / "release", "-".join(map(str, fact["scan"]))
         )
@@ -415,9 +395,9 @@ def check_release(reference: Reference) -> Iterator[Line]:
         yield line
 
 
-def check_full_size(reference: Reference) -> Line:
+def check_full_size(reference: Reference) -> TwinLine:
     """Compare the released architecture at full size, with weights by recipe."""
-    line, fact = Line("full size"), reference.cases["full_size"]
+    line, fact = TwinLine("full size"), reference.cases["full_size"]
     expected = reference.expected(fact["expected"])
     net = TwinNetwork(TwinConfig(), fact["units"]).eval()
     fill_by_recipe(net)
@@ -490,7 +470,7 @@ def _matches(text: str, name: str) -> bool:
     return text == name or (text.endswith(".") and text in name)
 
 
-def check_errors(reference: Reference) -> Iterator[Line]:
+def check_errors(reference: Reference) -> Iterator[TwinLine]:
     """Yield whether each invalid call is refused with a typed error."""
     video = next(v for v in reference.inputs.values() if v.dtype == torch.uint8)
     video = video.reshape(len(video), *video.shape[-3:]) if video.ndim == 5 else video
@@ -504,7 +484,7 @@ def check_errors(reference: Reference) -> Iterator[Line]:
         "periphery": [{"stimuli": video, "periphery": "bright"}],
     }
     for case in reference.cases["error_cases"]:
-        line = Line(f"error: {case['what']}"[:60])
+        line = TwinLine(f"error: {case['what']}"[:60])
         kind = next((word for word in calls if word in case["what"]), None)
         if kind is None:
             line.faults.append("unknown error case")
@@ -523,7 +503,7 @@ def check_errors(reference: Reference) -> Iterator[Line]:
         yield line
 
 
-def lines(folder: Path) -> Iterator[Line]:
+def lines(folder: Path) -> Iterator[TwinLine]:
     """Yield the comparison of every part of a folder."""
     reference = Reference.read(folder)
     yield from check_cases(reference)
@@ -542,12 +522,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    n_bad = 0
-    for line in lines(Path(sys.argv[1])):
-        print(line.text(), flush=True)
-        n_bad += not line.is_good
-    print(f"{n_bad} cases out of tolerance" if n_bad else "all cases agree")
-    return 1 if n_bad else 0
+    return 1 if print_lines(lines(Path(sys.argv[1]))) else 0
 
 
 if __name__ == "__main__":

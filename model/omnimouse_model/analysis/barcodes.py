@@ -1,7 +1,8 @@
 """Functional barcodes: what a model has learned of each neuron, compared by angle.
 
 A barcode is one vector per neuron: the readout weights of a digital twin (Wang et al.
-2025), or the embedding of OmniMouse.
+2025), or the embedding of OmniMouse. Their distance is an angle divided by π: 0 for the
+same direction, 0.5 for unrelated ones, 1 for opposite ones.
 """
 
 from dataclasses import dataclass
@@ -10,28 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.tuning import angular_distance
 from omnimouse_model.predict.predictor import Predictor
-
-
-def barcode_distance(
-    one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]
-) -> Float[np.ndarray, "n m"]:
-    """Return the angle between barcodes, divided by π: 0 (same) to 1 (opposite).
-
-    A barcode of zeros has no direction: its distances are NaN.
-
-    Examples
-    --------
-    >>> from omnimouse_model.analysis.barcodes import barcode_distance
-    >>> barcode_distance(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]]))
-    array([[0. , 0.5]])
-    """
-    pair = (x.astype(np.float64) for x in (one, other))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unit, others = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in pair)
-    # Rounding takes products of equal vectors beyond 1, which has no arccos.
-    distance: np.ndarray = np.arccos(np.clip(unit @ others.T, -1, 1)) / np.pi
-    return distance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +49,9 @@ class LearnedNeurons:
         """
         if self.barcodes is None:
             return np.zeros(0, np.int64), np.zeros(0)
-        own = self.barcodes[[neuron]]
-        distance = barcode_distance(own, self.barcodes)[0]
+        # float64: rounding would give a neuron a distance to its equal.
+        barcodes = self.barcodes.astype(np.float64)
+        distance = angular_distance(barcodes[neuron], barcodes)
         distance[neuron] = np.nan
         order = np.argsort(distance)  # NaN is last
         order = order[np.isfinite(distance[order])][:count]

@@ -30,6 +30,26 @@ def dot_masks(
     return np.asarray(np.exp(-(away**2).sum(axis=-1) / (2 * sd**2)))
 
 
+def area_average(
+    images: Float[np.ndarray, "image height width"], height: int, width: int
+) -> Float[np.ndarray, "image row column"]:
+    """Return images of another size, whose pixels average the area that they cover."""
+    rows, columns = (
+        _overlaps(size, new)
+        for size, new in zip(images.shape[1:], (height, width), strict=True)
+    )
+    return np.asarray(rows @ np.asarray(images, np.float64) @ columns.T)
+
+
+def _overlaps(size: int, new: int) -> Float[np.ndarray, "new size"]:
+    """Return the share of each pixel in each new one; rows sum to 1."""
+    edges = np.arange(new + 1) * size / new
+    first = np.maximum(edges[:-1, None], np.arange(size))
+    last = np.minimum(edges[1:, None], np.arange(size) + 1)
+    share: np.ndarray = np.clip(last - first, 0, None)
+    return share * new / size
+
+
 def dot_average(
     masks: Float[np.ndarray, "dot height width"],
     shown: Int[np.ndarray, " event"],
@@ -57,13 +77,15 @@ def dot_average(
         return np.asarray(total / divisor)
 
 
-def spatial_selectivity(average: Float[np.ndarray, "unit height width"]) -> Valued:
+def spatial_selectivity(
+    average: Float[np.ndarray, "unit height width"], *, clips: bool = True
+) -> Valued:
     """Return -ln det of the spatial covariance of each average; larger is narrower.
 
-    Negative pixels count as 0. NaN without positive pixels, or if they form a line or a
-    point.
+    Negative pixels count as 0, unless `clips` is False, as in the released code. NaN
+    without positive pixels, or if they form a line or a point.
     """
-    _, spread, mass = _first_moments(average)
+    _, spread, mass = _first_moments(average, clips)
     determinant = np.linalg.det(np.nan_to_num(spread))
     good = (mass > 0) & (determinant > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -80,12 +102,14 @@ def centroids(
 
 
 def _first_moments(
-    average: np.ndarray,
+    average: np.ndarray, clips: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return centre (unit, 2), covariance (unit, 2, 2) and mass (unit,)."""
     # A covariance needs weights of one sign; with negative pixels the determinant can
-    # be negative. The released code does not clip.
-    weight = np.clip(np.nan_to_num(np.asarray(average, np.float64)), 0, None)
+    # be negative.
+    weight = np.nan_to_num(np.asarray(average, np.float64))
+    if clips:
+        weight = np.clip(weight, 0, None)
     places = pixel_places(*weight.shape[1:]).reshape(-1, 2)
     flat = weight.reshape(len(weight), -1)
     mass = flat.sum(axis=1)

@@ -3,22 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from omnimouse_model.analysis.barcodes import (
-    LearnedNeurons,
-    barcode_distance,
-    learned_neurons,
-)
+from omnimouse_model.analysis.barcodes import LearnedNeurons, learned_neurons
 from omnimouse_model.predict.registry import load_predictor
 from tests.predictors import tiny_transformer
-
-
-def test_the_distance_is_an_angle_and_not_a_length():
-    codes = np.array([[1.0, 0], [3, 0], [0, 2], [-1, 0], [1, 1], [0, 0]])
-    distance = barcode_distance(codes[:1], codes)[0]
-    np.testing.assert_allclose(distance[:5], [0, 0, 0.5, 1, 0.25], atol=1e-7)
-    assert np.isnan(distance[5])
 
 
 def test_the_nearest_neurons_are_others_in_order(session):
@@ -43,6 +31,3 @@ def test_the_embeddings_of_a_transformer_are_its_barcodes(session):
     learned = learned_neurons(tiny_transformer(), replace(session, id="small"))
     assert len(learned.barcodes) == 40
     assert learned.positions is None
-    assert barcode_distance(learned.barcodes, learned.barcodes).diagonal() == (
-        pytest.approx(0, abs=1e-6)
-    )

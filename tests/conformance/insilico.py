@@ -1,0 +1,411 @@
+"""Compare experiments on a model with a folder of values of the public analysis code.
+
+usage: python -m tests.conformance.insilico DIR
+
+DIR has the form of the fixtures `insilico`; the network of the most exciting inputs is
+that of `twin_parity` beside it, or of the folder of that name in the tests. Prints one
+line per part with its largest error in units of its tolerance, and exits non-zero where
+a part is out of tolerance.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnimouse_model.data.resampling import (
+    flip_index,
+    missing_samples,
+    n_samples,
+    resample,
+    standardise,
+)
+from omnimouse_model.lab.events import Events, event_responses, responses_by_value
+from omnimouse_model.lab.most_exciting import (
+    ExcitingSettings,
+    ExcitingStimulus,
+    blur,
+    exciting_loss,
+    gaussian_kernel,
+    search_exciting,
+)
+from omnimouse_model.metrics.repeats import cc_scores, join_trials
+from omnimouse_model.metrics.spatial import (
+    area_average,
+    dot_average,
+    spatial_selectivity,
+)
+from omnimouse_model.metrics.tuning import VonMises, fit_von_mises, selectivity_index
+from omnimouse_model.nets.twin.network import TwinNetwork
+from tests import FIXTURES
+from tests.conformance.line import Line, print_lines
+from tests.conformance.twin import Reference
+
+EXACT, EVENT_MEAN, TRACE = 1e-9, 1e-6, 1e-6
+SPATIAL, MU, FIT = 1e-5, 1e-4, 1e-3
+FRAMES, GRADIENTS, GREY = 1e-5, 1e-4, 1.01
+SUMS = ("gain", "bias")
+CONTRAST = 0.1
+"""Size of the first contrast, by which errors of contrast and brightness are judged."""
+SETS = ("clean", "noisy", "counts", "irregular")
+Arrays = Mapping[str, np.ndarray]
+
+
+def compare(
+    line: Line,
+    key: str,
+    found: Any,
+    expected: Any,
+    rtol: float,
+    atol: float = 1e-12,
+) -> None:
+    """Compare values relative to each; places without a number must agree."""
+    found, expected = np.asarray(found, float), np.asarray(expected, float)
+    if found.shape != expected.shape:
+        line.faults.append(f"{key}: {found.shape} for {expected.shape}")
+        return
+    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
+        line.faults.append(f"{key}: not finite in other places")
+    known = np.isfinite(found) & np.isfinite(expected)
+    allowed = rtol * np.abs(expected) + atol
+    ratio = (np.abs(found - expected) / allowed)[known]
+    line.ratios[key] = float(ratio.max()) if ratio.size else 0.0
+
+
+# -- direction -------------------------------------------------------------------------
+def direction_line(arrays: Arrays) -> Line:
+    """Return the errors of indices and fits."""
+    line = Line("direction: indices and fits")
+    for name in SETS:
+        if f"{name}_responses" not in arrays:
+            continue
+        responses = arrays[f"{name}_responses"]
+        irregular = arrays.get(f"directions_{name}", arrays["directions"])
+        theta = np.radians(irregular)
+        for harmonic, index in ((2, "gosi"), (1, "gdsi")):
+            found = selectivity_index(responses, theta, harmonic).value
+            compare(
+                line, f"{name} {index}", found, arrays[f"exp_{name}_{index}"], EXACT
+            )
+        for unit, row in enumerate(arrays[f"exp_{name}_fit"]):
+            _compare_fit(line, f"{name} fit {unit}", responses[unit], theta, row)
+    if "exp_curves" in arrays:
+        theta = np.radians(arrays["curve_directions"])
+        for row, curve in zip(
+            arrays["true_mu_kappa_phi_amp_base"], arrays["exp_curves"], strict=True
+        ):
+            fit = VonMises(*row, 0.0, True)
+            compare(line, "curve", fit(theta), curve, EXACT)
+    return line
+
+
+def _compare_fit(
+    line: Line, key: str, response: np.ndarray, theta: np.ndarray, row: np.ndarray
+) -> None:
+    """Accept a fit that is at least as good, else compare its parameters."""
+    success, mu, kappa, phi, scale, bias, mse = row
+    found = fit_von_mises(response, theta)
+    if found.mse <= mse * (1 + 1e-6) + 1e-18:
+        line.ratios[key] = 0.0
+        return
+    if not success:
+        return
+    distance = abs((found.mu - mu + np.pi) % (2 * np.pi) - np.pi)
+    line.ratios[f"{key} mu"] = distance / MU
+    own = (found.kappa, found.phi, found.amplitude, found.base)
+    compare(line, key, own, (kappa, phi, scale, bias), FIT)
+
+
+def events_line(arrays: Arrays) -> Line:
+    """Return the errors of the responses to events."""
+    line = Line("direction: events")
+    events = Events(*(arrays[k] for k in ("video", "onset", "offset", "direction")))
+    means = event_responses(
+        arrays["responses"],
+        events,
+        float(arrays["period"]),
+        lag_s=float(arrays["lag"]),
+        burn_in=int(arrays["burnin"]),
+    )
+    compare(line, "event mean", means, arrays["exp_event_mean"], EVENT_MEAN)
+    grouped = responses_by_value(means, events.value, int(arrays["digits"]))
+    compare(line, "directions", grouped.values, arrays["exp_directions"], EXACT)
+    compare(line, "response", grouped.response, arrays["exp_response"], EVENT_MEAN)
+    compare(line, "density", grouped.count, arrays["exp_density"], EXACT)
+    return line
+
+
+# -- places ----------------------------------------------------------------------------
+def spatial_line(arrays: Arrays) -> Line:
+    """Return the errors of averages of dots and of their spread."""
+    line = Line("places: dots")
+    grid = area_average(arrays["dot_masks"], *arrays["exp_grid"].shape[1:])
+    compare(line, "grid", grid, arrays["exp_grid"], SPATIAL, 1e-6)
+    n_dots = len(grid)
+    events = Events(
+        np.zeros(n_dots, np.int64), arrays["onset"], arrays["offset"], np.zeros(n_dots)
+    )
+    response = event_responses(
+        arrays["responses"][None],
+        events,
+        float(arrays["period"]),
+        lag_s=float(arrays["lag"]),
+        burn_in=int(arrays["burnin"]),
+    ).T
+    is_on = arrays["dot_on"]
+    kinds = {"off": ~is_on, "on": is_on, "on_off": np.ones(n_dots, bool)}
+    for name, chosen in kinds.items():
+        shown = np.flatnonzero(chosen)
+        average = dot_average(grid, shown, response[:, chosen], "density")
+        compare(line, f"sta {name}", average, arrays[f"exp_sta_{name}"], SPATIAL, 1e-6)
+        density = np.isfinite(response[:, chosen]) @ grid[chosen].reshape(
+            len(shown), -1
+        )
+        density = density.reshape(average.shape)
+        compare(
+            line,
+            f"density {name}",
+            density,
+            arrays[f"exp_density_{name}"],
+            SPATIAL,
+            1e-6,
+        )
+        if name == "off":
+            found = spatial_selectivity(average, clips=False).value
+            compare(line, "ssi off", found, arrays["exp_ssi_off"], SPATIAL)
+    found = spatial_selectivity(arrays["blobs"], clips=False).value
+    compare(line, "ssi blobs", found, arrays["exp_ssi_blobs"], SPATIAL)
+    return line
+
+
+# -- preparation -----------------------------------------------------------------------
+def preparation_line(arrays: Arrays) -> Line:
+    """Return the errors of resampled traces, flips, standardisation and trials."""
+    line = Line("preparation")
+    start, end, period, offset, lowpass = (
+        float(arrays[k])
+        for k in ("start", "end", "target_period", "target_offset", "lowpass_period")
+    )
+
+    def trace(prefix: str, suffix: str, kind: str) -> np.ndarray:
+        return resample(
+            arrays[f"{prefix}times{suffix}"],
+            arrays[f"{prefix}values{suffix}"],
+            start,
+            end,
+            period,
+            kind=kind,  # type: ignore[arg-type]
+            offset_s=offset,
+            lowpass_s=lowpass,
+        )
+
+    for key, arguments in {
+        "linear": ("", "", "linear"),
+        "hamming": ("", "", "hamming"),
+        "hamming_nan": ("", "_nan", "hamming"),
+        "hamming_slow": ("slow_", "", "hamming"),
+        "lowpass": ("", "", "lowpass"),
+        "lowpass_slow": ("slow_", "", "lowpass"),
+    }.items():
+        expected = arrays[f"exp_{key}"]
+        size = float(np.nanmax(np.abs(expected)))
+        compare(line, key, trace(*arguments), expected, 0.0, TRACE * max(size, 1.0))
+    missing = missing_samples(
+        arrays["times_nan"], arrays["values_nan"], start, end, period, offset_s=offset
+    )
+    compare(line, "missing", missing, arrays["exp_nans"], EXACT)
+    wide = float(arrays["wide_start"]), float(arrays["wide_end"])
+    _compare_wide(line, arrays, wide, period, offset)
+    compare(
+        line,
+        "samples",
+        n_samples(start, end, period),
+        arrays["exp_samples"][0],
+        EXACT,
+    )
+    flips = flip_index(arrays["flips"], period)
+    compare(line, "flips", flips, arrays["exp_flip_index"], EXACT)
+    scale, shift, homogeneous = (
+        arrays[k] for k in ("z_scale", "z_shift", "z_homogeneous")
+    )
+    values = arrays["z_input"]
+    affine = standardise(values, scale, shift, homogeneous)
+    compare(line, "affine", affine, arrays["exp_affine"], EXACT)
+    back = standardise(affine, scale, shift, homogeneous, inverse=True)
+    compare(line, "affine inverse", back, arrays["exp_affine_inverse"], EXACT)
+    scaled = standardise(values, scale, None, homogeneous)
+    compare(line, "scale", scaled, arrays["exp_scale"], EXACT)
+    _compare_trials(line, arrays)
+    return line
+
+
+def _compare_wide(
+    line: Line,
+    arrays: Arrays,
+    wide: tuple[float, float],
+    period: float,
+    offset: float,
+) -> None:
+    """Compare a span beyond the source, with the filter that fits the reference."""
+    expected = arrays["exp_wide"]
+    best = min(
+        (
+            resample(
+                arrays["times"], arrays["values"], *wide, period, kind=kind, offset_s=at
+            )
+            for kind in ("linear", "hamming")
+            for at in (offset, 0.0)
+        ),
+        key=lambda found: (
+            float(np.nansum(np.abs(found - expected)))
+            if found.shape == expected.shape
+            else np.inf
+        ),
+    )
+    size = float(np.nanmax(np.abs(expected)))
+    compare(line, "wide", best, expected, 0.0, TRACE * max(size, 1.0))
+
+
+def _compare_trials(line: Line, arrays: Arrays) -> None:
+    burn_in = int(arrays["trials_burnin"])
+    joined = {}
+    for kind in ("response", "prediction"):
+        names = sorted(
+            (k for k in arrays if k.startswith(f"trials_{kind}_")),
+            key=lambda name: int(name.rpartition("_")[2]),
+        )
+        # NaN fill the trials that are shorter than others.
+        clips = [[trial[~np.isnan(trial)] for trial in arrays[k]] for k in names]
+        joined[kind] = join_trials(clips, burn_in)
+    response, prediction = joined["response"], joined["prediction"]
+    compare(line, "trials", response, arrays["exp_trials"], EXACT)
+    compare(
+        line, "trials predicted", prediction, arrays["exp_trials_prediction"], EXACT
+    )
+    scores = cc_scores(prediction[None], response[None], "fnn")
+    compare(line, "cc_max", scores.cc_max[0], arrays["exp_cc_max"], EXACT)
+    compare(line, "cc_signal", scores.cc_abs[0], arrays["exp_cc_signal"], EXACT)
+
+
+# -- most exciting inputs --------------------------------------------------------------
+def exciting_lines(folder: Path) -> Iterator[Line]:
+    """Yield the errors of the searches for most exciting inputs."""
+    info = json.loads((folder / "info.json").read_text("utf-8"))["mei"]
+    tensors = load_file(folder / "mei.safetensors")
+    net = network_of(folder, info["network"])
+    case = info["cases"][0]
+    line = Line("most exciting: blur")
+    cutoff = case["cutoff"]
+    for name, sd in (("spatial", "spatial_std"), ("temporal", "temporal_std")):
+        kernel = gaussian_kernel(case[sd], cutoff)
+        compare(
+            line,
+            f"{name} kernel",
+            kernel,
+            tensors[f"gaussian.{name}_kernel"],
+            FRAMES,
+            1e-8,
+        )
+    blurred = blur(
+        tensors["raw_start"][0], case["spatial_std"], case["temporal_std"], cutoff
+    )
+    compare(line, "blurred", blurred, tensors["gaussian.blurred_raw"][0], 0, FRAMES)
+    yield line
+    for case in info["cases"]:
+        yield exciting_line(net, case, tensors)
+
+
+def network_of(folder: Path, name: str) -> TwinNetwork:
+    """Return the named network of the twin's fixtures beside the folder."""
+    twin = folder.parent / "twin_parity"
+    reference = Reference.read(twin if twin.exists() else FIXTURES / "twin_parity")
+    return reference.net(name.split()[1]).requires_grad_(False).eval()
+
+
+def exciting_line(
+    net: TwinNetwork, case: dict[str, Any], tensors: dict[str, Tensor]
+) -> Line:
+    """Return the errors of one search."""
+    name, descent = case["name"], case["optimiser"]
+    line = Line(f"most exciting: {name}")
+    settings = ExcitingSettings(
+        is_static=case["static"],
+        temperature=case["temperature"],
+        burn_in=case["burnin_frames"],
+        penalty=case["stimulus_penalty"],
+        spatial_sd=case["spatial_std"],
+        temporal_sd=case["temporal_std"],
+        cutoff=case["cutoff"],
+        contrast=case["init_gain"],
+        lr=descent["lr"],
+        momentum=descent["momentum"],
+    )
+    stimulus = ExcitingStimulus(tensors["raw_start"][0].numpy(), settings)
+    units = case["unit_index"]
+    chosen = None if units is None else torch.as_tensor(np.atleast_1d(units))
+
+    def respond(frames: Tensor) -> Tensor:
+        output = net(frames[:, None, None], None, None, net.start(), units=chosen)
+        rates: Tensor = output.rates[:, 0]
+        return rates
+
+    frames = stimulus.frames(stimulus.pixels()).detach()
+    compare(line, "frames", frames, tensors[f"{name}.frames_start"][:, 0], FRAMES)
+    loss, penalty, _ = exciting_loss(stimulus, respond)
+    (loss + settings.penalty * penalty).backward()
+    # The gradients of contrast and brightness are sums over all pixels, which may
+    # cancel: they are judged by the larger one.
+    of_sums = max(float(tensors[f"{name}.grad.{k}"].abs().max()) for k in SUMS)
+    for key, parameter in stimulus.named_parameters():
+        expected = tensors[f"{name}.grad.{key}"].reshape(parameter.shape)
+        assert parameter.grad is not None
+        largest = of_sums if key in SUMS else float(expected.abs().max())
+        compare(line, f"grad {key}", parameter.grad, expected, 0, GRADIENTS * largest)
+    steps = list(search_exciting(stimulus, respond, case["steps"]))
+    compare(line, "losses", [s.loss for s in steps], tensors[f"{name}.losses"], FRAMES)
+    compare(
+        line,
+        "penalties",
+        [s.penalty for s in steps],
+        tensors[f"{name}.penalties"],
+        FRAMES,
+    )
+    for key, parameter in stimulus.named_parameters():
+        expected = tensors[f"{name}.after.{key}"].reshape(parameter.shape)
+        # Contrast and brightness enter the bound of the frames as they are.
+        size = float(expected.abs().max()) if key == "raw" else CONTRAST
+        compare(line, f"after {key}", parameter.detach(), expected, 0, FRAMES * size)
+    video = tensors[f"{name}.video"][..., 0]
+    compare(line, "video", stimulus.video(), video, 0, GREY)
+    return line
+
+
+def lines(folder: Path) -> Iterator[Line]:
+    """Yield the errors of all parts of a folder."""
+    parts = {
+        "direction_fit": direction_line,
+        "direction_events": events_line,
+        "spatial": spatial_line,
+        "preparation": preparation_line,
+    }
+    for name, make in parts.items():
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as archive:
+            yield make(dict(archive))
+    yield from exciting_lines(folder)
+
+
+def main(folder: Path) -> int:
+    """Print one line per part; return the number of parts out of tolerance."""
+    return print_lines(lines(folder))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tests.conformance.insilico DIR")
+    sys.exit(main(Path(sys.argv[1])) > 0)
