@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnimouse_model.data.resampling import (
+from omnimouse_model.data.conversion.resampling import (
     flip_index,
     missing_samples,
     n_samples,
