@@ -1,5 +1,6 @@
 """`omnimouse bench twin`: the digital twin per frame, in a clip and streamed."""
 
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.cli.inputs import device_option, threads_option
+from omnimouse_app.bench.public_twin import public_twin
+from omnimouse_app.cli.inputs import device_option, folder_option, threads_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +20,8 @@ CLIP = 32
 """Frames of the clip."""
 STEPS = 8
 """Frames that are streamed one by one."""
-FULL, SMALL = (144, 256), (36, 64)
-"""Height and width of a frame."""
+FULL = (144, 256)
+"""Height and width of a frame of the released models."""
 
 
 @benchmark(
@@ -27,19 +29,24 @@ FULL, SMALL = (144, 256), (36, 64)
     title="Digital twin on {device}",
     columns=(
         *("name", "size", "units", "value", "unit"),
-        *("calibrated_gflop", "floor_gflop"),
+        *("calibrated_gflop", "floor_gflop", "ratio", "difference"),
     ),
     gflops=True,
 )
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
+@folder_option(
+    "--fnn", help="Also time this checkout of the public package, with equal weights."
+)
 @threads_option(2)
 @device_option
-def command(repeats: int, device: str) -> list[Row]:
-    """Time frames of the released architecture, and of a small one.
+def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
+    """Time frames of the released architecture, and of the demo twin.
 
     Weights are random, because they do not change the cost. `calibrated_gflop` is the
     time multiplied by the matmul rate of the machine; `floor_gflop` counts the
-    multiplications and additions of convolutions and products alone.
+    multiplications and additions of convolutions and products alone. With --fnn,
+    `ratio` is how many times longer a frame of the public package takes, and
+    `difference` the largest one of the rates.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -48,52 +55,65 @@ def command(repeats: int, device: str) -> list[Row]:
     from omnimouse_model.nets.twin.config import TwinConfig
     from omnimouse_model.nets.twin.network import TwinNetwork
     from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.train.config import config_path
+    from omnimouse_model.train.twin.config import read_twin_config
 
     place = resolve_device(device)
-    small = TwinConfig(
-        retina_height=32,
-        retina_width=48,
-        block_channels=(8, 16, 32),
-        feedforward_channels=32,
-        recurrent_channels=64,
-        hidden_channels=64,
-        common_channels=128,
-        out_channels=32,
-    )
+    demo = read_twin_config(config_path("twin-demo"))
     rows: list[Row] = []
     for size, config, frame, units in (
         ("full", TwinConfig(), FULL, 10),
         ("full", TwinConfig(), FULL, 8000),
-        ("small", small, SMALL, 1000),
+        ("demo", demo.model, demo.frame_size, 1000),
     ):
         click.echo(f"{size}, {units:,} units …", err=True)
+        torch.manual_seed(0)
         net = TwinNetwork(config, units).eval().to(place)
-        video = torch.rand(CLIP, 1, 1, *frame, device=place)
-
+        _respond(net)
+        video = torch.randint(0, 256, (CLIP, *frame), dtype=torch.uint8, device=place)
+        gray = video[:, None, None].float() / 255
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            net(video, None, None, net.start())
-        floor = counter.get_total_flops() / CLIP / 1e9
+            rates = net(gray, None, None, net.start()).rates
+        shared = {"size": size, "units": units, "unit": "ms per frame", "n": repeats}
+        shared |= {
+            "floor_gflop": counter.get_total_flops() / CLIP / 1e9,
+            "device": str(place),
+        }
         rate = matmul_gflops("float32", place.type)
+        seconds = {}
         for name, n_frames, step in (
             ("twin_clip_ms", CLIP, CLIP),
             ("twin_stream_ms", STEPS, 1),
         ):
-            frames = video[:n_frames]
+            frames = gray[:n_frames]
             value = median(_seconds(net, frames, step) for _ in range(repeats))
+            seconds[name] = value
+            row = {"name": name, "value": 1000 * value}
+            rows.append(shared | row | {"calibrated_gflop": value * rate})
+        if fnn is not None and size == "full":
+            value, difference = public_twin(fnn, net, video[:STEPS], rates[:STEPS])
             rows.append(
-                {
-                    "name": name,
-                    "size": size,
-                    "units": units,
+                shared
+                | {
+                    "name": "public_package_ms",
                     "value": 1000 * value,
-                    "unit": "ms per frame",
-                    "n": repeats,
+                    "n": 1,
                     "calibrated_gflop": value * rate,
-                    "floor_gflop": floor,
-                    "device": str(place),
+                    "ratio": value / seconds["twin_clip_ms"],
+                    "difference": difference,
                 }
             )
     return rows
+
+
+def _respond(net: "TwinNetwork") -> None:
+    """Give units random weights, which begin at 0."""
+    import torch
+
+    with torch.no_grad():
+        for weight in net.readout.feature.weights:
+            weight.normal_(0, 0.05)
+        net.readout.position.mu.normal_(0, 0.4)
 
 
 def _seconds(net: "TwinNetwork", video: "Tensor", step: int) -> float:

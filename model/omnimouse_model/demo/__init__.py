@@ -10,6 +10,8 @@ from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpe
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"
 """Weights of the demo model; `demo.json` in the same folder describes them."""
+TWIN_CHECKPOINT = Path(__file__).parent / "twin-demo.safetensors"
+"""Weights of the demo twin, a small digital twin of the demo mouse."""
 
 
 def demo_session(progress: Callable[[float], None] | None = None) -> Path:

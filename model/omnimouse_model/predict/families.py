@@ -162,7 +162,13 @@ def _twin() -> Family:
 
         return load_twin(path, device)
 
-    return Family(TWIN_FAMILY, load)
+    def load_demo(device: str) -> Predictor:
+        from omnimouse_model.demo import TWIN_CHECKPOINT
+        from omnimouse_model.predict.twin.predictor import load_twin
+
+        return load_twin(TWIN_CHECKPOINT, device, "twin-demo")
+
+    return Family(TWIN_FAMILY, load, {"twin-demo": load_demo})
 
 
 def _baselines() -> Family:

@@ -54,6 +54,10 @@ FUNCTION: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def no_record(name: str, value: Tensor) -> None:
+    """Drop an intermediate value."""
+
+
 def activate(x: Tensor, name: str) -> Tensor:
     """Apply a nonlinearity with the factor that preserves the variance."""
     return FUNCTION[name](x) * SCALE[name]
@@ -63,6 +67,12 @@ def join(parts: list[Tensor], groups: int) -> Tensor:
     """Concatenate channels (dim 1) within each stream and group."""
     split = [x.unflatten(1, (groups, -1)) for x in parts]
     return torch.cat(split, 2).flatten(1, 2)
+
+
+def join_rows(parts: list[Tensor], groups: int) -> Tensor:
+    """Concatenate rows (dim 0) within each stream and group."""
+    split = [x.unflatten(0, (groups, -1)) for x in parts]
+    return torch.cat(split, 1).flatten(0, 1)
 
 
 # -- state ---------------------------------------------------------------------------
@@ -120,6 +130,22 @@ class TwinState:
             assert isinstance(layer, Layer | GroupMixing)
             self.kernels[layer] = layer.kernel(self.stream)
         return self.kernels[layer]
+
+    def joint_kernel(
+        self, key: nn.Module, layers: list[nn.Module], groups: int
+    ) -> Kernel:
+        """Return the weights of layers with the same input as one layer.
+
+        In each group, the outputs of the layers follow each other.
+        """
+        if key not in self.kernels:
+            kernels = [self.kernel(layer) for layer in layers]
+            biases = [k.bias[:, None] for k in kernels if k.bias is not None]
+            self.kernels[key] = Kernel(
+                join_rows([k.weight for k in kernels], groups),
+                join_rows(biases, groups).flatten() if biases else None,
+            )
+        return self.kernels[key]
 
     @property
     def bytes(self) -> int:
@@ -210,6 +236,8 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, state: TwinState) -> Tensor:
         """Convolve (N, C, T, H, W), causally in time."""
         kernel = state.kernel(self)
+        if self.shape == (1, 1, 1):
+            return mix_channels(x, kernel)
         if self.shape[0] > 1:
             x = self._with_history(x, state)
         pad = (self.shape[1] - self.stride) // 2
@@ -232,6 +260,18 @@ class Layer(nn.Module):
         x = torch.cat([state.history[self], x], 2)
         state.history[self] = x[:, :, -n:]
         return x
+
+
+def mix_channels(x: Tensor, kernel: Kernel) -> Tensor:
+    """Apply a layer without extent to (N, C, ...): one matrix product per group."""
+    n_inputs = kernel.weight.shape[1]
+    groups = x.shape[1] // n_inputs
+    weight = kernel.weight.reshape(groups, -1, n_inputs)
+    mixed = (weight @ x.reshape(len(x), groups, n_inputs, -1)).flatten(1, 2)
+    if kernel.bias is not None:
+        mixed = mixed + kernel.bias[:, None]
+    full: Tensor = mixed.unflatten(2, x.shape[2:])
+    return full
 
 
 def normalised(weight: Tensor, dims: tuple[int, ...], fan_in: int) -> Tensor:
@@ -769,8 +809,15 @@ class DenseBlock(nn.Module):
                 x = x + self.skips[str(number)](join(activated, groups), state)
             maps.append(x)
             activated.append(y)
-        x = join(maps, groups)
-        return x if self.pool == 1 else F.avg_pool3d(x, (1, self.pool, self.pool))
+        if self.pool > 1:
+            # Pooled first: four times fewer values are then copied.
+            window = (1, self.pool, self.pool)
+            maps = [F.avg_pool3d(part, window) for part in maps]
+        return join(maps, groups)
+
+
+GATES = ("i", "f", "g", "o")
+"""Input, forget, cell and output gate."""
 
 
 class Recurrent(nn.Module):
@@ -887,39 +934,44 @@ class Recurrent(nn.Module):
             record("recurrent.z", z[None])
             inputs = join([z, self._attention(z, groups, state, record)], groups)
         record("recurrent.gate_input", inputs[None])
-        gates = []
-        for name in ("i", "f", "g", "o"):
-            gate = convolve(inputs, state.kernel(self.get_submodule(f"proj_{name}")))
+        layers = [self.get_submodule(f"proj_{name}") for name in GATES]
+        # One product for all gates reads the input once.
+        gates = convolve(inputs, state.joint_kernel(self, layers, groups))
+        by_group = gates.unflatten(1, (groups, len(GATES), -1))
+        i, f, g, o = (gate.flatten(1, 2) for gate in by_group.unbind(2))
+        for name, gate in zip(GATES, (i, f, g, o), strict=True):
             record(f"recurrent.{name}_before_nonlinearity", gate[None])
-            gates.append(gate)
-        i, f, g, o = gates
         return i, f, g, o
 
     def _attention(
         self, z: Tensor, groups: int, state: TwinState, record: Record
     ) -> Tensor:
         """Return the values of all positions, weighted by similarity; per group."""
-        q, k, v = (
-            convolve(z, state.kernel(self.get_submodule(f"proj_{name}")))
-            for name in ("q", "k", "v")
-        )
-        for name, value in (("q", q), ("k", k), ("v", v)):
-            record(f"recurrent.{name}", value[None])
-        q, k, v = (x.unflatten(1, (groups, -1)).flatten(3) for x in (q, k, v))
+        layers = [self.get_submodule(f"proj_{name}") for name in "qkv"]
+        weight = state.joint_kernel(self.scales, layers, groups).weight
+        by_group = weight.reshape(groups, -1, weight.shape[1]).transpose(1, 2)
+        # Positions before channels: the attention needs rows without gaps.
+        rows = z.unflatten(1, (groups, -1)).flatten(3).transpose(2, 3)
+        q, k, v = (rows @ by_group).chunk(3, -1)
+        if record is not no_record:
+            for name, value in (("q", q), ("k", k), ("v", v)):
+                record(
+                    f"recurrent.{name}", value.transpose(2, 3).reshape(z.shape)[None]
+                )
         chosen = self.scales if state.stream is None else [self.scales[state.stream]]
-        scale = torch.cat(list(chosen))[:, :, None]
+        scale = torch.cat(list(chosen))[:, None]
         # The length is never 0, so that no epsilon is added, as in the release.
-        q = q / q.norm(dim=2, keepdim=True) * scale
-        k = k / k.norm(dim=2, keepdim=True)
-        mixed = F.scaled_dot_product_attention(
-            q.transpose(2, 3), k.transpose(2, 3), v.transpose(2, 3), scale=1.0
-        )
+        q = q / q.norm(dim=-1, keepdim=True) * scale
+        k = k / k.norm(dim=-1, keepdim=True)
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)
         return mixed.transpose(2, 3).reshape(z.shape)
 
 
 def convolve(x: Tensor, kernel: Kernel) -> Tensor:
     """Convolve one frame (N, C, H, W) with zeros around it."""
     weight = kernel.weight[:, :, 0]
+    if weight.shape[-1] == 1:
+        return mix_channels(x, kernel)
     groups = x.shape[1] // weight.shape[1]
     return F.conv2d(
         x, weight, kernel.bias, padding=weight.shape[-1] // 2, groups=groups
@@ -1005,10 +1057,6 @@ class TwinOutput:
     logits_streams: Tensor
     logits: Tensor
     rates: Tensor
-
-
-def no_record(name: str, value: Tensor) -> None:
-    """Drop an intermediate value."""
 
 
 class TwinNetwork(nn.Module):

@@ -5,6 +5,7 @@ from typing import Final
 MEANINGS: Final = {
     "demo": "transformer",
     "demo-plain": "no context part",
+    "twin-demo": "digital twin: video and behaviour alone",
     "mean": "each neuron's mean",
     "last": "last visible value",
     "interpolation": "nearest visible values",
