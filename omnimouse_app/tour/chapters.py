@@ -18,6 +18,7 @@ from omnimouse_widgets.qt.raster.panel import RasterPanel
 # Seconds: timeout of computations over many windows on a slow machine.
 _LONG_S = 240.0
 # The preset *Forecast*: responses of the first half of the window, and behaviour.
+TWIN = "twin-demo"
 _FORECAST = "causal_response_25_behavior"
 # Six windows keep the sweep short enough for a slow machine.
 _SWEPT = SweepPlan(neurons=(0, 64, 256), video=(True, False), max_windows=6)
@@ -99,6 +100,52 @@ def show_one_neuron(story: Story) -> None:
         "Its receptive field, direction tuning and repeats, computed from the "
         "recording, and its score under every pinned condition.",
     )
+
+
+def compare_with_a_twin(story: Story) -> None:
+    """Show a digital twin beside the model, over the same span."""
+    controller = story.dock.controller
+    pins = controller.pins
+    before = controller.state.predictor_name
+    controller.apply_preset("video_behavior")
+    controller.select(controller.state.selection[:4])
+    for model in (before, TWIN):
+        controller.choose_predictor(model)
+        story.wait_for_prediction()
+        pins.pin()
+    pins.choose_span("10 s")
+    story.dock.bring_up("Traces")
+    wait_for(lambda: not pins.predictions.is_busy, "the pinned models", _LONG_S)
+    story.picture(
+        "twin",
+        "A digital twin beside OmniMouse",
+        "Both models predict the same neurons over ten seconds from video and "
+        "behaviour. The twin never reads responses: masks that show or hide them "
+        "change nothing in its prediction.",
+    )
+    facts = controller.neuron_info
+    story.dock.bring_up("Neuron")
+    wait_for(
+        lambda: (
+            facts.current is not None
+            and facts.current.is_complete
+            and controller.results.learned is not None
+        ),
+        "what the twin has learned of the neuron",
+        _LONG_S,
+    )
+    story.picture(
+        "twin_neuron",
+        "What the twin has learned of a neuron",
+        "The circle is the place of the frame that the twin reads for this neuron, "
+        "beside its receptive field from the recording. The line below names the "
+        "neurons with the nearest functional barcodes.",
+    )
+    pins.choose_span("window")
+    for pin in controller.state.pins:
+        pins.unpin(pin.slot)
+    controller.choose_predictor(before)
+    story.wait_for_prediction()
 
 
 def edit_the_stimulus(story: Story) -> None:
@@ -192,6 +239,7 @@ TOUR: tuple[Chapter, ...] = (
     pin_conditions,
     live_context,
     show_one_neuron,
+    compare_with_a_twin,
     edit_the_stimulus,
     colour_by_numbers,
     show_the_residual,

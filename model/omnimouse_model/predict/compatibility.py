@@ -84,6 +84,14 @@ def check_compatibility(needs: Needs, session: Session) -> Compatibility:
     return Compatibility(session.n_neurons, n_known, missing, needs.is_stored)
 
 
+def _lacking(needs: Needs, session: Session) -> list[str]:
+    """Return the channels that a predictor reads by name and the session lacks."""
+    behavior = needs.spec.behavior
+    if behavior is None or behavior.stored_order:
+        return []
+    return [name for name in behavior.channels if name not in session.behavior_names]
+
+
 def _missing(needs: Needs, session: Session) -> list[str]:
     phrases = []
     if needs.sees_video and session.stimulus is None:
@@ -96,6 +104,8 @@ def _missing(needs: Needs, session: Session) -> list[str]:
         phrases.append(
             f"{n_channels} of {n_read} behaviour channels: they can only be hidden"
         )
+    elif needs.sees_behavior and (lacking := _lacking(needs, session)):
+        phrases.append(f"no {', '.join(lacking)}: the mean instead")
     responses = session.responses
     rate_hz, rate_read_hz = responses.rate_hz, needs.spec.response_rate_hz
     if needs.spec.responses == "count":

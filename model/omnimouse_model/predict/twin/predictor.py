@@ -124,7 +124,6 @@ class TwinPredictor(Predictor):
             sees_responses=False,
             sees_video=True,
             sees_behavior=True,
-            behavior_channels=len(CHANNELS),
             spec=self.spec,
             sessions=frozenset(self.n_neurons),
             n_neurons=self.n_neurons,

@@ -13,6 +13,7 @@ from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.nets.twin.checkpoint import save_twins
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.predict.compatibility import check_compatibility
 
 RELEASE = Path(__file__).parents[3] / "fixtures" / "twin_parity" / "release"
 CONFIG = TwinConfig(
@@ -180,3 +181,12 @@ def test_a_wrong_field_is_named(path, tmp_path, field, value):
     copy.with_suffix(".json").write_text(json.dumps({**described, field: value}))
     with pytest.raises(CheckpointError, match=field):
         om.load_predictor(copy)
+
+
+def test_behaviour_is_read_by_name_and_what_lacks_is_told(predictor, session):
+    found = check_compatibility(predictor.needs, session)
+    assert found.is_supported
+    assert not found.missing
+    blind = replace(session, behavior={**session.behavior, "treadmill": None})
+    (phrase,) = check_compatibility(predictor.needs, blind).missing
+    assert "running" in phrase

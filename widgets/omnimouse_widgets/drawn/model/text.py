@@ -5,7 +5,7 @@ from typing import Final
 MEANINGS: Final = {
     "demo": "transformer",
     "demo-plain": "no context part",
-    "twin-demo": "digital twin: video and behaviour alone",
+    "twin-demo": "digital twin",
     "mean": "each neuron's mean",
     "last": "last visible value",
     "interpolation": "nearest visible values",
