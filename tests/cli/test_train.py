@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from omnimouse_app.cli.progress import TrainingProgress
+from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.train.config import config_path
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.cli.test_commands import run
@@ -80,3 +83,59 @@ def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tm
     assert all(row["windows"] == 2 * 2 for row in log_rows(out / FILE))
     facts = json.loads((out / "model.json").read_text())
     assert sorted(facts["sessions"]) == ["m1-1-1", "m2-1-1"]
+
+
+@pytest.fixture
+def twin_config(tmp_path):
+    """A tiny twin of recordings with 18 x 32 pixels, over three steps."""
+    path = tmp_path / "twin.yaml"
+    path.write_text(
+        "family: twin\nseed: 1\nframe_size: [18, 32]\nclips: 1\nframes: 8\n"
+        "burn_in: 1\ncycles: 1\ncycle_epochs: 3\nepoch_steps: 1\nwarmup_epochs: 1\n"
+        "model: {streams: 2, retina_height: 12, retina_width: 18, "
+        "block_channels: [4], block_groups: [1], block_layers: [1], "
+        "block_temporals: [2], block_spatials: [3], block_pools: [2], "
+        "feedforward_channels: 4, core: conv-lstm, recurrent_channels: 4, "
+        "hidden_channels: 4, common_channels: 4, out_channels: 4, groups: 1}\n"
+    )
+    return path
+
+
+def test_twins_are_trained_stopped_continued_and_exported(
+    twin_config, recordings, tmp_path, monkeypatch, capsys
+):
+    out, file = tmp_path / "run", tmp_path / "twins.safetensors"
+    command = ["train", str(twin_config), "--out", str(out)]
+    command += ["--sessions", str(recordings), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "__call__", interrupted)
+        assert run(*command) == 130
+    assert steps(out) == [1]
+    assert run(*command, "--export", str(file)) == 0
+    assert steps(out) == [1, 2, 3]
+    assert load_predictor(file).needs.sessions == {"m1-1-1", "m2-1-1"}
+    capsys.readouterr()
+    assert run(*command, "--compile") == 2
+    assert "options of OmniMouse" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_torchrun_trains_twins_as_one_process_does(twin_config, recordings, tmp_path):
+    command = ["-m", "omnimouse_app", "train", str(twin_config), "--device", "cpu"]
+    command += ["--sessions", str(recordings)]
+    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    runner += ["--nproc-per-node", "2"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    for start, out in (([sys.executable], "one"), (runner, "two")):
+        line = [*start, *command, "--out", str(tmp_path / out)]
+        made = subprocess.run(
+            line, env=env, capture_output=True, text=True, timeout=300
+        )
+        assert made.returncode == 0, made.stderr
+    one, two = (
+        load_file(tmp_path / out / "model.safetensors") for out in ("one", "two")
+    )
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6, msg=name)
