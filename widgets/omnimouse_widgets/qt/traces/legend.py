@@ -40,10 +40,12 @@ def pins_html(controller: Controller) -> str:
 
 
 def signs_html(signs: Sequence[LegendEntry]) -> str:
-    """Return coloured glyphs with their meanings in one line."""
-    return " &nbsp;".join(
+    """Return coloured glyphs with their meanings; lines break between them alone."""
+    return " &nbsp; ".join(
+        "<span style='white-space:nowrap'>"
+        f"<span style='color:{sign.colour}'>{sign.glyph}</span> "
         # Names of pins are typed by the user and may contain & or <.
-        f"<span style='color:{sign.colour}'>{sign.glyph}</span> {escape(sign.text)}"
+        f"{escape(sign.text)}</span>"
         for sign in signs
     )
 
@@ -56,7 +58,9 @@ class LegendLabel(QLabel):
         self._html = ""
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setFont(plot_style.small_font())
+        # A panel may be narrower than the legend, which then takes another line.
         self.setMinimumWidth(1)
+        self.setWordWrap(True)
         self.setText(signs_html(signs))
 
     def setText(self, text: str | None) -> None:

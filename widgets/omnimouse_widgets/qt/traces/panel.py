@@ -92,13 +92,8 @@ class TracesPanel(QWidget):
         self.stack.canvas.setToolTip(TOOLTIP.format(bar=bar))
         message = f"⚠ {escape(pins.notice)} &nbsp;" if pins.notice else ""
         pinned = message + pins_html(controller)
-        # Not wrapped, but cut at the edge: a third line would take a row of curves.
-        line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
-        self.legend.setText(
-            legend_html(controller, self.look) + (line if pinned else "")
-        )
-        # The whole text, because the line may be cut.
-        self.legend.setToolTip(pinned and f"<p>{pinned}</p>")
+        line = f"<br>{pinned}" if pinned else ""
+        self.legend.setText(legend_html(controller, self.look) + line)
 
     def _draw_progress(self) -> None:
         """Show the progress over a corner of the plot.
