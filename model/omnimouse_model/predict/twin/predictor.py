@@ -1,7 +1,7 @@
 """The digital twin as a predictor of recorded windows."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from omnimouse_model.predict.predictor import (
     Needs,
     Prediction,
     Predictor,
+    Request,
     check_request,
 )
 
@@ -40,6 +41,8 @@ FRAME_SIZE = (144, 256)
 """Height and width in pixels of the frames of the released models."""
 HIDDEN_GRAY = 113
 """Gray level of frames that a mask hides: the mean of natural movies."""
+_BATCH, _BATCH_PIXELS = 8, 2**15
+"""Windows predicted at once, and the limit of the pixels of their frames together."""
 _KEPT = 8
 """Number of encoded windows in memory: going back to one costs nothing."""
 NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
@@ -157,7 +160,7 @@ class TwinPredictor(Predictor):
         key = (window.key, mask.frames.tobytes(), mask.channel_modes)
         maps = self._encoded.pop(key, None)
         if maps is None:
-            maps = self._maps(twin.net, window, mask)
+            maps = self._maps(twin.net, [(window, mask)])
         self._encoded[key] = maps
         while len(self._encoded) > _KEPT:
             self._encoded.popitem(last=False)
@@ -177,6 +180,34 @@ class TwinPredictor(Predictor):
         values = np.where(cells[:, neurons], rates, np.nan)
         found = self._prediction(encoded.window, neurons, values, mask.mask_id)
         return found.with_remark(NOT_DECODED) if mask.has_behavior_target else found
+
+    def predict_many(
+        self, requests: Iterable[Request], cancelled: Outdated = lambda: False
+    ) -> Iterator[Prediction]:
+        """Yield the predictions of requests in order, several windows at once.
+
+        Small networks spend most of their time between operations, so that several
+        windows take little longer than one.
+        """
+        video = self.spec.video
+        assert video is not None
+        size = max(1, min(_BATCH, _BATCH_PIXELS // (video.height * video.width)))
+        for batch in batches_of_one_session(requests, size):
+            if cancelled():
+                return
+            yield from self._predict_batch(batch)
+
+    @torch.inference_mode()
+    def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
+        for window, mask, _ in batch:
+            check_request(self.predictor_id, self.needs, window, mask)
+            if not mask.target.any():
+                raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
+        net = self._twin_of(batch[0][0].session).net
+        maps = self._maps(net, [(window, mask) for window, mask, _ in batch])
+        for number, (window, mask, neurons) in enumerate(batch):
+            own = maps[:, number : number + 1], scored_cells(mask)
+            yield self.decode(Encoded(window, mask, own), neurons)
 
     # -- optional methods -------------------------------------------------------------
     def start(self, session: Session) -> TwinState:
@@ -257,19 +288,25 @@ class TwinPredictor(Predictor):
         return self._twins[session.id]
 
     @torch.inference_mode()
-    def _maps(self, net: TwinNetwork, window: Window, mask: Mask) -> Tensor:
-        """Return the core's maps (T, 1, C, H, W) of a window."""
-        state = net.start()
-        if window.warmup is not None:
-            # A mask that hides the first frame, or a channel, hides them before the
-            # window, too: otherwise a condition without video would see some.
-            seen = np.full(window.warmup.spec.n_frames, bool(mask.frames[0]))
-            before = self._inputs(window.warmup, seen, mask.channel_modes)
-            for _ in net.maps(*before, state):
+    def _maps(
+        self, net: TwinNetwork, requests: Sequence[tuple[Window, Mask]]
+    ) -> Tensor:
+        """Return the core's maps (T, N, C, H, W) of windows of one session."""
+        state = net.start(len(requests))
+        before = []
+        for window, mask in requests:
+            if window.warmup is not None:
+                # A mask that hides the first frame, or a channel, hides them before the
+                # window, too: otherwise a condition without video would see some.
+                n_frames = window.warmup.spec.n_frames
+                seen = np.full(n_frames, bool(mask.frames[0]))
+                before.append(self._inputs(window.warmup, seen, mask.channel_modes))
+        if before:
+            for _ in net.maps(*_joined(before), state):
                 stop_if(self._outdated)
         parts = []
-        inputs = self._inputs(window, mask.frames, mask.channel_modes)
-        for maps in net.maps(*inputs, state):
+        inputs = [self._inputs(w, m.frames, m.channel_modes) for w, m in requests]
+        for maps in net.maps(*_joined(inputs), state):
             parts.append(maps)
             stop_if(self._outdated)
         return torch.cat(parts)
@@ -317,6 +354,35 @@ class TwinPredictor(Predictor):
             scale=window.session.response_scale[neurons],
             times_s=window.sample_times_s,
         )
+
+
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Frames, gaze and behaviour, each (T, N, ...)."""
+
+
+def _joined(inputs: Sequence[Inputs]) -> Inputs:
+    """Return inputs as those of several clips."""
+    frames, gaze, behavior = (torch.cat(x, 1) for x in zip(*inputs, strict=True))
+    return frames, gaze, behavior
+
+
+def batches_of_one_session(
+    requests: Iterable[Request], size: int
+) -> Iterator[list[Request]]:
+    """Yield requests in order, at most `size` of one session and spec together."""
+    batch: list[Request] = []
+    for request in requests:
+        window = request[0]
+        if batch and (
+            len(batch) == size
+            or batch[0][0].session is not window.session
+            or batch[0][0].spec != window.spec
+        ):
+            yield batch
+            batch = []
+        batch.append(request)
+    if batch:
+        yield batch
 
 
 def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPredictor:

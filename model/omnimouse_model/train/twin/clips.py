@@ -78,7 +78,7 @@ def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
             f"({spec.duration_s:.3g} s) beside the held-out windows: use fewer frames "
             "per clip."
         )
-    return starts
+    return np.asarray(starts)
 
 
 def mean_responses(source: TrainingSession) -> np.ndarray:

@@ -190,3 +190,26 @@ def test_behaviour_is_read_by_name_and_what_lacks_is_told(predictor, session):
     blind = replace(session, behavior={**session.behavior, "treadmill": None})
     (phrase,) = check_compatibility(predictor.needs, blind).missing
     assert "running" in phrase
+
+
+def test_windows_together_are_what_each_is_alone(predictor, session, mask):
+    spec = predictor.needs.spec
+    half = mask.with_frames(slice(0, 20)).with_behavior("hidden")
+    requests = [
+        (session.window(4.0, spec), mask, None),
+        (session.window(9.0, spec), half, np.array([4, 2])),
+        (session.window(14.0, spec), mask, None),
+    ]
+    alone = [predictor.predict(*request) for request in requests]
+    together = list(predictor.predict_many(requests))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one.responses, other.responses, atol=1e-5)
+        np.testing.assert_array_equal(one.neurons, other.neurons)
+    count = 0
+
+    def cancelled():
+        return count > 0
+
+    for _ in predictor.predict_many(requests * 10, cancelled):
+        count += 1
+    assert 0 < count < 30
