@@ -126,7 +126,7 @@ def draw_scheme(
     >>> regions, rng = ["VISp", "VISp", "CA1", "CA1"], np.random.default_rng(0)
     >>> drawn = draw_scheme("inter-region", (2, 5, 4), regions, rng)
     >>> drawn.region, drawn.target[0, 0].tolist()
-    ('VISp', [False, False, True, True])
+    ('VISp', [True, True, False, False])
     """
     names = np.asarray(regions, dtype=str)
     region = ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from omnimouse_app.cli.evaluate import Progress
+from omnimouse_app.cli.progress import Progress
 from omnimouse_model.analysis.evaluate.conditions import (
     DEMO,
     Condition,

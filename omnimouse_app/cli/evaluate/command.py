@@ -25,7 +25,7 @@ from omnimouse_app.cli.output import emit, markdown_table, table
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from omnimouse_app.cli.evaluate_report import Layout
+    from omnimouse_app.cli.evaluate.report import Layout
     from omnimouse_model.analysis.evaluate.conditions import Condition
     from omnimouse_model.analysis.evaluate.results import Scores
     from omnimouse_model.analysis.evaluate.sensorium2023 import CompetitionScore
@@ -227,7 +227,7 @@ def _blocks(
     layout: "Layout",
     with_paper: bool,
 ) -> list[str]:
-    from omnimouse_app.cli.evaluate_report import paper_rows, report
+    from omnimouse_app.cli.evaluate.report import paper_rows, report
     from omnimouse_model.analysis.evaluate.paper_table import PRINTED, paper_table
     from omnimouse_model.metrics.named import METRICS
 
@@ -243,7 +243,7 @@ def _blocks(
 
 
 def _members(results: "dict[str, Scores]", ensemble: Path, device: str) -> str:
-    from omnimouse_app.cli.evaluate_report import seeds_line
+    from omnimouse_app.cli.evaluate.report import seeds_line
     from omnimouse_model.predict.ensemble import load_ensemble
     from omnimouse_model.predict.registry import load_predictor
 
@@ -289,7 +289,7 @@ def _competition(
     as_json: bool,
 ) -> None:
     """Score whole videos, as in the competition."""
-    from omnimouse_app.cli.evaluate_report import competition_rows
+    from omnimouse_app.cli.evaluate.report import competition_rows
     from omnimouse_model.analysis.evaluate.sensorium2023 import (
         competition_score,
         predict_clips,
