@@ -6,7 +6,7 @@ import pytest
 
 from omnimouse_app.cli import main
 from omnimouse_model.demo import CHECKPOINT
-from tests import SESSIONS
+from tests import FIXTURES, SESSIONS
 
 FOLDER = SESSIONS / "experanto_small"
 
@@ -56,3 +56,13 @@ def test_a_checkpoint_is_described_for_people_and_for_programs(info):
     assert row["precision"] == "float32"
     assert row["config"]["hiera"]["embed_dim"] == 96
     assert row["context_part"] == ["90000-2-1"]
+
+
+def test_a_twin_is_described_like_any_checkpoint(info):
+    release = str(FIXTURES / "twin_parity" / "release")
+    _, text = info(release)
+    assert "digital twin" in text
+    assert "4-7: 7 neurons" in text
+    (row,) = json.loads(info(release, "--json")[1])["rows"]
+    assert row["family"] == "twin"
+    assert row["sessions"]["5-6"] > 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_app.cli.info import session_row
+from omnimouse_app.cli.info.command import session_row
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.unpack import unpack
 from omnimouse_model.data.open import open_session

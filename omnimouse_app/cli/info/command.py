@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.cli.info.checkpoints import checkpoint_lines, checkpoint_row
 from omnimouse_app.cli.inputs import (
     DEMO_SESSIONS,
     json_option,
@@ -25,13 +26,10 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session_index import Catalogue, Entry
     from omnimouse_model.data.signal import Signal
     from omnimouse_model.data.stimulus import Stimulus
-    from omnimouse_model.nets.checkpoint import Checkpoint
 
-CHECKPOINT_FILES = (".safetensors", ".ckpt")
+CHECKPOINT_FILES = (".safetensors", ".ckpt", ".pt")
 STREAMS = {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}
 """Streams that a session may lack, with the names to print."""
-MAX_SESSIONS = 12
-"""Maximum number of sessions of a checkpoint that are listed."""
 WIDE = "by stimulus"
 """Column of a folder's table that is omitted on a narrow terminal."""
 TABLE_WIDTH = 120
@@ -87,7 +85,8 @@ def command(
         row = session_row(folder, **reading)
         if check:
             row["alignment"] = alignment_row(folder, reading)
-    lines = checkpoint_lines(row) if row["name"] == "checkpoint" else session_lines(row)
+    is_weights = row["name"] == "checkpoint"
+    lines = checkpoint_lines(row) if is_weights else session_lines(row)
     emit([row], as_json=as_json, text="\n".join(lines))
 
 
@@ -328,64 +327,3 @@ def _notes(title: str, notes: list[dict[str, str]]) -> Iterator[str]:
         yield title
     for note in notes:
         yield f"  - {note['message']}"
-
-
-# -- checkpoints -------------------------------------------------------------------
-def checkpoint_row(path: Path) -> dict[str, Any]:
-    """Read a checkpoint and return the `checkpoint` row of `--json`."""
-    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-
-    checkpoint = read_checkpoint(path)
-    return {
-        "name": "checkpoint",
-        "value": sum(tensor.numel() for tensor in checkpoint.state.values()),
-        "unit": "parameters",
-        "size": _size_name(checkpoint),
-        "precision": _precision(checkpoint),
-        "config": asdict(checkpoint.config),
-        "sessions": checkpoint.sessions,
-        "source": checkpoint.source,
-        "assumptions": list(checkpoint.assumed),
-        "context_part": sorted({name.split(".")[0] for name in checkpoint.context}),
-    }
-
-
-def _size_name(checkpoint: "Checkpoint") -> str:
-    from omnimouse_model.nets.omnimouse.config import SIZES
-
-    # A checkpoint stores its config, not the name of its size.
-    for name, config in SIZES.items():
-        if config == checkpoint.config:
-            return name
-    return "custom"
-
-
-def _precision(checkpoint: "Checkpoint") -> str:
-    """Return the dtype of most numbers; counters and frequencies have their own."""
-    counts: Counter[str] = Counter()
-    for tensor in checkpoint.state.values():
-        counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-    return max(counts, key=counts.__getitem__, default="none")
-
-
-def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the text lines of a checkpoint's row."""
-    yield f"Checkpoint {row['source']}"
-    config = row["config"]
-    size = f"size {row['size']}" if row["size"] != "custom" else "a size of its own"
-    yield f"  {size}: {row['value']:,} parameters, {row['precision']}"
-    yield (
-        f"  {config['num_layers']} layers of width {config['d_model']}, "
-        f"{config['num_heads']} heads"
-    )
-    if row["context_part"]:
-        yield f"  context part for {', '.join(row['context_part'])}"
-    neurons = sum(row["sessions"].values())
-    yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
-    for name, count in list(row["sessions"].items())[:MAX_SESSIONS]:
-        yield f"    {name}: {count:,} neurons"
-    n_others = len(row["sessions"]) - MAX_SESSIONS
-    if n_others > 0:
-        yield f"    and {n_others} more"
-    yield from _notes("Assumed", [{"message": a} for a in row["assumptions"]])
-    yield "The complete config is in --json."
