@@ -60,10 +60,11 @@ EXTRAS = (
 WINDOW_TESTS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 N_TEST_PROCESSES = max(2, min(os.cpu_count() or 2, 6))
 # Checks the array shapes that jaxtyping declares. They cost a third of the time, so the
-# full run has them for the quick tests, and `--quick` for none.
+# full run has them for the quick tests of the library, and `--quick` for none.
 SHAPE_CHECKS = "--jaxtyping-packages=omnimouse_model,beartype.beartype"
 SUITE = "not gpu and not acceptance"
 QUICK = f"{SUITE} and not slow and not process and not gui and not browser"
+CHECKED = f"{QUICK} and library"
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 # System packages that Qt and software OpenGL need on a minimal Debian or Ubuntu.
@@ -595,7 +596,8 @@ def test(*arguments: str) -> int:
     that use windows, browsers or child processes or take more than a second. Other
     arguments are passed to pytest.
 
-    Quick tests run first, with the checks of array shapes; the others without them.
+    Quick tests of the library run first, with the checks of array shapes; the others
+    without them.
     """
     is_quick = "--quick" in arguments
     options = [word for word in arguments if word != "--quick"]
@@ -623,10 +625,10 @@ def test(*arguments: str) -> int:
         if options:  # some of the tests
             tests = [*pytest, SHAPE_CHECKS, "-m", SUITE, *options]
             return run_parallel({"checks": check_task, "tests": tests}, env)
-        quick = [*pytest, SHAPE_CHECKS, "-m", QUICK]
-        others = [*pytest, "-m", f"{SUITE} and not ({QUICK})"]
-        failed = run_parallel({"checks": check_task, "quick tests": quick}, env)
-        return run_all({"tests that take longer": others}, env) or failed
+        library = [*pytest, SHAPE_CHECKS, "-m", CHECKED]
+        others = [*pytest, "-m", f"{SUITE} and not ({CHECKED})"]
+        failed = run_parallel({"checks": check_task, "library tests": library}, env)
+        return run_all({"other tests": others}, env) or failed
 
 
 def has_test_path(options: Iterable[str]) -> bool:

@@ -85,12 +85,17 @@ END_TIMEOUT_S = 180.0
 """Time to end for threads and processes; the first child process waits for imports."""
 
 
+def pytest_itemcollected(item):
+    """Mark tests that open a window as `gui`, and those of the library."""
+    if WINDOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.gui)
+    if item.nodeid.startswith("tests/model/"):
+        item.add_marker(pytest.mark.library)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Mark tests that open a window as `gui`; run the longest groups of tests first."""
-    for item in items:
-        if WINDOW_FIXTURES & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.gui)
+    """Run the longest groups of tests first."""
     longest = {group: position for position, group in enumerate(LONG_GROUPS)}
     items.sort(key=lambda item: longest.get(group_of(item.nodeid), len(longest)))
 
