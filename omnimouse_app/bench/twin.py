@@ -59,6 +59,8 @@ def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
     from omnimouse_model.train.twin.config import read_twin_config
 
     place = resolve_device(device)
+    if fnn is not None and place.type != "cpu":
+        raise click.UsageError("--fnn compares both programs on the CPU: --device cpu.")
     demo = read_twin_config(config_path("twin-demo"))
     rows: list[Row] = []
     for size, config, frame, units in (

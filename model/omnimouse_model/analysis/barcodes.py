@@ -5,7 +5,7 @@ A barcode is one vector per neuron: the readout weights of a digital twin (Wang 
 same direction, 0.5 for unrelated ones, 1 for opposite ones.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -23,6 +23,8 @@ class LearnedNeurons:
     ----------
     predictor_id
         The model.
+    session_key, names
+        Id and fingerprint of the session, and the ids of its neurons.
     barcodes
         float32 (P, d), or None if the model has none.
     positions
@@ -30,10 +32,12 @@ class LearnedNeurons:
         of height and width; None if the model has none.
     """
 
-    session: Session
+    session_key: tuple[str, str]
+    names: np.ndarray
     predictor_id: str
     barcodes: Float[np.ndarray, "neuron d"] | None = None
     positions: Float[np.ndarray, "neuron 2"] | None = None
+    _cache: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def is_empty(self) -> bool:
@@ -49,13 +53,21 @@ class LearnedNeurons:
         """
         if self.barcodes is None:
             return np.zeros(0, np.int64), np.zeros(0)
-        # float64: rounding would give a neuron a distance to its equal.
-        barcodes = self.barcodes.astype(np.float64)
+        if "float64" not in self._cache:
+            # Once, because a view asks while the user steps through neurons; float64,
+            # because rounding would give a neuron a distance to its equal.
+            self._cache["float64"] = self.barcodes.astype(np.float64)
+        barcodes = self._cache["float64"]
         distance = angular_distance(barcodes[neuron], barcodes)
         distance[neuron] = np.nan
         order = np.argsort(distance)  # NaN is last
         order = order[np.isfinite(distance[order])][:count]
         return order.astype(np.int64), distance[order]
+
+
+def key_of(session: Session) -> tuple[str, str]:
+    """Return the identity of a session, without the session itself."""
+    return session.id, session.fingerprint
 
 
 def learned_neurons(predictor: Predictor, session: Session) -> LearnedNeurons:
@@ -66,4 +78,10 @@ def learned_neurons(predictor: Predictor, session: Session) -> LearnedNeurons:
         barcodes = predictor.embeddings(session)  # type: ignore[attr-defined]
     if "stimulus_positions" in methods:
         positions = predictor.stimulus_positions(session)  # type: ignore[attr-defined]
-    return LearnedNeurons(session, predictor.predictor_id, barcodes, positions)
+    return LearnedNeurons(
+        key_of(session),
+        session.units.names,
+        predictor.predictor_id,
+        barcodes,
+        positions,
+    )

@@ -48,6 +48,8 @@ def trial_responses(
     ------
     UnsupportedRequestError
         The model sees no video.
+    ValueError
+        `scored_s` is longer than the windows of the model.
     StoppedError
         `cancelled()` returned True.
     """
@@ -57,6 +59,11 @@ def trial_responses(
             f"{predictor.predictor_id!r} sees no video: choose a model that does."
         )
     n_scored = round(scored_s * spec.response_rate_hz)
+    if not 0 < n_scored <= spec.n_samples:
+        raise ValueError(
+            f"scored_s is {scored_s:g}; expected more than 0 and at most "
+            f"{spec.duration_s:g} s, the windows of the model."
+        )
     chosen = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons)
     end = slice(spec.n_samples - n_scored, None)
     mask = Mask.nothing(session, spec).ask(chosen, end)

@@ -197,7 +197,8 @@ def _run(
 def _has_ended(training: Training, last: int) -> bool:
     """Return True if all steps are done or validation has stopped improving."""
     run, patience = training.state, training.settings.patience
-    is_flat = patience is not None and run.step - run.best[1] >= patience
+    has_score = run.best[0] > float("-inf")
+    is_flat = patience is not None and has_score and run.step - run.best[1] >= patience
     return run.step >= last or is_flat
 
 

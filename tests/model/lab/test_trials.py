@@ -139,5 +139,7 @@ def test_a_stop_and_a_model_without_video_are_told(session):
         trial_responses(
             model, session, gratings, np.arange(4), cancelled=lambda: model.asked > 1
         )
+    with pytest.raises(ValueError, match="scored_s is 3"):
+        trial_responses(model, session, gratings, scored_s=3.0)
     with pytest.raises(UnsupportedRequestError, match="sees no video"):
         trial_responses(load_predictor("mean"), session, gratings)

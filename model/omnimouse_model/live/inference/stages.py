@@ -13,7 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.barcodes import LearnedNeurons, learned_neurons
+from omnimouse_model.analysis.barcodes import (
+    LearnedNeurons,
+    key_of,
+    learned_neurons,
+)
 from omnimouse_model.analysis.evaluate.tier_score import (
     TierScore,
     TierScoring,
@@ -353,8 +357,8 @@ class StageRunner:
 
     def _learned_of(self, predictor: Predictor, session: Session) -> LearnedNeurons:
         known = self._learned
-        same = (session, predictor.predictor_id)
-        if known is None or (known.session, known.predictor_id) != same:
+        same = (key_of(session), predictor.predictor_id)
+        if known is None or (known.session_key, known.predictor_id) != same:
             self._learned = known = learned_neurons(predictor, session)
         return known
 

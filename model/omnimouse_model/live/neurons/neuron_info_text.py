@@ -6,7 +6,7 @@ from io import StringIO
 
 import numpy as np
 
-from omnimouse_model.analysis.barcodes import LearnedNeurons
+from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import ClipRepeats, ceiling_problem
@@ -97,7 +97,7 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
         parts.append(f"reads at {column:.0%} of the width, {row:.0%} of the height")
     nearest, distance = learned.nearest(neuron, count)
     if len(nearest):
-        names = learned.session.units.names
+        names = learned.names
         near = ", ".join(
             f"{names[other]} ({far:.2f})"
             for other, far in zip(nearest, distance, strict=True)
@@ -109,7 +109,9 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
 def learned_of(results: Results, session: Session | None) -> LearnedNeurons | None:
     """Return what the model on screen has learned of a session; None if unknown."""
     learned = results.learned
-    return None if learned is None or learned.session is not session else learned
+    if learned is None or session is None or learned.session_key != key_of(session):
+        return None
+    return learned
 
 
 def repeats_text(repeats: ClipRepeats) -> str:

@@ -3,7 +3,7 @@
 Weights are safetensors; a JSON file beside them has the config, the size of the frames
 and the sessions. Tensors of a session are named `sessions.<key>.<tensor>`; `mean` is
 the mean response of each neuron in the train tier, in units of the recording, of which
-the rates are multiples.
+the rates are multiples; NaN if it is not known.
 """
 
 import json

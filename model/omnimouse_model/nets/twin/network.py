@@ -1171,7 +1171,9 @@ class TwinNetwork(nn.Module):
         logits, targets = logits[burn_in:], targets[burn_in:]
         is_recorded = targets.isfinite()
         losses = self.losses(logits, torch.nan_to_num(targets))
-        return torch.where(is_recorded, losses, 0.0).sum() / is_recorded.sum()
+        # 0 without a recorded response, and no gradient.
+        n_recorded = is_recorded.sum().clamp(min=1)
+        return torch.where(is_recorded, losses, 0.0).sum() / n_recorded
 
     def barcodes(self) -> Tensor:
         """Return the feature weights (U, S * C): the functional barcodes."""

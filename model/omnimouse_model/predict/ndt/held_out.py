@@ -125,7 +125,15 @@ def forward_windows(
     Returns
     -------
     float32 (trial, n_windows * width, neuron).
+
+    Raises
+    ------
+    ValueError
+        The trials end before the last window.
     """
+    stop = onset + n_windows * width
+    if stop > spikes.shape[1]:
+        raise ValueError(f"The windows end at bin {stop}, trials at {spikes.shape[1]}.")
     parts = []
     for number in range(n_windows):
         start = onset + number * width
@@ -147,10 +155,15 @@ def last_bins(net: Ndt, session: str, spikes: Trials, n_bins: int = LAST) -> np.
 @torch.inference_mode()
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
     """Return the rates per bin (trial, bin, neuron) of masked counts."""
-    parts = [
-        net(part, session, scheme).log_rates.exp().cpu().numpy()
-        for part in seen.split(SEQUENCES)
-    ]
+    was_training = net.training
+    net.eval()
+    try:
+        parts = [
+            net(part, session, scheme).log_rates.exp().cpu().numpy()
+            for part in seen.split(SEQUENCES)
+        ]
+    finally:
+        net.train(was_training)
     return np.concatenate(parts)
 
 

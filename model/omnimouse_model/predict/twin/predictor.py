@@ -408,7 +408,10 @@ def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPre
 
     def load(session: str) -> TwinOfSession:
         mean = checkpoint.sessions[session][MEAN].numpy()
-        return TwinOfSession(_frozen(checkpoint.build(session)), mean)
+        # NaN: the checkpoint does not know it, and the recording states it.
+        is_known = np.isfinite(mean).all()
+        net = _frozen(checkpoint.build(session))
+        return TwinOfSession(net, mean if is_known else None)
 
     return TwinPredictor(
         name or path.stem,
@@ -429,10 +432,10 @@ def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
     core = {k: v for k, v in files[keys[0]].state.items() if k.startswith("core.")}
 
     def checkpoint() -> TwinCheckpoint:
-        # The files do not state the mean responses, which rates are multiples of.
+        # The files do not state the mean responses, which rates are multiples of: NaN.
         sessions = {
             key: {k: v for k, v in file.state.items() if not k.startswith("core.")}
-            | {MEAN: torch.ones(file.n_units)}
+            | {MEAN: torch.full((file.n_units,), torch.nan)}
             for key, file in files.items()
         }
         config = files[keys[0]].config

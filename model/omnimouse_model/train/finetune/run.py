@@ -133,6 +133,8 @@ def finetune(
         raise FinetuneError(
             "processes", "Fine-tuning runs in one process: start it without torchrun."
         )
+    if train not in get_args(Trained):
+        raise ValueError(f"train is one of {get_args(Trained)}, found {train!r}.")
     if isinstance(predictor, str | Path):
         predictor = load_predictor(predictor, device="cpu")
     out, place = Path(out), resolve_device(device)
@@ -238,9 +240,7 @@ def _checkpoint_of(predictor: Predictor) -> Checkpoint:
 
 
 def _check(model: Checkpoint, session: Session, train: Trained) -> None:
-    """Check model, session and mode before anything is written."""
-    if train not in get_args(Trained):
-        raise ValueError(f"train is one of {get_args(Trained)}, found {train!r}.")
+    """Check model and session before anything is written."""
     n_known = model.sessions.get(session.id)
     if n_known is not None and n_known != session.n_neurons:
         raise FinetuneError(

@@ -65,8 +65,9 @@ def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
     session = source.session
     starts = session.window_starts("train", include_blanks=True, spec=spec)
     # A part of the train tier, if the source has fewer windows.
-    first, last = source.starts[[0, -1]] + (-_TOLERANCE_S, WINDOW_S + _TOLERANCE_S)
-    starts = starts[(starts >= first) & (starts + spec.duration_s <= last)]
+    if len(source.starts):
+        first, last = source.starts[[0, -1]] + (-_TOLERANCE_S, WINDOW_S + _TOLERANCE_S)
+        starts = starts[(starts >= first) & (starts + spec.duration_s <= last)]
     for held_out in source.held_out:
         is_apart = (starts + spec.duration_s <= held_out + _TOLERANCE_S) | (
             starts >= held_out + WINDOW_S - _TOLERANCE_S

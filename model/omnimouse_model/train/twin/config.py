@@ -139,6 +139,13 @@ def _config(values: Any) -> TwinTrainConfig:
         value = getattr(config, f.name)
         if f.name in _COUNTS and (not isinstance(value, int) or value < 1):
             raise TypeError(f"{f.name} must be at least 1, found {shortened(value)}")
+    for name in ("sessions_per_step", "validation_windows", "patience"):
+        value = getattr(config, name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise TypeError(f"{name} must be at least 1, found {shortened(value)}")
+    size = config.frame_size
+    if len(size) != 2 or not all(isinstance(n, int) and n > 1 for n in size):
+        raise TypeError(f"frame_size must be height and width, found {shortened(size)}")
     if config.burn_in >= config.frames:
         raise TypeError(
             f"burn_in must be below frames ({config.frames}), found {config.burn_in}"

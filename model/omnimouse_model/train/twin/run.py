@@ -23,7 +23,7 @@ from torch import Tensor
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
+from omnimouse_model.analysis.evaluate.tier_windows import spread_starts, tier_starts
 from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, save_twins
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.predict.twin.predictor import (
@@ -169,6 +169,12 @@ class _TwinTraining:
         origin: TwinCheckpoint | None,
     ) -> "_TwinTraining":
         """Build the networks and their optimisers, without start values."""
+        keys = [key for own in team.gather([s.key for s in sessions]) for key in own]
+        if len(set(keys)) < len(keys):
+            raise ValueError(
+                f"Two sessions have the same id, of {', '.join(sorted(keys))}: each "
+                "needs one of its own."
+            )
         nets = {}
         for source in sessions:
             # By session, so that its start does not depend on the ranks.
@@ -306,11 +312,13 @@ class _TwinTraining:
         for parameter in self.core:
             if parameter.grad is not None:
                 parameter.grad *= share
+        # The core's gradients are those of all ranks by now.
+        is_bad = not all(map(isfinite, losses)) or not self._has_finite_gradients()
         total, count, n_bad = self.team.sums(
             [
                 sum(x for x in losses if isfinite(x)),
                 sum(map(isfinite, losses)),
-                sum(not isfinite(x) for x in losses),
+                is_bad,
             ]
         )
         self.state.skipped = self.state.skipped + 1 if n_bad else 0
@@ -330,6 +338,17 @@ class _TwinTraining:
             "step": self.state.step,
             "lr": lr,
         }
+
+    def _has_finite_gradients(self) -> bool:
+        gradients = [
+            parameter.grad
+            for net in self.nets.values()
+            for parameter in net.parameters()
+            if parameter.grad is not None
+        ]
+        if not gradients:
+            return True
+        return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
 
     def _backward(self, clips: Clips, drawn: _Drawn) -> float:
         """Add the gradients of some clips of a session, and return their loss."""
@@ -367,7 +386,9 @@ class _TwinTraining:
         )
         starts = source.held_out
         if not len(starts):
-            starts = scored_starts(source.session, "validation", spec=spec)
+            starts = tier_starts(source.session, "validation", spec)
+        if not len(starts):
+            return {}
         name = "test/video_behavior"
         results = evaluate(
             predictor,

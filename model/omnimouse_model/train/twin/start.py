@@ -41,7 +41,8 @@ def draw_twins(
             )
             if config.start == "receptive-fields":
                 centers = receptive_field_centers(sessions[key], config.targets)
-                net.readout.position.mu.copy_(_positions(net, centers))
+                positions = _positions(net, centers, config.frame_size)
+                net.readout.position.mu.copy_(positions)
 
 
 def _copy(net: TwinNetwork, origin: TwinCheckpoint, key: str) -> None:
@@ -53,6 +54,8 @@ def _copy(net: TwinNetwork, origin: TwinCheckpoint, key: str) -> None:
 
 def _standardise_retina(net: TwinNetwork, source: TrainingSession) -> None:
     """Choose scale and offset of the retina for grey levels of a session."""
+    if not len(source.starts):
+        raise ValueError(f"Session {source.key!r} has no train window of 2 s.")
     starts = source.starts[np.linspace(0, len(source.starts) - 1, 20).astype(int)]
     gray = np.stack([source.session.window(float(s)).frames_u8[::20] for s in starts])
     perspective = net.perspective
@@ -81,10 +84,12 @@ def receptive_field_centers(source: TrainingSession, targets: Targets) -> np.nda
     return np.asarray(energy @ places)
 
 
-def _positions(net: TwinNetwork, centers: np.ndarray) -> Tensor:
+def _positions(
+    net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int]
+) -> Tensor:
     """Return readout positions before tanh (U, 2) for centers on the monitor."""
-    height, width = net.perspective.retina.grid.shape[:2]
-    aspect = height / width
+    # Points of the monitor are in half widths.
+    aspect = frame_size[0] / frame_size[1]
     xy = torch.from_numpy((2 * centers - 1) * [1, aspect]).to(net.readout.position.mu)
     perspective = net.eval().perspective
     rest = xy.new_zeros(1, net.config.pupil)

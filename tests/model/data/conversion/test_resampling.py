@@ -39,6 +39,12 @@ def test_fast_noise_is_filtered_where_the_source_is_faster():
     )
 
 
+def test_a_trace_shorter_than_the_filter_keeps_its_length():
+    times, values = np.arange(5) / 50, np.ones(5)
+    found = resample(times, values, 0, 0.08, 0.02, kind="lowpass", lowpass_s=0.4)
+    assert found.shape == (5,)
+
+
 def test_gaps_are_filled_and_told():
     times = np.arange(100) / 10
     values = np.arange(100.0)
@@ -57,6 +63,7 @@ def test_what_cannot_be_resampled_is_refused():
         (times[:4], times, "differ"),
         (times, np.full(5, np.nan), "missing"),
         (times[::-1], times, "increase"),
+        (np.array([0, 1, np.nan, 0.5, 1.5]), times, "increase"),
     ):
         with pytest.raises(ValueError, match=what):
             resample(other, values, 0, 1, 0.1)

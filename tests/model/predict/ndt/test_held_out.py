@@ -47,6 +47,11 @@ def test_a_neuron_is_predicted_without_itself_however_many_at_once(
     assert not np.allclose(rates[..., 1], other[..., 1])
     monkeypatch.setattr("omnimouse_model.predict.ndt.held_out.SEQUENCES", 4)
     np.testing.assert_allclose(one_neuron_out(net, "a", spikes), rates, rtol=1e-5)
+    # Dropout belongs to training.
+    net.train()
+    np.testing.assert_allclose(one_neuron_out(net, "a", spikes), rates, rtol=1e-5)
+    assert net.training
+    net.eval()
 
 
 def test_a_region_is_predicted_from_others(net, spikes):
@@ -74,6 +79,8 @@ def test_windows_see_what_was_before_them_and_nothing_later(net, spikes):
     # The network is causal: later bins make no difference, hidden or not.
     visible = forward_windows(net, "a", spikes, **options, hides_future=False)
     np.testing.assert_allclose(visible, rates, rtol=1e-5)
+    with pytest.raises(ValueError, match="bin 135"):
+        forward_windows(net, "a", spikes)
     last = last_bins(net, "a", spikes, 5)
     np.testing.assert_allclose(
         last, forward_windows(net, "a", spikes, onset=35, width=5, n_windows=1)

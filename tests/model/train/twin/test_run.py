@@ -23,6 +23,8 @@ from omnimouse_model.train.twin.config import (
     read_twin_config,
 )
 from omnimouse_model.train.twin.run import train_twins
+from omnimouse_model.train.twin.start import _positions
+from tests import FIXTURES
 from tests.small_sessions import write_session
 
 MODEL = TwinConfig(
@@ -135,6 +137,14 @@ def test_receptive_fields_are_the_first_positions(sessions, tmp_path):
     nets = train_twins(config, sessions[:1], tmp_path, max_steps=1)
     net = nets["a-1-1"].eval()
     positions = net.positions().detach()
+    # Frames are flatter than the retina: their edges are where they are on the frame.
+    corners = np.array([[0.5, 0.1], [0.5, 0.9], [0.1, 0.5]])
+    placed = torch.tanh(_positions(net, corners, CONFIG.frame_size)).detach()
+    there = net.perspective.seen_points(placed, net.start()).detach()
+    half_height = 18 / 32
+    torch.testing.assert_close(
+        there[:2, 1] / half_height, torch.tensor([-0.8, 0.8]), atol=1e-3, rtol=0
+    )
     assert positions.unique(dim=0).shape[0] > 1
     # What a neuron reads lies on the monitor, whose half width is 1.
     seen = net.perspective.seen_points(positions, net.start()).detach()
@@ -184,6 +194,61 @@ def test_a_transfer_trains_all_but_the_core(sessions, twins, tmp_path):
         om.finetune(mine, session, tmp_path / "again", steps=1)
 
 
+def test_a_transfer_from_the_release_keeps_what_it_knew(sessions, tmp_path):
+    release = om.load_predictor(FIXTURES / "twin_parity" / "release", device="cpu")
+    known = replace(sessions[1].session, id="4-7")
+    assert release.needs.n_neurons["4-7"] == known.n_neurons
+    spec = release.needs.spec
+    mask = om.Mask.nothing(known, spec).ask(slice(None), slice(30, None))
+    mask = mask.with_frames(True).with_behavior("visible")
+    window = known.window(6.0, spec)
+    before = release.predict(window, mask).responses
+    mine = om.finetune(release, sessions[0].session, tmp_path, steps=1, batch=1)
+    after = mine.predict(window, mask).responses
+    np.testing.assert_allclose(after, before, rtol=1e-5)
+
+
+def test_only_known_parts_can_be_trained(sessions, twins, tmp_path):
+    twin = om.load_predictor(twins / "model.safetensors", device="cpu")
+    with pytest.raises(ValueError, match="train is one of"):
+        om.finetune(twin, sessions[0].session, tmp_path, train="embedding")
+
+
+def test_a_session_without_a_validation_tier_is_trained_without_scores(
+    sessions, tmp_path
+):
+    source = sessions[0]
+    tiers = np.where(
+        source.session.trials.tier == "validation", "train", source.session.trials.tier
+    )
+    trials = replace(source.session.trials, tier=tiers)
+    plain = replace(source, session=replace(source.session, trials=trials))
+    config = replace(CONFIG, validate_every=1, patience=1)
+    train_twins(config, [plain], tmp_path)
+    rows = list(log_rows(tmp_path / FILE))
+    assert len(rows) == config.total_steps
+    assert "validation" not in rows[-1]
+
+
+def test_two_sessions_of_one_name_are_refused(sessions, tmp_path):
+    with pytest.raises(ValueError, match="same id"):
+        train_twins(CONFIG, [sessions[0], sessions[0]], tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monkeypatch):
+    train_twins(CONFIG, sessions[:1], tmp_path, max_steps=1)
+    before = tensors(tmp_path / "model.safetensors")
+    loss = TwinNetwork.loss
+
+    def wild(self, *arguments):
+        # Finite itself, with an infinite slope.
+        return loss(self, *arguments) + 0 * (self.readout.biases[0] * 0).sqrt().sum()
+
+    monkeypatch.setattr(TwinNetwork, "loss", wild)
+    train_twins(CONFIG, sessions[:1], tmp_path, max_steps=1)
+    assert_same(tensors(tmp_path / "model.safetensors"), before)
+
+
 def test_an_export_renames_sessions(sessions, twins, tmp_path):
     config = replace(CONFIG, notes={"renames": {"a-1-1": "a-2-1"}})
     export_twins(twins, tmp_path / "t.safetensors", config)
@@ -206,6 +271,7 @@ def test_the_shipped_config_is_one(tmp_path):
         ("frames: 5", "burn_in"),
         ("model: {streems: 2}", "streems"),
         ("targets: rates", "targets"),
+        ("sessions_per_step: 0", "sessions_per_step"),
     ):
         wrong.write_text(f"family: twin\nseed: 1\nframe_size: [18, 32]\n{line}\n")
         with pytest.raises(ValueError, match=field):

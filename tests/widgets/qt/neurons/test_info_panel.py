@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.barcodes import LearnedNeurons
+from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
 from omnimouse_model.analysis.tuning.direction import direction_tuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
@@ -142,7 +142,9 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     controller.select([4])
     redraw()
     assert not panel.select_nearest.isVisible()
-    controller.results.learned = LearnedNeurons(recording, "model", codes, places)
+    controller.results.learned = LearnedNeurons(
+        key_of(recording), recording.units.names, "model", codes, places
+    )
     redraw()
     assert "25% of the width" in panel.model_line.text()
     assert "103 (0.02)" in panel.model_line.text()
