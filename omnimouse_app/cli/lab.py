@@ -67,6 +67,7 @@ def directions(
 
     Of a simulated session, the preferred orientations are compared with the true ones.
     """
+    from omnimouse_model.analysis.barcodes import learned_neurons
     from omnimouse_model.errors import StoppedError
     from omnimouse_model.lab.stimuli import drifting_gratings
     from omnimouse_model.lab.trials import directions_of, trial_responses
@@ -89,7 +90,8 @@ def directions(
         except StoppedError:
             exit_stopped("nothing was written.")
     tuning = directions_of(responses, trials.values)
-    columns = _columns(recording, tuning)
+    learned = learned_neurons(predictor, recording)
+    columns = _columns(recording, tuning, learned.positions, size)
     if out is not None:
         _write(out, columns)
     emit(
@@ -102,9 +104,15 @@ def directions(
 
 
 def _columns(
-    recording: "Session", tuning: "ModelDirections"
+    recording: "Session",
+    tuning: "ModelDirections",
+    positions: "np.ndarray | None",
+    size: tuple[int, int],
 ) -> "dict[str, np.ndarray]":
-    """Return the columns of the table of neurons; with the truth, if it is known."""
+    """Return the columns of the table of neurons; with the truth, if it is known.
+
+    `positions` are the places that a model reads, as shares of a frame of some size.
+    """
     import numpy as np
 
     from omnimouse_model.simulate.truth import has_truth, open_truth
@@ -117,12 +125,19 @@ def _columns(
         "orientation_deg": tuning.orientation_deg,
         "preferred_deg": tuning.preferred_deg,
     }
+    places = None if positions is None else positions * size
+    if places is not None:
+        columns |= {"row_px": places[:, 0], "column_px": places[:, 1]}
     if recording.format == "experanto" and has_truth(recording.path):
-        angle = open_truth(recording.path).tuning["direction"]
+        truth = open_truth(recording.path).tuning
+        angle = truth["direction"]
         # The wave vector points against the preferred motion, and rows count downwards.
         true = np.degrees(np.pi - angle) % 360
         error = np.abs((tuning.orientation_deg - true + 90) % 180 - 90)
         columns |= {"true_preferred_deg": true, "orientation_error_deg": error}
+        if places is not None:
+            away = np.hypot(*(places - truth["centre_yx"]).T) / size[1]
+            columns["position_error_widths"] = away
     return columns
 
 
@@ -147,6 +162,12 @@ def _summary(
         rows.append(
             {"name": "median_orientation_error", "value": error, "unit": "deg"}
             | {"n": int(is_tuned.sum())}
+        )
+    if "position_error_widths" in columns:
+        error = float(np.median(columns["position_error_widths"]))
+        rows.append(
+            {"name": "median_position_error", "value": error, "unit": "monitor widths"}
+            | {"n": len(is_tuned)}
         )
     return [row | {"predictor": predictor} for row in rows]
 
