@@ -53,7 +53,6 @@ FRAMES, GRADIENTS, GREY = 1e-5, 1e-4, 1.01
 SUMS = ("gain", "bias")
 CONTRAST = 0.1
 """Size of the first contrast, by which errors of contrast and brightness are judged."""
-SETS = ("clean", "noisy", "counts", "irregular")
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -82,9 +81,8 @@ def compare(
 def direction_line(arrays: Arrays) -> Line:
     """Return the errors of indices and fits."""
     line = Line("direction: indices and fits")
-    for name in SETS:
-        if f"{name}_responses" not in arrays:
-            continue
+    sets = [k.removesuffix("_responses") for k in arrays if k.endswith("_responses")]
+    for name in sets:
         responses = arrays[f"{name}_responses"]
         irregular = arrays.get(f"directions_{name}", arrays["directions"])
         theta = np.radians(irregular)

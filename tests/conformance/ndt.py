@@ -25,6 +25,7 @@ from omnimouse_model.masks.schemes import SchemeSettings, draw_scheme
 from omnimouse_model.nets.ndt.checkpoint import from_public, own_to_public
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig, poisson_loss
 from omnimouse_model.predict.ndt.held_out import (
+    WINDOW,
     bits_of,
     forward_windows,
     inter_region,
@@ -242,7 +243,7 @@ def draws_line(reference: Reference) -> NdtLine:
     regions = [str(name) for name in recorded["regions"]]
     n_seeds, n_trials = recorded[f"{_names(recorded)[0]}.input"].shape[:2]
     for name in _names(recorded):
-        scheme, settings = _settings_of(name)
+        scheme, settings = _settings_of(reference, name)
         n_bins = int(recorded[f"{name}.length"])
         # Bins are stored for schemes over bins, neurons for all others.
         n_bins = n_bins if scheme in ("causal", "temporal") else 4
@@ -269,15 +270,28 @@ def _names(recorded: Any) -> list[str]:
     return [n.removesuffix(".length") for n in recorded.files if n.endswith(".length")]
 
 
-def _settings_of(name: str) -> tuple[str, SchemeSettings]:
-    """Return scheme and settings of recorded draws, from their name."""
-    if name == "causal":
-        return name, SchemeSettings(ratio=0.6)
-    if name.startswith("causal_"):
-        return "causal", SchemeSettings(ratio=0.3)
-    if name.startswith("temporal"):
-        return "temporal", SchemeSettings(max_span=4, expand=1.0)
-    return name, SchemeSettings()
+def _settings_of(reference: Reference, name: str) -> tuple[str, SchemeSettings]:
+    """Return scheme and settings of recorded draws: those of the cases.
+
+    A name such as "causal_03" states a ratio; "temporal_spans" has spans.
+    """
+    scheme, _, rest = name.partition("_")
+    maskers = [
+        case["masker"]
+        for case in reference.cases["cases"]
+        if case["scheme"] == scheme
+        and case["masker_active"]
+        and (case["masker"]["expand_prob"] > 0) == (rest == "spans")
+    ]
+    masker = maskers[0] if maskers else {}
+    ratio = masker.get("ratio", SchemeSettings().ratio)
+    if rest.isdigit():
+        ratio = int(rest) / 10 ** (len(rest) - 1)
+    return scheme, SchemeSettings(
+        ratio=ratio,
+        max_span=masker.get("max_timespan", 1),
+        expand=masker.get("expand_prob", 0.0),
+    )
 
 
 def refusals(reference: Reference) -> Iterator[NdtLine]:
@@ -430,6 +444,19 @@ def evaluation_lines(reference: Reference) -> Iterator[NdtLine]:
     state = reference.tensors("eval_state_dict.safetensors")
     net = from_public(state, config, {eid: session["n_neurons"]}, "eval")
     spikes, onset = arrays["spikes"], about["onset_bin"]
+
+    def windows(hides_future: bool) -> np.ndarray:
+        n_bins = arrays["windows_future_zeroed.rates"].shape[1]
+        count = n_bins // WINDOW
+        return forward_windows(
+            net,
+            eid,
+            spikes,
+            onset=onset,
+            n_windows=count,
+            hides_future=hides_future,
+        )
+
     modes: dict[str, Callable[[], np.ndarray]] = {
         "per_neuron": lambda: one_neuron_out(net, eid, spikes),
         "inter_region": lambda: inter_region(net, eid, spikes, regions),
