@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks.schemes import SchemeSettings, draw_scheme
+from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from omnimouse_model.nets.ndt.checkpoint import from_public, own_to_public
-from omnimouse_model.nets.ndt.network import Ndt, NdtConfig, poisson_loss
+from omnimouse_model.nets.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
 from omnimouse_model.predict.ndt.held_out import (
     WINDOW,
     bits_of,
@@ -41,6 +41,8 @@ TRAINED, MOST_TRAINED, SHARE = 2e-5, 1e-3, 0.999
 """Most entries of trained tensors agree within the first, all within the second."""
 UNDEFINED = ".attn.key.bias"
 """Its true gradient is 0, so that Adam's steps follow rounding errors."""
+PUBLIC_RATIOS = {CAUSAL: 0.6}
+"""Ratios of the public trainer that differ from those of the papers."""
 DRAWS_SE = 4.0
 """Standard errors by which shares of hidden entries may differ."""
 
@@ -276,15 +278,21 @@ def _settings_of(reference: Reference, name: str) -> tuple[str, SchemeSettings]:
     A name such as "causal_03" states a ratio; "temporal_spans" has spans.
     """
     scheme, _, rest = name.partition("_")
+    is_span = rest == "spans"
     maskers = [
         case["masker"]
-        for case in reference.cases["cases"]
+        for case in sorted(
+            reference.cases["cases"],
+            # The case of that name first.
+            key=lambda case: case["name"].replace("_", "-") != scheme,
+        )
         if case["scheme"] == scheme
         and case["masker_active"]
-        and (case["masker"]["expand_prob"] > 0) == (rest == "spans")
+        and (case["masker"]["expand_prob"] > 0) == is_span
+        and (scheme != CAUSAL or case["name"] == scheme)
     ]
     masker = maskers[0] if maskers else {}
-    ratio = masker.get("ratio", SchemeSettings().ratio)
+    ratio = masker.get("ratio", PUBLIC_RATIOS.get(scheme, RATIO))
     if rest.isdigit():
         ratio = int(rest) / 10 ** (len(rest) - 1)
     return scheme, SchemeSettings(
