@@ -26,6 +26,8 @@ def run(folder: Path, *options: object, model: str = "context-ridge") -> Result:
     return run_command("sweep", "--model", model, "--session", folder, *options)
 
 
+# A command prints the warning, which the tests turn into an error.
+@pytest.mark.filterwarnings("default:context-ridge answers:UserWarning")
 def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):
     done = run(folder, "--neurons", "5000", "--seeds", "1")
     assert done.exit_code == 1
