@@ -299,7 +299,7 @@ def exciting_lines(folder: Path) -> Iterator[Line]:
     net = network_of(folder, info["network"])
     case = info["cases"][0]
     line = Line("most exciting: blur")
-    cutoff = case["cutoff"]
+    cutoff = float(case["cutoff"])
     for name, sd in (("spatial", "spatial_std"), ("temporal", "temporal_std")):
         kernel = gaussian_kernel(case[sd], cutoff)
         compare(
@@ -339,7 +339,7 @@ def exciting_line(
         penalty=case["stimulus_penalty"],
         spatial_sd=case["spatial_std"],
         temporal_sd=case["temporal_std"],
-        cutoff=case["cutoff"],
+        cutoff=float(case["cutoff"]),
         contrast=case["init_gain"],
         lr=descent["lr"],
         momentum=descent["momentum"],

@@ -58,7 +58,8 @@ class LearnedNeurons:
             # because rounding would give a neuron a distance to its equal.
             self._cache["float64"] = self.barcodes.astype(np.float64)
         barcodes = self._cache["float64"]
-        distance = angular_distance(barcodes[neuron], barcodes)
+        own = np.broadcast_to(barcodes[neuron], barcodes.shape)
+        distance = angular_distance(own, barcodes)
         distance[neuron] = np.nan
         order = np.argsort(distance)  # NaN is last
         order = order[np.isfinite(distance[order])][:count]

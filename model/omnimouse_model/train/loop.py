@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -25,6 +25,7 @@ from omnimouse_model.train.validate import SUMMARY
 OnStep = Callable[[int, dict[str, float]], None]
 
 
+@runtime_checkable
 class TrainingState(Protocol):
     """Where a run is.
 
@@ -41,6 +42,7 @@ class TrainingState(Protocol):
     best: tuple[float, int]
 
 
+@runtime_checkable
 class TrainingSettings(Protocol):
     """Settings of a config that the loop reads."""
 
@@ -65,6 +67,7 @@ class TrainingSettings(Protocol):
         """Seconds between saves; None saves by steps only."""
 
 
+@runtime_checkable
 class Training(Protocol):
     """The training of one family, as the loop drives it."""
 

@@ -21,7 +21,7 @@ def n_samples(start_s: float, end_s: float, period_s: float) -> int:
 
 def resample(
     times_s: Float[np.ndarray, " source"],
-    values: Float[np.ndarray, " source"],
+    values: Float[np.ndarray, " value"],
     start_s: float,
     end_s: float,
     period_s: float,
@@ -65,7 +65,7 @@ def resample(
 
 def missing_samples(
     times_s: Float[np.ndarray, " source"],
-    values: Float[np.ndarray, " source"],
+    values: Float[np.ndarray, " value"],
     start_s: float,
     end_s: float,
     period_s: float,
@@ -134,7 +134,7 @@ def standardise(
 
 def _sample_of(seconds: np.ndarray | float, period_s: float) -> np.ndarray:
     # Rounded first: a flip a hair before its sample belongs to it.
-    return np.floor(np.round(np.asarray(seconds) / period_s, 1)).astype(np.int64)
+    return np.asarray(np.floor(np.round(np.asarray(seconds) / period_s, 1)), np.int64)
 
 
 def _targets(start_s: float, end_s: float, period_s: float) -> np.ndarray:

@@ -316,9 +316,9 @@ class _TwinTraining:
         is_bad = not all(map(isfinite, losses)) or not self._has_finite_gradients()
         total, count, n_bad = self.team.sums(
             [
-                sum(x for x in losses if isfinite(x)),
-                sum(map(isfinite, losses)),
-                is_bad,
+                float(sum(x for x in losses if isfinite(x))),
+                float(sum(map(isfinite, losses))),
+                float(is_bad),
             ]
         )
         self.state.skipped = self.state.skipped + 1 if n_bad else 0

@@ -29,19 +29,19 @@ def test_a_line_stays_one_and_ends_with_its_source():
 def test_fast_noise_is_filtered_where_the_source_is_faster():
     times = np.arange(1000) / 100
     noise = np.random.default_rng(0).normal(size=1000)
-    plain = resample(times, noise, 1, 9, 0.1, kind="linear")
-    filtered = resample(times, noise, 1, 9, 0.1)
-    slow = resample(times, noise, 1, 9, 0.1, kind="lowpass", lowpass_s=0.4)
+    plain = resample(times, noise, 1.0, 9.0, 0.1, kind="linear")
+    filtered = resample(times, noise, 1.0, 9.0, 0.1)
+    slow = resample(times, noise, 1.0, 9.0, 0.1, kind="lowpass", lowpass_s=0.4)
     assert plain.std() > 2 * filtered.std() > 2.5 * slow.std()
     np.testing.assert_array_equal(
-        resample(times[::20], noise[::20], 1, 9, 0.1),
-        resample(times[::20], noise[::20], 1, 9, 0.1, kind="linear"),
+        resample(times[::20], noise[::20], 1.0, 9.0, 0.1),
+        resample(times[::20], noise[::20], 1.0, 9.0, 0.1, kind="linear"),
     )
 
 
 def test_a_trace_shorter_than_the_filter_keeps_its_length():
     times, values = np.arange(5) / 50, np.ones(5)
-    found = resample(times, values, 0, 0.08, 0.02, kind="lowpass", lowpass_s=0.4)
+    found = resample(times, values, 0.0, 0.08, 0.02, kind="lowpass", lowpass_s=0.4)
     assert found.shape == (5,)
 
 
@@ -49,9 +49,9 @@ def test_gaps_are_filled_and_told():
     times = np.arange(100) / 10
     values = np.arange(100.0)
     values[50:53] = np.nan
-    found = resample(times, values, 0, 9, 0.1, kind="linear")
+    found = resample(times, values, 0.0, 9.0, 0.1, kind="linear")
     np.testing.assert_allclose(found, np.arange(91), atol=1e-4)
-    missing = missing_samples(times, values, 0, 9, 0.1)
+    missing = missing_samples(times, values, 0.0, 9.0, 0.1)
     assert missing[50:53].all()
     assert not missing[:49].any()
     assert not missing[54:].any()
@@ -66,7 +66,7 @@ def test_what_cannot_be_resampled_is_refused():
         (np.array([0, 1, np.nan, 0.5, 1.5]), times, "increase"),
     ):
         with pytest.raises(ValueError, match=what):
-            resample(other, values, 0, 1, 0.1)
+            resample(other, values, 0.0, 1.0, 0.1)
     with pytest.raises(ValueError, match="begin at 0"):
         flip_index(np.array([0.1, 0.2]), 0.1)
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_resampled_is_refused():
 def test_each_sample_shows_the_first_flip_of_its_period_or_the_one_before():
     flips = np.array([0.0, 0.1, 0.14, 0.3, 0.42])
     assert flip_index(flips, 0.1).tolist() == [0, 1, 1, 3, 4]
-    assert n_samples(0, 0.3, 0.1) == 4
+    assert n_samples(0.0, 0.3, 0.1) == 4
 
 
 def test_homogeneous_channels_are_not_shifted_and_the_inverse_comes_back():
