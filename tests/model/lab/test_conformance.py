@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pytest
 
 from tests import FIXTURES
 from tests.conformance import insilico
@@ -10,6 +11,7 @@ from tests.conformance import insilico
 FOLDER = FIXTURES / "insilico"
 
 
+@pytest.mark.slow
 def test_reference_values_are_met(capsys):
     assert insilico.main(FOLDER) == 0
     said = capsys.readouterr().out

@@ -21,6 +21,7 @@ def noisy_pair(generator, samples=400, neurons=6):
     return target + generator.normal(0, 2, target.shape), target
 
 
+@pytest.mark.slow
 def test_reference_values_are_met(capsys):
     assert conformance.main(METRICS) == 0
     said = capsys.readouterr().out

@@ -31,6 +31,7 @@ def trials(n_neurons=5, n_bins=8):
     return torch.poisson(torch.full((3, n_bins, n_neurons), 0.5), generator=draw)
 
 
+@pytest.mark.slow
 def test_reference_values_are_met(capsys):
     assert conformance.main(FIXTURE) == 0
     said = capsys.readouterr().out
@@ -38,6 +39,7 @@ def test_reference_values_are_met(capsys):
         assert f"ok   {name}" in said
 
 
+@pytest.mark.slow
 def test_a_wrong_weight_is_found(tmp_path, capsys):
     shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True)
     file = tmp_path / "state_dict.safetensors"
