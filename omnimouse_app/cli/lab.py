@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from omnimouse_model.data.session import Session
-    from omnimouse_model.lab.trials import ModelDirections
+    from omnimouse_model.lab.trial_responses import ModelDirections
 
 TUNED = 0.3
 """OSI above which a neuron counts as tuned."""
@@ -70,7 +70,7 @@ def directions(
     from omnimouse_model.analysis.barcodes import learned_neurons
     from omnimouse_model.errors import StoppedError
     from omnimouse_model.lab.stimuli import drifting_gratings
-    from omnimouse_model.lab.trials import directions_of, trial_responses
+    from omnimouse_model.lab.trial_responses import directions_of, trial_responses
     from omnimouse_model.predict.registry import load_predictor
 
     recording = named_session(session, **reading)

@@ -92,21 +92,23 @@ def command(
     from omnimouse_model.train.twin.config import is_twin_config
 
     path = config_path(config)
-    run: Trained
+    run: TrainingCommand
     if is_twin_config(path):
         if accumulate or is_compiled or official:
             raise click.BadParameter(
                 "--accumulate, --compile and --official are options of OmniMouse; "
                 f"{config!r} trains digital twins."
             )
-        run = Twins(path, places, mice, export)
+        run = TwinTraining(path, places, mice, export)
     else:
-        run = OmniMouse(path, places, mice, export, accumulate, is_compiled, official)
+        run = OmniMouseTraining(
+            path, places, mice, export, accumulate, is_compiled, official
+        )
     _train(run, out, steps, device)
 
 
-class Trained(Protocol):
-    """One training: its sessions, its steps and its results."""
+class TrainingCommand(Protocol):
+    """The training of one family, as the command runs it."""
 
     @property
     def total_steps(self) -> int:
@@ -122,7 +124,7 @@ class Trained(Protocol):
         """Write what the command line asked for."""
 
 
-def _train(run: Trained, out: Path, steps: int | None, device: str) -> None:
+def _train(run: TrainingCommand, out: Path, steps: int | None, device: str) -> None:
     """Run a training with progress, and write its results."""
     from omnimouse_model.locking import sole_writer
     from omnimouse_model.predict.omnimouse.loading import resolve_device
@@ -161,7 +163,7 @@ def _train(run: Trained, out: Path, steps: int | None, device: str) -> None:
     click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)
 
 
-class OmniMouse:
+class OmniMouseTraining:
     """A training of OmniMouse."""
 
     def __init__(
@@ -227,7 +229,7 @@ class OmniMouse:
                 click.echo(f"wrote {path}")
 
 
-class Twins:
+class TwinTraining:
     """A training of digital twins."""
 
     def __init__(

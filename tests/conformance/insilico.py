@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.data.conversion.resampling import (
+    Filter,
     flip_index,
     missing_samples,
     n_samples,
@@ -27,7 +28,7 @@ from omnimouse_model.data.conversion.resampling import (
     standardise,
 )
 from omnimouse_model.lab.events import Events, event_responses, responses_by_value
-from omnimouse_model.lab.most_exciting import (
+from omnimouse_model.lab.exciting_inputs import (
     ExcitingSettings,
     ExcitingStimulus,
     blur,
@@ -191,26 +192,27 @@ def preparation_line(arrays: Arrays) -> Line:
         for k in ("start", "end", "target_period", "target_offset", "lowpass_period")
     )
 
-    def trace(prefix: str, suffix: str, kind: str) -> np.ndarray:
+    def trace(prefix: str, suffix: str, kind: Filter) -> np.ndarray:
         return resample(
             arrays[f"{prefix}times{suffix}"],
             arrays[f"{prefix}values{suffix}"],
             start,
             end,
             period,
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             offset_s=offset,
             lowpass_s=lowpass,
         )
 
-    for key, arguments in {
+    traces: dict[str, tuple[str, str, Filter]] = {
         "linear": ("", "", "linear"),
         "hamming": ("", "", "hamming"),
         "hamming_nan": ("", "_nan", "hamming"),
         "hamming_slow": ("slow_", "", "hamming"),
         "lowpass": ("", "", "lowpass"),
         "lowpass_slow": ("slow_", "", "lowpass"),
-    }.items():
+    }
+    for key, arguments in traces.items():
         expected = arrays[f"exp_{key}"]
         size = float(np.nanmax(np.abs(expected)))
         compare(line, key, trace(*arguments), expected, 0.0, TRACE * max(size, 1.0))

@@ -24,7 +24,7 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from omnimouse_model.nets.ndt.checkpoint import from_public, own_to_public
 from omnimouse_model.nets.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
-from omnimouse_model.predict.ndt.held_out import (
+from omnimouse_model.predict.ndt.held_out_rates import (
     WINDOW,
     bits_of,
     forward_windows,
@@ -421,7 +421,7 @@ def _compare_trained(line: NdtLine, reference: Reference, net: Ndt, file: str) -
 
 
 def schedule_line(reference: Reference) -> NdtLine:
-    """Return the errors of the learning rates."""
+    """Compare the learning-rate schedule with the reference."""
     line = NdtLine("one cycle")
     recorded = np.load(reference.folder / "onecycle.npz", allow_pickle=False)
     for name in sorted({key.partition(".")[0] for key in recorded.files}):

@@ -20,7 +20,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.size import check_size
-from omnimouse_model.nets.twin.checkpoint import read_twins, save_twins
+from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.nets.twin.released import read_released
 from omnimouse_model.train.config import config_path, read_config
@@ -124,7 +124,9 @@ def _checkpoint(folder: Path) -> None:
 def _twin(folder: Path) -> None:
     torch.manual_seed(0)
     net = TwinNetwork(TWIN, 3)
-    save_twins(folder / "t.safetensors", {"a": net}, {"a": torch.ones(3)}, (18, 32))
+    states, means = {"a": net.state_dict()}, {"a": torch.ones(3)}
+    twins = TwinCheckpoint.of(states, means, net.config, (18, 32))
+    save_twins(folder / "t.safetensors", twins)
 
 
 def _read_twin(folder: Path) -> object:

@@ -6,18 +6,22 @@ same direction, 0.5 for unrelated ones, 1 for opposite ones.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int64
 
+from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.metrics.tuning import angular_distance
+from omnimouse_model.predict.capabilities import Embedding, Located
 from omnimouse_model.predict.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnedNeurons:
-    """What a model has learned of the neurons of a session.
+    """Barcodes and readout positions of the neurons of a session in one model.
 
     Attributes
     ----------
@@ -53,11 +57,9 @@ class LearnedNeurons:
         """
         if self.barcodes is None:
             return np.zeros(0, np.int64), np.zeros(0)
-        if "float64" not in self._cache:
-            # Once, because a view asks while the user steps through neurons; float64,
-            # because rounding would give a neuron a distance to its equal.
-            self._cache["float64"] = self.barcodes.astype(np.float64)
-        barcodes = self._cache["float64"]
+        # Once, because a view asks while the user steps through neurons; float64,
+        # because rounding would give a neuron a distance to its equal.
+        barcodes = cached(self._cache, "float64", partial(self.barcodes.astype, float))
         own = np.broadcast_to(barcodes[neuron], barcodes.shape)
         distance = angular_distance(own, barcodes)
         distance[neuron] = np.nan
@@ -72,13 +74,14 @@ def key_of(session: Session) -> tuple[str, str]:
 
 
 def learned_neurons(predictor: Predictor, session: Session) -> LearnedNeurons:
-    """Return what a predictor has learned of a session's neurons."""
+    """Return barcodes and readout positions of a session's neurons in a model."""
     methods = predictor.needs.methods
     barcodes = positions = None
+    # `methods` decides, because the proxy of a worker has every method.
     if "embeddings" in methods:
-        barcodes = predictor.embeddings(session)  # type: ignore[attr-defined]
+        barcodes = cast(Embedding, predictor).embeddings(session)
     if "stimulus_positions" in methods:
-        positions = predictor.stimulus_positions(session)  # type: ignore[attr-defined]
+        positions = cast(Located, predictor).stimulus_positions(session)
     return LearnedNeurons(
         key_of(session),
         session.units.names,

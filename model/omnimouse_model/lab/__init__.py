@@ -1,5 +1,5 @@
 """The laboratory: experiments on models that see video.
 
-Most exciting inputs (`most_exciting`), and the responses of a model to the events of a
-stimulus (`events`).
+`stimuli` are what is shown, `trial_responses` and `events` the responses of a model and
+the tuning that follows, `exciting_inputs` the search for most exciting inputs.
 """

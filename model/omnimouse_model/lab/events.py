@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
+from omnimouse_model.metrics.tuning import event_means
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Events:
-    """What was shown when, in several videos.
+    """Events of a stimulus: the video, the time and the value of each.
 
     Attributes
     ----------
@@ -34,7 +36,7 @@ def event_responses(
     lag_s: float = 0.0,
     burn_in: int = 0,
 ) -> Float[np.ndarray, "event unit"]:
-    """Return the mean response to each event, NaN for one without a sample.
+    """Return the mean response to each event; NaN for an event without samples.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ def event_responses(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueResponses:
-    """Responses to what was shown.
+    """Mean response to each value of a stimulus, such as each direction.
 
     Attributes
     ----------
@@ -81,11 +83,12 @@ def responses_by_value(
     values: Float[np.ndarray, " event"],
     digits: int = 6,
 ) -> ValueResponses:
-    """Return the mean response to each value, rounded to some decimals."""
-    found, group = np.unique(np.round(values, digits), return_inverse=True)
-    member = np.eye(len(found))[group]  # (event, value)
-    present = np.isfinite(responses)
-    count = present.T.astype(np.int64) @ member.astype(np.int64)
-    total = np.where(present, responses, 0.0).T @ member
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    """Average the responses to events of equal value, and count these events.
+
+    Values are equal if they agree after rounding to `digits` decimals.
+    """
+    rounded = np.round(values, digits)
+    found, mean = event_means(responses.T, rounded)
+    is_of_value = rounded[:, None] == found
+    count = np.isfinite(responses).T.astype(np.int64) @ is_of_value.astype(np.int64)
     return ValueResponses(found, mean, count)

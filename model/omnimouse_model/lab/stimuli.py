@@ -41,15 +41,15 @@ class Monitor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trials:
-    """Short videos, one per trial, each with what it shows.
+class StimulusTrials:
+    """Videos of the trials of a stimulus, and the stimulus value of each.
 
     Attributes
     ----------
     name, parameters
-        What they are, for tables and files.
+        Name and settings of the stimulus, for tables and files.
     values
-        What a trial shows, such as its direction in degrees.
+        Stimulus value of each trial, such as a direction in degrees.
     rate_hz
         Frames per second.
     frames_of
@@ -81,8 +81,8 @@ def drifting_gratings(
     rate_hz: float = 30.0,
     monitor: Monitor = Monitor(),
     seed: int = 0,
-) -> Trials:
-    """Return full-field gratings that drift in all directions.
+) -> StimulusTrials:
+    """Return trials of full-field gratings that drift in different directions.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def drifting_gratings(
         wave = np.cos(2 * np.pi * cycles + phase[trial])
         return np.asarray(np.round(GRAY * (1 + contrast * wave)).clip(0, 255), np.uint8)
 
-    return Trials(
+    return StimulusTrials(
         "drifting gratings",
         {"contrast": contrast, "duration_s": duration_s, "seed": seed},
         directions,
@@ -142,8 +142,8 @@ def gaussian_dots(
     monitor: Monitor = Monitor(),
     is_on: bool = True,
     seed: int = 0,
-) -> Trials:
-    """Return Gaussian dots that are flashed before the end of each trial.
+) -> StimulusTrials:
+    """Return trials of one Gaussian dot each, flashed near the end of the trial.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def gaussian_dots(
         frames[start:stop] = np.round(GRAY + amplitude * dot)
         return frames
 
-    return Trials(
+    return StimulusTrials(
         "gaussian dots",
         {"sd_deg": sd_deg, "on_s": on_s, "is_on": str(is_on), "seed": seed},
         order.astype(np.float64),

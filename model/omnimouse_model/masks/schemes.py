@@ -65,7 +65,7 @@ DEFAULT: Final = SchemeSettings()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SchemeMasks:
-    """Masks of a batch of trials.
+    """Hidden and predicted entries of a batch of trials.
 
     Attributes
     ----------

@@ -46,6 +46,15 @@ def last_state(out: Path) -> Path | None:
     return out / str(name)
 
 
+def best_or_last(out: Path) -> Path:
+    """Return the weights of the best validation of a run, else those of its last save.
+
+    A run of few steps may have no score: constant predictions have no correlation.
+    """
+    best = out / BEST
+    return best if best.exists() else out / MODEL
+
+
 def saved_step(out: Path) -> int:
     """Return the step of the last complete save of a run; -1 if there is none."""
     folder = last_state(out)

@@ -15,7 +15,7 @@ MIN_SCALE = 1e-4
 
 
 def n_samples(start_s: float, end_s: float, period_s: float) -> int:
-    """Return the number of samples from start to end, both included."""
+    """Return the number of samples from start to end, including both ends."""
     return int(_sample_of(end_s - start_s, period_s)) + 1
 
 
@@ -30,7 +30,9 @@ def resample(
     offset_s: float = 0.0,
     lowpass_s: float = 0.4,
 ) -> Float32[np.ndarray, " sample"]:
-    """Return a trace at `start_s` + i · `period_s` + `offset_s`; NaN beyond the source.
+    """Resample a trace to a fixed period; NaN outside the time of the source.
+
+    Sample i is at `start_s` + i · `period_s` + `offset_s`.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def missing_samples(
     *,
     offset_s: float = 0.0,
 ) -> Bool[np.ndarray, " sample"]:
-    """Return which samples of `resample` are interpolated from a missing value."""
+    """Return which samples of `resample` depend on a missing value."""
     times, trace = _checked(times_s, values)
     middle = np.nanmedian(times)
     is_missing = (np.isnan(times) | np.isnan(trace)).astype(float)
@@ -86,9 +88,10 @@ def missing_samples(
 def flip_index(
     flips_s: Float[np.ndarray, " flip"], period_s: float
 ) -> Int64[np.ndarray, " sample"]:
-    """Return the flip of the screen whose frame each sample shows.
+    """Return the index of the screen flip that each sample shows.
 
-    It is the first flip of the sample, or that of the sample before; further flips
+    A flip is the moment at which the monitor changes to a new frame. The flip of a
+    sample is the first flip of the sample, or that of the sample before; further flips
     within one period are skipped.
 
     Parameters
@@ -118,7 +121,7 @@ def standardise(
     *,
     inverse: bool = False,
 ) -> Float[np.ndarray, "sample channel"]:
-    """Return values minus `shift`, divided by `scale`, or the inverse.
+    """Standardise channels: (value - shift) / scale, or the inverse.
 
     Homogeneous channels, such as responses and running, are never shifted: their 0 has
     a meaning.

@@ -90,7 +90,7 @@ def tuning_text(tuning: DirectionTuning) -> str:
 
 
 def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
-    """Return one line: where the model reads, and the nearest neurons by barcode."""
+    """Return a neuron's readout position and nearest neurons as one line of text."""
     parts = []
     if learned.positions is not None:
         row, column = learned.positions[neuron]
@@ -107,7 +107,7 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
 
 
 def learned_of(results: Results, session: Session | None) -> LearnedNeurons | None:
-    """Return what the model on screen has learned of a session; None if unknown."""
+    """Return the learned properties of a session's neurons; None if not computed."""
     learned = results.learned
     if learned is None or session is None or learned.session_key != key_of(session):
         return None

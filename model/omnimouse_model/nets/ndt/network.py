@@ -13,7 +13,7 @@ Source: Zhang et al. 2024 (MtM) with its public code, and Jiang et al. 2025. Par
 names are those of the public code, apart from the stitchers (`checkpoint`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,9 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.nets.record import Record, no_record
 
-Record = Callable[[str, Tensor], None]
-"""Receives the name and value of intermediate maps."""
 PROMPTS: Final = ("neuron", "causal", "inter-region", "intra-region")
 """Masking schemes with a prompt, in the order of their embeddings."""
 CAUSAL: Final = "causal"
@@ -83,10 +82,6 @@ class NdtOutput:
     encoded: Tensor
 
 
-def no_record(name: str, value: Tensor) -> None:
-    """Drop an intermediate value."""
-
-
 # -- attention mask --------------------------------------------------------------------
 def attention_mask(
     n_bins: int,
@@ -98,7 +93,7 @@ def attention_mask(
     leaks: bool = False,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Return which token may see which, bool (B or 1, K + T, K + T), query by key.
+    """Return the attention mask, bool (B or 1, K + T, K + T), query by key.
 
     Parameters
     ----------
@@ -133,7 +128,7 @@ def attention_mask(
 
 # -- parts -----------------------------------------------------------------------------
 class Embedder(nn.Module):
-    """Tokens of bins, with their positions, and of scheme and session before them."""
+    """Embedding of time bins, preceded by tokens of the session and the scheme."""
 
     def __init__(self, config: NdtConfig, n_sessions: int) -> None:
         super().__init__()
@@ -168,7 +163,7 @@ class Embedder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention with biases, over all tokens that the mask shows."""
+    """Multi-head attention with biases, limited by an attention mask."""
 
     def __init__(self, config: NdtConfig) -> None:
         super().__init__()
@@ -209,7 +204,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each after a norm and added to its input."""
+    """Transformer block: attention and MLP, each with layer norm and residual sum."""
 
     def __init__(self, config: NdtConfig) -> None:
         super().__init__()
@@ -229,7 +224,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embedding, blocks and last norm: all that sessions share."""
+    """The part that all sessions share: embedding, blocks and last layer norm."""
 
     def __init__(self, config: NdtConfig, n_sessions: int) -> None:
         super().__init__()
@@ -360,7 +355,7 @@ def _prefixed(record: Record, prefix: str) -> Record:
 
 @torch.no_grad()
 def _scale_blocks(layers: nn.ModuleList, n_layers: int) -> None:
-    """Make the blocks' first weights small, so that many of them are stable."""
+    """Scale the initial weights of the blocks ("fixup"), for stable training."""
     factor = 0.67 * n_layers**-0.25
     for block in layers:
         assert isinstance(block, Block)

@@ -58,6 +58,31 @@ class TwinCheckpoint:
     source: str
     card: Mapping[str, Any] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        states: Mapping[str, Mapping[str, Tensor]],
+        means: Mapping[str, Tensor],
+        config: TwinConfig,
+        frame_size: tuple[int, int],
+        card: Mapping[str, Any] | None = None,
+    ) -> "TwinCheckpoint":
+        """Return the checkpoint of the networks of some sessions with one core.
+
+        Parameters
+        ----------
+        states, means
+            State dict of the network, and mean response of each neuron, by session.
+        """
+        core: dict[str, Tensor] = {}
+        sessions: dict[str, dict[str, Tensor]] = {}
+        for key, state in states.items():
+            tensors = {name: value.detach().cpu() for name, value in state.items()}
+            core |= {k: v for k, v in tensors.items() if k.startswith("core.")}
+            own = {k: v for k, v in tensors.items() if k not in core}
+            sessions[key] = own | {MEAN: means[key].to(torch.float32)}
+        return cls(config, frame_size, core, sessions, "", card)
+
     def build(self, session: str) -> TwinNetwork:
         """Build the network of one session.
 
@@ -78,42 +103,25 @@ class TwinCheckpoint:
         return len(self.sessions[session][MEAN])
 
 
-def save_twins(
-    path: Path,
-    twins: Mapping[str, TwinNetwork],
-    means: Mapping[str, Tensor],
-    frame_size: tuple[int, int],
-    card: Mapping[str, Any] | None = None,
-) -> None:
-    """Write the twins of some sessions, whose cores are the same, to one file.
-
-    Parameters
-    ----------
-    twins, means
-        Network, and mean response of each neuron, by session key.
-    """
-    first = next(iter(twins.values()))
-    tensors: dict[str, Tensor] = {}
-    for key, net in twins.items():
-        for name, value in net.state_dict().items():
-            is_core = name.startswith("core.")
-            tensors[name if is_core else f"sessions.{key}.{name}"] = (
-                value.detach().cpu().contiguous()
-            )
-        tensors[f"sessions.{key}.{MEAN}"] = means[key].to(torch.float32)
+def save_twins(path: Path, checkpoint: TwinCheckpoint) -> None:
+    """Write a checkpoint to a file and its description."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = dict(checkpoint.core)
+    for key, own in checkpoint.sessions.items():
+        tensors |= {f"sessions.{key}.{name}": value for name, value in own.items()}
     description = {
         "omnimouse_twin": FORMAT,
         "family": FAMILY,
-        "config": asdict(first.config),
-        "frame_size": list(frame_size),
-        "sessions": {key: net.n_units for key, net in twins.items()},
-        "card": card or {},
+        "config": asdict(checkpoint.config),
+        "frame_size": list(checkpoint.frame_size),
+        "sessions": {key: checkpoint.n_units(key) for key in checkpoint.sessions},
+        "card": dict(checkpoint.card or {}),
     }
     # The weights last: with them, the checkpoint is complete.
     with atomic_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
 
 
 def read_twins(path: Path) -> TwinCheckpoint:

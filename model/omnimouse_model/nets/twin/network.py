@@ -13,6 +13,9 @@ Everything that has no recurrence is computed for a whole clip at once, and only
 LSTMs go frame by frame. A `TwinState` holds what goes on from frame to frame, and the
 normalised weights, which are computed once per state.
 
+The file has more than 600 lines because the paper's network is read as one: each part
+stands below the one that feeds it.
+
 Axes: T frames, N clips, S streams, C channels (stream-major, then group-major), H x W.
 
 Source: Wang et al. 2025, Methods, and the released weights; numbers in comments are of
@@ -28,15 +31,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimouse_model.nets.record import Record, no_record
 from omnimouse_model.nets.twin.config import TwinConfig
 
 Periphery = Literal["dark", "extend"]
 """Luminance beyond the monitor: 0, or that of its nearest pixel."""
-Record = Callable[[str, Tensor], None]
-"""Receives the name and value (T, N, ...) of intermediate maps."""
 FRAMES_AT_ONCE = 16
 """Frames whose maps are in memory together: 10 MB each per stream at full size."""
 NORM_EPS = 1e-5
+MONITOR_SD, POSITION_SD = 0.05, 0.4
+"""First noise of the monitor (half widths, radians) and of readout positions."""
 MIN_DEPTH = 1e-5
 """Rays that are parallel to the monitor or point away from it meet it far outside."""
 # Factors that keep the variance of a standard normal input.
@@ -52,10 +56,6 @@ FUNCTION: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": F.elu,
     "tanh": torch.tanh,
 }
-
-
-def no_record(name: str, value: Tensor) -> None:
-    """Drop an intermediate value."""
 
 
 def activate(x: Tensor, name: str) -> Tensor:
@@ -488,8 +488,14 @@ class Monitor(nn.Module):
         super().__init__()
         self.center = nn.Parameter(torch.tensor([0.0, 0.0, distance]))
         self.angle = nn.Parameter(torch.zeros(3))
-        self.center_std = nn.Parameter(torch.full((3,), 0.05))
-        self.angle_std = nn.Parameter(torch.full((3,), 0.05))
+        self.center_std = nn.Parameter(torch.full((3,), MONITOR_SD))
+        self.angle_std = nn.Parameter(torch.full((3,), MONITOR_SD))
+
+    @torch.no_grad()
+    def reset_noise(self) -> None:
+        """Give the noise of centre and angle its first size."""
+        self.center_std.fill_(MONITOR_SD)
+        self.angle_std.fill_(MONITOR_SD)
 
     def draw(self, n_clips: int) -> tuple[Tensor, Tensor]:
         """Return centre and angle (N, 3), in training with noise."""
@@ -1018,7 +1024,12 @@ class Position(nn.Module):
     def __init__(self, n_units: int) -> None:
         super().__init__()
         self.mu = nn.Parameter(torch.zeros(n_units, 2))
-        self.sigma = nn.Parameter(0.4 * torch.eye(2).repeat(n_units, 1, 1))
+        self.sigma = nn.Parameter(POSITION_SD * torch.eye(2).repeat(n_units, 1, 1))
+
+    @torch.no_grad()
+    def reset_noise(self, sd: float) -> None:
+        """Give the noise of all positions one standard deviation in all directions."""
+        self.sigma.copy_(sd * torch.eye(2).expand_as(self.sigma))
 
     def draw(self, n_clips: int) -> Tensor:
         """Return positions (1, U, 2), in training (N, U, 2) with noise."""

@@ -1,1 +1,1 @@
-"""Predictions of the neural data transformer."""
+"""Rates that the neural data transformer predicts for hidden entries."""

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +152,7 @@ class TwinPredictor(Predictor):
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Compute the core's maps of a window after its warm-up."""
-        check_request(self.predictor_id, self.needs, window, mask)
-        if not mask.target.any():
-            raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
+        self._check(window, mask)
         twin = self._twin_of(window.session)
         # Only these parts of a mask change a prediction, so that painting responses
         # costs nothing.
@@ -192,22 +191,31 @@ class TwinPredictor(Predictor):
         video = self.spec.video
         assert video is not None
         size = max(1, min(_BATCH, _BATCH_PIXELS // (video.height * video.width)))
-        for batch in batches_of_one_session(requests, size):
-            if cancelled():
-                return
-            yield from self._predict_batch(batch)
+        for _, group in groupby(requests, key=_batch_key):
+            while batch := list(islice(group, size)):
+                if cancelled():
+                    return
+                yield from self._predict_batch(batch)
 
     @torch.inference_mode()
     def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
-        for window, mask, _ in batch:
-            check_request(self.predictor_id, self.needs, window, mask)
-            if not mask.target.any():
-                raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
-        net = self._twin_of(batch[0][0].session).net
-        maps = self._maps(net, [(window, mask) for window, mask, _ in batch])
-        for number, (window, mask, neurons) in enumerate(batch):
-            own = maps[:, number : number + 1], scored_cells(mask)
-            yield self.decode(Encoded(window, mask, own), neurons)
+        served, refusal = [], None
+        for request in batch:
+            try:
+                self._check(*request[:2])
+            except UnsupportedRequestError as error:
+                refusal = error
+                break
+            served.append(request)
+        if served:
+            net = self._twin_of(served[0][0].session).net
+            maps = self._maps(net, [(window, mask) for window, mask, _ in served])
+            for number, (window, mask, neurons) in enumerate(served):
+                own = maps[:, number : number + 1], scored_cells(mask)
+                yield self.decode(Encoded(window, mask, own), neurons)
+        # The predictions before a refused request count.
+        if refusal is not None:
+            raise refusal
 
     # -- optional methods -------------------------------------------------------------
     def start(self, session: Session) -> TwinState:
@@ -265,6 +273,11 @@ class TwinPredictor(Predictor):
         return column_row.flip(-1).cpu().numpy().astype(np.float32)
 
     # -- parts ------------------------------------------------------------------------
+    def _check(self, window: Window, mask: Mask) -> None:
+        check_request(self.predictor_id, self.needs, window, mask)
+        if not mask.target.any():
+            raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
+
     def _twin_of(self, session: Session) -> TwinOfSession:
         if session.id not in self.n_neurons:
             known = ", ".join(sorted(self.n_neurons)[:5])
@@ -360,29 +373,16 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 """Frames, gaze and behaviour, each (T, N, ...)."""
 
 
+def _batch_key(request: Request) -> tuple[object, ...]:
+    """Return equal keys for windows that can be computed together."""
+    window = request[0]
+    return window.session.id, window.session.fingerprint, window.spec
+
+
 def _joined(inputs: Sequence[Inputs]) -> Inputs:
     """Return inputs as those of several clips."""
     frames, gaze, behavior = (torch.cat(x, 1) for x in zip(*inputs, strict=True))
     return frames, gaze, behavior
-
-
-def batches_of_one_session(
-    requests: Iterable[Request], size: int
-) -> Iterator[list[Request]]:
-    """Yield requests in order, at most `size` of one session and spec together."""
-    batch: list[Request] = []
-    for request in requests:
-        window = request[0]
-        if batch and (
-            len(batch) == size
-            or batch[0][0].session is not window.session
-            or batch[0][0].spec != window.spec
-        ):
-            yield batch
-            batch = []
-        batch.append(request)
-    if batch:
-        yield batch
 
 
 def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPredictor:

@@ -8,13 +8,8 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.nets.twin.network import (
-    Record,
-    TwinNetwork,
-    TwinOutput,
-    TwinState,
-    no_record,
-)
+from omnimouse_model.nets.record import Record, no_record
+from omnimouse_model.nets.twin.network import TwinNetwork, TwinOutput, TwinState
 from omnimouse_model.nets.twin.released import read_released
 
 Array = np.ndarray | Tensor

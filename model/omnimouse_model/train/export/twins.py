@@ -3,8 +3,8 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from omnimouse_model.nets.twin.checkpoint import MEAN, read_twins, save_twins
-from omnimouse_model.train.checkpoints import BEST, MODEL
+from omnimouse_model.nets.twin.checkpoint import read_twins, save_twins
+from omnimouse_model.train.checkpoints import best_or_last
 from omnimouse_model.train.twin.config import TwinTrainConfig
 
 
@@ -21,23 +21,18 @@ def export_twins(run: Path, path: Path, config: TwinTrainConfig) -> Path:
         Config of the run. `notes["renames"]` maps the key of a session in training to
         the key of another recording of the same neurons.
     """
-    best = run / BEST
-    checkpoint = read_twins(best if best.exists() else run / MODEL)
+    checkpoint = read_twins(best_or_last(run))
     renames = config.notes.get("renames", {})
-    nets = {renames.get(key, key): checkpoint.build(key) for key in checkpoint.sessions}
-    means = {
-        renames.get(key, key): own[MEAN] for key, own in checkpoint.sessions.items()
-    }
+    sessions = {renames.get(key, key): own for key, own in checkpoint.sessions.items()}
+    settings = asdict(config)
+    for name in ("model", "sessions", "notes"):
+        del settings[name]
     card = dict(checkpoint.card or {}) | {
         "trained_on": [choice.mouse for choice in config.sessions],
         "same_neurons": renames,
         "targets": config.targets,
         "start": config.start,
-        "settings": {
-            k: v
-            for k, v in asdict(replace(config, sessions=(), notes={})).items()
-            if k not in ("model", "sessions", "notes")
-        },
+        "settings": settings,
     }
-    save_twins(path, nets, means, checkpoint.frame_size, card)
+    save_twins(path, replace(checkpoint, sessions=sessions, card=card))
     return path

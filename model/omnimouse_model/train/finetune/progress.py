@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.train.metrics_log import log_rows
 from omnimouse_model.train.validate import SUMMARY
 
@@ -49,6 +50,31 @@ class FinetuneProgress:
     best: float | None = None
     seconds_left: float | None = None
     row: dict[str, float] = field(default_factory=dict)
+
+
+class Cancellation:
+    """Remembers that a run was cancelled.
+
+    A cancelled run and a finished one must end differently, even if `cancelled` returns
+    True only once.
+    """
+
+    def __init__(self, cancelled: Callable[[], bool]) -> None:
+        self._cancelled = cancelled
+        self.is_received = False
+
+    def __call__(self) -> bool:
+        """Return True from the first time on that `cancelled` does."""
+        self.is_received = self.is_received or self._cancelled()
+        return self.is_received
+
+    def raise_if_received(self, step: int, of: int, out: Path) -> None:
+        """Raise `StoppedError` if the run was cancelled; its folder has the save."""
+        if self.is_received:
+            raise StoppedError(
+                f"stopped at step {step} of {of}; saved in {out}: the same call goes "
+                "on from there."
+            )
 
 
 class Reports:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
+from omnimouse_model.errors import CheckpointError, FinetuneError
 from omnimouse_model.locking import sole_writer
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
@@ -39,9 +39,13 @@ from omnimouse_model.train.checkpoints import BEST, saved_step
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.distributed import launched_ranks
-from omnimouse_model.train.finetune.claim import claim
 from omnimouse_model.train.finetune.held_out import hold_out
-from omnimouse_model.train.finetune.progress import FinetuneProgress, Reports
+from omnimouse_model.train.finetune.progress import (
+    Cancellation,
+    FinetuneProgress,
+    Reports,
+)
+from omnimouse_model.train.finetune.run_settings import write_settings
 from omnimouse_model.train.finetune.start import StartValues, Trained
 from omnimouse_model.train.finetune.transfer import check_transfer, transfer
 from omnimouse_model.train.metrics_log import FILE
@@ -167,11 +171,11 @@ def _finetune(
     source = hold_out(session, seed)
     config = _config(model, source, train, n_steps, batch, seed)
     chosen = {"train": train, "seed": seed, "batch": batch}
-    claim(out, model.source, weights_hash(model.state), session, chosen)
+    write_settings(out, model.source, weights_hash(model.state), session, chosen)
     start = StartValues(model, source, train, seed, place, cancelled)
     reports = Reports(progress, config.total_steps, out / FILE)
     reports.starting(saved_step(out))
-    is_stopped = False
+    cancellation = Cancellation(cancelled)
 
     def report_step(step: int, row: dict[str, float]) -> None:
         # Without a score, no weights would ever be the best ones: fail before training.
@@ -184,13 +188,6 @@ def _finetune(
             )
         reports.step(row)
 
-    def is_cancelled() -> bool:
-        # Remembered, because a stopped run and a finished one must end differently even
-        # if `cancelled` returns True only once.
-        nonlocal is_stopped
-        is_stopped = is_stopped or cancelled()
-        return is_stopped
-
     run_loop(
         config,
         [source],
@@ -198,13 +195,9 @@ def _finetune(
         device=place,
         origin=Origin(start.animals, start.fill, start.is_trained),
         on_step=report_step,
-        cancelled=is_cancelled,
+        cancelled=cancellation,
     )
-    if is_stopped:
-        raise StoppedError(
-            f"stopped at step {reports.last.step} of {config.total_steps}; saved in "
-            f"{out}: the same call goes on from there."
-        )
+    cancellation.raise_if_received(reports.last.step, config.total_steps, out)
     _finish(out, start, reports, seed, place, cancelled)
 
 

@@ -6,14 +6,14 @@ knows, with the receptive fields of the new neurons.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
+from omnimouse_model.errors import CheckpointError, FinetuneError
 from omnimouse_model.nets.checkpoint import FINISHED
 from omnimouse_model.nets.twin.checkpoint import (
     MEAN,
@@ -24,10 +24,14 @@ from omnimouse_model.nets.twin.checkpoint import (
 from omnimouse_model.predict.omnimouse.loading import weights_hash
 from omnimouse_model.predict.twin.predictor import TwinPredictor
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.checkpoints import BEST, MODEL, saved_step
-from omnimouse_model.train.finetune.claim import claim
+from omnimouse_model.train.checkpoints import best_or_last, saved_step
 from omnimouse_model.train.finetune.held_out import hold_out
-from omnimouse_model.train.finetune.progress import FinetuneProgress, Reports
+from omnimouse_model.train.finetune.progress import (
+    Cancellation,
+    FinetuneProgress,
+    Reports,
+)
+from omnimouse_model.train.finetune.run_settings import write_settings
 from omnimouse_model.train.finetune.start import Trained
 from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.twin.config import TwinTrainConfig
@@ -76,19 +80,11 @@ def transfer(
     assert twin.checkpoint is not None  # every loaded twin has one
     source, origin = hold_out(session, seed), twin.checkpoint()
     chosen = {"train": train, "seed": seed, "batch": batch}
-    claim(out, twin.predictor_id, twin.weights, session, chosen)
+    write_settings(out, twin.predictor_id, twin.weights, session, chosen)
     config = _config(origin, train, n_steps, batch, seed)
     reports = Reports(progress, n_steps, out / FILE)
     reports.starting(saved_step(out))
-    is_stopped = False
-
-    def is_cancelled() -> bool:
-        # Remembered, because a stopped run and a finished one must end differently even
-        # if `cancelled` returns True only once.
-        nonlocal is_stopped
-        is_stopped = is_stopped or cancelled()
-        return is_stopped
-
+    cancellation = Cancellation(cancelled)
     train_twins(
         config,
         [source],
@@ -96,13 +92,9 @@ def transfer(
         device=device,
         origin=origin,
         on_step=lambda step, row: reports.step(row),
-        cancelled=is_cancelled,
+        cancelled=cancellation,
     )
-    if is_stopped:
-        raise StoppedError(
-            f"stopped at step {reports.last.step} of {n_steps}; saved in {out}: the "
-            "same call goes on from there."
-        )
+    cancellation.raise_if_received(reports.last.step, n_steps, out)
     _finish(out, twin, origin, source, reports, settings)
 
 
@@ -145,8 +137,7 @@ def _finish(
         A frozen tensor has changed.
     """
     train, _, _, seed = settings
-    # Constant rates have no correlation: a run of few steps may have no best ones.
-    path = out / BEST if (out / BEST).exists() else out / MODEL
+    path = best_or_last(out)
     best = read_twins(path)
     own = best.sessions[source.key]
     is_frozen = train == "embeddings"
@@ -163,11 +154,8 @@ def _finish(
     ]
     if not is_frozen:
         trained += list(best.core.values())
-    nets = {source.key: best.build(source.key)}
-    means: dict[str, Tensor] = {source.key: own[MEAN]}
-    if is_frozen:
-        nets |= {key: origin.build(key) for key in origin.sessions}
-        means |= {key: values[MEAN] for key, values in origin.sessions.items()}
+    # Other sessions remain valid only with an unchanged core.
+    known = dict(origin.sessions) if is_frozen else {}
     last, card = reports.last, best.card or {}
     about: dict[str, Any] = {
         "model": twin.predictor_id,
@@ -183,4 +171,7 @@ def _finish(
         "minutes": round(last.row["seconds"] / 60, 1),
     }
     reports.saving()
-    save_twins(out / FINISHED, nets, means, best.frame_size, {"finetuned": about})
+    finished = replace(
+        best, sessions=known | {source.key: own}, card={"finetuned": about}
+    )
+    save_twins(out / FINISHED, finished)

@@ -1,11 +1,12 @@
 """Configuration of a training of digital twins, read from one YAML file."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, Literal
 
 from omnimouse_model.nets.twin.config import TwinConfig
+from omnimouse_model.nets.twin.network import POSITION_SD
 from omnimouse_model.train.config import (
     SessionChoice,
     Targets,
@@ -14,6 +15,9 @@ from omnimouse_model.train.config import (
 )
 
 FAMILY = "twin"
+_COUNTS = ("clips", "frames", "cycles", "cycle_epochs", "epoch_steps", "validate_every")
+_LIMITS = ("sessions_per_step", "validation_windows", "patience")
+"""Counts that may be None, for no limit."""
 Start = Literal["center", "receptive-fields"]
 
 
@@ -71,7 +75,7 @@ class TwinTrainConfig:
     burn_in: int = 10
     targets: Targets = "responses"
     start: Start = "center"
-    position_sd: float = 0.4
+    position_sd: float = POSITION_SD
     cycles: int = 2
     cycle_epochs: int = 100
     epoch_steps: int = 512
@@ -135,13 +139,10 @@ def _config(values: Any) -> TwinTrainConfig:
         for number, entry in enumerate(sessions)
     )
     config = TwinTrainConfig(model=TwinConfig(**model), sessions=choices, **settings)
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if f.name in _COUNTS and (not isinstance(value, int) or value < 1):
-            raise TypeError(f"{f.name} must be at least 1, found {shortened(value)}")
-    for name in ("sessions_per_step", "validation_windows", "patience"):
+    for name in (*_COUNTS, *_LIMITS):
         value = getattr(config, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
+        is_no_limit = value is None and name in _LIMITS
+        if not is_no_limit and (not isinstance(value, int) or value < 1):
             raise TypeError(f"{name} must be at least 1, found {shortened(value)}")
     size = config.frame_size
     if len(size) != 2 or not all(isinstance(n, int) and n > 1 for n in size):
@@ -151,6 +152,3 @@ def _config(values: Any) -> TwinTrainConfig:
             f"burn_in must be below frames ({config.frames}), found {config.burn_in}"
         )
     return config
-
-
-_COUNTS = ("clips", "frames", "cycles", "cycle_epochs", "epoch_steps", "validate_every")

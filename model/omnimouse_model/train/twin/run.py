@@ -10,7 +10,7 @@ its gradient is the mean over the sessions of a step. A step uses one random str
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -54,12 +54,7 @@ from omnimouse_model.train.twin.clips import (
     read_clips,
 )
 from omnimouse_model.train.twin.config import TwinTrainConfig
-from omnimouse_model.train.twin.optimiser import (
-    NOISE,
-    AdaptiveSgd,
-    freeze,
-    learning_rate,
-)
+from omnimouse_model.train.twin.optimiser import AdaptiveSgd, freeze, learning_rate
 from omnimouse_model.train.twin.start import draw_twins
 from omnimouse_model.train.validate import SUMMARY
 
@@ -196,7 +191,7 @@ class _TwinTraining:
             out,
             device,
             team,
-            round(sum(team.gather(min(limit, len(sessions))))),
+            sum(team.gather(min(limit, len(sessions)))),
             origin,
         )
         make = partial(
@@ -287,10 +282,8 @@ class _TwinTraining:
         if not (cycle and epoch == 0 and is_first):
             return
         for net in self.nets.values():
-            fresh = TwinNetwork(config.model, net.n_units).state_dict()
-            fresh["readout.position.sigma"] *= config.position_sd / 0.4
-            own = net.state_dict()
-            net.load_state_dict(own | {name: fresh[name] for name in NOISE})
+            net.perspective.monitor.reset_noise()
+            net.readout.position.reset_noise(config.position_sd)
         for optimiser in self.optimisers.values():
             optimiser.state.clear()
 
@@ -418,22 +411,20 @@ class _TwinTraining:
         write_state(self.out, self.state.step, state, self.team, self._write_result)
 
     def _write_result(self, folder: Path) -> None:
-        nets: dict[str, TwinNetwork] = {}
+        nets: dict[str, dict[str, Tensor]] = {}
         means: dict[str, Tensor] = {}
         for path in rank_files(folder):
             saved = read_state(path)
-            for key, values in saved["nets"].items():
-                nets[key] = TwinNetwork(self.settings.model, saved["sessions"][key])
-                nets[key].load_state_dict(values)
+            nets |= saved["nets"]
             means |= saved["means"]
         step, best = self.state.step, self.state.best
         card = {"steps": step, "hours": round(self.state.seconds / 3600, 2)}
-        size = self.settings.frame_size
-        save_twins(self.out / MODEL, nets, means, size, card)
+        config = self.settings
+        twins = TwinCheckpoint.of(nets, means, config.model, config.frame_size, card)
+        save_twins(self.out / MODEL, twins)
         if best[1] == step and best[0] > float("-inf"):
-            save_twins(
-                self.out / BEST, nets, means, size, card | {"validation": best[0]}
-            )
+            scored = replace(twins, card=card | {"validation": best[0]})
+            save_twins(self.out / BEST, scored)
 
 
 def _seed(seed: int, session: str) -> int:

@@ -36,9 +36,7 @@ def draw_twins(
                 _standardise_retina(net, sessions[key])
             else:
                 _copy(net, origin, key)
-            net.readout.position.sigma.copy_(
-                config.position_sd * torch.eye(2).expand_as(net.readout.position.sigma)
-            )
+            net.readout.position.reset_noise(config.position_sd)
             if config.start == "receptive-fields":
                 centers = receptive_field_centers(sessions[key], config.targets)
                 positions = _positions(net, centers, config.frame_size)

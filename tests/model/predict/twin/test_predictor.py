@@ -10,7 +10,7 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.nets.twin.checkpoint import save_twins
+from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, save_twins
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.predict.compatibility import check_compatibility
@@ -40,7 +40,8 @@ def path(session, tmp_path_factory):
             parameter += 0.2 * torch.randn_like(parameter)
     file = tmp_path_factory.mktemp("twin") / "twin.safetensors"
     mean = torch.as_tensor(session.units.mean, dtype=torch.float32)
-    save_twins(file, {session.id: net}, {session.id: mean}, (18, 32))
+    states, means = {session.id: net.state_dict()}, {session.id: mean}
+    save_twins(file, TwinCheckpoint.of(states, means, CONFIG, (18, 32)))
     return file
 
 
@@ -205,6 +206,11 @@ def test_windows_together_are_what_each_is_alone(predictor, session, mask):
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.responses, other.responses, atol=1e-5)
         np.testing.assert_array_equal(one.neurons, other.neurons)
+    refused = om.Mask.nothing(session, spec)
+    answers = predictor.predict_many([*requests[:2], (requests[0][0], refused, None)])
+    assert len([next(answers), next(answers)]) == 2
+    with pytest.raises(UnsupportedRequestError):
+        next(answers)
     count = 0
 
     def cancelled():

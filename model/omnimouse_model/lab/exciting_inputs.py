@@ -58,7 +58,7 @@ class ExcitingSettings:
 
 
 class ExcitingStimulus(nn.Module):
-    """A stimulus that is searched: pixels, contrast and brightness.
+    """Parameters of the stimulus that is optimised: pixels, contrast, brightness.
 
     Parameters
     ----------
@@ -131,7 +131,9 @@ class ExcitingStep:
 def search_exciting(
     stimulus: ExcitingStimulus, respond: Respond, n_steps: int
 ) -> Iterator[ExcitingStep]:
-    """Improve a stimulus in place, and yield the state before each step.
+    """Change a stimulus by gradient descent, and yield the loss before each step.
+
+    The stimulus is changed in place.
 
     Parameters
     ----------

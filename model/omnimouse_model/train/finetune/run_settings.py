@@ -1,4 +1,4 @@
-"""Ownership of a folder by one fine-tuning: its model, session and settings."""
+"""The settings file of a fine-tuning, by which its folder belongs to one run."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from omnimouse_model.train.metrics_log import FILE
 ABOUT = "finetune.json"
 
 
-def claim(
+def write_settings(
     out: Path,
     source: str,
     weights: str,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.lab.most_exciting import (
+from omnimouse_model.lab.exciting_inputs import (
     ExcitingSettings,
     ExcitingStimulus,
     blur,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-from omnimouse_model.predict.ndt.held_out import (
+from omnimouse_model.predict.ndt.held_out_rates import (
     bits_of,
     forward_windows,
     inter_region,
@@ -45,7 +45,7 @@ def test_a_neuron_is_predicted_without_itself_however_many_at_once(
     other = one_neuron_out(net, "a", changed(spikes, neurons=2))
     np.testing.assert_array_equal(rates[..., 2], other[..., 2])
     assert not np.allclose(rates[..., 1], other[..., 1])
-    monkeypatch.setattr("omnimouse_model.predict.ndt.held_out.SEQUENCES", 4)
+    monkeypatch.setattr("omnimouse_model.predict.ndt.held_out_rates.SEQUENCES", 4)
     np.testing.assert_allclose(one_neuron_out(net, "a", spikes), rates, rtol=1e-5)
     # Dropout belongs to training.
     net.train()

@@ -63,7 +63,7 @@ def bits_of(rates: np.ndarray, spikes: np.ndarray) -> Bits:
 
 
 def one_neuron_out(net: Ndt, session: str, spikes: Trials) -> np.ndarray:
-    """Return the rates of each neuron, from all others (co-smoothing)."""
+    """Predict each neuron from all other neurons (co-smoothing)."""
 
     def hide(neuron: int) -> Tensor:
         hidden = torch.zeros_like(spikes[:1], dtype=torch.bool)
@@ -76,7 +76,7 @@ def one_neuron_out(net: Ndt, session: str, spikes: Trials) -> np.ndarray:
 def inter_region(
     net: Ndt, session: str, spikes: Trials, regions: Sequence[str]
 ) -> np.ndarray:
-    """Return the rates of each region's neurons, from all other regions."""
+    """Predict the neurons of each region from all other regions."""
     names = np.asarray(regions)
     rates = np.zeros(tuple(spikes.shape), np.float32)
     for region in np.unique(names):
@@ -91,7 +91,7 @@ def inter_region(
 def intra_region(
     net: Ndt, session: str, spikes: Trials, regions: Sequence[str]
 ) -> np.ndarray:
-    """Return the rates of each neuron, from the others of its region alone."""
+    """Predict each neuron from the other neurons of its region only."""
     names = np.asarray(regions)
 
     def hide(neuron: int) -> Tensor:
@@ -112,7 +112,7 @@ def forward_windows(
     n_windows: int = N_WINDOWS,
     hides_future: bool = True,
 ) -> np.ndarray:
-    """Return the rates of windows that follow each other, from all bins before each.
+    """Predict consecutive windows of bins, each from all bins before it.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def forward_windows(
 
 
 def last_bins(net: Ndt, session: str, spikes: Trials, n_bins: int = LAST) -> np.ndarray:
-    """Return the rates of the last bins of trials, from those before."""
+    """Predict the last bins of each trial from the bins before them."""
     seen = spikes.clone()
     seen[:, -n_bins:] = 0
     return predicted_rates(net, session, seen, "causal")[:, -n_bins:]
@@ -174,7 +174,7 @@ def _neuron_by_neuron(
     scheme: str,
     hide: Callable[[int], Tensor],
 ) -> np.ndarray:
-    """Return the rates of each neuron under its own mask, several in one batch."""
+    """Predict each neuron under its own mask; one batch has several neurons."""
     n_trials, n_bins, n_neurons = spikes.shape
     rates = np.zeros((n_trials, n_bins, n_neurons), np.float32)
     for neurons in _parts(n_neurons, max(1, SEQUENCES // n_trials)):

@@ -5,7 +5,11 @@ import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.stimuli import GRAY, Monitor, drifting_gratings, gaussian_dots
-from omnimouse_model.lab.trials import directions_of, field_centers, trial_responses
+from omnimouse_model.lab.trial_responses import (
+    directions_of,
+    field_centers,
+    trial_responses,
+)
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
 from omnimouse_model.predict.registry import load_predictor
 

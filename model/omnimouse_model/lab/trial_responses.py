@@ -1,4 +1,4 @@
-"""Responses of a model to the trials of a stimulus, and what follows from them."""
+"""Responses of a model to the trials of a stimulus; tuning and receptive fields."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.events import responses_by_value
-from omnimouse_model.lab.stimuli import Trials
+from omnimouse_model.lab.stimuli import StimulusTrials
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics.spatial import dot_average, dot_masks
 from omnimouse_model.metrics.tuning import selectivity_index
@@ -23,14 +23,14 @@ SCORED_S = 1.0
 def trial_responses(
     predictor: Predictor,
     session: Session,
-    trials: Trials,
+    trials: StimulusTrials,
     neurons: Int64[np.ndarray, " n"] | None = None,
     *,
     scored_s: float = SCORED_S,
     progress: Callable[[int, int], None] = lambda done, of: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Float32[np.ndarray, "trial n"]:
-    """Return the mean response of neurons to the end of each trial.
+    """Return the mean response of each neuron in the last part of each trial.
 
     Responses are hidden, and behaviour is that of an average moment. Memory does not
     grow with the number of trials.
@@ -135,7 +135,7 @@ def directions_of(
 
 def field_centers(
     responses: Float[np.ndarray, "trial neuron"],
-    trials: Trials,
+    trials: StimulusTrials,
     size: tuple[int, int],
     sd_px: float,
 ) -> Float[np.ndarray, "neuron 2"]:
