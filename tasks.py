@@ -593,7 +593,7 @@ def test(*arguments: str) -> int:
 
     The checks run at the same time as the tests. Each process of tests has its own
     virtual screen. `--quick` omits the checks and the checks of array shapes, and tests
-    that use windows, browsers or child processes or take more than a second. Other
+    that use windows, browsers or child processes or take more than half a second. Other
     arguments are passed to pytest.
 
     Quick tests of the library run first, with the checks of array shapes; the others

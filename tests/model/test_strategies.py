@@ -57,10 +57,10 @@ def test_population_mask_shows_the_first_and_asks_the_last_neurons():
     ("count", "first", "step"),
     [
         *((count, 0, 1) for count in (1, 2, 3, 10, 100)),
-        *((count, part, 2) for part, count in enumerate((999, 3499))),
         *(
-            pytest.param(count, part, 3, marks=pytest.mark.slow)
-            for part, count in enumerate((3500, 4096, 8000))
+            pytest.param(count, first, step, marks=pytest.mark.slow)
+            for counts, step in (((999, 3499), 2), ((3500, 4096, 8000), 3))
+            for first, count in enumerate(counts)
         ),
     ],
 )

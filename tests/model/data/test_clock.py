@@ -17,6 +17,7 @@ rates = st.sampled_from([30.0, 29.9994, 20.0, 100.0, 8.0, 7.98, 15.5, 1 / 3])
 seeds = st.integers(0, 2**32 - 1)
 
 
+@pytest.mark.slow
 @given(clocks, rates, st.integers(0, 300_000), st.floats(-1e-6, 1e-6))
 def test_the_floor_rule_is_that_of_scalar_arithmetic(start, rate, sample, near):
     time = start + sample * (1.0 / rate) + near

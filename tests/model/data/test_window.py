@@ -41,9 +41,17 @@ PLANS = [
     (["validation", "oracle"], 60, True),
     (["final_test_1"], 30, True),
 ]
+QUICK_KINDS = {"usual", "epoch clock", "npy, no shifts", "gaps, also at the ends"}
+"""Formats of the quick tests; the complete tests have all."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in QUICK_KINDS else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in KINDS
+    ],
+)
 def test_window_starts_and_values_are_the_formats(kind, tmp_path):
     root = write_folder(tmp_path / "a", KINDS[kind])
     session, plain = om.open_session(root), PlainSession(root)

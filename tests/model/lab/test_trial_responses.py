@@ -89,6 +89,7 @@ def test_gratings_take_turns_and_repeat_with_their_seed():
     assert len(shown) == 9
 
 
+@pytest.mark.slow
 def test_preferred_directions_are_found(session):
     gratings = drifting_gratings(
         (36, 64), 16, 2, periods_deg=(18 * Monitor().degrees_per_pixel(64),),

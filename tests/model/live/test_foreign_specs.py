@@ -15,6 +15,8 @@ from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import TOYS, install_toys
 
+pytestmark = pytest.mark.slow  # each loads, fits and predicts several times
+
 SLOW = om.WindowSpec(3.0, 20.0, responses="count")
 
 

@@ -20,6 +20,7 @@ def json_round_trip(mask: Mask) -> Mask:
     return Mask.from_dict(json.loads(json.dumps(mask.to_dict())))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(masks(9))
 @example(Mask.nothing(0))
@@ -140,6 +141,7 @@ def test_a_file_that_is_no_mask_is_named(tmp_path, text):
         Mask.load(path)
 
 
+@pytest.mark.slow
 def test_a_large_population_takes_little_room(tmp_path):
     draw = np.random.default_rng(0)
     cells = draw.integers(0, 3, (60, 2000)).astype(np.uint8)

@@ -87,6 +87,7 @@ def test_few_blocks_have_no_interval():
     assert student_quantile(7) == pytest.approx(2.3646, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_centred_scores_are_hardly_biased_over_few_windows():
     generator = np.random.default_rng(2)
 

@@ -27,6 +27,8 @@ from tests.toy_predictors import (
     install_toys,
 )
 
+pytestmark = pytest.mark.slow  # a predictor of each spec is fitted
+
 
 @pytest.fixture(scope="module")
 def spiking():

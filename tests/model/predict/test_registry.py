@@ -69,6 +69,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
     made = Controller(synchronous=True)
     shares: list[float] = []

@@ -34,6 +34,7 @@ def test_blocks_join_without_a_seam():
 CALCIUM = Calcium(event_hz=np.array([0.5, 2.0]), tau_s=np.array([0.15, 0.3]))
 
 
+@pytest.mark.slow
 def test_the_mean_over_many_draws_is_the_conditional_mean():
     rate = np.tile(np.exp(np.sin(np.arange(60) / 9))[:, None], (1, 2)).astype("f4")
     draws = [

@@ -142,6 +142,7 @@ def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_p
     assert torch.isfinite(weights(net)).all()
 
 
+@pytest.mark.slow
 def test_behavior_that_was_not_recorded_is_no_target(sessions, monkeypatch):
     phase = replace(PHASE, tasks={"half-video-decode": 1.0})
     complete = draw_batch(sessions, phase, SMALL, np.random.default_rng(0))

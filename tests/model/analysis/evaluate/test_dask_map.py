@@ -13,6 +13,8 @@ from tests.model.analysis.sweep.test_run import session as session
 from tests.model.context_predictor import ContextPredictor, SlowContextPredictor
 from tests.model.dask_clusters import cluster_address, worker_process_ids
 
+pytestmark = pytest.mark.slow  # workers import the library
+
 SWEEP = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 4, "max_windows": 2}
 
 
@@ -35,7 +37,6 @@ def local_cluster():
 
 
 @pytest.mark.process
-@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(session, serial_sweep, local_cluster, tmp_path):
     process = worker_process_ids(local_cluster)[0]
 
@@ -81,7 +82,6 @@ def fail(number):
 
 
 @pytest.mark.process
-@pytest.mark.slow
 def test_a_piece_that_kills_every_worker_ends_the_work(local_cluster):
     with pytest.raises(WorkerError, match="died"):
         list(dask_map.map_pieces(die, [1], local_cluster))

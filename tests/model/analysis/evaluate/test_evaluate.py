@@ -29,6 +29,8 @@ from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import RECURRENT
 
+pytestmark = pytest.mark.slow  # a simulated recording is evaluated many times
+
 N_NEURONS = 20
 STIMULUS, FORECAST = "test/video_behavior", "test/causal_response_25_behavior"
 DECODE = "test/all_response_only"

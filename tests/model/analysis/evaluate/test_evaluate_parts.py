@@ -70,6 +70,7 @@ def seeds(count):
     return [NoisyPredictor(f"seed {k}", seed=k) for k in range(count)]
 
 
+@pytest.mark.slow
 def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="kind").scores[0]
     groups = StimulusGroups.of(session, "kind")
@@ -245,6 +246,7 @@ def table_text(found):
     return json.dumps([{tier: f.rows() for tier, f in found.items()}, numbers])
 
 
+@pytest.mark.slow
 def test_shards_together_are_one_evaluation(session, tmp_path):
     asked = ["test/population_64_response_behavior", *BOTH]
     predictors = ["mean", ContextPredictor()]

@@ -8,6 +8,8 @@ from tests.model.context_predictor import ContextPredictor
 from tests.predictors import EchoPredictor
 from tests.small_sessions import simulate_mouse
 
+pytestmark = pytest.mark.slow  # a simulated recording is evaluated many times
+
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):

@@ -18,6 +18,8 @@ from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, RefusingPredictor
 from tests.toy_predictors import COUNTS, CountPredictor
 
+pytestmark = pytest.mark.slow  # a whole tier is predicted
+
 FORECAST, DECODE = "test/causal_response_25_behavior", "test/all_response_only"
 
 
@@ -137,7 +139,6 @@ def test_other_predictions_are_never_changed(session, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.slow
 def test_counts_of_trials_are_predicted_in_their_own_windows(tmp_path):
     session = om.open_session(spiking_arrays(SpikingSpec(n_trials=12)))
     predictor = CountPredictor()
@@ -153,7 +154,6 @@ def test_counts_of_trials_are_predicted_in_their_own_windows(tmp_path):
     assert found == expected
 
 
-@pytest.mark.slow
 def test_workers_write_the_same_file(session, tmp_path):
     here = predict_session("last", session, FORECAST, tmp_path / "here.zarr")
     with cluster_address(2, processes=False) as scheduler:

@@ -111,6 +111,7 @@ def test_a_saturating_curve_is_found_with_its_interval(rows):
     assert big.seeds.count(0) == 2 * len(SIZES)
 
 
+@pytest.mark.slow
 def test_three_sizes_are_points_without_a_fit_and_the_largest_is_off_the_line(rows):
     big, small = scaling_curves(rows, n_resamples=10)
     assert small.law is None
@@ -124,6 +125,7 @@ def test_three_sizes_are_points_without_a_fit_and_the_largest_is_off_the_line(ro
     assert far.law == pytest.approx(far.measured, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_loss_falls_to_its_limit(rows):
     curve = scaling_curves(rows, quantity="loss", axis="compute")[0]
     assert curve.law.limit == pytest.approx(1.5 - 0.35, abs=0.03)

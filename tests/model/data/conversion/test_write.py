@@ -162,6 +162,7 @@ def test_it_goes_on_where_it_was_stopped(session, tmp_path, small_pieces):
     assert not (tmp_path / "m.zarr.part").exists()
 
 
+@pytest.mark.slow
 def test_finished_pieces_are_kept(session, tmp_path, small_pieces, monkeypatch):
     with pytest.raises(StopConversion):
         convert(session, tmp_path / "m.zarr", progress=stop_after(4))
@@ -390,6 +391,7 @@ def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(store):
         open_session(store).responses.read(0, 10)
 
 
+@pytest.mark.slow
 def test_verify_reads_the_pyramid_and_the_words(store):
     verify(store)
     path = store / "responses/pyramid/10s/c/0/0/0"

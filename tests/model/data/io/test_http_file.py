@@ -57,6 +57,7 @@ def test_values_are_those_of_the_file_and_little_of_it_is_sent(hub, recording):
     assert (there.format, there.n_neurons, there.id) == ("nwb", 100, here.id)
 
 
+@pytest.mark.slow
 def test_no_garbage_is_collected_while_h5py_waits_for_bytes(hub, monkeypatch):
     """It may hold an HDF5 object, whose end would wait for h5py's waiting reader."""
     from fsspec.asyn import sync_wrapper

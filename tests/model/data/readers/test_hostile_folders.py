@@ -113,6 +113,7 @@ def test_an_archive_that_numpy_does_not_write_is_refused(tmp_path):
     assert refusal(path).code == "not_npz"
 
 
+@pytest.mark.slow
 def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -42,6 +42,7 @@ def test_it_ends_with_the_score_of_an_evaluation(scored, session):
     assert found.score.centred == expected.centred
 
 
+@pytest.mark.slow
 def test_it_stays_in_another_window_and_ends_with_the_task(scored, session):
     controller, wait = scored
     found = wait()

@@ -25,6 +25,7 @@ def push(history: UndoHistory, name: str, before: Mask, after: Mask) -> bool:
     return history.note(name, UndoState(before), UndoState(after))
 
 
+@pytest.mark.slow
 @given(st.lists(strokes, min_size=1, max_size=6))
 def test_undo_and_redo_restore_every_mask(done):
     history, masks = UndoHistory(), [Mask.nothing(N)]

@@ -302,6 +302,7 @@ def test_history_ridge_reaches_the_forecast_of_an_autoregression(tmp_path):
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 
+@pytest.mark.slow
 def test_context_ridge_reaches_the_ceiling_of_a_factor_world(tmp_path):
     # One latent of variance 1 in noise of variance 4, n neurons seen.
     generator = np.random.default_rng(0)
@@ -350,6 +351,7 @@ def test_motion_energy_tells_directions_apart():
     assert moved > 0.4 * right[30:].mean(0).max()
 
 
+@pytest.mark.slow
 def test_video_ridge_learns_a_direction_cell(tmp_path):
     generator = np.random.default_rng(2)
     leftward = np.repeat(generator.random(120) < 0.5, 30)

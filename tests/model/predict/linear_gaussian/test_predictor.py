@@ -67,6 +67,7 @@ def correlations(predictor, session, mask):
     return np.array([np.corrcoef(one, other)[0, 1] for one, other in pairs])
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(mask=masks(N_NEURONS))
 def test_any_mask_is_answered_from_what_it_shows_alone(session, predictor, mask):

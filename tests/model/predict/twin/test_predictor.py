@@ -193,6 +193,7 @@ def test_behaviour_is_read_by_name_and_what_lacks_is_told(predictor, session):
     assert "running" in phrase
 
 
+@pytest.mark.slow
 def test_windows_together_are_what_each_is_alone(predictor, session, mask):
     spec = predictor.needs.spec
     half = mask.with_frames(slice(0, 20)).with_behavior("hidden")

@@ -28,6 +28,8 @@ from omnimouse_model.train.twin.start import _positions
 from tests import FIXTURES
 from tests.small_sessions import write_session
 
+pytestmark = pytest.mark.slow  # every test trains
+
 MODEL = TwinConfig(
     streams=2,
     retina_height=12,
@@ -126,7 +128,6 @@ def test_the_noise_and_the_momentum_start_again_with_a_cycle(sessions, tmp_path)
     torch.testing.assert_close(sigma[0], 0.4 * torch.eye(2))
 
 
-@pytest.mark.slow
 def test_it_learns_what_the_neurons_see(sessions, tmp_path):
     longer = replace(CONFIG, cycles=1, cycle_epochs=30, clips=4, frames=30)
     train_twins(longer, sessions[:1], tmp_path)
@@ -134,7 +135,6 @@ def test_it_learns_what_the_neurons_see(sessions, tmp_path):
     assert np.mean(losses[-8:]) < np.mean(losses[:8])
 
 
-@pytest.mark.slow
 def test_receptive_fields_are_the_first_positions(sessions, tmp_path):
     config = replace(CONFIG, start="receptive-fields", position_sd=0.2, lr=0.0)
     nets = train_twins(config, sessions[:1], tmp_path, max_steps=1)
@@ -168,7 +168,6 @@ def test_clips_do_not_overlap_held_out_windows(sessions):
     assert (is_before | (starts >= held_out + 2 - 1e-6)).all()
 
 
-@pytest.mark.slow
 def test_a_transfer_trains_all_but_the_core(sessions, twins, tmp_path):
     twin = om.load_predictor(twins / "model.safetensors", device="cpu")
     session = replace(sessions[1].session, id="c-1-1")
@@ -198,7 +197,6 @@ def test_a_transfer_trains_all_but_the_core(sessions, twins, tmp_path):
         om.finetune(mine, session, tmp_path / "again", steps=1)
 
 
-@pytest.mark.slow
 def test_a_transfer_from_the_release_keeps_what_it_knew(sessions, tmp_path):
     release = om.load_predictor(FIXTURES / "twin_parity" / "release", device="cpu")
     known = replace(sessions[1].session, id="4-7")
