@@ -120,12 +120,18 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--all-rois", is_flag=True, help="Include regions that are marked as no cells."
     )
+    @click.option(
+        "--unit-tables",
+        type=click.Path(exists=True),
+        help="CSV file with unit_id, or folder of such files: properties of neurons.",
+    )
     @wraps(command)
     def with_reading(
         rate_hz: float | None,
         recording_rate_hz: float | None,
         series: str | None,
         all_rois: bool,
+        unit_tables: str | None,
         **others: Any,
     ) -> None:
         from omnimouse_model.data.read_options import ReadOptions
@@ -136,6 +142,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
             recording_rate_hz=recording_rate_hz,
             series=series,
             cells_only=not all_rois,
+            unit_tables=unit_tables,
         )
         command(reading=options.changed(), **others)
 

@@ -27,6 +27,7 @@ from tests.fuzz.damage_archive import damage_archive
 from tests.fuzz.other_files import OTHER_FILES
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.experanto_folder import write_folder
+from tests.model.trial_tree_folder import write_tree
 
 Damage = Callable[[Random, Path], str]
 
@@ -75,6 +76,11 @@ def _converted(root: Path) -> Path:
 _stores: list[Path] = []
 
 
+def _tree(root: Path) -> Path:
+    write_tree(root / "tree")
+    return root / "tree"
+
+
 def _archived(root: Path) -> Path:
     path = root / "mine.npz"
     np.savez(path, **session_arrays())
@@ -113,6 +119,7 @@ KINDS: dict[str, Kind] = {
         _copied("suite2p_small"),
         (damage_pickle, damage_array, damage_bytes, damage_tree),
     ),
+    "trial-tree": Kind(_tree, (damage_array, damage_array, damage_bytes, damage_tree)),
     **{
         name: Kind(write, (damage_words, damage_words, damage_bytes), read)
         for name, (write, read) in OTHER_FILES.items()

@@ -13,6 +13,7 @@ from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.readers.sensorium import reader as sensorium
 from omnimouse_model.data.readers.suite2p import reader as suite2p
+from omnimouse_model.data.readers.trial_tree import reader as trial_tree
 from omnimouse_model.data.store import reader as store
 from omnimouse_model.errors import SessionFormatError
 
@@ -22,6 +23,7 @@ READERS = {
     "suite2p": suite2p,
     "nwb": nwb,
     "arrays": arrays,
+    "trial-tree": trial_tree,
     "store": store,
 }
 """Name of a format -> its reader; the first one that recognises a path reads it."""

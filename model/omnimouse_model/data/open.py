@@ -19,6 +19,7 @@ from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers import arrays
+from omnimouse_model.data.readers.build.unit_tables import with_unit_tables
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
@@ -41,6 +42,7 @@ def open_session(
     recording_rate_hz: float | None = None,
     series: str | None = None,
     cells_only: bool = True,
+    unit_tables: str | Path | None = None,
 ) -> Session:
     """Open a recording; reads descriptions and small tables, no large data.
 
@@ -51,7 +53,7 @@ def open_session(
         one; arrays by name, as docs/sessions.md lists them; a name or address on the
         model hub, downloaded the first time (see `fetch_session`); or the web address
         of an NWB file, of which only the required parts are transferred.
-    behavior_names, rate_hz, recording_rate_hz, series, cells_only
+    behavior_names, rate_hz, recording_rate_hz, series, cells_only, unit_tables
         Facts that the files lack or state wrongly; see `ReadOptions`.
 
     Raises
@@ -72,9 +74,17 @@ def open_session(
     >>> session.n_neurons, session.duration_s
     (5, 20.0)
     """
+    # Absolute: the option is stored with an analysis, and used in other processes.
+    tables = None if unit_tables is None else str(Path(unit_tables).absolute())
     options = ReadOptions(
-        behavior_names, rate_hz, recording_rate_hz, series, cells_only
+        behavior_names, rate_hz, recording_rate_hz, series, cells_only, tables
     )
+    session = _opened(path, options)
+    return session if tables is None else with_unit_tables(session, tables)
+
+
+def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Session:
+    """Return the session that a reader reads."""
     if isinstance(path, Mapping):
         with _typed_errors(Path("arrays"), "arrays"):
             return arrays.read_mapping(path, options)
@@ -190,8 +200,8 @@ def _unknown(path: Path) -> SessionFormatError:
 
 
 _FORMATS = (
-    "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto or "
-    "*.omses.zarr"
+    "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto, "
+    "digital-twin trials or *.omses.zarr"
 )
 
 

@@ -25,6 +25,9 @@ class ReadOptions:
         Kind of responses, if there are several; the error message lists the names.
     cells_only
         Leave out regions that the files mark as no cells.
+    unit_tables
+        CSV file with the column `unit_id`, or folder of such files: properties that
+        are joined to the neurons, such as those of the released digital twins.
     """
 
     behavior_names: Mapping[str, Sequence[str]] | None = None
@@ -32,6 +35,7 @@ class ReadOptions:
     recording_rate_hz: float | None = None
     series: str | None = None
     cells_only: bool = True
+    unit_tables: str | None = None
 
     def changed(self) -> dict[str, Any]:
         """Return the options that differ from the defaults, by name."""

@@ -1,6 +1,6 @@
 """The neurons of a session: ids, areas, positions and pixel masks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,6 +85,9 @@ class Units:
     probe
         str (N,) name of the probe of each unit, or None for imaging. `plane` is then
         the number of the probe, and the third column of `xyz_um` the depth on it.
+    properties
+        Name -> numbers or texts (N,), or numbers (N, k), from tables that the user
+        states (`unit_tables` of `ReadOptions`).
     """
 
     unit_id: np.ndarray
@@ -98,6 +101,7 @@ class Units:
     roi: Roi | None = None
     least_scale: float = 1.0
     probe: np.ndarray | None = None
+    properties: Mapping[str, np.ndarray] = field(default_factory=dict)
     _cache: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:

@@ -254,10 +254,21 @@ class Window(HasSummary):
         return cached(self._cache, "warmup", self._make_warmup)
 
     def _make_warmup(self) -> "Window":
-        start, grid = self.native_start - self.spec.warmup_s, self.session.start_grid
-        nearest = int(np.clip(np.searchsorted(grid, start), 0, len(grid) - 1))
         # Edits are counted from the first frame of the window and do not reach back.
-        return Window(self.session, nearest, (), self.spec.of_warmup, start)
+        start = self.native_start - self.spec.warmup_s
+        return self._part(start, self.spec.of_warmup)
+
+    def last_samples(self, n: int) -> "Window":
+        """Return the last samples as a window of its own, without warm-up or edits."""
+        rate_hz = self.spec.response_rate_hz
+        spec = replace(self.spec.with_duration(n / rate_hz), warmup_s=0.0)
+        start = self.native_start + (self.spec.n_samples - n) / rate_hz
+        return self._part(start, spec)
+
+    def _part(self, start: float, spec: WindowSpec) -> "Window":
+        grid = self.session.start_grid
+        nearest = int(np.clip(np.searchsorted(grid, start), 0, len(grid) - 1))
+        return Window(self.session, nearest, (), spec, start)
 
     # -- input of the model -------------------------------------------------------
     @property

@@ -298,16 +298,25 @@ class Controller:
 
     def choose_series(self, name: str) -> None:
         """Reopen the session with another response series, in the background."""
-        start_s = None if self.state.window is None else self.state.window.start_s
-        self.loader.open_as(self._session, start_s, series=name)
+        self._reopen(series=name)
 
     def choose_recording_rate(self, rate_hz: float) -> None:
         """Reopen the session with another rate of the recording, in the background.
 
         It gives the width of the guard between visible and target samples.
         """
+        self._reopen(recording_rate_hz=rate_hz)
+
+    def join_unit_tables(self, path: str | Path) -> None:
+        """Reopen the session with properties of its neurons from tables.
+
+        `path` is a CSV file with the column `unit_id`, or a folder of such files.
+        """
+        self._reopen(unit_tables=str(path))
+
+    def _reopen(self, **options: float | str) -> None:
         start_s = None if self.state.window is None else self.state.window.start_s
-        self.loader.open_as(self._session, start_s, recording_rate_hz=rate_hz)
+        self.loader.open_as(self._session, start_s, **options)
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
         """Choose a predictor by name, file or folder, or pass an object.

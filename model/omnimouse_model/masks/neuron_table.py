@@ -41,10 +41,12 @@ def table_columns(
 ) -> dict[str, np.ndarray]:
     """Return (P,) arrays by name: id, area, probe, plane, depth, x, y, state, score.
 
+    Properties from tables of the user follow.
+
     Parameters
     ----------
     session
-        Source of all columns but the last two: depth, x and y in µm, NaN if unknown.
+        Source of all columns but state and score: depth, x and y in µm, NaN if unknown.
     mask, span
         For the column `state`, one of `PATTERN_NAMES`; "" without a mask. The span
         is the whole window by default.
@@ -65,6 +67,7 @@ def table_columns(
         "y": units.xyz_um[:, 1],
         "state": states,
         "score": np.full(n, np.nan, np.float32) if scores is None else scores,
+        **{name: v for name, v in units.properties.items() if v.ndim == 1},
     }
 
 

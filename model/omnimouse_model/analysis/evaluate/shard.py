@@ -23,7 +23,7 @@ from omnimouse_model.analysis.evaluate.window_scores import null_rates, train_me
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
@@ -247,8 +247,9 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
 
 
 def _has_ceiling(session: Session, spec: WindowSpec) -> bool:
-    # The exact means of a simulated mouse are stored at OmniMouse's rate.
-    return spec == OMNIMOUSE and has_truth(session.path)
+    # The exact means of a simulated mouse are stored at the rate of its responses.
+    is_stored = spec.response_rate_hz == session.responses.rate_hz
+    return spec.responses == "trace" and is_stored and has_truth(session.path)
 
 
 def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:

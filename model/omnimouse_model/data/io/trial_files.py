@@ -88,6 +88,8 @@ class TrialRows:
     files
         One per trial, (columns, time) or, for a trial of one row, (columns,); None
         for withheld trials.
+    has_time_first
+        Whether files are (time, columns) instead.
     """
 
     def __init__(
@@ -96,12 +98,15 @@ class TrialRows:
         files: tuple[FileStamp | None, ...],
         line: TimeLine,
         n_columns: int,
+        *,
+        has_time_first: bool = False,
     ) -> None:
         self.path = path
         self.shape = (line.n_rows, n_columns)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self._files = files
         self._line = line
+        self._has_time_first = has_time_first
 
     def check(self) -> None:
         """Raise `SessionFormatError` if a file is missing or has changed."""
@@ -147,5 +152,7 @@ class TrialRows:
         file.check()
         # Opened anew each time: thousands of open maps would exhaust file handles.
         stored = npy_file(file.path).open()
-        # Stored with neurons first; a trial of one value per neuron becomes one row.
+        if self._has_time_first:
+            return stored
+        # A trial of one value per neuron becomes one row.
         return stored.reshape(self.shape[1], -1).T

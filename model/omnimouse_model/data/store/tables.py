@@ -17,6 +17,7 @@ from omnimouse_model.data.units import Roi, Units
 
 _TEXTS = [name for name, kind in TRIAL_COLUMNS.items() if kind is np.str_]
 _NUMBERS = [name for name in TRIAL_COLUMNS if name not in _TEXTS]
+_PROPERTY = "property_"
 _UNITS = ("unit_id", "plane", "xyz_um", "xy_px")
 
 
@@ -105,6 +106,9 @@ def group_attributes(session: Session) -> dict[str, dict[str, Any]]:
     }
     if units.probe is not None:
         attributes["units"]["probe"] = units.probe.tolist()
+    texts = {n: v.tolist() for n, v in units.properties.items() if v.dtype.kind == "U"}
+    if texts:
+        attributes["units"]["properties"] = texts
     if session.stimulus is not None:
         attributes["stimulus"] = {"size": list(session.stimulus.size)}
     if len(session.trials):
@@ -150,6 +154,9 @@ def unit_columns(units: Units) -> dict[str, np.ndarray]:
         columns["roi_offsets"] = units.roi.offsets
         columns["roi_yx"] = units.roi.yx
         columns["roi_weight"] = units.roi.weight
+    for name, values in units.properties.items():
+        if values.dtype.kind != "U":  # texts are attributes
+            columns[f"{_PROPERTY}{name}"] = values
     return {name: np.asarray(values) for name, values in columns.items()}
 
 
@@ -166,6 +173,13 @@ def units_of(
     roi = None
     if "roi_offsets" in arrays:
         roi = Roi(*(arrays[f"roi_{name}"] for name in ("offsets", "yx", "weight")))
+    properties = {
+        name.removeprefix(_PROPERTY): values
+        for name, values in arrays.items()
+        if name.startswith(_PROPERTY)
+    }
+    texts = attributes.get("properties", {})
+    properties |= {name: np.array(values, str) for name, values in texts.items()}
     return Units(
         **{name: arrays[name] for name in _UNITS},
         area=area,
@@ -175,6 +189,7 @@ def units_of(
         std=responses.std,
         roi=roi,
         least_scale=attributes["least_scale"],
+        properties=properties,
     )
 
 

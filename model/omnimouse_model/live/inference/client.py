@@ -11,6 +11,7 @@ from omnimouse_model.live.inference.engine import Answer, Engine
 from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.results import Freshness, Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.predictor import Prediction, Predictor, is_served
 
 
@@ -216,7 +217,15 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     if stage.name == "nothing":
         results.clear()
         return
-    if stage.name == "selected" and stage.prediction is not None:
+    if stage.name == "streamed" and stage.prediction is not None:
+        # The freshness of the population does not change: its scores are older.
+        results.population = stage.prediction
+        selection = np.array(answer.request.selection, np.int64)
+        selected = take_neurons(stage.prediction, selection)
+        if selected is not None:
+            results.selected, results.freshness = selected, freshness
+            results.elapsed_ms = answer.elapsed_ms
+    elif stage.name == "selected" and stage.prediction is not None:
         results.selected = stage.prediction
         results.behavior = stage.prediction.behavior
         results.freshness = freshness

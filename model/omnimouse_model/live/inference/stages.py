@@ -1,7 +1,8 @@
 """Compute the predictions of a request in stages; runs on the engine's thread.
 
-Stages: selected neurons, whole population, what-if (if there are edits), live sweep
-point by point (if shown). Newer requests and cancels take effect between stages. The
+Stages: streamed population (if the window slides forward, for predictors with a state),
+selected neurons, whole population, what-if (if there are edits), live sweep point by
+point (if shown). Newer requests and cancels take effect between stages. The
 population stage reuses the encoding of the first stage. A sweep does not depend on the
 painted mask, so an interrupted sweep continues from its last point.
 """
@@ -40,6 +41,7 @@ from omnimouse_model.live.inference.pinned_stages import (
     PinnedStageRunner,
     PinRequest,
 )
+from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import METRICS
@@ -167,9 +169,10 @@ class Stage:
     ----------
     name
         "loaded" and "nothing" (no targets) have no prediction. "begun" has no content;
-        it lets the engine check for newer requests.
+        it lets the engine check for newer requests. "streamed" comes before the
+        prediction of a window that slides forward, and is not scored.
     prediction
-        Prediction of the stage "selected" or "population", else None.
+        Prediction of the stage "selected", "population" or "streamed", else None.
     scores
         float (P,), with the population.
     needs, devices, residence
@@ -190,7 +193,7 @@ class Stage:
 
     name: Literal[
         "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing",
-        "tier_score", "tier_curves", "learned",
+        "tier_score", "tier_curves", "learned", "streamed",
     ]  # fmt: skip
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
@@ -217,6 +220,7 @@ class StageRunner:
         self._prepared: tuple[Any, Any] = (None, None)
         self._sweep: tuple[Any, ContextSweep | None] = (None, None)
         self._learned: LearnedNeurons | None = None
+        self._stream = Stream()
         self._pinned = PinnedStageRunner(load, self._loaded_as)
         self._tier_scores = MemoryCache[TierScoring](
             MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes
@@ -281,6 +285,10 @@ class StageRunner:
         targets: np.ndarray,
         outdated: Callable[[], bool],
     ) -> Iterator[Stage]:
+        if not request.edits:
+            streamed = self._stream.follow(predictor, request.window, request.mask)
+            if streamed is not None:
+                yield _described("streamed", predictor, streamed)
         since = perf_counter()
         encoded = predictor.encode(request.window, request.mask)
         stop_if(outdated)
@@ -498,7 +506,7 @@ def _unknown() -> TierScore | TierCurves:
 
 
 def _described(
-    name: Literal["loaded", "nothing", "selected"],
+    name: Literal["loaded", "nothing", "selected", "streamed"],
     predictor: Predictor,
     prediction: Prediction | None = None,
 ) -> Stage:

@@ -156,6 +156,7 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
         content.score_name: table["score"],
         **content.tier_columns,
         "selected": np.isin(np.arange(session.n_neurons), content.selection),
+        **{name: table[name] for name in session.units.properties if name in table},
     }
 
 

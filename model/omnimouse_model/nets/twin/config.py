@@ -45,6 +45,10 @@ class TwinConfig:
         Its kernel, and the first biases of the input and forget gates.
     unit
         "poisson" (exponential rates) or "elu-mse".
+    position_sign
+        Direction of the second coordinate of readout positions where they are shown: 1
+        downwards, in which the network samples its maps; -1 upwards, as the property
+        files of the release state. Assumed: no released file could be compared.
     """
 
     colours: int = 1
@@ -84,6 +88,11 @@ class TwinConfig:
     input_bias: float = -1.0
     forget_bias: float = 1.0
     unit: Unit = "poisson"
+    position_sign: int = 1
+
+    def __post_init__(self) -> None:
+        if self.position_sign not in (-1, 1):
+            raise ValueError(f"position_sign is {self.position_sign!r}, not 1 or -1.")
 
     @classmethod
     def from_public(cls, names: Mapping[str, Any]) -> "TwinConfig":

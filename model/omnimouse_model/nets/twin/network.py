@@ -1191,8 +1191,12 @@ class TwinNetwork(nn.Module):
         return torch.cat([w[:, 0] for w in self.readout.feature.weights], 1)
 
     def positions(self) -> Tensor:
-        """Return the position (U, 2) of each unit on the maps: x and y from -1 to 1."""
-        return torch.tanh(self.readout.position.mu)
+        """Return the position (U, 2) of each unit on the maps: x and y from -1 to 1.
+
+        y points down, with the sign of the config.
+        """
+        places = torch.tanh(self.readout.position.mu)
+        return places * places.new_tensor([1.0, float(self.config.position_sign)])
 
 
 def _filled(values: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ from omnimouse_model.analysis.evaluate.shard import TRAIN_WINDOWS
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
 from omnimouse_model.analysis.evaluate.window_scores import train_means, window_scores
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.window_spec import BehaviorSpec
+from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import MaskError, StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
+from omnimouse_model.predict.twin.predictor import twin_spec
 from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
 from omnimouse_model.strategies import mask_from_strategy
 from tests.cli.runner import run_command
@@ -309,6 +310,15 @@ def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session)
     for strategy, expected in ((STIMULUS, truth.drive), (FORECAST, truth.full)):
         best = correlation(expected[np.concatenate(rows)], responses).mean()
         assert found.find(strategy, "noisy").ceiling == pytest.approx(best, abs=0.02)
+
+
+def test_windows_of_another_model_have_a_ceiling_too(simulated_session):
+    twin = naive_predictor("mean", twin_spec(36, 64))
+    other = naive_predictor("mean", WindowSpec(2.0, 20.0))
+    found = evaluate([twin, other], simulated_session, [STIMULUS])
+    ceilings = [score.ceiling for score in found.scores]
+    assert 0.1 < ceilings[0] < 1
+    assert np.isnan(ceilings[1])  # the exact means are stored at 30 Hz
 
 
 def test_a_mask_made_by_hand_is_a_condition(simulated_session):

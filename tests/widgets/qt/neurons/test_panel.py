@@ -75,3 +75,20 @@ def test_the_brush_paints_what_the_filter_keeps(panel, controller):
     visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
     assert list(visible) == [35, 36, 37, 38, 39]
     assert controller.undo_name == "Paint 5 neurons visible"
+
+
+def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_path):
+    path = tmp_path / "units.csv"
+    ids = controller.state.session.units.unit_id
+    rows = [f"{unit},{0.125 * k},L{k % 5}" for k, unit in enumerate(ids)]
+    path.write_text("\n".join(["unit_id,osi,layer", *rows]))
+    panel = show(NeuronsPanel(controller), 500, 420)
+    assert panel.table.columnCount() == len(COLUMNS)
+    controller.join_unit_tables(path)
+    redraw()
+    assert panel.table.columnCount() == len(COLUMNS) + 2
+    index = panel.table.index(3, len(COLUMNS))
+    assert panel.table.data(index, Qt.ItemDataRole.DisplayRole) == "0.375"
+    panel.filter.setText("osi>1 L2")
+    panel.apply_filter()
+    assert panel.table.neurons[:2].tolist() == [12, 17]

@@ -40,6 +40,15 @@ def titles_of(controller: Controller) -> tuple[str, ...]:
     return tuple(plane if name == "plane" else name for name in COLUMNS)
 
 
+def property_names(controller: Controller) -> tuple[str, ...]:
+    """Return the names of properties from tables of the user, with one value each."""
+    session = controller.state.session
+    if session is None:
+        return ()
+    properties = session.units.properties.items()
+    return tuple(name for name, values in properties if values.ndim == 1)
+
+
 def tooltips_of(controller: Controller) -> tuple[str, ...]:
     """Return the tooltip of each of `COLUMNS`."""
     quantity = score_quantity(controller.state.metric, controller.results.neuron_scores)
@@ -76,8 +85,10 @@ def state_code(word: str) -> int:
 
 def cell_text(name: str, value: Any) -> str:
     """Return the text of a cell; "–" if the value is not known."""
-    if name in TEXT_COLUMNS:
+    if isinstance(value, str):
         return str(value) or "–"
     if np.isnan(value):
         return "–"
+    if name not in COLUMNS:  # a property, of unknown size
+        return f"{value:.4g}"
     return f"{value:.2f}" if name == "score" else f"{value:.0f}"

@@ -65,6 +65,11 @@ class RecordingSection(QWidget):
             samples.addAction(label, partial(controller.loader.open, request))
         for submenu in (samples, self.recent):
             menu.addMenu(submenu)
+        menu.addSeparator()
+        self.join = QAction("Properties of neurons (CSV)…", menu)
+        self.join.setToolTip("Join the columns of a table to the neurons by unit_id")
+        self.join.triggered.connect(self._choose_table)
+        menu.addAction(self.join)
         menu.aboutToShow.connect(self._list_recent)
         self.open.setMenu(menu)
         tooltip = "Show what is missing, unusual or assumed in this recording"
@@ -102,6 +107,7 @@ class RecordingSection(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def _list_recent(self) -> None:
+        self.join.setEnabled(self._controller.state.session is not None)
         self.recent.clear()
         for place in self._controller.recent_recordings:
             # "&" would mark a key of the menu.
@@ -123,6 +129,12 @@ class RecordingSection(QWidget):
         self._open_chosen(
             QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0]
         )
+
+    def _choose_table(self) -> None:
+        title, kinds = "Properties of neurons", "Tables (*.csv)"
+        path = QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0]
+        if path:
+            self._controller.join_unit_tables(path)
 
     def _enter_address(self) -> None:
         label = "https://… of an NWB file, hf://…, or the name of a released recording:"

@@ -161,7 +161,9 @@ class NeuronsPanel(QWidget):
         # One call with all ranges: one signal instead of one per row.
         ranges = QItemSelection()
         for row in rows.tolist():
-            left, right = (self.table.index(row, c) for c in (0, len(COLUMNS) - 1))
+            left, right = (
+                self.table.index(row, c) for c in (0, self.table.columnCount() - 1)
+            )
             ranges.select(left, right)
         self._selection_model.select(ranges, SELECT)
         if len(rows):

@@ -16,9 +16,9 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.columns import (
     COLUMNS,
     OLDER,
-    TEXT_COLUMNS,
     cell_text,
     columns_of,
+    property_names,
     sorted_rows,
     state_code,
     titles_of,
@@ -40,6 +40,7 @@ class NeuronTableModel(QAbstractTableModel):
         super().__init__()
         self._controller = controller
         self._columns = columns_of(controller)
+        self._properties = property_names(controller)
         self._text = ""
         self._sorted_by = (0, Qt.SortOrder.AscendingOrder)
         self._icons: dict[str, QIcon] = {}
@@ -54,7 +55,7 @@ class NeuronTableModel(QAbstractTableModel):
 
     def columnCount(self, parent: Index = _NO_PARENT) -> int:
         """Return the number of columns."""
-        return 0 if parent.isValid() else len(COLUMNS)
+        return 0 if parent.isValid() else len(COLUMNS) + len(self._properties)
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = 0
@@ -64,23 +65,25 @@ class NeuronTableModel(QAbstractTableModel):
             return None
         is_old = section == SCORE and self._controller.results.are_scores_old
         if role == Qt.ItemDataRole.DisplayRole:
-            title = titles_of(self._controller)[section]
+            title = self._name(section)
             return f"{title} {OLDER}" if is_old else title
         if role == Qt.ItemDataRole.ToolTipRole:
             older = f"\n{OLDER} Scores of an older task" if is_old else ""
+            if section >= len(COLUMNS):
+                return "From the unit tables of the recording"
             return tooltips_of(self._controller)[section] + older
         return None
 
     def data(self, index: Index, role: int = 0) -> Any:
         """Return text, alignment, colour or icon of a cell."""
-        name = titles_of(self._controller)[index.column()]
+        name = self._name(index.column())
         value = self._columns[name][self.neurons[index.row()]]
         if role == Qt.ItemDataRole.DisplayRole:
             return cell_text(name, value)
         if role == Qt.ItemDataRole.ForegroundRole and name == "score":
             return FADED if self._controller.results.are_scores_old else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return None if name in TEXT_COLUMNS else RIGHT
+            return None if isinstance(value, str) else RIGHT
         if role == Qt.ItemDataRole.DecorationRole and name == "state":
             return self._icon(str(value))
         return None
@@ -95,6 +98,12 @@ class NeuronTableModel(QAbstractTableModel):
     # -- interface for the panel ------------------------------------------------------
     def refresh(self) -> None:
         """Read all columns again from state and results."""
+        properties = property_names(self._controller)
+        if properties != self._properties:
+            self.beginResetModel()
+            self._properties, self.neurons = properties, np.empty(0, np.int64)
+            self._sorted_by = (0, Qt.SortOrder.AscendingOrder)
+            self.endResetModel()
         self._columns = columns_of(self._controller)
         self._arrange()
 
@@ -103,7 +112,8 @@ class NeuronTableModel(QAbstractTableModel):
         # A stroke calls this often: without a new order, Qt repaints only the cells.
         before, self._columns = self._columns, columns_of(self._controller)
         # A filter can contain state and score, so it may keep other rows now.
-        moved = COLUMNS[self._sorted_by[0]] in ("state", "score") or bool(self._text)
+        name = self._name(self._sorted_by[0])
+        moved = name in ("state", "score") or bool(self._text)
         if len(before["id"]) != len(self._columns["id"]) or moved:
             self._arrange()
         else:
@@ -136,7 +146,7 @@ class NeuronTableModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         rows = matching_neurons(self._text, self._columns)
-        name, order = COLUMNS[self._sorted_by[0]], self._sorted_by[1]
+        name, order = self._name(self._sorted_by[0]), self._sorted_by[1]
         descending = order == Qt.SortOrder.DescendingOrder
         arranged = rows[sorted_rows(self._columns[name][rows], descending=descending)]
         # A reset loses scroll position and selection: only if the rows changed.
@@ -145,7 +155,11 @@ class NeuronTableModel(QAbstractTableModel):
             self.neurons = arranged
             self.endResetModel()
         else:
-            self._repaint(0, len(COLUMNS) - 1)
+            self._repaint(0, self.columnCount() - 1)
+
+    def _name(self, section: int) -> str:
+        """Return the key of the values of a column, which is its title."""
+        return (*titles_of(self._controller), *self._properties)[section]
 
     def _repaint(self, first: int, last: int) -> None:
         """Repaint a range of columns in all rows."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNI
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.separate_trials import (
+    note_trial_clock,
+    stimulus_of_trials,
+)
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
@@ -28,7 +33,7 @@ from omnimouse_model.data.readers.sensorium.trials import SensoriumTrial, read_t
 from omnimouse_model.data.readers.sensorium.videos import SensoriumFrames
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import MEAN_GRAY, Stimulus, Trials
+from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Units
 
 LOOKED_FOR = ("data/videos", "data/images")
@@ -52,11 +57,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     rate = RATE_HZ if folder.is_video else 1.0 / (_IMAGE_S + HOLE_S)
     # Images: one row per trial, and the period of a row is image plus hole.
     line = TimeLine.of(lengths, rate) if folder.is_video else _regular(lengths, rate)
-    notes.assume(
-        "trial_clock",
-        "trials have no clock in common: they are laid out in the order of their "
-        "files, with holes between them that no window touches",
-    )
+    note_trial_clock(notes)
     if not folder.is_video:
         notes.warn(
             "still_images",
@@ -105,73 +106,21 @@ def _responses(
 def _stimulus(
     folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine
 ) -> Stimulus:
-    """Return the stimulus: a hole, then each trial with a hole after it.
-
-    A hole has two gray slots, at its beginning and near its end.
-    """
-    # Even trials of the table are holes, odd ones are recorded trials.
-    frames = np.full(2 * len(trials) + 1, 2)
-    frames[1::2] = line.length
-    first = np.cumsum(frames) - frames
-    slot_trial = np.repeat(np.arange(len(frames), dtype=np.int32), frames)
-    slot_frame = np.asarray(np.arange(frames.sum()) - first[slot_trial], np.int32)
-    onset = line.time(line.first)
-    end = line.time(line.first + line.length) if folder.is_video else onset + _IMAGE_S
-    begin = np.empty(len(frames))
-    begin[1::2] = onset
-    begin[0::2] = np.append(line.start, end)
-    # The second slot of a hole begins one response sample before the next trial.
-    step = np.full(len(frames), 1 / line.rate_hz)
-    step[0::2] = np.append(onset, line.stop) - begin[0::2] - 1 / RATE_HZ
-    slot_t = begin[slot_trial] + slot_frame * step[slot_trial]
-    return Stimulus(
-        slot_t=slot_t,
-        slot_trial=slot_trial,
-        slot_frame=slot_frame,
-        size=folder.frame_size,
-        source=SensoriumFrames(tuple(t.frames for t in trials), folder.is_video),
-        trials=_table(folder, trials, line, slot_t, first, frames),
-    )
-
-
-def _table(
-    folder: Folder,
-    trials: Sequence[SensoriumTrial],
-    line: TimeLine,
-    slot_t: np.ndarray,
-    first: np.ndarray,
-    frames: np.ndarray,
-) -> Trials:
-    kind = "video" if folder.is_video else "image"
-    on = slot_t[first] - line.start
-
-    # Interleave values of trials with one value for all holes.
-    def each(of_trial: Sequence[object], of_hole: object) -> list[object]:
-        values = [of_hole] * len(frames)
-        values[1::2] = of_trial
-        return values
-
-    n = len(trials)
-    return Trials.of(
-        key=_keys(trials),
-        kind=each([kind] * n, "invalid"),
-        tier=each([t.tier for t in trials], "blank"),
-        first_slot=first,
-        n_slots=frames,
-        t_on=on,
-        t_off=np.append(on[1:], line.stop - line.start),
+    n, is_video = len(trials), folder.is_video
+    columns: dict[str, Sequence[Any]] = {
+        "key": [t.key for t in trials],
+        "kind": ["video" if is_video else "image"] * n,
+        "tier": [t.tier for t in trials],
         # Still images are never readable: they have one response in time.
-        readable=each([t.is_sound and folder.is_video for t in trials], False),
-        blank_value=each([np.nan] * n, MEAN_GRAY),
-        stim_id=each([t.stim_id for t in trials], ""),
-        trial_idx=each([t.trial_idx for t in trials], ""),
-        valid_trial=each([str(t.is_sound) for t in trials], "blank"),
-        extra=({}, *(extra for t in trials for extra in (t.extra, {}))),
-    )
-
-
-def _keys(trials: Sequence[SensoriumTrial]) -> list[object]:
-    return ["hole", *(k for t in trials for k in (t.key, f"{t.key}-hole"))]
+        "readable": [t.is_sound and is_video for t in trials],
+        "stim_id": [t.stim_id for t in trials],
+        "trial_idx": [t.trial_idx for t in trials],
+        "valid_trial": [str(t.is_sound) for t in trials],
+        "extra": [t.extra for t in trials],
+    }
+    source = SensoriumFrames(tuple(t.frames for t in trials), is_video)
+    end = None if is_video else line.time(line.first) + _IMAGE_S
+    return stimulus_of_trials(line, folder.frame_size, source, columns, end)
 
 
 def _behavior(

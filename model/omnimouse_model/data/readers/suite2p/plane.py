@@ -24,6 +24,7 @@ from omnimouse_model.errors import SessionFormatError
 _SETTINGS = ("ops", "settings", "db", "reg_outputs", "detect_outputs")
 """Files with settings, by priority (versions before 1 have only `ops`)."""
 _DEFAULT_NEUCOEFF = 0.7
+"""Default of suite2p."""
 _NEEDED = {
     "spks": ("spks",),
     "deconvolved": ("F", "Fneu"),
@@ -31,7 +32,6 @@ _NEEDED = {
     "dff": ("F", "Fneu"),
 }
 """Files of traces that each kind of responses needs."""
-"""Default of suite2p."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""Reader of the trial trees with which digital twins are trained."""

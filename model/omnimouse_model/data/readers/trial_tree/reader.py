@@ -1,0 +1,185 @@
+"""Reader of trial trees of the digital twin (Wang et al. 2025).
+
+Everything is sampled at 30 Hz. Responses are divided by their mean over the training
+trials, and behaviour is normalised, so that a twin reads the values as they are stored.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.file_stamp import FileStamp
+from omnimouse_model.data.io.fingerprint import folder_fingerprint
+from omnimouse_model.data.io.row_source import MemoryRows
+from omnimouse_model.data.io.safe_files import npy_file
+from omnimouse_model.data.io.trial_files import TimeLine, TrialRows
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.behavior_names import eye_signal
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.separate_trials import (
+    note_trial_clock,
+    stimulus_of_trials,
+)
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+)
+from omnimouse_model.data.readers.trial_tree.layout import (
+    RATE_HZ,
+    TreeTrial,
+    frame_size,
+    n_units,
+    read_trials,
+    tree_folders,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus
+
+LOOKED_FOR = ("stimuli/ and units/", "training_data/")
+_SCAN = re.compile(r"(\d+)[-_](\d+)[-_](\d+)")
+_NORMALISED = "s.d."
+"""Unit of behaviour: standard deviations over the training trials."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeFrames:
+    """One file (time, height, width[, 1]) per recorded trial; see `VideoSource`."""
+
+    files: tuple[FileStamp, ...]
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` if a file is missing or has changed."""
+        for file in self.files:
+            file.check()
+
+    def has(self, trial: int) -> bool:
+        """Return whether a trial is recorded; even numbers are holes."""
+        return trial % 2 == 1
+
+    def read(
+        self, trial: int, first: int, stop: int, size: tuple[int, ...]
+    ) -> np.ndarray:
+        """Return frames `first` to `stop` of a trial."""
+        file = self.files[trial // 2]
+        file.check()
+        frames = npy_file(file.path).open()[first:stop]
+        return np.array(frames.reshape(-1, *size))
+
+
+def recognises(path: Path) -> bool:
+    """Return whether a folder holds frames and responses of trials."""
+    return bool(tree_folders(path))
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open a trial tree; see `open_session`."""
+    notes = Notes()
+    trials = read_trials(path)
+    line = TimeLine.of(np.array([trial.length for trial in trials]), RATE_HZ)
+    note_trial_clock(notes)
+    gaps = [trial.key for trial in trials if trial.has_gaps]
+    if gaps:
+        names = ", ".join(gaps[:8]) + (", …" if gaps[8:] else "")
+        notes.warn(
+            "odd_trials",
+            f"{len(gaps)} trials are left out of windows, because responses are "
+            f"missing at one of their ends ({names})",
+        )
+    files = tuple(trial.responses for trial in trials)
+    rows = TrialRows(path, files, line, n_units(trials), has_time_first=True)
+    responses = Signal("responses", rows, line.rate_hz, line.start, line.stop)
+    stimulus = _stimulus(trials, line)
+    train = train_spans(stimulus, stimulus.trials)
+    responses = complete_statistics(responses, train, notes)
+    session_id, animal_id = _identity(path, notes)
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="trial-tree",
+        fingerprint=folder_fingerprint(path),
+        # The columns of a tree have no ids; unit tables number them from 0, too.
+        units=make_units(responses, notes),
+        responses=responses,
+        behavior=_behavior(path, trials, line, notes),
+        stimulus=stimulus,
+        trials=stimulus.trials,
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+def _stimulus(trials: Sequence[TreeTrial], line: TimeLine) -> Stimulus:
+    columns: dict[str, Sequence[Any]] = {
+        "key": [trial.key for trial in trials],
+        "kind": ["video"] * len(trials),
+        "tier": [trial.tier for trial in trials],
+        "readable": [not trial.has_gaps for trial in trials],
+        "stim_id": [trial.clip for trial in trials],
+        "trial_idx": [""] * len(trials),
+        "valid_trial": [str(not trial.has_gaps) for trial in trials],
+        "extra": [{}] * len(trials),
+    }
+    source = TreeFrames(tuple(trial.frames for trial in trials))
+    return stimulus_of_trials(line, frame_size(list(trials)), source, columns)
+
+
+def _behavior(
+    path: Path, trials: Sequence[TreeTrial], line: TimeLine, notes: Notes
+) -> dict[str, Signal | None]:
+    """Return gaze, pupil and running as stored, None where a tree has none."""
+    gaze = _spread(line, [trial.gaze for trial in trials])
+    state = _spread(line, [trial.state for trial in trials])
+    clock = (line.rate_hz, line.start)
+    columns = {}
+    if state is not None:
+        columns["pupil_size"] = state[:, 0]
+    if gaze is not None:
+        columns |= {"pupil_x": gaze[:, 0], "pupil_y": gaze[:, 1]}
+    eye = running = None
+    if columns:
+        units = dict.fromkeys(columns, _NORMALISED)
+        eye = eye_signal(path, columns, units, clock, notes)
+        eye = _as_stored(eye, set(columns))
+    if state is not None:
+        rows = MemoryRows(path, state[:, 1:])
+        running = Signal.of_rows(
+            "treadmill", rows, *clock, names=("running",), units=(_NORMALISED,)
+        )
+        running = _as_stored(running, {"running"})
+    return {"eye_tracker": eye, "treadmill": running}
+
+
+def _spread(line: TimeLine, parts: list[np.ndarray | None]) -> np.ndarray | None:
+    stored = [part for part in parts if part is not None]
+    # Training and evaluation data may differ in what they have.
+    return line.spread(stored) if len(stored) == len(parts) else None
+
+
+def _as_stored(signal: Signal, names: set[str]) -> Signal:
+    """Return a stream whose named columns need no further normalisation.
+
+    Running is divided by its standard deviation without centring in the pipeline of the
+    release, so that a mean computed here would shift what a twin reads.
+    """
+    is_normal = np.array([name in names for name in signal.names or ()])
+    mean = np.where(is_normal, 0.0, np.nan)
+    return replace(signal, mean=mean, std=np.where(is_normal, 1.0, np.nan))
+
+
+def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
+    for folder in (path, *tree_folders(path)):
+        # Released folders are named training_data_{animal}_{session}_{scan}.
+        if match := _SCAN.search(folder.name):
+            return "-".join(match.groups()), match[1]
+    notes.assume(
+        "no_identity", f"nothing names the session: '{path.name}' is the folder"
+    )
+    return path.name, None
