@@ -36,6 +36,17 @@ explorer.controller.finetuning.folder = Path({folder!r})
 explorer.finetune.steps = {steps}
 explorer.controller.wait()
 explorer"""
+TWIN: Final = """explorer = Explorer("demo", "demo")
+explorer.settled()
+controller = explorer.controller
+controller.apply_preset("video_behavior")
+controller.select(controller.state.selection[:4])
+controller.pins.pin()
+controller.choose_predictor("twin-demo")
+explorer.settled()
+controller.pins.pin()
+controller.pins.choose_span("10 s")
+explorer.settled()"""
 SCALE: Final = 2.0
 """Pixels per CSS pixel, for screens of high resolution."""
 STEPS: Final = 60
@@ -60,7 +71,9 @@ def write_pictures(
         page_in(browser, server, scale=SCALE) as tab,
         tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder,
     ):
-        pictures = chain(_explorer(tab, model), _finetuning(tab, folder))
+        pictures = chain(
+            _explorer(tab, model), _finetuning(tab, folder), twin_pictures(tab)
+        )
         for name, picture in pictures:
             paths.append(out / f"{name}.png")
             _save(picture, paths[-1])
@@ -138,6 +151,17 @@ def _finetuning(
     yield "finetune", part
     part.get_by_role("button", name="Stop").click()
     part.get_by_text("the current weights are saved").wait_for()
+
+
+def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+    """Yield the picture of a digital twin that is pinned beside OmniMouse."""
+    tab.open(["from omnimouse_widgets import Explorer", TWIN])
+    tab.run_all()
+    _wait_for_results(tab)
+    tab.wait_for_kernel("controller.pins.predictions.is_busy", False, 400)
+    _bring_to_front(tab, "Traces")
+    _wait_for_results(tab)
+    yield "twin", tab.page.locator(".jupyter-widget-tab").first
 
 
 def _bring_to_front(tab: NotebookPage, title: str) -> None:
