@@ -19,7 +19,10 @@ from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers import arrays
-from omnimouse_model.data.readers.build.unit_tables import with_unit_tables
+from omnimouse_model.data.readers.build.unit_tables import (
+    table_stamps,
+    with_unit_tables,
+)
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
@@ -74,13 +77,23 @@ def open_session(
     >>> session.n_neurons, session.duration_s
     (5, 20.0)
     """
-    # Absolute: the option is stored with an analysis, and used in other processes.
-    tables = None if unit_tables is None else str(Path(unit_tables).absolute())
+    tables = None
+    if unit_tables is not None:
+        if not isinstance(unit_tables, str | Path):
+            kind = type(unit_tables).__name__
+            raise SessionFormatError(
+                "unit_tables", "no_place", f"unit_tables is a {kind}; a path expected"
+            )
+        # Absolute: the option is stored with an analysis, and used in other processes.
+        tables = str(Path(unit_tables).expanduser().absolute())
     options = ReadOptions(
         behavior_names, rate_hz, recording_rate_hz, series, cells_only, tables
     )
     session = _opened(path, options)
-    return session if tables is None else with_unit_tables(session, tables)
+    if tables is None:
+        return session
+    with _typed_errors(Path(tables), "unit tables"):
+        return with_unit_tables(session, tables)
 
 
 def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Session:
@@ -144,7 +157,11 @@ def reopen_session(
     """Open a pickled session, once per process while its files are the same."""
     # Arrays in memory are identified by the fingerprint alone.
     source = "" if isinstance(path, Mapping) else str(path)
-    key = (source, fingerprint, repr(options))
+    # Tables of properties are not part of the fingerprint, which identifies the
+    # recorded values: caches of fits stay valid when a table changes.
+    tables = options.get("unit_tables")
+    stamps = () if tables is None else table_stamps(tables)
+    key = (source, fingerprint, repr((options, stamps)))
     with _lock:
         if key in _reopened:
             _reopened.move_to_end(key)

@@ -11,6 +11,7 @@ from omnimouse_model.live.inference.engine import Answer, Engine
 from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.results import Freshness, Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.predictor import Prediction, Predictor, is_served
 
@@ -175,7 +176,7 @@ class LiveClient:
             if answer.number == self.results.newest_request:
                 self.results.take_refined(stage.tier_score, stage.tier_curves)
             return
-        _apply_stage(self.results, answer, stage)
+        apply_stage(self.results, answer, stage)
         # The window on screen may have to follow the spec of a predictor just loaded.
         window = self.state.window
         if self._on_spec is None or window is None or stage.needs is None:
@@ -203,7 +204,7 @@ class LiveClient:
         return isinstance(request, LoadRequest) or request.window is self.state.window
 
 
-def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
+def apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     """Write one stage to the results, as stale if a newer request waits."""
     # An older result is still shown, because it is better than none during a stroke.
     is_newest = answer.number == results.newest_request
@@ -218,13 +219,14 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
         results.clear()
         return
     if stage.name == "streamed" and stage.prediction is not None:
-        # The freshness of the population does not change: its scores are older.
-        results.population = stage.prediction
-        selection = np.array(answer.request.selection, np.int64)
-        selected = take_neurons(stage.prediction, selection)
-        if selected is not None:
-            results.selected, results.freshness = selected, freshness
-            results.elapsed_ms = answer.elapsed_ms
+        request = answer.request
+        targets = np.flatnonzero(scored_cells(request.mask).any(axis=0))
+        results.population = take_neurons(stage.prediction, targets)
+        selection = np.array(request.selection, np.int64)
+        results.selected = take_neurons(stage.prediction, selection)
+        # The scores are older, and the prediction of the window is still to come.
+        results.freshness = results.population_freshness = "stale"
+        results.elapsed_ms = answer.elapsed_ms
     elif stage.name == "selected" and stage.prediction is not None:
         results.selected = stage.prediction
         results.behavior = stage.prediction.behavior

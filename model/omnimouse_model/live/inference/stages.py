@@ -416,10 +416,11 @@ class StageRunner:
         """Release the loaded predictors."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._sweep = (None, None)
-        self._learned = None
+        self._learned = self._predictor = None
         # They hold the predictor, whose process a later score would start again.
         self._tier_scores.clear()
         self._tier_sweeps.clear()
+        self._stream = Stream()
         if isinstance(loaded, Closable):
             loaded.close()
         self._pinned.close()

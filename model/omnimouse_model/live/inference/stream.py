@@ -6,16 +6,22 @@ window, which changes them a little (docs/twin.md). Scores use the prediction of
 window, which follows.
 """
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.window import Window
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.capabilities import Streaming, take_neurons
+from omnimouse_model.predict.capabilities import Streaming
 from omnimouse_model.predict.predictor import Prediction, Predictor
 
+logger = logging.getLogger(__name__)
+
+_SLIDES_BEFORE = 2
+"""Moves after which a window counts as sliding: a single one would cost a warm-up."""
 _ON_SAMPLES = 1e-3
 """Largest distance from a whole number of samples, in samples."""
 
@@ -26,6 +32,7 @@ class Stream:
 
     _predictor: Predictor | None = None
     _window: Window | None = None
+    _slides: int = 0
     _state: Any = field(default=None, repr=False)
     _prediction: Prediction | None = field(default=None, repr=False)
 
@@ -34,31 +41,38 @@ class Stream:
     ) -> Prediction | None:
         """Return the prediction of a window that overlaps with the previous one.
 
-        It has the target neurons of the mask. None after a jump, for predictors without
-        a state, and for masks that hide video or behaviour. The first move after a jump
-        runs the warm-up.
+        It has all neurons, NaN outside of the target cells. None after a jump and after
+        the first move that follows it, for predictors without a state, and for masks
+        that hide video or behaviour. The second move runs the warm-up.
         """
         n_new = self._n_new(predictor, window)
         if n_new == 0:  # a stroke or a selection
             return None
-        previous, state = self._prediction, self._state
+        slides, state, previous = self._slides, self._state, self._prediction
         self._predictor, self._window = predictor, window
         # Also if the predictor stops: a state with half of the frames is lost.
-        self._state = self._prediction = None
+        self._slides, self._state, self._prediction = 0, None, None
         if n_new is None or not shows_everything(mask):
             return None
-        assert isinstance(predictor, Streaming)
-        if state is None or previous is None:
-            state = predictor.start(window.session)
-            if window.warmup is not None:
-                _, state = predictor.step(state, window.warmup)
-            found, state = predictor.step(state, window)
-        else:
-            found, state = predictor.step(state, window.last_samples(n_new))
-            responses = np.concatenate([previous.responses[n_new:], found.responses])
-            found = replace(found, responses=responses, times_s=window.sample_times_s)
+        self._slides = slides + 1
+        if self._slides < _SLIDES_BEFORE:
+            return None
+        try:
+            if state is None or previous is None:
+                found, state = _begun(predictor, window)
+            else:
+                found, state = _continued(predictor, window, state, previous, n_new)
+        except StoppedError:
+            raise
+        # Only the display gets faster: the prediction of the window follows, and
+        # reports an error that lasts. A worker that restarts has lost its state.
+        except Exception as error:
+            logger.warning("A streamed prediction failed: %s", error)
+            self._slides = 0
+            return None
         self._state, self._prediction = state, found
-        return _of_targets(found, mask)
+        values = np.where(scored_cells(mask), found.responses, np.float32(np.nan))
+        return replace(found, responses=values, mask_id=mask.mask_id, behavior=None)
 
     def _n_new(self, predictor: Predictor, window: Window) -> int | None:
         """Return the samples that follow the previous window; None after a jump."""
@@ -73,12 +87,15 @@ class Stream:
             or previous.edits
         ):
             return None
-        moved = (window.native_start - previous.native_start) * (
-            window.spec.response_rate_hz
-        )
-        n_new = round(moved)
-        is_on_samples = abs(moved - n_new) < _ON_SAMPLES
-        return n_new if is_on_samples and 0 <= n_new < window.spec.n_samples else None
+        spec = window.spec
+        moved_s = window.native_start - previous.native_start
+        rates = [spec.response_rate_hz]
+        rates += [part.rate_hz for part in (spec.video, spec.behavior) if part]
+        # Whole samples of every stream, because each continues where it ended.
+        if any(abs(moved_s * r - round(moved_s * r)) > _ON_SAMPLES for r in rates):
+            return None
+        n_new = round(moved_s * spec.response_rate_hz)
+        return n_new if 0 <= n_new < spec.n_samples else None
 
 
 def shows_everything(mask: Mask) -> bool:
@@ -86,11 +103,35 @@ def shows_everything(mask: Mask) -> bool:
     return bool(mask.frames.all()) and set(mask.channel_modes) <= {"visible"}
 
 
-def _of_targets(prediction: Prediction, mask: Mask) -> Prediction | None:
-    cells = scored_cells(mask)
-    targets = np.flatnonzero(cells.any(axis=0))
-    found = take_neurons(prediction, targets)
-    if found is None:
-        return None
-    responses = np.where(cells[:, targets], found.responses, np.float32(np.nan))
-    return replace(found, responses=responses, mask_id=mask.mask_id)
+def _begun(predictor: Predictor, window: Window) -> tuple[Prediction, Any]:
+    """Return the prediction of a window after its warm-up, and the state after it."""
+    assert isinstance(predictor, Streaming)
+    state = predictor.start(window.session)
+    if window.warmup is not None:
+        _, state = predictor.step(state, window.warmup)
+    return predictor.step(state, window)
+
+
+def _continued(
+    predictor: Predictor, window: Window, state: Any, previous: Prediction, n_new: int
+) -> tuple[Prediction, Any]:
+    """Return the prediction of a window of which the last samples are new."""
+    assert isinstance(predictor, Streaming)
+    new, state = predictor.step(state, window.last_samples(n_new))
+
+    def joined(before: np.ndarray, after: np.ndarray, axis: int = 0) -> np.ndarray:
+        kept = before[(slice(None),) * axis + (slice(n_new, None),)]
+        return np.concatenate([kept, after], axis)
+
+    band = None
+    if previous.band is not None and new.band is not None:
+        band = joined(previous.band, new.band, 1)
+    found = replace(
+        new,
+        responses=joined(previous.responses, new.responses),
+        valid=joined(previous.valid, new.valid),
+        band=band,
+        times_s=window.sample_times_s,
+        behavior=None,
+    )
+    return found, state

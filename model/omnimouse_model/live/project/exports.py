@@ -141,7 +141,7 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
     """Return the columns (P,) of the table of neurons, by name."""
     session, mask = content.session, content.mask
     table = table_columns(session, mask, scores=content.scores)
-    return {
+    columns = {
         "neuron": table["id"],
         "unit_id": session.units.unit_id,
         "area": table["area"],
@@ -156,8 +156,11 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
         content.score_name: table["score"],
         **content.tier_columns,
         "selected": np.isin(np.arange(session.n_neurons), content.selection),
-        **{name: table[name] for name in session.units.properties if name in table},
     }
+    for name in session.units.properties:
+        if name in table:
+            columns[f"property_{name}" if name in columns else name] = table[name]
+    return columns
 
 
 def csv_bytes(content: ScreenContent) -> bytes:

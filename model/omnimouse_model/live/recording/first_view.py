@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from psygnal import EmitLoopError
 
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
@@ -60,7 +60,7 @@ def first_view(
     """
     session = path_or_session
     if not isinstance(session, Session):
-        session = open_session(session, **(options or {}))
+        session = _opened(session, dict(options or {}))
     scores = scores_of(session)
     if start_s is None:
         start_s = first_start(session) if scores is None else scores.start_s
@@ -71,6 +71,24 @@ def first_view(
     selected = active_neurons(window) if scores is None else tuple(ranks)
     mask = mask_for(preset, session, selected)
     return SessionView(session, window, mask, preset, selected, first_ranks=ranks)
+
+
+def _opened(path: str | Path, options: dict[str, Any]) -> Session:
+    """Open a recording, without tables of properties that are no longer there.
+
+    A saved analysis must open where its recording is, even if a table was moved.
+    """
+    tables = options.get("unit_tables")
+    if tables is None or Path(tables).exists():
+        return open_session(path, **options)
+    options.pop("unit_tables")
+    session = open_session(path, **options)
+    missing = Note(
+        "missing_tables",
+        f"properties of neurons were not joined: {tables} does not exist; join them "
+        "again with Open… › Properties of neurons",
+    )
+    return replace(session, warnings=(*session.warnings, missing))
 
 
 def read_ahead(view: SessionView) -> None:

@@ -46,7 +46,7 @@ class TwinConfig:
     unit
         "poisson" (exponential rates) or "elu-mse".
     position_sign
-        Direction of the second coordinate of readout positions where they are shown: 1
+        Direction of the second coordinate of `DigitalTwin.readout_position`: 1
         downwards, in which the network samples its maps; -1 upwards, as the property
         files of the release state. Assumed: no released file could be compared.
     """

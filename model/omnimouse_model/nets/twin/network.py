@@ -1193,10 +1193,9 @@ class TwinNetwork(nn.Module):
     def positions(self) -> Tensor:
         """Return the position (U, 2) of each unit on the maps: x and y from -1 to 1.
 
-        y points down, with the sign of the config.
+        y points down, in which the maps are sampled.
         """
-        places = torch.tanh(self.readout.position.mu)
-        return places * places.new_tensor([1.0, float(self.config.position_sign)])
+        return torch.tanh(self.readout.position.mu)
 
 
 def _filled(values: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ CHANNELS = ("pupil_x", "pupil_y", "pupil_size", "running")
 N_GAZE = 2
 FRAME_SIZE = (144, 256)
 """Height and width in pixels of the frames of the released models."""
+MICRONS_ANIMAL = 17797
+"""Animal of the released scans."""
 HIDDEN_GRAY = 113
 """Gray level of frames that a mask hides: the mean of natural movies."""
 _BATCH, _BATCH_PIXELS = 8, 2**15
@@ -230,11 +232,16 @@ class TwinPredictor(Predictor):
         every = Mask.nothing(session, inputs.spec)
         every = every.with_frames(True).with_behavior("visible")
         values = self._inputs(inputs, every.frames, every.channel_modes)
-        maps = torch.cat(list(twin.net.maps(*values, state)))
+        parts = []
+        for part in twin.net.maps(*values, state):
+            parts.append(part)
+            stop_if(self._outdated)
+        maps = torch.cat(parts)
         neurons = np.arange(session.n_neurons)
         rates = self._rates(twin, maps, session, neurons)
         return self._prediction(inputs, neurons, rates, every.mask_id), state
 
+    @torch.enable_grad()
     def stimulus_gradient(
         self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
     ) -> tuple[float, np.ndarray]:
@@ -388,7 +395,8 @@ def _joined(inputs: Sequence[Inputs]) -> Inputs:
 def load_twin(path: str | Path, device: str = "auto", name: str = "") -> TwinPredictor:
     """Load a predictor from a checkpoint of this project, or from released files.
 
-    A released folder serves all its scans, whose sessions are named like "4-7".
+    A released folder serves all its scans, whose sessions are named like "4-7" or
+    "17797-4-7".
 
     Raises
     ------
@@ -441,12 +449,14 @@ def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
         config = files[keys[0]].config
         return TwinCheckpoint(config, FRAME_SIZE, core, sessions, str(path))
 
+    # Recordings of the release are named with the animal, its files without.
+    named = {f"{MICRONS_ANIMAL}-{key}": file for key, file in files.items()} | files
     return TwinPredictor(
         name,
         weights_hash({**files[keys[0]].state}),
         twin_spec(*FRAME_SIZE),
-        lambda session: TwinOfSession(_frozen(files[session].build())),
-        {key: file.n_units for key, file in files.items()},
+        lambda session: TwinOfSession(_frozen(named[session].build())),
+        {key: file.n_units for key, file in named.items()},
         resolve_device(device),
         checkpoint,
     )

@@ -193,8 +193,12 @@ class DigitalTwin:
         return codes if units is None else codes[np.asarray(units)]
 
     def readout_position(self, units: Any = None) -> np.ndarray:
-        """Return where on the retina's maps units read: x and y from -1 to 1."""
-        positions = self.net.positions().detach().cpu().numpy()
+        """Return where on the retina's maps units read: x and y from -1 to 1.
+
+        y has the direction of the config's `position_sign`.
+        """
+        sign = np.array([1, self.net.config.position_sign], np.float32)
+        positions: np.ndarray = self.net.positions().detach().cpu().numpy() * sign
         return positions if units is None else positions[np.asarray(units)]
 
     def _frames(self, stimuli: Array) -> Tensor:

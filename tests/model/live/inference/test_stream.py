@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.data.window_spec import VideoSpec
+from omnimouse_model.live.inference.client import apply_stage
+from omnimouse_model.live.inference.engine import Answer
 from omnimouse_model.live.inference.stages import LiveRequest, StageRunner
 from omnimouse_model.live.inference.stream import Stream
+from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Needs, Prediction
 from omnimouse_model.predict.twin.predictor import twin_spec
 from tests.predictors import EchoPredictor
 
 SPEC = twin_spec(18, 32)
-SLIDE_S = 0.1
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Counter(EchoPredictor):
     """Predicts the number of frames since the start of its state."""
 
     frames_read: list[int] = field(default_factory=list)
+    is_lost: bool = False
 
     @property
     def needs(self) -> Needs:
@@ -32,6 +36,8 @@ class Counter(EchoPredictor):
         return 0
 
     def step(self, state: int, inputs: Any) -> tuple[Prediction, int]:
+        if self.is_lost:
+            raise om.UnsupportedRequestError("The state is lost: start a new one.")
         n = inputs.spec.n_frames
         self.frames_read.append(n)
         neurons = np.arange(inputs.session.n_neurons)
@@ -43,6 +49,7 @@ class Counter(EchoPredictor):
             mask_id="",
             predictor_id="counter",
             times_s=inputs.sample_times_s,
+            valid=counts[:, 0] % 7 > 0,
         )
         return found, state + n
 
@@ -59,24 +66,26 @@ def at(session, start_s):
 
 def test_only_new_frames_are_computed_and_the_numbers_go_on(session, mask):
     stream, counter = Stream(), Counter()
-    starts = [8.0, 8.0 + SLIDE_S, 8.0 + 2 * SLIDE_S, 9.2 + 2 * SLIDE_S]
+    starts = [8.0, 8.1, 8.2, 8.3, 9.5]
     found = [stream.follow(counter, at(session, start), mask) for start in starts]
-    assert found[0] is None
-    # The first move runs the warm-up of 30 frames and the window, then 3 and 36.
+    # One move may be a step of the user; the second runs the warm-up.
+    assert found[:2] == [None, None]
     assert counter.frames_read == [30, 60, 3, 36]
     for prediction, start, last in zip(
-        found[1:], starts[1:], (89, 92, 128), strict=True
+        found[2:], starts[2:], (89, 92, 128), strict=True
     ):
-        assert prediction.neurons.tolist() == [3, 5]
+        others = np.delete(prediction.responses, [3, 5], axis=1)
+        assert np.isnan(others).all()
         assert np.isnan(prediction.responses[:30]).all()
         expected = np.arange(last - 29, last + 1)
-        np.testing.assert_array_equal(prediction.responses[30:, 0], expected)
+        np.testing.assert_array_equal(prediction.responses[30:, 3], expected)
         assert prediction.times_s[0] == pytest.approx(start, abs=0.02)
+        np.testing.assert_array_equal(prediction.valid[30:], expected % 7 > 0)
 
 
 def test_a_stroke_keeps_the_state_and_a_jump_ends_it(session, mask):
     stream, counter = Stream(), Counter()
-    for start in (8.0, 8.1, 8.1, 8.2, 12.0, 12.1, 11.0):
+    for start in (8.0, 8.1, 8.2, 8.2, 8.3, 12.0, 12.1, 12.2, 11.0):
         stream.follow(counter, at(session, start), mask)
     assert counter.frames_read == [30, 60, 3, 30, 60]
 
@@ -84,24 +93,57 @@ def test_a_stroke_keeps_the_state_and_a_jump_ends_it(session, mask):
 def test_hidden_frames_and_other_predictors_are_not_streamed(session, mask):
     hidden = mask.with_frames(slice(0, 10))
     stream, counter = Stream(), Counter()
-    for start in (8.0, 8.1):
+    for start in (8.0, 8.1, 8.2):
         assert stream.follow(counter, at(session, start), hidden) is None
-    window = om.Window(session, 240)
     other, asked = Stream(), om.Mask.nothing(session).ask([0])
-    for k in range(3):
-        moved = session.window(window.start_s + SLIDE_S * k)
+    for k in range(4):
+        moved = session.window(8.0 + 0.1 * k)
         assert other.follow(EchoPredictor(), moved, asked) is None
     assert counter.frames_read == []
+
+
+def test_a_slide_that_is_not_whole_in_every_stream_is_a_jump(session):
+    spec = replace(SPEC, video=VideoSpec(10.0, 18, 32, is_raw=True))
+    mask = Mask.nothing(session, spec).ask([3], slice(30, 60))
+    mask = mask.with_frames(True).with_behavior("visible")
+    stream, counter = Stream(), Counter()
+    for k in range(4):
+        window = session.window(8.0 + k / 30, spec=spec)
+        assert stream.follow(counter, window, mask) is None
+    assert counter.frames_read == []
+
+
+def test_a_lost_state_begins_again(session, mask):
+    """The state of a worker is lost when it restarts."""
+    stream, counter = Stream(), Counter()
+    for start in (8.0, 8.1, 8.2):
+        stream.follow(counter, at(session, start), mask)
+    counter.is_lost = True
+    assert stream.follow(counter, at(session, 8.3), mask) is None
+    counter.is_lost = False
+    found = [stream.follow(counter, at(session, s), mask) for s in (8.4, 8.5)]
+    assert found[0] is None
+    assert found[1].responses[59, 3] == 89
 
 
 def test_the_scored_prediction_of_the_window_follows(session, mask):
     counter = Counter()
     runner = StageRunner(lambda *_: counter)
     stages = []
-    for start in (8.0, 8.1):
-        request = LiveRequest(session, at(session, start), mask, (3,), counter)
+    for start in (8.0, 8.1, 8.2):
+        # Neuron 7 is selected, and not predicted.
+        request = LiveRequest(session, at(session, start), mask, (3, 7), counter)
         stages = list(runner(request, lambda: False))
     names = [stage.name for stage in stages]
     assert names[:3] == ["streamed", "selected", "population"]
     assert stages[0].scores is None
     assert stages[2].scores is not None
+    results = Results()
+    results.scores = np.full(session.n_neurons, 0.5)
+    answer = Answer(1, request, "stage", stages[0])
+    apply_stage(results, answer, stages[0])
+    assert results.population.neurons.tolist() == [3, 5]
+    assert results.selected.neurons.tolist() == [3, 7]
+    assert np.isnan(results.selected.responses[:, 1]).all()
+    assert results.is_population_old
+    assert results.scores[0] == 0.5

@@ -313,3 +313,16 @@ def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatc
     controller.exports.export(path)
     assert "the drive is full" in str(controller.exports.error)
     assert [file.read_text() for file in tmp_path.glob("*neurons*")] == ["older"]
+
+
+def test_properties_of_neurons_are_columns_and_replace_none(controller, tmp_path):
+    path = tmp_path / "units.csv"
+    ids = controller.state.session.units.unit_id
+    path.write_text(f"unit_id,selected,cc\n{ids[0]},7,0.5\n")
+    controller.join_unit_tables(path)
+    controller.select([1])
+    content = exports.screen_content(controller.state, controller.results)
+    columns = exports.neuron_columns(content)
+    assert columns["selected"][:2].tolist() == [False, True]
+    assert columns["property_selected"][0] == 7
+    assert columns["cc"][0] == 0.5

@@ -162,8 +162,9 @@ def test_a_neuron_reads_a_place_of_the_frame(predictor, session):
 
 def test_a_released_folder_serves_its_scans():
     predictor = om.load_predictor(RELEASE, device="cpu")
-    assert predictor.needs.sessions == {"4-7", "5-6"}
-    assert predictor.needs.n_neurons["4-7"] == 7
+    names = {"4-7", "5-6", "17797-4-7", "17797-5-6"}  # without and with the animal
+    assert predictor.needs.sessions == names
+    assert predictor.needs.n_neurons["17797-4-7"] == 7
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,44 @@
 """Properties of neurons from tables beside a recording, joined by unit id.
 
 A table is a CSV file with the column `unit_id`, one row per neuron, and any columns of
-numbers. Tables of several recordings also have `session` and `scan_idx`, as those of
-the released digital twins do (performance, tuning, anatomy, readout).
+numbers or texts. Tables of several recordings also have `session` and `scan_idx`, as
+those of the released digital twins do (performance, tuning, anatomy, readout).
 """
 
 import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file, unreadable
-from omnimouse_model.data.io.safe_files import npy_file, read_text
+from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, unreadable
+from omnimouse_model.data.io.safe_files import contained, npy_file, read_text
+from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
 
-MATRICES = {"readout_weights": "weights", "readout_locations": "positions"}
+MATRICES = ("readout_weights", "readout_locations")
 """Arrays of the release with one row for each row of the table beside them."""
-_KEYS = ("session", "scan_idx", "unit_id")
+_SCAN_KEYS = ("session", "scan_idx")
 _POSITION, _AREA = ("unit_x", "unit_y", "unit_z"), "brain_area"
 _TAKEN = frozenset(
-    {"id", "area", "probe", "plane", "depth", "x", "y", "state", "score", "field"}
+    {"id", "area", "probe", "plane", "depth", "x", "y", "state", "score"}
 )
 """Names with a meaning of their own in the table of neurons."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SCAN = re.compile(r"(\d+)-(\d+)$")
-_MAX_BYTES, _LONGEST = 64 * 2**20, 80
-"""Bytes of a table, and characters of a cell."""
+_WHOLE = re.compile(r"(-?\d{1,18})(\.0*)?")
+_UNKNOWN = ("", "na", "n/a", "nan", "-", "none", "null")
+"""Cells without a value, in lower case."""
+_MAX_BYTES, _LONGEST, _MAX_CELLS = 64 * 2**20, 80, 5_000_000
+"""Bytes of a file, characters of a cell, and cells of one recording."""
+_MAX_VALUES = 4096
+"""Values per neuron of an array beside a table."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +49,8 @@ class _Table:
     ----------
     path
         File of the table.
-    row
-        int64 (n,) rows of the file.
+    row, n_rows
+        int64 (n,) rows of the file, and the number of its rows.
     unit_id
         int64 (n,) of these rows.
     texts
@@ -53,8 +59,18 @@ class _Table:
 
     path: Path
     row: np.ndarray
+    n_rows: int
     unit_id: np.ndarray
     texts: Mapping[str, np.ndarray]
+
+
+@dataclass(slots=True)
+class _Join:
+    """Neurons with the properties so far, where each is from, and what is left out."""
+
+    units: Units
+    origin: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
 
 def with_unit_tables(session: Session, path: str | Path) -> Session:
@@ -67,7 +83,7 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
     path
         A CSV file, or a folder with CSV files in it or in its folders. Arrays of the
         release beside a table (`readout_weights.npy`, `readout_locations.npy`) are read
-        with it.
+        with it. Links in a folder are skipped.
 
     Raises
     ------
@@ -75,36 +91,48 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
         A table is missing or damaged, or has no row of this recording; the message
         names the file and the column.
     """
-    units = session.units
-    assumed: list[Note] = []
-    for file in _files(Path(path).expanduser()):
-        table = _read(file, session.id)
-        unit_ids = units.unit_id
-        if _are_numbered(units) and len(table.row) == len(units):
-            # Trial trees have no ids; the rows of their tables have their order.
-            units = replace(units, unit_id=table.unit_id)
-            assumed.append(
-                Note(
-                    "unit_order",
-                    f"the recording has no unit ids: its neurons are the rows of "
-                    f"{file.name} in order",
-                )
-            )
-            unit_ids = table.unit_id
-        units = _joined(units, table, unit_ids)
-    return replace(session, units=units, assumptions=(*session.assumptions, *assumed))
+    tables = [_read(file, session.id) for file in _files(Path(path))]
+    join, notes = _Join(session.units), []
+    # Trial trees have no ids: the neurons are the rows of a complete table in order.
+    if session.format == "trial-tree":
+        join.units = replace(join.units, unit_id=_ids_in_order(session, tables))
+        message = "the recording has no unit ids: its neurons are the rows of a table"
+        notes.append(Note("unit_order", f"{message} in order"))
+    for table in tables:
+        _add(join, table)
+    if join.left_out:
+        notes.append(
+            Note("left_out_columns", f"not joined: {', '.join(join.left_out)}")
+        )
+    assumptions = (*session.assumptions, *notes)
+    return replace(session, units=join.units, assumptions=assumptions)
+
+
+def table_stamps(path: str | Path) -> tuple[FileStamp, ...]:
+    """Return the files of tables at a path with their sizes and times."""
+    return tuple(FileStamp.of(file) for file in _files(Path(path)))
 
 
 def _files(path: Path) -> list[Path]:
     """Return the tables at a path."""
     if path.is_file():
         return [path]
+    if not path.exists():
+        raise SessionFormatError(
+            path, "missing_file", f"{path} does not exist", "check the path"
+        )
     try:
         found = sorted(path.glob("*.csv")) + sorted(path.glob("*/*.csv"))
     except OSError as error:
         raise unreadable(path, error) from error
     # Tables of other things, such as of scans, have no units in their name.
-    found = [file for file in found if file.is_file() and "unit" in file.stem]
+    found = [
+        file
+        for file in found
+        if file.is_file()
+        and "unit" in file.stem
+        and not (file.is_symlink() or file.parent.is_symlink())
+    ]
     if not found:
         raise SessionFormatError(
             path,
@@ -117,155 +145,208 @@ def _files(path: Path) -> list[Path]:
 
 def _read(path: Path, session_id: str) -> _Table:
     """Return the rows of a session."""
-    lines = csv.reader(io.StringIO(read_text(path, _MAX_BYTES)))
+    # Excel writes a mark at the beginning of UTF-8 files.
+    text = read_text(path, _MAX_BYTES).removeprefix("\ufeff")
+    lines = csv.reader(io.StringIO(text), strict=True)
     try:
         header = [name.strip().lower() for name in next(lines, [])]
-        if "unit_id" not in header:
-            found = ", ".join(header[:12])[:200]
-            raise bad_file(path, "bad_table", f"has no column unit_id; found: {found}")
-        own = _OwnRows.of(header, session_id)
-        rows: list[list[str]] = []
-        chosen: list[int] = []
-        for number, row in enumerate(line for line in lines if line):
-            if len(row) != len(header) or max(map(len, row)) > _LONGEST:
-                problem = (
-                    f"row {number + 1} has {len(row)} cells, the longest of "
-                    f"{max(map(len, row))} characters; {len(header)} cells of at most "
-                    f"{_LONGEST} expected"
-                )
-                raise bad_file(path, "bad_table", problem)
-            if own.has(row):
-                rows.append(row)
-                chosen.append(number)
+        _check_header(path, header)
+        places = [header.index(name) for name in _SCAN_KEYS if name in header]
+        rows = [(number, row) for number, row in enumerate(filter(None, lines), 1)]
     except csv.Error as error:
         raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
+    own = _own_rows(path, rows, places, session_id)
+    if len(own) * len(header) > _MAX_CELLS:
+        problem = f"has {len(own):,} rows of {len(header)} columns for one recording"
+        raise bad_file(path, "too_large", f"{problem}; at most {_MAX_CELLS:,} cells")
+    for number, row in own:
+        if len(row) != len(header) or any(len(c) > _LONGEST or "\n" in c for c in row):
+            raise bad_file(
+                path,
+                "bad_table",
+                f"row {number} has {len(row)} cells; {len(header)} cells of at most "
+                f"{_LONGEST} characters in one line expected",
+            )
+    texts = {
+        name: np.array([row[k].strip() for _, row in own], str)
+        for k, name in enumerate(header)
+        if name not in _SCAN_KEYS
+    }
+    unit_id = _integers(path, [n for n, _ in own], texts.pop("unit_id"))
+    if len(np.unique(unit_id)) != len(unit_id):
+        raise bad_file(path, "bad_table", "has a unit_id of one session twice")
+    chosen = np.array([number - 1 for number, _ in own])
+    return _Table(path, chosen, len(rows), unit_id, texts)
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    found = ", ".join(header[:12])[:200]
+    if "unit_id" not in header:
+        hint = "separate columns by commas" if ";" in found or "\t" in found else ""
+        problem = f"has no column unit_id; found: {found}"
+        raise bad_file(path, "bad_table", problem, hint)
+    if twice:
+        raise bad_file(path, "bad_table", f"has column {twice[0]!r} twice")
+    if len(set(header) & set(_SCAN_KEYS)) == 1:
+        problem = "has only one of the columns session and scan_idx"
+        raise bad_file(path, "bad_table", f"{problem}; found: {found}")
+
+
+def _own_rows(
+    path: Path,
+    rows: list[tuple[int, list[str]]],
+    places: Sequence[int],
+    session_id: str,
+) -> list[tuple[int, list[str]]]:
+    """Return the rows of a session, with their numbers from 1."""
+    scans = {
+        tuple(row[place].strip() for place in places)
+        for _, row in rows
+        if len(row) > max(places, default=0)
+    }
+    # The name of a recording can end with other numbers, such as a date.
+    if len(scans) > 1:
+        match = _SCAN.search(session_id)
+        scan = match.groups() if match else ()
+        rows = [
+            (number, row)
+            for number, row in rows
+            if tuple(row[place].strip() for place in places if place < len(row)) == scan
+        ]
     if not rows:
-        raise bad_file(path, "no_rows", f"has no row of session {session_id}")
-    if len(own.scans) > 1 and own.scan is None:
+        names = ", ".join(sorted("-".join(scan) for scan in scans)[:4])
         raise bad_file(
             path,
             "no_rows",
-            f"has {len(own.scans)} scans, and the name of session {session_id} does "
-            "not end with one of them, such as 4-7",
+            f"has no row of session {session_id}"
+            + (f", whose name ends with none of {names}, …" if names else ""),
         )
-    cells = np.array(rows, str)
-    columns = {name: cells[:, k] for k, name in enumerate(header)}
-    unit_id = _integers(path, "unit_id", columns["unit_id"])
-    if len(np.unique(unit_id)) != len(unit_id):
-        raise bad_file(path, "bad_table", "has a unit_id of one session twice")
-    texts = {name: v for name, v in columns.items() if name not in _KEYS}
-    return _Table(path, np.array(chosen), unit_id, texts)
+    return rows
 
 
-@dataclass(slots=True)
-class _OwnRows:
-    """Choice of the rows of one recording.
-
-    Attributes
-    ----------
-    places
-        Columns of session and scan_idx; empty without them.
-    scan
-        Session and scan of the recording, if its name states them.
-    scans
-        Those of all rows, if the name does not.
-    """
-
-    places: tuple[int, ...]
-    scan: tuple[str, ...] | None
-    scans: set[tuple[str, ...]]
-
-    @classmethod
-    def of(cls, header: Sequence[str], session_id: str) -> "_OwnRows":
-        """Return the choice for a table with this header."""
-        names = ("session", "scan_idx")
-        has_scans = all(name in header for name in names)
-        places = tuple(header.index(name) for name in names) if has_scans else ()
-        scan = _SCAN.search(session_id)
-        return cls(places, scan and scan.groups(), set())
-
-    def has(self, row: Sequence[str]) -> bool:
-        """Whether a row is of the recording."""
-        if not self.places:
-            return True
-        scan = tuple(row[place].strip() for place in self.places)
-        if self.scan is None:
-            self.scans.add(scan)
-            return True
-        return scan == self.scan
+def _ids_in_order(session: Session, tables: Sequence[_Table]) -> np.ndarray:
+    """Return the unit ids of a recording without ids, from a complete table."""
+    n = session.n_neurons
+    complete = [table for table in tables if len(table.row) == n]
+    if complete:
+        return complete[0].unit_id
+    first = tables[0]
+    raise bad_file(
+        first.path,
+        "wrong_length",
+        f"has {len(first.row)} rows for {n} neurons",
+        "the recording has no unit ids, so that one table must have all neurons in "
+        "their order",
+    )
 
 
-def _joined(units: Units, table: _Table, unit_ids: np.ndarray) -> Units:
-    """Return the neurons with the columns of a table; NaN without a row."""
+def _add(join: _Join, table: _Table) -> None:
+    """Add the columns of a table; NaN or "" without a row."""
+    units = join.units
     place = {int(unit): k for k, unit in enumerate(table.unit_id)}
-    rows = np.array([place.get(int(unit), -1) for unit in unit_ids])
-    if (rows < 0).all():
+    rows = np.array([place.get(int(unit), -1) for unit in units.unit_id])
+    has_row = rows >= 0
+    if not has_row.any():
         raise bad_file(
             table.path,
             "no_rows",
-            f"has none of the recording's units ({_some(unit_ids)}); found "
+            f"has none of the recording's units ({_some(units.unit_id)}); found "
             f"{_some(table.unit_id)}",
         )
+    label = f"{table.path.parent.name}/{table.path.name}"
     properties = dict(units.properties)
+    positions = _positions(table)
+    takes_area = _AREA in table.texts and units.area is None
+    takes_positions = positions is not None and bool(np.isnan(units.xyz_um).all())
     for name, values in _columns(table):
-        if name in _POSITION or name in _TAKEN:
+        is_used = (name == _AREA and takes_area) or (
+            name in _POSITION and takes_positions
+        )
+        if is_used:
             continue
+        if name in (_AREA, *_POSITION) or name in _TAKEN or not _NAME.fullmatch(name):
+            join.left_out.append(f"{name} of {label}")
+            continue
+        if name in properties:
+            origin = join.origin.get(name, "the recording")
+            raise bad_file(
+                table.path, "bad_table", f"has column {name!r}, and so has {origin}"
+            )
         unknown: Any = "" if values.dtype.kind == "U" else np.nan
         joined = np.full((len(rows), *values.shape[1:]), unknown, values.dtype)
-        joined[rows >= 0] = values[rows[rows >= 0]]
+        joined[has_row] = values[rows[has_row]]
         properties[name] = joined
+        join.origin[name] = label
     units = replace(units, properties=properties)
-    if _AREA in table.texts and units.area is None:
-        area = np.where(rows >= 0, table.texts[_AREA][rows], "")
+    if takes_area:
+        area = np.where(has_row, table.texts[_AREA][rows], "")
         units = replace(units, area=area, area_source=table.path.name)
-    if all(name in table.texts for name in _POSITION) and np.isnan(units.xyz_um).all():
-        xyz = np.stack([_values(table, name) for name in _POSITION], axis=1)
-        if xyz.dtype.kind != "f":
-            problem = f"has a cell that is no number in {', '.join(_POSITION)}"
-            raise bad_file(table.path, "bad_table", problem)
-        placed = np.where(rows[:, None] >= 0, xyz[rows], np.nan)
+    if takes_positions:
+        assert positions is not None
+        placed = np.where(has_row[:, None], positions[rows], np.nan)
         units = replace(units, xyz_um=placed.astype(np.float32))
-    return units
+    join.units = units
 
 
 def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the properties of a table: columns of numbers, and arrays beside it."""
+    """Yield the columns of a table, and arrays beside it."""
     for name in table.texts:
-        if name != _AREA and _NAME.fullmatch(name):
-            yield name, _values(table, name)
+        yield name, _values(table, name)
+    folder = table.path.parent
     for stem in MATRICES:
-        path = table.path.with_name(f"{stem}.npy")
-        if path.exists():
-            file = npy_file(path)
-            if len(file.shape) != 2 or file.dtype.kind != "f":
-                problem = f"is {file.shape} {file.dtype}; (units, values) expected"
-                raise bad_file(path, "wrong_shape", problem)
-            if file.shape[0] <= int(table.row.max()):
-                problem = f"has {file.shape[0]} rows, its table has more"
-                raise bad_file(path, "wrong_length", problem)
-            yield stem, np.asarray(file.open()[table.row], np.float64)
+        path = folder / f"{stem}.npy"
+        if not path.exists():
+            continue
+        file = npy_file(contained(path, folder))
+        if len(file.shape) != 2 or file.dtype.kind != "f":
+            problem = f"is {file.shape} {file.dtype}; (units, values) expected"
+            raise bad_file(path, "wrong_shape", problem)
+        if file.shape[0] != table.n_rows or not 0 < file.shape[1] <= _MAX_VALUES:
+            raise bad_file(
+                path,
+                "wrong_length",
+                f"is {file.shape}; ({table.n_rows}, at most {_MAX_VALUES}) expected, "
+                f"one row for each of {table.path.name}",
+            )
+        if file.shape[0] > MAX_COLUMNS:
+            problem = f"has {file.shape[0]:,} rows; at most {MAX_COLUMNS:,} are read"
+            raise bad_file(path, "too_large", problem)
+        yield stem, np.asarray(file.open()[table.row], np.float64)
+
+
+def _positions(table: _Table) -> np.ndarray | None:
+    """Return x, y and z (n, 3); None without them. What is not finite is NaN."""
+    if not all(name in table.texts for name in _POSITION):
+        return None
+    columns = [_values(table, name) for name in _POSITION]
+    for name, values in zip(_POSITION, columns, strict=True):
+        if values.dtype.kind != "f":
+            problem = f"has a cell that is no number in column {name}"
+            raise bad_file(table.path, "bad_table", problem)
+    xyz = np.stack(columns, axis=1)
+    is_position = np.isfinite(xyz) & (np.abs(xyz) < 1e30)
+    return np.where(is_position, xyz, np.nan)
 
 
 def _values(table: _Table, name: str) -> np.ndarray:
-    """Return a column: numbers (an empty cell is NaN), or texts if one is no number."""
+    """Return a column: numbers, NaN where unknown; texts if a cell is no number."""
     texts = table.texts[name]
+    is_unknown = np.isin(np.char.lower(texts), _UNKNOWN)
     try:
-        return np.where(texts == "", "nan", texts).astype(np.float64)
+        return np.where(is_unknown, "nan", texts).astype(np.float64)
     except ValueError:
-        return texts
+        return np.where(is_unknown, "", texts)
 
 
-def _integers(path: Path, name: str, texts: np.ndarray) -> np.ndarray:
-    try:
-        return texts.astype(np.int64)
-    except (ValueError, OverflowError) as error:
-        problem = f"has a cell that is no whole number in column {name}: {error}"
-        raise bad_file(path, "bad_table", problem) from error
-
-
-def _are_numbered(units: Units) -> bool:
-    """Whether the recording numbers its neurons from 0, having no ids of its own."""
-    return bool(np.array_equal(units.unit_id, np.arange(len(units))))
+def _integers(path: Path, numbers: Sequence[int], texts: np.ndarray) -> np.ndarray:
+    """Return the ids of units; tools also write them as 412.0."""
+    found = [_WHOLE.fullmatch(text) for text in texts.tolist()]
+    for number, text, match in zip(numbers, texts.tolist(), found, strict=True):
+        if match is None:
+            problem = f"row {number}: unit_id is {text!r}, no whole number"
+            raise bad_file(path, "bad_table", problem)
+    return np.array([int(match[1]) for match in found if match], np.int64)
 
 
 def _some(values: np.ndarray) -> str:

@@ -7,6 +7,7 @@ one file per repeat. Layout and units: the public package of Wang et al. 2025.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from omnimouse_model.data.io.safe_files import (
     load_small_array,
     npy_file,
 )
+from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 
 RATE_HZ = 30.0
@@ -49,8 +51,8 @@ class TreeTrial:
         Files uint8 (length, height, width[, 1]) and (length, neurons).
     gaze, state
         float64 (length, 2); None if the tree does not have them.
-    has_gaps
-        Whether the first or last sample of the responses has missing values.
+    is_cut
+        Whether responses are missing in its first or last sample.
     """
 
     key: str
@@ -61,7 +63,7 @@ class TreeTrial:
     responses: FileStamp
     gaze: np.ndarray | None
     state: np.ndarray | None
-    has_gaps: bool
+    is_cut: bool
 
 
 def tree_folders(root: Path) -> list[Path]:
@@ -82,7 +84,7 @@ def tree_folders(root: Path) -> list[Path]:
     ]
 
 
-def read_trials(root: Path) -> list[TreeTrial]:
+def read_trials(root: Path, notes: Notes) -> list[TreeTrial]:
     """Return the trials of a tree, training data first, each in order of the names.
 
     Raises
@@ -91,6 +93,7 @@ def read_trials(root: Path) -> list[TreeTrial]:
         A file is missing or does not fit the others; the message names it.
     """
     folders = tree_folders(root)
+    _note_links(root, notes)
     for prefix in (TRAINING, EVALUATION):
         names = [folder.name for folder in folders if folder.name.startswith(prefix)]
         if len(names) > 1:
@@ -108,7 +111,27 @@ def read_trials(root: Path) -> list[TreeTrial]:
         size = tree.size
     if not trials:
         raise bad_file(folders[0] / "stimuli", "empty", "holds no trials")
+    for kind, name in (("perspectives", "gaze"), ("modulations", "state")):
+        n_missing = sum(getattr(trial, name) is None for trial in trials)
+        if n_missing:
+            notes.warn(
+                "missing_behavior",
+                f"{n_missing} of {len(trials)} trials have no {kind}",
+            )
     return trials
+
+
+def _note_links(root: Path, notes: Notes) -> None:
+    """Warn of linked folders, which are not followed."""
+    linked = [
+        folder.name
+        for prefix in (TRAINING, EVALUATION)
+        for folder in sorted(root.glob(f"{prefix}*"))
+        if folder.is_symlink()
+    ]
+    if linked:
+        names = ", ".join(linked)
+        notes.warn("linked_folder", f"{names} is a link and is not read: copy it here")
 
 
 def frame_size(trials: list[TreeTrial]) -> tuple[int, int]:
@@ -129,7 +152,10 @@ class _Tree:
         self.root = root
         self.size = size
         """Height and width of the frames, and number of neurons."""
-        self.is_training = (root / "training").is_dir()
+        # A download that lacks `training` must not be taken for repeats.
+        self.is_training = (root / "training").is_dir() or root.name.startswith(
+            TRAINING
+        )
         self.kinds = [
             *(("training", "samples") if self.is_training else ()),
             *_NEEDED,
@@ -140,11 +166,21 @@ class _Tree:
         if self.is_training:
             return self._trials("", "")
         # A link to another folder would lead out of the recording.
-        clips = [
+        clips = {
             entry.name
-            for entry in (self.root / "stimuli").iterdir()
+            for kind in self.kinds
+            for entry in (self.root / kind).iterdir()
             if entry.is_dir() and not entry.is_symlink()
-        ]
+        }
+        loose = self._names(stamped_files(self.root / "stimuli"))
+        if loose:
+            raise bad_file(
+                self.root / "stimuli",
+                "wrong_layout",
+                f"has {min(loose)} beside its folders of clips",
+                "training data need the folders training and samples; repeats of a "
+                "clip lie in a folder of their own",
+            )
         return [
             trial
             for clip in sorted(clips, key=_natural)
@@ -153,8 +189,7 @@ class _Tree:
 
     def _trials(self, prefix: str, clip: str) -> list[TreeTrial]:
         listed = {kind: stamped_files(self.root / kind / clip) for kind in self.kinds}
-        names = {name for files in listed.values() for name in files}
-        names = {name for name in names if name.endswith(_ENDING)}
+        names = {name for files in listed.values() for name in self._names(files)}
         for kind, files in listed.items():
             missing = sorted(names - files.keys(), key=_natural)
             if missing:
@@ -169,6 +204,10 @@ class _Tree:
             self._trial(prefix, clip, name.removesuffix(_ENDING), listed)
             for name in sorted(names, key=_natural)
         ]
+
+    def _names(self, files: Iterable[str]) -> set[str]:
+        """Return the names of arrays; macOS adds hidden ones to archives."""
+        return {n for n in files if n.endswith(_ENDING) and not n.startswith(".")}
 
     def _trial(
         self, prefix: str, clip: str, name: str, listed: dict[str, dict[str, FileStamp]]
@@ -209,7 +248,7 @@ class _Tree:
             responses=stamps["units"],
             gaze=self._behavior(stamps.get("perspectives"), (length, N_GAZE)),
             state=self._behavior(stamps.get("modulations"), (length, N_STATE)),
-            has_gaps=not bool(np.isfinite(ends).all()),
+            is_cut=not bool(np.isfinite(ends).all()),
         )
 
     def _array(self, stamp: FileStamp) -> ArrayFile:

@@ -26,12 +26,15 @@ from omnimouse_model.data.readers.build.separate_trials import (
     note_trial_clock,
     stimulus_of_trials,
 )
+from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
 )
 from omnimouse_model.data.readers.trial_tree.layout import (
+    EVALUATION,
     RATE_HZ,
+    TRAINING,
     TreeTrial,
     frame_size,
     n_units,
@@ -43,7 +46,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 
 LOOKED_FOR = ("stimuli/ and units/", "training_data/")
-_SCAN = re.compile(r"(\d+)[-_](\d+)[-_](\d+)")
+_SCAN = re.compile(rf"(?:{TRAINING}|{EVALUATION})[-_](\d+)[-_](\d+)[-_](\d+)$")
 _NORMALISED = "s.d."
 """Unit of behaviour: standard deviations over the training trials."""
 
@@ -81,15 +84,17 @@ def recognises(path: Path) -> bool:
 def read(path: Path, options: ReadOptions) -> Session:
     """Open a trial tree; see `open_session`."""
     notes = Notes()
-    trials = read_trials(path)
+    trials = read_trials(path, notes)
     line = TimeLine.of(np.array([trial.length for trial in trials]), RATE_HZ)
+    # Before tables of all frames are made.
+    check_extent(path, "frames", line.n_rows, RATE_HZ)
     note_trial_clock(notes)
-    gaps = [trial.key for trial in trials if trial.has_gaps]
-    if gaps:
-        names = ", ".join(gaps[:8]) + (", …" if gaps[8:] else "")
+    cut = [trial.key for trial in trials if trial.is_cut]
+    if cut:
+        names = ", ".join(cut[:8]) + (", …" if cut[8:] else "")
         notes.warn(
             "odd_trials",
-            f"{len(gaps)} trials are left out of windows, because responses are "
+            f"{len(cut)} trials are left out of windows, because responses are "
             f"missing at one of their ends ({names})",
         )
     files = tuple(trial.responses for trial in trials)
@@ -105,7 +110,6 @@ def read(path: Path, options: ReadOptions) -> Session:
         path=path,
         format="trial-tree",
         fingerprint=folder_fingerprint(path),
-        # The columns of a tree have no ids; unit tables number them from 0, too.
         units=make_units(responses, notes),
         responses=responses,
         behavior=_behavior(path, trials, line, notes),
@@ -121,10 +125,10 @@ def _stimulus(trials: Sequence[TreeTrial], line: TimeLine) -> Stimulus:
         "key": [trial.key for trial in trials],
         "kind": ["video"] * len(trials),
         "tier": [trial.tier for trial in trials],
-        "readable": [not trial.has_gaps for trial in trials],
+        "readable": [not trial.is_cut for trial in trials],
         "stim_id": [trial.clip for trial in trials],
         "trial_idx": [""] * len(trials),
-        "valid_trial": [str(not trial.has_gaps) for trial in trials],
+        "valid_trial": [str(not trial.is_cut) for trial in trials],
         "extra": [{}] * len(trials),
     }
     source = TreeFrames(tuple(trial.frames for trial in trials))
@@ -135,8 +139,9 @@ def _behavior(
     path: Path, trials: Sequence[TreeTrial], line: TimeLine, notes: Notes
 ) -> dict[str, Signal | None]:
     """Return gaze, pupil and running as stored, None where a tree has none."""
-    gaze = _spread(line, [trial.gaze for trial in trials])
-    state = _spread(line, [trial.state for trial in trials])
+    lengths = [trial.length for trial in trials]
+    gaze = _spread(line, [trial.gaze for trial in trials], lengths)
+    state = _spread(line, [trial.state for trial in trials], lengths)
     clock = (line.rate_hz, line.start)
     columns = {}
     if state is not None:
@@ -157,10 +162,18 @@ def _behavior(
     return {"eye_tracker": eye, "treadmill": running}
 
 
-def _spread(line: TimeLine, parts: list[np.ndarray | None]) -> np.ndarray | None:
-    stored = [part for part in parts if part is not None]
-    # Training and evaluation data may differ in what they have.
-    return line.spread(stored) if len(stored) == len(parts) else None
+def _spread(
+    line: TimeLine, parts: Sequence[np.ndarray | None], lengths: Sequence[int]
+) -> np.ndarray | None:
+    """Return the values of all trials, NaN where one has none; None if none has."""
+    if all(part is None for part in parts):
+        return None
+    return line.spread(
+        [
+            np.full((length, 2), np.nan) if part is None else part
+            for part, length in zip(parts, lengths, strict=True)
+        ]
+    )
 
 
 def _as_stored(signal: Signal, names: set[str]) -> Signal:
@@ -175,9 +188,9 @@ def _as_stored(signal: Signal, names: set[str]) -> Signal:
 
 
 def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
-    for folder in (path, *tree_folders(path)):
+    for folder in tree_folders(path):
         # Released folders are named training_data_{animal}_{session}_{scan}.
-        if match := _SCAN.search(folder.name):
+        if match := _SCAN.match(folder.name):
             return "-".join(match.groups()), match[1]
     notes.assume(
         "no_identity", f"nothing names the session: '{path.name}' is the folder"

@@ -1,8 +1,10 @@
+import pickle
+
 import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.data.refusals import check_refusal
@@ -80,14 +82,61 @@ def test_neurons_without_ids_are_the_rows_in_order(tmp_path):
     assert session.units.unit_id.tolist() == ids
     np.testing.assert_array_equal(session.units.properties["osi"], np.arange(N_UNITS))
     assert any(note.code == "unit_order" for note in session.assumptions)
+    path.write_text("unit_id,osi\n3,0.5\n5,0.25\n")
+    check_refusal(tmp_path / "tree", "has 2 rows for 6 neurons", unit_tables=path)
 
 
-def test_a_store_keeps_them(arrays, tables, tmp_path):
-    session = om.open_session(arrays, unit_tables=tables)
-    again = om.open_session(convert(session, tmp_path / "m.omses.zarr"))
-    assert again.units.properties.keys() == session.units.properties.keys()
-    for name, values in session.units.properties.items():
-        np.testing.assert_array_equal(again.units.properties[name], values)
+def test_neurons_with_ids_from_0_are_joined_by_them(tmp_path):
+    made = session_arrays()
+    n = made["responses"].shape[1]
+    path = tmp_path / "units.csv"
+    rows = [f"{unit},{10 * unit}" for unit in reversed(range(n))]
+    path.write_text("\n".join(["unit_id,cc", *rows]))
+    session = om.open_session(made | {"unit_ids": np.arange(n)}, unit_tables=path)
+    assert session.units.unit_id.tolist() == list(range(n))
+    np.testing.assert_array_equal(session.units.properties["cc"], 10 * np.arange(n))
+
+
+def test_columns_that_are_not_joined_are_noted(arrays, tmp_path):
+    path = tmp_path / "units.csv"
+    path.write_text(
+        "\ufeffunit_id,cc norm,depth,cc\r\n100.0, 1 ,2,NA\r\n101,1,2,0.5\r\n"
+    )
+    session = om.open_session(arrays, unit_tables=path)
+    assert list(session.units.properties) == ["cc"]
+    np.testing.assert_array_equal(session.units.properties["cc"][:2], [np.nan, 0.5])
+    note = next(n for n in session.assumptions if n.code == "left_out_columns")
+    assert "cc norm" in note.message
+    assert "depth" in note.message
+
+
+def test_a_name_that_ends_with_a_date_is_no_scan(tables):
+    made = session_arrays()
+    n = made["responses"].shape[1]
+    made |= {"unit_ids": 1 + np.arange(n), "id": "rec-2023-05-12"}
+    path = tables / "one.csv"
+    path.write_text("session,scan_idx,unit_id,cc\n4,7,1,0.5\n")
+    assert om.open_session(made, unit_tables=path).units.properties["cc"][0] == 0.5
+
+
+def test_a_copy_of_a_session_reads_a_table_that_changed(tmp_path):
+    made = session_arrays()
+    ids = {"unit_ids": np.arange(made["responses"].shape[1])}
+    np.savez(tmp_path / "a.npz", **(made | ids))
+    path = tmp_path / "units.csv"
+    for value in (0.25, 0.75):
+        path.write_text(f"unit_id,cc\n0,{value}\n" + "\n" * round(10 * value))
+        session = om.open_session(tmp_path / "a.npz", unit_tables=path)
+        again = pickle.loads(pickle.dumps(session))
+        assert again.units.properties["cc"][0] == value
+
+
+def test_an_analysis_opens_without_a_table_that_was_moved(tmp_path):
+    np.savez(tmp_path / "a.npz", **session_arrays())
+    options = {"unit_tables": str(tmp_path / "moved.csv")}
+    view = first_view(tmp_path / "a.npz", "nothing", options=options)
+    note = next(n for n in view.session.warnings if n.code == "missing_tables")
+    assert "moved.csv" in note.message
 
 
 @pytest.mark.parametrize(
@@ -95,11 +144,15 @@ def test_a_store_keeps_them(arrays, tables, tmp_path):
     [
         ("unit,cc\n1,2\n", "no column unit_id; found: unit, cc"),
         ("unit_id,cc\n100,1\n100,2\n", "unit_id of one session twice"),
-        ("unit_id,cc\n1e3,1\n", "whole number in column unit_id"),
+        ("unit_id,cc\n1e3,1\n", "row 1: unit_id is '1e3', no whole number"),
+        ("unit_id,cc,cc\n100,1,2\n", "has column 'cc' twice"),
+        ("unit_id;cc\n100;1\n", "separate columns by commas"),
+        ("session,unit_id\n4,100\n", "only one of the columns session and scan_idx"),
+        ('unit_id,cc\n100,"1\n101,2\n', "no CSV table"),
         ("unit_id,cc\n100\n", "row 1 has 1 cells"),
         ("unit_id,cc\n100," + "9" * 200_000, "table|characters"),
         ("unit_id,cc\n7,1\n", r"none of the recording's units \(100, 101"),
-        ("session,scan_idx,unit_id\n1,1,100\n", "no row of session 17797-4-7"),
+        ("session,scan_idx,unit_id\n1,1,100\n1,2,100", "no row of session 17797-4-7"),
         ("", "no column unit_id"),
     ],
 )
@@ -111,3 +164,17 @@ def test_a_table_that_does_not_fit_is_refused(arrays, tmp_path, text, words):
 
 def test_a_folder_without_tables_is_refused(arrays, tmp_path):
     check_refusal(arrays, "no table of units", unit_tables=tmp_path)
+    check_refusal(arrays, "does not exist", unit_tables=tmp_path / "none.csv")
+    check_refusal(arrays, "is a int; a path", unit_tables=5)
+
+
+def test_two_tables_with_one_column_are_refused(arrays, tables):
+    (tables / "tuning").mkdir()
+    (tables / "tuning" / "units.csv").write_text("unit_id,cc_abs\n100,1\n")
+    words = "has column 'cc_abs', and so has performance/units.csv"
+    check_refusal(arrays, words, unit_tables=tables)
+
+
+def test_an_array_with_other_rows_than_its_table_is_refused(arrays, tables):
+    np.save(tables / "readout" / "readout_weights.npy", np.zeros((5, 4), np.float32))
+    check_refusal(arrays, r"is \(5, 4\); \(3, ", unit_tables=tables)

@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
+from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.twin.predictor import twin_spec
@@ -126,10 +127,60 @@ def test_a_tree_that_does_not_fit_names_its_file(tree):
     check_refusal(tree, r"modulations has no trial1\.npy")
 
 
-def test_linked_folders_are_not_followed(tree, tmp_path):
+def test_linked_folders_are_not_followed_and_said(tree, tmp_path):
     shutil.move(tree / "evaluation_data_27203_4_7", tmp_path / "elsewhere")
     (tree / "evaluation_data").symlink_to(tmp_path / "elsewhere")
-    assert "test" not in open_session(tree).trials.tier
+    session = open_session(tree)
+    assert "test" not in session.trials.tier
+    assert any(note.code == "linked_folder" for note in session.warnings)
+
+
+def test_a_download_that_lacks_a_part_is_refused(tree):
+    shutil.move(tree / "training_data_27203_4_7" / "training", tree / "elsewhere")
+    check_refusal(tree, "training has no trial1.npy and 2 more")
+
+
+def test_a_clip_that_one_kind_of_data_lacks_is_refused(tree):
+    evaluation = tree / "evaluation_data_27203_4_7"
+    shutil.rmtree(evaluation / "stimuli" / "video1")
+    check_refusal(tree, "video1 has no repeat0.npy")
+
+
+def test_trials_beside_the_folders_of_clips_are_refused(tree):
+    stimuli = tree / "evaluation_data_27203_4_7" / "stimuli"
+    shutil.copy(stimuli / "video0" / "repeat0.npy", stimuli / "trial0.npy")
+    check_refusal(tree, r"has trial0\.npy beside its folders of clips")
+
+
+def test_behaviour_of_one_part_alone_is_kept(tree):
+    shutil.rmtree(tree / "evaluation_data_27203_4_7" / "perspectives")
+    session = open_session(tree)
+    assert "3 of 6 trials have no perspectives" in str(session.warnings)
+    eye = session.behavior["eye_tracker"]
+    for row, key in recorded(session):
+        first = round(float(session.trials.t_on[row]) * RATE_HZ)
+        is_missing = np.isnan(eye.read(first, first + 90)[:, 2:]).all()
+        assert is_missing == ("/" in key)
+
+
+def test_hidden_files_of_archives_are_no_trials(tree):
+    path = tree / "training_data_27203_4_7" / "units" / "._trial1.npy"
+    path.write_bytes(b"resource fork")
+    assert len(recorded(open_session(tree))) == 6
+
+
+def test_the_name_is_that_of_the_data(tree, tmp_path):
+    moved = shutil.move(tree, tmp_path / "2024-05-01_mouse")
+    assert open_session(moved).id == "27203-4-7"
+
+
+def test_a_tree_is_converted(tree, tmp_path):
+    session = open_session(tree)
+    store = open_session(convert(session, tmp_path / "m.omses.zarr"))
+    start = float(session.window_starts("train")[0])
+    one, other = (s.window(start, spec=twin_spec(*SIZE)) for s in (session, store))
+    for name in ("responses", "behavior", "frames_u8"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_two_trees_in_one_folder_are_refused(tree):
