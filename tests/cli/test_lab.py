@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from tests.cli.runner import run_command
 from tests.small_sessions import simulate_mouse
@@ -34,3 +35,43 @@ def test_the_tuning_of_a_model_is_written_with_its_errors(folder, tmp_path):
 def test_a_model_without_video_is_refused(folder):
     done = run_command("lab", "directions", "--model", "mean", "--session", folder)
     assert isinstance(done.exception, UnsupportedRequestError)
+
+
+def table_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "column"),
+    [
+        (("fields", "--repeats", "1"), "field_error_widths"),
+        (("levels", "contrast", "--repeats", "1"), "preferred_contrast"),
+        (("directions", "--stimulus", "pink-noise", "--directions", "4",
+          "--repeats", "1"), "orientation_error_deg"),
+    ],
+)  # fmt: skip
+def test_other_experiments_write_a_row_per_neuron(folder, tmp_path, experiment, column):
+    out = tmp_path / "table.csv"
+    model = ("--model", "video-ridge", "--session", folder)
+    done = run_command("lab", *experiment, *model, "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["rows"][0]["n"] > 0
+    rows = table_of(out)
+    assert len(rows) == 20
+    assert all(row[column] for row in rows)
+
+
+def test_a_model_without_gradient_has_no_exciting_input(folder, tmp_path):
+    model = ("--model", "video-ridge", "--session", folder)
+    ids = table_ids(folder)
+    out = tmp_path / "exciting"
+    done = run_command("lab", "exciting", ids[0], *model, "--out", out)
+    assert isinstance(done.exception, UnsupportedRequestError)
+    unknown = run_command("lab", "exciting", 987654, *model, "--out", out)
+    assert unknown.exit_code == 2
+    assert "987654" in unknown.stderr
+
+
+def table_ids(folder):
+    return open_session(folder).units.names.tolist()

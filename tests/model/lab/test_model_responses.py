@@ -1,15 +1,16 @@
-"""Trials shown to a model: gratings and dots, and the tuning that follows."""
+"""Stimuli shown to a model, and the tuning that follows."""
 
 import numpy as np
 import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.lab.stimuli import GRAY, Monitor, drifting_gratings, gaussian_dots
-from omnimouse_model.lab.trial_responses import (
-    directions_of,
-    field_centers,
-    trial_responses,
-)
+from omnimouse_model.lab.events import Events
+from omnimouse_model.lab.model_responses import model_responses
+from omnimouse_model.lab.stimuli.dots import gaussian_dots
+from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
+from omnimouse_model.lab.stimuli.images import still_images
+from omnimouse_model.lab.stimuli.videos import GRAY, Monitor, Stimulus
+from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
 from omnimouse_model.predict.registry import load_predictor
 
@@ -62,7 +63,7 @@ def test_a_grating_moves_in_its_direction_at_its_speed():
     gratings = drifting_gratings(
         (36, 64), 4, 2, periods_deg=(60.0,), temporal_hz=(3.0,), contrast=0.5
     )
-    assert len(gratings) == 8
+    assert gratings.n_videos == 8
     frames = gratings.frames_of(0).astype(float)
     assert gratings.values[0] == 0
     # One cycle takes 10 frames; in one frame, the wave goes a tenth of a period right.
@@ -96,7 +97,7 @@ def test_preferred_directions_are_found(session):
         temporal_hz=(2.0,),
     )  # fmt: skip
     seen = []
-    responses = trial_responses(
+    responses = model_responses(
         EnergyNeurons(),
         session,
         gratings,
@@ -116,19 +117,20 @@ def test_preferred_directions_are_found(session):
 
 def test_places_are_found(session):
     dots = gaussian_dots((36, 64), repeats=1, sd_deg=12.0)
-    responses = trial_responses(
-        EnergyNeurons(reads_places=True), session, dots, np.arange(4), scored_s=0.3
+    responses = model_responses(
+        EnergyNeurons(reads_places=True), session, dots, np.arange(4)
     )
-    sd = 12.0 / Monitor().degrees_per_pixel(64)
-    centers = field_centers(responses, dots, (36, 64), sd)
-    assert np.hypot(*(centers - PLACES).T).max() < 4
+    fields = receptive_fields(responses, dots, (36, 64))
+    away = np.hypot(*(fields.center_px - PLACES - 0.5).T)
+    assert away.max() / 64 < 0.02
+    assert (fields.selectivity > 4).all()
 
 
 def test_a_dot_is_black_or_white_and_ends_before_the_trial():
     for is_on in (True, False):
         dots = gaussian_dots((18, 32), (3, 5), 1, is_on=is_on)
         frames = dots.frames_of(0).astype(int)
-        assert len(dots) == 15
+        assert dots.n_videos == 15
         assert (frames[-3:] == GRAY).all()
         assert (frames[-4].max() > 230) == is_on
         assert (frames[-4].min() < 25) != is_on
@@ -141,10 +143,57 @@ def test_a_stop_and_a_model_without_video_are_told(session):
     gratings = drifting_gratings((36, 64), 4, 1)
     model = EnergyNeurons()
     with pytest.raises(StoppedError, match="after 2 of 4"):
-        trial_responses(
+        model_responses(
             model, session, gratings, np.arange(4), cancelled=lambda: model.asked > 1
         )
-    with pytest.raises(ValueError, match="scored_s is 3"):
-        trial_responses(model, session, gratings, scored_s=3.0)
     with pytest.raises(UnsupportedRequestError, match="sees no video"):
-        trial_responses(load_predictor("mean"), session, gratings)
+        model_responses(load_predictor("mean"), session, gratings)
+
+
+def test_a_long_video_is_predicted_in_windows_that_overlap(session):
+    """A neuron that repeats the light of the frame has the mean light of an event."""
+    frames = np.repeat(np.arange(240, dtype=np.uint8)[:, None, None], 36, 1)
+    frames = np.repeat(frames, 64, 2)
+    events = Events(
+        np.zeros(3, int),
+        np.array([0.2, 1.5, 7.5]),
+        np.array([0.5, 6.0, 9.0]),
+        PLACES[:3, 0],
+    )
+    stimulus = Stimulus("ramp", {}, 30.0, 1, lambda _: frames, events)
+    model = EnergyNeurons(reads_places=True)
+    found = model_responses(model, session, stimulus, np.arange(4))
+    expected = [
+        np.mean(np.arange(6, 16)),
+        np.mean(np.arange(45, 181)),
+        np.mean(np.arange(225, 240)),
+    ]
+    np.testing.assert_allclose(found[:, 2], np.array(expected) / 255, atol=1e-3)
+    assert model.asked == 7  # 8 s in windows of 2 s that overlap by half
+
+
+def test_a_short_video_ends_with_its_window(session):
+    shown = still_images(np.full((1, 36, 64), 255, np.uint8), (36, 64))
+    model = EnergyNeurons(reads_places=True)
+    found = model_responses(model, session, shown, np.arange(4))
+    np.testing.assert_allclose(found, 1.0, atol=0.01)
+
+
+def test_levels_are_compared_at_the_preferred_direction(session):
+    period = 18 * Monitor().degrees_per_pixel(64)
+    shown = grating_levels(
+        (36, 64), "period_deg", (period / 2, period, 2 * period), 8, 1
+    )
+    responses = model_responses(EnergyNeurons(), session, shown, np.arange(4))
+    tuning = levels_of(responses, shown)
+    np.testing.assert_allclose(tuning.preferred, period)
+    apart = (tuning.direction_deg - np.degrees(PREFERRED) + 180) % 360 - 180
+    assert np.abs(apart).max() <= 25  # directions are 45 degrees apart
+
+
+def test_a_disc_leaves_the_rest_grey():
+    shown = grating_levels((36, 64), "diameter_deg", (10.0, 40.0), 1, 1, center=(9, 16))
+    small, large = (shown.frames_of(k)[0] != GRAY for k in (0, 1))
+    assert small.sum() < large.sum() < 36 * 64
+    row, column = np.argwhere(large).mean(axis=0)
+    assert np.hypot(row - 9, column - 16) < 3

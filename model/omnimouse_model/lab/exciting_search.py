@@ -1,0 +1,170 @@
+"""Searches of most exciting inputs of a predictor, from several starts; their files."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.session import Session
+from omnimouse_model.lab.exciting_inputs import (
+    ExcitingSettings,
+    ExcitingStimulus,
+    blur,
+    search_exciting,
+)
+from omnimouse_model.lab.model_gradient import respond_with
+from omnimouse_model.lab.stimuli.videos import GRAY
+from omnimouse_model.predict.predictor import Predictor
+
+SEARCH = ExcitingSettings(contrast=1.0, lr=30.0, spatial_sd=2.0, penalty=1e-3)
+"""Settings that converge in about 20 steps for frames of 36 x 64 pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExcitingInputs:
+    """Results of searches, the best one first.
+
+    Attributes
+    ----------
+    videos
+        Stimulus of each start; all frames are equal for an image.
+    responses
+        Mean response to each, in normalised units, over the frames that count.
+    courses
+        Response before each step of each search.
+    gray_response
+        Response to a grey screen.
+    settings, seeds, neurons, predictor_id, session_id
+        What was searched, and with what.
+    """
+
+    videos: UInt8[np.ndarray, "start frame height width"]
+    responses: Float[np.ndarray, " start"]
+    courses: Float[np.ndarray, "start step"]
+    gray_response: float
+    settings: ExcitingSettings
+    seeds: tuple[int, ...]
+    neurons: Int64[np.ndarray, " n"]
+    predictor_id: str
+    session_id: str
+
+    @property
+    def best_response(self) -> float:
+        """Response to the best stimulus."""
+        return float(self.responses[0])
+
+    @property
+    def agreement(self) -> float | None:
+        """Mean correlation between the stimuli of two starts; None for one start."""
+        flat = self.videos.reshape(len(self.videos), -1).astype(float)
+        pairs = list(combinations(range(len(flat)), 2))
+        if not pairs:
+            return None
+        return float(np.mean([np.corrcoef(flat[a], flat[b])[0, 1] for a, b in pairs]))
+
+
+def search_starts(
+    predictor: Predictor,
+    session: Session,
+    neurons: Int64[np.ndarray, " n"],
+    settings: ExcitingSettings = SEARCH,
+    *,
+    n_steps: int = 20,
+    seeds: Iterable[int] = (0, 1),
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> ExcitingInputs | None:
+    """Search from smooth noise with each seed; None if it is cancelled.
+
+    The first half of a window does not count, so that the response has settled. A
+    search keeps the stimulus with the largest response that it met (the smallest, for a
+    negative temperature).
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The predictor does not offer a gradient.
+    """
+    respond = respond_with(predictor, session, neurons)
+    spec = predictor.needs.spec
+    video = spec.video
+    assert video is not None
+    burn_in = spec.n_samples // 2
+    settings = replace(settings, burn_in=burn_in)
+    sign = 1 if settings.temperature > 0 else -1
+    seeds = tuple(seeds)
+    shape = (spec.n_frames, video.height, video.width)
+    found: list[tuple[float, np.ndarray, list[float]]] = []
+    for number, seed in enumerate(seeds):
+        noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+        start = blur(torch.from_numpy(noise), settings.spatial_sd, 0.0, 4.0)
+        stimulus = ExcitingStimulus(start.numpy(), settings)
+        best, course, frames = -np.inf, [], stimulus.video()
+        for step, state in enumerate(search_exciting(stimulus, respond, n_steps)):
+            if cancelled():
+                return None
+            course.append(state.response)
+            # The step that follows `state` has not been made yet.
+            if sign * state.response > best:
+                best, frames = sign * state.response, stimulus.video()
+            progress(number * n_steps + step + 1, len(seeds) * n_steps)
+        found.append((best, frames, course))
+    found.sort(key=lambda one: -one[0])
+    gray = torch.full(shape, GRAY / 255)
+    return ExcitingInputs(
+        np.stack([frames for _, frames, _ in found]),
+        np.array([sign * best for best, _, _ in found]),
+        np.array([course for *_, course in found]),
+        float(respond(gray)[burn_in:].mean()),
+        settings,
+        seeds,
+        np.asarray(neurons, np.int64),
+        str(predictor.predictor_id),
+        session.id,
+    )
+
+
+def write_exciting(found: ExcitingInputs, folder: Path) -> list[Path]:
+    """Write the best stimulus as PNG (or GIF, for a video), and all as NPZ.
+
+    Returns the paths. Existing files are replaced, each as a whole.
+    """
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    best = found.videos[0]
+    pictures = [Image.fromarray(frame) for frame in best]
+    if found.settings.is_static:
+        picture = folder / "exciting.png"
+        with atomic_path(picture) as temporary:
+            pictures[0].save(temporary, "PNG")
+    else:
+        picture = folder / "exciting.gif"
+        with atomic_path(picture) as temporary:
+            more = {"append_images": pictures[1:], "duration": 33, "loop": 0}
+            pictures[0].save(temporary, "GIF", save_all=True, **more)
+    arrays = folder / "exciting.npz"
+    about = {
+        "settings": asdict(found.settings),
+        "seeds": found.seeds,
+        "neurons": found.neurons.tolist(),
+        "predictor": found.predictor_id,
+        "session": found.session_id,
+        "gray": GRAY,
+        "gray_response": found.gray_response,
+    }
+    with atomic_path(arrays) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            videos=found.videos,
+            responses=found.responses,
+            courses=found.courses,
+            about=np.array(json.dumps(about)),
+        )
+    return [picture, arrays]

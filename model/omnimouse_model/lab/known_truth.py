@@ -1,0 +1,53 @@
+"""Errors of recovered tuning and places in a simulated session."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.simulate.truth import has_truth, open_truth
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownTuning:
+    """True parameters of the neurons of a simulated session.
+
+    Attributes
+    ----------
+    preferred_deg
+        Preferred direction of motion: 0 to the right, 90 up.
+    center
+        Row and column of the receptive field, in pixels of 36 x 64.
+    """
+
+    preferred_deg: Float[np.ndarray, " neuron"]
+    center: Float[np.ndarray, "neuron 2"]
+
+    def orientation_error(
+        self, orientation_deg: Float[np.ndarray, " neuron"]
+    ) -> Float[np.ndarray, " neuron"]:
+        """Return the angle between orientations, 0 to 90 degrees."""
+        apart = (orientation_deg - self.preferred_deg + 90) % 180 - 90
+        return np.asarray(np.abs(apart))
+
+    def position_error(
+        self, places_px: Float[np.ndarray, "neuron 2"], size: tuple[int, int]
+    ) -> Float[np.ndarray, " neuron"]:
+        """Return the distance of places in frames of some size, in monitor widths."""
+        away = places_px / size[1] - self.center / _WIDTH
+        return np.asarray(np.hypot(away[:, 0], away[:, 1]))
+
+
+_WIDTH = 64
+"""Width in pixels of the simulated frames."""
+
+
+def known_tuning(session: Session) -> KnownTuning | None:
+    """Return the true tuning of a simulated session, None for a recording."""
+    if session.format != "experanto" or not has_truth(session.path):
+        return None
+    tuning = open_truth(session.path).tuning
+    # The wave vector points against the preferred motion, and rows count downwards.
+    preferred = np.degrees(np.pi - tuning["direction"]) % 360
+    return KnownTuning(preferred, np.asarray(tuning["centre_yx"], float))

@@ -1,0 +1,156 @@
+"""Responses of a model to the events of a stimulus, summed while they arrive."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from omnimouse_model.data.clip import Clip
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.lab.stimuli.videos import Frames, Stimulus
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Predictor, Request
+
+
+def model_responses(
+    predictor: Predictor,
+    session: Session,
+    stimulus: Stimulus,
+    neurons: Int64[np.ndarray, " n"] | None = None,
+    *,
+    lag_s: float = 0.0,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Float32[np.ndarray, "event n"]:
+    """Return the mean response of each neuron to each event, NaN without a sample.
+
+    Responses are hidden, and behaviour is that of an average moment. A video that is
+    longer than the windows of the model is predicted in windows that overlap by half;
+    all but the first half of the video comes from second halves, which have seen what
+    was before. Memory does not grow with the number or length of videos.
+
+    Parameters
+    ----------
+    neurons
+        All by default.
+    lag_s
+        Delay of the responses: samples from onset to offset plus the lag count.
+    progress
+        Called with the finished and the total number of windows.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The model sees no video.
+    StoppedError
+        `cancelled()` returned True.
+    """
+    spec = predictor.needs.spec
+    if not predictor.needs.sees_video or spec.video is None:
+        raise UnsupportedRequestError(
+            f"{predictor.predictor_id!r} sees no video: choose a model that does."
+        )
+    chosen = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons)
+    events = stimulus.events
+    total = np.zeros((len(events.video), len(chosen)))
+    count = np.zeros(len(events.video), np.int64)
+    masks: dict[bytes, Mask] = {}
+    pending: deque[np.ndarray] = deque()
+    n_windows = [0]
+
+    def requests() -> Iterator[Request]:
+        for video in range(stimulus.n_videos):
+            own = np.flatnonzero(events.video == video)
+            begin, end = events.onset[own] + lag_s, events.offset[own] + lag_s
+            for part in _parts(stimulus.frames_of(video), stimulus.rate_hz, spec):
+                is_of_event = np.zeros((len(events.video), spec.n_samples), bool)
+                is_of_event[own] = (part.times >= begin[:, None]) & (
+                    part.times <= end[:, None]
+                )
+                is_of_event[:, : part.first] = False
+                is_used = np.asarray(is_of_event.any(axis=0))
+                if not is_used.any():
+                    continue
+                key = is_used.tobytes()
+                if key not in masks:
+                    asked = Mask.nothing(session, spec).ask(chosen, is_used)
+                    masks[key] = asked.with_frames(True).with_behavior("hidden")
+                clip = Clip(
+                    session=session, frames=part.frames, rate_hz=stimulus.rate_hz
+                )
+                pending.append(is_of_event)
+                n_windows[0] += 1
+                yield clip.at(spec), masks[key], chosen
+
+    n_total = _n_windows(stimulus, spec, lag_s)
+    predictor.prepare(session)
+    done = 0
+    for prediction in predictor.predict_many(requests(), cancelled):
+        is_of_event = pending.popleft()
+        of = np.flatnonzero(is_of_event.any(axis=1))
+        weights = is_of_event[of].astype(np.float64)
+        total[of] += weights @ np.nan_to_num(prediction.responses)
+        count[of] += is_of_event[of].sum(axis=1)
+        done += 1
+        progress(done, max(n_total, done))
+    if pending or cancelled():
+        raise StoppedError(f"Stopped after {done} of {n_total} windows.")
+    with np.errstate(invalid="ignore"):
+        means = np.where(count[:, None] > 0, total / count[:, None], np.nan)
+    return means.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Frames of one window of a video, the times of its samples, the first that counts.
+
+    Times are seconds from the start of the video.
+    """
+
+    frames: Frames
+    times: np.ndarray
+    first: int
+
+
+def _parts(frames: Frames, rate_hz: float, spec: WindowSpec) -> Iterator[_Part]:
+    """Yield the windows of a video; a short one begins with its first frame, held."""
+    length = round(spec.duration_s * rate_hz)
+    samples = np.arange(spec.n_samples) / spec.response_rate_hz
+    missing = length - len(frames)
+    if missing > 0:
+        held = np.repeat(frames[:1], missing, axis=0)
+        times = samples - missing / rate_hz
+        first = int(np.searchsorted(times, -1e-9))
+        yield _Part(np.concatenate([held, frames]), times, first)
+        return
+    counted = -1.0
+    for start in _starts(len(frames), length):
+        times = samples + start / rate_hz
+        first = int(np.searchsorted(times, counted + 1e-9))
+        counted = float(times[-1])
+        yield _Part(frames[start : start + length], times, first)
+
+
+def _starts(n_frames: int, length: int) -> list[int]:
+    """Return the first frames of windows that overlap by half, and end at the end."""
+    starts = list(range(0, n_frames - length + 1, max(1, length // 2)))
+    if starts[-1] + length < n_frames:
+        starts.append(n_frames - length)
+    return starts
+
+
+def _n_windows(stimulus: Stimulus, spec: WindowSpec, lag_s: float) -> int:
+    """Return the number of windows with a sample of an event, from one video."""
+    if not stimulus.n_videos:
+        return 0
+    events, n = stimulus.events, 0
+    own = np.flatnonzero(events.video == 0)
+    begin, end = events.onset[own] + lag_s, events.offset[own] + lag_s
+    for part in _parts(stimulus.frames_of(0), stimulus.rate_hz, spec):
+        times = part.times[part.first :]
+        n += bool(((times >= begin[:, None]) & (times <= end[:, None])).any())
+    return n * stimulus.n_videos

@@ -1,0 +1,6 @@
+"""Stimuli of the laboratory: videos with a table of their events.
+
+Angles are those of the motion: 0° to the right, 90° up, counter-clockwise. Sizes in
+degrees hold at the centre of the monitor, which is flat: towards its edges, the same
+pixels cover a smaller angle. Every stimulus is a function of its seed.
+"""

@@ -1,0 +1,162 @@
+"""Tuning of neurons in a model: directions, levels of a quantity, receptive fields."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.lab.events import responses_by_value
+from omnimouse_model.lab.stimuli.videos import MONITOR, Monitor, Stimulus
+from omnimouse_model.metrics.spatial import (
+    dot_average,
+    dot_masks,
+    fit_centre,
+    spatial_selectivity,
+)
+from omnimouse_model.metrics.tuning import selectivity_index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelDirections:
+    """Direction tuning of neurons in a model.
+
+    Attributes
+    ----------
+    directions_deg
+        0 to the right, 90 up.
+    response
+        Mean over the events of a direction.
+    osi, dsi
+        Global indices: length of the vector sum over the sum of responses.
+    preferred_deg, orientation_deg
+        Angle of the vector sum of directions; axis of the motion, 0 to 180, by the
+        vector sum of orientations.
+    """
+
+    directions_deg: Float[np.ndarray, " direction"]
+    response: Float[np.ndarray, "neuron direction"]
+    osi: Float[np.ndarray, " neuron"]
+    dsi: Float[np.ndarray, " neuron"]
+    preferred_deg: Float[np.ndarray, " neuron"]
+    orientation_deg: Float[np.ndarray, " neuron"]
+
+
+def directions_of(
+    responses: Float[np.ndarray, "event neuron"],
+    directions_deg: Float[np.ndarray, " event"],
+) -> ModelDirections:
+    """Return the tuning to the directions of events."""
+    grouped = responses_by_value(responses, directions_deg)
+    theta, mean = np.radians(grouped.values), np.maximum(grouped.response, 0)
+    sums = [mean @ np.exp(1j * harmonic * theta) for harmonic in (1, 2)]
+    return ModelDirections(
+        grouped.values,
+        mean,
+        selectivity_index(mean, theta, 2).value,
+        selectivity_index(mean, theta, 1).value,
+        np.degrees(np.angle(sums[0])) % 360,
+        np.degrees(np.angle(sums[1])) / 2 % 180,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelTuning:
+    """Tuning to levels of a quantity, such as contrast, at the preferred direction.
+
+    Attributes
+    ----------
+    levels
+        Values of the quantity, sorted.
+    response
+        Mean response to each level.
+    preferred
+        Level of the largest response.
+    direction_deg
+        Direction with the largest mean response over the levels.
+    """
+
+    levels: Float[np.ndarray, " level"]
+    response: Float[np.ndarray, "neuron level"]
+    preferred: Float[np.ndarray, " neuron"]
+    direction_deg: Float[np.ndarray, " neuron"]
+
+
+def levels_of(
+    responses: Float[np.ndarray, "event neuron"], stimulus: Stimulus
+) -> LevelTuning:
+    """Return the tuning to the levels of `grating_levels`."""
+    directions = stimulus.table["direction_deg"]
+    shown = np.unique(directions)
+    curves = []
+    for direction in shown:
+        is_shown = directions == direction
+        grouped = responses_by_value(responses[is_shown], stimulus.values[is_shown])
+        curves.append(grouped.response)
+    by_direction = np.stack(curves)  # (direction, neuron, level)
+    best = by_direction.mean(axis=2).argmax(axis=0)
+    response = by_direction[best, np.arange(len(best))]
+    levels = np.unique(stimulus.values)
+    return LevelTuning(levels, response, levels[response.argmax(axis=1)], shown[best])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReceptiveFields:
+    """Receptive fields of neurons in a model, from flashed dots.
+
+    Attributes
+    ----------
+    average
+        Average of the dots, weighted by what each neuron responds beyond its weakest
+        response.
+    center_px
+        Row and column of the centre of a Gaussian that is fitted to the responses to
+        the places of the dots. Unlike the average, they are not drawn inwards at the
+        edges of the frame, beyond which no dot was shown.
+    selectivity
+        Spatial selectivity index (SSI): -ln det of the covariance; larger is narrower.
+    """
+
+    average: Float[np.ndarray, "neuron height width"]
+    center_px: Float[np.ndarray, "neuron 2"]
+    selectivity: Float[np.ndarray, " neuron"]
+
+
+def receptive_fields(
+    responses: Float[np.ndarray, "event neuron"],
+    stimulus: Stimulus,
+    size: tuple[int, int],
+    monitor: Monitor = MONITOR,
+) -> ReceptiveFields:
+    """Return the receptive fields from responses to `gaussian_dots`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        SciPy is missing.
+    """
+    height, width = size
+    scale = max(height, width)
+    sd_px = float(stimulus.parameters["sd_deg"]) / monitor.degrees_per_pixel(width)
+    rows, columns = stimulus.table["row_px"], stimulus.table["column_px"]
+    places, shown = np.unique(
+        np.stack([columns - 0.5, rows - 0.5], 1), axis=0, return_inverse=True
+    )
+    masks = dot_masks(places / scale, sd_px / scale, height, width)
+    beyond = (responses - np.nanmin(responses, axis=0)).T
+    average = dot_average(masks, shown.reshape(-1), beyond, "density")
+    # What all dots share says nothing about the place.
+    above = average - np.median(average, axis=(1, 2), keepdims=True)
+    by_place = responses_by_value(responses, shown.reshape(-1).astype(float))
+    row, column = np.unique(rows), np.unique(columns)
+    # `np.unique` sorts the places by column, then row.
+    maps = by_place.response.reshape(-1, len(column), len(row)).transpose(0, 2, 1)
+    fitted = np.array([fit_centre(one) for one in maps]).reshape(-1, 2)
+    at = fitted * max(len(row), len(column))
+    center_px = np.stack(
+        [
+            (at[:, 1] + 0.5) * height / len(row),
+            (at[:, 0] + 0.5) * width / len(column),
+        ],
+        axis=1,
+    )
+    return ReceptiveFields(above, center_px, spatial_selectivity(above).value)

@@ -1,0 +1,87 @@
+"""Searches in a tiny twin: the response rises, and the files say what they are."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import omnimouse_model as om
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.lab.exciting_search import SEARCH, search_starts, write_exciting
+from omnimouse_model.lab.model_gradient import respond_with
+from tests.model.predict.twin.test_predictor import path as path
+
+NEURONS = np.array([2, 5])
+
+
+@pytest.fixture(scope="module")
+def predictor(path):
+    return om.load_predictor(path, device="cpu")
+
+
+def search(predictor, session, **settings):
+    # Without the penalty, which outweighs the small changes of a random network.
+    settings |= {"penalty": 0.0}
+    return search_starts(
+        predictor,
+        session,
+        NEURONS,
+        replace(SEARCH, **settings),
+        n_steps=6,
+        seeds=(1, 2),
+    )
+
+
+@pytest.fixture(scope="module")
+def found(predictor, session):
+    return search(predictor, session)
+
+
+def test_the_gradient_is_that_of_the_predictor(predictor, session):
+    respond = respond_with(predictor, session, NEURONS)
+    frames = torch.full((60, 18, 32), 0.5, requires_grad=True)
+    respond(frames)[30:].sum().backward()
+    change = torch.zeros(60, 18, 32)
+    change[:, 4:12, 8:24] = 8 / 255
+    with torch.no_grad():
+        rise = respond(frames + change)[30:].sum() - respond(frames - change)[30:].sum()
+    assert float((frames.grad * 2 * change).sum()) == pytest.approx(
+        float(rise), rel=0.1
+    )
+
+
+def test_responses_rise_and_the_best_start_is_first(found):
+    assert (found.courses.max(axis=1) > found.courses[:, 0]).all()
+    assert found.responses[0] >= found.responses[1]
+    assert found.best_response == pytest.approx(found.courses.max())
+    assert -1 <= found.agreement <= 1
+    assert (found.videos == found.videos[:, :1]).all()  # an image
+
+
+def test_an_inhibiting_input_lowers_the_response(predictor, session, found):
+    lowest = search(predictor, session, temperature=-0.5)
+    assert lowest.best_response < found.best_response
+    assert (lowest.courses.min(axis=1) < lowest.courses[:, 0]).all()
+
+
+def test_the_files_say_what_was_searched(found, tmp_path):
+    picture, arrays = write_exciting(found, tmp_path)
+    with Image.open(picture) as image:
+        np.testing.assert_array_equal(np.asarray(image), found.videos[0, 0])
+    with np.load(arrays) as stored:
+        about = json.loads(str(stored["about"]))
+        np.testing.assert_array_equal(stored["videos"], found.videos)
+    assert about["neurons"] == NEURONS.tolist()
+    assert about["settings"]["temperature"] == SEARCH.temperature
+
+
+def test_a_stop_ends_the_search_and_other_models_are_refused(predictor, session):
+    def stopped():
+        return True
+
+    assert search_starts(predictor, session, NEURONS, cancelled=stopped) is None
+    with pytest.raises(UnsupportedRequestError, match="digital twin"):
+        search_starts(om.load_predictor("mean"), session, NEURONS)
