@@ -25,11 +25,14 @@ class FirstHint:
         is_free = not (self._overlay.visible and self._overlay.text)
         if is_free and not controller.last_session.session:
             controller.state.events.mask.connect(self._follow)
+            # What a model reads is known once it is loaded.
+            controller.results.changed.connect(self._follow)
             self._follow()
 
     def close(self) -> None:
         """Remove the hint for good."""
         self._controller.state.events.mask.disconnect(self._follow, missing_ok=True)
+        self._controller.results.changed.disconnect(self._follow, missing_ok=True)
         if self._is_shown:
             self._overlay.visible = self._is_shown = False
 
@@ -39,16 +42,19 @@ class FirstHint:
             self.close()
         elif mask is not None:
             self._overlay.position, self._overlay.font_size = "bottom_center", 9
-            self._overlay.text = hint_text(mask)
+            needs = self._controller.results.needs
+            self._overlay.text = hint_text(
+                mask, reads_responses=needs is None or needs.sees_responses
+            )
             self._overlay.visible = self._is_shown = True
 
 
-def hint_text(mask: Mask) -> str:
+def hint_text(mask: Mask, *, reads_responses: bool = True) -> str:
     """Return what the model predicts from what, and what to try."""
     inputs = inputs_label(bool(mask.frames.any()), mask.has_visible_behavior)
     if mask.visible.any():
         inputs = "neurons" if inputs == "nothing" else f"neurons + {inputs}"
-    return (
-        f"Orange neurons are predicted from {inputs}.\n"
-        "Drag over neurons to show them to the model, too."
-    )
+    tip = "Drag over neurons to show them to the model, too."
+    if not reads_responses:
+        tip = "This model reads no neurons: hide video or behaviour instead."
+    return f"Orange neurons are predicted from {inputs}.\n{tip}"

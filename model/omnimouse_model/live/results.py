@@ -22,7 +22,8 @@ from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction
 
-Freshness = Literal["none", "running", "stale", "stopped", "fresh", "error"]
+Freshness = Literal["none", "running", "stale", "streamed", "stopped", "fresh", "error"]
+"""State of a result; "streamed" is shown until a prediction with scores follows."""
 NOT_SENT: Final = 0
 """Number of a request that will be sent later; numbers of an engine start at 1."""
 _FRESHNESS: Final = (

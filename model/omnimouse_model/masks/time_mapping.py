@@ -67,16 +67,19 @@ def map_behavior(
 ) -> tuple[BehaviorMode, ...]:
     """Return the mode of each channel of the new spec by name; new ones are hidden.
 
-    A spec in stored order reads its channels together: where their modes differ, all
-    are hidden.
+    A spec in stored order reads its channels together: they get the mode in which all
+    channels of the old spec agree, also those that it does not have (a twin has no
+    change of pupil size). Where modes differ, all are hidden.
     """
     if new is None:
         return ()
     by_name = {} if old is None else dict(zip(old.channels, modes, strict=True))
     hidden: BehaviorMode = "hidden"
-    mapped = tuple(by_name.get(name, hidden) for name in new.channels)
-    is_mixed = new.stored_order and len(set(mapped)) > 1
-    return (hidden,) * len(mapped) if is_mixed else mapped
+    if new.stored_order:
+        shared = [by_name[name] for name in new.channels if name in by_name]
+        common = shared[0] if len(set(shared)) == 1 else hidden
+        return (common,) * len(new.channels)
+    return tuple(by_name.get(name, hidden) for name in new.channels)
 
 
 def stretch(values: np.ndarray, count: int) -> np.ndarray:

@@ -224,8 +224,8 @@ def apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
         results.population = take_neurons(stage.prediction, targets)
         selection = np.array(request.selection, np.int64)
         results.selected = take_neurons(stage.prediction, selection)
-        # The scores are older, and the prediction of the window is still to come.
-        results.freshness = results.population_freshness = "stale"
+        # The prediction of the window, which has scores, is still to come.
+        results.freshness = results.population_freshness = "streamed"
         results.elapsed_ms = answer.elapsed_ms
     elif stage.name == "selected" and stage.prediction is not None:
         results.selected = stage.prediction

@@ -9,7 +9,7 @@ painted mask, so an interrupted sweep continues from its last point.
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +60,12 @@ from omnimouse_model.predict.same_span import predict_same_span, window_of
 
 MAX_SCORE_BYTES = 256 * 2**20
 """Limit of the sums of earlier tasks, which return with their scores."""
+STREAMED_S = 0.25
+"""Time for which a streamed prediction is shown before the window's is computed.
+
+While a window slides, its next position is requested meanwhile, and the processor is
+free for it.
+"""
 MAX_COMPLETE = 64
 """Number of complete scores and curves that outlive a change of the model."""
 
@@ -289,6 +295,7 @@ class StageRunner:
             streamed = self._stream.follow(predictor, request.window, request.mask)
             if streamed is not None:
                 yield _described("streamed", predictor, streamed)
+                _wait(STREAMED_S, outdated)
         since = perf_counter()
         encoded = predictor.encode(request.window, request.mask)
         stop_if(outdated)
@@ -504,6 +511,14 @@ def _curves_key(predictor: Predictor, request: LiveRequest) -> Hashable:
 
 def _unknown() -> TierScore | TierCurves:
     raise KeyError("not in the cache")
+
+
+def _wait(seconds: float, outdated: Callable[[], bool]) -> None:
+    """Wait; raise `StoppedError` as soon as the request is outdated."""
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        stop_if(outdated)
+        sleep(0.005)
 
 
 def _described(

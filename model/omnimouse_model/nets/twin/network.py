@@ -24,7 +24,7 @@ the released network.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -146,6 +146,10 @@ class TwinState:
                 join_rows(biases, groups).flatten() if biases else None,
             )
         return self.kernels[key]
+
+    def copy(self) -> "TwinState":
+        """Return a state that can go on differently; tensors are never changed."""
+        return replace(self, history=dict(self.history), lstms=dict(self.lstms))
 
     @property
     def bytes(self) -> int:

@@ -50,6 +50,7 @@ _KEPT = 8
 """Number of encoded windows in memory: going back to one costs nothing."""
 NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
 NOT_DECODED = "behaviour is not decoded"
+NOT_READ = "visible responses are not read"
 
 
 def twin_spec(height: int, width: int, warmup_s: float = WARMUP_S) -> WindowSpec:
@@ -180,7 +181,12 @@ class TwinPredictor(Predictor):
         mask = encoded.mask
         values = np.where(cells[:, neurons], rates, np.nan)
         found = self._prediction(encoded.window, neurons, values, mask.mask_id)
-        return found.with_remark(NOT_DECODED) if mask.has_behavior_target else found
+        for is_so, remark in (
+            (mask.has_behavior_target, NOT_DECODED),
+            (bool(mask.visible.any()), NOT_READ),
+        ):
+            found = found.with_remark(remark) if is_so else found
+        return found
 
     def predict_many(
         self, requests: Iterable[Request], cancelled: Outdated = lambda: False
@@ -226,8 +232,11 @@ class TwinPredictor(Predictor):
 
     @torch.inference_mode()
     def step(self, state: TwinState, inputs: Window) -> tuple[Prediction, TwinState]:
-        """Return the prediction of the next frames, and the state after them."""
-        session = inputs.session
+        """Return the prediction of the next frames, and the state after them.
+
+        The given state does not change, so that several continuations can begin there.
+        """
+        session, state = inputs.session, state.copy()
         twin = self._twin_of(session)
         every = Mask.nothing(session, inputs.spec)
         every = every.with_frames(True).with_behavior("visible")

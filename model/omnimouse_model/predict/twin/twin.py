@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.demo import TWIN_CHECKPOINT
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.nets.record import Record, no_record
+from omnimouse_model.nets.twin.checkpoint import read_twins
 from omnimouse_model.nets.twin.network import TwinNetwork, TwinOutput, TwinState
 from omnimouse_model.nets.twin.released import read_released
 
@@ -50,22 +52,32 @@ class DigitalTwin:
     def from_pretrained(
         cls, path: str | Path, scan: str | None = None, device: str = "cpu"
     ) -> "DigitalTwin":
-        """Return the twin of a scan from the files of the release.
+        """Return the twin of a scan, from files of the release or of this project.
 
         Parameters
         ----------
         path
-            Folder with `params_core.pt`, or a complete state dict.
+            Folder with `params_core.pt`, a complete state dict, a `.safetensors` file
+            of this project, or "twin-demo".
         scan
-            Session and scan, such as "4-7".
+            Session and scan, such as "4-7"; the session of a file of this project.
 
         Raises
         ------
         CheckpointError
-            A file is missing, damaged or of another form.
+            A file is missing, damaged or of another form, or does not have the session.
         """
-        files = read_released(path, scan)
-        return cls(files.build().to(device), files.unit_ids)
+        path = TWIN_CHECKPOINT if str(path) == TWIN_CHECKPOINT.stem else Path(path)
+        if path.suffix != TWIN_CHECKPOINT.suffix:
+            files = read_released(path, scan)
+            return cls(files.build().to(device), files.unit_ids)
+        checkpoint = read_twins(path)
+        if scan is None and len(checkpoint.sessions) == 1:
+            (scan,) = checkpoint.sessions
+        if scan is None or scan not in checkpoint.sessions:
+            known = ", ".join(sorted(checkpoint.sessions)[:5])
+            raise CheckpointError(f"{path} has the sessions {known}, not {scan!r}.")
+        return cls(checkpoint.build(scan).to(device))
 
     @property
     def device(self) -> torch.device:
@@ -104,6 +116,11 @@ class DigitalTwin:
             The stimuli are no uint8 grey levels, the inputs have different lengths, or
             a continuation has another number of clips.
         """
+        if not 0 <= burnin < max(1, len(stimuli)):
+            raise UnsupportedRequestError(
+                f"burnin is {burnin}; 0 to {len(stimuli) - 1} frames of "
+                f"{len(stimuli)} can be left out."
+            )
         output = self.run(stimuli, perspectives, modulations, reset=reset, units=units)
         rates = output.rates[burnin:].cpu().numpy()
         is_single = all(
@@ -158,7 +175,9 @@ class DigitalTwin:
                 f"not {n_clips} and {stream}: begin anew with reset=True."
             )
         self.state = state
-        chosen = None if units is None else torch.as_tensor(units, device=self.device)
+        chosen = None
+        if units is not None:
+            chosen = torch.as_tensor(self._columns(units), device=self.device)
         output: TwinOutput = self.net(
             frames,
             pupil,
@@ -190,7 +209,7 @@ class DigitalTwin:
     def barcode(self, units: Any = None) -> np.ndarray:
         """Return the functional barcode (U, 512) of units: their feature weights."""
         codes = self.net.barcodes().detach().cpu().numpy()
-        return codes if units is None else codes[np.asarray(units)]
+        return codes if units is None else codes[self._columns(units)]
 
     def readout_position(self, units: Any = None) -> np.ndarray:
         """Return where on the retina's maps units read: x and y from -1 to 1.
@@ -199,7 +218,17 @@ class DigitalTwin:
         """
         sign = np.array([1, self.net.config.position_sign], np.float32)
         positions: np.ndarray = self.net.positions().detach().cpu().numpy() * sign
-        return positions if units is None else positions[np.asarray(units)]
+        return positions if units is None else positions[self._columns(units)]
+
+    def _columns(self, units: Any) -> np.ndarray:
+        """Return the columns of units, checked."""
+        columns = np.atleast_1d(np.asarray(units))
+        n = self.net.n_units
+        if columns.dtype.kind not in "iu" or not ((columns >= 0) & (columns < n)).all():
+            raise UnsupportedRequestError(
+                f"units are {units!r}; columns from 0 to {n - 1} expected."
+            )
+        return columns.astype(np.int64)
 
     def _frames(self, stimuli: Array) -> Tensor:
         """Return grey levels (T, N, colours, H, W) from 0 to 1."""

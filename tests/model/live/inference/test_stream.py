@@ -8,6 +8,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import VideoSpec
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.client import apply_stage
 from omnimouse_model.live.inference.engine import Answer
 from omnimouse_model.live.inference.stages import LiveRequest, StageRunner
@@ -136,14 +137,20 @@ def test_the_scored_prediction_of_the_window_follows(session, mask):
         stages = list(runner(request, lambda: False))
     names = [stage.name for stage in stages]
     assert names[:3] == ["streamed", "selected", "population"]
+    # A newer request ends it before the whole window is computed.
+    stage = runner(
+        replace(request, window=at(session, 8.3)), iter([False, True]).__next__
+    )
+    assert next(stage).name == "streamed"
+    with pytest.raises(StoppedError):
+        next(stage)
     assert stages[0].scores is None
     assert stages[2].scores is not None
     results = Results()
-    results.scores = np.full(session.n_neurons, 0.5)
     answer = Answer(1, request, "stage", stages[0])
     apply_stage(results, answer, stages[0])
     assert results.population.neurons.tolist() == [3, 5]
     assert results.selected.neurons.tolist() == [3, 7]
     assert np.isnan(results.selected.responses[:, 1]).all()
-    assert results.is_population_old
-    assert results.scores[0] == 0.5
+    assert results.population_freshness == "streamed"
+    assert not results.is_answered

@@ -93,6 +93,15 @@ def test_video_and_behaviour_change_rates_only_where_they_are_shown(
     np.testing.assert_array_equal(one, other)
 
 
+def test_a_state_can_be_continued_twice(predictor, window):
+    state = predictor.start(window.session)
+    first, after = predictor.step(state, window)
+    second, _ = predictor.step(state, window)
+    np.testing.assert_array_equal(first.responses, second.responses)
+    third, _ = predictor.step(after, window)
+    assert not np.array_equal(first.responses, third.responses)
+
+
 def test_steps_are_the_window_that_begins_at_the_same_frame(predictor, window, mask):
     spec = replace(window.spec, warmup_s=0.0)
     twin = replace(predictor, spec=spec)
@@ -221,3 +230,29 @@ def test_windows_together_are_what_each_is_alone(predictor, session, mask):
     for _ in predictor.predict_many(requests * 10, cancelled):
         count += 1
     assert 0 < count < 30
+
+
+def test_a_twin_of_this_project_takes_any_video(path, session):
+    twin = om.DigitalTwin.from_pretrained(path)
+    video = np.random.default_rng(0).integers(0, 256, (5, 18, 32), np.uint8)
+    rates = twin.predict(video, burnin=2, units=[3, 1])
+    assert rates.shape == (3, 2)
+    assert om.DigitalTwin.from_pretrained("twin-demo").net.n_units == 1000
+    with pytest.raises(CheckpointError, match="not '4-7'"):
+        om.DigitalTwin.from_pretrained(path, "4-7")
+    n = session.n_neurons
+    for units in ([n], [-1], ["a"], [0.5]):
+        with pytest.raises(UnsupportedRequestError, match=f"0 to {n - 1} expected"):
+            twin.predict(video, units=units)
+    for burnin in (-1, 5):
+        with pytest.raises(UnsupportedRequestError, match="0 to 4 frames"):
+            twin.predict(video, burnin=burnin)
+
+
+def test_the_sign_of_positions_changes_what_is_reported_alone(path):
+    twin = om.DigitalTwin.from_pretrained(path)
+    video = np.full((3, 18, 32), 128, np.uint8)
+    before, rates = twin.readout_position(), twin.predict(video)
+    twin.net.config = replace(CONFIG, position_sign=-1)
+    np.testing.assert_array_equal(twin.readout_position(), before * [1, -1])
+    np.testing.assert_array_equal(twin.predict(video), rates)

@@ -106,6 +106,9 @@ def test_numbers_are_the_librarys(panel, controller, recording, tuning, redraw):
     assert "r = 0.61" in panel.field_line.text()
     np.testing.assert_allclose(panel.field.image.image, field.map)
     assert panel.field.centre.getData() == (22.0, 14.0)
+    # The map covers the frame, in whose pixels the centre is.
+    shown = panel.field.image.mapRectToParent(panel.field.image.boundingRect())
+    assert (shown.width(), shown.height()) == (64, 36)
     np.testing.assert_allclose(panel.lags.curve.getData()[1], field.course)
 
 

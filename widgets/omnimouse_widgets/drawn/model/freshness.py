@@ -8,6 +8,8 @@ def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
     """Return sign, tone and text; the signs differ in shape, not only in colour."""
     if results.error is not None:
         return "✕", "problem", "error"
+    if results.freshness == "streamed":
+        return "▶", "good", "streamed; scored when the window stays"
     # The selected neurons are predicted before the population, so their freshness can
     # differ.
     if results.freshness == "fresh" and results.population_freshness != "fresh":

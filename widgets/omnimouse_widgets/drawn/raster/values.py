@@ -84,6 +84,8 @@ def age_text(results: Results) -> str:
     """Return a note on a missing or outdated prediction, or ""."""
     if results.population is None:
         return "no prediction yet"
+    if results.population_freshness == "streamed":
+        return "streamed, not scored"
     return "prediction of a previous mask" if results.is_population_old else ""
 
 

@@ -90,9 +90,17 @@ def pin_signs(
         if not pin.is_shown:
             continue
         problem = _problem(problem_of(pin), results.get(pin.slot))
-        text = f"{pin.letter} {pin.name}" + (f": {problem}" if problem else "")
+        text = f"{pin.letter} {shown_name(pin, pins)}"
+        text += f": {problem}" if problem else ""
         signs.append(LegendEntry("━", palette.PINS[pin.slot], text))
     return signs
+
+
+def shown_name(pin: Pin, pins: Sequence[Pin]) -> str:
+    """Return the name of a pin, with its model if pins have different models."""
+    model = Path(pin.predictor_name).name
+    is_alone = len({other.predictor_name for other in pins}) < 2
+    return pin.name if is_alone or model in pin.name else f"{pin.name} · {model}"
 
 
 def pin_text(pins: Pins, pin: Pin) -> str:

@@ -13,6 +13,7 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.rows import groups
 from omnimouse_widgets.drawn.traces.row import Trace, low_and_scale, time_extent
+from omnimouse_widgets.drawn.traces.text import shown_name
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
     GAP,
@@ -139,7 +140,7 @@ def _curves(controller: Controller, traces: Sequence[Trace]) -> list[_Curve]:
             # A pin without a prediction yet has no overlay.
             has_values = pin.slot < len(first.overlays)
             values = first.overlays[pin.slot] if has_values else None
-            name = f"{pin.letter} {pin.name}"
+            name = f"{pin.letter} {shown_name(pin, state.pins)}"
             curves.append(_Curve(name, palette.PINS[pin.slot], None, values))
     if any(trace.baseline is not None for trace in traces):
         colour = blended_over(palette.BASELINE, 0.5 if first.is_baseline_stale else 1)

@@ -18,7 +18,7 @@ from omnimouse_widgets.qt.style import plot_style
 
 WAITING: Final = "◌"
 FRAME: Final = (36, 64)
-"""Rows and columns on which places are drawn without a map."""
+"""Rows and columns of the frames of receptive fields."""
 SPREAD_ALPHA: Final = 60
 """Opacity of the standard deviation over repeats."""
 
@@ -70,8 +70,9 @@ class FieldPlot:
         self.image.setLookupTable(table)
         low = -strongest if is_signed else 0.0
         self.image.setImage(field.map, autoLevels=False, levels=(low, strongest))
-        # The frames from which the field was computed, whatever a model reads.
-        height, width = field.map.shape
+        # The frames from which the field was computed, whatever a model reads. The map
+        # has larger cells, and its centre is in pixels of the frame.
+        height, width = FRAME
         self.image.setRect(QRectF(0, 0, width, height))
         self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
         self.box.setRange(QRectF(0, 0, width, height))
@@ -83,12 +84,11 @@ class FieldPlot:
         """Mark the place that a model reads: row and column as shares of the frame."""
         self.model_place.setVisible(place is not None)
         if place is not None:
-            frame = self.image.boundingRect()
-            is_drawn = self.image.isVisible() and frame.width() > 0
-            height, width = (frame.height(), frame.width()) if is_drawn else FRAME
+            height, width = FRAME
             self.model_place.setData([place[1] * width], [place[0] * height])
-            if not is_drawn:
-                self.box.setRange(QRectF(0, 0, width, height))
+            self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
+            self.frame.setVisible(True)
+            self.box.setRange(QRectF(0, 0, width, height))
 
 
 class LagPlot:

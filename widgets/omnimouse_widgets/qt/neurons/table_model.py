@@ -101,6 +101,7 @@ class NeuronTableModel(QAbstractTableModel):
         properties = property_names(self._controller)
         if properties != self._properties:
             self.beginResetModel()
+            self._columns = columns_of(self._controller)
             self._properties, self.neurons = properties, np.empty(0, np.int64)
             self._sorted_by = (0, Qt.SortOrder.AscendingOrder)
             self.endResetModel()

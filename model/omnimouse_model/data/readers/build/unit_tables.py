@@ -71,6 +71,7 @@ class _Join:
     units: Units
     origin: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 def with_unit_tables(session: Session, path: str | Path) -> Session:
@@ -92,19 +93,21 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
         names the file and the column.
     """
     tables = [_read(file, session.id) for file in _files(Path(path))]
-    join, notes = _Join(session.units), []
+    join = _Join(session.units)
     # Trial trees have no ids: the neurons are the rows of a complete table in order.
     if session.format == "trial-tree":
         join.units = replace(join.units, unit_id=_ids_in_order(session, tables))
         message = "the recording has no unit ids: its neurons are the rows of a table"
-        notes.append(Note("unit_order", f"{message} in order"))
+        join.notes.append(Note("unit_order", f"{message} in order"))
     for table in tables:
         _add(join, table)
     if join.left_out:
-        notes.append(
-            Note("left_out_columns", f"not joined: {', '.join(join.left_out)}")
-        )
-    assumptions = (*session.assumptions, *notes)
+        left_out = ", ".join(join.left_out)
+        join.notes.append(Note("left_out_columns", f"not joined: {left_out}"))
+    if join.origin:
+        joined = ", ".join(join.origin)
+        join.notes.append(Note("joined_columns", f"properties of neurons: {joined}"))
+    assumptions = (*session.assumptions, *join.notes)
     return replace(session, units=join.units, assumptions=assumptions)
 
 
@@ -255,6 +258,15 @@ def _add(join: _Join, table: _Table) -> None:
             f"{_some(table.unit_id)}",
         )
     label = f"{table.path.parent.name}/{table.path.name}"
+    n_other = len(table.unit_id) - int(has_row.sum())
+    if n_other or not has_row.all():
+        join.notes.append(
+            Note(
+                "partial_table",
+                f"{label} has {int(has_row.sum()):,} of {len(rows):,} neurons, and "
+                f"{n_other:,} other units",
+            )
+        )
     properties = dict(units.properties)
     positions = _positions(table)
     takes_area = _AREA in table.texts and units.area is None

@@ -30,6 +30,7 @@ TRAINING, EVALUATION = "training_data", "evaluation_data"
 N_GAZE = N_STATE = 2
 """Columns of `perspectives` (pupil x, y) and `modulations` (pupil radius, running)."""
 _ENDING = ".npy"
+_INCOMPLETE = "was the download complete?"
 _NEEDED, _OPTIONAL = ("stimuli", "units"), ("perspectives", "modulations")
 
 
@@ -80,7 +81,7 @@ def tree_folders(root: Path) -> list[Path]:
         folder
         for prefix in (TRAINING, EVALUATION)
         for folder in sorted(root.glob(f"{prefix}*"))
-        if not folder.is_symlink() and _is_tree(folder)
+        if not folder.is_symlink() and any((folder / k).is_dir() for k in _NEEDED)
     ]
 
 
@@ -156,6 +157,11 @@ class _Tree:
         self.is_training = (root / "training").is_dir() or root.name.startswith(
             TRAINING
         )
+        for kind in _NEEDED:
+            if not (root / kind).is_dir():
+                raise bad_file(
+                    root, "missing_folder", f"has no folder {kind}", _INCOMPLETE
+                )
         self.kinds = [
             *(("training", "samples") if self.is_training else ()),
             *_NEEDED,
@@ -198,7 +204,7 @@ class _Tree:
                     self.root / kind / clip,
                     "missing_trials",
                     f"has no {missing[0]}{more}, which other kinds of data have",
-                    "was the download complete?",
+                    _INCOMPLETE,
                 )
         return [
             self._trial(prefix, clip, name.removesuffix(_ENDING), listed)
