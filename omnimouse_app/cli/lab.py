@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TUNED = 0.3
 """OSI above which a neuron counts as tuned."""
+NOISE_LAG_S, DOT_LAG_S = 0.3, 0.1
+"""Delay of the responses to short events."""
 COLUMNS = ("name", "value", "unit", "n")
 LEVELS = {
     "period": ("period_deg", (10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0)),
@@ -108,11 +110,15 @@ def directions(
     from omnimouse_model.lab.stimuli.pink_noise import pink_noise
     from omnimouse_model.lab.tuning import directions_of
 
-    if stimulus == "gratings":
-        shown = drifting_gratings(size, n_directions, repeats, seed=seed)
-    else:
+    is_noise = stimulus == "pink-noise"
+    if is_noise:
         shown = pink_noise(size, repeats, n_directions, seed=seed)
-    tuning = directions_of(_responses(predictor, recording, shown), shown.values)
+    else:
+        shown = drifting_gratings(size, n_directions, repeats, seed=seed)
+    # Epochs of the noise last less than half a second; calcium responses follow later.
+    lag_s = NOISE_LAG_S if is_noise else 0.0
+    responses = _responses(predictor, recording, shown, lag_s=lag_s)
+    tuning = directions_of(responses, shown.values)
     columns = _names(recording) | {
         "osi": tuning.osi,
         "dsi": tuning.dsi,
@@ -135,6 +141,7 @@ def directions(
         }
         of_tuned = np.where(is_tuned, error, np.nan)
         rows.append(_median("median_orientation_error", of_tuned, "deg"))
+        rows.append(_median("median_orientation_error_of_all", error, "deg"))
     rows += _learned_places(predictor, recording, size, columns)
     _report(rows, columns, predictor, recording, shown, out, as_json=as_json)
 
@@ -167,7 +174,7 @@ def fields(
     from omnimouse_model.lab.tuning import receptive_fields
 
     shown = gaussian_dots(size, repeats=repeats, is_on=not black, seed=seed)
-    responses = _responses(predictor, recording, shown, lag_s=0.1)
+    responses = _responses(predictor, recording, shown, lag_s=DOT_LAG_S)
     found = receptive_fields(responses, shown, size)
     columns = _names(recording) | {
         "row_px": found.center_px[:, 0],

@@ -20,6 +20,9 @@ SMALL = {
     "03_neuron_predictions": "MAX_WINDOWS = 3",
     "04_behavior_decoding": "MAX_WINDOWS = 2",
     "05_your_own_mouse": "MAX_WINDOWS = 2\nSTEPS = 1",
+    "06_digital_twin": "REPEATS = 1\nSTEPS = 1\nFOLDS = 2\n"
+    "from omnimouse_model.lab import label_decoding\n"
+    "label_decoding.PENALTIES = (1e-2,)",
 }
 """Code that the suite runs after the parameters of each notebook."""
 FEW_TRAIN_WINDOWS = """

@@ -2,6 +2,11 @@
 
 from omnimouse_widgets.figures.behavior import decoding_figure as decoding_figure
 from omnimouse_widgets.figures.finetuning import finetune_figure as finetune_figure
+from omnimouse_widgets.figures.laboratory import direction_figure as direction_figure
+from omnimouse_widgets.figures.laboratory import (
+    direction_map_figure as direction_map_figure,
+)
+from omnimouse_widgets.figures.laboratory import exciting_figure as exciting_figure
 from omnimouse_widgets.figures.neurons import score_histogram as score_histogram
 from omnimouse_widgets.figures.neurons import score_scatter as score_scatter
 from omnimouse_widgets.figures.scaling import scaling_figure as scaling_figure
