@@ -14,6 +14,7 @@ from omnimouse_model.lab.exciting_search import SEARCH, search_starts, write_exc
 from omnimouse_model.lab.model_gradient import respond_with
 from tests.model.predict.twin.test_predictor import path as path
 
+pytestmark = pytest.mark.slow  # every search predicts many times
 NEURONS = np.array([2, 5])
 
 
@@ -30,7 +31,7 @@ def search(predictor, session, **settings):
         session,
         NEURONS,
         replace(SEARCH, **settings),
-        n_steps=6,
+        n_steps=4,
         seeds=(1, 2),
     )
 

@@ -34,6 +34,7 @@ def test_the_accuracy_is_the_best_possible_one():
     assert control.balanced_accuracy == pytest.approx(0.25, abs=0.04)
 
 
+@pytest.mark.slow
 def test_units_of_features_do_not_matter():
     features, labels, _ = gaussian_classes(120, 5, 2.0)
     scale = np.array([1e4, 1e-3, 1, 10, 1])
@@ -44,6 +45,7 @@ def test_units_of_features_do_not_matter():
     assert (one == other).mean() > 0.98
 
 
+@pytest.mark.slow
 def test_features_beyond_a_covariate_are_found():
     draw = np.random.default_rng(2)
     depth = draw.uniform(100, 400, 400)

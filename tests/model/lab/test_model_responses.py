@@ -115,6 +115,7 @@ def test_preferred_directions_are_found(session):
     assert (tuning.dsi > 0.5).all()
 
 
+@pytest.mark.slow
 def test_places_are_found(session):
     dots = gaussian_dots((36, 64), repeats=1, sd_deg=12.0)
     responses = model_responses(
@@ -192,7 +193,9 @@ def test_levels_are_compared_at_the_preferred_direction(session):
 
 
 def test_a_disc_leaves_the_rest_grey():
-    shown = grating_levels((36, 64), "diameter_deg", (10.0, 40.0), 1, 1, center=(9, 16))
+    shown = grating_levels(
+        (36, 64), "diameter_deg", (10.0, 40.0), 1, 1, center=(9.0, 16.0)
+    )
     small, large = (shown.frames_of(k)[0] != GRAY for k in (0, 1))
     assert small.sum() < large.sum() < 36 * 64
     row, column = np.argwhere(large).mean(axis=0)

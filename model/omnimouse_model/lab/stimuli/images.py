@@ -13,7 +13,7 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 def still_images(
-    images: UInt8[np.ndarray, "image height width"],
+    images: np.ndarray,
     size: tuple[int, int],
     *,
     blank_s: float = 0.5,
@@ -25,7 +25,7 @@ def still_images(
     Parameters
     ----------
     images
-        Grey levels; they are averaged or repeated to `size`.
+        uint8 (image, height, width) grey levels, averaged or repeated to `size`.
     size
         Height and width of the frames.
     blank_s, image_s
@@ -95,12 +95,11 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
     return np.stack(images)
 
 
-def movie(
-    frames: UInt8[np.ndarray, "frame height width"],
-    size: tuple[int, int],
-    rate_hz: float = 30.0,
-) -> Stimulus:
-    """Return a movie of the user as one video, with one event that is all of it."""
+def movie(frames: np.ndarray, size: tuple[int, int], rate_hz: float = 30.0) -> Stimulus:
+    """Return a movie of the user as one video, with one event that is all of it.
+
+    `frames` are uint8 (frame, height, width) grey levels.
+    """
     frames = np.asarray(frames)
     if frames.ndim != 3 or frames.dtype != np.uint8 or not len(frames):
         raise ValueError(

@@ -165,7 +165,6 @@ def test_a_table_that_does_not_fit_is_refused(arrays, tmp_path, text, words):
 def test_a_folder_without_tables_is_refused(arrays, tmp_path):
     check_refusal(arrays, "no table of units", unit_tables=tmp_path)
     check_refusal(arrays, "does not exist", unit_tables=tmp_path / "none.csv")
-    check_refusal(arrays, "is a int; a path", unit_tables=5)
 
 
 def test_two_tables_with_one_column_are_refused(arrays, tables):
