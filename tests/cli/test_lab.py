@@ -47,8 +47,6 @@ def table_of(path):
     [
         (("fields", "--repeats", "1"), "field_error_widths"),
         (("levels", "contrast", "--repeats", "1"), "preferred_contrast"),
-        (("directions", "--stimulus", "pink-noise", "--directions", "4",
-          "--repeats", "1"), "orientation_error_deg"),
     ],
 )  # fmt: skip
 def test_other_experiments_write_a_row_per_neuron(folder, tmp_path, experiment, column):

@@ -30,12 +30,13 @@ from omnimouse_model.analysis.evaluate import shard
 shard.TRAIN_WINDOWS = 1
 """
 """Fewer windows for the means of centred scores, which take most of the time."""
-# Fine-tuning computes start values from 128 windows in a process of its own: a minute.
-LONG = "05_your_own_mouse"
+# Fine-tuning computes start values from 128 windows in a process of its own, and
+# experiments show dozens of videos: half a minute and more.
+LONG = ("05_your_own_mouse", "06_digital_twin")
 runs = pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=[pytest.mark.acceptance] * (path.stem == LONG))
+        pytest.param(path, marks=[pytest.mark.acceptance] * (path.stem in LONG))
         for path in PATHS
     ],
     ids=lambda path: path.stem,

@@ -9,7 +9,7 @@ def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
     if results.error is not None:
         return "✕", "problem", "error"
     if results.freshness == "streamed":
-        return "▶", "good", "streamed; scored when the window stays"
+        return "▶", "good", "streamed, not scored"
     # The selected neurons are predicted before the population, so their freshness can
     # differ.
     if results.freshness == "fresh" and results.population_freshness != "fresh":
