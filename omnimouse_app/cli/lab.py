@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from omnimouse_model.data.session import Session
-    from omnimouse_model.lab.stimuli.videos import Stimulus
+    from omnimouse_model.lab.stimuli.gratings import Level
+    from omnimouse_model.lab.stimuli.stimulus import Stimulus
     from omnimouse_model.predict.predictor import Predictor
 
 TUNED = 0.3
@@ -33,7 +34,7 @@ TUNED = 0.3
 NOISE_LAG_S, DOT_LAG_S = 0.3, 0.1
 """Delay of the responses to short events."""
 COLUMNS = ("name", "value", "unit", "n")
-LEVELS = {
+LEVELS: "dict[str, tuple[Level, tuple[float, ...]]]" = {
     "period": ("period_deg", (10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0)),
     "frequency": ("temporal_hz", (0.5, 1.0, 2.0, 4.0, 8.0)),
     "contrast": ("contrast", (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)),
@@ -52,6 +53,7 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--model", default="twin-demo", show_default=True, help="Predictor.")
     @click.option("--session", default="demo", show_default=True, help="A session.")
+    @click.option("--seed", type=int, default=0, show_default=True)
     @device_option
     @threads_option()
     @json_option
@@ -72,6 +74,9 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+table_option = file_option("--out", help="Write a table of the neurons here (.csv).")
+
+
 @command.command("directions")
 @click.option(
     "--stimulus", default="gratings", show_default=True,
@@ -85,8 +90,7 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     "--repeats", default=9, show_default=True, type=click.IntRange(min=1),
     help="Videos of each direction; periods and speeds of gratings take turns.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True)
-@file_option("--out", help="Write a table of the neurons here (.csv).")
+@table_option
 @experiment_options
 def directions(
     recording: "Session",
@@ -152,8 +156,7 @@ def directions(
     "--repeats", default=2, show_default=True, type=click.IntRange(min=1),
     help="Flashes of a dot at each of 135 places.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True)
-@file_option("--out", help="Write a table of the neurons here (.csv).")
+@table_option
 @experiment_options
 def fields(
     recording: "Session",
@@ -196,8 +199,7 @@ def fields(
     "--repeats", default=2, show_default=True, type=click.IntRange(min=1),
     help="Videos of each level and direction.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True)
-@file_option("--out", help="Write a table of the neurons here (.csv).")
+@table_option
 @experiment_options
 def levels(
     recording: "Session",
@@ -220,7 +222,7 @@ def levels(
     from omnimouse_model.lab.tuning import levels_of
 
     name, values = LEVELS[quantity]
-    shown = grating_levels(size, name, values, repeats=repeats, seed=seed)  # type: ignore[arg-type]
+    shown = grating_levels(size, name, values, repeats=repeats, seed=seed)
     found = levels_of(_responses(predictor, recording, shown), shown)
     columns = _names(recording) | {
         f"preferred_{name}": found.preferred,
@@ -249,7 +251,6 @@ def levels(
     "--starts", default=2, show_default=True, type=click.IntRange(min=1),
     help="Searches from different noise; their agreement is reported.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True)
 @experiment_options
 def exciting(
     recording: "Session",
@@ -321,7 +322,6 @@ def exciting(
     "--folds", default=10, show_default=True, type=click.IntRange(min=2),
     help="Outer and inner folds.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True)
 @experiment_options
 def barcodes(
     recording: "Session",
@@ -405,7 +405,7 @@ def _responses(
                 recording,
                 shown,
                 lag_s=lag_s,
-                progress=partial(line, text="windows"),
+                progress=partial(line, text="videos"),
                 cancelled=lambda: stop.is_received,
             )
         except StoppedError:

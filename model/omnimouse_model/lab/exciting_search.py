@@ -19,7 +19,7 @@ from omnimouse_model.lab.exciting_inputs import (
     search_exciting,
 )
 from omnimouse_model.lab.model_gradient import respond_with
-from omnimouse_model.lab.stimuli.videos import GRAY
+from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.predict.predictor import Predictor
 
 SEARCH = ExcitingSettings(contrast=1.0, lr=30.0, spatial_sd=2.0, penalty=1e-3)

@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.tuning import orientation_distance
 from omnimouse_model.simulate.truth import has_truth, open_truth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownTuning:
-    """True parameters of the neurons of a simulated session.
+    """True tuning parameters of the neurons of a simulated session.
 
     Attributes
     ----------
@@ -28,8 +29,8 @@ class KnownTuning:
         self, orientation_deg: Float[np.ndarray, " neuron"]
     ) -> Float[np.ndarray, " neuron"]:
         """Return the angle between orientations, 0 to 90 degrees."""
-        apart = (orientation_deg - self.preferred_deg + 90) % 180 - 90
-        return np.asarray(np.abs(apart))
+        found, true = np.radians(orientation_deg), np.radians(self.preferred_deg)
+        return np.asarray(np.degrees(orientation_distance(found, true)))
 
     def position_error(
         self, places_px: Float[np.ndarray, "neuron 2"], size: tuple[int, int]

@@ -100,7 +100,10 @@ def decode_label(
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodRatio:
-    """Test whether barcodes predict a label beyond a covariate, such as the depth.
+    """Result of a likelihood-ratio test of barcodes against a covariate alone.
+
+    It tests whether barcodes and a covariate, such as the depth, predict a label better
+    than the covariate does.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.lab.stimuli.videos import Frames, Stimulus
+from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request
 
@@ -40,7 +40,7 @@ def model_responses(
     lag_s
         Delay of the responses: samples from onset to offset plus the lag count.
     progress
-        Called with the finished and the total number of windows.
+        Called with the number of videos begun or finished, and their total number.
 
     Raises
     ------
@@ -59,8 +59,8 @@ def model_responses(
     total = np.zeros((len(events.video), len(chosen)))
     count = np.zeros(len(events.video), np.int64)
     masks: dict[bytes, Mask] = {}
-    pending: deque[np.ndarray] = deque()
-    n_windows = [0]
+    # Video and samples of its events, of every request that has no prediction yet.
+    pending: deque[tuple[int, np.ndarray]] = deque()
 
     def requests() -> Iterator[Request]:
         for video in range(stimulus.n_videos):
@@ -82,23 +82,21 @@ def model_responses(
                 clip = Clip(
                     session=session, frames=part.frames, rate_hz=stimulus.rate_hz
                 )
-                pending.append(is_of_event)
-                n_windows[0] += 1
+                pending.append((video, is_of_event))
                 yield clip.at(spec), masks[key], chosen
 
-    n_total = _n_windows(stimulus, spec, lag_s)
     predictor.prepare(session)
     done = 0
     for prediction in predictor.predict_many(requests(), cancelled):
-        is_of_event = pending.popleft()
+        video, is_of_event = pending.popleft()
         of = np.flatnonzero(is_of_event.any(axis=1))
         weights = is_of_event[of].astype(np.float64)
         total[of] += weights @ np.nan_to_num(prediction.responses)
         count[of] += is_of_event[of].sum(axis=1)
-        done += 1
-        progress(done, max(n_total, done))
+        done = video + 1
+        progress(done, stimulus.n_videos)
     if pending or cancelled():
-        raise StoppedError(f"Stopped after {done} of {n_total} windows.")
+        raise StoppedError(f"Stopped after {done} of {stimulus.n_videos} videos.")
     with np.errstate(invalid="ignore"):
         means = np.where(count[:, None] > 0, total / count[:, None], np.nan)
     return means.astype(np.float32)
@@ -141,16 +139,3 @@ def _starts(n_frames: int, length: int) -> list[int]:
     if starts[-1] + length < n_frames:
         starts.append(n_frames - length)
     return starts
-
-
-def _n_windows(stimulus: Stimulus, spec: WindowSpec, lag_s: float) -> int:
-    """Return the number of windows with a sample of an event, from one video."""
-    if not stimulus.n_videos:
-        return 0
-    events, n = stimulus.events, 0
-    own = np.flatnonzero(events.video == 0)
-    begin, end = events.onset[own] + lag_s, events.offset[own] + lag_s
-    for part in _parts(stimulus.frames_of(0), stimulus.rate_hz, spec):
-        times = part.times[part.first :]
-        n += bool(((times >= begin[:, None]) & (times <= end[:, None])).any())
-    return n * stimulus.n_videos

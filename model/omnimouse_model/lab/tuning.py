@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.lab.events import responses_by_value
-from omnimouse_model.lab.stimuli.videos import MONITOR, Monitor, Stimulus
+from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus
 from omnimouse_model.metrics.spatial import (
     dot_average,
     dot_masks,

@@ -9,7 +9,7 @@ from omnimouse_model.lab.model_responses import model_responses
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
 from omnimouse_model.lab.stimuli.images import still_images
-from omnimouse_model.lab.stimuli.videos import GRAY, Monitor, Stimulus
+from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor, Stimulus
 from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
 from omnimouse_model.predict.registry import load_predictor

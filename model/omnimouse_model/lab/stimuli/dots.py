@@ -3,7 +3,7 @@
 import numpy as np
 
 from omnimouse_model.lab.events import Events
-from omnimouse_model.lab.stimuli.videos import (
+from omnimouse_model.lab.stimuli.stimulus import (
     GRAY,
     MONITOR,
     Monitor,
@@ -160,7 +160,7 @@ def kinematograms(
 
 
 def _flow(pattern: str, dots: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return rows and columns of the motion at each dot, 1 for the nominal speed."""
+    """Return the velocity (row, column) at each dot, in units of the nominal speed."""
     straight = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0)}
     if pattern in straight:
         return np.broadcast_to(np.array(straight[pattern], float), dots.shape)
@@ -173,7 +173,7 @@ def _flow(pattern: str, dots: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _drawn(dots: np.ndarray, size: tuple[int, int], radius: float) -> np.ndarray:
-    """Return a frame with white and black dots, half of each, on grey."""
+    """Draw dots on a grey frame: one half of them white, the other half black."""
     rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
     frame = np.full(size, GRAY, np.uint8)
     for number, (y, x) in enumerate(dots):

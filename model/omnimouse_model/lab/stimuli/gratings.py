@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from omnimouse_model.lab.events import Events
-from omnimouse_model.lab.stimuli.videos import (
+from omnimouse_model.lab.stimuli.stimulus import (
     GRAY,
     MONITOR,
     Monitor,

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from omnimouse_model.lab.events import Events
-from omnimouse_model.lab.stimuli.videos import GRAY, Stimulus, one_event_each
+from omnimouse_model.lab.stimuli.stimulus import GRAY, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -96,7 +96,7 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
 
 
 def movie(frames: np.ndarray, size: tuple[int, int], rate_hz: float = 30.0) -> Stimulus:
-    """Return a movie of the user as one video, with one event that is all of it.
+    """Return the stimulus that shows one movie of the user; it has a single event.
 
     `frames` are uint8 (frame, height, width) grey levels.
     """

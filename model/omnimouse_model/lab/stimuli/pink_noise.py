@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from omnimouse_model.lab.events import Events
-from omnimouse_model.lab.stimuli.videos import Stimulus
+from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.metrics.spatial import area_average
 
 SpeedConvention = Literal["release", "nominal"]

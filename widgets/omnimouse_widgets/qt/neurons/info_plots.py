@@ -18,7 +18,7 @@ from omnimouse_widgets.qt.style import plot_style
 
 WAITING: Final = "◌"
 FRAME: Final = (36, 64)
-"""Rows and columns of the frames of receptive fields."""
+"""Height and width in pixels of the frames from which fields are computed."""
 SPREAD_ALPHA: Final = 60
 """Opacity of the standard deviation over repeats."""
 

@@ -99,13 +99,13 @@ class NeuronTableModel(QAbstractTableModel):
     def refresh(self) -> None:
         """Read all columns again from state and results."""
         properties = property_names(self._controller)
+        # Before the reset, whose listeners look for the rows of neurons.
+        self._columns = columns_of(self._controller)
         if properties != self._properties:
             self.beginResetModel()
-            self._columns = columns_of(self._controller)
             self._properties, self.neurons = properties, np.empty(0, np.int64)
             self._sorted_by = (0, Qt.SortOrder.AscendingOrder)
             self.endResetModel()
-        self._columns = columns_of(self._controller)
         self._arrange()
 
     def refresh_values(self) -> None:

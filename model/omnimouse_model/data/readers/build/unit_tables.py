@@ -36,14 +36,14 @@ _WHOLE = re.compile(r"(-?\d{1,18})(\.0*)?")
 _UNKNOWN = ("", "na", "n/a", "nan", "-", "none", "null")
 """Cells without a value, in lower case."""
 _MAX_BYTES, _LONGEST, _MAX_CELLS = 64 * 2**20, 80, 5_000_000
-"""Bytes of a file, characters of a cell, and cells of one recording."""
+"""Limits: bytes of a file, characters of a cell, and cells of one recording."""
 _MAX_VALUES = 4096
 """Values per neuron of an array beside a table."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """Rows of one recording.
+    """The rows of a property table that belong to one recording.
 
     Attributes
     ----------
@@ -66,7 +66,19 @@ class _Table:
 
 @dataclass(slots=True)
 class _Join:
-    """Neurons with the properties so far, where each is from, and what is left out."""
+    """Neurons and their properties while tables are joined one after the other.
+
+    Attributes
+    ----------
+    units
+        Neurons with the properties of the tables so far.
+    origin
+        Name of a property -> its table.
+    left_out
+        Columns that are not joined.
+    notes
+        Notes for the session.
+    """
 
     units: Units
     origin: dict[str, str] = field(default_factory=dict)
@@ -328,7 +340,7 @@ def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _positions(table: _Table) -> np.ndarray | None:
-    """Return x, y and z (n, 3); None without them. What is not finite is NaN."""
+    """Return positions (n, 3), NaN where unknown; None if a column is missing."""
     if not all(name in table.texts for name in _POSITION):
         return None
     columns = [_values(table, name) for name in _POSITION]

@@ -20,13 +20,13 @@ from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNI
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.separate_trials import (
-    note_trial_clock,
-    stimulus_of_trials,
-)
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
+)
+from omnimouse_model.data.readers.build.trial_stimulus import (
+    note_trial_clock,
+    stimulus_of_trials,
 )
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.data.readers.sensorium.trials import SensoriumTrial, read_trials

@@ -68,7 +68,7 @@ class TreeTrial:
 
 
 def tree_folders(root: Path) -> list[Path]:
-    """Return the folders of trials at a path: training data, then evaluation data.
+    """Return the folders with training and evaluation data at a path, in this order.
 
     Both folders may have a name after `training_data` and `evaluation_data`, and each
     can be opened by itself. Links are skipped: they would lead out of the recording.
@@ -272,7 +272,7 @@ class _Tree:
         return values.astype(np.float64)
 
     def _single(self, stamp: FileStamp, kind: type) -> int:
-        """Return the only value of a file, () or (1,)."""
+        """Read a file that holds one number, or one true or false value."""
         values = load_small_array(stamp.path, self.root)
         kinds = "b" if kind is bool else "iu"
         if values.dtype.kind not in kinds or values.shape not in ((), (1,)):

@@ -12,24 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.io.safe_files import npy_file
 from omnimouse_model.data.io.trial_files import TimeLine, TrialRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import eye_signal
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.separate_trials import (
-    note_trial_clock,
-    stimulus_of_trials,
-)
 from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
+)
+from omnimouse_model.data.readers.build.trial_stimulus import (
+    TrialFrames,
+    note_trial_clock,
+    stimulus_of_trials,
 )
 from omnimouse_model.data.readers.trial_tree.layout import (
     EVALUATION,
@@ -52,28 +51,14 @@ _NORMALISED = "s.d."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TreeFrames:
-    """One file (time, height, width[, 1]) per recorded trial; see `VideoSource`."""
-
-    files: tuple[FileStamp, ...]
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if a file is missing or has changed."""
-        for file in self.files:
-            file.check()
-
-    def has(self, trial: int) -> bool:
-        """Return whether a trial is recorded; even numbers are holes."""
-        return trial % 2 == 1
+class TreeFrames(TrialFrames):
+    """Video frames of the trials of a tree, (time, height, width[, 1]) per file."""
 
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
         """Return frames `first` to `stop` of a trial."""
-        file = self.files[trial // 2]
-        file.check()
-        frames = npy_file(file.path).open()[first:stop]
-        return np.array(frames.reshape(-1, *size))
+        return np.array(self.stored(trial)[first:stop].reshape(-1, *size))
 
 
 def recognises(path: Path) -> bool:

@@ -5,10 +5,13 @@ the table with even numbers are holes, those with odd numbers are recorded.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.io.file_stamp import FileStamp
+from omnimouse_model.data.io.safe_files import npy_file
 from omnimouse_model.data.io.trial_files import TimeLine
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.stimulus import (
@@ -40,7 +43,7 @@ def stimulus_of_trials(
     columns: Mapping[str, Sequence[Any]],
     end: np.ndarray | None = None,
 ) -> Stimulus:
-    """Return the stimulus of trials on a time line.
+    """Return the stimulus of trials that have no clock in common, with its trial table.
 
     A hole has two gray slots, at its beginning and near its end.
 
@@ -88,6 +91,34 @@ def stimulus_of_trials(
         },
     )
     return Stimulus(slot_t, slot_trial, slot_frame, size, source, trials)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialFrames:
+    """Video frames of recorded trials, one file per trial; see `VideoSource`.
+
+    Attributes
+    ----------
+    files
+        One per recorded trial; the holes between trials have no file.
+    """
+
+    files: tuple[FileStamp, ...]
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` if a file is missing or has changed."""
+        for file in self.files:
+            file.check()
+
+    def has(self, trial: int) -> bool:
+        """Return whether a trial is recorded; even numbers are holes."""
+        return trial % 2 == 1
+
+    def stored(self, trial: int) -> np.ndarray:
+        """Return the mapped array of a trial, as its file holds it."""
+        file = self.files[trial // 2]
+        file.check()
+        return npy_file(file.path).open()
 
 
 def note_trial_clock(notes: Notes) -> None:

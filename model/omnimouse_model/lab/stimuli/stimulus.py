@@ -1,6 +1,6 @@
-"""The monitor, and a stimulus as videos with events."""
+"""Monitor, and stimulus: videos and the table of their events."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +24,7 @@ class Monitor:
 
     Examples
     --------
-    >>> from omnimouse_model.lab.stimuli.videos import Monitor
+    >>> from omnimouse_model.lab.stimuli.stimulus import Monitor
     >>> round(Monitor().degrees_per_pixel(256), 2)
     0.82
     """
@@ -44,7 +44,7 @@ MONITOR = Monitor()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stimulus:
-    """Videos, and what happens in them.
+    """A stimulus: its videos, and the events in them, such as gratings.
 
     Attributes
     ----------
@@ -75,15 +75,11 @@ class Stimulus:
         """Stimulus value of each event."""
         return self.events.value
 
-    def videos(self) -> Iterator[Frames]:
-        """Yield the frames of each video."""
-        return map(self.frames_of, range(self.n_videos))
-
 
 def one_event_each(values: np.ndarray, onset_s: float, offset_s: float) -> Events:
-    """Return events, one per video, at the same time of each.
+    """Return a table of events: one event in each video, always at the same time.
 
-    The end is moved back by a little, so that the sample at it does not count.
+    Events end slightly before `offset_s`, so that a sample at that time does not count.
     """
     n = len(values)
     return Events(
