@@ -593,8 +593,8 @@ def test(*arguments: str) -> int:
 
     The checks run at the same time as the tests. Each process of tests has its own
     virtual screen. `--quick` omits the checks and the checks of array shapes, and tests
-    that use windows, browsers or child processes or take more than half a second. Other
-    arguments are passed to pytest.
+    that use windows, browsers or child processes or take more than a third of a second.
+    Other arguments are passed to pytest.
 
     Quick tests of the library run first, with the checks of array shapes; the others
     without them.
@@ -612,7 +612,10 @@ def test(*arguments: str) -> int:
         if is_quick:
             if not has_test_path(options):
                 options.append("tests/model")
-            return run_all({"quick tests": [*pytest, "-m", QUICK, *options]}, env)
+            # The plugins of napari and Qt take seconds to import and are not needed.
+            env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+            words = [*pytest, "-p", "xdist", "-m", QUICK, *options]
+            return run_all({"quick tests": words}, env)
         ensure_browser()
         screens = [
             stack.enter_context(virtual_screen()) for _ in range(N_TEST_PROCESSES)

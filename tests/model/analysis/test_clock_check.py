@@ -66,6 +66,7 @@ def test_the_lag_of_responses_behind_running_is_found():
     assert lag.seconds == pytest.approx(0.4, abs=0.1)
 
 
+@pytest.mark.slow
 def test_dropped_frames_and_short_streams_are_told(tmp_path):
     session = om.open_session(write_folder(tmp_path / "s"))
     slots = session.stimulus.slot_t.copy()

@@ -25,6 +25,7 @@ def test_the_floor_rule_is_that_of_scalar_arithmetic(start, rate, sample, near):
     assert clock.previous_index(np.array([time]), start, rate)[0] == expected
 
 
+@pytest.mark.slow
 @given(clocks, rates, st.floats(0, 0.13), st.integers(0, 100_000))
 def test_shifts_are_taken_off_before_the_start(start, rate, shift, sample):
     time = start + sample / rate + shift
@@ -56,6 +57,7 @@ def shifted_reads(draw: st.DrawFn) -> tuple[np.ndarray, float, float, np.ndarray
     return times, start, rate, shifts
 
 
+@pytest.mark.slow
 @given(shifted_reads())
 def test_shifted_columns_are_read_where_the_floor_rule_says(read):
     times, start, rate, shifts = read

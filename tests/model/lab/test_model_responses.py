@@ -180,6 +180,7 @@ def test_a_short_video_ends_with_its_window(session):
     np.testing.assert_allclose(found, 1.0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_levels_are_compared_at_the_preferred_direction(session):
     period = 18 * Monitor().degrees_per_pixel(64)
     shown = grating_levels(

@@ -53,6 +53,7 @@ def test_pink_noise_moves_in_its_directions_at_the_speed_of_its_convention(
     assert np.median(speeds) == pytest.approx(factor * 80 * 0.25 / 30, rel=0.15)
 
 
+@pytest.mark.slow
 def test_pink_noise_has_the_contrast_of_the_recipe():
     frames = pink_noise((140, 240), 1, 4, duration_s=2.0).frames_of(0).astype(float)
     assert frames.mean() == pytest.approx(127, abs=4)
@@ -71,6 +72,7 @@ def test_each_direction_has_its_epoch_in_every_video():
     assert not np.array_equal(noise.values[:16], noise.values[16:32])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -105,6 +107,7 @@ def test_dots_move_as_their_pattern_says():
         assert signs[pattern], (pattern, x, y, right_x, right_y)
 
 
+@pytest.mark.slow
 def test_a_gabor_is_at_its_place_and_moves_in_its_direction():
     shown = drifting_gabors((72, 128), 3, 4, sd_deg=8.0, temporal_hz=(1.0, 1.5))
     for event in range(12):

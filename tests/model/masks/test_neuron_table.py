@@ -73,6 +73,7 @@ def test_what_means_nothing_is_refused_with_what_would(text, message):
         matching_neurons(text, COLUMNS)
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="V1LMdepthscoreid<>=!|. -0²é()[]_'\"", max_size=24))
 def test_any_words_choose_neurons_or_are_refused(text):
     try:

@@ -16,6 +16,7 @@ def remark(mask: Mask, code: str) -> Remark:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(masks(8))
 def test_every_cell_that_is_left_out_is_in_one_remark(mask):

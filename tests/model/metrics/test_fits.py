@@ -13,6 +13,7 @@ TRUTH = 0.5 + 2 * SIZES**-0.3
 DRAWS = np.random.default_rng(0).normal(size=(200, *SIZES.shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "off", "share", "bias"),
     [
@@ -28,6 +29,7 @@ def test_a_power_law_is_recovered_from_noise(noise, off, share, bias):
     assert abs(np.median(exponents) - 0.3) < bias
 
 
+@pytest.mark.slow
 def test_the_criterion_prefers_the_law_the_points_come_from():
     prefers = [
         fit_power_law(SIZES, y).aicc < fit_log_line(SIZES, y).aicc
@@ -56,6 +58,7 @@ def test_large_sizes_do_not_hurt():
     np.testing.assert_allclose(fit(sizes), TRUTH, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_line_foretells_what_lies_beyond():
     inside = 0
     for told in 0.2 + 0.03 * np.log(SIZES) + 0.01 * DRAWS:

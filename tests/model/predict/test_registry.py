@@ -91,6 +91,7 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
     made.close()
 
 
+@pytest.mark.slow
 def test_a_stopped_fetch_goes_on_where_it_was(hub, half_download, controller):
     models = controller.downloads
     controller.choose_predictor(NAME)  # and the thread that draws does not wait

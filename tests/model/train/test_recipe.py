@@ -146,6 +146,7 @@ def test_several_processes_refuse_what_only_one_can_do(sessions):
         several.share_of(["a"])
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_does_not_resume(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=1)
     path = last_state(tmp_path) / "rank_0.pt"

@@ -127,6 +127,7 @@ def test_a_batch_asks_only_what_it_withholds(sessions):
         assert not (batch.windows.behavior is not None and batch.behavior is not None)
 
 
+@pytest.mark.slow
 def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_path):
     whole = TrainingSession.target_rates
 
@@ -213,6 +214,7 @@ def test_a_run_that_only_skips_says_so(sessions, tmp_path):
         train(replace(wild, phases=(phase,)), sessions, tmp_path)
 
 
+@pytest.mark.slow
 def test_another_model_does_not_resume(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=1)
     other = replace(CONFIG, model=replace(SMALL, num_layers=1))

@@ -160,6 +160,9 @@ class PinPredictions:
             state = self._state
             if self._is_stopped or self._client.results.is_awaited:
                 return
+            # Sent before the live request, this one would load the live model, too.
+            if not self._client.is_up_to_date:
+                return
             if state.session is None or state.window is None or state.mask is None:
                 return
             tasks = tuple(t for t in self._tasks() if not self._results.has(t))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.engine import Answer, Engine
 from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
@@ -55,8 +56,17 @@ class LiveClient:
         self._sweeps = sweeps
         self._on_spec = on_spec
         self._fastest: tuple[Session | None, float] = (None, np.inf)
+        self._sent: tuple[Window | None, str | Predictor | None] = (None, None)
 
     # -- requests ---------------------------------------------------------------------
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether the newest request is of the window and predictor on screen."""
+        window, predictor = self._sent
+        if self.predictor is None:
+            return True
+        return window is self.state.window and predictor is self.predictor
+
     def send(self, unedited: Prediction | None = None) -> None:
         """Send a request for the screen's state; without a session, only load.
 
@@ -91,6 +101,7 @@ class LiveClient:
         # known.
         with self._lock:
             number = self._engine.submit(request, self._take)
+            self._sent = (state.window, self.predictor)
             if unedited is None:
                 sweep, what_if = request.has_sweep, bool(request.edits)
                 self.results.mark_requested(

@@ -9,6 +9,7 @@ sample, all latents of one slot. They are stored as runs, so that a mask of 10^8
 becomes a table of about 1,000.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -17,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from omnimouse_model.nets.fixed import fixed_values
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import WindowBatch
 
@@ -206,9 +208,14 @@ class RotaryFrequencies(nn.Module):
         head_dim = config.d_model // config.num_heads
         # Periods from 1 ms to about 2 s: 2000 = window length / 1 ms.
         base = config.rope_base or 2000.0
-        pairs = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
         scale = 2 * torch.pi if config.rope_use_radians else 1.0
-        self.register_buffer("inv_freq", scale / 0.001 * base**-pairs)
+
+        def frequencies() -> Tensor:
+            pairs = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
+            return scale / 0.001 * base**-pairs
+
+        values = fixed_values((math.ceil(head_dim / 2),), frequencies, torch.float64)
+        self.register_buffer("inv_freq", values)
         self.inv_freq: Tensor
 
     def phases(self, times: Float[Tensor, "batch length"]) -> Phases:

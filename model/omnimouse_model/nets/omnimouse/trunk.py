@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnimouse_model.nets.fixed import fixed_values
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.times import AttentionPlan, Intervals, Phases
@@ -34,13 +35,18 @@ WINDOW_S = 2.0
 # checkpoints.
 
 
+def vector_table(n_vectors: int, dim: int) -> nn.Embedding:
+    """Return a table of vectors that are 0; `nn.Embedding` alone would draw them."""
+    return nn.Embedding.from_pretrained(torch.zeros(n_vectors, dim), freeze=False)
+
+
 class SessionParameters(nn.Module):
     """Vectors of one session and its neurons, and the biases of the neurons."""
 
     def __init__(self, n_neurons: int, d_embedding: int) -> None:
         super().__init__()
         self._session_embedding = nn.Parameter(torch.zeros(d_embedding))
-        self._neuron_embeddings = nn.Embedding(n_neurons, d_embedding)
+        self._neuron_embeddings = vector_table(n_neurons, d_embedding)
         # One bias per neuron, for all five samples of a query.
         self._neuron_biases = nn.Parameter(torch.zeros(n_neurons, 1))
 
@@ -86,20 +92,25 @@ class ExperimentTime(nn.Module):
         super().__init__()
         self.precision_s = config.absolute_experiment_time_precision_s
         length, dim = config.max_recording_len_s / self.precision_s, config.d_embedding
-        position = torch.arange(int(length))[:, None]
-        # The sinusoids of Vaswani et al. (2017), with the base 1e5 in place of 1e4.
-        rate = torch.exp(
-            torch.arange(0, dim, 2) * (-torch.log(torch.tensor(1e5)) / dim)
+        table = fixed_values(
+            (int(length), dim), lambda: sinusoids(int(length), dim), torch.float32
         )
-        table = torch.zeros(int(length), dim)
-        table[:, 0::2] = torch.sin(position * rate)
-        table[:, 1::2] = torch.cos(position * rate)
         self.register_buffer("positional_embeddings", table)
         self.positional_embeddings: Tensor
 
     def forward(self, seconds: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
         """Vectors of absolute times."""
         return self.positional_embeddings[(seconds / self.precision_s).long()]
+
+
+def sinusoids(n_positions: int, dim: int) -> Float[Tensor, "positions dim"]:
+    """Sinusoids of Vaswani et al. (2017), with the base 1e5 in place of 1e4."""
+    position = torch.arange(n_positions)[:, None]
+    rate = torch.exp(torch.arange(0, dim, 2) * (-torch.log(torch.tensor(1e5)) / dim))
+    table = torch.zeros(n_positions, dim)
+    table[:, 0::2] = torch.sin(position * rate)
+    table[:, 1::2] = torch.cos(position * rate)
+    return table
 
 
 # -- 2. latents and response tokens ---------------------------------------------------
@@ -117,20 +128,32 @@ class Latents(nn.Module):
         groups, registers = config.num_response_latent_groups, config.num_global_latents
         slots, rate = config.n_slots, config.sample_rate_hz
         self.groups, self.registers = groups, registers
-        self._latent_embeddings = nn.Embedding(groups + registers, config.d_model)
+        self._latent_embeddings = vector_table(groups + registers, config.d_model)
         stride_s = config.response_latent_stride_samples / rate
         length_s = config.response_latent_window_samples / rate
-        slot_ids = torch.arange(groups).repeat(slots)
-        slot_times = (torch.arange(slots) * stride_s).repeat_interleave(groups)
-        slot_lengths = torch.full((slots * groups,), length_s)
+
+        def ids() -> Tensor:
+            return torch.cat(
+                [torch.arange(groups).repeat(slots), groups + torch.arange(registers)]
+            )
+
+        def timestamps() -> Tensor:
+            starts = (torch.arange(slots) * stride_s).repeat_interleave(groups)
+            return torch.cat([starts, torch.zeros(registers)])
+
+        def window_sizes() -> Tensor:
+            lengths = torch.full((slots * groups,), length_s)
+            return torch.cat([lengths, torch.full((registers,), WINDOW_S)])
+
         # Buffers because the released checkpoints contain them. The latents of all
         # slots come first, registers last: in all of the window, from time 0.
-        for name, of_slots, of_registers in (
-            ("ids", slot_ids, groups + torch.arange(registers)),
-            ("timestamps", slot_times, torch.zeros(registers)),
-            ("window_sizes", slot_lengths, torch.full((registers,), WINDOW_S)),
+        for make, kind in (
+            (ids, torch.int64),
+            (timestamps, torch.float32),
+            (window_sizes, torch.float32),
         ):
-            self.register_buffer(f"_latent_{name}", torch.cat([of_slots, of_registers]))
+            values = fixed_values((slots * groups + registers,), make, kind)
+            self.register_buffer(f"_latent_{make.__name__}", values)
         self._latent_ids: Tensor
         self._latent_timestamps: Tensor
         self._latent_window_sizes: Tensor

@@ -260,6 +260,7 @@ def test_shards_together_are_one_evaluation(session, tmp_path):
         evaluate_all(predictors, session, condition, **ASK, **options)
 
 
+@pytest.mark.slow
 def test_kept_pieces_are_not_computed_again(session, tmp_path):
     path = tmp_path / "results.jsonl"
 
@@ -325,6 +326,7 @@ def test_the_printed_averages_are_those_of_their_groups():
             assert np.mean(groups) == pytest.approx(row.values["behav avg"], abs=0.0051)
 
 
+@pytest.mark.slow
 def test_neurons_are_lines_of_a_parquet_table(session, tmp_path):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="tier", max_windows=6)
     path = write_neurons(found, tmp_path / "neurons.parquet", [session])

@@ -262,6 +262,7 @@ def test_the_difference_is_that_of_the_two_answers(window, mask):
     np.testing.assert_allclose(found.mean_change, expected.mean(axis=0), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_edit_of_hidden_frames_changes_nothing_exactly(window, mask):
     first, net = mask.with_frames(slice(0, 30)), tiny_transformer()
     edits = [Blank((30, 60)), Contrast(0.2, (30, 60)), Mirror("vertical", (30, 60))]

@@ -245,6 +245,7 @@ def test_a_damaged_piece_is_not_moved_but_written_anew(session, tmp_path, small_
     assert not part.exists()
 
 
+@pytest.mark.slow
 def test_a_kill_while_a_begun_store_is_removed_is_no_dead_end(
     session, tmp_path, monkeypatch
 ):

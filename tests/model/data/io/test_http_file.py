@@ -85,6 +85,7 @@ def read_all(session: om.Session) -> None:
         _ = session.window(float(start)).responses
 
 
+@pytest.mark.slow
 def test_a_file_that_is_replaced_is_never_read_as_a_mixture(hub, monkeypatch):
     session = om.open_session(address(hub))
     files = hub.repositories[KEY].files
@@ -96,6 +97,7 @@ def test_a_file_that_is_replaced_is_never_read_as_a_mixture(hub, monkeypatch):
         _ = session.window(30.0).responses
 
 
+@pytest.mark.slow
 def test_secrets_of_an_address_stay_in_it(hub):
     secret = address(hub).replace("http://", "http://me:PASS@") + "?sig=SIGNATURE"
     session = om.open_session(secret)

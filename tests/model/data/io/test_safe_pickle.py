@@ -93,6 +93,7 @@ def array_state(shape: object, descr: bytes, data: bytes) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "payload",
     [

@@ -312,3 +312,17 @@ def test_each_recording_has_its_own_pins(controller, tmp_path, folder):
     controller.open_session(open_session(folder))
     assert [pin.name for pin in controller.state.pins] == ["mine"]
     assert controller.pins.predictions.windows[0].scores is not None
+
+
+def test_the_live_model_is_loaded_once(folder):
+    loaded: list[str] = []
+
+    def load(name: str, *_: object) -> EchoPredictor:
+        loaded.append(name)
+        return EchoPredictor(name)
+
+    state = LiveState(predictor_name="echo", trace_span="10 s")
+    with closing(Controller(state, load=load, synchronous=True)) as made:
+        made.open_session(folder)
+        assert LIVE in made.pins.predictions.spans
+    assert loaded == ["echo"]

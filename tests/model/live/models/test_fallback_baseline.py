@@ -7,6 +7,7 @@ from tests import SESSIONS
 from tests.predictors import open_controller
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["suite2p_small", "experanto_small"])
 def test_it_predicts_under_the_mask_on_screen(name):
     with open_controller(SESSIONS / name, "mean") as controller:

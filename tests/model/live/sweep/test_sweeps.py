@@ -46,9 +46,9 @@ class GatedNoisyPredictor(NoisyPredictor, GatedPredictor):
             pass
 
     def open_gate_for_rows(self, n: int) -> None:
-        """Let `n` rows be computed, and one window of the next."""
+        """Let `n` rows be computed; a cancel before the next window ends the sweep."""
         self.close_gate()
-        self.gate.release(2 * n + 1)
+        self.gate.release(2 * n)
 
 
 class SweepsThread(DrawingThread):

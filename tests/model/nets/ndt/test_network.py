@@ -50,6 +50,7 @@ def test_a_wrong_weight_is_found(tmp_path, capsys):
     assert "FAIL neuron" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "n_sessions", "wanted"),
     [

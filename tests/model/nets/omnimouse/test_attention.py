@@ -1,5 +1,6 @@
 """Attention under a plan is attention under the dense mask of the same intervals."""
 
+import pytest
 import torch
 
 from omnimouse_model.nets.omnimouse.attention import SelfBlock, planned_attention
@@ -25,6 +26,7 @@ def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
     assert torch.allclose(planned_attention(q, k, v, plan), dense, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_attention_and_feed_forward_are_the_same_with_and_without_gradients():
     torch.manual_seed(0)
     times = Intervals(torch.arange(6.0), torch.arange(6.0) + 2, (3, 2, 1, 4, 1, 2))

@@ -30,6 +30,7 @@ def reference():
     return parity.read_reference(PARITY)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_gives_the_official_outputs(reference, name):

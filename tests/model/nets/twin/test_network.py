@@ -50,6 +50,7 @@ def test_outputs_of_the_release_are_met():
     assert not faults
 
 
+@pytest.mark.slow
 def test_a_reference_with_other_values_is_out_of_tolerance(monkeypatch):
     read = Reference.expected
 
@@ -76,6 +77,7 @@ def test_full_size_has_the_released_number_of_parameters():
     assert len(net.state_dict()) == 338
 
 
+@pytest.mark.slow
 def test_frames_one_by_one_are_the_clip(twin, clip):
     video, pupil, behavior = clip
     whole = twin.predict(video, pupil, behavior)

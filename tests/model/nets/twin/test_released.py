@@ -27,6 +27,7 @@ def changed(path, change):
     torch.save(tensors, path)
 
 
+@pytest.mark.slow
 def test_a_scan_has_its_units_and_one_state_dict_is_the_same(release, tmp_path):
     files = read_released(release, "4-7")
     assert files.unit_ids[:2] == (5, 6)

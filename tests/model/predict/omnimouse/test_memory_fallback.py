@@ -95,6 +95,7 @@ def test_where_the_smallest_part_does_not_fit_it_is_refused(net, session, monkey
     assert max(tried) > 20
 
 
+@pytest.mark.slow
 def test_where_the_encoder_does_not_fit_it_goes_to_bf16(net, session, monkeypatch):
     exact = answer(net, session)
     other = tiny_transformer()

@@ -119,6 +119,7 @@ def assert_same(found: Prediction, expected: Prediction, atol: float = 0.0) -> N
         np.testing.assert_allclose(found.behavior, expected.behavior, **close)
 
 
+@pytest.mark.slow
 @given(mask=masks(12))
 @settings(max_examples=12)
 def test_withheld_values_change_nothing(any_predictor, session, mask):
@@ -207,6 +208,7 @@ def test_a_painted_strategy_is_the_strategy_bit_for_bit(predictor, session, name
     assert_same(predictor.predict(window, painted), predictor.predict(window, named))
 
 
+@pytest.mark.slow
 @given(mask=masks(12), seed=st.integers(0, 99))
 @settings(max_examples=6)
 def test_permuting_neurons_permutes_outputs(any_predictor, session, mask, seed):
@@ -261,6 +263,7 @@ def test_many_requests_equal_single_ones(predictor, session):
     assert list(predictor.predict_many(requests, cancelled=lambda: True)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [OURS, OFFICIAL], ids=["ours", "official"])
 def test_masks_computed_together_are_answered_as_alone(session, window, config):
     one, together = predictor_for(session, config), predictor_for(session, config)
@@ -283,6 +286,7 @@ def test_masks_computed_together_are_answered_as_alone(session, window, config):
     assert together.counters["tokens"] == one.counters["tokens"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [OURS, OFFICIAL], ids=["ours", "official"])
 @given(mask=masks(12))
 @settings(max_examples=8)

@@ -75,6 +75,7 @@ def test_rates_do_not_depend_on_recorded_responses(predictor, window, mask, sess
     assert part.neurons.tolist() == [3, 1]
 
 
+@pytest.mark.slow
 def test_video_and_behaviour_change_rates_only_where_they_are_shown(
     predictor, window, mask
 ):

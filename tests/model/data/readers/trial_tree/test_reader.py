@@ -174,6 +174,7 @@ def test_the_name_is_that_of_the_data(tree, tmp_path):
     assert open_session(moved).id == "27203-4-7"
 
 
+@pytest.mark.slow
 def test_a_tree_is_converted(tree, tmp_path):
     session = open_session(tree)
     store = open_session(convert(session, tmp_path / "m.omses.zarr"))
