@@ -4,10 +4,12 @@ Examples in docstrings use `om` for this package, `np` for NumPy and `session` f
 simulated session of 40 neurons.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from omnimouse_model.public_names import public_names
 
 if TYPE_CHECKING:
+    from omnimouse_model import lab as lab
     from omnimouse_model.analysis.clock_check import check_alignment as check_alignment
     from omnimouse_model.analysis.evaluate.evaluate import evaluate as evaluate
     from omnimouse_model.analysis.evaluate.paper_table import paper_table as paper_table
@@ -72,9 +74,8 @@ if TYPE_CHECKING:
     )
     from omnimouse_model.train.finetune.run import finetune as finetune
 
-# Names are looked up when they are first used: importing all of them would load torch
-# and take seconds.
 _NAMES = {
+    "": "lab",
     "analysis.clock_check": "check_alignment",
     "analysis.evaluate.evaluate": "evaluate",
     "analysis.evaluate.paper_table": "paper_table",
@@ -109,18 +110,4 @@ _NAMES = {
     "train.finetune.run": "finetune",
 }
 """Public names by the module that defines them."""
-_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the module of a public name when the name is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names alone, for completion."""
-    return sorted(_HOMES)
+__getattr__, __dir__ = public_names(__name__, _NAMES)

@@ -25,22 +25,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from omnimouse_model.data.session import Session
-    from omnimouse_model.lab.stimuli.gratings import Level
-    from omnimouse_model.lab.stimuli.stimulus import Stimulus
+    from omnimouse_model.lab.experiments import ExperimentResult
     from omnimouse_model.predict.predictor import Predictor
 
 TUNED = 0.3
 """OSI above which a neuron counts as tuned."""
-NOISE_LAG_S, DOT_LAG_S = 0.3, 0.1
-"""Delay of the responses to short events."""
 COLUMNS = ("name", "value", "unit", "n")
-LEVELS: "dict[str, tuple[Level, tuple[float, ...]]]" = {
-    "period": ("period_deg", (10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0)),
-    "frequency": ("temporal_hz", (0.5, 1.0, 2.0, 4.0, 8.0)),
-    "contrast": ("contrast", (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)),
-    "size": ("diameter_deg", (10.0, 20.0, 30.0, 45.0, 60.0, 90.0)),
-}
-"""Quantities of `omnimouse lab levels`, with the levels that are shown."""
+LEVELS = ("period", "frequency", "contrast", "size")
+"""Experiments with levels of a quantity."""
 
 
 @click.group("lab")
@@ -49,7 +41,7 @@ def command() -> None:
 
 
 def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of all experiments, which become session, predictor and size."""
+    """Add the options of all experiments, which become session and predictor."""
 
     @click.option("--model", default="twin-demo", show_default=True, help="Predictor.")
     @click.option("--session", default="demo", show_default=True, help="A session.")
@@ -65,16 +57,17 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
         from omnimouse_model.predict.registry import load_predictor
 
         recording = named_session(session, **reading)
-        predictor = load_predictor(model, device=device)
-        video = predictor.needs.spec.video
-        size = (36, 64) if video is None else (video.height, video.width)
-        run(recording, predictor, size, **others)
+        run(recording, load_predictor(model, device=device), **others)
 
     decorated: Callable[..., None] = with_model
     return decorated
 
 
 table_option = file_option("--out", help="Write a table of the neurons here (.csv).")
+results_option = folder_option(
+    "--results",
+    help="Keep the responses here (.zarr); a stopped experiment goes on there.",
+)
 
 
 @command.command("directions")
@@ -90,16 +83,17 @@ table_option = file_option("--out", help="Write a table of the neurons here (.cs
     "--repeats", default=9, show_default=True, type=click.IntRange(min=1),
     help="Videos of each direction; periods and speeds of gratings take turns.",
 )  # fmt: skip
+@results_option
 @table_option
 @experiment_options
 def directions(
     recording: "Session",
     predictor: "Predictor",
-    size: tuple[int, int],
     stimulus: str,
     n_directions: int,
     repeats: int,
     seed: int,
+    results: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -109,45 +103,30 @@ def directions(
     """
     import numpy as np
 
-    from omnimouse_model.lab.known_truth import known_tuning
-    from omnimouse_model.lab.stimuli.gratings import drifting_gratings
-    from omnimouse_model.lab.stimuli.pink_noise import pink_noise
-    from omnimouse_model.lab.tuning import directions_of
-
-    is_noise = stimulus == "pink-noise"
-    if is_noise:
-        shown = pink_noise(size, repeats, n_directions, seed=seed)
-    else:
-        shown = drifting_gratings(size, n_directions, repeats, seed=seed)
-    # Epochs of the noise last less than half a second; calcium responses follow later.
-    lag_s = NOISE_LAG_S if is_noise else 0.0
-    responses = _responses(predictor, recording, shown, lag_s=lag_s)
-    tuning = directions_of(responses, shown.values)
-    columns = _names(recording) | {
-        "osi": tuning.osi,
-        "dsi": tuning.dsi,
-        "orientation_deg": tuning.orientation_deg,
-        "preferred_deg": tuning.preferred_deg,
-    }
-    is_tuned = tuning.osi > TUNED
-    rows = [_median("median_osi", tuning.osi), _median("median_dsi", tuning.dsi)]
-    share = float(is_tuned.mean())
+    name = "noise" if stimulus == "pink-noise" else "directions"
+    found, columns = _run(
+        name,
+        predictor,
+        recording,
+        results,
+        repeats=repeats,
+        seed=seed,
+        n_directions=n_directions,
+    )
+    osi, dsi = columns["osi"], columns["dsi"]
+    is_tuned = osi > TUNED
+    rows = [_median("median_osi", osi), _median("median_dsi", dsi)]
     rows.append(
-        {"name": f"osi_above_{TUNED}", "value": share, "unit": "share"}
+        {"name": f"osi_above_{TUNED}", "value": float(is_tuned.mean()), "unit": "share"}
         | {"n": int(is_tuned.sum())}
     )
-    truth = known_tuning(recording)
-    if truth is not None:
-        error = truth.orientation_error(tuning.orientation_deg)
-        columns |= {
-            "true_preferred_deg": truth.preferred_deg,
-            "orientation_error_deg": error,
-        }
+    if "orientation_error_deg" in columns:
+        error = columns["orientation_error_deg"]
         of_tuned = np.where(is_tuned, error, np.nan)
         rows.append(_median("median_orientation_error", of_tuned, "deg"))
         rows.append(_median("median_orientation_error_of_all", error, "deg"))
-    rows += _learned_places(predictor, recording, size, columns)
-    _report(rows, columns, predictor, recording, shown, out, as_json=as_json)
+    rows += _learned_places(predictor, recording, columns)
+    _report(rows, columns, found, recording, out, as_json=as_json)
 
 
 @command.command("fields")
@@ -156,15 +135,16 @@ def directions(
     "--repeats", default=2, show_default=True, type=click.IntRange(min=1),
     help="Flashes of a dot at each of 135 places.",
 )  # fmt: skip
+@results_option
 @table_option
 @experiment_options
 def fields(
     recording: "Session",
     predictor: "Predictor",
-    size: tuple[int, int],
     black: bool,
     repeats: int,
     seed: int,
+    results: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -172,42 +152,33 @@ def fields(
 
     Of a simulated session, the places are compared with the true ones.
     """
-    from omnimouse_model.lab.known_truth import known_tuning
-    from omnimouse_model.lab.stimuli.dots import gaussian_dots
-    from omnimouse_model.lab.tuning import receptive_fields
-
-    shown = gaussian_dots(size, repeats=repeats, is_on=not black, seed=seed)
-    responses = _responses(predictor, recording, shown, lag_s=DOT_LAG_S)
-    found = receptive_fields(responses, shown, size)
-    columns = _names(recording) | {
-        "row_px": found.center_px[:, 0],
-        "column_px": found.center_px[:, 1],
-        "ssi": found.selectivity,
-    }
-    rows = [_median("median_ssi", found.selectivity)]
-    truth = known_tuning(recording)
-    if truth is not None:
-        error = truth.position_error(found.center_px, size)
-        columns["field_error_widths"] = error
+    name = "black_fields" if black else "fields"
+    found, columns = _run(
+        name, predictor, recording, results, repeats=repeats, seed=seed
+    )
+    rows = [_median("median_ssi", columns["ssi"])]
+    if "field_error_widths" in columns:
+        error = columns["field_error_widths"]
         rows.append(_median("median_field_error", error, "monitor widths"))
-    _report(rows, columns, predictor, recording, shown, out, as_json=as_json)
+    _report(rows, columns, found, recording, out, as_json=as_json)
 
 
 @command.command("levels")
-@click.argument("quantity", type=click.Choice(list(LEVELS)))
+@click.argument("quantity", type=click.Choice(LEVELS))
 @click.option(
     "--repeats", default=2, show_default=True, type=click.IntRange(min=1),
     help="Videos of each level and direction.",
 )  # fmt: skip
+@results_option
 @table_option
 @experiment_options
 def levels(
     recording: "Session",
     predictor: "Predictor",
-    size: tuple[int, int],
     quantity: str,
     repeats: int,
     seed: int,
+    results: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -218,27 +189,21 @@ def levels(
     """
     import numpy as np
 
-    from omnimouse_model.lab.stimuli.gratings import grating_levels
-    from omnimouse_model.lab.tuning import levels_of
-
-    name, values = LEVELS[quantity]
-    shown = grating_levels(size, name, values, repeats=repeats, seed=seed)
-    found = levels_of(_responses(predictor, recording, shown), shown)
-    columns = _names(recording) | {
-        f"preferred_{name}": found.preferred,
-        "direction_deg": found.direction_deg,
-        **{
-            f"response_{level:g}": found.response[:, k]
-            for k, level in enumerate(found.levels)
-        },
-    }
-    rows = [_median(f"median_preferred_{name}", found.preferred, name.split("_")[-1])]
-    mean = found.response / np.maximum(found.response.max(axis=1, keepdims=True), 1e-9)
+    found, columns = _run(
+        quantity, predictor, recording, results, repeats=repeats, seed=seed
+    )
+    levels, curves = found.findings.levels, found.findings.curves
+    assert levels is not None
+    assert curves is not None
+    columns |= {f"response_{level:g}": curves[:, k] for k, level in enumerate(levels)}
+    name = found.experiment.value
+    rows = [_median(f"median_{name}", columns[name], name.split("_")[-1])]
+    relative = curves / np.maximum(curves.max(axis=1, keepdims=True), 1e-9)
     rows += [
-        _median(f"relative_response_{level:g}", mean[:, k], "share")
-        for k, level in enumerate(found.levels)
+        _median(f"relative_response_{level:g}", relative[:, k], "share")
+        for k, level in enumerate(levels)
     ]
-    _report(rows, columns, predictor, recording, shown, out, as_json=as_json)
+    _report(rows, columns, found, recording, out, as_json=as_json)
 
 
 @command.command("exciting")
@@ -255,7 +220,6 @@ def levels(
 def exciting(
     recording: "Session",
     predictor: "Predictor",
-    size: tuple[int, int],
     neurons: tuple[int, ...],
     out: Path,
     is_video: bool,
@@ -326,7 +290,6 @@ def exciting(
 def barcodes(
     recording: "Session",
     predictor: "Predictor",
-    size: tuple[int, int],
     label: str,
     folds: int,
     seed: int,
@@ -391,25 +354,38 @@ def barcodes(
 
 
 # -- parts ---------------------------------------------------------------------------
-def _responses(
-    predictor: "Predictor", recording: "Session", shown: "Stimulus", lag_s: float = 0.0
-) -> "np.ndarray":
-    """Return the responses to all events, with progress; exit if it is stopped."""
+def _run(
+    name: str,
+    predictor: "Predictor",
+    recording: "Session",
+    results: Path | None,
+    **settings: Any,
+) -> "tuple[ExperimentResult, dict[str, np.ndarray]]":
+    """Return a result and its columns, with progress; exit if it is stopped."""
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.lab.model_responses import model_responses
+    from omnimouse_model.lab.experiments import frame_size, run_experiment
+    from omnimouse_model.lab.known_truth import errors_of
 
     with interruptible() as stop, Progress() as line:
         try:
-            return model_responses(
+            found = run_experiment(
+                name,
                 predictor,
                 recording,
-                shown,
-                lag_s=lag_s,
+                results=results,
                 progress=partial(line, text="videos"),
                 cancelled=lambda: stop.is_received,
+                **settings,
             )
         except StoppedError:
-            exit_stopped("nothing was written.")
+            exit_stopped(
+                "nothing was written."
+                if results is None
+                else f"run the command again to go on from {results}."
+            )
+    columns = _names(recording) | dict(found.findings.columns)
+    size = frame_size(predictor)
+    return found, columns | errors_of(columns, recording, size, found.neurons)
 
 
 def _names(recording: "Session") -> "dict[str, np.ndarray]":
@@ -433,32 +409,34 @@ def _median(name: str, values: "np.ndarray", unit: str = "index") -> dict[str, A
 def _learned_places(
     predictor: "Predictor",
     recording: "Session",
-    size: tuple[int, int],
     columns: "dict[str, np.ndarray]",
 ) -> list[dict[str, Any]]:
     """Add the places that a model reads, and compare them with the truth."""
+    import numpy as np
+
     from omnimouse_model.analysis.barcodes import learned_neurons
-    from omnimouse_model.lab.known_truth import known_tuning
+    from omnimouse_model.lab.experiments import frame_size
+    from omnimouse_model.lab.known_truth import errors_of
 
     positions = learned_neurons(predictor, recording).positions
     if positions is None:
         return []
+    size = frame_size(predictor)
     places = positions * size
-    columns |= {"row_px": places[:, 0], "column_px": places[:, 1]}
-    truth = known_tuning(recording)
-    if truth is None:
+    found = {"row_px": places[:, 0], "column_px": places[:, 1]}
+    columns |= found
+    errors = errors_of(found, recording, size, np.arange(len(places)))
+    if not errors:
         return []
-    error = truth.position_error(places, size)
-    columns["position_error_widths"] = error
+    columns["position_error_widths"] = error = errors["field_error_widths"]
     return [_median("median_position_error", error, "monitor widths")]
 
 
 def _report(
     rows: list[dict[str, Any]],
     columns: "Mapping[str, np.ndarray]",
-    predictor: "Predictor",
+    found: "ExperimentResult",
     recording: "Session",
-    shown: "Stimulus",
     out: Path | None,
     *,
     as_json: bool,
@@ -467,10 +445,10 @@ def _report(
     if out is not None:
         _write(out, columns)
     emit(
-        [row | {"predictor": str(predictor.predictor_id)} for row in rows],
+        [row | {"predictor": found.predictor_id} for row in rows],
         as_json=as_json,
-        title=f"{shown.name} ({shown.n_videos} videos) shown to "
-        f"{predictor.predictor_id}, session {recording.id}",
+        title=f"{found.stimulus.name} ({found.stimulus.n_videos} videos) shown to "
+        f"{found.predictor_id}, session {recording.id}",
         columns=COLUMNS,
     )
 

@@ -1,5 +1,27 @@
 """The laboratory: experiments on models that see video.
 
 `stimuli` are what is shown, `model_responses` and `events` the responses of a model,
-`tuning` what follows from them, `exciting_inputs` the search for most exciting inputs.
+`tuning` what follows from them, `experiments` all three together, `exciting_inputs` and
+`exciting_search` the search for most exciting inputs.
 """
+
+from typing import TYPE_CHECKING
+
+from omnimouse_model.public_names import public_names
+
+if TYPE_CHECKING:
+    from omnimouse_model.lab import stimuli as stimuli
+    from omnimouse_model.lab.exciting_search import search_starts as search_starts
+    from omnimouse_model.lab.experiments import EXPERIMENTS as EXPERIMENTS
+    from omnimouse_model.lab.experiments import run_experiment as run_experiment
+    from omnimouse_model.lab.label_decoding import decode_label as decode_label
+    from omnimouse_model.lab.model_responses import model_responses as model_responses
+
+_NAMES = {
+    "": "stimuli",
+    "exciting_search": "search_starts",
+    "experiments": "EXPERIMENTS run_experiment",
+    "label_decoding": "decode_label",
+    "model_responses": "model_responses",
+}
+__getattr__, __dir__ = public_names(__name__, _NAMES)

@@ -1,9 +1,10 @@
 """Errors of recovered tuning and places in a simulated session."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.metrics.tuning import orientation_distance
@@ -52,3 +53,37 @@ def known_tuning(session: Session) -> KnownTuning | None:
     # The wave vector points against the preferred motion, and rows count downwards.
     preferred = np.degrees(np.pi - tuning["direction"]) % 360
     return KnownTuning(preferred, np.asarray(tuning["centre_yx"], float))
+
+
+def errors_of(
+    columns: Mapping[str, Float[np.ndarray, " neuron"]],
+    session: Session,
+    size: tuple[int, int],
+    neurons: Int64[np.ndarray, " neuron"],
+) -> dict[str, np.ndarray]:
+    """Return true values and errors of the columns of an experiment.
+
+    Empty for a recording, and for experiments whose truth is not stored.
+
+    Parameters
+    ----------
+    size
+        Height and width of the frames that were shown.
+    neurons
+        Indices of the neurons in the session.
+    """
+    truth = known_tuning(session)
+    if truth is None:
+        return {}
+    found = KnownTuning(truth.preferred_deg[neurons], truth.center[neurons])
+    if "orientation_deg" in columns:
+        return {
+            "true_preferred_deg": found.preferred_deg,
+            "orientation_error_deg": found.orientation_error(
+                columns["orientation_deg"]
+            ),
+        }
+    if "row_px" in columns:
+        places = np.stack([columns["row_px"], columns["column_px"]], axis=1)
+        return {"field_error_widths": found.position_error(places, size)}
+    return {}

@@ -11,6 +11,7 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request
@@ -23,6 +24,7 @@ def model_responses(
     neurons: Int64[np.ndarray, " n"] | None = None,
     *,
     lag_s: float = 0.0,
+    store: ResponseStore | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Float32[np.ndarray, "event n"]:
@@ -39,6 +41,8 @@ def model_responses(
         All by default.
     lag_s
         Delay of the responses: samples from onset to offset plus the lag count.
+    store
+        Keeps the responses to finished videos; those that it has are not computed.
     progress
         Called with the number of videos begun or finished, and their total number.
 
@@ -58,12 +62,17 @@ def model_responses(
     events = stimulus.events
     total = np.zeros((len(events.video), len(chosen)))
     count = np.zeros(len(events.video), np.int64)
+    n_videos = stimulus.n_videos
+    known = np.full(total.shape, np.nan, np.float32)
+    is_done = np.zeros(n_videos, bool)
+    if store is not None:
+        known, is_done = store.read()
     masks: dict[bytes, Mask] = {}
     # Video and samples of its events, of every request that has no prediction yet.
     pending: deque[tuple[int, np.ndarray]] = deque()
 
     def requests() -> Iterator[Request]:
-        for video in range(stimulus.n_videos):
+        for video in np.flatnonzero(~is_done).tolist():
             own = np.flatnonzero(events.video == video)
             begin, end = events.onset[own] + lag_s, events.offset[own] + lag_s
             for part in _parts(stimulus.frames_of(video), stimulus.rate_hz, spec):
@@ -85,21 +94,40 @@ def model_responses(
                 pending.append((video, is_of_event))
                 yield clip.at(spec), masks[key], chosen
 
+    def finish(video: int) -> None:
+        own = np.flatnonzero(events.video == video)
+        with np.errstate(invalid="ignore"):
+            known[own] = total[own] / np.maximum(count[own, None], 1)
+        known[own[count[own] == 0]] = np.nan
+        if store is not None:
+            store.write(video, own, known[own])
+
     predictor.prepare(session)
-    done = 0
+    done, begun = int(is_done.sum()), -1
     for prediction in predictor.predict_many(requests(), cancelled):
         video, is_of_event = pending.popleft()
+        if video != begun and begun >= 0:
+            finish(begun)
+        begun = video
         of = np.flatnonzero(is_of_event.any(axis=1))
         weights = is_of_event[of].astype(np.float64)
         total[of] += weights @ np.nan_to_num(prediction.responses)
         count[of] += is_of_event[of].sum(axis=1)
         done = video + 1
-        progress(done, stimulus.n_videos)
+        progress(done, n_videos)
     if pending or cancelled():
-        raise StoppedError(f"Stopped after {done} of {stimulus.n_videos} videos.")
-    with np.errstate(invalid="ignore"):
-        means = np.where(count[:, None] > 0, total / count[:, None], np.nan)
-    return means.astype(np.float32)
+        raise StoppedError(f"Stopped after {done} of {n_videos} videos.")
+    if begun >= 0:
+        finish(begun)
+    return known
+
+
+def count_windows(stimulus: Stimulus, spec: WindowSpec) -> int:
+    """Return the number of windows that a model predicts for a stimulus."""
+    length = round(spec.duration_s * stimulus.rate_hz)
+    n_frames = stimulus.n_frames
+    each = len(_starts(n_frames, length)) if n_frames >= length else 1
+    return each * stimulus.n_videos
 
 
 @dataclass(frozen=True, slots=True, eq=False)

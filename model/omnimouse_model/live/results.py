@@ -1,7 +1,8 @@
 """Latest predictions for the window on screen, and whether they are up to date.
 
 All values belong to the window on screen and the chosen predictor. They are cleared
-when either changes, so a prediction is never drawn over another window.
+when either changes, so a prediction is never drawn over another window; where two
+windows overlap, predictions move with the samples (`inference.slide`).
 """
 
 import operator

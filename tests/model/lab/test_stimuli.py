@@ -83,6 +83,7 @@ def test_each_direction_has_its_epoch_in_every_video():
 )
 def test_a_stimulus_is_a_function_of_its_seed(make):
     one, again, other = make(1), make(1), make(2)
+    assert one.frames_of(0).shape == (one.n_frames, *SIZE)
     np.testing.assert_array_equal(one.frames_of(0), again.frames_of(0))
     assert not np.array_equal(one.frames_of(0), other.frames_of(0))
 

@@ -191,6 +191,35 @@ def test_a_result_for_another_window_is_never_shown(gated_controller):
     assert controller.results.freshness == "fresh"
 
 
+def times_on_screen(controller):
+    return controller.state.window.sample_times_s.round(4)
+
+
+@pytest.mark.parametrize("n", [3, -6])  # samples
+def test_predictions_move_with_an_overlapping_window_as_older_ones(controller, n):
+    controller.seek(3.0)
+    results, shown = controller.results, []
+    before, old_times = results.population, times_on_screen(controller)
+
+    def note() -> None:
+        shown.append((results.freshness, results.population, results.scores))
+
+    results.changed.connect(note)
+    controller.seek(controller.state.window.start_s + n / 30)
+    moved = next(population for age, population, _ in shown if age == "stale")
+    assert all(scores is None for age, _, scores in shown if age == "stale")
+    times = times_on_screen(controller)
+    is_shared = np.isin(times, old_times)
+    assert is_shared.sum() == 60 - abs(n)
+    values = moved.responses[is_shared]
+    old_values = before.responses[np.isin(old_times, times)]
+    is_known = np.isfinite(values)
+    assert is_known.any()
+    np.testing.assert_array_equal(values[is_known], old_values[is_known])
+    assert np.isnan(moved.responses[~is_shared]).all()
+    assert results.freshness == "fresh"
+
+
 def test_cancel_keeps_the_shown_results_as_stopped(gated_controller):
     controller, predictor = gated_controller
     results = controller.results

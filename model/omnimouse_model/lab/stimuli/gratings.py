@@ -150,7 +150,9 @@ def _gratings(
 
     parameters: dict[str, float | str] = {"duration_s": duration_s, "seed": seed}
     events = one_event_each(values, duration_s - scored_s, duration_s)
-    return Stimulus(name, parameters, rate_hz, len(values), frames_of, events, table)
+    n_frames = round(duration_s * rate_hz)
+    shape = (len(values), n_frames)
+    return Stimulus(name, parameters, rate_hz, *shape, frames_of, events, table)
 
 
 def drifting_gabors(
@@ -203,6 +205,7 @@ def drifting_gabors(
         {"sd_deg": sd_deg, "patch_s": patch_s, "seed": seed},
         rate_hz,
         n_videos,
+        n_patches * round(patch_s * rate_hz),
         frames_of,
         events,
         table | {"temporal_hz": hz},

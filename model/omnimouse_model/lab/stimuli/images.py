@@ -59,6 +59,7 @@ def still_images(
         {"blank_s": blank_s, "image_s": image_s},
         rate_hz,
         len(images),
+        before + shown + after,
         frames_of,
         one_event_each(np.arange(len(images)), blank_s, blank_s + image_s),
     )
@@ -115,4 +116,5 @@ def movie(frames: np.ndarray, size: tuple[int, int], rate_hz: float = 30.0) -> S
     length_s = len(frames) / rate_hz
     one = np.zeros(1)
     events = Events(one.astype(int), one, one + length_s, one)
-    return Stimulus("movie", {"length_s": length_s}, rate_hz, 1, frames_of, events)
+    shape = (1, len(frames))
+    return Stimulus("movie", {"length_s": length_s}, rate_hz, *shape, frames_of, events)

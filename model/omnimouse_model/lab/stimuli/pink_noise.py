@@ -98,6 +98,7 @@ def pink_noise(
         {"speed": speed, "speed_convention": speed_convention, "seed": seed},
         rate_hz,
         n_videos,
+        n_frames,
         frames_of,
         events,
     )
@@ -130,20 +131,38 @@ def _moved(
 ) -> Iterator[np.ndarray]:
     """Yield upsampled frames that move while a direction (radians) is set."""
     place = np.zeros(2)
-    for frame, angle in zip(noise, moving, strict=True):
-        sparse = np.zeros(np.multiply(frame.shape, _UPSAMPLING))
-        sparse[::_UPSAMPLING, ::_UPSAMPLING] = frame * _UPSAMPLING**2
-        spectrum = np.fft.fft2(sparse)
-        rows, columns = (2 * np.pi * np.fft.fftfreq(n) for n in sparse.shape)
-        fy, fx = np.meshgrid(rows, columns, indexing="ij")
-        spectrum *= np.exp(-(fx**2 + fy**2) * _UPSAMPLING**2 / 2)
-        if np.isfinite(angle):
+    grid: tuple[np.ndarray, np.ndarray] | None = None
+    gains: dict[float | None, np.ndarray] = {}
+    for frame, direction in zip(noise, moving.tolist(), strict=True):
+        angle = direction if np.isfinite(direction) else None
+        if grid is None:
+            grid = _frequencies(*np.multiply(frame.shape, _UPSAMPLING))
+        fx, fy = grid
+        # Zeros between the pixels repeat the spectrum of the frame.
+        spectrum = np.tile(np.fft.fft2(frame), (_UPSAMPLING, _UPSAMPLING))
+        spectrum = spectrum[:, : fx.shape[1]] * _UPSAMPLING**2
+        if angle not in gains:
+            smooth = np.exp(-(fx**2 + fy**2) * _UPSAMPLING**2 / 2)
+            if angle is not None:
+                smooth = smooth * _orientation_filter(fx, fy, angle, *orientation)
+            gains[angle] = smooth
+        if angle is not None:
             # Rows count downwards, angles upwards.
             place += shift * np.array([np.cos(angle), -np.sin(angle)])
-            spectrum *= _orientation_filter(fx, fy, angle, *orientation)
-        spectrum *= np.exp(-1j * (fx * place[0] + fy * place[1]))
+        spectrum *= gains[angle]
+        spectrum *= np.exp(-1j * fx * place[0]) * np.exp(-1j * fy * place[1])
+        full = np.multiply(frame.shape, _UPSAMPLING)
         height, width = (_UPSAMPLING * (n - _MARGIN) // 2 * 2 for n in frame.shape)
-        yield np.fft.ifft2(spectrum).real[:height, :width]
+        # The smoothing leaves nothing at the highest frequency, so that half of the
+        # spectrum determines the frame.
+        yield np.fft.irfft2(spectrum, tuple(full))[:height, :width]
+
+
+def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return fx (1, n) and fy (height, 1) of the half spectrum, radians per pixel."""
+    fx = 2 * np.pi * np.fft.rfftfreq(width)[None, :]
+    fy = 2 * np.pi * np.fft.fftfreq(height)[:, None]
+    return fx, fy
 
 
 def _orientation_filter(

@@ -52,8 +52,8 @@ class Stimulus:
         Name and settings of the stimulus, for tables and files.
     rate_hz
         Frames per second.
-    n_videos
-        Number of videos.
+    n_videos, n_frames
+        Number of videos, and of frames of each.
     frames_of
         Returns the frames uint8 (frame, height, width) of a video.
     events
@@ -66,6 +66,7 @@ class Stimulus:
     parameters: dict[str, float | str]
     rate_hz: float
     n_videos: int
+    n_frames: int
     frames_of: Callable[[int], Frames]
     events: Events
     table: Mapping[str, np.ndarray] = field(default_factory=dict)

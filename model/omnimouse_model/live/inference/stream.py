@@ -14,6 +14,7 @@ import numpy as np
 
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.inference.slide import samples_between
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import Streaming
 from omnimouse_model.predict.predictor import Prediction, Predictor
@@ -22,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 _SLIDES_BEFORE = 2
 """Moves after which a window counts as sliding: a single one would cost a warm-up."""
-_ON_SAMPLES = 1e-3
-"""Largest distance from a whole number of samples, in samples."""
 
 
 @dataclass(slots=True)
@@ -81,21 +80,13 @@ class Stream:
             "step" not in predictor.needs.methods
             or previous is None
             or predictor is not self._predictor
-            or window.session is not previous.session
-            or window.spec != previous.spec
             or window.edits
             or previous.edits
         ):
             return None
-        spec = window.spec
-        moved_s = window.native_start - previous.native_start
-        rates = [spec.response_rate_hz]
-        rates += [part.rate_hz for part in (spec.video, spec.behavior) if part]
-        # Whole samples of every stream, because each continues where it ended.
-        if any(abs(moved_s * r - round(moved_s * r)) > _ON_SAMPLES for r in rates):
-            return None
-        n_new = round(moved_s * spec.response_rate_hz)
-        return n_new if 0 <= n_new < spec.n_samples else None
+        # Whole samples of every signal, because each continues where it ended.
+        n_new = samples_between(previous, window)
+        return None if n_new is None or n_new < 0 else n_new
 
 
 def shows_everything(mask: Mask) -> bool:

@@ -37,7 +37,9 @@ WINDOW_S = 2.0
 
 def vector_table(n_vectors: int, dim: int) -> nn.Embedding:
     """Return a table of vectors that are 0; `nn.Embedding` alone would draw them."""
-    return nn.Embedding.from_pretrained(torch.zeros(n_vectors, dim), freeze=False)
+    zeros = torch.zeros(n_vectors, dim)
+    table: nn.Embedding = nn.Embedding.from_pretrained(zeros, freeze=False)
+    return table
 
 
 class SessionParameters(nn.Module):

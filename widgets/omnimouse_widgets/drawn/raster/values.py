@@ -86,7 +86,9 @@ def age_text(results: Results) -> str:
         return "no prediction yet"
     if results.population_freshness == "streamed":
         return "streamed, not scored"
-    return "prediction of a previous mask" if results.is_population_old else ""
+    return (
+        "prediction of an earlier mask or window" if results.is_population_old else ""
+    )
 
 
 def all_neurons(prediction: Prediction | None, window: Window) -> np.ndarray:

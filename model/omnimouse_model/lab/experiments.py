@@ -1,0 +1,421 @@
+"""Experiments on a model: a stimulus, the responses to it, and their analysis."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.lab.model_responses import count_windows, model_responses
+from omnimouse_model.lab.response_store import ResponseStore
+from omnimouse_model.lab.stimuli.dots import gaussian_dots
+from omnimouse_model.lab.stimuli.gratings import (
+    Level,
+    drifting_gratings,
+    grating_levels,
+)
+from omnimouse_model.lab.stimuli.pink_noise import pink_noise
+from omnimouse_model.lab.stimuli.stimulus import Stimulus
+from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
+from omnimouse_model.predict.predictor import Predictor
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Size = tuple[int, int]
+"""Height and width of the frames in pixels."""
+DEFAULT_SIZE: Final = (36, 64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """What an experiment found of each neuron.
+
+    Attributes
+    ----------
+    columns
+        Numbers of each neuron, by name.
+    levels, curves
+        What was shown, and the mean response of each neuron to it; None for fields.
+    average
+        Average of the stimulus, weighted by the responses; None for tuning.
+    """
+
+    columns: Mapping[str, Float[np.ndarray, " neuron"]]
+    levels: Float[np.ndarray, " level"] | None = None
+    curves: Float[np.ndarray, "neuron level"] | None = None
+    average: Float[np.ndarray, "neuron height width"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment: what it shows, and how the responses are analysed.
+
+    Attributes
+    ----------
+    name, label, explanation
+        Name for programs; label and sentence for people.
+    value, unit
+        Column that colours the neurons, and its unit.
+    period
+        Value at which `value` begins again, None for a quantity that is no angle.
+    repeats
+        Default number of repeats.
+    lag_s
+        Delay of the responses to the events.
+    show
+        `show(size, repeats=…, seed=…, **settings)` makes the stimulus.
+    analyse
+        `analyse(responses, stimulus, size)` returns the findings.
+    """
+
+    name: str
+    label: str
+    explanation: str
+    value: str
+    unit: str
+    period: float | None
+    repeats: int
+    lag_s: float
+    show: Callable[..., Stimulus] = field(repr=False)
+    analyse: Callable[[np.ndarray, Stimulus, Size], Findings] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExperimentResult:
+    """Responses of a model in an experiment, and what was found of each neuron.
+
+    It describes the model, not the animal.
+
+    Attributes
+    ----------
+    experiment, stimulus
+        What was done and shown.
+    responses
+        Mean response to each event, in normalised units.
+    neurons
+        Indices of the neurons in the session.
+    findings
+        Tuning or receptive fields.
+    predictor_id, session_id, repeats, seed
+        What was measured, and how often.
+    """
+
+    experiment: Experiment
+    stimulus: Stimulus
+    responses: Float[np.ndarray, "event neuron"]
+    neurons: Int64[np.ndarray, " neuron"]
+    findings: Findings
+    predictor_id: str
+    session_id: str
+    repeats: int
+    seed: int
+
+    @property
+    def values(self) -> Float[np.ndarray, " neuron"]:
+        """Values that colour the neurons."""
+        return self.findings.columns[self.experiment.value]
+
+    def to_dataframe(self) -> "DataFrame":
+        """Return a table with a row per neuron, its provenance in `attrs`."""
+        from pandas import DataFrame
+
+        table = DataFrame({"neuron": self.neurons, **self.findings.columns})
+        table.attrs |= {
+            "experiment": self.experiment.name,
+            "stimulus": self.stimulus.name,
+            "predictor": self.predictor_id,
+            "session": self.session_id,
+            "repeats": self.repeats,
+            "seed": self.seed,
+        }
+        return table
+
+
+def run_experiment(
+    experiment: str | Experiment,
+    predictor: Predictor,
+    session: Session,
+    neurons: Int64[np.ndarray, " neuron"] | None = None,
+    *,
+    repeats: int | None = None,
+    seed: int = 0,
+    results: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    **settings: Any,
+) -> ExperimentResult:
+    """Run an experiment on a model that sees video.
+
+    Parameters
+    ----------
+    experiment
+        One of `EXPERIMENTS`, or its name.
+    neurons
+        All by default.
+    repeats
+        Repeats of each stimulus; the experiment's own number by default.
+    results
+        Folder `x.zarr` that keeps the responses: a stopped experiment goes on there.
+    progress
+        Called with the number of finished videos, and their total number.
+    settings
+        Further settings of the stimulus.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The model sees no video.
+    ResultsFileError
+        `results` holds another experiment.
+    StoppedError
+        `cancelled()` returned True.
+    ValueError
+        There is no such experiment.
+
+    Examples
+    --------
+    >>> twin = om.load_predictor("twin-demo")
+    >>> found = om.lab.run_experiment("directions", twin, session, repeats=1)
+    >>> found.findings.curves.shape
+    (40, 16)
+    """
+    chosen = experiment_named(experiment) if isinstance(experiment, str) else experiment
+    size = frame_size(predictor)
+    repeats = chosen.repeats if repeats is None else repeats
+    stimulus = chosen.show(size, repeats=repeats, seed=seed, **settings)
+    if neurons is None:
+        neurons = np.arange(session.n_neurons)
+    store = None
+    if results is not None:
+        about = _about(chosen, stimulus, predictor, session, neurons, repeats, seed)
+        n_events = len(stimulus.values)
+        shape = (stimulus.n_videos, n_events, len(neurons))
+        store = ResponseStore(Path(results), about, shape)
+    responses = model_responses(
+        predictor,
+        session,
+        stimulus,
+        neurons,
+        lag_s=chosen.lag_s,
+        store=store,
+        progress=progress,
+        cancelled=cancelled,
+    )
+    return ExperimentResult(
+        chosen,
+        stimulus,
+        responses,
+        neurons,
+        chosen.analyse(responses, stimulus, size),
+        str(predictor.predictor_id),
+        session.id,
+        repeats,
+        seed,
+    )
+
+
+def experiment_named(name: str) -> Experiment:
+    """Return an experiment; raise `ValueError` with the names if there is none."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"No experiment {name!r}; there are {', '.join(EXPERIMENTS)}.")
+    return EXPERIMENTS[name]
+
+
+def windows_of(
+    experiment: Experiment, predictor: Predictor, repeats: int | None = None
+) -> int:
+    """Return the number of windows that a model predicts in an experiment: its cost."""
+    n = experiment.repeats if repeats is None else repeats
+    stimulus = experiment.show(frame_size(predictor), repeats=n, seed=0)
+    return count_windows(stimulus, predictor.needs.spec)
+
+
+def frame_size(predictor: Predictor) -> Size:
+    """Return the size of the frames that a model reads."""
+    video = predictor.needs.spec.video
+    return DEFAULT_SIZE if video is None else (video.height, video.width)
+
+
+def _about(
+    experiment: Experiment,
+    stimulus: Stimulus,
+    predictor: Predictor,
+    session: Session,
+    neurons: np.ndarray,
+    repeats: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the provenance of responses, without which they are not continued."""
+    events = asdict(stimulus.events) | dict(stimulus.table)
+    return {
+        "experiment": experiment.name,
+        "stimulus": stimulus.name,
+        "repeats": repeats,
+        "seed": seed,
+        "parameters": dict(stimulus.parameters),
+        "predictor": str(predictor.predictor_id),
+        "session": session.id,
+        "recording": session.fingerprint,
+        "neurons": np.asarray(neurons).tolist(),
+        # Settings that are no parameters of the stimulus change its events.
+        "events": {name: values.tolist() for name, values in events.items()},
+        "lag_s": experiment.lag_s,
+        "versions": {"omnimouse-app": version("omnimouse-app")},
+    }
+
+
+# -- the experiments -----------------------------------------------------------------
+def _directions(responses: np.ndarray, shown: Stimulus, _size: Size) -> Findings:
+    found = directions_of(responses, shown.values)
+    return Findings(
+        {
+            "osi": found.osi,
+            "dsi": found.dsi,
+            "orientation_deg": found.orientation_deg,
+            "preferred_deg": found.preferred_deg,
+        },
+        found.directions_deg,
+        found.response,
+    )
+
+
+def _levels(
+    quantity: str, responses: np.ndarray, shown: Stimulus, _size: Size
+) -> Findings:
+    found = levels_of(responses, shown)
+    columns = {
+        f"preferred_{quantity}": found.preferred,
+        "direction_deg": found.direction_deg,
+    }
+    return Findings(columns, found.levels, found.response)
+
+
+def _fields(responses: np.ndarray, shown: Stimulus, size: Size) -> Findings:
+    found = receptive_fields(responses, shown, size)
+    columns = {
+        "row_px": found.center_px[:, 0],
+        "column_px": found.center_px[:, 1],
+        "ssi": found.selectivity,
+    }
+    return Findings(columns, average=found.average)
+
+
+def _gratings(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
+    return drifting_gratings(size, repeats=repeats, seed=seed, **settings)
+
+
+def _noise(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
+    return pink_noise(size, repeats, seed=seed, **settings)
+
+
+def _dots(is_on: bool, size: Size, *, repeats: int, seed: int, **more: Any) -> Stimulus:
+    return gaussian_dots(size, repeats=repeats, is_on=is_on, seed=seed, **more)
+
+
+def _shown_levels(
+    quantity: Level,
+    levels: tuple[float, ...],
+    size: Size,
+    *,
+    repeats: int,
+    seed: int,
+    **settings: Any,
+) -> Stimulus:
+    return grating_levels(
+        size, quantity, levels, repeats=repeats, seed=seed, **settings
+    )
+
+
+def _level_experiment(
+    name: str, label: str, quantity: Level, unit: str, levels: tuple[float, ...]
+) -> Experiment:
+    return Experiment(
+        name,
+        label,
+        f"Gratings of {len(levels)} levels in eight directions; the curve is that of "
+        "each neuron's best direction.",
+        f"preferred_{quantity}",
+        unit,
+        None,
+        2,
+        0.0,
+        partial(_shown_levels, quantity, levels),
+        partial(_levels, quantity),
+    )
+
+
+_ALL: Final = (
+    Experiment(
+        "directions",
+        "Direction: gratings",
+        "Gratings that move in 16 directions; periods and speeds take turns.",
+        "preferred_deg",
+        "°",
+        360.0,
+        9,
+        0.0,
+        _gratings,
+        _directions,
+    ),
+    # Epochs of the noise last less than half a second; calcium responses follow later.
+    Experiment(
+        "noise",
+        "Direction: pink noise",
+        "Noise that moves in one of 16 directions for half a second at a time.",
+        "preferred_deg",
+        "°",
+        360.0,
+        9,
+        0.3,
+        _noise,
+        _directions,
+    ),
+    Experiment(
+        "fields",
+        "Receptive field: white dots",
+        "A white dot that flashes at 135 places.",
+        "column_px",
+        "px",
+        None,
+        2,
+        0.1,
+        partial(_dots, True),
+        _fields,
+    ),
+    Experiment(
+        "black_fields",
+        "Receptive field: black dots",
+        "A black dot that flashes at 135 places.",
+        "column_px",
+        "px",
+        None,
+        2,
+        0.1,
+        partial(_dots, False),
+        _fields,
+    ),
+    _level_experiment(
+        *("period", "Spatial period", "period_deg", "°"),
+        levels=(10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0),
+    ),
+    _level_experiment(
+        *("frequency", "Temporal frequency", "temporal_hz", "Hz"),
+        levels=(0.5, 1.0, 2.0, 4.0, 8.0),
+    ),
+    _level_experiment(
+        *("contrast", "Contrast", "contrast", ""),
+        levels=(0.05, 0.1, 0.2, 0.4, 0.8, 1.0),
+    ),
+    _level_experiment(
+        *("size", "Size", "diameter_deg", "°"),
+        levels=(10.0, 20.0, 30.0, 45.0, 60.0, 90.0),
+    ),
+)
+EXPERIMENTS: Final = {experiment.name: experiment for experiment in _ALL}
+"""Experiments by name."""

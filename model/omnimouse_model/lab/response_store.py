@@ -1,0 +1,107 @@
+"""Responses to a stimulus in a zarr folder, so that a stopped experiment goes on."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from jaxtyping import Float32, Int64
+
+from omnimouse_model.data.io.safe_files import read_json_mapping
+from omnimouse_model.errors import ResultsFileError
+
+SUFFIX = ".zarr"
+FORMAT = "omnimouse-laboratory"
+_VERSION = 1
+
+
+class ResponseStore:
+    """Responses to the events of a stimulus, complete video by video.
+
+    A new folder gets the arrays `responses` (event, neuron), NaN where unknown, and
+    `done` (video). An existing one goes on if it is of the same experiment.
+
+    Parameters
+    ----------
+    path
+        The folder, `x.zarr`.
+    about
+        What was shown to which model; in the attributes of the folder.
+    shape
+        Number of videos, of events and of neurons.
+
+    Raises
+    ------
+    ResultsFileError
+        The folder holds something else, or another experiment.
+    """
+
+    def __init__(
+        self, path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]
+    ) -> None:
+        n_videos, n_events, n_neurons = shape
+        # As JSON returns it, so that tuples and arrays' numbers are compared alike.
+        self.about = json.loads(json.dumps(dict(about)))
+        if path.exists():
+            self._check(path)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            attributes = {"format": FORMAT, "version": _VERSION, "about": self.about}
+            root = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
+            # One row per chunk: a video is written without reading others.
+            root.create_array(
+                "responses",
+                shape=(n_events, n_neurons),
+                chunks=(1, n_neurons),
+                dtype="float32",
+                fill_value=np.nan,
+            )
+            root.create_array("done", shape=(n_videos,), dtype="bool", fill_value=False)
+        self._responses, self._done = (
+            zarr.open_array(str(path), path=name, mode="r+")
+            for name in ("responses", "done")
+        )
+        found = self._responses.shape + self._done.shape
+        if found != (n_events, n_neurons, n_videos):
+            raise ResultsFileError(
+                f"{path}: arrays of shape {found}; expected "
+                f"{(n_events, n_neurons, n_videos)}. Choose another file."
+            )
+
+    def read(self) -> tuple[Float32[np.ndarray, "event n"], np.ndarray]:
+        """Return the responses, and which videos are finished, bool (video,)."""
+        return np.asarray(self._responses[:]), np.asarray(self._done[:])
+
+    def write(
+        self,
+        video: int,
+        rows: Int64[np.ndarray, " row"],
+        responses: Float32[np.ndarray, "row n"],
+    ) -> None:
+        """Write the responses to the events of a finished video."""
+        if len(rows):
+            self._responses.oindex[rows] = responses
+        # Last: a video counts when all of it is written.
+        self._done[video] = True
+
+    def _check(self, path: Path) -> None:
+        problem = f"{path} holds no responses of the laboratory: choose another file."
+        if not (path / "zarr.json").is_file():
+            raise ResultsFileError(problem)
+        attributes = read_json_mapping(path / "zarr.json").get("attributes")
+        if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
+            raise ResultsFileError(problem)
+        if attributes.get("version") != _VERSION:
+            raise ResultsFileError(
+                f"{path}: version {attributes.get('version')!r}; expected {_VERSION}."
+            )
+        about = attributes.get("about")
+        known = about if isinstance(about, dict) else {}
+        for name, expected in self.about.items():
+            if name != "versions" and known.get(name) != expected:
+                raise ResultsFileError(
+                    f"{path} is of another experiment: {name} is {known.get(name)!r}; "
+                    f"expected {expected!r}. Choose another file."
+                )

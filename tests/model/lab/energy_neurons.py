@@ -1,0 +1,49 @@
+"""A model of four neurons whose preferred directions and places are known."""
+
+import numpy as np
+
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+
+PREFERRED = np.radians([0.0, 50.0, 130.0, 245.0])
+PLACES = np.array([[9.0, 12.0], [27.0, 40.0], [18.0, 60.0], [30.0, 5.0]])
+
+
+class EnergyNeurons(Predictor):
+    """Four neurons whose rate is the energy of motion in one direction.
+
+    With `reads_places`, their rate is instead the light at one place each.
+    """
+
+    predictor_id = "energy"
+    needs = Needs(sees_responses=False, sees_video=True)
+
+    def __init__(self, *, reads_places: bool = False) -> None:
+        self.reads_places = reads_places
+        self.asked = 0
+
+    def prepare(self, session):
+        pass
+
+    def encode(self, window, mask):
+        assert not mask.visible.any()
+        assert mask.frames.all()
+        self.asked += 1
+        return Encoded(window, mask, window.frames_u8.astype(float) / 255 - 0.5)
+
+    def decode(self, encoded, neurons=None):
+        frames = encoded.state
+        if self.reads_places:
+            rates = [frames[:, int(y), int(x)] + 0.5 for y, x in PLACES]
+        else:
+            rows, columns = np.mgrid[:36, :64] / 18.0
+            time = np.arange(60)[:, None, None] / 15.0
+            rates = []
+            for angle in PREFERRED:
+                along = columns * np.cos(angle) - rows * np.sin(angle)
+                wave = np.exp(2j * np.pi * (along - time))
+                rates.append(np.full(60, np.abs((frames * wave).mean()) ** 2 + 1e-4))
+        cells = encoded.mask.target[:, neurons]
+        values = np.where(cells, np.stack(rates, 1)[:, neurons], np.nan)
+        about = (None, encoded.mask.mask_id, self.predictor_id)
+        scale = encoded.window.session.units.scale[neurons]
+        return Prediction(values.astype(np.float32), neurons, *about, scale=scale)

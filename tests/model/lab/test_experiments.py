@@ -1,0 +1,109 @@
+"""Experiments by name, and the store in which a stopped one goes on."""
+
+import json
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.lab.experiments import EXPERIMENTS, run_experiment, windows_of
+from tests.model.lab.energy_neurons import EnergyNeurons
+
+FOUR = np.arange(4)
+
+
+@pytest.fixture
+def run(session, tmp_path):
+    """Run a short experiment on the four known neurons, with a store."""
+
+    def run(name="fields", model=None, **settings):
+        found = tmp_path / "responses.zarr"
+        settings = {"repeats": 1, "results": found} | settings
+        model = model or EnergyNeurons(reads_places=True)
+        return run_experiment(name, model, session, FOUR, **settings)
+
+    return run
+
+
+def stopped(run, after, **settings):
+    """Stop the experiment once some videos are finished."""
+    finished = []
+
+    def note(done, of):
+        finished.append(done)
+
+    with pytest.raises(StoppedError):
+        run(
+            progress=note,
+            cancelled=lambda: bool(finished) and finished[-1] >= after,
+            **settings,
+        )
+
+
+def test_a_stopped_experiment_goes_on_where_it_was(run, tmp_path):
+    whole = run(results=None)
+    stopped(run, 5)
+    model = EnergyNeurons(reads_places=True)
+    again = run(model=model)
+    np.testing.assert_array_equal(again.responses, whole.responses)
+    n_videos = whole.stimulus.n_videos
+    assert n_videos - 6 <= model.asked <= n_videos - 4
+    once_more = EnergyNeurons(reads_places=True)
+    run(model=once_more)
+    assert once_more.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed is 0; expected 1"),
+        ({"name": "black_fields"}, "experiment is 'fields'"),
+        ({"sd_deg": 4.0}, "parameters"),
+        ({"repeats": 2}, "repeats is 1"),
+    ],
+)
+def test_another_experiment_is_not_continued(run, change, named):
+    stopped(run, 2)
+    with pytest.raises(ResultsFileError, match=named):
+        run(**change)
+
+
+@pytest.mark.parametrize("kind", ["empty", "foreign", "newer"])
+def test_what_is_no_store_is_left_alone(run, tmp_path, kind):
+    path = tmp_path / "responses.zarr"
+    path.mkdir()
+    if kind != "empty":
+        about = {"format": "omnimouse-laboratory", "version": 99}
+        attributes = about if kind == "newer" else {"format": "other"}
+        (path / "zarr.json").write_text(json.dumps({"attributes": attributes}))
+    before = sorted(path.iterdir())
+    with pytest.raises(ResultsFileError, match=r"responses\.zarr"):
+        run()
+    assert sorted(path.iterdir()) == before
+
+
+def test_a_result_has_a_row_per_neuron_and_its_provenance(run, session):
+    found = run()
+    table = found.to_dataframe()
+    assert table["neuron"].tolist() == [0, 1, 2, 3]
+    assert table.attrs["experiment"] == "fields"
+    assert table.attrs["predictor"] == "energy"
+    assert found.findings.average.shape == (4, 36, 64)
+    np.testing.assert_array_equal(found.values, table["column_px"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fields", "size"])
+def test_the_cost_of_an_experiment_is_known_before(name, session):
+    model = EnergyNeurons()
+    n = windows_of(EXPERIMENTS[name], model, 1)
+    run_experiment(name, model, session, FOUR, repeats=1)
+    assert model.asked == n
+
+
+def test_names_are_public_and_unknown_ones_are_told(session):
+    assert om.lab.run_experiment is run_experiment
+    assert callable(om.lab.stimuli.gaussian_dots)
+    with pytest.raises(ValueError, match="directions, noise"):
+        run_experiment("colour", EnergyNeurons(), session)
