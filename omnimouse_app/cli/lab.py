@@ -384,7 +384,7 @@ def _run(
                 else f"run the command again to go on from {results}."
             )
     columns = _names(recording) | dict(found.findings.columns)
-    size = frame_size(predictor)
+    size = frame_size(predictor.needs.spec)
     return found, columns | errors_of(columns, recording, size, found.neurons)
 
 
@@ -421,7 +421,7 @@ def _learned_places(
     positions = learned_neurons(predictor, recording).positions
     if positions is None:
         return []
-    size = frame_size(predictor)
+    size = frame_size(predictor.needs.spec)
     places = positions * size
     found = {"row_px": places[:, 0], "column_px": places[:, 1]}
     columns |= found

@@ -1,9 +1,9 @@
 """The instrument in a napari window: one main widget that opens the other docks.
 
-Right column: *OmniMouse | What if* above the tabs *Traces | Context | Behaviour |
-Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs *Raster | Repeats*
-with *Stimulus* beside them. Closing a dock hides it; the Window menu shows it again
-at the same place. The next start restores the layout that the user left.
+Right column: *OmniMouse | What if | Laboratory* above the tabs *Traces | Context |
+Behaviour | Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs
+*Raster | Repeats* with *Stimulus* beside them. Closing a dock hides it; the Window menu
+shows it again at the same place. The next start restores the layout that the user left.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,6 +36,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_widgets.qt.context.panel import ContextPanel
 from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
 from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
@@ -74,6 +75,7 @@ PANELS = (
     _Place("Neurons", "right", NeuronsPanel),
     _Place("Neuron", "right", NeuronInfoPanel),
     _Place("What if", "right", WhatIfPanel),
+    _Place("Laboratory", "right", LaboratoryPanel),
     _Place("Time", "bottom", TimePanel),
     _Place("Raster", "bottom", RasterPanel),
     _Place("Repeats", "bottom", RepeatsPanel),
@@ -301,6 +303,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     ):
         window.tabifyDockWidget(docks[first], docks[second])
     window.tabifyDockWidget(docks["OmniMouse"], docks["What if"])
+    window.tabifyDockWidget(docks["What if"], docks["Laboratory"])
     docks["Traces"].raise_()
     docks["OmniMouse"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)

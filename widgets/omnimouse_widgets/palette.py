@@ -127,6 +127,41 @@ def viridis_table() -> np.ndarray:
     return np.stack(columns, axis=1).round().astype(np.uint8)
 
 
+def cycle_table() -> np.ndarray:
+    """Return uint8 (256, 3): colours of angles, whose ends meet.
+
+    Hues of OKLCh. The lightness changes with the hue, from yellow to blue, so that
+    angles differ for colour-blind readers, too.
+    """
+    hue = np.linspace(0, 2 * np.pi, 256, endpoint=False)
+    lightness = 0.70 + 0.15 * np.cos(hue - np.radians(110))
+    a, b = 0.12 * np.cos(hue), 0.12 * np.sin(hue)
+    # OKLab to linear sRGB (Ottosson, 2020).
+    roots = np.stack(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ]
+    )
+    to_rgb = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = np.clip(to_rgb @ roots**3, 0, 1).T
+    gamma = 1.055 * linear ** (1 / 2.4) - 0.055
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, gamma)
+    return np.asarray((255 * encoded).round(), np.uint8)
+
+
+def scale_table(*, is_cyclic: bool) -> np.ndarray:
+    """Return uint8 (256, 3): the colours of numbers, or of angles."""
+    return cycle_table() if is_cyclic else viridis_table()
+
+
 def area_table(n: int) -> np.ndarray:
     """Return uint8 (n, 3): one colour per area; colours repeat after eight areas."""
     colours = [rgb(AREA_COLOURS[at % len(AREA_COLOURS)]) for at in range(n)]

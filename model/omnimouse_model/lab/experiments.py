@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.lab.model_responses import count_windows, model_responses
 from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
@@ -60,8 +61,8 @@ class Experiment:
     ----------
     name, label, explanation
         Name for programs; label and sentence for people.
-    value, unit
-        Column that colours the neurons, and its unit.
+    value, value_label, unit
+        Column that colours the neurons, its label and its unit.
     period
         Value at which `value` begins again, None for a quantity that is no angle.
     repeats
@@ -78,6 +79,7 @@ class Experiment:
     label: str
     explanation: str
     value: str
+    value_label: str
     unit: str
     period: float | None
     repeats: int
@@ -186,7 +188,7 @@ def run_experiment(
     (40, 16)
     """
     chosen = experiment_named(experiment) if isinstance(experiment, str) else experiment
-    size = frame_size(predictor)
+    size = frame_size(predictor.needs.spec)
     repeats = chosen.repeats if repeats is None else repeats
     stimulus = chosen.show(size, repeats=repeats, seed=seed, **settings)
     if neurons is None:
@@ -228,17 +230,17 @@ def experiment_named(name: str) -> Experiment:
 
 
 def windows_of(
-    experiment: Experiment, predictor: Predictor, repeats: int | None = None
+    experiment: Experiment, spec: WindowSpec, repeats: int | None = None
 ) -> int:
     """Return the number of windows that a model predicts in an experiment: its cost."""
     n = experiment.repeats if repeats is None else repeats
-    stimulus = experiment.show(frame_size(predictor), repeats=n, seed=0)
-    return count_windows(stimulus, predictor.needs.spec)
+    stimulus = experiment.show(frame_size(spec), repeats=n, seed=0)
+    return count_windows(stimulus, spec)
 
 
-def frame_size(predictor: Predictor) -> Size:
+def frame_size(spec: WindowSpec) -> Size:
     """Return the size of the frames that a model reads."""
-    video = predictor.needs.spec.video
+    video = spec.video
     return DEFAULT_SIZE if video is None else (video.height, video.width)
 
 
@@ -341,6 +343,7 @@ def _level_experiment(
         f"Gratings of {len(levels)} levels in eight directions; the curve is that of "
         "each neuron's best direction.",
         f"preferred_{quantity}",
+        f"Preferred {label.lower()}",
         unit,
         None,
         2,
@@ -356,6 +359,7 @@ _ALL: Final = (
         "Direction: gratings",
         "Gratings that move in 16 directions; periods and speeds take turns.",
         "preferred_deg",
+        "Preferred direction",
         "°",
         360.0,
         9,
@@ -369,6 +373,7 @@ _ALL: Final = (
         "Direction: pink noise",
         "Noise that moves in one of 16 directions for half a second at a time.",
         "preferred_deg",
+        "Preferred direction",
         "°",
         360.0,
         9,
@@ -381,6 +386,7 @@ _ALL: Final = (
         "Receptive field: white dots",
         "A white dot that flashes at 135 places.",
         "column_px",
+        "Receptive field: column",
         "px",
         None,
         2,
@@ -393,6 +399,7 @@ _ALL: Final = (
         "Receptive field: black dots",
         "A black dot that flashes at 135 places.",
         "column_px",
+        "Receptive field: column",
         "px",
         None,
         2,

@@ -34,6 +34,7 @@ from omnimouse_model.live.inference.stages import (
     next_start,
     step_between,
 )
+from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_code
 from omnimouse_model.live.mask.presets import (
@@ -125,6 +126,8 @@ class Controller:
         Pinned conditions, and predictions over longer spans.
     sweeps
         Context sweeps over many windows, in the background, and saved sweeps.
+    laboratory
+        Experiments on the chosen model, in the background.
     finetuning
         Fine-tuning of the chosen model to the open recording, in the background.
     downloads
@@ -211,7 +214,10 @@ class Controller:
         self.clock_check = ClockCheck(state, execution)
         self.neuron_info = NeuronInfo(state, execution)
         self.neuron_order = SimilarityOrder(state, execution)
-        self.colouring = Colouring(state, results, self.neuron_info, execution)
+        self.laboratory = Laboratory(client, load, execution)
+        self.colouring = Colouring(
+            state, results, self.neuron_info, self.laboratory, execution
+        )
         self.repeats = RepeatsOnScreen(state, self.seek_nearest, execution)
         self.trials = TrialSteps(state, self.seek_nearest)
         self.planes = Planes(state)
@@ -810,6 +816,7 @@ class Controller:
             self.colouring,
             self.downloads,
             self.sweeps,
+            self.laboratory,
             self.finetuning,
             self.exports,
         ):

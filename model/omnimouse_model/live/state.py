@@ -25,7 +25,7 @@ ALL_PLANES = -1
 ColourBy = Literal[
     "state", "score", "area", "plane", "depth", "x", "y", "mean", "variability",
     "ceiling", "oracle", "field_reliability", "field_row", "field_column", "osi", "dsi",
-    "id",
+    "lab", "id",
 ]  # fmt: skip
 """Quantity that colours the neurons; see `neurons.quantities`."""
 RasterOrder = Literal[

@@ -9,7 +9,7 @@ PLACES = np.array([[9.0, 12.0], [27.0, 40.0], [18.0, 60.0], [30.0, 5.0]])
 
 
 class EnergyNeurons(Predictor):
-    """Four neurons whose rate is the energy of motion in one direction.
+    """Neurons whose rate is the energy of motion in one of four directions.
 
     With `reads_places`, their rate is instead the light at one place each.
     """
@@ -43,7 +43,7 @@ class EnergyNeurons(Predictor):
                 wave = np.exp(2j * np.pi * (along - time))
                 rates.append(np.full(60, np.abs((frames * wave).mean()) ** 2 + 1e-4))
         cells = encoded.mask.target[:, neurons]
-        values = np.where(cells, np.stack(rates, 1)[:, neurons], np.nan)
+        values = np.where(cells, np.stack(rates, 1)[:, neurons % 4], np.nan)
         about = (None, encoded.mask.mask_id, self.predictor_id)
         scale = encoded.window.session.units.scale[neurons]
         return Prediction(values.astype(np.float32), neurons, *about, scale=scale)

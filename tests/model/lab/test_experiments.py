@@ -97,7 +97,7 @@ def test_a_result_has_a_row_per_neuron_and_its_provenance(run, session):
 @pytest.mark.parametrize("name", ["fields", "size"])
 def test_the_cost_of_an_experiment_is_known_before(name, session):
     model = EnergyNeurons()
-    n = windows_of(EXPERIMENTS[name], model, 1)
+    n = windows_of(EXPERIMENTS[name], model.needs.spec, 1)
     run_experiment(name, model, session, FOUR, repeats=1)
     assert model.asked == n
 

@@ -10,6 +10,7 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.context.panel import ContextPanel
 from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
@@ -21,8 +22,9 @@ from omnimouse_widgets.qt.traces.panel import TracesPanel
 from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 
 PANELS = (
-    BehaviorPanel, ContextPanel, ControlPanel, NeuronsPanel, RasterPanel,
-    RecordingsPanel, RepeatsPanel, StimulusPanel, TimePanel, TracesPanel, WhatIfPanel,
+    BehaviorPanel, ContextPanel, ControlPanel, LaboratoryPanel, NeuronsPanel,
+    RasterPanel, RecordingsPanel, RepeatsPanel, StimulusPanel, TimePanel, TracesPanel,
+    WhatIfPanel,
 )  # fmt: skip
 
 

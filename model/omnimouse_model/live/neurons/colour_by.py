@@ -27,6 +27,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.neurons.quantities import (
     QUANTITIES,
@@ -60,9 +61,11 @@ class Colouring(HasBackgroundTask):
         state: LiveState,
         results: Results,
         neuron_info: NeuronInfo,
+        laboratory: Laboratory,
         execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._results, self._neuron_info = state, results, neuron_info
+        self._laboratory = laboratory
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
         self._scales: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
@@ -70,6 +73,8 @@ class Colouring(HasBackgroundTask):
         self._n_info = 0
         self._task = BackgroundTask(_read_ceiling, self._take, execution)
         neuron_info.changed.connect(self._on_neuron_info)
+        self._measured = laboratory.result
+        laboratory.changed.connect(self._on_laboratory)
         state.events.session.connect(self._on_session)
 
     # -- reading -----------------------------------------------------------------------
@@ -100,7 +105,7 @@ class Colouring(HasBackgroundTask):
         # `_n_info` is the same object until `_on_neuron_info` replaces it.
         metric = self._state.metric
         scores = self._results.neuron_scores
-        key = (session, scores, metric, self._ceiling, self._n_info)
+        key = (session, scores, metric, self._ceiling, self._n_info, self._measured)
         cached = self._scales.get(name)
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
@@ -127,6 +132,8 @@ class Colouring(HasBackgroundTask):
         label = scale.quantity.label.lower()
         if name == "score":
             return ""
+        if name == "lab":
+            return "Run this experiment first, in the panel Laboratory."
         if name in _FROM_REPEATS and self._ceiling is not None:
             ceiling = self._ceiling[1]
             status = most_frequent_status(ceiling.status)
@@ -201,6 +208,11 @@ class Colouring(HasBackgroundTask):
             self._n_info = self._neuron_info.n_results
             self.changed.emit()
 
+    def _on_laboratory(self) -> None:
+        if self._laboratory.result is not self._measured:
+            self._measured = self._laboratory.result
+            self.changed.emit()
+
     def _take(self, result: tuple[Session, PopulationCeiling]) -> None:
         # Another recording may have been opened while it was read.
         if result[0] is self._state.session:
@@ -211,6 +223,17 @@ class Colouring(HasBackgroundTask):
         session = self._state.session
         if quantity.name == "score":
             return score_quantity(self._state.metric, self._results.neuron_scores)
+        measured = self._measured
+        if quantity.name == "lab" and measured is not None:
+            experiment = measured.experiment
+            return replace(
+                quantity,
+                label=f"{experiment.value_label} (model)",
+                explanation=f"{experiment.label}, {measured.predictor_id}: a property "
+                "of the model",
+                unit=experiment.unit,
+                period=experiment.period,
+            )
         has_probes = session is not None and session.units.probe is not None
         if quantity.name == "plane" and has_probes:
             explanation = "Probe, as the recording says"
@@ -234,6 +257,10 @@ class Colouring(HasBackgroundTask):
             return _categories_of(unknown, units.area)
         if name == "plane" and units.probe is not None:
             return _categories_of(unknown, units.probe)
+        if name == "lab":
+            if self._measured is not None and len(self._measured.values) == n:
+                unknown[self._measured.neurons] = self._measured.values
+            return unknown, ()
         if name in _OF_INFO:
             for info in self._neuron_info.computed:
                 unknown[info.neuron] = _OF_INFO[name](info)

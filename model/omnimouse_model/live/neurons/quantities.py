@@ -17,7 +17,8 @@ from omnimouse_model.metrics.named import Metric
 class Quantity:
     """A quantity of each neuron: name, label, explanation and unit.
 
-    `is_share` is true for quantities with the fixed scale 0 to 1.
+    `is_share` is true for quantities with the fixed scale 0 to 1; `period` is where the
+    values of an angle begin again.
     """
 
     name: ColourBy
@@ -25,6 +26,7 @@ class Quantity:
     explanation: str
     unit: str = ""
     is_share: bool = False
+    period: float | None = None
 
 
 _REPEATS = "from the repeats of the clips shown most often"
@@ -88,6 +90,7 @@ QUANTITIES: Final = (
         f"0 none, 1 one direction alone, {_COMPUTED}",
         is_share=True,
     ),
+    Quantity("lab", "Laboratory", "What an experiment on the model found"),
     Quantity("id", "Id", "Id of the neuron in the recording"),
 )
 QUANTITY: Final = {quantity.name: quantity for quantity in QUANTITIES}
@@ -146,14 +149,16 @@ class Scale:
 
     @property
     def median(self) -> float | None:
-        """Median of the known values; None without any."""
+        """Median of the known values; None without any, and for angles."""
         finite = self._finite
-        return float(np.median(finite)) if finite.size else None
+        is_angle = self.quantity.period is not None
+        return float(np.median(finite)) if finite.size and not is_angle else None
 
     @property
     def is_constant(self) -> bool:
         """Whether all known values are equal, on a scale without fixed ends."""
-        if self.categories or self.quantity.is_share or not self._finite.size:
+        has_ends = self.quantity.is_share or self.quantity.period is not None
+        if self.categories or has_ends or not self._finite.size:
             return False
         return _is_constant(self._finite)
 
@@ -211,6 +216,8 @@ def make_scale(
     low, high = 0.0, 1.0
     if categories:
         high = float(max(len(categories) - 1, 1))
+    elif quantity.period is not None:
+        high = quantity.period
     elif finite.size and not quantity.is_share:
         ends = np.percentile(finite, [_OUTLIERS, 100 - _OUTLIERS])
         # Almost all values are equal: use the full range, so that the others show.

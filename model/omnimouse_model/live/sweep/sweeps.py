@@ -30,6 +30,7 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.last_session import config_dir
+from omnimouse_model.live.pause_gate import PauseGate
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.live.sweep.estimate import (
     SweepEstimate,
@@ -38,7 +39,6 @@ from omnimouse_model.live.sweep.estimate import (
 )
 from omnimouse_model.live.sweep.runner import (
     PaceKey,
-    PauseGate,
     SweepJob,
     SweepProgress,
     run_sweep,

@@ -16,13 +16,12 @@ _GAP = 8
 
 
 class ColourBar(QWidget):
-    """Viridis colour bar of a scale, with the median of the neurons."""
+    """Colour bar of a scale, with the median of the neurons; cyclic for angles."""
 
     def __init__(self) -> None:
         super().__init__()
         self._scale: Scale | None = None
         self._is_old = False
-        self._table = palette.viridis_table()
 
     def sizeHint(self) -> QSize:
         """Return the size of the bar with its numbers."""
@@ -56,8 +55,10 @@ class ColourBar(QWidget):
         bar = QRectF(4, 2, self.width() - 8, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         # Qt interpolates linearly between stops; 17 of them follow viridis closely.
+        is_angle = self._scale is not None and self._scale.quantity.period is not None
+        table = palette.scale_table(is_cyclic=is_angle)
         for at in np.linspace(0, 1, 17):
-            gradient.setColorAt(at, QColor(*map(int, self._table[round(at * 255)])))
+            gradient.setColorAt(at, QColor(*map(int, table[round(at * 255)])))
         painter.setOpacity(FADED if self._is_old else 1.0)
         painter.fillRect(bar, gradient)
         painter.setOpacity(1.0)

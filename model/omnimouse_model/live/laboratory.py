@@ -1,0 +1,308 @@
+"""Experiments on the chosen model, in the background; they give way to the screen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Union
+
+import numpy as np
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.cache import cache_dir
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import ExportError, StoppedError
+from omnimouse_model.lab.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    ExperimentResult,
+    frame_size,
+    run_experiment,
+    windows_of,
+)
+from omnimouse_model.lab.known_truth import errors_of
+from omnimouse_model.live.inference.background_predictor import background_predictor
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    ReportProgress,
+)
+from omnimouse_model.live.inference.client import LiveClient
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.live.pause_gate import PauseGate
+from omnimouse_model.predict.predictor import Predictor
+
+if TYPE_CHECKING:
+    from omnimouse_model.lab.exciting_search import ExcitingInputs
+
+EXCITING: Final = "exciting"
+"""Name of the search for the image to which the selected neurons respond most."""
+STEPS: Final = 20
+"""Steps of that search, from each of two starts."""
+NAMES: Final = (*EXPERIMENTS, EXCITING)
+
+
+@dataclass(frozen=True, slots=True)
+class LabJob:
+    """One run: what is measured, with which model, and where responses are kept."""
+
+    name: str
+    repeats: int
+    neurons: tuple[int, ...]
+    session: Session
+    source: str | Predictor
+    device: str
+    folder: Path
+    gate: PauseGate = field(repr=False)
+
+
+Found = Union[ExperimentResult, "ExcitingInputs"]
+
+
+class Laboratory(HasBackgroundTask):
+    """Experiments on the chosen model and the open recording, one at a time.
+
+    Responses are kept in the cache: a stopped experiment goes on where it was.
+
+    Attributes
+    ----------
+    chosen
+        Name of the experiment that views show.
+    results
+        Results by name, of the open recording; each names its model.
+    folder
+        Folder of kept responses.
+    """
+
+    def __init__(
+        self, client: LiveClient, load: Load, execution: Execution = IN_THREADS
+    ) -> None:
+        self.chosen = "directions"
+        self.results: dict[str, Found] = {}
+        self.folder = cache_dir() / "laboratory"
+        self._client, self._load = client, load
+        self._gate = PauseGate(lambda: False)
+        self._task = BackgroundTask(self._run, self._take, execution)
+        client.state.events.session.connect(self._on_session)
+
+    # -- reading ----------------------------------------------------------------------
+    @property
+    def experiment(self) -> Experiment | None:
+        """The chosen experiment; None for the search for exciting images."""
+        return EXPERIMENTS.get(self.chosen)
+
+    @property
+    def result(self) -> ExperimentResult | None:
+        """Result of the chosen experiment, None before."""
+        found = self.results.get(self.chosen)
+        return found if isinstance(found, ExperimentResult) else None
+
+    @property
+    def exciting(self) -> "ExcitingInputs | None":
+        """Images to which neurons respond most, None before."""
+        found = self.results.get(EXCITING)
+        return None if isinstance(found, ExperimentResult) else found
+
+    @property
+    def share(self) -> float | None:
+        """Finished share of the running experiment, None if not known."""
+        return self._task.share
+
+    @property
+    def problem(self) -> str:
+        """Why the chosen experiment cannot start; "" if it can."""
+        state, needs = self._client.state, self._client.results.needs
+        if state.session is None or self._client.predictor is None:
+            return "Open a recording and choose a model first."
+        if needs is not None and not needs.sees_video:
+            return "This model sees no video: choose one that does."
+        if self.chosen != EXCITING:
+            return ""
+        if needs is not None and "stimulus_gradient" not in needs.methods:
+            return "This model offers no gradient: choose a digital twin."
+        return "" if state.selection else "Select the neurons to excite first."
+
+    def n_windows(self, repeats: int) -> int:
+        """Return the number of predictions of the chosen experiment."""
+        if self.experiment is None:
+            return 2 * STEPS
+        needs = self._client.results.needs
+        spec = self._client.state.spec if needs is None else needs.spec
+        return windows_of(self.experiment, spec, repeats)
+
+    def seconds(self, repeats: int) -> float | None:
+        """Return the expected time of the chosen experiment; None if unknown.
+
+        From the fastest prediction on screen, which has all neurons as targets.
+        """
+        each_s = self._client.population_s
+        # A step of a search predicts and goes back through the model.
+        factor = 1 if self.experiment is not None else 3
+        return None if each_s is None else factor * each_s * self.n_windows(repeats)
+
+    def columns(self, result: ExperimentResult) -> dict[str, np.ndarray]:
+        """Return the columns of a result; of a simulated session, with the errors."""
+        session = self._client.state.session
+        columns = dict(result.findings.columns)
+        if session is None:
+            return columns
+        height, width = result.stimulus.frames_of(0).shape[1:]
+        return columns | errors_of(columns, session, (height, width), result.neurons)
+
+    def as_python(self, repeats: int) -> str:
+        """Return the commands that repeat the chosen experiment in a script."""
+        state, source = self._client.state, self._client.predictor
+        if state.session is None or not isinstance(source, str):
+            raise ExportError("Open a recording and choose a model by name first.")
+        lines = [
+            "import omnimouse_model as om",
+            "",
+            f"session = om.open_session({str(state.session.path)!r})",
+            f"predictor = om.load_predictor({source!r}, [session])",
+        ]
+        if self.experiment is None:
+            lines += [
+                "import numpy as np",
+                f"neurons = np.array({list(state.selection)})",
+                "found = om.lab.search_starts(predictor, session, neurons, "
+                f"n_steps={STEPS})",
+                "image = found.videos[0, 0]",
+            ]
+        else:
+            lines += [
+                f"found = om.lab.run_experiment({self.chosen!r}, predictor, session, "
+                f"repeats={repeats})",
+                "table = found.to_dataframe()",
+            ]
+        return "\n".join(lines) + "\n"
+
+    # -- actions ----------------------------------------------------------------------
+    def choose(self, name: str) -> None:
+        """Choose the experiment that views show."""
+        if name not in NAMES:
+            raise ValueError(f"No experiment {name!r}; there are {', '.join(NAMES)}.")
+        self.chosen = name
+        self.changed.emit()
+
+    def start(self, repeats: int) -> None:
+        """Start the chosen experiment; if it cannot start, `error` says why."""
+        state, source = self._client.state, self._client.predictor
+        problem = self.problem
+        if problem or state.session is None or source is None:
+            self._task.fail(ValueError(problem))
+            return
+        # A new gate per run, because a stopped gate stays stopped.
+        self._gate = PauseGate(lambda: self._client.results.is_awaited)
+        job = LabJob(
+            self.chosen,
+            repeats,
+            state.selection,
+            state.session,
+            source,
+            state.device,
+            self.folder,
+            self._gate,
+        )
+        self._task.start(job, "Loading the model")
+
+    def stop(self) -> None:
+        """Stop the experiment; the same one goes on where it was."""
+        self._gate.stop()
+        self._task.stop()
+
+    def write(self, path: Path) -> list[Path]:
+        """Write the chosen result: a table (.csv, .parquet), or the exciting images.
+
+        Returns the written files.
+
+        Raises
+        ------
+        ExportError
+            There is no result yet.
+        """
+        if self.experiment is None:
+            if self.exciting is None:
+                raise ExportError("Run the search first: there is nothing to export.")
+            from omnimouse_model.lab.exciting_search import write_exciting
+
+            return write_exciting(self.exciting, path)
+        result, session = self.result, self._client.state.session
+        if result is None or session is None:
+            raise ExportError("Run the experiment first: there is nothing to export.")
+        from pandas import DataFrame
+
+        unit_id = np.asarray(session.units.names)[result.neurons]
+        about = {"neuron": result.neurons, "unit_id": unit_id}
+        table = DataFrame(about | self.columns(result))
+        table["predictor"] = result.predictor_id
+        with atomic_path(path) as temporary:
+            if path.suffix == ".parquet":
+                table.to_parquet(temporary, index=False)
+            else:
+                table.to_csv(temporary, index=False)
+        return [path]
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop the experiment and end the thread."""
+        self._gate.stop()
+        self._task.close(timeout_s)
+
+    # -- internal ---------------------------------------------------------------------
+    def _on_session(self) -> None:
+        self.stop()
+        self.results.clear()
+        self.changed.emit()
+
+    def _take(self, found: tuple[LabJob, Found]) -> None:
+        job, result = found
+        if job.session is self._client.state.session:
+            self.results[job.name] = result
+
+    def _run(
+        self, job: LabJob, report: ReportProgress
+    ) -> Iterator[tuple[LabJob, Found]]:
+        gate = job.gate
+        with background_predictor(
+            job.source, job.session, job.device, self._load, lambda: gate.is_stopped
+        ) as predictor:
+            yield job, _found(job, predictor, report)
+
+
+def _found(job: LabJob, predictor: Predictor, report: ReportProgress) -> Found:
+    """Run a job; a live request has priority between two predictions."""
+
+    def progress(done: int, of: int) -> None:
+        kind = "steps" if job.name == EXCITING else "videos"
+        report(f"{done:,} of {of:,} {kind}", done / of)
+
+    if job.name == EXCITING:
+        # Imported here: it loads torch, which takes seconds.
+        from omnimouse_model.lab.exciting_search import SEARCH, search_starts
+
+        found = search_starts(
+            predictor,
+            job.session,
+            np.array(job.neurons, np.int64),
+            replace(SEARCH, is_static=True),
+            n_steps=STEPS,
+            progress=progress,
+            cancelled=job.gate.wait,
+        )
+        if found is None:
+            raise StoppedError
+        return found
+    identity = (
+        *(str(predictor.predictor_id), job.session.fingerprint, job.name),
+        *(job.repeats, frame_size(predictor.needs.spec)),
+    )
+    digest = blake2b(repr(identity).encode(), digest_size=10).hexdigest()
+    return run_experiment(
+        job.name,
+        predictor,
+        job.session,
+        repeats=job.repeats,
+        results=job.folder / f"{job.name}-{digest}.zarr",
+        progress=progress,
+        cancelled=job.gate.wait,
+    )

@@ -1,0 +1,113 @@
+"""Experiments in the background: results, colours, export, and what stops them."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from omnimouse_model.errors import ExportError
+from omnimouse_model.lab.experiments import run_experiment
+from omnimouse_model.live.laboratory import EXCITING
+from omnimouse_model.predict.baselines.predictor import naive_predictor
+from tests.model.lab.energy_neurons import EnergyNeurons
+from tests.predictors import open_controller
+from tests.small_sessions import write_session
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("lab") / "mouse", 9)
+
+
+@pytest.fixture
+def model():
+    return EnergyNeurons()
+
+
+@pytest.fixture
+def controller(folder, model, tmp_path):
+    with open_controller(folder, model) as made:
+        made.apply_preset("video_only")
+        made.laboratory.folder = tmp_path / "kept"
+        yield made
+
+
+def test_directions_are_those_of_the_library_and_colour_the_field(controller, model):
+    colouring, laboratory = controller.colouring, controller.laboratory
+    controller.set_colour_by("lab")
+    assert not colouring.scale.is_known
+    assert "Laboratory" in colouring.message
+    laboratory.start(1)
+    assert laboratory.error is None
+    scale = colouring.scale
+    alone = run_experiment("directions", model, controller.state.session, repeats=1)
+    np.testing.assert_array_equal(scale.values, alone.values)
+    assert (scale.low, scale.high, scale.quantity.period) == (0.0, 360.0, 360.0)
+    assert "model" in scale.quantity.label
+    assert "lab" in {quantity.name for quantity in colouring.choices}
+
+
+def test_the_same_run_is_read_from_the_kept_responses(controller, model):
+    controller.laboratory.start(1)
+    first, asked = controller.laboratory.result, model.asked
+    controller.laboratory.start(1)
+    assert model.asked == asked
+    again = controller.laboratory.result
+    np.testing.assert_array_equal(again.responses, first.responses)
+    controller.laboratory.start(2)
+    assert model.asked > asked
+
+
+def test_results_belong_to_the_recording(controller, tmp_path):
+    controller.laboratory.start(1)
+    controller.open_session(write_session(tmp_path / "other", 12))
+    assert controller.laboratory.result is None
+    assert not controller.colouring.scale_of("lab").is_known
+
+
+def test_the_cost_is_told_before(controller):
+    laboratory = controller.laboratory
+    assert laboratory.n_windows(3) == 48
+    assert laboratory.seconds(3) == pytest.approx(3 * laboratory.seconds(1))
+
+
+def test_what_cannot_run_says_why(controller):
+    laboratory = controller.laboratory
+    laboratory.choose(EXCITING)
+    laboratory.start(1)
+    assert "gradient" in str(laboratory.error)
+    with pytest.raises(ExportError, match="Run the search"):
+        laboratory.write(controller.laboratory.folder)
+    laboratory.choose("contrast")
+    with pytest.raises(ExportError, match="Run the experiment"):
+        laboratory.write(controller.laboratory.folder)
+    controller.choose_predictor(naive_predictor("mean"))
+    laboratory.start(1)
+    assert "sees no video" in str(laboratory.error)
+    with pytest.raises(ValueError, match="contrast"):
+        laboratory.choose("colour")
+
+
+def test_the_table_has_every_neuron(controller, tmp_path):
+    controller.laboratory.start(1)
+    path = tmp_path / "directions.csv"
+    assert controller.laboratory.write(path) == [path]
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = controller.state.session.units.names
+    assert [int(row["unit_id"]) for row in rows] == names.tolist()
+    values = [float(row["preferred_deg"]) for row in rows]
+    np.testing.assert_allclose(values, controller.laboratory.result.values, rtol=1e-6)
+    assert {row["predictor"] for row in rows} == {"energy"}
+
+
+def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
+    with pytest.raises(ExportError, match="by name"):
+        controller.laboratory.as_python(2)
+    with open_controller(folder, "video-ridge") as named:
+        script = named.laboratory.as_python(2)
+        compile(script, "script", "exec")
+        assert "run_experiment('directions'" in script
+        assert "repeats=2" in script
+        named.laboratory.choose(EXCITING)
+        compile(named.laboratory.as_python(2), "script", "exec")

@@ -1,0 +1,112 @@
+"""Text about experiments on a model: their cost, and what they found."""
+
+import numpy as np
+
+from omnimouse_model.lab.experiments import EXPERIMENTS, ExperimentResult
+from omnimouse_model.live.laboratory import EXCITING, Laboratory
+from omnimouse_model.live.sweep.estimate import duration_text
+
+TITLE = "Experiments on the model"
+OF_MODEL = "What is found is a property of the model, not of the animal."
+EXCITING_LABEL = "Most exciting image"
+EXCITING_TEXT = (
+    "The image to which the selected neurons respond most, from two searches. Digital "
+    "twins only."
+)
+NOT_RUN = "Press Run"
+NO_NEURON = "Select a neuron"
+TUNED = 0.3
+"""OSI above which a neuron counts as tuned."""
+
+
+def choices() -> list[tuple[str, str]]:
+    """Return label and name of all experiments."""
+    found = [(one.label, name) for name, one in EXPERIMENTS.items()]
+    return [*found, (EXCITING_LABEL, EXCITING)]
+
+
+def explanation(laboratory: Laboratory) -> str:
+    """Return what the chosen experiment shows."""
+    experiment = laboratory.experiment
+    return EXCITING_TEXT if experiment is None else experiment.explanation
+
+
+def cost_text(laboratory: Laboratory, repeats: int) -> str:
+    """Return the number of predictions and their expected time, or why it can't run."""
+    if laboratory.problem:
+        return laboratory.problem
+    n, seconds = laboratory.n_windows(repeats), laboratory.seconds(repeats)
+    text = f"{n:,} predictions"
+    return text if seconds is None else f"{text}, about {duration_text(seconds)}"
+
+
+def summary(laboratory: Laboratory) -> str:
+    """Return what the chosen experiment found of the population, "" before it ran."""
+    found = laboratory.exciting if laboratory.experiment is None else None
+    if found is not None:
+        text = (
+            f"Response {found.best_response:.2f} s.d., to a grey screen "
+            f"{found.gray_response:.2f}"
+        )
+        if found.agreement is not None:
+            text += f"; two searches agree with r = {found.agreement:.2f}"
+        return f"{text}. {found.predictor_id}"
+    result = laboratory.result
+    if result is None:
+        return ""
+    columns = laboratory.columns(result)
+    n = len(result.neurons)
+    parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
+    if "osi" in columns:
+        is_tuned = columns["osi"] > TUNED
+        parts.append(f"OSI above {TUNED}: {100 * is_tuned.mean():.0f} %")
+        if "orientation_error_deg" in columns and is_tuned.any():
+            error = np.nanmedian(columns["orientation_error_deg"][is_tuned])
+            parts.append(f"median error of the axis, of these {error:.1f}°")
+    elif "ssi" in columns:
+        parts.append(f"median SSI {np.nanmedian(columns['ssi']):.2f}")
+        if "field_error_widths" in columns:
+            error = np.nanmedian(columns["field_error_widths"])
+            parts.append(f"median error of the place {error:.3f} screen widths")
+    else:
+        experiment = result.experiment
+        median = np.nanmedian(result.values)
+        parts.append(
+            f"median {experiment.value_label.lower()} {median:g} {experiment.unit}"
+        )
+    return "; ".join(part.strip() for part in parts) + f". {result.predictor_id}"
+
+
+def neuron_text(laboratory: Laboratory, neuron: int | None) -> str:
+    """Return what the chosen experiment found of one neuron."""
+    result = laboratory.result
+    at = column_of(result, neuron)
+    if result is None or at is None:
+        return ""
+    columns = {
+        name: float(values[at]) for name, values in laboratory.columns(result).items()
+    }
+    if "osi" in columns:
+        text = (
+            f"preferred {columns['preferred_deg']:.0f}°, OSI {columns['osi']:.2f}, "
+            f"DSI {columns['dsi']:.2f}"
+        )
+        true = columns.get("true_preferred_deg")
+        return text if true is None else f"{text}; true {true:.0f}°"
+    if "row_px" in columns:
+        return (
+            f"row {columns['row_px']:.1f}, column {columns['column_px']:.1f} px, "
+            f"SSI {columns['ssi']:.2f}"
+        )
+    value, unit = columns[result.experiment.value], result.experiment.unit
+    label = result.experiment.value_label.lower()
+    number = f"{value:g} {unit}".strip()
+    return f"{label} {number}, at {columns['direction_deg']:.0f}°"
+
+
+def column_of(result: ExperimentResult | None, neuron: int | None) -> int | None:
+    """Return the place of a neuron in a result, None if it has none."""
+    if result is None or neuron is None:
+        return None
+    found = np.flatnonzero(result.neurons == neuron)
+    return int(found[0]) if len(found) else None

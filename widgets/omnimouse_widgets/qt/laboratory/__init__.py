@@ -1,0 +1,1 @@
+"""Laboratory panel: experiments on the chosen model."""

@@ -1,0 +1,208 @@
+"""Laboratory panel: run experiments on the chosen model, and see what they find."""
+
+from pathlib import Path
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QApplication, QFileDialog, QSpinBox, QVBoxLayout, QWidget
+
+from omnimouse_model.errors import ExportError
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn import laboratory as text
+from omnimouse_widgets.qt.laboratory.plot import LabPlot
+from omnimouse_widgets.qt.style import shortcuts
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    number_box,
+    progress_bar,
+    push_button,
+    set_share,
+    show_text,
+)
+from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import wrapped_label
+
+MAX_REPEATS = 100
+KINDS = "Table (*.csv);;Table (*.parquet)"
+TIPS = {
+    "experiment": "What is shown to the model, and what is measured",
+    "repeats": "Repeats of each stimulus: more of them differ less by chance",
+    "run": "Show the stimulus to the model; the screen stays in use meanwhile",
+    "stop": "Stop the experiment; the next run goes on where it was",
+    "colour": "Colour the neurons by the result",
+    "export": "Save the result of every neuron as a table, or the images",
+    "python": "Copy the commands that repeat this experiment in a script",
+}
+
+
+class LaboratoryPanel(QWidget):
+    """Experiments on the chosen model: choice, run, result of one neuron and of all.
+
+    Parameters
+    ----------
+    controller
+        Source of `state`, `results` and `laboratory`, and receiver of requests.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-laboratory")
+        self._controller = controller
+        laboratory = self._laboratory = controller.laboratory
+        self.experiment = combo_box(
+            self._choose, text.choices(), tooltip=TIPS["experiment"], name="Experiment"
+        )
+        self.repeats = number_box(
+            QSpinBox, self._draw_controls, tooltip=TIPS["repeats"], name="Repeats"
+        )
+        self.explanation, self.problem = wrapped_label(), wrapped_label("alert")
+        self.cost, self.neuron = QuietLine(), ElidedLabel()
+        self.run = push_button("Run", TIPS["run"], self._start)
+        self.stop = push_button("Stop", TIPS["stop"], laboratory.stop)
+        self.bar = progress_bar("Experiment")
+        self.plot = LabPlot()
+        self.found = wrapped_label(is_selectable=True)
+        self.colour = push_button(
+            "Colour field", TIPS["colour"], lambda: controller.set_colour_by("lab")
+        )
+        self.export = push_button("Export…", TIPS["export"], self._choose_file)
+        self.python = push_button("Copy as Python", TIPS["python"], self._copy)
+        self._lay_out()
+        with QSignalBlocker(self.repeats):
+            self.repeats.setRange(1, MAX_REPEATS)
+            self.repeats.setSuffix(" ×")
+            self.repeats.setMinimumWidth(78)
+        self._show_repeats()
+        shortcuts.bind_keys(self, controller)
+        events, results = controller.state.events, controller.results
+        self.redraw = Redraw(
+            self,
+            (
+                self._draw_controls,
+                [
+                    *(laboratory.changed, results.changed),
+                    *(events.session, events.selection, events.predictor_name),
+                ],
+            ),
+            (
+                self._draw_result,
+                [laboratory.changed, events.selection, controller.neuron_info.changed],
+            ),
+        )
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(4)
+        form = QWidget()
+        Form(form).add("Experiment", row_of(self.experiment, self.repeats, stretch=0))
+        column.addWidget(form)
+        column.addWidget(self.explanation)
+        column.addLayout(row_of(self.cost, self.run, stretch=0))
+        column.addLayout(row_of(self.bar, self.stop, stretch=0))
+        column.addWidget(self.problem)
+        column.addWidget(self.plot.canvas, 1)
+        column.addWidget(self.neuron)
+        column.addWidget(self.found)
+        row = row_of(self.colour, self.export, self.python, spacing=4)
+        row.addStretch(1)
+        column.addLayout(row)
+
+    # -- what the user does -----------------------------------------------------------
+    def _choose(self, name: str) -> None:
+        self._laboratory.clear_error()
+        self._laboratory.choose(name)
+        self._show_repeats()
+
+    def _show_repeats(self) -> None:
+        """Show the usual number of repeats of the chosen experiment."""
+        experiment = self._laboratory.experiment
+        if experiment is not None:
+            self.repeats.setValue(experiment.repeats)
+
+    def _start(self) -> None:
+        # A typed number counts although the box has not lost the focus.
+        self.repeats.interpretText()
+        self._laboratory.start(self.repeats.value())
+
+    def _copy(self) -> None:
+        try:
+            script = self._laboratory.as_python(self.repeats.value())
+        except ExportError as error:
+            show_text(self.problem, str(error))
+            return
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(script)
+
+    def _choose_file(self) -> None:
+        name = f"{self._laboratory.chosen}.csv"
+        if self._laboratory.experiment is None:
+            chosen = QFileDialog.getExistingDirectory(self, "Export to a folder")
+        else:
+            chosen, _ = QFileDialog.getSaveFileName(self, "Export", name, KINDS)
+        if chosen:
+            self.save(Path(chosen))
+
+    def save(self, path: Path) -> None:
+        """Write the result as a table; of a search, images into a folder."""
+        try:
+            self._laboratory.write(path)
+        except (ExportError, OSError) as error:
+            show_text(self.problem, f"Not saved: {error}")
+
+    # -- from state to screen ---------------------------------------------------------
+    def _draw_controls(self) -> None:
+        laboratory = self._laboratory
+        is_busy, has_experiment = laboratory.is_busy, laboratory.experiment is not None
+        at = self.experiment.findData(laboratory.chosen)
+        self.experiment.setCurrentIndex(at)
+        self.repeats.setVisible(has_experiment)
+        self.explanation.setText(f"{text.explanation(laboratory)} {text.OF_MODEL}")
+        cost = text.cost_text(laboratory, self.repeats.value())
+        self.cost.set_text(laboratory.message if is_busy else cost)
+        self.run.setEnabled(not is_busy and not laboratory.problem)
+        self.bar.setVisible(is_busy)
+        self.stop.setVisible(is_busy)
+        if is_busy:
+            set_share(self.bar, laboratory.share)
+        error = laboratory.error
+        show_text(self.problem, "" if error is None else f"✕ {error}")
+        result = laboratory.result
+        self.colour.setEnabled(result is not None)
+        self.export.setEnabled(result is not None or bool(self._has_images()))
+
+    def _has_images(self) -> bool:
+        laboratory = self._laboratory
+        return laboratory.experiment is None and laboratory.exciting is not None
+
+    def _neuron(self) -> int | None:
+        """Return the neuron that is drawn: the focused one, or the last selected."""
+        selection, focus = (
+            self._controller.state.selection,
+            self._controller.neuron_info.focus,
+        )
+        if focus in selection or not selection:
+            return focus
+        return selection[-1]
+
+    def _draw_result(self) -> None:
+        laboratory, neuron = self._laboratory, self._neuron()
+        show_text(self.found, text.summary(laboratory))
+        found = text.neuron_text(laboratory, neuron)
+        session = self._controller.state.session
+        name = ""
+        if found and session is not None and neuron is not None:
+            name = f"Neuron {session.units.names[neuron]}: "
+        self.neuron.set_text(f"{name}{found}")
+        result, exciting = laboratory.result, laboratory.exciting
+        at = text.column_of(result, neuron)
+        if self._has_images() and exciting is not None:
+            self.plot.show_image(exciting.videos[0, 0])
+        elif result is None:
+            self.plot.show_message(text.NOT_RUN)
+        elif at is None:
+            self.plot.show_message(text.NO_NEURON)
+        else:
+            true = laboratory.columns(result).get("true_preferred_deg")
+            self.plot.show_result(result, at, None if true is None else float(true[at]))
