@@ -3,10 +3,10 @@
 import numpy as np
 
 from omnimouse_model.lab.experiments import EXPERIMENTS, ExperimentResult
+from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import EXCITING, Laboratory
 from omnimouse_model.live.sweep.estimate import duration_text
 
-TITLE = "Experiments on the model"
 OF_MODEL = "What is found is a property of the model, not of the animal."
 EXCITING_LABEL = "Most exciting image"
 EXCITING_TEXT = (
@@ -15,6 +15,16 @@ EXCITING_TEXT = (
 )
 NOT_RUN = "Press Run"
 NO_NEURON = "Select a neuron"
+MAX_REPEATS = 100
+TIPS = {
+    "experiment": "What is shown to the model, and what is measured",
+    "repeats": "Repeats of each stimulus: more of them differ less by chance",
+    "run": "Show the stimulus to the model; the screen stays in use meanwhile",
+    "stop": "Stop the experiment; the next run goes on where it was",
+    "colour": "Colour the neurons by the result",
+    "export": "Save the result of every neuron as a table, or the images",
+    "python": "Copy the commands that repeat this experiment in a script",
+}
 TUNED = 0.3
 """OSI above which a neuron counts as tuned."""
 
@@ -77,15 +87,20 @@ def summary(laboratory: Laboratory) -> str:
     return "; ".join(part.strip() for part in parts) + f". {result.predictor_id}"
 
 
-def neuron_text(laboratory: Laboratory, neuron: int | None) -> str:
+def neuron_text(controller: Controller, neuron: int | None) -> str:
     """Return what the chosen experiment found of one neuron."""
+    laboratory, session = controller.laboratory, controller.state.session
     result = laboratory.result
     at = column_of(result, neuron)
-    if result is None or at is None:
+    if result is None or at is None or session is None:
         return ""
     columns = {
         name: float(values[at]) for name, values in laboratory.columns(result).items()
     }
+    return f"Neuron {session.units.names[neuron]}: {_found_text(result, columns)}"
+
+
+def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:
     if "osi" in columns:
         text = (
             f"preferred {columns['preferred_deg']:.0f}°, OSI {columns['osi']:.2f}, "
@@ -102,6 +117,12 @@ def neuron_text(laboratory: Laboratory, neuron: int | None) -> str:
     label = result.experiment.value_label.lower()
     number = f"{value:g} {unit}".strip()
     return f"{label} {number}, at {columns['direction_deg']:.0f}°"
+
+
+def shown_neuron(controller: Controller) -> int | None:
+    """Return the neuron that is drawn: the focused one, or the last selected."""
+    selection, focus = controller.state.selection, controller.neuron_info.focus
+    return focus if focus in selection or not selection else selection[-1]
 
 
 def column_of(result: ExperimentResult | None, neuron: int | None) -> int | None:

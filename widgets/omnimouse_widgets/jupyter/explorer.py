@@ -23,6 +23,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
+from omnimouse_widgets.jupyter.laboratory import Laboratory
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
 from omnimouse_widgets.jupyter.scores import NeuronScores
@@ -64,7 +65,8 @@ class Explorer:
     ----------
     controller
         The controller, which contains the state and the results.
-    bar, finetune, painter, raster, video, traces, sweep, behavior, table, neuron_scores
+    bar, finetune, painter, raster, video, traces
+    sweep, behavior, table, neuron_scores, laboratory
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -100,6 +102,7 @@ class Explorer:
         self.behavior = BehaviorDecoder(controller, height=460)
         self.table = NeuronTable(controller)
         self.neuron_scores = NeuronScores(controller)
+        self.laboratory = Laboratory(controller)
         # Both parts validate the filter, so an invalid one is rejected on either side.
         link((self.table, "filter"), (self.neuron_scores, "filter"))
         self.widget = self._layout()
@@ -136,10 +139,12 @@ class Explorer:
             "Behaviour": self.behavior,
             "Neurons": self.table,
             "Scores": self.neuron_scores.widget,
+            "Laboratory": self.laboratory,
         }
         # The minimum widths make the two columns wrap on a narrow page.
         column = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
         right = Tab(children=tuple(tabs.values()), titles=tuple(tabs), layout=column)
+        right.add_class("omnimouse-tabs")
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))

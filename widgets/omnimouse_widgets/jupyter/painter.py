@@ -125,7 +125,8 @@ class MaskPainter(Part):
         self.bind("plane", shown, lambda: planes.number, planes.show)
         self.bind("_planes", events.session, self._read_planes)
         self.bind_field("areas_shown", controller.colouring.outline_areas)
-        self.bind("_choices", events.session, self._read_choices)
+        offered = [events.session, colouring.changed]
+        self.bind("_choices", offered, self._read_choices)
         legend = [events.colour_by, events.session, results.changed, colouring.changed]
         self.bind("_legend", legend, self._read_legend)
 
@@ -428,6 +429,13 @@ class MaskPainter(Part):
         else:
             low, high = scale.ends
             legend |= {"low": low, "high": high, "middle": scale.middle}
+            table = palette.scale_table(is_cyclic=scale.quantity.period is not None)
+            # 17 stops follow the tables closely; the browser interpolates.
+            stops = ", ".join(
+                _hex(table[at] / 255)
+                for at in np.linspace(0, 255, 17).round().astype(int)
+            )
+            legend["bar"] = f"linear-gradient(to right, {stops})"
         return legend
 
 

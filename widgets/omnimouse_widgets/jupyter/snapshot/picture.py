@@ -227,7 +227,8 @@ def _draw_legend(sheet: Sheet, controller: Controller) -> None:
     if not scale.categories:
         low, high = scale.ends
         x = sheet.text(x, y, low, TEXT) + 6
-        sheet.picture(palette.viridis_table()[None], x, y + 3, 120, 9)
+        table = palette.scale_table(is_cyclic=scale.quantity.period is not None)
+        sheet.picture(table[None], x, y + 3, 120, 9)
         sheet.text(x + 126, y, high, TEXT)
         return
     for name, colour in zip(

@@ -562,10 +562,14 @@ function render({ model, el }) {
     if (message.label === undefined)
       STATES.forEach((name, code) => addEntry(COLOURS[code], name, name === "target" ? "ring" : "disk"));
     else if (message.entries) message.entries.forEach(([name, colour]) => addEntry(colour, name, "disk"));
-    else legend.append(make("span", { className: "omnimouse-entry" },
-      `${message.label} ${message.low}`, make("span", { className: "omnimouse-viridis" }),
-      message.middle ? `${message.high} · ${message.middle}` : message.high,
-    ));
+    else {
+      const bar = make("span", { className: "omnimouse-scale" });
+      bar.style.background = message.bar;
+      legend.append(make("span", { className: "omnimouse-entry" },
+        `${message.label} ${message.low}`, bar,
+        message.middle ? `${message.high} · ${message.middle}` : message.high,
+      ));
+    }
     addEntry("#ffffff", "selected", "ring");
     if (message.text) legend.append(make("span", { textContent: ` ${message.text}` }));
   });

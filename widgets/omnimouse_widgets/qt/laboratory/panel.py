@@ -22,17 +22,7 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
-MAX_REPEATS = 100
 KINDS = "Table (*.csv);;Table (*.parquet)"
-TIPS = {
-    "experiment": "What is shown to the model, and what is measured",
-    "repeats": "Repeats of each stimulus: more of them differ less by chance",
-    "run": "Show the stimulus to the model; the screen stays in use meanwhile",
-    "stop": "Stop the experiment; the next run goes on where it was",
-    "colour": "Colour the neurons by the result",
-    "export": "Save the result of every neuron as a table, or the images",
-    "python": "Copy the commands that repeat this experiment in a script",
-}
 
 
 class LaboratoryPanel(QWidget):
@@ -50,26 +40,29 @@ class LaboratoryPanel(QWidget):
         self._controller = controller
         laboratory = self._laboratory = controller.laboratory
         self.experiment = combo_box(
-            self._choose, text.choices(), tooltip=TIPS["experiment"], name="Experiment"
+            self._choose,
+            text.choices(),
+            tooltip=text.TIPS["experiment"],
+            name="Experiment",
         )
         self.repeats = number_box(
-            QSpinBox, self._draw_controls, tooltip=TIPS["repeats"], name="Repeats"
+            QSpinBox, self._draw_controls, tooltip=text.TIPS["repeats"], name="Repeats"
         )
         self.explanation, self.problem = wrapped_label(), wrapped_label("alert")
         self.cost, self.neuron = QuietLine(), ElidedLabel()
-        self.run = push_button("Run", TIPS["run"], self._start)
-        self.stop = push_button("Stop", TIPS["stop"], laboratory.stop)
+        self.run = push_button("Run", text.TIPS["run"], self._start)
+        self.stop = push_button("Stop", text.TIPS["stop"], laboratory.stop)
         self.bar = progress_bar("Experiment")
         self.plot = LabPlot()
         self.found = wrapped_label(is_selectable=True)
         self.colour = push_button(
-            "Colour field", TIPS["colour"], lambda: controller.set_colour_by("lab")
+            "Colour field", text.TIPS["colour"], lambda: controller.set_colour_by("lab")
         )
-        self.export = push_button("Export…", TIPS["export"], self._choose_file)
-        self.python = push_button("Copy as Python", TIPS["python"], self._copy)
+        self.export = push_button("Export…", text.TIPS["export"], self._choose_file)
+        self.python = push_button("Copy as Python", text.TIPS["python"], self._copy)
         self._lay_out()
         with QSignalBlocker(self.repeats):
-            self.repeats.setRange(1, MAX_REPEATS)
+            self.repeats.setRange(1, text.MAX_REPEATS)
             self.repeats.setSuffix(" ×")
             self.repeats.setMinimumWidth(78)
         self._show_repeats()
@@ -170,31 +163,17 @@ class LaboratoryPanel(QWidget):
         show_text(self.problem, "" if error is None else f"✕ {error}")
         result = laboratory.result
         self.colour.setEnabled(result is not None)
-        self.export.setEnabled(result is not None or bool(self._has_images()))
+        self.export.setEnabled(result is not None or self._has_images())
 
     def _has_images(self) -> bool:
         laboratory = self._laboratory
         return laboratory.experiment is None and laboratory.exciting is not None
 
-    def _neuron(self) -> int | None:
-        """Return the neuron that is drawn: the focused one, or the last selected."""
-        selection, focus = (
-            self._controller.state.selection,
-            self._controller.neuron_info.focus,
-        )
-        if focus in selection or not selection:
-            return focus
-        return selection[-1]
-
     def _draw_result(self) -> None:
-        laboratory, neuron = self._laboratory, self._neuron()
+        laboratory = self._laboratory
+        neuron = text.shown_neuron(self._controller)
         show_text(self.found, text.summary(laboratory))
-        found = text.neuron_text(laboratory, neuron)
-        session = self._controller.state.session
-        name = ""
-        if found and session is not None and neuron is not None:
-            name = f"Neuron {session.units.names[neuron]}: "
-        self.neuron.set_text(f"{name}{found}")
+        self.neuron.set_text(text.neuron_text(self._controller, neuron))
         result, exciting = laboratory.result, laboratory.exciting
         at = text.column_of(result, neuron)
         if self._has_images() and exciting is not None:

@@ -1,0 +1,80 @@
+"""The notebook's laboratory: what the page starts and is told, and what code reads."""
+
+import numpy as np
+import pytest
+
+from omnimouse_widgets.jupyter.laboratory import Laboratory
+from tests.model.lab.energy_neurons import EnergyNeurons
+from tests.predictors import open_controller
+
+LONG_S = 120.0
+
+
+@pytest.fixture
+def controller(session, tmp_path):
+    with open_controller(session, EnergyNeurons()) as made:
+        made.apply_preset("video_only")
+        made.select([7])
+        made.laboratory.folder = tmp_path / "kept"
+        yield made
+
+
+@pytest.fixture
+def part(controller):
+    return Laboratory(controller, repeats=1)
+
+
+def test_the_page_runs_an_experiment_and_draws_the_selected_neuron(
+    part, controller, page
+):
+    opened = page(part, "view", "plot")
+    message, _ = opened.wait_for("view")
+    assert "16 predictions" in message["cost"]
+    assert not message["has_result"]
+    opened.say("start")
+    opened.wait_for("view", lambda message, _: message["has_columns"])
+    curves = part.result.findings.curves
+    for neuron in (7, 3):
+        controller.select([neuron])
+
+        def is_drawn(_, buffers, wanted=curves[neuron]):
+            if len(buffers) != 2:
+                return False
+            return np.allclose(np.frombuffer(buffers[1], np.float32), wanted)
+
+        message, buffers = opened.wait_for("plot", is_drawn)
+        assert message["kind"] == "around"
+        assert np.frombuffer(buffers[0], np.float32)[1] == 22.5
+    assert part.progress == 1.0
+    assert "40 neurons" in part.found
+    opened.say("colour")
+    assert controller.state.colour_by == "lab"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("size", "curve"), ("fields", "image")])
+def test_levels_and_fields_are_sent(part, controller, page, name, kind):
+    part.experiment, part.repeats = name, 1
+    part.start().wait(LONG_S)
+    opened = page(part, "plot")
+    message, buffers = opened.wait_for("plot", lambda message, _: "kind" in message)
+    assert message["kind"] == kind
+    if kind == "image":
+        assert len(buffers[0]) == 36 * 64 * 3
+        columns = part.result.findings.columns
+        expected = [columns["column_px"][7], columns["row_px"][7]]
+        np.testing.assert_allclose(message["place"], expected)
+
+
+def test_tables_are_downloaded_and_faults_are_told(part, controller, page):
+    opened = page(part, "view")
+    opened.say("export")
+    assert "Run the experiment" in part.problem
+    part.start().wait(LONG_S)
+    opened.say("export")
+    _, (table,) = opened.wait_for("file")
+    assert bytes(table).count(b"\n") == 41
+    opened.say("python")
+    assert "by name" in part.problem
+    part.experiment = "exciting"
+    with pytest.raises(ValueError, match="gradient"):
+        part.start().wait(LONG_S)
