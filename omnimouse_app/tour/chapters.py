@@ -148,6 +148,33 @@ def compare_with_a_twin(story: Story) -> None:
     story.wait_for_prediction()
 
 
+def experiment_on_the_twin(story: Story) -> None:
+    """Measure the preferred directions of all neurons in the twin, and two fields."""
+    controller = story.dock.controller
+    laboratory, before = controller.laboratory, controller.state.predictor_name
+    controller.choose_predictor(TWIN)
+    story.wait_for_prediction()
+    story.dock.bring_up("Laboratory")
+    for name, repeats in (("directions", 2), ("fields", 1)):
+        laboratory.choose(name)
+        laboratory.start(repeats)
+        wait_for(lambda: not laboratory.is_busy, f"the experiment {name}", _LONG_S)
+        assert laboratory.error is None
+        assert laboratory.experiment is not None
+        controller.set_colour_by("lab")
+        story.picture(
+            f"laboratory_{name}",
+            laboratory.experiment.label,
+            "An experiment on the twin, in the panel Laboratory: gratings or dots are "
+            "shown to the model, and the field has the colours of what was found. It "
+            "is a property of the model, not of the animal.",
+        )
+    controller.set_colour_by("state")
+    story.dock.bring_up("OmniMouse")
+    controller.choose_predictor(before)
+    story.wait_for_prediction()
+
+
 def edit_the_stimulus(story: Story) -> None:
     """Mirror the video, and show the new prediction."""
     controller = story.dock.controller
@@ -240,6 +267,7 @@ TOUR: tuple[Chapter, ...] = (
     live_context,
     show_one_neuron,
     compare_with_a_twin,
+    experiment_on_the_twin,
     edit_the_stimulus,
     colour_by_numbers,
     show_the_residual,
