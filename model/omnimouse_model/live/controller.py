@@ -230,7 +230,7 @@ class Controller:
         self.pins = Pins(
             self._engine, client, self._lock, self.downloads, self._note_unpinned
         )
-        self.exports = Exports(state, results, execution)
+        self.exports = Exports(state, results, self.laboratory, execution)
         self.project = self._make_project(execution)
 
     def _make_project(self, execution: Execution) -> Project:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Union
 
 import numpy as np
+from psygnal import Signal
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
@@ -73,7 +74,11 @@ class Laboratory(HasBackgroundTask):
         Results by name, of the open recording; each names its model.
     folder
         Folder of kept responses.
+    measured
+        Emitted when `results` have changed.
     """
+
+    measured = Signal()
 
     def __init__(
         self, client: LiveClient, load: Load, execution: Execution = IN_THREADS
@@ -149,6 +154,29 @@ class Laboratory(HasBackgroundTask):
             return columns
         height, width = result.stimulus.frames_of(0).shape[1:]
         return columns | errors_of(columns, session, (height, width), result.neurons)
+
+    def neuron_columns(self) -> dict[str, np.ndarray]:
+        """Return the columns of all results (P,), such as "directions_osi"."""
+        session = self._client.state.session
+        found: dict[str, np.ndarray] = {}
+        for name, result in self.results.items():
+            if session is None or not isinstance(result, ExperimentResult):
+                continue
+            for column, values in result.findings.columns.items():
+                whole = np.full(session.n_neurons, np.nan)
+                whole[result.neurons] = values
+                found[f"{name}_{column}"] = whole
+        return found
+
+    def definitions(self) -> dict[str, str]:
+        """Return where each of `neuron_columns` comes from, in words."""
+        return {
+            f"{name}_{column}": f"{result.experiment.label} in {result.predictor_id}, "
+            f"{result.repeats} repeats; a property of the model"
+            for name, result in self.results.items()
+            if isinstance(result, ExperimentResult)
+            for column in result.findings.columns
+        }
 
     def as_python(self, repeats: int) -> str:
         """Return the commands that repeat the chosen experiment in a script."""
@@ -252,12 +280,14 @@ class Laboratory(HasBackgroundTask):
     def _on_session(self) -> None:
         self.stop()
         self.results.clear()
+        self.measured.emit()
         self.changed.emit()
 
     def _take(self, found: tuple[LabJob, Found]) -> None:
         job, result = found
         if job.session is self._client.state.session:
             self.results[job.name] = result
+            self.measured.emit()
 
     def _run(
         self, job: LabJob, report: ReportProgress

@@ -111,3 +111,15 @@ def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
         assert "repeats=2" in script
         named.laboratory.choose(EXCITING)
         compile(named.laboratory.as_python(2), "script", "exec")
+
+
+def test_results_join_the_exported_table_of_neurons(controller, tmp_path):
+    controller.laboratory.start(1)
+    path = tmp_path / "neurons.csv"
+    controller.exports.export(path)
+    assert controller.exports.error is None
+    lines = path.read_text().splitlines()
+    assert any("directions_osi: Direction: gratings in energy" in one for one in lines)
+    rows = list(csv.DictReader(one for one in lines if not one.startswith("#")))
+    values = [float(row["directions_preferred_deg"]) for row in rows]
+    np.testing.assert_allclose(values, controller.laboratory.result.values, rtol=1e-6)

@@ -183,7 +183,10 @@ class NeuronTable(Part):
         """Send the table of all neurons with its condition, as a CSV file."""
         # Read here, on the thread of the message: an error appears in `problem`, and
         # the table is that of the moment of the click.
-        screen = exports.screen_content(self.controller.state, self.controller.results)
+        controller = self.controller
+        screen = exports.screen_content(
+            controller.state, controller.results, controller.laboratory
+        )
         view = str(content["view"])
         # On a thread, because 10,000 rows take 0.5 s.
         thread = Thread(target=self._send_csv, args=(screen, view))

@@ -6,8 +6,8 @@ are written atomically and in the background.
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.neuron_scores import ScoresOnScreen
 from omnimouse_model.live.project.score_text import (
     condition_text,
@@ -75,6 +76,8 @@ class ScreenContent:
     condition: str
     metric: Metric = METRICS["correlation"]
     neuron_scores: ScoresOnScreen | None = None
+    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
+    measured_definitions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def score_name(self) -> str:
@@ -103,14 +106,17 @@ class ScreenContent:
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Name of each column of scores -> its definition in words."""
+        """Name of each column of scores and experiments -> its definition in words."""
         return {
             self.score_name: definition_of(self.metric),
             **dict.fromkeys(self.tier_columns, self.shown_definition),
+            **self.measured_definitions,
         }
 
 
-def screen_content(state: LiveState, results: Results) -> ScreenContent:
+def screen_content(
+    state: LiveState, results: Results, laboratory: Laboratory
+) -> ScreenContent:
     """Return a snapshot of the screen's content.
 
     Raises
@@ -133,6 +139,7 @@ def screen_content(state: LiveState, results: Results) -> ScreenContent:
     return ScreenContent(
         session, window, mask, state.selection, population, results.scores,
         results.behavior, condition, state.metric, results.neuron_scores,
+        laboratory.neuron_columns(), laboratory.definitions(),
     )  # fmt: skip
 
 
@@ -160,7 +167,7 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
     for name in session.units.properties:
         if name in table:
             columns[f"property_{name}" if name in columns else name] = table[name]
-    return columns
+    return columns | dict(content.measured)
 
 
 def csv_bytes(content: ScreenContent) -> bytes:
@@ -280,9 +287,13 @@ class Exports(HasBackgroundTask):
     """
 
     def __init__(
-        self, state: LiveState, results: Results, execution: Execution = IN_THREADS
+        self,
+        state: LiveState,
+        results: Results,
+        laboratory: Laboratory,
+        execution: Execution = IN_THREADS,
     ) -> None:
-        self._state, self._results = state, results
+        self._state, self._results, self._laboratory = state, results, laboratory
         self.written_path: Path | None = None
         self._task = BackgroundTask(_write, self._take, execution)
         state.events.session.connect(self._on_session)
@@ -290,7 +301,10 @@ class Exports(HasBackgroundTask):
     @property
     def condition(self) -> str:
         """Text about recording, mask and predictor on screen; see `screen_content`."""
-        return screen_content(self._state, self._results).condition
+        return self._content().condition
+
+    def _content(self) -> ScreenContent:
+        return screen_content(self._state, self._results, self._laboratory)
 
     def is_ready(self, *checks: Callable[[], object]) -> bool:
         """Whether an export is possible now; if not, set `error`.
@@ -323,7 +337,7 @@ class Exports(HasBackgroundTask):
         try:
             # A snapshot on the drawing thread: the state may change while the file is
             # written.
-            content = screen_content(self._state, self._results)
+            content = self._content()
         except ExportError as error:
             return self.refuse(error)
         self.write(path, lambda _: make(content))

@@ -93,6 +93,12 @@ def check_score(line: str, controller: Controller) -> None:
     assert (float(r), int(n)) == (pytest.approx(np.median(known), abs=2e-6), len(known))
 
 
+def content_of(controller):
+    return exports.screen_content(
+        controller.state, controller.results, controller.laboratory
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_script_prints_the_score_on_screen(session, tmp_path):
@@ -207,7 +213,7 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path
 def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
     controller.finish_scores()
     found = controller.results.tier_score
-    content = exports.screen_content(controller.state, controller.results)
+    content = content_of(controller)
     table = exports.neuron_columns(content)
     neurons = found.score.neurons
     np.testing.assert_array_equal(
@@ -221,7 +227,7 @@ def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
 def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(controller):
     session = controller.state.session
     units = replace(session.units, unit_id=session.units.unit_id + 5)
-    what = exports.screen_content(controller.state, controller.results)
+    what = content_of(controller)
     what = replace(what, session=replace(session, units=units))
     columns = exports.neuron_columns(what)
     assert columns["neuron"][0] == 5
@@ -321,7 +327,7 @@ def test_properties_of_neurons_are_columns_and_replace_none(controller, tmp_path
     path.write_text(f"unit_id,selected,cc\n{ids[0]},7,0.5\n")
     controller.join_unit_tables(path)
     controller.select([1])
-    content = exports.screen_content(controller.state, controller.results)
+    content = content_of(controller)
     columns = exports.neuron_columns(content)
     assert columns["selected"][:2].tolist() == [False, True]
     assert columns["property_selected"][0] == 7

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
+from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import open_controller
 from tests.widgets.pointer import pick, press
@@ -89,3 +90,18 @@ def test_what_cannot_run_is_told_and_a_table_is_saved(
         assert len(list(csv.DictReader(file))) == 40
     QTest.mouseClick(panel.python, LEFT)
     assert "by name" in panel.problem.text()
+
+
+def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_path):
+    with open_controller(session, EnergyNeurons(reads_places=True)) as controller:
+        controller.laboratory.folder = tmp_path
+        panel = show(NeuronsPanel(controller), 500, 400)
+        n_columns = panel.table.columnCount()
+        controller.laboratory.choose("fields")
+        controller.laboratory.start(1)
+        redraw()
+        assert panel.table.columnCount() == n_columns + 3
+        panel.filter.setText("fields_column_px>30")
+        panel.apply_filter()
+        column = controller.laboratory.result.findings.columns["column_px"]
+        assert 0 < panel.table.rowCount() == (column > 30).sum() < 40

@@ -24,7 +24,8 @@ _TOOLTIPS: Final = {
 FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
     "V1 · target · 412 · depth<250 · score>0.3 · plane=2 · probe=A\n"
-    "V1 | LM keeps both, !V1 all but V1"
+    "V1 | LM keeps both, !V1 all but V1; also columns of joined tables (osi>0.3, or a\n"
+    "word of a text column) and of experiments (directions_osi>0.3)"
 )
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
@@ -41,12 +42,19 @@ def titles_of(controller: Controller) -> tuple[str, ...]:
 
 
 def property_names(controller: Controller) -> tuple[str, ...]:
-    """Return the names of properties from tables of the user, with one value each."""
+    """Return the names of columns from tables of the user, and from experiments."""
     session = controller.state.session
     if session is None:
         return ()
     properties = session.units.properties.items()
-    return tuple(name for name, values in properties if values.ndim == 1)
+    joined = (name for name, values in properties if values.ndim == 1)
+    return (*joined, *controller.laboratory.neuron_columns())
+
+
+def property_tooltip(controller: Controller, name: str) -> str:
+    """Return where a column of `property_names` comes from."""
+    definitions = controller.laboratory.definitions()
+    return definitions.get(name, "From the unit tables of the recording")
 
 
 def tooltips_of(controller: Controller) -> tuple[str, ...]:
@@ -63,9 +71,10 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
         # Sorting and filtering distinguish text by dtype, also in an empty table.
         texts = dict.fromkeys(TEXT_COLUMNS, np.empty(0, str))
         return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | texts
-    return table_columns(
+    columns = table_columns(
         state.session, state.mask, state.active_span, results.shown_scores
     )
+    return {**columns, **controller.laboratory.neuron_columns()}
 
 
 def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:

@@ -19,6 +19,7 @@ from omnimouse_widgets.drawn.neurons.columns import (
     cell_text,
     columns_of,
     property_names,
+    property_tooltip,
     sorted_rows,
     state_code,
     titles_of,
@@ -70,7 +71,7 @@ class NeuronTableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             older = f"\n{OLDER} Scores of an older task" if is_old else ""
             if section >= len(COLUMNS):
-                return "From the unit tables of the recording"
+                return property_tooltip(self._controller, self._name(section))
             return tooltips_of(self._controller)[section] + older
         return None
 
