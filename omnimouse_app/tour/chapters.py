@@ -157,7 +157,8 @@ def experiment_on_the_twin(story: Story) -> None:
     story.dock.bring_up("Laboratory")
     for name, repeats in (("directions", 2), ("fields", 1)):
         laboratory.choose(name)
-        laboratory.start(repeats)
+        laboratory.set_repeats(repeats)
+        laboratory.start()
         wait_for(lambda: not laboratory.is_busy, f"the experiment {name}", _LONG_S)
         assert laboratory.error is None
         assert laboratory.experiment is not None

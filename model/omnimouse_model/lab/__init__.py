@@ -1,6 +1,6 @@
 """The laboratory: experiments on models that see video.
 
-`stimuli` are what is shown, `model_responses` and `events` the responses of a model,
+`stimuli` are what is shown, `responses` and `events` the responses of a model,
 `tuning` what follows from them, `experiments` all three together, `exciting_inputs` and
 `exciting_search` the search for most exciting inputs.
 """
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from omnimouse_model.lab.experiments import EXPERIMENTS as EXPERIMENTS
     from omnimouse_model.lab.experiments import run_experiment as run_experiment
     from omnimouse_model.lab.label_decoding import decode_label as decode_label
-    from omnimouse_model.lab.model_responses import model_responses as model_responses
+    from omnimouse_model.lab.responses import model_responses as model_responses
 
 _NAMES = {
     "": "stimuli",
     "exciting_search": "search_starts",
     "experiments": "EXPERIMENTS run_experiment",
     "label_decoding": "decode_label",
-    "model_responses": "model_responses",
+    "responses": "model_responses",
 }
 __getattr__, __dir__ = public_names(__name__, _NAMES)

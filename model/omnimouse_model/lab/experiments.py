@@ -12,15 +12,15 @@ from jaxtyping import Float, Int64
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.lab.model_responses import count_windows, model_responses
-from omnimouse_model.lab.response_store import ResponseStore
+from omnimouse_model.lab.response_store import ResponseStore, cached_store
+from omnimouse_model.lab.responses import count_windows, model_responses
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from omnimouse_model.lab.stimuli.gratings import (
     Level,
     drifting_gratings,
     grating_levels,
 )
-from omnimouse_model.lab.stimuli.pink_noise import pink_noise
+from omnimouse_model.lab.stimuli.noise import pink_noise
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
 from omnimouse_model.predict.predictor import Predictor
@@ -72,7 +72,7 @@ class Experiment:
     show
         `show(size, repeats=…, seed=…, **settings)` makes the stimulus.
     analyse
-        `analyse(responses, stimulus, size)` returns the findings.
+        `analyse(responses, stimulus, size, cancelled)` returns the findings.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Experiment:
     repeats: int
     lag_s: float
     show: Callable[..., Stimulus] = field(repr=False)
-    analyse: Callable[[np.ndarray, Stimulus, Size], Findings] = field(repr=False)
+    analyse: Callable[..., Findings] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +96,8 @@ class ExperimentResult:
 
     Attributes
     ----------
-    experiment, stimulus
-        What was done and shown.
+    experiment, stimulus, size
+        What was done and shown, and the height and width of the frames.
     responses
         Mean response to each event, in normalised units.
     neurons
@@ -110,6 +110,7 @@ class ExperimentResult:
 
     experiment: Experiment
     stimulus: Stimulus
+    size: Size
     responses: Float[np.ndarray, "event neuron"]
     neurons: Int64[np.ndarray, " neuron"]
     findings: Findings
@@ -148,6 +149,7 @@ def run_experiment(
     repeats: int | None = None,
     seed: int = 0,
     results: str | Path | None = None,
+    cache: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
     cancelled: Callable[[], bool] = lambda: False,
     **settings: Any,
@@ -164,6 +166,8 @@ def run_experiment(
         Repeats of each stimulus; the experiment's own number by default.
     results
         Folder `x.zarr` that keeps the responses: a stopped experiment goes on there.
+    cache
+        Folder in which each experiment has such a folder of its own.
     progress
         Called with the number of finished videos, and their total number.
     settings
@@ -194,11 +198,23 @@ def run_experiment(
     if neurons is None:
         neurons = np.arange(session.n_neurons)
     store = None
-    if results is not None:
-        about = _about(chosen, stimulus, predictor, session, neurons, repeats, seed)
-        n_events = len(stimulus.values)
-        shape = (stimulus.n_videos, n_events, len(neurons))
-        store = ResponseStore(Path(results), about, shape)
+    if results is not None or cache is not None:
+        about = {
+            "experiment": chosen.name,
+            "stimulus": stimulus.name,
+            "repeats": repeats,
+            "seed": seed,
+            "settings": {name: repr(value) for name, value in sorted(settings.items())},
+            "size": list(size),
+            "lag_s": chosen.lag_s,
+            **_provenance(stimulus, predictor, session, neurons),
+        }
+        shape = (stimulus.n_videos, len(stimulus.values), len(neurons))
+        store = (
+            cached_store(cache, about, shape)
+            if cache is not None
+            else ResponseStore(Path(results or ""), about, shape)
+        )
     responses = model_responses(
         predictor,
         session,
@@ -212,9 +228,10 @@ def run_experiment(
     return ExperimentResult(
         chosen,
         stimulus,
+        size,
         responses,
         neurons,
-        chosen.analyse(responses, stimulus, size),
+        chosen.analyse(responses, stimulus, size, cancelled),
         str(predictor.predictor_id),
         session.id,
         repeats,
@@ -244,36 +261,24 @@ def frame_size(spec: WindowSpec) -> Size:
     return DEFAULT_SIZE if video is None else (video.height, video.width)
 
 
-def _about(
-    experiment: Experiment,
-    stimulus: Stimulus,
-    predictor: Predictor,
-    session: Session,
-    neurons: np.ndarray,
-    repeats: int,
-    seed: int,
+def _provenance(
+    stimulus: Stimulus, predictor: Predictor, session: Session, neurons: np.ndarray
 ) -> dict[str, Any]:
-    """Return the provenance of responses, without which they are not continued."""
+    """Return what else responses depend on: stimulus, model, recording, neurons."""
     events = asdict(stimulus.events) | dict(stimulus.table)
     return {
-        "experiment": experiment.name,
-        "stimulus": stimulus.name,
-        "repeats": repeats,
-        "seed": seed,
         "parameters": dict(stimulus.parameters),
+        "events": {name: values.tolist() for name, values in events.items()},
         "predictor": str(predictor.predictor_id),
         "session": session.id,
         "recording": session.fingerprint,
         "neurons": np.asarray(neurons).tolist(),
-        # Settings that are no parameters of the stimulus change its events.
-        "events": {name: values.tolist() for name, values in events.items()},
-        "lag_s": experiment.lag_s,
         "versions": {"omnimouse-app": version("omnimouse-app")},
     }
 
 
 # -- the experiments -----------------------------------------------------------------
-def _directions(responses: np.ndarray, shown: Stimulus, _size: Size) -> Findings:
+def _directions(responses: np.ndarray, shown: Stimulus, *_: object) -> Findings:
     found = directions_of(responses, shown.values)
     return Findings(
         {
@@ -288,7 +293,7 @@ def _directions(responses: np.ndarray, shown: Stimulus, _size: Size) -> Findings
 
 
 def _levels(
-    quantity: str, responses: np.ndarray, shown: Stimulus, _size: Size
+    quantity: str, responses: np.ndarray, shown: Stimulus, *_: object
 ) -> Findings:
     found = levels_of(responses, shown)
     columns = {
@@ -298,8 +303,10 @@ def _levels(
     return Findings(columns, found.levels, found.response)
 
 
-def _fields(responses: np.ndarray, shown: Stimulus, size: Size) -> Findings:
-    found = receptive_fields(responses, shown, size)
+def _fields(
+    responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
+) -> Findings:
+    found = receptive_fields(responses, shown, size, cancelled=cancelled)
     columns = {
         "row_px": found.center_px[:, 0],
         "column_px": found.center_px[:, 1],

@@ -1,8 +1,11 @@
 """Responses to a stimulus in a zarr folder, so that a stopped experiment goes on."""
 
 import json
+import shutil
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from omnimouse_model.errors import ResultsFileError
 SUFFIX = ".zarr"
 FORMAT = "omnimouse-laboratory"
 _VERSION = 1
+_UNCOMPARED = ("session", "versions")
+"""What is only noted: a recording is known by its fingerprint, whatever its name."""
 
 
 class ResponseStore:
@@ -35,7 +40,7 @@ class ResponseStore:
     Raises
     ------
     ResultsFileError
-        The folder holds something else, or another experiment.
+        The folder holds something else, or another experiment, or is damaged.
     """
 
     def __init__(
@@ -44,25 +49,19 @@ class ResponseStore:
         n_videos, n_events, n_neurons = shape
         # As JSON returns it, so that tuples and arrays' numbers are compared alike.
         self.about = json.loads(json.dumps(dict(about)))
-        if path.exists():
-            self._check(path)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            attributes = {"format": FORMAT, "version": _VERSION, "about": self.about}
-            root = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
-            # One row per chunk: a video is written without reading others.
-            root.create_array(
-                "responses",
-                shape=(n_events, n_neurons),
-                chunks=(1, n_neurons),
-                dtype="float32",
-                fill_value=np.nan,
+        if not path.exists():
+            _create(path, self.about, shape)
+        self._check(path)
+        try:
+            self._responses, self._done = (
+                zarr.open_array(str(path), path=name, mode="r+")
+                for name in ("responses", "done")
             )
-            root.create_array("done", shape=(n_videos,), dtype="bool", fill_value=False)
-        self._responses, self._done = (
-            zarr.open_array(str(path), path=name, mode="r+")
-            for name in ("responses", "done")
-        )
+        # Files that are damaged or missing fail in many ways.
+        except Exception as error:
+            raise ResultsFileError(
+                f"{path} is damaged: {error}. Delete it, or choose another file."
+            ) from error
         found = self._responses.shape + self._done.shape
         if found != (n_events, n_neurons, n_videos):
             raise ResultsFileError(
@@ -100,8 +99,53 @@ class ResponseStore:
         about = attributes.get("about")
         known = about if isinstance(about, dict) else {}
         for name, expected in self.about.items():
-            if name != "versions" and known.get(name) != expected:
+            if name not in _UNCOMPARED and known.get(name) != expected:
                 raise ResultsFileError(
                     f"{path} is of another experiment: {name} is {known.get(name)!r}; "
                     f"expected {expected!r}. Choose another file."
                 )
+
+
+def cached_store(
+    folder: Path, about: Mapping[str, Any], shape: tuple[int, int, int]
+) -> ResponseStore:
+    """Return the store of an experiment in a cache, named by what it is about.
+
+    Nobody chooses its name: one that is damaged is replaced. Another version of this
+    package has a store of its own, because its stimuli can differ.
+    """
+    compared = {name: value for name, value in about.items() if name != "session"}
+    text = json.dumps(compared, sort_keys=True)
+    digest = blake2b(text.encode(), digest_size=12).hexdigest()
+    path = folder / f"{about['experiment']}-{digest}{SUFFIX}"
+    try:
+        return ResponseStore(path, about, shape)
+    except ResultsFileError:
+        shutil.rmtree(path, ignore_errors=True)
+        return ResponseStore(path, about, shape)
+
+
+def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
+    """Create an empty store as a whole: another program may create the same one."""
+    n_videos, n_events, n_neurons = shape
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        new = Path(folder) / "new"
+        attributes = {"format": FORMAT, "version": _VERSION, "about": about}
+        root = zarr.create_group(str(new), zarr_format=3, attributes=attributes)
+        # One row per chunk: a video is written without reading others.
+        root.create_array(
+            "responses",
+            shape=(n_events, n_neurons),
+            chunks=(1, n_neurons),
+            dtype="float32",
+            fill_value=np.nan,
+        )
+        root.create_array(
+            "done", shape=(n_videos,), chunks=(1,), dtype="bool", fill_value=False
+        )
+        try:
+            new.rename(path)
+        except OSError:
+            if not path.exists():
+                raise

@@ -1,10 +1,12 @@
 """Tuning of neurons in a model: directions, levels of a quantity, receptive fields."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.events import responses_by_value
 from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus
 from omnimouse_model.metrics.spatial import (
@@ -14,6 +16,9 @@ from omnimouse_model.metrics.spatial import (
     spatial_selectivity,
 )
 from omnimouse_model.metrics.tuning import selectivity_index
+
+_MAX_STEPS = 100
+"""Limit of the fit of a field; those with a peak need fewer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +35,7 @@ class ModelDirections:
         Global indices: length of the vector sum over the sum of responses.
     preferred_deg, orientation_deg
         Angle of the vector sum of directions; axis of the motion, 0 to 180, by the
-        vector sum of orientations.
+        vector sum of orientations. NaN, as the indices, without any response.
     """
 
     directions_deg: Float[np.ndarray, " direction"]
@@ -49,13 +54,15 @@ def directions_of(
     grouped = responses_by_value(responses, directions_deg)
     theta, mean = np.radians(grouped.values), np.maximum(grouped.response, 0)
     sums = [mean @ np.exp(1j * harmonic * theta) for harmonic in (1, 2)]
+    is_silent = ~(mean.sum(axis=1) > 0)
+    angles = [np.where(is_silent, np.nan, np.degrees(np.angle(one))) for one in sums]
     return ModelDirections(
         grouped.values,
         mean,
         selectivity_index(mean, theta, 2).value,
         selectivity_index(mean, theta, 1).value,
-        np.degrees(np.angle(sums[0])) % 360,
-        np.degrees(np.angle(sums[1])) / 2 % 180,
+        angles[0] % 360,
+        angles[1] / 2 % 180,
     )
 
 
@@ -110,8 +117,8 @@ class ReceptiveFields:
         response.
     center_px
         Row and column of the centre of a Gaussian that is fitted to the responses to
-        the places of the dots. Unlike the average, they are not drawn inwards at the
-        edges of the frame, beyond which no dot was shown.
+        the places of the dots, NaN without any response. Unlike the average, they are
+        not drawn inwards at the edges of the frame, beyond which no dot was shown.
     selectivity
         Spatial selectivity index (SSI): -ln det of the covariance; larger is narrower.
     """
@@ -126,11 +133,14 @@ def receptive_fields(
     stimulus: Stimulus,
     size: tuple[int, int],
     monitor: Monitor = MONITOR,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> ReceptiveFields:
     """Return the receptive fields from responses to `gaussian_dots`.
 
     Raises
     ------
+    StoppedError
+        `cancelled()` returned True.
     ModuleNotFoundError
         SciPy is missing.
     """
@@ -150,7 +160,12 @@ def receptive_fields(
     row, column = np.unique(rows), np.unique(columns)
     # `np.unique` sorts the places by column, then row.
     maps = by_place.response.reshape(-1, len(column), len(row)).transpose(0, 2, 1)
-    fitted = np.array([fit_centre(one) for one in maps]).reshape(-1, 2)
+    fitted = np.full((len(maps), 2), np.nan)
+    for neuron, one in enumerate(maps):
+        if cancelled():
+            raise StoppedError(f"Stopped after {neuron} of {len(maps)} fits.")
+        if np.ptp(one) > 1e-9 * np.abs(one).max():  # else no place is preferred
+            fitted[neuron] = fit_centre(one, _MAX_STEPS)
     at = fitted * max(len(row), len(column))
     center_px = np.stack(
         [

@@ -1,8 +1,9 @@
 """Experiments on the chosen model, in the background; they give way to the screen."""
 
-from collections.abc import Iterator
+import csv
+import io
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Union
 
@@ -17,7 +18,6 @@ from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     Experiment,
     ExperimentResult,
-    frame_size,
     run_experiment,
     windows_of,
 )
@@ -32,6 +32,7 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.pause_gate import PauseGate
+from omnimouse_model.parquet import parquet_bytes
 from omnimouse_model.predict.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ EXCITING: Final = "exciting"
 STEPS: Final = 20
 """Steps of that search, from each of two starts."""
 NAMES: Final = (*EXPERIMENTS, EXCITING)
+MAX_REPEATS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class Laboratory(HasBackgroundTask):
 
     Attributes
     ----------
-    chosen
-        Name of the experiment that views show.
+    chosen, repeats
+        Name of the experiment that views show, and the repeats of its next run.
     results
         Results by name, of the open recording; each names its model.
     folder
@@ -84,9 +86,11 @@ class Laboratory(HasBackgroundTask):
         self, client: LiveClient, load: Load, execution: Execution = IN_THREADS
     ) -> None:
         self.chosen = "directions"
+        self.repeats = EXPERIMENTS[self.chosen].repeats
         self.results: dict[str, Found] = {}
         self.folder = cache_dir() / "laboratory"
         self._client, self._load = client, load
+        self._errors: dict[str, dict[str, np.ndarray]] = {}
         self._gate = PauseGate(lambda: False)
         self._task = BackgroundTask(self._run, self._take, execution)
         client.state.events.session.connect(self._on_session)
@@ -128,32 +132,30 @@ class Laboratory(HasBackgroundTask):
             return "This model offers no gradient: choose a digital twin."
         return "" if state.selection else "Select the neurons to excite first."
 
-    def n_windows(self, repeats: int) -> int:
-        """Return the number of predictions of the chosen experiment."""
+    @property
+    def n_windows(self) -> int:
+        """Number of predictions of the chosen experiment."""
         if self.experiment is None:
             return 2 * STEPS
         needs = self._client.results.needs
         spec = self._client.state.spec if needs is None else needs.spec
-        return windows_of(self.experiment, spec, repeats)
+        return windows_of(self.experiment, spec, self.repeats)
 
-    def seconds(self, repeats: int) -> float | None:
-        """Return the expected time of the chosen experiment; None if unknown.
+    @property
+    def seconds(self) -> float | None:
+        """Expected time of the chosen experiment in seconds, None if unknown.
 
         From the fastest prediction on screen, which has all neurons as targets.
         """
         each_s = self._client.population_s
         # A step of a search predicts and goes back through the model.
         factor = 1 if self.experiment is not None else 3
-        return None if each_s is None else factor * each_s * self.n_windows(repeats)
+        return None if each_s is None else factor * each_s * self.n_windows
 
     def columns(self, result: ExperimentResult) -> dict[str, np.ndarray]:
         """Return the columns of a result; of a simulated session, with the errors."""
-        session = self._client.state.session
         columns = dict(result.findings.columns)
-        if session is None:
-            return columns
-        height, width = result.stimulus.frames_of(0).shape[1:]
-        return columns | errors_of(columns, session, (height, width), result.neurons)
+        return columns | self._errors.get(result.experiment.name, {})
 
     def neuron_columns(self) -> dict[str, np.ndarray]:
         """Return the columns of all results (P,), such as "directions_osi"."""
@@ -178,7 +180,7 @@ class Laboratory(HasBackgroundTask):
             for column in result.findings.columns
         }
 
-    def as_python(self, repeats: int) -> str:
+    def as_python(self) -> str:
         """Return the commands that repeat the chosen experiment in a script."""
         state, source = self._client.state, self._client.predictor
         if state.session is None or not isinstance(source, str):
@@ -200,20 +202,32 @@ class Laboratory(HasBackgroundTask):
         else:
             lines += [
                 f"found = om.lab.run_experiment({self.chosen!r}, predictor, session, "
-                f"repeats={repeats})",
+                f"repeats={self.repeats})",
                 "table = found.to_dataframe()",
             ]
         return "\n".join(lines) + "\n"
 
     # -- actions ----------------------------------------------------------------------
     def choose(self, name: str) -> None:
-        """Choose the experiment that views show."""
+        """Choose the experiment that views show, with its usual number of repeats."""
         if name not in NAMES:
             raise ValueError(f"No experiment {name!r}; there are {', '.join(NAMES)}.")
-        self.chosen = name
-        self.changed.emit()
+        if name != self.chosen:
+            self._task.clear_error()
+            self.chosen = name
+            if self.experiment is not None:
+                self.repeats = self.experiment.repeats
+            self.changed.emit()
 
-    def start(self, repeats: int) -> None:
+    def set_repeats(self, repeats: int) -> None:
+        """Set the repeats of the next run."""
+        if not 1 <= repeats <= MAX_REPEATS:
+            raise ValueError(f"repeats is {repeats}; 1 to {MAX_REPEATS} are possible.")
+        if repeats != self.repeats:
+            self.repeats = repeats
+            self.changed.emit()
+
+    def start(self) -> None:
         """Start the chosen experiment; if it cannot start, `error` says why."""
         state, source = self._client.state, self._client.predictor
         problem = self.problem
@@ -221,10 +235,11 @@ class Laboratory(HasBackgroundTask):
             self._task.fail(ValueError(problem))
             return
         # A new gate per run, because a stopped gate stays stopped.
+        self._gate.stop()
         self._gate = PauseGate(lambda: self._client.results.is_awaited)
         job = LabJob(
             self.chosen,
-            repeats,
+            self.repeats,
             state.selection,
             state.session,
             source,
@@ -258,17 +273,17 @@ class Laboratory(HasBackgroundTask):
         result, session = self.result, self._client.state.session
         if result is None or session is None:
             raise ExportError("Run the experiment first: there is nothing to export.")
-        from pandas import DataFrame
-
         unit_id = np.asarray(session.units.names)[result.neurons]
-        about = {"neuron": result.neurons, "unit_id": unit_id}
-        table = DataFrame(about | self.columns(result))
-        table["predictor"] = result.predictor_id
+        columns = {"neuron": result.neurons, "unit_id": unit_id}
+        columns |= self.columns(result)
+        columns["predictor"] = np.full(len(unit_id), result.predictor_id)
+        if path.suffix.lower() == ".parquet":
+            content = parquet_bytes(columns, self.definitions())
+        else:
+            path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
+            content = _csv_bytes(columns)
         with atomic_path(path) as temporary:
-            if path.suffix == ".parquet":
-                table.to_parquet(temporary, index=False)
-            else:
-                table.to_csv(temporary, index=False)
+            temporary.write_bytes(content)
         return [path]
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -287,6 +302,10 @@ class Laboratory(HasBackgroundTask):
         job, result = found
         if job.session is self._client.state.session:
             self.results[job.name] = result
+            if isinstance(result, ExperimentResult):
+                self._errors[job.name] = errors_of(
+                    result.findings.columns, job.session, result.size, result.neurons
+                )
             self.measured.emit()
 
     def _run(
@@ -322,17 +341,22 @@ def _found(job: LabJob, predictor: Predictor, report: ReportProgress) -> Found:
         if found is None:
             raise StoppedError
         return found
-    identity = (
-        *(str(predictor.predictor_id), job.session.fingerprint, job.name),
-        *(job.repeats, frame_size(predictor.needs.spec)),
-    )
-    digest = blake2b(repr(identity).encode(), digest_size=10).hexdigest()
     return run_experiment(
         job.name,
         predictor,
         job.session,
         repeats=job.repeats,
-        results=job.folder / f"{job.name}-{digest}.zarr",
+        # The id of a predictor object need not say what it computes.
+        cache=job.folder if isinstance(job.source, str) else None,
         progress=progress,
         cancelled=job.gate.wait,
     )
+
+
+def _csv_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    cells = [values.tolist() for values in columns.values()]
+    writer.writerows(zip(*cells, strict=True))
+    return text.getvalue().encode()

@@ -122,11 +122,16 @@ def _first_moments(
 
 
 def fit_centre(
-    average: Float[np.ndarray, "height width"],
+    average: Float[np.ndarray, "height width"], max_steps: int | None = None
 ) -> Float[np.ndarray, " 2"]:
     """Fit a Gaussian of any covariance by least squares; return its centre (x, y).
 
     The fit starts at the largest pixel and keeps negative pixels.
+
+    Parameters
+    ----------
+    max_steps
+        Limit for averages without a peak, whose fit does not converge.
 
     Raises
     ------
@@ -152,6 +157,7 @@ def fit_centre(
         residual,
         [spread, np.median(flat), *start, 10.0, 0.0, 10.0],
         x_scale="jac",
+        max_nfev=max_steps,
         **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-12),
     )
     return np.asarray(fit.x[2:4])

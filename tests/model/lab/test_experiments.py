@@ -1,6 +1,8 @@
 """Experiments by name, and the store in which a stopped one goes on."""
 
 import json
+from pkgutil import iter_modules
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.lab.experiments import EXPERIMENTS, run_experiment, windows_of
+from omnimouse_model.lab.response_store import ResponseStore
+from omnimouse_model.lab.stimuli.stimulus import Monitor
 from tests.model.lab.energy_neurons import EnergyNeurons
 
 FOUR = np.arange(4)
@@ -59,7 +63,8 @@ def test_a_stopped_experiment_goes_on_where_it_was(run, tmp_path):
     [
         ({"seed": 1}, "seed is 0; expected 1"),
         ({"name": "black_fields"}, "experiment is 'fields'"),
-        ({"sd_deg": 4.0}, "parameters"),
+        ({"sd_deg": 4.0}, "settings"),
+        ({"monitor": Monitor(distance_cm=30.0)}, "settings"),
         ({"repeats": 2}, "repeats is 1"),
     ],
 )
@@ -107,3 +112,38 @@ def test_names_are_public_and_unknown_ones_are_told(session):
     assert callable(om.lab.stimuli.gaussian_dots)
     with pytest.raises(ValueError, match="directions, noise"):
         run_experiment("colour", EnergyNeurons(), session)
+
+
+def test_two_programs_make_one_store(tmp_path):
+    path, about = tmp_path / "both.zarr", {"experiment": "x"}
+    first, second = (ResponseStore(path, about, (2, 3, 4)) for _ in range(2))
+    first.write(0, np.array([0]), np.ones((1, 4), np.float32))
+    second.write(1, np.array([1, 2]), np.full((2, 4), 2, np.float32))
+    values, is_done = ResponseStore(path, about, (2, 3, 4)).read()
+    assert values[:, 0].tolist() == [1, 2, 2]
+    assert is_done.all()
+    assert list(tmp_path.iterdir()) == [path]
+    (path / "done" / "zarr.json").unlink()
+    with pytest.raises(ResultsFileError, match="damaged"):
+        ResponseStore(path, about, (2, 3, 4))
+
+
+@pytest.mark.parametrize("package", [om, om.lab, om.lab.stimuli])
+def test_no_module_hides_a_public_name(package):
+    modules = {module.name for module in iter_modules(package.__path__)}
+    for name in modules & set(dir(package)):
+        assert isinstance(getattr(package, name), ModuleType), name
+
+
+def test_silent_neurons_prefer_nothing():
+    shown = om.lab.stimuli.drifting_gratings((36, 64), 4, 1)
+    responses = np.zeros((4, 2), np.float32)
+    responses[:, 1] = [1, 3, 1, 0]
+    found = EXPERIMENTS["directions"].analyse(responses, shown, (36, 64))
+    for values in found.columns.values():
+        assert np.isfinite(values).tolist() == [False, True]
+    dots = om.lab.stimuli.gaussian_dots((36, 64), (3, 5), 1)
+    responses = np.zeros((15, 2), np.float32)
+    responses[7, 1] = 1
+    found = EXPERIMENTS["fields"].analyse(responses, dots, (36, 64), lambda: False)
+    assert np.isfinite(found.columns["row_px"]).tolist() == [False, True]

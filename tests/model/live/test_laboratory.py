@@ -1,6 +1,7 @@
 """Experiments in the background: results, colours, export, and what stops them."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ def controller(folder, model, tmp_path):
     with open_controller(folder, model) as made:
         made.apply_preset("video_only")
         made.laboratory.folder = tmp_path / "kept"
+        made.laboratory.set_repeats(1)
         yield made
 
 
@@ -37,7 +39,7 @@ def test_directions_are_those_of_the_library_and_colour_the_field(controller, mo
     controller.set_colour_by("lab")
     assert not colouring.scale.is_known
     assert "Laboratory" in colouring.message
-    laboratory.start(1)
+    laboratory.start()
     assert laboratory.error is None
     scale = colouring.scale
     alone = run_experiment("directions", model, controller.state.session, repeats=1)
@@ -47,19 +49,48 @@ def test_directions_are_those_of_the_library_and_colour_the_field(controller, mo
     assert "lab" in {quantity.name for quantity in colouring.choices}
 
 
-def test_the_same_run_is_read_from_the_kept_responses(controller, model):
-    controller.laboratory.start(1)
-    first, asked = controller.laboratory.result, model.asked
-    controller.laboratory.start(1)
+@pytest.fixture
+def named(folder, model, tmp_path):
+    """A model that is loaded by its name, whose responses are kept."""
+    with open_controller(folder, "energy", load=lambda *_: model) as made:
+        made.laboratory.folder = tmp_path / "kept"
+        made.laboratory.set_repeats(1)
+        yield made
+
+
+def test_the_same_run_is_read_from_the_kept_responses(named, model):
+    named.laboratory.start()
+    first, asked = named.laboratory.result, model.asked
+    named.laboratory.start()
     assert model.asked == asked
-    again = controller.laboratory.result
+    again = named.laboratory.result
     np.testing.assert_array_equal(again.responses, first.responses)
-    controller.laboratory.start(2)
+    named.laboratory.set_repeats(2)
+    named.laboratory.start()
+    assert model.asked > asked
+
+
+def test_damaged_responses_are_computed_again(named, model):
+    named.laboratory.start()
+    first, asked = named.laboratory.result, model.asked
+    [kept] = named.laboratory.folder.iterdir()
+    shutil.rmtree(kept / "done")
+    named.laboratory.start()
+    assert named.laboratory.error is None
+    assert model.asked > asked
+    again = named.laboratory.result
+    np.testing.assert_array_equal(again.responses, first.responses)
+
+
+def test_responses_of_a_model_object_are_not_kept(controller, model):
+    controller.laboratory.start()
+    asked = model.asked
+    controller.laboratory.start()
     assert model.asked > asked
 
 
 def test_results_belong_to_the_recording(controller, tmp_path):
-    controller.laboratory.start(1)
+    controller.laboratory.start()
     controller.open_session(write_session(tmp_path / "other", 12))
     assert controller.laboratory.result is None
     assert not controller.colouring.scale_of("lab").is_known
@@ -67,14 +98,20 @@ def test_results_belong_to_the_recording(controller, tmp_path):
 
 def test_the_cost_is_told_before(controller):
     laboratory = controller.laboratory
-    assert laboratory.n_windows(3) == 48
-    assert laboratory.seconds(3) == pytest.approx(3 * laboratory.seconds(1))
+    once, seconds = laboratory.n_windows, laboratory.seconds
+    laboratory.set_repeats(3)
+    assert (once, laboratory.n_windows) == (16, 48)
+    assert laboratory.seconds == pytest.approx(3 * seconds)
+    laboratory.choose("contrast")
+    assert laboratory.repeats == 2
+    with pytest.raises(ValueError, match="1 to 100"):
+        laboratory.set_repeats(0)
 
 
 def test_what_cannot_run_says_why(controller):
     laboratory = controller.laboratory
     laboratory.choose(EXCITING)
-    laboratory.start(1)
+    laboratory.start()
     assert "gradient" in str(laboratory.error)
     with pytest.raises(ExportError, match="Run the search"):
         laboratory.write(controller.laboratory.folder)
@@ -82,14 +119,14 @@ def test_what_cannot_run_says_why(controller):
     with pytest.raises(ExportError, match="Run the experiment"):
         laboratory.write(controller.laboratory.folder)
     controller.choose_predictor(naive_predictor("mean"))
-    laboratory.start(1)
+    laboratory.start()
     assert "sees no video" in str(laboratory.error)
     with pytest.raises(ValueError, match="contrast"):
         laboratory.choose("colour")
 
 
 def test_the_table_has_every_neuron(controller, tmp_path):
-    controller.laboratory.start(1)
+    controller.laboratory.start()
     path = tmp_path / "directions.csv"
     assert controller.laboratory.write(path) == [path]
     with path.open(newline="") as file:
@@ -103,18 +140,19 @@ def test_the_table_has_every_neuron(controller, tmp_path):
 
 def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
     with pytest.raises(ExportError, match="by name"):
-        controller.laboratory.as_python(2)
+        controller.laboratory.as_python()
     with open_controller(folder, "video-ridge") as named:
-        script = named.laboratory.as_python(2)
+        named.laboratory.set_repeats(2)
+        script = named.laboratory.as_python()
         compile(script, "script", "exec")
         assert "run_experiment('directions'" in script
         assert "repeats=2" in script
         named.laboratory.choose(EXCITING)
-        compile(named.laboratory.as_python(2), "script", "exec")
+        compile(named.laboratory.as_python(), "script", "exec")
 
 
 def test_results_join_the_exported_table_of_neurons(controller, tmp_path):
-    controller.laboratory.start(1)
+    controller.laboratory.start()
     path = tmp_path / "neurons.csv"
     controller.exports.export(path)
     assert controller.exports.error is None

@@ -76,5 +76,17 @@ def test_tables_are_downloaded_and_faults_are_told(part, controller, page):
     opened.say("python")
     assert "by name" in part.problem
     part.experiment = "exciting"
+    assert Laboratory(controller).experiment == "exciting"
     with pytest.raises(ValueError, match="gradient"):
         part.start().wait(LONG_S)
+
+
+def test_an_experiment_is_chosen_here_or_elsewhere(controller):
+    part = Laboratory(controller, experiment="fields", repeats=3)
+    laboratory = controller.laboratory
+    assert (laboratory.chosen, laboratory.repeats) == ("fields", 3)
+    laboratory.choose("contrast")
+    assert (part.experiment, part.repeats) == ("contrast", 2)
+    part.repeats = 1
+    part.start().wait(LONG_S)
+    assert part.result.experiment.name == "contrast"

@@ -15,7 +15,6 @@ EXCITING_TEXT = (
 )
 NOT_RUN = "Press Run"
 NO_NEURON = "Select a neuron"
-MAX_REPEATS = 100
 TIPS = {
     "experiment": "What is shown to the model, and what is measured",
     "repeats": "Repeats of each stimulus: more of them differ less by chance",
@@ -41,11 +40,11 @@ def explanation(laboratory: Laboratory) -> str:
     return EXCITING_TEXT if experiment is None else experiment.explanation
 
 
-def cost_text(laboratory: Laboratory, repeats: int) -> str:
+def cost_text(laboratory: Laboratory) -> str:
     """Return the number of predictions and their expected time, or why it can't run."""
     if laboratory.problem:
         return laboratory.problem
-    n, seconds = laboratory.n_windows(repeats), laboratory.seconds(repeats)
+    n, seconds = laboratory.n_windows, laboratory.seconds
     text = f"{n:,} predictions"
     return text if seconds is None else f"{text}, about {duration_text(seconds)}"
 

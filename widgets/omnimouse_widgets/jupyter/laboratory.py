@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from psygnal import SignalInstance
 from traitlets import Dict, Enum, Float, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.laboratory import NAMES
+from omnimouse_model.live.laboratory import MAX_REPEATS, NAMES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import laboratory as text
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -19,7 +18,7 @@ from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 CONSTANTS: Final[dict[str, Any]] = {
     "choices": [[name, label] for label, name in text.choices()],
     "tips": text.TIPS,
-    "max_repeats": text.MAX_REPEATS,
+    "max_repeats": MAX_REPEATS,
     "colours": {
         "curve": palette.PREDICTED,
         "preferred": palette.CURSOR,
@@ -55,19 +54,20 @@ class Laboratory(Part):
     _constants = Dict(CONSTANTS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._choices_changed = SignalInstance()
         super().__init__(controller, **traits)
-        self._link(controller.laboratory.changed, self._follow)
-        self.observe(lambda change: self._choose(change["new"]), "experiment")
-        self.observe(lambda _: self._choices_changed.emit(), ["experiment", "repeats"])
+        laboratory, changed = controller.laboratory, controller.laboratory.changed
+        # In this order: an experiment brings its usual number of repeats.
+        self.bind("experiment", changed, lambda: laboratory.chosen, laboratory.choose)
+        self.bind(
+            "repeats", changed, lambda: laboratory.repeats, laboratory.set_repeats
+        )
+        self._link(changed, self._follow)
         self._follow()
-        if "repeats" not in traits:
-            self._choose(self.experiment)
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of the controls and of the result."""
         controller, events = self._controller, self._controller.state.events
-        changed = [controller.laboratory.changed, self._choices_changed]
+        changed = [controller.laboratory.changed]
         costs = [controller.results.changed, events.session, events.predictor_name]
         shown = [*changed, events.selection, controller.neuron_info.changed]
         return (
@@ -83,7 +83,7 @@ class Laboratory(Part):
 
     def start(self) -> "Laboratory":
         """Start the experiment in the background; see `wait`."""
-        self._controller.laboratory.start(self.repeats)
+        self._controller.laboratory.start()
         return self
 
     def wait(self, timeout_s: float | None = None) -> "Laboratory":
@@ -131,17 +131,10 @@ class Laboratory(Part):
 
     def on_python(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Send the commands that repeat the experiment, for the clipboard."""
-        script_text = self._controller.laboratory.as_python(self.repeats)
+        script_text = self._controller.laboratory.as_python()
         self.send_now("python", text=script_text)
 
     # -- from state to screen ---------------------------------------------------------
-    def _choose(self, name: str) -> None:
-        laboratory = self._controller.laboratory
-        laboratory.clear_error()
-        laboratory.choose(name)
-        if laboratory.experiment is not None:
-            self.repeats = laboratory.experiment.repeats
-
     def _follow(self) -> None:
         laboratory = self._controller.laboratory
         self.set_trait("found", text.summary(laboratory))
@@ -156,7 +149,7 @@ class Laboratory(Part):
         self.add_if_changed(
             "view",
             explanation=f"{text.explanation(laboratory)} {text.OF_MODEL}",
-            cost=text.cost_text(laboratory, self.repeats),
+            cost=text.cost_text(laboratory),
             message=laboratory.message,
             share=laboratory.share,
             is_busy=laboratory.is_busy,

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from omnimouse_model.lab.stimuli.images import images_in as images_in
     from omnimouse_model.lab.stimuli.images import movie as movie
     from omnimouse_model.lab.stimuli.images import still_images as still_images
-    from omnimouse_model.lab.stimuli.pink_noise import pink_noise as pink_noise
+    from omnimouse_model.lab.stimuli.noise import pink_noise as pink_noise
     from omnimouse_model.lab.stimuli.stimulus import Monitor as Monitor
 
 _NAMES = {
     "dots": "gaussian_dots kinematograms",
     "gratings": "drifting_gabors drifting_gratings grating_levels",
     "images": "images_in movie still_images",
-    "pink_noise": "pink_noise",
+    "noise": "pink_noise",
     "stimulus": "Monitor",
 }
 __getattr__, __dir__ = public_names(__name__, _NAMES)

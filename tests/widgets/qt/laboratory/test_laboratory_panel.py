@@ -98,7 +98,8 @@ def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_
         panel = show(NeuronsPanel(controller), 500, 400)
         n_columns = panel.table.columnCount()
         controller.laboratory.choose("fields")
-        controller.laboratory.start(1)
+        controller.laboratory.set_repeats(1)
+        controller.laboratory.start()
         redraw()
         assert panel.table.columnCount() == n_columns + 3
         panel.filter.setText("fields_column_px>30")

@@ -403,9 +403,9 @@ function roundStep(minimum) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= minimum);
 }
 
-// Offer a table to the user as a file.
+// Offer a table or a picture to the user as a file.
 function download(name, content) {
-  const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  const address = URL.createObjectURL(new Blob([content], { type: name.endsWith(".png") ? "image/png" : "text/csv" }));
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }

@@ -8,10 +8,12 @@ function render({ model, el }) {
     view: (message) => takeView(message),
     plot: (message, buffers) => takePlot(message, buffers),
     file: (message, buffers) => download(message.name, bytes(buffers[0])),
-    python: (message) => navigator.clipboard.writeText(message.text).then(
-      () => { copied.textContent = "copied"; },
-      () => { copied.textContent = message.text; },
-    ),
+    python: (message) => {
+      const show = (text) => { copied.textContent = text; };
+      // Pages without encryption have no clipboard.
+      if (!navigator.clipboard) show(message.text);
+      else navigator.clipboard.writeText(message.text).then(() => show("copied"), () => show(message.text));
+    },
   });
   const { send, set, follow } = page;
   const { choices, tips, colours, max_repeats } = model.get("_constants");

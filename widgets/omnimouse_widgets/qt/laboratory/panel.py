@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QSpinBox, QVBoxLayout, QWi
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.laboratory import MAX_REPEATS
 from omnimouse_widgets.drawn import laboratory as text
 from omnimouse_widgets.qt.laboratory.plot import LabPlot
 from omnimouse_widgets.qt.style import shortcuts
@@ -40,13 +41,13 @@ class LaboratoryPanel(QWidget):
         self._controller = controller
         laboratory = self._laboratory = controller.laboratory
         self.experiment = combo_box(
-            self._choose,
+            laboratory.choose,
             text.choices(),
             tooltip=text.TIPS["experiment"],
             name="Experiment",
         )
         self.repeats = number_box(
-            QSpinBox, self._draw_controls, tooltip=text.TIPS["repeats"], name="Repeats"
+            QSpinBox, self._set_repeats, tooltip=text.TIPS["repeats"], name="Repeats"
         )
         self.explanation, self.problem = wrapped_label(), wrapped_label("alert")
         self.cost, self.neuron = QuietLine(), ElidedLabel()
@@ -62,10 +63,9 @@ class LaboratoryPanel(QWidget):
         self.python = push_button("Copy as Python", text.TIPS["python"], self._copy)
         self._lay_out()
         with QSignalBlocker(self.repeats):
-            self.repeats.setRange(1, text.MAX_REPEATS)
+            self.repeats.setRange(1, MAX_REPEATS)
             self.repeats.setSuffix(" ×")
             self.repeats.setMinimumWidth(78)
-        self._show_repeats()
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(
@@ -102,25 +102,17 @@ class LaboratoryPanel(QWidget):
         column.addLayout(row)
 
     # -- what the user does -----------------------------------------------------------
-    def _choose(self, name: str) -> None:
-        self._laboratory.clear_error()
-        self._laboratory.choose(name)
-        self._show_repeats()
-
-    def _show_repeats(self) -> None:
-        """Show the usual number of repeats of the chosen experiment."""
-        experiment = self._laboratory.experiment
-        if experiment is not None:
-            self.repeats.setValue(experiment.repeats)
+    def _set_repeats(self) -> None:
+        self._laboratory.set_repeats(self.repeats.value())
 
     def _start(self) -> None:
         # A typed number counts although the box has not lost the focus.
         self.repeats.interpretText()
-        self._laboratory.start(self.repeats.value())
+        self._laboratory.start()
 
     def _copy(self) -> None:
         try:
-            script = self._laboratory.as_python(self.repeats.value())
+            script = self._laboratory.as_python()
         except ExportError as error:
             show_text(self.problem, str(error))
             return
@@ -141,7 +133,8 @@ class LaboratoryPanel(QWidget):
         """Write the result as a table; of a search, images into a folder."""
         try:
             self._laboratory.write(path)
-        except (ExportError, OSError) as error:
+        # A package for the format can be missing.
+        except (ExportError, OSError, ImportError) as error:
             show_text(self.problem, f"Not saved: {error}")
 
     # -- from state to screen ---------------------------------------------------------
@@ -152,7 +145,9 @@ class LaboratoryPanel(QWidget):
         self.experiment.setCurrentIndex(at)
         self.repeats.setVisible(has_experiment)
         self.explanation.setText(f"{text.explanation(laboratory)} {text.OF_MODEL}")
-        cost = text.cost_text(laboratory, self.repeats.value())
+        with QSignalBlocker(self.repeats):
+            self.repeats.setValue(laboratory.repeats)
+        cost = text.cost_text(laboratory)
         self.cost.set_text(laboratory.message if is_busy else cost)
         self.run.setEnabled(not is_busy and not laboratory.problem)
         self.bar.setVisible(is_busy)

@@ -61,7 +61,7 @@ def pink_noise(
 
     Examples
     --------
-    >>> from omnimouse_model.lab.stimuli.pink_noise import pink_noise
+    >>> from omnimouse_model.lab.stimuli.noise import pink_noise
     >>> noise = pink_noise((36, 64), n_videos=1, n_directions=2, duration_s=2.0)
     >>> noise.frames_of(0).shape, noise.events.onset.tolist()
     ((60, 36, 64), [0.3, 1.3])

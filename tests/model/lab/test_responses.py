@@ -5,7 +5,7 @@ import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.events import Events
-from omnimouse_model.lab.model_responses import model_responses
+from omnimouse_model.lab.responses import model_responses
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
 from omnimouse_model.lab.stimuli.images import still_images

@@ -70,20 +70,25 @@ def model_responses(
     masks: dict[bytes, Mask] = {}
     # Video and samples of its events, of every request that has no prediction yet.
     pending: deque[tuple[int, np.ndarray]] = deque()
+    # Windows without a prediction, of each video that has begun.
+    n_open: dict[int, int] = {}
 
     def requests() -> Iterator[Request]:
         for video in np.flatnonzero(~is_done).tolist():
             own = np.flatnonzero(events.video == video)
             begin, end = events.onset[own] + lag_s, events.offset[own] + lag_s
+            used = []
             for part in _parts(stimulus.frames_of(video), stimulus.rate_hz, spec):
                 is_of_event = np.zeros((len(events.video), spec.n_samples), bool)
                 is_of_event[own] = (part.times >= begin[:, None]) & (
                     part.times <= end[:, None]
                 )
                 is_of_event[:, : part.first] = False
+                if is_of_event.any():
+                    used.append((part, is_of_event))
+            n_open[video] = len(used)
+            for part, is_of_event in used:
                 is_used = np.asarray(is_of_event.any(axis=0))
-                if not is_used.any():
-                    continue
                 key = is_used.tobytes()
                 if key not in masks:
                     asked = Mask.nothing(session, spec).ask(chosen, is_used)
@@ -103,22 +108,20 @@ def model_responses(
             store.write(video, own, known[own])
 
     predictor.prepare(session)
-    done, begun = int(is_done.sum()), -1
+    done = int(is_done.sum())
     for prediction in predictor.predict_many(requests(), cancelled):
         video, is_of_event = pending.popleft()
-        if video != begun and begun >= 0:
-            finish(begun)
-        begun = video
         of = np.flatnonzero(is_of_event.any(axis=1))
         weights = is_of_event[of].astype(np.float64)
         total[of] += weights @ np.nan_to_num(prediction.responses)
         count[of] += is_of_event[of].sum(axis=1)
+        n_open[video] -= 1
+        if not n_open[video]:
+            finish(video)
         done = video + 1
         progress(done, n_videos)
     if pending or cancelled():
         raise StoppedError(f"Stopped after {done} of {n_videos} videos.")
-    if begun >= 0:
-        finish(begun)
     return known
 
 
