@@ -135,8 +135,9 @@ def _moved(
     gains: dict[float | None, np.ndarray] = {}
     for frame, direction in zip(noise, moving.tolist(), strict=True):
         angle = direction if np.isfinite(direction) else None
+        full = (_UPSAMPLING * frame.shape[0], _UPSAMPLING * frame.shape[1])
         if grid is None:
-            grid = _frequencies(*np.multiply(frame.shape, _UPSAMPLING))
+            grid = _frequencies(*full)
         fx, fy = grid
         # Zeros between the pixels repeat the spectrum of the frame.
         spectrum = np.tile(np.fft.fft2(frame), (_UPSAMPLING, _UPSAMPLING))
@@ -151,11 +152,10 @@ def _moved(
             place += shift * np.array([np.cos(angle), -np.sin(angle)])
         spectrum *= gains[angle]
         spectrum *= np.exp(-1j * fx * place[0]) * np.exp(-1j * fy * place[1])
-        full = np.multiply(frame.shape, _UPSAMPLING)
         height, width = (_UPSAMPLING * (n - _MARGIN) // 2 * 2 for n in frame.shape)
         # The smoothing leaves nothing at the highest frequency, so that half of the
         # spectrum determines the frame.
-        yield np.fft.irfft2(spectrum, tuple(full))[:height, :width]
+        yield np.fft.irfft2(spectrum, full)[:height, :width]
 
 
 def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
