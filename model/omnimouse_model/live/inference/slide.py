@@ -62,7 +62,7 @@ def slid(
     )
 
 
-def _moved(values: np.ndarray, n: int, fill: float) -> np.ndarray:
+def _moved(values: np.ndarray, n: int, fill: float | bool) -> np.ndarray:
     """Return values (T, …) n samples earlier, with `fill` where nothing is known."""
     out = np.full_like(values, fill)
     if n >= 0:
