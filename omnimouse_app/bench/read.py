@@ -16,7 +16,7 @@ import click
 
 from omnimouse_app.bench.benchmark import PEAK_MIB, Row, benchmark
 from omnimouse_app.bench.recordings import Size, write_session
-from omnimouse_app.bench.reference_package import ReferencePackage
+from omnimouse_app.bench.peers.reference_package import ReferencePackage
 from omnimouse_app.cli.output import n_bytes
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
@@ -189,7 +189,7 @@ def _readers(places: dict[str, Path]) -> dict[str, Reader]:
 
     Each has its own session, so that none profits from another's cache.
     """
-    from omnimouse_app.bench.plain_zarr import open_with_zarr
+    from omnimouse_app.bench.peers.plain_zarr import open_with_zarr
 
     sessions = {name: open_session(place) for name, place in places.items()}
     sessions[ZARR] = open_with_zarr(places[STORE])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.public_twin import public_twin
+from omnimouse_app.bench.peers.public_twin import public_twin
 from omnimouse_app.cli.inputs import device_option, folder_option, threads_option
 
 if TYPE_CHECKING:

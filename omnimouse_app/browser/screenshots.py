@@ -154,7 +154,7 @@ def _finetuning(
 
 
 def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
-    """Yield the picture of a digital twin that is pinned beside OmniMouse."""
+    """Yield pictures of a digital twin: pinned beside OmniMouse, and measured."""
     tab.open(["from omnimouse_widgets import Explorer", TWIN])
     tab.run_all()
     _wait_for_results(tab)
@@ -162,6 +162,14 @@ def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookP
     _bring_to_front(tab, "Traces")
     _wait_for_results(tab)
     yield "twin", tab.page.locator(".jupyter-widget-tab").first
+    _bring_to_front(tab, "Laboratory")
+    tab.evaluate("setattr(explorer.laboratory, 'repeats', 2)")
+    part = tab.part("laboratory").first
+    part.get_by_role("button", name="Run").click()
+    part.get_by_text("median error").wait_for(timeout=400_000)
+    part.get_by_role("button", name="Colour field").click()
+    tab.page.wait_for_timeout(QUIET_MS)
+    yield "laboratory", tab
 
 
 def _bring_to_front(tab: NotebookPage, title: str) -> None:

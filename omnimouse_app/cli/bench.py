@@ -7,6 +7,7 @@ from omnimouse_app.cli.inputs import require_source_code
 
 BENCHMARKS = {
     "finetune": "Compare fine-tuning to a simulated mouse with training with it.",
+    "lab": "Time experiments on a model, with their errors.",
     "linear-gaussian": "Fit the baseline to 10,000 neurons, and time new masks.",
     "live": "Time strokes, predictions and scrubbing in the real window.",
     "model": "Time forward passes of the five sizes, part by part.",

@@ -186,8 +186,8 @@ def run_experiment(
 
     Examples
     --------
-    >>> twin = om.load_predictor("twin-demo")
-    >>> found = om.lab.run_experiment("directions", twin, session, repeats=1)
+    >>> ridge = om.load_predictor("video-ridge", [session])
+    >>> found = om.lab.run_experiment("directions", ridge, session, repeats=1)
     >>> found.findings.curves.shape
     (40, 16)
     """
