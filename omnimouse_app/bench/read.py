@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.bench.benchmark import PEAK_MIB, Row, benchmark
-from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.bench.peers.reference_package import ReferencePackage
+from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.cli.output import n_bytes
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
