@@ -363,9 +363,16 @@ def _run(
 ) -> "tuple[ExperimentResult, dict[str, np.ndarray]]":
     """Return a result and its columns, with progress; exit if it is stopped."""
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.lab.experiments import frame_size, run_experiment
+    from omnimouse_model.lab.experiments import (
+        experiment_named,
+        run_experiment,
+        windows_of,
+    )
     from omnimouse_model.lab.known_truth import errors_of
 
+    shown = {key: value for key, value in settings.items() if key != "seed"}
+    n_windows = windows_of(experiment_named(name), predictor.needs.spec, **shown)
+    click.echo(f"{n_windows:,} predictions with {predictor.predictor_id} …", err=True)
     with interruptible() as stop, Progress() as line:
         try:
             found = run_experiment(
@@ -383,9 +390,9 @@ def _run(
                 if results is None
                 else f"run the command again to go on from {results}."
             )
-    columns = _names(recording) | dict(found.findings.columns)
-    size = frame_size(predictor.needs.spec)
-    return found, columns | errors_of(columns, recording, size, found.neurons)
+    columns = found.findings.columns
+    errors = errors_of(columns, recording, found.size, found.neurons)
+    return found, {**_names(recording), **columns, **errors}
 
 
 def _names(recording: "Session") -> "dict[str, np.ndarray]":

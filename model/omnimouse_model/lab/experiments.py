@@ -247,11 +247,14 @@ def experiment_named(name: str) -> Experiment:
 
 
 def windows_of(
-    experiment: Experiment, spec: WindowSpec, repeats: int | None = None
+    experiment: Experiment,
+    spec: WindowSpec,
+    repeats: int | None = None,
+    **settings: Any,
 ) -> int:
     """Return the number of windows that a model predicts in an experiment: its cost."""
     n = experiment.repeats if repeats is None else repeats
-    stimulus = experiment.show(frame_size(spec), repeats=n, seed=0)
+    stimulus = experiment.show(frame_size(spec), repeats=n, seed=0, **settings)
     return count_windows(stimulus, spec)
 
 

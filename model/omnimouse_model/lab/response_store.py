@@ -47,6 +47,7 @@ class ResponseStore:
         self, path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]
     ) -> None:
         n_videos, n_events, n_neurons = shape
+        self.path = path
         # As JSON returns it, so that tuples and arrays' numbers are compared alike.
         self.about = json.loads(json.dumps(dict(about)))
         if not path.exists():
@@ -57,11 +58,8 @@ class ResponseStore:
                 zarr.open_array(str(path), path=name, mode="r+")
                 for name in ("responses", "done")
             )
-        # Files that are damaged or missing fail in many ways.
-        except Exception as error:
-            raise ResultsFileError(
-                f"{path} is damaged: {error}. Delete it, or choose another file."
-            ) from error
+        except Exception as error:  # damaged files fail in many ways
+            raise self._damage(error) from error
         found = self._responses.shape + self._done.shape
         if found != (n_events, n_neurons, n_videos):
             raise ResultsFileError(
@@ -70,8 +68,17 @@ class ResponseStore:
             )
 
     def read(self) -> tuple[Float32[np.ndarray, "event n"], np.ndarray]:
-        """Return the responses, and which videos are finished, bool (video,)."""
-        return np.asarray(self._responses[:]), np.asarray(self._done[:])
+        """Return the responses, and which videos are finished, bool (video,).
+
+        Raises
+        ------
+        ResultsFileError
+            The folder is damaged.
+        """
+        try:
+            return np.asarray(self._responses[:]), np.asarray(self._done[:])
+        except Exception as error:  # damaged files fail in many ways
+            raise self._damage(error) from error
 
     def write(
         self,
@@ -84,6 +91,11 @@ class ResponseStore:
             self._responses.oindex[rows] = responses
         # Last: a video counts when all of it is written.
         self._done[video] = True
+
+    def _damage(self, error: Exception) -> ResultsFileError:
+        return ResultsFileError(
+            f"{self.path} is damaged: {error}. Delete it, or choose another file."
+        )
 
     def _check(self, path: Path) -> None:
         problem = f"{path} holds no responses of the laboratory: choose another file."
@@ -119,7 +131,9 @@ def cached_store(
     digest = blake2b(text.encode(), digest_size=12).hexdigest()
     path = folder / f"{about['experiment']}-{digest}{SUFFIX}"
     try:
-        return ResponseStore(path, about, shape)
+        store = ResponseStore(path, about, shape)
+        store.read()
+        return store
     except ResultsFileError:
         shutil.rmtree(path, ignore_errors=True)
         return ResponseStore(path, about, shape)

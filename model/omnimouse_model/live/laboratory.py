@@ -60,7 +60,7 @@ class LabJob:
     gate: PauseGate = field(repr=False)
 
 
-Found = Union[ExperimentResult, "ExcitingInputs"]
+LabResult = Union[ExperimentResult, "ExcitingInputs"]
 
 
 class Laboratory(HasBackgroundTask):
@@ -87,7 +87,7 @@ class Laboratory(HasBackgroundTask):
     ) -> None:
         self.chosen = "directions"
         self.repeats = EXPERIMENTS[self.chosen].repeats
-        self.results: dict[str, Found] = {}
+        self.results: dict[str, LabResult] = {}
         self.folder = cache_dir() / "laboratory"
         self._client, self._load = client, load
         self._errors: dict[str, dict[str, np.ndarray]] = {}
@@ -295,10 +295,11 @@ class Laboratory(HasBackgroundTask):
     def _on_session(self) -> None:
         self.stop()
         self.results.clear()
+        self._errors.clear()
         self.measured.emit()
         self.changed.emit()
 
-    def _take(self, found: tuple[LabJob, Found]) -> None:
+    def _take(self, found: tuple[LabJob, LabResult]) -> None:
         job, result = found
         if job.session is self._client.state.session:
             self.results[job.name] = result
@@ -310,15 +311,15 @@ class Laboratory(HasBackgroundTask):
 
     def _run(
         self, job: LabJob, report: ReportProgress
-    ) -> Iterator[tuple[LabJob, Found]]:
+    ) -> Iterator[tuple[LabJob, LabResult]]:
         gate = job.gate
         with background_predictor(
             job.source, job.session, job.device, self._load, lambda: gate.is_stopped
         ) as predictor:
-            yield job, _found(job, predictor, report)
+            yield job, _run_job(job, predictor, report)
 
 
-def _found(job: LabJob, predictor: Predictor, report: ReportProgress) -> Found:
+def _run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:
     """Run a job; a live request has priority between two predictions."""
 
     def progress(done: int, of: int) -> None:

@@ -70,11 +70,16 @@ def test_the_same_run_is_read_from_the_kept_responses(named, model):
     assert model.asked > asked
 
 
-def test_damaged_responses_are_computed_again(named, model):
+@pytest.mark.parametrize("damage", ["missing", "torn"])
+def test_damaged_responses_are_computed_again(named, model, damage):
     named.laboratory.start()
     first, asked = named.laboratory.result, model.asked
     [kept] = named.laboratory.folder.iterdir()
-    shutil.rmtree(kept / "done")
+    if damage == "missing":
+        shutil.rmtree(kept / "done")
+    else:
+        chunk = kept / "responses" / "c" / "3" / "0"
+        chunk.write_bytes(chunk.read_bytes()[:5])
     named.laboratory.start()
     assert named.laboratory.error is None
     assert model.asked > asked
