@@ -450,7 +450,11 @@ def _report(
 ) -> None:
     """Print the summary, and write the table of neurons."""
     if out is not None:
-        _write(out, columns)
+        from omnimouse_model.atomic import atomic_path
+        from omnimouse_model.csv_table import csv_bytes
+
+        with atomic_path(out) as temporary:
+            temporary.write_bytes(csv_bytes(columns))
     emit(
         [row | {"predictor": found.predictor_id} for row in rows],
         as_json=as_json,
@@ -458,14 +462,3 @@ def _report(
         f"{found.predictor_id}, session {recording.id}",
         columns=COLUMNS,
     )
-
-
-def _write(path: Path, columns: "Mapping[str, np.ndarray]") -> None:
-    import csv
-
-    from omnimouse_model.atomic import atomic_path
-
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))

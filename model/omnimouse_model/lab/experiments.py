@@ -121,7 +121,7 @@ class ExperimentResult:
 
     @property
     def values(self) -> Float[np.ndarray, " neuron"]:
-        """Values that colour the neurons."""
+        """Value of each neuron that colours the field: `experiment.value`."""
         return self.findings.columns[self.experiment.value]
 
     def to_dataframe(self) -> "DataFrame":
@@ -197,24 +197,22 @@ def run_experiment(
     stimulus = chosen.show(size, repeats=repeats, seed=seed, **settings)
     if neurons is None:
         neurons = np.arange(session.n_neurons)
+    about = {
+        "experiment": chosen.name,
+        "stimulus": stimulus.name,
+        "repeats": repeats,
+        "seed": seed,
+        "settings": {name: repr(value) for name, value in sorted(settings.items())},
+        "size": list(size),
+        "lag_s": chosen.lag_s,
+        **_provenance(stimulus, predictor, session, neurons),
+    }
+    shape = (stimulus.n_videos, len(stimulus.values), len(neurons))
     store = None
-    if results is not None or cache is not None:
-        about = {
-            "experiment": chosen.name,
-            "stimulus": stimulus.name,
-            "repeats": repeats,
-            "seed": seed,
-            "settings": {name: repr(value) for name, value in sorted(settings.items())},
-            "size": list(size),
-            "lag_s": chosen.lag_s,
-            **_provenance(stimulus, predictor, session, neurons),
-        }
-        shape = (stimulus.n_videos, len(stimulus.values), len(neurons))
-        store = (
-            cached_store(cache, about, shape)
-            if cache is not None
-            else ResponseStore(Path(results or ""), about, shape)
-        )
+    if cache is not None:
+        store = cached_store(cache, about, shape)
+    elif results is not None:
+        store = ResponseStore(Path(results), about, shape)
     responses = model_responses(
         predictor,
         session,

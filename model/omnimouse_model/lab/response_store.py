@@ -19,7 +19,7 @@ SUFFIX = ".zarr"
 FORMAT = "omnimouse-laboratory"
 _VERSION = 1
 _UNCOMPARED = ("session", "versions")
-"""What is only noted: a recording is known by its fingerprint, whatever its name."""
+"""Entries that are stored, but not compared with those of the next run."""
 
 
 class ResponseStore:

@@ -456,7 +456,7 @@ class Controller:
         if window is not None and new.key == window.key:
             return
         self._client.step_s = step_between(window, new)
-        kept = self._client.slid(new)
+        kept = self._client.moved_predictions(new)
         # Clear results first: a listener of `window` must never draw predictions
         # of the previous window at the samples of the new one.
         self.results.clear(keeps_tier_scores=True)

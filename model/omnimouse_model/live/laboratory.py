@@ -1,8 +1,6 @@
 """Experiments on the chosen model, in the background; they give way to the screen."""
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Union
@@ -12,6 +10,7 @@ from psygnal import Signal
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
+from omnimouse_model.csv_table import csv_bytes
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.lab.experiments import (
@@ -281,7 +280,7 @@ class Laboratory(HasBackgroundTask):
             content = parquet_bytes(columns, self.definitions())
         else:
             path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
-            content = _csv_bytes(columns)
+            content = csv_bytes(columns)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
         return [path]
@@ -352,12 +351,3 @@ def _run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRe
         progress=progress,
         cancelled=job.gate.wait,
     )
-
-
-def _csv_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    cells = [values.tolist() for values in columns.values()]
-    writer.writerows(zip(*cells, strict=True))
-    return text.getvalue().encode()

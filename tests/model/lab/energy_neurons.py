@@ -1,8 +1,15 @@
 """A model of four neurons whose preferred directions and places are known."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from tests.predictors import open_controller
 
 PREFERRED = np.radians([0.0, 50.0, 130.0, 245.0])
 PLACES = np.array([[9.0, 12.0], [27.0, 40.0], [18.0, 60.0], [30.0, 5.0]])
@@ -47,3 +54,13 @@ class EnergyNeurons(Predictor):
         about = (None, encoded.mask.mask_id, self.predictor_id)
         scale = encoded.window.session.units.scale[neurons]
         return Prediction(values.astype(np.float32), neurons, *about, scale=scale)
+
+
+@contextmanager
+def energy_controller(session: Session, folder: Path) -> Iterator[Controller]:
+    """Controller with these neurons as model, neuron 7 selected."""
+    with open_controller(session, EnergyNeurons()) as made:
+        made.apply_preset("video_only")
+        made.select([7])
+        made.laboratory.folder = folder
+        yield made

@@ -1,4 +1,4 @@
-"""Experiments by name, and the store in which a stopped one goes on."""
+"""Experiments by name, and the folder from which a stopped experiment continues."""
 
 import json
 from pkgutil import iter_modules

@@ -4,18 +4,14 @@ import numpy as np
 import pytest
 
 from omnimouse_widgets.jupyter.laboratory import Laboratory
-from tests.model.lab.energy_neurons import EnergyNeurons
-from tests.predictors import open_controller
+from tests.model.lab.energy_neurons import energy_controller
 
 LONG_S = 120.0
 
 
 @pytest.fixture
 def controller(session, tmp_path):
-    with open_controller(session, EnergyNeurons()) as made:
-        made.apply_preset("video_only")
-        made.select([7])
-        made.laboratory.folder = tmp_path / "kept"
+    with energy_controller(session, tmp_path) as made:
         yield made
 
 

@@ -35,7 +35,7 @@ def choices() -> list[tuple[str, str]]:
 
 
 def explanation(laboratory: Laboratory) -> str:
-    """Return what the chosen experiment shows."""
+    """Return a description of the stimulus of the chosen experiment."""
     experiment = laboratory.experiment
     return EXCITING_TEXT if experiment is None else experiment.explanation
 

@@ -9,7 +9,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.engine import Answer, Engine
-from omnimouse_model.live.inference.slide import slid
+from omnimouse_model.live.inference.overlap import moved_prediction
 from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.results import Freshness, Results
 from omnimouse_model.live.state import LiveState
@@ -149,13 +149,15 @@ class LiveClient:
         self.results.needs = self.results.residence = None
         self.results.learned = None
 
-    def slid(self, window: Window) -> tuple[Prediction | None, Prediction | None]:
+    def moved_predictions(
+        self, window: Window
+    ) -> tuple[Prediction | None, Prediction | None]:
         """Return selected and population predictions moved to an overlapping window."""
         before, mask, results = self.state.window, self.state.mask, self.results
         if before is None or mask is None:
             return None, None
         found = (results.selected, results.population)
-        moved = [one and slid(one, before, window, mask) for one in found]
+        moved = [one and moved_prediction(one, before, window, mask) for one in found]
         return moved[0], moved[1]
 
     # -- answers, on the drawing thread -----------------------------------------------

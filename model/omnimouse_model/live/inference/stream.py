@@ -14,7 +14,7 @@ import numpy as np
 
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.inference.slide import samples_between
+from omnimouse_model.live.inference.overlap import samples_between
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import Streaming
 from omnimouse_model.predict.predictor import Prediction, Predictor

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnimouse_model.nets.fixed import fixed_values
+from omnimouse_model.nets.constants import constant_values
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import WindowBatch
 
@@ -214,7 +214,7 @@ class RotaryFrequencies(nn.Module):
             pairs = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
             return scale / 0.001 * base**-pairs
 
-        values = fixed_values((math.ceil(head_dim / 2),), frequencies, torch.float64)
+        values = constant_values((math.ceil(head_dim / 2),), frequencies, torch.float64)
         self.register_buffer("inv_freq", values)
         self.inv_freq: Tensor
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnimouse_model.nets.fixed import fixed_values
+from omnimouse_model.nets.constants import constant_values
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.times import AttentionPlan, Intervals, Phases
@@ -94,7 +94,7 @@ class ExperimentTime(nn.Module):
         super().__init__()
         self.precision_s = config.absolute_experiment_time_precision_s
         length, dim = config.max_recording_len_s / self.precision_s, config.d_embedding
-        table = fixed_values(
+        table = constant_values(
             (int(length), dim), lambda: sinusoids(int(length), dim), torch.float32
         )
         self.register_buffer("positional_embeddings", table)
@@ -154,7 +154,7 @@ class Latents(nn.Module):
             (timestamps, torch.float32),
             (window_sizes, torch.float32),
         ):
-            values = fixed_values((slots * groups + registers,), make, kind)
+            values = constant_values((slots * groups + registers,), make, kind)
             self.register_buffer(f"_latent_{make.__name__}", values)
         self._latent_ids: Tensor
         self._latent_timestamps: Tensor

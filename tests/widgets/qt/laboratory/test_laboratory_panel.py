@@ -9,7 +9,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
-from tests.model.lab.energy_neurons import EnergyNeurons
+from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
 from tests.predictors import open_controller
 from tests.widgets.pointer import pick, press
 
@@ -18,10 +18,7 @@ LEFT = Qt.MouseButton.LeftButton
 
 @pytest.fixture
 def controller(session, tmp_path):
-    with open_controller(session, EnergyNeurons()) as made:
-        made.apply_preset("video_only")
-        made.select([7])
-        made.laboratory.folder = tmp_path / "kept"
+    with energy_controller(session, tmp_path) as made:
         yield made
 
 

@@ -403,6 +403,15 @@ function roundStep(minimum) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= minimum);
 }
 
+// Draw a dot of the fill colour at each point.
+function drawDots(context, points) {
+  for (const [x, y] of points) {
+    context.beginPath();
+    context.arc(x, y, 3, 0, 7);
+    context.fill();
+  }
+}
+
 // Offer a table or a picture to the user as a file.
 function download(name, content) {
   const address = URL.createObjectURL(new Blob([content], { type: name.endsWith(".png") ? "image/png" : "text/csv" }));

@@ -112,11 +112,7 @@ function render({ model, el }) {
       line.forEach(([step, value], k) => context[k ? "lineTo" : "moveTo"](xOf(step), yOf(value)));
       context.stroke();
       // Scores are few: dots show where they were computed.
-      for (const [step, value] of hasDots ? line : []) {
-        context.beginPath();
-        context.arc(xOf(step), yOf(value), 3, 0, 7);
-        context.fill();
-      }
+      if (hasDots) drawDots(context, line.map(([step, value]) => [xOf(step), yOf(value)]));
     }
   }
   page.ready();

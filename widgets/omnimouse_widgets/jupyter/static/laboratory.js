@@ -143,11 +143,7 @@ function render({ model, el }) {
     context.beginPath();
     points.forEach(([x, y], k) => context[k ? "lineTo" : "moveTo"](x, y));
     context.stroke();
-    for (const [x, y] of hasDots ? points : []) {
-      context.beginPath();
-      context.arc(x, y, 3, 0, 7);
-      context.fill();
-    }
+    if (hasDots) drawDots(context, points);
   }
   page.ready();
   return page.close;

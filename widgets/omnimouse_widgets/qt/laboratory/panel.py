@@ -147,8 +147,9 @@ class LaboratoryPanel(QWidget):
         self.explanation.setText(f"{text.explanation(laboratory)} {text.OF_MODEL}")
         with QSignalBlocker(self.repeats):
             self.repeats.setValue(laboratory.repeats)
-        cost = text.cost_text(laboratory)
-        self.cost.set_text(laboratory.message if is_busy else cost)
+        self.cost.set_text(
+            laboratory.message if is_busy else text.cost_text(laboratory)
+        )
         self.run.setEnabled(not is_busy and not laboratory.problem)
         self.bar.setVisible(is_busy)
         self.stop.setVisible(is_busy)

@@ -16,7 +16,7 @@ _GAP = 8
 
 
 class ColourBar(QWidget):
-    """Colour bar of a scale, with the median of the neurons; cyclic for angles."""
+    """Colour bar of a scale with the median; of an angle, both ends have one colour."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def fixed_values(
+def constant_values(
     shape: tuple[int, ...], make: Callable[[], Tensor], dtype: torch.dtype
 ) -> Tensor:
     """Return the values that `make` computes, for a buffer of a network.

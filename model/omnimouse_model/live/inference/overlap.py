@@ -34,7 +34,7 @@ def samples_between(before: Window, after: Window) -> int | None:
     return n if abs(n) < spec.n_samples else None
 
 
-def slid(
+def moved_prediction(
     prediction: Prediction, before: Window, after: Window, mask: Mask
 ) -> Prediction | None:
     """Return a prediction in a window that overlaps with its own, without behaviour.
