@@ -136,6 +136,23 @@ def test_a_silent_page_is_not_drawn(part, page, controller, monkeypatch):
     assert not part.is_visible
 
 
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_a_stroke_ends_if_its_page_was_reloaded_without_a_word(
+    part, page, controller, monkeypatch, is_dead
+):
+    monkeypatch.setattr(module, "LOST_STROKE_S", 0.3)
+    looked_at = page(part, "cursor")
+    looked_at.say("step", n=1, seq=1, begin={"code": 0})
+    looked_at.wait_for("cursor", lambda content, _: content["at"] == 1)
+    assert controller.in_stroke
+    looked_at.is_dead = is_dead
+    looked_at.say("ready", view="after the reload")
+    time.sleep(0.6)
+    assert controller.in_stroke != is_dead
+    looked_at.say("end", seq=2)
+    assert not controller.in_stroke
+
+
 def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
     looked_at = page(part)
     for op in ("msg", "trait_change", "nonsense"):

@@ -80,7 +80,8 @@ class Board:
         """Request all drawings, because a page has begun to show the part."""
         with _THREAD.changed:
             self.is_visible = True
-            self._sent_s, self._n_unconfirmed = None, 0
+            # The page must confirm the next message: whether it still exists is open.
+            self._sent_s, self._n_unconfirmed = None, self._ahead - 1
             self._due_s = dict.fromkeys(range(len(self._draws)), 0.0)
             _THREAD.wake()
 

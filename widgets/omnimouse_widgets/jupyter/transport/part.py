@@ -16,6 +16,7 @@ small drawing.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Timer
 from time import monotonic
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -40,6 +41,9 @@ MAX_DELAY_S: Final = 0.2
 """Longest wait in seconds of a drawing for a result that it could include."""
 OVERDUE_S: Final = 30.0
 """Time in seconds without a confirmation after which a page is treated as closed."""
+LOST_STROKE_S: Final = 5.0
+"""Time in seconds without a confirmation after which a page's stroke is ended, if
+another page has begun to show the part."""
 PASSIVE_OPS: Final = frozenset({"hover", "rows", "chunks", "lost"})
 """Messages without a user action; they do not clear the message in `problem`."""
 
@@ -307,8 +311,19 @@ class Part(anywidget.AnyWidget):
         # All views share the messages of the part, so the others are drawn again, too.
         self._last = {}
         self._board.request_all()
+        if self._painting not in ("", view):
+            # Probably the same page after a reload, whose "gone" can be lost.
+            timer = Timer(LOST_STROKE_S, self._end_lost_stroke, [self._painting])
+            timer.daemon = True
+            timer.start()
         if len(self._views) == 1:
             self.activate()
+
+    def _end_lost_stroke(self, view: str) -> None:
+        """Remove a view and end its stroke if it has not confirmed a drawing."""
+        if view == self._painting and view in self._unconfirmed_s:
+            self._remove_view(view)
+            self._overdue.add(view)
 
     def _remove_view(self, view: str) -> None:
         """Remove a view and end its stroke."""
