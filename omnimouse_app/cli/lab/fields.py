@@ -1,0 +1,53 @@
+"""`omnimouse lab fields`: receptive fields."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from omnimouse_app.cli.lab.experiment import (
+    experiment_options,
+    median_row,
+    report,
+    results_option,
+    run_on_model,
+    table_option,
+)
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
+    from omnimouse_model.predict.predictor import Predictor
+
+
+@click.command("fields")
+@click.option("--black", is_flag=True, help="Black dots in place of white ones.")
+@click.option(
+    "--repeats", default=2, show_default=True, type=click.IntRange(min=1),
+    help="Flashes of a dot at each of 135 places.",
+)  # fmt: skip
+@results_option
+@table_option
+@experiment_options
+def command(
+    recording: "Session",
+    predictor: "Predictor",
+    black: bool,
+    repeats: int,
+    seed: int,
+    results: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Flash dots to MODEL and report the receptive fields of all neurons.
+
+    Of a simulated session, the places are compared with the true ones.
+    """
+    name = "black_fields" if black else "fields"
+    found, columns = run_on_model(
+        name, predictor, recording, results, repeats=repeats, seed=seed
+    )
+    rows = [median_row("median_ssi", columns["ssi"])]
+    if "field_error_widths" in columns:
+        error = columns["field_error_widths"]
+        rows.append(median_row("median_field_error", error, "monitor widths"))
+    report(rows, columns, found, recording, out, as_json=as_json)
