@@ -188,6 +188,9 @@ class OmniMouseDock(QWidget):
         assert isinstance(traces, TracesPanel)
         self.control.analysis.draw_traces_as(lambda: traces.look)
         self.instrument.play_pressed.connect(self.play)
+        laboratory = self.panels["Laboratory"]
+        assert isinstance(laboratory, LaboratoryPanel)
+        laboratory.what_if_shown.connect(lambda: self.bring_up("What if"))
         for title, dock in self.docks.items():
             _hide_instead_of_destroying(dock)
             bind(dock, "?", show_keys)

@@ -261,7 +261,7 @@ def spatial(data: Arrays) -> Iterator[Case]:
         if kind == "paper":
             values["centroid_paper"] = screen.centroids(found)
         yield from _compared(values, data)
-        centres = np.array([screen.fit_centre(one) for one in found])
+        centres = np.array([screen.fit_gaussian(one).centre for one in found])
         yield from _compared({f"fit_centre_{kind}": centres}, data, FIT)
     uniform = screen.spatial_selectivity(np.ones((1, height, width))).value[0]
     gauss = screen.spatial_selectivity(data["gauss_sta"][None]).value[0]

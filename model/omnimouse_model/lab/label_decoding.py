@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.metrics.fits import scipy_module
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -55,6 +56,7 @@ def decode_label(
     n_inner: int = 10,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> LabelDecoding:
     """Predict the label of each neuron from its features.
 
@@ -71,6 +73,8 @@ def decode_label(
     ------
     ValueError
         There are fewer than two classes, or a class has fewer neurons than folds.
+    StoppedError
+        `cancelled()` returned True.
     """
     names, target = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     counts = np.bincount(target)
@@ -86,6 +90,8 @@ def decode_label(
     fold = _stratified(target, n_outer, generator)
     predicted = np.zeros(len(target), np.int64)
     for k in range(n_outer):
+        if cancelled():
+            raise StoppedError(f"Stopped after {k} of {n_outer} folds.")
         train, test = fold != k, fold == k
         inner = _stratified(target[train], n_inner, generator)
         penalty = _best_penalty(x[train], y[train], inner, len(names))

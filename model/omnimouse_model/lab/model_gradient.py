@@ -51,15 +51,18 @@ def respond_with(
         def forward(ctx: Any, frames: Tensor) -> Tensor:
             levels = (frames.detach() * 255).round().clamp(0, 255)
             gray = levels.to(torch.uint8).cpu().numpy()
-            clip = Clip(session=session, frames=gray, rate_hz=rate_hz)
-            ctx.clip = clip.at(spec)
+            ctx.clip = Clip(session=session, frames=gray, rate_hz=rate_hz, spec=spec)
             found = predictor.decode(predictor.encode(ctx.clip, mask), neurons)
             return torch.from_numpy(found.responses.copy())
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor) -> Tensor:
             objective = gradients[0].cpu().numpy()
-            _, by_gray = differentiable.stimulus_gradient(ctx.clip, neurons, objective)
+            # Torch records nothing in a backward pass, but a predictor may need it to.
+            with torch.enable_grad():
+                _, by_gray = differentiable.stimulus_gradient(
+                    ctx.clip, neurons, objective
+                )
             return torch.from_numpy(by_gray * 255)
 
     def respond(frames: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus
 from omnimouse_model.metrics.spatial import (
     dot_average,
     dot_masks,
-    fit_centre,
+    fit_gaussian,
     spatial_selectivity,
 )
 from omnimouse_model.metrics.tuning import selectivity_index
@@ -119,12 +119,15 @@ class ReceptiveFields:
         Row and column of the centre of a Gaussian that is fitted to the responses to
         the places of the dots, NaN without any response. Unlike the average, they are
         not drawn inwards at the edges of the frame, beyond which no dot was shown.
+    covariance_px
+        Covariance of this Gaussian, rows first; it includes the width of a dot.
     selectivity
         Spatial selectivity index (SSI): -ln det of the covariance; larger is narrower.
     """
 
     average: Float[np.ndarray, "neuron height width"]
     center_px: Float[np.ndarray, "neuron 2"]
+    covariance_px: Float[np.ndarray, "neuron 2 2"]
     selectivity: Float[np.ndarray, " neuron"]
 
 
@@ -160,18 +163,47 @@ def receptive_fields(
     row, column = np.unique(rows), np.unique(columns)
     # `np.unique` sorts the places by column, then row.
     maps = by_place.response.reshape(-1, len(column), len(row)).transpose(0, 2, 1)
-    fitted = np.full((len(maps), 2), np.nan)
+    # Pixels per step of the dots' grid, rows first.
+    step = np.array([height / len(row), width / len(column)])
+    center_px = np.full((len(maps), 2), np.nan)
+    covariance_px = np.full((len(maps), 2, 2), np.nan)
     for neuron, one in enumerate(maps):
         if cancelled():
             raise StoppedError(f"Stopped after {neuron} of {len(maps)} fits.")
-        if np.ptp(one) > 1e-9 * np.abs(one).max():  # else no place is preferred
-            fitted[neuron] = fit_centre(one, _MAX_STEPS)
-    at = fitted * max(len(row), len(column))
-    center_px = np.stack(
-        [
-            (at[:, 1] + 0.5) * height / len(row),
-            (at[:, 0] + 0.5) * width / len(column),
-        ],
-        axis=1,
+        if np.ptp(one) <= 1e-9 * np.abs(one).max():
+            continue  # no place is preferred
+        fit = fit_gaussian(one, _MAX_STEPS)
+        # The fit counts (x, y) over the larger side of the map.
+        side = max(one.shape)
+        center_px[neuron] = (fit.centre[::-1] * side + 0.5) * step
+        covariance = fit.covariance[::-1, ::-1] * side**2
+        covariance_px[neuron] = covariance * np.outer(step, step)
+    return ReceptiveFields(
+        above, center_px, covariance_px, spatial_selectivity(above).value
     )
-    return ReceptiveFields(above, center_px, spatial_selectivity(above).value)
+
+
+def axes_of(
+    covariance: Float[np.ndarray, "neuron 2 2"],
+) -> tuple[
+    Float[np.ndarray, " neuron"],
+    Float[np.ndarray, " neuron"],
+    Float[np.ndarray, " neuron"],
+]:
+    """Return the standard deviations along both axes of ellipses, and their angle.
+
+    Returns
+    -------
+    The longer axis, the shorter axis, and the angle of the longer one in degrees, 0 to
+    180: 0 to the right, 90 up. NaN where the covariance is.
+    """
+    is_known = np.isfinite(covariance).all(axis=(1, 2))
+    spread, axes = np.linalg.eigh(np.where(is_known[:, None, None], covariance, 0.0))
+    # Eigenvalues are sorted from small to large; rows count downwards.
+    angle = np.degrees(np.arctan2(-axes[:, 0, 1], axes[:, 1, 1])) % 180
+    sd = np.sqrt(np.maximum(spread, 0.0))
+    return (
+        np.where(is_known, sd[:, 1], np.nan),
+        np.where(is_known, sd[:, 0], np.nan),
+        np.where(is_known, angle, np.nan),
+    )

@@ -1,23 +1,22 @@
 """Experiments on the chosen model, in the background; they give way to the screen."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Union
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.analysis.in_silico.picture import Picture
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.csv_table import csv_bytes
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import ExportError, StoppedError
+from omnimouse_model.errors import ExportError
 from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     Experiment,
     ExperimentResult,
-    run_experiment,
     windows_of,
 )
 from omnimouse_model.lab.known_truth import errors_of
@@ -30,36 +29,26 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.live.laboratory_jobs import (
+    BARCODES,
+    FOLDS,
+    NAMES,
+    SEARCHES,
+    STEPS,
+    LabJob,
+    LabResult,
+    Search,
+    run_job,
+)
 from omnimouse_model.live.pause_gate import PauseGate
+from omnimouse_model.masks.neuron_table import label_columns
 from omnimouse_model.parquet import parquet_bytes
-from omnimouse_model.predict.predictor import Predictor
 
 if TYPE_CHECKING:
+    from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
     from omnimouse_model.lab.exciting_search import ExcitingInputs
 
-EXCITING: Final = "exciting"
-"""Name of the search for the image to which the selected neurons respond most."""
-STEPS: Final = 20
-"""Steps of that search, from each of two starts."""
-NAMES: Final = (*EXPERIMENTS, EXCITING)
 MAX_REPEATS: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class LabJob:
-    """One run: what is measured, with which model, and where responses are kept."""
-
-    name: str
-    repeats: int
-    neurons: tuple[int, ...]
-    session: Session
-    source: str | Predictor
-    device: str
-    folder: Path
-    gate: PauseGate = field(repr=False)
-
-
-LabResult = Union[ExperimentResult, "ExcitingInputs"]
 
 
 class Laboratory(HasBackgroundTask):
@@ -69,8 +58,10 @@ class Laboratory(HasBackgroundTask):
 
     Attributes
     ----------
-    chosen, repeats
-        Name of the experiment that views show, and the repeats of its next run.
+    chosen
+        Name of the experiment, search or decoding that views show.
+    repeats, label
+        Repeats of the next experiment, and column of the neurons that is decoded next.
     results
         Results by name, of the open recording; each names its model.
     folder
@@ -86,10 +77,12 @@ class Laboratory(HasBackgroundTask):
     ) -> None:
         self.chosen = "directions"
         self.repeats = EXPERIMENTS[self.chosen].repeats
+        self.label = "area"
         self.results: dict[str, LabResult] = {}
         self.folder = cache_dir() / "laboratory"
         self._client, self._load = client, load
         self._errors: dict[str, dict[str, np.ndarray]] = {}
+        self._pictures: dict[str, Picture] = {}
         self._gate = PauseGate(lambda: False)
         self._task = BackgroundTask(self._run, self._take, execution)
         client.state.events.session.connect(self._on_session)
@@ -97,8 +90,13 @@ class Laboratory(HasBackgroundTask):
     # -- reading ----------------------------------------------------------------------
     @property
     def experiment(self) -> Experiment | None:
-        """The chosen experiment; None for the search for exciting images."""
+        """The chosen experiment; None for a search or the decoding."""
         return EXPERIMENTS.get(self.chosen)
+
+    @property
+    def search(self) -> Search | None:
+        """The chosen search; None for an experiment or the decoding."""
+        return SEARCHES.get(self.chosen)
 
     @property
     def result(self) -> ExperimentResult | None:
@@ -108,9 +106,25 @@ class Laboratory(HasBackgroundTask):
 
     @property
     def exciting(self) -> "ExcitingInputs | None":
-        """Images to which neurons respond most, None before."""
-        found = self.results.get(EXCITING)
-        return None if isinstance(found, ExperimentResult) else found
+        """Result of the chosen search, None before."""
+        if self.search is None:
+            return None
+        found: ExcitingInputs | None = self.results.get(self.chosen)  # type: ignore[assignment]
+        return found
+
+    @property
+    def decoding(self) -> "BarcodeDecoding | None":
+        """Result of the decoding of a label, None before or if another is chosen."""
+        if self.chosen != BARCODES:
+            return None
+        found: BarcodeDecoding | None = self.results.get(BARCODES)  # type: ignore[assignment]
+        return found
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Columns of the neuron table that can be decoded."""
+        session = self._client.state.session
+        return () if session is None else label_columns(session)
 
     @property
     def share(self) -> float | None:
@@ -125,7 +139,12 @@ class Laboratory(HasBackgroundTask):
             return "Open a recording and choose a model first."
         if needs is not None and not needs.sees_video:
             return "This model sees no video: choose one that does."
-        if self.chosen != EXCITING:
+        if self.chosen == BARCODES:
+            if needs is not None and "embeddings" not in needs.methods:
+                return "This model has no barcodes: choose a digital twin or OmniMouse."
+            if self.label not in self.labels:
+                return "The neurons have no areas or other labels to decode."
+        if self.search is None:
             return ""
         if needs is not None and "stimulus_gradient" not in needs.methods:
             return "This model offers no gradient: choose a digital twin."
@@ -133,9 +152,9 @@ class Laboratory(HasBackgroundTask):
 
     @property
     def n_windows(self) -> int:
-        """Number of predictions of the chosen experiment."""
+        """Number of predictions of the chosen experiment or search; 0 for the rest."""
         if self.experiment is None:
-            return 2 * STEPS
+            return 0 if self.search is None else 2 * STEPS
         needs = self._client.results.needs
         spec = self._client.state.spec if needs is None else needs.spec
         return windows_of(self.experiment, spec, self.repeats)
@@ -146,7 +165,7 @@ class Laboratory(HasBackgroundTask):
 
         From the fastest prediction on screen, which has all neurons as targets.
         """
-        each_s = self._client.population_s
+        each_s = self._client.population_s if self.n_windows else None
         # A step of a search predicts and goes back through the model.
         factor = 1 if self.experiment is not None else 3
         return None if each_s is None else factor * each_s * self.n_windows
@@ -190,13 +209,26 @@ class Laboratory(HasBackgroundTask):
             f"session = om.open_session({str(state.session.path)!r})",
             f"predictor = om.load_predictor({source!r}, [session])",
         ]
-        if self.experiment is None:
+        if self.search is not None:
             lines += [
                 "import numpy as np",
+                "from dataclasses import replace",
+                "from omnimouse_model.lab.exciting_search import SEARCH",
                 f"neurons = np.array({list(state.selection)})",
-                "found = om.lab.search_starts(predictor, session, neurons, "
+                f"settings = replace(SEARCH, is_static={not self.search.is_video}, "
+                f"temperature={self.search.temperature})",
+                "found = om.lab.search_starts(predictor, session, neurons, settings, "
                 f"n_steps={STEPS})",
-                "image = found.videos[0, 0]",
+                "video = found.videos[0]",
+            ]
+        elif self.experiment is None:
+            lines += [
+                "from omnimouse_model.analysis.barcodes import learned_neurons",
+                "learned = learned_neurons(predictor, session)",
+                f"found = om.lab.decode_barcodes(learned, session, {self.label!r}, "
+                f"folds={FOLDS})",
+                "print(found.found.balanced_accuracy)",
+                "print(found.shuffled.balanced_accuracy)",
             ]
         else:
             lines += [
@@ -226,6 +258,27 @@ class Laboratory(HasBackgroundTask):
             self.repeats = repeats
             self.changed.emit()
 
+    def set_label(self, label: str) -> None:
+        """Set the column of the neurons that is decoded next."""
+        if label not in self.labels:
+            raise ValueError(
+                f"No column {label!r} with a few values; there are "
+                f"{', '.join(self.labels) or 'none'}."
+            )
+        if label != self.label:
+            self.label = label
+            self.changed.emit()
+
+    def picture(self) -> Picture | None:
+        """Return the found input of the latest search as a what-if edit, or None.
+
+        The chosen search comes first.
+        """
+        for name in (self.chosen, *reversed(self._pictures)):
+            if name in self._pictures:
+                return self._pictures[name]
+        return None
+
     def start(self) -> None:
         """Start the chosen experiment; if it cannot start, `error` says why."""
         state, source = self._client.state, self._client.predictor
@@ -239,6 +292,7 @@ class Laboratory(HasBackgroundTask):
         job = LabJob(
             self.chosen,
             self.repeats,
+            self.label,
             state.selection,
             state.session,
             source,
@@ -254,7 +308,7 @@ class Laboratory(HasBackgroundTask):
         self._task.stop()
 
     def write(self, path: Path) -> list[Path]:
-        """Write the chosen result: a table (.csv, .parquet), or the exciting images.
+        """Write the chosen result: a table (.csv, .parquet), or pictures of a search.
 
         Returns the written files.
 
@@ -263,19 +317,17 @@ class Laboratory(HasBackgroundTask):
         ExportError
             There is no result yet.
         """
-        if self.experiment is None:
-            if self.exciting is None:
-                raise ExportError("Run the search first: there is nothing to export.")
+        session, chosen = self._client.state.session, self.results.get(self.chosen)
+        if session is None or chosen is None:
+            raise ExportError("Run it first: there is nothing to export.")
+        if self.exciting is not None:
             from omnimouse_model.lab.exciting_search import write_exciting
 
             return write_exciting(self.exciting, path)
-        result, session = self.result, self._client.state.session
-        if result is None or session is None:
-            raise ExportError("Run the experiment first: there is nothing to export.")
-        unit_id = np.asarray(session.units.names)[result.neurons]
-        columns = {"neuron": result.neurons, "unit_id": unit_id}
-        columns |= self.columns(result)
-        columns["predictor"] = np.full(len(unit_id), result.predictor_id)
+        if self.decoding is not None:
+            columns = _decoding_columns(self.decoding)
+        else:
+            columns = self._experiment_columns(session)
         if path.suffix.lower() == ".parquet":
             content = parquet_bytes(columns, self.definitions())
         else:
@@ -291,10 +343,22 @@ class Laboratory(HasBackgroundTask):
         self._task.close(timeout_s)
 
     # -- internal ---------------------------------------------------------------------
+    def _experiment_columns(self, session: Session) -> dict[str, np.ndarray]:
+        result = self.result
+        assert result is not None
+        unit_id = np.asarray(session.units.names)[result.neurons]
+        columns = {"neuron": result.neurons, "unit_id": unit_id}
+        columns |= self.columns(result)
+        columns["predictor"] = np.full(len(unit_id), result.predictor_id)
+        return columns
+
     def _on_session(self) -> None:
         self.stop()
         self.results.clear()
         self._errors.clear()
+        self._pictures.clear()
+        if self.labels and self.label not in self.labels:
+            self.label = self.labels[0]
         self.measured.emit()
         self.changed.emit()
 
@@ -302,11 +366,21 @@ class Laboratory(HasBackgroundTask):
         job, result = found
         if job.session is self._client.state.session:
             self.results[job.name] = result
+            if job.name in SEARCHES:
+                self._keep_picture(job.name, result)  # type: ignore[arg-type]
             if isinstance(result, ExperimentResult):
                 self._errors[job.name] = errors_of(
                     result.findings.columns, job.session, result.size, result.neurons
                 )
             self.measured.emit()
+
+    def _keep_picture(self, name: str, found: "ExcitingInputs") -> None:
+        n = len(found.neurons)
+        of = f"{n:,} neuron{'s' if n > 1 else ''}, {found.predictor_id}"
+        label = f"{SEARCHES[name].label.lower()} of {of}"
+        # The latest one is the last.
+        self._pictures.pop(name, None)
+        self._pictures[name] = Picture.of(found.videos[0], label)
 
     def _run(
         self, job: LabJob, report: ReportProgress
@@ -315,39 +389,13 @@ class Laboratory(HasBackgroundTask):
         with background_predictor(
             job.source, job.session, job.device, self._load, lambda: gate.is_stopped
         ) as predictor:
-            yield job, _run_job(job, predictor, report)
+            yield job, run_job(job, predictor, report)
 
 
-def _run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:
-    """Run a job; a live request has priority between two predictions."""
-
-    def progress(done: int, of: int) -> None:
-        kind = "steps" if job.name == EXCITING else "videos"
-        report(f"{done:,} of {of:,} {kind}", done / of)
-
-    if job.name == EXCITING:
-        # Imported here: it loads torch, which takes seconds.
-        from omnimouse_model.lab.exciting_search import SEARCH, search_starts
-
-        found = search_starts(
-            predictor,
-            job.session,
-            np.array(job.neurons, np.int64),
-            replace(SEARCH, is_static=True),
-            n_steps=STEPS,
-            progress=progress,
-            cancelled=job.gate.wait,
-        )
-        if found is None:
-            raise StoppedError
-        return found
-    return run_experiment(
-        job.name,
-        predictor,
-        job.session,
-        repeats=job.repeats,
-        # The id of a predictor object need not say what it computes.
-        cache=job.folder if isinstance(job.source, str) else None,
-        progress=progress,
-        cancelled=job.gate.wait,
-    )
+def _decoding_columns(decoding: "BarcodeDecoding") -> dict[str, np.ndarray]:
+    """Return a confusion matrix as a table: a row per true class."""
+    classes, confusion = decoding.found.classes, decoding.found.confusion
+    columns = {decoding.label: np.array(classes)}
+    columns |= {f"predicted_{name}": confusion[:, k] for k, name in enumerate(classes)}
+    columns["predictor"] = np.full(len(classes), decoding.predictor_id)
+    return columns

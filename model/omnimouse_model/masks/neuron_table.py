@@ -29,6 +29,8 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 _SIGN: Final = "<=|>=|!=|<|>|="
 _SPACED_SIGN: Final = re.compile(rf"\s*({_SIGN})\s*")
 _COMPARISON: Final = re.compile(rf"([^<>=!]+)({_SIGN})([^<>=!]+)")
+MAX_LABELS: Final = 20
+"""Largest number of different values of a column that counts as a label."""
 # Longer numbers exceed int64, in which ids are compared.
 _ID: Final = re.compile("[0-9]{1,18}")
 
@@ -69,6 +71,20 @@ def table_columns(
         "score": np.full(n, np.nan, np.float32) if scores is None else scores,
         **{name: v for name, v in units.properties.items() if v.ndim == 1},
     }
+
+
+def label_columns(session: Session) -> tuple[str, ...]:
+    """Return the columns with 2 to 20 different known values, such as the area."""
+    return tuple(
+        name
+        for name, values in table_columns(session).items()
+        if name != "id" and 2 <= len(known_values(values)) <= MAX_LABELS
+    )
+
+
+def known_values(values: np.ndarray) -> list[str]:
+    """Return the different values of a column as text, without unknown ones."""
+    return [text for text in np.unique(values.astype(str)) if text not in ("", "nan")]
 
 
 def matching_neurons(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:

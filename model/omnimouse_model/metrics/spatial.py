@@ -4,6 +4,7 @@ Positions are (x, y) in pixels divided by the larger side of the image, so that 
 width of the monitor.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -121,10 +122,26 @@ def _first_moments(
     return centre, spread, mass
 
 
-def fit_centre(
+@dataclass(frozen=True, slots=True, eq=False)
+class GaussianFit:
+    """Gaussian that is fitted to an average.
+
+    Attributes
+    ----------
+    centre
+        (x, y).
+    covariance
+        Covariance of x and y; without a peak it can be of any size.
+    """
+
+    centre: Float[np.ndarray, " 2"]
+    covariance: Float[np.ndarray, "2 2"]
+
+
+def fit_gaussian(
     average: Float[np.ndarray, "height width"], max_steps: int | None = None
-) -> Float[np.ndarray, " 2"]:
-    """Fit a Gaussian of any covariance by least squares; return its centre (x, y).
+) -> GaussianFit:
+    """Fit a Gaussian of any covariance by least squares.
 
     The fit starts at the largest pixel and keeps negative pixels.
 
@@ -160,4 +177,8 @@ def fit_centre(
         max_nfev=max_steps,
         **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-12),
     )
-    return np.asarray(fit.x[2:4])
+    a, b, c = fit.x[4:7]
+    factor = np.array([[a, b], [0.0, c]])
+    # A factor without an inverse belongs to a fit without a peak.
+    inverse = np.linalg.pinv(factor)
+    return GaussianFit(np.asarray(fit.x[2:4]), inverse @ inverse.T)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.lab.experiment import COLUMNS, experiment_options
 from omnimouse_app.cli.output import emit
 from omnimouse_app.cli.progress import Progress
@@ -37,54 +38,44 @@ def command(
     Nested cross-validation; with shuffled labels as control, and, where depths are
     known, a likelihood-ratio test of barcodes beyond the depth.
     """
-    import numpy as np
-
     from omnimouse_model.analysis.barcodes import learned_neurons
-    from omnimouse_model.lab.label_decoding import beyond_covariate, decode_label
-    from omnimouse_model.masks.neuron_table import table_columns
+    from omnimouse_model.errors import StoppedError
+    from omnimouse_model.lab.barcode_decoding import decode_barcodes
 
-    columns = table_columns(recording)
-    if label not in columns:
-        raise click.UsageError(f"No column {label!r}; there are {', '.join(columns)}.")
-    codes = learned_neurons(predictor, recording).barcodes
-    if codes is None:
-        raise click.UsageError(f"{predictor.predictor_id} has no barcodes.")
-    labels = columns[label].astype(str)
-    is_known = (labels != "") & (labels != "nan")
-    codes, labels = codes[is_known], labels[is_known]
-    shuffled = np.random.default_rng(seed).permutation(labels)
-    with Progress() as line:
-        found, control = (
-            decode_label(
-                codes,
-                chosen,
-                n_outer=folds,
-                n_inner=folds,
+    learned = learned_neurons(predictor, recording)
+    with interruptible() as stop, Progress() as line:
+        try:
+            found = decode_barcodes(
+                learned,
+                recording,
+                label,
+                folds=folds,
                 seed=seed,
-                progress=partial(line, text=text),
+                progress=partial(line, text="folds"),
+                cancelled=lambda: stop.is_received,
             )
-            for chosen, text in ((labels, "folds"), (shuffled, "folds, shuffled"))
-        )
-    n = len(labels)
+        except StoppedError:
+            exit_stopped("nothing was written.")
     rows: list[dict[str, Any]] = [
-        {"name": "balanced_accuracy", "value": found.balanced_accuracy},
-        {"name": "balanced_accuracy_shuffled", "value": control.balanced_accuracy},
-        {"name": "chance", "value": 1 / len(found.classes)},
+        {"name": "balanced_accuracy", "value": found.found.balanced_accuracy},
+        {
+            "name": "balanced_accuracy_shuffled",
+            "value": found.shuffled.balanced_accuracy,
+        },
+        {"name": "chance", "value": found.chance},
     ]
     rows += [
-        {"name": f"recall_{name}", "value": float(found.confusion[k, k])}
-        for k, name in enumerate(found.classes)
+        {"name": f"recall_{name}", "value": float(found.found.confusion[k, k])}
+        for k, name in enumerate(found.found.classes)
     ]
+    n = found.n_neurons
     rows = [row | {"unit": "share", "n": n} for row in rows]
-    depth = columns["depth"][is_known].astype(float)
-    if np.isfinite(depth).all() and len(np.unique(depth)) > 1:
-        ratio = beyond_covariate(codes, depth, labels)
-        rows.append(
-            {"name": "beyond_depth", "value": ratio.p_value, "unit": "p", "n": n}
-        )
+    if found.beyond_depth is not None:
+        p_value = found.beyond_depth.p_value
+        rows.append({"name": "beyond_depth", "value": p_value, "unit": "p", "n": n})
     emit(
-        [row | {"predictor": str(predictor.predictor_id)} for row in rows],
+        [row | {"predictor": found.predictor_id} for row in rows],
         as_json=as_json,
-        title=f"{label} from barcodes of {predictor.predictor_id}, {recording.id}",
+        title=f"{label} from barcodes of {found.predictor_id}, {recording.id}",
         columns=COLUMNS,
     )

@@ -13,6 +13,7 @@ from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor, Stimulus
 from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
 from omnimouse_model.predict.registry import load_predictor
 from tests.model.lab.energy_neurons import PLACES, PREFERRED, EnergyNeurons
+from tests.toy_predictors import FramePredictor
 
 
 def test_a_grating_moves_in_its_direction_at_its_speed():
@@ -129,6 +130,19 @@ def test_a_long_video_is_predicted_in_windows_that_overlap(session):
     assert model.asked == 7  # 8 s in windows of 2 s that overlap by half
 
 
+def test_a_video_without_event_is_finished_without_a_prediction(session):
+    frames = np.full((60, 36, 64), GRAY, np.uint8)
+    events = Events(np.array([1]), np.array([0.5]), np.array([1.0]), np.zeros(1))
+    stimulus = Stimulus("one of two", {}, 30.0, 2, 60, lambda _: frames, events)
+    model, seen = EnergyNeurons(), []
+    found = model_responses(
+        model, session, stimulus, progress=lambda *done: seen.append(done)
+    )
+    assert np.isfinite(found).all()
+    assert model.asked == 1
+    assert seen == [(1, 2), (2, 2)]
+
+
 def test_a_short_video_ends_with_its_window(session):
     shown = still_images(np.full((1, 36, 64), 255, np.uint8), (36, 64))
     model = EnergyNeurons(reads_places=True)
@@ -157,3 +171,11 @@ def test_a_disc_leaves_the_rest_grey():
     assert small.sum() < large.sum() < 36 * 64
     row, column = np.argwhere(large).mean(axis=0)
     assert np.hypot(row - 9, column - 16) < 3
+
+
+def test_windows_have_the_length_that_the_model_reads(session):
+    model = FramePredictor()  # 16 samples at 30 Hz
+    gratings = drifting_gratings((36, 64), 4, 1, duration_s=1.0)
+    responses = model_responses(model, session, gratings)
+    assert np.isfinite(responses).all()
+    assert len(np.unique(responses[:, 0])) == 4

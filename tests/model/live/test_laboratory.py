@@ -2,17 +2,38 @@
 
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.errors import ExportError
 from omnimouse_model.lab.experiments import run_experiment
-from omnimouse_model.live.laboratory import EXCITING
+from omnimouse_model.live import laboratory_jobs
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
+from tests.toy_predictors import FramePredictor
+
+
+class AreaCodes(EnergyNeurons):
+    """A model whose barcodes tell the area."""
+
+    needs = replace(EnergyNeurons.needs, methods=frozenset({"embeddings"}))
+
+    def embeddings(self, session):
+        areas = session.units.area.astype(str)
+        codes = np.eye(len(set(areas)))[np.unique(areas, return_inverse=True)[1]]
+        noise = np.random.default_rng(0).standard_normal((len(areas), 3))
+        return np.concatenate([codes, 0.1 * noise], axis=1).astype(np.float32)
+
+
+def with_areas(session):
+    """The session, with neurons of two areas in turns."""
+    area = np.resize(["V1", "LM"], session.n_neurons)
+    return replace(session, units=replace(session.units, area=area))
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +136,13 @@ def test_the_cost_is_told_before(controller):
 
 def test_what_cannot_run_says_why(controller):
     laboratory = controller.laboratory
-    laboratory.choose(EXCITING)
+    laboratory.choose("exciting")
     laboratory.start()
     assert "gradient" in str(laboratory.error)
-    with pytest.raises(ExportError, match="Run the search"):
+    with pytest.raises(ExportError, match="Run it first"):
         laboratory.write(controller.laboratory.folder)
     laboratory.choose("contrast")
-    with pytest.raises(ExportError, match="Run the experiment"):
+    with pytest.raises(ExportError, match="Run it first"):
         laboratory.write(controller.laboratory.folder)
     controller.choose_predictor(naive_predictor("mean"))
     laboratory.start()
@@ -152,8 +173,9 @@ def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
         compile(script, "script", "exec")
         assert "run_experiment('directions'" in script
         assert "repeats=2" in script
-        named.laboratory.choose(EXCITING)
-        compile(named.laboratory.as_python(), "script", "exec")
+        for name in ("exciting", "inhibiting", "exciting_video", "barcodes"):
+            named.laboratory.choose(name)
+            compile(named.laboratory.as_python(), "script", "exec")
 
 
 def test_results_join_the_exported_table_of_neurons(controller, tmp_path):
@@ -166,3 +188,63 @@ def test_results_join_the_exported_table_of_neurons(controller, tmp_path):
     rows = list(csv.DictReader(one for one in lines if not one.startswith("#")))
     values = [float(row["directions_preferred_deg"]) for row in rows]
     np.testing.assert_allclose(values, controller.laboratory.result.values, rtol=1e-6)
+
+
+@pytest.fixture
+def searching(folder, monkeypatch):
+    """Of a model that offers its gradient; searches are short."""
+    monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
+    with open_controller(folder, FramePredictor()) as made:
+        made.select([3, 5])
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(laboratory_jobs.SEARCHES))
+def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
+    laboratory, search = searching.laboratory, laboratory_jobs.SEARCHES[name]
+    searching.show_exciting()
+    assert not searching.stimulus_edits.edits
+    laboratory.choose(name)
+    laboratory.start()
+    assert laboratory.error is None
+    found = laboratory.exciting
+    is_still = (found.videos[0] == found.videos[0, :1]).all()
+    assert bool(is_still) != search.is_video
+    sign = -1 if search.is_inhibiting else 1
+    assert sign * (found.best_response - found.courses[0, 0]) >= 0
+    searching.stimulus_edits.put(Blank())
+    searching.show_exciting()
+    (edit,) = searching.stimulus_edits.edits
+    shown = searching.stimulus_edits.window.frames_u8
+    np.testing.assert_array_equal(shown, found.videos[0])
+    assert "2 neurons, toy-frames" in edit.label
+    assert searching.results.what_if.description == edit.label
+    searching.undo()
+    assert searching.stimulus_edits.edits == (Blank(),)
+    assert {path.suffix for path in laboratory.write(tmp_path)} >= {".npz"}
+
+
+def test_a_label_is_decoded_and_tabulated(session, tmp_path):
+    with open_controller(with_areas(session), AreaCodes()) as controller:
+        laboratory = controller.laboratory
+        laboratory.choose("barcodes")
+        assert (laboratory.n_windows, laboratory.seconds) == (0, None)
+        laboratory.set_label("area")
+        with pytest.raises(ValueError, match="a few values; there are area"):
+            laboratory.set_label("colour")
+        laboratory.start()
+        assert laboratory.error is None
+        decoding = laboratory.decoding
+        assert decoding.found.balanced_accuracy == 1.0
+        assert decoding.shuffled.balanced_accuracy < 0.9
+        (path,) = laboratory.write(tmp_path / "barcodes.csv")
+        rows = list(csv.DictReader(path.open(newline="")))
+        assert [row["area"] for row in rows] == list(decoding.found.classes)
+        assert float(rows[0][f"predicted_{rows[0]['area']}"]) == 1.0
+        assert laboratory.neuron_columns() == {}
+
+
+def test_a_model_without_barcodes_says_so(controller):
+    controller.laboratory.choose("barcodes")
+    assert "no barcodes" in controller.laboratory.problem

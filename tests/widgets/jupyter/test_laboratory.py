@@ -64,7 +64,7 @@ def test_levels_and_fields_are_sent(part, controller, page, name, kind):
 def test_tables_are_downloaded_and_faults_are_told(part, controller, page):
     opened = page(part, "view")
     opened.say("export")
-    assert "Run the experiment" in part.problem
+    assert "Run it first" in part.problem
     part.start().wait(LONG_S)
     opened.say("export")
     _, (table,) = opened.wait_for("file")

@@ -1,17 +1,26 @@
 """Text about experiments on a model: their cost, and what they found."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from omnimouse_model.lab.experiments import EXPERIMENTS, ExperimentResult
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.laboratory import EXCITING, Laboratory
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.laboratory_jobs import BARCODES, FOLDS, SEARCHES
 from omnimouse_model.live.sweep.estimate import duration_text
 
+if TYPE_CHECKING:
+    from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
+    from omnimouse_model.lab.exciting_search import ExcitingInputs
+
 OF_MODEL = "What is found is a property of the model, not of the animal."
-EXCITING_LABEL = "Most exciting image"
-EXCITING_TEXT = (
-    "The image to which the selected neurons respond most, from two searches. Digital "
-    "twins only."
+TWINS_ONLY = "Digital twins only."
+BARCODES_LABEL = "Barcodes: decode a label"
+BARCODES_TEXT = (
+    "A label of the neurons, such as the area, predicted from what the model has "
+    f"learned of each neuron ({FOLDS}-fold nested cross-validation), beside shuffled "
+    "labels."
 )
 NOT_RUN = "Press Run"
 NO_NEURON = "Select a neuron"
@@ -22,6 +31,8 @@ TIPS = {
     "stop": "Stop the experiment; the next run goes on where it was",
     "colour": "Colour the neurons by the result",
     "export": "Save the result of every neuron as a table, or the images",
+    "label": "The label that is predicted: a column of the neuron table",
+    "what_if": "Show this input to the model in place of the video, in What if",
     "python": "Copy the commands that repeat this experiment in a script",
 }
 TUNED = 0.3
@@ -31,13 +42,17 @@ TUNED = 0.3
 def choices() -> list[tuple[str, str]]:
     """Return label and name of all experiments."""
     found = [(one.label, name) for name, one in EXPERIMENTS.items()]
-    return [*found, (EXCITING_LABEL, EXCITING)]
+    found += [(search.label, name) for name, search in SEARCHES.items()]
+    return [*found, (BARCODES_LABEL, BARCODES)]
 
 
 def explanation(laboratory: Laboratory) -> str:
-    """Return a description of the stimulus of the chosen experiment."""
-    experiment = laboratory.experiment
-    return EXCITING_TEXT if experiment is None else experiment.explanation
+    """Return a description of the chosen experiment, search or decoding."""
+    if laboratory.experiment is not None:
+        return laboratory.experiment.explanation
+    if laboratory.search is not None:
+        return f"{laboratory.search.explanation} {TWINS_ONLY}"
+    return BARCODES_TEXT
 
 
 def cost_text(laboratory: Laboratory) -> str:
@@ -45,21 +60,18 @@ def cost_text(laboratory: Laboratory) -> str:
     if laboratory.problem:
         return laboratory.problem
     n, seconds = laboratory.n_windows, laboratory.seconds
+    if not n:
+        return f"{2 * FOLDS} outer folds"
     text = f"{n:,} predictions"
     return text if seconds is None else f"{text}, about {duration_text(seconds)}"
 
 
 def summary(laboratory: Laboratory) -> str:
     """Return what the chosen experiment found of the population, "" before it ran."""
-    found = laboratory.exciting if laboratory.experiment is None else None
-    if found is not None:
-        text = (
-            f"Response {found.best_response:.2f} s.d., to a grey screen "
-            f"{found.gray_response:.2f}"
-        )
-        if found.agreement is not None:
-            text += f"; two searches agree with r = {found.agreement:.2f}"
-        return f"{text}. {found.predictor_id}"
+    if laboratory.exciting is not None:
+        return _search_text(laboratory.exciting)
+    if laboratory.decoding is not None:
+        return _decoding_text(laboratory.decoding)
     result = laboratory.result
     if result is None:
         return ""
@@ -86,6 +98,29 @@ def summary(laboratory: Laboratory) -> str:
     return "; ".join(part.strip() for part in parts) + f". {result.predictor_id}"
 
 
+def _search_text(found: "ExcitingInputs") -> str:
+    n = len(found.neurons)
+    text = (
+        f"{n:,} neuron{'s' if n > 1 else ''}: response {found.best_response:.2f} s.d., "
+        f"to a grey screen {found.gray_response:.2f}"
+    )
+    if found.agreement is not None:
+        text += f"; two searches agree with r = {found.agreement:.2f}"
+    return f"{text}. {found.predictor_id}"
+
+
+def _decoding_text(decoding: "BarcodeDecoding") -> str:
+    text = (
+        f"{decoding.label} of {decoding.n_neurons:,} neurons: balanced accuracy "
+        f"{100 * decoding.found.balanced_accuracy:.0f} %, with shuffled labels "
+        f"{100 * decoding.shuffled.balanced_accuracy:.0f} %, chance "
+        f"{100 * decoding.chance:.0f} %"
+    )
+    if decoding.beyond_depth is not None:
+        text += f"; beyond the depth: p = {decoding.beyond_depth.p_value:.2g}"
+    return f"{text}. {decoding.predictor_id}"
+
+
 def neuron_text(controller: Controller, neuron: int | None) -> str:
     """Return what the chosen experiment found of one neuron."""
     laboratory, session = controller.laboratory, controller.state.session
@@ -110,6 +145,7 @@ def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:
     if "row_px" in columns:
         return (
             f"row {columns['row_px']:.1f}, column {columns['column_px']:.1f} px, "
+            f"s.d. {columns['sd_longer_px']:.1f} × {columns['sd_shorter_px']:.1f} px, "
             f"SSI {columns['ssi']:.2f}"
         )
     value, unit = columns[result.experiment.value], result.experiment.unit

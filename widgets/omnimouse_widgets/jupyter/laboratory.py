@@ -9,9 +9,17 @@ import numpy as np
 from traitlets import Dict, Enum, Float, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.laboratory import MAX_REPEATS, NAMES
+from omnimouse_model.live.laboratory import MAX_REPEATS
+from omnimouse_model.live.laboratory_jobs import BARCODES, NAMES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import laboratory as text
+from omnimouse_widgets.drawn.laboratory_plots import (
+    Confusion,
+    Curve,
+    Image,
+    Polar,
+    lab_plot,
+)
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
@@ -24,6 +32,7 @@ CONSTANTS: Final[dict[str, Any]] = {
         "preferred": palette.CURSOR,
         "true": palette.RECORDED,
         "cycle": palette.cycle_table()[::8].tolist(),
+        "shares": palette.viridis_table()[::8].tolist(),
     },
 }
 
@@ -34,9 +43,12 @@ class Laboratory(Part):
     Attributes
     ----------
     experiment
-        Name of the experiment: one of `om.lab.EXPERIMENTS`, or "exciting".
+        Name of the experiment: one of `om.lab.EXPERIMENTS`, a search ("exciting",
+        "exciting_video", "inhibiting"), or "barcodes".
     repeats
         Repeats of each stimulus.
+    label
+        Column of the neuron table that "barcodes" decodes.
     progress
         Progress from 0 to 1; read-only.
     found
@@ -49,6 +61,7 @@ class Laboratory(Part):
 
     experiment = Enum(list(NAMES), "directions").tag(sync=True)
     repeats = Int(1).tag(sync=True)
+    label = Unicode("area").tag(sync=True)
     progress = Float(0.0).tag(sync=True)
     found = Unicode("").tag(sync=True)
     _constants = Dict(CONSTANTS).tag(sync=True)
@@ -61,6 +74,7 @@ class Laboratory(Part):
         self.bind(
             "repeats", changed, lambda: laboratory.repeats, laboratory.set_repeats
         )
+        self.bind("label", changed, lambda: laboratory.label, laboratory.set_label)
         self._link(changed, self._follow)
         self._follow()
 
@@ -72,7 +86,8 @@ class Laboratory(Part):
         shown = [*changed, events.selection, controller.neuron_info.changed]
         return (
             Drawing(self._draw_controls, [*changed, *costs, events.selection]),
-            Drawing(self._draw_result, shown),
+            # The frame at the cursor: under a receptive field, or of a found video.
+            Drawing(self._draw_result, [*shown, events.cursor, events.window]),
         )
 
     # -- what code may call -----------------------------------------------------------
@@ -121,13 +136,12 @@ class Laboratory(Part):
         self._controller.set_colour_by("lab")
 
     def on_export(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Send the table, or the exciting image, to the page for download."""
+        """Send the table, or all files of a search, to the page for download."""
         laboratory = self._controller.laboratory
         with tempfile.TemporaryDirectory() as folder:
-            name = f"{self.experiment}.csv" if laboratory.experiment else "images"
-            written = laboratory.write(Path(folder) / name)
-            content = written[0].read_bytes()
-        self.send_now("file", [content], name=written[0].name)
+            name = self.experiment if laboratory.search else f"{self.experiment}.csv"
+            for path in laboratory.write(Path(folder) / name):
+                self.send_now("file", [path.read_bytes()], name=path.name)
 
     def on_python(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Send the commands that repeat the experiment, for the clipboard."""
@@ -154,69 +168,43 @@ class Laboratory(Part):
             share=laboratory.share,
             is_busy=laboratory.is_busy,
             can_run=not laboratory.problem,
-            has_repeats=laboratory.experiment is not None,
+            labels=laboratory.labels if laboratory.chosen == BARCODES else (),
             has_result=self.result is not None,
+            is_experiment=laboratory.experiment is not None,
             has_columns=laboratory.result is not None,
             error="" if error is None else str(error),
         )
 
     def _draw_result(self) -> None:
-        laboratory = self._controller.laboratory
         neuron = text.shown_neuron(self._controller)
+        plot = lab_plot(self._controller, neuron)
         fields: dict[str, Any] = {
-            "found": text.summary(laboratory),
+            "found": text.summary(self._controller.laboratory),
             "neuron": text.neuron_text(self._controller, neuron),
         }
-        result, exciting = laboratory.result, laboratory.exciting
-        at = text.column_of(result, neuron)
-        if laboratory.experiment is None and exciting is not None:
-            frame = np.repeat(exciting.videos[0, 0][..., None], 3, axis=2)
-            self._add_image(frame, None, fields)
-        elif result is None or at is None:
-            missing = text.NOT_RUN if result is None else text.NO_NEURON
-            self.add_message("plot", kind="none", text=missing, **fields)
-        elif result.findings.average is not None:
-            columns = result.findings.columns
-            place = [float(columns["column_px"][at]), float(columns["row_px"][at])]
-            self._add_image(_coloured(result.findings.average[at]), place, fields)
-        elif result.findings.levels is not None and result.findings.curves is not None:
-            columns = laboratory.columns(result)
-            curve = (result.findings.levels, result.findings.curves[at])
-            buffers = [np.asarray(values, np.float32) for values in curve]
-            angles = {
-                name: float(columns[column][at]) if column in columns else None
-                for name, column in (
-                    ("preferred", "preferred_deg"),
-                    ("true", "true_preferred_deg"),
-                )
-            }
-            kind = "curve" if result.experiment.period is None else "around"
-            self.add_message(
-                "plot",
-                buffers,
-                kind=kind,
-                label=result.experiment.label,
-                unit=result.experiment.unit,
-                **angles,
-                **fields,
-            )
+        if isinstance(plot, Polar):
+            angles = {"preferred": plot.preferred_deg, "true": plot.true_deg}
+            self._add_plot("around", (plot.degrees, plot.values), **angles, **fields)
+        elif isinstance(plot, Curve):
+            curve = (plot.levels, plot.values)
+            self._add_plot("curve", curve, label=plot.label, **fields)
+        elif isinstance(plot, Image):
+            height, width = plot.pixels.shape[:2]
+            outline = None if plot.outline is None else plot.outline.tolist()
+            marks = {"place": plot.place, "outline": outline}
+            size = {"height": height, "width": width}
+            pixels = np.ascontiguousarray(plot.pixels)
+            self.add_message("plot", [pixels], kind="image", **size, **marks, **fields)
+        elif isinstance(plot, Confusion):
+            names = {"label": plot.label, "classes": plot.classes}
+            shares = (plot.shares.ravel(),)
+            self._add_plot("confusion", shares, **names, **fields)
+        else:
+            self.add_message("plot", kind="none", text=plot.text, **fields)
 
-    def _add_image(
-        self, pixels: np.ndarray, place: list[float] | None, fields: dict[str, Any]
-    ) -> None:
-        """Add an image uint8 (height, width, 3), with a mark at (x, y) in pixels."""
-        height, width = pixels.shape[:2]
-        size = {"height": height, "width": width, "place": place}
-        buffer = np.ascontiguousarray(pixels, np.uint8)
-        self.add_message("plot", [buffer], kind="image", **size, **fields)
+    def _add_plot(self, kind: str, values: Sequence[np.ndarray], **fields: Any) -> None:
+        buffers = [np.asarray(each, np.float32) for each in values]
+        self.add_message("plot", buffers, kind=kind, **fields)
 
     def __repr__(self) -> str:
         return "Run this cell to experiment on the model."
-
-
-def _coloured(average: np.ndarray) -> np.ndarray:
-    """Return colours uint8 (height, width, 3) of an average; its zero is dark."""
-    most = max(float(np.abs(average).max()), 1e-12)
-    table = palette.residual_table()
-    steps = ((average / most + 1) / 2 * (len(table) - 1)).round().astype(np.intp)
-    return table[steps][..., :3]

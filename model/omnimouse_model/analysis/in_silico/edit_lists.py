@@ -5,6 +5,7 @@ from dataclasses import asdict, fields, replace
 from reprlib import repr as shortened
 from typing import Any
 
+from omnimouse_model.analysis.in_silico.picture import Picture
 from omnimouse_model.analysis.in_silico.read_functions import Span
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
@@ -24,6 +25,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 
 KINDS: dict[str, type[Any]] = {
     "other_clip": OtherClip,
+    "picture": Picture,
     "freeze": Freeze,
     "blank": Blank,
     "mirror": Mirror,

@@ -18,6 +18,8 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
+VIDEO_KINDS = ("other_clip", "picture", "freeze", "blank")
+"""Kinds of edits that replace the whole video; each removes the others."""
 Place = tuple[str, str]
 """Kind of an edit, and its behaviour channel or axis; one edit per place."""
 
@@ -94,6 +96,14 @@ class StimulusEdits:
         # before the state changes.
         apply_edits(window, edits)
         self.set((*others, *edits), f"What if: {describe_edits(edits, window.spec)}")
+
+    def put_video(self, *edits: Edit) -> None:
+        """Replace the video by an edit of `VIDEO_KINDS`, or show it as recorded."""
+        places = [(kind, "") for kind in VIDEO_KINDS]
+        if edits:
+            self.put(*edits, instead=places)
+        else:
+            self.remove(*places)
 
     def remove(self, *places: Place) -> None:
         """Remove the edits at some places."""

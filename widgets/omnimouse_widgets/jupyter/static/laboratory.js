@@ -25,6 +25,8 @@ function render({ model, el }) {
   repeats.onchange = () => set("repeats", clamp(Math.round(Number(repeats.value) || 1), 1, max_repeats));
   follow("repeats", (value) => { repeats.value = value; });
   const repeatsLabel = make("label", { className: "omnimouse-group" }, repeats, "repeats");
+  const label = makeSelect("Label", (value) => set("label", value), tips.label);
+  follow("label", (value) => { label.value = value; });
   const run = makeButton("Run", tips.run, () => send("start"));
   const stop = makeButton("Stop", tips.stop, () => send("stop"));
   const progress = make("progress", { max: 1, value: 0, aria: { label: "Progress of the experiment" } });
@@ -38,7 +40,7 @@ function render({ model, el }) {
   const python = makeButton("Copy as Python", tips.python, () => send("python"));
   const copied = makeStatus("omnimouse-quiet", "status");
   el.append(
-    makeBar(experiment, repeatsLabel, run, stop, progress, cost), explanation, error, plots, neuron, found,
+    makeBar(experiment, repeatsLabel, label, run, stop, progress, cost), explanation, error, plots, neuron, found,
     makeBar(colour, exported, python, copied),
   );
 
@@ -51,9 +53,10 @@ function render({ model, el }) {
     showProblem(error, message.error);
     run.disabled = !message.can_run;
     colour.disabled = !message.has_columns;
+    fillSelect(label, message.labels.map((name) => [name, name]), model.get("label"));
     exported.disabled = !message.has_result;
     for (const [element, isShown] of [
-      [repeatsLabel, message.has_repeats], [run, !message.is_busy], [stop, message.is_busy],
+      [repeatsLabel, message.is_experiment], [label, message.labels.length > 0], [colour, message.is_experiment], [run, !message.is_busy], [stop, message.is_busy],
       [progress, message.is_busy],
     ]) element.hidden = !isShown;
     // The key that started the experiment also stops it, and the reverse.
@@ -67,6 +70,7 @@ function render({ model, el }) {
     found.textContent = message.found;
     drawn = message;
     if (message.kind === "image") drawn.pixels = imageOf(bytes(buffers[0]), message.width, message.height);
+    else if (message.kind === "confusion") drawn.shares = float32(buffers[0]);
     else if (message.kind !== "none") [drawn.levels, drawn.values] = buffers.map(float32);
     plot.request();
   }
@@ -87,6 +91,7 @@ function render({ model, el }) {
       if (drawn.kind === "around") drawAround(context, width, height);
       else if (drawn.kind === "curve") drawCurve(context, width, height);
       else if (drawn.kind === "image") drawImage(context, width, height);
+      else if (drawn.kind === "confusion") drawConfusion(context, width, height);
       else drawText(context, drawn.text, width / 2, height / 2, "#c9cdd3", { size: 13 });
     },
   });
@@ -122,8 +127,7 @@ function render({ model, el }) {
       drawLine(context, [[LAB_LEFT, yOf(value)], [width - LAB_RIGHT, yOf(value)]], "#3a3e47", false);
     }
     drawn.levels.forEach((level, k) => drawText(context, String(Number(level.toPrecision(4))), xOf(k), height - 24, "#c9cdd3", { size: 11 }));
-    const unit = drawn.unit ? ` (${drawn.unit})` : "";
-    drawText(context, `${drawn.label.toLowerCase()}${unit}`, width / 2, height - 7, "#c9cdd3", { size: 11 });
+    drawText(context, drawn.label, width / 2, height - 7, "#c9cdd3", { size: 11 });
     drawText(context, "response (s.d.)", 4, 11, "#c9cdd3", { size: 11, align: "left" });
     drawLine(context, [...drawn.values].map((value, k) => [xOf(k), yOf(value)]), colours.curve, true);
   }
@@ -132,10 +136,39 @@ function render({ model, el }) {
     const x0 = (width - scale * drawn.width) / 2, y0 = (height - scale * drawn.height) / 2;
     context.imageSmoothingEnabled = false;
     context.drawImage(drawn.pixels, x0, y0, scale * drawn.width, scale * drawn.height);
+    const at = ([x, y]) => [x0 + scale * x, y0 + scale * y];
+    if (drawn.outline) {
+      context.save();
+      context.beginPath();
+      context.rect(x0, y0, scale * drawn.width, scale * drawn.height);
+      context.clip();
+      drawLine(context, drawn.outline.map(at), colours.preferred, false);
+      context.restore();
+    }
     if (!drawn.place) return;
-    const [x, y] = [x0 + scale * drawn.place[0], y0 + scale * drawn.place[1]];
+    const [x, y] = at(drawn.place);
     drawLine(context, [[x - 7, y], [x + 7, y]], colours.preferred, false);
     drawLine(context, [[x, y - 7], [x, y + 7]], colours.preferred, false);
+  }
+  function drawConfusion(context, width, height) {
+    const n = drawn.classes.length;
+    const side = Math.min((width - LAB_LEFT - LAB_RIGHT) / n, (height - LAB_ABOVE - LAB_BELOW) / n);
+    const x0 = (width - side * n) / 2, style = { size: 11 };
+    drawn.classes.forEach((name, row) => {
+      const middle = LAB_ABOVE + (row + 0.5) * side;
+      drawText(context, name, x0 - 6, middle + 4, "#c9cdd3", { ...style, align: "right" });
+      drawText(context, name, x0 + (row + 0.5) * side, LAB_ABOVE + n * side + 14, "#c9cdd3", style);
+      for (let column = 0; column < n; column++) {
+        const share = drawn.shares[row * n + column];
+        const [red, green, blue] = colours.shares[Math.round(share * (colours.shares.length - 1))];
+        context.fillStyle = `rgb(${red}, ${green}, ${blue})`;
+        context.fillRect(x0 + column * side, LAB_ABOVE + row * side, side, side);
+        // The scale is bright where it is high.
+        const tint = share > 0.55 ? "#101010" : "#f0f0f0";
+        drawText(context, `${Math.round(100 * share)} %`, x0 + (column + 0.5) * side, middle + 4, tint, style);
+      }
+    });
+    drawText(context, `rows: true ${drawn.label}; columns: predicted`, width / 2, height - 7, "#c9cdd3", style);
   }
   function drawLine(context, points, tint, hasDots) {
     context.strokeStyle = context.fillStyle = tint;

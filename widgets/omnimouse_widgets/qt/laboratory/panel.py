@@ -2,20 +2,23 @@
 
 from pathlib import Path
 
-from qtpy.QtCore import QSignalBlocker
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QSpinBox, QVBoxLayout, QWidget
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import MAX_REPEATS
+from omnimouse_model.live.laboratory_jobs import BARCODES
 from omnimouse_widgets.drawn import laboratory as text
-from omnimouse_widgets.qt.laboratory.plot import LabPlot
+from omnimouse_widgets.drawn.laboratory_plots import lab_plot
+from omnimouse_widgets.qt.laboratory.plot import LabCanvas
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     number_box,
     progress_bar,
     push_button,
+    set_items,
     set_share,
     show_text,
 )
@@ -33,7 +36,14 @@ class LaboratoryPanel(QWidget):
     ----------
     controller
         Source of `state`, `results` and `laboratory`, and receiver of requests.
+
+    Attributes
+    ----------
+    what_if_shown
+        Emitted after a found input became a what-if edit.
     """
+
+    what_if_shown = Signal()
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -49,15 +59,21 @@ class LaboratoryPanel(QWidget):
         self.repeats = number_box(
             QSpinBox, self._set_repeats, tooltip=text.TIPS["repeats"], name="Repeats"
         )
+        self.label = combo_box(
+            laboratory.set_label, tooltip=text.TIPS["label"], name="Label"
+        )
         self.explanation, self.problem = wrapped_label(), wrapped_label("alert")
         self.cost, self.neuron = QuietLine(), ElidedLabel()
         self.run = push_button("Run", text.TIPS["run"], self._start)
         self.stop = push_button("Stop", text.TIPS["stop"], laboratory.stop)
         self.bar = progress_bar("Experiment")
-        self.plot = LabPlot()
+        self.plot = LabCanvas()
         self.found = wrapped_label(is_selectable=True)
         self.colour = push_button(
             "Colour field", text.TIPS["colour"], lambda: controller.set_colour_by("lab")
+        )
+        self.what_if = push_button(
+            "What if", text.TIPS["what_if"], self._show_in_what_if
         )
         self.export = push_button("Export…", text.TIPS["export"], self._choose_file)
         self.python = push_button("Copy as Python", text.TIPS["python"], self._copy)
@@ -81,6 +97,8 @@ class LaboratoryPanel(QWidget):
                 self._draw_result,
                 [laboratory.changed, events.selection, controller.neuron_info.changed],
             ),
+            # The frame at the cursor: under a receptive field, or of a found video.
+            (self._draw_plot, [events.cursor, events.window]),
         )
 
     def _lay_out(self) -> None:
@@ -88,7 +106,8 @@ class LaboratoryPanel(QWidget):
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
         form = QWidget()
-        Form(form).add("Experiment", row_of(self.experiment, self.repeats, stretch=0))
+        choice = row_of(self.experiment, self.repeats, self.label, stretch=0)
+        Form(form).add("Experiment", choice)
         column.addWidget(form)
         column.addWidget(self.explanation)
         column.addLayout(row_of(self.cost, self.run, stretch=0))
@@ -97,7 +116,7 @@ class LaboratoryPanel(QWidget):
         column.addWidget(self.plot.canvas, 1)
         column.addWidget(self.neuron)
         column.addWidget(self.found)
-        row = row_of(self.colour, self.export, self.python, spacing=4)
+        row = row_of(self.colour, self.what_if, self.export, self.python, spacing=4)
         row.addStretch(1)
         column.addLayout(row)
 
@@ -109,6 +128,10 @@ class LaboratoryPanel(QWidget):
         # A typed number counts although the box has not lost the focus.
         self.repeats.interpretText()
         self._laboratory.start()
+
+    def _show_in_what_if(self) -> None:
+        self._controller.show_exciting()
+        self.what_if_shown.emit()
 
     def _copy(self) -> None:
         try:
@@ -122,7 +145,7 @@ class LaboratoryPanel(QWidget):
 
     def _choose_file(self) -> None:
         name = f"{self._laboratory.chosen}.csv"
-        if self._laboratory.experiment is None:
+        if self._laboratory.search is not None:
             chosen = QFileDialog.getExistingDirectory(self, "Export to a folder")
         else:
             chosen, _ = QFileDialog.getSaveFileName(self, "Export", name, KINDS)
@@ -144,6 +167,9 @@ class LaboratoryPanel(QWidget):
         at = self.experiment.findData(laboratory.chosen)
         self.experiment.setCurrentIndex(at)
         self.repeats.setVisible(has_experiment)
+        self.label.setVisible(laboratory.chosen == BARCODES)
+        set_items(self.label, [(name, name) for name in laboratory.labels])
+        self.label.setCurrentIndex(self.label.findData(laboratory.label))
         self.explanation.setText(f"{text.explanation(laboratory)} {text.OF_MODEL}")
         with QSignalBlocker(self.repeats):
             self.repeats.setValue(laboratory.repeats)
@@ -157,27 +183,18 @@ class LaboratoryPanel(QWidget):
             set_share(self.bar, laboratory.share)
         error = laboratory.error
         show_text(self.problem, "" if error is None else f"✕ {error}")
-        result = laboratory.result
-        self.colour.setEnabled(result is not None)
-        self.export.setEnabled(result is not None or self._has_images())
-
-    def _has_images(self) -> bool:
-        laboratory = self._laboratory
-        return laboratory.experiment is None and laboratory.exciting is not None
+        self.colour.setVisible(has_experiment)
+        self.colour.setEnabled(laboratory.result is not None)
+        self.what_if.setVisible(laboratory.search is not None)
+        self.what_if.setEnabled(laboratory.exciting is not None)
+        self.export.setEnabled(laboratory.chosen in laboratory.results)
 
     def _draw_result(self) -> None:
-        laboratory = self._laboratory
         neuron = text.shown_neuron(self._controller)
-        show_text(self.found, text.summary(laboratory))
+        show_text(self.found, text.summary(self._laboratory))
         self.neuron.set_text(text.neuron_text(self._controller, neuron))
-        result, exciting = laboratory.result, laboratory.exciting
-        at = text.column_of(result, neuron)
-        if self._has_images() and exciting is not None:
-            self.plot.show_image(exciting.videos[0, 0])
-        elif result is None:
-            self.plot.show_message(text.NOT_RUN)
-        elif at is None:
-            self.plot.show_message(text.NO_NEURON)
-        else:
-            true = laboratory.columns(result).get("true_preferred_deg")
-            self.plot.show_result(result, at, None if true is None else float(true[at]))
+        self._draw_plot()
+
+    def _draw_plot(self) -> None:
+        neuron = text.shown_neuron(self._controller)
+        self.plot.show(lab_plot(self._controller, neuron))

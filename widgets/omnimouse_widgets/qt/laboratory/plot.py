@@ -1,12 +1,19 @@
-"""Plot of what an experiment found of one neuron: tuning, field or image."""
+"""Plot of what the laboratory found: tuning, field, image or confusion matrix."""
 
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF
 from qtpy.QtGui import QColor
 
-from omnimouse_model.lab.experiments import Experiment, ExperimentResult
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.laboratory_plots import (
+    Confusion,
+    Curve,
+    Image,
+    LabPlot,
+    Message,
+    Polar,
+)
 from omnimouse_widgets.qt.style import plot_style
 
 TOOLTIP = (
@@ -14,15 +21,17 @@ TOOLTIP = (
     "Direction: response to each direction of motion, 0° right, 90° up; yellow: the\n"
     "preferred direction; dotted: the true one, of a simulated neuron.\n"
     "Levels: response at the best direction. Receptive field: average of the dots,\n"
-    "weighted by the responses, with the centre of a fitted Gaussian."
+    "weighted by the responses, over the frame at the cursor; cross, ellipse: centre\n"
+    "and standard deviation of a fitted Gaussian, which includes the width of a dot.\n"
+    "Barcodes: share of the neurons of each true class (row) per predicted class."
 )
 
 _RIM, _EDGE = 72, 1.1
 """Number of coloured points around a polar curve, and their distance from it."""
 
 
-class LabPlot:
-    """One plot that shows tuning, a receptive field or an exciting image."""
+class LabCanvas:
+    """One plot that shows any result of the laboratory."""
 
     def __init__(self) -> None:
         self.canvas = plot_style.canvas(TOOLTIP)
@@ -48,103 +57,115 @@ class LabPlot:
         )
         for item in self._items:
             self.plot.addItem(item)
+        self._shares: list[pg.TextItem] = []
         self.message = plot_style.Message(self.box)
-        self.show_message("")
+        self.show(Message(""))
 
-    def show_message(self, text: str) -> None:
-        """Show a message in place of a result."""
-        self._show_only()
-        self._axes(is_shown=False)
-        self.message.show(text)
+    def show(self, plot: LabPlot) -> None:
+        """Draw a plot in place of the one before."""
+        for text in self._shares:
+            self.plot.removeItem(text)
+        self._shares = []
+        self.message.show(plot.text if isinstance(plot, Message) else "")
+        if isinstance(plot, Polar):
+            self._show_polar(plot)
+        elif isinstance(plot, Curve):
+            self._show_curve(plot)
+        elif isinstance(plot, Image):
+            self._show_image(plot)
+        elif isinstance(plot, Confusion):
+            self._show_confusion(plot)
+        else:
+            self._show_only()
+            self._axes(is_shown=False)
 
-    def show_result(
-        self, result: ExperimentResult, at: int, true_deg: float | None
-    ) -> None:
-        """Draw one neuron of a result; `true_deg` is known in simulations."""
-        self.message.show("")
-        findings = result.findings
-        if findings.average is not None:
-            columns = findings.columns
-            place = (float(columns["row_px"][at]), float(columns["column_px"][at]))
-            self._show_field(findings.average[at], place)
-        elif findings.levels is not None and findings.curves is not None:
-            curve = findings.curves[at]
-            if result.experiment.period is None:
-                self._show_curve(findings.levels, curve, result.experiment)
-            else:
-                preferred = float(findings.columns["preferred_deg"][at])
-                self._show_around(findings.levels, curve, preferred, true_deg)
-
-    def show_image(self, frame: np.ndarray) -> None:
-        """Draw a frame uint8 (height, width)."""
-        self.message.show("")
-        self._show_only(self.image)
+    def _show_image(self, plot: Image) -> None:
+        shown: list[object] = [self.image]
         self.image.setLookupTable(None)
-        self.image.setImage(frame, autoLevels=False, levels=(0, 255))
-        self._frame(*frame.shape)
+        self.image.setImage(plot.pixels, autoLevels=False, levels=(0, 255))
+        if plot.place is not None:
+            shown.append(self.centre)
+            self.centre.setData([plot.place[0]], [plot.place[1]])
+        if plot.outline is not None:
+            shown.append(self.preferred)
+            self.preferred.setData(*plot.outline.T)
+        self._show_only(*shown)
+        self._axes(is_shown=False)
+        height, width = plot.pixels.shape[:2]
+        self._frame(height, width)
 
-    def _show_field(self, average: np.ndarray, place: tuple[float, float]) -> None:
-        self._show_only(self.image, self.centre)
-        most = max(float(np.abs(average).max()), 1e-12)
-        self.image.setLookupTable(palette.residual_table())
-        self.image.setImage(average, autoLevels=False, levels=(-most, most))
-        self.centre.setData([place[1]], [place[0]])
-        self._frame(*average.shape)
+    def _show_confusion(self, plot: Confusion) -> None:
+        self._show_only(self.image)
+        self._axes(is_shown=True)
+        self.image.setLookupTable(palette.viridis_table())
+        self.image.setImage(plot.shares, autoLevels=False, levels=(0, 1))
+        n = len(plot.classes)
+        names = [(k + 0.5, name) for k, name in enumerate(plot.classes)]
+        for side, label in (("left", "true"), ("bottom", "predicted")):
+            self.plot.setLabel(side, f"{label} {plot.label}", color=plot_style.AXIS)
+            self.plot.getAxis(side).setTicks([names])
+        for row, column in np.ndindex(n, n):
+            share = float(plot.shares[row, column])
+            # Viridis is bright where it is high.
+            text = pg.TextItem(
+                f"{100 * share:.0f} %",
+                color="#101010" if share > 0.55 else "#f0f0f0",
+                anchor=(0.5, 0.5),
+            )
+            text.setPos(column + 0.5, row + 0.5)
+            self.plot.addItem(text)
+            self._shares.append(text)
+        self._frame(n, n)
 
     def _frame(self, height: int, width: int) -> None:
-        self._axes(is_shown=False)
         self.box.setAspectLocked(True)
         self.box.invertY(True)
         self.image.setRect(QRectF(0, 0, width, height))
         self.box.setRange(QRectF(0, 0, width, height))
 
-    def _show_curve(
-        self, levels: np.ndarray, curve: np.ndarray, experiment: Experiment
-    ) -> None:
+    def _show_curve(self, plot: Curve) -> None:
         self._show_only(self.curve, self.points)
         self.box.setAspectLocked(False)
         self.box.invertY(False)
         self._axes(is_shown=True)
         # Levels double from one to the next: their places are equally far apart.
-        places = np.arange(len(levels), dtype=float)
-        self.curve.setData(places, curve)
-        self.points.setData(places, curve)
-        names = [f"{level:g}" for level in levels]
-        unit = f" ({experiment.unit})" if experiment.unit else ""
-        label = f"{experiment.label.lower()}{unit}"
-        for side, text in (("bottom", label), ("left", "response (s.d.)")):
+        places = np.arange(len(plot.levels), dtype=float)
+        self.curve.setData(places, plot.values)
+        self.points.setData(places, plot.values)
+        names = [f"{level:g}" for level in plot.levels]
+        for side, text in (("bottom", plot.label), ("left", "response (s.d.)")):
             self.plot.setLabel(side, text, color=plot_style.AXIS)
             self.plot.getAxis(side).label.setFont(plot_style.small_font())
+        self.plot.getAxis("left").setTicks(None)
         self.plot.getAxis("bottom").setTicks([list(zip(places, names, strict=True))])
-        high = max(float(curve.max()), 1e-12)
-        low = min(float(curve.min()), 0.0)
+        high = max(float(plot.values.max()), 1e-12)
+        low = min(float(plot.values.min()), 0.0)
         self.plot.setRange(
-            xRange=(-0.3, len(levels) - 0.5), yRange=(low, 1.08 * high), padding=0
+            xRange=(-0.3, len(places) - 0.5), yRange=(low, 1.08 * high), padding=0
         )
 
-    def _show_around(
-        self,
-        degrees: np.ndarray,
-        curve: np.ndarray,
-        preferred_deg: float,
-        true_deg: float | None,
-    ) -> None:
-        self._show_only(self.rim, self.curve, self.points, self.preferred)
-        self.true.setVisible(true_deg is not None)
+    def _show_polar(self, plot: Polar) -> None:
+        shown = [self.rim, self.curve, self.points, self.preferred]
+        if plot.true_deg is not None:
+            shown.append(self.true)
+        self._show_only(*shown)
         self._axes(is_shown=False)
         self.box.setAspectLocked(True)
         self.box.invertY(False)
-        angles = np.radians(np.append(degrees, degrees[:1]))
-        radii = np.append(curve, curve[:1])
+        angles = np.radians(np.append(plot.degrees, plot.degrees[:1]))
+        radii = np.append(plot.values, plot.values[:1])
         x, y = radii * np.cos(angles), radii * np.sin(angles)
         self.curve.setData(x, y)
         self.points.setData(x, y)
-        most = max(float(curve.max()), 1e-12)
+        most = max(float(plot.values.max()), 1e-12)
         circle, edge = np.linspace(0, 2 * np.pi, _RIM, endpoint=False), _EDGE * most
         colours = palette.cycle_table()[np.arange(_RIM) * 256 // _RIM]
         brushes = [QColor(*map(int, colour)) for colour in colours]
         self.rim.setData(edge * np.cos(circle), edge * np.sin(circle), brush=brushes)
-        for item, angle in ((self.preferred, preferred_deg), (self.true, true_deg)):
+        for item, angle in (
+            (self.preferred, plot.preferred_deg),
+            (self.true, plot.true_deg),
+        ):
             if angle is not None:
                 tip = np.radians(angle)
                 item.setData([0.0, most * np.cos(tip)], [0.0, most * np.sin(tip)])

@@ -1,4 +1,4 @@
-"""Neuron panel: identity, score, receptive field, tuning and clip repeats."""
+"""Neuron panel: score, receptive field, tuning, repeats, result of the laboratory."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,10 @@ from omnimouse_model.analysis.tuning.repeats import (
 )
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import neuron_info_text
+from omnimouse_widgets.drawn import laboratory as lab_text
+from omnimouse_widgets.drawn.laboratory_plots import Message, lab_plot
 from omnimouse_widgets.drawn.traces.rows import predicted_of
+from omnimouse_widgets.qt.laboratory.plot import LabCanvas
 from omnimouse_widgets.qt.neurons.info_plots import (
     FieldPlot,
     LagPlot,
@@ -55,6 +58,7 @@ TOOLTIP = (
     "prediction of this window. Press a row to move the window there."
 )
 PLOTS_HEIGHT = 300
+LAB_HEIGHT = 170
 NEAREST = 5
 """Neurons that are listed by their barcodes."""
 
@@ -94,6 +98,8 @@ class NeuronInfoPanel(QWidget):
                                      results.changed]),
             (self._draw_model, [facts.changed, events.session,
                                 results.events.learned]),
+            (self._draw_laboratory, [facts.changed, events.session, events.cursor,
+                                     events.window, controller.laboratory.changed]),
         )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
@@ -139,6 +145,7 @@ class NeuronInfoPanel(QWidget):
             "Select this neuron and those with the nearest barcodes",
             self._select_nearest,
         )
+        self.lab_line = wrapped_label()
         self.repeats_line, self.progress = wrapped_label(), wrapped_label()
         self.repeats_line.setToolTip(CEILING_TIP)
         self.problem = wrapped_label("alert")
@@ -152,6 +159,8 @@ class NeuronInfoPanel(QWidget):
         self.canvas.setMinimumHeight(PLOTS_HEIGHT)
         self.field, self.lags, self.tuning = FieldPlot(), LagPlot(), TuningPlot()
         self.repeats = RepeatsPlot(self._go_to)
+        self.lab = LabCanvas()
+        self.lab.canvas.setFixedHeight(LAB_HEIGHT)
         layout = self.canvas.ci.layout
         above = (self.field.plot, self.lags.plot, self.tuning.plot)
         for column, plot in enumerate(above):
@@ -177,6 +186,8 @@ class NeuronInfoPanel(QWidget):
         column.addWidget(self.field_line)
         column.addWidget(self.tuning_line)
         column.addLayout(row_of(self.model_line, self.select_nearest, stretch=0))
+        column.addWidget(self.lab_line)
+        column.addWidget(self.lab.canvas)
         column.addLayout(row_of(self.repeats_line, self.clip, stretch=0))
         work = row_of(self.progress, self.stop, stretch=0)
         parts = (self.heading, head, work, self.problem, scroll_vertically(content))
@@ -340,6 +351,24 @@ class NeuronInfoPanel(QWidget):
         self.field.show_model_place(place)
         has_barcodes = learned is not None and learned.barcodes is not None
         self.select_nearest.setVisible(bool(text) and has_barcodes)
+
+    def _draw_laboratory(self) -> None:
+        """Show what the chosen experiment of the laboratory found of the neuron."""
+        laboratory, neuron = self._controller.laboratory, self._facts.focus
+        plot = lab_plot(self._controller, neuron)
+        found = laboratory.exciting
+        is_of_neuron = found is None or neuron in found.neurons
+        has_plot = not isinstance(plot, Message) and is_of_neuron
+        has_plot &= laboratory.decoding is None
+        self.lab.canvas.setVisible(has_plot)
+        if not has_plot:
+            show_text(self.lab_line, "")
+            return
+        self.lab.show(plot)
+        text = lab_text.neuron_text(self._controller, neuron)
+        if found is not None:
+            text = lab_text.summary(laboratory)
+        show_text(self.lab_line, f"Laboratory: {text}")
 
     def _select_nearest(self) -> None:
         neuron, state = self._facts.focus, self._controller.state

@@ -51,6 +51,7 @@ PICTURES: Final = {
     "blank": "blank",
     "freeze": "freeze at",
     "other_clip": "clip from",
+    "picture": "picture found",
 }
 CHANGES: Final = {
     "": "as recorded",
@@ -98,7 +99,15 @@ class WhatIfControls(QWidget):
         self.redraw = Redraw(
             self,
             (self._draw_channels, [events.session]),
-            (self._draw, [events.edits, events.session, events.window]),
+            (
+                self._draw,
+                [
+                    events.edits,
+                    events.session,
+                    events.window,
+                    controller.laboratory.measured,
+                ],
+            ),
         )
 
     # -- building -----------------------------------------------------------------
@@ -185,8 +194,15 @@ class WhatIfControls(QWidget):
             "blank": lambda: Blank(span),
             "freeze": lambda: Freeze(int(self.at.value()), span),
             "other_clip": lambda: OtherClip(self.at.value(), span),
+            "picture": lambda: replace(self._known_picture, span=span),
         }
-        self._put([made[kind]()] if kind else [], [(k, "") for k in PICTURES if k])
+        self._edits.put_video(*([made[kind]()] if kind else []))
+
+    @property
+    def _known_picture(self) -> Any:
+        """The picture on screen, else the one that the laboratory has found."""
+        shown = self._edits.get("picture")
+        return shown if shown is not None else self._controller.laboratory.picture()
 
     def _mirror(self, axis: MirrorAxis, is_on: bool) -> None:
         self._put([Mirror(axis, self._spans[0])] if is_on else [], [("mirror", axis)])
@@ -265,6 +281,9 @@ class WhatIfControls(QWidget):
     def _draw_video(self) -> None:
         get = self._edits.get
         kind = next((k for k in PICTURES if k and get(k) is not None), "")
+        has_picture = self._known_picture is not None
+        items = [(text, k) for k, text in PICTURES.items()]
+        set_items(self.picture, [i for i in items if i[1] != "picture" or has_picture])
         self.picture.setCurrentIndex(self.picture.findData(kind))
         self._range_at(kind)
         edit = get(kind)

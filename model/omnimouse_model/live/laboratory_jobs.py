@@ -1,0 +1,163 @@
+"""What the laboratory can run: experiments, searches of inputs, and a decoding."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Union
+
+import numpy as np
+
+from omnimouse_model.analysis.barcodes import learned_neurons
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.lab.experiments import (
+    EXPERIMENTS,
+    ExperimentResult,
+    run_experiment,
+)
+from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.pause_gate import PauseGate
+from omnimouse_model.predict.predictor import Predictor
+
+if TYPE_CHECKING:
+    from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
+    from omnimouse_model.lab.exciting_search import ExcitingInputs
+
+LabResult = Union[ExperimentResult, "ExcitingInputs", "BarcodeDecoding"]
+STEPS: Final = 20
+"""Steps of a search, from each of two starts."""
+FOLDS: Final = 5
+"""Outer and inner folds of a decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search of the input to which the selected neurons respond most, or least.
+
+    Attributes
+    ----------
+    label, explanation
+        Name and sentence for people; the label names the input that is found.
+    is_video, is_inhibiting
+        Whether it moves, and whether it is that of the weakest response.
+    """
+
+    label: str
+    explanation: str
+    is_video: bool = False
+    is_inhibiting: bool = False
+
+    @property
+    def temperature(self) -> float:
+        """Sign and strength of the objective, see `ExcitingSettings`."""
+        return -0.5 if self.is_inhibiting else 0.5
+
+
+SEARCHES: Final = {
+    "exciting": Search(
+        "Most exciting image",
+        "The image to which the selected neurons respond most, from two searches.",
+    ),
+    "exciting_video": Search(
+        "Most exciting video",
+        "The video to which the selected neurons respond most, from two searches.",
+        is_video=True,
+    ),
+    "inhibiting": Search(
+        "Most inhibiting image",
+        "The image to which the selected neurons respond least, from two searches.",
+        is_inhibiting=True,
+    ),
+}
+"""Searches by name; digital twins only."""
+BARCODES: Final = "barcodes"
+"""Name of the decoding of a label from what the model has learned of the neurons."""
+NAMES: Final = (*EXPERIMENTS, *SEARCHES, BARCODES)
+
+
+@dataclass(frozen=True, slots=True)
+class LabJob:
+    """One run: what is measured, with which model, and where responses are kept.
+
+    Attributes
+    ----------
+    repeats, label
+        Repeats of an experiment, and column that is decoded.
+    """
+
+    name: str
+    repeats: int
+    label: str
+    neurons: tuple[int, ...]
+    session: Session
+    source: str | Predictor
+    device: str
+    folder: Path
+    gate: PauseGate = field(repr=False)
+
+
+def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:
+    """Run a job; a live request has priority between two predictions.
+
+    Raises
+    ------
+    StoppedError
+        The gate of the job was stopped.
+    """
+    if job.name in SEARCHES:
+        return _search(job, predictor, _progress(report, "steps"))
+    if job.name == BARCODES:
+        # Imported here, as in `_search`: it loads torch, which takes seconds.
+        from omnimouse_model.lab.barcode_decoding import decode_barcodes
+
+        return decode_barcodes(
+            learned_neurons(predictor, job.session),
+            job.session,
+            job.label,
+            folds=FOLDS,
+            progress=_progress(report, "folds"),
+            cancelled=job.gate.wait,
+        )
+    return run_experiment(
+        job.name,
+        predictor,
+        job.session,
+        repeats=job.repeats,
+        # The id of a predictor object need not say what it computes.
+        cache=job.folder if isinstance(job.source, str) else None,
+        progress=_progress(report, "videos"),
+        cancelled=job.gate.wait,
+    )
+
+
+def _search(
+    job: LabJob, predictor: Predictor, progress: Callable[[int, int], None]
+) -> "ExcitingInputs":
+    from omnimouse_model.lab.exciting_search import SEARCH, search_starts
+
+    search = SEARCHES[job.name]
+    found = search_starts(
+        predictor,
+        job.session,
+        np.array(job.neurons, np.int64),
+        replace(
+            SEARCH,
+            is_static=not search.is_video,
+            temperature=search.temperature,
+        ),
+        n_steps=STEPS,
+        progress=progress,
+        cancelled=job.gate.wait,
+    )
+    if found is None:
+        raise StoppedError
+    return found
+
+
+def _progress(report: ReportProgress, kind: str) -> Callable[[int, int], None]:
+    def progress(done: int, of: int) -> None:
+        # All videos can be done while fields are fitted, which takes seconds.
+        text = "analysing" if done == of else f"{done:,} of {of:,} {kind}"
+        report(text, done / of)
+
+    return progress

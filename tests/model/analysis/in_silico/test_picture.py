@@ -1,0 +1,82 @@
+"""Pictures and clips in place of the video: their frames, storage and limits."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.in_silico.edit_lists import (
+    apply_edits,
+    describe_edits,
+    edits_from_json,
+    edits_to_json,
+)
+from omnimouse_model.analysis.in_silico.picture import MAX_BYTES, Picture
+from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
+
+
+@pytest.fixture
+def clip():
+    return np.random.default_rng(0).integers(0, 256, (5, 36, 64), dtype=np.uint8)
+
+
+@pytest.fixture
+def window(session):
+    return session.window(6.0)
+
+
+def test_a_picture_is_shown_in_every_frame(window, clip):
+    edited = apply_edits(window, [Picture.of(clip[0])])
+    np.testing.assert_array_equal(edited.frames_u8, np.repeat(clip[:1], 60, axis=0))
+    np.testing.assert_array_equal(edited.behavior, window.behavior)
+
+
+def test_the_last_frame_of_a_clip_stays(window, clip):
+    frames = apply_edits(window, [Picture.of(clip)]).frames_u8
+    np.testing.assert_array_equal(frames[:5], clip)
+    np.testing.assert_array_equal(frames[5:], np.repeat(clip[4:], 55, axis=0))
+
+
+def test_frames_of_another_size_are_scaled(window, clip):
+    small = clip[0].reshape(18, 2, 32, 2).mean(axis=(1, 3)).round().astype(np.uint8)
+    frames = apply_edits(window, [Picture.of(small)]).frames_u8
+    np.testing.assert_array_equal(frames[7, ::2, ::2], small)
+
+
+def test_other_edits_change_the_picture(window, clip):
+    edits = [Picture.of(clip[0]), Mirror(), Contrast(0.0)]
+    assert (apply_edits(window, edits).frames_u8 == 113).all()
+    mirrored = apply_edits(window, edits[:2]).frames_u8
+    np.testing.assert_array_equal(mirrored[0], clip[0, :, ::-1])
+
+
+def test_a_picture_is_stored_in_json_and_pickle(window, clip):
+    picture = Picture.of(clip, "most exciting video")
+    (stored,) = edits_from_json(json.loads(json.dumps(edits_to_json([picture]))))
+    assert stored == picture
+    np.testing.assert_array_equal(stored.frames, clip)
+    edited = apply_edits(window, [picture])
+    assert pickle.loads(pickle.dumps(edited)).key == edited.key
+    assert describe_edits([picture]) == "most exciting video"
+
+
+def test_equal_frames_are_stored_once(clip):
+    assert Picture.of(np.repeat(clip[:1], 60, axis=0)).n_frames == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pixels": "no base 64!"}, "cannot be read"),
+        ({"pixels": "bm8gemxpYg=="}, "cannot be read"),
+        ({"n_frames": 4}, "more than 9,216 bytes; expected 9,216"),
+        ({"n_frames": 6}, "11,520 bytes; expected 13,824"),
+        ({"n_frames": 0}, "at least 1"),
+        ({"width": MAX_BYTES}, "at most"),
+    ],
+)
+def test_pixels_that_do_not_fit_are_refused(clip, change, words):
+    (stored,) = edits_to_json([Picture.of(clip)])
+    with pytest.raises(ValueError, match=words):
+        edits_from_json([stored | change])
