@@ -170,8 +170,13 @@ class Laboratory(HasBackgroundTask):
         factor = 1 if self.experiment is not None else 3
         return None if each_s is None else factor * each_s * self.n_windows
 
-    def columns(self, result: ExperimentResult) -> dict[str, np.ndarray]:
-        """Return the columns of a result; of a simulated session, with the errors."""
+    def columns(self, result: LabResult) -> dict[str, np.ndarray]:
+        """Return the columns of an experiment; of a simulated session, with the errors.
+
+        Searches and decodings have none.
+        """
+        if not isinstance(result, ExperimentResult):
+            return {}
         columns = dict(result.findings.columns)
         return columns | self._errors.get(result.experiment.name, {})
 

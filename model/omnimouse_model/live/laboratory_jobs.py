@@ -72,7 +72,15 @@ SEARCHES: Final = {
 """Searches by name; digital twins only."""
 BARCODES: Final = "barcodes"
 """Name of the decoding of a label from what the model has learned of the neurons."""
+BARCODES_LABEL: Final = "Barcodes: decode a label"
 NAMES: Final = (*EXPERIMENTS, *SEARCHES, BARCODES)
+
+
+def label_of(name: str) -> str:
+    """Return the label of an experiment, search or decoding."""
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name].label
+    return SEARCHES[name].label if name in SEARCHES else BARCODES_LABEL
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 A report of a file opens it and recomputes all predictions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.laboratory_jobs import LabResult, label_of
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.project.exports import ScreenContent, screen_content
 from omnimouse_model.live.results import Results
@@ -70,6 +72,23 @@ class ReportCondition:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ReportExperiment:
+    """A result of the laboratory.
+
+    Attributes
+    ----------
+    label
+        Name of the experiment, search or decoding.
+    result, columns
+        The result; of an experiment, its columns of the neurons by name.
+    """
+
+    label: str
+    result: LabResult
+    columns: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ReportData:
     """All data of a report.
 
@@ -95,6 +114,8 @@ class ReportData:
         Prediction under what-if edits, their description, and remarks on them.
     sweeps
         (name, sweep) of the live sweep and the compared saved sweeps.
+    experiments
+        Results of the laboratory.
     script, script_problem
         Python script that gives the same numbers, or why there is none.
     messages
@@ -111,6 +132,7 @@ class ReportData:
     edits_text: str = ""
     edit_remarks: tuple[str, ...] = ()
     sweeps: tuple[tuple[str, ContextSweep], ...] = ()
+    experiments: tuple[ReportExperiment, ...] = ()
     script: str = ""
     script_problem: str = ""
     messages: tuple[str, ...] = ()
@@ -170,6 +192,7 @@ def report_of_screen(controller: Controller) -> ReportData:
         edits_text=controller.stimulus_edits.text + failed if edits else "",
         edit_remarks=edit_remarks(edits, content.mask, results.needs),
         sweeps=_sweeps(controller),
+        experiments=_experiments(controller.laboratory),
         script=script,
         script_problem=problem,
         messages=project.differences,
@@ -250,6 +273,13 @@ def _sweeps(controller: Controller) -> tuple[tuple[str, ContextSweep], ...]:
         if entry is not None and entry.sweep is not None and entry.sweep.rows:
             named.append((entry.name, entry.sweep))
     return tuple(named)
+
+
+def _experiments(laboratory: Laboratory) -> tuple[ReportExperiment, ...]:
+    return tuple(
+        ReportExperiment(label_of(name), result, laboratory.columns(result))
+        for name, result in laboratory.results.items()
+    )
 
 
 # -- from a file --------------------------------------------------------------------

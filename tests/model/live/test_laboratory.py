@@ -11,7 +11,9 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.errors import ExportError
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.live import laboratory_jobs
+from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_widgets.report.page import report_page
 from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -248,3 +250,20 @@ def test_a_label_is_decoded_and_tabulated(session, tmp_path):
 def test_a_model_without_barcodes_says_so(controller):
     controller.laboratory.choose("barcodes")
     assert "no barcodes" in controller.laboratory.problem
+
+
+@pytest.mark.slow
+def test_results_are_part_of_the_report(searching):
+    laboratory = searching.laboratory
+    laboratory.set_repeats(1)
+    for name in ("directions", "exciting"):
+        laboratory.choose(name)
+        laboratory.start()
+        assert laboratory.error is None
+    page = report_page(report_of_screen(searching))
+    section = page[page.index("<h2>Laboratory</h2>") :]
+    assert "property of the model" in section
+    osi = laboratory.results["directions"].findings.columns["osi"][3]
+    assert f"{osi:.2f}" in section
+    assert f"response {laboratory.exciting.best_response:.2f} s.d." in section
+    assert section.count("<rect") > 36

@@ -1,13 +1,14 @@
 """Text about experiments on a model: their cost, and what they found."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from omnimouse_model.lab.experiments import EXPERIMENTS, ExperimentResult
+from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
-from omnimouse_model.live.laboratory_jobs import BARCODES, FOLDS, SEARCHES
+from omnimouse_model.live.laboratory_jobs import FOLDS, NAMES, LabResult, label_of
 from omnimouse_model.live.sweep.estimate import duration_text
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 OF_MODEL = "What is found is a property of the model, not of the animal."
 TWINS_ONLY = "Digital twins only."
-BARCODES_LABEL = "Barcodes: decode a label"
 BARCODES_TEXT = (
     "A label of the neurons, such as the area, predicted from what the model has "
     f"learned of each neuron ({FOLDS}-fold nested cross-validation), beside shuffled "
@@ -41,9 +41,7 @@ TUNED = 0.3
 
 def choices() -> list[tuple[str, str]]:
     """Return label and name of all experiments."""
-    found = [(one.label, name) for name, one in EXPERIMENTS.items()]
-    found += [(search.label, name) for name, search in SEARCHES.items()]
-    return [*found, (BARCODES_LABEL, BARCODES)]
+    return [(label_of(name), name) for name in NAMES]
 
 
 def explanation(laboratory: Laboratory) -> str:
@@ -68,14 +66,23 @@ def cost_text(laboratory: Laboratory) -> str:
 
 def summary(laboratory: Laboratory) -> str:
     """Return what the chosen experiment found of the population, "" before it ran."""
-    if laboratory.exciting is not None:
-        return _search_text(laboratory.exciting)
-    if laboratory.decoding is not None:
-        return _decoding_text(laboratory.decoding)
-    result = laboratory.result
-    if result is None:
-        return ""
-    columns = laboratory.columns(result)
+    result = laboratory.results.get(laboratory.chosen)
+    return "" if result is None else result_text(result, laboratory.columns(result))
+
+
+def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
+    """Return what was found of the population; `columns` are those of an experiment."""
+    if isinstance(result, ExperimentResult):
+        return _experiment_text(result, columns)
+    # Told apart by a field: their modules load torch, which takes seconds.
+    if hasattr(result, "videos"):
+        return _search_text(cast("ExcitingInputs", result))
+    return _decoding_text(result)
+
+
+def _experiment_text(
+    result: ExperimentResult, columns: Mapping[str, np.ndarray]
+) -> str:
     n = len(result.neurons)
     parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
     if "osi" in columns:

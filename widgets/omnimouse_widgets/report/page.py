@@ -8,7 +8,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.report import ReportData, no_report, report_of_screen
-from omnimouse_widgets.report import comparisons, neurons, results, task
+from omnimouse_widgets.report import comparisons, experiments, neurons, results, task
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, tag
 
@@ -22,6 +22,7 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
     ("Decoded behaviour", results.behaviour),
     ("What if", comparisons.what_if),
     ("Score against context", comparisons.context),
+    ("Laboratory", experiments.experiments),
     ("The same in Python", task.script),
 )
 """Title and content of each section; sections without content are omitted."""
