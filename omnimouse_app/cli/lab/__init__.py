@@ -8,6 +8,7 @@ COMMANDS = {
     "directions": "Direction and orientation tuning, from gratings or noise.",
     "fields": "Receptive fields, from flashed dots.",
     "levels": "Tuning to period, frequency, contrast or size of gratings.",
+    "recorded": "Recorded tuning beside that of the model.",
     "exciting": "The input to which neurons respond most.",
     "barcodes": "A label of the neurons, from what a model has learned of them.",
 }

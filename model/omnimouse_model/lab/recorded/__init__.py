@@ -1,0 +1,1 @@
+"""Recorded tuning beside that of a model, from trials of gratings or dots."""

@@ -1,0 +1,121 @@
+"""Responses to trials, recorded and predicted, over the same samples."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.lab.recorded.responses import (
+    recorded_responses,
+    responses_to_trials,
+)
+from omnimouse_model.lab.recorded.trials import direction_trials
+from tests.model.lab.recorded.known_neurons import (
+    OFFSET_S,
+    RATE_HZ,
+    TRIAL_S,
+    directions_shown,
+    grating_session,
+    tuned,
+)
+from tests.predictors import EchoPredictor
+from tests.toy_predictors import FRAMES
+
+PREFERRED = np.array([0.0, 100.0, 215.0])
+NEURONS = np.arange(3)
+
+
+class Echo(EchoPredictor):
+    """Predicts recorded responses plus one in windows of another spec."""
+
+    def __init__(self, spec):
+        EchoPredictor.__init__(self)
+        self.spec = spec
+
+    @property
+    def needs(self):
+        return replace(EchoPredictor.needs.fget(self), spec=self.spec)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    return grating_session(PREFERRED, noise=0.5)
+
+
+def mean_over(session, trial, lag_s=0.0, offset_s=0.0):
+    """Mean over samples from onset to end, both included, from the arrays."""
+    table = session.trials
+    begin, end = (t[trial] + lag_s for t in (table.t_on, table.t_off))
+    times = np.arange(session.responses.n_samples) / RATE_HZ + offset_s
+    of_trial = (times >= begin - 1e-6) & (times <= end + 1e-6)
+    return session.responses.data[of_trial].mean(axis=0) / session.response_scale
+
+
+def test_the_response_is_the_mean_from_onset_to_end():
+    session = grating_session(PREFERRED)
+    shown = direction_trials(session)
+    found = recorded_responses(session, shown.trials, NEURONS)
+    expected = tuned(directions_shown(), PREFERRED) / session.response_scale
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # The end is that of the last frame.
+    first = shown.trials[0]
+    duration = session.trials.t_off[first] - session.trials.t_on[first]
+    assert duration == pytest.approx(TRIAL_S)
+
+
+@pytest.mark.parametrize("lag_s", [0.0, 0.1, 0.25])
+@pytest.mark.parametrize("spec", [None, FRAMES], ids=["2 s", "0.5 s"])
+def test_windows_cover_each_sample_of_a_trial_once(noisy, lag_s, spec):
+    trials = direction_trials(noisy).trials
+    model = EchoPredictor() if spec is None else Echo(spec)
+    found = responses_to_trials(model, noisy, trials, NEURONS, lag_s=lag_s)
+    expected = [mean_over(noisy, trial, lag_s, OFFSET_S) for trial in trials]
+    np.testing.assert_allclose(found.recorded, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.predicted, np.stack(expected) + 1, rtol=1e-5)
+    expected = [mean_over(noisy, trial, lag_s) for trial in trials]
+    direct = recorded_responses(noisy, trials, NEURONS, lag_s=lag_s)
+    np.testing.assert_allclose(direct, expected, rtol=1e-5)
+
+
+def test_a_delay_of_the_responses_is_taken_into_account():
+    session = grating_session(PREFERRED, lag_s=0.2)
+    trials = direction_trials(session).trials
+    expected = tuned(directions_shown(), PREFERRED) / session.response_scale
+    with_lag = recorded_responses(session, trials, NEURONS, lag_s=0.2)
+    np.testing.assert_allclose(with_lag, expected, rtol=1e-6)
+    without = recorded_responses(session, trials, NEURONS)
+    assert not np.allclose(without, expected, rtol=0.05)
+
+
+def test_only_windows_with_trials_are_predicted(noisy):
+    model, seen = EchoPredictor(), []
+    trials = direction_trials(noisy).trials[10:12]
+    responses_to_trials(
+        model, noisy, trials, NEURONS, progress=lambda *of: seen.append(of)
+    )
+    assert 2 <= model.counters["decodings"] <= 3
+    assert seen[-1] == (len(seen), len(seen))
+
+
+def test_long_trials_are_read_in_pieces(noisy, monkeypatch):
+    from omnimouse_model.lab.recorded import responses as module
+
+    trials = direction_trials(noisy).trials
+    whole = recorded_responses(noisy, trials, NEURONS)
+    monkeypatch.setattr(module, "_PIECE_BYTES", 4 * 3 * 5)
+    pieces = recorded_responses(noisy, trials, NEURONS)
+    np.testing.assert_allclose(pieces, whole, rtol=1e-12)
+
+
+def test_trials_that_leave_the_recording_have_no_response(noisy):
+    trials = direction_trials(noisy).trials
+    late = replace(
+        noisy.trials, t_off=noisy.trials.t_off + 1e3 * (noisy.trials.t_on > 40)
+    )
+    moved = replace(noisy, trials=late)
+    direct = recorded_responses(moved, trials, NEURONS)
+    found = responses_to_trials(EchoPredictor(), moved, trials, NEURONS)
+    is_late = moved.trials.t_on[trials] > 40
+    assert is_late.any()
+    for responses in (direct, found.recorded, found.predicted):
+        assert (np.isnan(responses).all(axis=1) == is_late).all()
