@@ -3,11 +3,13 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from tests.cli.runner import run_command
+from tests.model.dask_clusters import cluster_address
 from tests.small_sessions import simulate_mouse
 
 
@@ -58,6 +60,28 @@ def test_other_experiments_write_a_row_per_neuron(folder, tmp_path, experiment, 
     rows = table_of(out)
     assert len(rows) == 20
     assert all(row[column] for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        ("directions", "--directions", "4", "--repeats", "1"),
+        ("fields", "--repeats", "1"),
+        ("levels", "contrast", "--repeats", "1"),
+    ],
+)
+def test_workers_write_the_same_table(folder, tmp_path, experiment):
+    model = ("--model", "video-ridge", "--session", folder)
+    here, there = tmp_path / "here.csv", tmp_path / "there.csv"
+    with cluster_address(2, processes=False) as scheduler:
+        for out, where in ((here, ()), (there, ("--scheduler", scheduler))):
+            done = run_command("lab", *experiment, *model, "--out", out, *where)
+            assert done.exit_code == 0, done.stderr
+    found, expected = table_of(there), table_of(here)
+    assert found[0].keys() == expected[0].keys()
+    numbers = [[[*map(float, row.values())] for row in t] for t in (found, expected)]
+    np.testing.assert_allclose(*numbers, rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_without_gradient_has_no_exciting_input(folder, tmp_path):

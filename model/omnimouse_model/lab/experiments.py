@@ -1,6 +1,6 @@
 """Experiments on a model: a stimulus, the responses to it, and their analysis."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Float, Int64
 
+from omnimouse_model.analysis.evaluate.dask_map import (
+    RemotePredictor,
+    resolve_predictor,
+)
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.lab.remote_responses import RemoteQuestion, remote_responses
 from omnimouse_model.lab.response_store import ResponseStore, cached_store
-from omnimouse_model.lab.responses import count_windows, model_responses
+from omnimouse_model.lab.responses import (
+    VideoResponses,
+    collected_responses,
+    count_windows,
+    require_video,
+    video_responses,
+)
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from omnimouse_model.lab.stimuli.gratings import (
     Level,
@@ -24,6 +35,7 @@ from omnimouse_model.lab.stimuli.noise import pink_noise
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.worker.server import Source
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -142,7 +154,7 @@ class ExperimentResult:
 
 def run_experiment(
     experiment: str | Experiment,
-    predictor: Predictor,
+    predictor: Predictor | Source | Path,
     session: Session,
     neurons: Int64[np.ndarray, " neuron"] | None = None,
     *,
@@ -150,6 +162,8 @@ def run_experiment(
     seed: int = 0,
     results: str | Path | None = None,
     cache: Path | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, of: None,
     cancelled: Callable[[], bool] = lambda: False,
     **settings: Any,
@@ -160,6 +174,9 @@ def run_experiment(
     ----------
     experiment
         One of `EXPERIMENTS`, or its name.
+    predictor
+        A predictor, or its name, path or factory. A scheduler needs one of the latter,
+        because its workers load the predictor.
     neurons
         All by default.
     repeats
@@ -168,6 +185,11 @@ def run_experiment(
         Folder `x.zarr` that keeps the responses: a stopped experiment goes on there.
     cache
         Folder in which each experiment has such a folder of its own.
+    scheduler
+        Distribute the videos over the workers of a Dask scheduler: "local", "local:4"
+        or an address, see `dask_map.map_pieces`.
+    device
+        Device of a predictor that is loaded by name.
     progress
         Called with the number of finished videos, and their total number.
     settings
@@ -182,7 +204,9 @@ def run_experiment(
     StoppedError
         `cancelled()` returned True.
     ValueError
-        There is no such experiment.
+        There is no such experiment, or a scheduler gets a predictor object.
+    WorkerError
+        The scheduler or its workers failed; finished videos are in `results`.
 
     Examples
     --------
@@ -192,11 +216,26 @@ def run_experiment(
     (40, 16)
     """
     chosen = experiment_named(experiment) if isinstance(experiment, str) else experiment
-    size = frame_size(predictor.needs.spec)
+    # The source is kept, because workers load the predictor from it.
+    source = predictor
+    predictor = resolve_predictor(source, device)
+    require_video(predictor)
+    spec = predictor.needs.spec
+    size = frame_size(spec)
     repeats = chosen.repeats if repeats is None else repeats
-    stimulus = chosen.show(size, repeats=repeats, seed=seed, **settings)
+    show = partial(chosen.show, size, repeats=repeats, seed=seed, **settings)
+    stimulus = show()
     if neurons is None:
         neurons = np.arange(session.n_neurons)
+    of_videos: Callable[[list[int]], Iterator[VideoResponses]]
+    if scheduler is None:
+        asked = (predictor, session, stimulus, neurons, chosen.lag_s)
+        of_videos = partial(video_responses, *asked, cancelled=cancelled)
+    else:
+        remote = RemotePredictor.of(source, device)
+        question = RemoteQuestion(remote, session, show, neurons, chosen.lag_s)
+        each = count_windows(stimulus, spec) // stimulus.n_videos
+        of_videos = partial(remote_responses, question, each, scheduler, cancelled)
     about = {
         "experiment": chosen.name,
         "stimulus": stimulus.name,
@@ -213,15 +252,8 @@ def run_experiment(
         store = cached_store(cache, about, shape)
     elif results is not None:
         store = ResponseStore(Path(results), about, shape)
-    responses = model_responses(
-        predictor,
-        session,
-        stimulus,
-        neurons,
-        lag_s=chosen.lag_s,
-        store=store,
-        progress=progress,
-        cancelled=cancelled,
+    responses = collected_responses(
+        of_videos, stimulus, len(neurons), store, progress, cancelled
     )
     return ExperimentResult(
         chosen,

@@ -1,8 +1,9 @@
 """Responses of a model to the events of a stimulus, summed while they arrive."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -15,6 +16,9 @@ from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request
+
+VideoResponses = tuple[int, Float32[np.ndarray, "event n"]]
+"""Number of a video, and the mean responses to its events, in the order of events."""
 
 
 def model_responses(
@@ -44,7 +48,7 @@ def model_responses(
     store
         Keeps the responses to finished videos; those that it has are not computed.
     progress
-        Called with the number of videos begun or finished, and their total number.
+        Called with the number of finished videos, and their total number.
 
     Raises
     ------
@@ -53,36 +57,63 @@ def model_responses(
     StoppedError
         `cancelled()` returned True.
     """
-    spec = predictor.needs.spec
-    if not predictor.needs.sees_video or spec.video is None:
+    require_video(predictor)
+    chosen = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons)
+    of_videos = partial(
+        video_responses,
+        predictor,
+        session,
+        stimulus,
+        chosen,
+        lag_s,
+        cancelled=cancelled,
+    )
+    return collected_responses(
+        of_videos, stimulus, len(chosen), store, progress, cancelled
+    )
+
+
+def require_video(predictor: Predictor) -> None:
+    """Raise `UnsupportedRequestError` if a model sees no video."""
+    if not predictor.needs.sees_video or predictor.needs.spec.video is None:
         raise UnsupportedRequestError(
             f"{predictor.predictor_id!r} sees no video: choose a model that does."
         )
-    chosen = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons)
-    events = stimulus.events
-    total = np.zeros((len(events.video), len(chosen)))
-    count = np.zeros(len(events.video), np.int64)
-    n_videos = stimulus.n_videos
-    known = np.full(total.shape, np.nan, np.float32)
-    is_done = np.zeros(n_videos, bool)
-    if store is not None:
-        known, is_done = store.read()
+
+
+def video_responses(
+    predictor: Predictor,
+    session: Session,
+    stimulus: Stimulus,
+    neurons: Int64[np.ndarray, " n"],
+    lag_s: float,
+    videos: Sequence[int],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[VideoResponses]:
+    """Yield some videos of a stimulus, each with the mean responses to its events.
+
+    See `model_responses`. Once `cancelled()` is true, no more videos are yielded.
+    """
+    spec = predictor.needs.spec
     masks: dict[bytes, Mask] = {}
     # Video and samples of its events, of every request that has no prediction yet.
     pending: deque[tuple[int, np.ndarray]] = deque()
-    # Windows without a prediction, of each video that has begun.
+    # Of each video that has begun: windows without a prediction, and per event the sum
+    # and number of responses.
     n_open: dict[int, int] = {}
+    total: dict[int, np.ndarray] = {}
+    count: dict[int, np.ndarray] = {}
 
     def requests() -> Iterator[Request]:
-        for video in np.flatnonzero(~is_done).tolist():
-            own = np.flatnonzero(events.video == video)
-            begin, end = events.onset[own] + lag_s, events.offset[own] + lag_s
+        for video in videos:
+            own = stimulus.events.video == video
+            begin = stimulus.events.onset[own, None] + lag_s
+            end = stimulus.events.offset[own, None] + lag_s
+            total[video] = np.zeros((len(begin), len(neurons)))
+            count[video] = np.zeros((len(begin), 1), np.int64)
             used = []
             for part in _parts(stimulus.frames_of(video), stimulus.rate_hz, spec):
-                is_of_event = np.zeros((len(events.video), spec.n_samples), bool)
-                is_of_event[own] = (part.times >= begin[:, None]) & (
-                    part.times <= end[:, None]
-                )
+                is_of_event = (part.times >= begin) & (part.times <= end)
                 is_of_event[:, : part.first] = False
                 if is_of_event.any():
                     used.append((part, is_of_event))
@@ -91,38 +122,68 @@ def model_responses(
                 is_used = np.asarray(is_of_event.any(axis=0))
                 key = is_used.tobytes()
                 if key not in masks:
-                    asked = Mask.nothing(session, spec).ask(chosen, is_used)
+                    asked = Mask.nothing(session, spec).ask(neurons, is_used)
                     masks[key] = asked.with_frames(True).with_behavior("hidden")
                 clip = Clip(
                     session=session, frames=part.frames, rate_hz=stimulus.rate_hz
                 )
                 pending.append((video, is_of_event))
-                yield clip.at(spec), masks[key], chosen
+                yield clip.at(spec), masks[key], neurons
 
-    def finish(video: int) -> None:
-        own = np.flatnonzero(events.video == video)
-        with np.errstate(invalid="ignore"):
-            known[own] = total[own] / np.maximum(count[own, None], 1)
-        known[own[count[own] == 0]] = np.nan
-        if store is not None:
-            store.write(video, own, known[own])
+    def finish(video: int) -> VideoResponses:
+        del n_open[video]
+        sums, n = total.pop(video), count.pop(video)
+        means = np.where(n > 0, sums / np.maximum(n, 1), np.nan)
+        return video, means.astype(np.float32)
 
     predictor.prepare(session)
-    done = int(is_done.sum())
     for prediction in predictor.predict_many(requests(), cancelled):
         video, is_of_event = pending.popleft()
-        of = np.flatnonzero(is_of_event.any(axis=1))
-        weights = is_of_event[of].astype(np.float64)
-        total[of] += weights @ np.nan_to_num(prediction.responses)
-        count[of] += is_of_event[of].sum(axis=1)
+        weights = is_of_event.astype(np.float64)
+        total[video] += weights @ np.nan_to_num(prediction.responses)
+        count[video] += is_of_event.sum(axis=1, keepdims=True)
         n_open[video] -= 1
         if not n_open[video]:
-            finish(video)
-        done = video + 1
+            yield finish(video)
+    # Videos without samples of an event need no prediction.
+    for video in [video for video, n in n_open.items() if not n]:
+        yield finish(video)
+
+
+def collected_responses(
+    of_videos: Callable[[list[int]], Iterator[VideoResponses]],
+    stimulus: Stimulus,
+    n_neurons: int,
+    store: ResponseStore | None,
+    progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> Float32[np.ndarray, "event n"]:
+    """Return the responses to all events, of which the store may have a part.
+
+    Parameters
+    ----------
+    of_videos
+        Yields the responses to the videos that the store does not have, in any order.
+    store, progress, cancelled
+        As in `model_responses`.
+    """
+    events, n_videos = stimulus.events, stimulus.n_videos
+    responses = np.full((len(events.video), n_neurons), np.nan, np.float32)
+    is_done = np.zeros(n_videos, bool)
+    if store is not None:
+        responses, is_done = store.read()
+    missing = np.flatnonzero(~is_done).tolist()
+    done = n_videos - len(missing)
+    for video, found in of_videos(missing) if missing else ():
+        own = np.flatnonzero(events.video == video)
+        responses[own] = found
+        if store is not None:
+            store.write(video, own, found)
+        done += 1
         progress(done, n_videos)
-    if pending or cancelled():
+    if done < n_videos or cancelled():
         raise StoppedError(f"Stopped after {done} of {n_videos} videos.")
-    return known
+    return responses
 
 
 def count_windows(stimulus: Stimulus, spec: WindowSpec) -> int:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.lab.experiment import (
+    Workers,
     experiment_options,
     median_row,
     report,
     results_option,
     run_on_model,
     table_option,
+    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ TUNED = 0.3
 )  # fmt: skip
 @results_option
 @table_option
+@workers_option
 @experiment_options
 def command(
     recording: "Session",
@@ -50,6 +53,7 @@ def command(
     seed: int,
     results: Path | None,
     out: Path | None,
+    workers: Workers | None,
     as_json: bool,
 ) -> None:
     """Show moving gratings or noise to MODEL and report the tuning of all neurons.
@@ -64,6 +68,7 @@ def command(
         predictor,
         recording,
         results,
+        workers,
         repeats=repeats,
         seed=seed,
         n_directions=n_directions,

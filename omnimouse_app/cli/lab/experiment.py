@@ -1,6 +1,7 @@
 """Options, run and report that the commands of the laboratory share."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from omnimouse_app.cli.inputs import (
     json_option,
     named_session,
     reading_options,
+    scheduler_option,
     threads_option,
 )
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
@@ -60,11 +62,36 @@ results_option = folder_option(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Workers of a Dask scheduler, and the model that they load."""
+
+    scheduler: str
+    model: str
+    device: str
+
+
+def workers_option(run: Callable[..., None]) -> Callable[..., None]:
+    """Add `--scheduler` to `experiment_options`, as `workers`; None without it."""
+
+    @scheduler_option("videos")
+    @wraps(run)
+    def with_workers(
+        model: str, device: str, scheduler: str | None, **others: Any
+    ) -> None:
+        workers = None if scheduler is None else Workers(scheduler, model, device)
+        run(model=model, device=device, workers=workers, **others)
+
+    decorated: Callable[..., None] = with_workers
+    return decorated
+
+
 def run_on_model(
     name: str,
     predictor: "Predictor",
     recording: "Session",
     results: Path | None,
+    workers: Workers | None = None,
     **settings: Any,
 ) -> "tuple[ExperimentResult, dict[str, np.ndarray]]":
     """Return a result and its columns, with progress; exit if it is stopped."""
@@ -79,15 +106,26 @@ def run_on_model(
     shown = {key: value for key, value in settings.items() if key != "seed"}
     n_windows = windows_of(experiment_named(name), predictor.needs.spec, **shown)
     click.echo(f"{n_windows:,} predictions with {predictor.predictor_id} …", err=True)
+    source: Predictor | str = predictor
+    if workers is not None:
+        # A loaded predictor cannot be sent.
+        source = workers.model
+        settings |= {"scheduler": workers.scheduler, "device": workers.device}
     with interruptible() as stop, Progress() as line:
+
+        def cancelled() -> bool:
+            # Polled from the first video on; before, there is nothing to keep.
+            stop.has_results = results is not None
+            return stop.is_received
+
         try:
             found = run_experiment(
                 name,
-                predictor,
+                source,
                 recording,
                 results=results,
                 progress=partial(line, text="videos"),
-                cancelled=lambda: stop.is_received,
+                cancelled=cancelled,
                 **settings,
             )
         except StoppedError:

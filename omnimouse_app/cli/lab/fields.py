@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.lab.experiment import (
+    Workers,
     experiment_options,
     median_row,
     report,
     results_option,
     run_on_model,
     table_option,
+    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @results_option
 @table_option
+@workers_option
 @experiment_options
 def command(
     recording: "Session",
@@ -36,6 +39,7 @@ def command(
     seed: int,
     results: Path | None,
     out: Path | None,
+    workers: Workers | None,
     as_json: bool,
 ) -> None:
     """Flash dots to MODEL and report the receptive fields of all neurons.
@@ -44,7 +48,7 @@ def command(
     """
     name = "black_fields" if black else "fields"
     found, columns = run_on_model(
-        name, predictor, recording, results, repeats=repeats, seed=seed
+        name, predictor, recording, results, workers, repeats=repeats, seed=seed
     )
     rows = [median_row("median_ssi", columns["ssi"])]
     if "field_error_widths" in columns:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.lab.experiment import (
+    Workers,
     experiment_options,
     median_row,
     report,
     results_option,
     run_on_model,
     table_option,
+    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ LEVELS = ("period", "frequency", "contrast", "size")
 )  # fmt: skip
 @results_option
 @table_option
+@workers_option
 @experiment_options
 def command(
     recording: "Session",
@@ -40,6 +43,7 @@ def command(
     seed: int,
     results: Path | None,
     out: Path | None,
+    workers: Workers | None,
     as_json: bool,
 ) -> None:
     """Show gratings of different QUANTITY and report what each neuron prefers.
@@ -50,7 +54,7 @@ def command(
     import numpy as np
 
     found, columns = run_on_model(
-        quantity, predictor, recording, results, repeats=repeats, seed=seed
+        quantity, predictor, recording, results, workers, repeats=repeats, seed=seed
     )
     levels, curves = found.findings.levels, found.findings.curves
     assert levels is not None

@@ -1,0 +1,108 @@
+"""Experiments whose videos are spread over the workers of a Dask scheduler."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.lab.experiments import run_experiment
+from tests.model.dask_clusters import cluster_address
+from tests.model.lab.energy_neurons import EnergyNeurons
+
+FOUR = np.arange(4)
+COUNTED = EnergyNeurons(reads_places=True)
+
+
+def counted():
+    """The model that workers in this process share, with the number of predictions."""
+    return COUNTED
+
+
+def places():
+    return EnergyNeurons(reads_places=True)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Workers in this process."""
+    with cluster_address(2, processes=False) as address:
+        yield address
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("fields", {"grid": (3, 5)}),
+        ("size", {"n_directions": 1}),
+        ("noise", {"duration_s": 3.0, "n_directions": 3}),
+    ],
+)
+def test_workers_find_the_same(name, settings, session, scheduler):
+    ask = {"repeats": 2, "seed": 3} | settings
+    here = run_experiment(name, places(), session, FOUR, **ask)
+    seen = []
+    there = run_experiment(
+        name,
+        places,
+        session,
+        FOUR,
+        scheduler=scheduler,
+        progress=lambda done, of: seen.append((done, of)),
+        **ask,
+    )
+    np.testing.assert_allclose(there.responses, here.responses, rtol=0, atol=1e-6)
+    n = here.stimulus.n_videos
+    assert seen == [(done, n) for done in range(1, n + 1)]
+    assert there.predictor_id == here.predictor_id
+
+
+@pytest.mark.slow
+def test_workers_compute_only_missing_videos(session, scheduler, tmp_path):
+    ask = {"repeats": 1, "results": tmp_path / "responses.zarr"}
+    model = places()
+    with pytest.raises(StoppedError):
+        run_experiment(
+            "fields", model, session, FOUR, cancelled=lambda: model.asked > 99, **ask
+        )
+    before = COUNTED.asked
+    ask |= {"scheduler": scheduler}
+    found = run_experiment("fields", counted, session, FOUR, **ask)
+    assert COUNTED.asked - before == found.stimulus.n_videos - 100
+    again = run_experiment("fields", counted, session, FOUR, **ask)
+    assert COUNTED.asked - before == found.stimulus.n_videos - 100
+    np.testing.assert_array_equal(again.responses, found.responses)
+
+
+@pytest.mark.slow
+def test_finished_videos_are_kept_after_a_stop(session, scheduler, tmp_path):
+    ask = {"repeats": 1, "results": tmp_path / "responses.zarr"}
+    finished = []
+    with pytest.raises(StoppedError, match="of 135 videos"):
+        run_experiment(
+            "fields",
+            places,
+            session,
+            FOUR,
+            scheduler=scheduler,
+            progress=lambda done, of: finished.append(done),
+            cancelled=lambda: bool(finished),
+            **ask,
+        )
+    model = places()
+    run_experiment("fields", model, session, FOUR, **ask)
+    assert model.asked == 135 - finished[-1]
+
+
+@pytest.mark.parametrize(
+    ("predictor", "error", "message"),
+    [
+        (EnergyNeurons(), ValueError, "by its name or path"),
+        ("mean", UnsupportedRequestError, "sees no video"),
+    ],
+)
+def test_a_refusal_leaves_no_file(predictor, error, message, session, tmp_path):
+    path = tmp_path / "responses.zarr"
+    ask = {"scheduler": "local:1", "results": path}
+    with pytest.raises(error, match=message):
+        run_experiment("fields", predictor, session, **ask)
+    assert not path.exists()
