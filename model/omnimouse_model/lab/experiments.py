@@ -33,7 +33,12 @@ from omnimouse_model.lab.stimuli.gratings import (
 )
 from omnimouse_model.lab.stimuli.noise import pink_noise
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
-from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
+from omnimouse_model.lab.tuning import (
+    axes_of,
+    directions_of,
+    levels_of,
+    receptive_fields,
+)
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -340,10 +345,14 @@ def _fields(
     responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
 ) -> Findings:
     found = receptive_fields(responses, shown, size, cancelled=cancelled)
+    longer, shorter, angle = axes_of(found.covariance_px)
     columns = {
         "row_px": found.center_px[:, 0],
         "column_px": found.center_px[:, 1],
         "ssi": found.selectivity,
+        "sd_longer_px": longer,
+        "sd_shorter_px": shorter,
+        "axis_deg": angle,
     }
     return Findings(columns, average=found.average)
 

@@ -125,10 +125,13 @@ def video_responses(
                     asked = Mask.nothing(session, spec).ask(neurons, is_used)
                     masks[key] = asked.with_frames(True).with_behavior("hidden")
                 clip = Clip(
-                    session=session, frames=part.frames, rate_hz=stimulus.rate_hz
+                    session=session,
+                    frames=part.frames,
+                    rate_hz=stimulus.rate_hz,
+                    spec=spec,
                 )
                 pending.append((video, is_of_event))
-                yield clip.at(spec), masks[key], neurons
+                yield clip, masks[key], neurons
 
     def finish(video: int) -> VideoResponses:
         del n_open[video]
