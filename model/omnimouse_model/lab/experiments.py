@@ -169,6 +169,7 @@ def run_experiment(
     cache: Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
+    kept_only: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
     cancelled: Callable[[], bool] = lambda: False,
     **settings: Any,
@@ -195,6 +196,8 @@ def run_experiment(
         or an address, see `dask_map.map_pieces`.
     device
         Device of a predictor that is loaded by name.
+    kept_only
+        Read kept responses only, and predict nothing.
     progress
         Called with the number of finished videos, and their total number.
     settings
@@ -207,7 +210,7 @@ def run_experiment(
     ResultsFileError
         `results` holds another experiment.
     StoppedError
-        `cancelled()` returned True.
+        `cancelled()` returned True, or `kept_only` and some responses are missing.
     ValueError
         There is no such experiment, or a scheduler gets a predictor object.
     WorkerError
@@ -233,7 +236,9 @@ def run_experiment(
     if neurons is None:
         neurons = np.arange(session.n_neurons)
     of_videos: Callable[[list[int]], Iterator[VideoResponses]]
-    if scheduler is None:
+    if kept_only:
+        of_videos = _no_videos
+    elif scheduler is None:
         asked = (predictor, session, stimulus, neurons, chosen.lag_s)
         of_videos = partial(video_responses, *asked, cancelled=cancelled)
     else:
@@ -272,6 +277,10 @@ def run_experiment(
         repeats,
         seed,
     )
+
+
+def _no_videos(_: list[int]) -> Iterator[VideoResponses]:
+    return iter(())
 
 
 def experiment_named(name: str) -> Experiment:

@@ -9,7 +9,8 @@ Optional fields: what-if edits `"edits": [{"edit": "contrast", "factor": 0.5, �
 pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; in the view, if
 they differ from their defaults, `"areas_shown": true`, `"plane_shown": 2`,
 `"raster_order": "depth"` and `"raster_view": "pair"`; `"predictor_id"`, the id of the
-predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps.
+predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps;
+`"experiments"`, names and repeats of what the laboratory has measured.
 `beside` is the recording's path relative to the file's folder, so that both can be
 moved together. The mask has the format of `Mask.to_dict`. Unknown fields are errors.
 """
@@ -34,6 +35,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import AnalysisFileError, MaskError
+from omnimouse_model.lab.experiments import EXPERIMENTS
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import (
     ALL_PLANES,
@@ -52,6 +54,7 @@ _LARGEST_NEURON = 10**6
 _FIELDS = (
     "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
     "mask", "selection", "view", "edits", "pins", "predictor_id", "sweeps",
+    "experiments",
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
 _LARGEST_PLANE = 10**4
@@ -86,6 +89,8 @@ class Analysis:
         Id of the predictor with the hash of its weights, if any; "" if not known.
     sweeps
         File names of the saved sweeps that are drawn.
+    experiments
+        Name and repeats of each experiment of the laboratory that has a result.
     """
 
     recording: str = ""
@@ -108,6 +113,7 @@ class Analysis:
     plane_shown: int = ALL_PLANES
     predictor_id: str = ""
     sweeps: tuple[str, ...] = ()
+    experiments: tuple[tuple[str, int], ...] = ()
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
 
@@ -136,6 +142,10 @@ class Analysis:
             optional["predictor_id"] = self.predictor_id
         if self.sweeps:
             optional["sweeps"] = list(self.sweeps)
+        if self.experiments:
+            optional["experiments"] = [
+                {"name": name, "repeats": repeats} for name, repeats in self.experiments
+            ]
         one_plane = self.plane_shown != ALL_PLANES
         raster = {"raster_order": self.raster_order, "raster_view": self.raster_view}
         default = {"raster_order": "state", "raster_view": "truth"}
@@ -199,6 +209,7 @@ class Analysis:
             pins=_pins(content.get("pins", [])),
             predictor_id=_text(content, "predictor_id", ""),
             sweeps=_names(content.get("sweeps", [])),
+            experiments=_experiments(content.get("experiments", [])),
             **_optional_view(view),
         )
 
@@ -396,6 +407,18 @@ def _names(value: object) -> tuple[str, ...]:
         if not is_plain or name in ("", ".", ".."):
             _refuse("sweeps", name, expected)
     return tuple(dict.fromkeys(value))
+
+
+def _experiments(value: object) -> tuple[tuple[str, int], ...]:
+    if not isinstance(value, list) or len(value) > len(EXPERIMENTS):
+        _refuse("experiments", value, f"at most {len(EXPERIMENTS)} experiments")
+    found = []
+    for row in value:
+        content = _object(row, "experiments", ("name", "repeats"))
+        # A name of a later version is no fault: views offer only what they know.
+        name = _text(content, "name")
+        found.append((name, _integer(content.get("repeats"), "experiments: repeats", 1, 10_000)))
+    return tuple(found)
 
 
 def _selection(value: object) -> tuple[int, ...]:

@@ -241,6 +241,7 @@ class Controller:
             self.downloads,
             self.pins,
             self.sweeps,
+            self.laboratory,
             self.colouring,
             self.planes,
             self.choose_predictor,

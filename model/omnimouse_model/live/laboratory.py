@@ -1,6 +1,7 @@
 """Experiments on the chosen model, in the background; they give way to the screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.csv_table import csv_bytes
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import ExportError
+from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     Experiment,
@@ -38,6 +39,7 @@ from omnimouse_model.live.laboratory_jobs import (
     LabJob,
     LabResult,
     Search,
+    label_of,
     run_job,
 )
 from omnimouse_model.live.pause_gate import PauseGate
@@ -125,6 +127,15 @@ class Laboratory(HasBackgroundTask):
         """Columns of the neuron table that can be decoded."""
         session = self._client.state.session
         return () if session is None else label_columns(session)
+
+    @property
+    def done(self) -> tuple[tuple[str, int], ...]:
+        """Name and repeats of each experiment that has a result; see `reopen`."""
+        return tuple(
+            (name, result.repeats)
+            for name, result in self.results.items()
+            if isinstance(result, ExperimentResult)
+        )
 
     @property
     def share(self) -> float | None:
@@ -286,26 +297,27 @@ class Laboratory(HasBackgroundTask):
 
     def start(self) -> None:
         """Start the chosen experiment; if it cannot start, `error` says why."""
-        state, source = self._client.state, self._client.predictor
         problem = self.problem
-        if problem or state.session is None or source is None:
+        if problem:
             self._task.fail(ValueError(problem))
             return
-        # A new gate per run, because a stopped gate stays stopped.
-        self._gate.stop()
-        self._gate = PauseGate(lambda: self._client.results.is_awaited)
-        job = LabJob(
-            self.chosen,
-            self.repeats,
-            self.label,
-            state.selection,
-            state.session,
-            source,
-            state.device,
-            self.folder,
-            self._gate,
-        )
-        self._task.start(job, "Loading the model")
+        self._start([self._job(self.chosen, self.repeats)])
+
+    def reopen(self, done: Iterable[tuple[str, int]]) -> None:
+        """Read experiments, as in `done`, from the kept responses; predict nothing.
+
+        `error` names those that were not kept.
+        """
+        state = self._client.state
+        known = [one for one in done if one[0] in EXPERIMENTS]
+        if known and state.session is not None and self._client.predictor is not None:
+            self.chosen, self.repeats = known[-1]
+            self._start(
+                [
+                    replace(self._job(name, repeats), kept_only=True)
+                    for name, repeats in known
+                ]
+            )
 
     def stop(self) -> None:
         """Stop the experiment; the same one goes on where it was."""
@@ -348,6 +360,29 @@ class Laboratory(HasBackgroundTask):
         self._task.close(timeout_s)
 
     # -- internal ---------------------------------------------------------------------
+    def _job(self, name: str, repeats: int) -> LabJob:
+        state, source = self._client.state, self._client.predictor
+        assert state.session is not None
+        assert source is not None
+        return LabJob(
+            name,
+            repeats,
+            self.label,
+            state.selection,
+            state.session,
+            source,
+            state.device,
+            self.folder,
+            self._gate,
+        )
+
+    def _start(self, jobs: Sequence[LabJob]) -> None:
+        # A new gate per run, because a stopped gate stays stopped.
+        self._gate.stop()
+        self._gate = PauseGate(lambda: self._client.results.is_awaited)
+        jobs = [replace(job, gate=self._gate) for job in jobs]
+        self._task.start(jobs, "Loading the model")
+
     def _experiment_columns(self, session: Session) -> dict[str, np.ndarray]:
         result = self.result
         assert result is not None
@@ -388,13 +423,23 @@ class Laboratory(HasBackgroundTask):
         self._pictures[name] = Picture.of(found.videos[0], label)
 
     def _run(
-        self, job: LabJob, report: ReportProgress
+        self, jobs: Sequence[LabJob], report: ReportProgress
     ) -> Iterator[tuple[LabJob, LabResult]]:
-        gate = job.gate
+        job, gate, missing = jobs[0], jobs[0].gate, []
         with background_predictor(
             job.source, job.session, job.device, self._load, lambda: gate.is_stopped
         ) as predictor:
-            yield job, run_job(job, predictor, report)
+            for job in jobs:
+                try:
+                    yield job, run_job(job, predictor, report)
+                except StoppedError:
+                    if gate.is_stopped or not job.kept_only:
+                        raise
+                    missing.append(label_of(job.name))
+        if missing:
+            raise ResultsFileError(
+                f"Not kept on this machine: {', '.join(missing)}. Run it again."
+            )
 
 
 def _decoding_columns(decoding: "BarcodeDecoding") -> dict[str, np.ndarray]:

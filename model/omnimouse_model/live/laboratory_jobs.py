@@ -91,6 +91,8 @@ class LabJob:
     ----------
     repeats, label
         Repeats of an experiment, and column that is decoded.
+    kept_only
+        Read kept responses only, and predict nothing.
     """
 
     name: str
@@ -102,6 +104,7 @@ class LabJob:
     device: str
     folder: Path
     gate: PauseGate = field(repr=False)
+    kept_only: bool = False
 
 
 def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:
@@ -110,7 +113,7 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
     Raises
     ------
     StoppedError
-        The gate of the job was stopped.
+        The gate of the job was stopped, or kept responses are missing.
     """
     if job.name in SEARCHES:
         return _search(job, predictor, _progress(report, "steps"))
@@ -133,6 +136,7 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
         repeats=job.repeats,
         # The id of a predictor object need not say what it computes.
         cache=job.folder if isinstance(job.source, str) else None,
+        kept_only=job.kept_only,
         progress=_progress(report, "videos"),
         cancelled=job.gate.wait,
     )

@@ -1,6 +1,7 @@
 """Experiments in the background: results, colours, export, and what stops them."""
 
 import csv
+import json
 import shutil
 from dataclasses import replace
 
@@ -267,3 +268,42 @@ def test_results_are_part_of_the_report(searching):
     assert f"{osi:.2f}" in section
     assert f"response {laboratory.exciting.best_response:.2f} s.d." in section
     assert section.count("<rect") > 36
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_saved_analysis_has_its_experiments(named, folder, model, tmp_path, is_kept):
+    named.laboratory.start()
+    first, path = named.laboratory.result, tmp_path / "a.omnimouse.json"
+    assert named.project.save(path)
+    if not is_kept:
+        shutil.rmtree(named.laboratory.folder)
+    asked = model.asked
+    with open_controller(folder, "energy", load=lambda *_: model) as again:
+        again.laboratory.folder = named.laboratory.folder
+        again.project.open(path)
+        laboratory = again.laboratory
+        assert (laboratory.chosen, laboratory.repeats) == ("directions", 1)
+        if is_kept:
+            assert laboratory.error is None
+            np.testing.assert_array_equal(laboratory.result.values, first.values)
+            assert again.project.current.experiments == (("directions", 1),)
+        else:
+            assert laboratory.result is None
+            assert "Direction: gratings. Run it again" in str(laboratory.error)
+        # Besides the prediction on screen, nothing was predicted.
+        assert model.asked - asked <= 2
+
+
+def test_experiments_of_an_analysis_are_checked(named, tmp_path):
+    path = tmp_path / "a.omnimouse.json"
+    named.laboratory.start()
+    assert named.project.save(path)
+    content = json.loads(path.read_text())
+    for wrong in (
+        "directions",
+        [{"name": "directions"}],
+        [{"name": "x", "repeats": 0}],
+    ):
+        path.write_text(json.dumps(content | {"experiments": wrong}))
+        named.project.open(path)
+        assert "experiments" in str(named.project.error)

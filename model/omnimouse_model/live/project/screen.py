@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.compare.pins import Pins
+from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
@@ -31,6 +32,7 @@ class AnalysisScreen:
     downloads: ModelDownloads
     pins: Pins
     sweeps: Sweeps
+    laboratory: Laboratory
     colouring: Colouring
     planes: Planes
     choose_predictor: Callable[[str], None]
@@ -54,6 +56,7 @@ class AnalysisScreen:
                 self.pins.replace_all(analysis.pins),
             ]
         messages.append(self.sweeps.compare_only(analysis.sweeps))
+        self.laboratory.reopen(analysis.experiments)
         # The code before the span: each code has its own span.
         self.set_brush(analysis.brush_code)
         self.set_active_span(*analysis.active_span)
