@@ -13,6 +13,7 @@ from omnimouse_app.tour.page import Check
 from omnimouse_app.tour.report import CHAPTERS, Chapter, Story, small_screen
 from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.live.laboratory_jobs import label_of
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 
 # Seconds: timeout of computations over many windows on a slow machine.
@@ -149,31 +150,49 @@ def compare_with_a_twin(story: Story) -> None:
 
 
 def experiment_on_the_twin(story: Story) -> None:
-    """Measure the preferred directions of all neurons in the twin, and two fields."""
+    """Measure directions and fields of all neurons in the twin; search an image."""
     controller = story.dock.controller
-    laboratory, before = controller.laboratory, controller.state.predictor_name
+    before = controller.state.predictor_name
     controller.choose_predictor(TWIN)
     story.wait_for_prediction()
     story.dock.bring_up("Laboratory")
     for name, repeats in (("directions", 2), ("fields", 1)):
-        laboratory.choose(name)
-        laboratory.set_repeats(repeats)
-        laboratory.start()
-        wait_for(lambda: not laboratory.is_busy, f"the experiment {name}", _LONG_S)
-        assert laboratory.error is None
-        assert laboratory.experiment is not None
+        _run_experiment(story, name, repeats)
         controller.set_colour_by("lab")
         story.picture(
             f"laboratory_{name}",
-            laboratory.experiment.label,
+            label_of(name),
             "An experiment on the twin, in the panel Laboratory: gratings or dots are "
             "shown to the model, and the field has the colours of what was found. It "
             "is a property of the model, not of the animal.",
         )
     controller.set_colour_by("state")
+    _run_experiment(story, "exciting")
+    controller.show_exciting()
+    story.dock.bring_up("What if")
+    results = controller.results
+    wait_for(
+        lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S
+    )
+    story.picture(
+        "laboratory_exciting",
+        label_of("exciting"),
+        "The image to which the selected neurons of the twin respond most, in place of "
+        "the video.",
+    )
+    controller.stimulus_edits.reset()
     story.dock.bring_up("OmniMouse")
     controller.choose_predictor(before)
     story.wait_for_prediction()
+
+
+def _run_experiment(story: Story, name: str, repeats: int = 1) -> None:
+    laboratory = story.dock.controller.laboratory
+    laboratory.choose(name)
+    laboratory.set_repeats(repeats)
+    laboratory.start()
+    wait_for(lambda: not laboratory.is_busy, label_of(name), _LONG_S)
+    assert laboratory.error is None
 
 
 def edit_the_stimulus(story: Story) -> None:

@@ -417,7 +417,9 @@ def _experiments(value: object) -> tuple[tuple[str, int], ...]:
         content = _object(row, "experiments", ("name", "repeats"))
         # A name of a later version is no fault: views offer only what they know.
         name = _text(content, "name")
-        found.append((name, _integer(content.get("repeats"), "experiments: repeats", 1, 10_000)))
+        found.append(
+            (name, _integer(content.get("repeats"), "experiments: repeats", 1, 10_000))
+        )
     return tuple(found)
 
 
