@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BUDGET_S = {"directions": 60.0, "exciting image": 20.0}
 """Budgets on two cores with the demo models."""
-REPEATS = {"directions": 10, "fields": 2}
+REPEATS = {"directions": 10, "fields": 2, "sparse_fields": 2}
 TUNED = 0.3
 
 

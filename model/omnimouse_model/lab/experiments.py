@@ -32,11 +32,14 @@ from omnimouse_model.lab.stimuli.gratings import (
     grating_levels,
 )
 from omnimouse_model.lab.stimuli.noise import pink_noise
+from omnimouse_model.lab.stimuli.squares import sparse_noise
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.lab.tuning import (
+    ReceptiveFields,
     axes_of,
     directions_of,
     levels_of,
+    on_off_fields,
     receptive_fields,
 )
 from omnimouse_model.predict.predictor import Predictor
@@ -354,8 +357,25 @@ def _fields(
     responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
 ) -> Findings:
     found = receptive_fields(responses, shown, size, cancelled=cancelled)
+    return Findings(_field_columns(found), average=found.average)
+
+
+def _on_off_fields(
+    responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
+) -> Findings:
+    found = on_off_fields(responses, shown, size, cancelled)
+    columns = _field_columns(found.both) | {
+        "ssi_on": found.on_selectivity,
+        "ssi_off": found.off_selectivity,
+        "peak_on": found.on.max(axis=(1, 2)),
+        "peak_off": found.off.max(axis=(1, 2)),
+    }
+    return Findings(columns, average=found.both.average)
+
+
+def _field_columns(found: ReceptiveFields) -> dict[str, np.ndarray]:
     longer, shorter, angle = axes_of(found.covariance_px)
-    columns = {
+    return {
         "row_px": found.center_px[:, 0],
         "column_px": found.center_px[:, 1],
         "ssi": found.selectivity,
@@ -363,7 +383,6 @@ def _fields(
         "sd_shorter_px": shorter,
         "axis_deg": angle,
     }
-    return Findings(columns, average=found.average)
 
 
 def _gratings(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
@@ -376,6 +395,10 @@ def _noise(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
 
 def _dots(is_on: bool, size: Size, *, repeats: int, seed: int, **more: Any) -> Stimulus:
     return gaussian_dots(size, repeats=repeats, is_on=is_on, seed=seed, **more)
+
+
+def _squares(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
+    return sparse_noise(size, n_videos=6 * repeats, seed=seed, **settings)
 
 
 def _shown_levels(
@@ -464,6 +487,19 @@ _ALL: Final = (
         0.1,
         partial(_dots, False),
         _fields,
+    ),
+    Experiment(
+        "sparse_fields",
+        "Receptive field: sparse noise",
+        "White and black squares that flash at 135 places, ten at a time.",
+        "column_px",
+        "Receptive field: column",
+        "px",
+        None,
+        2,
+        0.2,
+        _squares,
+        _on_off_fields,
     ),
     _level_experiment(
         *("period", "Spatial period", "period_deg", "°"),

@@ -163,24 +163,103 @@ def receptive_fields(
     row, column = np.unique(rows), np.unique(columns)
     # `np.unique` sorts the places by column, then row.
     maps = by_place.response.reshape(-1, len(column), len(row)).transpose(0, 2, 1)
-    # Pixels per step of the dots' grid, rows first.
-    step = np.array([height / len(row), width / len(column)])
+    center_px, covariance_px = _fitted(maps, size, cancelled)
+    return ReceptiveFields(
+        above, center_px, covariance_px, spatial_selectivity(above).value
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnOffFields:
+    """Receptive fields of neurons in a model, from sparse noise.
+
+    Attributes
+    ----------
+    both
+        Of the sum of the responses to white and black squares.
+    on, off
+        Average response to a white, and to a black square at each place, above the
+        median over the places.
+    on_selectivity, off_selectivity
+        Spatial selectivity index of each.
+    """
+
+    both: ReceptiveFields
+    on: Float[np.ndarray, "neuron height width"]
+    off: Float[np.ndarray, "neuron height width"]
+    on_selectivity: Float[np.ndarray, " neuron"]
+    off_selectivity: Float[np.ndarray, " neuron"]
+
+
+def on_off_fields(
+    responses: Float[np.ndarray, "event neuron"],
+    stimulus: Stimulus,
+    size: tuple[int, int],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> OnOffFields:
+    """Return the receptive fields from responses to `sparse_noise`.
+
+    At each place, the responses to the flashes with a white, or a black, square there
+    are averaged.
+
+    Raises
+    ------
+    StoppedError
+        `cancelled()` returned True.
+    ModuleNotFoundError
+        SciPy is missing.
+    """
+    n_rows, n_columns = (int(stimulus.parameters[k]) for k in ("rows", "columns"))
+    n_squares = int(stimulus.parameters["n_squares"])
+    is_known = np.isfinite(responses)
+    known = np.where(is_known, responses, 0.0)
+    maps = []
+    for first in (0, 1):  # white squares have even numbers
+        has_square = np.zeros((len(responses), n_rows * n_columns))
+        for square in range(first, n_squares, 2):
+            at = stimulus.table[f"place_{square}"]
+            has_square[np.arange(len(responses)), at] = 1.0
+        with np.errstate(invalid="ignore"):
+            mean = (known.T @ has_square) / (is_known.T @ has_square)
+        maps.append(mean.reshape(-1, n_rows, n_columns))
+    # The pixels of each place, as in the stimulus.
+    row = np.arange(size[0]) * n_rows // size[0]
+    column = np.arange(size[1]) * n_columns // size[1]
+    on, off, both = (
+        np.asarray(one - np.median(one, axis=(1, 2), keepdims=True))[:, row][
+            :, :, column
+        ]
+        for one in (*maps, maps[0] + maps[1])
+    )
+    found = _fitted(maps[0] + maps[1], size, cancelled)
+    on_ssi, off_ssi, ssi = (spatial_selectivity(one).value for one in (on, off, both))
+    return OnOffFields(ReceptiveFields(both, *found, ssi), on, off, on_ssi, off_ssi)
+
+
+def _fitted(
+    maps: Float[np.ndarray, "neuron row column"],
+    size: tuple[int, int],
+    cancelled: Callable[[], bool],
+) -> tuple[Float[np.ndarray, "neuron 2"], Float[np.ndarray, "neuron 2 2"]]:
+    """Return centre and covariance, in pixels, of a Gaussian fitted to each map."""
+    n_rows, n_columns = maps.shape[1:]
+    # Pixels per step of the grid, rows first.
+    step = np.array([size[0] / n_rows, size[1] / n_columns])
+    side = max(n_rows, n_columns)
     center_px = np.full((len(maps), 2), np.nan)
     covariance_px = np.full((len(maps), 2, 2), np.nan)
     for neuron, one in enumerate(maps):
         if cancelled():
             raise StoppedError(f"Stopped after {neuron} of {len(maps)} fits.")
-        if np.ptp(one) <= 1e-9 * np.abs(one).max():
+        # False for maps with unknown places, too.
+        if not np.ptp(one) > 1e-9 * np.abs(one).max():
             continue  # no place is preferred
         fit = fit_gaussian(one, _MAX_STEPS)
         # The fit counts (x, y) over the larger side of the map.
-        side = max(one.shape)
         center_px[neuron] = (fit.centre[::-1] * side + 0.5) * step
         covariance = fit.covariance[::-1, ::-1] * side**2
         covariance_px[neuron] = covariance * np.outer(step, step)
-    return ReceptiveFields(
-        above, center_px, covariance_px, spatial_selectivity(above).value
-    )
+    return center_px, covariance_px
 
 
 def axes_of(

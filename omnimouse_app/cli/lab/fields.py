@@ -20,12 +20,22 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.predict.predictor import Predictor
 
+STIMULI = {
+    "dots": "fields",
+    "black-dots": "black_fields",
+    "sparse-noise": "sparse_fields",
+}
+"""Experiment of each stimulus."""
+
 
 @click.command("fields")
-@click.option("--black", is_flag=True, help="Black dots in place of white ones.")
+@click.option(
+    "--stimulus", default="dots", show_default=True, type=click.Choice(list(STIMULI)),
+    help="White or black dots, or squares of sparse noise.",
+)  # fmt: skip
 @click.option(
     "--repeats", default=2, show_default=True, type=click.IntRange(min=1),
-    help="Flashes of a dot at each of 135 places.",
+    help="Flashes of a dot at each of 135 places; minutes of sparse noise.",
 )  # fmt: skip
 @results_option
 @table_option
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
 def command(
     recording: "Session",
     predictor: "Predictor",
-    black: bool,
+    stimulus: str,
     repeats: int,
     seed: int,
     results: Path | None,
@@ -42,13 +52,18 @@ def command(
     workers: Workers | None,
     as_json: bool,
 ) -> None:
-    """Flash dots to MODEL and report the receptive fields of all neurons.
+    """Flash dots or squares to MODEL and report the receptive fields of all neurons.
 
     Of a simulated session, the places are compared with the true ones.
     """
-    name = "black_fields" if black else "fields"
     found, columns = run_on_model(
-        name, predictor, recording, results, workers, repeats=repeats, seed=seed
+        STIMULI[stimulus],
+        predictor,
+        recording,
+        results,
+        workers,
+        repeats=repeats,
+        seed=seed,
     )
     rows = [median_row("median_ssi", columns["ssi"])]
     if "field_error_widths" in columns:

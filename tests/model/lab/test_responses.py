@@ -9,8 +9,15 @@ from omnimouse_model.lab.responses import model_responses
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
 from omnimouse_model.lab.stimuli.images import still_images
+from omnimouse_model.lab.stimuli.squares import sparse_noise
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor, Stimulus
-from omnimouse_model.lab.tuning import directions_of, levels_of, receptive_fields
+from omnimouse_model.lab.tuning import (
+    axes_of,
+    directions_of,
+    levels_of,
+    on_off_fields,
+    receptive_fields,
+)
 from omnimouse_model.predict.registry import load_predictor
 from tests.model.lab.energy_neurons import PLACES, PREFERRED, EnergyNeurons
 from tests.toy_predictors import FramePredictor
@@ -82,6 +89,48 @@ def test_places_are_found(session):
     away = np.hypot(*(fields.center_px - PLACES - 0.5).T)
     assert away.max() / 64 < 0.02
     assert (fields.selectivity > 4).all()
+
+
+@pytest.mark.slow
+def test_places_are_found_with_sparse_noise(session):
+    noise = sparse_noise((36, 64), n_videos=8, flash_s=0.5)
+    responses = model_responses(
+        EnergyNeurons(reads_places=True), session, noise, np.arange(4)
+    )
+    fields = on_off_fields(responses, noise, (36, 64))
+    # A place of the grid is 4 x 64 / 15 pixels large.
+    away = (fields.both.average.reshape(4, -1).argmax(1) // 64, PLACES[:, 0])
+    assert np.abs(away[0] - away[1]).max() <= 4
+    # These neurons respond to light, not to dark.
+    assert (fields.on.max(axis=(1, 2)) > 4 * fields.off.max(axis=(1, 2))).all()
+
+
+def test_squares_of_sparse_noise_are_where_the_table_says():
+    noise = sparse_noise((18, 30), (9, 15), n_videos=2, duration_s=1.0, n_squares=4)
+    assert (noise.n_videos, noise.n_frames, len(noise.values)) == (2, 30, 10)
+    frames = noise.frames_of(1)
+    for flash in range(5):
+        frame = frames[6 * flash + 3].reshape(9, 2, 15, 2)
+        squares = frame.max(axis=(1, 3)).ravel()
+        np.testing.assert_array_equal(squares, frame.min(axis=(1, 3)).ravel())
+        at = [noise.table[f"place_{k}"][5 + flash] for k in range(4)]
+        assert squares[at].tolist() == [255, 0, 255, 0]
+        assert (np.delete(squares, at) == GRAY).all()
+    again = sparse_noise((18, 30), (9, 15), n_videos=2, duration_s=1.0, n_squares=4)
+    np.testing.assert_array_equal(again.frames_of(1), frames)
+    with pytest.raises(ValueError, match="2 to 135, one per place"):
+        sparse_noise((18, 30), n_squares=136)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 30.0, 120.0])
+def test_the_axes_of_an_ellipse_are_found(tilt):
+    along = np.radians(tilt)
+    # Rows count downwards, angles upwards.
+    axes = np.array([[-np.sin(along), np.cos(along)], [np.cos(along), np.sin(along)]])
+    covariance = axes.T @ np.diag([9.0, 4.0]) @ axes
+    longer, shorter, angle = axes_of(np.stack([covariance, np.full((2, 2), np.nan)]))
+    np.testing.assert_allclose([longer[0], shorter[0], angle[0]], [3, 2, tilt])
+    assert np.isnan([longer[1], shorter[1], angle[1]]).all()
 
 
 def test_a_dot_is_black_or_white_and_ends_before_the_trial():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from omnimouse_model.lab.stimuli.images import movie as movie
     from omnimouse_model.lab.stimuli.images import still_images as still_images
     from omnimouse_model.lab.stimuli.noise import pink_noise as pink_noise
+    from omnimouse_model.lab.stimuli.squares import sparse_noise as sparse_noise
     from omnimouse_model.lab.stimuli.stimulus import Monitor as Monitor
 
 _NAMES = {
@@ -28,6 +29,7 @@ _NAMES = {
     "gratings": "drifting_gabors drifting_gratings grating_levels",
     "images": "images_in movie still_images",
     "noise": "pink_noise",
+    "squares": "sparse_noise",
     "stimulus": "Monitor",
 }
 __getattr__, __dir__ = public_names(__name__, _NAMES)

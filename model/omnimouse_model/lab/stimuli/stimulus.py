@@ -63,7 +63,7 @@ class Stimulus:
     """
 
     name: str
-    parameters: dict[str, float | str]
+    parameters: Mapping[str, int | float | str]
     rate_hz: float
     n_videos: int
     n_frames: int
