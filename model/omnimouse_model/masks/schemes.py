@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
@@ -148,6 +148,53 @@ def draw_scheme(
         f"Scheme {scheme!r} hides nothing of {shape[2]} neurons in {shape[1]} bins at "
         f"a ratio of {settings.ratio}."
     )
+
+
+def nearest_scheme(
+    cells: UInt8[np.ndarray, "bin neuron"], regions: Sequence[str] | None = None
+) -> str:
+    """Return the scheme with a prompt that fits the cells of a mask.
+
+        causal         the last bins are hidden, of all neurons
+        inter-region   whole regions are hidden, in all bins
+        intra-region   one region is visible in part; targets are in it alone
+        neuron         all else
+
+    Parameters
+    ----------
+    cells
+        Codes of a mask.
+    regions
+        Region of each neuron, if known.
+
+    Examples
+    --------
+    >>> from omnimouse_model.masks.schemes import nearest_scheme
+    >>> cells = np.ones((4, 3), np.uint8)  # all is visible
+    >>> cells[2:] = 2
+    >>> nearest_scheme(cells)
+    'causal'
+    """
+    visible = cells == VISIBLE
+    n_seen = int(visible.all(axis=1).sum())
+    if (
+        0 < n_seen < len(cells)
+        and visible[:n_seen].all()
+        and not visible[n_seen:].any()
+    ):
+        return "causal"
+    seen = visible.all(axis=0)
+    # Neurons that are visible in some bins alone are in no scheme over regions.
+    if regions is None or not seen.any() or (visible.any(axis=0) & ~seen).any():
+        return "neuron"
+    names = np.asarray(regions, dtype=str)
+    shown, hidden = set(names[seen]), set(names[~seen])
+    if hidden and not shown & hidden:
+        return "inter-region"
+    targets = set(names[(cells == TARGET).any(axis=0)])
+    if len(shown | hidden) > 1 and len(shown) == 1 and targets == shown:
+        return "intra-region"
+    return "neuron"
 
 
 def _draw(

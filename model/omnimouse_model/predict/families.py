@@ -21,6 +21,7 @@ from omnimouse_model.predict.predictor import Predictor
 GROUP = "omnimouse.families"
 OMNIMOUSE_FAMILY = "omnimouse"
 TWIN_FAMILY = "twin"
+NDT_FAMILY = "ndt"
 RELEASED_TWIN = "params_core.pt"
 """File by which a folder of released digital twins is recognised."""
 BASELINES = (
@@ -61,9 +62,8 @@ def families() -> Mapping[str, Family]:
     An entry point that cannot be imported is left out with a warning, so that a broken
     package does not take the other families away.
     """
-    registered = {
-        family.name: family for family in (_omnimouse(), _twin(), _baselines())
-    }
+    own = (_omnimouse(), _twin(), _ndt(), _baselines())
+    registered = {family.name: family for family in own}
     for point in entry_points(group=GROUP):
         try:
             family = point.load()
@@ -169,6 +169,15 @@ def _twin() -> Family:
         return load_twin(TWIN_CHECKPOINT, device, "twin-demo")
 
     return Family(TWIN_FAMILY, load, {"twin-demo": load_demo})
+
+
+def _ndt() -> Family:
+    def load(path: Path, device: str) -> Predictor:
+        from omnimouse_model.predict.ndt.predictor import load_ndt
+
+        return load_ndt(path, device)
+
+    return Family(NDT_FAMILY, load)
 
 
 def _baselines() -> Family:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pandas
 
 UNITS = ("normalised", "session", "spikes/s")
+NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
+NOT_DECODED = "behaviour is not decoded"
+"""Remarks of models that predict responses alone."""
 OptionalMethod = Literal[
     "step", "stimulus_gradient", "embeddings", "stimulus_positions"
 ]
@@ -268,6 +271,47 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
         raise UnsupportedRequestError(
             "A constructed clip has no recorded responses: hide all responses, or "
             "predict a recorded window."
+        )
+
+
+def check_responses_asked(name: str, mask: Mask) -> None:
+    """Refuse a mask without target responses, for models that predict nothing else.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The mask has no target responses.
+    """
+    if not mask.target.any():
+        raise UnsupportedRequestError(f"{name!r} {NO_TARGETS}")
+
+
+def check_known(
+    name: str, n_neurons: Mapping[str, int], session: Session, solution: str
+) -> None:
+    """Refuse a session that a model does not know.
+
+    Parameters
+    ----------
+    n_neurons
+        Number of neurons of each known session.
+    solution
+        How the model gets to know a session.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The session is unknown, or has another number of neurons.
+    """
+    if session.id not in n_neurons:
+        known = ", ".join(sorted(n_neurons)[:5])
+        raise UnsupportedRequestError(
+            f"{name!r} does not know session {session.id}; it knows {known}. {solution}"
+        )
+    if n_neurons[session.id] != session.n_neurons:
+        raise UnsupportedRequestError(
+            f"{name!r} has {n_neurons[session.id]} neurons for session {session.id}; "
+            f"the recording has {session.n_neurons}."
         )
 
 

@@ -17,10 +17,10 @@ MAX_SESSIONS = 12
 
 def checkpoint_row(path: Path) -> dict[str, Any]:
     """Read a checkpoint and return the `checkpoint` row of `--json`."""
-    from omnimouse_model.predict.families import TWIN_FAMILY, family_of
+    from omnimouse_model.predict.families import NDT_FAMILY, TWIN_FAMILY, family_of
 
-    is_twin = family_of(path) == TWIN_FAMILY
-    return _twin_row(path) if is_twin else _omnimouse_row(path)
+    rows = {TWIN_FAMILY: _twin_row, NDT_FAMILY: _ndt_row}
+    return rows.get(family_of(path), _omnimouse_row)(path)
 
 
 def _omnimouse_row(path: Path) -> dict[str, Any]:
@@ -51,6 +51,20 @@ def _twin_row(path: Path) -> dict[str, Any]:
         "sessions": dict(twin.n_neurons),
         "card": dict(checkpoint.card or {}),
         "assumptions": [],
+    }
+
+
+def _ndt_row(path: Path) -> dict[str, Any]:
+    from omnimouse_model.nets.ndt.checkpoint import read_ndt
+    from omnimouse_model.predict.ndt.predictor import spec_of
+
+    checkpoint = read_ndt(path)
+    return _row(checkpoint.state, checkpoint.config, checkpoint.source) | {
+        "family": "ndt",
+        "spec": asdict(spec_of(checkpoint)),
+        "sessions": dict(checkpoint.sessions),
+        "card": dict(checkpoint.card or {}),
+        "assumptions": list(checkpoint.assumed),
     }
 
 
@@ -86,7 +100,8 @@ def _precision(state: "Mapping[str, Tensor]") -> str:
 def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text lines of a checkpoint's row."""
     yield f"Checkpoint {row['source']}"
-    yield from _twin_lines(row) if row["family"] == "twin" else _omnimouse_lines(row)
+    lines = {"twin": _twin_lines, "ndt": _ndt_lines}
+    yield from lines.get(row["family"], _omnimouse_lines)(row)
     neurons = sum(row["sessions"].values())
     yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
     for name, count in list(row["sessions"].items())[:MAX_SESSIONS]:
@@ -121,3 +136,14 @@ def _twin_lines(row: Mapping[str, Any]) -> Iterator[str]:
         f"{config['retina_height']} x {config['retina_width']}, frames of "
         f"{height} x {width} px"
     )
+
+
+def _ndt_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    config, spec = row["config"], row["spec"]
+    yield f"  neural data transformer: {row['value']:,} parameters, {row['precision']}"
+    yield (
+        f"  {config['n_layers']} layers of width {config['d_model']}, "
+        f"{config['n_heads']} heads"
+    )
+    n_bins = round(spec["duration_s"] * spec["response_rate_hz"])
+    yield f"  trials of {n_bins} bins, {1000 / spec['response_rate_hz']:g} ms each"

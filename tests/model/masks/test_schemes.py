@@ -6,7 +6,12 @@ import pytest
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.masks.schemes import SCHEMES, SchemeSettings, draw_scheme
+from omnimouse_model.masks.schemes import (
+    SCHEMES,
+    SchemeSettings,
+    draw_scheme,
+    nearest_scheme,
+)
 
 REGIONS = ["V1"] * 4 + ["LP"] * 6 + ["CA1"] * 5
 SHAPE = (4, 12, 15)
@@ -100,3 +105,25 @@ def test_a_trial_becomes_a_mask(session):
     assert (mask.cells == HIDDEN).any()
     with pytest.raises(MaskError, match="has"):
         draw("neuron").mask_of(0, session, spec)
+
+
+def test_a_mask_has_the_scheme_that_it_resembles():
+    areas = ["V1", "V1", "V1", "CA1", "CA1"]
+
+    def scheme(shown, asked, regions=areas, bins=slice(None)):
+        cells = np.full((4, 5), HIDDEN, np.uint8)
+        cells[:, shown] = VISIBLE
+        cells[bins, asked] = TARGET
+        return nearest_scheme(cells, regions)
+
+    every, end = [0, 1, 2, 3, 4], slice(2, None)
+    assert scheme(every, every, bins=end) == "causal"
+    assert scheme(every, every) == "neuron"  # nothing is visible
+    assert scheme(every, [3, 4]) == "inter-region"
+    assert scheme([3, 4], [0, 1]) == "inter-region"  # all of V1 is hidden
+    assert scheme([0, 1], [2]) == "intra-region"
+    assert scheme([0, 1], [2, 3]) == "neuron"  # targets in both areas
+    assert scheme([0, 1, 3], [2, 4]) == "neuron"
+    assert scheme(every, [3, 4], bins=end) == "neuron"  # some of them, at the end
+    assert scheme(every, [3, 4], regions=None) == "neuron"
+    assert scheme([0, 1], [2], regions=["V1"] * 5) == "neuron"

@@ -1,106 +1,165 @@
-"""Weights of neural data transformers with the names of the public code.
+"""Checkpoints of neural data transformers: the shared part, and stitchers by session.
 
-The public code keys stitchers by the number of neurons, so that two sessions of the
-same size share one. Here each session has its own: such sessions get copies.
+Weights are safetensors with the names of `Ndt`; a JSON file beside them has the config,
+the spec of the trials and the sessions, in the order of their embeddings. Weights of
+the public code load, too, where such a file names their sessions (`public`).
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.nets.checkpoint import FINISHED
+from omnimouse_model.nets.description import (
+    config_of,
+    read_description,
+    save_described,
+    session_counts,
+)
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
+from omnimouse_model.nets.ndt.public import (
+    is_public,
+    public_to_own,
+    sizes_from_shapes,
+)
 from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.nets.tensor_file import read_safetensors, read_tensors
 
-STITCHER = "encoder.stitcher.stitcher_dict."
-READOUT = "stitch_decoder.stitch_decoder_dict."
-UNUSED = ("decoder.0.weight", "decoder.0.bias")
-"""A layer that the public code builds and never uses with stitchers."""
-PROMPT, SESSION = "encoder.embedder.embed_prompt.", "encoder.embedder.embed_session."
+FAMILY = "ndt"
+FORMAT = 1
+SESSION_TABLE = "encoder.embedder.embed_session.weight"
+_COUNTS = ("n_layers", "n_heads", "mult")
 
 
-def from_public(
-    state: Mapping[str, Tensor],
-    config: NdtConfig,
-    sessions: Mapping[str, int],
-    source: str,
-) -> Ndt:
-    """Build a network from weights with public names.
+@dataclass(frozen=True, slots=True)
+class NdtCheckpoint:
+    """A transformer with the stitchers of its sessions, read but not built.
+
+    Attributes
+    ----------
+    config
+        Sizes of the network.
+    spec
+        Fields of the spec of its trials; empty for the trials of Jiang et al.
+    state
+        Tensors with the names of `Ndt`.
+    sessions
+        Session -> number of neurons, in the order of the session embeddings.
+    assumed
+        Settings that the files do not contain.
+    card
+        Information for people: training, scores.
+    """
+
+    config: NdtConfig
+    spec: Mapping[str, Any]
+    state: Mapping[str, Tensor]
+    sessions: Mapping[str, int]
+    source: str = ""
+    assumed: tuple[str, ...] = ()
+    card: Mapping[str, Any] | None = None
+
+    @property
+    def shared(self) -> dict[str, Tensor]:
+        """Tensors of the part that all sessions share."""
+        return {k: v for k, v in self.state.items() if k.startswith("encoder.")}
+
+    def stitchers(self, session: str) -> dict[str, Tensor]:
+        """Return the tensors of one session."""
+        own = (f"stitchers.{session}.", f"readouts.{session}.")
+        return {k: v for k, v in self.state.items() if k.startswith(own)}
+
+    def build(self) -> Ndt:
+        """Build the network.
+
+        Raises
+        ------
+        CheckpointError
+            Tensors are missing, unexpected or of another shape; it names them.
+        """
+        return load_strictly(
+            lambda: Ndt(self.config, self.sessions), self.state, self.source
+        )
+
+
+def save_ndt(path: Path, checkpoint: NdtCheckpoint) -> None:
+    """Write a checkpoint to a file and its description."""
+    description = {
+        "omnimouse_ndt": FORMAT,
+        "family": FAMILY,
+        "config": asdict(checkpoint.config),
+        "spec": dict(checkpoint.spec),
+        "sessions": dict(checkpoint.sessions),
+        "card": dict(checkpoint.card or {}),
+        "assumed": list(checkpoint.assumed),
+    }
+    tensors = {k: v.detach().cpu() for k, v in checkpoint.state.items()}
+    save_described(path, description, tensors)
+
+
+def read_ndt(path: Path) -> NdtCheckpoint:
+    """Read a checkpoint: weights of this project, or of the public code.
 
     Parameters
     ----------
-    sessions
-        Session -> number of neurons, in the order of the session embeddings.
-    source
-        Name for messages.
+    path
+        A .safetensors file, or a .pt file with a state dict; a JSON file beside it
+        names the sessions. Of public weights, it need not have the sizes.
 
     Raises
     ------
     CheckpointError
-        Tensors are missing, unexpected or of another shape; it names them.
+        A file is missing, damaged or of another form; the message names the field.
     """
-    return load_strictly(
-        lambda: Ndt(config, sessions),
-        public_to_own(state, config, sessions, source),
-        source,
+    path = path / FINISHED if path.is_dir() else path
+    described = path.with_suffix(".json")
+    if path.suffix == ".json":
+        path = path.with_suffix(".safetensors")
+    description = read_description(
+        path, "omnimouse_ndt", FORMAT, "a neural data transformer"
+    )
+    sessions = session_counts(description, described)
+    is_safetensors = path.suffix == ".safetensors"
+    state = read_safetensors(path) if is_safetensors else read_tensors(path)
+    assumed = tuple(map(str, description.get("assumed") or ()))
+    if is_public(state):
+        description, more = _with_sizes(description, state, str(path))
+        assumed = (*assumed, *more)
+    config = config_of(NdtConfig, description, described, _COUNTS)
+    if is_public(state):
+        state = public_to_own(state, config, sessions, str(path))
+    spec = description.get("spec") or {}
+    if not isinstance(spec, dict):
+        raise CheckpointError(f"{described}: spec is no table of fields.")
+    return NdtCheckpoint(
+        config, spec, state, sessions, str(path), assumed, description.get("card")
     )
 
 
-def public_to_own(
-    state: Mapping[str, Tensor],
-    config: NdtConfig,
-    sessions: Mapping[str, int],
-    source: str,
-) -> dict[str, Tensor]:
-    """Return the tensors with the names of `Ndt`."""
-    own: dict[str, Tensor] = {}
-    used = set(UNUSED)
-    skipped = {PROMPT: not config.has_prompt, SESSION: not config.has_session}
-    for name, value in state.items():
-        if any(is_left and name.startswith(part) for part, is_left in skipped.items()):
-            used.add(name)
-        elif not name.startswith((STITCHER, READOUT)) and name not in UNUSED:
-            own[name] = value
-            used.add(name)
-    for session, count in sessions.items():
-        for public, mine in ((STITCHER, "stitchers"), (READOUT, "readouts")):
-            for part in ("weight", "bias"):
-                name = f"{public}{count}.{part}"
-                if name not in state:
-                    raise CheckpointError(
-                        f"{source} has no {name}, for the {count} neurons of session "
-                        f"{session!r}."
-                    )
-                own[f"{mine}.{session}.{part}"] = state[name].clone()
-                used.add(name)
-    unexpected = sorted(set(state) - used)
-    if unexpected:
+def _with_sizes(
+    description: dict[str, Any], state: Mapping[str, Tensor], source: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the description with sizes of the tensors, and what is assumed."""
+    stated = description.get("config") or {}
+    if not isinstance(stated, dict):
+        raise CheckpointError(f"{source}: config is no table of fields.")
+    try:
+        sizes = sizes_from_shapes(state)
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
-            f"{source} has {unexpected[0]}, which belongs to no given session."
+            f"{source} has no tensor {error} of a neural data transformer."
+        ) from error
+    missing = {f.name for f in fields(NdtConfig)} - stated.keys() - sizes.keys()
+    default, assumed = NdtConfig(), []
+    if "n_heads" in missing:
+        assumed.append(f"{default.n_heads} attention heads, which no tensor tells")
+    if "leaks" in missing:
+        assumed.append(
+            "prepended tokens see no bins under the causal scheme, unlike in the "
+            "public code (leaks: false)"
         )
-    return own
-
-
-def own_to_public(net: Ndt) -> dict[str, Tensor]:
-    """Return the tensors of a network with public names.
-
-    Raises
-    ------
-    CheckpointError
-        Two sessions have the same number of neurons, and the public names one.
-    """
-    counts = list(net.sessions.values())
-    if len(set(counts)) < len(counts):
-        raise CheckpointError(
-            "Two sessions have the same number of neurons: the public names have one "
-            "stitcher for both."
-        )
-    public = {}
-    for name, value in net.state_dict().items():
-        kind, _, rest = name.partition(".")
-        if kind in ("stitchers", "readouts"):
-            session, _, part = rest.partition(".")
-            prefix = STITCHER if kind == "stitchers" else READOUT
-            name = f"{prefix}{net.sessions[session]}.{part}"
-        public[name] = value
-    return public
+    return description | {"config": sizes | stated}, tuple(assumed)

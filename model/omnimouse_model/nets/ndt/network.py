@@ -10,7 +10,7 @@ of neurons; all else is shared. The prompt tells the masking scheme.
 Axes: B trials, T bins, N neurons, K prepended tokens.
 
 Source: Zhang et al. 2024 (MtM) with its public code, and Jiang et al. 2025. Parameter
-names are those of the public code, apart from the stitchers (`checkpoint`).
+names are those of the public code, apart from the stitchers (`public`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,6 +64,24 @@ class NdtConfig:
     has_prompt: bool = True
     has_session: bool = True
     leaks: bool = False
+
+    def __post_init__(self) -> None:
+        for field in _SIZES:
+            value = getattr(self, field)
+            if value < 1:
+                raise ValueError(f"{field} is {value}; expected at least 1.")
+        for field in ("dropout", "block_dropout"):
+            value = getattr(self, field)
+            if not 0 <= value < 1:
+                raise ValueError(f"{field} is {value}; expected 0 to less than 1.")
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads is {self.n_heads}; expected a divisor of d_model "
+                f"({self.d_model})."
+            )
+
+
+_SIZES = ("d_token", "mult", "n_bins", "d_model", "n_layers", "n_heads", "d_inner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +293,30 @@ class Ndt(nn.Module):
     ) -> NdtOutput:
         """Return the log-rates of counts (B, T, N) whose masked entries are 0.
 
+        See `encode` for the parameters and errors.
+        """
+        encoded = self.encode(
+            counts, session, scheme, is_real=is_real, backward=backward, record=record
+        )
+        bins = encoded[:, encoded.shape[1] - counts.shape[1] :]
+        return NdtOutput(self.read(bins, session), encoded)
+
+    def encode(
+        self,
+        counts: Tensor,
+        session: str,
+        scheme: str,
+        *,
+        is_real: Tensor | None = None,
+        backward: int = 0,
+        record: Record = no_record,
+    ) -> Tensor:
+        """Return the tokens (B, K + T, d_model) after the last norm.
+
         Parameters
         ----------
+        counts
+            (B, T, N), 0 where entries are masked.
         session
             Session of the trials.
         scheme
@@ -315,10 +355,24 @@ class Ndt(nn.Module):
         record("attn_mask", mask.expand(len(counts), -1, -1))
         for number, block in enumerate(self.encoder.layers):
             x = block(x, mask, _prefixed(record, f"block.{number}."))
-        encoded = self.encoder.out_norm(x)
+        encoded: Tensor = self.encoder.out_norm(x)
         record("encoder_out", encoded)
-        log_rates = self.readouts[session](encoded[:, n_prepended:])
-        return NdtOutput(log_rates, encoded)
+        return encoded
+
+    def read(self, bins: Tensor, session: str, neurons: Tensor | None = None) -> Tensor:
+        """Return log-rates (B, T, n) of encoded bins (B, T, d_model).
+
+        Parameters
+        ----------
+        neurons
+            Indices of the neurons to read; all by default.
+        """
+        readout = self.readouts[session]
+        assert isinstance(readout, nn.Linear)
+        if neurons is None:
+            log_rates: Tensor = readout(bins)
+            return log_rates
+        return F.linear(bins, readout.weight[neurons], readout.bias[neurons])
 
     def _check(self, counts: Tensor, session: str, scheme: str) -> None:
         known = self.sessions.get(session)

@@ -6,29 +6,29 @@ the mean response of each neuron in the train tier, in units of the recording, o
 the rates are multiples; NaN if it is not known.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from reprlib import repr as shortened
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.nets.description import (
+    config_of,
+    read_description,
+    save_described,
+    session_counts,
+)
 from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.nets.tensor_file import read_safetensors
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
 
 FAMILY = "twin"
 FORMAT = 1
 MEAN = "mean"
-_MAX_UNITS = 10**6
-_MAX_SIZE, _MAX_COUNT = 4096, 64
 _COUNTS = ("streams", "gaze_layers", "state_layers", "block_layers")
 """Fields of which each unit is a layer or a copy."""
 
@@ -105,7 +105,6 @@ class TwinCheckpoint:
 
 def save_twins(path: Path, checkpoint: TwinCheckpoint) -> None:
     """Write a checkpoint to a file and its description."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = dict(checkpoint.core)
     for key, own in checkpoint.sessions.items():
         tensors |= {f"sessions.{key}.{name}": value for name, value in own.items()}
@@ -117,11 +116,7 @@ def save_twins(path: Path, checkpoint: TwinCheckpoint) -> None:
         "sessions": {key: checkpoint.n_units(key) for key in checkpoint.sessions},
         "card": dict(checkpoint.card or {}),
     }
-    # The weights last: with them, the checkpoint is complete.
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
-    with atomic_path(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+    save_described(path, description, tensors)
 
 
 def read_twins(path: Path) -> TwinCheckpoint:
@@ -132,20 +127,11 @@ def read_twins(path: Path) -> TwinCheckpoint:
     CheckpointError
         A file is missing, damaged or of another form; the message names the field.
     """
-    described = path.with_suffix(".json")
-    try:
-        description = json.loads(described.read_text("utf-8"))
-        tensors = load_file(path)
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(description, dict) or description.get("omnimouse_twin") != FORMAT:
-        raise CheckpointError(
-            f"{described}: omnimouse_twin is not {FORMAT}: it is no checkpoint of a "
-            "digital twin, or a newer version wrote it."
-        )
+    description = read_description(path, "omnimouse_twin", FORMAT, "a digital twin")
+    tensors, described = read_safetensors(path), path.with_suffix(".json")
     core = {k: v for k, v in tensors.items() if k.startswith("core.")}
     sessions: dict[str, dict[str, Tensor]] = {}
-    for key, count in _sessions_of(description, described).items():
+    for key, count in session_counts(description, described).items():
         prefix = f"sessions.{key}."
         own = {
             name.removeprefix(prefix): value
@@ -156,22 +142,13 @@ def read_twins(path: Path) -> TwinCheckpoint:
             raise CheckpointError(f"{path} has no {prefix}{MEAN} of {count} neurons.")
         sessions[key] = own
     return TwinCheckpoint(
-        _config_of(description, described),
+        config_of(TwinConfig, description, described, _COUNTS),
         _frame_size_of(description, described),
         core,
         sessions,
         str(path),
         description.get("card"),
     )
-
-
-def _sessions_of(description: Mapping[str, Any], path: Path) -> dict[str, int]:
-    found = description.get("sessions")
-    if not isinstance(found, dict) or not all(
-        isinstance(n, int) and 0 < n <= _MAX_UNITS for n in found.values()
-    ):
-        raise CheckpointError(f"{path}: sessions is no table of neuron counts.")
-    return found
 
 
 def _frame_size_of(description: Mapping[str, Any], path: Path) -> tuple[int, int]:
@@ -182,34 +159,3 @@ def _frame_size_of(description: Mapping[str, Any], path: Path) -> tuple[int, int
         f"{path}: frame_size is {description.get('frame_size')!r}; expected height and "
         "width."
     )
-
-
-def _config_of(description: Mapping[str, Any], path: Path) -> TwinConfig:
-    found = description.get("config")
-    names = {field.name for field in fields(TwinConfig)}
-    if not isinstance(found, dict) or not found.keys() <= names:
-        raise CheckpointError(f"{path}: config has fields that a twin does not have.")
-    plain: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in found.items()
-    }
-    default = asdict(TwinConfig())
-    for name, value in plain.items():
-        wanted = default[name]
-        if isinstance(value, bool) or not isinstance(
-            value, (int, float) if isinstance(wanted, float) else type(wanted)
-        ):
-            raise CheckpointError(
-                f"{path}: config.{name} is {shortened(value)}; expected a value like "
-                f"{wanted!r}."
-            )
-        limit = _MAX_COUNT if name in _COUNTS else _MAX_SIZE
-        parts = value if isinstance(value, tuple) else (value,)
-        numbers = [n for n in parts if not isinstance(n, str)]
-        if len(parts) > _MAX_COUNT or not all(
-            isinstance(n, int | float) and abs(n) <= limit for n in numbers
-        ):
-            raise CheckpointError(
-                f"{path}: config.{name} is {shortened(value)}; expected at most "
-                f"{limit}."
-            )
-    return TwinConfig(**plain)

@@ -6,27 +6,24 @@ The training script of the release writes all tensors of one scan to one file in
 """
 
 import csv
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
-from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.nets.tensor_file import read_tensors
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
 
 CORE = "params_core.pt"
 ARCHIVE_MD5 = "58fcac4b31ad2902c81e339432cec787"
 """Checksum of the released archive of all scans."""
-_MAX_TENSORS = 10_000
 _SCAN = re.compile(r"(\d{1,4})[-_](\d{1,4})")
 
 
@@ -125,33 +122,6 @@ def check_archive(path: Path) -> None:
             f"{path} has the checksum {digest.hexdigest()}, not {ARCHIVE_MD5} of the "
             "release: download it again."
         )
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the named tensors of a file of `torch.save`; nothing in it is executed.
-
-    Raises
-    ------
-    CheckpointError
-        The file is missing, or holds anything but named tensors.
-    """
-    # The form of old versions of PyTorch is a tar archive, which it would unpack.
-    if path.is_file() and not is_zipfile(path):
-        raise CheckpointError(f"{path} is damaged or unsafe: it is no file of PyTorch.")
-    try:
-        # The restricted unpickler refuses every object but tensors and containers.
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing.") from None
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as e:
-        first = (str(e).splitlines() or [type(e).__name__])[0]
-        raise CheckpointError(f"{path} is damaged or unsafe: {first}") from e
-    is_named = isinstance(found, Mapping) and len(found) <= _MAX_TENSORS
-    if not is_named or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
-    ):
-        raise CheckpointError(f"{path} has no named tensors.")
-    return {name: tensor.detach() for name, tensor in found.items()}
 
 
 def scans(folder: Path) -> list[tuple[int, int]]:

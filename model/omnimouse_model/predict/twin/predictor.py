@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,17 @@ from omnimouse_model.nets.twin.released import CORE, read_released, scans
 from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.omnimouse.loading import resolve_device, weights_hash
 from omnimouse_model.predict.predictor import (
+    NOT_DECODED,
     Encoded,
     Needs,
     Prediction,
     Predictor,
     Request,
+    check_known,
     check_request,
+    check_responses_asked,
 )
+from omnimouse_model.predict.request_batches import predict_in_batches
 
 RATE_HZ = 30.0
 WARMUP_S = 1.0
@@ -48,8 +51,6 @@ _BATCH, _BATCH_PIXELS = 8, 2**15
 """Windows predicted at once, and the limit of the pixels of their frames together."""
 _KEPT = 8
 """Number of encoded windows in memory: going back to one costs nothing."""
-NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
-NOT_DECODED = "behaviour is not decoded"
 NOT_READ = "visible responses are not read"
 
 
@@ -199,31 +200,21 @@ class TwinPredictor(Predictor):
         video = self.spec.video
         assert video is not None
         size = max(1, min(_BATCH, _BATCH_PIXELS // (video.height * video.width)))
-        for _, group in groupby(requests, key=_batch_key):
-            while batch := list(islice(group, size)):
-                if cancelled():
-                    return
-                yield from self._predict_batch(batch)
+
+        def check(request: Request) -> None:
+            self._check(*request[:2])
+
+        yield from predict_in_batches(
+            requests, size, check, self._predict_batch, cancelled
+        )
 
     @torch.inference_mode()
     def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
-        served, refusal = [], None
-        for request in batch:
-            try:
-                self._check(*request[:2])
-            except UnsupportedRequestError as error:
-                refusal = error
-                break
-            served.append(request)
-        if served:
-            net = self._twin_of(served[0][0].session).net
-            maps = self._maps(net, [(window, mask) for window, mask, _ in served])
-            for number, (window, mask, neurons) in enumerate(served):
-                own = maps[:, number : number + 1], scored_cells(mask)
-                yield self.decode(Encoded(window, mask, own), neurons)
-        # The predictions before a refused request count.
-        if refusal is not None:
-            raise refusal
+        net = self._twin_of(batch[0][0].session).net
+        maps = self._maps(net, [(window, mask) for window, mask, _ in batch])
+        for number, (window, mask, neurons) in enumerate(batch):
+            own = maps[:, number : number + 1], scored_cells(mask)
+            yield self.decode(Encoded(window, mask, own), neurons)
 
     # -- optional methods -------------------------------------------------------------
     def start(self, session: Session) -> TwinState:
@@ -291,21 +282,12 @@ class TwinPredictor(Predictor):
     # -- parts ------------------------------------------------------------------------
     def _check(self, window: Window, mask: Mask) -> None:
         check_request(self.predictor_id, self.needs, window, mask)
-        if not mask.target.any():
-            raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
+        check_responses_asked(self.name, mask)
 
     def _twin_of(self, session: Session) -> TwinOfSession:
-        if session.id not in self.n_neurons:
-            known = ", ".join(sorted(self.n_neurons)[:5])
-            raise UnsupportedRequestError(
-                f"{self.name!r} does not know session {session.id}; it knows {known}. "
-                "A new animal needs a transfer."
-            )
-        if self.n_neurons[session.id] != session.n_neurons:
-            raise UnsupportedRequestError(
-                f"{self.name!r} has {self.n_neurons[session.id]} neurons for session "
-                f"{session.id}; the recording has {session.n_neurons}."
-            )
+        check_known(
+            self.name, self.n_neurons, session, "A new animal needs a transfer."
+        )
         if session.stimulus is None:
             raise UnsupportedRequestError(
                 f"{self.name!r} needs video, which session {session.id} lacks."
@@ -387,12 +369,6 @@ class TwinPredictor(Predictor):
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 """Frames, gaze and behaviour, each (T, N, ...)."""
-
-
-def _batch_key(request: Request) -> tuple[object, ...]:
-    """Return equal keys for windows that can be computed together."""
-    window = request[0]
-    return window.session.id, window.session.fingerprint, window.spec
 
 
 def _joined(inputs: Sequence[Inputs]) -> Inputs:

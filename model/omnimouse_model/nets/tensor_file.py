@@ -1,0 +1,57 @@
+"""Named tensors of a file of PyTorch or safetensors, read without executing code."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnimouse_model.errors import CheckpointError
+
+_MAX_TENSORS = 10_000
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the named tensors of a file of `torch.save`; nothing in it is executed.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, or holds anything but named tensors.
+    """
+    # The form of old versions of PyTorch is a tar archive, which it would unpack.
+    if path.is_file() and not is_zipfile(path):
+        raise CheckpointError(f"{path} is damaged or unsafe: it is no file of PyTorch.")
+    try:
+        # The restricted unpickler refuses every object but tensors and containers.
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing.") from None
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as e:
+        first = (str(e).splitlines() or [type(e).__name__])[0]
+        raise CheckpointError(f"{path} is damaged or unsafe: {first}") from e
+    is_named = isinstance(found, Mapping) and len(found) <= _MAX_TENSORS
+    if not is_named or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    ):
+        raise CheckpointError(f"{path} has no named tensors.")
+    return {name: tensor.detach() for name, tensor in found.items()}
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the named tensors of a .safetensors file.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing or damaged.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error

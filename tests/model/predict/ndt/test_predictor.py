@@ -1,0 +1,205 @@
+"""The neural data transformer as a predictor: masks, prompts, batches, files."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import omnimouse_model as om
+from omnimouse_model.errors import (
+    CheckpointError,
+    StoppedError,
+    UnsupportedRequestError,
+)
+from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
+from omnimouse_model.nets.ndt.public import own_to_public
+from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+
+CONFIG = NdtConfig(d_token=12, d_model=16, n_layers=2, n_heads=2, d_inner=24)
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    return om.open_session(spiking_arrays(SpikingSpec(n_trials=20)))
+
+
+@pytest.fixture(scope="module")
+def net(spiking):
+    torch.manual_seed(0)
+    return Ndt(CONFIG, {"other": 9, spiking.id: spiking.n_neurons}).eval()
+
+
+@pytest.fixture(scope="module")
+def path(net, tmp_path_factory):
+    file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
+    save_ndt(
+        file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions)
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def predictor(path):
+    return om.load_predictor(path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def window(spiking, predictor):
+    return spiking.window(20.0, predictor.needs.spec)
+
+
+@pytest.fixture(scope="module")
+def nothing(spiking):
+    return om.Mask.nothing(spiking, TRIALS)
+
+
+@pytest.fixture(scope="module")
+def half(nothing):
+    return nothing.show(slice(0, 24, 2)).ask(slice(1, 24, 2), slice(None))
+
+
+def test_rates_are_those_of_the_network_in_spikes_per_second(
+    predictor, net, window, half, spiking
+):
+    found = predictor.predict(window, half)
+    counts = torch.from_numpy(window.responses).clone()
+    counts[:, 1::2] = 0
+    with torch.inference_mode():
+        # Every other unit, of both areas: no scheme over regions.
+        expected = net(counts[None], spiking.id, "neuron").log_rates[0].exp() * 50
+    np.testing.assert_allclose(found.responses, expected[:, 1::2].numpy(), rtol=1e-5)
+    assert found.units == "spikes/s"
+    assert found.neurons.tolist() == list(range(1, 24, 2))
+    some = predictor.predict(window, half, np.array([17, 3]))
+    np.testing.assert_allclose(some.responses, found.responses[:, [8, 1]], rtol=1e-5)
+
+
+def test_later_spikes_change_no_forecast_unless_the_leak_is_wanted(
+    predictor, window, nothing, spiking
+):
+    mask = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
+    found = predictor.predict(window, mask).responses
+    net = predictor.net
+    counts = torch.from_numpy(window.responses).clone()[None]
+    counts[:, 60:] = 0
+    leaking = Ndt(replace(CONFIG, leaks=True), net.sessions).eval()
+    leaking.load_state_dict(net.state_dict())
+    with torch.inference_mode():
+        for model, is_same in ((net, True), (leaking, False)):
+            rates = model(counts, spiking.id, "causal").log_rates[0].exp() * 50
+            assert np.allclose(found[60:], rates[60:], rtol=1e-5) == is_same
+
+
+def test_whole_regions_and_parts_of_one_have_their_prompts(
+    predictor, net, window, nothing, spiking
+):
+    area = spiking.units.area
+    first = np.flatnonzero(area == area[0])
+    counts = torch.from_numpy(window.responses)
+    others = np.setdiff1d(np.arange(24), first)
+    for shown, asked, scheme in (
+        (others, first, "inter-region"),
+        (first[1:], first[:1], "intra-region"),
+    ):
+        mask = nothing.show(shown).ask(asked, slice(None))
+        found = predictor.predict(window, mask).responses
+        seen = torch.zeros_like(counts)
+        seen[:, shown] = counts[:, shown]
+        with torch.inference_mode():
+            rates = net(seen[None], spiking.id, scheme).log_rates[0].exp() * 50
+        np.testing.assert_allclose(found, rates[:, asked].numpy(), rtol=1e-5)
+
+
+def test_windows_together_are_what_each_is_alone(predictor, spiking, nothing, half):
+    end = nothing.show(slice(None), slice(0, 60)).ask([3, 1], slice(60, None))
+    starts = spiking.window_starts(None, spec=TRIALS)[:5]
+    requests = [
+        (spiking.window(float(start), TRIALS), mask, neurons)
+        for start, mask, neurons in zip(
+            starts, [half, end, half, end, half], [None, None, [15], None, None],
+            strict=True,
+        )
+    ]  # fmt: skip
+    requests = [(w, m, None if n is None else np.array(n)) for w, m, n in requests]
+    alone = [predictor.predict(*request) for request in requests]
+    for one, other in zip(alone, predictor.predict_many(requests), strict=True):
+        np.testing.assert_allclose(one.responses, other.responses, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(one.neurons, other.neurons)
+    answers = predictor.predict_many([requests[0], (requests[1][0], nothing, None)])
+    next(answers)
+    with pytest.raises(UnsupportedRequestError, match="no target responses"):
+        next(answers)
+    assert not list(predictor.predict_many(requests, lambda: True))
+
+
+def test_a_stroke_between_hidden_and_target_costs_no_pass(predictor, window, half):
+    predictor.predict(window, half)
+    stopped = replace(predictor, _outdated=lambda: True)
+    hidden = half.hide([1, 3], slice(None))
+    found = stopped.predict(window, hidden)
+    assert found.neurons.tolist() == list(range(5, 24, 2))
+    with pytest.raises(StoppedError):
+        stopped.predict(window, half.hide([0], slice(None)))
+
+
+def test_what_it_does_not_know_is_refused_with_a_solution(predictor, spiking):
+    with pytest.raises(UnsupportedRequestError, match=r"another.*omnimouse finetune"):
+        predictor.prepare(replace(spiking, id="another"))
+    with pytest.raises(UnsupportedRequestError, match="9 neurons"):
+        predictor.prepare(replace(spiking, id="other"))
+    assert predictor.embeddings(spiking).shape == (24, 16)
+
+
+@pytest.mark.slow
+def test_it_is_evaluated_in_bits_per_spike(predictor, spiking, half):
+    result = om.evaluate(predictor, spiking, half)
+    (score,) = result.scores
+    assert result.metric == "bits_per_spike"
+    assert np.isfinite(score.value)
+    assert score.n_windows == 2
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_public_weights_load_where_a_table_names_their_sessions(
+    net, predictor, tmp_path, window, half, suffix
+):
+    public, file = own_to_public(net), tmp_path / f"public{suffix}"
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(public, file)
+    table = {"omnimouse_ndt": 1, "family": "ndt", "sessions": net.sessions}
+    file.with_suffix(".json").write_text(json.dumps(table | {"config": {"n_heads": 2}}))
+    found = om.load_predictor(file, device="cpu")
+    assert found.needs.spec == TRIALS
+    assert found.net.config == replace(CONFIG, leaks=False)
+    assert "leaks" in found.checkpoint().assumed[0]
+    np.testing.assert_array_equal(
+        found.predict(window, half).responses,
+        predictor.predict(window, half).responses,
+    )
+    file.with_suffix(".json").write_text(json.dumps(table))
+    assert "8 attention heads" in om.load_predictor(file).checkpoint().assumed[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("spec", {"duration_s": 6.0, "response_rate_hz": 50.0}),
+        ("spec", {"width": 3}),
+        ("sessions", {"other": 9, "spiking-0": True}),
+        ("config", {"n_heads": 3}),
+        ("config", {"has_prompt": 1}),
+        ("omnimouse_ndt", 2),
+    ],
+)
+def test_a_wrong_field_is_named(path, tmp_path, field, value):
+    described = json.loads(path.with_suffix(".json").read_text())
+    copy = tmp_path / "ndt.safetensors"
+    copy.write_bytes(path.read_bytes())
+    copy.with_suffix(".json").write_text(json.dumps({**described, field: value}))
+    with pytest.raises(CheckpointError, match=field):
+        om.load_predictor(copy)
