@@ -17,7 +17,7 @@ from omnimouse_model.live.laboratory_jobs import label_of
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 
 # Seconds: timeout of computations over many windows on a slow machine.
-_LONG_S = 240.0
+_LONG_S = 900.0
 # The preset *Forecast*: responses of the first half of the window, and behaviour.
 TWIN = "twin-demo"
 _FORECAST = "causal_response_25_behavior"
