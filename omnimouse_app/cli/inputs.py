@@ -125,6 +125,19 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Path(exists=True),
         help="CSV file with unit_id, or folder of such files: properties of neurons.",
     )
+    @click.option(
+        "--quality", help="Least quality label of units (spikes), or the text it is."
+    )
+    @click.option("--min-rate-hz", type=float, help="Least spikes per second of units.")
+    @click.option(
+        "--min-presence",
+        type=click.FloatRange(0, 1),
+        help="Least share of the recording in which a unit has spikes.",
+    )
+    @click.option("--trial-event", help="Event at which trials begin (spikes).")
+    @click.option(
+        "--split-seed", type=int, help="Seed of the split of trials without tiers."
+    )
     @wraps(command)
     def with_reading(
         rate_hz: float | None,
@@ -132,6 +145,11 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         series: str | None,
         all_rois: bool,
         unit_tables: str | None,
+        quality: str | None,
+        min_rate_hz: float | None,
+        min_presence: float | None,
+        trial_event: str | None,
+        split_seed: int | None,
         **others: Any,
     ) -> None:
         from omnimouse_model.data.read_options import ReadOptions
@@ -143,6 +161,11 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
             series=series,
             cells_only=not all_rois,
             unit_tables=unit_tables,
+            quality=quality,
+            min_rate_hz=min_rate_hz,
+            min_presence=min_presence,
+            trial_event=trial_event,
+            split_seed=split_seed,
         )
         command(reading=options.changed(), **others)
 

@@ -24,7 +24,9 @@ from tests.fuzz.damage import (
     damage_words,
 )
 from tests.fuzz.damage_archive import damage_archive
+from tests.fuzz.damage_parquet import damage_parquet
 from tests.fuzz.other_files import OTHER_FILES
+from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.experanto_folder import write_folder
 from tests.model.trial_tree_folder import write_tree
@@ -81,6 +83,10 @@ def _tree(root: Path) -> Path:
     return root / "tree"
 
 
+def _alf(root: Path) -> Path:
+    return write_alf(root / "s", ProbeFiles(n_units=3), n_trials=6).path
+
+
 def _archived(root: Path) -> Path:
     path = root / "mine.npz"
     np.savez(path, **session_arrays())
@@ -96,6 +102,9 @@ def _packed(root: Path) -> Path:
 
 
 KINDS: dict[str, Kind] = {
+    "alf": Kind(
+        _alf, (damage_array, damage_array, damage_parquet, damage_bytes, damage_tree)
+    ),
     "archive": Kind(_packed, (damage_archive, damage_archive, damage_bytes)),
     "arrays": Kind(_archived, (damage_npz, damage_npz, damage_bytes)),
     "experanto": Kind(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omnimouse_model.data.io.file_stamp import unreadable
 from omnimouse_model.data.readers import arrays
+from omnimouse_model.data.readers.alf import reader as alf
 from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.readers.sensorium import reader as sensorium
@@ -23,12 +24,13 @@ READERS = {
     "suite2p": suite2p,
     "nwb": nwb,
     "arrays": arrays,
+    "alf": alf,
     "trial-tree": trial_tree,
     "store": store,
 }
 """Name of a format -> its reader; the first one that recognises a path reads it."""
-# Users also choose a part of an experanto folder.
-_PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
+# Users also choose a part of an experanto or ALF folder.
+_PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill", "alf")
 
 
 def session_folder(path: Path) -> Path:

@@ -5,6 +5,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,14 +18,14 @@ from omnimouse_model.data.hub.unpack import is_archive
 from omnimouse_model.data.io.file_stamp import unreadable
 from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
-from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.build.unit_tables import (
     table_stamps,
     with_unit_tables,
 )
 from omnimouse_model.data.readers.nwb import reader as nwb
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Note, Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ def open_session(
     series: str | None = None,
     cells_only: bool = True,
     unit_tables: str | Path | None = None,
+    quality: float | str | None = None,
+    min_rate_hz: float | None = None,
+    min_presence: float | None = None,
+    trial_event: str | None = None,
+    split_seed: int | None = None,
 ) -> Session:
     """Open a recording; reads descriptions and small tables, no large data.
 
@@ -58,6 +64,8 @@ def open_session(
         of an NWB file, of which only the required parts are transferred.
     behavior_names, rate_hz, recording_rate_hz, series, cells_only, unit_tables
         Facts that the files lack or state wrongly; see `ReadOptions`.
+    quality, min_rate_hz, min_presence, trial_event, split_seed
+        Units and trials of a spiking recording; see `ReadOptions`.
 
     Raises
     ------
@@ -87,9 +95,19 @@ def open_session(
         # Absolute: the option is stored with an analysis, and used in other processes.
         tables = str(Path(unit_tables).expanduser().absolute())
     options = ReadOptions(
-        behavior_names, rate_hz, recording_rate_hz, series, cells_only, tables
+        behavior_names,
+        rate_hz,
+        recording_rate_hz,
+        series,
+        cells_only,
+        tables,
+        quality,
+        min_rate_hz,
+        min_presence,
+        trial_event,
+        split_seed,
     )
-    session = _opened(path, options)
+    session = _with_unused_options(_opened(path, options), options)
     if tables is None:
         return session
     with _typed_errors(Path(tables), "unit tables"):
@@ -119,6 +137,24 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
                 session: Session = reader.read(folder, options)
                 return session
     raise _unknown(folder)
+
+
+def _with_unused_options(session: Session, options: ReadOptions) -> Session:
+    """Return the session with a warning about options that its format does not have.
+
+    A selection of units that has no effect must not go unnoticed.
+    """
+    used = {note.code for note in session.assumptions}
+    unused = [
+        name
+        for name, code in OPTION_NOTES.items()
+        if getattr(options, name) is not None and code not in used
+    ]
+    if not unused:
+        return session
+    names = ", ".join(unused)
+    note = Note("unused_options", f"{names}: without effect for {session.format}")
+    return replace(session, warnings=(*session.warnings, note))
 
 
 @contextmanager
@@ -218,7 +254,7 @@ def _unknown(path: Path) -> SessionFormatError:
 
 _FORMATS = (
     "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto, "
-    "digital-twin trials or *.omses.zarr"
+    "ALF (IBL), digital-twin trials or *.omses.zarr"
 )
 
 

@@ -1,10 +1,14 @@
-"""Train and test time of a recording that names no tier: early and late time.
+"""Train and test of a recording that names no tier.
+
+Recordings in general are divided into early and late time, spiking recordings of trials
+into trials at random.
 
 The division belongs to the recording and is the same for every model, so that scores
 of models with other windows are comparable. Its pause and its unit are OmniMouse's
 window of 2 s.
 """
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +54,23 @@ def early_and_late(grid: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray
         "train": np.array([[grid[0], grid[cut]]]),
         "test": np.array([[after, np.inf]]),
     }
+
+
+def random_tiers(n_trials: int, seed: int) -> np.ndarray:
+    """Tier str (n_trials,) of each trial: train, validation and test, 8:1:1.
+
+    The order comes from hashes, so that it is the same in every version of NumPy.
+    """
+    keys = [
+        blake2b(f"{seed} {trial}".encode(), digest_size=8).digest()
+        for trial in range(n_trials)
+    ]
+    order = sorted(range(n_trials), key=keys.__getitem__)
+    tiers = np.full(n_trials, "train", "<U10")
+    held_out = n_trials // 10
+    tiers[order[:held_out]] = "test"
+    tiers[order[held_out : 2 * held_out]] = "validation"
+    return tiers
 
 
 def split_minutes(session: "Session") -> dict[str, float]:

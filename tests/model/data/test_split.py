@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.split import SPLIT_NOTE
+from omnimouse_model.data.split import SPLIT_NOTE, random_tiers
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from tests import SESSIONS, SUITE2P
 
@@ -91,3 +91,13 @@ def test_sessions_and_reports_are_told_in_few_words(tmp_path):
     assert repr(report) == report.describe()
     with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
         om.catalogue(tmp_path / "s.npz")
+
+
+def test_trials_are_divided_8_1_1_the_same_for_a_seed():
+    tiers = random_tiers(57, 3)
+    counts = dict(zip(*np.unique(tiers, return_counts=True), strict=True))
+    assert counts == {"train": 47, "validation": 5, "test": 5}
+    np.testing.assert_array_equal(random_tiers(57, 3), tiers)
+    assert (random_tiers(57, 4) != tiers).any()
+    # Stored results depend on the order of a seed.
+    assert np.flatnonzero(random_tiers(20, 0) == "test").tolist() == [14, 15]

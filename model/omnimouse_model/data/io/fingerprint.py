@@ -10,7 +10,10 @@ from typing import Any
 # by content. Reading more would make opening a session slow.
 _SMALL_BYTES = 2**20
 _FEW_FILES = 256
-_CHANGE_VALUES = ("rate_hz", "series", "cells_only")
+_CHANGE_VALUES = (
+    *("rate_hz", "series", "cells_only", "quality", "min_rate_hz", "min_presence"),
+    *("trial_event", "split_seed"),
+)
 """Reading options that change the values which are read, not only labels."""
 
 

@@ -123,6 +123,11 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
     return replace(session, units=join.units, assumptions=assumptions)
 
 
+def is_property_name(name: str) -> bool:
+    """Return whether a column can have this name in the table of neurons."""
+    return name not in _TAKEN and _NAME.fullmatch(name) is not None
+
+
 def table_stamps(path: str | Path) -> tuple[FileStamp, ...]:
     """Return the files of tables at a path with their sizes and times."""
     return tuple(FileStamp.of(file) for file in _files(Path(path)))
@@ -289,7 +294,7 @@ def _add(join: _Join, table: _Table) -> None:
         )
         if is_used:
             continue
-        if name in (_AREA, *_POSITION) or name in _TAKEN or not _NAME.fullmatch(name):
+        if name in (_AREA, *_POSITION) or not is_property_name(name):
             join.left_out.append(f"{name} of {label}")
             continue
         if name in properties:

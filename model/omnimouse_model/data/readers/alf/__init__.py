@@ -1,0 +1,1 @@
+"""Reader of folders in the ALF layout of the International Brain Laboratory."""

@@ -1,0 +1,182 @@
+"""Layout of ALF folders: sessions, probes, spike sorters, revisions and datasets.
+
+`<session>/alf/<probe>/<sorter>/#<revision>#/<object>.<attribute>.<extension>`, where
+sorter and revision can be absent. Names may begin with a namespace (`_ibl_`) and may
+contain the identity of the file.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnimouse_model.data.io.file_stamp import bad_file, unreadable
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.errors import SessionFormatError
+
+DIRECT = "alf"
+"""Name of the sorter whose files lie in the folder of the probe itself."""
+_SORTERS = ("iblsorter", "pykilosort")
+"""Preferred sorters, best first."""
+_DATASET = re.compile(
+    r"(?:_[^_.]+_)?([A-Za-z]+\.[A-Za-z0-9_]+)(?:\.[0-9a-f-]{36})?\.(npy|pqt|csv)"
+)
+_REVISION = re.compile(r"#.+#")
+_TASK = re.compile(r"task_\d+")
+_NEEDED = ("spikes.times.npy", "spikes.clusters.npy")
+_MAX_ENTRIES = 10_000
+"""Entries of a folder that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """The spikes of one probe by one sorter.
+
+    Attributes
+    ----------
+    probe, sorter
+        Names of the probe and of the sorter.
+    files
+        Name of a dataset, such as `spikes.times.npy` -> its file.
+    """
+
+    probe: str
+    sorter: str
+    files: dict[str, Path]
+
+    def path(self, name: str) -> Path:
+        """Return the file of a dataset that must be there."""
+        if name in self.files:
+            return self.files[name]
+        folder = self.files[_NEEDED[0]].parent
+        raise bad_file(
+            folder / name,
+            "missing_file",
+            "is missing",
+            "was the download complete?",
+        )
+
+
+def has_spikes(root: Path) -> bool:
+    """Return whether a folder holds a session of ALF files with spikes."""
+    try:
+        return any(True for _ in _sortings(root))
+    except (OSError, SessionFormatError):
+        return False
+
+
+def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sorting]:
+    """Return the sorting of each probe that is read.
+
+    Raises
+    ------
+    SessionFormatError
+        No probe has spikes of the sorter.
+    """
+    by_probe: dict[str, dict[str, Sorting]] = {}
+    for sorting in _sortings(root):
+        by_probe.setdefault(sorting.probe, {})[sorting.sorter] = sorting
+    if sorter is None:
+        chosen = [own[min(own, key=_rank)] for own in by_probe.values()]
+    else:
+        chosen = [own[sorter] for own in by_probe.values() if sorter in own]
+    if not chosen:
+        names = ", ".join(sorters(root)) or "none"
+        raise bad_file(
+            root,
+            "no_series",
+            f"has no spikes of {sorter!r}; the sorters are {names}",
+            "choose one of these as series",
+        )
+    without = sorted(set(by_probe) - {sorting.probe for sorting in chosen})
+    if without:
+        message = f"{', '.join(without)} has no spikes of {sorter}, and is left out"
+        notes.warn("left_out_probes", message)
+    return chosen
+
+
+def sorters(root: Path) -> dict[str, str]:
+    """Return the sorters of a session, best first, and their probes."""
+    found: dict[str, list[str]] = {}
+    for sorting in _sortings(root):
+        found.setdefault(sorting.sorter, []).append(sorting.probe)
+    return {name: ", ".join(found[name]) for name in sorted(found, key=_rank)}
+
+
+def behavior_files(root: Path, name: str, notes: Notes) -> dict[str, Path]:
+    """Return the datasets of an object of the behaviour, such as `trials`.
+
+    They lie in the ALF folder, or in folders of tasks, of which the first is read.
+    """
+    alf = root / "alf"
+    tasks = [folder for folder in _folders(alf) if _TASK.fullmatch(folder.name)]
+    places = [(folder, _of_object(_datasets(folder), name)) for folder in (alf, *tasks)]
+    places = [(folder, files) for folder, files in places if files]
+    if len(places) > 1:
+        others = ", ".join(folder.name for folder, _ in places[1:])
+        message = f"{name} of {places[0][0].name} are read; there are also {others}"
+        notes.assume("several_tasks", message)
+    return places[0][1] if places else {}
+
+
+def _of_object(files: dict[str, Path], name: str) -> dict[str, Path]:
+    return {key: path for key, path in files.items() if key.startswith(f"{name}.")}
+
+
+def _rank(sorter: str) -> tuple[int, str]:
+    place = _SORTERS.index(sorter) if sorter in _SORTERS else len(_SORTERS)
+    return (place + (sorter == DIRECT), sorter)
+
+
+def _sortings(root: Path) -> Iterator[Sorting]:
+    """Yield all sortings of all probes, in the order of their names."""
+    for probe in _folders(root / "alf"):
+        if _REVISION.fullmatch(probe.name) or _TASK.fullmatch(probe.name):
+            continue
+        for folder in (probe, *_folders(probe)):
+            if _REVISION.fullmatch(folder.name):
+                continue
+            files = _datasets(folder)
+            if all(name in files for name in _NEEDED):
+                sorter = DIRECT if folder is probe else folder.name
+                yield Sorting(probe.name, sorter, files)
+
+
+def _datasets(folder: Path) -> dict[str, Path]:
+    """Return the files of a collection by dataset, each of its latest revision."""
+    revisions = [f for f in _folders(folder) if _REVISION.fullmatch(f.name)]
+    found: dict[str, Path] = {}
+    # Revisions are ordered by name: files of later ones replace those of earlier ones.
+    for place in (folder, *revisions):
+        for entry in _entries(place):
+            match = _DATASET.fullmatch(entry.name)
+            if match and not entry.is_dir():
+                found[f"{match[1]}.{match[2]}"] = Path(entry.path)
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    # Linked folders could lead outside, or never end.
+    return [
+        Path(entry.path)
+        for entry in _entries(folder)
+        if entry.is_dir(follow_symlinks=False)
+    ]
+
+
+def _entries(folder: Path) -> Sequence["os.DirEntry[str]"]:
+    """Return the entries of a folder by name; none if there is no such folder."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = []
+            for entry in listed:
+                entries.append(entry)
+                if len(entries) > _MAX_ENTRIES:
+                    problem = f"has more than {_MAX_ENTRIES:,} entries"
+                    raise bad_file(folder, "too_large", problem)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    return sorted(entries, key=lambda entry: entry.name)

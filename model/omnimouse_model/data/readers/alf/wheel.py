@@ -1,0 +1,72 @@
+"""Speed of the wheel of an ALF folder, from its positions."""
+
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.io.file_stamp import bad_file
+from omnimouse_model.data.io.row_source import MemoryRows
+from omnimouse_model.data.io.safe_files import load_small_array
+from omnimouse_model.data.readers.alf.layout import behavior_files
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.signal import Signal
+
+RATE_HZ = 50.0
+"""Samples of the speed per second: one for each bin of 20 ms."""
+
+
+def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | None:
+    """Return the speed of the wheel over a span of native time, None without a wheel.
+
+    Raises
+    ------
+    SessionFormatError
+        A file is missing or damaged, or positions and times do not fit.
+    """
+    files = behavior_files(root, "wheel", notes)
+    places = [files.get(f"wheel.{name}.npy") for name in ("position", "timestamps")]
+    path, times_path = places
+    if path is None and times_path is None:
+        return None
+    if path is None or times_path is None:
+        name = "position" if path is None else "timestamps"
+        there = next(place for place in places if place is not None)
+        missing = there.with_name(there.name.replace("timestamps", name))
+        raise bad_file(missing, "missing_file", f"is missing: wheel.{name}")
+    position, times = (_numbers(place, root) for place in (path, times_path))
+    # Two columns: sample numbers and their times, between which times are linear.
+    if times.ndim == 2 and times.shape[1] == 2 and len(times) > 1:
+        times = np.interp(np.arange(len(position)), times[:, 0], times[:, 1])
+    times, position = times.reshape(-1), position.reshape(-1)
+    if len(times) != len(position) or len(times) < 2:
+        raise bad_file(
+            times_path,
+            "wrong_length",
+            f"has {len(times):,} times for {len(position):,} positions",
+            "are both files of one revision?",
+        )
+    if not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise bad_file(times_path, "not_ascending", "does not ascend")
+    if not np.isfinite(position).all():
+        raise bad_file(path, "not_finite", "holds positions that are not finite")
+    # The encoder stores only changes: before the first and after the last, the wheel
+    # stands still.
+    n = max(2, int((span[1] - span[0]) * RATE_HZ) + 1)
+    grid = span[0] + np.arange(n) / RATE_HZ
+    speed = np.abs(np.gradient(np.interp(grid, times, position))) * RATE_HZ
+    notes.assume(
+        "wheel_speed",
+        "the stream of running is the speed of the wheel, without direction, from "
+        f"positions interpolated at {RATE_HZ:g} Hz",
+    )
+    labels = {"names": ("wheel_speed",), "units": ("rad/s",)}
+    rows = MemoryRows(path, speed[:, None])
+    return Signal.of_rows("treadmill", rows, RATE_HZ, span[0], **labels)
+
+
+def _numbers(path: Path, root: Path) -> np.ndarray:
+    values = load_small_array(path, root)
+    if values.dtype.kind not in "fiu" or values.ndim not in (1, 2):
+        problem = f"is {values.shape} {values.dtype}; (samples,) numbers expected"
+        raise bad_file(path, "wrong_shape", problem)
+    return values.astype(np.float64)

@@ -1,0 +1,336 @@
+"""Units of a spiking recording: their selection by quality, and their spike trains."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.file_stamp import FileStamp, bad_file
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.size_limits import LONGEST_S
+from omnimouse_model.data.readers.build.spike_counts import spike_signal
+from omnimouse_model.data.readers.build.typed_fields import as_float
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.units import Units
+
+MAX_SPIKES = 2**28
+"""Five hours of 1,000 units with 15 spikes per second; their times take 2 GiB."""
+MAX_UNITS = 100_000
+PRESENCE_BIN_S = 10.0
+"""Bins in which spikes are looked for, as in the metrics of the IBL."""
+_MAX_BINS = 2**27
+# A label such as 2/3 is stored with other digits than a user types.
+_TOLERANCE = 1e-2
+_MANY_LABELS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpikingUnits:
+    """Units of a recording with spikes, one row per unit.
+
+    Attributes
+    ----------
+    unit_id
+        int64 (n,).
+    n_spikes
+        int64 (n,).
+    xyz_um
+        float64 (n, 3), NaN where unknown; the third column is the depth.
+    area
+        str (n,), "" where unknown, or None.
+    probe
+        str (n,) names of the probes, or None.
+    quality
+        Labels, numbers or texts (n,), or None.
+    properties
+        Other columns by name, (n,).
+    """
+
+    unit_id: np.ndarray
+    n_spikes: np.ndarray
+    xyz_um: np.ndarray
+    area: np.ndarray | None = None
+    probe: np.ndarray | None = None
+    quality: np.ndarray | None = None
+    properties: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def select(self, rows: np.ndarray) -> "SpikingUnits":
+        """Return some units."""
+        parts: dict[str, Any] = {
+            name: getattr(self, name)[rows]
+            for name in ("unit_id", "n_spikes", "area", "probe", "xyz_um", "quality")
+            if getattr(self, name) is not None
+        }
+        columns = {name: values[rows] for name, values in self.properties.items()}
+        return replace(self, **parts, properties=columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnsortedSpikes:
+    """Spikes of all units, in the order of a file.
+
+    Attributes
+    ----------
+    path
+        File for messages.
+    times, unit
+        (spike,) finite seconds, and row of the unit of each spike.
+    stamps
+        Files whose change is noticed.
+    """
+
+    path: Path
+    times: np.ndarray
+    unit: np.ndarray
+    stamps: tuple[FileStamp, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileSpikes:
+    """Spike times read from files, in memory; see `TimesFile`.
+
+    Attributes
+    ----------
+    path
+        File for messages.
+    times
+        float64 (spike,), unit after unit.
+    stamps
+        Files whose change is noticed.
+    """
+
+    path: Path
+    times: np.ndarray
+    stamps: tuple[FileStamp, ...] = ()
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` if a file is gone or has changed."""
+        for stamp in self.stamps:
+            stamp.check()
+
+    def open(self) -> np.ndarray:
+        """Return all spike times (spike,)."""
+        self.check()
+        return self.times
+
+
+def spiking_responses(
+    units: SpikingUnits,
+    spikes: UnsortedSpikes,
+    span: tuple[float, float],
+    options: ReadOptions,
+    notes: Notes,
+) -> tuple[Signal, SpikingUnits]:
+    """Return the spikes of the units that are read as a stream, and these units.
+
+    Rates and presences are added to the properties of the units.
+
+    Parameters
+    ----------
+    span
+        Native times at which the recording begins and ends.
+
+    Raises
+    ------
+    SessionFormatError
+        The recording is too short or too long, or no unit meets the options.
+    """
+    path, n_units = spikes.path, len(units.unit_id)
+    seconds = span[1] - span[0]
+    # Also refuses NaN.
+    if not 1.0 <= seconds <= LONGEST_S:
+        raise bad_file(
+            path,
+            "bad_clock",
+            f"has spikes from {span[0]:.6g} to {span[1]:.6g} s; a recording of 1 s to "
+            "a week expected",
+            "are times in seconds?",
+        )
+    properties = {"rate_hz": units.n_spikes / seconds, **units.properties}
+    if "presence_ratio" not in properties:
+        share = presence(spikes.times, spikes.unit, n_units, span)
+        properties["presence_ratio"] = share
+    units = replace(units, properties=properties)
+    chosen = choose_units(units, options, path, notes)
+    times, offsets = group_spikes(spikes.times, spikes.unit, chosen, n_units)
+    file = FileSpikes(path, times, spikes.stamps)
+    return spike_signal(file, offsets, *span, notes), units.select(chosen)
+
+
+def as_units(
+    chosen: SpikingUnits, responses: Signal, notes: Notes, source: str
+) -> Units:
+    """Return the neurons of a session for chosen units.
+
+    A note counts those without a position.
+
+    Parameters
+    ----------
+    source
+        Place of the names of the areas.
+    """
+    plane = None
+    if chosen.probe is not None:
+        plane = np.unique(chosen.probe, return_inverse=True)[1].reshape(-1)
+    unplaced = int(np.isnan(chosen.xyz_um[:, 2]).sum())
+    if unplaced:
+        notes.assume(
+            "unplaced_units",
+            f"{unplaced:,} of {len(chosen.unit_id):,} units have no position: they are "
+            "listed, not placed",
+        )
+    units = make_units(
+        responses,
+        notes,
+        unit_id=chosen.unit_id,
+        area=chosen.area,
+        area_source=source,
+        plane=plane,
+        xyz_um=chosen.xyz_um,
+        probe=chosen.probe,
+    )
+    return replace(units, properties=dict(chosen.properties))
+
+
+def group_spikes(
+    times: np.ndarray, unit: np.ndarray, chosen: np.ndarray, n_units: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return spike times of chosen units, unit after unit, and their offsets.
+
+    Parameters
+    ----------
+    times, unit
+        (spike,) seconds, and row of the unit of each spike.
+    chosen, n_units
+        int64 (k,) ascending rows of the units, and number of all units.
+    """
+    place = np.full(n_units, -1, np.int64)
+    place[chosen] = np.arange(len(chosen))
+    row = place[unit]
+    is_chosen = row >= 0
+    if not is_chosen.all():
+        times, row = times[is_chosen], row[is_chosen]
+    # Numbers of 16 bits are sorted in linear time.
+    small = np.uint16 if len(chosen) < 2**16 else np.int64
+    order = np.argsort(row.astype(small), kind="stable")
+    times, row = times[order], row[order]
+    falls = (np.diff(times) < 0) & (np.diff(row) == 0)
+    # Most files are sorted by time, which the order above keeps in each unit.
+    if falls.any():
+        times = times[np.lexsort((times, row))]
+    counts = np.bincount(row, minlength=len(chosen))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return times.astype(np.float64), offsets
+
+
+def presence(
+    times: np.ndarray, unit: np.ndarray, n_units: int, span: tuple[float, float]
+) -> np.ndarray:
+    """Return the share of 10-s bins in which each unit has a spike, float64 (n,).
+
+    NaN for a recording that is too long for its number of units.
+    """
+    n_bins = max(1, int(np.ceil((span[1] - span[0]) / PRESENCE_BIN_S)))
+    if n_bins * n_units > _MAX_BINS:
+        return np.full(n_units, np.nan)
+    index = np.clip((times - span[0]) // PRESENCE_BIN_S, 0, n_bins - 1)
+    has_spike = np.zeros((n_units, n_bins), bool)
+    has_spike[unit, index.astype(np.int64)] = True
+    return np.asarray(has_spike.mean(axis=1))
+
+
+def choose_units(
+    units: SpikingUnits, options: ReadOptions, path: Path, notes: Notes
+) -> np.ndarray:
+    """Return the rows of the units that meet the options, int64 (k,).
+
+    The properties `rate_hz` and `presence_ratio` are compared with the limits. Notes
+    state how many units each option leaves out.
+
+    Raises
+    ------
+    SessionFormatError
+        No unit is left, or the recording has no quality labels.
+    """
+    kept = np.full(len(units.unit_id), True)
+    left_out = []
+    for name, is_met in _conditions(units, options, path):
+        lost = int((kept & ~is_met).sum())
+        kept &= is_met
+        left_out.append(f"{name} leaves out {lost:,}")
+    if left_out:
+        message = f"{int(kept.sum()):,} of {len(kept):,} units are read: "
+        notes.assume("unit_selection", message + ", ".join(left_out))
+    elif units.quality is not None:
+        notes.assume(
+            "unit_quality",
+            f"all {len(kept):,} units are read, with the quality labels "
+            f"{_counted(units.quality)}",
+        )
+    if not kept.any():
+        raise bad_file(
+            path,
+            "no_units",
+            f"has no unit that meets the options: of {len(kept):,} units, "
+            + (", ".join(left_out) or "none has spikes"),
+            "choose lower limits",
+        )
+    return np.flatnonzero(kept)
+
+
+def _conditions(
+    units: SpikingUnits, options: ReadOptions, path: Path
+) -> list[tuple[str, np.ndarray]]:
+    """Return the name of each condition, and which units meet it."""
+    found = []
+    if options.quality is not None:
+        name = f"quality {options.quality}"
+        found.append((name, _has_quality(units, options.quality, path)))
+    if options.min_rate_hz is not None:
+        rate_hz = units.properties["rate_hz"]
+        name = f"a rate of {options.min_rate_hz:g} Hz"
+        found.append((name, rate_hz >= options.min_rate_hz))
+    if options.min_presence is not None:
+        share = units.properties["presence_ratio"]
+        name = f"a presence of {options.min_presence:g}"
+        found.append((name, share >= options.min_presence))
+    return found
+
+
+def _has_quality(units: SpikingUnits, least: float | str, path: Path) -> np.ndarray:
+    labels = units.quality
+    if labels is None:
+        raise bad_file(
+            path,
+            "no_quality",
+            f"has no quality labels of units; quality {least} was asked for",
+            "omit the option quality",
+        )
+    if labels.dtype.kind == "U":
+        met = np.char.lower(labels) == str(least).lower()
+    else:
+        number = as_float(least)
+        if number is None:
+            raise bad_file(
+                path,
+                "bad_option",
+                f"has numbers as quality labels ({_counted(labels)}), and quality is "
+                f"{least!r}",
+                "give the least label as a number",
+            )
+        met = labels >= number - _TOLERANCE
+    return np.asarray(met)
+
+
+def _counted(labels: np.ndarray) -> str:
+    """Return the labels with their numbers of units, most frequent first."""
+    if labels.dtype.kind != "U":
+        labels = np.array([f"{value:.2g}" for value in labels.tolist()], np.str_)
+    counts = Counter(labels.tolist()).most_common()
+    listed = ", ".join(f"{name or 'none'}: {n:,}" for name, n in counts[:_MANY_LABELS])
+    return listed + (", …" if len(counts) > _MANY_LABELS else "")

@@ -1,0 +1,111 @@
+"""Trials of a spiking recording: tiers where none are stored, onset at an event."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.file_stamp import bad_file
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import PresentationIntervals
+from omnimouse_model.data.readers.build.typed_fields import as_float
+from omnimouse_model.data.split import has_tiers, random_tiers
+
+TRIAL_START = "start_time"
+"""Event that is the stored start of a trial in every format."""
+_EVENT_ENDS = ("_time", "_times")
+"""Endings of the names of columns with times of events."""
+
+
+def with_tiers(
+    intervals: PresentationIntervals, options: ReadOptions, notes: Notes
+) -> PresentationIntervals:
+    """Return trials with a tier each: the stored ones, or 8:1:1 by a seed."""
+    n = len(intervals.on)
+    rows = [intervals.row(i) for i in range(n)]
+    tiers = np.array([str(row.get("tier", "")) for row in rows], np.str_)
+    if not n or has_tiers(tiers):
+        return intervals
+    seed = 0 if options.split_seed is None else options.split_seed
+    tiers = random_tiers(n, seed)
+    counts = ", ".join(
+        f"{int((tiers == name).sum()):,} {name}"
+        for name in ("train", "validation", "test")
+    )
+    notes.assume(
+        "trial_split",
+        f"no tiers: trials are divided 8:1:1 at random with split_seed {seed} "
+        f"({counts})",
+    )
+    columns = {**intervals.columns, "tier": tiers.tolist()}
+    return replace(intervals, columns=columns)
+
+
+def aligned_to_event(
+    intervals: PresentationIntervals,
+    event: str | None,
+    default: str,
+    path: Path,
+    notes: Notes,
+) -> PresentationIntervals:
+    """Return trials that begin at an event; trials without it are left out.
+
+    Parameters
+    ----------
+    event
+        Name of a column of times or `start_time`; None for the default.
+    default
+        Name of the event that is used if the table has it.
+
+    Raises
+    ------
+    SessionFormatError
+        The table has no such column of times.
+    """
+    columns = intervals.columns
+    if event is None:
+        event = default if default in columns else TRIAL_START
+    if not len(intervals.on) and event == TRIAL_START:
+        return intervals
+    if event == TRIAL_START:
+        onset: np.ndarray | None = intervals.on
+    else:
+        onset = _times(columns[event]) if event in columns else None
+    if onset is None:
+        names = [TRIAL_START, *(name for name in columns if name.endswith(_EVENT_ENDS))]
+        raise bad_file(
+            path,
+            "no_event",
+            f"has no trial event {event!r}; found: {', '.join(names)[:300]}",
+            "choose one of these as trial_event",
+        )
+    has_event = np.isfinite(onset) & np.isfinite(intervals.off)
+    # An event after the end of its trial is an error of the file.
+    has_event &= onset <= intervals.off
+    notes.assume(
+        "trial_event",
+        f"trials begin at {event} (trial_event=…), where windows are aligned to trials",
+    )
+    if not has_event.all():
+        notes.warn(
+            "missing_event",
+            f"{int((~has_event).sum()):,} of {len(onset):,} trials have no {event}, or "
+            "none before their end; left out",
+        )
+    rows = np.flatnonzero(has_event)
+    kept = {
+        name: [values[i] for i in rows.tolist()] for name, values in columns.items()
+    }
+    kept[TRIAL_START] = intervals.on[rows].tolist()
+    return PresentationIntervals.sorted(onset[rows], intervals.off[rows], kept)
+
+
+def _times(values: Sequence[Any]) -> np.ndarray | None:
+    """Return a column as times, NaN where missing; None if it is no numbers."""
+    numbers = [as_float(value) for value in values]
+    if any(number is None for number in numbers):
+        return None
+    return np.array(numbers, np.float64)

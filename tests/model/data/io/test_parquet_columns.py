@@ -1,0 +1,67 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from omnimouse_model.data.io.parquet_columns import read_parquet_columns
+from omnimouse_model.errors import SessionFormatError
+
+
+def written(tmp_path, **columns):
+    path = tmp_path / "table.pqt"
+    pq.write_table(pa.table(columns), path)
+    return read_parquet_columns(path, tmp_path)
+
+
+def test_numbers_and_texts_keep_their_values(tmp_path):
+    columns = written(
+        tmp_path,
+        whole=pa.array([1, -2, 3], pa.int16()),
+        part=pa.array([0.5, None, np.inf]),
+        some=pa.array([1, None, 3]),
+        truth=pa.array([True, False, None]),
+        word=pa.array(["a", None, "é"]),
+        large=pa.array(["a", "b", "a"], pa.large_string()),
+    )
+    assert columns["whole"].tolist() == [1, -2, 3]
+    assert columns["whole"].dtype == np.int64
+    np.testing.assert_array_equal(columns["part"], [0.5, np.nan, np.inf])
+    np.testing.assert_array_equal(columns["some"], [1, np.nan, 3])
+    np.testing.assert_array_equal(columns["truth"], [1, 0, np.nan])
+    assert columns["word"].tolist() == ["a", "", "é"]
+    assert columns["large"].tolist() == ["a", "b", "a"]
+
+
+def test_other_types_and_long_texts_are_left_out(tmp_path):
+    columns = written(
+        tmp_path,
+        number=[1.0],
+        lists=[[1, 2]],
+        records=[{"a": 1}],
+        data=[b"\x80\x04."],
+        long=["x" * 1000],
+    )
+    assert list(columns) == ["number"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 100, b"\x80\x04."])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "table.pqt"
+    path.write_bytes(content)
+    with pytest.raises(SessionFormatError) as caught:
+        read_parquet_columns(path, tmp_path)
+    assert caught.value.code == "bad_parquet"
+
+
+def test_a_table_of_too_many_rows_is_refused(tmp_path):
+    with pytest.raises(SessionFormatError) as caught:
+        written(tmp_path, a=pa.array(np.zeros(2**20 + 1, np.int8)))
+    assert caught.value.code == "too_large"
+
+
+def test_a_table_outside_the_folder_is_refused(tmp_path):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with pytest.raises(SessionFormatError) as caught:
+        read_parquet_columns(tmp_path / "table.pqt", inside)
+    assert caught.value.code == "outside"
