@@ -29,6 +29,7 @@ from tests.fuzz.other_files import OTHER_FILES
 from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.experanto_folder import write_folder
+from tests.model.nwb_units import write_units
 from tests.model.trial_tree_folder import write_tree
 
 Damage = Callable[[Random, Path], str]
@@ -120,6 +121,10 @@ KINDS: dict[str, Kind] = {
         (damage_array, damage_array, damage_bytes, damage_tree),
     ),
     "nwb": Kind(_copied("nwb_small.nwb"), (damage_hdf5, damage_hdf5, damage_bytes)),
+    "nwb-units": Kind(
+        lambda root: write_units(root / "maze.nwb"),
+        (damage_hdf5, damage_hdf5, damage_bytes),
+    ),
     "store": Kind(
         _converted,
         (damage_words, damage_words, damage_bytes, damage_bytes, damage_tree),

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, bad_file
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
@@ -27,6 +27,15 @@ _MAX_BINS = 2**27
 # A label such as 2/3 is stored with other digits than a user types.
 _TOLERANCE = 1e-2
 _MANY_LABELS = 8
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A file that can tell whether it has changed."""
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` if the file is gone or has changed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +96,7 @@ class UnsortedSpikes:
     path: Path
     times: np.ndarray
     unit: np.ndarray
-    stamps: tuple[FileStamp, ...] = ()
+    stamps: tuple[Checked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +115,7 @@ class FileSpikes:
 
     path: Path
     times: np.ndarray
-    stamps: tuple[FileStamp, ...] = ()
+    stamps: tuple[Checked, ...] = ()
 
     def check(self) -> None:
         """Raise `SessionFormatError` if a file is gone or has changed."""

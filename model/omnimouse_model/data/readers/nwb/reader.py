@@ -1,4 +1,4 @@
-"""Reader of NWB files with calcium imaging, based on types and names."""
+"""Reader of NWB files with calcium imaging or spikes, based on types and names."""
 
 import re
 from collections.abc import Sequence
@@ -28,6 +28,7 @@ from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.rows import EvenRows, SideBySide
 from omnimouse_model.data.readers.nwb.series import choose_series, short_name
+from omnimouse_model.data.readers.nwb.spikes import UNITS, read_spikes, units_table
 from omnimouse_model.data.readers.nwb.stimulus import read_intervals, read_stimulus
 from omnimouse_model.data.readers.nwb.units import AREAS, PlaneUnits, read_units
 from omnimouse_model.data.session import RECORDING_RATE, Session
@@ -84,6 +85,11 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     """Open an NWB file from any byte source."""
     notes = Notes()
     nwb = NwbFile.scan(Hdf5(source))
+    units = units_table(nwb)
+    has_traces = any(True for _ in nwb.groups_of("RoiResponseSeries"))
+    if units is not None and (options.series == UNITS or not has_traces):
+        name = _identity(nwb, notes)
+        return read_spikes(nwb, units, name, fingerprint, options, notes)
     chosen = choose_series(nwb, options.series, notes)
     series = chosen.groups
     responses, planes = _responses(nwb, series, options, notes)
@@ -112,7 +118,8 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
             RECORDING_RATE: responses.rate_hz,
         },
         series=chosen.name,
-        series_choices=chosen.choices,
+        series_choices=chosen.choices
+        | ({} if units is None else {UNITS: "spike times"}),
         options=options.changed(),
     )
     return finalise(session, notes)

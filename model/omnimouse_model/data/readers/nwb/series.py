@@ -83,8 +83,9 @@ def _kinds(nwb: NwbFile) -> dict[str, list["h5py.Group"]]:
         raise SessionFormatError(
             nwb.file.path,
             "no_responses",
-            f"{nwb.file.path.name} holds no RoiResponseSeries; it holds {inside}",
-            "only recordings of calcium imaging with extracted traces can be read",
+            f"{nwb.file.path.name} holds no RoiResponseSeries, and no Units with "
+            f"spike_times; it holds {inside}",
+            "only extracted traces of calcium imaging and sorted spikes can be read",
         )
     kinds: dict[str, list[h5py.Group]] = {}
     for group in all_series:

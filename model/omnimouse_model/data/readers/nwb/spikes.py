@@ -1,0 +1,271 @@
+"""Session of an NWB file with spikes: its table of units, trials and behaviour."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.decode_text import texts_of
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import (
+    PresentationIntervals,
+    trials_without_screen,
+)
+from omnimouse_model.data.readers.build.spiking_units import (
+    MAX_SPIKES,
+    MAX_UNITS,
+    SpikingUnits,
+    UnsortedSpikes,
+    as_units,
+    spiking_responses,
+)
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+)
+from omnimouse_model.data.readers.build.trial_events import (
+    TRIAL_START,
+    aligned_to_event,
+    with_tiers,
+)
+from omnimouse_model.data.readers.build.unit_tables import is_property_name
+from omnimouse_model.data.readers.nwb.behavior import read_behavior
+from omnimouse_model.data.readers.nwb.electrodes import UnitPlaces, read_places
+from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.stimulus import read_intervals, read_stimulus
+from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus, Trials
+
+if TYPE_CHECKING:
+    import h5py
+
+UNITS = "Units"
+"""Name of the spikes among the series of a file."""
+_QUALITY = ("quality", "label", "unit_quality", "default_qc", "kslabel", "ks2_label")
+"""Columns that are a label of quality, best first."""
+_NOT_COLUMNS = frozenset({"id", "spike_times", "spike_times_index", "waveform_mean"})
+_HELD_OUT = "heldout"
+"""Column of the Neural Latents Benchmark."""
+_LONGEST = 80
+_TIERS = {"val": "validation"}
+"""Names of the split of the benchmark -> tiers."""
+_LATE_S = 60.0
+"""A first spike later than this shows that time 0 is not the start of a recording."""
+
+
+def units_table(nwb: NwbFile) -> "h5py.Group | None":
+    """Return the table of units with spike times, None if there is none."""
+    tables = [
+        table
+        for table in nwb.groups_of("Units")
+        if len(nwb.shape(table, "spike_times")) == 1
+    ]
+    # The table of the file itself, before those of processing modules.
+    return min(tables, key=lambda table: str(table.name).count("/"), default=None)
+
+
+def read_spikes(
+    nwb: NwbFile,
+    table: "h5py.Group",
+    session_id: str,
+    fingerprint: str,
+    options: ReadOptions,
+    notes: Notes,
+) -> Session:
+    """Return the session of a table of units.
+
+    Raises
+    ------
+    SessionFormatError
+        A column is damaged, or no unit meets the options.
+    """
+    spikes, ids = _spikes(nwb, table)
+    span = _span(nwb, table, spikes, notes)
+    units = _units(nwb, table, spikes, ids, notes)
+    responses, chosen = spiking_responses(units, spikes, span, options, notes)
+    stimulus, trials = _trials(nwb, responses, options, notes)
+    train = train_spans(stimulus, trials, responses.start)
+    responses = complete_statistics(responses, train, notes)
+    session = Session(
+        id=session_id,
+        animal_id=nwb.text("/general/subject/subject_id") or None,
+        path=nwb.file.path,
+        format="nwb",
+        fingerprint=fingerprint,
+        units=as_units(chosen, responses, notes, "electrodes.location"),
+        responses=responses,
+        behavior=read_behavior(nwb, notes),
+        stimulus=stimulus,
+        trials=trials,
+        meta={"series": [str(table.name)], RECORDING_RATE: responses.rate_hz},
+        series=UNITS,
+        series_choices={UNITS: "spike times"},
+        options=options.changed(),
+    )
+    return finalise(session, notes)
+
+
+def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[UnsortedSpikes, np.ndarray]:
+    """Return the spikes of all units and the ids of the units."""
+    n_spikes = nwb.shape(table, "spike_times")[0]
+    ends = _column(nwb, table, "spike_times_index", "iu")
+    ids = _column(nwb, table, "id", "iu")
+    if ends is None or ids is None or len(ends) != len(ids) or not len(ids):
+        raise nwb.wrong(table, "has no id and spike_times_index for each unit")
+    ends = ends.astype(np.int64)
+    if len(ids) > MAX_UNITS or n_spikes > MAX_SPIKES:
+        found = f"{len(ids):,} units with {n_spikes:,} spikes"
+        raise nwb.wrong(table, f"has {found}, too many")
+    counts = np.diff(ends, prepend=0)
+    if (counts < 0).any() or ends[-1] != n_spikes:
+        problem = f"ascends to {ends[-1]}, and there are {n_spikes} spikes"
+        raise nwb.wrong(table, f"has a spike_times_index that {problem}")
+    times = nwb.file.table(f"{table.name}/spike_times", 8 * MAX_SPIKES)
+    if times.dtype.kind != "f" or not n_spikes:
+        raise nwb.wrong(table, f"has {n_spikes} spike_times of {times.dtype}")
+    if not np.isfinite(times).all():
+        raise nwb.wrong(table, "has a spike time that is not finite")
+    unit = np.repeat(np.arange(len(ids)), counts)
+    path, stamps = nwb.file.path, (nwb.file.source,)
+    times = times.astype(np.float64)
+    return UnsortedSpikes(path, times, unit, stamps), ids.astype(np.int64)
+
+
+def _span(
+    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, notes: Notes
+) -> tuple[float, float]:
+    """Return the native time that was recorded."""
+    if len(nwb.shape(table, "obs_intervals")) == 2:
+        observed = nwb.file.table(f"{table.name}/obs_intervals")
+        is_span = observed.dtype.kind == "f" and observed.shape[1:] == (2,)
+        if is_span and len(observed) and np.isfinite(observed).all():
+            return float(observed.min()), float(observed.max())
+    first, last = float(spikes.times.min()), float(spikes.times.max())
+    start = 0.0 if 0 <= first < _LATE_S else first
+    notes.assume(
+        "recording_end",
+        f"the recording lasts from {start:.6g} to {last:.6g} s, the last spike",
+    )
+    return start, last
+
+
+def _column(
+    nwb: NwbFile, table: "h5py.Group", name: str, kinds: str
+) -> np.ndarray | None:
+    """Return a column of numbers, None if there is none of these kinds."""
+    if len(nwb.shape(table, name)) != 1:
+        return None
+    values = nwb.file.table(f"{table.name}/{name}")
+    return values if values.dtype.kind in kinds else None
+
+
+# -- units ---------------------------------------------------------------------------
+def _units(
+    nwb: NwbFile,
+    table: "h5py.Group",
+    spikes: UnsortedSpikes,
+    ids: np.ndarray,
+    notes: Notes,
+) -> SpikingUnits:
+    n = len(ids)
+    columns = _properties(nwb, table, n, notes)
+    quality = next((columns[name] for name in _QUALITY if name in columns), None)
+    places = read_places(nwb, table, n)
+    depth = _column(nwb, table, "depth", "fiu")
+    if depth is not None and len(depth) == n and np.isnan(places.xyz_um).all():
+        places = _at_depth(places, depth.astype(np.float64))
+        notes.assume("unit_depths", "depths of units are the column depth, in µm")
+    area = places.area
+    if area is None:
+        own = columns.get("location", columns.get("brain_area"))
+        area = own if own is not None and own.dtype.kind == "U" else None
+    return SpikingUnits(
+        unit_id=ids,
+        n_spikes=np.bincount(spikes.unit, minlength=n),
+        xyz_um=places.xyz_um,
+        area=area,
+        probe=places.probe,
+        quality=quality,
+        properties=columns,
+    )
+
+
+def _at_depth(places: UnitPlaces, depth: np.ndarray) -> UnitPlaces:
+    xyz_um = np.stack([np.zeros(len(depth)), np.zeros(len(depth)), depth], axis=1)
+    is_known = np.abs(depth) < 1e9
+    xyz_um = np.where(is_known[:, None], xyz_um, np.nan)
+    # Depths are drawn on a probe: one, if the file names none.
+    probe = places.probe if places.probe is not None else np.full(len(depth), "0")
+    return replace(places, xyz_um=xyz_um, probe=probe)
+
+
+def _properties(
+    nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes
+) -> dict[str, np.ndarray]:
+    """Return the columns of numbers and short texts by lower-case name."""
+    found: dict[str, np.ndarray] = {}
+    left_out = []
+    for stored in nwb.names(table):
+        name = stored.lower()
+        if stored in _NOT_COLUMNS or nwb.shape(table, stored) != (n,):
+            continue
+        # Indices of ragged columns are no properties.
+        if stored.endswith("_index") and stored.removesuffix("_index") in table:
+            continue
+        values = nwb.file.table(f"{table.name}/{stored}")
+        column = _as_property(values)
+        if column is None:
+            continue
+        if not is_property_name(name) or name in found:
+            left_out.append(stored)
+        else:
+            found[name] = column
+    held_out = found.get(_HELD_OUT)
+    if held_out is not None and held_out.dtype.kind == "f":
+        found[_HELD_OUT] = np.where(held_out > 0, "held-out", "held-in")
+    if left_out:
+        message = f"not read from {table.name}: {', '.join(left_out[:8])}"
+        notes.assume("left_out_columns", message)
+    return found
+
+
+def _as_property(values: np.ndarray) -> np.ndarray | None:
+    """Return a column as numbers or texts; None for references and long texts."""
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    if values.dtype.kind not in "OSU":
+        return None
+    is_texts = all(isinstance(value, str | bytes) for value in values.tolist())
+    words = texts_of(values) if is_texts else []
+    if not is_texts or any(len(word) > _LONGEST for word in words):
+        return None
+    return np.array(words, np.str_)
+
+
+# -- trials --------------------------------------------------------------------------
+def _trials(
+    nwb: NwbFile, responses: Signal, options: ReadOptions, notes: Notes
+) -> tuple[Stimulus | None, Trials]:
+    """Return the stimulus, if the file has one, and the trials."""
+    stimulus = read_stimulus(nwb, responses.start, notes)
+    if stimulus is not None:
+        return stimulus, stimulus.trials
+    intervals = _with_tier_names(read_intervals(nwb))
+    intervals = with_tiers(intervals, options, notes)
+    path, event = nwb.file.path, options.trial_event
+    intervals = aligned_to_event(intervals, event, TRIAL_START, path, notes)
+    return None, trials_without_screen(intervals, responses.start)
+
+
+def _with_tier_names(intervals: PresentationIntervals) -> PresentationIntervals:
+    """Return trials whose split has the names of tiers."""
+    split = intervals.columns.get("split")
+    if split is None:
+        return intervals
+    tiers: list[Any] = [_TIERS.get(str(name), name) for name in split]
+    columns: Mapping[str, Any] = {**intervals.columns, "split": tiers}
+    return replace(intervals, columns=columns)
