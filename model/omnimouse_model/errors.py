@@ -126,7 +126,8 @@ class FinetuneError(CodedError):
     ----------
     code
         "no_transformer", "known", "neurons", "session_id", "no_train", "too_short",
-        "no_score", "other_run", "processes", "busy" or "no_model_or_session".
+        "no_spikes", "no_score", "other_run", "processes", "busy" or
+        "no_model_or_session".
     message
         The problem and the solution.
     """

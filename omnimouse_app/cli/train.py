@@ -2,12 +2,13 @@
 
 import contextlib
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import click
 
@@ -82,24 +83,25 @@ def command(
 ) -> None:
     """Train CONFIG: the name of a shipped config, or a YAML file of the same form.
 
-    A config with "family: twin" trains digital twins, all others OmniMouse. Ctrl-C
-    saves and ends after the current step; before the first step it ends at once. The
-    same command continues, also after a kill. Under torchrun
+    A config with "family: twin" trains digital twins, one with "family: ndt" neural
+    data transformers, all others OmniMouse. Ctrl-C saves and ends after the current
+    step; before the first step it ends at once. The same command continues, also after
+    a kill. Under torchrun
     (torchrun --nproc-per-node N -m omnimouse_app train …) N processes share the
     sessions and train one core.
     """
-    from omnimouse_model.train.config import config_path
-    from omnimouse_model.train.twin.config import is_twin_config
+    from omnimouse_model.train.config import config_path, family_of_config
 
     path = config_path(config)
+    family = _FAMILIES.get(family_of_config(path))
     run: TrainingCommand
-    if is_twin_config(path):
+    if family is not None:
         if accumulate or is_compiled or official:
             raise click.BadParameter(
                 "--accumulate, --compile and --official are options of OmniMouse; "
-                f"{config!r} trains digital twins."
+                f"{config!r} trains {family.models}."
             )
-        run = TwinTraining(path, places, mice, export)
+        run = family(path, places, mice, export)
     else:
         run = OmniMouseTraining(
             path, places, mice, export, accumulate, is_compiled, official
@@ -229,8 +231,10 @@ class OmniMouseTraining:
                 click.echo(f"wrote {path}")
 
 
-class TwinTraining:
-    """A training of digital twins."""
+class FamilyTraining(ABC):
+    """A training of another family, with the options that all families share."""
+
+    models: ClassVar[str]
 
     def __init__(
         self,
@@ -239,22 +243,51 @@ class TwinTraining:
         mice: Path | None,
         export: Path | None,
     ) -> None:
-        from omnimouse_model.train.twin.config import read_twin_config
-
-        settings = read_twin_config(path)
-        choices = _choices(settings.sessions, places)
-        self._settings = replace(settings, sessions=choices)
+        self._settings = self.read(path)
+        choices = _choices(self._settings.sessions, places)
+        self._settings = replace(self._settings, sessions=choices)
         self._mice, self._export = mice, export
         self._sessions: list[TrainingSession] = []
 
     @property
     def total_steps(self) -> int:
         """Number of steps of the whole run."""
-        return self._settings.total_steps
+        return int(self._settings.total_steps)
 
     def open_sessions(self, team: "Team") -> None:
         """Open the sessions of this process."""
         self._sessions = _open_sessions(self._mice, self._settings.sessions, team)
+
+    @abstractmethod
+    def train(self, out: Path, **options: Any) -> None:
+        """Run the steps."""
+
+    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
+        """Write the exports."""
+        if self._export is not None:
+            click.echo(f"wrote {self.export(out, self._export)}")
+
+    @staticmethod
+    @abstractmethod
+    def read(path: Path) -> Any:
+        """Return the settings of a config."""
+
+    @abstractmethod
+    def export(self, out: Path, path: Path) -> Path:
+        """Write the best weights of a run."""
+
+
+class TwinTraining(FamilyTraining):
+    """A training of digital twins."""
+
+    models = "digital twins"
+
+    @staticmethod
+    def read(path: Path) -> Any:
+        """Return the settings of a config."""
+        from omnimouse_model.train.twin.config import read_twin_config
+
+        return read_twin_config(path)
 
     def train(self, out: Path, **options: Any) -> None:
         """Run the steps."""
@@ -262,12 +295,52 @@ class TwinTraining:
 
         train_twins(self._settings, self._sessions, out, **options)
 
-    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
-        """Write the exports."""
-        if self._export is not None:
-            from omnimouse_model.train.export.twins import export_twins
+    def export(self, out: Path, path: Path) -> Path:
+        """Write the best twins of a run."""
+        from omnimouse_model.train.export.twins import export_twins
 
-            click.echo(f"wrote {export_twins(out, self._export, self._settings)}")
+        return export_twins(out, path, self._settings)
+
+
+class NdtTraining(FamilyTraining):
+    """A training of neural data transformers."""
+
+    models = "neural data transformers"
+
+    @staticmethod
+    def read(path: Path) -> Any:
+        """Return the settings of a config."""
+        from omnimouse_model.train.ndt.config import read_ndt_config
+
+        return read_ndt_config(path)
+
+    def open_sessions(self, team: "Team") -> None:
+        """Open the trials of the sessions of this process, and count the steps."""
+        from omnimouse_model.train.ndt.run import with_steps
+        from omnimouse_model.train.ndt.trials import open_trial_session
+
+        self._sessions = _open_sessions(
+            self._mice,
+            self._settings.sessions,
+            team,
+            partial(open_trial_session, spec=self._settings.spec),
+        )
+        self._settings = with_steps(self._settings, self._sessions, team)
+
+    def train(self, out: Path, **options: Any) -> None:
+        """Run the steps."""
+        from omnimouse_model.train.ndt.run import train_ndt
+
+        train_ndt(self._settings, self._sessions, out, **options)
+
+    def export(self, out: Path, path: Path) -> Path:
+        """Write the best weights of a run."""
+        from omnimouse_model.train.export.ndt import export_ndt
+
+        return export_ndt(out, path, self._settings)
+
+
+_FAMILIES: dict[str, type[FamilyTraining]] = {"twin": TwinTraining, "ndt": NdtTraining}
 
 
 def _choices(
@@ -299,7 +372,10 @@ def _choices(
 
 
 def _open_sessions(
-    mice: Path | None, choices: "tuple[SessionChoice, ...]", team: "Team"
+    mice: Path | None,
+    choices: "tuple[SessionChoice, ...]",
+    team: "Team",
+    open_one: "Callable[[Path, SessionChoice], TrainingSession] | None" = None,
 ) -> "list[TrainingSession]":
     """Open the sessions of this process; missing mice are simulated once for all."""
     from omnimouse_model.train.batches import open_training_session
@@ -311,7 +387,5 @@ def _open_sessions(
             session_place(choice.mouse, mice, partial(click.echo, err=True))
     # The other processes open the mice only after the main one has simulated them.
     team.wait()
-    return [
-        open_training_session(session_place(choice.mouse, mice), choice)
-        for choice in own
-    ]
+    open_one = open_one or open_training_session
+    return [open_one(session_place(choice.mouse, mice), choice) for choice in own]

@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from omnimouse_app.cli.progress import TrainingProgress
 from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.train.checkpoints import last_state, rank_files, read_state
 from omnimouse_model.train.config import config_path
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.cli.test_commands import run
+from tests.model.poisson_world import poisson_arrays
 from tests.small_sessions import write_session
 
 plain_progress = TrainingProgress.__call__
@@ -139,3 +142,72 @@ def test_torchrun_trains_twins_as_one_process_does(twin_config, recordings, tmp_
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.fixture
+def ndt_files(tmp_path):
+    """A tiny config of neural data transformers, and a folder of two recordings."""
+    folder = tmp_path / "spikes"
+    folder.mkdir()
+    for number, name in enumerate(("a", "b")):
+        arrays, _ = poisson_arrays(
+            name, n_trials=20, n_bins=20, n_neurons=9 + number, seed=number
+        )
+        np.savez(folder / f"{name}.npz", **arrays)
+    config = tmp_path / "ndt.yaml"
+    config.write_text(
+        "family: ndt\nseed: 1\nbatch: 4\nsteps: 3\nvalidate_every: 2\n"
+        "spec: {duration_s: 0.4, trial_offset_s: 0.0}\n"
+        "model: {d_token: 8, n_bins: 20, d_model: 16, n_layers: 2, n_heads: 2, "
+        "d_inner: 24}\n"
+    )
+    return config, folder
+
+
+@pytest.mark.slow
+def test_transformers_of_spikes_are_trained_continued_exported_and_described(
+    ndt_files, tmp_path, monkeypatch, capsys
+):
+    config, folder = ndt_files
+    out, file = tmp_path / "run", tmp_path / "ndt.safetensors"
+    command = ["train", str(config), "--out", str(out)]
+    command += ["--sessions", str(folder), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "__call__", interrupted)
+        assert run(*command) == 130
+    assert steps(out) == [1]
+    assert run(*command, "--export", str(file)) == 0
+    assert steps(out) == [1, 2, 3]
+    assert load_predictor(file).needs.n_neurons == {"a": 9, "b": 10}
+    capsys.readouterr()
+    assert run(*command, "--compile") == 2
+    assert "neural data transformers" in capsys.readouterr().err
+    assert run("info", str(file)) == 0
+    told = capsys.readouterr().out
+    assert "trials of 20 bins, 20 ms each" in told
+    assert "b: 10 neurons" in told
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_torchrun_trains_one_transformer_on_the_sessions_of_all(ndt_files, tmp_path):
+    config, folder = ndt_files
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "omnimouse_app", "train", str(config)]
+    command += ["--sessions", str(folder), "--out", str(out), "--device", "cpu"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    assert steps(out) == [1, 2, 3]
+    assert all(row["windows"] == 2 * 4 for row in log_rows(out / FILE))
+    one, two = (read_state(path)["net"] for path in rank_files(last_state(out)))
+    result = load_file(out / "model.safetensors")
+    for name, value in one.items():
+        if ".b." in name:
+            # Only the second process has trained this session.
+            torch.testing.assert_close(result[name], two[name])
+            assert not torch.equal(value, two[name])
+        else:
+            torch.testing.assert_close(result[name], value)
+            assert ".a." in name or torch.equal(value, two[name])

@@ -15,7 +15,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,24 @@ def state_of_rank(folder: Path, team: Team) -> dict[str, Any]:
     # A rank without a file of its own reads the last one: a check of the number of
     # processes then reports that number instead of a missing file.
     return read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
+
+
+def check_saved(
+    saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
+) -> None:
+    """Check that a save belongs to this training.
+
+    Raises
+    ------
+    ValueError
+        A setting differs; the message names it.
+    """
+    for name, value in wanted.items():
+        if saved.get(name) != value:
+            raise ValueError(
+                f"{folder} was trained with {name} {saved.get(name)}; found {value}. "
+                "Use the same, or another --out."
+            )
 
 
 def _state(run: Run, team: Team) -> dict[str, Any]:

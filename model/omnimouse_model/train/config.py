@@ -1,5 +1,6 @@
 """Configuration of a training run, read from one YAML file."""
 
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from reprlib import repr as shortened
@@ -271,6 +272,34 @@ def read_fields(path: Path) -> Any:
         return yaml_fields(path)
     except TypeError as error:
         raise ValueError(f"{path} is not a training config: {error}") from error
+
+
+def family_of_config(path: Path) -> str:
+    """Return the family that a training config names, "" without one."""
+    values = read_fields(path)
+    return str(values.get("family", "")) if isinstance(values, dict) else ""
+
+
+def session_choices(values: Any) -> tuple[SessionChoice, ...]:
+    """Return the sessions of a config, if any; `TypeError` names a wrong field."""
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"sessions must be a list, found {shortened(values)}")
+    return tuple(
+        SessionChoice(**checked_fields(SessionChoice, entry, f"sessions[{number}]"))
+        for number, entry in enumerate(values)
+    )
+
+
+def check_counts(
+    config: object, counts: Sequence[str], limits: Sequence[str] = ()
+) -> None:
+    """Check that fields are whole numbers of at least 1; limits may also be None."""
+    for name in (*counts, *limits):
+        value = getattr(config, name)
+        is_no_limit = value is None and name in limits
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if not is_no_limit and (not is_whole or value < 1):
+            raise TypeError(f"{name} must be at least 1, found {shortened(value)}")
 
 
 def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:

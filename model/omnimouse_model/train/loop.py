@@ -7,8 +7,9 @@ an uninterrupted run.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -40,6 +41,51 @@ class TrainingState(Protocol):
     step: int
     seconds: float
     best: tuple[float, int]
+
+
+MAX_SKIPPED = 10
+"""Steps in a row whose loss is not finite that mean divergence."""
+
+
+@dataclass(slots=True)
+class LoopState:
+    """A `TrainingState` that counts steps whose loss was not finite.
+
+    Attributes
+    ----------
+    skipped
+        Number of such steps in a row.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: tuple[float, int] = (float("-inf"), 0)
+    skipped: int = 0
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the weights of this step have the best score so far."""
+        return self.best[1] == self.step and self.best[0] > float("-inf")
+
+    def count(self, is_skipped: bool) -> None:
+        """Count a step, whose update was skipped or not.
+
+        Raises
+        ------
+        ValueError
+            Too many steps in a row were skipped.
+        """
+        self.skipped = self.skipped + 1 if is_skipped else 0
+        if self.skipped == MAX_SKIPPED:
+            raise ValueError(
+                f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr."
+            )
+        self.step += 1
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take step, time and best score of a save."""
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.best = tuple(saved["best"])
 
 
 @runtime_checkable

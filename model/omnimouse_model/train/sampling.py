@@ -35,7 +35,7 @@ class Turn:
         Windows that do not fill a batch at the end of an epoch are not read in it.
         """
         epoch, place = divmod(self.number // n_sessions, batches_of(n_windows, batch))
-        order = _shuffled(self.seed, key, epoch, n_windows)
+        order = shuffled(self.seed, key, epoch, n_windows)
         # np.resize cuts the rest of the order to one batch, and repeats windows if the
         # session has fewer windows than a batch.
         return np.resize(order[place * batch :], batch)
@@ -52,7 +52,13 @@ def epoch_batches(n_windows: Sequence[int], batch: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _shuffled(seed: int, key: str, epoch: int, count: int) -> np.ndarray:
-    # crc32, because Python salts hash() of strings differently in every process.
-    rng = np.random.default_rng([seed, crc32(key.encode()), epoch])
+def shuffled(seed: int, key: str, epoch: int, count: int) -> np.ndarray:
+    """Return the order of an epoch, a permutation of `count` numbers."""
+    rng = np.random.default_rng([seed, key_number(key), epoch])
     return rng.permutation(count)
+
+
+def key_number(key: str) -> int:
+    """Return a number of a session's key for seeds, equal in every process."""
+    # crc32, because Python salts hash() of strings differently in every process.
+    return crc32(key.encode())

@@ -20,11 +20,10 @@ from omnimouse_model.train.cpu.parallel_batches import (
     parallel_gradients,
 )
 from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.loop import MAX_SKIPPED
 from omnimouse_model.train.run import Run
 from omnimouse_model.train.sampling import Turn
 
-# A single non-finite loss is skipped; this many in a row mean divergence.
-MAX_SKIPPED = 10
 LOSSES = ("loss", "response_loss", "behavior_loss")
 
 

@@ -15,7 +15,7 @@ folder: it can be killed, and resumes exactly.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from omnimouse_model.errors import CheckpointError, FinetuneError
 from omnimouse_model.locking import sole_writer
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.loading import (
     resolve_device,
@@ -45,8 +46,10 @@ from omnimouse_model.train.finetune.progress import (
     FinetuneProgress,
     Reports,
 )
+from omnimouse_model.train.finetune.result_card import result_card
 from omnimouse_model.train.finetune.run_settings import write_settings
 from omnimouse_model.train.finetune.start import StartValues, Trained
+from omnimouse_model.train.finetune.stitchers import check_stitchers, fit_stitchers
 from omnimouse_model.train.finetune.transfer import check_transfer, transfer
 from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.omnimouse import train as run_loop
@@ -82,25 +85,28 @@ def finetune(
 ) -> Predictor:
     """Fine-tune a model to a session; the same call resumes a run in `out`.
 
-    For a digital twin, this is the transfer to a new animal (`transfer`).
+    For a digital twin, this is the transfer to a new animal (`transfer`); for a neural
+    data transformer, it fits the stitchers of a session (`stitchers`).
 
     Parameters
     ----------
     predictor
-        A loaded transformer or digital twin, or an argument of `load_predictor`.
+        A loaded transformer, digital twin or neural data transformer, or an argument
+        of `load_predictor`.
     out
         Folder of the run and its result, which `load_predictor(out)` loads.
     train
         "embeddings" trains the parameters of the session and the vector of an unknown
         animal; predictions for sessions that the model knows do not change. Of a twin,
-        it trains perspective, modulation and readout. "all" trains the core too; the
-        result then contains this session only.
+        it trains perspective, modulation and readout; of a neural data transformer,
+        both stitchers. "all" trains the core too; the result then contains this session
+        only.
     steps
         Total number of steps, including those before a resume. The run ends earlier if
         the held-out score stops rising. If the run already has at least as many steps,
         the result is written from its saved weights; 0 writes the start values.
     batch
-        Number of windows, or of a twin's clips, per step.
+        Number of windows, of a twin's clips, or of trials, per step.
     seed
         Seed of the held-out windows, the window order, masks and start values.
     progress
@@ -144,7 +150,11 @@ def finetune(
     out, place = Path(out), resolve_device(device)
     n_steps = STEPS if steps is None else steps
     settings = (train, n_steps, batch, seed)
-    if isinstance(predictor, TwinPredictor):
+    if isinstance(predictor, NdtPredictor):
+        check_stitchers(predictor, session, train)
+        with sole_writer(out):
+            fit_stitchers(predictor, session, out, settings, place, progress, cancelled)
+    elif isinstance(predictor, TwinPredictor):
         check_transfer(predictor, session, train)
         with sole_writer(out):
             transfer(predictor, session, out, settings, place, progress, cancelled)
@@ -325,20 +335,14 @@ def _finish(
         )
     trained = [best.state[k] for k in best.state if start.is_trained(k)]
     assert best.card is not None
-    about: dict[str, Any] = {
+    about = {
         "model": model.source,
         "session": start.source.key,
         "animal_was_known": start.animal in model.animals.values(),
         "train": start.train,
-        "frozen_hash": frozen_hash if frozen else None,
-        "n_trained": sum(v.numel() for v in trained),
-        "steps": last.step,
-        "best_step": best.card["steps"],
-        "before": last.before,
-        "validation": best.card.get("validation"),
         "seed": seed,
-        "minutes": round(last.row["seconds"] / 60, 1),
     }
+    finetuned = result_card(about, frozen, trained, last, best.card)
     # Other sessions remain valid only with an unchanged core.
     if start.train == "embeddings":
         best = replace(
@@ -358,5 +362,5 @@ def _finish(
             cancelled,
         )
     reports.saving()
-    card = {"finetuned": about}
+    card = {"finetuned": finetuned}
     save_checkpoint(out / FINISHED, best.build(), card, model.assumed, context)

@@ -8,7 +8,6 @@ knows, with the receptive fields of the new neurons.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +20,6 @@ from omnimouse_model.nets.twin.checkpoint import (
     read_twins,
     save_twins,
 )
-from omnimouse_model.predict.omnimouse.loading import weights_hash
 from omnimouse_model.predict.twin.predictor import TwinPredictor
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import best_or_last, saved_step
@@ -31,6 +29,7 @@ from omnimouse_model.train.finetune.progress import (
     FinetuneProgress,
     Reports,
 )
+from omnimouse_model.train.finetune.result_card import result_card
 from omnimouse_model.train.finetune.run_settings import write_settings
 from omnimouse_model.train.finetune.start import Trained
 from omnimouse_model.train.metrics_log import FILE
@@ -156,22 +155,15 @@ def _finish(
         trained += list(best.core.values())
     # Other sessions remain valid only with an unchanged core.
     known = dict(origin.sessions) if is_frozen else {}
-    last, card = reports.last, best.card or {}
-    about: dict[str, Any] = {
+    about = {
         "model": twin.predictor_id,
         "session": source.key,
         "train": train,
-        "frozen_hash": weights_hash(frozen) if frozen else None,
-        "n_trained": sum(v.numel() for v in trained),
-        "steps": last.step,
-        "best_step": card["steps"],
-        "before": last.before,
-        "validation": card.get("validation"),
         "seed": seed,
-        "minutes": round(last.row["seconds"] / 60, 1),
     }
+    card = result_card(about, frozen, trained, reports.last, best.card or {})
     reports.saving()
     finished = replace(
-        best, sessions=known | {source.key: own}, card={"finetuned": about}
+        best, sessions=known | {source.key: own}, card={"finetuned": card}
     )
     save_twins(out / FINISHED, finished)

@@ -16,14 +16,17 @@ START, END = 10.0, 1e4
 
 
 def one_cycle(
-    parameters: Iterable[Tensor], total_steps: int, lr: float = LR
+    parameters: Iterable[Tensor],
+    total_steps: int,
+    lr: float = LR,
+    weight_decay: float = WEIGHT_DECAY,
 ) -> tuple[torch.optim.AdamW, OneCycleLR]:
     """Return AdamW, and the schedule that is stepped after each of its steps.
 
     Weight decay acts on all parameters. The rate rises and falls along a cosine; beta1
     goes from .95 to .85 and back.
     """
-    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=WEIGHT_DECAY, eps=EPS)
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, eps=EPS)
     schedule = OneCycleLR(
         optimiser,
         max_lr=lr,

@@ -10,8 +10,10 @@ from omnimouse_model.nets.twin.network import POSITION_SD
 from omnimouse_model.train.config import (
     SessionChoice,
     Targets,
+    check_counts,
     checked_fields,
     read_fields,
+    session_choices,
 )
 
 FAMILY = "twin"
@@ -104,12 +106,6 @@ class TwinTrainConfig:
         return divmod(epoch, self.cycle_epochs)
 
 
-def is_twin_config(path: Path) -> bool:
-    """Return True if a training config states that its family is the twin."""
-    values = read_fields(path)
-    return isinstance(values, dict) and values.get("family") == FAMILY
-
-
 def read_twin_config(path: Path) -> TwinTrainConfig:
     """Read a training config of twins from a YAML file.
 
@@ -131,19 +127,9 @@ def _config(values: Any) -> TwinTrainConfig:
         values = {k: v for k, v in values.items() if k != "family"}
     settings = checked_fields(TwinTrainConfig, values, "the file")
     model = checked_fields(TwinConfig, settings.pop("model", {}), "model")
-    sessions = settings.pop("sessions", ())
-    if not isinstance(sessions, (list, tuple)):
-        raise TypeError(f"sessions must be a list, found {shortened(sessions)}")
-    choices = tuple(
-        SessionChoice(**checked_fields(SessionChoice, entry, f"sessions[{number}]"))
-        for number, entry in enumerate(sessions)
-    )
+    choices = session_choices(settings.pop("sessions", ()))
     config = TwinTrainConfig(model=TwinConfig(**model), sessions=choices, **settings)
-    for name in (*_COUNTS, *_LIMITS):
-        value = getattr(config, name)
-        is_no_limit = value is None and name in _LIMITS
-        if not is_no_limit and (not isinstance(value, int) or value < 1):
-            raise TypeError(f"{name} must be at least 1, found {shortened(value)}")
+    check_counts(config, _COUNTS, _LIMITS)
     size = config.frame_size
     if len(size) != 2 or not all(isinstance(n, int) and n > 1 for n in size):
         raise TypeError(f"frame_size must be height and width, found {shortened(size)}")

@@ -9,13 +9,11 @@ its gradient is the mean over the sessions of a step. A step uses one random str
     RUN/best.safetensors, .json    the same for the best validation score so far
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -37,6 +35,7 @@ from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import (
     BEST,
     MODEL,
+    check_saved,
     last_state,
     rank_files,
     read_state,
@@ -44,8 +43,8 @@ from omnimouse_model.train.checkpoints import (
     write_state,
 )
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.loop import OnStep, run_training
-from omnimouse_model.train.step import MAX_SKIPPED
+from omnimouse_model.train.loop import LoopState, OnStep, run_training
+from omnimouse_model.train.sampling import key_number
 from omnimouse_model.train.twin.clips import (
     Clips,
     clip_spec,
@@ -109,14 +108,6 @@ def train_twins(
     return training.nets
 
 
-@dataclass(slots=True)
-class _State:
-    step: int = 0
-    seconds: float = 0.0
-    best: tuple[float, int] = (float("-inf"), 0)
-    skipped: int = 0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
     """Clips of one step, with its stream and number."""
@@ -151,7 +142,7 @@ class _TwinTraining:
     n_sessions: int
     origin: TwinCheckpoint | None
     optimisers: dict[str, AdaptiveSgd] = field(default_factory=dict)
-    state: _State = field(default_factory=_State)
+    state: LoopState = field(default_factory=LoopState)
 
     @classmethod
     def of(
@@ -224,27 +215,18 @@ class _TwinTraining:
         if folder is None:
             return False
         saved = state_of_rank(folder, self.team)
-        self._check(saved, folder)
-        for key, net in self.nets.items():
-            net.load_state_dict(saved["nets"][key])
-        for name, optimiser in self.optimisers.items():
-            _load_momentum(optimiser, saved["momentum"][name])
-        self.state.step, self.state.seconds = saved["step"], saved["seconds"]
-        self.state.best = tuple(saved["best"])
-        return True
-
-    def _check(self, saved: Mapping[str, Any], folder: Path) -> None:
         wanted = {
             "model": repr(self.settings.model),
             "ranks": self.team.size,
             "sessions": {key: net.n_units for key, net in self.nets.items()},
         }
-        for name, value in wanted.items():
-            if saved.get(name) != value:
-                raise ValueError(
-                    f"{folder} was trained with {name} {saved.get(name)}; found "
-                    f"{value}. Use the same, or another --out."
-                )
+        check_saved(saved, wanted, folder)
+        for key, net in self.nets.items():
+            net.load_state_dict(saved["nets"][key])
+        for name, optimiser in self.optimisers.items():
+            _load_momentum(optimiser, saved["momentum"][name])
+        self.state.load(saved)
+        return True
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> _Drawn:
@@ -314,17 +296,12 @@ class _TwinTraining:
                 float(is_bad),
             ]
         )
-        self.state.skipped = self.state.skipped + 1 if n_bad else 0
-        if self.state.skipped == MAX_SKIPPED:
-            raise ValueError(
-                f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr."
-            )
+        self.state.count(is_skipped=bool(n_bad))
         if not n_bad:
             used = ["core", *(clips.session for clips in drawn.clips)]
             for name in used:
                 self.optimisers[name].set_lr(lr)
                 self.optimisers[name].step()
-        self.state.step += 1
         return {
             "loss": total / count if count else float("nan"),
             "windows": float(self.n_sessions * config.clips),
@@ -422,15 +399,14 @@ class _TwinTraining:
         config = self.settings
         twins = TwinCheckpoint.of(nets, means, config.model, config.frame_size, card)
         save_twins(self.out / MODEL, twins)
-        if best[1] == step and best[0] > float("-inf"):
+        if self.state.is_best:
             scored = replace(twins, card=card | {"validation": best[0]})
             save_twins(self.out / BEST, scored)
 
 
 def _seed(seed: int, session: str) -> int:
     """Return the seed of a session."""
-    # crc32, because Python salts hash() of strings differently in every process.
-    return seed + crc32(session.encode())
+    return seed + key_number(session)
 
 
 def _train_mode(net: TwinNetwork, frozen: tuple[str, ...]) -> None:

@@ -14,13 +14,16 @@ from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.checkpoints import last_state, read_state
-from omnimouse_model.train.config import SessionChoice, config_path
+from omnimouse_model.train.config import (
+    SessionChoice,
+    config_path,
+    family_of_config,
+)
 from omnimouse_model.train.export.twins import export_twins
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.twin.clips import clip_spec, clip_starts
 from omnimouse_model.train.twin.config import (
     TwinTrainConfig,
-    is_twin_config,
     read_twin_config,
 )
 from omnimouse_model.train.twin.run import train_twins
@@ -264,8 +267,8 @@ def test_an_export_renames_sessions(sessions, twins, tmp_path):
 
 def test_the_shipped_config_is_one(tmp_path):
     path = config_path("twin-demo")
-    assert is_twin_config(path)
-    assert not is_twin_config(config_path("demo"))
+    assert family_of_config(path) == "twin"
+    assert family_of_config(config_path("demo")) == ""
     config = read_twin_config(path)
     assert config.sessions
     assert TwinNetwork(config.model, 3).n_units == 3

@@ -1,0 +1,187 @@
+"""Fine-tuning of a neural data transformer to a new session: its two stitchers.
+
+With `train="embeddings"` the transformer is frozen, and the embedding of the session is
+the mean of those that it was trained with. With "all" everything is trained, as in the
+scaling experiment of Jiang et al. 2025.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import require_events
+from omnimouse_model.errors import (
+    CheckpointError,
+    FinetuneError,
+    UnsupportedRequestError,
+)
+from omnimouse_model.nets.checkpoint import FINISHED
+from omnimouse_model.nets.ndt.checkpoint import (
+    SESSION_TABLE,
+    NdtCheckpoint,
+    read_ndt,
+    save_ndt,
+)
+from omnimouse_model.nets.ndt.network import PROMPTS
+from omnimouse_model.predict.ndt.predictor import NdtPredictor
+from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.train.checkpoints import best_or_last, saved_step
+from omnimouse_model.train.finetune.progress import (
+    Cancellation,
+    FinetuneProgress,
+    Reports,
+)
+from omnimouse_model.train.finetune.result_card import result_card
+from omnimouse_model.train.finetune.run_settings import write_settings
+from omnimouse_model.train.finetune.start import Trained
+from omnimouse_model.train.metrics_log import FILE
+from omnimouse_model.train.ndt.config import NdtTrainConfig
+from omnimouse_model.train.ndt.run import train_ndt
+from omnimouse_model.train.ndt.trials import MIN_TRIALS, trial_session
+
+LR = 1e-3
+"""Rate for a single session, as in the public code."""
+VALIDATIONS = 10
+SHARE = 0.1
+"""Share of the train trials that are held out where there is no validation tier."""
+
+
+def check_stitchers(ndt: NdtPredictor, session: Session, train: Trained) -> None:
+    """Check model, session and mode before anything is written.
+
+    Raises
+    ------
+    FinetuneError
+        The model knows the session, or the session has no spikes or too few trials.
+    """
+    known = ndt.needs.n_neurons.get(session.id)
+    if known is not None and (train != "all" or known != session.n_neurons):
+        raise FinetuneError(
+            "known",
+            f"{ndt.predictor_id!r} knows session {session.id!r} ({known:,} neurons; "
+            f"this recording has {session.n_neurons:,}): use it as it is, or train "
+            'all of it (train="all").',
+        )
+    if "." in session.id:
+        raise FinetuneError(
+            "session_id",
+            f"Session {session.id!r} has a dot in its name, which no checkpoint can "
+            "hold: rename it.",
+        )
+    try:
+        require_events(session, ndt.spec)
+    except UnsupportedRequestError as error:
+        raise FinetuneError("no_spikes", str(error)) from error
+    n_trials = len(trial_session(session, ndt.spec).starts)
+    if n_trials <= MIN_TRIALS:
+        raise FinetuneError(
+            "no_train" if not n_trials else "too_short",
+            f"Session {session.id!r} has {n_trials} whole trials of "
+            f"{ndt.spec.duration_s:g} s in tier 'train'; expected more than "
+            f"{MIN_TRIALS}. Its tiers are {', '.join(session.tiers()) or 'none'}.",
+        )
+
+
+def fit_stitchers(
+    ndt: NdtPredictor,
+    session: Session,
+    out: Path,
+    settings: tuple[Trained, int, int, int],
+    device: torch.device,
+    progress: Callable[[FinetuneProgress], None],
+    cancelled: Callable[[], bool],
+) -> None:
+    """Train the stitchers of a new session, and write the model; see `finetune`."""
+    train, n_steps, batch, seed = settings
+    assert ndt.checkpoint is not None  # every loaded predictor has one
+    origin, source = ndt.checkpoint(), _hold_out(session, ndt, seed)
+    chosen = {"train": train, "seed": seed, "batch": batch}
+    write_settings(out, ndt.predictor_id, ndt.weights, session, chosen)
+    config = NdtTrainConfig(
+        seed=seed,
+        model=origin.config,
+        spec=ndt.spec,
+        schemes=PROMPTS,
+        batch=batch,
+        steps=n_steps,
+        lr=LR,
+        trained="stitchers" if train == "embeddings" else "all",
+        mean_rates=True,
+        validate_every=max(1, n_steps // VALIDATIONS),
+    )
+    reports = Reports(progress, n_steps, out / FILE)
+    reports.starting(saved_step(out))
+    cancellation = Cancellation(cancelled)
+    train_ndt(
+        config,
+        [source],
+        out,
+        device=device,
+        origin=origin,
+        on_step=lambda step, row: reports.step(row),
+        cancelled=cancellation,
+    )
+    cancellation.raise_if_received(reports.last.step, n_steps, out)
+    _finish(out, ndt, origin, source, reports, settings)
+
+
+def _hold_out(session: Session, ndt: NdtPredictor, seed: int) -> TrainingSession:
+    """Return the train trials; some are held out if there is no validation tier."""
+    source = trial_session(session, ndt.spec)
+    if len(session.window_starts("validation", spec=ndt.spec)):
+        return source
+    count = len(source.starts)
+    order = np.random.default_rng(seed).permutation(count)
+    held = np.sort(order[: max(1, round(SHARE * count))])
+    return replace(
+        source, starts=np.delete(source.starts, held), held_out=source.starts[held]
+    )
+
+
+def _finish(
+    out: Path,
+    ndt: NdtPredictor,
+    origin: NdtCheckpoint,
+    source: TrainingSession,
+    reports: Reports,
+    settings: tuple[Trained, int, int, int],
+) -> None:
+    """Write the best weights, together with the known sessions of a frozen model.
+
+    Raises
+    ------
+    CheckpointError
+        A frozen tensor has changed.
+    """
+    train, _, _, seed = settings
+    path = best_or_last(out)
+    best = read_ndt(path)
+    is_frozen = train == "embeddings"
+    frozen = dict(origin.shared) if is_frozen else {}
+    table = frozen.pop(SESSION_TABLE, None)
+    if any(not torch.equal(best.state[name], value) for name, value in frozen.items()):
+        raise CheckpointError(
+            f"{path} does not hold the frozen transformer of {ndt.predictor_id}: it "
+            "was written over. Remove the folder and fine-tune again."
+        )
+    trained = best.stitchers(source.key) if is_frozen else best.state
+    about = {
+        "model": ndt.predictor_id,
+        "session": source.key,
+        "train": train,
+        "seed": seed,
+    }
+    card = result_card(about, frozen, trained.values(), reports.last, best.card or {})
+    reports.saving()
+    # Other sessions remain valid only with an unchanged transformer.
+    if is_frozen:
+        state = dict(origin.state) | best.stitchers(source.key)
+        if table is not None:
+            state[SESSION_TABLE] = torch.cat([table, best.state[SESSION_TABLE]])
+        sessions = {**origin.sessions, source.key: best.sessions[source.key]}
+        best = replace(best, state=state, sessions=sessions)
+    save_ndt(out / FINISHED, replace(best, card={"finetuned": card}))
