@@ -33,6 +33,9 @@ def command(
 ) -> None:
     """Download NAME: omnimouse-5M, a released recording, or hf://… of either.
 
+    ibl:EID, or ibl:subject/date/number, is a session of the International Brain
+    Laboratory, of which the spikes, trials and wheel are downloaded.
+
     --list alone names the released checkpoints and recordings.
 
     Every file is compared with its checksum. Ctrl-C stops; the same command continues
@@ -83,9 +86,12 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     from omnimouse_model.data.hub.fetch import require_place
     from omnimouse_model.data.hub.fetch_session import fetch_session
+    from omnimouse_model.data.hub.ibl_sessions import ibl_session_name
     from omnimouse_model.data.hub.unpack import is_archive, unpack, without_ending
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
+    if ibl_session_name(name) is not None:
+        return fetch_session(name, to, progress.show_share)
     archive = Path(name).absolute()
     if is_archive(archive):
         folder = archive.parent if to is None else to.absolute()

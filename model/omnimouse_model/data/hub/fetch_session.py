@@ -5,6 +5,7 @@ from pathlib import Path
 from omnimouse_model.data.formats import is_recording
 from omnimouse_model.data.hub.download import Listing, Progress, list_files
 from omnimouse_model.data.hub.fetch import fetch_place, require_place
+from omnimouse_model.data.hub.ibl_sessions import fetch_ibl_session, ibl_session_name
 from omnimouse_model.data.hub.unpack import is_archive, unpack
 from omnimouse_model.errors import FetchError, SessionFormatError
 
@@ -21,7 +22,8 @@ def fetch_session(
     ----------
     name
         Name of a released recording, or `hf://datasets/owner/name/path` of a folder, a
-        file or an archive, which is unpacked.
+        file or an archive, which is unpacked; or `ibl:` and the id (eid) or the place
+        `subject/date/number` of a session of the International Brain Laboratory.
     to
         The folder that will contain the recording; by default a folder of the cache.
     progress
@@ -41,6 +43,8 @@ def fetch_session(
     >>> path = om.fetch_session("hf://datasets/owner/name/mouse-1")  # doctest: +SKIP
     >>> session = om.open_session(path)  # doctest: +SKIP
     """
+    if (ibl_name := ibl_session_name(name)) is not None:
+        return fetch_ibl_session(ibl_name, to, progress)
     place = require_place(name)
     if place.kind != "dataset":
         raise FetchError(

@@ -17,7 +17,7 @@ from omnimouse_model.errors import SessionFormatError
 
 DIRECT = "alf"
 """Name of the sorter whose files lie in the folder of the probe itself."""
-_SORTERS = ("iblsorter", "pykilosort")
+SORTERS = ("iblsorter", "pykilosort")
 """Preferred sorters, best first."""
 _DATASET = re.compile(
     r"(?:_[^_.]+_)?([A-Za-z]+\.[A-Za-z0-9_]+)(?:\.[0-9a-f-]{36})?\.(npy|pqt|csv)"
@@ -58,6 +58,12 @@ class Sorting:
         )
 
 
+def dataset_name(file: str) -> str:
+    """Return `object.attribute.extension` of the name of a file, "" for other files."""
+    match = _DATASET.fullmatch(file)
+    return f"{match[1]}.{match[2]}" if match else ""
+
+
 def has_spikes(root: Path) -> bool:
     """Return whether a folder holds a session of ALF files with spikes."""
     try:
@@ -78,7 +84,7 @@ def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sortin
     for sorting in _sortings(root):
         by_probe.setdefault(sorting.probe, {})[sorting.sorter] = sorting
     if sorter is None:
-        chosen = [own[min(own, key=_rank)] for own in by_probe.values()]
+        chosen = [own[min(own, key=sorter_rank)] for own in by_probe.values()]
     else:
         chosen = [own[sorter] for own in by_probe.values() if sorter in own]
     if not chosen:
@@ -101,7 +107,7 @@ def sorters(root: Path) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for sorting in _sortings(root):
         found.setdefault(sorting.sorter, []).append(sorting.probe)
-    return {name: ", ".join(found[name]) for name in sorted(found, key=_rank)}
+    return {name: ", ".join(found[name]) for name in sorted(found, key=sorter_rank)}
 
 
 def behavior_files(root: Path, name: str, notes: Notes) -> dict[str, Path]:
@@ -124,8 +130,9 @@ def _of_object(files: dict[str, Path], name: str) -> dict[str, Path]:
     return {key: path for key, path in files.items() if key.startswith(f"{name}.")}
 
 
-def _rank(sorter: str) -> tuple[int, str]:
-    place = _SORTERS.index(sorter) if sorter in _SORTERS else len(_SORTERS)
+def sorter_rank(sorter: str) -> tuple[int, str]:
+    """Return a key that sorts sorters, best first."""
+    place = SORTERS.index(sorter) if sorter in SORTERS else len(SORTERS)
     return (place + (sorter == DIRECT), sorter)
 
 
@@ -150,9 +157,9 @@ def _datasets(folder: Path) -> dict[str, Path]:
     # Revisions are ordered by name: files of later ones replace those of earlier ones.
     for place in (folder, *revisions):
         for entry in _entries(place):
-            match = _DATASET.fullmatch(entry.name)
-            if match and not entry.is_dir():
-                found[f"{match[1]}.{match[2]}"] = Path(entry.path)
+            name = dataset_name(entry.name)
+            if name and not entry.is_dir():
+                found[name] = Path(entry.path)
     return found
 
 

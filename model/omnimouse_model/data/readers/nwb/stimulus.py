@@ -109,8 +109,11 @@ def read_intervals(nwb: NwbFile) -> PresentationIntervals:
     if not tables:
         return PresentationIntervals()
     table = tables[0]
-    on = nwb.file.table(f"{table.name}/start_time").astype(np.float64)
-    off = nwb.file.table(f"{table.name}/stop_time").astype(np.float64)
+    ends = [nwb.file.table(f"{table.name}/{name}_time") for name in ("start", "stop")]
+    if any(values.dtype.kind not in "fiu" for values in ends):
+        kinds = " and ".join(str(values.dtype) for values in ends)
+        raise nwb.wrong(table, f"has starts and ends of {kinds}, not numbers")
+    on, off = (values.astype(np.float64) for values in ends)
     if on.shape != off.shape or on.ndim != 1 or not np.isfinite(on).all():
         raise nwb.wrong(table, f"has {on.shape} starts and {off.shape} ends")
     columns: dict[str, list[Any]] = {}

@@ -144,6 +144,11 @@ def test_damaged_spikes_are_refused(path, name, values, words):
     assert error.code in ("bad_series", "bad_clock")
 
 
+def test_times_of_trials_that_are_texts_are_refused(path):
+    replace_part(path, "intervals/trials/stop_time", np.array([b"late"] * N_TRIALS))
+    assert check_refusal(path, "not numbers").code == "bad_series"
+
+
 def test_a_file_without_traces_and_spikes_is_refused(path):
     error = check_refusal(remove_parts(path, "units/spike_times"))
     assert error.code == "no_responses"

@@ -1,0 +1,177 @@
+"""Download of sessions of the International Brain Laboratory with its ONE client."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from errno import ENOSPC
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from omnimouse_model.cache import cache_dir
+from omnimouse_model.data.hub.download import Progress
+from omnimouse_model.data.hub.unpack import leads_outside
+from omnimouse_model.data.readers.alf.layout import DIRECT, dataset_name, sorter_rank
+from omnimouse_model.errors import FetchError, StoppedError
+
+SERVER = "https://openalyx.internationalbrainlab.org"
+_PASSWORD = "international"
+"""Public: the server asks every visitor for it, as its documentation states."""
+_PREFIX = "ibl:"
+_EID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PLACE = re.compile(r"[\w.-]{1,80}/\d{4}-\d{2}-\d{2}/\d{1,3}")
+_NEEDED = {
+    "spikes.times.npy",
+    "spikes.clusters.npy",
+    "clusters.channels.npy",
+    "clusters.metrics.pqt",
+    "clusters.uuids.csv",
+    "channels.brainLocationIds_ccf_2017.npy",
+    "channels.localCoordinates.npy",
+    "channels.mlapdv.npy",
+    "trials.table.pqt",
+    "wheel.position.npy",
+    "wheel.timestamps.npy",
+}
+"""Datasets that the reader uses."""
+_REVISION = re.compile(r"#.+#")
+
+
+def ibl_session_name(name: str) -> str | None:
+    """Return the id or place of a session in `ibl:…`, None for any other name.
+
+    Raises
+    ------
+    FetchError
+        What follows is neither an id nor `subject/date/number`.
+    """
+    if not name.startswith(_PREFIX):
+        return None
+    found = name.removeprefix(_PREFIX)
+    if _EID.fullmatch(found) or _PLACE.fullmatch(found):
+        return found
+    raise FetchError(
+        "not_found",
+        f"{name} names no session: expected ibl: and an id such as "
+        "4ecb5d24-f5cc-402c-be28-9d0f7cb14b3a, or subject/date/number.",
+    )
+
+
+def fetch_ibl_session(
+    name: str, to: str | Path | None = None, progress: Progress | None = None
+) -> Path:
+    """Fetch the spikes, trials and wheel of a session; return its folder.
+
+    The client compares files with their checksums, and keeps those that are there.
+
+    Parameters
+    ----------
+    name
+        Id of the session, or `subject/date/number`.
+    to
+        Folder in which the client keeps its files; by default one of the cache.
+    progress
+        Called with the finished share and the current step; may raise to stop.
+
+    Raises
+    ------
+    FetchError
+        The client is not installed, the session does not exist or has no spikes, or the
+        download is incomplete.
+    """
+    folder = cache_dir() / "ibl" if to is None else Path(to).expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _as_fetch_errors(name):
+        client = _client(folder)
+        paths = needed_datasets([str(path) for path in client.list_datasets(name)])
+        if not any(path.endswith(".npy") and "spikes." in path for path in paths):
+            raise FetchError("not_found", f"Session {name} has no sorted spikes.")
+        root = folder
+        for done, path in enumerate(paths):
+            if progress is not None:
+                progress(done / len(paths), f"downloading {path}")
+            file = Path(client.load_dataset(name, path, download_only=True))
+            root = file.parents[len(PurePosixPath(path).parts) - 1]
+    if progress is not None:
+        progress(1.0, "downloaded")
+    return root
+
+
+def needed_datasets(paths: Sequence[str]) -> list[str]:
+    """Return the datasets that the reader uses, each of its latest revision.
+
+    Of each probe, those of the preferred sorter.
+
+    Parameters
+    ----------
+    paths
+        Relative paths `alf/probe00/pykilosort/#2024-05-06#/spikes.times.npy`.
+    """
+    latest: dict[tuple[str, ...], dict[str, str]] = {}
+    # Revisions are ordered by name, and a path without one comes before the others.
+    for path in sorted(paths, key=_revision_key):
+        parts = [p for p in PurePosixPath(path).parts if not _REVISION.fullmatch(p)]
+        name = dataset_name(parts[-1]) if parts else ""
+        if name in _NEEDED and parts[0] == "alf" and not leads_outside(path):
+            latest.setdefault(tuple(parts[1:-1]), {})[name] = path
+    chosen: dict[str, tuple[str, ...]] = {}
+    for place, files in latest.items():
+        if "spikes.times.npy" not in files or len(place) not in (1, 2):
+            continue
+        best = chosen.get(place[0])
+        if best is None or _sorter(place) < _sorter(best):
+            chosen[place[0]] = place
+    return sorted(
+        path
+        for place, files in latest.items()
+        for name, path in files.items()
+        if name.startswith(("trials.", "wheel.")) or place in chosen.values()
+    )
+
+
+def _revision_key(path: str) -> tuple[str, str]:
+    revision = [p for p in PurePosixPath(path).parts if _REVISION.fullmatch(p)]
+    return (revision[-1] if revision else "", path)
+
+
+def _sorter(place: tuple[str, ...]) -> tuple[int, str]:
+    return sorter_rank(place[1] if len(place) > 1 else DIRECT)
+
+
+def _client(folder: Path) -> Any:
+    """Return the client of the public server."""
+    try:
+        module = import_module("one.api")
+    except ImportError as error:
+        raise FetchError(
+            "missing_package",
+            "Sessions of the International Brain Laboratory need the ONE client: "
+            "pip install ONE-api",
+        ) from error
+    return module.ONE(
+        base_url=SERVER, password=_PASSWORD, silent=True, cache_dir=folder
+    )
+
+
+@contextmanager
+def _as_fetch_errors(name: str) -> Iterator[None]:
+    """Raise errors of the client and of the network as `FetchError`."""
+    try:
+        yield
+    except (FetchError, StoppedError):
+        raise
+    except Exception as error:
+        # The classes of the client are known only where it is installed.
+        kind, text = type(error).__name__, " ".join(str(error).split())[:200]
+        if isinstance(error, OSError) and error.errno == ENOSPC:
+            raise FetchError("no_space", f"The drive is full: {text}") from error
+        if isinstance(error, OSError):
+            raise FetchError(
+                "interrupted",
+                f"{SERVER} did not send session {name}: {text}. Check the network; the "
+                "same command continues.",
+            ) from error
+        code = "not_found" if "NotFound" in kind or kind == "ValueError" else "damaged"
+        raise FetchError(
+            code, f"The ONE client refused session {name} with {kind}: {text}"
+        ) from error
