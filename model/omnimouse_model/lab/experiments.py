@@ -364,13 +364,15 @@ def _on_off_fields(
     responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
 ) -> Findings:
     found = on_off_fields(responses, shown, size, cancelled)
-    columns = _field_columns(found.both) | {
-        "ssi_on": found.on_selectivity,
-        "ssi_off": found.off_selectivity,
-        "peak_on": found.on.max(axis=(1, 2)),
-        "peak_off": found.off.max(axis=(1, 2)),
+    columns = _field_columns(found.field) | {
+        f"{name}_{which}": peak
+        for which, one in (("on", found.on), ("off", found.off))
+        for name, peak in (
+            ("largest", np.nanmax(one, axis=(1, 2))),
+            ("smallest", np.nanmin(one, axis=(1, 2))),
+        )
     }
-    return Findings(columns, average=found.both.average)
+    return Findings(columns, average=found.field.average)
 
 
 def _field_columns(found: ReceptiveFields) -> dict[str, np.ndarray]:
@@ -491,13 +493,13 @@ _ALL: Final = (
     Experiment(
         "sparse_fields",
         "Receptive field: sparse noise",
-        "White and black squares that flash at 135 places, ten at a time.",
+        "White and black squares that flash at 135 places, 20 at a time.",
         "column_px",
         "Receptive field: column",
         "px",
         None,
         2,
-        0.2,
+        0.1,
         _squares,
         _on_off_fields,
     ),

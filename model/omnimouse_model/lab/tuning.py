@@ -19,6 +19,8 @@ from omnimouse_model.metrics.tuning import selectivity_index
 
 _MAX_STEPS = 100
 """Limit of the fit of a field; those with a peak need fewer."""
+_SMOOTHING = 0.7
+"""Standard deviation, in places, with which maps of squares are smoothed for a fit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,20 +177,18 @@ class OnOffFields:
 
     Attributes
     ----------
-    both
-        Of the sum of the responses to white and black squares.
+    field
+        Of the map, smoothed for the fit, in which each neuron has the clearest place: of on, off, their sum
+        (a neuron that responds to both) and their difference (one that responds to
+        light minus dark). Its peak is positive.
     on, off
-        Average response to a white, and to a black square at each place, above the
-        median over the places.
-    on_selectivity, off_selectivity
-        Spatial selectivity index of each.
+        Average response to a white, and to a black square at each place of the grid,
+        minus the median over the places.
     """
 
-    both: ReceptiveFields
-    on: Float[np.ndarray, "neuron height width"]
-    off: Float[np.ndarray, "neuron height width"]
-    on_selectivity: Float[np.ndarray, " neuron"]
-    off_selectivity: Float[np.ndarray, " neuron"]
+    field: ReceptiveFields
+    on: Float[np.ndarray, "neuron row column"]
+    off: Float[np.ndarray, "neuron row column"]
 
 
 def on_off_fields(
@@ -221,19 +221,59 @@ def on_off_fields(
             has_square[np.arange(len(responses)), at] = 1.0
         with np.errstate(invalid="ignore"):
             mean = (known.T @ has_square) / (is_known.T @ has_square)
-        maps.append(mean.reshape(-1, n_rows, n_columns))
+        maps.append(_above_median(mean.reshape(-1, n_rows, n_columns)))
+    on, off = maps
+    clearest = _clearest(on, off)
+    center_px, covariance_px = _fitted(_smoothed(clearest), size, cancelled)
     # The pixels of each place, as in the stimulus.
     row = np.arange(size[0]) * n_rows // size[0]
     column = np.arange(size[1]) * n_columns // size[1]
-    on, off, both = (
-        np.asarray(one - np.median(one, axis=(1, 2), keepdims=True))[:, row][
-            :, :, column
-        ]
-        for one in (*maps, maps[0] + maps[1])
-    )
-    found = _fitted(maps[0] + maps[1], size, cancelled)
-    on_ssi, off_ssi, ssi = (spatial_selectivity(one).value for one in (on, off, both))
-    return OnOffFields(ReceptiveFields(both, *found, ssi), on, off, on_ssi, off_ssi)
+    average = clearest.astype(np.float32)[:, row][:, :, column]
+    selectivity = spatial_selectivity(average).value
+    fields = ReceptiveFields(average, center_px, covariance_px, selectivity)
+    return OnOffFields(fields, on, off)
+
+
+def _above_median(
+    maps: Float[np.ndarray, "neuron row column"],
+) -> Float[np.ndarray, "neuron row column"]:
+    return np.asarray(maps - np.nanmedian(maps, axis=(1, 2), keepdims=True))
+
+
+def _smoothed(
+    maps: Float[np.ndarray, "neuron row column"],
+) -> Float[np.ndarray, "neuron row column"]:
+    """Return maps that are as smooth as those of Gaussian dots.
+
+    The peak of a neuron that reads less than a square is one place: nothing would hold
+    the centre of a Gaussian within it.
+    """
+    rows, columns = (_gaussian_weights(n) for n in maps.shape[1:])
+    return np.einsum("ij,njk,lk->nil", rows, maps, columns, optimize=True)
+
+
+def _gaussian_weights(n: int) -> Float[np.ndarray, "n n"]:
+    away = np.arange(n)[:, None] - np.arange(n)[None, :]
+    weights = np.exp(-(away**2) / (2 * _SMOOTHING**2))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _clearest(
+    on: Float[np.ndarray, "neuron row column"],
+    off: Float[np.ndarray, "neuron row column"],
+) -> Float[np.ndarray, "neuron row column"]:
+    """Return the map of each neuron whose peak exceeds its other values most."""
+    candidates = np.stack([on, off, on + off, on - off])
+    flat = np.nan_to_num(candidates.reshape(*candidates.shape[:2], -1))
+    # A mean absolute value instead of a median one, which can be 0.
+    spread = np.abs(flat).mean(axis=2)
+    peak = np.abs(flat).max(axis=2)
+    clear = np.where(spread > 0, peak / np.maximum(spread, 1e-30), 0.0)
+    best, neurons = clear.argmax(axis=0), np.arange(len(on))
+    chosen = candidates[best, neurons]
+    peaks = np.abs(flat[best, neurons]).argmax(axis=1)
+    sign = np.where(flat[best, neurons, peaks] < 0, -1.0, 1.0)
+    return np.asarray(chosen * sign[:, None, None])
 
 
 def _fitted(
@@ -251,9 +291,9 @@ def _fitted(
     for neuron, one in enumerate(maps):
         if cancelled():
             raise StoppedError(f"Stopped after {neuron} of {len(maps)} fits.")
-        # False for maps with unknown places, too.
+        # No place is preferred, or a place was never shown.
         if not np.ptp(one) > 1e-9 * np.abs(one).max():
-            continue  # no place is preferred
+            continue
         fit = fit_gaussian(one, _MAX_STEPS)
         # The fit counts (x, y) over the larger side of the map.
         center_px[neuron] = (fit.centre[::-1] * side + 0.5) * step

@@ -1,10 +1,13 @@
 """Stimuli shown to a model, and the tuning that follows."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.events import Events
+from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.lab.responses import model_responses
 from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from omnimouse_model.lab.stimuli.gratings import drifting_gratings, grating_levels
@@ -93,20 +96,40 @@ def test_places_are_found(session):
 
 @pytest.mark.slow
 def test_places_are_found_with_sparse_noise(session):
-    noise = sparse_noise((36, 64), n_videos=8, flash_s=0.5)
-    responses = model_responses(
-        EnergyNeurons(reads_places=True), session, noise, np.arange(4)
+    model = EnergyNeurons(reads_places=True)
+    found = run_experiment("sparse_fields", model, session, np.arange(4), repeats=4)
+    columns = found.findings.columns
+    places = np.stack([columns["row_px"], columns["column_px"]], axis=1)
+    # These neurons read one pixel of a square of 4 x 4.3 pixels.
+    assert np.hypot(*(places - PLACES - 0.5).T).max() < 3
+    # Light excites them as much as dark inhibits them.
+    np.testing.assert_allclose(
+        columns["largest_on"], -columns["smallest_off"], rtol=0.35
     )
-    fields = on_off_fields(responses, noise, (36, 64))
-    # A place of the grid is 4 x 64 / 15 pixels large.
-    away = (fields.both.average.reshape(4, -1).argmax(1) // 64, PLACES[:, 0])
-    assert np.abs(away[0] - away[1]).max() <= 4
-    # These neurons respond to light, not to dark.
-    assert (fields.on.max(axis=(1, 2)) > 4 * fields.off.max(axis=(1, 2))).all()
+    peak = found.findings.average.reshape(4, -1).argmax(axis=1)
+    assert np.abs(peak // 64 - PLACES[:, 0]).max() <= 4
+
+
+@pytest.mark.parametrize("kind", ["on", "off", "both", "dark inhibits"])
+def test_every_kind_of_field_is_found_with_sparse_noise(kind):
+    noise = sparse_noise((18, 30), (9, 15), n_videos=8)
+    squares = np.zeros((len(noise.values), 135))
+    for k in range(20):
+        at = noise.table[f"place_{k}"]
+        squares[np.arange(len(squares)), at] = 1.0 if k % 2 == 0 else -1.0
+    shown = squares[:, 4 * 15 + 6]
+    rates = {
+        "on": shown > 0, "off": shown < 0, "both": np.abs(shown),
+        "dark inhibits": 2 + shown,
+    }[kind]  # fmt: skip
+    found = on_off_fields(rates[:, None].astype(float), noise, (18, 30))
+    np.testing.assert_allclose(found.field.center_px, [[9.0, 13.0]], atol=1.0)
+    assert found.field.average[0, 8, 12] == found.field.average.max()
 
 
 def test_squares_of_sparse_noise_are_where_the_table_says():
-    noise = sparse_noise((18, 30), (9, 15), n_videos=2, duration_s=1.0, n_squares=4)
+    made = partial(sparse_noise, duration_s=1.0, n_squares=4, flash_s=0.2)
+    noise = made((18, 30), n_videos=2)
     assert (noise.n_videos, noise.n_frames, len(noise.values)) == (2, 30, 10)
     frames = noise.frames_of(1)
     for flash in range(5):
@@ -116,7 +139,7 @@ def test_squares_of_sparse_noise_are_where_the_table_says():
         at = [noise.table[f"place_{k}"][5 + flash] for k in range(4)]
         assert squares[at].tolist() == [255, 0, 255, 0]
         assert (np.delete(squares, at) == GRAY).all()
-    again = sparse_noise((18, 30), (9, 15), n_videos=2, duration_s=1.0, n_squares=4)
+    again = made((18, 30), n_videos=2)
     np.testing.assert_array_equal(again.frames_of(1), frames)
     with pytest.raises(ValueError, match="2 to 135, one per place"):
         sparse_noise((18, 30), n_squares=136)
