@@ -28,11 +28,17 @@ from omnimouse_model.data.readers.build.presentations import (
     video_parts,
 )
 from omnimouse_model.data.readers.build.rate_notes import note_interpolation
-from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
+from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ
+from omnimouse_model.data.readers.build.spiking_units import (
+    SpikingUnits,
+    UnsortedSpikes,
+    spiking_responses,
+)
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
 )
+from omnimouse_model.data.readers.build.trial_events import with_tiers
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
@@ -48,6 +54,7 @@ KEYS: dict[str, str] = {
     "spike_unit": "(spike,) whole numbers: the unit of each spike, from 0",
     "stop_s": "end of the recording, with spike_times",
     "probe": "(neuron,) texts: the probe of each unit",
+    "quality": "(neuron,) numbers or texts: the quality label of each unit",
     "rate_hz": "responses per second",
     "start_s": "time of the first response",
     "unit_ids": "(neuron,) whole numbers",
@@ -138,6 +145,9 @@ class _Arrays:
         self, arrays: Mapping[str, Any], path: Path, options: ReadOptions
     ) -> None:
         self.arrays, self.path, self.options = arrays, path, options
+        # Number of all units, and rows int64 of those that are read; None for all.
+        self.n_units: int | None = None
+        self.chosen: np.ndarray | None = None
         for name in arrays:
             # A misspelled name must not be ignored: its data would be missing silently.
             if name not in KEYS:
@@ -232,7 +242,10 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     responses = _responses(arrays, notes)
     stimulus = _stimulus(arrays, responses.start, notes)
     if stimulus is None:
-        trials = trials_without_screen(_intervals(arrays), responses.start)
+        intervals = _intervals(arrays)
+        if options.split_seed is not None:
+            intervals = with_tiers(intervals, options, notes)
+        trials = trials_without_screen(intervals, responses.start)
     else:
         trials = stimulus.trials
     train = train_spans(stimulus, trials, responses.start)
@@ -290,12 +303,32 @@ def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
             f"the end of the recording is not given: {stop:.6g} s, the last spike or "
             "trial",
         )
-    order = np.lexsort((times, unit))
-    offsets = np.searchsorted(unit[order], np.arange(n_units + 1)).astype(np.int64)
     if (stop - start) * ROW_RATE_HZ < 1:
         raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
-    file = MemoryRows(arrays.path, times[order])
-    return spike_signal(file, offsets, start, stop, notes)
+    rows = np.arange(n_units)
+    nowhere = np.full((n_units, 3), np.nan)
+    units = SpikingUnits(
+        rows,
+        np.bincount(unit.astype(np.int64), minlength=n_units),
+        nowhere,
+        quality=_quality(arrays, n_units),
+    )
+    spikes = UnsortedSpikes(arrays.path, times, unit.astype(np.int64))
+    options, span = arrays.options, (start, stop)
+    responses, chosen = spiking_responses(units, spikes, span, options, notes)
+    if len(chosen.unit_id) < n_units:
+        arrays.n_units, arrays.chosen = n_units, chosen.unit_id
+    return responses
+
+
+def _quality(arrays: _Arrays, n: int) -> np.ndarray | None:
+    """Return the quality labels of n units, numbers or texts; None without any."""
+    if "quality" not in arrays.arrays:
+        return None
+    if np.asarray(arrays.arrays["quality"]).dtype.kind in "US":
+        return arrays.texts("quality", n)
+    labels = arrays.numbers("quality", (n,))
+    return None if labels is None else labels.astype(np.float64)
 
 
 def _responses(arrays: _Arrays, notes: Notes) -> Signal:
@@ -466,22 +499,34 @@ def _intervals(arrays: _Arrays) -> PresentationIntervals:
 
 # -- neurons -------------------------------------------------------------------------
 def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
-    n = responses.n_columns
+    n = responses.n_columns if arrays.n_units is None else arrays.n_units
     plane, probe = arrays.integers("plane", n), arrays.texts("probe", n)
     if probe is not None and plane is None:
         plane = np.unique(probe, return_inverse=True)[1].reshape(-1)
-    return make_units(
+    unit_id, roi = arrays.integers("unit_ids", n), _roi(arrays, n)
+    if arrays.chosen is not None:
+        # Units keep their numbers; pixels belong to imaging, not to spikes.
+        unit_id, roi = np.arange(n) if unit_id is None else unit_id, None
+
+    def read(values: np.ndarray | None) -> np.ndarray | None:
+        if values is None or arrays.chosen is None:
+            return values
+        return np.asarray(values[arrays.chosen])
+
+    units = make_units(
         responses,
         notes,
-        unit_id=arrays.integers("unit_ids", n),
-        area=arrays.texts("area", n),
+        unit_id=read(unit_id),
+        area=read(arrays.texts("area", n)),
         area_source="area",
-        plane=plane,
-        xyz_um=arrays.numbers("xyz_um", (n, 3)),
-        xy_px=arrays.numbers("xy_px", (n, 2)),
-        roi=_roi(arrays, n),
-        probe=probe,
+        plane=read(plane),
+        xyz_um=read(arrays.numbers("xyz_um", (n, 3))),
+        xy_px=read(arrays.numbers("xy_px", (n, 2))),
+        roi=roi,
+        probe=read(probe),
     )
+    quality = read(_quality(arrays, n))
+    return units if quality is None else replace(units, properties={"quality": quality})
 
 
 def _roi(arrays: _Arrays, n: int) -> Roi | None:

@@ -248,3 +248,31 @@ def test_a_rate_beside_the_files_own_is_told():
     told = {note.code: note.message for note in session.warnings}
     assert "7.5 Hz was given, the file says 30" in told["rate_disagrees"]
     assert session.responses.rate_hz == 30.0
+
+
+def test_units_of_spikes_are_chosen_and_trials_divided_by_a_seed():
+    draw = np.random.default_rng(4)
+    begin = np.arange(20) * 3.0
+    session = open_session(
+        {
+            "spike_times": draw.uniform(0, 60, 900),
+            "spike_unit": np.repeat([0, 1, 2], [30, 420, 450]),
+            "stop_s": 60.0,
+            "unit_ids": np.array([7, 8, 9]),
+            "area": np.array(["CA1", "VISp", "PO"]),
+            "quality": np.array(["good", "good", "mua"]),
+            "trial_start": begin,
+            "trial_stop": begin + 2.5,
+        },
+        quality="good",
+        min_rate_hz=1.0,
+        split_seed=2,
+    )
+    assert session.units.unit_id.tolist() == [8]
+    assert session.units.area is not None
+    assert session.units.area.tolist() == ["VISp"]
+    assert session.units.properties["quality"].tolist() == ["good"]
+    assert session.responses.data.sum() == 420
+    assert sorted(set(session.trials.tier)) == ["test", "train", "validation"]
+    codes = {note.code for note in session.assumptions}
+    assert {"unit_selection", "trial_split"} <= codes

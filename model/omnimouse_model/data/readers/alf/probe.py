@@ -38,7 +38,7 @@ class Probe:
     name
         Name of the probe.
     times, unit
-        float64 and int64 (spike,): seconds, and the unit of each spike.
+        float64 and int32 (spike,): seconds, and the unit of each spike.
     n_units
         Number of units.
     region
@@ -148,7 +148,7 @@ def _spikes(
             f"reaches from {unit.min()} to {unit.max()}; units are numbers from 0 to "
             f"{MAX_UNITS - 1:,}",
         )
-    return times.astype(np.float64), unit.astype(np.int64), stamps
+    return times.astype(np.float64, copy=False), unit.astype(np.int32), stamps
 
 
 def _unit_channels(sorting: Sorting, root: Path) -> np.ndarray | None:

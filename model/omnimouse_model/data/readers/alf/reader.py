@@ -151,13 +151,16 @@ def _joined(
 
 
 def _all_spikes(probes: Sequence[Probe], root: Path) -> UnsortedSpikes:
-    first = np.cumsum([0, *(probe.n_units for probe in probes)])
-    return UnsortedSpikes(
-        root / "alf",
-        np.concatenate([probe.times for probe in probes]),
-        np.concatenate([p.unit + n for p, n in zip(probes, first, strict=False)]),
-        tuple(stamp for probe in probes for stamp in probe.stamps),
-    )
+    stamps = tuple(stamp for probe in probes for stamp in probe.stamps)
+    times, unit = probes[0].times, probes[0].unit
+    # Of one probe, no copy of its spikes is made.
+    if len(probes) > 1:
+        first = np.cumsum([0, *(probe.n_units for probe in probes[:-1])])
+        times = np.concatenate([probe.times for probe in probes])
+        unit = np.concatenate(
+            [p.unit + np.int32(n) for p, n in zip(probes, first, strict=True)]
+        )
+    return UnsortedSpikes(root / "alf", times, unit, stamps)
 
 
 def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
