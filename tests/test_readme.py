@@ -41,6 +41,12 @@ def test_the_page_on_families_runs(root):
     assert namespace_after(code)["mask"].spec.n_samples == 150
 
 
+@pytest.mark.slow
+def test_the_page_on_spikes_runs(root):
+    code = "\n".join(examples(root / "docs" / "spikes.md"))
+    assert np.isfinite(namespace_after(code)["found"].responses).all()
+
+
 def test_the_index_links_to_every_page(root):
     index = (root / "docs" / "index.md").read_text()
     pages = {page.name for page in (root / "docs").glob("*.md")} - {"index.md"}

@@ -4,12 +4,17 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 
 import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import BehaviorSet, Contrast
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import EchoPredictor
@@ -143,3 +148,23 @@ def test_an_analysis_of_another_spec_is_saved_and_opened(opened, tmp_path, sourc
         assert again.state.active_span == (2, 9)
         assert is_answered(again)
         np.testing.assert_array_equal(again.results.scores, opened.results.scores)
+
+
+def test_a_transformer_of_spikes_answers_strokes(sources, tmp_path):
+    session = om.open_session(sources / "spiking.npz")
+    torch.manual_seed(0)
+    config = NdtConfig(d_token=8, d_model=16, n_layers=1, n_heads=2, d_inner=16)
+    net = Ndt(config, {session.id: session.n_neurons})
+    path = tmp_path / "ndt.safetensors"
+    save_ndt(path, NdtCheckpoint(config, {}, net.state_dict(), net.sessions))
+    with closing(Controller(load=load_in_process, synchronous=True)) as controller:
+        controller.open_session(sources / "spiking.npz")
+        controller.choose_predictor(str(path))
+        state = controller.state
+        assert state.window.spec == TRIALS
+        assert np.isfinite(controller.results.scores).any()
+        before = controller.results.population
+        controller.paint([0, 5], VISIBLE)
+        assert is_answered(controller)
+        assert controller.results.population.mask_id != before.mask_id
+        assert controller.results.population.units == "spikes/s"

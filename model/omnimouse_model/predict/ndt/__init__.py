@@ -1,1 +1,1 @@
-"""Rates that the neural data transformer predicts for hidden entries."""
+"""Predictions of the neural data transformer for hidden spikes."""
