@@ -6,6 +6,7 @@ A reader returns, or raises a typed error: a `ValueError` that names the file.
 import atexit
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,14 +19,18 @@ from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, read_ndt, save_ndt
+from omnimouse_model.nets.ndt.network import Ndt
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.size import check_size
 from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, read_twins, save_twins
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.nets.twin.released import read_released
+from omnimouse_model.predict.ndt.predictor import TRIALS, spec_of
 from omnimouse_model.train.config import config_path, read_config
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from tests import FIXTURES
+from tests.model.predict.ndt.test_predictor import CONFIG as NDT
 from tests.model.predict.twin.test_predictor import CONFIG as TWIN
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -134,6 +139,18 @@ def _read_twin(folder: Path) -> object:
     return [found.build(key) for key in found.sessions]
 
 
+def _ndt(folder: Path) -> None:
+    torch.manual_seed(0)
+    net = Ndt(NDT, {"a": 3, "b": 3})
+    checkpoint = NdtCheckpoint(NDT, asdict(TRIALS), net.state_dict(), net.sessions)
+    save_ndt(folder / "n.safetensors", checkpoint)
+
+
+def _read_ndt(folder: Path) -> object:
+    found = read_ndt(folder / "n.safetensors")
+    return found.build(), spec_of(found)
+
+
 def _released(folder: Path) -> None:
     source = FIXTURES / "twin_parity" / "release"
     shutil.copytree(source, folder, dirs_exist_ok=True)
@@ -165,6 +182,7 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
         _file("mask", _mask),
         lambda folder: om.Mask.load(folder / "mask.json"),
     ),
+    "ndt": (_file("ndt", _ndt), _read_ndt),
     "plan": (_file("plan", _plan), lambda folder: read_plan(folder / "plan.yaml")),
     "predictions": (_file("predictions", _predictions), _read_predictions),
     "results": (

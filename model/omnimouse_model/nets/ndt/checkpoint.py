@@ -125,7 +125,10 @@ def read_ndt(path: Path) -> NdtCheckpoint:
     sessions = session_counts(description, described)
     is_safetensors = path.suffix == ".safetensors"
     state = read_safetensors(path) if is_safetensors else read_tensors(path)
-    assumed = tuple(map(str, description.get("assumed") or ()))
+    stated = description.get("assumed") or []
+    if not isinstance(stated, list):
+        raise CheckpointError(f"{described}: assumed is no list of texts.")
+    assumed = tuple(map(str, stated))
     if is_public(state):
         description, more = _with_sizes(description, state, str(path))
         assumed = (*assumed, *more)

@@ -1,6 +1,7 @@
 """The neural data transformer as a predictor: masks, prompts, batches, files."""
 
 import json
+from collections import OrderedDict
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -93,6 +94,20 @@ def test_later_spikes_change_no_forecast_unless_the_leak_is_wanted(
         for model, is_same in ((net, True), (leaking, False)):
             rates = model(counts, spiking.id, "causal").log_rates[0].exp() * 50
             assert np.allclose(found[60:], rates[60:], rtol=1e-5) == is_same
+
+
+def test_hidden_and_target_spikes_change_nothing(predictor, window, nothing, half):
+    end = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
+    for mask in (half, end, half.hide([1, 2], slice(20, 40))):
+        other = replace(window)
+        changed = np.where(mask.visible, window.responses, np.float32(7))
+        other._cache["responses"] = changed, np.ones(len(changed), bool)
+        # Another predictor: the first one has the window in its cache.
+        one, two = (
+            replace(predictor, _encoded=OrderedDict()).predict(w, mask).responses
+            for w in (window, other)
+        )
+        np.testing.assert_array_equal(one, two)
 
 
 def test_whole_regions_and_parts_of_one_have_their_prompts(
@@ -193,6 +208,7 @@ def test_public_weights_load_where_a_table_names_their_sessions(
         ("sessions", {"other": 9, "spiking-0": True}),
         ("config", {"n_heads": 3}),
         ("config", {"has_prompt": 1}),
+        ("assumed", 3),
         ("omnimouse_ndt", 2),
     ],
 )
