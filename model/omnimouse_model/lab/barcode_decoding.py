@@ -16,6 +16,9 @@ from omnimouse_model.lab.label_decoding import (
 )
 from omnimouse_model.masks.neuron_table import known_values, table_columns
 
+NEURONS_PER_PARAMETER = 10
+"""Neurons that the control for depth needs per parameter of the barcodes."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BarcodeDecoding:
@@ -28,7 +31,9 @@ class BarcodeDecoding:
     found, shuffled
         Decoding of the labels, and of shuffled labels.
     beyond_depth
-        Test whether barcodes say more than the depth; None where depths are unknown.
+        Test whether barcodes say more than the depth. None where depths are unknown,
+        and for fewer than ten neurons per parameter: below, the test finds differences
+        in noise.
     predictor_id, session_id
         The model and the recording.
     """
@@ -100,14 +105,24 @@ def decode_barcodes(
             cancelled=cancelled,
         )
 
-    depth = columns["depth"][is_known].astype(float)
-    has_depth = np.isfinite(depth).all() and len(np.unique(depth)) > 1
     return BarcodeDecoding(
         label,
         len(labels),
         decoded(labels, 0),
         decoded(shuffled, folds),
-        beyond_covariate(codes, depth, labels) if has_depth else None,
+        _beyond_depth(codes, columns["depth"][is_known], labels, label),
         learned.predictor_id,
         session.id,
     )
+
+
+def _beyond_depth(
+    codes: np.ndarray, depth: np.ndarray, labels: np.ndarray, label: str
+) -> LikelihoodRatio | None:
+    has_depth = np.isfinite(depth)
+    codes, depth, labels = codes[has_depth], depth[has_depth], labels[has_depth]
+    n_parameters = codes.shape[1] * (len(np.unique(labels)) - 1)
+    is_possible = label != "depth" and len(np.unique(depth)) > 1 and n_parameters > 0
+    if not is_possible or len(codes) < NEURONS_PER_PARAMETER * n_parameters:
+        return None
+    return beyond_covariate(codes, depth.astype(float), labels)

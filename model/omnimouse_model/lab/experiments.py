@@ -17,7 +17,11 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.lab.remote_responses import RemoteQuestion, remote_responses
-from omnimouse_model.lab.response_store import ResponseStore, cached_store
+from omnimouse_model.lab.response_store import (
+    ResponseStore,
+    cached_store,
+    existing_store,
+)
 from omnimouse_model.lab.responses import (
     VideoResponses,
     collected_responses,
@@ -261,7 +265,9 @@ def run_experiment(
     }
     shape = (stimulus.n_videos, len(stimulus.values), len(neurons))
     store = None
-    if cache is not None:
+    if cache is not None and kept_only:
+        store = existing_store(cache, about, shape)
+    elif cache is not None:
         store = cached_store(cache, about, shape)
     elif results is not None:
         store = ResponseStore(Path(results), about, shape)

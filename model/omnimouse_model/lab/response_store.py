@@ -126,10 +126,7 @@ def cached_store(
     Nobody chooses its name: one that is damaged is replaced. Another version of this
     package has a store of its own, because its stimuli can differ.
     """
-    compared = {name: value for name, value in about.items() if name != "session"}
-    text = json.dumps(compared, sort_keys=True)
-    digest = blake2b(text.encode(), digest_size=12).hexdigest()
-    path = folder / f"{about['experiment']}-{digest}{SUFFIX}"
+    path = _cached_path(folder, about)
     try:
         store = ResponseStore(path, about, shape)
         store.read()
@@ -137,6 +134,21 @@ def cached_store(
     except ResultsFileError:
         shutil.rmtree(path, ignore_errors=True)
         return ResponseStore(path, about, shape)
+
+
+def existing_store(
+    folder: Path, about: Mapping[str, Any], shape: tuple[int, int, int]
+) -> ResponseStore | None:
+    """Return the store of an experiment in a cache, None if it is not there."""
+    path = _cached_path(folder, about)
+    return ResponseStore(path, about, shape) if path.exists() else None
+
+
+def _cached_path(folder: Path, about: Mapping[str, Any]) -> Path:
+    compared = {name: value for name, value in about.items() if name != "session"}
+    text = json.dumps(compared, sort_keys=True)
+    digest = blake2b(text.encode(), digest_size=12).hexdigest()
+    return folder / f"{about['experiment']}-{digest}{SUFFIX}"
 
 
 def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -> None:

@@ -110,7 +110,7 @@ def video_responses(
             begin = stimulus.events.onset[own, None] + lag_s
             end = stimulus.events.offset[own, None] + lag_s
             total[video] = np.zeros((len(begin), len(neurons)))
-            count[video] = np.zeros((len(begin), 1), np.int64)
+            count[video] = np.zeros((len(begin), len(neurons)))
             used = []
             for part in _parts(stimulus.frames_of(video), stimulus.rate_hz, spec):
                 is_of_event = (part.times >= begin) & (part.times <= end)
@@ -143,8 +143,9 @@ def video_responses(
     for prediction in predictor.predict_many(requests(), cancelled):
         video, is_of_event = pending.popleft()
         weights = is_of_event.astype(np.float64)
-        total[video] += weights @ np.nan_to_num(prediction.responses)
-        count[video] += is_of_event.sum(axis=1, keepdims=True)
+        is_known = np.isfinite(prediction.responses)
+        total[video] += weights @ np.where(is_known, prediction.responses, 0.0)
+        count[video] += weights @ is_known
         n_open[video] -= 1
         if not n_open[video]:
             yield finish(video)

@@ -161,6 +161,7 @@ def receptive_fields(
     average = dot_average(masks, shown.reshape(-1), beyond, "density")
     # What all dots share says nothing about the place.
     above = average - np.median(average, axis=(1, 2), keepdims=True)
+    above = above.astype(np.float32)
     by_place = responses_by_value(responses, shown.reshape(-1).astype(float))
     row, column = np.unique(rows), np.unique(columns)
     # `np.unique` sorts the places by column, then row.
@@ -178,9 +179,9 @@ class OnOffFields:
     Attributes
     ----------
     field
-        Of the map, smoothed for the fit, in which each neuron has the clearest place: of on, off, their sum
-        (a neuron that responds to both) and their difference (one that responds to
-        light minus dark). Its peak is positive.
+        Of the map with the clearest place of each neuron, smoothed for the fit: on,
+        off, their sum (a neuron that responds to both) or their difference (one that
+        responds to light minus dark). Its peak is positive.
     on, off
         Average response to a white, and to a black square at each place of the grid,
         minus the median over the places.
@@ -249,7 +250,7 @@ def _smoothed(
     the centre of a Gaussian within it.
     """
     rows, columns = (_gaussian_weights(n) for n in maps.shape[1:])
-    return np.einsum("ij,njk,lk->nil", rows, maps, columns, optimize=True)
+    return np.asarray(rows @ maps @ columns.T)
 
 
 def _gaussian_weights(n: int) -> Float[np.ndarray, "n n"]:

@@ -10,7 +10,7 @@ pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; in t
 they differ from their defaults, `"areas_shown": true`, `"plane_shown": 2`,
 `"raster_order": "depth"` and `"raster_view": "pair"`; `"predictor_id"`, the id of the
 predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps;
-`"experiments"`, names and repeats of what the laboratory has measured.
+`"experiments"`, what the laboratory has measured.
 `beside` is the recording's path relative to the file's folder, so that both can be
 moved together. The mask has the format of `Mask.to_dict`. Unknown fields are errors.
 """
@@ -36,6 +36,7 @@ from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import AnalysisFileError, MaskError
 from omnimouse_model.lab.experiments import EXPERIMENTS
+from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, DoneExperiment
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import (
     ALL_PLANES,
@@ -90,7 +91,7 @@ class Analysis:
     sweeps
         File names of the saved sweeps that are drawn.
     experiments
-        Name and repeats of each experiment of the laboratory that has a result.
+        Experiments of the laboratory that have a result.
     """
 
     recording: str = ""
@@ -113,7 +114,7 @@ class Analysis:
     plane_shown: int = ALL_PLANES
     predictor_id: str = ""
     sweeps: tuple[str, ...] = ()
-    experiments: tuple[tuple[str, int], ...] = ()
+    experiments: tuple[DoneExperiment, ...] = ()
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
 
@@ -144,7 +145,12 @@ class Analysis:
             optional["sweeps"] = list(self.sweeps)
         if self.experiments:
             optional["experiments"] = [
-                {"name": name, "repeats": repeats} for name, repeats in self.experiments
+                {
+                    "name": one.name,
+                    "repeats": one.repeats,
+                    "predictor": one.predictor_id,
+                }
+                for one in self.experiments
             ]
         one_plane = self.plane_shown != ALL_PLANES
         raster = {"raster_order": self.raster_order, "raster_view": self.raster_view}
@@ -409,17 +415,24 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _experiments(value: object) -> tuple[tuple[str, int], ...]:
+def _experiments(value: object) -> tuple[DoneExperiment, ...]:
+    expected = f"at most {len(EXPERIMENTS)} different experiments"
     if not isinstance(value, list) or len(value) > len(EXPERIMENTS):
-        _refuse("experiments", value, f"at most {len(EXPERIMENTS)} experiments")
+        _refuse("experiments", value, expected)
     found = []
     for row in value:
-        content = _object(row, "experiments", ("name", "repeats"))
-        # A name of a later version is no fault: views offer only what they know.
-        name = _text(content, "name")
+        content = _object(row, "experiments", ("name", "repeats", "predictor"))
+        repeats = content.get("repeats")
         found.append(
-            (name, _integer(content.get("repeats"), "experiments: repeats", 1, 10_000))
+            DoneExperiment(
+                # A name of a later version is no fault: it is left out when shown.
+                _text(content, "name"),
+                _integer(repeats, "experiments: repeats", 1, MAX_REPEATS),
+                _text(content, "predictor"),
+            )
         )
+    if len({one.name for one in found}) < len(found):
+        _refuse("experiments", [one.name for one in found], expected)
     return tuple(found)
 
 

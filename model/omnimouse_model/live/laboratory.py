@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
@@ -18,7 +18,6 @@ from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     Experiment,
     ExperimentResult,
-    windows_of,
 )
 from omnimouse_model.lab.known_truth import errors_of
 from omnimouse_model.live.inference.background_predictor import background_predictor
@@ -33,12 +32,15 @@ from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
     FOLDS,
+    MAX_REPEATS,
     NAMES,
     SEARCHES,
     STEPS,
+    DoneExperiment,
     LabJob,
     LabResult,
     Search,
+    count_windows,
     label_of,
     run_job,
 )
@@ -49,8 +51,6 @@ from omnimouse_model.parquet import parquet_bytes
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
     from omnimouse_model.lab.exciting_search import ExcitingInputs
-
-MAX_REPEATS: Final = 100
 
 
 class Laboratory(HasBackgroundTask):
@@ -85,6 +85,8 @@ class Laboratory(HasBackgroundTask):
         self._client, self._load = client, load
         self._errors: dict[str, dict[str, np.ndarray]] = {}
         self._pictures: dict[str, Picture] = {}
+        self._labels: tuple[str, ...] | None = None
+        self._asked: dict[str, DoneExperiment] = {}
         self._gate = PauseGate(lambda: False)
         self._task = BackgroundTask(self._run, self._take, execution)
         client.state.events.session.connect(self._on_session)
@@ -126,16 +128,19 @@ class Laboratory(HasBackgroundTask):
     def labels(self) -> tuple[str, ...]:
         """Columns of the neuron table that can be decoded."""
         session = self._client.state.session
-        return () if session is None else label_columns(session)
+        if self._labels is None:
+            self._labels = () if session is None else label_columns(session)
+        return self._labels
 
     @property
-    def done(self) -> tuple[tuple[str, int], ...]:
-        """Name and repeats of each experiment that has a result; see `reopen`."""
-        return tuple(
-            (name, result.repeats)
+    def done(self) -> tuple[DoneExperiment, ...]:
+        """Each experiment that has a result, or of which `reopen` found none."""
+        measured = {
+            name: DoneExperiment(name, result.repeats, result.predictor_id)
             for name, result in self.results.items()
             if isinstance(result, ExperimentResult)
-        )
+        }
+        return tuple((self._asked | measured).values())
 
     @property
     def share(self) -> float | None:
@@ -168,7 +173,7 @@ class Laboratory(HasBackgroundTask):
             return 0 if self.search is None else 2 * STEPS
         needs = self._client.results.needs
         spec = self._client.state.spec if needs is None else needs.spec
-        return windows_of(self.experiment, spec, self.repeats)
+        return count_windows(self.chosen, self.repeats, spec)
 
     @property
     def seconds(self) -> float | None:
@@ -219,11 +224,14 @@ class Laboratory(HasBackgroundTask):
         state, source = self._client.state, self._client.predictor
         if state.session is None or not isinstance(source, str):
             raise ExportError("Open a recording and choose a model by name first.")
+        # Options given at the opening are part of what was read.
+        options = "".join(f", {k}={v!r}" for k, v in state.session.options.items())
+        device = "" if state.device == "auto" else f", device={state.device!r}"
         lines = [
             "import omnimouse_model as om",
             "",
-            f"session = om.open_session({str(state.session.path)!r})",
-            f"predictor = om.load_predictor({source!r}, [session])",
+            f"session = om.open_session({str(state.session.path)!r}{options})",
+            f"predictor = om.load_predictor({source!r}, [session]{device})",
         ]
         if self.search is not None:
             lines += [
@@ -303,19 +311,22 @@ class Laboratory(HasBackgroundTask):
             return
         self._start([self._job(self.chosen, self.repeats)])
 
-    def reopen(self, done: Iterable[tuple[str, int]]) -> None:
+    def reopen(self, done: Iterable[DoneExperiment]) -> None:
         """Read experiments, as in `done`, from the kept responses; predict nothing.
 
-        `error` names those that were not kept.
+        `error` names those that were not kept, and those of another model.
         """
-        state = self._client.state
-        known = [one for one in done if one[0] in EXPERIMENTS]
-        if known and state.session is not None and self._client.predictor is not None:
-            self.chosen, self.repeats = known[-1]
+        known = [one for one in done if one.name in EXPERIMENTS]
+        if not known or self._client.state.session is None:
+            return
+        self._asked = {one.name: one for one in known}
+        self.chosen, self.repeats = known[-1].name, known[-1].repeats
+        if self._client.predictor is not None:
+            jobs = [self._job(one.name, one.repeats) for one in known]
             self._start(
                 [
-                    replace(self._job(name, repeats), kept_only=True)
-                    for name, repeats in known
+                    replace(job, kept_only=True, predictor_id=one.predictor_id)
+                    for job, one in zip(jobs, known, strict=True)
                 ]
             )
 
@@ -397,6 +408,8 @@ class Laboratory(HasBackgroundTask):
         self.results.clear()
         self._errors.clear()
         self._pictures.clear()
+        self._asked.clear()
+        self._labels = None
         if self.labels and self.label not in self.labels:
             self.label = self.labels[0]
         self.measured.emit()
@@ -406,6 +419,7 @@ class Laboratory(HasBackgroundTask):
         job, result = found
         if job.session is self._client.state.session:
             self.results[job.name] = result
+            self._asked.pop(job.name, None)
             if job.name in SEARCHES:
                 self._keep_picture(job.name, result)  # type: ignore[arg-type]
             if isinstance(result, ExperimentResult):
@@ -430,16 +444,18 @@ class Laboratory(HasBackgroundTask):
             job.source, job.session, job.device, self._load, lambda: gate.is_stopped
         ) as predictor:
             for job in jobs:
+                label = label_of(job.name)
+                if job.kept_only and job.predictor_id != predictor.predictor_id:
+                    missing.append(f"{label} was measured with {job.predictor_id}.")
+                    continue
                 try:
                     yield job, run_job(job, predictor, report)
                 except StoppedError:
                     if gate.is_stopped or not job.kept_only:
                         raise
-                    missing.append(label_of(job.name))
+                    missing.append(f"{label} was not kept on this machine.")
         if missing:
-            raise ResultsFileError(
-                f"Not kept on this machine: {', '.join(missing)}. Run it again."
-            )
+            raise ResultsFileError(f"{' '.join(missing)} Run it again.")
 
 
 def _decoding_columns(decoding: "BarcodeDecoding") -> dict[str, np.ndarray]:

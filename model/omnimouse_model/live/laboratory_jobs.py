@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Union
 
@@ -9,11 +10,13 @@ import numpy as np
 
 from omnimouse_model.analysis.barcodes import learned_neurons
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     ExperimentResult,
     run_experiment,
+    windows_of,
 )
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.pause_gate import PauseGate
@@ -73,7 +76,23 @@ SEARCHES: Final = {
 BARCODES: Final = "barcodes"
 """Name of the decoding of a label from what the model has learned of the neurons."""
 BARCODES_LABEL: Final = "Barcodes: decode a label"
+MAX_REPEATS: Final = 100
 NAMES: Final = (*EXPERIMENTS, *SEARCHES, BARCODES)
+
+
+@dataclass(frozen=True, slots=True)
+class DoneExperiment:
+    """An experiment that was done, as a saved analysis names it."""
+
+    name: str
+    repeats: int
+    predictor_id: str
+
+
+@lru_cache(maxsize=64)
+def count_windows(name: str, repeats: int, spec: WindowSpec) -> int:
+    """Return the number of predictions of an experiment; views ask often."""
+    return windows_of(EXPERIMENTS[name], spec, repeats)
 
 
 def label_of(name: str) -> str:
@@ -91,8 +110,8 @@ class LabJob:
     ----------
     repeats, label
         Repeats of an experiment, and column that is decoded.
-    kept_only
-        Read kept responses only, and predict nothing.
+    kept_only, predictor_id
+        Read kept responses of this model only, and predict nothing.
     """
 
     name: str
@@ -105,6 +124,7 @@ class LabJob:
     folder: Path
     gate: PauseGate = field(repr=False)
     kept_only: bool = False
+    predictor_id: str = ""
 
 
 def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:

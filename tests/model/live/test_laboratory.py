@@ -286,10 +286,13 @@ def test_a_saved_analysis_has_its_experiments(named, folder, model, tmp_path, is
         if is_kept:
             assert laboratory.error is None
             np.testing.assert_array_equal(laboratory.result.values, first.values)
-            assert again.project.current.experiments == (("directions", 1),)
         else:
             assert laboratory.result is None
-            assert "Direction: gratings. Run it again" in str(laboratory.error)
+            assert "Direction: gratings was not kept" in str(laboratory.error)
+            assert not named.laboratory.folder.exists()
+        # Saving again does not forget them.
+        (done,) = again.project.current.experiments
+        assert done == laboratory_jobs.DoneExperiment("directions", 1, "energy")
         # Besides the prediction on screen, nothing was predicted.
         assert model.asked - asked <= 2
 
@@ -307,3 +310,15 @@ def test_experiments_of_an_analysis_are_checked(named, tmp_path):
         path.write_text(json.dumps(content | {"experiments": wrong}))
         named.project.open(path)
         assert "experiments" in str(named.project.error)
+
+
+def test_results_of_another_model_are_not_reopened(named, folder, tmp_path):
+    named.laboratory.start()
+    path = tmp_path / "a.omnimouse.json"
+    assert named.project.save(path)
+    content = json.loads(path.read_text())
+    content["experiments"][0]["predictor"] = "another (12345678)"
+    path.write_text(json.dumps(content))
+    named.project.open(path)
+    assert named.laboratory.result is None
+    assert "measured with another (12345678)" in str(named.laboratory.error)

@@ -153,7 +153,8 @@ def _over(
     average: Float[np.ndarray, "height width"],
     frame: UInt8[np.ndarray, "height width"] | None,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Return a field in colours, over a frame where it is weak."""
+    """Return a field in colours, over a frame where it is weak or unknown."""
+    average = np.nan_to_num(average)
     most = max(float(np.abs(average).max()), 1e-12)
     table = palette.residual_table()
     steps = ((average / most + 1) / 2 * (len(table) - 1)).round().astype(np.intp)

@@ -9,8 +9,7 @@ import numpy as np
 from traitlets import Dict, Enum, Float, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.laboratory import MAX_REPEATS
-from omnimouse_model.live.laboratory_jobs import BARCODES, NAMES
+from omnimouse_model.live.laboratory_jobs import BARCODES, MAX_REPEATS, NAMES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import laboratory as text
 from omnimouse_widgets.drawn.laboratory_plots import (
@@ -67,6 +66,7 @@ class Laboratory(Part):
     _constants = Dict(CONSTANTS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._has_image = False
         super().__init__(controller, **traits)
         laboratory, changed = controller.laboratory, controller.laboratory.changed
         # In this order: an experiment brings its usual number of repeats.
@@ -86,8 +86,9 @@ class Laboratory(Part):
         shown = [*changed, events.selection, controller.neuron_info.changed]
         return (
             Drawing(self._draw_controls, [*changed, *costs, events.selection]),
+            Drawing(self._draw_result, shown),
             # The frame at the cursor: under a receptive field, or of a found video.
-            Drawing(self._draw_result, [*shown, events.cursor, events.window]),
+            Drawing(self._draw_image, [events.cursor, events.window]),
         )
 
     # -- what code may call -----------------------------------------------------------
@@ -175,15 +176,24 @@ class Laboratory(Part):
             error="" if error is None else str(error),
         )
 
+    def _draw_image(self) -> None:
+        # Nothing else depends on the cursor.
+        if self._has_image:
+            self._draw_result()
+
     def _draw_result(self) -> None:
         neuron = text.shown_neuron(self._controller)
         plot = lab_plot(self._controller, neuron)
+        self._has_image = isinstance(plot, Image)
         fields: dict[str, Any] = {
             "found": text.summary(self._controller.laboratory),
             "neuron": text.neuron_text(self._controller, neuron),
         }
         if isinstance(plot, Polar):
-            angles = {"preferred": plot.preferred_deg, "true": plot.true_deg}
+            angles = {
+                "preferred": _known(plot.preferred_deg),
+                "true": _known(plot.true_deg),
+            }
             self._add_plot("around", (plot.degrees, plot.values), **angles, **fields)
         elif isinstance(plot, Curve):
             curve = (plot.levels, plot.values)
@@ -191,20 +201,28 @@ class Laboratory(Part):
         elif isinstance(plot, Image):
             height, width = plot.pixels.shape[:2]
             outline = None if plot.outline is None else plot.outline.tolist()
-            marks = {"place": plot.place, "outline": outline}
+            has_place = plot.place is not None and np.isfinite(plot.place).all()
+            marks = {"place": plot.place if has_place else None, "outline": outline}
             size = {"height": height, "width": width}
             pixels = np.ascontiguousarray(plot.pixels)
-            self.add_message("plot", [pixels], kind="image", **size, **marks, **fields)
+            self.add_if_changed(
+                "plot", [pixels], kind="image", **size, **marks, **fields
+            )
         elif isinstance(plot, Confusion):
             names = {"label": plot.label, "classes": plot.classes}
             shares = (plot.shares.ravel(),)
             self._add_plot("confusion", shares, **names, **fields)
         else:
-            self.add_message("plot", kind="none", text=plot.text, **fields)
+            self.add_if_changed("plot", kind="none", text=plot.text, **fields)
 
     def _add_plot(self, kind: str, values: Sequence[np.ndarray], **fields: Any) -> None:
         buffers = [np.asarray(each, np.float32) for each in values]
-        self.add_message("plot", buffers, kind=kind, **fields)
+        self.add_if_changed("plot", buffers, kind=kind, **fields)
 
     def __repr__(self) -> str:
         return "Run this cell to experiment on the model."
+
+
+def _known(value: float | None) -> float | None:
+    """Return a number that JSON can hold, None for NaN."""
+    return None if value is None or not np.isfinite(value) else value

@@ -26,7 +26,8 @@ def experiments(data: ReportData) -> Iterator[Markup]:
         if isinstance(result, ExperimentResult):
             yield from _neurons(data, result, experiment)
         elif hasattr(result, "videos"):
-            yield tag("figure", _image(result.videos[0, 0], experiment.label))
+            # The last frame: responses to the first half of a video do not count.
+            yield tag("figure", _image(result.videos[0, -1], experiment.label))
         else:
             yield _confusion(result.found.classes, result.found.confusion)
 

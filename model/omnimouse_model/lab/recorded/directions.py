@@ -125,6 +125,9 @@ def compare_directions(
     of_model, shown_to_model = both.predicted, shown
     if isinstance(model, ExperimentResult):
         of_model, shown_to_model = model.responses, model.stimulus.values
+        if not found.has_directions:
+            # Both directions of an axis are one level of the recording.
+            shown_to_model = shown_to_model % 180
     curves = responses_by_value(own, shown)
     model_curves = _at_levels(
         responses_by_value(np.asarray(of_model, np.float64), shown_to_model),

@@ -118,8 +118,9 @@ def compare_places(
     if isinstance(model, ExperimentResult):
         names = ("row_px", "column_px")
         places = np.stack([model.findings.columns[name] for name in names], axis=1)
-        # A monitor width is the width of the frames.
-        predicted = places / model.size[1]
+        # A monitor width is the width of the frames. A model reads frames that are
+        # stretched to its own size, so rows are a share of the height.
+        predicted = places / model.size * (found.height_widths, 1.0)
     else:
         predicted = shown.places(both.predicted, everything, cancelled)
     difference = np.hypot(*(recorded - predicted).T)

@@ -91,6 +91,8 @@ class PlaceTrials:
         Places in monitor widths, downwards from the upper edge and from the left edge.
     names
         Columns from which they were read.
+    height_widths
+        Height of the monitor, or of the recorded frames, in widths.
     """
 
     trials: Int64[np.ndarray, " trial"]
@@ -99,6 +101,7 @@ class PlaceTrials:
     rows: Float[np.ndarray, " row"]
     columns: Float[np.ndarray, " column"]
     names: tuple[str, str]
+    height_widths: float
 
 
 def direction_trials(
@@ -233,8 +236,17 @@ def place_trials(
             f"{session.id!r} ({len(trials)} chosen trials) are no complete grid of "
             "three or more evenly spaced rows and columns."
         )
+    height_widths = monitor.height_cm / monitor.width_cm
+    if unit == "px" and session.stimulus is not None:
+        height_widths = session.stimulus.size[0] / session.stimulus.size[1]
     return PlaceTrials(
-        trials, row.astype(np.int64), column.astype(np.int64), rows, places, names
+        trials,
+        row.astype(np.int64),
+        column.astype(np.int64),
+        rows,
+        places,
+        names,
+        height_widths,
     )
 
 

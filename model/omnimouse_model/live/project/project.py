@@ -97,6 +97,7 @@ class Project(HasBackgroundTask):
         self._task = BackgroundTask(self._read, self._take, execution)
         self._autosave = Autosave(self._save_last, synchronous=execution.synchronous)
         screen.state.events.connect(self._on_change)
+        screen.laboratory.measured.connect(self._on_change)
         screen.results.changed.connect(self._compare_predictor)
 
     # -- reading ----------------------------------------------------------------------

@@ -147,7 +147,7 @@ def test_a_stroke_ends_if_its_page_was_reloaded_without_a_word(
     assert controller.in_stroke
     looked_at.is_dead = is_dead
     looked_at.say("ready", view="after the reload")
-    time.sleep(0.6)
+    time.sleep(0.9)
     assert controller.in_stroke != is_dead
     looked_at.say("end", seq=2)
     assert not controller.in_stroke

@@ -44,6 +44,8 @@ OVERDUE_S: Final = 30.0
 LOST_STROKE_S: Final = 5.0
 """Time in seconds without a confirmation after which a page's stroke is ended, if
 another page has begun to show the part."""
+CHECK_MARGIN_S: Final = 0.05
+"""Time in seconds after which a view that was almost overdue is checked again."""
 PASSIVE_OPS: Final = frozenset({"hover", "rows", "chunks", "lost"})
 """Messages without a user action; they do not clear the message in `problem`."""
 
@@ -313,15 +315,30 @@ class Part(anywidget.AnyWidget):
         self._board.request_all()
         if self._painting not in ("", view):
             # Probably the same page after a reload, whose "gone" can be lost.
-            timer = Timer(LOST_STROKE_S, self._end_lost_stroke, [self._painting])
-            timer.daemon = True
-            timer.start()
+            self._check_stroke(self._painting, LOST_STROKE_S)
         if len(self._views) == 1:
             self.activate()
 
+    def _check_stroke(self, view: str, wait_s: float) -> None:
+        """Call `_end_lost_stroke` after a time."""
+        timer = Timer(wait_s, self._end_lost_stroke, [view])
+        timer.daemon = True
+        timer.start()
+
     def _end_lost_stroke(self, view: str) -> None:
-        """Remove a view and end its stroke if it has not confirmed a drawing."""
-        if view == self._painting and view in self._unconfirmed_s:
+        """Remove a view and end its stroke if it has not confirmed for `LOST_STROKE_S`.
+
+        A view with a younger unconfirmed drawing is checked again.
+        """
+        # No drawing reads the views meanwhile.
+        with drawing_paused():
+            since_s = self._unconfirmed_s.get(view)
+            if view != self._painting or since_s is None:
+                return
+            left_s = LOST_STROKE_S - (monotonic() - since_s)
+            if left_s > 0:
+                self._check_stroke(view, left_s + CHECK_MARGIN_S)
+                return
             self._remove_view(view)
             self._overdue.add(view)
 

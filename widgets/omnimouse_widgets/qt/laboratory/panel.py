@@ -7,10 +7,9 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QSpinBox, QVBoxLayout, QWi
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.laboratory import MAX_REPEATS
-from omnimouse_model.live.laboratory_jobs import BARCODES
+from omnimouse_model.live.laboratory_jobs import BARCODES, MAX_REPEATS
 from omnimouse_widgets.drawn import laboratory as text
-from omnimouse_widgets.drawn.laboratory_plots import lab_plot
+from omnimouse_widgets.drawn.laboratory_plots import Image, lab_plot
 from omnimouse_widgets.qt.laboratory.plot import LabCanvas
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import (
@@ -98,7 +97,7 @@ class LaboratoryPanel(QWidget):
                 [laboratory.changed, events.selection, controller.neuron_info.changed],
             ),
             # The frame at the cursor: under a receptive field, or of a found video.
-            (self._draw_plot, [events.cursor, events.window]),
+            (self._draw_image, [events.cursor, events.window]),
         )
 
     def _lay_out(self) -> None:
@@ -167,9 +166,11 @@ class LaboratoryPanel(QWidget):
         at = self.experiment.findData(laboratory.chosen)
         self.experiment.setCurrentIndex(at)
         self.repeats.setVisible(has_experiment)
-        self.label.setVisible(laboratory.chosen == BARCODES)
-        set_items(self.label, [(name, name) for name in laboratory.labels])
-        self.label.setCurrentIndex(self.label.findData(laboratory.label))
+        has_label = laboratory.chosen == BARCODES
+        self.label.setVisible(has_label)
+        if has_label:
+            set_items(self.label, [(name, name) for name in laboratory.labels])
+            self.label.setCurrentIndex(self.label.findData(laboratory.label))
         self.explanation.setText(f"{text.explanation(laboratory)} {text.OF_MODEL}")
         with QSignalBlocker(self.repeats):
             self.repeats.setValue(laboratory.repeats)
@@ -198,3 +199,8 @@ class LaboratoryPanel(QWidget):
     def _draw_plot(self) -> None:
         neuron = text.shown_neuron(self._controller)
         self.plot.show(lab_plot(self._controller, neuron))
+
+    def _draw_image(self) -> None:
+        # Nothing else depends on the cursor.
+        if isinstance(self.plot.shown, Image):
+            self._draw_plot()

@@ -31,7 +31,13 @@ _RIM, _EDGE = 72, 1.1
 
 
 class LabCanvas:
-    """One plot that shows any result of the laboratory."""
+    """One plot that shows any result of the laboratory.
+
+    Attributes
+    ----------
+    shown
+        The plot that is drawn.
+    """
 
     def __init__(self) -> None:
         self.canvas = plot_style.canvas(TOOLTIP)
@@ -59,10 +65,12 @@ class LabCanvas:
             self.plot.addItem(item)
         self._shares: list[pg.TextItem] = []
         self.message = plot_style.Message(self.box)
-        self.show(Message(""))
+        self.shown: LabPlot = Message("")
+        self.show(self.shown)
 
     def show(self, plot: LabPlot) -> None:
         """Draw a plot in place of the one before."""
+        self.shown = plot
         for text in self._shares:
             self.plot.removeItem(text)
         self._shares = []
@@ -138,8 +146,10 @@ class LabCanvas:
             self.plot.getAxis(side).label.setFont(plot_style.small_font())
         self.plot.getAxis("left").setTicks(None)
         self.plot.getAxis("bottom").setTicks([list(zip(places, names, strict=True))])
-        high = max(float(plot.values.max()), 1e-12)
-        low = min(float(plot.values.min()), 0.0)
+        # A level without a sample has no response.
+        known = plot.values[np.isfinite(plot.values)]
+        high = max(float(known.max(initial=0.0)), 1e-12)
+        low = float(known.min(initial=0.0))
         self.plot.setRange(
             xRange=(-0.3, len(places) - 0.5), yRange=(low, 1.08 * high), padding=0
         )
@@ -157,7 +167,7 @@ class LabCanvas:
         x, y = radii * np.cos(angles), radii * np.sin(angles)
         self.curve.setData(x, y)
         self.points.setData(x, y)
-        most = max(float(plot.values.max()), 1e-12)
+        most = max(float(np.nanmax([0.0, *plot.values])), 1e-12)
         circle, edge = np.linspace(0, 2 * np.pi, _RIM, endpoint=False), _EDGE * most
         colours = palette.cycle_table()[np.arange(_RIM) * 256 // _RIM]
         brushes = [QColor(*map(int, colour)) for colour in colours]

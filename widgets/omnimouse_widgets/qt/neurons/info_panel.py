@@ -22,7 +22,7 @@ from omnimouse_model.analysis.tuning.repeats import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import neuron_info_text
 from omnimouse_widgets.drawn import laboratory as lab_text
-from omnimouse_widgets.drawn.laboratory_plots import Message, lab_plot
+from omnimouse_widgets.drawn.laboratory_plots import Image, Message, lab_plot
 from omnimouse_widgets.drawn.traces.rows import predicted_of
 from omnimouse_widgets.qt.laboratory.plot import LabCanvas
 from omnimouse_widgets.qt.neurons.info_plots import (
@@ -98,8 +98,9 @@ class NeuronInfoPanel(QWidget):
                                      results.changed]),
             (self._draw_model, [facts.changed, events.session,
                                 results.events.learned]),
-            (self._draw_laboratory, [facts.changed, events.session, events.cursor,
-                                     events.window, controller.laboratory.changed]),
+            (self._draw_laboratory, [facts.changed, events.session,
+                                     controller.laboratory.changed]),
+            (self._draw_lab_image, [events.cursor, events.window]),
         )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
@@ -368,7 +369,14 @@ class NeuronInfoPanel(QWidget):
         text = lab_text.neuron_text(self._controller, neuron)
         if found is not None:
             text = lab_text.summary(laboratory)
+        elif laboratory.result is not None:
+            text += f" · {laboratory.result.predictor_id}"
         show_text(self.lab_line, f"Laboratory: {text}")
+
+    def _draw_lab_image(self) -> None:
+        # Nothing else of it depends on the cursor.
+        if self.lab.canvas.isVisible() and isinstance(self.lab.shown, Image):
+            self._draw_laboratory()
 
     def _select_nearest(self) -> None:
         neuron, state = self._facts.focus, self._controller.state
