@@ -219,7 +219,8 @@ def run_experiment(
     StoppedError
         `cancelled()` returned True, or `kept_only` and some responses are missing.
     ValueError
-        There is no such experiment, or a scheduler gets a predictor object.
+        There is no such experiment, no repeat or no neuron, or a scheduler gets a
+        predictor object.
     WorkerError
         The scheduler or its workers failed; finished videos are in `results`.
 
@@ -238,6 +239,10 @@ def run_experiment(
     spec = predictor.needs.spec
     size = frame_size(spec)
     repeats = chosen.repeats if repeats is None else repeats
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; 1 or more expected.")
+    if neurons is not None and not len(neurons):
+        raise ValueError("neurons is empty: name at least one.")
     show = partial(chosen.show, size, repeats=repeats, seed=seed, **settings)
     stimulus = show()
     if neurons is None:
@@ -499,13 +504,13 @@ _ALL: Final = (
     Experiment(
         "sparse_fields",
         "Receptive field: sparse noise",
-        "White and black squares that flash at 135 places, 20 at a time.",
+        "White and black squares that flash at 135 places, ten at a time.",
         "column_px",
         "Receptive field: column",
         "px",
         None,
         2,
-        0.1,
+        0.15,
         _squares,
         _on_off_fields,
     ),

@@ -35,9 +35,12 @@ class ModelDirections:
         Mean over the events of a direction.
     osi, dsi
         Global indices: length of the vector sum over the sum of responses.
-    preferred_deg, orientation_deg
-        Angle of the vector sum of directions; axis of the motion, 0 to 180, by the
-        vector sum of orientations. NaN, as the indices, without any response.
+    orientation_deg
+        Axis of the motion, 0 to 180: half the angle of the vector sum of orientations.
+    preferred_deg
+        The end of this axis with the larger response; for a neuron that is more
+        selective for direction than for orientation, the angle of the vector sum of
+        directions. All are NaN, as the indices, without any response.
     """
 
     directions_deg: Float[np.ndarray, " direction"]
@@ -58,14 +61,14 @@ def directions_of(
     sums = [mean @ np.exp(1j * harmonic * theta) for harmonic in (1, 2)]
     is_silent = ~(mean.sum(axis=1) > 0)
     angles = [np.where(is_silent, np.nan, np.degrees(np.angle(one))) for one in sums]
-    return ModelDirections(
-        grouped.values,
-        mean,
-        selectivity_index(mean, theta, 2).value,
-        selectivity_index(mean, theta, 1).value,
-        angles[0] % 360,
-        angles[1] / 2 % 180,
-    )
+    osi, dsi = (selectivity_index(mean, theta, k).value for k in (2, 1))
+    axis = angles[1] / 2 % 180
+    # The vector sum of directions says little of a neuron whose two directions cancel:
+    # only on which side of the axis it lies.
+    is_beyond = np.cos(np.radians(angles[0] - axis)) < 0
+    by_axis = np.where(is_beyond, axis + 180, axis)
+    preferred = np.where(dsi > osi, angles[0] % 360, by_axis)
+    return ModelDirections(grouped.values, mean, osi, dsi, preferred, axis)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,6 +85,7 @@ class Laboratory(HasBackgroundTask):
         self._client, self._load = client, load
         self._errors: dict[str, dict[str, np.ndarray]] = {}
         self._pictures: dict[str, Picture] = {}
+        self._running = self.chosen
         self._labels: tuple[str, ...] | None = None
         self._asked: dict[str, DoneExperiment] = {}
         self._gate = PauseGate(lambda: False)
@@ -141,6 +142,11 @@ class Laboratory(HasBackgroundTask):
             if isinstance(result, ExperimentResult)
         }
         return tuple((self._asked | measured).values())
+
+    @property
+    def running(self) -> str:
+        """Name of the experiment that was started last."""
+        return self._running
 
     @property
     def share(self) -> float | None:
@@ -392,6 +398,7 @@ class Laboratory(HasBackgroundTask):
         self._gate.stop()
         self._gate = PauseGate(lambda: self._client.results.is_awaited)
         jobs = [replace(job, gate=self._gate) for job in jobs]
+        self._running = jobs[-1].name
         self._task.start(jobs, "Loading the model")
 
     def _experiment_columns(self, session: Session) -> dict[str, np.ndarray]:

@@ -48,6 +48,10 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from omnimouse_model.predict.registry import load_predictor
 
+        out = others.get("out")
+        # Before an experiment of minutes, not after it.
+        if out is not None and not out.absolute().parent.is_dir():
+            raise click.UsageError(f"--out: there is no folder {out.absolute().parent}")
         recording = named_session(session, **reading)
         run(recording, load_predictor(model, device=device), **others)
 
@@ -55,7 +59,9 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-table_option = file_option("--out", help="Write a table of the neurons here (.csv).")
+table_option = file_option(
+    "--out", help="Write a table of the neurons here (.csv or .parquet)."
+)
 results_option = folder_option(
     "--results",
     help="Keep the responses here (.zarr); a stopped experiment goes on there.",
@@ -157,6 +163,18 @@ def median_row(name: str, values: "np.ndarray", unit: str = "index") -> dict[str
     return {"name": name, "value": median, "unit": unit, "n": len(known)}
 
 
+def write_table(path: Path, columns: "Mapping[str, np.ndarray]") -> None:
+    """Write a table as CSV or, with the suffix .parquet, as Parquet."""
+    from omnimouse_model.atomic import atomic_path
+    from omnimouse_model.csv_table import csv_bytes
+    from omnimouse_model.parquet import parquet_bytes
+
+    is_parquet = path.suffix.lower() == ".parquet"
+    content = parquet_bytes(dict(columns), {}) if is_parquet else csv_bytes(columns)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def report(
     rows: list[dict[str, Any]],
     columns: "Mapping[str, np.ndarray]",
@@ -168,11 +186,7 @@ def report(
 ) -> None:
     """Print the summary, and write the table of neurons."""
     if out is not None:
-        from omnimouse_model.atomic import atomic_path
-        from omnimouse_model.csv_table import csv_bytes
-
-        with atomic_path(out) as temporary:
-            temporary.write_bytes(csv_bytes(columns))
+        write_table(out, columns)
     emit(
         [row | {"predictor": found.predictor_id} for row in rows],
         as_json=as_json,

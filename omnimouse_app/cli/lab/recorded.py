@@ -13,6 +13,7 @@ from omnimouse_app.cli.lab.experiment import (
     experiment_options,
     run_on_model,
     table_option,
+    write_table,
 )
 from omnimouse_app.cli.output import emit
 from omnimouse_app.cli.progress import Progress
@@ -133,13 +134,9 @@ def _report(
 ) -> None:
     """Print the summary and what limits it, and write the table of neurons."""
     if out is not None:
-        from omnimouse_model.atomic import atomic_path
-        from omnimouse_model.csv_table import csv_bytes
-
         names = recording.units.names
         columns = {"neuron": found.neurons, "unit_id": names, **found.columns}
-        with atomic_path(out) as temporary:
-            temporary.write_bytes(csv_bytes(columns))
+        write_table(out, columns)
     for note in found.notes:
         click.echo(note, err=True)
     about = found.about

@@ -147,3 +147,12 @@ def test_silent_neurons_prefer_nothing():
     responses[7, 1] = 1
     found = EXPERIMENTS["fields"].analyse(responses, dots, (36, 64), lambda: False)
     assert np.isfinite(found.columns["row_px"]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"repeats": 0}, "repeats is 0"), ({"neurons": np.zeros(0, np.int64)}, "empty")],
+)
+def test_nothing_to_measure_is_refused(session, change, words):
+    with pytest.raises(ValueError, match=words):
+        run_experiment("directions", EnergyNeurons(), session, **change)

@@ -114,7 +114,7 @@ def test_places_are_found_with_sparse_noise(session):
 def test_every_kind_of_field_is_found_with_sparse_noise(kind):
     noise = sparse_noise((18, 30), (9, 15), n_videos=8)
     squares = np.zeros((len(noise.values), 135))
-    for k in range(20):
+    for k in range(10):
         at = noise.table[f"place_{k}"]
         squares[np.arange(len(squares)), at] = 1.0 if k % 2 == 0 else -1.0
     shown = squares[:, 4 * 15 + 6]
@@ -251,3 +251,14 @@ def test_windows_have_the_length_that_the_model_reads(session):
     responses = model_responses(model, session, gratings)
     assert np.isfinite(responses).all()
     assert len(np.unique(responses[:, 0])) == 4
+
+
+def test_the_preferred_direction_of_an_axis_is_one_of_its_ends():
+    directions = np.arange(0, 360, 22.5)
+    two_ends = np.exp(3 * np.cos(np.radians(2 * (directions - 45))))
+    more = two_ends * np.where(np.abs(directions - 225) < 60, 1.05, 1.0)
+    broad = 1 + np.cos(np.radians(directions - 100))
+    found = directions_of(np.stack([two_ends, more, broad], axis=1), directions)
+    assert found.preferred_deg[0] % 180 == pytest.approx(45, abs=1)
+    assert found.preferred_deg[1] == pytest.approx(225, abs=3)
+    assert found.preferred_deg[2] == pytest.approx(100, abs=1)

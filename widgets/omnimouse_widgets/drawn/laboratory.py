@@ -53,6 +53,13 @@ def explanation(laboratory: Laboratory) -> str:
     return BARCODES_TEXT
 
 
+def waiting_text(laboratory: Laboratory) -> str:
+    """Return what to do, or which experiment runs, while there is no result."""
+    if laboratory.is_busy:
+        return f"Running: {label_of(laboratory.running)}"
+    return NOT_RUN if not laboratory.problem else ""
+
+
 def cost_text(laboratory: Laboratory) -> str:
     """Return the number of predictions and their expected time, or why it can't run."""
     if laboratory.problem:

@@ -97,7 +97,7 @@ def lab_plot(controller: Controller, neuron: int | None) -> LabPlot:
     result = laboratory.result
     at = text.column_of(result, neuron)
     if result is None:
-        return Message(text.NOT_RUN)
+        return Message(text.waiting_text(laboratory))
     if at is None:
         return Message(text.NO_NEURON)
     return _plot_of_neuron(controller, result, at)

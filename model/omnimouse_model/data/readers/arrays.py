@@ -492,6 +492,8 @@ def _intervals(arrays: _Arrays) -> PresentationIntervals:
     }
     fields = {name: v.tolist() for name, v in columns.items() if v is not None}
     fields["id"] = list(range(len(on)))  # before sorting: the user's own order
+    # Of a session with a video, a trial lasts until the next one.
+    fields["duration_s"] = (off - on).tolist()
     return PresentationIntervals.sorted(
         on.astype(np.float64), off.astype(np.float64), fields
     )

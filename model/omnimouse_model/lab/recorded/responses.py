@@ -1,9 +1,9 @@
 """Recorded responses to trials, and what a model predicts for the recorded video."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -181,9 +181,24 @@ def require_recorded_video(predictor: Predictor, session: Session) -> None:
 def _times_of(
     session: Session, trials: np.ndarray, lag_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and the last time of trials in seconds, with the lag."""
+    """Return the first and the last time of trials in seconds, with the lag.
+
+    A trial lasts until the next one begins, unless the recording states when it ends.
+    """
     table = session.trials
-    return table.t_on[trials] + lag_s, table.t_off[trials] + lag_s
+    on, off = table.t_on[trials], table.t_off[trials]
+    if table.extra:
+        lasted = np.array([_stated_duration_s(table.extra[row]) for row in trials])
+        off = np.fmin(off, on + lasted)
+    return on + lag_s, off + lag_s
+
+
+def _stated_duration_s(fields: Mapping[str, Any]) -> float:
+    """Return the duration in the fields of a trial, NaN if they do not state it."""
+    stated = fields.get("duration_s")
+    if isinstance(stated, int | float) and stated > 0:
+        return float(stated)
+    return float("nan")
 
 
 def _parts(

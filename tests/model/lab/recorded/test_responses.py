@@ -119,3 +119,16 @@ def test_trials_that_leave_the_recording_have_no_response(noisy):
     assert is_late.any()
     for responses in (direct, found.recorded, found.predicted):
         assert (np.isnan(responses).all(axis=1) == is_late).all()
+
+
+def test_a_trial_ends_where_its_table_says(noisy):
+    trials = direction_trials(noisy).trials
+    own = tuple({**fields, "duration_s": 0.4} for fields in noisy.trials.extra)
+    shorter = replace(noisy, trials=replace(noisy.trials, extra=own))
+    found = recorded_responses(shorter, trials, NEURONS)
+    table = noisy.trials
+    times = np.arange(noisy.responses.n_samples) / RATE_HZ
+    begin = table.t_on[trials[3]]
+    of_trial = (times >= begin - 1e-6) & (times <= begin + 0.4 + 1e-6)
+    expected = noisy.responses.data[of_trial].mean(axis=0) / noisy.response_scale
+    np.testing.assert_allclose(found[3], expected, rtol=1e-6)

@@ -108,6 +108,8 @@ function render({ model, el }) {
       context.arc(...at(360 * k / colours.cycle.length, RIM * most), 4, 0, 7);
       context.fill();
     });
+    drawText(context, "0°", at(0, RIM * most)[0] + 16, height / 2 + 4, "#c9cdd3", { size: 11 });
+    drawText(context, "90°", width / 2 + 20, at(90, RIM * most)[1] + 4, "#c9cdd3", { size: 11 });
     const points = [...drawn.values].map((value, k) => at(drawn.levels[k], value));
     drawLine(context, [...points, points[0]], colours.curve, true);
     for (const [angle, tint, dash] of [[drawn.preferred, colours.preferred, []], [drawn.true, colours.true, [2, 3]]]) {

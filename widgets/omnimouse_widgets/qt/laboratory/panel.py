@@ -141,23 +141,30 @@ class LaboratoryPanel(QWidget):
         clipboard = QApplication.clipboard()
         assert clipboard is not None
         clipboard.setText(script)
+        self.cost.set_text("The script is on the clipboard")
 
     def _choose_file(self) -> None:
         name = f"{self._laboratory.chosen}.csv"
         if self._laboratory.search is not None:
             chosen = QFileDialog.getExistingDirectory(self, "Export to a folder")
         else:
-            chosen, _ = QFileDialog.getSaveFileName(self, "Export", name, KINDS)
+            chosen, kind = QFileDialog.getSaveFileName(self, "Export", name, KINDS)
+            # A name without a suffix has that of the chosen kind.
+            if chosen and "parquet" in kind and not Path(chosen).suffix:
+                chosen += ".parquet"
         if chosen:
             self.save(Path(chosen))
 
     def save(self, path: Path) -> None:
         """Write the result as a table; of a search, images into a folder."""
         try:
-            self._laboratory.write(path)
+            written = self._laboratory.write(path)
         # A package for the format can be missing.
         except (ExportError, OSError, ImportError) as error:
             show_text(self.problem, f"Not saved: {error}")
+        else:
+            names = ", ".join(one.name for one in written)
+            self.cost.set_text(f"Saved {names} in {written[0].parent}")
 
     # -- from state to screen ---------------------------------------------------------
     def _draw_controls(self) -> None:

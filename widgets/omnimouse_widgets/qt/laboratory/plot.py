@@ -63,7 +63,7 @@ class LabCanvas:
         )
         for item in self._items:
             self.plot.addItem(item)
-        self._shares: list[pg.TextItem] = []
+        self._texts: list[pg.TextItem] = []
         self.message = plot_style.Message(self.box)
         self.shown: LabPlot = Message("")
         self.show(self.shown)
@@ -71,9 +71,9 @@ class LabCanvas:
     def show(self, plot: LabPlot) -> None:
         """Draw a plot in place of the one before."""
         self.shown = plot
-        for text in self._shares:
+        for text in self._texts:
             self.plot.removeItem(text)
-        self._shares = []
+        self._texts = []
         self.message.show(plot.text if isinstance(plot, Message) else "")
         if isinstance(plot, Polar):
             self._show_polar(plot)
@@ -115,15 +115,22 @@ class LabCanvas:
         for row, column in np.ndindex(n, n):
             share = float(plot.shares[row, column])
             # Viridis is bright where it is high.
-            text = pg.TextItem(
-                f"{100 * share:.0f} %",
-                color="#101010" if share > 0.55 else "#f0f0f0",
-                anchor=(0.5, 0.5),
-            )
-            text.setPos(column + 0.5, row + 0.5)
-            self.plot.addItem(text)
-            self._shares.append(text)
+            tint = "#101010" if share > 0.55 else "#f0f0f0"
+            at = (column + 0.5, row + 0.5)
+            self._add_text(f"{100 * share:.0f} %", at, (0.5, 0.5), tint)
         self._frame(n, n)
+
+    def _add_text(
+        self,
+        content: str,
+        at: tuple[float, float],
+        anchor: tuple[float, float],
+        colour: str,
+    ) -> None:
+        text = pg.TextItem(content, color=colour, anchor=anchor)
+        text.setPos(*at)
+        self.plot.addItem(text)
+        self._texts.append(text)
 
     def _frame(self, height: int, width: int) -> None:
         self.box.setAspectLocked(True)
@@ -179,7 +186,12 @@ class LabCanvas:
             if angle is not None:
                 tip = np.radians(angle)
                 item.setData([0.0, most * np.cos(tip)], [0.0, most * np.sin(tip)])
-        self.box.setRange(QRectF(-edge, -edge, 2 * edge, 2 * edge))
+        for degrees, anchor in ((0, (0.0, 0.5)), (90, (0.5, 1.0))):
+            turn = np.radians(degrees)
+            at = (1.06 * edge * np.cos(turn), 1.06 * edge * np.sin(turn))
+            self._add_text(f"{degrees}°", at, anchor, plot_style.AXIS)
+        wide = 1.2 * edge
+        self.box.setRange(QRectF(-wide, -wide, 2 * wide, 2 * wide))
 
     def _show_only(self, *shown: object) -> None:
         for item in self._items:

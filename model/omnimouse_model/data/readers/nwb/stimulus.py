@@ -125,6 +125,8 @@ def read_intervals(nwb: NwbFile) -> PresentationIntervals:
         values = nwb.file.table(f"{table.name}/{name}")
         plain = values.dtype.kind in "biuf"
         columns[name] = values.tolist() if plain else texts_of(values)
+    # Of a session with a video, a trial lasts until the next one.
+    columns.setdefault("duration_s", (off - on).tolist())
     return PresentationIntervals.sorted(on, off, columns)
 
 
