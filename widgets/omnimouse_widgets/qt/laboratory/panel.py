@@ -81,6 +81,14 @@ class LaboratoryPanel(QWidget):
             self.repeats.setRange(1, MAX_REPEATS)
             self.repeats.setSuffix(" ×")
             self.repeats.setMinimumWidth(78)
+        # Names are cut in a narrow dock, and no hidden box widens it.
+        for box, n_characters in ((self.experiment, 14), (self.label, 6)):
+            box.setSizeAdjustPolicy(
+                box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            box.setMinimumContentsLength(n_characters)
+        self.label.hide()
+        self.what_if.hide()
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(
