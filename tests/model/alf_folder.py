@@ -38,7 +38,7 @@ class ProbeFiles:
 
 @dataclass
 class AlfSession:
-    """A written session: its folder, and what was written.
+    """An ALF session that a test has written: its folder and its contents.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import AnalysisFileError, MaskError
 from omnimouse_model.lab.experiments import EXPERIMENTS
-from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, DoneExperiment
+from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, ExperimentEntry
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import (
     ALL_PLANES,
@@ -114,7 +114,7 @@ class Analysis:
     plane_shown: int = ALL_PLANES
     predictor_id: str = ""
     sweeps: tuple[str, ...] = ()
-    experiments: tuple[DoneExperiment, ...] = ()
+    experiments: tuple[ExperimentEntry, ...] = ()
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
 
@@ -415,7 +415,7 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _experiments(value: object) -> tuple[DoneExperiment, ...]:
+def _experiments(value: object) -> tuple[ExperimentEntry, ...]:
     expected = f"at most {len(EXPERIMENTS)} different experiments"
     if not isinstance(value, list) or len(value) > len(EXPERIMENTS):
         _refuse("experiments", value, expected)
@@ -424,7 +424,7 @@ def _experiments(value: object) -> tuple[DoneExperiment, ...]:
         content = _object(row, "experiments", ("name", "repeats", "predictor"))
         repeats = content.get("repeats")
         found.append(
-            DoneExperiment(
+            ExperimentEntry(
                 # A name of a later version is no fault: it is left out when shown.
                 _text(content, "name"),
                 _integer(repeats, "experiments: repeats", 1, MAX_REPEATS),

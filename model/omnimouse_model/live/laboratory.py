@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from psygnal import Signal
@@ -36,11 +36,11 @@ from omnimouse_model.live.laboratory_jobs import (
     NAMES,
     SEARCHES,
     STEPS,
-    DoneExperiment,
+    ExperimentEntry,
     LabJob,
     LabResult,
     Search,
-    count_windows,
+    experiment_windows,
     label_of,
     run_job,
 )
@@ -87,7 +87,7 @@ class Laboratory(HasBackgroundTask):
         self._pictures: dict[str, Picture] = {}
         self._running = self.chosen
         self._labels: tuple[str, ...] | None = None
-        self._asked: dict[str, DoneExperiment] = {}
+        self._reopened: dict[str, ExperimentEntry] = {}
         self._gate = PauseGate(lambda: False)
         self._task = BackgroundTask(self._run, self._take, execution)
         client.state.events.session.connect(self._on_session)
@@ -114,16 +114,14 @@ class Laboratory(HasBackgroundTask):
         """Result of the chosen search, None before."""
         if self.search is None:
             return None
-        found: ExcitingInputs | None = self.results.get(self.chosen)  # type: ignore[assignment]
-        return found
+        return cast("ExcitingInputs | None", self.results.get(self.chosen))
 
     @property
     def decoding(self) -> "BarcodeDecoding | None":
         """Result of the decoding of a label, None before or if another is chosen."""
         if self.chosen != BARCODES:
             return None
-        found: BarcodeDecoding | None = self.results.get(BARCODES)  # type: ignore[assignment]
-        return found
+        return cast("BarcodeDecoding | None", self.results.get(BARCODES))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -134,14 +132,14 @@ class Laboratory(HasBackgroundTask):
         return self._labels
 
     @property
-    def done(self) -> tuple[DoneExperiment, ...]:
+    def entries(self) -> tuple[ExperimentEntry, ...]:
         """Each experiment that has a result, or of which `reopen` found none."""
         measured = {
-            name: DoneExperiment(name, result.repeats, result.predictor_id)
+            name: ExperimentEntry(name, result.repeats, result.predictor_id)
             for name, result in self.results.items()
             if isinstance(result, ExperimentResult)
         }
-        return tuple((self._asked | measured).values())
+        return tuple((self._reopened | measured).values())
 
     @property
     def running(self) -> str:
@@ -179,7 +177,7 @@ class Laboratory(HasBackgroundTask):
             return 0 if self.search is None else 2 * STEPS
         needs = self._client.results.needs
         spec = self._client.state.spec if needs is None else needs.spec
-        return count_windows(self.chosen, self.repeats, spec)
+        return experiment_windows(self.chosen, self.repeats, spec)
 
     @property
     def seconds(self) -> float | None:
@@ -317,15 +315,15 @@ class Laboratory(HasBackgroundTask):
             return
         self._start([self._job(self.chosen, self.repeats)])
 
-    def reopen(self, done: Iterable[DoneExperiment]) -> None:
-        """Read experiments, as in `done`, from the kept responses; predict nothing.
+    def reopen(self, entries: Iterable[ExperimentEntry]) -> None:
+        """Read experiments, as in `entries`, from the kept responses; predict nothing.
 
         `error` names those that were not kept, and those of another model.
         """
-        known = [one for one in done if one.name in EXPERIMENTS]
+        known = [one for one in entries if one.name in EXPERIMENTS]
         if not known or self._client.state.session is None:
             return
-        self._asked = {one.name: one for one in known}
+        self._reopened = {one.name: one for one in known}
         self.chosen, self.repeats = known[-1].name, known[-1].repeats
         if self._client.predictor is not None:
             jobs = [self._job(one.name, one.repeats) for one in known]
@@ -415,7 +413,7 @@ class Laboratory(HasBackgroundTask):
         self.results.clear()
         self._errors.clear()
         self._pictures.clear()
-        self._asked.clear()
+        self._reopened.clear()
         self._labels = None
         if self.labels and self.label not in self.labels:
             self.label = self.labels[0]
@@ -426,9 +424,9 @@ class Laboratory(HasBackgroundTask):
         job, result = found
         if job.session is self._client.state.session:
             self.results[job.name] = result
-            self._asked.pop(job.name, None)
+            self._reopened.pop(job.name, None)
             if job.name in SEARCHES:
-                self._keep_picture(job.name, result)  # type: ignore[arg-type]
+                self._keep_picture(job.name, cast("ExcitingInputs", result))
             if isinstance(result, ExperimentResult):
                 self._errors[job.name] = errors_of(
                     result.findings.columns, job.session, result.size, result.neurons

@@ -81,8 +81,8 @@ NAMES: Final = (*EXPERIMENTS, *SEARCHES, BARCODES)
 
 
 @dataclass(frozen=True, slots=True)
-class DoneExperiment:
-    """An experiment that was done, as a saved analysis names it."""
+class ExperimentEntry:
+    """An experiment with a result, as a saved analysis lists it."""
 
     name: str
     repeats: int
@@ -90,7 +90,7 @@ class DoneExperiment:
 
 
 @lru_cache(maxsize=64)
-def count_windows(name: str, repeats: int, spec: WindowSpec) -> int:
+def experiment_windows(name: str, repeats: int, spec: WindowSpec) -> int:
     """Return the number of predictions of an experiment; views ask often."""
     return windows_of(EXPERIMENTS[name], spec, repeats)
 

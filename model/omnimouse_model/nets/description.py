@@ -98,7 +98,7 @@ def config_of(
         A field is unknown, of another type or out of range; the message names it.
     """
     found = description.get("config")
-    # mypy: a dataclass with defaults for all fields
+    # mypy cannot state that `kind` is a dataclass with defaults for all fields.
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(found, dict) or not found.keys() <= names:
         raise CheckpointError(
@@ -107,6 +107,7 @@ def config_of(
     plain: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in found.items()
     }
+    # As above.
     default = asdict(kind())  # type: ignore[call-overload]
     for name, value in plain.items():
         plain[name] = _checked(name, value, default[name], path, name in counts)

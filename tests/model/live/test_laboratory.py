@@ -22,7 +22,7 @@ from tests.toy_predictors import FramePredictor
 
 
 class AreaCodes(EnergyNeurons):
-    """A model whose barcodes tell the area."""
+    """A model whose barcodes differ between areas."""
 
     needs = replace(EnergyNeurons.needs, methods=frozenset({"embeddings"}))
 
@@ -292,7 +292,7 @@ def test_a_saved_analysis_has_its_experiments(named, folder, model, tmp_path, is
             assert not named.laboratory.folder.exists()
         # Saving again does not forget them.
         (done,) = again.project.current.experiments
-        assert done == laboratory_jobs.DoneExperiment("directions", 1, "energy")
+        assert done == laboratory_jobs.ExperimentEntry("directions", 1, "energy")
         # Besides the prediction on screen, nothing was predicted.
         assert model.asked - asked <= 2
 

@@ -18,7 +18,7 @@ _LONGEST = 80
 
 
 def read_parquet_columns(path: Path, inside: Path) -> dict[str, np.ndarray]:
-    """Return the columns of a table that lies in the folder `inside`.
+    """Return the columns of a Parquet file inside the folder `inside`, by name.
 
     Integers are int64; other numbers, and integers with missing ones, are float64 with
     NaN; texts are str. Columns of other types, and of long texts, are left out.

@@ -130,7 +130,7 @@ class Project(HasBackgroundTask):
             start_s=float(window.start_s),
             predictor_id=self._predictor_id,
             sweeps=tuple(path.name for path in self._screen.sweeps.compared),
-            experiments=self._screen.laboratory.done,
+            experiments=self._screen.laboratory.entries,
             **{name: getattr(state, name) for name in STATE_FIELDS},
         )
 

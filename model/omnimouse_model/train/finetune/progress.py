@@ -6,7 +6,8 @@ from pathlib import Path
 from time import perf_counter
 
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.train.metrics_log import log_rows
+from omnimouse_model.train.checkpoints import saved_step
+from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.validate import SUMMARY
 
 RECENT = 20
@@ -146,3 +147,25 @@ class Reports:
             return None
         per_step = (last["seconds"] - first["seconds"]) / (step - first["step"])
         return per_step * max(self.last.of - step, 0)
+
+
+def run_with_reports(
+    train: Callable[..., object],
+    n_steps: int,
+    out: Path,
+    progress: Callable[[FinetuneProgress], None],
+    cancelled: Callable[[], bool],
+) -> Reports:
+    """Run a training that takes `on_step` and `cancelled`, and report its steps.
+
+    Raises
+    ------
+    StoppedError
+        `cancelled()` returned True; what is finished is saved.
+    """
+    reports = Reports(progress, n_steps, out / FILE)
+    reports.starting(saved_step(out))
+    cancellation = Cancellation(cancelled)
+    train(on_step=lambda step, row: reports.step(row), cancelled=cancellation)
+    cancellation.raise_if_received(reports.last.step, n_steps, out)
+    return reports

@@ -1,4 +1,4 @@
-"""Information for people in the checkpoint of a fine-tuned model."""
+"""Card in the checkpoint of a fine-tuned model: how it was made, and its scores."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -7,6 +7,7 @@ scaling experiment of Jiang et al. 2025.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,15 @@ from omnimouse_model.nets.ndt.checkpoint import (
 from omnimouse_model.nets.ndt.network import PROMPTS
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.checkpoints import best_or_last, saved_step
+from omnimouse_model.train.checkpoints import best_or_last
 from omnimouse_model.train.finetune.progress import (
-    Cancellation,
     FinetuneProgress,
     Reports,
+    run_with_reports,
 )
 from omnimouse_model.train.finetune.result_card import result_card
 from omnimouse_model.train.finetune.run_settings import write_settings
 from omnimouse_model.train.finetune.start import Trained
-from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.ndt.config import NdtTrainConfig
 from omnimouse_model.train.ndt.run import train_ndt
 from omnimouse_model.train.ndt.trials import MIN_TRIALS, trial_session
@@ -113,19 +113,10 @@ def fit_stitchers(
         mean_rates=True,
         validate_every=max(1, n_steps // VALIDATIONS),
     )
-    reports = Reports(progress, n_steps, out / FILE)
-    reports.starting(saved_step(out))
-    cancellation = Cancellation(cancelled)
-    train_ndt(
-        config,
-        [source],
-        out,
-        device=device,
-        origin=origin,
-        on_step=lambda step, row: reports.step(row),
-        cancelled=cancellation,
+    train_session = partial(
+        train_ndt, config, [source], out, device=device, origin=origin
     )
-    cancellation.raise_if_received(reports.last.step, n_steps, out)
+    reports = run_with_reports(train_session, n_steps, out, progress, cancelled)
     _finish(out, ndt, origin, source, reports, settings)
 
 

@@ -7,6 +7,7 @@ knows, with the receptive fields of the new neurons.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,17 +23,16 @@ from omnimouse_model.nets.twin.checkpoint import (
 )
 from omnimouse_model.predict.twin.predictor import TwinPredictor
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.checkpoints import best_or_last, saved_step
+from omnimouse_model.train.checkpoints import best_or_last
 from omnimouse_model.train.finetune.held_out import hold_out
 from omnimouse_model.train.finetune.progress import (
-    Cancellation,
     FinetuneProgress,
     Reports,
+    run_with_reports,
 )
 from omnimouse_model.train.finetune.result_card import result_card
 from omnimouse_model.train.finetune.run_settings import write_settings
 from omnimouse_model.train.finetune.start import Trained
-from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.twin.config import TwinTrainConfig
 from omnimouse_model.train.twin.run import train_twins
 
@@ -81,19 +81,10 @@ def transfer(
     chosen = {"train": train, "seed": seed, "batch": batch}
     write_settings(out, twin.predictor_id, twin.weights, session, chosen)
     config = _config(origin, train, n_steps, batch, seed)
-    reports = Reports(progress, n_steps, out / FILE)
-    reports.starting(saved_step(out))
-    cancellation = Cancellation(cancelled)
-    train_twins(
-        config,
-        [source],
-        out,
-        device=device,
-        origin=origin,
-        on_step=lambda step, row: reports.step(row),
-        cancelled=cancellation,
+    train_session = partial(
+        train_twins, config, [source], out, device=device, origin=origin
     )
-    cancellation.raise_if_received(reports.last.step, n_steps, out)
+    reports = run_with_reports(train_session, n_steps, out, progress, cancelled)
     _finish(out, twin, origin, source, reports, settings)
 
 

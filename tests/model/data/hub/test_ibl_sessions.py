@@ -49,7 +49,7 @@ def client(tmp_path, monkeypatch):
     (Client.served / "raw_video_data").mkdir()
     (Client.served / "raw_video_data" / "_iblrig_leftCamera.raw.mp4").touch()
     module = ModuleType("one.api")
-    module.ONE = Client  # type: ignore[attr-defined]
+    vars(module)["ONE"] = Client
     monkeypatch.setitem(sys.modules, "one", ModuleType("one"))
     monkeypatch.setitem(sys.modules, "one.api", module)
     return Client

@@ -326,9 +326,10 @@ class Part(anywidget.AnyWidget):
         timer.start()
 
     def _end_lost_stroke(self, view: str) -> None:
-        """Remove a view and end its stroke if it has not confirmed for `LOST_STROKE_S`.
+        """Remove a view that has confirmed no drawing for `LOST_STROKE_S`.
 
-        A view with a younger unconfirmed drawing is checked again.
+        This ends its stroke. A view with a younger unconfirmed drawing is checked
+        later.
         """
         # No drawing reads the views meanwhile.
         with drawing_paused():

@@ -46,7 +46,7 @@ class Sorting:
     files: dict[str, Path]
 
     def path(self, name: str) -> Path:
-        """Return the file of a dataset that must be there."""
+        """Return the path of a required dataset."""
         if name in self.files:
             return self.files[name]
         folder = self.files[_NEEDED[0]].parent
@@ -173,7 +173,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> Sequence["os.DirEntry[str]"]:
-    """Return the entries of a folder by name; none if there is no such folder."""
+    """Return the entries of a folder, sorted by name; empty if it does not exist."""
     try:
         with os.scandir(folder) as listed:
             entries = []

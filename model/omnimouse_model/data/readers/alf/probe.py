@@ -206,7 +206,7 @@ def _of_channels(
 
 
 def _at(table: np.ndarray, channel: np.ndarray, sorting: Sorting) -> np.ndarray:
-    """Return the row of the channel of each unit, NaN where there is none."""
+    """Return, for each unit, the row of its channel in a table; NaN without one."""
     if not len(table):
         return np.full((len(channel), table.shape[1]), np.nan)
     is_known = (channel >= 0) & (channel < len(table))

@@ -245,7 +245,7 @@ def group_spikes(
 def presence(
     times: np.ndarray, unit: np.ndarray, n_units: int, span: tuple[float, float]
 ) -> np.ndarray:
-    """Return the share of 10-s bins in which each unit has a spike, float64 (n,).
+    """Return the share of 10-s bins in which each unit has spikes, float64 (n,).
 
     NaN for a recording that is too long for its number of units.
     """

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import h5py
 
 UNITS = "Units"
-"""Name of the spikes among the series of a file."""
+"""Value of the option `series` that opens the spikes of a file."""
 _QUALITY = ("quality", "label", "unit_quality", "default_qc", "kslabel", "ks2_label")
 """Columns that are a label of quality, best first."""
 _NOT_COLUMNS = frozenset({"id", "spike_times", "spike_times_index", "waveform_mean"})
