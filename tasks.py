@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tasks of this project: set-up, demo, tests, checks, documentation.
 
-Uses only the standard library. Every task first runs the set-up.
+Uses only the standard library, and is one file, because it runs before any package of
+the project can be imported. Every task first runs the set-up.
 
 python3 tasks.py setup     create .venv with all packages (1 s if it is up to date)
 python3 tasks.py demo      open the demo in napari; without a display, write a report
