@@ -52,12 +52,7 @@ def spiking_arrays(spec: SpikingSpec = SpikingSpec()) -> Mapping[str, Any]:
     is_left = draw.random(spec.n_trials) < 0.5
     duration_s = TRIAL_S * spec.n_trials + _ONSET_S
     rates, running = _rates(spec, draw, onsets, is_left, duration_s)
-    # Counts per millisecond, then a uniform time within it: a Poisson process with
-    # constant rate in each step.
-    spikes = draw.poisson(rates * STEP_S)
-    step, unit = np.nonzero(spikes)
-    repeats = spikes[step, unit]
-    times = (np.repeat(step, repeats) + draw.random(repeats.sum())) * STEP_S
+    spikes = poisson_spikes(rates, STEP_S, draw)
     # Two of ten trials are held out, spread over the recording.
     tiers = np.array((["train"] * 8 + ["validation", "test"]) * spec.n_trials)
     probe = np.arange(spec.n_units) % len(_PROBES)
@@ -66,8 +61,7 @@ def spiking_arrays(spec: SpikingSpec = SpikingSpec()) -> Mapping[str, Any]:
     return {
         "id": f"spiking-{spec.seed}",
         "animal_id": "spiking",
-        "spike_times": times,
-        "spike_unit": np.repeat(unit, repeats),
+        **spikes,
         "stop_s": duration_s,
         "unit_ids": np.arange(spec.n_units),
         "probe": np.array(_PROBES)[probe],
@@ -80,6 +74,30 @@ def spiking_arrays(spec: SpikingSpec = SpikingSpec()) -> Mapping[str, Any]:
         "running": running,
         "running_rate_hz": float(_RUNNING_HZ),
     }
+
+
+def poisson_spikes(
+    rates: np.ndarray, step_s: float, draw: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return spike times and their units, of rates (step, unit) in spikes/s."""
+    # Counts per step, then a uniform time within it: a Poisson process with constant
+    # rate in each step.
+    spikes = draw.poisson(rates * step_s)
+    step, unit = np.nonzero(spikes)
+    repeats = spikes[step, unit]
+    times = (np.repeat(step, repeats) + draw.random(repeats.sum())) * step_s
+    return {"spike_times": times, "spike_unit": np.repeat(unit, repeats)}
+
+
+def red_noise(
+    draw: np.random.Generator, n_steps: int, step_s: float, time_constant_s: float
+) -> np.ndarray:
+    """Return an Ornstein-Uhlenbeck process of unit variance, float64 (step,)."""
+    from scipy.signal import lfilter
+
+    keep = np.exp(-step_s / time_constant_s)
+    noise = draw.normal(size=n_steps) * np.sqrt(1 - keep**2)
+    return np.asarray(lfilter([1.0], [1.0, -keep], noise))
 
 
 def _rates(
@@ -102,20 +120,9 @@ def _rates(
         # gamma-shaped response that peaks 0.1 s after its latency
         shape = np.where(since > 0, since / 0.1 * np.exp(1 - since / 0.1), 0.0)
         drive[rows] += shape * gain * np.where(prefers_left == left, 1.0, 0.2)
-    shared = _red_noise(draw, time, 0.2)
-    speed = np.maximum(5.0 + 6.0 * _red_noise(draw, time, 2.0), 0.0)
+    shared = red_noise(draw, len(time), STEP_S, 0.2)
+    speed = np.maximum(5.0 + 6.0 * red_noise(draw, len(time), STEP_S, 2.0), 0.0)
     weight = draw.uniform(0.1, 0.5, spec.n_units)
     log_gain = shared[:, None] * weight + 0.02 * speed[:, None]
     step = int(1 / (_RUNNING_HZ * STEP_S))
     return base * (1 + drive) * np.exp(log_gain), speed[::step]
-
-
-def _red_noise(
-    draw: np.random.Generator, time: np.ndarray, time_constant_s: float
-) -> np.ndarray:
-    """Return an Ornstein-Uhlenbeck process of unit variance."""
-    from scipy.signal import lfilter
-
-    keep = np.exp(-STEP_S / time_constant_s)
-    noise = draw.normal(size=len(time)) * np.sqrt(1 - keep**2)
-    return np.asarray(lfilter([1.0], [1.0, -keep], noise))

@@ -71,6 +71,10 @@ KEYS: dict[str, str] = {
     "running": "(time,) cm/s",
     "running_rate_hz": "samples per second",
     "running_start_s": "time of the first sample",
+    "wheel": "(time,) speed of the wheel in rad/s, instead of running",
+    "wheel_rate_hz": "samples per second",
+    "wheel_start_s": "time of the first sample",
+    "pose": "(time,) a coordinate of the body in px, with the samples of the wheel",
     "pupil_size": "(time,)",
     "pupil_x": "(time,)",
     "pupil_y": "(time,)",
@@ -80,6 +84,10 @@ KEYS: dict[str, str] = {
     "trial_stop": "(trial,)",
     "trial_tier": "(trial,) texts: train, validation, test, …",
     "trial_stim_id": "(trial,) texts",
+    "trial_side": "(trial,) texts or numbers: side of the stimulus",
+    "trial_choice": "(trial,) texts or numbers: choice of the animal",
+    "trial_block": "(trial,) texts or numbers: block of the trial",
+    "trial_outcome": "(trial,) texts or numbers: outcome of the trial",
     "id": "the session's name",
     "animal_id": "the animal's name",
 }
@@ -94,6 +102,7 @@ _SYNONYMS = {
     **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
 }
 """Common other names (lower case) and the accepted name to suggest for each."""
+_TRIAL_FIELDS = ("side", "choice", "block", "outcome")
 _LONG_STEP_S = 1.0
 """A longer time between video frames suggests that times are in milliseconds."""
 
@@ -220,6 +229,12 @@ class _Arrays:
             )
         return decode_texts(values)
 
+    def values(self, name: str, count: int) -> np.ndarray | None:
+        """Return an array of `count` texts or numbers, None if absent."""
+        if np.asarray(self.arrays.get(name, "")).dtype.kind in "US":
+            return self.texts(name, count)
+        return self.numbers(name, (count,))
+
     def rows(self, name: str, values: np.ndarray) -> Rows:
         """Return the rows of an array: mapped if stored uncompressed, else in memory.
 
@@ -323,12 +338,10 @@ def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
 
 def _quality(arrays: _Arrays, n: int) -> np.ndarray | None:
     """Return the quality labels of n units, numbers or texts; None without any."""
-    if "quality" not in arrays.arrays:
-        return None
-    if np.asarray(arrays.arrays["quality"]).dtype.kind in "US":
-        return arrays.texts("quality", n)
-    labels = arrays.numbers("quality", (n,))
-    return None if labels is None else labels.astype(np.float64)
+    labels = arrays.values("quality", n)
+    if labels is None or labels.dtype.kind == "U":
+        return labels
+    return labels.astype(np.float64)
 
 
 def _responses(arrays: _Arrays, notes: Notes) -> Signal:
@@ -371,14 +384,28 @@ def _check_orientation(arrays: _Arrays, values: np.ndarray) -> None:
 
 # -- behaviour -----------------------------------------------------------------------
 def _running(arrays: _Arrays) -> Signal | None:
-    values = arrays.numbers("running", (None,))
-    if values is None:
+    """Return the stream of running: its speed, or that of a wheel with a pose."""
+    names = [name for name in ("running", "wheel") if name in arrays.arrays]
+    if len(names) > 1:
+        raise arrays.wrong("wheel", "and running are both present: pass only one")
+    if "pose" in arrays.arrays and names != ["wheel"]:
+        raise arrays.wrong("wheel", "is missing; pose needs it")
+    if not names:
         return None
-    rate = _required(arrays, "running_rate_hz", "running")
-    start = arrays.number("running_start_s") or 0.0
-    rows = MemoryRows(arrays.path, values[:, None].astype(np.float64))
-    labels = {"names": ("running",), "units": ("cm/s",)}
-    return Signal.of_rows("treadmill", rows, rate, start, **labels)
+    name = names[0]
+    speed = arrays.numbers(name, (None,))
+    assert speed is not None
+    columns = {"running": ("running", "cm/s"), "wheel": ("wheel_speed", "rad/s")}
+    labels, values = [columns[name]], [speed]
+    pose = arrays.numbers("pose", (len(speed),))
+    if pose is not None:
+        labels.append(("pose", "px"))
+        values.append(pose)
+    rate = _required(arrays, f"{name}_rate_hz", name)
+    start = arrays.number(f"{name}_start_s") or 0.0
+    rows = MemoryRows(arrays.path, np.stack(values, axis=1).astype(np.float64))
+    texts, units = zip(*labels, strict=True)
+    return Signal.of_rows("treadmill", rows, rate, start, names=texts, units=units)
 
 
 def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
@@ -490,6 +517,7 @@ def _intervals(arrays: _Arrays) -> PresentationIntervals:
     columns = {
         name: arrays.texts(f"trial_{name}", len(on)) for name in ("tier", "stim_id")
     }
+    columns |= {name: arrays.values(f"trial_{name}", len(on)) for name in _TRIAL_FIELDS}
     fields = {name: v.tolist() for name, v in columns.items() if v is not None}
     fields["id"] = list(range(len(on)))  # before sorting: the user's own order
     # Of a session with a video, a trial lasts until the next one.
