@@ -1,16 +1,13 @@
-"""Searches of most exciting inputs of a predictor, from several starts; their files."""
+"""Searches of most exciting inputs of a predictor, from several starts."""
 
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.lab.exciting_inputs import (
     ExcitingSettings,
@@ -40,6 +37,8 @@ class ExcitingInputs:
         Response before each step of each search.
     gray_response
         Response to a grey screen.
+    rate_hz
+        Frames per second.
     settings, seeds, neurons, predictor_id, session_id
         What was searched, and with what.
     """
@@ -48,6 +47,7 @@ class ExcitingInputs:
     responses: Float[np.ndarray, " start"]
     courses: Float[np.ndarray, "start step"]
     gray_response: float
+    rate_hz: float
     settings: ExcitingSettings
     seeds: tuple[int, ...]
     neurons: Int64[np.ndarray, " n"]
@@ -122,49 +122,10 @@ def search_starts(
         np.array([sign * best for best, _, _ in found]),
         np.array([course for *_, course in found]),
         float(respond(gray)[burn_in:].mean()),
+        video.rate_hz,
         settings,
         seeds,
         np.asarray(neurons, np.int64),
         str(predictor.predictor_id),
         session.id,
     )
-
-
-def write_exciting(found: ExcitingInputs, folder: Path) -> list[Path]:
-    """Write the best stimulus as PNG (or GIF, for a video), and all as NPZ.
-
-    Returns the paths. Existing files are replaced, each as a whole.
-    """
-    from PIL import Image
-
-    folder.mkdir(parents=True, exist_ok=True)
-    best = found.videos[0]
-    pictures = [Image.fromarray(frame) for frame in best]
-    if found.settings.is_static:
-        picture = folder / "exciting.png"
-        with atomic_path(picture) as temporary:
-            pictures[0].save(temporary, "PNG")
-    else:
-        picture = folder / "exciting.gif"
-        with atomic_path(picture) as temporary:
-            more = {"append_images": pictures[1:], "duration": 33, "loop": 0}
-            pictures[0].save(temporary, "GIF", save_all=True, **more)
-    arrays = folder / "exciting.npz"
-    about = {
-        "settings": asdict(found.settings),
-        "seeds": found.seeds,
-        "neurons": found.neurons.tolist(),
-        "predictor": found.predictor_id,
-        "session": found.session_id,
-        "gray": GRAY,
-        "gray_response": found.gray_response,
-    }
-    with atomic_path(arrays) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            videos=found.videos,
-            responses=found.responses,
-            courses=found.courses,
-            about=np.array(json.dumps(about)),
-        )
-    return [picture, arrays]

@@ -353,7 +353,7 @@ class Laboratory(HasBackgroundTask):
         if session is None or chosen is None:
             raise ExportError("Run it first: there is nothing to export.")
         if self.exciting is not None:
-            from omnimouse_model.lab.exciting_search import write_exciting
+            from omnimouse_model.lab.exciting_files import write_exciting
 
             return write_exciting(self.exciting, path)
         if self.decoding is not None:

@@ -47,12 +47,15 @@ def command(
     """
     import numpy as np
 
-    from omnimouse_model.lab.exciting_search import (
-        SEARCH,
-        search_starts,
-        write_exciting,
-    )
+    from omnimouse_model.errors import ExportError
+    from omnimouse_model.lab.exciting_files import film_module, write_exciting
+    from omnimouse_model.lab.exciting_search import SEARCH, search_starts
 
+    if is_video:
+        try:
+            film_module()  # before a search of minutes, not after it
+        except ExportError as error:
+            raise click.UsageError(f"--video: {error}") from None
     ids = np.asarray(recording.units.names)
     unknown = sorted(set(neurons) - set(ids.tolist()))
     if unknown:

@@ -1,16 +1,14 @@
-"""Searches in a tiny twin: the response rises, and the files say what they are."""
+"""Searches in a tiny twin: the response rises."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.lab.exciting_search import SEARCH, search_starts, write_exciting
+from omnimouse_model.lab.exciting_search import SEARCH, search_starts
 from omnimouse_model.lab.model_gradient import respond_with
 from tests.model.predict.twin.test_predictor import path as path
 
@@ -66,17 +64,6 @@ def test_an_inhibiting_input_lowers_the_response(predictor, session, found):
     lowest = search(predictor, session, temperature=-0.5)
     assert lowest.best_response < found.best_response
     assert (lowest.courses.min(axis=1) < lowest.courses[:, 0]).all()
-
-
-def test_the_files_say_what_was_searched(found, tmp_path):
-    picture, arrays = write_exciting(found, tmp_path)
-    with Image.open(picture) as image:
-        np.testing.assert_array_equal(np.asarray(image), found.videos[0, 0])
-    with np.load(arrays) as stored:
-        about = json.loads(str(stored["about"]))
-        np.testing.assert_array_equal(stored["videos"], found.videos)
-    assert about["neurons"] == NEURONS.tolist()
-    assert about["settings"]["temperature"] == SEARCH.temperature
 
 
 def test_a_stop_ends_the_search_and_other_models_are_refused(predictor, session):

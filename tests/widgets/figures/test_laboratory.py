@@ -49,8 +49,8 @@ def test_each_start_has_its_image_and_response():
     videos = np.zeros((2, 3, 4, 6), np.uint8)
     videos[0, :, 1, 2] = 255
     found = ExcitingInputs(
-        videos, np.array([2.0, 1.5]), np.zeros((2, 5)), 0.3, ExcitingSettings(), (0, 1),
-        np.array([4]), "twin", "demo",
+        videos, np.array([2.0, 1.5]), np.zeros((2, 5)), 0.3, 30.0, ExcitingSettings(),
+        (0, 1), np.array([4]), "twin", "demo",
     )  # fmt: skip
     figure = exciting_figure(found)
     assert len(figure.data) == 2
