@@ -83,7 +83,7 @@ KEYS: dict[str, str] = {
     "trial_start": "(trial,)",
     "trial_stop": "(trial,)",
     "trial_tier": "(trial,) texts: train, validation, test, …",
-    "trial_stim_id": "(trial,) texts",
+    "trial_stim_id": "(trial,) texts or numbers",
     "trial_side": "(trial,) texts or numbers: side of the stimulus",
     "trial_choice": "(trial,) texts or numbers: choice of the animal",
     "trial_block": "(trial,) texts or numbers: block of the trial",
@@ -228,6 +228,17 @@ class _Arrays:
                 name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
             )
         return decode_texts(values)
+
+    def names(self, name: str, count: int) -> np.ndarray | None:
+        """Return `count` texts, also of numbers such as 3 or 22.5; None if absent."""
+        values = self.values(name, count)
+        if values is None or values.dtype.kind not in "fiu":
+            return values
+        if not np.isfinite(values).all():
+            raise self.wrong(name, "contains numbers that are not finite")
+        # Of more digits, 0.1 of single precision would be 0.10000000149.
+        texts = [f"{v:.6g}" if values.dtype.kind == "f" else str(v) for v in values]
+        return np.array(texts)
 
     def values(self, name: str, count: int) -> np.ndarray | None:
         """Return an array of `count` texts or numbers, None if absent."""
@@ -515,7 +526,8 @@ def _intervals(arrays: _Arrays) -> PresentationIntervals:
     if off is None or not np.isfinite([on, off]).all() or (off < on).any():
         raise arrays.wrong("trial_stop", "must follow trial_start, trial by trial")
     columns = {
-        name: arrays.texts(f"trial_{name}", len(on)) for name in ("tier", "stim_id")
+        "tier": arrays.texts("trial_tier", len(on)),
+        "stim_id": arrays.names("trial_stim_id", len(on)),
     }
     columns |= {name: arrays.values(f"trial_{name}", len(on)) for name in _TRIAL_FIELDS}
     fields = {name: v.tolist() for name, v in columns.items() if v is not None}

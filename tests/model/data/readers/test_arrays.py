@@ -224,6 +224,17 @@ def test_texts_of_bytes_are_texts():
     assert "train" in session.trials.tier.tolist()
 
 
+@pytest.mark.parametrize(
+    "numbers", [np.array([90, 270, 90]), np.array([90, 270, 90], np.float32)]
+)
+def test_stimulus_ids_may_be_numbers(numbers):
+    session = open_session(session_arrays(trial_stim_id=numbers))
+    readable = session.trials.readable
+    assert session.trials.stim_id[readable].tolist() == ["90", "270", "90"]
+    with pytest.raises(SessionFormatError, match="trial_stim_id"):
+        open_session(session_arrays(trial_stim_id=np.array([22.5, np.nan, 0.0])))
+
+
 @pytest.mark.slow
 def test_trials_and_tiers_count_without_a_video(tmp_path):
     np.savez(tmp_path / "s.npz", **session_arrays(video=None, video_rate_hz=None))
