@@ -236,9 +236,7 @@ class _Arrays:
             return values
         if not np.isfinite(values).all():
             raise self.wrong(name, "contains numbers that are not finite")
-        # Of more digits, 0.1 of single precision would be 0.10000000149.
-        texts = [f"{v:.6g}" if values.dtype.kind == "f" else str(v) for v in values]
-        return np.array(texts)
+        return np.array([str(value).removesuffix(".0") for value in values])
 
     def values(self, name: str, count: int) -> np.ndarray | None:
         """Return an array of `count` texts or numbers, None if absent."""
