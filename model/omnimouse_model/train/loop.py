@@ -18,7 +18,7 @@ import torch
 from omnimouse_model.drive import writing
 from omnimouse_model.locking import sole_writer
 from omnimouse_model.train.cpu.malloc import reused_heap
-from omnimouse_model.train.cpu.prefetch import Prefetch
+from omnimouse_model.train.cpu.prefetch import Prefetch, drawing_processes
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.metrics_log import MetricsLog
 from omnimouse_model.train.validate import SUMMARY
@@ -215,7 +215,8 @@ def _run(
             # Saved at once: finding these start values may have taken minutes.
             report(_first_scores(training, clock))
             training.save()
-        with reused_heap(device), Prefetch(training.draw, last) as prefetch:
+        ahead = Prefetch(training.draw, last, drawing_processes(device))
+        with reused_heap(device), ahead as prefetch:
             # The run may already be complete when it is resumed.
             is_over = _has_ended(training, last) or any(team.any([cancelled()]))
             while not is_over:
