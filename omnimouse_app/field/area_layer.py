@@ -122,6 +122,8 @@ class AreaLayer:
 def _layer(computed: OutlinedAreas) -> Shapes:
     """Return a layer of named outlines, each in the colour of its area."""
     outlines = computed.outlines
+    # On probes, units stand in the middle of an area.
+    anchor = "upper_left" if computed.field.outlines else "center"
     width = max(1.0, 0.003 * max(computed.field.labels.shape))
     return Shapes(
         [outline.yx for outline in outlines],
@@ -130,7 +132,7 @@ def _layer(computed: OutlinedAreas) -> Shapes:
         edge_color=computed.colours,
         opacity=1.0,
         features=_names(outlines, np.ones(len(outlines), bool)),
-        text={"string": "{area}", "size": 11, "color": "white"},
+        text={"string": "{area}", "size": 11, "color": "white", "anchor": anchor},
     )
 
 

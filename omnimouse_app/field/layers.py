@@ -24,7 +24,12 @@ from omnimouse_app.field.layer_kinds import (
     mean_layer,
     positioned_neurons_without_pixels,
 )
-from omnimouse_app.field.plane_tiles import label_layer, name_planes, text_layer
+from omnimouse_app.field.plane_tiles import (
+    label_layer,
+    name_planes,
+    outline_layer,
+    text_layer,
+)
 from omnimouse_app.field.points_3d import SpaceView
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
@@ -176,11 +181,12 @@ class FieldLayers(QObject):
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
         # Below the neurons, to leave their colours visible.
         if field.texts:
+            self._add_to_field(outline_layer(field), "outlines of probes")
             self._add_to_field(text_layer(field), "probes")
         elif self.tiles:
             name_of = self._controller.planes.label_of
             self.names = self._add_to_field(label_layer(self.tiles, name_of), "planes")
-        if len(field.without_pixels):
+        if len(positioned_neurons_without_pixels(field)):
             self.without_pixels = self._add_to_field(
                 layer_of_neurons_without_pixels(session, field),
                 "neurons without pixels",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from napari.layers import Points
+from napari.layers import Points, Shapes
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
@@ -21,6 +21,17 @@ def label_layer(tiles: Sequence[Tile], name_of: Callable[[int], str]) -> Points:
 def text_layer(field: Field) -> Points:
     """Return the texts of a field of probes: their names, and depths."""
     return _text_layer(field.texts, "center", palette.EDGE)
+
+
+def outline_layer(field: Field) -> Shapes:
+    """Return the outlines of the probes."""
+    return Shapes(
+        list(field.outlines),
+        shape_type="path",
+        edge_width=0.003 * max(field.labels.shape),
+        edge_color=palette.EDGE,
+        opacity=1.0,
+    )
 
 
 def _text_layer(

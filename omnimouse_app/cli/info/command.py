@@ -213,7 +213,9 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
     from omnimouse_model.data.open import open_session
 
     session = open_session(path, **reading)
-    areas = session.units.area
+    areas, is_on_probes = session.units.area, session.units.probe is not None
+    # -1 is an unknown plane.
+    n_groups = len({p for p in session.units.plane.tolist() if p >= 0})
     return {
         "name": "session",
         "value": session.id,
@@ -230,8 +232,8 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
         "tiers": session.tiers(),
         "windows": len(session.window_indices()),
         "areas": None if areas is None else dict(Counter(areas.tolist())),
-        # -1 is an unknown plane.
-        "planes": len({p for p in session.units.plane.tolist() if p >= 0}),
+        "planes": 0 if is_on_probes else n_groups,
+        "probes": n_groups if is_on_probes else 0,
         "behavior": list(session.behavior_names),
         "assumptions": [asdict(note) for note in session.assumptions],
         "warnings": [asdict(note) for note in session.warnings],
@@ -300,6 +302,8 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield f"Areas   {'not stored' if counts is None else ', '.join(counts)}"
     if row["planes"]:
         yield f"Planes  {row['planes']}"
+    if row["probes"]:
+        yield f"Probes  {row['probes']}"
     yield from _notes("Assumed, because the files do not state it", row["assumptions"])
     yield from _notes("Warnings", row["warnings"])
     if "alignment" in row:

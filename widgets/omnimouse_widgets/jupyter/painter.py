@@ -274,6 +274,7 @@ class MaskPainter(Part):
             neurons=field.n_neurons,
             rims=field.has_rims,
             texts=field.texts,
+            outlines=[np.round(path, 1).tolist() for path in field.outlines],
             um_per_pixel=um_per_pixel(session, field),
             selected=palette.SELECTED,
         )

@@ -8,6 +8,7 @@ them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -19,9 +20,10 @@ from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import AXIS_TEXT, dodge, place_on
-from omnimouse_widgets.drawn.field.layout import (
+from omnimouse_widgets.drawn.field.probes import (
     FIELD_SIDE,
     has_depths,
+    probe_outlines,
     probe_places,
     probe_texts,
 )
@@ -120,9 +122,10 @@ class FieldPictures:
         known = places[self.is_known] if self.is_known.any() else np.zeros((1, 2))
         low, high = known.min(axis=0), known.max(axis=0)
         self._texts: tuple[tuple[float, float, str], ...] = ()
+        self._outlines: tuple[np.ndarray, ...] = ()
         if self.unit == "probes":  # their names and depths stand around them
             low, high = np.zeros(2), np.full(2, float(FIELD_SIDE))
-            self._texts = probe_texts(units)
+            self._texts, self._outlines = probe_texts(units), probe_outlines(units)
         span = np.maximum(high - low, 1e-9)
         self._side = HALF - 24
         self._scale = self._side / float(span.max())
@@ -139,7 +142,9 @@ class FieldPictures:
         if not self.unit:
             return "The recording has no positions: neurons are drawn in their order."
         if self.unit == "probes":
-            return "One column per probe, by depth."
+            unplaced = int((~self.is_known).sum())
+            more = f" {unplaced:,} without a depth are not drawn." if unplaced else ""
+            return f"One column per probe, by depth.{more}"
         n_unknown = int((~self.is_known).sum())
         more = f" {n_unknown:,} without a position are not drawn." if n_unknown else ""
         frame = {"µm": "the microscope's frame", "px": "the mean image"}[self.unit]
@@ -185,6 +190,10 @@ class FieldPictures:
         for down, right, text in self._texts:
             at = 12 + right * self._scale, 16 + down * self._scale
             parts.append(svg.label(*at, text, "middle"))
+        for path in self._outlines:
+            corners = 12 + path[:, ::-1] * self._scale
+            for start, end in pairwise(corners.tolist()):
+                parts.append(svg.rule(*start, *end))
         if self.unit and self.unit != "probes":
             # A scale bar of a round length, about 30 % of the picture.
             length = _round_below(0.3 * self._side / self._scale)

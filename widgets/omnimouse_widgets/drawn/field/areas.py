@@ -2,7 +2,7 @@
 
 The area of a grid place is that of the majority of its nearest neurons, up to a
 maximum distance from them. Therefore areas never overlap, and a single outlying neuron
-does not move a border.
+does not move a border. On probes, areas are ranges of depth.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Session, Units
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
+from omnimouse_widgets.drawn.field.probes import has_depths, probe_areas
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
@@ -69,9 +70,23 @@ def outline_areas(
     session, field = request
     units = session.units
     area = np.asarray(units.area).astype(str)
-    outlines = area_outlines(field.centres, area, np.asarray(units.plane))
+    if has_depths(units):
+        outlines = probe_area_outlines(units)
+    else:
+        outlines = area_outlines(field.centres, area, np.asarray(units.plane))
     report("Drawing areas")
     yield OutlinedAreas(session, field, outlines)
+
+
+def probe_area_outlines(units: Units) -> list[AreaOutline]:
+    """Return the outlines of areas along probes; the longest of an area is named."""
+    parts = sorted(probe_areas(units), key=lambda part: -np.ptp(part[2][:, 0]))
+    named: set[tuple[str, int]] = set()
+    outlines = []
+    for name, plane, path in parts:
+        outlines.append(AreaOutline(name, plane, path, (name, plane) not in named))
+        named.add((name, plane))
+    return outlines
 
 
 def area_outlines(

@@ -8,21 +8,22 @@ free pixels around it. Both index rows of one colour table (`neuron_colours`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.session import Roi, Session, Units
 from omnimouse_model.masks.selection import are_inside
+from omnimouse_widgets.drawn.field.probes import (
+    FIELD_SIDE,
+    has_depths,
+    probe_outlines,
+    probe_places,
+    probe_texts,
+    unplaced_text,
+)
 
 LARGEST_LABEL = 65_535
 """Maximum label: uint16 is the widest type that napari maps to colours on the GPU."""
-
-FIELD_SIDE = 1024
-"""Side in pixels of a field drawn from positions alone."""
-_ABOVE, _BELOW, _LEFT = 0.1, 0.04, 0.14
-"""Shares of the side around units on probes: room for names and for depths."""
-_MAX_DEPTHS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,10 @@ class Field:
     covered_at, covered_by
         Pixels (flat index, ascending) that belong to a second neuron, and that neuron.
     texts
-        (y, x, text) centred at pixels: the names of probes, and depths along them.
+        (y, x, text) centred at pixels: the names of probes, depths along them, and
+        the units without a place.
+    outlines
+        float (n, 2) closed paths (y, x) in pixels: those of the probes.
     """
 
     labels: np.ndarray
@@ -60,6 +64,7 @@ class Field:
     covered_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     covered_by: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     texts: tuple[tuple[float, float, str], ...] = ()
+    outlines: tuple[np.ndarray, ...] = ()
 
     @property
     def n_neurons(self) -> int:
@@ -96,8 +101,10 @@ def session_field(session: Session) -> Field:
         return _assemble(pixels, len(units.unit_id), mean, "")
     centres, note = _positions(units)
     pixels = _disks(centres, (FIELD_SIDE, FIELD_SIDE))
-    texts = probe_texts(units) if has_depths(units) else ()
-    return replace(_assemble(pixels, len(units.unit_id), None, note), texts=texts)
+    field = _assemble(pixels, len(units.unit_id), None, note)
+    if has_depths(units):
+        return replace(field, texts=probe_texts(units), outlines=probe_outlines(units))
+    return field
 
 
 def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
@@ -252,9 +259,8 @@ def _positions(units: Units) -> tuple[np.ndarray, str]:
     """Return centres (y, x) in a square of `FIELD_SIDE` pixels, and a note on them."""
     count = len(units.unit_id)
     if has_depths(units):
-        return probe_places(
-            units
-        ), "Units drawn as disks: one column per probe, by depth."
+        note = "Units drawn as disks: one column per probe, by depth."
+        return probe_places(units), " ".join([note, *unplaced_text(units)])
     pixel = np.asarray(units.xy_px, float)[:, ::-1]
     micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
     for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):
@@ -286,88 +292,20 @@ def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return np.asarray(inside + np.stack(np.divmod(rank, tiles), axis=1) * tile)
 
 
-def has_depths(units: Units) -> bool:
-    """Return whether all units are on probes, at known depths."""
-    return units.probe is not None and bool(np.isfinite(units.xyz_um[:, 2]).all())
-
-
-def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
-    """Return the names of the probes above their columns, and depths on the left."""
-    numbers = np.unique(units.plane)
-    names = [
-        (
-            _ABOVE / 3 * FIELD_SIDE,
-            _column_x(column, 0.5, len(numbers)),
-            units.group_name(n),
-        )
-        for column, n in enumerate(numbers.tolist())
-    ]
-    depth = np.asarray(units.xyz_um, float)[:, 2]
-    low, high = float(depth.min()), float(depth.max())
-    power = 10.0 ** np.floor(np.log10(max(high - low, 1.0)))
-    steps = (share * power for share in (0.1, 0.2, 0.5, 1.0, 2.0))
-    step = next(s for s in steps if (high - low) / s < _MAX_DEPTHS)
-    marks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
-    y = _depth_y(np.append(marks, [low, high]))[: len(marks)]
-    left = 0.5 * _LEFT * FIELD_SIDE
-    depths = [
-        (at, left, f"{mark:,.0f} µm")
-        for at, mark in zip(y.tolist(), marks.tolist(), strict=True)
-    ]
-    return (*names, *depths)
-
-
-def _depth_y(depth: np.ndarray) -> np.ndarray:
-    return np.asarray(FIELD_SIDE * (_ABOVE + _share(depth) * (1 - _ABOVE - _BELOW)))
-
-
-def _column_x(column: Any, across: Any, count: int) -> Any:
-    """Return x in pixels from the column of a probe and a share of its width."""
-    return FIELD_SIDE * (_LEFT + (1 - _LEFT) * (column + 0.1 + 0.8 * across) / count)
-
-
-def probe_places(units: Units) -> np.ndarray:
-    """Return centres with one column per probe: depth downwards, x across it.
-
-    Probes are much longer than wide, so x and depth have scales of their own. All
-    probes share the scale of depth.
-    """
-    probes, column = np.unique(units.plane, return_inverse=True)
-    places = np.asarray(units.xyz_um, float)
-    across = np.empty(len(places))
-    for number in range(len(probes)):
-        own = np.flatnonzero(column == number)
-        across[own] = _share(places[own, 0])
-        # Several units of one channel have one place: put them side by side.
-        _, same = np.unique(places[own][:, [0, 2]], axis=0, return_inverse=True)
-        for group in np.flatnonzero(np.bincount(same.ravel()) > 1):
-            members = own[same.ravel() == group]
-            across[members] = (np.arange(len(members)) + 0.5) / len(members)
-    x = _column_x(column, across, len(probes))
-    return np.stack([_depth_y(places[:, 2]), x], axis=1)
-
-
-def _share(values: np.ndarray) -> np.ndarray:
-    """Scale values to 0-1; 0.5 where they are unknown or all equal."""
-    finite = values[np.isfinite(values)]
-    extent = float(np.ptp(finite)) if len(finite) else 0.0
-    if extent == 0:
-        return np.full(len(values), 0.5)
-    return np.asarray(np.nan_to_num((values - finite.min()) / extent, nan=0.5))
-
-
 def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:
-    radius = max(1.0, 0.4 * _spacing(centres))
+    # NaN: a unit that has no place.
+    placed = np.flatnonzero(np.isfinite(centres).all(axis=1))
+    radius = max(1.0, 0.4 * _spacing(centres[placed]))
     reach = int(np.ceil(radius))
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disk = dy**2 + dx**2 <= radius**2
     offsets = np.stack([dy[disk], dx[disk]], axis=1)
-    yx = np.round(centres).astype(np.int64)[:, None] + offsets[None]
+    yx = np.round(centres[placed]).astype(np.int64)[:, None] + offsets[None]
     yx = np.clip(yx, 0, np.array(shape) - 1).reshape(-1, 2)
-    neuron = np.repeat(np.arange(len(centres)), len(offsets))
+    neuron = np.repeat(placed, len(offsets))
     # The weight decreases with the distance, so that overlapping disks share their
     # border at equal distances from both centres.
-    weight = np.tile(1.0 / (1.0 + (offsets**2).sum(axis=1)), len(centres))
+    weight = np.tile(1.0 / (1.0 + (offsets**2).sum(axis=1)), len(placed))
     return _Pixels(neuron, yx[:, 0] * shape[1] + yx[:, 1], weight, shape)
 
 

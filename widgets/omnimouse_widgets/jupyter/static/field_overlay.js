@@ -13,18 +13,26 @@ function drawLabel(context, text, x, y, { align = "left" } = {}) {
   lines.forEach((line, k) => drawText(context, line, left, y + 15 * k + 1, "#d6d9df", { size: 11, align: "left", baseline: "top" }));
 }
 
-function drawOutlines(context, view, outlines, plane) {
-  const shown = outlines.filter((outline) => plane === null || outline.plane === plane);
+function drawPath(context, view, path, colour) {
   context.lineWidth = 2;
-  for (const { path, colour } of shown) {
-    context.strokeStyle = colour;
-    context.beginPath();
-    path.forEach(([y, x], k) => context[k ? "lineTo" : "moveTo"](view.x + x * view.zoom, view.y + y * view.zoom));
-    context.stroke();
-  }
+  context.strokeStyle = colour;
+  context.beginPath();
+  path.forEach(([y, x], k) => context[k ? "lineTo" : "moveTo"](view.x + x * view.zoom, view.y + y * view.zoom));
+  context.stroke();
+}
+
+// On probes, units stand in the middle of an area: its name is in a corner.
+function drawOutlines(context, view, outlines, plane, isOnProbes) {
+  const shown = outlines.filter((outline) => plane === null || outline.plane === plane);
+  for (const { path, colour } of shown) drawPath(context, view, path, colour);
   for (const { path, area, is_named } of shown) {
     if (!is_named) continue;
-    const middle = (axis) => (Math.min(...path.map((at) => at[axis])) + Math.max(...path.map((at) => at[axis]))) / 2;
+    const least = (axis) => Math.min(...path.map((at) => at[axis]));
+    if (isOnProbes) {
+      drawLabel(context, area, view.x + least(1) * view.zoom + 6, view.y + least(0) * view.zoom + 4);
+      continue;
+    }
+    const middle = (axis) => (least(axis) + Math.max(...path.map((at) => at[axis]))) / 2;
     drawLabel(context, area, view.x + middle(1) * view.zoom, view.y + middle(0) * view.zoom - 7, { align: "center" });
   }
 }

@@ -127,7 +127,7 @@ function render({ model, el }) {
     const image = context.createImageData(width, height);
     field = {
       n, height, width, labels, starts, pixels, canvas, context, image, number: message.number,
-      hasRims: message.rims, texts: message.texts, grey: bytes(buffers[1]), centres: float32(buffers[2]),
+      hasRims: message.rims, texts: message.texts, outlines: message.outlines, grey: bytes(buffers[1]), centres: float32(buffers[2]),
       coveredAt: uint32(buffers[3]), coveredBy: uint32(buffers[4]), planes: uint16(buffers[5]),
       umPerPixel: message.um_per_pixel,
       argb: new Uint32Array(image.data.buffer),
@@ -274,7 +274,8 @@ function render({ model, el }) {
     }
     context.drawImage(field.canvas, view.x, view.y, field.width * view.zoom, field.height * view.zoom);
     field.texts.forEach(([y, x, words]) => drawText(context, words, view.x + x * view.zoom, view.y + y * view.zoom, "#cccccc", { size: 12, baseline: "middle" }));
-    drawOutlines(context, view, outlines, shown.number);
+    field.outlines.forEach((path) => drawPath(context, view, path, "#8b919a"));
+    drawOutlines(context, view, outlines, shown.number, field.outlines.length > 0);
     context.restore();
     shown.names.forEach(([y, x, words]) => { if (words) drawLabel(context, words, view.x + x * view.zoom + 6, view.y + y * view.zoom + 4); });
     drawScaleBar(context, view, field.umPerPixel, width, height);
