@@ -110,7 +110,7 @@ def command(
 def named_mask(name: str, session: "Session") -> "Mask":
     """Return the mask of a file, a strategy or a preset, in this order."""
     from omnimouse_model.errors import MaskError
-    from omnimouse_model.live.mask.presets import PRESETS, mask_for
+    from omnimouse_model.live.mask.presets import PRESETS, is_preset, mask_for
     from omnimouse_model.masks import Mask
     from omnimouse_model.strategies import mask_from_strategy
 
@@ -120,9 +120,9 @@ def named_mask(name: str, session: "Session") -> "Mask":
         # First, so that a name means the same as in `omnimouse evaluate`.
         return mask_from_strategy(name, session)
     except MaskError as error:
-        presets = [preset.name for preset in PRESETS]
-        if name in presets:
+        if is_preset(name):
             return mask_for(name, session)
+        presets = [preset.name for preset in PRESETS]
         raise MaskError(
             f"{error} There is no file and no preset of this name either; the presets "
             f"are {', '.join(presets)}."

@@ -40,10 +40,12 @@ from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_cod
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
     FORECAST,
-    PRESETS,
     is_complete,
+    is_preset,
     mask_for,
     preset_named,
+    presets_of,
+    regional_name,
 )
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.mask.undo import UndoHistory, UndoState
@@ -423,7 +425,7 @@ class Controller:
         cannot be read.
         """
         # A preset of another version may not exist any more.
-        if (preset := self.last_session.preset) in {p.name for p in PRESETS}:
+        if is_preset(preset := self.last_session.preset):
             self._last_preset = preset
         return self.project.restore(fallback)
 
@@ -622,14 +624,16 @@ class Controller:
     # -- the whole mask ---------------------------------------------------------------
     @property
     def presets(self) -> tuple[tuple[str, str], ...]:
-        """The (name, label) of every preset; see `presets.preset_named` for details."""
-        return tuple((preset.name, preset.label) for preset in PRESETS)
+        """The (name, label) of the session's presets; see `presets.preset_named`."""
+        presets = presets_of(self.state.session)
+        return tuple((preset.name, preset.label) for preset in presets)
 
     def apply_preset(self, name: str) -> None:
         """Replace the mask by a preset's mask, as one undo entry."""
-        preset = preset_named(name)
         with self._lock:
-            mask = mask_for(name, self._session, self.state.selection)
+            session, selection = self._session, self.state.selection
+            preset = preset_named(regional_name(name, session, selection))
+            mask = mask_for(preset.name, session, selection)
             # Presets are made for OmniMouse's spec and mapped by time.
             mask = mask.stretched(self.state.spec)
             self._last_preset = preset.name

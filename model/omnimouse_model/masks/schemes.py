@@ -48,6 +48,8 @@ class SchemeSettings:
         a batch's spans is drawn.
     neurons, bins
         What "co-smooth" and "forward-pred" hide.
+    region
+        The region of "inter-region" and "intra-region"; "" draws one.
     allow_degenerate
         Whether "inter-region" may hide everything, where there is one region alone.
     """
@@ -57,6 +59,7 @@ class SchemeSettings:
     expand: float = 0.0
     neurons: tuple[int, ...] = ()
     bins: tuple[int, ...] = ()
+    region: str = ""
     allow_degenerate: bool = False
 
 
@@ -131,7 +134,11 @@ def draw_scheme(
     names = np.asarray(regions, dtype=str)
     region = ""
     if scheme in ("inter-region", "intra-region"):
-        region = str(rng.choice(np.unique(names)))
+        region = settings.region or str(rng.choice(np.unique(names)))
+        if region not in names:
+            raise MaskError(
+                f"No neuron is in {region!r}; there are {sorted({*names.tolist()})}."
+            )
         is_all = bool((names == region).all())
         if is_all and scheme == "inter-region" and not settings.allow_degenerate:
             raise MaskError(

@@ -7,6 +7,7 @@ from typing import Any, Final
 from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.registry import predictor_names
@@ -36,7 +37,8 @@ class ControlBar(Part):
     predictor
         Name, file or folder of the model; set it to choose another model.
     preset
-        Preset of the current mask, "" for a mask painted by hand.
+        Preset of the current mask, "" for a mask painted by hand; those over regions
+        end with the region, for example "inter_region/CA1".
     video
         Visible video frames: "all", "none", "first" or "last"; "" for other frames.
     behavior
@@ -161,6 +163,7 @@ class ControlBar(Part):
         self.add_message(
             "choices",
             presets=[list(entry) for entry in self._controller.presets],
+            regions=list(regions_of(session)),
             by_hand=BY_HAND,
             models=[[n, tuned.get(n) or model_text(Path(n).name)] for n in names if n],
             has_video=session is not None and session.stimulus is not None,

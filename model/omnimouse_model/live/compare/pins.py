@@ -12,7 +12,7 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.predictions import PinPredictions
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Engine
-from omnimouse_model.live.mask.presets import PRESETS
+from omnimouse_model.live.mask.presets import is_preset, preset_named
 from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_model.live.pin import MAX_PINS, Pin, is_same_predictor
 from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
@@ -119,8 +119,8 @@ class Pins:
     @property
     def condition_name(self) -> str:
         """Name of the condition on screen: label of its preset, or "by hand"."""
-        labels = {preset.name: preset.label for preset in PRESETS}
-        return labels.get(self._state.preset, "by hand")
+        preset = self._state.preset
+        return preset_named(preset).label if is_preset(preset) else "by hand"
 
     @property
     def same_pin(self) -> Pin | None:

@@ -1,24 +1,35 @@
-"""Mask presets: name, label, explanation and the mask for a session."""
+"""Mask presets: name, label, explanation and the mask for a session.
+
+A preset over regions can name one: "inter_region/CA1".
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
+
+import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
     """A named mask with its label and the sentence of its tooltip.
 
-    `make` takes a session and the selected neurons and returns the mask.
+    `make` takes a session and the selected neurons and returns the mask. `scheme` is
+    the masking scheme of a preset over regions, "" for others.
     """
 
     name: str
     label: str
     explanation: str
     make: Callable[[Session, Sequence[int]], Mask]
+    scheme: str = ""
 
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
@@ -36,6 +47,43 @@ def _half(session: Session, selected: Sequence[int]) -> Mask:
 
 def _nothing(session: Session, _selected: Sequence[int]) -> Mask:
     return Mask.nothing(session)
+
+
+def _co_smoothing(session: Session, selected: Sequence[int]) -> Mask:
+    """Ask the selected neurons and random others, in all bins."""
+    drawn = _drawn("neuron", session, SchemeSettings())
+    return drawn.ask(selected, slice(None)) if selected else drawn
+
+
+def _causal(session: Session, _selected: Sequence[int]) -> Mask:
+    """Ask the last bins of all neurons, from the bins before them."""
+    n_bins = OMNIMOUSE.n_samples
+    last = tuple(range(round((1 - RATIO) * n_bins), n_bins))
+    return _drawn("forward-pred", session, SchemeSettings(bins=last))
+
+
+def _over_regions(
+    scheme: str, region: str, session: Session, selected: Sequence[int]
+) -> Mask:
+    """Ask one region, and in it the selected neurons."""
+    drawn = _drawn(scheme, session, SchemeSettings(region=region))
+    assert session.units.area is not None
+    inside = [n for n in selected if session.units.area[n] == region]
+    return drawn.ask(inside, slice(None)) if inside else drawn
+
+
+def _drawn(scheme: str, session: Session, settings: SchemeSettings) -> Mask:
+    areas = session.units.area
+    regions = [""] * session.n_neurons if areas is None else areas.tolist()
+    shape = (1, OMNIMOUSE.n_samples, session.n_neurons)
+    # A fixed seed: the same preset is the same mask, of which scores are known.
+    # They are drawn for OmniMouse's windows and mapped by time, as all presets are.
+    masks = draw_scheme(scheme, shape, regions, np.random.default_rng(0), settings)
+    return masks.mask_of(0, session, OMNIMOUSE)
+
+
+def _regional(name: str, scheme: str, label: str, explanation: str) -> Preset:
+    return Preset(name, label, explanation, partial(_over_regions, scheme, ""), scheme)
 
 
 def _official(name: str, label: str, explanation: str) -> Preset:
@@ -99,6 +147,33 @@ PRESETS: tuple[Preset, ...] = (
         "Every neuron and the video are visible; running and the pupil are decoded.",
     ),
     Preset(
+        "co_smoothing",
+        "Co-smoothing",
+        "Three of ten neurons, the selected ones among them, are predicted from the "
+        "others.",
+        _co_smoothing,
+    ),
+    Preset(
+        "causal",
+        "Causal",
+        "The first 70 % of the window are visible; the rest is predicted, for every "
+        "neuron.",
+        _causal,
+    ),
+    _regional(
+        "inter_region",
+        "inter-region",
+        "Between regions",
+        "One region is predicted from all others.",
+    ),
+    _regional(
+        "intra_region",
+        "intra-region",
+        "Within a region",
+        "Three of ten neurons of one region are predicted from the others of that "
+        "region; all other regions are hidden.",
+    ),
+    Preset(
         "nothing",
         "Nothing",
         "Nothing is visible and there are no targets: paint your own mask.",
@@ -106,25 +181,104 @@ PRESETS: tuple[Preset, ...] = (
     ),
 )
 
+_REGION: Final = "/"
+"""Between the name of a preset and its region."""
 DEFAULT_PRESET = "video_behavior"
 FORECAST = "causal_response_25_behavior"
 """Preset that fits every recording, because it needs responses only."""
 
 
 def preset_named(name: str) -> Preset:
-    """Return the preset of a name or label; raise `ValueError` if there is none."""
+    """Return the preset of a name or label; raise `ValueError` if there is none.
+
+    Examples
+    --------
+    >>> from omnimouse_model.live.mask.presets import preset_named
+    >>> preset_named("inter_region/CA1").label
+    'Between regions: CA1'
+    """
+    base, region = name_and_region(name)
     for preset in PRESETS:
         if name in (preset.name, preset.label):
             return preset
+        if region and base == preset.name and preset.scheme:
+            return replace(
+                preset,
+                name=name,
+                label=f"{preset.label}: {region}",
+                make=partial(_over_regions, preset.scheme, region),
+            )
     names = ", ".join(preset.name for preset in PRESETS)
     raise ValueError(f"There is no preset {name!r}; there are {names}.")
+
+
+def is_preset(name: str) -> bool:
+    """Whether there is a preset of this name, which can end with a region."""
+    base, region = name_and_region(name)
+    return any(base == p.name and bool(p.scheme or not region) for p in PRESETS)
+
+
+def name_and_region(name: str) -> tuple[str, str]:
+    """Return the parts of a preset's name; the region is "" without one."""
+    base, _, region = name.partition(_REGION)
+    return base, region
+
+
+def with_region(name: str, region: str) -> str:
+    """Return the name of a preset over regions for one region."""
+    return f"{name_and_region(name)[0]}{_REGION}{region}"
+
+
+def regional_name(name: str, session: Session, selected: Sequence[int] = ()) -> str:
+    """Return the name of a preset with its region, if it is one over regions.
+
+    Without one in the name, it is that of the first selected neuron, or the first.
+
+    Raises
+    ------
+    MaskError
+        The session does not have several regions, or not this one.
+    """
+    regions = regions_of(session)
+    if not preset_named(name).scheme:
+        return name
+    region = name_and_region(name)[1]
+    if not region and regions:
+        areas = session.units.area
+        first = "" if areas is None or not selected else str(areas[selected[0]])
+        region = first or regions[0]
+    if region not in regions:
+        raise MaskError(
+            f"Preset {name!r} needs a region of {session.id!r}; it has "
+            f"{', '.join(regions) or 'fewer than two'}."
+        )
+    return with_region(name, region)
+
+
+def regions_of(session: Session | None) -> tuple[str, ...]:
+    """Return the regions that presets can predict; none if there are fewer than two."""
+    if session is None or session.units.area is None:
+        return ()
+    names = sorted({*session.units.area.tolist()} - {""})
+    return tuple(names) if len(names) > 1 else ()
+
+
+def presets_of(session: Session | None) -> tuple[Preset, ...]:
+    """Return the presets that a session can have: some need several regions."""
+    has_regions = bool(regions_of(session))
+    return tuple(preset for preset in PRESETS if has_regions or not preset.scheme)
 
 
 def preset_for(name: str, session: Session) -> str:
     """Return `name`, or the forecast preset if `name` does not fit the session.
 
-    A preset does not fit if its mask has no visible input or no target.
+    A preset does not fit if its mask has no visible input or no target, or if it needs
+    a region that the session lacks.
     """
+    if preset_named(name).scheme:
+        region = name_and_region(name)[1]
+        regions = regions_of(session)
+        return name if regions and (not region or region in regions) else FORECAST
     return name if is_complete(name, mask_for(name, session)) else FORECAST
 
 
@@ -142,6 +296,7 @@ def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:
     The mask's note names the missing streams. `selected` neurons become targets if the
     preset chooses its target neurons at random.
     """
+    name = regional_name(name, session, selected)
     mask = preset_named(name).make(session, selected)
     lacking = []
     if session.stimulus is None and mask.frames.any():

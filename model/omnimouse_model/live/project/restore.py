@@ -19,7 +19,12 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import Analysis, ReopenedAnalysis
 from omnimouse_model.live.last_session import LastSession
-from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
+from omnimouse_model.live.mask.presets import (
+    is_preset,
+    mask_for,
+    preset_for,
+    preset_named,
+)
 from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.masks import Mask
 
@@ -151,10 +156,12 @@ def _mask_for_view(
 def _preset_of(analysis: Analysis, session: Session) -> str:
     """Return the analysis' preset if it makes the same mask here, else ""."""
     mask = analysis.mask
-    if mask is None or analysis.preset not in {preset.name for preset in PRESETS}:
+    if mask is None or not is_preset(analysis.preset):
         return ""
     targets = np.flatnonzero(mask.target.any(axis=0)).tolist()
     # A preset that chooses random neurons makes the same mask for the same targets.
+    if preset_for(analysis.preset, session) != analysis.preset:
+        return ""
     made = mask_for(analysis.preset, session, targets).stretched(mask.spec)
     return analysis.preset if made == mask else ""
 

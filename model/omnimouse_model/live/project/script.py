@@ -8,7 +8,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ExportError, MaskError
-from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
+from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.strategies import mask_from_strategy
@@ -174,8 +174,7 @@ def _mask_lines(
         pass
     # Some presets depend on the selection; the shorter script, without it, is tried
     # first.
-    names = {preset.name for preset in PRESETS}
-    for selected in ((), state.selection) if state.preset in names else ():
+    for selected in ((), state.selection) if is_preset(state.preset) else ():
         if mask_for(state.preset, session, selected) == mask:
             argument = f", {list(selected)}" if selected else ""
             return ["from omnimouse_model.live.mask.presets import mask_for"], [

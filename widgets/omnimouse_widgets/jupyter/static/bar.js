@@ -25,6 +25,8 @@ function render({ model, el }) {
   const labelled = (text, control) =>
     make("label", { className: "omnimouse-group" }, make("span", { textContent: text }), control);
   const preset = makeSelect("Preset", (value) => set("preset", value), "A prepared task; painting changes it");
+  const region = makeSelect("Region", (value) => set("preset", `${base()}/${value}`), "The region that is predicted");
+  const base = () => model.get("preset").split("/")[0];
   const predictor = makeSelect("Model", (value) => set("predictor", value), "The model whose predictions are shown");
   const switches = (text, entries, trait) => {
     const buttons = entries.map(([value, word, about]) =>
@@ -47,14 +49,20 @@ function render({ model, el }) {
   const meaning = makeStatus(), error = makeProblem();
   el.append(
     makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, refine, fileMask, offer),
-    makeBar(labelled("Preset", preset), video, behavior),
+    makeBar(labelled("Preset", preset), region, video, behavior),
     meaning, error,
   );
 
-  const showPreset = () => { preset.value = model.get("preset"); };
+  const showPreset = () => {
+    const [name, inside] = model.get("preset").split("/");
+    preset.value = name;
+    region.hidden = inside === undefined;
+    if (inside !== undefined) region.value = inside;
+  };
   function takeChoices(message) {
     fillSelect(preset, [["", message.by_hand], ...message.presets]);
     preset.firstElementChild.disabled = true; // "by hand" is a state, not a choice
+    fillSelect(region, message.regions.map((name) => [name, name]));
     fillSelect(predictor, message.models);
     showPreset();
     predictor.value = model.get("predictor");

@@ -5,6 +5,11 @@ from typing import cast
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.presets import (
+    name_and_region,
+    regions_of,
+    with_region,
+)
 from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.model.task import (
@@ -17,8 +22,8 @@ from omnimouse_widgets.drawn.model.task import (
     video_span,
 )
 from omnimouse_widgets.drawn.traces.behavior_rows import NO_BEHAVIOR
-from omnimouse_widgets.qt.style.controls import combo_box, show_text
-from omnimouse_widgets.qt.style.form import Form, QuietLine
+from omnimouse_widgets.qt.style.controls import combo_box, set_items, show_text
+from omnimouse_widgets.qt.style.form import Form, QuietLine, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import wrapped_label
@@ -52,10 +57,14 @@ class TaskSection(QWidget):
             self._preset_picked,
             [(label, name) for name, label in controller.presets],
             tooltip="Choose a task; painting changes it to a task made by hand",
+            name="Preset",
         )
         self.preset.setPlaceholderText(BY_HAND)
         # Without a minimum, the longest preset would determine the panel's width.
         self.preset.setMinimumContentsLength(12)
+        self.region = combo_box(
+            self._region_picked, name="Region", tooltip="The region that is predicted"
+        )
         self.meaning = QuietLine()
         self.video = SegmentedButton(VIDEO, "Video")
         self.video.picked.connect(self._video_picked)
@@ -65,7 +74,7 @@ class TaskSection(QWidget):
         )
         self.caveat = wrapped_label("alert")
         form = Form(self)
-        form.add("Preset", self.preset)
+        form.add("Preset", row_of(self.preset, self.region, stretch=0))
         form.add("", self.meaning)
         form.add("Video", self.video)
         form.add("Behaviour", self.behavior)
@@ -88,12 +97,23 @@ class TaskSection(QWidget):
         n_frames = self._controller.state.spec.n_frames
         self._controller.set_frames(video_span(name, n_frames))
 
+    def _region_picked(self, region: str) -> None:
+        state = self._controller.state
+        self._controller.apply_preset(with_region(state.preset, region))
+
     # -- from state to screen -----------------------------------------------------
     def _draw_preset(self) -> None:
         state = self._controller.state
+        set_items(
+            self.preset, [(text, name) for name, text in self._controller.presets]
+        )
         name = state.preset if state.mask is not None else ""
+        base, region = name_and_region(name)
         # Index -1 shows the placeholder text, `BY_HAND`.
-        self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
+        self.preset.setCurrentIndex(self.preset.findData(base) if name else -1)
+        self.region.setVisible(bool(region))
+        set_items(self.region, [(text, text) for text in regions_of(state.session)])
+        self.region.setCurrentIndex(self.region.findData(region))
         self.meaning.set_text(task_text(self._controller.state))
         self.meaning.setToolTip(self.meaning.full_text)
 

@@ -219,8 +219,11 @@ class RasterPanel(QWidget):
 
     def _follow(self) -> None:
         """Apply the order and view of the state, e.g. from an opened analysis."""
-        self.ordering.show_ordering(self._controller.state.raster_order)
-        self.set_view(self._controller.state.raster_view)
+        state = self._controller.state
+        # Both are read first: a new order also writes the view that is shown.
+        ordering, view = state.raster_order, state.raster_view
+        self.ordering.show_ordering(ordering)
+        self.set_view(view)
 
     def _scrub(self, position: float) -> None:
         sample = plot_style.sample_at(position, self._n_samples)

@@ -1,0 +1,70 @@
+"""Presets of the masking schemes: what they ask, and their regions."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.errors import MaskError
+from omnimouse_model.live.mask.presets import (
+    FORECAST,
+    is_preset,
+    mask_for,
+    preset_for,
+    preset_named,
+    presets_of,
+)
+from omnimouse_model.masks.schemes import nearest_scheme
+from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+
+REGIONAL = ("inter_region", "intra_region")
+
+
+@pytest.fixture(scope="module")
+def session():
+    return om.open_session(spiking_arrays(SpikingSpec(n_trials=3)))
+
+
+@pytest.fixture(scope="module")
+def one_region():
+    arrays = dict(spiking_arrays(SpikingSpec(n_trials=3)))
+    arrays["area"][:] = "V1"
+    return om.open_session(arrays)
+
+
+@pytest.mark.parametrize(
+    ("preset", "scheme"),
+    [
+        ("co_smoothing", "neuron"),
+        ("causal", "causal"),
+        ("inter_region/HPC", "inter-region"),
+        ("intra_region/HPC", "intra-region"),
+    ],
+)
+def test_a_scheme_s_preset_has_the_prompt_of_the_scheme(session, preset, scheme):
+    mask = mask_for(preset, session, [1, 23]).stretched(TRIALS)
+    areas = session.units.area
+    assert nearest_scheme(mask.cells, areas.tolist()) == scheme
+    asked = mask.target.any(axis=0)
+    assert asked[23]
+    if "/" in preset:
+        assert set(areas[asked]) == {"HPC"}
+    assert not mask.frames.any()
+    assert not mask.has_visible_behavior
+
+
+def test_the_region_is_that_of_the_selected_neuron_or_chosen(session):
+    target = mask_for("inter_region", session, [23]).target.any(axis=0)
+    np.testing.assert_array_equal(target, session.units.area == "HPC")
+    assert preset_named("inter_region/HPC").label == "Between regions: HPC"
+    assert is_preset("intra_region/HPC")
+    assert not is_preset("causal/HPC")
+    with pytest.raises(MaskError, match="inter_region/X"):
+        mask_for("inter_region/X", session)
+
+
+def test_presets_over_regions_need_several(session, one_region):
+    assert {*REGIONAL} <= {preset.name for preset in presets_of(session)}
+    assert not {*REGIONAL} & {preset.name for preset in presets_of(one_region)}
+    assert preset_for("inter_region/HPC", one_region) == FORECAST
+    assert preset_for("inter_region/HPC", session) == "inter_region/HPC"
