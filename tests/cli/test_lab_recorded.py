@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.lab.recorded.trials import StimulusColumnError
+from omnimouse_model.lab.stimuli.dots import gaussian_dots
 from omnimouse_model.lab.stimuli.gratings import drifting_gratings
 from tests.cli.runner import run_command
 from tests.model.experanto_folder import write_stream, write_videos
@@ -81,3 +82,20 @@ def test_columns_tiers_and_values_that_do_not_exist_are_told(folder):
     done, _ = run(folder, "dots")
     assert isinstance(done.exception, StimulusColumnError)
     assert "azimuth" in str(done.exception)
+
+
+@pytest.mark.slow
+def test_in_silico_dots_have_the_recorded_colour(tmp_path):
+    shown = gaussian_dots((18, 32), (3, 4), 2, duration_s=1.0, is_on=False)
+    table = zip(shown.table["row_px"], shown.table["column_px"], strict=True)
+    rows = [
+        {"tier": "train", "row_px": float(y), "column_px": float(x)} for y, x in table
+    ]
+    frames = [shown.frames_of(k) for k in range(shown.n_videos)]
+    write_videos(tmp_path / "screen", frames, rows)
+    noise = np.random.default_rng(0).normal(size=(30 * len(rows), 2))
+    write_stream(tmp_path / "responses", noise.astype(np.float32), 30.0, 0.0)
+    model = ("--model", "video-ridge", "--session", tmp_path)
+    done = run_command("lab", "recorded", "dots", "--in-silico", *model)
+    assert done.exit_code == 0, done.stderr
+    assert "beside black gaussian dots" in done.stdout

@@ -69,6 +69,10 @@ def _pairs(
     "--in-silico", is_flag=True,
     help="Show the laboratory's gratings or dots to the model, not the recorded video.",
 )  # fmt: skip
+@click.option(
+    "--dots", "colour", type=click.Choice(["white", "black"]),
+    help="Dots of --in-silico; by default as in the recorded frames, else white.",
+)  # fmt: skip
 @table_option
 @experiment_options
 def command(
@@ -84,6 +88,7 @@ def command(
     where: dict[str, str],
     behavior: Any,
     in_silico: bool,
+    colour: str | None,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -94,7 +99,9 @@ def command(
     video, and all responses are hidden. Predicted tuning is a property of the model.
     """
     from omnimouse_model.lab.recorded.directions import compare_directions
+    from omnimouse_model.lab.recorded.dot_colour import dots_are_black
     from omnimouse_model.lab.recorded.places import compare_places
+    from omnimouse_model.lab.recorded.trials import place_trials
 
     settings: dict[str, Any] = {
         "lag_s": lag_s, "tier": tier, "where": where, "behavior": behavior,
@@ -114,7 +121,13 @@ def command(
                 "--column HORIZONTAL."
             )
         settings |= {"place_columns": names or None, "unit": unit}
-        compare, experiment = compare_places, "fields"
+        compare = compare_places
+        if in_silico and colour is None:
+            trials = place_trials(
+                recording, names or None, unit, tier=tier, where=where
+            )
+            colour = "black" if dots_are_black(recording, trials) else "white"
+        experiment = "black_fields" if colour == "black" else "fields"
     model: Predictor | ExperimentResult = predictor
     if in_silico:
         model, _ = run_on_model(experiment, predictor, recording, None, seed=seed)
@@ -140,11 +153,15 @@ def _report(
     for note in found.notes:
         click.echo(note, err=True)
     about = found.about
-    predictor = about["predictor"]
+    predictor, shown = about["predictor"], about["stimulus"]
+    if about.get("experiment") in ("fields", "black_fields"):
+        shown = (
+            "black " if about["experiment"] == "black_fields" else "white "
+        ) + shown
     emit(
         [asdict(value) | {"predictor": predictor} for value in found.summary],
         as_json=as_json,
-        title=f"{about['n_trials']} recorded trials beside {about['stimulus']} shown "
-        f"to {predictor}, session {recording.id}",
+        title=f"{about['n_trials']} recorded trials beside {shown} shown to "
+        f"{predictor}, session {recording.id}",
         columns=COLUMNS,
     )
