@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Option = Callable[[Any], Any]
 """A decorator that adds an option to a command."""
 
-DEMO_SESSIONS = ("demo", "unseen")
+DEMO_SESSIONS = ("demo", "unseen", "spikes", "unseen-spikes")
 """Names of generated sessions; `./demo` is a folder of that name."""
 
 sessions_option = click.option(
@@ -26,7 +26,8 @@ sessions_option = click.option(
     multiple=True,
     default=("demo",),
     show_default="demo",
-    help="'demo', 'unseen' or a session's folder. May be repeated.",
+    help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder. May be "
+    "repeated.",
 )
 device_option = click.option(
     "--device",
@@ -185,25 +186,24 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def named_session(name: str, **options: Any) -> "Session":
-    """Open 'demo', 'unseen' or a session's folder; see `open_session`."""
+    """Open a generated session by its name, or a path; see `open_session`."""
     from omnimouse_model.data.open import open_session
 
     return open_session(session_folder(name), **options)
 
 
 def session_folder(name: str) -> Path | str:
-    """Return the path or address of a session; generate 'demo' or 'unseen' once."""
+    """Return the path or address of a session; a generated one is made once."""
     from omnimouse_model.data.hub.names import hub_place
     from omnimouse_model.data.io.http_file import web_address
 
     if name not in DEMO_SESSIONS:
         # An address stays a string: `Path` would merge its two slashes.
         return name if web_address(name) or hub_place(name) else Path(name)
-    from omnimouse_model import demo
+    from omnimouse_model.demo import SESSIONS
 
-    make = demo.demo_session if name == "demo" else demo.unseen_session
     with interruptible(), Progress() as progress:
-        return make(
+        return SESSIONS[name](
             lambda share: progress.show_share(share, f"making the {name} session")
         )
 

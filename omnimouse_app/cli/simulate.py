@@ -1,4 +1,4 @@
-"""`omnimouse simulate`: write simulated mice as session folders with ground truth."""
+"""`omnimouse simulate`: write simulated mice and animals with spikes."""
 
 import time
 from pathlib import Path
@@ -10,6 +10,9 @@ import numpy as np
 from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit, n_bytes
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.simulate import (
     DEMO_MICE,
     TRAINING_MICE,
@@ -18,8 +21,19 @@ from omnimouse_model.simulate import (
     write_session,
 )
 from omnimouse_model.simulate.specs import RATE_HZ
+from omnimouse_model.simulate.spiking_laboratory import (
+    ANIMALS,
+    BEFORE,
+    STEP_S,
+    laboratory_rates,
+    write_animal,
+)
 
 SPECS = {spec.name: spec for spec in DEMO_MICE}
+TRIALS = WindowSpec(
+    3.0, 50.0, responses="count", align="trial", trial_offset_s=-BEFORE * STEP_S
+)
+"""Trials whose true rates are known."""
 
 
 @click.command("simulate")
@@ -30,8 +44,8 @@ SPECS = {spec.name: spec for spec in DEMO_MICE}
     multiple=True,
     default=("all",),
     show_default=True,
-    type=click.Choice(["all", *SPECS]),
-    help="A mouse; 'all' are the eight training mice. May be repeated.",
+    type=click.Choice(["all", *SPECS, *ANIMALS]),
+    help="A mouse or an animal; 'all' are the eight training mice. May be repeated.",
 )
 @json_option
 def command(out: Path, mice: tuple[str, ...], as_json: bool) -> None:
@@ -39,11 +53,18 @@ def command(out: Path, mice: tuple[str, ...], as_json: bool) -> None:
 
     The demo model is trained on 'demo' and 'mouse-1' to 'mouse-7'. 'demo-shown' is
     another recording of the neurons of 'demo', and no model is trained on 'unseen'.
-    Existing sessions are not written again.
+    'spikes' to 'spikes-6', on which 'ndt-demo' is trained, and 'unseen-spikes' are
+    animals with spikes, one .npz file each. Existing sessions are not written again.
     """
+    # A dict as an ordered set: an animal that is named twice is written once.
+    animals = list(dict.fromkeys(name for name in mice if name in ANIMALS))
     with interruptible():
         rows = [_write(spec, out, is_quiet=as_json) for spec in _specs(mice)]
-    emit(rows, as_json=as_json, title="Single-trial ceilings (median over neurons)")
+        rows += [_write_spikes(name, out) for name in animals]
+    title = "Single-trial ceilings (median over neurons)"
+    if animals:
+        title += "; bits per spike of the true rates"
+    emit(rows, as_json=as_json, title=title)
 
 
 def _specs(mice: tuple[str, ...]) -> list[MouseSpec]:
@@ -51,6 +72,7 @@ def _specs(mice: tuple[str, ...]) -> list[MouseSpec]:
     names = dict.fromkeys(
         name
         for mouse in mice
+        if mouse not in ANIMALS
         for name in ([s.name for s in TRAINING_MICE] if mouse == "all" else [mouse])
     )
     return [SPECS[name] for name in names]
@@ -83,5 +105,25 @@ def _row(spec: MouseSpec, folder: Path, wall_s: float) -> dict[str, Any]:
         "ceiling_drive": float(np.median(ceilings.drive)),
         "ceiling_full": float(np.median(ceilings.full)),
         "size_mb": n_bytes(folder) / 1e6,
+        "wall_s": wall_s,
+    }
+
+
+def _write_spikes(name: str, out: Path) -> dict[str, Any]:
+    start_s = time.perf_counter()
+    path = write_animal(name, out)
+    wall_s = time.perf_counter() - start_s
+    session = open_session(path)
+    starts = session.trials.t_on - BEFORE * STEP_S
+    counts = [session.window(float(start), TRIALS).responses for start in starts]
+    return {
+        "name": "simulated",
+        "mouse": name,
+        "session": session.id,
+        "n_neurons": session.n_neurons,
+        "value": session.duration_s / 60,
+        "unit": "min",
+        "ceiling_bits": bits_per_spike(laboratory_rates(name), np.stack(counts)).value,
+        "size_mb": n_bytes(path) / 1e6,
         "wall_s": wall_s,
     }

@@ -1,6 +1,9 @@
-"""Simulated sessions of the demo, generated once into the user's cache."""
+"""Simulated sessions and small models of the demo.
 
-from collections.abc import Callable
+Sessions are generated once, into the user's cache.
+"""
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from omnimouse_model.cache import cache_dir
@@ -12,6 +15,8 @@ CHECKPOINT = Path(__file__).parent / "demo.safetensors"
 """Weights of the demo model; `demo.json` in the same folder describes them."""
 TWIN_CHECKPOINT = Path(__file__).parent / "twin-demo.safetensors"
 """Weights of the demo twin, a small digital twin of the demo mouse."""
+NDT_CHECKPOINT = Path(__file__).parent / "ndt-demo.safetensors"
+"""Weights of the demo transformer of spikes, trained on six simulated animals."""
 
 
 def demo_session(progress: Callable[[float], None] | None = None) -> Path:
@@ -40,11 +45,48 @@ def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
     return _session(UNSEEN, progress)
 
 
+def spiking_session(progress: Callable[[float], None] | None = None) -> Path:
+    """Return the file of a spiking session of the demo: 80 units, 300 trials.
+
+    Its train tier is in the training data of `ndt-demo`. See
+    `simulate.spiking_laboratory`.
+
+    Examples
+    --------
+    >>> from omnimouse_model.demo import spiking_session
+    >>> spikes = om.open_session(spiking_session())
+    >>> spikes.n_neurons, len(spikes.trials)
+    (80, 300)
+    """
+    return _animal("spikes", progress)
+
+
+def unseen_spiking_session(progress: Callable[[float], None] | None = None) -> Path:
+    """Return the file of a spiking session that no model was trained on.
+
+    Examples
+    --------
+    >>> from omnimouse_model.demo import unseen_spiking_session
+    >>> om.open_session(unseen_spiking_session()).id
+    'unseen-spikes'
+    """
+    return _animal("unseen-spikes", progress)
+
+
+SESSIONS: Mapping[str, Callable[..., Path]] = {
+    "demo": demo_session,
+    "unseen": unseen_session,
+    "spikes": spiking_session,
+    "unseen-spikes": unseen_spiking_session,
+}
+"""Generated sessions by their names on the command line and in `om.evaluate`."""
+
+
 def named_session(name: str | Path) -> Session:
-    """Open "demo", "unseen", or the session at a path or address."""
+    """Open a generated session by its name, or the session at a path or address."""
     # The names have priority over paths.
-    simulated = {"demo": demo_session, "unseen": unseen_session}
-    return open_session(simulated[name]() if name in simulated else name)
+    generate = SESSIONS.get(str(name))
+    return open_session(name if generate is None else generate())
 
 
 def is_demo(folder: Path) -> bool:
@@ -60,3 +102,13 @@ def _session(spec: MouseSpec, progress: Callable[[float], None] | None) -> Path:
     # opened by mistake.
     folder = cache_dir() / "sessions" / f"v{VERSION}" / spec.name
     return write_session(spec, folder, progress)
+
+
+def _animal(name: str, progress: Callable[[float], None] | None) -> Path:
+    from omnimouse_model.simulate.spiking_laboratory import VERSION as SPIKES_VERSION
+    from omnimouse_model.simulate.spiking_laboratory import write_animal
+
+    path = write_animal(name, cache_dir() / "sessions" / f"spikes-v{SPIKES_VERSION}")
+    if progress is not None:
+        progress(1.0)
+    return path

@@ -11,12 +11,16 @@ is trained on; each stranger has dynamics of its own. Weights are drawn for each
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from omnimouse_model.atomic import atomic_path
 from omnimouse_model.simulate.spiking import poisson_spikes, red_noise
 
+VERSION = 1
+"""Raised whenever recordings change, so that older files are not used."""
 UNSEEN_SPIKES = "unseen-spikes"
 """The animal that no model is trained on, a relative."""
 RELATIVES = ("spikes", "spikes-3", "spikes-5")
@@ -125,6 +129,23 @@ def laboratory_animal(
         "wheel_rate_hz": 1 / STEP_S,
         "pose": paw,
     }
+
+
+def write_animal(name: str, folder: Path) -> Path:
+    """Write an animal as `name.npz` into a folder, unless it exists; return the path.
+
+    Raises
+    ------
+    ValueError
+        There is no such animal.
+    """
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        arrays = laboratory_animal(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+    return path
 
 
 def laboratory_rates(name: str, spec: LaboratorySpec = LaboratorySpec()) -> np.ndarray:

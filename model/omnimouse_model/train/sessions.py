@@ -11,9 +11,16 @@ from omnimouse_model.simulate import (
     TRAINING_MICE,
     write_session,
 )
+from omnimouse_model.simulate.spiking_laboratory import (
+    ANIMALS,
+    UNSEEN_SPIKES,
+    VERSION,
+    write_animal,
+)
 
 MICE = {spec.name: spec for spec in (*TRAINING_MICE, *SMOKE_MICE, *STUDY_MICE)}
 """Specs of the simulated mice for training, by name."""
+_SPIKING = tuple(name for name in ANIMALS if name != UNSEEN_SPIKES)
 
 
 def check_mouse(name: str) -> None:
@@ -24,9 +31,10 @@ def check_mouse(name: str) -> None:
     ValueError
         The name is neither an existing path nor a simulated mouse.
     """
-    if not Path(name).exists() and name not in MICE:
+    known = (*MICE, *_SPIKING)
+    if not Path(name).exists() and name not in known:
         raise ValueError(
-            f"{name!r} is neither a session folder nor one of {', '.join(MICE)}."
+            f"{name!r} is neither a session folder nor one of {', '.join(known)}."
         )
 
 
@@ -73,4 +81,7 @@ def session_place(
     if Path(name).exists():
         return Path(name)
     report(f"mouse {name} …")
-    return write_session(MICE[name], (mice or cache_dir() / "mice") / name)
+    folder = mice or cache_dir() / "mice"
+    if name in _SPIKING:
+        return write_animal(name, mice or folder / f"spikes-v{VERSION}")
+    return write_session(MICE[name], folder / name)

@@ -45,3 +45,16 @@ def test_the_command_writes_the_mice_it_is_asked_for(tmp_path, monkeypatch, caps
     assert row["ceiling_drive"] == pytest.approx(np.median(ceilings.drive))
     assert exit_code(arguments) == 0
     assert "tiny" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_animal_with_spikes_is_written_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    session = demo.named_session("unseen-spikes")
+    assert session.path == demo.unseen_spiking_session()
+    assert demo.is_demo(session.path)
+    words = ["simulate", str(session.path.parent), "--mouse", "unseen-spikes", "--json"]
+    assert exit_code(words) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["session"] == "unseen-spikes"
+    assert 0.25 < row["ceiling_bits"] < 0.35
