@@ -84,7 +84,8 @@ class Laboratory(HasBackgroundTask):
         self.folder = cache_dir() / "laboratory"
         self._client, self._load = client, load
         self._errors: dict[str, dict[str, np.ndarray]] = {}
-        self._pictures: dict[str, Picture] = {}
+        # Found inputs by name of the search, and the rate of their frames.
+        self._pictures: dict[str, tuple[Picture, float]] = {}
         self._running = self.chosen
         self._labels: tuple[str, ...] | None = None
         self._reopened: dict[str, ExperimentEntry] = {}
@@ -300,11 +301,14 @@ class Laboratory(HasBackgroundTask):
     def picture(self) -> Picture | None:
         """Return the found input of the latest search as a what-if edit, or None.
 
-        The chosen search comes first.
+        The chosen search comes first. A clip lasts as long as it was found, also in
+        windows of another frame rate.
         """
+        video = self._client.state.spec.video
         for name in (self.chosen, *reversed(self._pictures)):
-            if name in self._pictures:
-                return self._pictures[name]
+            if name in self._pictures and video is not None:
+                picture, rate_hz = self._pictures[name]
+                return picture.at_rate(rate_hz, video.rate_hz)
         return None
 
     def start(self) -> None:
@@ -439,7 +443,7 @@ class Laboratory(HasBackgroundTask):
         label = f"{SEARCHES[name].label.lower()} of {of}"
         # The latest one is the last.
         self._pictures.pop(name, None)
-        self._pictures[name] = Picture.of(found.videos[0], label)
+        self._pictures[name] = Picture.of(found.videos[0], label), found.rate_hz
 
     def _run(
         self, jobs: Sequence[LabJob], report: ReportProgress

@@ -120,12 +120,11 @@ def command(
                 "Places of dots are read from two columns: --column VERTICAL "
                 "--column HORIZONTAL."
             )
-        settings |= {"place_columns": names or None, "unit": unit}
+        places: Any = names or None
+        settings |= {"place_columns": places, "unit": unit}
         compare = compare_places
         if in_silico and colour is None:
-            trials = place_trials(
-                recording, names or None, unit, tier=tier, where=where
-            )
+            trials = place_trials(recording, places, unit, tier=tier, where=where)
             colour = "black" if dots_are_black(recording, trials) else "white"
         experiment = "black_fields" if colour == "black" else "fields"
     model: Predictor | ExperimentResult = predictor

@@ -5,6 +5,7 @@ places are pixels of the image with the origin at its upper left corner.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,6 +16,9 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import laboratory as text
 from omnimouse_widgets.drawn.traces.time_axis import frame_at_sample
+
+if TYPE_CHECKING:
+    from omnimouse_model.lab.exciting_search import ExcitingInputs
 
 _ELLIPSE_POINTS = 48
 
@@ -88,9 +92,7 @@ def lab_plot(controller: Controller, neuron: int | None) -> LabPlot:
     """
     laboratory = controller.laboratory
     if laboratory.exciting is not None:
-        video = laboratory.exciting.videos[0]
-        # Scrubbing shows the frames of a video.
-        return Image(_gray(video[min(_frame_at(controller), len(video) - 1)]))
+        return Image(_gray(_found_frame(controller, laboratory.exciting)))
     if laboratory.decoding is not None:
         found = laboratory.decoding.found
         return Confusion(laboratory.decoding.label, found.classes, found.confusion)
@@ -129,6 +131,15 @@ def _plot_of_neuron(
 def _frame_at(controller: Controller) -> int:
     state = controller.state
     return frame_at_sample(state.spec, state.cursor) if state.spec.video else 0
+
+
+def _found_frame(
+    controller: Controller, found: "ExcitingInputs"
+) -> UInt8[np.ndarray, "height width"]:
+    """Return the frame of a found video at the time of the cursor."""
+    frames, video = found.videos[0], controller.state.spec.video
+    step = 1.0 if video is None else found.rate_hz / video.rate_hz
+    return frames[min(int(_frame_at(controller) * step + 1e-6), len(frames) - 1)]
 
 
 def _frame(

@@ -98,8 +98,8 @@ def edits_for(
     """Map edits made for windows of one spec to windows of another.
 
     Spans and frozen frames keep their share of the window, as in `Mask.stretched`;
-    delays keep their time, and shifts of the picture their share of the frame. A span
-    of the whole window becomes None.
+    delays and clips keep their time, and shifts of the picture their share of the
+    frame. A span of the whole window becomes None.
 
     Examples
     --------
@@ -131,6 +131,8 @@ def _map_edit(edit: Any, old: WindowSpec, new: WindowSpec) -> Edit:
     if isinstance(edit, Shift | BehaviorShift):
         seconds = edit.later * old.duration_s / before
         changes["later"] = round(seconds * after / new.duration_s)
+    if isinstance(edit, Picture) and old.video is not None and new.video is not None:
+        edit = edit.at_rate(old.video.rate_hz, new.video.rate_hz)
     if isinstance(edit, Shift) and old.video is not None and new.video is not None:
         changes["right"] = round(edit.right * new.video.width / old.video.width)
         changes["down"] = round(edit.down * new.video.height / old.video.height)

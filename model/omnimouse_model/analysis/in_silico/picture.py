@@ -2,7 +2,7 @@
 
 import zlib
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,9 +21,9 @@ MAX_BYTES = 2**24
 class Picture:
     """Show a picture, or the frames of a clip, in place of the video.
 
-    The first frame of a clip is shown with the first frame of the window, the next with
-    the next, and its last one until the end. Frames of another size than those of the
-    window are scaled. `Picture.of(frames, label)` makes one of an array.
+    A clip begins with the window; its last frame is shown until the end. Frames of
+    another size than those of the window are scaled. `Picture.of(frames, label)` makes
+    one of an array, and `at_rate` adapts it to windows of another frame rate.
 
     Attributes
     ----------
@@ -34,11 +34,14 @@ class Picture:
         Size; a picture has one frame.
     label
         What it shows, such as "most exciting image".
+    step
+        Frames of the clip from one frame of the window to the next: the rate of the
+        clip over that of the window.
 
     Raises
     ------
     ValueError
-        `pixels` do not hold frames of this size.
+        `pixels` do not hold frames of this size, or the step is not positive.
     """
 
     pixels: str
@@ -47,6 +50,7 @@ class Picture:
     width: int
     label: str = "picture"
     span: Span | None = None
+    step: float = 1.0
 
     def __post_init__(self) -> None:
         shape = (self.n_frames, self.height, self.width)
@@ -55,6 +59,8 @@ class Picture:
                 f"A picture of {shape} frames, rows and columns: expected at least 1 "
                 f"of each, and at most {MAX_BYTES:,} pixels together."
             )
+        if not 0 < self.step < np.inf:
+            raise ValueError(f"step is {self.step}; a positive number is expected.")
         _frames(self.pixels, shape)
 
     @classmethod
@@ -73,13 +79,26 @@ class Picture:
         """Gray levels, read-only."""
         return _frames(self.pixels, (self.n_frames, self.height, self.width))
 
+    def at_rate(self, old_hz: float, new_hz: float) -> "Picture":
+        """Return the same clip, as long in seconds, in windows of another frame rate.
+
+        Parameters
+        ----------
+        old_hz, new_hz
+            Frame rates of the windows before and now.
+        """
+        return replace(self, step=self.step * old_hz / new_hz)
+
     def on_video(self, read: Read, clip_at: object) -> Read:
         """Read the frames of the picture, valid everywhere."""
 
         def shown(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             # Read for the size of the frames only; they may have edits of their own.
             frames, valid = read(positions)
-            at = np.clip(positions, 0, self.n_frames - 1)
+            # The frame that is on the screen at this time. Rounding errors of the step
+            # must not show the one before.
+            passed = np.floor(positions * self.step + 1e-6).astype(np.int64)
+            at = np.clip(passed, 0, self.n_frames - 1)
             own: np.ndarray = self.frames[at]
             if own.shape[1:] != frames.shape[1:]:
                 own = rescale_area(own, frames.shape[1:3])

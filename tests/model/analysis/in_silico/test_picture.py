@@ -2,13 +2,16 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.edit_lists import (
     apply_edits,
     describe_edits,
+    edits_for,
     edits_from_json,
     edits_to_json,
 )
@@ -65,6 +68,19 @@ def test_equal_frames_are_stored_once(clip):
     assert Picture.of(np.repeat(clip[:1], 60, axis=0)).n_frames == 1
 
 
+@pytest.mark.parametrize("rate_hz", [15.0, 30.0, 60.0])
+def test_a_clip_keeps_its_time_in_windows_of_another_rate(session, clip, rate_hz):
+    spec = replace(om.OMNIMOUSE, video=replace(om.OMNIMOUSE.video, rate_hz=rate_hz))
+    slow = session.window(6.0).at(spec)
+    (edit,) = edits_for([Picture.of(clip)], om.OMNIMOUSE, spec)
+    frames = apply_edits(slow, [edit]).frames_u8
+    # Frame k of the clip is on the screen from k / 30 s on.
+    shown = np.minimum(np.arange(len(frames)) * 30 // int(rate_hz), 4)
+    np.testing.assert_array_equal(frames, clip[shown])
+    (again,) = edits_for([edit], spec, om.OMNIMOUSE)
+    assert again == Picture.of(clip)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -73,6 +89,7 @@ def test_equal_frames_are_stored_once(clip):
         ({"n_frames": 4}, "more than 9,216 bytes; expected 9,216"),
         ({"n_frames": 6}, "11,520 bytes; expected 13,824"),
         ({"n_frames": 0}, "at least 1"),
+        ({"step": 0.0}, "step is 0"),
         ({"width": MAX_BYTES}, "at most"),
     ],
 )
