@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.predictions.run import (
         predict_session as predict_session,
     )
+    from omnimouse_model.analysis.ranking.curve import pretrain_curve as pretrain_curve
+    from omnimouse_model.analysis.ranking.rank import rank_sessions as rank_sessions
     from omnimouse_model.analysis.scaling.fits import scaling_curves as scaling_curves
     from omnimouse_model.analysis.sweep.run import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep.table import ContextSweep as ContextSweep
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from omnimouse_model.strategies import find_strategy as find_strategy
     from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
+    from omnimouse_model.train.factory import model_factory as model_factory
     from omnimouse_model.train.finetune.progress import (
         FinetuneProgress as FinetuneProgress,
     )
@@ -83,6 +86,8 @@ _NAMES = {
     "analysis.evaluate.table": "write_neurons",
     "analysis.in_silico.counterfactual": "what_if",
     "analysis.predictions.run": "predict_session",
+    "analysis.ranking.curve": "pretrain_curve",
+    "analysis.ranking.rank": "rank_sessions",
     "analysis.scaling.fits": "scaling_curves",
     "analysis.sweep.run": "context_sweep",
     "analysis.sweep.table": "ContextSweep",
@@ -106,6 +111,7 @@ _NAMES = {
     "predict.prediction_file.predictor": "open_predictions",
     "predict.twin.twin": "DigitalTwin",
     "strategies": "find_strategy mask_from_strategy strategy_names",
+    "train.factory": "model_factory",
     "train.finetune.progress": "FinetuneProgress",
     "train.finetune.run": "finetune",
 }

@@ -32,6 +32,8 @@ from omnimouse_model.nets.tensor_file import read_safetensors, read_tensors
 FAMILY = "ndt"
 FORMAT = 1
 SESSION_TABLE = "encoder.embedder.embed_session.weight"
+SCHEMES_OF = "schemes"
+"""Key of the masking schemes of the training in the card; absent in older files."""
 _COUNTS = ("n_layers", "n_heads", "mult")
 
 

@@ -20,8 +20,10 @@ from omnimouse_model.errors import (
     FinetuneError,
     UnsupportedRequestError,
 )
+from omnimouse_model.masks.schemes import SCHEMES
 from omnimouse_model.nets.checkpoint import FINISHED
 from omnimouse_model.nets.ndt.checkpoint import (
+    SCHEMES_OF,
     SESSION_TABLE,
     NdtCheckpoint,
     read_ndt,
@@ -99,13 +101,14 @@ def fit_stitchers(
     train, n_steps, batch, seed = settings
     assert ndt.checkpoint is not None  # every loaded predictor has one
     origin, source = ndt.checkpoint(), _hold_out(session, ndt, seed)
+    schemes = _schemes_of(origin)
     chosen = {"train": train, "seed": seed, "batch": batch}
     write_settings(out, ndt.predictor_id, ndt.weights, session, chosen)
     config = NdtTrainConfig(
         seed=seed,
         model=origin.config,
         spec=ndt.spec,
-        schemes=PROMPTS,
+        schemes=schemes,
         batch=batch,
         steps=n_steps,
         lr=LR,
@@ -131,6 +134,24 @@ def _hold_out(session: Session, ndt: NdtPredictor, seed: int) -> TrainingSession
     return replace(
         source, starts=np.delete(source.starts, held), held_out=source.starts[held]
     )
+
+
+def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
+    """Return the masking schemes of a model's training; those of the paper by default.
+
+    Raises
+    ------
+    CheckpointError
+        The card names others.
+    """
+    schemes = (model.card or {}).get(SCHEMES_OF, PROMPTS)
+    known = PROMPTS if model.config.has_prompt else SCHEMES
+    if not isinstance(schemes, list | tuple) or not set(schemes) <= set(known):
+        raise CheckpointError(
+            f"{model.source}: card.{SCHEMES_OF} is {schemes!r}; expected some of "
+            f"{', '.join(known)}."
+        )
+    return tuple(schemes)
 
 
 def _finish(
@@ -175,4 +196,5 @@ def _finish(
             state[SESSION_TABLE] = torch.cat([table, best.state[SESSION_TABLE]])
         sessions = {**origin.sessions, source.key: best.sessions[source.key]}
         best = replace(best, state=state, sessions=sessions)
-    save_ndt(out / FINISHED, replace(best, card={"finetuned": card}))
+    about = {"finetuned": card, SCHEMES_OF: list(_schemes_of(best))}
+    save_ndt(out / FINISHED, replace(best, card=about))

@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.nets.ndt.checkpoint import (
+    SCHEMES_OF,
     SESSION_TABLE,
     NdtCheckpoint,
     save_ndt,
@@ -350,7 +351,12 @@ class _NdtTraining:
                 and name.startswith(("stitchers.", "readouts."))
             }
         step, best = self.state.step, self.state.best
-        card = {"steps": step, "hours": round(self.state.seconds / 3600, 2)}
+        card = {
+            "steps": step,
+            "hours": round(self.state.seconds / 3600, 2),
+            # A fine-tuning trains under the same ones.
+            SCHEMES_OF: list(self.settings.schemes),
+        }
         model = NdtCheckpoint(
             self.settings.model,
             asdict(self.settings.spec),

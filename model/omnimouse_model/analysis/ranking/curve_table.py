@@ -1,0 +1,338 @@
+"""Scores over the number of pretraining sessions, with gains and fits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.results import number_or_none
+from omnimouse_model.analysis.ranking.orders import ORDERS, OrderName
+from omnimouse_model.display import HasSummary, data_frame
+from omnimouse_model.metrics.fits import LogLine, fit_log_line
+
+if TYPE_CHECKING:
+    import pandas
+
+N_RESAMPLES = 500
+_ENDS = (2.5, 97.5)
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Test score of a core that was pretrained on the first k sessions of an order.
+
+    Attributes
+    ----------
+    shuffle
+        Number of the shuffle of a random order, else 0.
+    trials
+        Train trials of the k sessions.
+    """
+
+    heldout: str
+    order: OrderName
+    shuffle: int
+    k: int
+    trials: int
+    seed: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class CurveMean:
+    """Mean of all runs of one order and number of sessions.
+
+    Attributes
+    ----------
+    trials
+        Mean over shuffles.
+    sd
+        Standard deviation over seeds and shuffles; NaN for one run.
+    gain, gain_percent
+        Difference to the mean baseline, and its percentage; the latter is NaN for a
+        baseline that is not positive.
+    """
+
+    heldout: str
+    order: OrderName
+    k: int
+    trials: float
+    mean: float
+    sd: float
+    n: int
+    gain: float
+    gain_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFit:
+    """A line over the logarithm of the number of trials, without the largest size.
+
+    Attributes
+    ----------
+    line
+        The fit; None if refused, with the reason in `refusal`.
+    slope
+        95 % interval of the slope, per natural logarithm; NaN for a single curve.
+    trials, predicted, interval
+        Trials of all sessions, the line there, and its 95 % interval.
+    measured
+        Mean score of the models of all sessions; NaN if none was trained.
+    """
+
+    heldout: str
+    order: OrderName
+    line: LogLine | None
+    slope: tuple[float, float]
+    trials: int
+    predicted: float
+    interval: tuple[float, float]
+    measured: float
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PretrainCurve(HasSummary):
+    """Test scores on held-out sessions over the number of pretraining sessions.
+
+    Attributes
+    ----------
+    points
+        One per held-out session, order, shuffle, number of sessions and seed.
+    baseline
+        Scores by seed of models trained from scratch on each held-out session.
+    n_sessions, trials
+        Number of all pretraining sessions, and of their train trials.
+    ranking_seeds
+        Seeds of the ranking that gave the orders.
+    """
+
+    points: tuple[CurvePoint, ...]
+    baseline: dict[str, tuple[float, ...]]
+    n_sessions: int
+    trials: int
+    ranking_seeds: tuple[int, ...]
+    metric: str
+    unit: str
+    is_higher_better: bool = True
+
+    @property
+    def orders(self) -> tuple[OrderName, ...]:
+        """Orders that have points."""
+        present = {point.order for point in self.points}
+        return tuple(name for name in ORDERS if name in present)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to doubt the curves."""
+        seeds = {point.seed for point in self.points}
+        shuffles = {p.shuffle for p in self.points if p.order == "random"}
+        found = []
+        if len(seeds) == 1:
+            found.append(
+                f"All models have one seed ({seeds.pop()}): another one may change "
+                "the curves."
+            )
+        if len(self.ranking_seeds) == 1:
+            found.append(
+                f"The ranking rests on one seed ({self.ranking_seeds[0]}): another one "
+                "may rank the sessions otherwise."
+            )
+        if len(self.orders) == 1 and len(shuffles) < 2:
+            found.append(
+                f"Sessions were added in one order ({self.orders[0]}): the curve says "
+                "nothing about others."
+            )
+        elif len(shuffles) == 1:
+            found.append("The random order is one shuffle: another one may differ.")
+        return tuple(found)
+
+    def means(self) -> list[CurveMean]:
+        """Return the mean of each held-out session, order and number of sessions."""
+        means = []
+        for heldout, order, runs in self._groups():
+            base = float(np.mean(self.baseline[heldout]))
+            for k in sorted({run.k for run in runs}):
+                values = np.array([run.value for run in runs if run.k == k])
+                mean, n = float(values.mean()), len(values)
+                gain = mean - base
+                if not self.is_higher_better:
+                    gain = -gain
+                means.append(
+                    CurveMean(
+                        heldout,
+                        order,
+                        k,
+                        float(np.mean([run.trials for run in runs if run.k == k])),
+                        mean,
+                        float(values.std(ddof=1)) if n > 1 else float("nan"),
+                        n,
+                        gain,
+                        100 * gain / base if base > 0 else float("nan"),
+                    )
+                )
+        return means
+
+    def fits(self, n_resamples: int = N_RESAMPLES) -> list[OrderFit]:
+        """Return a line over log trials for each held-out session and order.
+
+        Intervals come from resampled curves: a curve is one shuffle with one seed.
+        """
+        draw = np.random.default_rng(0)
+        return [
+            _fit(heldout, order, runs, self, draw, n_resamples)
+            for heldout, order, runs in self._groups()
+        ]
+
+    def best_gains(self) -> list[CurveMean]:
+        """Return the best mean of each held-out session and order."""
+        best: dict[tuple[str, str], CurveMean] = {}
+        for mean in self.means():
+            key = (mean.heldout, mean.order)
+            if key not in best or mean.gain > best[key].gain:
+                best[key] = mean
+        return list(best.values())
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return rows "curve", "baseline" and "fit", as JSON values."""
+        about: dict[str, object] = {
+            "unit": self.unit,
+            "metric": self.metric,
+            "tier": "test",
+            "warnings": list(self.warnings),
+        }
+        return [
+            *(_mean_row(mean) | about for mean in self.means()),
+            *(_baseline_row(*item) | about for item in self.baseline.items()),
+            *(about | _fit_row(fit, self.unit) for fit in self.fits()),
+        ]
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return the rows of the means as a pandas data frame."""
+        return data_frame([row for row in self.rows() if row["name"] == "curve"])
+
+    def _groups(self) -> Iterator[tuple[str, OrderName, list[CurvePoint]]]:
+        for heldout in self.baseline:
+            for order in self.orders:
+                runs = [
+                    p for p in self.points if (p.heldout, p.order) == (heldout, order)
+                ]
+                yield heldout, order, runs
+
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "metric": f"{self.metric}, {self.unit}, test tier",
+            "orders": ", ".join(self.orders),
+            "k": ", ".join(str(k) for k in sorted({p.k for p in self.points})),
+            "seeds": ", ".join(str(s) for s in sorted({p.seed for p in self.points})),
+        }
+        return facts | ({"warning": " ".join(self.warnings)} if self.warnings else {})
+
+    def _lines(self) -> list[tuple[str, str]]:
+        return [
+            (
+                f"{best.heldout}, {best.order}",
+                f"best {best.mean:.3f} with {best.k} sessions, {best.gain:+.3f}"
+                + (
+                    f" ({best.gain_percent:+.1f} %)"
+                    if np.isfinite(best.gain_percent)
+                    else ""
+                )
+                + " over the baseline",
+            )
+            for best in self.best_gains()
+        ]
+
+
+def _fit(
+    heldout: str,
+    order: OrderName,
+    runs: Sequence[CurvePoint],
+    curve: PretrainCurve,
+    draw: np.random.Generator,
+    n_resamples: int,
+) -> OrderFit:
+    """Fit the points below the largest size, and extrapolate to all trials."""
+    unknown = (float("nan"), float("nan"))
+    all_of = [run.value for run in runs if run.k == curve.n_sessions]
+    measured = float(np.mean(all_of)) if all_of else float("nan")
+    # A curve is resampled as a whole: its points share their sessions.
+    series: dict[tuple[int, int], list[CurvePoint]] = {}
+    for run in runs:
+        if run.k < curve.n_sessions:
+            series.setdefault((run.shuffle, run.seed), []).append(run)
+    curves = [
+        np.array([[p.trials, p.value] for p in points]).T for points in series.values()
+    ]
+    try:
+        line = fit_log_line(*np.concatenate(curves or [np.zeros((2, 0))], axis=1))
+    except ValueError as error:
+        return OrderFit(
+            heldout, order, None, unknown, curve.trials, float("nan"), unknown,
+            measured, str(error),
+        )  # fmt: skip
+    slope = interval = unknown
+    if len(curves) > 1:
+        drawn = draw.integers(len(curves), size=(n_resamples, len(curves)))
+        lines = [
+            fit_log_line(*np.concatenate([curves[i] for i in row], axis=1))
+            for row in drawn
+        ]
+        slope = _ends([fit.slope for fit in lines])
+        interval = _ends([float(fit(curve.trials)) for fit in lines])
+    return OrderFit(
+        heldout, order, line, slope, curve.trials, float(line(curve.trials)),
+        interval, measured,
+    )  # fmt: skip
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.percentile(values, _ENDS).tolist()
+    return low, high
+
+
+def _mean_row(mean: CurveMean) -> dict[str, object]:
+    return {
+        "name": "curve",
+        "value": number_or_none(mean.mean),
+        "heldout": mean.heldout,
+        "order": mean.order,
+        "k": mean.k,
+        "trials": mean.trials,
+        "sd": number_or_none(mean.sd),
+        "n": mean.n,
+        "gain": number_or_none(mean.gain),
+        "gain_percent": number_or_none(mean.gain_percent),
+    }
+
+
+def _baseline_row(heldout: str, values: tuple[float, ...]) -> dict[str, object]:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return {
+        "name": "baseline",
+        "value": number_or_none(float(np.mean(values))),
+        "heldout": heldout,
+        "sd": number_or_none(sd),
+        "n": len(values),
+    }
+
+
+def _fit_row(fit: OrderFit, unit: str) -> dict[str, object]:
+    line = fit.line
+    return {
+        "name": "fit",
+        "value": None if line is None else line.slope,
+        "unit": f"{unit} per ln(trials)",
+        "heldout": fit.heldout,
+        "order": fit.order,
+        "slope_low": number_or_none(fit.slope[0]),
+        "slope_high": number_or_none(fit.slope[1]),
+        "intercept": None if line is None else line.intercept,
+        "trials": fit.trials,
+        "predicted": number_or_none(fit.predicted),
+        "predicted_low": number_or_none(fit.interval[0]),
+        "predicted_high": number_or_none(fit.interval[1]),
+        "measured": number_or_none(fit.measured),
+        "refusal": fit.refusal,
+    }

@@ -1,0 +1,69 @@
+"""What a ranking needs of a family of models: training, and transfer of a core."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.predict.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Progress and cancellation of one training.
+
+    Attributes
+    ----------
+    report
+        Called with the finished share of the training, 0 to 1.
+    cancelled
+        Polled between steps; once true, the training saves and raises `StoppedError`.
+    """
+
+    report: Callable[[float], None] = lambda share: None
+    cancelled: Callable[[], bool] = lambda: False
+
+
+@runtime_checkable
+class Factory(Protocol):
+    """Trains models of one family and config; can be pickled.
+
+    The same arguments give the same model. A training that was stopped goes on in its
+    folder, and one that is complete only loads its result.
+    """
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that its models depend on, apart from sessions and seed; JSON values."""
+        ...
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Windows of the models."""
+        ...
+
+    def pretrain(
+        self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch
+    ) -> Predictor:
+        """Train a model on sessions.
+
+        Raises
+        ------
+        StoppedError
+            `watch.cancelled()` returned true.
+        """
+        ...
+
+    def transfer(
+        self, model: Predictor, session: Session, seed: int, out: Path, watch: Watch
+    ) -> Predictor:
+        """Fit the parts of a new session on the frozen core of a model.
+
+        Raises
+        ------
+        StoppedError
+            `watch.cancelled()` returned true.
+        """
+        ...

@@ -1,0 +1,132 @@
+"""Rank pretraining sessions by how well their cores transfer to held-out sessions.
+
+Source: Jiang et al. 2025, section 4.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
+from omnimouse_model.analysis.evaluate.tier_windows import tier_starts
+from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
+from omnimouse_model.analysis.ranking.factory import Factory
+from omnimouse_model.analysis.ranking.rank_table import RankTable
+from omnimouse_model.analysis.ranking.scores import n_trials, open_results
+from omnimouse_model.analysis.ranking.work import VALIDATION, Job, Study, run_jobs
+from omnimouse_model.data.session import Session
+from omnimouse_model.progress import Progress, shown_progress
+
+SEEDS = (0, 1, 2)
+FORWARD = "forward"
+
+
+def rank_sessions(
+    factory: Factory,
+    sessions: Sessions,
+    heldout: Sessions,
+    metric: str | Criterion = FORWARD,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    results: str | Path | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> RankTable:
+    """Rank sessions by how useful their models are for held-out sessions.
+
+    One model is trained on each session and seed. Its frozen core is transferred to
+    each held-out session on the train tier, and scored on the validation tier. No test
+    tier can be read meanwhile (`held_back.without_test`).
+
+    Parameters
+    ----------
+    factory
+        Trains and transfers models of one family, see `om.model_factory`.
+    sessions, heldout
+        Pretraining sessions and held-out sessions: open ones, names, paths.
+    metric
+        Task by which they are ranked: "forward" and others of `TaskScore` for neural
+        data transformers, the name of a strategy for any family; or a `Criterion`.
+    seeds
+        Seeds of the trainings; scores are averaged over them before the ranking.
+    results
+        File for finished scores, `X.ranking.jsonl`; trained models are kept in a folder
+        beside it. Scores in the file are not computed again. By default in the cache.
+    scheduler
+        Compute on workers of a Dask scheduler that see the same files; see
+        `dask_map.map_pieces`.
+    progress
+        Called with finished and planned work and a description.
+    cancelled
+        Polled between steps.
+
+    Raises
+    ------
+    ValueError
+        A session is listed twice, or lacks a tier.
+    StoppedError
+        `cancelled()` returned true; finished scores are in `results`.
+
+    Examples
+    --------
+    >>> factory = om.model_factory("smoke", transfer_steps=0)
+    >>> factory.spec == om.OMNIMOUSE
+    True
+    """
+    pretraining, targets = listed_sessions(sessions), listed_sessions(heldout)
+    check_sessions(pretraining, targets, factory, VALIDATION)
+    criterion = criterion_of(metric, factory.spec)
+    study = Study(factory, criterion, VALIDATION)
+    jobs = [
+        Job(study, (session,), tuple(targets), seed)
+        for seed in seeds
+        for session in pretraining
+    ]
+    with shown_progress(progress) as report:
+        found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
+    value = {(s.seed, s.sessions[0], s.heldout): s.value for s in found}
+    ids, names = tuple(s.id for s in pretraining), tuple(s.id for s in targets)
+    return RankTable(
+        ids,
+        names,
+        tuple(seeds),
+        np.array([[[value[k, s, h] for h in names] for s in ids] for k in seeds]),
+        tuple(n_trials(session, factory.spec) for session in pretraining),
+        criterion.name,
+        criterion.unit,
+        criterion.is_higher_better,
+    )
+
+
+def check_sessions(
+    sessions: Sequence[Session],
+    heldout: Sequence[Session],
+    factory: Factory,
+    tier: str,
+) -> None:
+    """Check sessions before hours of training.
+
+    Raises
+    ------
+    ValueError
+        There are none, one is listed twice, or one lacks a tier.
+    """
+    if not sessions or not heldout:
+        raise ValueError(
+            "Give one or more sessions, and one or more held-out sessions."
+        )
+    ids = [session.id for session in (*sessions, *heldout)]
+    if twice := sorted({name for name in ids if ids.count(name) > 1}):
+        raise ValueError(
+            f"{', '.join(twice)}: listed twice. A held-out session must not be among "
+            "the pretraining sessions, and each session needs an id of its own."
+        )
+    needed = [(session, "train") for session in (*sessions, *heldout)]
+    for session, name in (*needed, *((session, tier) for session in heldout)):
+        if not len(tier_starts(session, name, factory.spec)):
+            raise ValueError(
+                f"Session {session.id!r} has no window of tier {name!r}; its tiers are "
+                f"{', '.join(session.tiers()) or 'none'}."
+            )

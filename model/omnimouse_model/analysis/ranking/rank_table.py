@@ -1,0 +1,131 @@
+"""Ranking of pretraining sessions for held-out sessions."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from omnimouse_model.analysis.evaluate.results import number_or_none
+from omnimouse_model.display import HasSummary, data_frame
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RankTable(HasSummary):
+    """Scores of single-session cores on held-out sessions, and their order.
+
+    Attributes
+    ----------
+    sessions, heldout, seeds
+        Pretraining sessions, held-out sessions and seeds: the axes of `values`.
+    values
+        Scores on the validation tier of the held-out session.
+    trials
+        Train trials of each pretraining session.
+    metric, unit, is_higher_better
+        What the scores are.
+    """
+
+    sessions: tuple[str, ...]
+    heldout: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: Float[np.ndarray, "seed session heldout"]
+    trials: tuple[int, ...]
+    metric: str
+    unit: str
+    is_higher_better: bool = True
+
+    @property
+    def mean(self) -> Float[np.ndarray, "session heldout"]:
+        """Mean over seeds; NaN where a seed has no score."""
+        return np.asarray(self.values.mean(axis=0))
+
+    @property
+    def spread(self) -> Float[np.ndarray, "session heldout"]:
+        """Standard deviation over seeds; NaN for one seed."""
+        if len(self.seeds) < 2:
+            return np.full(self.values.shape[1:], np.nan)
+        return np.asarray(self.values.std(axis=0, ddof=1))
+
+    @property
+    def ranks(self) -> Int[np.ndarray, "session heldout"]:
+        """Rank of each session for each held-out session, 1 is best."""
+        return np.argsort(self._places(), axis=0) + 1
+
+    def order(self, heldout: str) -> tuple[str, ...]:
+        """Return the sessions for a held-out session, the best first.
+
+        Scores are averaged over seeds before. Sessions without a score come last, equal
+        ones in the order of `sessions`.
+
+        Raises
+        ------
+        ValueError
+            The ranking has no such held-out session.
+        """
+        if heldout not in self.heldout:
+            raise ValueError(
+                f"heldout is {heldout!r}; the ranking is for {', '.join(self.heldout)}."
+            )
+        places = self._places()[:, self.heldout.index(heldout)]
+        return tuple(self.sessions[place] for place in places)
+
+    def _places(self) -> np.ndarray:
+        """Return indices of sessions, best first, for each held-out session."""
+        sign = -1.0 if self.is_higher_better else 1.0
+        # NaN sorts last.
+        return np.argsort(sign * self.mean, axis=0, kind="stable")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to doubt the order."""
+        if len(self.seeds) > 1:
+            return ()
+        return (
+            f"The order rests on one seed ({self.seeds[0]}): another one may rank the "
+            "sessions otherwise.",
+        )
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return one row per session and held-out session, best first."""
+        mean, spread, ranks = self.mean, self.spread, self.ranks
+        rows: list[dict[str, object]] = []
+        for column, heldout in enumerate(self.heldout):
+            for session in self.order(heldout):
+                place = self.sessions.index(session)
+                rows.append(
+                    {
+                        "name": "rank",
+                        "value": number_or_none(float(mean[place, column])),
+                        "unit": self.unit,
+                        "metric": self.metric,
+                        "tier": "validation",
+                        "session": session,
+                        "heldout": heldout,
+                        "rank": int(ranks[place, column]),
+                        "sd": number_or_none(float(spread[place, column])),
+                        "n_seeds": len(self.seeds),
+                        "trials": self.trials[place],
+                        "warnings": list(self.warnings),
+                    }
+                )
+        return rows
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return `rows` as a pandas data frame."""
+        return data_frame(self.rows())
+
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "metric": f"{self.metric}, {self.unit}, validation tier",
+            "sessions": f"{len(self.sessions)}",
+            "held out": f"{len(self.heldout)}",
+            "seeds": ", ".join(map(str, self.seeds)),
+        }
+        return facts | ({"warning": " ".join(self.warnings)} if self.warnings else {})
+
+    def _lines(self) -> list[tuple[str, str]]:
+        return [(name, ", ".join(self.order(name))) for name in self.heldout]

@@ -1,0 +1,222 @@
+"""Train cores, transfer them and score the results, here or on workers of a scheduler.
+
+    X.ranking.jsonl               a row per score, see `scores`
+    X-models/KEY/core/            training of a core
+    X-models/KEY/to HELDOUT/      its transfer to a held-out session
+
+Keys are hashes of the settings, the contents of the sessions and the seed. Scores in
+the file are not computed again; a training that was stopped goes on from its last save.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omnimouse_model.analysis.evaluate.dask_map import map_pieces
+from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
+from omnimouse_model.analysis.ranking.criterion import Criterion
+from omnimouse_model.analysis.ranking.factory import Factory, Watch
+from omnimouse_model.analysis.ranking.held_back import without_test
+from omnimouse_model.analysis.ranking.scores import (
+    TransferScore,
+    content_of,
+    core_key,
+    models_folder,
+    n_trials,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.locking import sole_writer
+from omnimouse_model.predict.devices import torch_threads
+from omnimouse_model.progress import Progress
+
+VALIDATION, TEST = "validation", "test"
+STOPPED = "stopped; what is finished is saved: the same call continues."
+_one_at_a_time = threading.Lock()
+"""The number of torch threads is one setting per process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What all scores of a study share.
+
+    Attributes
+    ----------
+    tier
+        Tier that is scored. Unless it is "test", no test tier can be read.
+    """
+
+    factory: Factory
+    criterion: Criterion
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One core, and the held-out sessions on which it is scored.
+
+    Attributes
+    ----------
+    sessions
+        Sessions of the core, sorted by id; none for the baseline of one held-out
+        session.
+    """
+
+    study: Study
+    sessions: tuple[Session, ...]
+    heldout: tuple[Session, ...]
+    seed: int
+
+    def key(self, heldout: Session) -> str:
+        """Return a hash of all that a score depends on."""
+        return row_key(
+            settings=self.study.factory.settings,
+            criterion=self.study.criterion.settings,
+            sessions=content_of(self.sessions),
+            heldout=content_of([heldout]),
+            tier=self.study.tier,
+            seed=self.seed,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Number of trainings."""
+        return 1 + len(self.heldout) if self.sessions else 1
+
+    @property
+    def name(self) -> str:
+        """Description for progress."""
+        ids = [session.id for session in self.sessions]
+        what = ids[0] if len(ids) == 1 else f"{len(ids)} sessions"
+        if not ids:
+            what = f"{self.heldout[0].id} from scratch"
+        return f"{what}, seed {self.seed}"
+
+    def scores(self, folder: Path, watch: Watch) -> Iterator[TransferScore]:
+        """Yield the score on each held-out session; `watch` counts its trainings."""
+        study, factory = self.study, self.study.factory
+        # Training never reads a test tier, whatever is scored.
+        train = tuple(without_test(s, factory.spec) for s in self.sessions)
+        heldout = tuple(without_test(s, factory.spec) for s in self.heldout)
+        place = folder / core_key(
+            factory.settings, self.sessions or self.heldout, self.seed
+        )
+        core = factory.pretrain(
+            train or heldout, self.seed, place / "core", self._part(watch, 0)
+        )
+        trials = sum(n_trials(session, factory.spec) for session in train)
+        for number, (session, view) in enumerate(
+            zip(self.heldout, heldout, strict=True), start=1
+        ):
+            model = core
+            if train:
+                # A hash: ids may have any characters.
+                name = f"to {row_key(heldout=content_of([session]))}"
+                part = self._part(watch, number)
+                model = factory.transfer(core, view, self.seed, place / name, part)
+            scored = session if study.tier == TEST else view
+            value = study.criterion.score(model, scored, study.tier)
+            ids = tuple(s.id for s in train)
+            yield TransferScore(ids, session.id, self.seed, study.tier, value, trials)
+
+    def _part(self, watch: Watch, done: int) -> Watch:
+        """Return the watch of one training, after some of this job are done."""
+        return replace(
+            watch, report=lambda share: watch.report((done + share) / self.steps)
+        )
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    file: ResultsFile[TransferScore],
+    scheduler: str | None,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> list[TransferScore]:
+    """Compute the scores that the file lacks, and return those of all jobs.
+
+    Raises
+    ------
+    StoppedError
+        `cancelled()` returned true; finished scores are in the file.
+    OutputBusyError
+        Another process computes scores of this file.
+    WorkerError
+        The scheduler or its workers failed; finished scores are in the file.
+    """
+    asked = [(job, session) for job in jobs for session in job.heldout]
+    # Orders share their first and their last collections.
+    keys = list(dict.fromkeys(job.key(session) for job, session in asked))
+    folder = models_folder(file.path)
+    with sole_writer(folder):
+        missing = _missing(jobs, file)
+        if scheduler is None:
+            found = _here(missing, folder, progress, cancelled)
+        else:
+            found = _on_workers(missing, folder, scheduler, progress, cancelled)
+        for key, score in found:
+            file.add(key, score)
+    if any(key not in file.rows for key in keys):
+        raise StoppedError(STOPPED)
+    return [file.rows[key] for key in keys]
+
+
+def _missing(jobs: Sequence[Job], file: ResultsFile[TransferScore]) -> list[Job]:
+    """Return jobs with the held-out sessions that have no score, each once."""
+    missing, seen = [], set(file.rows)
+    for job in jobs:
+        heldout = tuple(s for s in job.heldout if job.key(s) not in seen)
+        seen |= {job.key(session) for session in heldout}
+        if heldout:
+            missing.append(replace(job, heldout=heldout))
+    return missing
+
+
+def _here(
+    jobs: Sequence[Job],
+    folder: Path,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Iterator[tuple[str, TransferScore]]:
+    """Yield key and score, computed in this process."""
+    total, done = 100 * sum(job.steps for job in jobs), 0
+    for job in jobs:
+
+        def report(share: float, before: int = done, job: Job = job) -> None:
+            # The defaults bind the values of this job, not those of later ones.
+            progress(before + round(100 * share * job.steps), total, job.name)
+
+        scores = job.scores(folder, Watch(report, cancelled))
+        for session, score in zip(job.heldout, scores, strict=True):
+            yield job.key(session), score
+        done += 100 * job.steps
+        if cancelled():
+            return
+
+
+def _on_workers(
+    jobs: Sequence[Job],
+    folder: Path,
+    scheduler: str,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Iterator[tuple[str, TransferScore]]:
+    """Yield key and score of jobs in the order in which workers finish them."""
+    from torch import get_num_threads
+
+    tasks = [(job, folder.resolve(), get_num_threads()) for job in jobs]
+    results = map_pieces(_scores_on_worker, tasks, scheduler, cancelled)
+    for done, (number, scores) in enumerate(results, start=1):
+        job = jobs[number]
+        for session, score in zip(job.heldout, scores, strict=True):
+            yield job.key(session), score
+        progress(done, len(jobs), f"{job.name}, on {scheduler}")
+
+
+def _scores_on_worker(task: tuple[Job, Path, int]) -> list[TransferScore]:
+    """Compute all scores of a job on a worker."""
+    job, folder, threads = task
+    # Rounding of sums depends on the number of threads: that of the caller.
+    with _one_at_a_time, torch_threads(threads):
+        return list(job.scores(folder, Watch()))
