@@ -139,7 +139,8 @@ def _found_frame(
     """Return the frame of a found video at the time of the cursor."""
     frames, video = found.videos[0], controller.state.spec.video
     step = 1.0 if video is None else found.rate_hz / video.rate_hz
-    return frames[min(int(_frame_at(controller) * step + 1e-6), len(frames) - 1)]
+    at = min(int(_frame_at(controller) * step + 1e-6), len(frames) - 1)
+    return np.asarray(frames[at])
 
 
 def _frame(
