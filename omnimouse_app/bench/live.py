@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.live_tier import tier_rows
+from omnimouse_app.bench.screens.live_tier import tier_rows
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
 
 if TYPE_CHECKING:
-    from omnimouse_app.bench.live_window import Turns
+    from omnimouse_app.bench.screens.live_window import Turns
     from omnimouse_app.window.docks import OmniMouseDock
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
@@ -154,7 +154,7 @@ def session_id(count: int) -> str:
 
 def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     """Return rows while the model computes: every stroke is a new request."""
-    from omnimouse_app.bench.live_window import (
+    from omnimouse_app.bench.screens.live_window import (
         scrub_hz,
         stroke_to_traces_ms,
         sweep_turns,
@@ -184,7 +184,7 @@ def _turns_row(turns: "Turns", conditions: Row) -> Row:
 
 def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     """Return rows while the model is idle: the mask has no targets."""
-    from omnimouse_app.bench.live_window import scrub_hz
+    from omnimouse_app.bench.screens.live_window import scrub_hz
     from omnimouse_model.masks import HIDDEN, VISIBLE
 
     conditions = {"neurons": count, "model": "idle"}
@@ -201,7 +201,7 @@ def _stroke_rows(
 ) -> list[Row]:
     import numpy as np
 
-    from omnimouse_app.bench.live_window import measure_strokes
+    from omnimouse_app.bench.screens.live_window import measure_strokes
 
     strokes = measure_strokes(dock, codes, moves)
     call = row("stroke_call_ms", strokes.call, "ms", **conditions)

@@ -51,7 +51,7 @@ def command(neurons: str, moves: int, answers: int, device: "Device") -> list[Ro
     A private JupyterLab is operated by mouse events in a headless browser. It needs
     jupyterlab, playwright, and Chromium or Google Chrome.
     """
-    from omnimouse_app.bench.notebook_page import explorer_rows
+    from omnimouse_app.bench.screens.notebook_page import explorer_rows
     from omnimouse_app.browser.page import browser_and_server, page_in
     from omnimouse_app.window.screen import scratch_settings
 

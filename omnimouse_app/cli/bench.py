@@ -11,6 +11,7 @@ BENCHMARKS = {
     "linear-gaussian": "Fit the baseline to 10,000 neurons, and time new masks.",
     "live": "Time strokes, predictions and scrubbing in the real window.",
     "model": "Time forward passes of the five sizes, part by part.",
+    "ndt": "Time held-out neurons and training steps of the neural data transformer.",
     "notebook": "Time strokes, predictions and plots in JupyterLab and a browser.",
     "read": "Count windows per second, from a recording and from the store.",
     "start": "Time the start of the application beside plain napari.",

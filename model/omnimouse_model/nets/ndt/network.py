@@ -166,7 +166,7 @@ class Embedder(nn.Module):
         """Return tokens (B, K + T, d_model) of stitched bins (B, T, d_token)."""
         x = self.embed_spikes(x)
         record("embed_spikes_out", x)
-        bins = self.projection(F.softsign(x)) + self.embed_pos.weight[: x.shape[1]]
+        bins = self.project(x) + self.embed_pos.weight[: x.shape[1]]
         before = []
         if session is not None:
             before.append(self.embed_session.weight[session])
@@ -178,6 +178,11 @@ class Embedder(nn.Module):
         record("tokens", bins)
         tokens_out: Tensor = self.dropout(bins)
         return tokens_out
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the values (..., d_model) of the first layer's output."""
+        out: Tensor = self.projection(F.softsign(x))
+        return out
 
 
 class Attention(nn.Module):
@@ -192,15 +197,19 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
         self.dropout = nn.Dropout(config.block_dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return the mixed tokens (B, K + T, d_model)."""
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mixed tokens (B, K + T, d_model); without a mask, of all."""
         q, k, v = (
             layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
         dropped = self.dropout.p if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask[:, None], dropout_p=dropped
+            q,
+            k,
+            v,
+            attn_mask=None if mask is None else mask[:, None],
+            dropout_p=dropped,
         )
         out: Tensor = self.out_proj(self.dropout(mixed.transpose(1, 2).flatten(2)))
         return out
@@ -231,7 +240,7 @@ class Block(nn.Module):
         self.ln2 = nn.LayerNorm(config.d_model)
         self.mlp = Mlp(config)
 
-    def forward(self, x: Tensor, mask: Tensor, record: Record) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, record: Record) -> Tensor:
         """Return the tokens of the next block."""
         mixed = self.attn(self.ln1(x), mask)
         record("attn_out", mixed)
@@ -334,6 +343,26 @@ class Ndt(nn.Module):
             The session is unknown, has another number of neurons, the trial is too
             long, or the scheme has no prompt.
         """
+        x = self.embed(counts, session, scheme, record)
+        is_causal = scheme == CAUSAL
+        mask = attention_mask(
+            counts.shape[1],
+            x.shape[1] - counts.shape[1],
+            is_causal=is_causal,
+            backward=backward,
+            is_real=is_real,
+            leaks=self.config.leaks,
+            device=counts.device,
+        )
+        record("attn_mask", mask.expand(len(counts), -1, -1))
+        is_full = not is_causal and backward == 0 and is_real is None
+        # Attention without a mask is faster than under one that hides nothing.
+        return self.mix(x, None if is_full else mask, record)
+
+    def embed(
+        self, counts: Tensor, session: str, scheme: str, record: Record = no_record
+    ) -> Tensor:
+        """Return the tokens (B, K + T, d_model) before the blocks; see `encode`."""
         self._check(counts, session, scheme)
         counts = counts.to(self.encoder.out_norm.weight.dtype)
         stitched = self.stitchers[session](counts)
@@ -341,21 +370,24 @@ class Ndt(nn.Module):
         config = self.config
         prompt = PROMPTS.index(scheme) if config.has_prompt else None
         place = list(self.sessions).index(session) if config.has_session else None
-        x = self.encoder.embedder(stitched, prompt, place, record)
-        n_prepended = x.shape[1] - counts.shape[1]
-        mask = attention_mask(
-            counts.shape[1],
-            n_prepended,
-            is_causal=scheme == CAUSAL,
-            backward=backward,
-            is_real=is_real,
-            leaks=config.leaks,
-            device=counts.device,
+        tokens: Tensor = self.encoder.embedder(stitched, prompt, place, record)
+        return tokens
+
+    def embed_bins(self, counts: Tensor, session: str, bins: Tensor) -> Tensor:
+        """Return the tokens (n, d_model) of single bins with counts (n, N)."""
+        embedder = self.encoder.embedder
+        values = embedder.project(
+            embedder.embed_spikes(self.stitchers[session](counts))
         )
-        record("attn_mask", mask.expand(len(counts), -1, -1))
+        return values + embedder.embed_pos.weight[bins]
+
+    def mix(
+        self, tokens: Tensor, mask: Tensor | None, record: Record = no_record
+    ) -> Tensor:
+        """Return tokens after the blocks and the last norm, under an attention mask."""
         for number, block in enumerate(self.encoder.layers):
-            x = block(x, mask, _prefixed(record, f"block.{number}."))
-        encoded: Tensor = self.encoder.out_norm(x)
+            tokens = block(tokens, mask, _prefixed(record, f"block.{number}."))
+        encoded: Tensor = self.encoder.out_norm(tokens)
         record("encoder_out", encoded)
         return encoded
 
@@ -373,6 +405,13 @@ class Ndt(nn.Module):
             log_rates: Tensor = readout(bins)
             return log_rates
         return F.linear(bins, readout.weight[neurons], readout.bias[neurons])
+
+    def read_own(self, bins: Tensor, session: str, neurons: Tensor) -> Tensor:
+        """Return log-rates (B, T) of one neuron per sequence of encoded bins."""
+        readout = self.readouts[session]
+        assert isinstance(readout, nn.Linear)
+        found = bins @ readout.weight[neurons, :, None]
+        return found[..., 0] + readout.bias[neurons, None]
 
     def _check(self, counts: Tensor, session: str, scheme: str) -> None:
         known = self.sessions.get(session)

@@ -7,7 +7,8 @@ in one batch.
 Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +63,23 @@ def bits_of(rates: np.ndarray, spikes: np.ndarray) -> Bits:
     )
 
 
-def one_neuron_out(net: Ndt, session: str, spikes: Trials) -> np.ndarray:
-    """Predict each neuron from all other neurons (co-smoothing)."""
+def one_neuron_out(
+    net: Ndt, session: str, spikes: Trials, neurons: np.ndarray | None = None
+) -> np.ndarray:
+    """Predict each neuron from all other neurons (co-smoothing).
 
-    def hide(neuron: int) -> Tensor:
-        hidden = torch.zeros_like(spikes[:1], dtype=torch.bool)
-        hidden[..., neuron] = True
-        return hidden
+    Parameters
+    ----------
+    neurons
+        The neurons to predict; all by default.
 
-    return _neuron_by_neuron(net, session, spikes, "neuron", hide)
+    Returns
+    -------
+    float32 (trial, bin, predicted neuron).
+    """
+    if neurons is None:
+        neurons = np.arange(spikes.shape[-1])
+    return _neuron_by_neuron(net, session, spikes, "neuron", neurons)
 
 
 def inter_region(
@@ -93,13 +102,15 @@ def intra_region(
 ) -> np.ndarray:
     """Predict each neuron from the other neurons of its region only."""
     names = np.asarray(regions)
-
-    def hide(neuron: int) -> Tensor:
-        outside = torch.from_numpy(names != names[neuron])
-        outside[neuron] = True
-        return outside.to(spikes.device).expand(1, spikes.shape[1], -1)
-
-    return _neuron_by_neuron(net, session, spikes, "intra-region", hide)
+    rates = np.zeros(tuple(spikes.shape), np.float32)
+    for region in np.unique(names):
+        inside = np.flatnonzero(names == region)
+        seen = torch.zeros_like(spikes)
+        seen[..., inside] = spikes[..., inside]
+        rates[..., inside] = _neuron_by_neuron(
+            net, session, seen, "intra-region", inside
+        )
+    return rates
 
 
 def forward_windows(
@@ -155,37 +166,49 @@ def last_bins(net: Ndt, session: str, spikes: Trials, n_bins: int = LAST) -> np.
 @torch.inference_mode()
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
     """Return the rates per bin (trial, bin, neuron) of masked counts."""
-    was_training = net.training
-    net.eval()
-    try:
+    with _evaluating(net):
         parts = [
             net(part, session, scheme).log_rates.exp().cpu().numpy()
             for part in seen.split(SEQUENCES)
         ]
-    finally:
-        net.train(was_training)
     return np.concatenate(parts)
 
 
+@torch.inference_mode()
 def _neuron_by_neuron(
-    net: Ndt,
-    session: str,
-    spikes: Trials,
-    scheme: str,
-    hide: Callable[[int], Tensor],
+    net: Ndt, session: str, spikes: Trials, scheme: str, neurons: np.ndarray
 ) -> np.ndarray:
-    """Predict each neuron under its own mask; one batch has several neurons."""
-    n_trials, n_bins, n_neurons = spikes.shape
-    rates = np.zeros((n_trials, n_bins, n_neurons), np.float32)
-    for neurons in _parts(n_neurons, max(1, SEQUENCES // n_trials)):
-        seen = torch.cat([spikes.masked_fill(hide(k), 0) for k in neurons])
-        found = predicted_rates(net, session, seen, scheme)
-        found = found.reshape(len(neurons), n_trials, n_bins, n_neurons)
-        for own, neuron in zip(found, neurons, strict=True):
-            rates[..., neuron] = own[..., neuron]
-    return rates
+    """Predict each neuron without itself, float32 (trial, bin, predicted neuron).
+
+    The input without a neuron differs from that of the whole population only in the
+    bins in which the neuron has spikes: only these are embedded again. In a trial
+    without a spike of it, the rates are those of the whole population.
+    """
+    chosen = torch.from_numpy(np.asarray(neurons)).to(spikes.device)
+    n_bins = spikes.shape[1]
+    with _evaluating(net):
+        tokens = net.embed(spikes, session, scheme)
+        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
+        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
+        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
+        for part in torch.arange(len(trials)).split(SEQUENCES):
+            trial, column = trials[part], columns[part]
+            neuron, own = chosen[column], tokens[trial]
+            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
+            others = spikes[trial[row], at]
+            others[torch.arange(len(row)), neuron[row]] = 0
+            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
+            encoded = net.mix(own, None)[:, -n_bins:]
+            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+    return rates.cpu().numpy()
 
 
-def _parts(count: int, size: int) -> Iterator[range]:
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
+@contextmanager
+def _evaluating(net: Ndt) -> Iterator[None]:
+    """Switch dropout off within the block."""
+    was_training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(was_training)

@@ -12,6 +12,7 @@ from omnimouse_model.predict.ndt.held_out_rates import (
     intra_region,
     last_bins,
     one_neuron_out,
+    predicted_rates,
 )
 
 REGIONS = ["CA1", "CA1", "LP", "LP", "LP"]
@@ -43,8 +44,13 @@ def test_a_neuron_is_predicted_without_itself_however_many_at_once(
 ):
     rates = one_neuron_out(net, "a", spikes)
     other = one_neuron_out(net, "a", changed(spikes, neurons=2))
-    np.testing.assert_array_equal(rates[..., 2], other[..., 2])
+    np.testing.assert_allclose(rates[..., 2], other[..., 2], rtol=1e-5)
     assert not np.allclose(rates[..., 1], other[..., 1])
+    hidden = spikes.clone()
+    hidden[..., 2] = 0
+    plain = predicted_rates(net, "a", hidden, "neuron")[..., [2]]
+    some = one_neuron_out(net, "a", spikes, np.array([2]))
+    np.testing.assert_allclose(some, plain, rtol=1e-5)
     monkeypatch.setattr("omnimouse_model.predict.ndt.held_out_rates.SEQUENCES", 4)
     np.testing.assert_allclose(one_neuron_out(net, "a", spikes), rates, rtol=1e-5)
     # Dropout belongs to training.
@@ -64,7 +70,7 @@ def test_a_region_is_predicted_from_others(net, spikes):
 def test_within_a_region_others_do_not_count(net, spikes):
     rates = intra_region(net, "a", spikes, REGIONS)
     other = intra_region(net, "a", changed(spikes, neurons=[0, 1]), REGIONS)
-    np.testing.assert_array_equal(rates[..., 2:], other[..., 2:])
+    np.testing.assert_allclose(rates[..., 2:], other[..., 2:], rtol=1e-5)
     assert not np.allclose(rates[..., :2], other[..., :2])
 
 
