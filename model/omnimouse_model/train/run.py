@@ -174,7 +174,8 @@ def draw_start(
     run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team
 ) -> None:
     """Draw the start values of net and average; all ranks get the main rank's core."""
-    net = run.net
+    # Start values are drawn on the CPU, so that they do not depend on the device.
+    net = run.net.cpu()
     # A seed per rank, so that sessions of different ranks start with different vectors.
     generator = torch.Generator().manual_seed(config.seed + team.rank)
     initialise(net, generator)
@@ -193,6 +194,7 @@ def draw_start(
         )
         for key, embeddings in values.items():
             set_neuron_embeddings(net, key, embeddings)
+    net.to(run.device)
     # Ranks have drawn different cores, and only gradients are averaged later.
     team.copy_from_main(run.group("core"))
     if run.average is not None:
@@ -232,8 +234,11 @@ def _fit_attention_heads(
     run: Run, config: TrainConfig, phase: Phase, sessions: list[TrainingSession]
 ) -> None:
     """Set single attention heads to read the population or behaviour."""
+    # On the CPU, like all start values.
+    run.net.cpu()
     generator = torch.Generator().manual_seed(config.seed)
-    batches = fit_batches(sessions, phase, config.model, config.seed, run.device)
+    cpu = torch.device("cpu")
+    batches = fit_batches(sessions, phase, config.model, config.seed, cpu)
     # Dropped paths would add noise to the activations that the heads are fitted to.
     run.net.eval()
     if phase.population_heads is not None:
@@ -242,6 +247,7 @@ def _fit_attention_heads(
         )
     if phase.behavior_head is not None:
         set_behavior_attention_head(run.net, batches, phase.behavior_head, generator)
+    run.net.to(run.device)
 
 
 def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
