@@ -2,8 +2,9 @@
 
 Right column: *OmniMouse | What if | Laboratory* above the tabs *Traces | Context |
 Behaviour | Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs
-*Raster | Repeats* with *Stimulus* beside them. Closing a dock hides it; the Window menu
-shows it again at the same place. The next start restores the layout that the user left.
+*Raster | Trials | Repeats* with *Stimulus* beside them. Closing a dock hides it; the
+Window menu shows it again at the same place. The next start restores the layout that
+the user left.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
 from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
+from omnimouse_widgets.qt.neurons.trials_panel import TrialsPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
@@ -78,6 +80,7 @@ PANELS = (
     _Place("Laboratory", "right", LaboratoryPanel),
     _Place("Time", "bottom", TimePanel),
     _Place("Raster", "bottom", RasterPanel),
+    _Place("Trials", "bottom", TrialsPanel),
     _Place("Repeats", "bottom", RepeatsPanel),
     _Place("Stimulus", "bottom", StimulusPanel),
 )
@@ -311,7 +314,8 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     docks["OmniMouse"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
     window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)
-    window.tabifyDockWidget(docks["Raster"], docks["Repeats"])
+    window.tabifyDockWidget(docks["Raster"], docks["Trials"])
+    window.tabifyDockWidget(docks["Trials"], docks["Repeats"])
     docks["Raster"].raise_()
     _fold_layer_docks(window)
 

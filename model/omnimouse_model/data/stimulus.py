@@ -89,6 +89,19 @@ class Trials:
     def __len__(self) -> int:
         return len(self.key)
 
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """Columns by name, None where a trial has none: the stored fields, and its own.
+
+        The fields of every table (`stim_id`, `kind`, `tier`), which plain arrays have
+        too, come last.
+        """
+        extra = self.extra or ({},) * len(self)
+        names = dict.fromkeys(name for fields in extra for name in fields)
+        columns = {str(name): [fields.get(name) for fields in extra] for name in names}
+        own = {"stim_id": self.stim_id, "kind": self.kind, "tier": self.tier}
+        return columns | {k: v.tolist() for k, v in own.items() if k not in columns}
+
     @classmethod
     def of(cls, *, extra: Sequence[dict[str, Any]] = (), **columns: Any) -> "Trials":
         """Return the table of columns in any sequence, converted to their types."""

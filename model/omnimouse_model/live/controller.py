@@ -57,6 +57,7 @@ from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.live.neurons.painted_region import PaintedRegion
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
+from omnimouse_model.live.neurons.trial_averages import TrialAverages
 from omnimouse_model.live.pin import Pin, is_same_predictor
 from omnimouse_model.live.project.exports import Exports
 from omnimouse_model.live.project.project import Project
@@ -222,6 +223,7 @@ class Controller:
         )
         self.repeats = RepeatsOnScreen(state, self.seek_nearest, execution)
         self.trials = TrialSteps(state, self.seek_nearest)
+        self.trial_averages = TrialAverages(state, results, client.send)
         self.planes = Planes(state)
         self.painted_region = PaintedRegion(
             state, self.paint_cells, self.stroke, self.planes.visible_among
@@ -735,9 +737,10 @@ class Controller:
                 return
             self.state.selection = selection
             # A fresh population prediction contains these neurons already: no new
-            # request is needed, unless the sweep of the selection is on screen.
+            # request is needed, unless their sweep or their trials are on screen.
             is_predicted = self.results.take_selected(selection)
-            if self.state.sweep_shown or not is_predicted:
+            is_shown = self.state.sweep_shown or self.state.peri_event_shown
+            if is_shown or not is_predicted:
                 self._client.send()
 
     def show_exciting(self) -> None:

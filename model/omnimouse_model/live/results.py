@@ -17,6 +17,7 @@ from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
+from omnimouse_model.analysis.tuning.peri_event import PeriEventResponses
 from omnimouse_model.live.neuron_scores import ScoresOnScreen, scores_of_neurons
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons
@@ -80,6 +81,9 @@ class Results:
         hidden frames can still inform a prediction.
     learned
         What the model has learned of the neurons of a session, or None.
+    peri_event
+        Responses of the selected neurons around the onsets of a tier's trials so far,
+        or None. They do not depend on the window.
     devices
         Devices that a predictor can use on this machine, as far as known.
     residence
@@ -96,7 +100,7 @@ class Results:
             (
                 *("selected", "population", "scores", "behavior", "sweep"),
                 *("what_if", "tier_score", "tier_curves", "neuron_scores"),
-                "learned",
+                *("learned", "peri_event"),
             ),
             operator.is_,
         )
@@ -123,6 +127,7 @@ class Results:
     error: str | None = None
     needs: Needs | None = None
     learned: LearnedNeurons | None = None
+    peri_event: PeriEventResponses | None = None
     devices: tuple[str, ...] = DEVICES
     residence: Residence | None = None
     elapsed_ms: float | None = None
@@ -182,10 +187,10 @@ class Results:
 
         Scores and curves over a tier belong to all windows and can stay.
         """
-        refined = (self.tier_score, self.tier_curves)
+        refined = (self.tier_score, self.tier_curves, self.peri_event)
         self._remove_predictions()
         if keeps_tier_scores:
-            self.tier_score, self.tier_curves = refined
+            self.tier_score, self.tier_curves, self.peri_event = refined
         for name in _FRESHNESS:
             setattr(self, name, "none")
         self.changed.emit()
@@ -205,6 +210,8 @@ class Results:
         """
         if self.tier_score is not None and self.tier_score.mask is not mask:
             self.tier_score = None
+        if self.peri_event is not None and self.peri_event.mask is not mask:
+            self.peri_event = None
         self.newest_request = number
         self.is_awaited = True
         self.error = None
@@ -291,7 +298,7 @@ class Results:
     def _remove_predictions(self) -> None:
         self.selected = self.population = None
         self.scores = self.behavior = self.sweep = self.what_if = None
-        self.tier_score = self.tier_curves = None
+        self.tier_score = self.tier_curves = self.peri_event = None
         self.elapsed_ms = None
 
     def _expect_what_if(self, is_requested: bool) -> None:

@@ -67,6 +67,10 @@ class LiveState:
         Whether the neurons are shown in 3-D at their positions in the cortex.
     sweep_shown
         Whether a viewer shows the live sweep; it is computed only then.
+    peri_event_shown
+        Whether a viewer shows averages around the onsets of trials.
+    event_condition
+        Trial column whose labels these averages compare, "" for the first one.
     scores_tier
         Whether the task is scored over a tier while nothing else is requested.
     pins
@@ -115,6 +119,8 @@ class LiveState:
     plane_shown: int = ALL_PLANES
     in_space: bool = False
     sweep_shown: bool = False
+    peri_event_shown: bool = False
+    event_condition: str = ""
     scores_tier: bool = True
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "10 s"

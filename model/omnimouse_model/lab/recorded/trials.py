@@ -135,7 +135,7 @@ def direction_trials(
     ValueError
         No trial has this tier.
     """
-    columns, usable = _columns(session), _usable_trials(session, tier, where or {})
+    columns, usable = session.trials.columns, _usable_trials(session, tier, where or {})
     known = {name.lower(): name for name in reversed(columns)}
     if column is not None:
         candidates = [_known_column(session, columns, column)]
@@ -201,7 +201,7 @@ def place_trials(
     ValueError
         No trial has this tier.
     """
-    table, usable = _columns(session), _usable_trials(session, tier, where or {})
+    table, usable = session.trials.columns, _usable_trials(session, tier, where or {})
     known = {name.lower(): name for name in reversed(table)}
     found: list[tuple[str, str]] = [
         (known[y], known[x]) for y, x in PLACE_COLUMNS if y in known and x in known
@@ -251,17 +251,6 @@ def place_trials(
 
 
 # -- the trial table -----------------------------------------------------------------
-def _columns(session: Session) -> dict[str, list[Any]]:
-    """Return all columns of the trial table by name, None where a trial has none."""
-    trials = session.trials
-    extra = trials.extra or ({},) * len(trials)
-    names = dict.fromkeys(name for fields in extra for name in fields)
-    columns = {str(name): [fields.get(name) for fields in extra] for name in names}
-    # Columns of every table, which plain arrays have, too.
-    own = {"stim_id": trials.stim_id, "kind": trials.kind, "tier": trials.tier}
-    return columns | {k: v.tolist() for k, v in own.items() if k not in columns}
-
-
 def _columns_text(columns: Mapping[str, object]) -> str:
     return f"Its trials have the columns {', '.join(sorted(columns)) or 'none'}."
 
@@ -282,7 +271,7 @@ def _usable_trials(
     session: Session, tier: str | Sequence[str] | None, where: Where
 ) -> Bool[np.ndarray, " trial"]:
     """Return which trials can be read, are not invalid, and are those asked for."""
-    trials, columns = session.trials, _columns(session)
+    trials, columns = session.trials, session.trials.columns
     usable = trials.readable & (trials.valid_trial != "False")
     if tier is not None:
         is_of_tier = _trials_of_tier(session, tier)

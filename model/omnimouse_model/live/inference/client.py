@@ -97,6 +97,7 @@ class LiveClient:
             maps_to_predictor_spec=self._on_spec is None,
             metric=state.metric.name,
             scores_tier=state.scores_tier,
+            peri_event=state.peri_event_shown and self._sweeps,
         )
         # The lock, which `_take` needs too: no answer is applied before its number is
         # known.
@@ -193,6 +194,11 @@ class LiveClient:
             return
         if stage.name == "learned":
             self.results.learned = stage.learned
+            return
+        if stage.name == "peri_event":
+            if answer.number == self.results.newest_request:
+                self.results.peri_event = stage.peri_event
+                self.results.changed.emit()
             return
         if stage.name in ("tier_score", "tier_curves"):
             # Of a request that is no longer the newest: another task, or repeated.

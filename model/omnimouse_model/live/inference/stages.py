@@ -33,6 +33,7 @@ from omnimouse_model.analysis.sweep.tier_sweep import (
     TierSweep,
     tier_plan,
 )
+from omnimouse_model.analysis.tuning.peri_event import PeriEvent, PeriEventResponses
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -101,6 +102,9 @@ class LiveRequest:
     scores_tier
         Whether the task is scored over a tier while no request arrives; with `sweep`,
         context curves over the tier are computed, too.
+    peri_event
+        Whether the trials of the tier are predicted for the selected neurons, while no
+        request arrives.
     """
 
     session: Session
@@ -116,6 +120,7 @@ class LiveRequest:
     maps_to_predictor_spec: bool = False
     metric: str = "correlation"
     scores_tier: bool = True
+    peri_event: bool = False
 
     @property
     def has_sweep(self) -> bool:
@@ -191,6 +196,8 @@ class Stage:
         Context curves over a tier, so far.
     learned
         What the model has learned of the session's neurons.
+    peri_event
+        Responses of the selected neurons around the onsets of trials, so far.
     error
         Error message of a what-if that could not be predicted.
     took_s
@@ -199,7 +206,7 @@ class Stage:
 
     name: Literal[
         "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing",
-        "tier_score", "tier_curves", "learned", "streamed",
+        "tier_score", "tier_curves", "learned", "streamed", "peri_event",
     ]  # fmt: skip
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
@@ -211,6 +218,7 @@ class Stage:
     tier_score: TierScore | None = None
     tier_curves: TierCurves | None = None
     learned: LearnedNeurons | None = None
+    peri_event: PeriEventResponses | None = None
     error: str = ""
     took_s: float = 0.0
 
@@ -235,6 +243,9 @@ class StageRunner:
             MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes
         )
         self._complete = MemoryCache[TierScore | TierCurves](MAX_COMPLETE, lambda _: 1)
+        self._peri_events = MemoryCache[PeriEvent](
+            MAX_SCORE_BYTES, lambda events: events.n_bytes
+        )
 
     def __call__(
         self,
@@ -328,7 +339,8 @@ class StageRunner:
         Before, what the model has learned of the neurons.
 
         First those of the task, then those of the context curves. What is known from an
-        earlier request is yielded first, and is then refined.
+        earlier request is yielded first, and is then refined. Averages around the onsets
+        of trials come before the scores.
         """
         predictor = self._predictor
         # Not prepared for this session, for example because `prepare` failed.
@@ -354,6 +366,11 @@ class StageRunner:
                 yield Stage("tier_curves", tier_curves=sweep)
             elif sweep is not None and sweep.is_begun:
                 yield Stage("tier_curves", tier_curves=sweep.curves())
+            # Before the scores, which can take minutes: a viewer waits for it.
+            events = self._peri_event(predictor, request)
+            if events is not None:
+                for found in events.refine(outdated):
+                    yield Stage("peri_event", peri_event=found)
             if isinstance(predictor, Prefetcher):
                 for window in neighbours(request.window, request.step_s):
                     stop_if(outdated)
@@ -401,6 +418,23 @@ class StageRunner:
             key, lambda: TierScoring(predictor, session, mask, tier, request.metric)
         )
 
+    def _peri_event(
+        self, predictor: Predictor, request: LiveRequest
+    ) -> PeriEvent | None:
+        """Return the averages over trials, which earlier requests may have begun."""
+        session, spec, mask = request.session, predictor.needs.spec, request.mask
+        tier = scored_tier(session, spec)
+        if not (request.peri_event and request.selection and tier):
+            return None
+        neurons = np.unique(np.array(request.selection, np.int64))
+        key = (
+            *("peri_event", predictor.predictor_id, session.fingerprint),
+            *(mask.mask_id, neurons.tobytes()),
+        )
+        return self._peri_events.get(
+            key, lambda: PeriEvent(predictor, session, mask, neurons, tier)
+        )
+
     def _tier_sweep(
         self, predictor: Predictor, request: LiveRequest
     ) -> TierSweep | TierCurves | None:
@@ -427,6 +461,7 @@ class StageRunner:
         # They hold the predictor, whose process a later score would start again.
         self._tier_scores.clear()
         self._tier_sweeps.clear()
+        self._peri_events.clear()
         self._stream = Stream()
         if isinstance(loaded, Closable):
             loaded.close()

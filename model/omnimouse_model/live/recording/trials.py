@@ -45,14 +45,15 @@ class TrialSteps:
         """Number of the current trial; None before the first and without a session.
 
         This is the target of the latest `go_to` until the window moves, else the last
-        trial that starts at or before the window.
+        trial that starts at or before the window. A window that is aligned to a trial
+        can begin before its onset.
         """
         window = self._state.window
         if window is None:
             return None
         if self._target[0] is window:
             return self._target[1]
-        start = window.start_s + _NEARLY_S
+        start = window.start_s - window.spec.trial_offset_s + _NEARLY_S
         before = int(np.searchsorted(self._starts(), start, side="right"))
         return before - 1 if before else None
 
@@ -62,7 +63,7 @@ class TrialSteps:
         if len(starts):
             # Clamped: holding the key at the last trial must not fail.
             number = min(max(number, 0), len(starts) - 1)
-            self._seek(float(starts[number]))
+            self._seek(float(starts[number]) + self._state.spec.trial_offset_s)
             # Windows stop at the session's ends, where several trials share one window:
             # the target must be stored, or `step` would not get past the first of them.
             self._target = (self._state.window, number)

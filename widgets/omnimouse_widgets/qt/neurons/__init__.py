@@ -1,1 +1,1 @@
-"""The *Neurons*, *Neuron* and *Repeats* panels."""
+"""The *Neurons*, *Neuron*, *Trials* and *Repeats* panels."""

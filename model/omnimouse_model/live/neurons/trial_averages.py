@@ -1,0 +1,90 @@
+"""Averages around the onsets of trials on screen, by a condition of the trials.
+
+The engine predicts the trials of the tier of the scores under the task on screen, for
+the selected neurons, while it is idle and a view shows them. Another condition needs no
+prediction.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.tuning.peri_event import ConditionAverage, conditions
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+
+
+class TrialAverages:
+    """The chosen condition, and the averages of a neuron over its trials.
+
+    Parameters
+    ----------
+    request
+        Requests the predictions on screen again, now with the trials.
+
+    Attributes
+    ----------
+    changed
+        Emitted after the choice of another condition.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, state: LiveState, results: Results, request: Callable[[], None]
+    ) -> None:
+        self._state, self._results, self._request = state, results, request
+        self._viewers: set[object] = set()
+        self._conditions: tuple[Session | None, Mapping[str, np.ndarray]] = (None, {})
+
+    # -- reading ----------------------------------------------------------------------
+    @property
+    def conditions(self) -> Mapping[str, np.ndarray]:
+        """Trial columns with a few labels: name -> label of each trial."""
+        session = self._state.session
+        if session is not self._conditions[0]:
+            found = {} if session is None else conditions(session)
+            self._conditions = (session, found)
+        return self._conditions[1]
+
+    @property
+    def condition(self) -> str:
+        """The chosen column, or the first one that the session has; "" without one."""
+        chosen = self._state.event_condition
+        return chosen if chosen in self.conditions else next(iter(self.conditions), "")
+
+    @property
+    def time_s(self) -> np.ndarray | None:
+        """Times of the bins relative to the onset; None before the first trials."""
+        found = self._results.peri_event
+        return None if found is None else found.bin_s
+
+    def of(self, neuron: int) -> tuple[ConditionAverage, ...]:
+        """Return the averages of a neuron (bin, 1) by label; () while it is unread."""
+        found, name = self._results.peri_event, self.condition
+        if found is None or not name or neuron not in found.neurons:
+            return ()
+        return found.of(neuron).averages(self.conditions[name])
+
+    # -- actions ----------------------------------------------------------------------
+    def choose(self, name: str) -> None:
+        """Choose the column; raise `ValueError` if it is no condition."""
+        if name not in self.conditions:
+            raise ValueError(
+                f"No condition {name!r}; there are "
+                f"{', '.join(self.conditions) or 'none'}."
+            )
+        if name != self._state.event_condition:
+            self._state.event_condition = name
+            self.changed.emit()
+
+    def show(self, is_shown: bool, viewer: object) -> None:
+        """Begin or end the predictions of trials for a viewer."""
+        (self._viewers.add if is_shown else self._viewers.discard)(viewer)
+        is_needed = bool(self._viewers and self.conditions)
+        if is_needed != self._state.peri_event_shown:
+            self._state.peri_event_shown = is_needed
+            if is_needed:
+                self._request()

@@ -1,0 +1,59 @@
+"""Averages around trials are predicted while they are shown, for the selection."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.predictors import open_controller
+from tests.toy_predictors import TOYS
+
+
+@pytest.fixture
+def controller():
+    session = om.open_session(spiking_arrays(SpikingSpec(n_trials=40)))
+    with open_controller(session, TOYS["toy-counts"]()) as made:
+        made.apply_preset("co_smoothing")
+        made.select([3, 8])
+        yield made
+
+
+def test_they_are_predicted_only_while_a_view_shows_them(controller):
+    averages = controller.trial_averages
+    controller.finish_scores()
+    assert averages.of(3) == ()
+    averages.show(True, "view")
+    controller.finish_scores()
+    asked = controller.state.mask.target.any(axis=0)
+    for neuron in (3, 8):
+        found = averages.of(neuron)
+        assert [one.label for one in found] == ["left", "right"]
+        assert sum(one.n_trials for one in found) == 4
+        known = [np.isfinite(one.predicted).all() for one in found]
+        assert known == [asked[neuron]] * 2
+    averages.show(False, "view")
+    assert not controller.state.peri_event_shown
+
+
+def test_they_follow_the_selection_and_the_task(controller):
+    averages = controller.trial_averages
+    averages.show(True, "view")
+    controller.finish_scores()
+    before = averages.of(3)[0].predicted
+    controller.select([5])
+    controller.finish_scores()
+    assert averages.of(3) == ()
+    assert averages.of(5)
+    controller.select([3])
+    controller.apply_preset("causal")
+    assert averages.of(3) == ()
+    controller.finish_scores()
+    after = averages.of(3)[0].predicted
+    assert np.isnan(after[0]).all()
+    assert np.isfinite(after[-1]).all()
+    assert before.shape == after.shape
+
+
+def test_an_unknown_condition_is_refused(controller):
+    with pytest.raises(ValueError, match="stim_id"):
+        controller.trial_averages.choose("choice")
