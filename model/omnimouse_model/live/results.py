@@ -15,9 +15,9 @@ from psygnal import Signal, SignalGroupDescriptor
 from omnimouse_model.analysis.barcodes import LearnedNeurons
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
+from omnimouse_model.analysis.peri_event import PeriEventResponses
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
-from omnimouse_model.analysis.tuning.peri_event import PeriEventResponses
 from omnimouse_model.live.neuron_scores import ScoresOnScreen, scores_of_neurons
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons

@@ -26,6 +26,7 @@ from omnimouse_model.analysis.evaluate.tier_score import (
 )
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
+from omnimouse_model.analysis.peri_event import PeriEvent, PeriEventResponses
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import (
@@ -33,7 +34,6 @@ from omnimouse_model.analysis.sweep.tier_sweep import (
     TierSweep,
     tier_plan,
 )
-from omnimouse_model.analysis.tuning.peri_event import PeriEvent, PeriEventResponses
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -339,8 +339,8 @@ class StageRunner:
         Before, what the model has learned of the neurons.
 
         First those of the task, then those of the context curves. What is known from an
-        earlier request is yielded first, and is then refined. Averages around the onsets
-        of trials come before the scores.
+        earlier request is yielded first, and is then refined. Averages around onsets of
+        trials come before the scores.
         """
         predictor = self._predictor
         # Not prepared for this session, for example because `prepare` failed.

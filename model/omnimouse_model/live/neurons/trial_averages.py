@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.tuning.peri_event import ConditionAverage, conditions
+from omnimouse_model.analysis.peri_event import ConditionAverage, conditions
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.tuning.peri_event import ConditionAverage
+from omnimouse_model.analysis.peri_event import ConditionAverage
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.laboratory import shown_neuron
 from omnimouse_widgets.drawn.units import drawn_units

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.tuning.peri_event import PeriEvent, conditions
+from omnimouse_model.analysis.peri_event import PeriEvent, conditions
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
