@@ -46,7 +46,7 @@ def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
 
 
 def spiking_session(progress: Callable[[float], None] | None = None) -> Path:
-    """Return the file of a spiking session of the demo: 80 units, 300 trials.
+    """Return the file of a spiking session of the demo: 100 units, 300 trials.
 
     Its train tier is in the training data of `ndt-demo`. See
     `simulate.spiking_laboratory`.
@@ -56,7 +56,7 @@ def spiking_session(progress: Callable[[float], None] | None = None) -> Path:
     >>> from omnimouse_model.demo import spiking_session
     >>> spikes = om.open_session(spiking_session())
     >>> spikes.n_neurons, len(spikes.trials)
-    (80, 300)
+    (100, 300)
     """
     return _animal("spikes", progress)
 

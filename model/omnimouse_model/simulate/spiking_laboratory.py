@@ -1,8 +1,8 @@
 """A simulated laboratory of spiking recordings: seven animals, four regions, choices.
 
 Each animal decides on which side a stimulus was. Three latent numbers follow linear
-dynamics, `z <- A z + B u + noise`: two rotate, and the stimulus starts them; the third
-integrates evidence up to a choice. The log-rate of a unit is linear in them, with
+dynamics, `z <- A z + B u + noise`: two rotate, kicked by the stimulus, the choice and
+its outcome; the third integrates evidence up to the choice. The log-rate of a unit is linear in them, with
 weights of its region, so that rates are known exactly and spikes are Poisson.
 
 The dynamics `A` are the same in the relatives, which include the animal that no model
@@ -19,7 +19,7 @@ import numpy as np
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.simulate.spiking import poisson_spikes, red_noise
 
-VERSION = 1
+VERSION = 2
 """Raised whenever recordings change, so that older files are not used."""
 UNSEEN_SPIKES = "unseen-spikes"
 """The animal that no model is trained on, a relative."""
@@ -47,9 +47,11 @@ _REST = 100
 """Bins before the first onset, and after the last trial."""
 _EVIDENCE, _RAMP = slice(5, 30), slice(30, 55)
 """Bins after the onset in which evidence is integrated, and the choice is prepared."""
+_OUTCOME = 60
+"""Bins from the onset to the outcome."""
 _PUSH = 0.08
 """Change of the third latent number per bin, at full contrast."""
-_SPREAD = np.array([0.7, 0.7, 0.3])
+_SPREAD = np.array([0.4, 0.4, 0.2])
 """Standard deviation of the latent numbers without a stimulus."""
 _CONTRASTS = (0.25, 0.5, 1.0)
 
@@ -67,7 +69,7 @@ class LaboratorySpec:
     """
 
     seed: int = 0
-    n_units: int = 80
+    n_units: int = 100
     n_trials: int = 300
 
 
@@ -87,7 +89,7 @@ def laboratory_animal(
     >>> spikes = om.open_session(laboratory_animal("spikes"))
     >>> bins = om.WindowSpec(3.0, 50.0, "count", align="trial", trial_offset_s=-0.5)
     >>> spikes.window(20.0, bins).responses.shape
-    (150, 80)
+    (150, 100)
     """
     draw = _generator(name, spec)
     world = _world(name, spec, draw)
@@ -173,9 +175,9 @@ def dynamics(name: str, spec: LaboratorySpec = LaboratorySpec()) -> np.ndarray:
         hertz, decay_s, memory_s = draw.uniform(1.3, 1.7), 0.9, 1.2
     else:
         # Slower or faster by a factor of two and more: no linear map makes them equal.
-        slow, fast = draw.uniform(0.3, 0.6), draw.uniform(3.5, 5.0)
+        slow, fast = draw.uniform(0.3, 0.6), draw.uniform(3.2, 4.5)
         hertz = slow if draw.random() < 0.5 else fast
-        decay_s, memory_s = draw.uniform(0.25, 0.5), draw.uniform(0.3, 0.6)
+        decay_s, memory_s = draw.uniform(0.3, 0.6), draw.uniform(0.3, 0.6)
     angle = 2 * np.pi * hertz * STEP_S
     keep = np.exp(-STEP_S / decay_s)
     matrix = np.zeros((3, 3))
@@ -241,7 +243,7 @@ def _world(name: str, spec: LaboratorySpec, draw: np.random.Generator) -> _World
     is_good = draw.random(spec.n_units) < 0.8
     drive = latents @ (draw.normal(size=spread.shape) * spread).T
     # Multi-unit activity mixes units that prefer different things.
-    depth = draw.uniform(0.4, 0.9, spec.n_units) * np.where(is_good, 1.0, 0.6)
+    depth = draw.uniform(0.5, 1.0, spec.n_units) * np.where(is_good, 1.0, 0.6)
     drive *= depth / drive.std(axis=0)
     base = np.log(draw.lognormal(np.log(8.0), 0.5, spec.n_units))
     # The mean over time of the exponential is 1, so that `base` is the mean rate.
@@ -284,12 +286,15 @@ def _latents(
     for trial, (onset, stop) in enumerate(zip(onsets.tolist(), stops, strict=True)):
         push = np.zeros((stop - first, 3))
         after = push[onset - first :]
-        after[0, :2] = 1.0, evidence[trial]
+        after[0, :2] = 1.2, evidence[trial]
         after[_EVIDENCE, 2] = _PUSH * (evidence[trial] + 0.2 * prior[trial])
         for t in range(first, stop):
             if t == onset + _RAMP.start:
                 chose_left[trial] = z[2] > 0
-                after[_RAMP, 2] = _PUSH if chose_left[trial] else -_PUSH
+                sign = 1.0 if chose_left[trial] else -1.0
+                after[_RAMP, 2] = sign * _PUSH
+                after[_RAMP.start, 0] = sign
+                after[_OUTCOME, 1] = 1.2 * sign * np.sign(evidence[trial])
             z = matrix @ z + push[t - first] + noise[t]
             latents[t] = z
         first = stop
