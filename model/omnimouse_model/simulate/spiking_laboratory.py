@@ -2,8 +2,9 @@
 
 Each animal decides on which side a stimulus was. Three latent numbers follow linear
 dynamics, `z <- A z + B u + noise`: two rotate, kicked by the stimulus, the choice and
-its outcome; the third integrates evidence up to the choice. The log-rate of a unit is linear in them, with
-weights of its region, so that rates are known exactly and spikes are Poisson.
+its outcome; the third integrates evidence up to the choice. The log-rate of a unit is
+linear in them, with weights of its region, so that rates are known exactly and spikes
+are Poisson.
 
 The dynamics `A` are the same in the relatives, which include the animal that no model
 is trained on; each stranger has dynamics of its own. Weights are drawn for each animal.
@@ -175,7 +176,7 @@ def dynamics(name: str, spec: LaboratorySpec = LaboratorySpec()) -> np.ndarray:
         hertz, decay_s, memory_s = draw.uniform(1.3, 1.7), 0.9, 1.2
     else:
         # Slower or faster by a factor of two and more: no linear map makes them equal.
-        slow, fast = draw.uniform(0.3, 0.6), draw.uniform(3.2, 4.5)
+        slow, fast = draw.uniform(0.3, 0.6), draw.uniform(3.5, 4.5)
         hertz = slow if draw.random() < 0.5 else fast
         decay_s, memory_s = draw.uniform(0.3, 0.6), draw.uniform(0.3, 0.6)
     angle = 2 * np.pi * hertz * STEP_S
