@@ -17,8 +17,10 @@ def session(tmp_path_factory):
 
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_displayed_results_always_belong_to_their_request(session, name):
-    counts = soak(name, session, edits=80, seed=4, settle_every=8)
-    assert counts["settled"] > 10
+    # A crash costs a new process.
+    edits = 40 if name == "crashing" else 80
+    counts = soak(name, session, edits=edits, seed=4, settle_every=8)
+    assert counts["settled"] >= edits // 8
     assert counts["answers"] > 0
     assert (counts["errors"] > 0) == (name == "failing")
     assert (counts["processes"] > 1) == (name == "crashing")

@@ -74,6 +74,7 @@ def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
     rerun_page.part("control").first.get_by_text("no/such/model").first.wait_for()
 
 
+@pytest.mark.acceptance
 def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
     rerun_page,
 ):
@@ -96,6 +97,7 @@ def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
     assert not rerun_page.page.locator(IMAGE).first.is_visible()
 
 
+@pytest.mark.acceptance
 def test_after_a_restart_the_view_says_so_and_the_cells_run_again(rerun_page):
     rerun_page.restart()
     problem = rerun_page.part("painter").first.locator(".omnimouse-problem")
