@@ -29,7 +29,7 @@ RATE_HZ, SPREAD = 2.0, 1.0
 """Rates of neurons are lognormal, with this median and standard deviation of the log.
 """
 REGIONS = 8
-HELD_OUT_ON_CPU = 8
+HELD_OUT_ON_CPU = 24
 
 
 @benchmark(
@@ -56,7 +56,7 @@ HELD_OUT_ON_CPU = 8
     help=f"Neurons that are left out in turn.  [default: all; {HELD_OUT_ON_CPU} on a "
     "CPU]",
 )
-@click.option("--trials", default=40, show_default=True, type=click.IntRange(min=1))
+@click.option("--trials", default=20, show_default=True, type=click.IntRange(min=1))
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(min=1))
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
 @folder_option(
