@@ -1,6 +1,6 @@
 """Experiments on a model: a stimulus, the responses to it, and their analysis."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -16,6 +16,12 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.lab.findings import (
+    ANALYSIS_VERSION,
+    Findings,
+    findings_arrays,
+    findings_of,
+)
 from omnimouse_model.lab.remote_responses import RemoteQuestion, remote_responses
 from omnimouse_model.lab.response_store import (
     ResponseStore,
@@ -55,26 +61,6 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 """Height and width of the frames in pixels."""
 DEFAULT_SIZE: Final = (36, 64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Findings:
-    """What an experiment found of each neuron.
-
-    Attributes
-    ----------
-    columns
-        Numbers of each neuron, by name.
-    levels, curves
-        What was shown, and the mean response of each neuron to it; None for fields.
-    average
-        Average of the stimulus, weighted by the responses; None for tuning.
-    """
-
-    columns: Mapping[str, Float[np.ndarray, " neuron"]]
-    levels: Float[np.ndarray, " level"] | None = None
-    curves: Float[np.ndarray, "neuron level"] | None = None
-    average: Float[np.ndarray, "neuron height width"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +181,8 @@ def run_experiment(
     repeats
         Repeats of each stimulus; the experiment's own number by default.
     results
-        Folder `x.zarr` that keeps the responses: a stopped experiment goes on there.
+        Folder `x.zarr` that keeps the responses, so that a stopped experiment goes on
+        there, and what was found.
     cache
         Folder in which each experiment has such a folder of its own.
     scheduler
@@ -285,12 +272,30 @@ def run_experiment(
         size,
         responses,
         neurons,
-        chosen.analyse(responses, stimulus, size, cancelled),
+        _findings(chosen, store, responses, stimulus, size, cancelled),
         str(predictor.predictor_id),
         session.id,
         repeats,
         seed,
     )
+
+
+def _findings(
+    chosen: Experiment,
+    store: ResponseStore | None,
+    responses: np.ndarray,
+    *shown: Any,
+) -> Findings:
+    """Return what responses tell of each neuron; fits of fields take minutes."""
+    # An experiment of the caller may have the name of another one.
+    if store is None or EXPERIMENTS.get(chosen.name) is not chosen:
+        return chosen.analyse(responses, *shown)
+    kept = store.findings(ANALYSIS_VERSION)
+    if kept is not None:
+        return findings_of(kept)
+    found = chosen.analyse(responses, *shown)
+    store.keep_findings(findings_arrays(found), ANALYSIS_VERSION)
+    return found
 
 
 def _no_videos(_: list[int]) -> Iterator[VideoResponses]:

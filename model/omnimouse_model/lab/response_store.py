@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -18,6 +18,7 @@ from omnimouse_model.errors import ResultsFileError
 SUFFIX = ".zarr"
 FORMAT = "omnimouse-laboratory"
 _VERSION = 1
+_FINDINGS = "findings"
 _UNCOMPARED = ("session", "versions")
 """Entries that are stored, but not compared with those of the next run."""
 
@@ -26,7 +27,8 @@ class ResponseStore:
     """Responses to the events of a stimulus, complete video by video.
 
     A new folder gets the arrays `responses` (event, neuron), NaN where unknown, and
-    `done` (video). An existing one goes on if it is of the same experiment.
+    `done` (video), and later the group `findings`. An existing one goes on if it is of
+    the same experiment.
 
     Parameters
     ----------
@@ -91,6 +93,33 @@ class ResponseStore:
             self._responses.oindex[rows] = responses
         # Last: a video counts when all of it is written.
         self._done[video] = True
+
+    def findings(self, version: int) -> dict[str, np.ndarray] | None:
+        """Return what was found, by name; None if nothing of this version is kept."""
+        folder = self.path / _FINDINGS
+        if not (folder / "zarr.json").is_file():
+            return None
+        try:
+            group = zarr.open_group(str(folder), mode="r")
+            if group.attrs.get("version") != version:
+                return None
+            kept = {name: np.asarray(one[:]) for name, one in group.arrays()}
+            # In their order: columns of tables have one.
+            return {name: kept[name] for name in cast(list[str], group.attrs["names"])}
+        except Exception:  # damaged files fail in many ways
+            return None  # the same follows from the responses again
+
+    def keep_findings(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
+        """Keep what was found, in place of what was found before."""
+        with TemporaryDirectory(prefix=f".{_FINDINGS}-", dir=self.path) as folder:
+            new = Path(folder) / "new"
+            about = {"version": version, "names": list(arrays)}
+            group = zarr.create_group(str(new), zarr_format=3, attributes=about)
+            for name, values in arrays.items():
+                group.create_array(name, data=values)
+            # Those of another version.
+            shutil.rmtree(self.path / _FINDINGS, ignore_errors=True)
+            _put(new, self.path / _FINDINGS)
 
     def _damage(self, error: Exception) -> ResultsFileError:
         return ResultsFileError(
@@ -170,8 +199,13 @@ def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -
         root.create_array(
             "done", shape=(n_videos,), chunks=(1,), dtype="bool", fill_value=False
         )
-        try:
-            new.rename(path)
-        except OSError:
-            if not path.exists():
-                raise
+        _put(new, path)
+
+
+def _put(new: Path, path: Path) -> None:
+    """Rename a folder to a path where another program may put the same one."""
+    try:
+        new.rename(path)
+    except OSError:
+        if not path.exists():
+            raise

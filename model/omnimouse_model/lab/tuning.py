@@ -1,10 +1,10 @@
 """Tuning of neurons in a model: directions, levels of a quantity, receptive fields."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.events import responses_by_value
@@ -19,6 +19,10 @@ from omnimouse_model.metrics.tuning import selectivity_index
 
 _MAX_STEPS = 100
 """Limit of the fit of a field; those with a peak need fewer."""
+_MAP_SIZE = (36, 64)
+"""Rows and columns of an average at which dots of the usual size are smooth."""
+_GROUP = 16
+"""Neurons whose averages are computed together."""
 _SMOOTHING = 0.7
 """Standard deviation, in places, with which maps of squares are smoothed for a fit."""
 
@@ -119,7 +123,7 @@ class ReceptiveFields:
     ----------
     average
         Average of the dots, weighted by what each neuron responds beyond its weakest
-        response.
+        response. Its grid covers the frame, and may be coarser.
     center_px
         Row and column of the centre of a Gaussian that is fitted to the responses to
         the places of the dots, NaN without any response. Unlike the average, they are
@@ -130,7 +134,7 @@ class ReceptiveFields:
         Spatial selectivity index (SSI): -ln det of the covariance; larger is narrower.
     """
 
-    average: Float[np.ndarray, "neuron height width"]
+    average: Float32[np.ndarray, "neuron row column"]
     center_px: Float[np.ndarray, "neuron 2"]
     covariance_px: Float[np.ndarray, "neuron 2 2"]
     selectivity: Float[np.ndarray, " neuron"]
@@ -152,27 +156,40 @@ def receptive_fields(
     ModuleNotFoundError
         SciPy is missing.
     """
-    height, width = size
-    scale = max(height, width)
-    sd_px = float(stimulus.parameters["sd_deg"]) / monitor.degrees_per_pixel(width)
+    sd_px = float(stimulus.parameters["sd_deg"]) / monitor.degrees_per_pixel(size[1])
     rows, columns = stimulus.table["row_px"], stimulus.table["column_px"]
-    places, shown = np.unique(
-        np.stack([columns - 0.5, rows - 0.5], 1), axis=0, return_inverse=True
-    )
-    masks = dot_masks(places / scale, sd_px / scale, height, width)
+    places, shown = np.unique(np.stack([columns, rows], 1), axis=0, return_inverse=True)
+    shown = shown.reshape(-1)
+    n_rows, n_columns = grid = _map_grid(size, sd_px)
+    per_px, side = n_columns / size[1], max(grid)
+    centres = places * (per_px, n_rows / size[0]) - 0.5
+    masks = dot_masks(centres / side, sd_px * per_px / side, n_rows, n_columns)
     beyond = (responses - np.nanmin(responses, axis=0)).T
-    average = dot_average(masks, shown.reshape(-1), beyond, "density")
-    # What all dots share says nothing about the place.
-    above = average - np.median(average, axis=(1, 2), keepdims=True)
-    above = above.astype(np.float32)
-    by_place = responses_by_value(responses, shown.reshape(-1).astype(float))
+    above = np.empty((len(beyond), *grid), np.float32)
+    selectivity = np.empty(len(beyond))
+    for some in _groups(len(beyond)):
+        average = dot_average(masks, shown, beyond[some], "density")
+        # What all dots share says nothing about the place.
+        above[some] = average - np.median(average, axis=(1, 2), keepdims=True)
+        selectivity[some] = spatial_selectivity(above[some]).value
+    by_place = responses_by_value(responses, shown.astype(float))
     row, column = np.unique(rows), np.unique(columns)
     # `np.unique` sorts the places by column, then row.
     maps = by_place.response.reshape(-1, len(column), len(row)).transpose(0, 2, 1)
     center_px, covariance_px = _fitted(maps, size, cancelled)
-    return ReceptiveFields(
-        above, center_px, covariance_px, spatial_selectivity(above).value
-    )
+    return ReceptiveFields(above, center_px, covariance_px, selectivity)
+
+
+def _map_grid(size: tuple[int, int], sd_px: float) -> tuple[int, int]:
+    """Return rows and columns of the averages of dots: no finer than they can show."""
+    step = min(size[0] // _MAP_SIZE[0], size[1] // _MAP_SIZE[1], int(sd_px))
+    return round(size[0] / max(step, 1)), round(size[1] / max(step, 1))
+
+
+def _groups(n_neurons: int) -> Iterator[slice]:
+    """Yield groups of neurons whose maps fit in little memory."""
+    for first in range(0, n_neurons, _GROUP):
+        yield slice(first, first + _GROUP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,8 +249,11 @@ def on_off_fields(
     # The pixels of each place, as in the stimulus.
     row = np.arange(size[0]) * n_rows // size[0]
     column = np.arange(size[1]) * n_columns // size[1]
-    average = clearest.astype(np.float32)[:, row][:, :, column]
-    selectivity = spatial_selectivity(average).value
+    average = clearest.astype(np.float32)
+    selectivity = np.empty(len(average))
+    for some in _groups(len(average)):
+        in_frame = average[some][:, row][:, :, column]
+        selectivity[some] = spatial_selectivity(in_frame).value
     fields = ReceptiveFields(average, center_px, covariance_px, selectivity)
     return OnOffFields(fields, on, off)
 

@@ -167,12 +167,24 @@ def fit_gaussian(
         shape = np.exp(-(first**2 + second**2) / 2)
         return np.asarray(height * shape + base - flat)
 
+    def slopes(parameters: np.ndarray) -> np.ndarray:
+        """Return the derivative of the residual for each parameter, (pixel, 7)."""
+        height, _, x, y, a, b, c = parameters
+        dx, dy = (places - (x, y)).T
+        first, second = a * dx + b * dy, c * dy
+        shape = np.exp(-(first**2 + second**2) / 2)
+        peak = height * shape
+        towards = peak * first * a, peak * (first * b + second * c)
+        wider = -peak * first * dx, -peak * first * dy, -peak * second * dy
+        return np.stack([shape, np.ones_like(shape), *towards, *wider], axis=1)
+
     spread = flat.max() - np.median(flat)
     # The inverse covariance is given by its Cholesky factor (a, b, c), so that it stays
     # positive. 10 is the inverse of the initial width, a tenth of the monitor.
     fit = scipy_module("optimize").least_squares(
         residual,
         [spread, np.median(flat), *start, 10.0, 0.0, 10.0],
+        slopes,
         x_scale="jac",
         max_nfev=max_steps,
         **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-12),

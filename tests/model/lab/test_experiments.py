@@ -9,6 +9,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.lab import tuning
 from omnimouse_model.lab.experiments import EXPERIMENTS, run_experiment, windows_of
 from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Monitor
@@ -156,3 +157,43 @@ def test_silent_neurons_prefer_nothing():
 def test_nothing_to_measure_is_refused(session, change, words):
     with pytest.raises(ValueError, match=words):
         run_experiment("directions", EnergyNeurons(), session, **change)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fields", "size"])
+def test_what_was_found_is_kept_beside_the_responses(
+    name, session, tmp_path, monkeypatch
+):
+    def find(**settings):
+        model, neurons = EnergyNeurons(reads_places=name == "fields"), np.arange(3)
+        path = tmp_path / "kept.zarr"
+        found = run_experiment(
+            name, model, session, neurons, repeats=1, results=path, **settings
+        )
+        return found.findings
+
+    first = find()
+
+    def refuse(*_):
+        raise AssertionError("analysed again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "fit_gaussian", refuse)
+        patch.setattr(tuning, "responses_by_value", refuse)
+        kept = find()
+    assert list(kept.columns) == list(first.columns)
+    for column, values in first.columns.items():
+        np.testing.assert_array_equal(kept.columns[column], values)
+    for field in ("levels", "curves", "average"):
+        one, other = getattr(kept, field), getattr(first, field)
+        assert (one is None) == (other is None)
+        if other is not None:
+            np.testing.assert_array_equal(one, other)
+    # Damaged ones follow from the responses again.
+    attributes = tmp_path / "kept.zarr" / "findings" / "zarr.json"
+    attributes.write_text(attributes.read_text()[:40])
+    again = find()
+    np.testing.assert_array_equal(
+        list(again.columns.values()), list(first.columns.values())
+    )
+    assert json.loads(attributes.read_text())["attributes"]["names"]

@@ -112,7 +112,10 @@ def _plot_of_neuron(
     if findings.average is not None:
         columns = {name: float(values[at]) for name, values in findings.columns.items()}
         return Image(
-            _over(findings.average[at], _frame(controller, result.size)),
+            _over(
+                _at_size(findings.average[at], result.size),
+                _frame(controller, result.size),
+            ),
             (columns["column_px"], columns["row_px"]),
             _ellipse(columns),
         )
@@ -159,6 +162,17 @@ def _gray(
     frame: UInt8[np.ndarray, "height width"],
 ) -> UInt8[np.ndarray, "height width 3"]:
     return np.repeat(frame[..., None], 3, axis=2)
+
+
+def _at_size(
+    average: Float[np.ndarray, "row column"], size: tuple[int, int]
+) -> Float[np.ndarray, "height width"]:
+    """Return a field at the size of the frames: the value of the grid at each pixel."""
+    row, column = (
+        np.arange(new) * old // new
+        for new, old in zip(size, average.shape, strict=True)
+    )
+    return np.asarray(average[row][:, column])
 
 
 def _over(

@@ -64,7 +64,7 @@ def compare_places(
 
     A place is the centre of a Gaussian that is fitted to the mean responses to dots on
     a grid, as in `receptive_fields`. Dots of all colours count together: choose one
-    with `where`. A fit takes 20 to 70 ms, and a neuron up to seven of them.
+    with `where`. A fit takes 10 to 50 ms, and a neuron up to seven of them.
 
     Parameters
     ----------
