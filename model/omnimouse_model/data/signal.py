@@ -289,6 +289,20 @@ class Signal:
         counts[~recorded] = 0.0
         return counts, recorded
 
+    def events(
+        self, start: float, stop: float
+    ) -> tuple[Int64[np.ndarray, " event"], Float64[np.ndarray, " event"]]:
+        """Return column and native time of the events in [start, stop).
+
+        Raises
+        ------
+        TypeError
+            The stream has no event times; see `has_events`.
+        """
+        if not isinstance(self.file, SpikeTrains):
+            raise TypeError(f"Stream {self.name!r} holds samples, not event times.")
+        return self.file.between(start, stop)
+
     def _shift_order(self) -> ShiftOrder:
         # Sorting thousands of columns for every window would take most of its time.
         if not self._order:

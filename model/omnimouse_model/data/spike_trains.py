@@ -74,7 +74,7 @@ class SpikeTrains:
         height = max(0, min(stop, self.shape[0]) - first)
         begin = self._start + first / self._rate_hz
         end = self._start + (first + height) / self._rate_hz
-        unit, times = self._between(begin, end)
+        unit, times = self.between(begin, end)
         # Rows are counted from row 0, so that any block gives the same counts.
         row = np.floor((times - self._start) * self._rate_hz).astype(np.int64) - first
         return self._histogram(row, unit, height)
@@ -92,7 +92,7 @@ class SpikeTrains:
         n_bins
             Number of bins.
         """
-        unit, times = self._between(start, start + n_bins / rate_hz)
+        unit, times = self.between(start, start + n_bins / rate_hz)
         bin_number = np.floor((times - start) * rate_hz).astype(np.int64)
         return self._histogram(bin_number, unit, n_bins)
 
@@ -109,8 +109,8 @@ class SpikeTrains:
             lambda first, stop: self.read(first, stop)[:, columns], rows, height
         )
 
-    def _between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return unit and time of all spikes in [start, stop)."""
+    def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return unit and native time of all spikes in [start, stop)."""
         times, n = self.file.open(), self.shape[1]
         begin, end = self._first_after(times, start), self._first_after(times, stop)
         count = np.maximum(end - begin, 0)

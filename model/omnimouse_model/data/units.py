@@ -122,7 +122,8 @@ class Units:
         if self.probe is None:
             return f"plane {number}"
         names = self.probe[np.asarray(self.plane) == number]
-        return f"probe {names[0]}" if len(names) else f"probe {number}"
+        name = str(names[0]) if len(names) else str(number)
+        return name if name.lower().startswith("probe") else f"probe {name}"
 
     @property
     def scale(self) -> np.ndarray:

@@ -30,6 +30,12 @@ from omnimouse_widgets.drawn.raster.text import (
     hatch_text,
     status_text,
 )
+from omnimouse_widgets.drawn.raster.ticks import (
+    LEAST_BIN_PX,
+    LEAST_ROW_PX,
+    TICK_HEIGHT,
+    spike_ticks,
+)
 from omnimouse_widgets.drawn.raster.values import (
     GREY,
     RESIDUAL,
@@ -60,8 +66,9 @@ class Raster(Part):
     """Values of neurons by samples of the window, with the mask drawn over them.
 
     At most 250 rows are drawn. With more neurons, several share a row, and painting a
-    row paints all of its neurons. The page draws a stroke at once and sends it to the
-    kernel 30 times per second. A stroke is one undo step.
+    row paints all of its neurons. Spikes are ticks if rows and bins are large enough.
+    The page draws a stroke at once and sends it to the kernel 30 times per second. A
+    stroke is one undo step.
 
     Attributes
     ----------
@@ -224,6 +231,7 @@ class Raster(Part):
             # JSON has no numbers as keys.
             hatch_texts={str(code): text for code, text in HATCHED.items()},
             cursor_colour=palette.CURSOR,
+            tick={"bin": LEAST_BIN_PX, "row": LEAST_ROW_PX, "height": TICK_HEIGHT},
         )
 
     def _draw(self) -> None:
@@ -248,6 +256,7 @@ class Raster(Part):
             "layout": (self._revision, mask.n_samples),
             "codes": (self._revision, mask),
             "values": (self._revision, window, prediction, state.raster_view),
+            "ticks": (self._revision, window),
         }
         # Buffers are numbered by their position, which depends on the fields included.
         buffers: list[np.ndarray] = []
@@ -361,6 +370,16 @@ class Raster(Part):
             pictures.append(fields)
             buffers.append(_places_in_table(drawn, rows))
         return pictures
+
+    def _ticks(
+        self, buffers: Buffers, rows: RasterRows, _: Session, __: Mask, window: Window
+    ) -> int | None:
+        """Append the spikes as float32 (n, 2), sample and row, if they can be ticks."""
+        ticks = spike_ticks(window, rows, 0, window.spec.n_samples)
+        if ticks is None:
+            return None
+        buffers.append(ticks)
+        return len(buffers) - 1
 
     def _forget(self) -> None:
         """Make the next drawing complete."""

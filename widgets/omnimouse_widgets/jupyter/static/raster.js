@@ -16,6 +16,7 @@ function render({ model, el }) {
   // title, ends, values, image}. `codes` (rows x samples) is drawn: the kernel's codes with
   // the own cells over them. `ownSeq` has the `seq` of the message of each own cell.
   let constants = null, layout = null, facts = { marks: [], span: [0, 0], text: "", handled: {} };
+  let ticks = null; // spikes as pairs of sample and row, if the rows have one neuron each
   let pictures = [], nSamples = 0, codes = null, kernelCodes = null, ownSeq = null, ownCodes = null;
   let isPending = false, isStale = true; // cells to send; pixels to compute again
   let low = 0, high = 1; // rows in view
@@ -24,7 +25,7 @@ function render({ model, el }) {
   const { view, send, set, follow, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "raster", {
     constants: takeConstants,
     raster: takeRaster,
-    nothing: () => { layout = codes = kernelCodes = null; pictures = []; showText(); canvas.request(); },
+    nothing: () => { ticks = layout = codes = kernelCodes = null; pictures = []; showText(); canvas.request(); },
   });
 
   // -- controls ---------------------------------------------------------------------------
@@ -82,6 +83,7 @@ function render({ model, el }) {
         ...fields, values: bytes(buffers[fields.buffer]), image: document.createElement("canvas"),
       }));
     }
+    if (message.ticks !== undefined) ticks = message.ticks === null ? null : float32(buffers[message.ticks]);
     isStale = true;
     similarity.hidden = !message.similarity;
     similarity.textContent = message.similarity;
@@ -149,10 +151,10 @@ function render({ model, el }) {
     const table = picture.picture === "residual" ? constants.tables.residual : constants.tables.grey;
     const tints = constants.tints[picture.picture];
     const brightness = facts.is_old && picture.picture !== "truth" ? 0.5 : 1;
-    const image = new ImageData(nSamples, layout.rows);
+    const image = new ImageData(nSamples, layout.rows); // ticks take the place of bright bins
     const out = image.data, values = picture.values;
     for (let k = 0, p = 0; k < values.length; k++, p += 4) {
-      const v = values[k] * 3, t = codes[k] * 4, tint = tints[t + 3] / 255, rest = (1 - tint) * brightness;
+      const v = picture.isTicked ? 0 : values[k] * 3, t = codes[k] * 4, tint = tints[t + 3] / 255, rest = (1 - tint) * brightness;
       out[p] = table[v] * rest + tints[t] * tint;
       out[p + 1] = table[v + 1] * rest + tints[t + 1] * tint;
       out[p + 2] = table[v + 2] * rest + tints[t + 2] * tint;
@@ -189,12 +191,16 @@ function render({ model, el }) {
       drawText(context, text, width / 2, height / 2, QUIET, { size: 13 });
       return;
     }
+    const all = boxes();
+    pictures.forEach((picture, k) => {
+      isStale ||= picture.isTicked !== isTicked(picture, all[k]);
+      picture.isTicked = isTicked(picture, all[k]);
+    });
     if (isStale) {
       pictures.forEach(computeImage);
       hatches = findHatches();
       isStale = false;
     }
-    const all = boxes();
     drawRowAxis(context, all[0]);
     pictures.forEach((picture, k) => drawPicture(context, picture, all[k]));
   }
@@ -208,6 +214,7 @@ function render({ model, el }) {
     context.imageSmoothingEnabled = false;
     const top = yOf(box, layout.start), last = yOf(box, layout.start + layout.rows * layout.size);
     context.drawImage(picture.image, box.x, top, box.w, last - top);
+    if (picture.isTicked) drawTicks(context, box);
     drawHatches(context, box);
     drawSpan(context, box);
     drawMarks(context, box);
@@ -217,6 +224,19 @@ function render({ model, el }) {
     context.restore();
     drawTimeAxis(context, box);
     if (box.y > TOP) drawTitle(context, picture, box);
+  }
+  // Spikes of the recording, where cells have room for more than one bright or dark bin.
+  function isTicked(picture, box) {
+    if (!ticks || picture.picture !== "truth") return false;
+    return box.w / nSamples >= constants.tick.bin && box.h / (high - low) >= constants.tick.row;
+  }
+  function drawTicks(context, box) {
+    const margin = (1 - constants.tick.height) / 2;
+    context.fillStyle = "#fff";
+    for (let k = 0; k < ticks.length; k += 2) {
+      const top = yOf(box, ticks[k + 1] + margin), bottom = yOf(box, ticks[k + 1] + 1 - margin);
+      context.fillRect(xOf(box, ticks[k]) - 0.5, top, 1, bottom - top);
+    }
   }
   function drawHatches(context, box) {
     if (!hatches.length) return;

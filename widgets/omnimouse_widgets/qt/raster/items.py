@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtCore import QLineF, QPointF, QRectF, Qt
 from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPolygonF
 
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster.ticks import TICK_HEIGHT
 from omnimouse_widgets.qt.style import plot_style
 
 
@@ -95,6 +96,37 @@ class Hatch(_InView):
         painter.resetTransform()
         for rect in self.rects:
             painter.fillRect(to_device.mapRect(rect), self._brush)
+
+
+class Ticks(_InView):
+    """Spikes as short vertical lines of one pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spikes: np.ndarray | None = None
+
+    def set_spikes(self, spikes: np.ndarray | None) -> None:
+        """Set the spikes (n, 2), sample and row; None shows none."""
+        if spikes is not None or self.spikes is not None:
+            self.spikes = spikes
+            self.update()
+
+    def paint(self, painter: QPainter, *_: object) -> None:
+        """Draw in device coordinates, so that zooming does not widen the lines."""
+        if self.spikes is None:
+            return
+        to_device = painter.transform()
+        painter.resetTransform()
+        painter.setPen(plot_style.pen(palette.RECORDED))
+        margin = (1 - TICK_HEIGHT) / 2
+        lines = [
+            QLineF(
+                to_device.map(QPointF(sample, row + margin)),
+                to_device.map(QPointF(sample, row + 1 - margin)),
+            )
+            for sample, row in self.spikes.tolist()
+        ]
+        painter.drawLines(lines)
 
 
 class Marks(_InView):

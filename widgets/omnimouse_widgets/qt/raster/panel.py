@@ -20,6 +20,7 @@ from omnimouse_widgets.drawn.raster.text import (
     hatch_text,
     status_text,
 )
+from omnimouse_widgets.drawn.raster.ticks import are_ticks, spike_ticks
 from omnimouse_widgets.drawn.raster.values import (
     TITLES,
     VIEWS,
@@ -113,6 +114,7 @@ class RasterPanel(QWidget):
             raster.box.setYLink(first.box)
         # X and Y are linked, so the first picture's range is the range of all.
         first.box.sigYRangeChanged.connect(lambda *_: self._refit())
+        first.box.sigXRangeChanged.connect(lambda *_: self._zoom_ticks())
 
     def _build_toolbar(self) -> None:
         self.tools = SegmentedButton(TOOLS, "Raster tool", shrinks=False)
@@ -304,6 +306,9 @@ class RasterPanel(QWidget):
         # A pan within the same bins needs no new codes.
         if self._rows is not before:
             self._draw_codes()
+        else:
+            # The rows in view can be the same and higher.
+            self._zoom_ticks()
 
     def _draw_cells(self) -> None:
         self._draw_values()
@@ -314,17 +319,40 @@ class RasterPanel(QWidget):
         if self._rows is None or window is None:
             return
         population = self._controller.results.population
+        ticks = self._spike_ticks()
         units = drawn_units(window.spec)
         unit = "" if units == "normalised" else units
         start, height = self._rows.start, self._rows.stop - self._rows.start
         rect = QRectF(0, start, self._n_samples, height)
         for name, raster in self._visible.items():
             values = picture(name, window, population)
-            raster.set_values(values, self._rows.mean(values.values), rect)
+            means = self._rows.mean(values.values)
+            is_ticked = name == "truth" and ticks is not None
+            raster.ticks.set_spikes(ticks if is_ticked else None)
+            # Ticks take the place of bright bins.
+            raster.set_values(values, 0 * means if is_ticked else means, rect)
             # A single picture of activity is named by the menu; a residual needs its
             # levels.
             is_titled = name == "residual" or len(self._visible) > 1
             raster.set_title(title(name, values.levels, unit) if is_titled else "")
+
+    def _spike_ticks(self) -> np.ndarray | None:
+        """Return the spikes in view if cells are large enough for ticks, else None."""
+        window = self._controller.state.window
+        if self._rows is None or window is None:
+            return None
+        sample_px, row_px = (1 / max(side, 1e-9) for side in self._first.box.pixel())
+        if not are_ticks(sample_px, row_px):
+            return None
+        return spike_ticks(window, self._rows, *self._first.box.viewRange()[0])
+
+    def _zoom_ticks(self) -> None:
+        """Draw ticks or bins after a zoom or a pan over time."""
+        if self._rows is None or not self.redraw.is_live:
+            return
+        was_ticked = self._first.ticks.spikes is not None
+        if was_ticked or self._spike_ticks() is not None:
+            self._draw_cells()
 
     def _draw_age(self) -> None:
         """Fade a prediction that belongs to an older request."""

@@ -22,6 +22,7 @@ from omnimouse_widgets.qt.raster.items import (
     Marks,
     Pixels,
     Span,
+    Ticks,
 )
 from omnimouse_widgets.qt.raster.strokes import Point, RasterBlock
 from omnimouse_widgets.qt.style import plot_style
@@ -160,7 +161,7 @@ class RasterPlot:
         self.codes: np.ndarray | None = None
         self.pixels, self.hatch = Pixels(), Hatch()
         self.cursor = plot_style.cursor_line()
-        self.span, self.marks = Span(), Marks()
+        self.span, self.marks, self.ticks = Span(), Marks(), Ticks()
         self.rubber = QGraphicsRectItem()
         self.message = plot_style.Message(self.box)
         self._assemble()
@@ -169,7 +170,10 @@ class RasterPlot:
         self.box.setLimits(xMin=0, yMin=0, minXRange=5, minYRange=4)
         self.rubber.setPen(plot_style.pen(palette.CURSOR, dashed=True))
         self.rubber.hide()
-        layers = (self.pixels, self.hatch, self.span, self.marks, self.cursor)
+        layers = (
+            *(self.pixels, self.ticks, self.hatch, self.span, self.marks),
+            self.cursor,
+        )
         for depth, item in enumerate((*layers, self.rubber)):
             item.setZValue(depth)
             self.box.addItem(item, ignoreBounds=True)
@@ -247,6 +251,7 @@ class RasterPlot:
         self.set_message(plot_style.NO_SESSION)
         self.hatch.set_rects([])
         self.marks.set_rows([])
+        self.ticks.set_spikes(None)
         self.set_rubber(None)
 
     def set_rubber(self, block: RasterBlock | None) -> None:
