@@ -7,7 +7,6 @@ from traitlets import Bool, Enum, Unicode
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets.drawn.traces.behavior_rows import (
-    NO_BEHAVIOR,
     behavior_rows,
     behavior_text,
 )
@@ -31,7 +30,7 @@ class BehaviorDecoder(TraceMessage):
     description
         Description of the use of behaviour in the current request; read-only.
     has_behavior
-        Whether the window has behaviour; read-only.
+        Whether the recording has behaviour; read-only.
     """
 
     _esm = script("trace_stack", "behavior")
@@ -67,18 +66,13 @@ class BehaviorDecoder(TraceMessage):
 
     def _has_behavior(self) -> bool:
         state = self.controller.state
-        is_recorded = state.session is not None and bool(state.session.behavior_names)
-        return is_recorded and state.spec.behavior is not None
+        return state.session is not None and bool(state.session.behavior_names)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
         state = self.controller.state
-        if state.window is None:
-            missing = NO_SESSION
-        else:
-            missing = NO_BEHAVIOR if state.spec.behavior is None else HAS_NONE
-        rows = behavior_rows(self.controller) if self._has_behavior() else []
-        self.show_rows(rows, "own", missing)
+        missing = NO_SESSION if state.window is None else HAS_NONE
+        self.show_rows(behavior_rows(self.controller), "own", missing)
 
     def _draw_legend(self) -> None:
         self.add_if_changed("legend", legend=legend_entries())

@@ -1,9 +1,13 @@
 """Rows of recorded and decoded behaviour, one per channel."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import BehaviorScore
 from omnimouse_model.analysis.evaluate.window_scores import decode_scores
+from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.traces.row import Trace
@@ -16,11 +20,16 @@ MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 
 
 def behavior_rows(controller: Controller) -> list[Trace]:
-    """Return a row per channel of behaviour, in stored order."""
+    """Return a row per channel of behaviour, in stored order.
+
+    Of a model that reads no behaviour, the rows have the recorded channels.
+    """
     state, results = controller.state, controller.results
     window, mask = state.window, state.mask
     if window is None or mask is None or state.session is None:
         return []
+    if window.spec.behavior is None:
+        window = _with_behavior(window)
     # Invalid samples become NaN, which curves and scores leave out.
     truth = np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
     decoded = results.behavior if mask.has_behavior_target else None
@@ -36,7 +45,7 @@ def behavior_rows(controller: Controller) -> list[Trace]:
     return [
         Trace(
             *_labels(name, scores[channel], in_tier.get(name), is_old=results.is_old),
-            _times(controller, name),
+            _times(window, name),
             truth[:, channel],
             None if decoded is None else decoded[:, channel],
             np.full(len(truth), MODE_CODES[mask.mode_of(channel)], np.uint8),
@@ -68,20 +77,23 @@ def _labels(
     return f"{text} · r = {value:.2f}{interval}{also}", f"{text} · {value:.2f}"
 
 
-def _times(controller: Controller, name: str) -> np.ndarray:
+def _with_behavior(window: Window) -> Window:
+    """Return the window with the recorded behaviour, at the rate of its responses."""
+    names = window.session.behavior_names
+    if not names:
+        return window
+    # A rate of the window: another one need not give whole samples.
+    spec = BehaviorSpec(window.spec.response_rate_hz, names, stored_order=True)
+    return replace(window, spec=replace(window.spec, behavior=spec))
+
+
+def _times(window: Window, name: str) -> np.ndarray:
     """Return the sample times of the stream of a channel."""
-    window = controller.state.window
-    assert window is not None
     times = window.timestamps
     # Running speed is the last channel; the others come from the eye tracker.
-    is_running = name == _names(controller)[-1] and "treadmill" in times
+    is_running = name == window.session.behavior_names[-1] and "treadmill" in times
     stream = "treadmill" if is_running else "eye_tracker"
     return times.get(stream, times.get("treadmill", times["responses"]))
-
-
-def _names(controller: Controller) -> tuple[str, ...]:
-    session = controller.state.session
-    return session.behavior_names if session is not None else ()
 
 
 def behavior_text(controller: Controller) -> str:

@@ -6,7 +6,6 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.behavior_rows import (
-    NO_BEHAVIOR,
     behavior_rows,
     behavior_text,
 )
@@ -60,8 +59,6 @@ class BehaviorPanel(QWidget):
         missing = "This session has no behaviour"
         if state.window is None:
             missing = plot_style.NO_SESSION
-        elif state.spec.behavior is None:
-            missing = NO_BEHAVIOR
         self.stack.set_message("" if traces else missing)
 
     def _draw_cursor(self) -> None:
