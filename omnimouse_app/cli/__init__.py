@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "Write the predictions of a recording to one file.",
     "sweep": "Score a predictor as a function of the context.",
     "scaling": "Fit scores as a function of data, size or compute.",
+    "rank": "Rank sessions by how well their models transfer to others.",
     "lab": "Run experiments on a model that sees video.",
     "report": "Write a saved analysis as one HTML page.",
     "simulate": "Write simulated mice with known ground truth.",

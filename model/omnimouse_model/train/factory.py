@@ -70,15 +70,18 @@ class ModelFactory:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Config and settings of the transfer, as JSON values."""
+        """Family and config, as JSON values."""
         fields = {k: v for k, v in asdict(self.config).items() if k not in _OWN}
         return {
             "family": type(self.config).__name__,
             # Tuples become lists, as in a file.
             "config": json.loads(json.dumps(fields)),
-            "transfer_steps": self.transfer_steps,
-            "transfer_batch": self.transfer_batch,
         }
+
+    @property
+    def transfer_settings(self) -> Mapping[str, Any]:
+        """Steps and batch of a transfer."""
+        return {"steps": self.transfer_steps, "batch": self.transfer_batch}
 
     @property
     def spec(self) -> WindowSpec:

@@ -9,6 +9,8 @@ from omnimouse_widgets.figures.laboratory import (
 from omnimouse_widgets.figures.laboratory import exciting_figure as exciting_figure
 from omnimouse_widgets.figures.neurons import score_histogram as score_histogram
 from omnimouse_widgets.figures.neurons import score_scatter as score_scatter
+from omnimouse_widgets.figures.ranking import pretrain_figure as pretrain_figure
+from omnimouse_widgets.figures.ranking import ranking_figure as ranking_figure
 from omnimouse_widgets.figures.scaling import scaling_figure as scaling_figure
 from omnimouse_widgets.figures.sweep import context_grid_figure as context_grid_figure
 from omnimouse_widgets.figures.sweep import context_sweep_figure as context_sweep_figure

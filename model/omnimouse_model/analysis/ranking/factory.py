@@ -36,7 +36,12 @@ class Factory(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """All that its models depend on, apart from sessions and seed; JSON values."""
+        """All that a core depends on, apart from sessions and seed; JSON values."""
+        ...
+
+    @property
+    def transfer_settings(self) -> Mapping[str, Any]:
+        """All that a transfer depends on, apart from core, session and seed."""
         ...
 
     @property

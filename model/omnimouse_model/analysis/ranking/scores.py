@@ -85,6 +85,11 @@ def core_key(
     return row_key(settings=settings, sessions=content_of(sessions), seed=seed)
 
 
+def transfer_key(settings: Mapping[str, Any], session: Session) -> str:
+    """Return a hash of all that a transfer depends on, apart from its core."""
+    return row_key(settings=settings, session=content_of([session]))
+
+
 def n_trials(session: Session, spec: WindowSpec) -> int:
     """Return the number of train trials; of other specs, of whole train windows."""
     stride = 1 if spec.align == "trial" else grid_points(spec.duration_s)

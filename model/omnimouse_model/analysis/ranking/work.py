@@ -2,7 +2,7 @@
 
     X.ranking.jsonl               a row per score, see `scores`
     X-models/KEY/core/            training of a core
-    X-models/KEY/to HELDOUT/      its transfer to a held-out session
+    X-models/KEY/to KEY/          its transfer to a held-out session
 
 Keys are hashes of the settings, the contents of the sessions and the seed. Scores in
 the file are not computed again; a training that was stopped goes on from its last save.
@@ -24,6 +24,7 @@ from omnimouse_model.analysis.ranking.scores import (
     core_key,
     models_folder,
     n_trials,
+    transfer_key,
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
@@ -72,6 +73,8 @@ class Job:
         """Return a hash of all that a score depends on."""
         return row_key(
             settings=self.study.factory.settings,
+            # The baseline has no transfer.
+            transfer=self.study.factory.transfer_settings if self.sessions else None,
             criterion=self.study.criterion.settings,
             sessions=content_of(self.sessions),
             heldout=content_of([heldout]),
@@ -111,10 +114,9 @@ class Job:
         ):
             model = core
             if train:
-                # A hash: ids may have any characters.
-                name = f"to {row_key(heldout=content_of([session]))}"
-                part = self._part(watch, number)
-                model = factory.transfer(core, view, self.seed, place / name, part)
+                key = transfer_key(factory.transfer_settings, session)
+                out, part = place / f"to {key}", self._part(watch, number)
+                model = factory.transfer(core, view, self.seed, out, part)
             scored = session if study.tier == TEST else view
             value = study.criterion.score(model, scored, study.tier)
             ids = tuple(s.id for s in train)

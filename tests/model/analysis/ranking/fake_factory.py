@@ -51,6 +51,10 @@ class FakeFactory:
     def settings(self) -> Mapping[str, Any]:
         return {"worth": dict(self.worth)}
 
+    @property
+    def transfer_settings(self) -> Mapping[str, Any]:
+        return {}
+
     def pretrain(
         self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch
     ) -> Predictor:

@@ -1,0 +1,345 @@
+"""`omnimouse rank`: which sessions to pretrain on for a new session."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omnimouse_app.cli.inputs import (
+    device_option,
+    file_option,
+    format_options,
+    max_windows_option,
+    scheduler_option,
+    threads_option,
+)
+from omnimouse_app.cli.interrupt import exit_stopped, interruptible
+from omnimouse_app.cli.output import decimals, emit, interval, markdown_table, table
+from omnimouse_app.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from omnimouse_model.analysis.ranking.criterion import Criterion
+    from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
+    from omnimouse_model.analysis.ranking.rank_table import RankTable
+    from omnimouse_model.data.window_spec import WindowSpec
+
+MAX_HELDOUT = 8
+"""Maximum number of held-out sessions that fit into a table as columns."""
+_ORDERS = ("ranked", "random", "reverse")
+
+
+@click.command("rank")
+@click.argument("config")
+@click.option(
+    "--sessions",
+    "places",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Session or folder of sessions to pretrain on. May be repeated.",
+)
+@click.option(
+    "--heldout",
+    "heldout_places",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Held-out session or folder of them. May be repeated.",
+)
+@file_option(
+    "--results",
+    required=True,
+    help="File of finished scores (.ranking.jsonl); the models are kept beside it.",
+)
+@click.option(
+    "--task",
+    default="forward",
+    show_default=True,
+    help="What models are scored by: forward, co-smoothing, inter-region or "
+    "intra-region (neural data transformers), or the name of a strategy (any family).",
+)
+@click.option("--metric", help="Metric of a strategy, as in `omnimouse evaluate`.")
+@max_windows_option
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    type=int,
+    default=(0, 1, 2),
+    show_default="0, 1, 2",
+    help="Seed of the trainings. May be repeated.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=0), help="Steps of a transfer. [default: 300]"
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), help="Windows per step of a transfer."
+)
+@click.option(
+    "--curve",
+    "with_curve",
+    is_flag=True,
+    help="Then pretrain on the first sessions of each order; test tier.",
+)
+@click.option(
+    "--k",
+    "ks",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Number of sessions of the curve. May be repeated. [default: 1, 2, 3, 4, 5, "
+    "10, 20, 30, 40 and all]",
+)
+@click.option(
+    "--order",
+    "orders",
+    multiple=True,
+    type=click.Choice(_ORDERS),
+    default=_ORDERS,
+    show_default="all",
+    help="Order of the curve. May be repeated.",
+)
+@click.option(
+    "--shuffles",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Number of random orders.",
+)
+@scheduler_option("models")
+@device_option
+@threads_option()
+@file_option("--csv", help="Write the rows of --json as CSV, without warnings.")
+@file_option("--figure", help="Write matrix and curves as a page (.html).")
+@format_options
+def command(
+    config: str,
+    places: tuple[Path, ...],
+    heldout_places: tuple[Path, ...],
+    results: Path,
+    task: str,
+    metric: str | None,
+    max_windows: int | None,
+    seeds: tuple[int, ...],
+    steps: int | None,
+    batch: int | None,
+    with_curve: bool,
+    ks: tuple[int, ...],
+    orders: tuple[str, ...],
+    shuffles: int,
+    scheduler: str | None,
+    device: str,
+    csv: Path | None,
+    figure: Path | None,
+    as_markdown: bool,
+    as_json: bool,
+) -> None:
+    """Rank sessions by how well models trained on them transfer to held-out sessions.
+
+    CONFIG is the name of a training config or a YAML file, of any family. One model is
+    trained on each session; its frozen core is transferred to each held-out session
+    and scored on the validation tier. No test tier can be read by the ranking.
+
+    Ctrl-C and kills lose no finished score, and training goes on from its last save:
+    the same command continues.
+    """
+    from omnimouse_model.analysis.ranking.curve import pretrain_curve
+    from omnimouse_model.analysis.ranking.rank import rank_sessions
+    from omnimouse_model.train.factory import model_factory
+    from omnimouse_model.train.finetune.run import BATCH, STEPS
+
+    factory = model_factory(
+        config,
+        transfer_steps=STEPS if steps is None else steps,
+        transfer_batch=batch or BATCH,
+        device=device,
+    )
+    criterion = _criterion(task, metric, max_windows, factory.spec)
+    shared: dict[str, Any] = {
+        "seeds": seeds,
+        "results": results,
+        "scheduler": scheduler,
+    }
+    lists = _opened(places), _opened(heldout_places)
+    curve = None
+    with _stoppable(results) as options:
+        ranking = rank_sessions(factory, *lists, criterion, **shared, **options)
+        if with_curve:
+            curve = pretrain_curve(
+                factory,
+                ranking,
+                *lists,
+                criterion,
+                ks=ks or None,
+                orders=orders,  # type: ignore[arg-type]  # click checks the names
+                shuffles=shuffles,
+                **shared,
+                **options,
+            )
+    rows = ranking.rows() + (curve.rows() if curve else [])
+    if csv is not None:
+        _write_csv(rows, csv)
+    if figure is not None:
+        _write_page(ranking, curve, figure)
+    for note in dict.fromkeys((*ranking.warnings, *(curve.warnings if curve else ()))):
+        click.echo(f"Note: {note}", err=True)
+    emit(rows, as_json=as_json, text=report(ranking, curve, as_markdown=as_markdown))
+
+
+@contextmanager
+def _stoppable(results: Path) -> Iterator[dict[str, Any]]:
+    """Yield progress and cancellation of the work; exit with a message if it stops."""
+    from omnimouse_model.errors import StoppedError
+
+    with interruptible() as stop, Progress() as progress:
+
+        def cancelled() -> bool:
+            # Polled for the first time when there is a training that can be saved.
+            stop.has_results = True
+            return stop.is_received
+
+        try:
+            yield {"progress": progress, "cancelled": cancelled}
+        except StoppedError:
+            exit_stopped(f"saved beside {results}: the same command continues.")
+
+
+def _criterion(
+    task: str, metric: str | None, max_windows: int | None, spec: "WindowSpec"
+) -> "Criterion":
+    """Return what models are scored by; refuse a wrong name."""
+    from omnimouse_model.analysis.ranking.criterion import TaskScore
+
+    try:
+        return TaskScore(task, metric or spec.metric, max_windows)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--task") from error
+
+
+def _opened(places: Sequence[Path]) -> list[Path]:
+    """Return the sessions of some places; refuse a folder without any."""
+    from omnimouse_model.train.sessions import sessions_in
+
+    try:
+        return [folder for place in places for folder in sessions_in(place)]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _write_csv(rows: Sequence[dict[str, object]], path: Path) -> None:
+    from omnimouse_model.analysis.sweep.table import write_rows
+
+    # Rows of the matrix and of the curves have other columns.
+    names = dict.fromkeys(name for row in rows for name in row if name != "warnings")
+    write_rows([{name: row.get(name) for name in names} for row in rows], path)
+
+
+def _write_page(
+    ranking: "RankTable", curve: "PretrainCurve | None", path: Path
+) -> None:
+    """Write the figures one below the other, as a page that needs no network."""
+    from omnimouse_model.atomic import atomic_path
+    from omnimouse_model.locking import sole_writer
+    from omnimouse_widgets.figures import pretrain_figure, ranking_figure
+
+    try:
+        figures = [ranking_figure(ranking)]
+        if curve is not None:
+            figures += [
+                pretrain_figure(curve, axis="k"),
+                pretrain_figure(curve, axis="trials"),
+            ]
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f'A figure needs plotly: pip install "omnimouse-app[jupyter]" ({error}).'
+        ) from error
+    parts = [
+        figure.to_html(full_html=False, include_plotlyjs=number == 0)
+        for number, figure in enumerate(figures)
+    ]
+    page = '<!doctype html><meta charset="utf-8"><title>Ranking of sessions</title>'
+    with (
+        sole_writer(path, wait=True),
+        atomic_path(path, is_sole=True) as temporary,
+    ):
+        temporary.write_text(page + "\n".join(parts), encoding="utf-8")
+
+
+# -- tables ----------------------------------------------------------------------------
+def report(
+    ranking: "RankTable", curve: "PretrainCurve | None", *, as_markdown: bool = False
+) -> str:
+    """Return the matrix, then the best gains, the curves and the fits as tables."""
+    layout: Callable[..., str] = markdown_table if as_markdown else table
+    blocks = [
+        f"{ranking.metric}, {ranking.unit}: mean over {len(ranking.seeds)} seeds on "
+        "the validation tier, and rank",
+        layout(_matrix(ranking)),
+    ]
+    if curve is not None:
+        blocks += [
+            f"{curve.metric}, {curve.unit}, test tier; gains over a model trained from "
+            "scratch on the held-out session",
+            layout(_curve_rows(curve)),
+            "Line over ln(trials) without the largest size, and its value for all "
+            f"{curve.trials:,} trials",
+            layout(_fit_rows(curve)),
+        ]
+        reasons = dict.fromkeys(fit.refusal for fit in curve.fits() if fit.refusal)
+        blocks += [f"- –: {reason}" for reason in reasons]
+    return "\n\n".join(blocks)
+
+
+def _matrix(ranking: "RankTable") -> list[dict[str, object]]:
+    """Return one row per session; or, for many held-out sessions, one for each pair."""
+    if len(ranking.heldout) > MAX_HELDOUT:
+        return [
+            {name: row[name] for name in ("heldout", "rank", "session", "value", "sd")}
+            for row in ranking.rows()
+        ]
+    mean, ranks = ranking.mean, ranking.ranks
+    order = sorted(
+        range(len(ranking.sessions)), key=lambda row: float(ranks[row].mean())
+    )
+    return [
+        {"session": ranking.sessions[row], "trials": ranking.trials[row]}
+        | {
+            name: f"{decimals(float(mean[row, column]))} ({ranks[row, column]})"
+            for column, name in enumerate(ranking.heldout)
+        }
+        for row in order
+    ]
+
+
+def _curve_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for heldout, values in curve.baseline.items():
+        base = sum(values) / len(values)
+        rows.append(
+            {"heldout": heldout, "order": "from scratch", "k": None, "trials": None}
+            | {"value": decimals(base)}
+            | dict.fromkeys(("sd", "n", "gain", "percent"))
+        )
+        rows += [
+            {"heldout": heldout, "order": mean.order, "k": mean.k}
+            | {"trials": round(mean.trials), "value": decimals(mean.mean)}
+            | {"sd": decimals(mean.sd), "n": mean.n}
+            | {"gain": decimals(mean.gain, signed=True)}
+            | {"percent": round(mean.gain_percent, 1)}
+            for mean in curve.means()
+            if mean.heldout == heldout
+        ]
+    return rows
+
+
+def _fit_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
+    return [
+        {"heldout": fit.heldout, "order": fit.order}
+        | {"slope": None if fit.line is None else decimals(fit.line.slope, signed=True)}
+        | {"slope, 95 %": interval(*fit.slope)}
+        | {"predicted": decimals(fit.predicted)}
+        | {"predicted, 95 %": interval(*fit.interval)}
+        | {"measured": decimals(fit.measured)}
+        for fit in curve.fits()
+    ]
