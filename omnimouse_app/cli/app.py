@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """Open napari with OmniMouse, on SESSION or on the session that was open last.
 
-    SESSION is a session's folder or file, a folder of sessions, 'demo' or 'unseen'; or
-    a saved analysis (….omnimouse.json). The window asks for properties that the files
-    of a session do not state, such as the rate.
+    SESSION is a session's folder or file, a folder of sessions, 'demo', 'unseen',
+    'spikes' or 'unseen-spikes'; or a saved analysis (….omnimouse.json). The window asks
+    for properties that the files of a session do not state, such as the rate.
 
     With --scheduler the model computes elsewhere, where recordings and checkpoints
     must be at the same paths as here.

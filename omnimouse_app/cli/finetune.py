@@ -54,11 +54,12 @@ def command(
     reading: dict[str, Any],
     **settings: Any,
 ) -> None:
-    """Fine-tune MODEL to SESSION ('unseen', or a folder) and write the result to --out.
+    """Fine-tune MODEL to SESSION and write the result to --out.
 
-    Start values are fitted first; then every step is shown, with its scores on
-    held-out windows of the train tier. Ctrl-C saves and ends after the current step.
-    The same command continues, also after a kill.
+    SESSION is 'unseen', 'unseen-spikes' or the path of another recording. Start values
+    are fitted first; then every step is shown, with its scores on held-out windows of
+    the train tier. Ctrl-C saves and ends after the current step. The same command
+    continues, also after a kill.
     """
     from omnimouse_model.errors import StoppedError
     from omnimouse_model.train.finetune.run import BATCH, finetune

@@ -64,8 +64,9 @@ def command(
 ) -> None:
     """Predict SESSION and write responses and decoded behaviour to one file.
 
-    SESSION is 'demo', 'unseen' or a session's folder. The windows of a tier are those
-    that `omnimouse evaluate` scores; those of the whole recording follow each other.
+    SESSION is a simulated session ('demo', 'unseen', 'spikes', 'unseen-spikes') or a
+    session's folder. The windows of a tier are those that `omnimouse evaluate` scores;
+    those of the whole recording follow each other.
 
     The file opens as a model: --model FILE in other commands, in napari and in
     notebooks. Ctrl-C and kills lose at most 8 windows: the same command continues.

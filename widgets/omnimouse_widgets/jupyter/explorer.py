@@ -31,6 +31,7 @@ from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
+from omnimouse_widgets.jupyter.trials import Trials
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}
@@ -52,7 +53,8 @@ class Explorer:
     Parameters
     ----------
     session
-        Recording to open: "demo", "unseen", a path, a URL, or an open `Session`.
+        Recording to open: "demo", "unseen", "spikes", "unseen-spikes", a path, a URL,
+        or an open `Session`.
     predictor
         Name, file or folder for `load_predictor`, or a predictor.
     device
@@ -66,7 +68,7 @@ class Explorer:
     controller
         The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces
-    sweep, behavior, table, neuron_scores, laboratory
+    sweep, behavior, table, neuron_scores, trials, laboratory
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -101,6 +103,7 @@ class Explorer:
         self.sweep = ContextSweep(controller)
         self.behavior = BehaviorDecoder(controller, height=460)
         self.table = NeuronTable(controller)
+        self.trials = Trials(controller)
         self.neuron_scores = NeuronScores(controller)
         self.laboratory = Laboratory(controller)
         # Both parts validate the filter, so an invalid one is rejected on either side.
@@ -139,6 +142,7 @@ class Explorer:
             "Behaviour": self.behavior,
             "Neurons": self.table,
             "Scores": self.neuron_scores.widget,
+            "Trials": self.trials,
             "Laboratory": self.laboratory,
         }
         # The minimum widths make the two columns wrap on a narrow page.

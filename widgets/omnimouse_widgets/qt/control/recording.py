@@ -18,7 +18,12 @@ from qtpy.QtWidgets import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.recording.samples import DEMO, UNSEEN
+from omnimouse_model.live.recording.samples import (
+    DEMO,
+    SPIKES,
+    UNSEEN,
+    UNSEEN_SPIKES,
+)
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
@@ -35,6 +40,8 @@ from omnimouse_widgets.qt.style.theme import wrapped_label
 SAMPLE_LABELS: Final = {
     "Demo mouse, which the demo model knows": DEMO,
     "Unseen mouse, for fine-tuning": UNSEEN,
+    "Animal with spikes, which ndt-demo knows": SPIKES,
+    "Unseen animal with spikes, for fine-tuning": UNSEEN_SPIKES,
 }
 NOTES_STYLE = "QToolButton { border: none; padding: 0px; }"
 
