@@ -15,10 +15,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.lab.decoding_cost import PENALTIES
 from omnimouse_model.metrics.fits import scipy_module
+from omnimouse_model.metrics.logistic import PENALTIES, fit_logistic
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Candidate weights of the mean squared coefficient, beside the mean log loss."""
 _MAX_STEPS = 60
 
 
@@ -95,7 +95,7 @@ def decode_label(
         train, test = fold != k, fold == k
         inner = _stratified(target[train], n_inner, generator)
         penalty = _best_penalty(x[train], y[train], inner, len(names))
-        logits = _fitted(x[train], y[train], penalty, len(names))(x[test])
+        logits = _balanced_fit(x[train], y[train], penalty, len(names))(x[test])
         predicted[test] = logits.argmax(1).numpy()
         progress(k + 1, n_outer)
     confusion = np.zeros((len(names), len(names)))
@@ -140,7 +140,7 @@ def beyond_covariate(
     log_likelihood = [
         -float(
             torch.nn.functional.cross_entropy(
-                _fitted(x, y, 1e-9, len(names), is_weighted=False)(x),
+                fit_logistic(x, y, 1e-9, len(names))(x),
                 y,
                 reduction="sum",
             )
@@ -173,7 +173,7 @@ def _best_penalty(x: Tensor, y: Tensor, fold: np.ndarray, n_classes: int) -> flo
     for k in range(fold.max() + 1):
         train, test = fold != k, fold == k
         for number, penalty in enumerate(PENALTIES):
-            found = _fitted(x[train], y[train], penalty, n_classes)(x[test])
+            found = _balanced_fit(x[train], y[train], penalty, n_classes)(x[test])
             loss = torch.nn.functional.cross_entropy(
                 found, y[test], _equal_weights(y, n_classes), reduction="sum"
             )
@@ -187,39 +187,11 @@ def _equal_weights(y: Tensor, n_classes: int) -> Tensor:
     return len(y) / (n_classes * counts.to(torch.float64))
 
 
-def _fitted(
-    x: Tensor,
-    y: Tensor,
-    penalty: float,
-    n_classes: int,
-    *,
-    is_weighted: bool = True,
+def _balanced_fit(
+    x: Tensor, y: Tensor, penalty: float, n_classes: int
 ) -> Callable[[Tensor], Tensor]:
-    """Fit a regression to standardised features; return a function to logits."""
-    mean, sd = x.mean(0), x.std(0, correction=0)
-    sd = torch.where(sd > 0, sd, torch.ones_like(sd))
-    z = (x - mean) / sd
-    weights = torch.zeros(x.shape[1], n_classes, dtype=torch.float64)
-    bias = torch.zeros(n_classes, dtype=torch.float64)
-    parameters = [weights.requires_grad_(), bias.requires_grad_()]
-    optimiser = torch.optim.LBFGS(
-        parameters,
-        max_iter=_MAX_STEPS if is_weighted else 500,
-        line_search_fn="strong_wolfe",
-        tolerance_change=1e-7,
-    )
-
+    """Fit a regression in which all classes count equally."""
     equal = _equal_weights(y, n_classes)
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        value: Tensor = torch.nn.functional.cross_entropy(
-            z @ weights + bias, y, equal if is_weighted else None
-        )
-        value = value + penalty * (weights**2).sum()
-        torch.autograd.backward(value)
-        return value
-
-    optimiser.step(loss)
-    w, b = weights.detach(), bias.detach()
-    return lambda other: (other - mean) / sd @ w + b
+    return fit_logistic(
+        x, y, penalty, n_classes, weights=equal, max_steps=_MAX_STEPS
+    )

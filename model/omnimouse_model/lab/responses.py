@@ -178,6 +178,8 @@ def collected_responses(
         responses, is_done = store.read()
     missing = np.flatnonzero(~is_done).tolist()
     done = n_videos - len(missing)
+    if done:
+        progress(done, n_videos)
     for video, found in of_videos(missing) if missing else ():
         own = np.flatnonzero(events.video == video)
         responses[own] = found

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,7 @@ from omnimouse_model.cache import cache_dir
 from omnimouse_model.csv_table import csv_bytes
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
+from omnimouse_model.lab.decoding_cost import count_fits, fit_seconds
 from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
     Experiment,
@@ -45,7 +47,11 @@ from omnimouse_model.live.laboratory_jobs import (
     run_job,
 )
 from omnimouse_model.live.pause_gate import PauseGate
-from omnimouse_model.masks.neuron_table import label_columns
+from omnimouse_model.masks.neuron_table import (
+    known_values,
+    label_columns,
+    table_columns,
+)
 from omnimouse_model.parquet import parquet_bytes
 
 if TYPE_CHECKING:
@@ -82,7 +88,8 @@ class Laboratory(HasBackgroundTask):
         self.label = "area"
         self.results: dict[str, LabResult] = {}
         self.folder = cache_dir() / "laboratory"
-        self._client, self._load = client, load
+        self._client, self._load, self._post = client, load, execution.post
+        self._stopped: LabJob | None = None
         self._errors: dict[str, dict[str, np.ndarray]] = {}
         # Found inputs by name of the search, and the rate of their frames.
         self._pictures: dict[str, tuple[Picture, float]] = {}
@@ -181,15 +188,46 @@ class Laboratory(HasBackgroundTask):
         return experiment_windows(self.chosen, self.repeats, spec)
 
     @property
+    def kept(self) -> tuple[int, int] | None:
+        """Kept videos of the chosen experiment and all, after a stop; None otherwise.
+
+        Nothing is kept of a model without a name, of a search and of a decoding.
+        """
+        job, state = self._stopped, self._client.state
+        if job is None or not job.count.of:
+            return None
+        # Another run does not go on there.
+        now = (self.chosen, self.repeats, self._client.predictor)
+        is_same = (job.name, job.repeats, job.source) == now
+        if not is_same or job.session is not state.session:
+            return None
+        return job.count.done if job.keeps_responses else 0, job.count.of
+
+    @property
     def seconds(self) -> float | None:
         """Expected time of the chosen experiment in seconds, None if unknown.
 
-        From the fastest prediction on screen, which has all neurons as targets.
+        From the fastest prediction on screen, which has all neurons as targets; of a
+        decoding, from a short measurement.
         """
+        if self.chosen == BARCODES:
+            return self._decoding_seconds()
         each_s = self._client.population_s if self.n_windows else None
         # A step of a search predicts and goes back through the model.
         factor = 1 if self.experiment is not None else 3
         return None if each_s is None else factor * each_s * self.n_windows
+
+    def _decoding_seconds(self) -> float | None:
+        session, learned = self._client.state.session, self._client.results.learned
+        if session is None or learned is None or learned.barcodes is None:
+            return None
+        if self.label not in self.labels:
+            return None
+        classes = known_values(table_columns(session)[self.label])
+        n_neurons, n_features = learned.barcodes.shape
+        # The labels, and shuffled ones.
+        n_fits = 2 * count_fits(FOLDS, FOLDS)
+        return n_fits * fit_seconds(n_neurons, n_features, len(classes))
 
     def columns(self, result: LabResult) -> dict[str, np.ndarray]:
         """Return the columns of an experiment; of a simulated session, with the errors.
@@ -400,7 +438,7 @@ class Laboratory(HasBackgroundTask):
         self._gate.stop()
         self._gate = PauseGate(lambda: self._client.results.is_awaited)
         jobs = [replace(job, gate=self._gate) for job in jobs]
-        self._running = jobs[-1].name
+        self._running, self._stopped = jobs[-1].name, None
         self._task.start(jobs, "Loading the model")
 
     def _experiment_columns(self, session: Session) -> dict[str, np.ndarray]:
@@ -423,6 +461,11 @@ class Laboratory(HasBackgroundTask):
             self.label = self.labels[0]
         self.measured.emit()
         self.changed.emit()
+
+    def _on_stopped(self, job: LabJob) -> None:
+        if job.gate is self._gate:  # no newer run
+            self._stopped = job
+            self.changed.emit()
 
     def _take(self, found: tuple[LabJob, LabResult]) -> None:
         job, result = found
@@ -461,6 +504,7 @@ class Laboratory(HasBackgroundTask):
                     yield job, run_job(job, predictor, report)
                 except StoppedError:
                     if gate.is_stopped or not job.kept_only:
+                        self._post(partial(self._on_stopped, job))
                         raise
                     missing.append(f"{label} was not kept on this machine.")
         if missing:

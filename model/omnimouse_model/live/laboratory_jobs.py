@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Union
 
 import numpy as np
@@ -20,6 +21,7 @@ from omnimouse_model.lab.experiments import (
 )
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.pause_gate import PauseGate
+from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ SEARCHES: Final = {
 BARCODES: Final = "barcodes"
 """Name of the decoding of a label from what the model has learned of the neurons."""
 BARCODES_LABEL: Final = "Barcodes: decode a label"
+_SETTLED_S: Final = 2.0
+"""Seconds of a run before the time that is left is told."""
 MAX_REPEATS: Final = 100
 NAMES: Final = (*EXPERIMENTS, *SEARCHES, BARCODES)
 
@@ -102,6 +106,14 @@ def label_of(name: str) -> str:
     return SEARCHES[name].label if name in SEARCHES else BARCODES_LABEL
 
 
+@dataclass(slots=True)
+class RunCount:
+    """Finished videos, steps or folds of a run, and all; written while it runs."""
+
+    done: int = 0
+    of: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class LabJob:
     """One run: what is measured, with which model, and where responses are kept.
@@ -110,6 +122,8 @@ class LabJob:
     ----------
     repeats, label
         Repeats of an experiment, and column that is decoded.
+    count
+        How far the run is.
     kept_only, predictor_id
         Read kept responses of this model only, and predict nothing.
     """
@@ -125,6 +139,15 @@ class LabJob:
     gate: PauseGate = field(repr=False)
     kept_only: bool = False
     predictor_id: str = ""
+    count: RunCount = field(default_factory=RunCount, repr=False)
+
+    @property
+    def keeps_responses(self) -> bool:
+        """Whether responses stay on this machine: those of a model with a name.
+
+        The id of a predictor object need not say what it computes.
+        """
+        return self.name in EXPERIMENTS and isinstance(self.source, str)
 
 
 def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:
@@ -136,7 +159,7 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
         The gate of the job was stopped, or kept responses are missing.
     """
     if job.name in SEARCHES:
-        return _search(job, predictor, _progress(report, "steps"))
+        return _search(job, predictor, _progress(report, "steps", job.count))
     if job.name == BARCODES:
         # Imported here, as in `_search`: it loads torch, which takes seconds.
         from omnimouse_model.lab.barcode_decoding import decode_barcodes
@@ -146,7 +169,7 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
             job.session,
             job.label,
             folds=FOLDS,
-            progress=_progress(report, "folds"),
+            progress=_progress(report, "folds", job.count),
             cancelled=job.gate.wait,
         )
     return run_experiment(
@@ -154,10 +177,9 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
         predictor,
         job.session,
         repeats=job.repeats,
-        # The id of a predictor object need not say what it computes.
-        cache=job.folder if isinstance(job.source, str) else None,
+        cache=job.folder if job.keeps_responses else None,
         kept_only=job.kept_only,
-        progress=_progress(report, "videos"),
+        progress=_progress(report, "videos", job.count),
         cancelled=job.gate.wait,
     )
 
@@ -186,10 +208,24 @@ def _search(
     return found
 
 
-def _progress(report: ReportProgress, kind: str) -> Callable[[int, int], None]:
+def _progress(
+    report: ReportProgress, kind: str, count: RunCount
+) -> Callable[[int, int], None]:
+    """Return a function that counts, and reports with the expected time."""
+    began_s, before = monotonic(), 0
+
     def progress(done: int, of: int) -> None:
+        nonlocal began_s, before
+        if not count.done:
+            # Before, the model was loaded; videos of an earlier run took no time.
+            began_s, before = monotonic(), done
+        count.done, count.of = done, of
         # All videos can be done while fields are fitted, which takes seconds.
         text = "analysing" if done == of else f"{done:,} of {of:,} {kind}"
+        passed_s = monotonic() - began_s
+        if before < done < of and passed_s > _SETTLED_S:
+            left_s = passed_s / (done - before) * (of - done)
+            text += f", about {duration_text(left_s)} left"
         report(text, done / of)
 
     return progress

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.barcodes import learned_neurons
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.errors import ExportError
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.live import laboratory_jobs
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_widgets.drawn.laboratory import cost_text
 from omnimouse_widgets.report.page import report_page
 from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import open_controller
@@ -92,6 +94,43 @@ def test_the_same_run_is_read_from_the_kept_responses(named, model):
     named.laboratory.set_repeats(2)
     named.laboratory.start()
     assert model.asked > asked
+
+
+def stop_after(laboratory, share):
+    """Press Stop once a share of the videos is finished."""
+
+    def press():
+        if laboratory.is_busy and (laboratory.share or 0) >= share:
+            laboratory.stop()
+
+    laboratory.changed.connect(press)
+    laboratory.start()
+    laboratory.changed.disconnect(press)
+
+
+def test_a_stopped_run_tells_what_is_kept_and_goes_on(named, model):
+    laboratory = named.laboratory
+    assert laboratory.kept is None
+    stop_after(laboratory, 0.3)
+    assert laboratory.result is None
+    done, of = laboratory.kept
+    assert (0 < done < of, of) == (True, 16)
+    text = cost_text(laboratory)
+    assert f"{done} of 16 videos are kept; Run continues" in text
+    laboratory.set_repeats(2)
+    assert laboratory.kept is None
+    laboratory.set_repeats(1)
+    asked = model.asked
+    laboratory.start()
+    assert model.asked - asked <= of - done
+    assert laboratory.kept is None
+    assert laboratory.result is not None
+
+
+def test_a_stopped_run_of_a_model_object_says_that_nothing_is_kept(controller):
+    stop_after(controller.laboratory, 0.3)
+    assert controller.laboratory.kept == (0, 16)
+    assert "nothing is kept" in cost_text(controller.laboratory)
 
 
 @pytest.mark.parametrize("damage", ["missing", "torn"])
@@ -232,8 +271,13 @@ def test_a_label_is_decoded_and_tabulated(session, tmp_path):
     with open_controller(with_areas(session), AreaCodes()) as controller:
         laboratory = controller.laboratory
         laboratory.choose("barcodes")
-        assert (laboratory.n_windows, laboratory.seconds) == (0, None)
         laboratory.set_label("area")
+        assert (laboratory.n_windows, laboratory.seconds) == (0, None)
+        # As soon as the screen knows the barcodes, their length gives the cost.
+        area_session = controller.state.session
+        controller.results.learned = learned_neurons(AreaCodes(), area_session)
+        assert 0 < laboratory.seconds < 600
+        assert ", about " in cost_text(laboratory)
         with pytest.raises(ValueError, match="a few values; there are area"):
             laboratory.set_label("colour")
         laboratory.start()

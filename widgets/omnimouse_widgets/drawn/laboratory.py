@@ -64,11 +64,17 @@ def cost_text(laboratory: Laboratory) -> str:
     """Return the number of predictions and their expected time, or why it can't run."""
     if laboratory.problem:
         return laboratory.problem
-    n, seconds = laboratory.n_windows, laboratory.seconds
-    if not n:
-        return f"{2 * FOLDS} outer folds"
-    text = f"{n:,} predictions"
-    return text if seconds is None else f"{text}, about {duration_text(seconds)}"
+    n, seconds, kept = laboratory.n_windows, laboratory.seconds, laboratory.kept
+    done, of = kept or (0, 1)
+    if done:
+        text = f"{done:,} of {of:,} videos are kept; Run continues there"
+    else:
+        text = f"{n:,} predictions" if n else f"{2 * FOLDS} outer folds"
+        if kept is not None:
+            text = f"Stopped, nothing is kept. {text}"
+    if seconds is None:
+        return text
+    return f"{text}, about {duration_text(seconds * (1 - done / of))}"
 
 
 def summary(laboratory: Laboratory) -> str:

@@ -82,7 +82,9 @@ class Laboratory(Part):
         """Return the drawing functions of the controls and of the result."""
         controller, events = self._controller, self._controller.state.events
         changed = [controller.laboratory.changed]
-        costs = [controller.results.changed, events.session, events.predictor_name]
+        results = controller.results
+        costs = [results.changed, results.events.learned]
+        costs += [events.session, events.predictor_name]
         shown = [*changed, events.selection, controller.neuron_info.changed]
         return (
             Drawing(self._draw_controls, [*changed, *costs, events.selection]),

@@ -96,7 +96,7 @@ class LaboratoryPanel(QWidget):
             (
                 self._draw_controls,
                 [
-                    *(laboratory.changed, results.changed),
+                    *(laboratory.changed, results.changed, results.events.learned),
                     *(events.session, events.selection, events.predictor_name),
                 ],
             ),
