@@ -8,9 +8,9 @@ import numpy as np
 
 PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Candidate weights of the mean squared coefficient, beside the mean log loss."""
-_EVALUATIONS: Final = 45
-"""Evaluations of the loss and its gradient in a fit: 33 to 48 for 300 to 4,000 neurons
-and vectors of 64 to 192 numbers; twice as many for 512."""
+_EVALUATIONS: Final = 120
+"""Evaluations of the loss and its gradient in a fit, with the barcodes of the demo twin
+and of the demo OmniMouse."""
 _OVERHEAD_S: Final = 4e-4
 """Seconds of an evaluation besides its two products."""
 _TIMINGS: Final = 3
