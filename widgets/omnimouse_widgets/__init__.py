@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.sweep import ContextSweep as ContextSweep
     from omnimouse_widgets.jupyter.table import NeuronTable as NeuronTable
     from omnimouse_widgets.jupyter.traces import Traces as Traces
+    from omnimouse_widgets.jupyter.trials import Trials as Trials
     from omnimouse_widgets.jupyter.video import VideoScrubber as VideoScrubber
 
 _NAMES = {
@@ -34,6 +35,7 @@ _NAMES = {
     "jupyter.sweep": "ContextSweep",
     "jupyter.table": "NeuronTable",
     "jupyter.traces": "Traces",
+    "jupyter.trials": "Trials",
     "jupyter.video": "VideoScrubber",
 }
 __getattr__, __dir__ = public_names(__name__, _NAMES)

@@ -400,9 +400,13 @@ class MaskPainter(Part):
             raise ValueError(f"No neurons of {kind} {name!r}; known: {names}.")
         self.paint(self._controller.planes.visible_among(neurons), code)
 
-    def _read_planes(self) -> list[tuple[int, str]]:
+    def _read_planes(self) -> list[tuple[int | str, str]]:
+        """Return the choices of the menu, "" for all; none with fewer than two."""
         planes = self._controller.planes
-        return [(number, planes.label_of(number)) for number in planes.numbers]
+        if not planes.numbers:
+            return []
+        each = [(number, planes.label_of(number)) for number in planes.numbers]
+        return [("", planes.label_of_all), *each]
 
     def close(self) -> None:
         """Remove the part from every page, and stop outlining areas."""

@@ -243,6 +243,7 @@ class VideoScrubber(Part):
             kinds=[[*_span(bar), bar.kind, bar.colour, bar.height]
                    for bar in kind_bars(overview)] if overview.has_trials else [],
             has_trials=overview.has_trials,
+            trial_offset_s=spec.trial_offset_s,
             speeds=list(SPEEDS),
             strides=[[stride, stride_text(stride, spec)] for stride in strides(spec)],
             colours={"visible": palette.VISIBLE, "problem": palette.PROBLEM,

@@ -39,6 +39,13 @@ class Planes:
         number = self._state.plane_shown
         return number if number in self.numbers else None
 
+    @property
+    def label_of_all(self) -> str:
+        """Name of all planes or probes together."""
+        session = self._state.session
+        is_on_probes = session is not None and session.units.probe is not None
+        return "all probes" if is_on_probes else "all planes"
+
     def label_of(self, number: int) -> str:
         """Return the name of a plane or probe, with its depths if known.
 

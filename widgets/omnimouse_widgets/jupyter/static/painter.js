@@ -73,7 +73,7 @@ function render({ model, el }) {
     "Show all planes, or only one; painting then changes only the neurons shown");
   const showPlane = () => { plane.value = model.get("plane") ?? ""; };
   follow("_planes", (planes) => {
-    fillSelect(plane, [["", "all planes"], ...planes], "");
+    fillSelect(plane, planes, "");
     plane.hidden = !planes.length;
     showPlane();
   });

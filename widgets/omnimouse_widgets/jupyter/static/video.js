@@ -260,7 +260,8 @@ function render({ model, el }) {
     const time = secondsAt(at), k = at - start;
     const tier = barAt(film.bars, time)?.[2] ?? (film.has_trials ? "between trials" : "");
     const kind = barAt(film.kinds, time)?.[2] ?? "";
-    const number = lowerBound(trials, time + 1e-3); // trials that have begun
+    // Trials that have begun; a window that is aligned to a trial can begin before it.
+    const number = lowerBound(trials, time - film.trial_offset_s + 1e-3);
     const isInside = k >= 0 && k < film.window, place = `${film.reads_video ? "frame" : "sample"} ${k}`;
     const parts = [
       `${time.toFixed(2)} s`, isInside ? place : "", tier,

@@ -44,7 +44,7 @@ class PlaneRow(QWidget):
             "shown (Alt+PgUp, Alt+PgDown)"
         )
         describe(self.plane, tooltip, kind.capitalize())
-        every = "all probes" if has_probes else "all planes"
+        every = planes.label_of_all
         names = [(every, None), *((planes.label_of(n), n) for n in planes.numbers)]
         set_items(self.plane, names)
         self.plane.setCurrentIndex(self.plane.findData(planes.number))

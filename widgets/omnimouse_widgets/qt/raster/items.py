@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QLineF, QPointF, QRectF, Qt
-from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPolygonF
+from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPolygonF
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.ticks import TICK_HEIGHT
@@ -119,14 +119,12 @@ class Ticks(_InView):
         painter.resetTransform()
         painter.setPen(plot_style.pen(palette.RECORDED))
         margin = (1 - TICK_HEIGHT) / 2
-        lines = [
-            QLineF(
-                to_device.map(QPointF(sample, row + margin)),
-                to_device.map(QPointF(sample, row + 1 - margin)),
-            )
-            for sample, row in self.spikes.tolist()
-        ]
-        painter.drawLines(lines)
+        # One path: PyQt and PySide differ in how they take a list of lines.
+        path = QPainterPath()
+        for sample, row in self.spikes.tolist():
+            path.moveTo(to_device.map(QPointF(sample, row + margin)))
+            path.lineTo(to_device.map(QPointF(sample, row + 1 - margin)))
+        painter.drawPath(path)
 
 
 class Marks(_InView):
