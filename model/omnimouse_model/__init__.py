@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.ranking.curve import pretrain_curve as pretrain_curve
     from omnimouse_model.analysis.ranking.rank import rank_sessions as rank_sessions
     from omnimouse_model.analysis.scaling.fits import scaling_curves as scaling_curves
+    from omnimouse_model.analysis.spikes.held_out import (
+        score_held_out as score_held_out,
+    )
+    from omnimouse_model.analysis.spikes.trial_labels import (
+        decode_trial_labels as decode_trial_labels,
+    )
     from omnimouse_model.analysis.sweep.run import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep.table import ContextSweep as ContextSweep
     from omnimouse_model.data.clip import Clip as Clip
@@ -89,6 +95,8 @@ _NAMES = {
     "analysis.ranking.curve": "pretrain_curve",
     "analysis.ranking.rank": "rank_sessions",
     "analysis.scaling.fits": "scaling_curves",
+    "analysis.spikes.held_out": "score_held_out",
+    "analysis.spikes.trial_labels": "decode_trial_labels",
     "analysis.sweep.run": "context_sweep",
     "analysis.sweep.table": "ContextSweep",
     "data.clip": "Clip",

@@ -17,7 +17,7 @@ from torch import Tensor
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.decoding_cost import PENALTIES
 from omnimouse_model.metrics.fits import scipy_module
-from omnimouse_model.metrics.logistic import PENALTIES, fit_logistic
+from omnimouse_model.metrics.logistic import fit_logistic
 
 _MAX_STEPS = 60
 
@@ -192,6 +192,4 @@ def _balanced_fit(
 ) -> Callable[[Tensor], Tensor]:
     """Fit a regression in which all classes count equally."""
     equal = _equal_weights(y, n_classes)
-    return fit_logistic(
-        x, y, penalty, n_classes, weights=equal, max_steps=_MAX_STEPS
-    )
+    return fit_logistic(x, y, penalty, n_classes, weights=equal, max_steps=_MAX_STEPS)

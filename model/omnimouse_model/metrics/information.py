@@ -4,10 +4,12 @@ Rates are per bin, never per second: with bins of 20 ms, a rate in Hz is wrong b
 factor of 50.
 """
 
+from dataclasses import dataclass
 from math import lgamma
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int64
 
 from omnimouse_model.metrics.correlation import Status, Valued, nanmean
 
@@ -96,23 +98,74 @@ def bits_per_spike_per_neuron(rates: np.ndarray, spikes: np.ndarray) -> Valued:
     The mean of the finite values is the "per_neuron" aggregation of other benchmarks.
     It differs from the pooled value: never mix the two in one table.
     """
-    shape = spikes.shape
-    spikes = np.asarray(spikes, np.float64)
-    count = spikes.shape[-1]
-    spikes = spikes.reshape(-1, count)
-    rates = np.broadcast_to(np.asarray(rates, np.float64), shape).reshape(-1, count)
-    present = np.isfinite(spikes)
-    _check_rates(rates[present])
-    counts = np.where(present, spikes, 0.0)
-    rate = np.where(present & (rates != 0), rates, ZERO_RATE)
-    model = (counts * np.log(rate) - np.where(present, rate, 0.0)).sum(axis=0)
-    total = counts.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # The null model is constant: its sums have a closed form.
-        null = total * np.log(total / present.sum(axis=0)) - total
-        values = np.where(total > 0, (model - null) / (total * np.log(2)), np.nan)
-    silent = np.where(present.any(axis=0), str(Status.NO_SIGNAL), str(_nothing(spikes)))
-    return Valued(values, np.where(total > 0, str(Status.OK), silent))
+    sums = LikelihoodSums.of(rates, spikes)
+    total = sums.spikes.sum(axis=0)
+    n_bins = sums.n_bins.sum(axis=0)
+    silent = np.where(n_bins > 0, str(Status.NO_SIGNAL), str(_nothing(spikes)))
+    return Valued(sums.per_neuron(), np.where(total > 0, str(Status.OK), silent))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LikelihoodSums:
+    """Sums over the bins of each trial, from which bits per spike follow.
+
+    Scores of some of the trials need no rates again (intervals over trials).
+
+    Attributes
+    ----------
+    model
+        Poisson log likelihood of the rates, without the factorial term.
+    spikes, n_bins
+        Numbers of spikes and of bins; bins with NaN spikes are left out.
+    """
+
+    model: Float[np.ndarray, "trial neuron"]
+    spikes: Float[np.ndarray, "trial neuron"]
+    n_bins: Int64[np.ndarray, "trial neuron"]
+
+    @classmethod
+    def of(cls, rates: np.ndarray, spikes: np.ndarray) -> "LikelihoodSums":
+        """Return the sums of rates and spikes (trial, ..., neuron); zero becomes 1e-9.
+
+        Raises
+        ------
+        ValueError
+            A rate is negative or not finite where there are spikes.
+        """
+        spikes = np.asarray(spikes, np.float64)
+        rates = np.broadcast_to(np.asarray(rates, np.float64), spikes.shape)
+        present = np.isfinite(spikes)
+        _check_rates(rates[present])
+        counts = np.where(present, spikes, 0.0)
+        rate = np.where(present & (rates != 0), rates, ZERO_RATE)
+        model = counts * np.log(rate) - np.where(present, rate, 0.0)
+        bins = tuple(range(1, spikes.ndim - 1))
+        return cls(*(part.sum(axis=bins) for part in (model, counts, present)))
+
+    def of_trials(self, trials: np.ndarray) -> "LikelihoodSums":
+        """Return the sums of some trials, indices or bool."""
+        parts = (self.model, self.spikes, self.n_bins)
+        return LikelihoodSums(*(part[trials] for part in parts))
+
+    def per_neuron(self) -> Float[np.ndarray, " neuron"]:
+        """Return the bits per spike of each neuron, NaN without spikes."""
+        gain, spikes = self._gain()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(spikes > 0, gain / (spikes * np.log(2)), np.nan)
+
+    def pooled(self) -> float:
+        """Return the bits per spike of all neurons together, NaN without spikes."""
+        gain, spikes = self._gain()
+        total = spikes.sum()
+        return float(gain.sum() / (total * np.log(2))) if total > 0 else float("nan")
+
+    def _gain(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gain in log likelihood over the mean rate, and the spikes."""
+        spikes, n_bins = self.spikes.sum(axis=0), self.n_bins.sum(axis=0)
+        # The null model is constant, so that its sums have a closed form.
+        rate = spikes / np.maximum(n_bins, 1)
+        null = spikes * np.log(np.where(rate > 0, rate, 1.0)) - spikes
+        return self.model.sum(axis=0) - null, spikes
 
 
 def _check_rates(rates: np.ndarray) -> None:

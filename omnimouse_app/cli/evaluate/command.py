@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.cli.evaluate.spikes import evaluate_spikes, held_out_option
 from omnimouse_app.cli.inputs import (
     device_option,
     file_option,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Score the conditions of the paper's table of tasks, and print that table.",
 )
+@held_out_option
 @click.option(
     "--sensorium2023",
     is_flag=True,
@@ -104,6 +106,7 @@ def command(
     strategies: tuple[str, ...],
     demo_table: bool,
     paper_table: bool,
+    held_out: tuple[str, ...],
     sensorium2023: bool,
     submission: Path | None,
     ensemble: Path | None,
@@ -130,6 +133,12 @@ def command(
 
     # Sessions are opened first: a wrong path is reported before a model is loaded.
     recordings = [named_session(name, **reading) for name in sessions]
+    if held_out:
+        evaluate_spikes(
+            *(held_out, models, recordings, settings["tiers"]),
+            *(settings["max_windows"], settings["device"], as_json),
+        )
+        return
     # A model that is named twice, or is a baseline as well, is scored once.
     names = list(dict.fromkeys([*models, *(BASELINES if baselines else ())]))
     device = settings["device"]

@@ -7,7 +7,7 @@ in one batch.
 Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,6 +29,13 @@ LAST = 10
 """Bins at the end of a trial that the public code predicts."""
 SEQUENCES = 256
 """Trials that are predicted at once."""
+OnPass = Callable[[int, int], None]
+"""Called with the finished passes and all of them; an error that it raises ends them.
+"""
+
+
+def _silent(done: int, of: int) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +71,11 @@ def bits_of(rates: np.ndarray, spikes: np.ndarray) -> Bits:
 
 
 def one_neuron_out(
-    net: Ndt, session: str, spikes: Trials, neurons: np.ndarray | None = None
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    neurons: np.ndarray | None = None,
+    progress: OnPass = _silent,
 ) -> np.ndarray:
     """Predict each neuron from all other neurons (co-smoothing).
 
@@ -79,7 +90,7 @@ def one_neuron_out(
     """
     if neurons is None:
         neurons = np.arange(spikes.shape[-1])
-    return _neuron_by_neuron(net, session, spikes, "neuron", neurons)
+    return _neuron_by_neuron(net, session, spikes, "neuron", neurons, progress)
 
 
 def inter_region(
@@ -98,7 +109,11 @@ def inter_region(
 
 
 def intra_region(
-    net: Ndt, session: str, spikes: Trials, regions: Sequence[str]
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    regions: Sequence[str],
+    progress: OnPass = _silent,
 ) -> np.ndarray:
     """Predict each neuron from the other neurons of its region only."""
     names = np.asarray(regions)
@@ -108,7 +123,7 @@ def intra_region(
         seen = torch.zeros_like(spikes)
         seen[..., inside] = spikes[..., inside]
         rates[..., inside] = _neuron_by_neuron(
-            net, session, seen, "intra-region", inside
+            net, session, seen, "intra-region", inside, progress
         )
     return rates
 
@@ -176,7 +191,12 @@ def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.nda
 
 @torch.inference_mode()
 def _neuron_by_neuron(
-    net: Ndt, session: str, spikes: Trials, scheme: str, neurons: np.ndarray
+    net: Ndt,
+    session: str,
+    spikes: Trials,
+    scheme: str,
+    neurons: np.ndarray,
+    progress: OnPass,
 ) -> np.ndarray:
     """Predict each neuron without itself, float32 (trial, bin, predicted neuron).
 
@@ -200,6 +220,7 @@ def _neuron_by_neuron(
             own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
             encoded = net.mix(own, None)[:, -n_bins:]
             rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+            progress(int(part[-1]) + 1, len(trials))
     return rates.cpu().numpy()
 
 

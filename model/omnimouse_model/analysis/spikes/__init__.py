@@ -1,0 +1,1 @@
+"""Scores of models of spikes: held-out entries, and decoded labels of trials."""

@@ -1,0 +1,184 @@
+"""Decoding of labels of trials, such as the choice, from a model of spikes.
+
+The output of the third block is averaged over the bins of a trial, of which all spikes
+are visible, without a causal mask. A logistic regression predicts the label; its L2
+penalty is that with the smallest log loss on the validation trials.
+
+Source: Jiang et al. 2025; the average over bins is an assumption.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from omnimouse_model.analysis.peri_event import conditions, event_windows
+from omnimouse_model.analysis.spikes.held_out import checked_ndt, trial_counts
+from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.choices import accuracy
+from omnimouse_model.metrics.logistic import fit_logistic
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
+from omnimouse_model.predict.ndt.held_out_rates import SEQUENCES
+from omnimouse_model.predict.ndt.predictor import NdtPredictor
+from omnimouse_model.predict.predictor import Predictor
+
+BLOCK: Final = 3
+"""Block, counted from 1, whose output is decoded; of fewer blocks, the last one."""
+
+PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Candidate weights of the sum of squared coefficients, beside the mean log loss."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialDecoding:
+    """Labels of the trials of a tier, decoded.
+
+    Attributes
+    ----------
+    column, labels
+        Column of the trial table, and its labels in the train trials.
+    accuracy
+        Share of trials that are decoded correctly, with its interval over trials.
+    balanced
+        Mean of these shares over the labels.
+    chance
+        Share of the most frequent label of these trials.
+    penalty
+        The chosen L2 penalty.
+    is_right
+        Of each trial of the tier.
+    """
+
+    column: str
+    labels: tuple[str, ...]
+    predictor: str
+    session: str
+    tier: str
+    accuracy: Estimate
+    balanced: float
+    chance: float
+    penalty: float
+    is_right: Bool[np.ndarray, " trial"]
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of `--json`; a missing value is None."""
+        low, high = self.accuracy.low, self.accuracy.high
+        return {
+            "name": "decoded_label",
+            "value": self.accuracy.value,
+            "unit": "share of trials",
+            "metric": "accuracy",
+            "predictor": self.predictor,
+            "strategy": "choice",
+            "column": self.column,
+            "labels": list(self.labels),
+            "session": self.session,
+            "tier": self.tier,
+            "windows": len(self.is_right),
+            "ci_low": low if np.isfinite(low) else None,
+            "ci_high": high if np.isfinite(high) else None,
+            "resampled": self.accuracy.unit,
+            "balanced": self.balanced,
+            "chance": self.chance,
+            "penalty": self.penalty,
+        }
+
+
+def decode_trial_labels(
+    model: Predictor, session: Session, column: str, *, tier: str = "test"
+) -> TrialDecoding:
+    """Decode a column of the trial table from the spikes of each trial.
+
+    Trials without a label are left out.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The model is no neural data transformer, or does not know the session.
+    ValueError
+        The column is none with a few labels, or a tier has too few of them.
+    """
+    ndt = checked_ndt(model, session)
+    known = conditions(session)
+    if column not in known:
+        raise ValueError(
+            f"{session.id!r} has no trial column {column!r} with two or more labels; "
+            f"it has {', '.join(known) or 'none'}."
+        )
+    parts = {
+        name: _trials(ndt, session, known[column], name)
+        for name in ("train", "validation", tier)
+    }
+    (x, labels, _), (x_validation, of_validation, _), test = parts.values()
+    names, y = np.unique(labels, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(
+            f"The train trials of {session.id!r} have the labels "
+            f"{', '.join(names.tolist()) or '(none)'} in {column!r}; expected two."
+        )
+    target = torch.from_numpy(y.reshape(-1))
+    # A label that no train trial has cannot be predicted, and tells no penalty.
+    is_known = np.isin(of_validation, names)
+    if not is_known.any():
+        raise ValueError(
+            f"{session.id!r} has no validation trial with a label in {column!r}, on "
+            "which the penalty could be chosen."
+        )
+    held_out = torch.from_numpy(np.searchsorted(names, of_validation[is_known]))
+    fits = {p: fit_logistic(x, target, p, len(names)) for p in PENALTIES}
+    losses = {
+        p: float(
+            torch.nn.functional.cross_entropy(fit(x_validation[is_known]), held_out)
+        )
+        for p, fit in fits.items()
+    }
+    penalty = min(PENALTIES, key=losses.__getitem__)
+    x_test, true, starts = test
+    chosen = names[fits[penalty](x_test).argmax(1).numpy()]
+    right = chosen == true
+    blocks = time_blocks(starts, ndt.spec.duration_s)
+    left_out = [float(right[blocks != b].mean()) for b in np.unique(blocks)]
+    return TrialDecoding(
+        column,
+        tuple(names.tolist()),
+        ndt.predictor_id,
+        session.id,
+        tier,
+        jackknife(float(right.mean()), left_out),
+        accuracy(chosen, true, balanced=True).value,
+        float(np.unique(true, return_counts=True)[1].max() / len(true)),
+        penalty,
+        right,
+    )
+
+
+def _trials(
+    model: NdtPredictor, session: Session, labels: np.ndarray, tier: str
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Return features, labels and starts of the trials of a tier that have a label."""
+    trials, windows = event_windows(session, model.spec, tier)
+    has_label = labels[trials] != ""
+    starts = np.array([window.start_s for window in windows])[has_label]
+    if not len(starts):
+        raise ValueError(f"No trial of tier {tier!r} of {session.id!r} has a label.")
+    features = trial_features(model, session, trial_counts(session, model, starts))
+    return torch.from_numpy(features), labels[trials][has_label], starts
+
+
+@torch.inference_mode()
+def trial_features(
+    model: NdtPredictor, session: Session, counts: np.ndarray
+) -> Float[np.ndarray, "trial d_model"]:
+    """Return the mean over bins of the third block's output, all spikes visible."""
+    net = model.net
+    name = f"block.{min(BLOCK, net.config.n_layers) - 1}.out"
+    parts = []
+    for part in torch.from_numpy(counts).to(model.device).split(SEQUENCES):
+        found: dict[str, Tensor] = {}
+        # Every scheme but "causal" has attention between all bins.
+        net.encode(part, session.id, "neuron", record=found.__setitem__)
+        parts.append(found[name][:, -counts.shape[1] :].mean(1).double().cpu())
+    return np.asarray(torch.cat(parts).numpy())
