@@ -125,17 +125,20 @@ def test_twins_are_trained_stopped_continued_and_exported(
 @pytest.mark.slow
 @pytest.mark.process
 def test_torchrun_trains_twins_as_one_process_does(twin_config, recordings, tmp_path):
-    command = ["-m", "omnimouse_app", "train", str(twin_config), "--device", "cpu"]
+    command = ["train", str(twin_config), "--device", "cpu"]
     command += ["--sessions", str(recordings)]
+    assert run(*command, "--out", str(tmp_path / "one")) == 0
     runner = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    runner += ["--nproc-per-node", "2"]
+    runner += ["--nproc-per-node", "2", "-m", "omnimouse_app", *command]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    for start, out in (([sys.executable], "one"), (runner, "two")):
-        line = [*start, *command, "--out", str(tmp_path / out)]
-        made = subprocess.run(
-            line, env=env, capture_output=True, text=True, timeout=300
-        )
-        assert made.returncode == 0, made.stderr
+    made = subprocess.run(
+        [*runner, "--out", str(tmp_path / "two")],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert made.returncode == 0, made.stderr
     one, two = (
         load_file(tmp_path / out / "model.safetensors") for out in ("one", "two")
     )
