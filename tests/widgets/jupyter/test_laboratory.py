@@ -1,10 +1,16 @@
 """The notebook's laboratory: what the page starts and is told, and what code reads."""
 
+import io
+
 import numpy as np
+import pyarrow.parquet
 import pytest
 
+from omnimouse_model.live import laboratory_jobs
 from omnimouse_widgets.jupyter.laboratory import Laboratory
 from tests.model.lab.energy_neurons import energy_controller
+from tests.predictors import open_controller
+from tests.toy_predictors import FramePredictor
 
 LONG_S = 120.0
 
@@ -69,12 +75,42 @@ def test_tables_are_downloaded_and_faults_are_told(part, controller, page):
     opened.say("export")
     _, (table,) = opened.wait_for("file")
     assert bytes(table).count(b"\n") == 41
+    opened.forget()
+    opened.say("export", format="parquet")
+    message, (table,) = opened.wait_for("file")
+    assert message["name"] == "directions.parquet"
+    read = pyarrow.parquet.read_table(io.BytesIO(table))
+    values = part.result.findings.columns["osi"]
+    np.testing.assert_array_equal(read["osi"].to_numpy(), values)
+    opened.say("export", format="xls")
+    assert "'xls'" in part.problem
     opened.say("python")
     assert "by name" in part.problem
     part.experiment = "exciting"
     assert Laboratory(controller).experiment == "exciting"
     with pytest.raises(ValueError, match="gradient"):
         part.start().wait(LONG_S)
+
+
+@pytest.mark.slow
+def test_a_found_image_is_shown_in_place_of_the_video(session, page, monkeypatch):
+    monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
+    with open_controller(session, FramePredictor()) as controller:
+        controller.select([3])
+        part = Laboratory(controller, experiment="exciting")
+        opened = page(part, "view")
+        assert opened.wait_for("view")[0]["is_search"]
+        part.start().wait(LONG_S)
+        opened.wait_for("view", lambda message, _: message["has_result"])
+        opened.say("what_if")
+        opened.wait_for("view", lambda message, _: message["is_shown"])
+        shown = controller.stimulus_edits.window.frames_u8
+        np.testing.assert_array_equal(shown, part.result.videos[0])
+        opened.say("what_if")
+        opened.wait_for("view", lambda message, _: not message["is_shown"])
+        assert controller.stimulus_edits.edits == ()
+        opened.say("export", format="csv")
+        opened.wait_for("file", lambda message, _: message["name"] == "exciting.png")
 
 
 def test_an_experiment_is_chosen_here_or_elsewhere(controller):

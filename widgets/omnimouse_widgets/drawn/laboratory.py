@@ -30,9 +30,11 @@ TIPS = {
     "run": "Show the stimulus to the model; the screen stays in use meanwhile",
     "stop": "Stop the experiment; the next run goes on where it was",
     "colour": "Colour the neurons by the result",
-    "export": "Save the result of every neuron as a table, or the images",
+    "export": "Save the result of every neuron as a table, the plot, or the inputs",
     "label": "The label that is predicted: a column of the neuron table",
     "what_if": "Show this input to the model in place of the video, in What if",
+    "as_recorded": "Show the recorded video to the model again",
+    "format": "Format of the export",
     "python": "Copy the commands that repeat this experiment in a script",
 }
 TUNED = 0.3

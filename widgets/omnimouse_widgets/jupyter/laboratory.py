@@ -22,6 +22,7 @@ from omnimouse_widgets.drawn.laboratory_plots import (
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
+FORMATS: Final = ("csv", "parquet")
 CONSTANTS: Final[dict[str, Any]] = {
     "choices": [[name, label] for label, name in text.choices()],
     "tips": text.TIPS,
@@ -84,7 +85,7 @@ class Laboratory(Part):
         changed = [controller.laboratory.changed]
         results = controller.results
         costs = [results.changed, results.events.learned]
-        costs += [events.session, events.predictor_name]
+        costs += [events.session, events.predictor_name, events.edits]
         shown = [*changed, events.selection, controller.neuron_info.changed]
         return (
             Drawing(self._draw_controls, [*changed, *costs, events.selection]),
@@ -138,11 +139,23 @@ class Laboratory(Part):
         """Colour the neurons by the result."""
         self._controller.set_colour_by("lab")
 
-    def on_export(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Send the table, or all files of a search, to the page for download."""
-        laboratory = self._controller.laboratory
+    def on_what_if(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Show the found input in place of the video, or the video again."""
+        if self._shows_picture:
+            self._controller.stimulus_edits.put_video()
+        else:
+            self._controller.show_exciting()
+
+    def on_export(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Send the table, or all files of a search, to the page for download.
+
+        The format of a table is "csv" or "parquet".
+        """
+        laboratory, ending = self._controller.laboratory, content.get("format", "csv")
+        if ending not in FORMATS:
+            raise ValueError(f"No format {ending!r}; there are {', '.join(FORMATS)}.")
         with tempfile.TemporaryDirectory() as folder:
-            name = self.experiment if laboratory.search else f"{self.experiment}.csv"
+            name = self.experiment + ("" if laboratory.search else f".{ending}")
             for path in laboratory.write(Path(folder) / name):
                 self.send_now("file", [path.read_bytes()], name=path.name)
 
@@ -152,6 +165,11 @@ class Laboratory(Part):
         self.send_now("python", text=script_text)
 
     # -- from state to screen ---------------------------------------------------------
+    @property
+    def _shows_picture(self) -> bool:
+        """Whether an input is shown in place of the video."""
+        return self._controller.stimulus_edits.get("picture") is not None
+
     def _follow(self) -> None:
         laboratory = self._controller.laboratory
         self.set_trait("found", text.summary(laboratory))
@@ -175,6 +193,8 @@ class Laboratory(Part):
             has_result=self.result is not None,
             is_experiment=laboratory.experiment is not None,
             has_columns=laboratory.result is not None,
+            is_search=laboratory.search is not None,
+            is_shown=self._shows_picture,
             error="" if error is None else str(error),
         )
 

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage
 from qtpy.QtTest import QTest
 
 from omnimouse_model.live import laboratory_jobs
@@ -90,6 +91,13 @@ def test_what_cannot_run_is_told_and_a_table_is_saved(
     panel.save(tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 40
+    for name in ("plot.png", "plot.svg"):
+        panel.save(tmp_path / name)
+        assert name in panel.cost.text()
+    image = QImage(str(tmp_path / "plot.png"))
+    assert image.width() == 2 * panel.plot.canvas.viewport().width()
+    assert "preferred" in image.text("Description")
+    assert "<path" in (tmp_path / "plot.svg").read_text()
     QTest.mouseClick(panel.python, LEFT)
     assert "by name" in panel.problem.text()
 

@@ -414,7 +414,9 @@ function drawDots(context, points) {
 
 // Offer a table or a picture to the user as a file.
 function download(name, content) {
-  const address = URL.createObjectURL(new Blob([content], { type: name.endsWith(".png") ? "image/png" : "text/csv" }));
+  const kinds = { png: "image/png", csv: "text/csv", mp4: "video/mp4" };
+  const type = kinds[name.split(".").pop()] ?? "application/octet-stream";
+  const address = URL.createObjectURL(new Blob([content], { type }));
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }

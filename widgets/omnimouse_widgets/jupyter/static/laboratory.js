@@ -36,12 +36,17 @@ function render({ model, el }) {
   const plots = make("div", {});
   const neuron = makeStatus("", "status"), found = makeStatus("omnimouse-quiet");
   const colour = makeButton("Colour field", tips.colour, () => send("colour"));
-  const exported = makeButton("Export", tips.export, () => send("export"));
+  const whatIf = makeButton("What if", tips.what_if, () => send("what_if"));
+  const format = makeSelect("Format of the export", () => {}, tips.format);
+  const exported = makeButton("Export", tips.export, () => {
+    if (format.value === "png") savePicture();
+    else send("export", { format: format.value === "files" ? "csv" : format.value });
+  });
   const python = makeButton("Copy as Python", tips.python, () => send("python"));
   const copied = makeStatus("omnimouse-quiet", "status");
   el.append(
     makeBar(experiment, repeatsLabel, label, run, stop, progress, cost), explanation, error, plots, neuron, found,
-    makeBar(colour, exported, python, copied),
+    makeBar(colour, whatIf, format, exported, python, copied),
   );
 
   function takeView(message) {
@@ -54,10 +59,15 @@ function render({ model, el }) {
     run.disabled = !message.can_run;
     colour.disabled = !message.has_columns;
     fillSelect(label, message.labels.map((name) => [name, name]), model.get("label"));
+    const tables = message.is_search ? [["files", "Inputs (files)"]] : [["csv", "Table (CSV)"], ["parquet", "Table (Parquet)"]];
+    fillSelect(format, [...tables, ["png", "Picture (PNG)"]]);
     exported.disabled = !message.has_result;
+    whatIf.disabled = !message.has_result && !message.is_shown;
+    whatIf.textContent = message.is_shown ? "As recorded" : "What if";
+    whatIf.title = message.is_shown ? tips.as_recorded : tips.what_if;
     for (const [element, isShown] of [
       [repeatsLabel, message.is_experiment], [label, message.labels.length > 0], [colour, message.is_experiment], [run, !message.is_busy], [stop, message.is_busy],
-      [progress, message.is_busy],
+      [progress, message.is_busy], [whatIf, message.is_search],
     ]) element.hidden = !isShown;
     // The key that started the experiment also stops it, and the reverse.
     if (focused === run && run.hidden) stop.focus();
@@ -88,13 +98,29 @@ function render({ model, el }) {
     onClose: page.onClose,
     draw: (context, width, height) => {
       context.clearRect(0, 0, width, height);
-      if (drawn.kind === "around") drawAround(context, width, height);
-      else if (drawn.kind === "curve") drawCurve(context, width, height);
-      else if (drawn.kind === "image") drawImage(context, width, height);
-      else if (drawn.kind === "confusion") drawConfusion(context, width, height);
-      else drawText(context, drawn.text, width / 2, height / 2, "#c9cdd3", { size: 13 });
+      drawResult(context, width, height);
     },
   });
+  function drawResult(context, width, height) {
+    if (drawn.kind === "around") drawAround(context, width, height);
+    else if (drawn.kind === "curve") drawCurve(context, width, height);
+    else if (drawn.kind === "image") drawImage(context, width, height);
+    else if (drawn.kind === "confusion") drawConfusion(context, width, height);
+    else drawText(context, drawn.text, width / 2, height / 2, "#c9cdd3", { size: 13 });
+  }
+  // The plot as it is on screen, with its text below, as a picture for slides.
+  function savePicture() {
+    const [width, height] = plot.size(), scale = 2, below = 40;
+    const picture = make("canvas", { width: scale * width, height: scale * (height + below) });
+    const context = picture.getContext("2d");
+    context.fillStyle = "#16181d";
+    context.fillRect(0, 0, picture.width, picture.height);
+    context.scale(scale, scale);
+    drawResult(context, width, height);
+    [neuron, found].forEach((line, k) =>
+      drawText(context, line.textContent, width / 2, height + 16 + 16 * k, "#c9cdd3", { size: 11, maxWidth: width - 8 }));
+    picture.toBlob((blob) => download(`${experiment.value}.png`, blob), "image/png");
+  }
 
   function drawAround(context, width, height) {
     const most = Math.max(...drawn.values, 1e-12), radius = height / 2 - 12;

@@ -5,6 +5,7 @@ from pathlib import Path
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QSpinBox, QVBoxLayout, QWidget
 
+from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory_jobs import BARCODES, MAX_REPEATS
@@ -25,7 +26,7 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
-KINDS = "Table (*.csv);;Table (*.parquet)"
+KINDS = "Table (*.csv);;Table (*.parquet);;Picture (*.png);;Drawing (*.svg)"
 
 
 class LaboratoryPanel(QWidget):
@@ -158,21 +159,33 @@ class LaboratoryPanel(QWidget):
         else:
             chosen, kind = QFileDialog.getSaveFileName(self, "Export", name, KINDS)
             # A name without a suffix has that of the chosen kind.
-            if chosen and "parquet" in kind and not Path(chosen).suffix:
-                chosen += ".parquet"
+            if chosen and not Path(chosen).suffix:
+                chosen += kind.partition("*")[2].removesuffix(")")
         if chosen:
             self.save(Path(chosen))
 
     def save(self, path: Path) -> None:
-        """Write the result as a table; of a search, images into a folder."""
+        """Write a table, or the plot (.png, .svg); of a search, files into a folder."""
         try:
-            written = self._laboratory.write(path)
+            if path.suffix.lower() in (".png", ".svg"):
+                written = [self._save_plot(path)]
+            else:
+                written = self._laboratory.write(path)
         # A package for the format can be missing.
         except (ExportError, OSError, ImportError) as error:
             show_text(self.problem, f"Not saved: {error}")
         else:
             names = ", ".join(one.name for one in written)
             self.cost.set_text(f"Saved {names} in {written[0].parent}")
+
+    def _save_plot(self, path: Path) -> Path:
+        """Write the plot as a picture; return its path."""
+        lines = (self.neuron.full_text, text.summary(self._laboratory))
+        picture = self.plot.picture("\n".join(line for line in lines if line))
+        is_svg = path.suffix.lower() == ".svg"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(picture.svg() if is_svg else picture.png())
+        return path
 
     # -- from state to screen ---------------------------------------------------------
     def _draw_controls(self) -> None:

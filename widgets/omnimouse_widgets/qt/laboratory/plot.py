@@ -2,8 +2,8 @@
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF
-from qtpy.QtGui import QColor
+from qtpy.QtCore import QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QPainter
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.laboratory_plots import (
@@ -15,6 +15,8 @@ from omnimouse_widgets.drawn.laboratory_plots import (
     Polar,
 )
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.picture import Picture
+from omnimouse_widgets.qt.style.plot_theme import themed_colour
 
 TOOLTIP = (
     "What the experiment found of the neuron in focus.\n"
@@ -28,6 +30,8 @@ TOOLTIP = (
 
 _RIM, _EDGE = 72, 1.1
 """Number of coloured points around a polar curve, and their distance from it."""
+_LINE = 14
+"""Height of a line of text below a saved plot; each may need two of them."""
 
 
 class LabCanvas:
@@ -86,6 +90,40 @@ class LabCanvas:
         else:
             self._show_only()
             self._axes(is_shown=False)
+
+    def picture(self, description: str) -> Picture:
+        """Return the plot as a picture of its size on screen, and a text below it."""
+        view = self.canvas.viewport().rect()
+        background = plot_style.BACKGROUND, plot_style.TEXT
+        paper, ink = (
+            themed_colour(colour, is_light=self.canvas.is_light)
+            for colour in background
+        )
+        lines = description.splitlines()
+
+        def paint(painter: QPainter) -> None:
+            # Vector drawing: symbols are not taken from a cache of pixels.
+            symbols = [item for item in self._items if hasattr(item, "setExportMode")]
+            for item in symbols:
+                item.setExportMode(True, {"painter": painter, "resolutionScale": 1.0})
+            self.canvas.render(painter, QRectF(view), view)
+            for item in symbols:
+                item.setExportMode(False)
+            painter.setFont(plot_style.small_font())
+            painter.setPen(QColor(ink))
+            flags = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
+            below = QRectF(6, view.height(), view.width() - 12, _LINE * 2 * len(lines))
+            painter.drawText(below, int(flags), description)
+
+        height = view.height() + _LINE * 2 * len(lines)
+        return Picture(
+            QSize(view.width(), height),
+            self.canvas.logicalDpiX(),
+            paper,
+            "Laboratory, OmniMouse Studio",
+            description,
+            paint,
+        )
 
     def _show_image(self, plot: Image) -> None:
         shown: list[object] = [self.image]
