@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 SIMULATED = {"medium": 4_000, "large": 10_000}
 """Numbers of neurons of the simulated sessions, in addition to the demo."""
+SPIKES = "spikes"
+"""The spiking session of the demo."""
+WIDE_BRUSH = 150.0
+"""Radius in screen pixels."""
 SWEEP_S = 20.0
 """Seconds of a live sweep that are timed."""
 
@@ -36,9 +40,10 @@ SWEEP_S = 20.0
 )
 @click.option(
     "--neurons",
-    type=click.Choice(["all", "demo", *SIMULATED]),
+    type=click.Choice(["all", "demo", SPIKES, *SIMULATED]),
     default="all",
-    help="The demo's 1,000 neurons, a simulated session of 4,000 or 10,000, or all.",
+    help="The demo's 1,000 neurons, its spiking session of 100 units, a simulated "
+    "session of 4,000 or 10,000 neurons, or all.",
 )
 @click.option(
     "--moves", default=200, show_default=True, help="Number of timed mouse moves."
@@ -69,6 +74,8 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
         rows: list[Row] = []
         if neurons in ("all", "demo"):
             rows += demo_rows(moves, device)
+        if neurons in ("all", SPIKES):
+            rows += spiking_rows(moves, device)
         for name, count in SIMULATED.items():
             if neurons in ("all", name):
                 rows += simulated_rows(name, count, moves, device)
@@ -96,6 +103,27 @@ def demo_rows(moves: int, device: "Device") -> list[Row]:
     finally:
         dock.close_viewer()
     return [*rows, *tier_rows(folder, device)]
+
+
+def spiking_rows(moves: int, device: "Device") -> list[Row]:
+    """Return the rows of the demo's spiking session with its transformer.
+
+    The panel *Trials* is shown: its averages are predicted between the strokes.
+    """
+    from omnimouse_app.window.launch import launch
+    from omnimouse_model.demo import spiking_session
+
+    dock = launch(spiking_session(), "ndt-demo", device=device)
+    try:
+        _wait_for_results(dock)
+        dock.bring_up("Trials")
+        # Probes fill a small part of the field: a wide brush meets units everywhere.
+        dock.instrument.brush.radius = WIDE_BRUSH
+        session = dock.controller.state.session
+        assert session is not None
+        return _running_rows(dock, session.n_neurons, moves, "co_smoothing")
+    finally:
+        dock.close_viewer()
 
 
 def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[Row]:
@@ -152,7 +180,9 @@ def session_id(count: int) -> str:
     return f"{90000 + count // 100}-1-1"
 
 
-def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
+def _running_rows(
+    dock: "OmniMouseDock", count: int, moves: int, preset: str = "video_behavior"
+) -> list[Row]:
     """Return rows while the model computes: every stroke is a new request."""
     from omnimouse_app.bench.screens.live_window import (
         scrub_hz,
@@ -163,7 +193,7 @@ def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
 
     conditions = {"neurons": count, "model": "running"}
     # A preset with targets: the model computes after each change of the mask.
-    dock.controller.apply_preset("video_behavior")
+    dock.controller.apply_preset(preset)
     return [
         *_stroke_rows(dock, moves, (VISIBLE, TARGET), conditions),
         row("stroke_to_traces_ms", stroke_to_traces_ms(dock), "ms", **conditions),
