@@ -40,9 +40,11 @@ from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_cod
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
     FORECAST,
+    PRESETS,
     is_complete,
     is_preset,
     mask_for,
+    name_and_region,
     preset_named,
     presets_of,
     regional_name,
@@ -626,8 +628,13 @@ class Controller:
     # -- the whole mask ---------------------------------------------------------------
     @property
     def presets(self) -> tuple[tuple[str, str], ...]:
-        """The (name, label) of the session's presets; see `presets.preset_named`."""
-        presets = presets_of(self.state.session)
+        """The (name, label) of the presets that session and model can have.
+
+        The one on screen is among them. See `presets.preset_named`.
+        """
+        shown = name_and_region(self.state.preset)[0]
+        offered = presets_of(self.state.session, self.results.needs)
+        presets = [one for one in PRESETS if one in offered or one.name == shown]
         return tuple((preset.name, preset.label) for preset in presets)
 
     def apply_preset(self, name: str) -> None:

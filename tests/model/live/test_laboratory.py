@@ -15,6 +15,7 @@ from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.live import laboratory_jobs
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_widgets.drawn.context.text import live_text
 from omnimouse_widgets.drawn.laboratory import cost_text
 from omnimouse_widgets.report.page import report_page
 from tests.model.lab.energy_neurons import EnergyNeurons
@@ -155,6 +156,17 @@ def test_responses_of_a_model_object_are_not_kept(controller, model):
     asked = model.asked
     controller.laboratory.start()
     assert model.asked > asked
+
+
+def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
+    controller,
+):
+    assert not controller.results.needs.sees_responses
+    assert "all_response_only" not in dict(controller.presets)
+    text = live_text(controller.state, controller.results)
+    assert "sees no responses" in text
+    controller.apply_preset("all_response_only")
+    assert "all_response_only" in dict(controller.presets)  # on screen
 
 
 def test_results_belong_to_the_recording(controller, tmp_path):

@@ -95,6 +95,7 @@ class ControlBar(Part):
         events, finetuned = controller.state.events, controller.finetuning.finished
         progress = [controller.loader.changed, controller.downloads.changed]
         choices = [events.session, events.predictor_name, finetuned, self.spec_changed]
+        choices += [results.events.needs, events.preset]
         return (
             Drawing(self._draw_choices, choices),
             Drawing(

@@ -15,6 +15,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
+from omnimouse_model.predict.predictor import Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Preset:
     """A named mask with its label and the sentence of its tooltip.
 
     `make` takes a session and the selected neurons and returns the mask. `scheme` is
-    the masking scheme of a preset over regions, "" for others.
+    the masking scheme of a preset over regions, "" for others; `decodes` tells whether
+    behaviour is its target.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Preset:
     explanation: str
     make: Callable[[Session, Sequence[int]], Mask]
     scheme: str = ""
+    decodes: bool = False
 
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
@@ -86,8 +89,11 @@ def _regional(name: str, scheme: str, label: str, explanation: str) -> Preset:
     return Preset(name, label, explanation, partial(_over_regions, scheme, ""), scheme)
 
 
-def _official(name: str, label: str, explanation: str) -> Preset:
-    return Preset(name, label, explanation, partial(_strategy, f"test/{name}"))
+def _official(
+    name: str, label: str, explanation: str, *, decodes: bool = False
+) -> Preset:
+    make = partial(_strategy, f"test/{name}")
+    return Preset(name, label, explanation, make, decodes=decodes)
 
 
 HALF = "random_half_video_behavior"
@@ -140,11 +146,13 @@ PRESETS: tuple[Preset, ...] = (
         "all_response_only",
         "Decode behaviour",
         "Every neuron is visible; running and the pupil are decoded from them.",
+        decodes=True,
     ),
     _official(
         "all_response_video",
         "Decode behaviour with video",
         "Every neuron and the video are visible; running and the pupil are decoded.",
+        decodes=True,
     ),
     Preset(
         "co_smoothing",
@@ -263,10 +271,21 @@ def regions_of(session: Session | None) -> tuple[str, ...]:
     return tuple(names) if len(names) > 1 else ()
 
 
-def presets_of(session: Session | None) -> tuple[Preset, ...]:
-    """Return the presets that a session can have: some need several regions."""
+def presets_of(
+    session: Session | None, needs: Needs | None = None
+) -> tuple[Preset, ...]:
+    """Return the presets that a session can have and a model can answer.
+
+    Some need several regions, others a model that decodes behaviour; `needs` is None
+    while no model is loaded.
+    """
     has_regions = bool(regions_of(session))
-    return tuple(preset for preset in PRESETS if has_regions or not preset.scheme)
+    decodes = needs is None or needs.predicts_behavior
+    return tuple(
+        preset
+        for preset in PRESETS
+        if (has_regions or not preset.scheme) and (decodes or not preset.decodes)
+    )
 
 
 def preset_for(name: str, session: Session) -> str:

@@ -15,6 +15,7 @@ from omnimouse_model.live.mask.presets import (
 )
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 
 REGIONAL = ("inter_region", "intra_region")
@@ -61,6 +62,15 @@ def test_the_region_is_that_of_the_selected_neuron_or_chosen(session):
     assert not is_preset("causal/HPC")
     with pytest.raises(MaskError, match="inter_region/X"):
         mask_for("inter_region/X", session)
+
+
+def test_presets_that_decode_need_a_model_that_does(session):
+    def names(**needs):
+        return {preset.name for preset in presets_of(session, Needs(**needs))}
+
+    decoding = {"all_response_only", "all_response_video"}
+    assert names() == names(predicts_behavior=True) - decoding
+    assert decoding <= {preset.name for preset in presets_of(session)}
 
 
 def test_presets_over_regions_need_several(session, one_region):

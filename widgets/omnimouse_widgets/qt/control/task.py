@@ -82,7 +82,13 @@ class TaskSection(QWidget):
         events = controller.state.events
         self.redraw = Redraw(
             self,
-            (self._draw_preset, [events.preset, events.mask, events.session]),
+            (
+                self._draw_preset,
+                [
+                    *(events.preset, events.mask, events.session),
+                    controller.results.events.needs,
+                ],
+            ),
             (self._draw_modalities, [events.mask, events.session, events.window]),
             (self._draw_caveat, [events.mask, controller.results.changed]),
         )
