@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from omnimouse_model.analysis.ranking.curve import pretrain_curve as pretrain_curve
     from omnimouse_model.analysis.ranking.rank import rank_sessions as rank_sessions
+    from omnimouse_model.analysis.ranking.stored import read_ranking as read_ranking
     from omnimouse_model.analysis.scaling.fits import scaling_curves as scaling_curves
     from omnimouse_model.analysis.spikes.held_out import (
         score_held_out as score_held_out,
@@ -94,6 +95,7 @@ _NAMES = {
     "analysis.predictions.run": "predict_session",
     "analysis.ranking.curve": "pretrain_curve",
     "analysis.ranking.rank": "rank_sessions",
+    "analysis.ranking.stored": "read_ranking",
     "analysis.scaling.fits": "scaling_curves",
     "analysis.spikes.held_out": "score_held_out",
     "analysis.spikes.trial_labels": "decode_trial_labels",

@@ -1,6 +1,6 @@
 """`omnimouse rank`: which sessions to pretrain on for a new session."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,21 +22,26 @@ from omnimouse_app.cli.progress import Progress
 if TYPE_CHECKING:
     from omnimouse_model.analysis.ranking.criterion import Criterion
     from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
+    from omnimouse_model.analysis.ranking.orders import OrderName
     from omnimouse_model.analysis.ranking.rank_table import RankTable
     from omnimouse_model.data.window_spec import WindowSpec
 
 MAX_HELDOUT = 8
 """Maximum number of held-out sessions that fit into a table as columns."""
+_COLUMNS = (
+    *("heldout", "order", "k", "trials", "value", "sd", "n", "gain"),
+    "percent",
+)
+"""Columns of the table of the curves."""
 _ORDERS = ("ranked", "random", "reverse")
 
 
 @click.command("rank")
-@click.argument("config")
+@click.argument("config", required=False)
 @click.option(
     "--sessions",
     "places",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path, exists=True),
     help="Session or folder of sessions to pretrain on. May be repeated.",
 )
@@ -44,7 +49,6 @@ _ORDERS = ("ranked", "random", "reverse")
     "--heldout",
     "heldout_places",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path, exists=True),
     help="Held-out session or folder of them. May be repeated.",
 )
@@ -114,10 +118,62 @@ _ORDERS = ("ranked", "random", "reverse")
 @file_option("--figure", help="Write matrix and curves as a page (.html).")
 @format_options
 def command(
+    config: str | None,
+    results: Path,
+    csv: Path | None,
+    figure: Path | None,
+    as_markdown: bool,
+    as_json: bool,
+    **study: Any,
+) -> None:
+    """Rank sessions by how well models trained on them transfer to held-out sessions.
+
+    CONFIG is the name of a training config or a YAML file, of any family. One model is
+    trained on each session; its frozen core is transferred to each held-out session
+    and scored on the validation tier. No test tier can be read by the ranking. Without
+    CONFIG, the command shows what --results holds.
+
+    Ctrl-C and kills lose no finished score, and training goes on from its last save:
+    the same command continues.
+    """
+    if config is None:
+        ranking, curve = _stored(results, study)
+    else:
+        ranking, curve = _computed(config, results, **study)
+    rows = ranking.rows() + (curve.rows() if curve else [])
+    if csv is not None:
+        _write_csv(rows, csv)
+    if figure is not None:
+        _write_page(ranking, curve, figure)
+    for note in dict.fromkeys((*ranking.warnings, *(curve.warnings if curve else ()))):
+        click.echo(f"Note: {note}", err=True)
+    emit(rows, as_json=as_json, text=report(ranking, curve, as_markdown=as_markdown))
+
+
+def _stored(
+    results: Path, study: Mapping[str, Any]
+) -> "tuple[RankTable, PretrainCurve | None]":
+    """Return what a results file holds."""
+    from omnimouse_model.analysis.ranking.stored import read_ranking
+
+    if study["places"] or study["heldout_places"]:
+        raise click.UsageError("--sessions and --heldout need CONFIG, before them.")
+    if not results.is_file():
+        raise click.BadParameter(
+            f"There is no file {results}: give CONFIG, --sessions and --heldout to "
+            "write it.",
+            param_hint="--results",
+        )
+    found = read_ranking(results, shuffles=study["shuffles"])
+    return found.ranking, found.curve
+
+
+def _computed(
     config: str,
+    results: Path,
+    *,
     places: tuple[Path, ...],
     heldout_places: tuple[Path, ...],
-    results: Path,
     task: str,
     metric: str | None,
     max_windows: int | None,
@@ -126,24 +182,12 @@ def command(
     batch: int | None,
     with_curve: bool,
     ks: tuple[int, ...],
-    orders: tuple[str, ...],
+    orders: "tuple[OrderName, ...]",
     shuffles: int,
     scheduler: str | None,
     device: str,
-    csv: Path | None,
-    figure: Path | None,
-    as_markdown: bool,
-    as_json: bool,
-) -> None:
-    """Rank sessions by how well models trained on them transfer to held-out sessions.
-
-    CONFIG is the name of a training config or a YAML file, of any family. One model is
-    trained on each session; its frozen core is transferred to each held-out session
-    and scored on the validation tier. No test tier can be read by the ranking.
-
-    Ctrl-C and kills lose no finished score, and training goes on from its last save:
-    the same command continues.
-    """
+) -> "tuple[RankTable, PretrainCurve | None]":
+    """Train, transfer and score what the results lack."""
     from omnimouse_model.analysis.ranking.curve import pretrain_curve
     from omnimouse_model.analysis.ranking.rank import rank_sessions
     from omnimouse_model.train.factory import model_factory
@@ -156,35 +200,34 @@ def command(
         device=device,
     )
     criterion = _criterion(task, metric, max_windows, factory.spec)
+    sessions, heldout = (
+        _opened(places, "--sessions"),
+        _opened(heldout_places, "--heldout"),
+    )
     shared: dict[str, Any] = {
         "seeds": seeds,
         "results": results,
         "scheduler": scheduler,
     }
-    lists = _opened(places), _opened(heldout_places)
-    curve = None
     with _stoppable(results) as options:
-        ranking = rank_sessions(factory, *lists, criterion, **shared, **options)
-        if with_curve:
-            curve = pretrain_curve(
-                factory,
-                ranking,
-                *lists,
-                criterion,
-                ks=ks or None,
-                orders=orders,  # type: ignore[arg-type]  # click checks the names
-                shuffles=shuffles,
-                **shared,
-                **options,
-            )
-    rows = ranking.rows() + (curve.rows() if curve else [])
-    if csv is not None:
-        _write_csv(rows, csv)
-    if figure is not None:
-        _write_page(ranking, curve, figure)
-    for note in dict.fromkeys((*ranking.warnings, *(curve.warnings if curve else ()))):
-        click.echo(f"Note: {note}", err=True)
-    emit(rows, as_json=as_json, text=report(ranking, curve, as_markdown=as_markdown))
+        ranking = rank_sessions(
+            factory, sessions, heldout, criterion, **shared, **options
+        )
+        if not with_curve:
+            return ranking, None
+        curve = pretrain_curve(
+            factory,
+            ranking,
+            sessions,
+            heldout,
+            criterion,
+            ks=ks or None,
+            orders=orders,
+            shuffles=shuffles,
+            **shared,
+            **options,
+        )
+    return ranking, curve
 
 
 @contextmanager
@@ -217,14 +260,17 @@ def _criterion(
         raise click.BadParameter(str(error), param_hint="--task") from error
 
 
-def _opened(places: Sequence[Path]) -> list[Path]:
-    """Return the sessions of some places; refuse a folder without any."""
+def _opened(places: Sequence[Path], option: str) -> list[Path]:
+    """Return the sessions of some places; refuse none, and a folder without any."""
     from omnimouse_model.train.sessions import sessions_in
 
     try:
-        return [folder for place in places for folder in sessions_in(place)]
+        folders = [folder for place in places for folder in sessions_in(place)]
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.BadParameter(str(error), param_hint=option) from error
+    if not folders:
+        raise click.BadParameter("Give one or more sessions.", param_hint=option)
+    return folders
 
 
 def _write_csv(rows: Sequence[dict[str, object]], path: Path) -> None:
@@ -281,7 +327,7 @@ def report(
         blocks += [
             f"{curve.metric}, {curve.unit}, test tier; gains over a model trained from "
             "scratch on the held-out session",
-            layout(_curve_rows(curve)),
+            layout(_curve_rows(curve), _COLUMNS),
             "Line over ln(trials) without the largest size, and its value for all "
             f"{curve.trials:,} trials",
             layout(_fit_rows(curve)),
@@ -315,18 +361,20 @@ def _matrix(ranking: "RankTable") -> list[dict[str, object]]:
 def _curve_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for heldout, values in curve.baseline.items():
-        base = sum(values) / len(values)
-        rows.append(
-            {"heldout": heldout, "order": "from scratch", "k": None, "trials": None}
-            | {"value": decimals(base)}
-            | dict.fromkeys(("sd", "n", "gain", "percent"))
-        )
+        base = {"heldout": heldout, "order": "from scratch"}
+        rows.append({**base, "value": decimals(sum(values) / len(values))})
         rows += [
-            {"heldout": heldout, "order": mean.order, "k": mean.k}
-            | {"trials": round(mean.trials), "value": decimals(mean.mean)}
-            | {"sd": decimals(mean.sd), "n": mean.n}
-            | {"gain": decimals(mean.gain, signed=True)}
-            | {"percent": round(mean.gain_percent, 1)}
+            {
+                "heldout": heldout,
+                "order": mean.order,
+                "value": decimals(mean.mean),
+                "sd": decimals(mean.sd),
+                "n": mean.n,
+                "k": mean.k,
+                "trials": round(mean.trials),
+                "gain": decimals(mean.gain, signed=True),
+                "percent": round(mean.gain_percent, 1),
+            }
             for mean in curve.means()
             if mean.heldout == heldout
         ]
@@ -335,11 +383,16 @@ def _curve_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
 
 def _fit_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
     return [
-        {"heldout": fit.heldout, "order": fit.order}
-        | {"slope": None if fit.line is None else decimals(fit.line.slope, signed=True)}
-        | {"slope, 95 %": interval(*fit.slope)}
-        | {"predicted": decimals(fit.predicted)}
-        | {"predicted, 95 %": interval(*fit.interval)}
-        | {"measured": decimals(fit.measured)}
+        {
+            "heldout": fit.heldout,
+            "order": fit.order,
+            "slope": None
+            if fit.line is None
+            else decimals(fit.line.slope, signed=True),
+            "slope, 95 %": interval(*fit.slope),
+            "predicted": decimals(fit.predicted),
+            "predicted, 95 %": interval(*fit.interval),
+            "measured": decimals(fit.measured),
+        }
         for fit in curve.fits()
     ]

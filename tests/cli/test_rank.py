@@ -71,6 +71,9 @@ def test_the_command_ranks_and_draws(study, tmp_path):
     models_folder(results).rename(tmp_path / "moved")
     again = run_command("rank", *words)
     assert again.exit_code == 0, again.stderr
+    # The file alone shows the same.
+    stored = run_command("rank", "--results", results, "--json", "--shuffles", 1)
+    assert json.loads(stored.stdout)["rows"] == rows
     assert "found 1: fewer" in again.stdout  # the reason for no fit
     models = sorted((tmp_path / "moved").glob("*/core"))
     # Two sessions, both together, and the baseline.
@@ -86,6 +89,7 @@ def test_wrong_names_end_with_one_line(study, tmp_path):
     wrong = run_command("rank", *words, "--task", "sideways")
     assert wrong.exit_code == 2
     assert "sideways" in wrong.stderr
+    assert run_command("rank", *words[1:]).exit_code == 2  # no config
     empty = run_command("rank", *words, "--sessions", tmp_path)
     assert empty.exit_code == 2
     assert not list(tmp_path.glob("y*"))

@@ -19,7 +19,7 @@ from omnimouse_model.analysis.ranking.orders import (
 )
 from omnimouse_model.analysis.ranking.rank import FORWARD, SEEDS, check_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.analysis.ranking.scores import n_trials, open_results
+from omnimouse_model.analysis.ranking.scores import TransferScore, open_results
 from omnimouse_model.analysis.ranking.work import TEST, Job, Study, run_jobs
 from omnimouse_model.progress import Progress, shown_progress
 
@@ -70,27 +70,20 @@ def pretrain_curve(
     pretraining, targets = listed_sessions(sessions), listed_sessions(heldout)
     check_sessions(pretraining, targets, factory, TEST)
     by_id = {session.id: session for session in pretraining}
-    if set(by_id) != set(ranking.sessions):
-        other = sorted(set(by_id) ^ set(ranking.sessions))
+    of_id = {target.id: target for target in targets}
+    if other := {*by_id, *of_id} ^ {*ranking.sessions, *ranking.heldout}:
         raise ValueError(
-            f"The ranking is one of other sessions: {', '.join(other)} differ."
+            f"The ranking is one of other sessions: {', '.join(sorted(other))} differ."
         )
     criterion = criterion_of(metric, factory.spec)
     study = Study(factory, criterion, TEST)
-    plans: list[Plan] = [
-        (target.id, name, shuffle, order[:k])
-        for target in targets
-        for name in orders
-        for shuffle, order in enumerate(orders_of(ranking, target.id, name, shuffles))
-        for k in clipped_sizes(ks, len(pretraining))
-    ]
+    plans = curve_plans(ranking, clipped_sizes(ks, len(pretraining)), orders, shuffles)
     # A core of the same sessions serves all held-out sessions and orders.
     wanted: dict[tuple[str, ...], list[str]] = {}
     for name, _, _, ids in plans:
         members = wanted.setdefault(tuple(sorted(ids)), [])
         if name not in members:
             members.append(name)
-    of_id = {target.id: target for target in targets}
     jobs = [Job(study, (), (target,), seed) for seed in seeds for target in targets]
     jobs += [
         Job(study, tuple(by_id[i] for i in ids), tuple(of_id[n] for n in names), seed)
@@ -99,21 +92,59 @@ def pretrain_curve(
     ]
     with shown_progress(progress) as report:
         found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
-    score = {(s.sessions, s.heldout, s.seed): s for s in found}
+    return assembled(plans, found, ranking, seeds)
+
+
+def curve_plans(
+    ranking: RankTable,
+    ks: Sequence[int],
+    orders: Sequence[OrderName],
+    shuffles: int,
+) -> list[Plan]:
+    """Return what a curve needs, in the order of its points."""
+    return [
+        (heldout, name, shuffle, order[:k])
+        for heldout in ranking.heldout
+        for name in orders
+        for shuffle, order in enumerate(orders_of(ranking, heldout, name, shuffles))
+        for k in ks
+    ]
+
+
+def assembled(
+    plans: Sequence[Plan],
+    scores: Sequence[TransferScore],
+    ranking: RankTable,
+    seeds: Sequence[int],
+) -> PretrainCurve:
+    """Return the curve of test scores, those of all plans and of the baselines.
+
+    Raises
+    ------
+    KeyError
+        A score is missing.
+    """
+    found = {(s.sessions, s.heldout, s.seed): s for s in scores}
     points = []
-    for name, order, shuffle, ids in plans:
+    for heldout, order, shuffle, ids in plans:
         for seed in seeds:
-            run = score[tuple(sorted(ids)), name, seed]
+            run = found[tuple(sorted(ids)), heldout, seed]
             points.append(
-                CurvePoint(name, order, shuffle, len(ids), run.trials, seed, run.value)
+                CurvePoint(
+                    heldout, order, shuffle, len(ids), run.trials, seed, run.value
+                )
             )
+    baseline = {
+        name: tuple(found[(), name, seed].value for seed in seeds)
+        for name in ranking.heldout
+    }
     return PretrainCurve(
         tuple(points),
-        {t.id: tuple(score[(), t.id, seed].value for seed in seeds) for t in targets},
-        len(pretraining),
-        sum(n_trials(session, factory.spec) for session in pretraining),
+        baseline,
+        len(ranking.sessions),
+        sum(ranking.trials),
         ranking.seeds,
-        criterion.name,
-        criterion.unit,
-        criterion.is_higher_better,
+        scores[0].metric,
+        scores[0].unit,
+        scores[0].is_higher_better,
     )

@@ -6,14 +6,12 @@ Source: Jiang et al. 2025, section 4.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.evaluate.tier_windows import tier_starts
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
 from omnimouse_model.analysis.ranking.factory import Factory
 from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.analysis.ranking.scores import n_trials, open_results
+from omnimouse_model.analysis.ranking.scores import open_results
 from omnimouse_model.analysis.ranking.work import VALIDATION, Job, Study, run_jobs
 from omnimouse_model.data.session import Session
 from omnimouse_model.progress import Progress, shown_progress
@@ -86,18 +84,8 @@ def rank_sessions(
     ]
     with shown_progress(progress) as report:
         found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
-    value = {(s.seed, s.sessions[0], s.heldout): s.value for s in found}
-    ids, names = tuple(s.id for s in pretraining), tuple(s.id for s in targets)
-    return RankTable(
-        ids,
-        names,
-        tuple(seeds),
-        np.array([[[value[k, s, h] for h in names] for s in ids] for k in seeds]),
-        tuple(n_trials(session, factory.spec) for session in pretraining),
-        criterion.name,
-        criterion.unit,
-        criterion.is_higher_better,
-    )
+    ids, names = ([session.id for session in part] for part in (pretraining, targets))
+    return RankTable.of(found, ids, names, seeds)
 
 
 def check_sessions(

@@ -1,5 +1,6 @@
 """Ranking of pretraining sessions for held-out sessions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
+from omnimouse_model.analysis.ranking.scores import TransferScore
 from omnimouse_model.display import HasSummary, data_frame
 
 if TYPE_CHECKING:
@@ -87,6 +89,36 @@ class RankTable(HasSummary):
         return (
             f"The order rests on one seed ({self.seeds[0]}): another one may rank the "
             "sessions otherwise.",
+        )
+
+    @classmethod
+    def of(
+        cls,
+        scores: Sequence[TransferScore],
+        sessions: Sequence[str],
+        heldout: Sequence[str],
+        seeds: Sequence[int],
+    ) -> "RankTable":
+        """Return the ranking of validation scores, one for each combination.
+
+        Raises
+        ------
+        KeyError
+            A score is missing.
+        """
+        found = {(s.seed, *s.sessions, s.heldout): s for s in scores}
+        rows = [[[found[k, s, h] for h in heldout] for s in sessions] for k in seeds]
+        return cls(
+            tuple(sessions),
+            tuple(heldout),
+            tuple(seeds),
+            np.array(
+                [[[score.value for score in row] for row in part] for part in rows]
+            ),
+            tuple(row[0].trials for row in rows[0]),
+            rows[0][0][0].metric,
+            rows[0][0][0].unit,
+            rows[0][0][0].is_higher_better,
         )
 
     def rows(self) -> list[dict[str, object]]:

@@ -32,6 +32,10 @@ class TransferScore:
         which is trained from scratch on the held-out session.
     trials
         Train trials of these sessions.
+    study
+        Hash of what all scores of a ranking share: settings of the models, and score.
+    metric, unit, is_higher_better
+        What the value is.
     """
 
     sessions: tuple[str, ...]
@@ -40,6 +44,10 @@ class TransferScore:
     tier: str
     value: float
     trials: int
+    study: str
+    metric: str
+    unit: str
+    is_higher_better: bool = True
 
 
 def _plain(score: TransferScore) -> JsonRow:

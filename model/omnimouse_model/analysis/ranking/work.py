@@ -52,6 +52,15 @@ class Study:
     criterion: Criterion
     tier: str
 
+    @property
+    def key(self) -> str:
+        """Hash of the settings of models and score, whatever the tier."""
+        return row_key(
+            settings=self.factory.settings,
+            transfer=self.factory.transfer_settings,
+            criterion=self.criterion.settings,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -119,8 +128,18 @@ class Job:
                 model = factory.transfer(core, view, self.seed, out, part)
             scored = session if study.tier == TEST else view
             value = study.criterion.score(model, scored, study.tier)
-            ids = tuple(s.id for s in train)
-            yield TransferScore(ids, session.id, self.seed, study.tier, value, trials)
+            yield TransferScore(
+                tuple(s.id for s in train),
+                session.id,
+                self.seed,
+                study.tier,
+                value,
+                trials,
+                study.key,
+                study.criterion.name,
+                study.criterion.unit,
+                study.criterion.is_higher_better,
+            )
 
     def _part(self, watch: Watch, done: int) -> Watch:
         """Return the watch of one training, after some of this job are done."""

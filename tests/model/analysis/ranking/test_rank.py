@@ -11,6 +11,7 @@ from omnimouse_model.analysis.ranking.curve import pretrain_curve
 from omnimouse_model.analysis.ranking.held_back import HeldBackError
 from omnimouse_model.analysis.ranking.rank import rank_sessions
 from omnimouse_model.analysis.ranking.scores import open_results
+from omnimouse_model.analysis.ranking.stored import read_ranking
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from tests.model.analysis.ranking.fake_factory import (
     BEST_FIRST,
@@ -260,6 +261,28 @@ def test_a_line_over_log_trials_predicts_all_sessions(study):
     alone = replace(longer, points=longer.points[::2]).fits(10)[0]
     assert np.isnan(alone.interval).all()
     assert alone.line.slope == pytest.approx(0.1)
+
+
+def test_a_results_file_alone_gives_ranking_and_curve(study):
+    results = study[1]["results"]
+    open_results(results)
+    with pytest.raises(ResultsFileError, match="no complete"):
+        read_ranking(results)
+    table = ranked(study)
+    alone = read_ranking(results)
+    assert alone.curve is None
+    assert alone.ranking.rows() == table.rows()
+    curve = curve_of(study, table, ks=[1, 2, 3], orders=["ranked", "reverse"])
+    found = read_ranking(results).curve
+    assert found.orders == ("ranked", "reverse")
+    assert found.rows() == curve.rows()
+    # Random orders are complete now, too.
+    curve = curve_of(study, table, ks=[1, 2, 3])
+    assert read_ranking(results).curve.rows() == curve.rows()
+    other = replace(study[0][0], worth={"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0})
+    rank_sessions(other, *study[0][1:], **study[1])
+    with pytest.raises(ResultsFileError, match="2 rankings"):
+        read_ranking(results)
 
 
 def test_a_ranking_of_other_sessions_is_refused(study):
