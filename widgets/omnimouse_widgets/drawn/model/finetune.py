@@ -20,15 +20,15 @@ TRAINED: Final[dict[TrainedPart, str]] = {
 USE_MODEL: Final = "Use model"
 TIPS: Final = {
     "open": "Fine-tune the model to this recording, for which it has no embeddings",
-    "train": "embeddings: train the vectors of the neurons of this recording; the core "
-    "is frozen,\nso predictions for other recordings do not change.\nall weights: "
+    "train": "embeddings: train the vectors of the neurons of this recording (models of "
+    "spikes: its linear layers); the core is frozen,\nso predictions for other recordings do not change.\nall weights: "
     "train the core as well; the result knows only this recording",
     "steps": "Maximum number; training ends if the held-out score no longer increases",
     "start": "Train in a separate process; you can work on, or quit and resume later",
     "stop": "Stop within a second; the current weights are saved",
     "use": "Select the fine-tuned model",
-    "loss": "Loss of each step with its running mean; points: correlation on held-out "
-    "windows",
+    "loss": "Loss of each step with its running mean; points: correlation, or bits per "
+    "spike, on held-out windows",
     "dismiss": "Hide this run; its folder is not deleted",
 }
 SMOOTHED: Final = 20
@@ -191,10 +191,10 @@ def smoothed(losses: Sequence[Point]) -> list[Point]:
 
 
 def gain_text(start: float | None, best: float | None) -> str:
-    """Return e.g. "held-out correlation 0.238 → 0.262"."""
+    """Return e.g. "held-out score 0.238 → 0.262"."""
     if start is None or best is None:
-        return "held-out correlation unknown"
-    return f"held-out correlation {start:.3f} → {best:.3f}"
+        return "held-out score unknown"
+    return f"held-out score {start:.3f} → {best:.3f}"
 
 
 def score_text(finetuning: Finetuning) -> str:

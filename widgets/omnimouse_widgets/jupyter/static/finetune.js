@@ -70,7 +70,7 @@ function render({ model, el }) {
     plot.request();
   }
   const plot = canvasOf(plots, {
-    label: "Loss and held-out correlation over steps",
+    label: "Loss and held-out score over steps",
     keys: tips.loss,
     height: PLOT_HEIGHT,
     onClose: page.onClose,
@@ -78,7 +78,7 @@ function render({ model, el }) {
       context.clearRect(0, 0, width, height);
       const half = width / 2;
       drawPlot(context, [0, half, height], "loss", [[curves.losses, "#8b919a", 1], [curves.mean, colours.loss, 2]], 0);
-      drawPlot(context, [half, half, height], "held-out correlation", [[curves.scores, colours.score, 1, true]], MIN_RANGE);
+      drawPlot(context, [half, half, height], "held-out score", [[curves.scores, colours.score, 1, true]], MIN_RANGE);
     },
   });
 

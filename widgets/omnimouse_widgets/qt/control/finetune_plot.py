@@ -25,9 +25,9 @@ class FinetunePlot:
     def __init__(self) -> None:
         self.canvas = plot_style.canvas(TIPS["loss"])
         self.canvas.setFixedHeight(HEIGHT)
-        self.canvas.setAccessibleName("Loss and held-out correlation over steps")
+        self.canvas.setAccessibleName("Loss and held-out score over steps")
         self._loss = self._plot(0, "loss", has_steps=False)
-        self._score = self._plot(1, "held-out r", has_steps=True)
+        self._score = self._plot(1, "held-out score", has_steps=True)
         # The loss of single steps is noisy: it is drawn grey, behind its running mean.
         self.losses = self._loss.plot(pen=plot_style.pen(plot_style.AXIS))
         self.mean = self._loss.plot(pen=plot_style.pen(LOSS_COLOUR, 2.0))
