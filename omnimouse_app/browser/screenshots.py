@@ -47,6 +47,14 @@ explorer.settled()
 controller.pins.pin()
 controller.pins.choose_span("10 s")
 explorer.settled()"""
+SPIKES: Final = """explorer = Explorer("spikes", "ndt-demo")
+explorer.settled()
+controller = explorer.controller
+controller.apply_preset("co_smoothing")
+controller.trial_averages.choose("choice")
+controller.set_raster("area", "truth")
+explorer.raster.rows_shown = (4.0, 28.0)
+explorer.settled()"""
 SCALE: Final = 2.0
 """Pixels per CSS pixel, for screens of high resolution."""
 STEPS: Final = 60
@@ -72,7 +80,10 @@ def write_pictures(
         tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder,
     ):
         pictures = chain(
-            _explorer(tab, model), _finetuning(tab, folder), twin_pictures(tab)
+            _explorer(tab, model),
+            _finetuning(tab, folder),
+            twin_pictures(tab),
+            spiking_pictures(tab),
         )
         for name, picture in pictures:
             paths.append(out / f"{name}.png")
@@ -170,6 +181,19 @@ def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookP
     part.get_by_role("button", name="Colour field").click()
     tab.page.wait_for_timeout(QUIET_MS)
     yield "laboratory", tab
+
+
+def spiking_pictures(
+    tab: NotebookPage,
+) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+    """Yield the picture of a spiking session with its trials."""
+    tab.open(["from omnimouse_widgets import Explorer", SPIKES])
+    tab.run_all()
+    _wait_for_results(tab)
+    _bring_to_front(tab, "Trials")
+    tab.part("trials").first.get_by_text("predicted for all").wait_for()
+    _wait_for_results(tab)
+    yield "spikes", tab
 
 
 def _bring_to_front(tab: NotebookPage, title: str) -> None:

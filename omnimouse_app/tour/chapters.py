@@ -13,6 +13,7 @@ from omnimouse_app.tour.page import Check
 from omnimouse_app.tour.report import CHAPTERS, Chapter, Story, small_screen
 from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.demo import spiking_session
 from omnimouse_model.live.laboratory_jobs import label_of
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 
@@ -20,6 +21,9 @@ from omnimouse_widgets.qt.raster.panel import RasterPanel
 _LONG_S = 900.0
 # The preset *Forecast*: responses of the first half of the window, and behaviour.
 TWIN = "twin-demo"
+NDT = "ndt-demo"
+# Samples and rows in view of the raster of spikes.
+_TICKED, _ROWS = (20, 70), (4, 24)
 _FORECAST = "causal_response_25_behavior"
 # Six windows keep the sweep short enough for a slow machine.
 _SWEPT = SweepPlan(neurons=(0, 64, 256), video=(True, False), max_windows=6)
@@ -280,6 +284,56 @@ def show_the_table(story: Story) -> None:
     story.dock.bring_up("Traces")
 
 
+def spiking_session_on_screen(story: Story) -> None:
+    """Show the spiking session: probes, a region predicted from others, trials, ticks."""
+    controller, dock = story.dock.controller, story.dock
+    before = controller.state.session
+    assert before is not None
+    controller.open_session(spiking_session())
+    controller.choose_predictor(NDT)
+    story.wait_for_prediction(_LONG_S)
+    controller.colouring.outline_areas(True)
+    controller.apply_preset("co_smoothing")
+    dock.bring_up("Trials")
+    dock.bring_up("Behaviour")
+    controller.trial_averages.choose("choice")
+    results = controller.results
+    wait_for(
+        lambda: results.peri_event is not None and results.peri_event.is_complete,
+        "the averages over trials",
+        _LONG_S,
+    )
+    story.picture(
+        "spikes",
+        "A spiking session",
+        "Units on two probes, with areas by depth; the trials with their conditions; "
+        "the mean response of a neuron around the onsets by choice, recorded (solid) "
+        "and predicted (dashed); the wheel and the pose.",
+    )
+    controller.apply_preset("inter_region/CA1")
+    story.wait_for_prediction()
+    dock.bring_up("Raster")
+    dock.bring_up("Traces")
+    controller.set_raster("area", "pair")
+    raster = dock.panels["Raster"]
+    assert isinstance(raster, RasterPanel)
+    settle(0.3)
+    raster.pictures["truth"].box.setRange(xRange=_TICKED, yRange=_ROWS, padding=0)
+    story.picture(
+        "spikes_raster",
+        "Spikes and predicted rates",
+        "One region is predicted from all others. Zoomed in, spikes are ticks.",
+    )
+    raster.show_all()
+    controller.set_raster("state", "truth")
+    controller.colouring.outline_areas(False)
+    # Later chapters show the demo.
+    controller.open_session(before)
+    controller.choose_predictor(story.model)
+    controller.apply_preset("video_behavior")
+    story.wait_for_prediction(_LONG_S)
+
+
 TOUR: tuple[Chapter, ...] = (
     # `small_screen` resizes the window, so it must come last.
     *(chapter for chapter in CHAPTERS if chapter is not small_screen),
@@ -292,5 +346,6 @@ TOUR: tuple[Chapter, ...] = (
     colour_by_numbers,
     show_the_residual,
     show_the_table,
+    spiking_session_on_screen,
     small_screen,
 )

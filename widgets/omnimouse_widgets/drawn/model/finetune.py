@@ -20,9 +20,10 @@ TRAINED: Final[dict[TrainedPart, str]] = {
 USE_MODEL: Final = "Use model"
 TIPS: Final = {
     "open": "Fine-tune the model to this recording, for which it has no embeddings",
-    "train": "embeddings: train the vectors of the neurons of this recording (models of "
-    "spikes: its linear layers); the core is frozen,\nso predictions for other recordings do not change.\nall weights: "
-    "train the core as well; the result knows only this recording",
+    "train": "embeddings: train the vectors of the neurons of this recording (models "
+    "of spikes: its linear\nlayers); the core is frozen, so predictions for other "
+    "recordings do not change.\nall weights: train the core as well; the result knows "
+    "only this recording",
     "steps": "Maximum number; training ends if the held-out score no longer increases",
     "start": "Train in a separate process; you can work on, or quit and resume later",
     "stop": "Stop within a second; the current weights are saved",
