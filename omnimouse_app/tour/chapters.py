@@ -285,7 +285,7 @@ def show_the_table(story: Story) -> None:
 
 
 def spiking_session_on_screen(story: Story) -> None:
-    """Show the spiking session: probes, a region predicted from others, trials, ticks."""
+    """Show the spiking session: probes, trials, a region from the others, and ticks."""
     controller, dock = story.dock.controller, story.dock
     before = controller.state.session
     assert before is not None
