@@ -38,6 +38,7 @@ from omnimouse_model.progress import Progress, shown_progress
 HeldOut = Literal["co-smoothing", "forward", "inter-region", "intra-region"]
 HELD_OUT: Final[tuple[HeldOut, ...]] = get_args(HeldOut)
 Counts = Float32[np.ndarray, "trial bin neuron"]
+Scored = Float32[np.ndarray, "trial scored neuron"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,11 +179,11 @@ def held_out_rates(
     session: Session,
     counts: Counts,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> tuple[Counts, Counts]:
+) -> tuple[Scored, Scored]:
     """Return the rates per bin of the hidden entries, and their spikes.
 
-    Both are (trial, bin, neuron); "forward" has the bins of its windows alone. There
-    are eleven windows from the onset on, as in the paper; shorter trials have fewer.
+    "forward" has the bins of its windows alone: eleven windows from the onset on, as in
+    the paper; shorter trials have fewer.
     """
     spec, spikes = model.spec, torch.from_numpy(counts).to(model.device)
     if condition == "forward":

@@ -18,9 +18,9 @@ from torch import Tensor
 from omnimouse_model.analysis.peri_event import conditions, event_windows
 from omnimouse_model.analysis.spikes.held_out import checked_ndt, trial_counts
 from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.bootstrap import bootstrap_interval
 from omnimouse_model.metrics.choices import accuracy
 from omnimouse_model.metrics.logistic import fit_logistic
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
 from omnimouse_model.predict.ndt.held_out_rates import SEQUENCES
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.predict.predictor import Predictor
@@ -28,7 +28,7 @@ from omnimouse_model.predict.predictor import Predictor
 BLOCK: Final = 3
 """Block, counted from 1, whose output is decoded; of fewer blocks, the last one."""
 
-PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+PENALTIES: Final = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Candidate weights of the sum of squared coefficients, beside the mean log loss."""
 
 
@@ -40,8 +40,9 @@ class TrialDecoding:
     ----------
     column, labels
         Column of the trial table, and its labels in the train trials.
-    accuracy
-        Share of trials that are decoded correctly, with its interval over trials.
+    accuracy, interval
+        Share of trials that are decoded correctly, and its 95 % interval: a bootstrap
+        over trials.
     balanced
         Mean of these shares over the labels.
     chance
@@ -57,7 +58,8 @@ class TrialDecoding:
     predictor: str
     session: str
     tier: str
-    accuracy: Estimate
+    accuracy: float
+    interval: tuple[float, float]
     balanced: float
     chance: float
     penalty: float
@@ -65,10 +67,10 @@ class TrialDecoding:
 
     def row(self) -> dict[str, Any]:
         """Return the row of `--json`; a missing value is None."""
-        low, high = self.accuracy.low, self.accuracy.high
+        low, high = self.interval
         return {
             "name": "decoded_label",
-            "value": self.accuracy.value,
+            "value": self.accuracy,
             "unit": "share of trials",
             "metric": "accuracy",
             "predictor": self.predictor,
@@ -78,9 +80,9 @@ class TrialDecoding:
             "session": self.session,
             "tier": self.tier,
             "windows": len(self.is_right),
-            "ci_low": low if np.isfinite(low) else None,
-            "ci_high": high if np.isfinite(high) else None,
-            "resampled": self.accuracy.unit,
+            "ci_low": low,
+            "ci_high": high,
+            "resampled": "trials",
             "balanced": self.balanced,
             "chance": self.chance,
             "penalty": self.penalty,
@@ -112,7 +114,7 @@ def decode_trial_labels(
         name: _trials(ndt, session, known[column], name)
         for name in ("train", "validation", tier)
     }
-    (x, labels, _), (x_validation, of_validation, _), test = parts.values()
+    (x, labels), (x_validation, of_validation), test = parts.values()
     names, y = np.unique(labels, return_inverse=True)
     if len(names) < 2:
         raise ValueError(
@@ -136,18 +138,17 @@ def decode_trial_labels(
         for p, fit in fits.items()
     }
     penalty = min(PENALTIES, key=losses.__getitem__)
-    x_test, true, starts = test
+    x_test, true = test
     chosen = names[fits[penalty](x_test).argmax(1).numpy()]
     right = chosen == true
-    blocks = time_blocks(starts, ndt.spec.duration_s)
-    left_out = [float(right[blocks != b].mean()) for b in np.unique(blocks)]
     return TrialDecoding(
         column,
         tuple(names.tolist()),
         ndt.predictor_id,
         session.id,
         tier,
-        jackknife(float(right.mean()), left_out),
+        accuracy(chosen, true, balanced=False).value,
+        bootstrap_interval(right),
         accuracy(chosen, true, balanced=True).value,
         float(np.unique(true, return_counts=True)[1].max() / len(true)),
         penalty,
@@ -157,15 +158,15 @@ def decode_trial_labels(
 
 def _trials(
     model: NdtPredictor, session: Session, labels: np.ndarray, tier: str
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Return features, labels and starts of the trials of a tier that have a label."""
+) -> tuple[Tensor, np.ndarray]:
+    """Return features and labels of the trials of a tier that have a label."""
     trials, windows = event_windows(session, model.spec, tier)
     has_label = labels[trials] != ""
     starts = np.array([window.start_s for window in windows])[has_label]
     if not len(starts):
         raise ValueError(f"No trial of tier {tier!r} of {session.id!r} has a label.")
     features = trial_features(model, session, trial_counts(session, model, starts))
-    return torch.from_numpy(features), labels[trials][has_label], starts
+    return torch.from_numpy(features), labels[trials][has_label]
 
 
 @torch.inference_mode()

@@ -1,0 +1,106 @@
+"""Scores of hidden spikes and decoded labels: values, refusals, the command."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.analysis.spikes.held_out import HELD_OUT
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
+from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
+from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.cli.runner import run_command
+
+CONFIG = NdtConfig(d_token=24, d_model=32, n_layers=3, n_heads=2, d_inner=48)
+N_TRIALS = 100
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return spiking_arrays(SpikingSpec(n_trials=N_TRIALS))
+
+
+@pytest.fixture(scope="module")
+def spiking(arrays):
+    return om.open_session(arrays)
+
+
+@pytest.fixture(scope="module")
+def path(spiking, tmp_path_factory):
+    torch.manual_seed(0)
+    net = Ndt(CONFIG, {spiking.id: spiking.n_neurons})
+    file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
+    save_ndt(
+        file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions)
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def model(path):
+    return om.load_predictor(path, device="cpu")
+
+
+def test_bits_are_those_of_the_tier_with_intervals_over_trials(spiking, model):
+    scores = om.score_held_out(model, spiking)
+    assert [score.condition for score in scores] == list(HELD_OUT)
+    starts = spiking.window_starts("test", 1, spec=TRIALS)
+    counts = np.stack([spiking.window(float(t), TRIALS).responses for t in starts])
+    rates = one_neuron_out(model.net, spiking.id, torch.from_numpy(counts).float())
+    expected, found = bits_of(rates, counts), scores[0]
+    assert found.mean.value == pytest.approx(expected.mean)
+    assert found.pooled.value == pytest.approx(expected.pooled)
+    np.testing.assert_allclose(found.per_neuron, expected.per_neuron)
+    for score in scores:
+        assert (score.n_trials, score.n_excluded) == (N_TRIALS // 10, 0)
+        for estimate in (score.mean, score.pooled):
+            assert estimate.low < estimate.value < estimate.high
+
+
+def test_what_is_not_possible_is_said(spiking, model):
+    one = replace(spiking.units, area=np.array(["CA1"] * spiking.n_neurons))
+    scores = om.score_held_out(model, replace(spiking, units=one), max_trials=2)
+    by_name = {score.condition: score for score in scores}
+    assert "All units are in CA1" in by_name["inter-region"].refusal
+    assert by_name["inter-region"].row()["value"] is None
+    assert by_name["intra-region"].refusal == ""
+    unknown = replace(spiking, units=replace(spiking.units, area=None))
+    (score,) = om.score_held_out(model, unknown, ["intra-region"])
+    assert "does not state the region" in score.refusal
+    with pytest.raises(UnsupportedRequestError, match="no neural data transformer"):
+        om.score_held_out(om.load_predictor("mean"), spiking)
+    with pytest.raises(StoppedError):
+        om.score_held_out(model, spiking, ["co-smoothing"], cancelled=lambda: True)
+
+
+def test_labels_of_trials_are_decoded(spiking, model):
+    found = om.decode_trial_labels(model, spiking, "stim_id")
+    assert found.labels == ("left", "right")
+    assert found.accuracy == found.is_right.mean()
+    assert found.accuracy > found.chance >= 0.5
+    low, high = found.interval
+    assert 0 <= low < found.accuracy <= high <= 1
+    with pytest.raises(ValueError, match="no trial column 'mood'"):
+        om.decode_trial_labels(model, spiking, "mood")
+
+
+def test_the_command_prints_both(arrays, path, tmp_path):
+    recording = tmp_path / "spikes.npz"
+    np.savez(recording, **arrays)
+    ask = ["evaluate", "--model", path, "--session", recording, "--device", "cpu"]
+    ask += ["--held-out", "forward", "--held-out", "choice"]
+    done = run_command(*ask, "--json")
+    assert done.exit_code == 0, done.output
+    forward, choice = json.loads(done.stdout)["rows"]
+    assert (forward["strategy"], forward["windows"]) == ("forward", N_TRIALS // 10)
+    assert forward["ci_low"] < forward["value"] < forward["ci_high"]
+    assert (choice["column"], choice["labels"]) == ("stim_id", ["left", "right"])
+    text = run_command(*ask).stdout
+    assert "bits per spike" in text
+    assert "stim_id" in text
