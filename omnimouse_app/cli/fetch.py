@@ -11,7 +11,7 @@ from omnimouse_app.cli.output import Row, emit, n_bytes
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from omnimouse_model.data.hub.download import Listing
+    from omnimouse_model.data.hub.listing import Listing
 
 COLUMNS = ("name", "value", "unit")
 
@@ -135,7 +135,7 @@ def _log_in() -> None:
 
 def _list_all(as_json: bool) -> None:
     """List the checkpoints, and the recordings on which they were trained."""
-    from omnimouse_model.data.hub.download import list_files
+    from omnimouse_model.data.hub.listing import list_files
     from omnimouse_model.data.hub.names import (
         CHECKPOINTS,
         DATASET,
@@ -162,8 +162,8 @@ def _list_all(as_json: bool) -> None:
 
 
 def _list_files(name: str, as_json: bool) -> None:
-    from omnimouse_model.data.hub.download import list_files
     from omnimouse_model.data.hub.fetch import require_place
+    from omnimouse_model.data.hub.listing import list_files
 
     files = list_files(require_place(name))
     rows = [

@@ -7,37 +7,32 @@ after an interruption, and does not compare checksums.
 
 import hashlib
 import json
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from omnimouse_model.atomic import atomic_path, remove_abandoned
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.auth import endpoint, http_error, token_for_hub
+from omnimouse_model.data.hub.body import TIMEOUT_S, blocks_of, raise_for_status
 from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
+from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.paths import path_inside
-from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside
 from omnimouse_model.errors import FetchError
 
 if TYPE_CHECKING:
     from filelock import FileLock
-    from huggingface_hub import HfApi
 
 Progress = Callable[[float, str], None]
 """Callback for the finished share and the current step; may raise to stop."""
 
 # Bytes read at a time for a checksum.
 _BLOCK = 1 << 18
-# Seconds without data after which the connection counts as lost.
-_TIMEOUT_S = 20.0
 # Attempts in a row without new data before the download fails.
 _TRIES = 5
 # Pause in seconds between two attempts.
@@ -45,107 +40,8 @@ _PAUSE_S = 1.0
 # HTTP status of a partial response, and statuses for which a later attempt can succeed.
 _PARTIAL = 206
 _BUSY = (408, 429, 500, 502, 503, 504)
-# Bytes per second below which a download is given up, and the seconds over which this
-# is measured: a server can send single bytes without end.
-_SLOWEST = 1024
-_MEASURED_S = 30.0
-# A commit is a SHA-1; a checksum is a SHA-1 or a SHA-256.
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Seconds between looks at the lock, so that the user can stop while waiting.
 _LOOK_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class HubFile:
-    """A file of a repository; `checksum` is its SHA-256, or git's SHA-1 without LFS."""
-
-    path: str
-    size: int
-    checksum: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Files of a place on the hub at one commit."""
-
-    place: HubPlace
-    commit: str
-    files: tuple[HubFile, ...]
-    licence: str = ""
-
-    @property
-    def size(self) -> int:
-        """Total size in bytes."""
-        return sum(file.size for file in self.files)
-
-
-def list_files(place: HubPlace) -> Listing:
-    """Request the list of files of a place from the hub.
-
-    Raises
-    ------
-    FetchError
-        The place does not exist, the user has no access, or there is no connection.
-    """
-    with as_fetch_errors(place):
-        try:
-            info = _api().repo_info(
-                place.repo,
-                repo_type=place.kind,
-                revision=place.revision,
-                files_metadata=True,
-                timeout=_TIMEOUT_S,
-            )
-            card: Any = getattr(info, "card_data", None)
-            licence = str(card.get("license") or "") if card is not None else ""
-            files = tuple(_files(place, getattr(info, "siblings", None) or ()))
-        # JSON of another shape: `huggingface_hub` does not check it.
-        except (AttributeError, KeyError, TypeError, RecursionError) as error:
-            raise FetchError(
-                "refused",
-                f"{place}: the server at {endpoint()} sends no list of files "
-                f"({type(error).__name__}); it is not the hub.",
-            ) from error
-        if not _COMMIT.fullmatch(str(info.sha)):
-            raise FetchError(
-                "refused", f"{place}: {str(info.sha)[:60]!r} is not a commit."
-            )
-        return Listing(place, str(info.sha), files, licence)
-
-
-def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
-    """Yield the files at or below a place, sorted by name."""
-    all_files = sorted(siblings, key=lambda item: str(item.rfilename))
-    matches = [
-        item
-        for item in all_files
-        if not place.path
-        or item.rfilename == place.path
-        or item.rfilename.startswith(f"{place.path}/")
-    ]
-    if not matches:
-        near = get_close_matches(place.path, [i.rfilename for i in all_files], 1, 0.8)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise FetchError(
-            "not_found", f"{place} is not in its repository, {place.page}.{hint}"
-        )
-    # A repository is not trusted: a name must not lead outside the folder, and two
-    # names that differ in case alone would overwrite each other.
-    names: set[str] = set()
-    for item in matches:
-        name = str(item.rfilename)
-        is_twice = name.casefold() in names  # the same file on Windows and macOS
-        if is_twice or leads_outside(name) or not is_plain_name(name):
-            raise FetchError("refused", f"{place}: a file is called {name!r}.")
-        names.add(name.casefold())
-        checksum = item.blob_id if item.lfs is None else item.lfs.sha256
-        # Without a checksum a damaged file could not be recognised.
-        if not _CHECKSUM.fullmatch(str(checksum)):
-            raise FetchError("refused", f"{place}: {name!r} has no valid checksum.")
-        if not isinstance(item.size, int) or item.size < 0:
-            raise FetchError("refused", f"{place}: {name!r} has no valid size.")
-        yield HubFile(name, item.size, str(checksum))
 
 
 def fetch_files(
@@ -256,7 +152,6 @@ def _append(
     from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_url
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
         build_hf_headers,
-        hf_raise_for_status,
     )
 
     place, token = listing.place, token_for_hub()
@@ -270,7 +165,7 @@ def _append(
     # Large files are redirected to storage on another host. The address is resolved
     # first, so that the token is not sent there.
     address = get_hf_file_metadata(
-        url, token=token, timeout=_TIMEOUT_S, endpoint=endpoint()
+        url, token=token, timeout=TIMEOUT_S, endpoint=endpoint()
     ).location
     headers = build_hf_headers(token=token, library_name="omnimouse-app")
     if urlsplit(address)[:2] != urlsplit(url)[:2]:
@@ -284,43 +179,17 @@ def _append(
     with (
         part.open("ab") as stream,
         get_session().stream(
-            "GET", address, headers=headers, timeout=_TIMEOUT_S
+            "GET", address, headers=headers, timeout=TIMEOUT_S
         ) as response,
     ):
-        hf_raise_for_status(response)
-        if encoding := _content_encoding(response):
-            raise FetchError(
-                "refused", f"{file.path} is sent as {encoding!r}, which is refused."
-            )
+        raise_for_status(response)
         if response.status_code != _PARTIAL:
-            stream.truncate(0)  # the server ignored the range and sends everything
-        since_s, before = time.monotonic(), stream.tell()
-        for block in response.iter_raw():
-            if stream.tell() + len(block) > file.size:
-                raise FetchError(
-                    "damaged",
-                    f"{file.path} is longer than the {file.size:,} bytes that the hub "
-                    "lists; the rest is refused.",
-                )
+            # The server ignored the range and sends everything.
+            stream.seek(0)
+            stream.truncate()
+        for block in blocks_of(response, file.path, file.size - stream.tell()):
             stream.write(block)
             report(stream.tell())
-            passed_s = time.monotonic() - since_s
-            if passed_s < _MEASURED_S:
-                continue
-            if stream.tell() - before < _SLOWEST * passed_s:
-                raise FetchError(
-                    "interrupted",
-                    f"{file.path} arrives with less than {_SLOWEST:,} bytes/s; the "
-                    "downloaded part is saved, and the same command continues.",
-                )
-            since_s, before = time.monotonic(), stream.tell()
-
-
-def _content_encoding(response: Any) -> str:
-    """Return the encoding of the bytes, "" for none."""
-    # Decoded bytes could be many times as many as those sent.
-    encoding = str(response.headers.get("content-encoding") or "").lower()
-    return "" if encoding == "identity" else encoding
 
 
 def _size(path: Path) -> int:
@@ -454,16 +323,3 @@ def write_origin(target: Path, listing: Listing) -> None:
     }
     with atomic_path(_record_of(target), is_sole=True) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-
-
-def _api() -> "HfApi":
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE:
-        raise FetchError(
-            "offline",
-            "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
-        )
-    return HfApi(
-        endpoint=endpoint(), token=token_for_hub(), library_name="omnimouse-app"
-    )

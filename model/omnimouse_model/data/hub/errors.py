@@ -105,7 +105,12 @@ def _first_line(error: BaseException) -> str:
     plain = re.sub(r"^\[Errno -?\d+\] ", "", lines[0])
     # Addresses of storage have signatures in their query that grant access; they must
     # not get into messages and logs.
-    return re.sub(r"\?[^\s'\"]+", "?…", plain)[:300]
+    return printable(re.sub(r"\?[^\s'\"]+", "?…", plain))[:300]
+
+
+def printable(text: str) -> str:
+    """Return a hub's text without characters that control a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _gated(place: HubPlace) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.download import (
-    Listing,
     Progress,
     commit_folder,
     fetch_files,
@@ -17,6 +16,7 @@ from omnimouse_model.data.hub.download import (
     write_origin,
 )
 from omnimouse_model.data.hub.errors import folder_bytes
+from omnimouse_model.data.hub.listing import Listing
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError
 

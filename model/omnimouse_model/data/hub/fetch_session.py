@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from omnimouse_model.data.formats import is_recording
-from omnimouse_model.data.hub.download import Listing, Progress, list_files
+from omnimouse_model.data.hub.download import Progress
 from omnimouse_model.data.hub.fetch import fetch_place, require_place
 from omnimouse_model.data.hub.ibl_sessions import fetch_ibl_session, ibl_session_name
+from omnimouse_model.data.hub.listing import Listing, list_files
 from omnimouse_model.data.hub.unpack import is_archive, unpack
 from omnimouse_model.errors import FetchError, SessionFormatError
 

@@ -36,8 +36,9 @@ MAX_MEMBERS = 200_000
 _MAX_HEADER = 2**20
 _LONGEST_NAME = 240
 _BLOCK = 1 << 20
-# Characters and names that Windows cannot store or treats as devices.
-_ODD = re.compile(r'[\x00-\x1f\\:*?"<>|]')
+# Characters that control a terminal, and characters and names that Windows cannot store
+# or treats as devices.
+_ODD = re.compile(r'[\x00-\x1f\x7f-\x9f\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
 
 Progress = Callable[[float], None]

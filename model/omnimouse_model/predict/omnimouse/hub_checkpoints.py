@@ -7,8 +7,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from omnimouse_model.data.hub.download import HubFile, Listing, Progress, list_files
+from omnimouse_model.data.hub.download import Progress
 from omnimouse_model.data.hub.fetch import fetch_place, require_place
+from omnimouse_model.data.hub.listing import HubFile, Listing, list_files
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
 

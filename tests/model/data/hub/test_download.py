@@ -223,6 +223,19 @@ def test_a_stuck_server_is_given_up_and_what_arrived_is_kept(hub, tmp_path):
     assert len(hub.requests) < 40
 
 
+def test_a_server_without_ranges_sends_a_file_again_from_its_beginning(hub, tmp_path):
+    def stop(share: float, what: str) -> None:
+        if share >= 0.3:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        om.fetch_session(SESSION, tmp_path, stop)
+    (part,) = tmp_path.rglob("*.part")
+    assert part.stat().st_size
+    hub.sends_parts = False
+    assert om.open_session(fetch(SESSION, tmp_path)).n_neurons == 9
+
+
 def test_files_of_two_commits_are_never_mixed(hub):
     old, new = b"old" * 9, b"new" * 90_000
     hub.repositories[MICE] = Repository({"m/a": old, "m/b": new})
@@ -255,7 +268,7 @@ def test_what_lies_within_another_is_no_answer_for_it(hub, tmp_path):
     assert (error.code, str(tmp_path / "y.bin") in error.message) == ("exists", True)
 
 
-@pytest.mark.parametrize("name", ["../x", "C:/x", "a\\..\\x", "/x"])
+@pytest.mark.parametrize("name", ["../x", "C:/x", "a\\..\\x", "/x", "\x9b31mx"])
 def test_a_repository_cannot_name_a_place_outside(hub, name):
     hub.repositories[MICE] = Repository({name: b"x", "fine": b"y"})
     assert refusal("hf://datasets/lab/mice").code == "refused"
@@ -270,6 +283,8 @@ def test_a_repository_cannot_name_a_place_outside(hub, name):
         {"answer": b"[1, 2]"},
         {"answer": b'{"id": "lab/mice", "siblings": "text"}'},
         {"answer": b'{"siblings": ' + b"[" * 100_000},
+        {"answer": b'{"siblings": [{"rfilename": 3}]}'},
+        {"answer": b" " * 2**26},
         {"encoding": "gzip"},
         {"excess": 100},
     ],
@@ -293,7 +308,7 @@ def test_a_hostile_hub_writes_and_deletes_nothing_outside(hub, tmp_path, change)
 
 
 def test_a_download_below_the_least_rate_is_given_up(hub, tmp_path, monkeypatch):
-    module = "omnimouse_model.data.hub.download"
+    module = "omnimouse_model.data.hub.body"
     monkeypatch.setattr(f"{module}._MEASURED_S", 0.0)
     monkeypatch.setattr(f"{module}._SLOWEST", 10**12)
     error = refusal(SESSION, tmp_path / "to")
