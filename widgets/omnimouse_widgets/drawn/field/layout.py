@@ -45,7 +45,7 @@ class Field:
         Neurons without a pixel: not measured here, or fully covered by others.
     note
         "" if the outlines come from the recording, else a description of the
-        substitute.
+        substitute; for probes, the units without a place.
     covered_at, covered_by
         Pixels (flat index, ascending) that belong to a second neuron, and that neuron.
     texts
@@ -259,8 +259,8 @@ def _positions(units: Units) -> tuple[np.ndarray, str]:
     """Return centres (y, x) in a square of `FIELD_SIDE` pixels, and a note on them."""
     count = len(units.unit_id)
     if has_depths(units):
-        note = "Units drawn as disks: one column per probe, by depth."
-        return probe_places(units), " ".join([note, *unplaced_text(units)])
+        # The texts of the field explain the columns.
+        return probe_places(units), " ".join(unplaced_text(units))
     pixel = np.asarray(units.xy_px, float)[:, ::-1]
     micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
     for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):
