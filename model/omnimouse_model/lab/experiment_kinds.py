@@ -1,0 +1,261 @@
+"""Experiments by name: what each shows, and how the responses are analysed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from omnimouse_model.lab.findings import Findings
+from omnimouse_model.lab.stimuli.dots import gaussian_dots
+from omnimouse_model.lab.stimuli.gratings import (
+    Level,
+    drifting_gratings,
+    grating_levels,
+)
+from omnimouse_model.lab.stimuli.noise import pink_noise
+from omnimouse_model.lab.stimuli.squares import sparse_noise
+from omnimouse_model.lab.stimuli.stimulus import Stimulus
+from omnimouse_model.lab.tuning import (
+    ReceptiveFields,
+    axes_of,
+    directions_of,
+    levels_of,
+    on_off_fields,
+    receptive_fields,
+)
+
+Size = tuple[int, int]
+"""Height and width of the frames in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment: what it shows, and how the responses are analysed.
+
+    Attributes
+    ----------
+    name, label, explanation
+        Name for programs; label and sentence for people.
+    value, value_label, unit
+        Column that colours the neurons, its label and its unit.
+    period
+        Value at which `value` begins again, None for a quantity that is no angle.
+    repeats
+        Default number of repeats.
+    lag_s
+        Delay of the responses to the events.
+    show
+        `show(size, repeats=…, seed=…, **settings)` makes the stimulus.
+    analyse
+        `analyse(responses, stimulus, size, cancelled)` returns the findings.
+    """
+
+    name: str
+    label: str
+    explanation: str
+    value: str
+    value_label: str
+    unit: str
+    period: float | None
+    repeats: int
+    lag_s: float
+    show: Callable[..., Stimulus] = field(repr=False)
+    analyse: Callable[..., Findings] = field(repr=False)
+
+
+def _directions(responses: np.ndarray, shown: Stimulus, *_: object) -> Findings:
+    found = directions_of(responses, shown.values)
+    return Findings(
+        {
+            "osi": found.osi,
+            "dsi": found.dsi,
+            "orientation_deg": found.orientation_deg,
+            "preferred_deg": found.preferred_deg,
+        },
+        found.directions_deg,
+        found.response,
+    )
+
+
+def _levels(
+    quantity: str, responses: np.ndarray, shown: Stimulus, *_: object
+) -> Findings:
+    found = levels_of(responses, shown)
+    columns = {
+        f"preferred_{quantity}": found.preferred,
+        "direction_deg": found.direction_deg,
+    }
+    return Findings(columns, found.levels, found.response)
+
+
+def _fields(
+    responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
+) -> Findings:
+    found = receptive_fields(responses, shown, size, cancelled=cancelled)
+    return Findings(_field_columns(found), average=found.average)
+
+
+def _on_off_fields(
+    responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
+) -> Findings:
+    found = on_off_fields(responses, shown, size, cancelled)
+    columns = _field_columns(found.field) | {
+        f"{name}_{which}": peak
+        for which, one in (("on", found.on), ("off", found.off))
+        for name, peak in (
+            ("largest", np.nanmax(one, axis=(1, 2))),
+            ("smallest", np.nanmin(one, axis=(1, 2))),
+        )
+    }
+    return Findings(columns, average=found.field.average)
+
+
+def _field_columns(found: ReceptiveFields) -> dict[str, np.ndarray]:
+    longer, shorter, angle = axes_of(found.covariance_px)
+    return {
+        "row_px": found.center_px[:, 0],
+        "column_px": found.center_px[:, 1],
+        "ssi": found.selectivity,
+        "sd_longer_px": longer,
+        "sd_shorter_px": shorter,
+        "axis_deg": angle,
+    }
+
+
+def _gratings(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
+    return drifting_gratings(size, repeats=repeats, seed=seed, **settings)
+
+
+def _noise(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
+    return pink_noise(size, repeats, seed=seed, **settings)
+
+
+def _dots(is_on: bool, size: Size, *, repeats: int, seed: int, **more: Any) -> Stimulus:
+    return gaussian_dots(size, repeats=repeats, is_on=is_on, seed=seed, **more)
+
+
+def _squares(size: Size, *, repeats: int, seed: int, **settings: Any) -> Stimulus:
+    return sparse_noise(size, n_videos=6 * repeats, seed=seed, **settings)
+
+
+def _shown_levels(
+    quantity: Level,
+    levels: tuple[float, ...],
+    size: Size,
+    *,
+    repeats: int,
+    seed: int,
+    **settings: Any,
+) -> Stimulus:
+    return grating_levels(
+        size, quantity, levels, repeats=repeats, seed=seed, **settings
+    )
+
+
+def _level_experiment(
+    name: str, label: str, quantity: Level, unit: str, levels: tuple[float, ...]
+) -> Experiment:
+    return Experiment(
+        name,
+        label,
+        f"Gratings of {len(levels)} levels in eight directions; the curve is that of "
+        "each neuron's best direction.",
+        f"preferred_{quantity}",
+        f"Preferred {label.lower()}",
+        unit,
+        None,
+        2,
+        0.0,
+        partial(_shown_levels, quantity, levels),
+        partial(_levels, quantity),
+    )
+
+
+_ALL: Final = (
+    Experiment(
+        "directions",
+        "Direction: gratings",
+        "Gratings that move in 16 directions; periods and speeds take turns.",
+        "preferred_deg",
+        "Preferred direction",
+        "°",
+        360.0,
+        9,
+        0.0,
+        _gratings,
+        _directions,
+    ),
+    # Epochs of the noise last less than half a second; calcium responses follow later.
+    Experiment(
+        "noise",
+        "Direction: pink noise",
+        "Noise that moves in one of 16 directions for half a second at a time.",
+        "preferred_deg",
+        "Preferred direction",
+        "°",
+        360.0,
+        9,
+        0.3,
+        _noise,
+        _directions,
+    ),
+    Experiment(
+        "fields",
+        "Receptive field: white dots",
+        "A white dot that flashes at 135 places.",
+        "column_px",
+        "Receptive field: column",
+        "px",
+        None,
+        2,
+        0.1,
+        partial(_dots, True),
+        _fields,
+    ),
+    Experiment(
+        "black_fields",
+        "Receptive field: black dots",
+        "A black dot that flashes at 135 places.",
+        "column_px",
+        "Receptive field: column",
+        "px",
+        None,
+        2,
+        0.1,
+        partial(_dots, False),
+        _fields,
+    ),
+    Experiment(
+        "sparse_fields",
+        "Receptive field: sparse noise",
+        "White and black squares that flash at 135 places, ten at a time.",
+        "column_px",
+        "Receptive field: column",
+        "px",
+        None,
+        2,
+        0.15,
+        _squares,
+        _on_off_fields,
+    ),
+    _level_experiment(
+        *("period", "Spatial period", "period_deg", "°"),
+        levels=(10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0),
+    ),
+    _level_experiment(
+        *("frequency", "Temporal frequency", "temporal_hz", "Hz"),
+        levels=(0.5, 1.0, 2.0, 4.0, 8.0),
+    ),
+    _level_experiment(
+        *("contrast", "Contrast", "contrast", ""),
+        levels=(0.05, 0.1, 0.2, 0.4, 0.8, 1.0),
+    ),
+    _level_experiment(
+        *("size", "Size", "diameter_deg", "°"),
+        levels=(10.0, 20.0, 30.0, 45.0, 60.0, 90.0),
+    ),
+)
+EXPERIMENTS: Final = {experiment.name: experiment for experiment in _ALL}
+"""Experiments by name."""
