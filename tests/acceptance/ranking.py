@@ -1,0 +1,148 @@
+"""Rank toy sessions of which half share the dynamics of the held-out one.
+
+    python -m tests.acceptance.ranking [--seeds 10] [--results FILE]
+
+Prints lines for each simulated world, then one line per check, and exits with 1 if a
+check fails (spec/ndt.md §9.8). Stopped, the same command continues.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from omnimouse_model.analysis.ranking.curve import pretrain_curve
+from omnimouse_model.analysis.ranking.orders import ORDERS
+from omnimouse_model.analysis.ranking.rank import rank_sessions
+from omnimouse_model.analysis.ranking.rank_table import RankTable
+from omnimouse_model.cache import cache_dir
+from omnimouse_model.nets.ndt.network import NdtConfig
+from omnimouse_model.train.factory import ModelFactory
+from omnimouse_model.train.ndt.config import NdtTrainConfig
+from tests.model.dynamics_world import (
+    HELDOUT,
+    N_BINS,
+    RELATIVES,
+    SPEC,
+    STRANGERS,
+    dynamics_session,
+)
+
+MIN_SHARE = 0.9
+"""Share of the worlds in which the three relatives must be first."""
+STEPS, TRANSFER_STEPS, BATCH = 250, 150, 32
+N_TRIALS, N_NEURONS = 240, 20
+
+
+def small_factory(
+    steps: int = STEPS, transfer_steps: int = TRANSFER_STEPS
+) -> ModelFactory:
+    """Return a factory of transformers that forecast, small enough for one core."""
+    model = NdtConfig(
+        d_token=8,
+        mult=1,
+        n_bins=N_BINS,
+        d_model=16,
+        n_layers=1,
+        n_heads=2,
+        d_inner=32,
+        dropout=0.0,
+        block_dropout=0.0,
+        has_session=False,
+    )
+    config = NdtTrainConfig(
+        seed=0,
+        model=model,
+        spec=SPEC,
+        schemes=("causal",),
+        # Long forecasts need long stretches of hidden bins in training.
+        causal_ratio=0.6,
+        batch=BATCH,
+        steps=steps,
+        lr=2e-2,
+        mean_rates=True,
+        validate_every=max(1, steps // 4),
+    )
+    return ModelFactory(config, transfer_steps, BATCH, device="cpu")
+
+
+@dataclass(frozen=True)
+class World:
+    """Six sessions and a held-out one, and where their scores are kept."""
+
+    seed: int
+    results: Path
+
+    def study(self) -> dict[str, Any]:
+        """Return the arguments of a ranking and of a curve."""
+        heldout, *sessions = (
+            dynamics_session(name, self.seed, N_TRIALS, N_NEURONS)
+            for name in (HELDOUT, *RELATIVES, *STRANGERS)
+        )
+        return {
+            "factory": small_factory(),
+            "sessions": sessions,
+            "heldout": heldout,
+            "seeds": [self.seed],
+            "results": self.results,
+        }
+
+    def ranking(self) -> RankTable:
+        """Rank the sessions, and print their order."""
+        table = rank_sessions(**self.study())
+        text = ", ".join(
+            f"{name} {table.mean[table.sessions.index(name), 0]:.3f}"
+            for name in table.order(HELDOUT)
+        )
+        print(f"world {self.seed}: {text}", flush=True)
+        return table
+
+    def at_three(self, table: RankTable) -> dict[str, float]:
+        """Pretrain on three sessions of each order, and print the test scores."""
+        curve = pretrain_curve(ranking=table, ks=[3], **self.study())
+        scores = {mean.order: mean.mean for mean in curve.means()}
+        text = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        print(f"world {self.seed}, three sessions: {text}", flush=True)
+        return scores
+
+
+def main() -> int:
+    """Run all worlds; return 1 if a check fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=cache_dir() / "ranking" / "acceptance.ranking.jsonl",
+    )
+    options = parser.parse_args()
+    # Small matrices: more threads are slower.
+    torch.set_num_threads(1)
+    worlds = [World(seed, options.results) for seed in range(options.seeds)]
+    tables = [world.ranking() for world in worlds]
+    firsts = [table.order(HELDOUT)[: len(RELATIVES)] for table in tables]
+    hits = sum(set(first) == set(RELATIVES) for first in firsts)
+    pairs = zip(worlds, tables, strict=True)
+    scores = [world.at_three(table) for world, table in pairs]
+    ranked, random, reverse = (
+        float(np.mean([score[name] for score in scores])) for name in ORDERS
+    )
+    checks = {
+        f"relatives first in {hits} of {len(worlds)} worlds": hits
+        >= MIN_SHARE * len(worlds),
+        f"with three sessions, mean over worlds: ranked {ranked:.3f} >= random "
+        f"{random:.3f} >= reverse {reverse:.3f} bits per spike": ranked
+        >= random
+        >= reverse,
+    }
+    for text, is_passed in checks.items():
+        print(f"{'ok' if is_passed else 'FAILED'}: {text}")
+    return 0 if all(checks.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
