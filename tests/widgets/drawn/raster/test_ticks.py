@@ -39,4 +39,4 @@ def test_there_are_none_for_several_neurons_per_row_or_too_many(window, monkeypa
     monkeypatch.setattr(ticks, "MAX_TICKS", 10)
     assert ticks.spike_ticks(window, rows, 0, 150) is None
     assert not ticks.are_ticks(2.0, 10.0)
-    assert ticks.are_ticks(8.0, 6.0)
+    assert ticks.are_ticks(8.0, 8.0)

@@ -7,9 +7,9 @@ import numpy as np
 from omnimouse_model.data.window import Window
 from omnimouse_widgets.drawn.raster.rows import RasterRows
 
-LEAST_BIN_PX: Final = 5.0
+LEAST_BIN_PX: Final = 2.5
 """Narrowest bin, in pixels, in which spikes are ticks: their times can then differ."""
-LEAST_ROW_PX: Final = 4.0
+LEAST_ROW_PX: Final = 6.0
 """Lowest row, in pixels, on which spikes are ticks."""
 MAX_TICKS: Final = 5_000
 """Most ticks of a picture; more of them take longer to draw than a frame."""

@@ -1,0 +1,97 @@
+"""A spiking session in a real window: schemes by region, trials, averages, ticks."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.tour.hand import Hand, settle, wait_for
+from omnimouse_model.masks import HIDDEN
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.app.test_families import choose, choose_model
+from tests.app.windows import drop_file, is_answered
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+LEFT = Qt.MouseButton.LeftButton
+LOST = 5
+"""A unit without a depth."""
+
+
+@pytest.fixture(scope="module")
+def spiking(tmp_path_factory):
+    arrays = dict(spiking_arrays(SpikingSpec(n_trials=40)))
+    arrays["xyz_um"][LOST] = np.nan
+    path = tmp_path_factory.mktemp("spiking") / "probes.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def wheel(view, steps):
+    """Turn the wheel over the middle of a view."""
+    middle = QPointF(view.rect().center())
+    event = QWheelEvent(
+        *(middle, QPointF(view.mapToGlobal(view.rect().center()))),
+        *(QPoint(), QPoint(0, 120 * steps)),
+        *(Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier),
+        *(Qt.ScrollPhase.NoScrollPhase, False),
+    )
+    QApplication.sendEvent(view, event)
+
+
+def test_a_spiking_session_is_explored(dock, spiking):
+    controller, state = dock.controller, dock.controller.state
+    drop_file(dock, spiking)
+    wait_for(lambda: state.session.path == spiking, "the recording")
+    choose_model(dock, "toy-counts")
+    field = dock.instrument.layers.field
+    assert field.without_pixels.tolist() == [LOST]
+    # a region of the menu is predicted from the others, and painted over
+    task, areas = dock.control.task, state.session.units.area
+    choose(dock, task.preset, "Between regions")
+    choose(dock, task.region, "V1")
+    assert state.preset == "inter_region/V1"
+    asked = state.mask.target.all(axis=0)
+    np.testing.assert_array_equal(asked, areas == "V1")
+    wait_for(lambda: is_answered(dock), "the answer")
+    canvas = Canvas(dock.viewer, dock.main_window)
+    places = canvas.places(core_places(field))
+    hand = Hand(canvas.widget)
+    dock.instrument.brush.radius = 4.0
+    hand.key(Qt.Key.Key_2)
+    hand.drag([places[20], places[20] + 1])
+    assert (state.mask.cells[:, 20] == HIDDEN).all()
+    assert not state.preset
+    assert not task.region.isVisible()
+    # trials: averages by their condition, a click, and the keys
+    controller.select([2])
+    dock.bring_up("Trials")
+    trials = dock.panels["Trials"]
+    wait_for(
+        lambda: trials.plot.shown.text.endswith("predicted for all"), "the averages"
+    )
+    labels = [line.label for line in trials.plot.shown.lines]
+    assert [label.split(" · ")[0] for label in labels] == ["left", "right"]
+    index = trials.model.index(6, 0)
+    trials.table.scrollTo(index)
+    place = trials.table.visualRect(index).center()
+    QTest.mouseClick(trials.table.viewport(), LEFT, pos=place)
+    assert controller.trials.number == 6
+    hand.key(Qt.Key.Key_PageDown)
+    assert controller.trials.number == 7
+    wait_for(lambda: trials.trial.full_text.startswith("trial 8 · "), "its text")
+    # the raster has bins, and ticks where it is zoomed in
+    dock.bring_up("Raster")
+    raster = dock.panels["Raster"]
+    picture = raster.pictures["truth"]
+    settle(0.2)
+    raster.show_all()
+    assert picture.ticks.spikes is None
+    wheel(raster.canvas.viewport(), 12)
+    wait_for(lambda: picture.ticks.spikes is not None, "the ticks")
+    low, high = picture.box.viewRange()[1]
+    rows = picture.ticks.spikes[:, 1]
+    assert low - 1 <= rows.min() <= rows.max() <= high
