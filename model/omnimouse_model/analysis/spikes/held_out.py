@@ -131,8 +131,17 @@ def score_held_out(
 
     Examples
     --------
-    >>> (score,) = om.score_held_out(model, spiking, ["forward"])  # doctest: +SKIP
-    >>> score.mean.value, score.pooled.value, score.n_excluded  # doctest: +SKIP
+    >>> import torch
+    >>> from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
+    >>> from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
+    >>> from omnimouse_model.simulate.spiking import spiking_arrays
+    >>> spiking = om.open_session(spiking_arrays())
+    >>> sizes = NdtConfig(d_token=16, d_model=32, n_layers=1, d_inner=32)
+    >>> net = Ndt(sizes, {spiking.id: spiking.n_neurons}).eval()
+    >>> model = NdtPredictor("untrained", "", TRIALS, net, torch.device("cpu"))
+    >>> (score,) = om.score_held_out(model, spiking, ["forward"])
+    >>> score.n_trials, score.n_excluded, score.mean.value < 0.1
+    (6, 0, True)
     """
     ndt = checked_ndt(model, session)
     starts = scored_starts(session, tier, max_trials, ndt.spec)

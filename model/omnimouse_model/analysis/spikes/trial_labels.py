@@ -102,6 +102,20 @@ def decode_trial_labels(
         The model is no neural data transformer, or does not know the session.
     ValueError
         The column is none with a few labels, or a tier has too few of them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
+    >>> from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
+    >>> from omnimouse_model.simulate.spiking import spiking_arrays
+    >>> spiking = om.open_session(spiking_arrays())
+    >>> sizes = NdtConfig(d_token=16, d_model=32, n_layers=1, d_inner=32)
+    >>> net = Ndt(sizes, {spiking.id: spiking.n_neurons}).eval()
+    >>> model = NdtPredictor("untrained", "", TRIALS, net, torch.device("cpu"))
+    >>> found = om.decode_trial_labels(model, spiking, "stim_id")
+    >>> found.labels, len(found.is_right)
+    (('left', 'right'), 6)
     """
     ndt = checked_ndt(model, session)
     known = conditions(session)

@@ -211,16 +211,17 @@ def _neuron_by_neuron(
         bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
         rates = net.read(bins[:, -n_bins:], session, chosen).exp()
         trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
-        for part in torch.arange(len(trials)).split(SEQUENCES):
+        for first in range(0, len(trials), SEQUENCES):
+            part = slice(first, first + SEQUENCES)
             trial, column = trials[part], columns[part]
             neuron, own = chosen[column], tokens[trial]
             row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
             others = spikes[trial[row], at]
-            others[torch.arange(len(row)), neuron[row]] = 0
+            others.scatter_(1, neuron[row, None], 0)
             own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
             encoded = net.mix(own, None)[:, -n_bins:]
             rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
-            progress(int(part[-1]) + 1, len(trials))
+            progress(min(part.stop, len(trials)), len(trials))
     return rates.cpu().numpy()
 
 
