@@ -117,7 +117,7 @@ def test_a_stopped_run_tells_what_is_kept_and_goes_on(named, model):
     done, of = laboratory.kept
     assert (0 < done < of, of) == (True, 16)
     text = cost_text(laboratory)
-    assert f"{done} of 16 videos are kept; Run continues" in text
+    assert f"Kept: {done} of 16 videos. Run goes on" in text
     laboratory.set_repeats(2)
     assert laboratory.kept is None
     laboratory.set_repeats(1)

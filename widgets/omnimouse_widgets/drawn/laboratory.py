@@ -69,7 +69,7 @@ def cost_text(laboratory: Laboratory) -> str:
     n, seconds, kept = laboratory.n_windows, laboratory.seconds, laboratory.kept
     done, of = kept or (0, 1)
     if done:
-        text = f"{done:,} of {of:,} videos are kept; Run continues there"
+        text = f"Kept: {done:,} of {of:,} videos. Run goes on"
     else:
         text = f"{n:,} predictions" if n else f"{2 * FOLDS} outer folds"
         if kept is not None:

@@ -60,7 +60,10 @@ function render({ model, el }) {
     colour.disabled = !message.has_columns;
     fillSelect(label, message.labels.map((name) => [name, name]), model.get("label"));
     const tables = message.is_search ? [["files", "Inputs (files)"]] : [["csv", "Table (CSV)"], ["parquet", "Table (Parquet)"]];
-    fillSelect(format, [...tables, ["png", "Picture (PNG)"]]);
+    const formats = [...tables, ["png", "Picture (PNG)"]];
+    // A search has other formats than an experiment.
+    const isOffered = formats.some(([name]) => name === format.value);
+    fillSelect(format, formats, isOffered ? format.value : formats[0][0]);
     exported.disabled = !message.has_result;
     whatIf.disabled = !message.has_result && !message.is_shown;
     whatIf.textContent = message.is_shown ? "As recorded" : "What if";
