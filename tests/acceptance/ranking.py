@@ -34,8 +34,8 @@ from tests.model.dynamics_world import (
 
 MIN_SHARE = 0.9
 """Share of the worlds in which the three relatives must be first."""
-STEPS, TRANSFER_STEPS, BATCH = 250, 150, 32
-N_TRIALS, N_NEURONS = 240, 20
+STEPS, TRANSFER_STEPS, BATCH = 300, 150, 32
+N_TRIALS, N_NEURONS = 300, 20
 
 
 def small_factory(
@@ -46,10 +46,10 @@ def small_factory(
         d_token=8,
         mult=1,
         n_bins=N_BINS,
-        d_model=16,
+        d_model=32,
         n_layers=1,
         n_heads=2,
-        d_inner=32,
+        d_inner=64,
         dropout=0.0,
         block_dropout=0.0,
         has_session=False,

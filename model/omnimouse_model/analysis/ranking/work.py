@@ -82,8 +82,7 @@ class Job:
         """Return a hash of all that a score depends on."""
         return row_key(
             settings=self.study.factory.settings,
-            # The baseline has no transfer.
-            transfer=self.study.factory.transfer_settings if self.sessions else None,
+            transfer=self.study.factory.transfer_settings,
             criterion=self.study.criterion.settings,
             sessions=content_of(self.sessions),
             heldout=content_of([heldout]),

@@ -184,15 +184,14 @@ def test_a_ranking_cannot_read_the_test_tier(study, heldout):
 def test_the_task_fits_the_metric_and_the_model(heldout):
     with pytest.raises(ValueError, match="fve"):
         TaskScore("forward", "fve")
-    with pytest.raises(ValueError, match="strategy"):
+    with pytest.raises(ValueError, match="neural data transformer"):
         TaskScore("forward", "bits_per_spike").score(
             FakeModel(0.0), heldout[0], "validation"
         )
-    # Any family: the score is that of `om.evaluate`.
-    mask = "test/all_response_only"
     with pytest.raises(ValueError, match="sideways"):
         TaskScore("sideways", "correlation")
-    assert TaskScore(mask, "correlation").unit == "single-trial correlation"
+    of_any_family = TaskScore("test/all_response_only", "correlation")
+    assert of_any_family.unit == "single-trial correlation"
 
 
 # -- curves ----------------------------------------------------------------------------
