@@ -164,7 +164,7 @@ def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
     assert not controller.results.needs.sees_responses
     assert "all_response_only" not in dict(controller.presets)
     text = live_text(controller.state, controller.results)
-    assert "sees no responses" in text
+    assert text.startswith("This model reads no neurons")
     controller.apply_preset("all_response_only")
     assert "all_response_only" in dict(controller.presets)  # on screen
 

@@ -17,7 +17,7 @@ NO_SESSION: Final = "No session is open"
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL: Final = "Choose a model"
 NO_TARGET: Final = "There is no target: paint targets,\nor choose a preset"
-NO_RESPONSES: Final = "this model sees no responses: neurons cannot change its scores"
+NO_RESPONSES: Final = "This model reads no neurons: curves are flat"
 NOT_LIVE: Final = "Tick Live, or a saved sweep"
 
 
@@ -94,7 +94,7 @@ def live_text(state: LiveState, results: Results) -> str:
             progress = f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
     parts += [progress] if progress else []
     if results.needs is not None and not results.needs.sees_responses:
-        parts.append(NO_RESPONSES)
+        parts.insert(0, NO_RESPONSES)  # a narrow panel cuts the end
     refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
     parts += [f"refused in part: {refusals[0]}"] if refusals else []
     return " · ".join(parts)

@@ -120,8 +120,8 @@ function render({ model, el }) {
     context.fillRect(0, 0, picture.width, picture.height);
     context.scale(scale, scale);
     drawResult(context, width, height);
-    [neuron, found].forEach((line, k) =>
-      drawText(context, line.textContent, width / 2, height + 16 + 16 * k, "#c9cdd3", { size: 11, maxWidth: width - 8 }));
+    [neuron, found].map((line) => line.textContent).filter(Boolean).forEach((line, k) =>
+      drawText(context, line, width / 2, height + 16 + 16 * k, "#c9cdd3", { size: 11, maxWidth: width - 8 }));
     picture.toBlob((blob) => download(`${experiment.value}.png`, blob), "image/png");
   }
 
