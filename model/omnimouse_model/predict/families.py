@@ -177,7 +177,12 @@ def _ndt() -> Family:
 
         return load_ndt(path, device)
 
-    return Family(NDT_FAMILY, load)
+    def load_demo(device: str) -> Predictor:
+        from omnimouse_model.demo import NDT_CHECKPOINT
+
+        return load(NDT_CHECKPOINT, device)
+
+    return Family(NDT_FAMILY, load, {"ndt-demo": load_demo})
 
 
 def _baselines() -> Family:

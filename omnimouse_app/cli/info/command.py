@@ -60,18 +60,20 @@ def command(
 ) -> None:
     """Describe the session, checkpoint or folder of sessions at PATH.
 
-    'demo' and 'unseen' are the simulated sessions, 'twin-demo' is the demo twin. A
-    session that cannot be read ends with one line that names the file, the expected
-    content and a remedy, and exit status 1.
+    'demo', 'unseen', 'spikes' and 'unseen-spikes' are the simulated sessions,
+    'twin-demo' is the demo twin, 'ndt-demo' the demo transformer of spikes. A session
+    that cannot be read ends with one line that names the file, the expected content and
+    a remedy, and exit status 1.
     """
     from omnimouse_model.data.hub.names import hub_place
 
     # A local file has precedence over a name on the hub.
     is_local = path in DEMO_SESSIONS or Path(path).exists()
-    from omnimouse_model.demo import TWIN_CHECKPOINT
+    from omnimouse_model.demo import NDT_CHECKPOINT, TWIN_CHECKPOINT
 
-    if path == TWIN_CHECKPOINT.stem and not is_local:
-        row = checkpoint_row(TWIN_CHECKPOINT)
+    demos = {file.stem: file for file in (TWIN_CHECKPOINT, NDT_CHECKPOINT)}
+    if path in demos and not is_local:
+        row = checkpoint_row(demos[path])
     elif path not in DEMO_SESSIONS and is_checkpoint(Path(path)):
         row = checkpoint_row(Path(path))
     elif not is_local and (place := hub_place(path)) and place.kind == "model":

@@ -1,9 +1,23 @@
 """What ships as the demo: small, live, and honest about itself."""
 
-from omnimouse_model.demo import CHECKPOINT, DEMO_SHOWN, UNSEEN
+import numpy as np
+
+import omnimouse_model as om
+from omnimouse_model.analysis.spikes.held_out import held_out_rates, trial_counts
+from omnimouse_model.demo import CHECKPOINT, DEMO_SHOWN, NDT_CHECKPOINT, UNSEEN
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.nets.ndt.checkpoint import read_ndt
+from omnimouse_model.predict.ndt.held_out_rates import bits_of
+from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.simulate import TRAINING_MICE
+from omnimouse_model.simulate.spiking_laboratory import (
+    ANIMALS,
+    UNSEEN_SPIKES,
+    laboratory_animal,
+    laboratory_rates,
+)
 from omnimouse_model.train.config import config_path, read_config
+from omnimouse_model.train.ndt.config import read_ndt_config
 
 
 def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
@@ -15,3 +29,24 @@ def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
     assert read.config == read_config(config_path("demo")).model
     assert read.config.hidden_video == "blank"
     assert {key.split(".")[0] for key in read.context} == {DEMO_SHOWN.data_key}
+
+
+def test_the_transformer_of_spikes_is_small_and_of_the_shipped_config():
+    read = read_ndt(NDT_CHECKPOINT)
+    assert NDT_CHECKPOINT.stat().st_size <= 5e6
+    assert read.config == read_ndt_config(config_path("ndt-demo")).model
+    assert set(read.sessions) == {*ANIMALS} - {UNSEEN_SPIKES}
+    assert read.card is not None
+    assert read.card["trained_on"] == [*read.sessions]
+
+
+def test_the_transformer_of_spikes_predicts_regions_and_the_future():
+    session = om.open_session(laboratory_animal("spikes"))
+    model = om.load_predictor("ndt-demo", device="cpu")
+    starts = session.window_starts("test", spec=TRIALS)[:4]
+    counts = trial_counts(session, model, starts)
+    places = np.searchsorted(session.trials.t_on - 0.5, starts - 1e-6)
+    oracle = bits_of(laboratory_rates("spikes")[places], counts).pooled
+    for condition, share in (("inter-region", 0.8), ("forward", 0.5)):
+        rates, spikes = held_out_rates(condition, model, session, counts)
+        assert bits_of(rates, spikes).pooled > share * oracle

@@ -227,8 +227,9 @@ def _checkpoint_of(predictor: Predictor) -> Checkpoint:
         raise FinetuneError(
             "no_transformer",
             f"{predictor.predictor_id!r} is neither a transformer nor a digital twin, "
-            "and has nothing to fine-tune: choose 'demo', 'omnimouse-5M', 'twin-demo' "
-            "or a checkpoint. Baselines are fitted to any session as they are.",
+            "and has nothing to fine-tune: choose 'demo', 'omnimouse-5M', 'twin-demo', "
+            "'ndt-demo' or a checkpoint. Baselines are fitted to any session as they "
+            "are.",
         )
     net = predictor.net
     return Checkpoint(
