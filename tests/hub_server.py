@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         if action != "revision":
             return 404, {}, {"X-Error-Code": "EntryNotFound"}
         card = {"license": repository.licence} if repository.licence else {}
-        siblings = [_entry(path, data) for path, data in repository.files.items()]
+        siblings = [sibling(path, data) for path, data in repository.files.items()]
         if self.hub.checksum is not None:
             lfs = {"sha256": self.hub.checksum, "size": 1, "pointerSize": 1}
             siblings = [entry | {"lfs": lfs} for entry in siblings]
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = 403 if token else 401
             self._send_json(status, {}, {"X-Error-Code": "GatedRepo"})
         else:
-            entry = _entry(file, repository.files[file])
+            entry = sibling(file, repository.files[file])
             etag = entry["lfs"]["sha256"] if "lfs" in entry else entry["blobId"]
             headers = {
                 "X-Repo-Commit": self.hub.commit,
@@ -246,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _entry(path: str, data: bytes) -> dict[str, Any]:
+def sibling(path: str, data: bytes) -> dict[str, Any]:
     """Describe a file; a large file has the SHA-1 of its git pointer."""
     entry: dict[str, Any] = {"rfilename": path, "size": len(data)}
     if len(data) > 1024:

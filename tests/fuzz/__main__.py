@@ -1,4 +1,4 @@
-"""Damage valid files with a seed, and read them in child processes.
+"""Damage valid files with a seed, and read each in a process of its own.
 
     python -m tests.fuzz --cases 10000 [--seed S] [--kind KIND]
 
@@ -9,14 +9,13 @@ is a fault.
 """
 
 import argparse
-import multiprocessing
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 
-from tests.fuzz.attempt import attempts, bound_memory
+from tests.fuzz.attempt import attempts
 from tests.fuzz.kinds import KINDS
+from tests.fuzz.process import case_servers
 
 CHUNK = 50
 WHOLE = ("session", "read")
@@ -37,9 +36,7 @@ def main() -> int:
     first, last = options.seed, options.seed + each
     totals = {kind: Counter[str]() for kind in kinds}
     faults: list[str] = []
-    with ProcessPoolExecutor(
-        options.processes, multiprocessing.get_context("spawn"), bound_memory
-    ) as pool:
+    with case_servers(options.processes) as pool:
         jobs = [
             (kind, pool.submit(attempts, kind, range(low, min(low + CHUNK, last))))
             for low in range(first, last, CHUNK)

@@ -25,6 +25,7 @@ from tests.fuzz.damage import (
 )
 from tests.fuzz.damage_archive import damage_archive
 from tests.fuzz.damage_parquet import damage_parquet
+from tests.fuzz.hub import damage_answer, read_from_hub, write_answers
 from tests.fuzz.other_files import OTHER_FILES
 from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.readers.test_arrays import session_arrays
@@ -52,6 +53,11 @@ class Kind:
     write: Callable[[Path], Path]
     ways: tuple[Damage, ...]
     read: Callable[[Path], object] | None = None
+
+    @property
+    def whole(self) -> str:
+        """Outcome of a file that is read."""
+        return "session" if self.read is None else "read"
 
 
 def _copied(name: str) -> Callable[[Path], Path]:
@@ -134,6 +140,14 @@ KINDS: dict[str, Kind] = {
         (damage_pickle, damage_array, damage_bytes, damage_tree),
     ),
     "trial-tree": Kind(_tree, (damage_array, damage_array, damage_bytes, damage_tree)),
+    **{
+        f"hub-{kind}": Kind(
+            write_answers,
+            (damage_answer, damage_answer, damage_answer, damage_words, damage_bytes),
+            read_from_hub(kind),
+        )
+        for kind in ("data", "model")
+    },
     **{
         name: Kind(write, (damage_words, damage_words, damage_bytes), read)
         for name, (write, read) in OTHER_FILES.items()

@@ -3,9 +3,7 @@
 import os
 import re
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,21 +18,14 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError
 from tests.fuzz.damage import RAN, SECRET
+from tests.fuzz.process import FaultError
 
-PATIENCE_S = 20
 UNPACKED = "unpacked"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SECRET_VALUE = 98765.25
 _FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
-_FORBIDDEN += ("socket.connect", "socket.bind", "os.remove", "os.rename", "os.mkdir")
+_FORBIDDEN += ("os.remove", "os.rename", "os.mkdir")
 _FORBIDDEN += ("os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate")
-
-
-class FaultError(AssertionError):
-    """Fault of a reader: anything except a valid session or a typed error."""
-
-
-class HangError(BaseException):
-    """Reading took too long; not an `Exception`, so that no reader catches it."""
 
 
 def prepare(folder: Path) -> None:
@@ -50,18 +41,14 @@ def outcome_of(root: Path, read: Callable[[Path], object] | None = None) -> str:
     Raises
     ------
     FaultError
-        The reader did not end, wrote a file, executed code, read a file outside, raised
-        another error, or returned an inconsistent session, or the message of its error
-        names no file.
+        The reader wrote a file, executed code, read a file outside, raised another
+        error, or returned an inconsistent session, or the message of its error names no
+        file.
     """
     before = listing(root.parent)
     try:
-        with _forbidden_effects(), _time_limit():
+        with _forbidden_effects():
             outcome = _read(root) if read is None else _read_other(root, read)
-    except HangError as error:
-        raise FaultError(f"still reading after {PATIENCE_S} s") from error
-    except (FaultError, KeyboardInterrupt):
-        raise
     except Exception as error:
         raise FaultError(f"raised {type(error).__name__}: {error}") from error
     finally:
@@ -167,57 +154,68 @@ def _check(holds: bool, otherwise: str) -> None:
 
 
 # -- audit of forbidden actions ------------------------------------------------------
-_audited_thread: int | None = None
-"""The thread that reads. Other threads may still run for an earlier recording."""
+_is_watched = False
 _has_hook = False
 _may_write: Path | None = None
 """The only folder in which files may be written."""
+_may_connect = False
+"""Whether connections within this machine are allowed."""
+
+
+@contextmanager
+def network_and_folder(folder: Path) -> Iterator[None]:
+    """Allow connections within this machine, and writing into a folder."""
+    global _may_write, _may_connect
+    _may_write, _may_connect = folder, True
+    try:
+        yield
+    finally:
+        _may_write, _may_connect = None, False
 
 
 @contextmanager
 def _forbidden_effects() -> Iterator[None]:
     """Raise an error if code starts a program, connects or opens a file to write."""
-    global _audited_thread, _has_hook
+    global _is_watched, _has_hook
     if not _has_hook:
         sys.addaudithook(_audit)
         _has_hook = True
-    _audited_thread = threading.get_ident()
+    _is_watched = True
     try:
         yield
     finally:
-        _audited_thread = None
+        _is_watched = False
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if _audited_thread != threading.get_ident() or "__pycache__" in repr(args):
+    if not _is_watched or "__pycache__" in repr(args):
         return
-    # Locks lie in the cache, not beside the files.
-    if event != "socket.connect" and str(args[0]).startswith(str(cache_dir())):
-        return
-    if _may_write is not None and event != "socket.connect":
-        paths = map(str, args[: 2 if event == "os.rename" else 1])
-        by_folder = event in ("os.remove", "os.rmdir") and args[1] != -1
-        if by_folder or all(p.startswith(str(_may_write)) for p in paths):
-            return
-    if event in _FORBIDDEN:
-        raise FaultError(f"did {event} {args!r}"[:300])
-    if event == "open" and isinstance(args[0], str | bytes):
-        path, writes = str(args[0]), os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-        if args[2] & writes:
-            raise FaultError(f"opened {path!r} to write")
+    if event in ("socket.connect", "socket.bind"):
+        if not _may_connect or args[1][0] not in LOOPBACK:
+            raise FaultError(f"did {event} {args[1]!r}")
+    elif event in _FORBIDDEN:
+        if not _is_allowed(event, args):
+            raise FaultError(f"did {event} {args!r}"[:300])
+    elif event == "open" and isinstance(args[0], str | bytes):
+        writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        if args[2] & writes and not _is_inside(args[0]):
+            raise FaultError(f"opened {args[0]!r} to write")
 
 
-@contextmanager
-def _time_limit() -> Iterator[None]:
-    """Raise HangError after the time limit, also during a blocked system call."""
+def _is_allowed(event: str, args: tuple[Any, ...]) -> bool:
+    # Removal by name, in a folder that is open.
+    if event in ("os.remove", "os.rmdir") and args[1] != -1:
+        opened = Path(f"/proc/self/fd/{args[1]}")  # on Linux
+        if not opened.exists():
+            return _may_write is not None
+        return _is_inside(f"{opened.readlink()}/{os.fsdecode(args[0])}")
+    return all(map(_is_inside, args[: 2 if event == "os.rename" else 1]))
 
-    def end(*_: object) -> None:
-        raise HangError
 
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def _is_inside(path: object) -> bool:
+    """Whether a path lies in the folder for writing, or in the cache with its locks."""
+    if not isinstance(path, str | bytes):
+        return False  # an open folder
+    place = Path(os.fsdecode(path)).resolve()
+    folders = (cache_dir(), _may_write)
+    return any(f is not None and place.is_relative_to(f.resolve()) for f in folders)

@@ -3,37 +3,37 @@
 import os
 import sys
 import time
+import traceback
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from omnimouse_model.data import open as opening
-from tests.fuzz import outcome
-from tests.fuzz.attempt import attempt
+from tests.fuzz.attempt import attempts
 from tests.fuzz.damage import RAN
 from tests.fuzz.kinds import KINDS
-from tests.fuzz.outcome import FaultError, outcome_of, prepare
+from tests.fuzz.outcome import outcome_of, prepare
+from tests.fuzz.process import FaultError, case_servers, in_fork
 
-SEEDS = range(11)
+SEEDS = range(8)
 """Of each kind; `python -m tests.fuzz` takes thousands."""
 pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="needs POSIX alarms and pipes"
+    sys.platform == "win32", reason="needs processes that are forked"
 )
+
+
+@pytest.fixture(scope="module")
+def server():
+    with case_servers(1) as pool:
+        yield pool
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_damage_is_refused_with_the_typed_error_or_harmless(kind, tmp_path):
-    outcomes = set()
-    for seed in SEEDS:
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        outcomes.add(attempt(kind, seed, folder)[1])
-    whole = "session" if KINDS[kind].read is None else "read"
-    assert outcomes - {whole}  # something was refused
-    prepare(tmp_path)
-    # Undamaged, it is read.
-    assert outcome_of(KINDS[kind].write(tmp_path), KINDS[kind].read) == whole
+def test_damage_is_refused_with_the_typed_error_or_harmless(kind, server):
+    outcomes, faults = server.submit(attempts, kind, SEEDS).result()
+    assert not faults
+    assert set(outcomes) - {KINDS[kind].whole}  # something was refused
 
 
 def _runs(root: Path) -> None:
@@ -44,24 +44,50 @@ def _fails(root: Path) -> None:
     raise KeyError("units")
 
 
+def _hides(root: Path) -> None:
+    try:
+        (root.parent / "new").touch()
+    except Exception:
+        raise ValueError("a file of the recording is damaged") from None
+
+
 def _hangs(root: Path) -> None:
     time.sleep(30)
 
 
+def _grows(root: Path) -> None:
+    blocks = []
+    while True:
+        blocks.append(b"x" * 2**24)
+
+
+def _prints(root: Path) -> None:
+    try:
+        _fails(root)
+    except KeyError:
+        traceback.print_exc()
+
+
+def _dies(root: Path) -> None:
+    os.abort()
+
+
 @pytest.mark.parametrize(
     ("careless", "words"),
-    [(_runs, "did os.system"), (_fails, "raised KeyError"), (_hangs, "still reading")],
+    [
+        (_runs, "did os.system"),
+        (_fails, "raised KeyError"),
+        (_hides, "to write"),
+        (_hangs, "still running"),
+        (_grows, "GiB of memory"),
+        (_prints, "printed a traceback"),
+        (_dies, "died by signal"),
+    ],
 )
-def test_a_careless_reader_is_caught(careless, words, tmp_path, monkeypatch):
+def test_a_careless_reader_is_caught(careless, words, tmp_path, server):
     root = KINDS["experanto"].write(tmp_path)
     prepare(tmp_path)
-
-    def read(path: Path) -> object:
-        careless(path)
-        return opening.open_session(path)
-
-    monkeypatch.setattr(outcome, "open_session", read)
-    if careless is _hangs:
-        monkeypatch.setattr(outcome, "PATIENCE_S", 0.1)
+    limits = (0.2 if careless is _hangs else 20.0, 2**30)
+    case = server.submit(in_fork, partial(outcome_of, root, careless), *limits)
     with pytest.raises(FaultError, match=words):
-        outcome_of(root)
+        case.result()
