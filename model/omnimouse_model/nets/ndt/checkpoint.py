@@ -34,6 +34,8 @@ FORMAT = 1
 SESSION_TABLE = "encoder.embedder.embed_session.weight"
 SCHEMES_OF = "schemes"
 """Key of the masking schemes of the training in the card; absent in older files."""
+RATE_OF = "lr"
+"""The same for its highest learning rate."""
 _COUNTS = ("n_layers", "n_heads", "mult")
 
 

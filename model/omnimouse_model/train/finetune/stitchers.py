@@ -8,6 +8,7 @@ scaling experiment of Jiang et al. 2025.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from omnimouse_model.errors import (
 from omnimouse_model.masks.schemes import SCHEMES
 from omnimouse_model.nets.checkpoint import FINISHED
 from omnimouse_model.nets.ndt.checkpoint import (
+    RATE_OF,
     SCHEMES_OF,
     SESSION_TABLE,
     NdtCheckpoint,
@@ -46,7 +48,7 @@ from omnimouse_model.train.ndt.run import train_ndt
 from omnimouse_model.train.ndt.trials import MIN_TRIALS, trial_session
 
 LR = 1e-3
-"""Rate for a single session, as in the public code."""
+"""Rate for a single session, as in the public code; small cores have a higher one."""
 VALIDATIONS = 10
 SHARE = 0.1
 """Share of the train trials that are held out where there is no validation tier."""
@@ -111,7 +113,7 @@ def fit_stitchers(
         schemes=schemes,
         batch=batch,
         steps=n_steps,
-        lr=LR,
+        lr=_rate_of(origin),
         trained="stitchers" if train == "embeddings" else "all",
         mean_rates=True,
         validate_every=max(1, n_steps // VALIDATIONS),
@@ -152,6 +154,12 @@ def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
             f"{', '.join(known)}."
         )
     return tuple(schemes)
+
+
+def _rate_of(model: NdtCheckpoint) -> float:
+    """Return the highest learning rate: that of a model's training, at least `LR`."""
+    rate = (model.card or {}).get(RATE_OF, LR)
+    return max(LR, rate) if isinstance(rate, float) and isfinite(rate) else LR
 
 
 def _finish(
@@ -196,5 +204,9 @@ def _finish(
             state[SESSION_TABLE] = torch.cat([table, best.state[SESSION_TABLE]])
         sessions = {**origin.sessions, source.key: best.sessions[source.key]}
         best = replace(best, state=state, sessions=sessions)
-    about = {"finetuned": card, SCHEMES_OF: list(_schemes_of(best))}
+    about = {
+        "finetuned": card,
+        SCHEMES_OF: list(_schemes_of(best)),
+        RATE_OF: _rate_of(best),
+    }
     save_ndt(out / FINISHED, replace(best, card=about))

@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.nets.ndt.checkpoint import (
+    RATE_OF,
     SCHEMES_OF,
     SESSION_TABLE,
     NdtCheckpoint,
@@ -354,8 +355,9 @@ class _NdtTraining:
         card = {
             "steps": step,
             "hours": round(self.state.seconds / 3600, 2),
-            # A fine-tuning trains under the same ones.
+            # A fine-tuning trains under the same ones, and with this rate.
             SCHEMES_OF: list(self.settings.schemes),
+            RATE_OF: self.settings.lr,
         }
         model = NdtCheckpoint(
             self.settings.model,
