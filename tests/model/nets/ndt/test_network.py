@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.nets.ndt.network import Ndt, NdtConfig, poisson_loss
+from omnimouse_model.nets.ndt.network import Dropout, Ndt, NdtConfig, poisson_loss
 from omnimouse_model.nets.ndt.public import from_public, own_to_public
 from omnimouse_model.train.ndt.optimiser import one_cycle
 from tests import FIXTURES
@@ -160,3 +160,19 @@ def test_the_loss_is_a_mean_of_scored_entries_or_their_sum():
     assert float(total) == pytest.approx(6 * float(mean), rel=1e-5)
     mean.backward()
     assert not log_rates.grad[~scored].any()
+
+
+def test_dropout_keeps_the_share_and_the_mean():
+    torch.manual_seed(0)
+    x = torch.ones(100, 101)
+    dropout = Dropout(0.4)
+    out = dropout(x)
+    share = float((out == 0).float().mean())
+    assert share == pytest.approx(0.4, abs=0.02)
+    assert float(out.max()) == pytest.approx(1 / 0.6, rel=1e-4)
+    # Entries share a random word of four; none of its parts is special.
+    for part in range(4):
+        own = float((out.flatten()[part::4] == 0).float().mean())
+        assert own == pytest.approx(0.4, abs=0.04)
+    assert not torch.equal(dropout(x), out)
+    assert dropout.eval()(x) is x
