@@ -188,6 +188,7 @@ def spiking_pictures(
 ) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
     """Yield the picture of a spiking session with its trials."""
     tab.open(["from omnimouse_widgets import Explorer", SPIKES])
+    tab.finish(tab.start("command", "application:toggle-left-area"))
     tab.run_all()
     _wait_for_results(tab)
     _bring_to_front(tab, "Trials")

@@ -23,7 +23,7 @@ _LONG_S = 900.0
 TWIN = "twin-demo"
 NDT = "ndt-demo"
 # Samples and rows in view of the raster of spikes.
-_TICKED, _ROWS = (20, 70), (4, 24)
+_TICKED, _ROWS = (20, 70), (4, 16)
 _FORECAST = "causal_response_25_behavior"
 # Six windows keep the sweep short enough for a slow machine.
 _SWEPT = SweepPlan(neurons=(0, 64, 256), video=(True, False), max_windows=6)
