@@ -12,7 +12,8 @@ they differ from their defaults, `"areas_shown": true`, `"plane_shown": 2`,
 predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps;
 `"experiments"`, what the laboratory has measured.
 `beside` is the recording's path relative to the file's folder, so that both can be
-moved together. The mask has the format of `Mask.to_dict`. Unknown fields are errors.
+moved together; `tables_beside` is that of joined tables of neuron properties. The mask
+has the format of `Mask.to_dict`. Unknown fields are errors.
 """
 
 import json
@@ -57,7 +58,7 @@ _FIELDS = (
     "mask", "selection", "view", "edits", "pins", "predictor_id", "sweeps",
     "experiments",
 )  # fmt: skip
-_RECORDING = ("path", "beside", "id", "fingerprint", "options")
+_RECORDING = ("path", "beside", "id", "fingerprint", "options", "tables_beside")
 _LARGEST_PLANE = 10**4
 STATE_FIELDS = (
     "mask", "preset", "selection", "cursor", "active_span", "brush_code", "colour_by",
@@ -247,16 +248,20 @@ class ReopenedAnalysis:
 def write_analysis(path: Path, analysis: Analysis) -> None:
     """Write an analysis atomically, readable by the user only."""
     values = analysis.to_dict()
-    with suppress(ValueError):  # no relative path between two Windows drives
-        relative = os.path.relpath(analysis.recording, path.parent)
-        values["recording"]["beside"] = Path(relative).as_posix()
+    places = {"beside": analysis.recording}
+    if analysis.options.get("unit_tables") is not None:
+        places["tables_beside"] = analysis.options["unit_tables"]
+    for name, place in places.items():
+        with suppress(ValueError):  # no relative path between two Windows drives
+            relative = os.path.relpath(place, path.parent)
+            values["recording"][name] = Path(relative).as_posix()
     # A crash while writing leaves the old file as it was.
     with atomic_path(path, mode=0o600) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def read_analysis(path: Path) -> Analysis:
-    """Read an analysis file; find a recording that was moved together with the file.
+    """Read an analysis file; find a recording and tables that were moved with it.
 
     Raises
     ------
@@ -284,14 +289,22 @@ def read_analysis(path: Path) -> Analysis:
         analysis = Analysis.from_dict(values)
     except AnalysisFileError as error:
         raise AnalysisFileError(error.code, f"{path.name}: {error.message}") from None
+    found, options = values["recording"], dict(analysis.options)
+    recording = _place(analysis.recording, found.get("beside"), path.parent)
+    if options.get("unit_tables") is not None:
+        tables, beside = options["unit_tables"], found.get("tables_beside")
+        options["unit_tables"] = _place(tables, beside, path.parent)
+    return replace(analysis, recording=recording, options=options)
+
+
+def _place(path: str, relative: object, folder: Path) -> str:
+    """Return a path, or the one relative to the analysis if only that one exists."""
     # The absolute path takes precedence while it exists.
-    relative = values["recording"].get("beside")
-    is_moved = not Path(analysis.recording).exists()
-    if is_moved and isinstance(relative, str) and relative:
-        moved = Path(os.path.normpath(path.parent / relative))
+    if not Path(path).exists() and isinstance(relative, str) and relative:
+        moved = Path(os.path.normpath(folder / relative))
         if moved.exists():
-            return replace(analysis, recording=str(moved))
-    return analysis
+            return str(moved)
+    return path
 
 
 # -- values of any origin -----------------------------------------------------------
@@ -338,6 +351,8 @@ def _options(value: object) -> dict[str, Any]:
     expected = "options of reading, by name"
     if not isinstance(value, dict):
         _refuse("options", value, expected)
+    if "unit_tables" in value:
+        _text(value, "unit_tables")
     try:
         return ReadOptions(**value).changed()
     except TypeError:

@@ -198,6 +198,26 @@ def test_a_moved_recording_is_found(controller, folder, second_controller, tmp_p
     assert second_controller.project.messages == ()
 
 
+def test_a_table_that_moved_with_the_recording_is_joined(
+    controller, folder, second_controller, tmp_path
+):
+    table = folder.parent / "units.csv"
+    table.write_text("unit_id,osi\n0,0.5\n")
+    controller.join_unit_tables(table)
+    controller.project.save(folder.parent / "a.omnimouse.json")
+    moved = shutil.move(folder.parent, tmp_path / "elsewhere")
+    second_controller.project.open(moved / "a.omnimouse.json")
+    session = second_controller.state.session
+    assert session.options["unit_tables"] == str(moved / "units.csv")
+    assert "osi" in session.units.properties
+    rewrite(
+        moved / "a.omnimouse.json",
+        lambda f: f["recording"]["options"].update(unit_tables=1),
+    )
+    with pytest.raises(AnalysisFileError, match="unit_tables"):
+        read_analysis(moved / "a.omnimouse.json")
+
+
 def test_a_recording_is_located(controller, folder, path, second_controller, tmp_path):
     before = facts(controller.project.current)
     shutil.move(folder, tmp_path / "mouse")
