@@ -1,8 +1,9 @@
-"""How a predictor and a session fit together: known neurons, missing inputs."""
+"""How a predictor fits to a session and a mask: known neurons, missing inputs."""
 
 from dataclasses import dataclass
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Needs
 
 FALLBACK = "linear-gaussian"
@@ -82,6 +83,25 @@ def check_compatibility(needs: Needs, session: Session) -> Compatibility:
     n_known = None if needs.sessions is None else needs.n_neurons.get(session.id, 0)
     missing = tuple(_missing(needs, session))
     return Compatibility(session.n_neurons, n_known, missing, needs.is_stored)
+
+
+def unread_text(name: str, needs: Needs, mask: Mask) -> str:
+    """Return that a predictor reads nothing of what a mask shows; "" if it does.
+
+    Also "" for a mask that shows nothing, and a predictor without inputs.
+    """
+    # Name of the input, whether the mask shows it, whether the predictor reads it.
+    inputs = (
+        ("responses", bool(mask.visible.any()), needs.sees_responses),
+        ("video", bool(mask.frames.any()), needs.sees_video),
+        ("behaviour", mask.has_visible_behavior, needs.sees_behavior),
+    )
+    has_inputs = any(is_read for _, _, is_read in inputs)
+    shown = [label for label, is_shown, _ in inputs if is_shown]
+    is_used = any(is_shown and is_read for _, is_shown, is_read in inputs)
+    if not shown or not has_inputs or is_used:
+        return ""
+    return f"{name} reads nothing that is shown ({', '.join(shown)})"
 
 
 def _lacking(needs: Needs, session: Session) -> list[str]:

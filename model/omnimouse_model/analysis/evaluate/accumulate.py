@@ -25,6 +25,7 @@ from omnimouse_model.metrics import (
     session_score,
 )
 from omnimouse_model.metrics.time_blocks import BlockSums, jackknife
+from omnimouse_model.predict.compatibility import unread_text
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
 
 CHANNELS = (*EYE_NAMES, "running")
@@ -297,7 +298,7 @@ class RunningScore:
                 neurons=self.neurons,
                 per_neuron=values,
                 refusal=self.refusal,
-                note=self.mask.note,
+                note=self._note(),
                 counts=np.asarray(counts, np.int64),
                 groups=groups,
                 left_out=left_out,
@@ -307,6 +308,13 @@ class RunningScore:
                 slope_per_neuron=slopes,
             )
         ]
+
+    def _note(self) -> str:
+        """Return how the strategy was adapted, and whether nothing shown is read."""
+        unread = ""
+        if self.predictor is not None and not self.refusal:
+            unread = unread_text(self.name, self.predictor.needs, self.mask)
+        return "; ".join(text for text in (self.mask.note, unread) if text)
 
     def behavior_scores(self) -> list[BehaviorScore]:
         """Return one score per decoded channel, NaN with a reason if refused."""

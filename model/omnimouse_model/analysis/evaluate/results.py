@@ -65,7 +65,8 @@ class Score:
     refusal
         Reason if there is no value, else "".
     note
-        Adaptation of the strategy to a small population, else "".
+        Adaptation of the strategy to a small population, and that the predictor reads
+        nothing of what the strategy shows; else "".
     counts
         Scored samples of each neuron.
     groups

@@ -149,6 +149,21 @@ def test_what_is_refused_is_a_row_without_a_value(session):
     assert stranger.scores[0].refusal == "knows no session"
 
 
+def test_a_predictor_that_reads_nothing_of_what_is_shown_has_a_note(session):
+    class Twin(NoisyPredictor):
+        needs = Needs(sees_responses=False, sees_video=True, sees_behavior=True)
+
+    others = Mask.nothing(session).show(range(10)).ask(range(10, 20))
+    found = evaluate([Twin(), NoisyPredictor()], session, [others, STIMULUS])
+    assert [score.note for score in found.scores] == [
+        "noisy reads nothing that is shown (responses)",
+        "",
+        "",
+        "noisy reads nothing that is shown (video, behaviour)",
+    ]
+    assert found.rows()[0]["note"] == found.scores[0].note
+
+
 def test_behavior_is_scored_by_channel(session):
     found = evaluate(NoisyPredictor(), session, [DECODE])
     assert not found.scores
