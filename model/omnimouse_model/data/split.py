@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.clock import full_window_starts, grid_points
+from omnimouse_model.data.clock import GRID_RATE_HZ, full_window_starts, grid_points
 from omnimouse_model.data.stimulus import BLANK_TIER
+from omnimouse_model.data.valid_starts import inside_trials
 from omnimouse_model.data.window_spec import OMNIMOUSE
 
 if TYPE_CHECKING:
@@ -74,9 +75,8 @@ def random_tiers(n_trials: int, seed: int) -> np.ndarray:
 
 
 def split_minutes(session: "Session") -> dict[str, float]:
-    """Minutes of the spans of a session's split, within its windows' time."""
-    last = session.common_interval().stop
+    """Minutes of each tier of a session's split, without time that no trial covers."""
     return {
-        tier: float((np.minimum(spans[:, 1], last) - spans[:, 0]).sum()) / 60.0
-        for tier, spans in session.split.items()
+        tier: int(inside_trials(session, frozenset({tier})).sum()) / GRID_RATE_HZ / 60
+        for tier in session.split
     }

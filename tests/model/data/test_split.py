@@ -6,6 +6,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.split import SPLIT_NOTE, random_tiers
 from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.train.finetune.held_out import covered_s
 from tests import SESSIONS, SUITE2P
 
 
@@ -28,6 +29,16 @@ def test_early_time_is_train_and_late_time_test():
     assert list(session.tiers()) == ["train", "test"]
     assert session.tiers()["train"] == pytest.approx((cut - every[0]) / 60)
     assert SPLIT_NOTE in [note.message for note in session.assumptions]
+
+
+def test_time_in_gaps_of_the_video_is_not_counted():
+    film = np.zeros((1800, 36, 64), np.uint8)
+    times = np.arange(1800) / 30 + 60.0 * (np.arange(1800) >= 600)
+    session = om.open_session(smooth(120.0, video=film, video_times=times))
+    assert sum(session.tiers().values()) == pytest.approx(58 / 60, abs=0.05)
+    starts = session.window_starts("train")
+    assert covered_s(starts) == pytest.approx(60 * session.tiers()["train"], abs=3)
+    assert starts[-1] - starts[0] > 90
 
 
 def test_a_tier_anywhere_is_left_alone():

@@ -36,7 +36,7 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
     starts = source.starts
     # Every interval also costs the train windows that overlap its borders, so intervals
     # shorter than a window would cost far more windows than they hold out.
-    length = min(INTERVAL_S, (starts[-1] + WINDOW_S - starts[0]) / PARTS)
+    length = min(INTERVAL_S, covered_s(starts) / PARTS)
     interval = np.floor((starts - starts[0]) / max(length, WINDOW_S)).astype(int)
     numbers = np.random.default_rng(seed).permutation(np.unique(interval))
     held = np.zeros(len(starts), bool)
@@ -76,6 +76,14 @@ def _opened(session: Session) -> TrainingSession:
             "from 'train', or remove every tier.",
         )
     return source
+
+
+def covered_s(starts: np.ndarray) -> float:
+    """Return the seconds that windows with sorted starts cover together.
+
+    Gaps of a recording are in no window and are not counted.
+    """
+    return float(np.minimum(np.diff(starts), WINDOW_S).sum()) + WINDOW_S
 
 
 def spaced(starts: np.ndarray) -> np.ndarray:
