@@ -34,7 +34,7 @@ from tests.model.dynamics_world import (
 
 MIN_SHARE = 0.9
 """Share of the worlds in which the three relatives must be first."""
-STEPS, TRANSFER_STEPS, BATCH = 300, 150, 32
+STEPS, TRANSFER_STEPS, BATCH = 300, 100, 32
 N_TRIALS, N_NEURONS = 300, 20
 
 

@@ -66,6 +66,15 @@ def pretrain_curve(
     ------
     ValueError
         The ranking is one of other sessions.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.ranking.rank_table import RankTable
+    >>> score = np.full((1, 1, 1), 0.3)
+    >>> ranking = RankTable(("a",), ("new",), (0,), score, (8,), "forward", "bits")
+    >>> om.pretrain_curve(om.model_factory("ndt-forecast"), ranking, [], [])
+    Traceback (most recent call last):
+    ValueError: Give one or more sessions, and one or more held-out sessions.
     """
     pretraining, targets = listed_sessions(sessions), listed_sessions(heldout)
     check_sessions(pretraining, targets, factory, TEST)

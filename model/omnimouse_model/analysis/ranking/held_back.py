@@ -164,7 +164,7 @@ def without_test(session: Session, spec: WindowSpec) -> Session:
     >>> view.responses.data
     Traceback (most recent call last):
     omnimouse_model.analysis.ranking.held_back.HeldBackError: Session '90009-1-1': \
-responses from 0 to 94.5333 s (native time) touch the test tier, which is held back \
+responses from 100 to 194.5 s (native time) touch the test tier, which is held back \
 here. Ranking reads the tiers train and validation.
     """
     hidden = _spans(session, "test", spec)

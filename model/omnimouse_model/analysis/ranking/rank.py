@@ -69,9 +69,11 @@ def rank_sessions(
 
     Examples
     --------
-    >>> factory = om.model_factory("smoke", transfer_steps=0)
-    >>> factory.spec == om.OMNIMOUSE
-    True
+    >>> factory = om.model_factory("smoke", transfer_steps=20)
+    >>> om.rank_sessions(factory, [session], [session], "test/all_response_only")
+    Traceback (most recent call last):
+    ValueError: 90009-1-1: listed twice. A held-out session must not be among the \
+pretraining sessions, and each session needs an id of its own.
     """
     pretraining, targets = listed_sessions(sessions), listed_sessions(heldout)
     check_sessions(pretraining, targets, factory, VALIDATION)

@@ -36,6 +36,21 @@ def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRank
     ------
     ResultsFileError
         The file is none of a ranking, holds several, or none is complete.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.ranking.scores import TransferScore, open_results
+    >>> file = open_results("mine.ranking.jsonl")
+    >>> about = {"tier": "validation", "trials": 80, "study": "1"}
+    >>> about |= {"metric": "forward", "unit": "bits per spike"}
+    >>> for name, seed, value in [("a", 0, 0.1), ("b", 0, 0.3), ("a", 1, 0.2)]:
+    ...     score = TransferScore((name,), "new", seed, value=value, **about)
+    ...     file.add(f"{name}{seed}", score)
+    >>> om.read_ranking("mine.ranking.jsonl").ranking
+    RankTable: metric forward, bits per spike, validation tier; sessions 2; held out \
+1; seeds 0; warning The order rests on one seed (0): another one may rank the sessions \
+otherwise.
+      new: b, a
     """
     path = Path(results)
     try:
