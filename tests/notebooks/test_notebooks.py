@@ -23,6 +23,7 @@ SMALL = {
     "06_digital_twin": "REPEATS = 1\nSTEPS = 1\nFOLDS = 2\n"
     "from omnimouse_model.lab import label_decoding\n"
     "label_decoding.PENALTIES = (1e-2,)",
+    "07_which_sessions_help": "STEPS = 1",
 }
 """Code that the suite runs after the parameters of each notebook."""
 FEW_TRAIN_WINDOWS = """

@@ -34,7 +34,7 @@ def test_the_matrix_is_sorted_by_rank_and_shows_it():
     # Mean ranks: c 1.5, b 2, a 2.5.
     assert list(cells.y) == ["c", "b", "a"]
     np.testing.assert_allclose(cells.z[0], [0.2, 0.3])
-    assert list(cells.text[0]) == ["2.", "1."]
+    assert list(cells.text[0]) == ["0.200 (2)", "0.300 (1)"]
     assert "one seed (0)" in figure.layout.annotations[0].text
     assert not ranking_figure(table((0, 1))).layout.annotations
 

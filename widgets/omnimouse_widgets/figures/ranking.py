@@ -57,7 +57,10 @@ def ranking_figure(ranking: RankTable, *, theme: Theme = "light") -> "Figure":
         "x": list(ranking.heldout),
         "y": [ranking.sessions[row] for row in order],
         "z": [style.plain(mean[row]) for row in order],
-        "text": [[f"{rank}." for rank in ranks[row].tolist()] for row in order],
+        "text": [
+            [f"{score:.3f} ({rank})" for score, rank in pairs]
+            for pairs in (zip(mean[row], ranks[row], strict=True) for row in order)
+        ],
         "texttemplate": "%{text}",
         "colorscale": colours,
         "colorbar": {"title": {"text": ranking.unit}},
@@ -76,7 +79,7 @@ def ranking_figure(ranking: RankTable, *, theme: Theme = "light") -> "Figure":
         xaxis=style.titled("held-out session", type="category", side="top"),
         yaxis=style.titled("core trained on", type="category", autorange="reversed"),
         margin={"t": 84, "b": 48 if notes else 24},
-        annotations=_note(notes),
+        annotations=_note(notes, 8),
     )
     return figure.add_trace(cells)
 
@@ -131,7 +134,7 @@ def _layout(curve: PretrainCurve, axis: Axis, theme: Theme) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "margin": {"t": 84, "b": 84 if notes else 52},
         "legend": {"y": 1.12},
-        "annotations": _note(notes),
+        "annotations": _note(notes, 44),
         "shapes": [],
     }
     sizes = sorted({point.k for point in curve.points})
@@ -224,11 +227,11 @@ def _cell_text(ranking: RankTable, row: int, column: int) -> str:
     )
 
 
-def _note(text: str) -> list[dict[str, Any]]:
-    """Return warnings as an annotation below a figure."""
+def _note(text: str, below: int) -> list[dict[str, Any]]:
+    """Return warnings as an annotation, so many pixels below the axes."""
     if not text:
         return []
-    place = {"x": 0.0, "y": 0.0, "xref": "paper", "yref": "paper", "yshift": -44}
+    place = {"x": 0.0, "y": 0.0, "xref": "paper", "yref": "paper", "yshift": -below}
     return [
         {
             "text": style.hover(text),

@@ -233,7 +233,7 @@ class PretrainCurve(HasSummary):
         return [
             (
                 f"{best.heldout}, {best.order}",
-                f"best {best.mean:.3f} with {best.k} sessions, {best.gain:+.3f}"
+                f"best {best.mean:.3f} at k = {best.k}, {best.gain:+.3f}"
                 + (
                     f" ({best.gain_percent:+.1f} %)"
                     if np.isfinite(best.gain_percent)
