@@ -141,7 +141,7 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
         ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} is not an ensemble's file: {error!r}."
+            f"{path} is not an ensemble's file: {repr(error)[:200]}."
         ) from error
     if version != FORMAT:
         raise CheckpointError(

@@ -5,14 +5,18 @@ pickled. Dask reassigns the pieces of a worker that dies. The result of a piece 
 not depend on the worker.
 """
 
+import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +27,9 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.worker.dask_scheduler import (
     check_address,
+    check_connected,
     connect,
+    lost_scheduler,
     private_workers,
 )
 from omnimouse_model.predict.worker.server import Source
@@ -65,6 +71,7 @@ def map_pieces(
         numbers = iter(range(len(pieces)))
         try:
             while not cancelled():
+                check_connected(client)
                 # Finished results wait in the memory of the workers: no more pieces
                 # are sent than keep all workers busy.
                 room = max(0, _most_pending(client) - len(waiting))
@@ -80,12 +87,15 @@ def map_pieces(
                 if not waiting:
                     return
                 for number in _finished(client, waiting):
-                    result = waiting[number].result()
+                    result = _result(waiting[number])
                     # Without the future, Dask forgets the result.
                     del waiting[number]
                     yield number, result
+        except OSError as error:
+            raise lost_scheduler() from error
         finally:
-            client.cancel(list(waiting.values()), force=True)
+            if client.status == "running":
+                client.cancel(list(waiting.values()), force=True)
 
 
 def _most_pending(client: "Client") -> int:
@@ -96,25 +106,30 @@ def _most_pending(client: "Client") -> int:
 
 def _finished(client: "Client", waiting: Mapping[int, Any]) -> list[int]:
     """Return the numbers of the finished pieces, after a pause if there are none."""
-    from distributed.scheduler import KilledWorker
-
     # Polling instead of `as_completed`, which blocks: cancellation and a lost scheduler
     # must be noticed while no future finishes.
-    if client.status in ("closing", "closed"):
-        raise WorkerError(
-            "The connection to the Dask scheduler is lost; finished work is saved."
-        )
     finished = [number for number, future in waiting.items() if future.done()]
-    for number in finished:
-        if isinstance(waiting[number].exception(), KilledWorker):
-            raise WorkerError(
-                "Workers died, one after the other, of the same piece of work: out "
-                "of memory? Finished work is kept. Use fewer workers, or workers "
-                "with more memory, and continue."
-            ) from waiting[number].exception()
     if not finished:
         time.sleep(_POLL_S)
     return finished
+
+
+def _result(future: Any) -> Any:
+    """Return the result of a finished piece."""
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()
+    except FutureCancelledError as error:
+        # A scheduler that is lost takes all pieces with it.
+        raise lost_scheduler() from error
+    except KilledWorker as error:
+        raise WorkerError(
+            "Workers died, one after the other, of the same piece of work: out of "
+            "memory? Finished work is kept. Use fewer workers, or workers with more "
+            "memory, and continue."
+        ) from error
 
 
 def _allowed(client: "Client", scheduler: str) -> list[str] | None:
@@ -133,7 +148,7 @@ def _client(scheduler: str) -> "Iterator[Client]":
     """Connect to a scheduler, or to a local cluster that is closed afterwards."""
     name, _, count = scheduler.partition(":")
     if name != LOCAL:
-        with connect(check_address(scheduler)) as client:
+        with _silent_dask(), connect(check_address(scheduler)) as client:
             yield client
         return
     n_workers = checked_count(count)
@@ -143,17 +158,53 @@ def _client(scheduler: str) -> "Iterator[Client]":
         raise ModuleNotFoundError(
             'Spreading work needs Dask: pip install "omnimouse-app[dask]".'
         ) from error
-    with (
-        LocalCluster(
+    with interrupts_kept_from_workers():
+        cluster = LocalCluster(
             n_workers=n_workers,
             # One process per piece: predictors are not used from several threads.
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=None,
-        ) as cluster,
-        connect(cluster.scheduler_address) as client,
-    ):
+            silence_logs=logging.CRITICAL,  # also of the workers
+        )
+    with _silent_dask(), cluster, connect(cluster.scheduler_address) as client:
         yield client
+
+
+@contextmanager
+def _silent_dask() -> Iterator[None]:
+    """Drop the log lines of Dask: what ends the work is raised."""
+    # Dask gives these two their own levels when it is imported.
+    with suppress(ImportError):  # told by `connect`
+        import_module("distributed")
+    logs = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
+
+
+@contextmanager
+def interrupts_kept_from_workers() -> Iterator[None]:
+    """Block SIGINT in threads and processes that start meanwhile.
+
+    A terminal sends Ctrl-C to all processes of a command, and workers would print
+    tracebacks. One that arrives meanwhile reaches this thread at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    # The first process starts this one, which ends with SIGINT unblocked.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def checked_count(text: str) -> int:

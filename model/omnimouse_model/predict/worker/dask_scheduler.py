@@ -93,17 +93,32 @@ def connect(address: str) -> "Client":
         ) from error
 
 
+def check_connected(client: "Client") -> None:
+    """Raise `WorkerError` if the connection of a client is lost."""
+    if client.status != "running":
+        raise lost_scheduler()
+
+
+def lost_scheduler() -> WorkerError:
+    """Return the error of a connection that is lost."""
+    return WorkerError(
+        "The connection to the Dask scheduler is lost; finished work is saved. Start "
+        "the scheduler and its workers again, and continue."
+    )
+
+
 def private_workers(client: "Client", address: str) -> list[str]:
     """Return the workers whose connections are private too.
 
     Raises
     ------
     WorkerError
-        There are none.
+        There are none, or the connection is lost.
     """
     # A worker that restarts needs some seconds.
     with contextlib.suppress(TimeoutError):
         client.wait_for_workers(1, timeout=START_TIMEOUT_S)
+    check_connected(client)
     workers = list(client.scheduler_info(n_workers=-1)["workers"])
     private = [worker for worker in workers if is_private(worker)]
     if not private:

@@ -1,6 +1,9 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,42 @@ def test_a_piece_that_kills_every_worker_ends_the_work(local_cluster):
 def test_an_error_there_is_an_error_here(scheduler):
     with pytest.raises(KeyError, match="no piece 7"):
         list(dask_map.map_pieces(fail, [7], scheduler))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs masks of signals")
+def test_an_interrupt_of_the_terminal_does_not_reach_local_workers():
+    script = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    with dask_map.interrupts_kept_from_workers():
+        shown = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert "SIGINT" in shown
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def serve_scheduler(addresses):
+    with cluster_address(processes=False) as address:
+        addresses.put(address)
+        time.sleep(600)
+
+
+def pause(number):
+    time.sleep(0.2)
+    return number
+
+
+@pytest.mark.process
+def test_a_lost_scheduler_is_one_line(capfd):
+    context = multiprocessing.get_context("spawn")
+    addresses = context.Queue()
+    process = context.Process(target=serve_scheduler, args=(addresses,))
+    process.start()
+    address = addresses.get(timeout=60)
+    results = dask_map.map_pieces(pause, list(range(100)), address)
+    next(results)
+    process.kill()
+    process.join()
+    with pytest.raises(WorkerError, match="scheduler is lost"):
+        list(results)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.5:8786", "local:0", "local:x", "x"])
