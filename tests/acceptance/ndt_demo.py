@@ -115,6 +115,9 @@ ROWS: Mapping[str, Value] = {
     "forward − regression on past and time": gain_over(WITH_TIME),
 }
 
+SHOWN = ("co-smoothing", TRUE, "forward", REGRESSION, WITH_TIME, TRUE_FORWARD)
+"""Rows that are printed for each animal."""
+
 
 def mean_of(estimates: list[Estimate]) -> Estimate:
     """Return the mean over animals, with its interval over their trials."""
@@ -165,8 +168,7 @@ def main(folder: Path) -> int:
         for row, value in ROWS.items()
     ]
     each = [
-        {"animal": a.name}
-        | {row: f"{value(a.sums):.3f}" for row, value in ROWS.items()}
+        {"animal": a.name} | {row: f"{ROWS[row](a.sums):.3f}" for row in SHOWN}
         for a in animals
     ]
     for rows in (table, each, choices):
