@@ -22,6 +22,8 @@ MIXED: Final = "#CC79A7"
 RECORDED: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
 BASELINE: Final = "#009E73"
+BAND: Final = "#9AA3B2"
+"""Band of recorded values about a prediction: gray, because spans have hues."""
 # No pin has the colour of the live prediction or of the baseline.
 PINS: Final = ("#56B4E9", "#CC79A7", "#F0E442", "#D55E00")
 """Colours of pins A to D, drawn together with `RECORDED` and `PREDICTED`."""

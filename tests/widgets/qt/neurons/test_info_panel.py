@@ -152,9 +152,15 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     assert "25% of the width" in panel.model_line.text()
     assert "103 (0.02)" in panel.model_line.text()
     assert panel.model_line.text().partition(": ")[2] in panel.full_text()
+    assert not panel.field.message.text  # a map is drawn
+    panel.field.show(replace(sized_field(4), problem="too weak"))
+    assert panel.field.message.text.startswith("none found")
+    assert "the model reads" in panel.field.message.text
     panel.select_nearest.click()
     assert controller.state.selection[-1] == 4
     assert {2, 3, 5, 6} <= set(controller.state.selection)
     controller.results.learned = None
     redraw()
     assert not panel.model_line.text()
+    panel.field.show(replace(sized_field(4), problem="too weak"))
+    assert panel.field.message.text == "none found"

@@ -66,7 +66,7 @@ def legend_entries(
         LegendEntry("╍", palette.PREDICTED, "predicted ≈" if is_large else "predicted"),
     ]
     if has_band:
-        entries.append(LegendEntry("░", palette.PREDICTED, "95 % of values"))
+        entries.append(LegendEntry("░", palette.BAND, "95 % of values"))
     if evidence:
         entries.append(LegendEntry("r", palette.AXIS, evidence))
     if baseline:

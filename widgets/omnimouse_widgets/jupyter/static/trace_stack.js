@@ -132,8 +132,8 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     const [low, high] = LIMITS.map((name) => content.curves.indexOf(name));
     if (low < 0) return;
     const x0 = layout.x(content.start_s), step = layout.x(content.start_s + 1) - x0;
-    context.fillStyle = colours.predicted;
-    context.globalAlpha = 0.18;
+    context.fillStyle = colours.band;
+    context.globalAlpha = 0.4;
     for (const { at, axis, low: least, span, top } of rows) {
       const { begin, length } = content.axes[axis], scale = FILL * layout.row / span;
       const value = (number, k) => content.numbers[content.starts[at] + number * length + k];

@@ -18,6 +18,7 @@ COLOURS: Final[dict[str, Any]] = {
     "truth": palette.RECORDED,
     "predicted": palette.PREDICTED,
     "baseline": palette.BASELINE,
+    "band": palette.BAND,
     "pins": palette.PINS,
     "states": palette.STATE_COLOURS,
     "cursor": palette.CURSOR,

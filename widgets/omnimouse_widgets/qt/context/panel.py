@@ -87,7 +87,8 @@ class ContextPanel(QWidget):
         self.plot = ContextPlot()
         self.conditions = {label: _toggle(label) for label in palette.CONDITION_COLOURS}
         self.legend = SweepLegend()
-        self.status, self.mark, self.no_room = (ElidedLabel() for _ in range(3))
+        self.no_room = ElidedLabel()
+        self.status, self.mark = wrapped_label(), wrapped_label()
         self.problem = wrapped_label("alert")
         self._build_progress()
         self._build_pages()
@@ -176,7 +177,8 @@ class ContextPanel(QWidget):
         for label in (self.no_room, self.status, self.mark):
             label.setFont(plot_style.small_font())
             column.addWidget(label)
-        self.status.setToolTip(TOOLTIP)
+        for label in (self.status, self.mark):
+            label.setToolTip(TOOLTIP)
         column.addWidget(self.problem)
         column.addWidget(self.running)
         column.addLayout(buttons)
@@ -273,16 +275,14 @@ class ContextPanel(QWidget):
             self._drawn = [looks, hidden, *same]
         missing = self._missing()
         self.plot.set_message("" if any(d.sweep.rows for d in drawn) else missing)
-        # Reasons have line breaks for the plot; the status has one line.
+        # The line breaks of reasons are for the plot.
         live = live_text(self._controller.state, self._controller.results)
-        self.status.set_text(" ".join(missing.split()) or live)
+        self.status.setText(" ".join(missing.split()) or live)
 
     def _draw_mark(self) -> None:
         mark = current_point(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        text = point_text(mark)
-        self.mark.set_text(text)
-        self.mark.setToolTip(f"{text}\n{TOOLTIP}".strip())
+        self.mark.setText(point_text(mark))
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps

@@ -17,6 +17,8 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
 WAITING: Final = "◌"
+NONE_FOUND: Final = "none found"
+PLACE: Final = "circle: place that\nthe model reads"
 FRAME: Final = (36, 64)
 """Height and width in pixels of the frames from which fields are computed."""
 SPREAD_ALPHA: Final = 60
@@ -51,17 +53,23 @@ class FieldPlot:
         )
         for item in (self.image, self.frame, self.centre, self.model_place):
             self.plot.addItem(item)
+        self.model_place.hide()
+        height, width = FRAME
+        self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
         self.message = plot_style.Message(self.box)
+        self._missing = ""
 
     def show(self, field: ReceptiveField | None) -> None:
         """Draw the map; show a message if there is none."""
         is_known = field is not None and not field.problem
-        for item in (self.image, self.frame, self.centre):
+        for item in (self.image, self.centre):
             item.setVisible(is_known)
+        self._missing = (
+            WAITING if field is None else NONE_FOUND if field.problem else ""
+        )
+        self._tell()
         if field is None or field.problem:
-            self.message.show(WAITING if field is None else "none found")
             return
-        self.message.show("")
         # "plain" maps have both signs: a range symmetric about 0 keeps 0 at the middle
         # colour. Motion energy is not negative.
         strongest = max(float(np.abs(field.map).max()), 1e-12)
@@ -74,7 +82,6 @@ class FieldPlot:
         # has larger cells, and its centre is in pixels of the frame.
         height, width = FRAME
         self.image.setRect(QRectF(0, 0, width, height))
-        self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
         self.box.setRange(QRectF(0, 0, width, height))
         row, column = field.centre_yx
         # Pixel i covers [i, i + 1): its middle is i + 0.5.
@@ -86,9 +93,16 @@ class FieldPlot:
         if place is not None:
             height, width = FRAME
             self.model_place.setData([place[1] * width], [place[0] * height])
-            self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
-            self.frame.setVisible(True)
             self.box.setRange(QRectF(0, 0, width, height))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell why there is no map and what a circle is then; frame what is drawn."""
+        has_place = self.model_place.isVisible()
+        is_alone = has_place and self._missing == NONE_FOUND
+        text = f"{NONE_FOUND};\n{PLACE}" if is_alone else self._missing
+        self.message.show(text)
+        self.frame.setVisible(has_place or not self._missing)
 
 
 class LagPlot:

@@ -26,7 +26,9 @@ from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import describe
 
 FILL: Final = 0.78
-"""Fraction of a row's height used by the curves; the rest holds the label."""
+"""Largest share of a row's height for the curves; the rest separates rows."""
+LABEL_PIXELS: Final = 18
+"""Height above the curves that a label needs, where it is not in the gutter."""
 # Opacity of hidden, visible, target and mixed samples behind the curves.
 SHADE_ALPHA: Final = (0, 46, 22, 0)
 PRINTED_ALPHA: Final = (0, 70, 46, 0)
@@ -49,7 +51,7 @@ BAR_AT: Final = 0.985
 """Horizontal position of the scale bars as a fraction of the time axis."""
 PREDICTED_BAR_AT: Final = 0.975
 """Position of the scale bars of predictions, to the left of those of recordings."""
-BAND_ALPHA: Final = 46
+BAND_ALPHA: Final = 100
 """Opacity of the band that holds 95 % of recorded values."""
 GAP: Final = 24
 """The gap below a row is 1 / GAP of its height."""
@@ -92,7 +94,7 @@ class TraceStack(QObject):
         self.overlays = [plot_style.curve(colour, WIDTH) for colour in palette.PINS]
         self._limits = [pg.PlotCurveItem(connect="finite") for _ in range(2)]
         self.band = pg.FillBetweenItem(
-            *self._limits, brush=plot_style.brush(palette.PREDICTED, BAND_ALPHA)
+            *self._limits, brush=plot_style.brush(palette.BAND, BAND_ALPHA)
         )
         self.bars = plot_style.curve(plot_style.AXIS, BAR_WIDTH)
         self.predicted_bars = plot_style.curve(palette.PREDICTED, BAR_WIDTH)
@@ -111,7 +113,7 @@ class TraceStack(QObject):
         self._label_html: list[str] = []
         self._traces: tuple[Trace, ...] = ()
         self._scale: Scale = "own"
-        self._n_rows = 0
+        self._n_rows, self._fill = 0, FILL
         self._message = plot_style.Message(self.box)
         self.scroll = QScrollBar(Qt.Orientation.Vertical, self.canvas)
         describe(self.scroll, "Scroll to the other neurons", "Rows")
@@ -142,8 +144,9 @@ class TraceStack(QObject):
         return 0 if self.scroll.isHidden() else int(self.scroll.value())
 
     def _resized(self) -> None:
-        # A full redraw only if another number of rows fits.
-        if self._fit_scroll() != self._n_rows:
+        # A full redraw only if another number of rows fits, or their labels need
+        # another share of the height.
+        if self._fit_scroll() != self._n_rows or self._room_of_curves() != self._fill:
             self._draw()
         else:
             self._fit()
@@ -172,14 +175,29 @@ class TraceStack(QObject):
         by_height = int(self.box.height() // MIN_PIXELS)
         return max(min(by_height, MAX_POINTS // points), 1)
 
+    @property
+    def _row_pixels(self) -> float:
+        """Height of a row in pixels."""
+        return float(self.box.height()) / max(self._n_rows, 1)
+
+    @property
+    def _is_low(self) -> bool:
+        """Whether labels would hide the curves of so low rows, and need the gutter."""
+        return self._row_pixels < LOW_PIXELS
+
+    def _room_of_curves(self) -> float:
+        """Return the share of a row's height for its curves, below its label."""
+        return FILL if self._is_low else min(FILL, 1 - LABEL_PIXELS / self._row_pixels)
+
     def _draw(self) -> None:
         self._n_rows = min(self._room(), len(self._traces))
+        self._fill = self._room_of_curves()
         traces = self._traces[self.first :][: self._n_rows]
         ranges = row_ranges(traces, self._scale, self._traces)
         # The vertical axis runs upwards: the first trace gets the highest position.
         tops = range(len(traces) - 1, -1, -1)
         self._rows = [
-            _placed_row(trace, at, *span)
+            _placed_row(trace, at, self._fill, *span)
             for at, trace, span in zip(tops, traces, ranges, strict=True)
         ]
         for number, curve in enumerate(self._curves):
@@ -300,8 +318,7 @@ class TraceStack(QObject):
             return
         start, stop = self._traces[0].extent
         left, n = start, len(self._rows)
-        # Labels over low rows would hide their curves.
-        is_low = float(self.box.height()) / n < LOW_PIXELS
+        is_low = self._is_low
         if is_low:
             width = float(self.box.width())
             marks = max(len(trace.marks) for trace in self._traces)
@@ -339,6 +356,8 @@ class _PlacedRow:
     """A trace scaled into the vertical range `at` to `at + 1`."""
 
     at: int
+    fill: float
+    """Share of the height for the curves."""
     low: float
     scale: float
     time: np.ndarray
@@ -347,19 +366,21 @@ class _PlacedRow:
 
     def read(self, heights: np.ndarray) -> np.ndarray:
         """Undo the scale and offset."""
-        return np.asarray((heights - self.at) / FILL * self.scale + self.low)
+        return np.asarray((heights - self.at) / self.fill * self.scale + self.low)
 
 
-def _placed_row(trace: Trace, at: int, low: float, scale: float) -> _PlacedRow:
+def _placed_row(
+    trace: Trace, at: int, fill: float, low: float, scale: float
+) -> _PlacedRow:
     nothing = np.full(len(trace.time), np.nan)
 
     def placed(values: np.ndarray | None) -> np.ndarray:
-        return nothing if values is None else at + (values - low) * (FILL / scale)
+        return nothing if values is None else at + (values - low) * (fill / scale)
 
     # Pad to the number of slots, so that every row has the same curves.
     overlays = (*trace.overlays, *[None] * (len(palette.PINS) - len(trace.overlays)))
     values = (trace.truth, trace.predicted, trace.baseline, *overlays)
-    return _PlacedRow(at, low, scale, trace.time, tuple(map(placed, values)))
+    return _PlacedRow(at, fill, low, scale, trace.time, tuple(map(placed, values)))
 
 
 def _has_curve(trace: Trace, number: int) -> bool:
@@ -391,7 +412,7 @@ def _limit(row: _PlacedRow, trace: Trace, limit: int) -> tuple[np.ndarray, np.nd
     """Return a limit of a row's band, clipped to the row, with a NaN at its end."""
     values = np.full(len(trace.time), np.nan)
     if trace.band is not None:
-        values = row.at + (trace.band[limit] - row.low) * (FILL / row.scale)
+        values = row.at + (trace.band[limit] - row.low) * (row.fill / row.scale)
         values = np.clip(values, row.at, row.at + 1 - 1 / GAP)
     return np.append(trace.time, np.nan), np.append(values, np.nan)
 
@@ -410,9 +431,11 @@ def _scale_bars(
         return np.empty(0), np.empty(0)
     start, stop = traces[0].extent
     x = start + place * (stop - start)
-    shares = [high * FILL / row.scale for row, high in zip(rows, heights, strict=True)]
+    shares = [
+        high * row.fill / row.scale for row, high in zip(rows, heights, strict=True)
+    ]
     ends = [
-        (row.at + (FILL - share) / 2, row.at + (FILL + share) / 2, np.nan)
+        (row.at + (row.fill - share) / 2, row.at + (row.fill + share) / 2, np.nan)
         for row, share in zip(rows, shares, strict=True)
     ]
     return np.tile([x, x, np.nan], len(rows)), np.array(ends).ravel()
