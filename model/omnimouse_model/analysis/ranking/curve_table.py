@@ -280,9 +280,9 @@ def _fit(
             for row in drawn
         ]
         slope = _ends([fit.slope for fit in lines])
-        interval = _ends([float(fit(curve.trials)) for fit in lines])
+        interval = _ends([float(fit(float(curve.trials))) for fit in lines])
     return OrderFit(
-        heldout, order, line, slope, curve.trials, float(line(curve.trials)),
+        heldout, order, line, slope, curve.trials, float(line(float(curve.trials))),
         interval, measured,
     )  # fmt: skip
 

@@ -19,7 +19,8 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.window_spec import WindowSpec
 
-Spans = Float64[np.ndarray, "span 2"]
+# The number of spans differs between arguments of one call.
+Spans = Float64[np.ndarray, "... 2"]
 
 
 class HeldBackError(ValueError):

@@ -241,11 +241,15 @@ def test_a_line_over_log_trials_predicts_all_sessions(study):
     # Exact lines: 0.2 + 0.1 ln(trials), 0.02 higher for one of two seeds.
     points = [
         replace(
-            p, k=k, trials=10 * k, seed=seed, value=0.2 + 0.1 * np.log(10 * k) + seed
+            p,
+            k=k,
+            trials=10 * k,
+            seed=seed,
+            value=float(0.2 + 0.1 * np.log(10 * k) + 0.02 * seed),
         )
         for p in curve.points[:1]
         for k in (1, 2, 4, 8, 16)
-        for seed in (0.0, 0.02)
+        for seed in (0, 1)
     ]
     longer = replace(curve, points=tuple(points), n_sessions=16, trials=160)
     fit = longer.fits(200)[0]
