@@ -99,6 +99,8 @@ class Prefetch(Generic[Drawn]):
             sampler=steps,
             num_workers=self._processes,
             collate_fn=_unchanged,
+            # Its own: a resumed run must draw the same from the global one.
+            generator=torch.Generator(),
             multiprocessing_context="fork",
         )
         return iter(loader)
