@@ -93,6 +93,7 @@ def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]
     """Return a row for every column with labels; its refusal where there is none."""
     from omnimouse_model.analysis.peri_event import conditions
     from omnimouse_model.analysis.spikes.trial_labels import decode_trial_labels
+    from omnimouse_model.errors import UnsupportedRequestError
 
     shared: Row = {"name": "decoded_label", "value": None, "strategy": CHOICE}
     shared |= {"predictor": predictor.predictor_id, "session": session.id}
@@ -106,7 +107,7 @@ def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]
             rows.append(
                 decode_trial_labels(predictor, session, column, tier=tier).row()
             )
-        except ValueError as error:
+        except UnsupportedRequestError as error:
             # Other columns can have labels in all tiers.
             rows.append(shared | {"column": column, "refusal": str(error)})
     return rows

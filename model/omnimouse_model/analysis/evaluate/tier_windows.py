@@ -7,6 +7,7 @@ import numpy as np
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.errors import UnsupportedRequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,16 @@ def scored_starts(
     max_windows: int | None = None,
     spec: WindowSpec = OMNIMOUSE,
 ) -> np.ndarray:
-    """Return the scored windows of a tier as starts (n,) in s on the session clock."""
+    """Return the scored windows of a tier as starts (n,) in s on the session clock.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The tier has no window.
+    """
     starts = tier_starts(session, tier, spec)
     if not len(starts):
-        raise ValueError(
+        raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier {tier!r}; "
             f"its tiers are {', '.join(session.tiers()) or 'none'}."
         )

@@ -18,6 +18,7 @@ from torch import Tensor
 from omnimouse_model.analysis.peri_event import conditions, event_windows
 from omnimouse_model.analysis.spikes.held_out import checked_ndt, trial_counts
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.metrics.bootstrap import bootstrap_interval
 from omnimouse_model.metrics.choices import accuracy
 from omnimouse_model.metrics.logistic import fit_logistic
@@ -30,6 +31,9 @@ BLOCK: Final = 3
 
 PENALTIES: Final = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Candidate weights of the sum of squared coefficients, beside the mean log loss."""
+
+FITTED_WITH: Final = ("train", "validation")
+"""Tiers that fit the regression and choose its penalty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +103,9 @@ def decode_trial_labels(
     Raises
     ------
     UnsupportedRequestError
-        The model is no neural data transformer, or does not know the session.
-    ValueError
-        The column is none with a few labels, or a tier has too few of them.
+        The model is no neural data transformer, or does not know the session; the
+        column is none with a few labels; a tier has too few of them; or the regression
+        itself is fitted with the tier ("train", "validation").
 
     Examples
     --------
@@ -118,20 +122,26 @@ def decode_trial_labels(
     (('left', 'right'), 6)
     """
     ndt = checked_ndt(model, session)
+    if tier in FITTED_WITH:
+        raise UnsupportedRequestError(
+            "Labels are decoded with a regression that is fitted on the tier 'train' "
+            f"and a penalty chosen on 'validation': {tier!r} holds nothing back. "
+            "Choose another tier, such as 'test'."
+        )
     known = conditions(session)
     if column not in known:
-        raise ValueError(
+        raise UnsupportedRequestError(
             f"{session.id!r} has no trial column {column!r} with two or more labels; "
             f"it has {', '.join(known) or 'none'}."
         )
     parts = {
         name: _trials(ndt, session, known[column], name)
-        for name in ("train", "validation", tier)
+        for name in (*FITTED_WITH, tier)
     }
     (x, labels), (x_validation, of_validation), test = parts.values()
     names, y = np.unique(labels, return_inverse=True)
     if len(names) < 2:
-        raise ValueError(
+        raise UnsupportedRequestError(
             f"The train trials of {session.id!r} have the labels "
             f"{', '.join(names.tolist()) or '(none)'} in {column!r}; expected two."
         )
@@ -139,7 +149,7 @@ def decode_trial_labels(
     # A label that no train trial has cannot be predicted, and tells no penalty.
     is_known = np.isin(of_validation, names)
     if not is_known.any():
-        raise ValueError(
+        raise UnsupportedRequestError(
             f"{session.id!r} has no validation trial with a label in {column!r}, on "
             "which the penalty could be chosen."
         )
@@ -178,7 +188,9 @@ def _trials(
     has_label = labels[trials] != ""
     starts = np.array([window.start_s for window in windows])[has_label]
     if not len(starts):
-        raise ValueError(f"No trial of tier {tier!r} of {session.id!r} has a label.")
+        raise UnsupportedRequestError(
+            f"No trial of tier {tier!r} of {session.id!r} has a label."
+        )
     features = trial_features(model, session, trial_counts(session, model, starts))
     return torch.from_numpy(features), labels[trials][has_label]
 

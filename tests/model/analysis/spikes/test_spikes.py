@@ -86,8 +86,11 @@ def test_labels_of_trials_are_decoded(spiking, model):
     assert found.accuracy > found.chance >= 0.5
     low, high = found.interval
     assert 0 <= low < found.accuracy <= high <= 1
-    with pytest.raises(ValueError, match="no trial column 'mood'"):
+    with pytest.raises(UnsupportedRequestError, match="no trial column 'mood'"):
         om.decode_trial_labels(model, spiking, "mood")
+    for tier in ("train", "validation"):
+        with pytest.raises(UnsupportedRequestError, match=f"{tier!r} holds nothing"):
+            om.decode_trial_labels(model, spiking, "stim_id", tier=tier)
 
 
 def test_the_command_prints_both(arrays, path, tmp_path):
