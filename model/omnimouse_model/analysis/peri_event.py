@@ -30,6 +30,8 @@ BIN_S: Final = 0.06
 _BEFORE: Final = 0.25
 """Share of a window before the onset, where windows are not aligned to trials."""
 _BATCH: Final = 8
+_TIME_ERROR_S: Final = 1e-6
+"""Rounding error of the time of a sample."""
 _NO_CONDITION: Final = ("tier", "id", "valid_trial", "duration_s")
 """Columns that describe the recording and not the trial."""
 _OF_EVERY_TABLE: Final = ("stim_id", "kind")
@@ -102,7 +104,7 @@ class PeriEventResponses:
     @property
     def bin_s(self) -> Float[np.ndarray, " bin"]:
         """Mean time of each bin relative to the onset."""
-        return _joined(self.time_s[None, :, None], self.n_joined)[0, :, 0]
+        return self._joined(self.time_s[None, :, None])[0, :, 0]
 
     def of(self, neuron: int) -> "PeriEventResponses":
         """Return the responses of one neuron, which must be one of `neurons`."""
@@ -125,7 +127,7 @@ class PeriEventResponses:
         """
         own = labels[self.trials]
         recorded, predicted = (
-            _joined(values, self.n_joined) for values in (self.recorded, self.predicted)
+            self._joined(values) for values in (self.recorded, self.predicted)
         )
         averages = []
         for label in sorted({*own.tolist()} - {""}):
@@ -141,6 +143,20 @@ class PeriEventResponses:
                 )
             )
         return tuple(averages)
+
+    def _joined(
+        self, values: Float[np.ndarray, "trial sample neuron"]
+    ) -> Float[np.ndarray, "trial bin neuron"]:
+        """Return means over `n_joined` samples; one of the bins begins at the onset.
+
+        Samples at both ends that fill no bin are left out.
+        """
+        n = self.n_joined
+        # Otherwise one bin would have samples from before and after the onset.
+        values = values[:, int((self.time_s > -_TIME_ERROR_S).argmax()) % n :]
+        n_bins = values.shape[1] // n
+        parts = values[:, : n_bins * n].reshape(len(values), n_bins, n, values.shape[2])
+        return np.asarray(parts.mean(axis=2))
 
 
 class PeriEvent:
@@ -305,15 +321,6 @@ def _label(value: object) -> str:
     if value is None or value != value:
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _joined(
-    values: Float[np.ndarray, "trial sample neuron"], n: int
-) -> Float[np.ndarray, "trial bin neuron"]:
-    """Return means over `n` samples; the last ones are left out if they are fewer."""
-    n_bins = values.shape[1] // n
-    parts = values[:, : n_bins * n].reshape(len(values), n_bins, n, values.shape[2])
-    return np.asarray(parts.mean(axis=2))
 
 
 def _mean_and_error(

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.peri_event import PeriEvent, conditions
+from omnimouse_model.analysis.peri_event import (
+    PeriEvent,
+    PeriEventResponses,
+    conditions,
+)
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
@@ -70,6 +74,18 @@ def test_averages_are_those_of_the_trials_of_each_label(arrays, session, mask):
         )
         assert np.isnan(average.predicted[:, 1]).all()
     np.testing.assert_allclose(found.bin_s[0], 0.03)
+
+
+@pytest.mark.parametrize("n_before", [24, 25, 26])
+def test_a_response_that_begins_at_the_onset_has_no_bin_before_it(mask, n_before):
+    time_s = (np.arange(100) - n_before + 0.5) * 0.02
+    step = np.tile((time_s > 0).astype(np.float32)[:, None], (4, 1, 1))
+    found = PeriEventResponses(
+        *(mask, "test", np.arange(4), NEURONS[:1], time_s, step, step, 4)
+    )
+    (average,) = found.averages(np.full(4, "left"))
+    np.testing.assert_array_equal(average.recorded[:, 0], found.bin_s > 0)
+    np.testing.assert_allclose(found.bin_s[found.bin_s > 0][0], 0.03)
 
 
 def test_an_interrupted_computation_continues(session, mask):
