@@ -58,16 +58,16 @@ class SpikeTrains:
         self.path = file.path
         self.shape: tuple[int, ...] = (n_rows, len(offsets) - 1)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self.file, self.offsets = file, offsets
+        self._file, self.offsets = file, offsets
         self._start, self._rate_hz = start, rate_hz
 
     def check(self) -> None:
         """Raise `SessionFormatError` if the file is gone or has changed."""
-        self.file.check()
+        self._file.check()
 
     def all_times(self) -> np.ndarray:
         """Return the spike times of all units, one unit after the other."""
-        return self.file.open()
+        return self._file.open()
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return the counts of rows `first` to `stop`, float32 (stop - first, n)."""
@@ -99,7 +99,7 @@ class SpikeTrains:
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
         """Return the spike times of one unit in native seconds, float64 (spike,)."""
         first, last = self.offsets[unit], self.offsets[unit + 1]
-        spikes = np.asarray(self.file.open()[first:last], np.float64)
+        spikes = np.asarray(self._file.open()[first:last], np.float64)
         return spikes[np.searchsorted(spikes, start) : np.searchsorted(spikes, stop)]
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
@@ -111,7 +111,7 @@ class SpikeTrains:
 
     def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unit and native time of all spikes in [start, stop)."""
-        times, n = self.file.open(), self.shape[1]
+        times, n = self._file.open(), self.shape[1]
         begin, end = self._first_after(times, start), self._first_after(times, stop)
         count = np.maximum(end - begin, 0)
         unit = np.repeat(np.arange(n), count)

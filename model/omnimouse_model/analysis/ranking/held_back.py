@@ -102,9 +102,9 @@ class GuardedRows:
 class GuardedSpikes(SpikeTrains):
     """Spike times, of which some cannot be read."""
 
-    def __init__(self, spikes: SpikeTrains, signal: Signal, guard: Guard) -> None:
-        clock = signal.start, signal.rate_hz
-        super().__init__(spikes.file, spikes.offsets, *clock, spikes.shape[0])
+    def __init__(self, spikes: SpikeTrains, guard: Guard) -> None:
+        # Shares all that the trains hold; the raw times get no public name.
+        vars(self).update(vars(spikes))
         self._guard = guard
 
     def all_times(self) -> np.ndarray:
@@ -112,16 +112,13 @@ class GuardedSpikes(SpikeTrains):
         self._guard.check(-np.inf, np.inf)
         return super().all_times()
 
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return the counts of rows `first` to `stop`."""
-        start = self._start + first / self._rate_hz
-        self._guard.check(start, self._start + stop / self._rate_hz)
-        return super().read(first, stop)
+    def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return unit and native time of all spikes in [start, stop).
 
-    def count(self, start: float, rate_hz: float, n_bins: int) -> np.ndarray:
-        """Return the counts of bins that begin at `start`."""
-        self._guard.check(start, start + n_bins / rate_hz)
-        return super().count(start, rate_hz, n_bins)
+        All counts are made from them.
+        """
+        self._guard.check(start, stop)
+        return super().between(start, stop)
 
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
         """Return the spike times of one unit in native seconds."""
@@ -175,7 +172,7 @@ here. Ranking reads the tiers train and validation.
     guard = Guard(session.id, spans, 1.0 / signal.rate_hz)
     file: Rows
     if isinstance(signal.file, SpikeTrains):
-        file = GuardedSpikes(signal.file, signal, guard)
+        file = GuardedSpikes(signal.file, guard)
     else:
         file = GuardedRows(signal, guard)
     is_test = np.array([is_test_tier(tier) for tier in trials.tier.tolist()], bool)

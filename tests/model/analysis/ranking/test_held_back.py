@@ -25,6 +25,7 @@ def test_spikes_of_test_trials_cannot_be_read(spikes):
         lambda: signal.data,
         lambda: signal.count(start + view.t0, 50.0, 20),
         lambda: signal.read(row, row + 3),
+        lambda: signal.events(start + view.t0, start + view.t0 + 0.4),
         lambda: signal.file.pick(np.array([0, row]), slice(0, 2)),
         lambda: signal.file.times(0, start + view.t0, start + view.t0 + 0.4),
         lambda: signal.file.all_times(),
