@@ -37,7 +37,7 @@ def load_strictly(
             net = make()
     except Exception as error:  # numbers that make no net fail in many ways
         raise CheckpointError(
-            f"{source} has a config that makes no net: {error!r}."
+            f"{source} has a config that makes no net: {repr(error)[:200]}."
         ) from error
     expected = net.state_dict()
     missing = expected.keys() - state.keys()

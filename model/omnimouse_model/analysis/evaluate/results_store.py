@@ -191,9 +191,9 @@ class ResultsFile(Generic[Row]):
                 if number < len(lines) or _is_json(line):
                     raise ResultsFileError(
                         f"Line {self._n_lines + 1} of {self.path} is damaged, or a "
-                        f"newer version wrote it ({error!r}). Update OmniMouse Studio; "
-                        "or remove the line, and it is computed again; or choose "
-                        "another path."
+                        f"newer version wrote it ({repr(error)[:200]}). "
+                        "Update OmniMouse Studio; or remove the line, and it is "
+                        "computed again; or choose another path."
                     ) from error
                 # The caller holds the lock, so the writer of a partial line has died.
                 file.truncate(self._read)

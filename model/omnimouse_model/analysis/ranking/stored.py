@@ -57,7 +57,7 @@ otherwise.
         scores = RANKING.read(path)[1]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsFileError(
-            f"{path} is not the results file of a ranking: {error!r}."
+            f"{path} is not the results file of a ranking: {repr(error)[:200]}."
         ) from error
     studies = {score.study for score in scores}
     if len(studies) > 1:

@@ -176,5 +176,6 @@ def read_runs(results: str | Path) -> tuple[RunScore, ...]:
         return tuple(SCALING.read(path)[1])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsFileError(
-            f"{path} is not the results file of a scaling analysis: {error!r}."
+            f"{path} is not the results file of a scaling analysis: "
+            f"{repr(error)[:200]}."
         ) from error

@@ -64,7 +64,7 @@ def read_sweep(path: str | Path) -> SavedSweep:
         )
     # Any file may lie in the folder: a broken one is listed and not an error.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return SavedSweep(path, problem=f"cannot be read: {error!r}")
+        return SavedSweep(path, problem=f"cannot be read: {repr(error)[:200]}")
     return SavedSweep(path, sweep, dict(header.get("about", {})))
 
 

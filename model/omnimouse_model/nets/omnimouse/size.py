@@ -37,7 +37,9 @@ def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) 
         with torch.device("meta"):
             net = OmniMouse(config, dict(sessions), dict.fromkeys(sessions, "animal"))
     except Exception as error:  # numbers that make no net fail in many ways
-        raise ValueError(f"{name}: model makes no network: {error!r}.") from error
+        raise ValueError(
+            f"{name}: model makes no network: {repr(error)[:200]}."
+        ) from error
     count = sum(parameter.numel() for parameter in net.parameters())
     if count > MAX_PARAMETERS:
         raise ValueError(

@@ -149,6 +149,10 @@ def test_an_ensembles_file_names_its_members(session, tmp_path):
     path.write_text(json.dumps(changed))
     with pytest.raises(CheckpointError, match="make the ensemble anew"):
         load_ensemble(path, load_predictor)
+    path.write_bytes(b"\xff" * 9999)
+    with pytest.raises(CheckpointError, match="not an ensemble's file") as refusal:
+        load_ensemble(path, load_predictor)
+    assert len(str(refusal.value)) < 1000
     with pytest.raises(ValueError, match=r"ends in \.ensemble\.json"):
         save_ensemble(tmp_path / "two.json", ["mean", "ridge"])
 
