@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from omnimouse_app.cli.interrupt import STOPPED
+from omnimouse_app.sigint import was_interrupted
 from omnimouse_model.drive import explained
 from omnimouse_model.errors import WorkerError
 
@@ -142,8 +143,12 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        _show(message_of(error))
-        status = 1
+        if was_interrupted():  # and an import raised another error in its place
+            _show("stopped")
+            status = STOPPED
+        else:
+            _show(message_of(error))
+            status = 1
     finally:
         threading.excepthook = hook
     # A second Ctrl-C during the clean-up of the interpreter must not print a traceback.

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import click
 
+from omnimouse_app.sigint import was_interrupted
+
 # 128 + SIGINT (2), as in shells.
 STOPPED = 130
 """Exit status after Ctrl-C."""
@@ -51,7 +53,15 @@ class StopSignal:
 
 @contextmanager
 def interruptible() -> Iterator[StopSignal]:
-    """Handle both signals in the block, so that it leaves no incomplete results."""
+    """Handle both signals in the block, so that it leaves no incomplete results.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C arrived before, and an import has swallowed it.
+    """
+    if was_interrupted():
+        raise KeyboardInterrupt
     stop = StopSignal()
     # SIGTERM as well: `timeout`, containers and job schedulers send it.
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -1,53 +1,83 @@
-"""Ctrl-C at many moments of commands, also during their imports.
+"""Ctrl-C at many moments of commands, also during their imports, once and twice.
 
-    python -m tests.acceptance.interrupts [--moments 20]
+    python -m tests.acceptance.interrupts [--moments 20] [--only WORDS]
 
-Prints one line per command. Exits with 1 if a command hangs, prints a traceback, or
-ends neither as stopped (130, or by the signal) nor as finished (0).
+The signal reaches all processes of a command, as from a terminal. Prints one line per
+command. Exits with 1 if a command hangs, prints a traceback or more than its own lines,
+or ends neither as stopped (130, or by the signal) nor as finished (0).
 """
 
 import argparse
+import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
+
+import omnimouse_model as om
+from omnimouse_model.live.analysis_file import Analysis, write_analysis
 
 COMMANDS = (
     "info demo",
-    "evaluate --model mean --session demo --no-baselines",
-    "sweep --model last --session demo --history 10",
     "convert demo {folder}/demo.zarr",
+    "fetch hf://lab/none --to {folder}",
+    "evaluate --model mean --session demo --no-baselines",
+    "predict demo --model mean --mask test/video_behavior --out {folder}/mean.zarr",
+    "sweep --model last --session demo --history 10",
+    "sweep --model mean --session demo --history 10 --scheduler local:2",
+    "scaling {folder}/runs.jsonl --train simulated --mice {folder}/mice",
+    "rank smoke --sessions {mouse} --heldout {mouse} --results {folder}/a.jsonl",
+    "lab fields",
+    "report {analysis}",
     "simulate {folder}/mice",
     "train smoke --out {folder}/run",
+    "finetune demo unseen --out {folder}/fine.safetensors",
+    "demo --headless {folder}/pictures",
+    "doctor",
 )
 BEGIN_S = 0.1
 """Before this, the interpreter itself starts, and reports interrupts in its own way."""
 TIMEOUT_S = 60.0
+MOST_LINES = 3
+"""Lines of a command that stops: what goes on, what is kept, how to continue."""
+NOWHERE = "http://127.0.0.1:9"
+"""Address of a hub that does not answer."""
 
 
-def interrupt(words: list[str], delay_s: float) -> str:
-    """Return what was wrong after Ctrl-C at a moment, "" if nothing."""
+def interrupt(words: list[str], delay_s: float, again_s: float | None = None) -> str:
+    """Return what was wrong after one or two Ctrl-C, "" if nothing."""
     process = subprocess.Popen(
         [sys.executable, "-m", "omnimouse_app", *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "HF_ENDPOINT": NOWHERE},
+        start_new_session=True,
     )
-    time.sleep(delay_s)
-    process.send_signal(signal.SIGINT)
+    for pause_s in (delay_s, again_s):
+        if pause_s is not None:
+            time.sleep(pause_s)
+            os.killpg(process.pid, signal.SIGINT)
     try:
         _, errors = process.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         return f"hangs after Ctrl-C at {delay_s:.2f} s"
     if "Traceback" in errors:
         return f"traceback after Ctrl-C at {delay_s:.2f} s: {errors.strip()[-200:]}"
+    lines = errors.strip().splitlines()
+    # The hub that does not answer ends a command with status 1.
+    ends = (0, 1, 130, -signal.SIGINT) if "fetch" in words else (0, 130, -signal.SIGINT)
     # An interrupt of generated code, as of dataclasses, ends Python by the signal.
-    if process.returncode not in (0, 130, -signal.SIGINT):
-        lines = errors.strip().splitlines()[-1:]
-        return f"status {process.returncode} after Ctrl-C at {delay_s:.2f} s: {lines}"
+    if process.returncode not in ends:
+        return (
+            f"status {process.returncode} after Ctrl-C at {delay_s:.2f} s: {lines[-1:]}"
+        )
+    if len(lines) > MOST_LINES:
+        return f"{len(lines)} lines after Ctrl-C at {delay_s:.2f} s: {lines[-1:]}"
     return ""
 
 
@@ -56,17 +86,36 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--moments", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="commands that begin with this")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as inputs:
+        return _interrupt_all(options, _write_inputs(Path(inputs)))
+
+
+def _write_inputs(folder: Path) -> dict[str, str]:
+    """Write the files that commands read; return their places by name."""
+    session = om.open_session(om.demo_session())
+    mask = om.mask_from_strategy("test/video_behavior", session)
+    analysis = folder / "a.omnimouse.json"
+    write_analysis(analysis, Analysis(str(session.path), predictor="mean", mask=mask))
+    return {"mouse": str(session.path), "analysis": str(analysis)}
+
+
+def _interrupt_all(options: argparse.Namespace, inputs: dict[str, str]) -> int:
     generator, n_faults = random.Random(options.seed), 0
     for command in COMMANDS:
+        if not command.startswith(options.only):
+            continue
         faults = []
-        for _ in range(options.moments):
+        for moment in range(options.moments):
             with tempfile.TemporaryDirectory() as folder:
-                # Half of the moments are in the first second, with the imports.
-                longest_s = generator.choice((1.0, 6.0))
+                # Half of the moments are in the first second, with the imports, and
+                # half of them are followed by a second one.
+                longest_s = (1.0, 6.0)[moment % 2]
                 delay_s = generator.uniform(BEGIN_S, longest_s)
-                words = command.format(folder=folder).split()
-                if fault := interrupt(words, delay_s):
+                again_s = generator.uniform(0.0, 0.5) if moment % 4 < 2 else None
+                words = command.format(folder=folder, **inputs).split()
+                if fault := interrupt(words, delay_s, again_s):
                     faults.append(fault)
         n_faults += len(faults)
         print(

@@ -1,5 +1,6 @@
 """Ends of the command line: one line, with a status that says what happened."""
 
+import signal
 import sys
 from errno import ENOSPC, EROFS
 
@@ -8,6 +9,7 @@ from torch import OutOfMemoryError
 
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
+from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_model.errors import WorkerError
 
 
@@ -57,13 +59,27 @@ def test_debug_shows_where(failing):
         cli.main(["info", "demo", "--debug"])
 
 
+def test_an_interrupt_that_an_import_swallows_or_replaces_ends_the_command(
+    failing, monkeypatch, capsys
+):
+    monkeypatch.setattr("omnimouse_app.sigint._is_received", True)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        pass
+    failing(TypeError("no serializer: KeyboardInterrupt"))
+    assert end_of(capsys, "info", "demo") == (130, ["omnimouse: stopped"])
+
+
 def test_an_interrupt_of_the_imports_ends_with_one_line(monkeypatch, capsys):
     class Interrupted:
         def __getattr__(self, name):
             raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "omnimouse_app.cli", Interrupted())
-    with pytest.raises(SystemExit) as end:
-        __main__.main()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as end:
+            __main__.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert end.value.code == 130
     assert capsys.readouterr().err.splitlines() == ["omnimouse: stopped"]
