@@ -9,6 +9,7 @@ from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_widgets.drawn.neurons.score_distribution import distribution_of
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import evidence_of, trace_rows
+from omnimouse_widgets.drawn.traces.text import legend_entries
 from tests.predictors import NoisyPredictor, open_controller
 
 
@@ -66,3 +67,10 @@ def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(contr
         raw.band - raw.predicted, [[-1] * 60, [2] * 60] + 0 * raw.predicted, rtol=1e-4
     )
     assert trace_rows(controller, TraceOptions(is_large=True))[0].band is None
+
+
+def test_the_legend_names_the_metric_of_the_scores():
+    entries = legend_entries(evidence="over 30 test windows", symbol="bits/spike")
+    assert ("bits/spike", "over 30 test windows") in {
+        (e.glyph, e.text) for e in entries
+    }

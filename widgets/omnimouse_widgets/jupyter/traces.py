@@ -153,6 +153,7 @@ class Traces(TraceMessage):
             is_large=state.as_large,
             spec=state.spec,
             evidence=evidence_of(controller.results),
+            symbol=state.metric.symbol,
             has_band=has_band(controller.results, is_large=state.as_large),
         )
         pinned = trace_words.pin_signs(

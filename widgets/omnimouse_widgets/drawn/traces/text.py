@@ -53,13 +53,15 @@ def legend_entries(
     is_large: bool = False,
     spec: WindowSpec = OMNIMOUSE,
     evidence: str = "",
+    symbol: str = "r",
     has_band: bool = False,
 ) -> list[LegendEntry]:
     """Return the meaning of colours and lines.
 
     `is_large` states that predictions are scaled to the recording; `spec` is that of
-    the window, whose unit the scale bar has; `evidence` are the windows of the scores.
-    `has_band` states that a band of the prediction is drawn.
+    the window, whose unit the scale bar has; `evidence` are the windows of the scores,
+    and `symbol` is that of their metric. `has_band` states that a band of the
+    prediction is drawn.
     """
     entries = [
         LegendEntry("━", palette.RECORDED, "recorded"),
@@ -68,7 +70,7 @@ def legend_entries(
     if has_band:
         entries.append(LegendEntry("░", palette.BAND, "95 % of values"))
     if evidence:
-        entries.append(LegendEntry("r", palette.AXIS, evidence))
+        entries.append(LegendEntry(symbol, palette.AXIS, evidence))
     if baseline:
         entries.append(LegendEntry("┅", palette.BASELINE, Path(baseline).name))
     entries += [

@@ -138,7 +138,8 @@ def _score_text(controller: Controller) -> str:
     if scores is None or not summary.n:
         return "no score"
     older = " (of an older request)" if results.are_scores_old else ""
-    return f"median r {summary.median:.2f} {scores.evidence}{older}"
+    median = controller.state.metric.named(f"{summary.median:.2f}", " ")
+    return f"median {median} {scores.evidence}{older}"
 
 
 # -- the field ----------------------------------------------------------------------

@@ -50,7 +50,8 @@ class ViewSection(QWidget):
             self,
             (self.planes.draw, [events.session, events.plane_shown, events.in_space]),
             (self._draw_selection, [events.selection, events.session]),
-            (self.colour_by.draw, colours),
+            # The unit of the score is that of the window's spec.
+            (self.colour_by.draw, [*colours, events.window]),
             (self._draw_areas, [events.areas_shown, events.session]),
             (self._draw_legend, [*colours, results.changed]),
         )

@@ -27,6 +27,7 @@ def legend_html(controller: Controller, look: TraceOptions) -> str:
             is_large=look.is_large,
             spec=spec,
             evidence=evidence_of(controller.results),
+            symbol=controller.state.metric.symbol,
             has_band=has_band(controller.results, is_large=look.is_large),
         )
     )
