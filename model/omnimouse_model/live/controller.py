@@ -39,9 +39,9 @@ from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_code
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
-    FORECAST,
     PRESETS,
-    is_complete,
+    fallback_for,
+    is_possible,
     is_preset,
     mask_for,
     name_and_region,
@@ -502,13 +502,14 @@ class Controller:
     def _stretched(self, task: UndoState, spec: WindowSpec) -> UndoState:
         """Return a task for windows of another spec, without its edits.
 
-        A preset of which the spec cannot hold any input becomes a forecast.
+        A preset of which the spec cannot hold any input becomes a forecast; without
+        video and behaviour in the spec, one of these streams becomes co-smoothing.
         """
         mask, preset = task.mask.stretched(spec), task.preset
-        if preset and not is_complete(preset, mask):
-            preset = FORECAST
-            forecast = mask_for(preset, self._session, self.state.selection)
-            mask = forecast.stretched(spec)
+        if preset and not is_possible(preset, mask):
+            preset = fallback_for(spec)
+            made = mask_for(preset, self._session, self.state.selection)
+            mask = made.stretched(spec)
         return UndoState(mask, preset, ())
 
     def _show_spec(self, mask: Mask, preset: str) -> bool:

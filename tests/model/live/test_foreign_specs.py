@@ -9,7 +9,7 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import BehaviorSet, Contrast
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.baselines.predictor import naive_predictor
@@ -72,11 +72,12 @@ def test_a_mask_of_another_spec_is_painted_undone_and_scrubbed(opened):
     before = state.mask
     opened.paint([0], VISIBLE)
     assert state.mask.visible[:, 0].all()
+    opened.paint([1], HIDDEN)
     opened.paint([1], TARGET)
     assert state.mask.target[:, 1].sum() == n - n // 2
     assert is_answered(opened)
-    opened.undo()
-    opened.undo()
+    for _ in range(3):
+        opened.undo()
     assert state.mask == before
     opened.set_cursor(10_000)
     assert state.cursor == n - 1

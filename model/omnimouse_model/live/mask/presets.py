@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
@@ -24,7 +24,7 @@ class Preset:
 
     `make` takes a session and the selected neurons and returns the mask. `scheme` is
     the masking scheme of a preset over regions, "" for others; `decodes` tells whether
-    behaviour is its target.
+    behaviour is its target, `has_streams` whether video or behaviour can be an input.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Preset:
     make: Callable[[Session, Sequence[int]], Mask]
     scheme: str = ""
     decodes: bool = False
+    has_streams: bool = False
 
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
@@ -93,11 +94,17 @@ def _official(
     name: str, label: str, explanation: str, *, decodes: bool = False
 ) -> Preset:
     make = partial(_strategy, f"test/{name}")
-    return Preset(name, label, explanation, make, decodes=decodes)
+    # The official names list the inputs.
+    has_streams = "video" in name or "behavior" in name
+    return Preset(
+        name, label, explanation, make, decodes=decodes, has_streams=has_streams
+    )
 
 
 HALF = "random_half_video_behavior"
 """Preset that the fitted baseline can always predict: half of the neurons."""
+CO_SMOOTHING: Final = "co_smoothing"
+"""First preset of models that read responses only."""
 PRESETS: tuple[Preset, ...] = (
     _official(
         "video_behavior",
@@ -123,6 +130,7 @@ PRESETS: tuple[Preset, ...] = (
         "A random half of the neurons, video and behaviour are visible; the other "
         "half, the selected neurons among it, is predicted.",
         _half,
+        has_streams=True,
     ),
     _official(
         "population_1024_response_video_behavior",
@@ -155,7 +163,7 @@ PRESETS: tuple[Preset, ...] = (
         decodes=True,
     ),
     Preset(
-        "co_smoothing",
+        CO_SMOOTHING,
         "Co-smoothing",
         "Three of ten neurons, the selected ones among them, are predicted from the "
         "others.",
@@ -276,15 +284,18 @@ def presets_of(
 ) -> tuple[Preset, ...]:
     """Return the presets that a session can have and a model can answer.
 
-    Some need several regions, others a model that decodes behaviour; `needs` is None
-    while no model is loaded.
+    Some need several regions, others a model that reads video or behaviour, or one
+    that decodes behaviour; `needs` is None while no model is loaded.
     """
     has_regions = bool(regions_of(session))
     decodes = needs is None or needs.predicts_behavior
+    reads = needs is None or needs.sees_video or needs.sees_behavior
     return tuple(
         preset
         for preset in PRESETS
-        if (has_regions or not preset.scheme) and (decodes or not preset.decodes)
+        if (has_regions or not preset.scheme)
+        and (decodes or not preset.decodes)
+        and (reads or not preset.has_streams)
     )
 
 
@@ -307,6 +318,21 @@ def is_complete(name: str, mask: Mask) -> bool:
     has_target = mask.target.any() or mask.has_behavior_target
     # The preset "nothing" has neither inputs nor targets on purpose.
     return name == "nothing" or bool(has_input and has_target)
+
+
+def is_possible(name: str, mask: Mask) -> bool:
+    """Whether a preset, as a mask of a spec, is complete and offered for the spec."""
+    is_offered = _has_streams(mask.spec) or not preset_named(name).has_streams
+    return is_offered and is_complete(name, mask)
+
+
+def fallback_for(spec: WindowSpec) -> str:
+    """Return the preset for a spec in which the one on screen is not possible."""
+    return FORECAST if _has_streams(spec) else CO_SMOOTHING
+
+
+def _has_streams(spec: WindowSpec) -> bool:
+    return spec.video is not None or spec.behavior is not None
 
 
 def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:

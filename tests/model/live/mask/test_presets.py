@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.mask.presets import (
     FORECAST,
+    fallback_for,
+    is_possible,
     is_preset,
     mask_for,
     preset_for,
@@ -71,6 +74,16 @@ def test_presets_that_decode_need_a_model_that_does(session):
     decoding = {"all_response_only", "all_response_video"}
     assert names() == names(predicts_behavior=True) - decoding
     assert decoding <= {preset.name for preset in presets_of(session)}
+
+
+def test_models_of_responses_alone_get_the_schemes_first(session):
+    names = [preset.name for preset in presets_of(session, Needs())]
+    assert names == ["co_smoothing", "causal", *REGIONAL, "nothing"]
+    forecast = mask_for(FORECAST, session)
+    assert is_possible(FORECAST, forecast)
+    assert not is_possible(FORECAST, forecast.stretched(TRIALS))
+    assert fallback_for(TRIALS) == "co_smoothing"
+    assert fallback_for(OMNIMOUSE) == FORECAST
 
 
 def test_presets_over_regions_need_several(session, one_region):
