@@ -81,7 +81,8 @@ def live_text(state: LiveState, results: Results) -> str:
         n_targets = max(row.n_neurons for row in curves.sweep.rows)
         name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"
         # Before that, the curves would be biased.
-        waits = "" if curves.is_shown else f" (drawn from {MIN_WINDOWS})"
+        least = min(MIN_WINDOWS, curves.n_total)
+        waits = "" if curves.is_shown else f" (drawn from {least} windows on)"
         parts.insert(0, f"{name[0].upper()}{name[1:]}{waits}")
     progress = {
         "running": "◌ computing",
