@@ -39,10 +39,26 @@ def test_the_page_lists_trials_moves_and_chooses_a_condition(controller, page):
         def is_drawn(message, buffers, wanted=plot):
             if message["labels"] != [line.label for line in wanted.lines]:
                 return False
+            if not message["text"].endswith("predicted for all"):
+                return False
             values = np.frombuffer(buffers[1], np.float32).reshape(4, -1)
             return np.allclose(values[0], wanted.lines[0].recorded, equal_nan=True)
 
-        message, _ = opened.wait_for("averages", is_drawn)
-        assert message["text"].endswith("predicted for all")
+        opened.wait_for("averages", is_drawn)
     opened.say("gone")
     assert not controller.state.peri_event_shown
+
+
+def test_averages_follow_the_focus(controller, page):
+    controller.select([3, 8])
+    opened = page(Trials(controller), "averages")
+    controller.finish_scores()
+    names = controller.state.session.units.names
+    for focus in (3, 8):
+        controller.neuron_info.step(1)
+        assert controller.neuron_info.focus == focus
+        wanted = f"neuron {names[focus]} ·"
+        opened.wait_for(
+            "averages", lambda message, _, text=wanted: message["text"].startswith(text)
+        )
+    opened.say("gone")

@@ -60,7 +60,10 @@ class Trials(Part):
             ),
             Drawing(
                 self._draw_averages,
-                [events.session, events.selection, averages.changed],
+                [
+                    *(events.session, events.selection, averages.changed),
+                    controller.neuron_info.focus_changed,
+                ],
                 [controller.results.changed],
             ),
         )
