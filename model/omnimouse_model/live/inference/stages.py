@@ -370,7 +370,10 @@ class StageRunner:
             events = self._peri_event(predictor, request)
             if events is not None:
                 for found in events.refine(outdated):
-                    yield Stage("peri_event", peri_event=found)
+                    # An equal mask of an earlier request may have begun them, but views
+                    # compare masks by identity.
+                    now = replace(found, mask=request.mask)
+                    yield Stage("peri_event", peri_event=now)
             if isinstance(predictor, Prefetcher):
                 for window in neighbours(request.window, request.step_s):
                     stop_if(outdated)

@@ -1,5 +1,7 @@
 """Averages around trials are predicted while they are shown, for the selection."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,19 @@ def test_they_follow_the_selection_and_the_task(controller):
     assert np.isnan(after[0]).all()
     assert np.isfinite(after[-1]).all()
     assert before.shape == after.shape
+
+
+def test_an_equal_task_keeps_them(controller):
+    averages = controller.trial_averages
+    averages.show(True, "view")
+    controller.finish_scores()
+    first = controller.state.mask
+    controller.apply_preset("causal")
+    controller.finish_scores()
+    again = replace(first, name="again")
+    controller.set_mask(again)
+    controller.finish_scores()
+    assert controller.results.peri_event.mask is controller.state.mask is again
 
 
 def test_an_unknown_condition_is_refused(controller):
