@@ -117,6 +117,22 @@ class Units:
         ids = np.asarray(self.unit_id)
         return ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
 
+    @property
+    def region_of(self) -> tuple[str, ...]:
+        """Area of each unit, "" for units without one, which belong to no region."""
+        return ("",) * len(self) if self.area is None else tuple(self.area.tolist())
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the areas, sorted, without "".
+
+        Examples
+        --------
+        >>> session.units.regions
+        ('AL', 'LM', 'RL', 'V1')
+        """
+        return tuple(sorted({*self.region_of} - {""}))
+
     def group_name(self, number: int) -> str:
         """Return the name of an imaging plane or probe, for example "plane 2"."""
         if self.probe is None:

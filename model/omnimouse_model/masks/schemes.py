@@ -4,7 +4,7 @@ A scheme hides entries of trials (bin, neuron) and names those that are predicte
 
     neuron         random neurons, in all bins (co-smoothing)
     causal         random bins, of all neurons (forward prediction)
-    inter-region   one region, all of it
+    inter-region   one region, all of it; units without a region are hidden, too
     intra-region   random neurons of one region; all other regions are hidden, too
     temporal       as causal, also in spans of several bins
     random         random entries
@@ -115,7 +115,8 @@ def draw_scheme(
     shape
         Trials, bins and neurons.
     regions
-        Region of each neuron.
+        Region of each neuron; "" belongs to none. Without any region, all neurons are
+        one.
 
     Raises
     ------
@@ -134,19 +135,22 @@ def draw_scheme(
     names = np.asarray(regions, dtype=str)
     region = ""
     if scheme in ("inter-region", "intra-region"):
-        region = settings.region or str(rng.choice(np.unique(names)))
+        # Without a name, all neurons are one region, "".
+        known = np.unique(names[names != ""]) if (names != "").any() else names[:1]
+        region = settings.region or str(rng.choice(known))
         if region not in names:
+            raise MaskError(f"No neuron is in {region!r}; there are {known.tolist()}.")
+        if (
+            np.isin(names, (region, "")).all()
+            and scheme == "inter-region"
+            and not settings.allow_degenerate
+        ):
             raise MaskError(
-                f"No neuron is in {region!r}; there are {sorted({*names.tolist()})}."
-            )
-        is_all = bool((names == region).all())
-        if is_all and scheme == "inter-region" and not settings.allow_degenerate:
-            raise MaskError(
-                f"All neurons are in {region}: without them, there is nothing to "
-                "predict them from."
+                f"The only region is {region!r}: without it, there is nothing to "
+                "predict it from."
             )
     for _ in range(_TRIES):
-        hidden, target = _draw(scheme, shape, names == region, rng, settings)
+        hidden, target = _draw(scheme, shape, names, region, rng, settings)
         if target.any():
             return SchemeMasks(
                 np.broadcast_to(hidden, shape), np.broadcast_to(target, shape), region
@@ -207,13 +211,14 @@ def nearest_scheme(
 def _draw(
     scheme: str,
     shape: tuple[int, int, int],
-    inside: np.ndarray,
+    names: np.ndarray,
+    region: str,
     rng: np.random.Generator,
     settings: SchemeSettings,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return hidden and target entries, which broadcast to `shape`."""
     n_trials, n_bins, n_neurons = shape
-    ratio = settings.ratio
+    ratio, inside = settings.ratio, names == region
     if scheme == "neuron":
         hidden = rng.random((n_trials, 1, n_neurons)) < ratio
     elif scheme == "causal":
@@ -223,7 +228,9 @@ def _draw(
     elif scheme == "random":
         hidden = rng.random(shape) < ratio
     elif scheme == "inter-region":
-        hidden = inside[None, None]
+        # A unit without a region can lie in any, also in the predicted one.
+        hidden = np.broadcast_to(inside | (names == ""), (1, 1, n_neurons))
+        return hidden, np.broadcast_to(inside, (1, 1, n_neurons))
     elif scheme == "intra-region":
         target = inside & (rng.random((n_trials, 1, n_neurons)) < ratio)
         return target | ~inside, target

@@ -103,13 +103,24 @@ def test_a_region_is_hidden_or_alone_visible():
 
 def test_one_region_leaves_nothing_to_predict_from():
     one = ["V1"] * 15
-    with pytest.raises(MaskError, match="All neurons are in V1"):
+    with pytest.raises(MaskError, match="only region is 'V1'"):
         draw("inter-region", regions=one)
     everything = draw(
         "inter-region", settings=SchemeSettings(allow_degenerate=True), regions=one
     )
     assert everything.hidden.all()
     assert draw("intra-region", regions=one).target.any()
+
+
+def test_neurons_without_a_region_are_hidden_and_never_asked():
+    regions = [*REGIONS[:-3], "", "", ""]
+    for scheme in ("inter-region", "intra-region"):
+        drawn = [draw(scheme, seed, regions=regions) for seed in range(9)]
+        assert "" not in {d.region for d in drawn}
+        assert all(d.hidden[..., -3:].all() for d in drawn)
+        assert not any(d.target[..., -3:].any() for d in drawn)
+    with pytest.raises(MaskError, match="only region"):
+        draw("inter-region", regions=["V1"] * 10 + [""] * 5)
 
 
 def test_an_empty_draw_is_repeated_and_an_impossible_one_is_refused():

@@ -52,7 +52,8 @@ class HeldOutScore:
     pooled
         All neurons together (co-bps, fp-bps), with its interval.
     per_neuron
-        NaN for neurons without spikes in the evaluated bins, which `mean` leaves out.
+        NaN for neurons without spikes in the evaluated bins, and without a region in
+        conditions over regions; `mean` leaves them out.
     refusal
         Why there is no score; "" if there is one.
     """
@@ -69,7 +70,7 @@ class HeldOutScore:
 
     @property
     def n_excluded(self) -> int:
-        """Number of neurons without spikes."""
+        """Number of neurons without a score."""
         return int(np.isnan(self.per_neuron).sum())
 
     def row(self) -> dict[str, Any]:
@@ -202,14 +203,17 @@ def held_out_rates(
             *(model.net, session.id, spikes), onset=onset, n_windows=n_windows
         )
         return rates, counts[:, onset : onset + n_windows * WINDOW]
-    area = session.units.area
-    regions = ("",) * session.n_neurons if area is None else tuple(area.tolist())
+    regions = session.units.region_of
     rates_of: dict[str, Callable[..., np.ndarray]] = {
         "co-smoothing": partial(one_neuron_out, progress=progress),
         "inter-region": partial(inter_region, regions=regions),
         "intra-region": partial(intra_region, regions=regions, progress=progress),
     }
-    return rates_of[condition](model.net, session.id, spikes), counts
+    rates = rates_of[condition](model.net, session.id, spikes)
+    # Neurons without a region are predicted by no condition over regions.
+    if "region" in condition:
+        counts = np.where(np.array(regions) == "", np.float32("nan"), counts)
+    return rates, counts
 
 
 def checked_ndt(model: Predictor, session: Session) -> NdtPredictor:
@@ -239,12 +243,12 @@ def _refusal(condition: HeldOut, session: Session) -> str:
     """Return why a condition is not possible in a session, else ""."""
     if "region" not in condition:
         return ""
-    area = session.units.area
-    if area is None:
+    names = session.units.regions
+    if not names:
         return "The recording does not state the region of its units."
-    names = sorted(set(area.tolist()))
     if condition == "inter-region" and len(names) == 1:
-        return f"All units are in {names[0]}: there is no other region to predict from."
+        placed = "units with a region" if "" in session.units.region_of else "units"
+        return f"All {placed} are in {names[0]}: there is no other to predict from."
     return ""
 
 

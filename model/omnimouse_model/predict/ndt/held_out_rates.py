@@ -96,13 +96,16 @@ def one_neuron_out(
 def inter_region(
     net: Ndt, session: str, spikes: Trials, regions: Sequence[str]
 ) -> np.ndarray:
-    """Predict the neurons of each region from all other regions."""
+    """Predict the neurons of each region from all other regions.
+
+    Neurons without a region ("") are hidden, and their rates are NaN.
+    """
     names = np.asarray(regions)
-    rates = np.zeros(tuple(spikes.shape), np.float32)
-    for region in np.unique(names):
+    rates = np.full(tuple(spikes.shape), np.nan, np.float32)
+    for region in np.unique(names[names != ""]):
         inside = np.flatnonzero(names == region)
         seen = spikes.clone()
-        seen[..., inside] = 0
+        seen[..., np.isin(names, (region, ""))] = 0
         found = predicted_rates(net, session, seen, "inter-region")
         rates[..., inside] = found[..., inside]
     return rates
@@ -115,10 +118,13 @@ def intra_region(
     regions: Sequence[str],
     progress: OnPass = _silent,
 ) -> np.ndarray:
-    """Predict each neuron from the other neurons of its region only."""
+    """Predict each neuron from the other neurons of its region only.
+
+    The rates of neurons without a region ("") are NaN.
+    """
     names = np.asarray(regions)
-    rates = np.zeros(tuple(spikes.shape), np.float32)
-    for region in np.unique(names):
+    rates = np.full(tuple(spikes.shape), np.nan, np.float32)
+    for region in np.unique(names[names != ""]):
         inside = np.flatnonzero(names == region)
         seen = torch.zeros_like(spikes)
         seen[..., inside] = spikes[..., inside]

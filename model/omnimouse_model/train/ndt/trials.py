@@ -57,7 +57,7 @@ class Trials:
     train, validation
         (trial, bin, neuron): whole numbers below 256, or float32.
     regions
-        Region of each neuron; "" where the recording does not state them.
+        Region of each neuron; "" where the recording does not state it.
     schemes
         Schemes that are possible in this session.
     """
@@ -161,8 +161,7 @@ def read_trials(source: TrainingSession, config: NdtTrainConfig) -> Trials:
     if not len(held_out):
         held_out = tier_starts(session, "validation", spec)
     held_out = spread_starts(held_out, config.validation_trials)
-    area = session.units.area
-    regions = ("",) * session.n_neurons if area is None else tuple(area.tolist())
+    regions = session.units.region_of
     return Trials(
         source.key,
         _read(session, source.starts, spec),
@@ -177,18 +176,18 @@ def _possible(
 ) -> tuple[str, ...]:
     """Return the schemes that leave something to predict from."""
     schemes = config.schemes
-    if len(set(regions)) == 1 and not config.allow_degenerate:
+    if len({*regions} - {""}) < 2 and not config.allow_degenerate:
         schemes = tuple(name for name in schemes if name != "inter-region")
         if schemes != config.schemes:
             _log.warning(
-                "Session %s has one region: inter-region would hide all its neurons "
-                "and is left out.",
+                "Session %s has one region or none: inter-region would hide all its "
+                "neurons and is left out.",
                 session,
             )
     if not schemes:
         raise ValueError(
-            f"Session {session!r} has one region, and inter-region is the only scheme: "
-            "choose more schemes, or allow_degenerate."
+            f"Session {session!r} has fewer than two regions, and inter-region is the "
+            "only scheme: choose more schemes, or allow_degenerate."
         )
     return schemes
 

@@ -70,6 +70,15 @@ def test_what_is_not_possible_is_said(spiking, model):
     assert "All units are in CA1" in by_name["inter-region"].refusal
     assert by_name["inter-region"].row()["value"] is None
     assert by_name["intra-region"].refusal == ""
+    one.area[-5:] = ""
+    within, between = om.score_held_out(
+        *(model, replace(spiking, units=one)),
+        ["intra-region", "inter-region"],
+        max_trials=2,
+    )
+    assert "All units with a region are in CA1" in between.refusal
+    assert np.isnan(within.per_neuron[-5:]).all()
+    assert np.isfinite(within.mean.value)
     unknown = replace(spiking, units=replace(spiking.units, area=None))
     (score,) = om.score_held_out(model, unknown, ["intra-region"])
     assert "does not state the region" in score.refusal

@@ -141,6 +141,9 @@ def test_one_region_leaves_inter_region_out_and_says_so(caplog):
         trials = read_trials(source, CONFIG)
     assert "one region" in caplog.text
     assert "inter-region" not in trials.schemes
+    # Units without a region are no region of their own.
+    unplaced = read_trials(trial_session(opened("one", areas=("V1", "")), SPEC), CONFIG)
+    assert unplaced.schemes == trials.schemes
     kept = read_trials(source, replace(CONFIG, allow_degenerate=True))
     assert kept.schemes == CONFIG.schemes
     with pytest.raises(ValueError, match="only scheme"):
