@@ -20,7 +20,13 @@ def table(seeds=(0,)):
 def curve(seeds=(0, 1)):
     points = tuple(
         CurvePoint(
-            "new", order, 0, k, 10 * k, seed, float(value * np.log(k + 1) + seed / 100)
+            "new",
+            order,
+            0,
+            tuple("abcde"[:k]),
+            10 * k,
+            seed,
+            float(value * np.log(k + 1) + seed / 100),
         )
         for order, value in (("ranked", 0.2), ("reverse", 0.1))
         for k in SIZES

@@ -136,11 +136,12 @@ def assembled(
     found = {(s.sessions, s.heldout, s.seed): s for s in scores}
     points = []
     for heldout, order, shuffle, ids in plans:
+        members = tuple(sorted(ids))
         for seed in seeds:
-            run = found[tuple(sorted(ids)), heldout, seed]
+            run = found[members, heldout, seed]
             points.append(
                 CurvePoint(
-                    heldout, order, shuffle, len(ids), run.trials, seed, run.value
+                    heldout, order, shuffle, members, run.trials, seed, run.value
                 )
             )
     baseline = {

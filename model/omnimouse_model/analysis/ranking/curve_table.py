@@ -26,29 +26,40 @@ class CurvePoint:
     ----------
     shuffle
         Number of the shuffle of a random order, else 0.
+    sessions
+        Ids of the k sessions, sorted: other orders can have the same.
     trials
-        Train trials of the k sessions.
+        Train trials of the sessions.
     """
 
     heldout: str
     order: OrderName
     shuffle: int
-    k: int
+    sessions: tuple[str, ...]
     trials: int
     seed: int
     value: float
 
+    @property
+    def k(self) -> int:
+        """Number of sessions."""
+        return len(self.sessions)
+
 
 @dataclass(frozen=True, slots=True)
 class CurveMean:
-    """Mean of all runs of one order and number of sessions.
+    """Mean of all models of one order and number of sessions.
+
+    Shuffles that begin with the same sessions share their models: each counts once.
 
     Attributes
     ----------
     trials
-        Mean over shuffles.
+        Mean over models.
     sd
-        Standard deviation over seeds and shuffles; NaN for one run.
+        Standard deviation over models of other seeds and sessions; NaN for one model.
+    n
+        Number of models.
     gain, gain_percent
         Difference to the mean baseline, and its percentage; the latter is NaN for a
         baseline that is not positive.
@@ -154,7 +165,10 @@ class PretrainCurve(HasSummary):
         for heldout, order, runs in self._groups():
             base = float(np.mean(self.baseline[heldout]))
             for k in sorted({run.k for run in runs}):
-                values = np.array([run.value for run in runs if run.k == k])
+                models = {
+                    (run.sessions, run.seed): run for run in runs if run.k == k
+                }.values()
+                values = np.array([run.value for run in models])
                 mean, n = float(values.mean()), len(values)
                 gain = mean - base
                 if not self.is_higher_better:
@@ -164,7 +178,7 @@ class PretrainCurve(HasSummary):
                         heldout,
                         order,
                         k,
-                        float(np.mean([run.trials for run in runs if run.k == k])),
+                        float(np.mean([run.trials for run in models])),
                         mean,
                         float(values.std(ddof=1)) if n > 1 else float("nan"),
                         n,

@@ -204,7 +204,11 @@ def test_curves_follow_the_orders_and_share_cores(study):
     assert means["ranked", 2].mean == pytest.approx(0.7)
     assert means["reverse", 2].mean == pytest.approx(0.3)
     assert means["random", 4].mean == means["ranked", 4].mean == pytest.approx(1.0)
-    assert means["random", 2].n == 3
+    # Three shuffles of all four sessions are one model.
+    assert means["random", 4].n == 1
+    assert np.isnan(means["random", 4].sd)
+    sets = {p.sessions for p in curve.points if (p.order, p.k) == ("random", 2)}
+    assert means["random", 2].n == len(sets)
     assert means["ranked", 2].n == 1
     # 20, 30, 40, 50 trials, of which eight of ten are train trials.
     assert means["ranked", 1].trials == 24
@@ -242,7 +246,7 @@ def test_a_line_over_log_trials_predicts_all_sessions(study):
     points = [
         replace(
             p,
-            k=k,
+            sessions=tuple(map(str, range(k))),
             trials=10 * k,
             seed=seed,
             value=float(0.2 + 0.1 * np.log(10 * k) + 0.02 * seed),
