@@ -9,6 +9,7 @@ import omnimouse_model as om
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from omnimouse_widgets.drawn.field.areas import probe_area_outlines
 from omnimouse_widgets.drawn.field.layout import session_field
+from omnimouse_widgets.drawn.field.probes import probe_places, probe_texts
 
 LOST = (4, 9)
 
@@ -55,3 +56,22 @@ def test_without_any_depth_units_are_a_grid(session):
     field = session_field(replace(session, units=units))
     assert len(field.without_pixels) == 0
     assert not field.outlines
+
+
+def test_units_without_a_probe_have_no_column(session):
+    units = session.units
+    # The text of no probe is the name of a group of its own.
+    lost = replace(
+        units, plane=np.where(np.isin(range(len(units)), LOST), 2, units.plane)
+    )
+    names = [text for _, _, text in probe_texts(lost)]
+    assert names == [text for _, _, text in probe_texts(units)]
+    np.testing.assert_array_equal(probe_places(lost), probe_places(units))
+
+
+def test_units_on_one_line_get_large_marks_on_a_scale_from_0(session):
+    line = replace(session.units, xyz_um=session.units.xyz_um * [0, 1, 1])
+    field = session_field(replace(session, units=line))
+    assert np.bincount(field.owner[field.owner >= 0]).max() > 200
+    assert "0 µm" in [text for _, _, text in field.texts]
+    assert not field.note

@@ -19,7 +19,6 @@ from omnimouse_widgets.drawn.field.probes import (
     probe_outlines,
     probe_places,
     probe_texts,
-    unplaced_text,
 )
 
 LARGEST_LABEL = 65_535
@@ -259,8 +258,8 @@ def _positions(units: Units) -> tuple[np.ndarray, str]:
     """Return centres (y, x) in a square of `FIELD_SIDE` pixels, and a note on them."""
     count = len(units.unit_id)
     if has_depths(units):
-        # The texts of the field explain the columns.
-        return probe_places(units), " ".join(unplaced_text(units))
+        # The texts of the field explain the columns and list the other units.
+        return probe_places(units), ""
     pixel = np.asarray(units.xy_px, float)[:, ::-1]
     micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
     for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):

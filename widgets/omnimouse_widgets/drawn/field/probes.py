@@ -1,7 +1,9 @@
 """Places of units on probes: one column per probe, depth downwards.
 
 Probes are much longer than wide, so x and depth have scales of their own. All probes
-share the scale of depth. Units without a depth have no place; the field lists them.
+share the scale of depth. Where all units of a probe have one x, or none, they are
+spread across it in the order of depth: marks on one line would be tiny. Units without a
+depth have no place; the field lists them, and a probe of such units has no column.
 """
 
 from collections.abc import Iterator
@@ -13,8 +15,12 @@ from omnimouse_model.data.session import Units
 
 FIELD_SIDE: Final = 1024
 """Side in pixels of a field drawn from positions alone."""
-_ABOVE, _BELOW, _LEFT = 0.1, 0.06, 0.14
-"""Shares of the side around units on probes: room for names and for depths."""
+_ABOVE, _BELOW, _LEFT = 0.1, 0.14, 0.14
+"""Shares of the side around units on probes: room for names, for hints and depths."""
+_MAX_WIDTH = 0.25
+"""Greatest width of a probe as a share of the side."""
+_GOLDEN = (np.sqrt(5) - 1) / 2
+"""Multiples of it, modulo 1, fill the width evenly, and neighbours lie far apart."""
 _MAX_DEPTHS = 7
 _MARGIN = 0.015
 """Share of the side between the outermost units and the outline of a probe."""
@@ -29,12 +35,15 @@ def has_depths(units: Units) -> bool:
 
 def probe_places(units: Units) -> np.ndarray:
     """Return centres (P, 2) as (y, x) in pixels; NaN for units without a depth."""
-    probes, column = np.unique(units.plane, return_inverse=True)
+    probes = _probe_numbers(units)
     places = np.asarray(units.xyz_um, float)
-    across = np.full(len(places), np.nan)
-    placed = _is_placed(units)
-    for number in range(len(probes)):
-        own = np.flatnonzero((column == number) & placed)
+    across, column = np.full(len(places), np.nan), np.zeros(len(places))
+    for number, probe in enumerate(probes.tolist()):
+        own = _in_depth_order(units, probe)
+        column[own] = number
+        if _is_line(places[own, 0]):
+            across[own] = (0.5 + np.arange(len(own)) * _GOLDEN) % 1
+            continue
         across[own] = _share(places[own, 0])
         # Several units of one channel have one place: put them side by side.
         _, same = np.unique(places[own][:, [0, 2]], axis=0, return_inverse=True)
@@ -47,7 +56,7 @@ def probe_places(units: Units) -> np.ndarray:
 
 def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
     """Return (y, x, text): names of the probes, depths, and units without a place."""
-    numbers = np.unique(units.plane)
+    numbers = _probe_numbers(units)
     top, left = _ABOVE / 3 * FIELD_SIDE, 0.5 * _LEFT * FIELD_SIDE
     names = [
         (top, _column_x(column, 0.5, len(numbers)), units.group_name(n))
@@ -62,7 +71,7 @@ def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
         (at, left, f"{mark:,.0f} µm")
         for at, mark in zip(_y(units, marks).tolist(), marks.tolist(), strict=True)
     ]
-    bottom = (1 - _BELOW / 5) * FIELD_SIDE
+    bottom = (1 - 0.7 * _BELOW) * FIELD_SIDE
     unplaced = [(bottom, FIELD_SIDE / 2, text) for text in unplaced_text(units)]
     return (*names, *depths, *unplaced)
 
@@ -81,9 +90,8 @@ def unplaced_text(units: Units) -> tuple[str, ...]:
 def probe_outlines(units: Units) -> tuple[np.ndarray, ...]:
     """Return the outline of each probe with placed units: float (5, 2) as (y, x)."""
     return tuple(
-        _box(units, number, *_ends(units, own))
-        for number in np.unique(units.plane).tolist()
-        if len(own := _in_depth_order(units, number))
+        _box(units, number, *_ends(units, _in_depth_order(units, number)))
+        for number in _probe_numbers(units).tolist()
     )
 
 
@@ -93,10 +101,8 @@ def probe_areas(units: Units) -> Iterator[tuple[str, int, np.ndarray]]:
     A border lies in the middle between the depths of two units of different areas.
     """
     assert units.area is not None
-    for number in np.unique(units.plane).tolist():
+    for number in _probe_numbers(units).tolist():
         own = _in_depth_order(units, number)
-        if not len(own):
-            continue
         names, y = units.area[own], _y(units, units.xyz_um[own, 2])
         first = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
         top, bottom = _ends(units, own)
@@ -105,6 +111,11 @@ def probe_areas(units: Units) -> Iterator[tuple[str, int, np.ndarray]]:
             if names[at]:
                 # Two lines that share a border would hide each other.
                 yield str(names[at]), number, _box(units, number, begin + 2, end - 2)
+
+
+def _probe_numbers(units: Units) -> np.ndarray:
+    """Return the numbers of the probes with placed units, ascending."""
+    return np.unique(np.asarray(units.plane)[_is_placed(units)])
 
 
 def _in_depth_order(units: Units, number: int) -> np.ndarray:
@@ -121,7 +132,7 @@ def _ends(units: Units, own: np.ndarray) -> tuple[float, float]:
 
 def _box(units: Units, number: int, top: float, bottom: float) -> np.ndarray:
     """Return the outline of a part of a probe, float (5, 2) as (y, x)."""
-    numbers = np.unique(units.plane)
+    numbers = _probe_numbers(units)
     column = int(np.searchsorted(numbers, number))
     left = _column_x(column, 0.0, len(numbers)) - _MARGIN * FIELD_SIDE
     right = _column_x(column, 1.0, len(numbers)) + _MARGIN * FIELD_SIDE
@@ -142,18 +153,24 @@ def _is_placed(units: Units) -> np.ndarray:
 
 def _depth_range(units: Units) -> tuple[float, float]:
     depth = np.asarray(units.xyz_um, float)[_is_placed(units), 2]
-    return float(depth.min()), float(depth.max())
+    low, high = float(depth.min()), float(depth.max())
+    # The scale begins at 0 unless most of it would then be empty.
+    return (min(low, 0.0) if low <= high - low else low), high
 
 
 def _column_x(column: Any, across: Any, count: int) -> Any:
     """Return x in pixels from the column of a probe and a share of its width."""
-    return FIELD_SIDE * (_LEFT + (1 - _LEFT) * (column + 0.1 + 0.8 * across) / count)
+    step = (1 - _LEFT) / count
+    width = min(0.8 * step, _MAX_WIDTH)
+    return FIELD_SIDE * (_LEFT + step * (column + 0.5) + width * (across - 0.5))
+
+
+def _is_line(x: np.ndarray) -> bool:
+    """Whether all known values are one."""
+    return len(np.unique(x[np.isfinite(x)])) < 2
 
 
 def _share(values: np.ndarray) -> np.ndarray:
-    """Scale values to 0-1; 0.5 where they are unknown or all equal."""
-    finite = values[np.isfinite(values)]
-    extent = float(np.ptp(finite)) if len(finite) else 0.0
-    if extent == 0:
-        return np.full(len(values), 0.5)
-    return np.asarray(np.nan_to_num((values - finite.min()) / extent, nan=0.5))
+    """Scale values that differ to 0-1; 0.5 where they are unknown."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    return np.asarray(np.nan_to_num((values - low) / (high - low), nan=0.5))
