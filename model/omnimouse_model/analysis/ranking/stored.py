@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.analysis.ranking.curve import assembled, curve_plans
+from omnimouse_model.analysis.ranking.curve import Plan, assembled, curve_plans
 from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
-from omnimouse_model.analysis.ranking.orders import ORDERS, SHUFFLES, OrderName
+from omnimouse_model.analysis.ranking.orders import ORDERS, SHUFFLES
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.analysis.ranking.scores import RANKING, TransferScore
 from omnimouse_model.analysis.ranking.work import TEST, VALIDATION
@@ -24,8 +24,9 @@ class StoredRanking:
 def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRanking:
     """Read the ranking of a results file, without sessions and models.
 
-    Orders and numbers of sessions of the curve are those of which all scores are in the
-    file; seeds those that are complete.
+    The ranking has the seeds that are complete, and the curve the orders, numbers of
+    sessions and seeds of which all scores are in the file. If a session was changed and
+    scored again, the last score counts.
 
     Parameters
     ----------
@@ -71,9 +72,10 @@ otherwise.
     size = len(sessions) * len(heldout)
     seeds = _complete(validation, size)
     if not seeds:
+        most = max((_n_pairs(validation, s.seed) for s in validation), default=0)
         raise ResultsFileError(
-            f"{path} holds no complete ranking: {len(validation)} of {size} scores "
-            "for one seed. The command that writes it continues."
+            f"{path} holds no complete ranking: {most} of {size} scores for one seed. "
+            "The command that writes it continues."
         )
     ranking = RankTable.of(validation, sessions, heldout, seeds)
     test = [score for score in scores if score.tier == TEST]
@@ -81,30 +83,42 @@ otherwise.
 
 
 def _complete(scores: Sequence[TransferScore], size: int) -> list[int]:
-    """Return the seeds that have so many scores."""
-    seeds = [score.seed for score in scores]
-    return sorted(seed for seed in set(seeds) if seeds.count(seed) == size)
+    """Return the seeds that have so many combinations of sessions."""
+    return sorted(
+        seed for seed in {s.seed for s in scores} if _n_pairs(scores, seed) == size
+    )
+
+
+def _n_pairs(scores: Sequence[TransferScore], seed: int) -> int:
+    """Return the number of combinations; a changed session has two scores in one."""
+    return len({(s.sessions, s.heldout) for s in scores if s.seed == seed})
 
 
 def _curve(
     ranking: RankTable, scores: Sequence[TransferScore], most: int
 ) -> PretrainCurve | None:
-    """Return the curve of all orders whose scores are there; None without any."""
+    """Return the largest curve of equal orders whose scores are there; None without.
+
+    Of a curve that was stopped, orders, shuffles, sizes or seeds are missing.
+    """
     seeds = _complete([s for s in scores if not s.sessions], len(ranking.heldout))
+    seeds.sort(key=lambda seed: _n_pairs(scores, seed), reverse=True)
     ks = sorted({len(score.sessions) for score in scores} - {0})
     found = {(s.sessions, s.heldout, s.seed) for s in scores}
-
-    def is_there(orders: list[OrderName], shuffles: int) -> bool:
-        return all(
-            (tuple(sorted(ids)), heldout, seed) in found
-            for heldout, _, _, ids in curve_plans(ranking, ks, orders, shuffles)
-            for seed in seeds
-        )
-
-    shuffles = 1
-    while shuffles < most and is_there(["random"], shuffles + 1):
-        shuffles += 1
-    orders = [name for name in ORDERS if is_there([name], shuffles)]
-    if not seeds or not orders:
-        return None
-    return assembled(curve_plans(ranking, ks, orders, shuffles), scores, ranking, seeds)
+    plans = curve_plans(ranking, ks, ORDERS, most)
+    best: tuple[list[Plan], list[int]] = ([], [])
+    for n in range(1, len(seeds) + 1):
+        complete = {(plan[1], plan[2]): set(ks) for plan in plans}
+        for heldout, order, shuffle, ids in plans:
+            members = tuple(sorted(ids))
+            if not all((members, heldout, seed) in found for seed in seeds[:n]):
+                complete[order, shuffle].discard(len(ids))
+        for sizes in complete.values():
+            kept = [
+                plan
+                for plan in plans
+                if len(plan[3]) in sizes and sizes <= complete[plan[1], plan[2]]
+            ]
+            if len(kept) * n > len(best[0]) * len(best[1]):
+                best = kept, sorted(seeds[:n])
+    return assembled(best[0], scores, ranking, best[1]) if best[0] else None

@@ -292,6 +292,26 @@ def test_a_results_file_alone_gives_ranking_and_curve(study):
         read_ranking(results)
 
 
+def test_a_changed_session_counts_as_scored_last(study, sessions):
+    (factory, _, *others), options = study
+    ranked(study)
+    again = [opened("a", 50), *sessions[1:]]
+    table = rank_sessions(factory, again, *others, **options)
+    stored = read_ranking(options["results"]).ranking
+    assert stored.rows() == table.rows()
+    assert stored.trials[0] == 40
+
+
+def test_a_stopped_curve_keeps_what_is_finished(study):
+    table, results = ranked(study), study[1]["results"]
+    whole = curve_of(study, table, ks=[1, 2, 3])
+    # One size of one order, of one seed; then one more seed.
+    curve_of(study, table, ks=[4], orders=["ranked"], seeds=[1])
+    assert read_ranking(results).curve.rows() == whole.rows()
+    curve_of(study, table, ks=[1], orders=["ranked"], seeds=[3])
+    assert read_ranking(results).curve.rows() == whole.rows()
+
+
 def test_a_ranking_of_other_sessions_is_refused(study):
     table = ranked(study)
     (factory, sessions, *others), options = study
