@@ -141,7 +141,7 @@ def run_experiment(
     device
         Device of a predictor that is loaded by name.
     kept_only
-        Read kept responses only, and predict nothing.
+        Read kept responses only: predict and write nothing.
     progress
         Called with the number of finished videos, and their total number.
     settings
@@ -222,7 +222,7 @@ def run_experiment(
         size,
         responses,
         neurons,
-        _findings(chosen, store, responses, stimulus, size, cancelled),
+        _findings(chosen, store, kept_only, responses, stimulus, size, cancelled),
         str(predictor.predictor_id),
         session.id,
         repeats,
@@ -233,10 +233,14 @@ def run_experiment(
 def _findings(
     chosen: Experiment,
     store: ResponseStore | None,
+    kept_only: bool,
     responses: np.ndarray,
     *shown: Any,
 ) -> Findings:
-    """Return what responses tell of each neuron; fits of fields take minutes."""
+    """Return what responses tell of each neuron; fits of fields take minutes.
+
+    The store keeps it, unless it is read only.
+    """
     # An experiment of the caller may have the name of another one.
     if store is None or EXPERIMENTS.get(chosen.name) is not chosen:
         return chosen.analyse(responses, *shown)
@@ -244,7 +248,8 @@ def _findings(
     if kept is not None:
         return findings_of(kept)
     found = chosen.analyse(responses, *shown)
-    store.keep_findings(findings_arrays(found), ANALYSIS_VERSION)
+    if not kept_only:
+        store.keep_findings(findings_arrays(found), ANALYSIS_VERSION)
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,11 @@ _VERSION = 1
 _FINDINGS = "findings"
 _UNCOMPARED = ("session", "versions")
 """Entries that are stored, but not compared with those of the next run."""
+_DAMAGE = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
+    *(ValueError, TypeError, KeyError, AttributeError, RuntimeError),
+)
+"""What zarr raises for missing or damaged files."""
 
 
 class ResponseStore:
@@ -95,10 +101,16 @@ class ResponseStore:
         self._done[video] = True
 
     def findings(self, version: int) -> dict[str, np.ndarray] | None:
-        """Return what was found, by name; None if nothing of this version is kept."""
+        """Return what was found, by name; None if nothing of this version is kept.
+
+        Damaged findings count as none: they follow from the responses again.
+
+        Raises
+        ------
+        ResultsFileError
+            The folder cannot be read, for example for want of permission.
+        """
         folder = self.path / _FINDINGS
-        if not (folder / "zarr.json").is_file():
-            return None
         try:
             group = zarr.open_group(str(folder), mode="r")
             if group.attrs.get("version") != version:
@@ -106,19 +118,28 @@ class ResponseStore:
             kept = {name: np.asarray(one[:]) for name, one in group.arrays()}
             # In their order: columns of tables have one.
             return {name: kept[name] for name in cast(list[str], group.attrs["names"])}
-        except Exception:  # damaged files fail in many ways
-            return None  # the same follows from the responses again
+        except _DAMAGE:
+            return None
+        except OSError as error:
+            raise ResultsFileError(f"{folder} cannot be read: {error}.") from error
 
     def keep_findings(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
-        """Keep what was found, in place of what was found before."""
+        """Keep what was found, in place of what was found before.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written; what was found before is kept.
+        """
         with TemporaryDirectory(prefix=f".{_FINDINGS}-", dir=self.path) as folder:
             new = Path(folder) / "new"
             about = {"version": version, "names": list(arrays)}
             group = zarr.create_group(str(new), zarr_format=3, attributes=about)
             for name, values in arrays.items():
                 group.create_array(name, data=values)
-            # Those of another version.
-            shutil.rmtree(self.path / _FINDINGS, ignore_errors=True)
+            # Those of another version go with the temporary folder.
+            with suppress(FileNotFoundError):
+                (self.path / _FINDINGS).rename(Path(folder) / "before")
             _put(new, self.path / _FINDINGS)
 
     def _damage(self, error: Exception) -> ResultsFileError:

@@ -1,6 +1,7 @@
 """Experiments by name, and the folder from which a stopped experiment continues."""
 
 import json
+import shutil
 from pkgutil import iter_modules
 from types import ModuleType
 
@@ -197,3 +198,40 @@ def test_what_was_found_is_kept_beside_the_responses(
         list(again.columns.values()), list(first.columns.values())
     )
     assert json.loads(attributes.read_text())["attributes"]["names"]
+
+
+def test_findings_are_replaced_and_damaged_ones_are_none(tmp_path):
+    store = ResponseStore(tmp_path / "x.zarr", {"experiment": "x"}, (2, 3, 4))
+    assert store.findings(1) is None
+    for version, value in ((1, 3.0), (2, 5.0)):
+        store.keep_findings({"osi": np.full(4, value)}, version)
+        assert store.findings(3 - version) is None
+        assert store.findings(version)["osi"].tolist() == [value] * 4
+    assert not list(store.path.glob(".findings-*"))
+    for damaged in store.path.glob("findings/osi/c/0"):
+        damaged.write_bytes(b"no chunk")
+    assert store.findings(2) is None
+
+
+def test_findings_that_cannot_be_read_or_written_are_named(tmp_path, monkeypatch):
+    store = ResponseStore(tmp_path / "x.zarr", {"experiment": "x"}, (2, 3, 4))
+    store.keep_findings({"osi": np.ones(4)}, 1)
+
+    def refuse(*_, **__):
+        raise PermissionError("read only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.rename", refuse)
+        with pytest.raises(PermissionError):
+            store.keep_findings({"osi": np.zeros(4)}, 1)
+    assert store.findings(1)["osi"].tolist() == [1] * 4
+    monkeypatch.setattr("zarr.open_group", refuse)
+    with pytest.raises(ResultsFileError, match=r"findings cannot be read: read only"):
+        store.findings(1)
+
+
+def test_kept_responses_are_read_and_nothing_is_written(run, tmp_path):
+    run(name="directions")
+    shutil.rmtree(tmp_path / "responses.zarr" / "findings")
+    assert run(name="directions", kept_only=True).findings.columns
+    assert not (tmp_path / "responses.zarr" / "findings").exists()
