@@ -175,7 +175,9 @@ class _ZarrRows:
             self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
             piece = self._array.shards or self._array.chunks
         except _ARRAY_ERRORS as error:
-            raise self._wrong(f"cannot be opened ({error})", "an array") from error
+            raise self._wrong(
+                f"cannot be opened ({str(error)[:200]})", "an array"
+            ) from error
         if self.dtype.kind not in "iufb" or not self.shape:
             raise self._wrong(f"is {self.shape} {self.dtype}", "an array of numbers")
         # Python integers do not overflow, whatever the file claims.
@@ -189,7 +191,9 @@ class _ZarrRows:
         try:
             return np.asarray(self._array[first:stop])
         except _ARRAY_ERRORS as error:
-            raise self._wrong(f"is damaged ({error})", "complete chunks") from error
+            raise self._wrong(
+                f"is damaged ({str(error)[:200]})", "complete chunks"
+            ) from error
 
     def _wrong(self, found: str, expected: str) -> PredictionsFileError:
         return PredictionsFileError(

@@ -109,6 +109,11 @@ def test_codecs_that_could_run_code_are_not_loaded(path):
     about.write_text(json.dumps(values))
     with pytest.raises(PredictionsFileError, match=r"numcodecs\.pickle"):
         om.open_predictions(path)
+    values["codecs"].pop()
+    about.write_text(json.dumps(values | {"storage_transformers": "a" * 5000}))
+    with pytest.raises(PredictionsFileError, match="cannot be opened") as refusal:
+        om.open_predictions(path)
+    assert len(str(refusal.value)) < 1000
 
 
 def test_the_live_engine_shows_a_file(session, tmp_path):
