@@ -11,6 +11,7 @@ from omnimouse_app.cli.inputs import (
     folder_option,
     json_option,
     named_session,
+    options_text,
     reading_options,
     threads_option,
 )
@@ -82,7 +83,7 @@ def command(
         except StoppedError:
             exit_stopped(f"saved in {out}: the same command continues.")
     progress.finish()
-    _print_result(out, session, as_json)
+    _print_result(out, session, options_text(reading), as_json)
 
 
 class FinetuneDisplay:
@@ -121,7 +122,7 @@ class FinetuneDisplay:
         self._progress.finish(keep=True)
 
 
-def _print_result(out: Path, session: str, as_json: bool) -> None:
+def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
     """Print held-out scores before and after, and how to use the result."""
     from omnimouse_model.nets.checkpoint import FINISHED, read_card
     from omnimouse_model.train.metrics_log import FILE, log_rows
@@ -135,7 +136,7 @@ def _print_result(out: Path, session: str, as_json: bool) -> None:
         # Row 0 of the log was scored before the first training step.
         _scores(rows[0], best, about),
         as_json=as_json,
-        title="held-out windows, correlation before and after",
+        title=f"held-out windows, {about['unit']} before and after",
         columns=("name", "before", "value"),
     )
     if as_json:
@@ -145,7 +146,7 @@ def _print_result(out: Path, session: str, as_json: bool) -> None:
     click.echo(
         f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps, "
         f"{duration(60 * about['minutes'])}{core}\n"
-        f"to use it: omnimouse app {session} --model {out}, or "
+        f"to use it: omnimouse app {session}{options} --model {out}, or "
         f'om.load_predictor("{out}")',
         err=True,
     )
@@ -160,13 +161,8 @@ def _scores(
     # The log also has times; only conditions have a score before and after.
     names = [SUMMARY, *(c for c in before if c not in ("step", "seconds", SUMMARY))]
     return [
-        {
-            "name": name,
-            "value": after[name],
-            "unit": "single-trial correlation",
-            "before": before[name],
-        }
-        | dict(about)
+        # The card holds the unit, and as "before" the mean alone.
+        {**about, "name": name, "value": after[name], "before": before[name]}
         for name in names
         if name in after
     ]

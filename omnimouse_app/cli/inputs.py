@@ -1,9 +1,10 @@
 """Options and arguments that several commands share: sessions, device, formats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -129,7 +130,11 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--quality", help="Least quality label of units (spikes), or the text it is."
     )
-    @click.option("--min-rate-hz", type=float, help="Least spikes per second of units.")
+    @click.option(
+        "--min-rate-hz",
+        type=click.FloatRange(min=0),
+        help="Least spikes per second of units.",
+    )
     @click.option(
         "--min-presence",
         type=click.FloatRange(0, 1),
@@ -171,6 +176,23 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         command(reading=options.changed(), **others)
 
     return with_reading
+
+
+def options_text(reading: Mapping[str, Any]) -> str:
+    """Return the options of `reading_options` as they are typed, with a space before.
+
+    Examples
+    --------
+    >>> from omnimouse_app.cli.inputs import options_text
+    >>> options_text({"quality": "good", "cells_only": False})
+    ' --quality good --all-rois'
+    """
+    return "".join(
+        " --all-rois"
+        if name == "cells_only"
+        else f" --{name.replace('_', '-')} {quote(str(value))}"
+        for name, value in reading.items()
+    )
 
 
 def format_options(command: Callable[..., None]) -> Callable[..., None]:

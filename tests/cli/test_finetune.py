@@ -52,7 +52,10 @@ def test_json_has_every_condition_also_of_a_killed_run(place, tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["name"] == "validation"
     assert {"video_behavior", "half", "forecast"} <= {row["name"] for row in rows}
-    assert all({"value", "before", "unit", "frozen_hash"} <= row.keys() for row in rows)
+    assert all({"value", "unit", "frozen_hash"} <= row.keys() for row in rows)
+    assert {row["unit"] for row in rows} == {"single-trial correlation"}
+    # Each condition has its own score before.
+    assert len({row["before"] for row in rows}) > 1
     facts = json.loads((out / "best.json").read_text("utf-8"))
     facts["card"] |= {"steps": 3, "validation": 0.5}  # its log ends at step 1
     (out / "best.json").write_text(json.dumps(facts), "utf-8")

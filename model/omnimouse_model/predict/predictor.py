@@ -25,6 +25,8 @@ UNITS = ("normalised", "session", "spikes/s")
 NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
 NOT_DECODED = "behaviour is not decoded"
 """Remarks of models that predict responses alone."""
+_MAX_KNOWN = 5
+"""Known sessions that a message lists."""
 OptionalMethod = Literal[
     "step", "stimulus_gradient", "embeddings", "stimulus_positions"
 ]
@@ -304,15 +306,24 @@ def check_known(
         The session is unknown, or has another number of neurons.
     """
     if session.id not in n_neurons:
-        known = ", ".join(sorted(n_neurons)[:5])
+        known = _known_text(n_neurons)
         raise UnsupportedRequestError(
             f"{name!r} does not know session {session.id}; it knows {known}. {solution}"
         )
     if n_neurons[session.id] != session.n_neurons:
         raise UnsupportedRequestError(
             f"{name!r} has {n_neurons[session.id]} neurons for session {session.id}; "
-            f"the recording has {session.n_neurons}."
+            f"the recording has {session.n_neurons}. Was it read with other options, "
+            "such as --quality, than for the training?"
         )
+
+
+def _known_text(names: Iterable[str]) -> str:
+    """Return the first sessions that a model knows, and the number of the others."""
+    listed = sorted(names)
+    more = len(listed) - _MAX_KNOWN
+    rest = f" and {more:,} more" if more > 0 else ""
+    return ", ".join(listed[:_MAX_KNOWN]) + rest
 
 
 def is_served(needed: WindowSpec, spec: WindowSpec) -> bool:

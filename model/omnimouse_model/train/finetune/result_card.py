@@ -21,7 +21,7 @@ def result_card(
     Parameters
     ----------
     about
-        Model, session, mode and seed.
+        Model, session, mode, seed, and the unit of the scores.
     frozen, trained
         Tensors that kept their values, and those that were trained.
     last

@@ -342,6 +342,7 @@ def _finish(
         "animal_was_known": start.animal in model.animals.values(),
         "train": start.train,
         "seed": seed,
+        "unit": "single-trial correlation",
     }
     finetuned = result_card(about, frozen, trained, last, best.card)
     # Other sessions remain valid only with an unchanged core.

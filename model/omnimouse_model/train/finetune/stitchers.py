@@ -194,6 +194,7 @@ def _finish(
         "session": source.key,
         "train": train,
         "seed": seed,
+        "unit": "bits per spike",
     }
     card = result_card(about, frozen, trained.values(), reports.last, best.card or {})
     reports.saving()

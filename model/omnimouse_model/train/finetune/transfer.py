@@ -151,6 +151,7 @@ def _finish(
         "session": source.key,
         "train": train,
         "seed": seed,
+        "unit": "single-trial correlation",
     }
     card = result_card(about, frozen, trained, reports.last, best.card or {})
     reports.saving()

@@ -191,6 +191,7 @@ def test_stitchers_are_fitted_on_a_frozen_transformer(trained, new, tmp_path):
     card = mine.checkpoint().card["finetuned"]
     assert card["n_trained"] == 7 * (8 + 16 + 1) + 8
     assert card["frozen_hash"]
+    assert card["unit"] == "bits per spike"
     assert reports[0].stage == "starting"
     assert card["validation"] >= card["before"]
     # Known sessions keep their predictions.
