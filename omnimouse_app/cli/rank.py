@@ -1,11 +1,13 @@
 """`omnimouse rank`: which sessions to pretrain on for a new session."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from omnimouse_app.cli.inputs import (
     device_option,
@@ -76,7 +78,9 @@ _ORDERS = ("ranked", "random", "reverse")
     help="Seed of the trainings. May be repeated.",
 )
 @click.option(
-    "--steps", type=click.IntRange(min=0), help="Steps of a transfer. [default: 300]"
+    "--steps",
+    type=click.IntRange(min=0),
+    help="Steps of a transfer; by default those of a fine-tuning.",
 )
 @click.option(
     "--batch", type=click.IntRange(min=1), help="Windows per step of a transfer."
@@ -117,7 +121,10 @@ _ORDERS = ("ranked", "random", "reverse")
 @file_option("--csv", help="Write the rows of --json as CSV, without warnings.")
 @file_option("--figure", help="Write matrix and curves as a page (.html).")
 @format_options
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     config: str | None,
     results: Path,
     csv: Path | None,
@@ -131,13 +138,15 @@ def command(
     CONFIG is the name of a training config or a YAML file, of any family. One model is
     trained on each session; its frozen core is transferred to each held-out session
     and scored on the validation tier. No test tier can be read by the ranking. Without
-    CONFIG, the command shows what --results holds.
+    CONFIG, the command shows what --results holds, with at most --shuffles random
+    orders.
 
     Ctrl-C and kills lose no finished score, and training goes on from its last save:
     the same command continues.
     """
     if config is None:
-        ranking, curve = _stored(results, study)
+        _refuse_study(context, set(study) - {"shuffles"})
+        ranking, curve = _stored(results, study["shuffles"])
     else:
         ranking, curve = _computed(config, results, **study)
     rows = ranking.rows() + (curve.rows() if curve else [])
@@ -150,21 +159,29 @@ def command(
     emit(rows, as_json=as_json, text=report(ranking, curve, as_markdown=as_markdown))
 
 
-def _stored(
-    results: Path, study: Mapping[str, Any]
-) -> "tuple[RankTable, PretrainCurve | None]":
+def _refuse_study(context: click.Context, names: AbstractSet[str]) -> None:
+    """Refuse options of a study, given by their Python names, without CONFIG."""
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names
+        and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"Give CONFIG, too: {', '.join(given)} need it.")
+
+
+def _stored(results: Path, shuffles: int) -> "tuple[RankTable, PretrainCurve | None]":
     """Return what a results file holds."""
     from omnimouse_model.analysis.ranking.stored import read_ranking
 
-    if study["places"] or study["heldout_places"]:
-        raise click.UsageError("--sessions and --heldout need CONFIG, before them.")
     if not results.is_file():
         raise click.BadParameter(
             f"There is no file {results}: give CONFIG, --sessions and --heldout to "
             "write it.",
             param_hint="--results",
         )
-    found = read_ranking(results, shuffles=study["shuffles"])
+    found = read_ranking(results, shuffles=shuffles)
     return found.ranking, found.curve
 
 
@@ -318,9 +335,10 @@ def report(
 ) -> str:
     """Return the matrix, then the best gains, the curves and the fits as tables."""
     layout: Callable[..., str] = markdown_table if as_markdown else table
+    n_seeds = len(ranking.seeds)
     blocks = [
-        f"{ranking.metric}, {ranking.unit}: mean over {len(ranking.seeds)} seeds on "
-        "the validation tier, and rank",
+        f"{ranking.metric}, {ranking.unit}: mean over {n_seeds} seed"
+        f"{'' if n_seeds == 1 else 's'} on the validation tier, and rank",
         layout(_matrix(ranking)),
     ]
     if curve is not None:

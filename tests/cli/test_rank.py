@@ -75,6 +75,7 @@ def test_the_command_ranks_and_draws(study, tmp_path):
     stored = run_command("rank", "--results", results, "--json", "--shuffles", 1)
     assert json.loads(stored.stdout)["rows"] == rows
     assert "found 1: fewer" in again.stdout  # the reason for no fit
+    assert "mean over 1 seed on" in again.stdout
     models = sorted((tmp_path / "moved").glob("*/core"))
     # Two sessions, both together, and the baseline.
     assert len(models) == 4
@@ -89,7 +90,10 @@ def test_wrong_names_end_with_one_line(study, tmp_path):
     wrong = run_command("rank", *words, "--task", "sideways")
     assert wrong.exit_code == 2
     assert "sideways" in wrong.stderr
-    assert run_command("rank", *words[1:]).exit_code == 2  # no config
+    without = run_command("rank", *words[1:], "--curve", "--seed", 1)
+    assert without.exit_code == 2
+    named = "--sessions, --heldout, --seed, --steps, --batch, --curve, --device"
+    assert named in " ".join(without.stderr.split())
     empty = run_command("rank", *words, "--sessions", tmp_path)
     assert empty.exit_code == 2
     assert not list(tmp_path.glob("y*"))
