@@ -319,14 +319,14 @@ def _entry(path: Path, reading: Mapping[str, Any]) -> Entry:
 
 
 def _describe(session: Session, path: Path) -> Entry:
-    areas = session.units.area
+    areas = filter(None, session.units.region_of)
     return Entry(
         path=path,
         id=session.id,
         animal_id=session.animal_id or "",
         format=session.format,
         neurons=session.n_neurons,
-        areas={} if areas is None else dict(Counter(areas.tolist())),
+        areas=dict(Counter(areas)),
         minutes=session.tiers(),
         stimulus_minutes=_stimulus_minutes(session),
         behavior=session.behavior_names,

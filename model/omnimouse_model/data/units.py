@@ -57,6 +57,21 @@ class Roi:
         return centroids
 
 
+def probe_numbers(probe: np.ndarray) -> np.ndarray:
+    """Return the number of each unit's probe, int64 (N,): -1 where the name is "".
+
+    Examples
+    --------
+    >>> from omnimouse_model.data.units import probe_numbers
+    >>> probe_numbers(np.array(["probe00", "", "probe01"]))
+    array([ 0, -1,  1])
+    """
+    names, number = np.unique(probe, return_inverse=True)
+    is_unknown = int(len(names) > 0 and names[0] == "")
+    # "" is the first of sorted names.
+    return np.asarray(number.reshape(-1) - is_unknown)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
     """One row per neuron, in the column order of the responses.
@@ -83,8 +98,9 @@ class Units:
         Responses are divided by their std, but by no less than this: 1 in the
         recordings of the released models.
     probe
-        str (N,) name of the probe of each unit, or None for imaging. `plane` is then
-        the number of the probe, and the third column of `xyz_um` the depth on it.
+        str (N,) name of the probe of each unit, "" where unknown, or None for imaging.
+        `plane` is then the number of the probe (`probe_numbers`), and the third column
+        of `xyz_um` the depth on it.
     properties
         Name -> numbers or texts (N,), or numbers (N, k), from tables that the user
         states (`unit_tables` of `ReadOptions`).

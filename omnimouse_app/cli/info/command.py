@@ -215,7 +215,10 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
     from omnimouse_model.data.open import open_session
 
     session = open_session(path, **reading)
-    areas, is_on_probes = session.units.area, session.units.probe is not None
+    is_on_probes = session.units.probe is not None
+    areas = None
+    if session.units.area is not None:
+        areas = dict(Counter(filter(None, session.units.region_of)))
     # -1 is an unknown plane.
     n_groups = len({p for p in session.units.plane.tolist() if p >= 0})
     return {
@@ -233,7 +236,7 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
         "trials": dict(Counter(session.trials.kind.tolist())),
         "tiers": session.tiers(),
         "windows": len(session.window_indices()),
-        "areas": None if areas is None else dict(Counter(areas.tolist())),
+        "areas": areas,
         "planes": 0 if is_on_probes else n_groups,
         "probes": n_groups if is_on_probes else 0,
         "behavior": list(session.behavior_names),
@@ -300,8 +303,13 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {tier:<18} {minutes:8.2f} min"
     yield f"  {row['windows']:,} starts of complete windows of OmniMouse (2 s)"
     areas = row["areas"]
-    counts = None if areas is None else [f"{a}: {n:,}" for a, n in areas.items()]
-    yield f"Areas   {'not stored' if counts is None else ', '.join(counts)}"
+    if areas is None:
+        yield "Areas   not stored"
+    else:
+        counts = [f"{area}: {n:,}" for area, n in areas.items()]
+        n_without = row["neurons"] - sum(areas.values())
+        counts += [f"{n_without:,} without an area"] * bool(n_without)
+        yield f"Areas   {', '.join(counts)}"
     if row["planes"]:
         yield f"Planes  {row['planes']}"
     if row["probes"]:

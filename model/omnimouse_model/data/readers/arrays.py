@@ -42,7 +42,7 @@ from omnimouse_model.data.readers.build.trial_events import with_tiers
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.data.units import Roi, Units, probe_numbers
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 LOOKED_FOR = ("*.npz",)
@@ -542,7 +542,7 @@ def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns if arrays.n_units is None else arrays.n_units
     plane, probe = arrays.integers("plane", n), arrays.texts("probe", n)
     if probe is not None and plane is None:
-        plane = np.unique(probe, return_inverse=True)[1].reshape(-1)
+        plane = probe_numbers(probe)
     unit_id, roi = arrays.integers("unit_ids", n), _roi(arrays, n)
     if arrays.chosen is not None:
         # Units keep their numbers; pixels belong to imaging, not to spikes.

@@ -16,7 +16,7 @@ from omnimouse_model.data.readers.build.size_limits import LONGEST_S
 from omnimouse_model.data.readers.build.spike_counts import spike_signal
 from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.units import Units
+from omnimouse_model.data.units import Units, probe_numbers
 
 MAX_SPIKES = 2**28
 """Five hours of 1,000 units with 15 spikes per second; their times take 2 GiB."""
@@ -53,7 +53,7 @@ class SpikingUnits:
     area
         str (n,), "" where unknown, or None.
     probe
-        str (n,) names of the probes, or None.
+        str (n,) names of the probes, "" where unknown, or None.
     quality
         Labels, numbers or texts (n,), or None.
     properties
@@ -183,9 +183,7 @@ def as_units(
     source
         Place of the names of the areas.
     """
-    plane = None
-    if chosen.probe is not None:
-        plane = np.unique(chosen.probe, return_inverse=True)[1].reshape(-1)
+    plane = None if chosen.probe is None else probe_numbers(chosen.probe)
     unplaced = int(np.isnan(chosen.xyz_um[:, 2]).sum())
     if unplaced:
         notes.assume(

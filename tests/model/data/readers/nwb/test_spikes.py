@@ -67,6 +67,8 @@ def test_electrodes_are_found_by_the_id_of_the_peak_channel(path):
     units = open_session(path).units
     assert units.area.tolist() == ["M1", "PMd", "PMd", "M1", ""]
     assert np.isnan(units.xyz_um[4]).all()
+    # The unit without an electrode is on no probe of its own.
+    assert units.plane.tolist() == [1, 0, 0, 1, -1]
 
 
 def test_trials_keep_their_split_and_columns(path):
