@@ -14,16 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.simulate.spiking import poisson_spikes, red_noise
 
-VERSION = 2
-"""Raised whenever recordings change, so that older files are not used."""
+VERSION = 3
+"""Raised whenever files change, so that older ones are not used."""
 UNSEEN_SPIKES = "unseen-spikes"
 """The animal that no model is trained on, a relative."""
+_MARK = f"omnimouse spiking laboratory {VERSION}".encode()
+"""Comment of the archive; readers of arrays do not see it."""
 RELATIVES = ("spikes", "spikes-3", "spikes-5")
 """Animals for training that share the dynamics of `UNSEEN_SPIKES`."""
 STRANGERS = ("spikes-2", "spikes-4", "spikes-6")
@@ -141,14 +144,33 @@ def write_animal(name: str, folder: Path) -> Path:
     ------
     ValueError
         There is no such animal.
+    FileExistsError
+        The file is another one, such as an animal of an older version.
     """
     path = folder / f"{name}.npz"
-    if not path.exists():
-        arrays = laboratory_animal(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+    if path.exists():
+        if not _is_current(path):
+            raise FileExistsError(
+                f"{path} is no animal of version {VERSION} of the spiking laboratory: "
+                "delete it or choose another folder."
+            )
+        return path
+    arrays = laboratory_animal(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as stream:
             np.savez(stream, **arrays)
+        with ZipFile(temporary, "a") as archive:
+            archive.comment = _MARK
     return path
+
+
+def _is_current(path: Path) -> bool:
+    try:
+        with ZipFile(path) as archive:
+            return archive.comment == _MARK
+    except BadZipFile:
+        return False
 
 
 def laboratory_rates(name: str, spec: LaboratorySpec = LaboratorySpec()) -> np.ndarray:

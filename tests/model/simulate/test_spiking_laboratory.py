@@ -13,6 +13,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
     dynamics,
     laboratory_animal,
     laboratory_rates,
+    write_animal,
 )
 
 SMALL = LaboratorySpec(n_units=24, n_trials=30)
@@ -89,3 +90,17 @@ def test_an_unknown_animal_is_refused():
 def test_wrong_movements_and_trials_are_refused(arrays, changes, problem):
     with pytest.raises(SessionFormatError, match=problem):
         om.open_session({**arrays, **changes})
+
+
+def test_a_file_of_another_version_is_refused(tmp_path, arrays, monkeypatch):
+    module = "omnimouse_model.simulate.spiking_laboratory.laboratory_animal"
+    monkeypatch.setattr(module, lambda name: arrays)
+    path = write_animal("spikes", tmp_path)
+    assert om.open_session(path).id == "spikes"
+    written = path.stat().st_mtime_ns
+    assert write_animal("spikes", tmp_path) == path
+    assert path.stat().st_mtime_ns == written
+    for write in (lambda: np.savez(path, **arrays), lambda: path.write_bytes(b"x")):
+        write()
+        with pytest.raises(FileExistsError, match=r"spikes\.npz is no animal"):
+            write_animal("spikes", tmp_path)
