@@ -172,3 +172,24 @@ def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
     x, y = box["x"] + 0.95 * box["width"], box["y"] + 0.8 * box["height"]
     fresh_explorer.page.mouse.dblclick(x, y)
     fresh_explorer.wait_for_kernel("len(explorer.selection)", 0)
+
+
+# -- table ----------------------------------------------------------------------------
+def test_properties_are_columns_of_the_table(fresh_explorer, tmp_path):
+    path = tmp_path / "units.csv"
+    fresh_explorer.page.get_by_role("tab", name="Neurons", exact=True).last.click()
+    titles = fresh_explorer.page.get_by_role("columnheader")
+    assert titles.count() == 6
+    fresh_explorer.evaluate(
+        f"(__import__('pathlib').Path({str(path)!r}).write_text('unit_id,osi\\n' + "
+        "'\\n'.join(f'{u},{-k}' for k, u in enumerate("
+        "explorer.controller.state.session.units.unit_id))), "
+        f"explorer.controller.join_unit_tables({str(path)!r}))[0]"
+    )
+    title = titles.filter(has_text="osi")
+    title.get_by_role("button").click()
+    fresh_explorer.wait_for_kernel("explorer.table.sort_by", "osi")
+    last = fresh_explorer.page.locator(".omnimouse-row[aria-rowindex='2'] > div").last
+    fresh_explorer.page.wait_for_function(
+        "cell => cell.textContent === '-999'", arg=last.element_handle()
+    )

@@ -62,6 +62,28 @@ def test_sorting_keeps_unknown_values_last(part, controller, table_page):
         part.sort_by = "size"
 
 
+def test_properties_of_unit_tables_are_columns(part, controller, table_page, tmp_path):
+    path = tmp_path / "units.csv"
+    ids = controller.state.session.units.unit_id
+    rows_of_table = [f"{unit},{40 - k},L{k % 5}" for k, unit in enumerate(ids)]
+    path.write_text("\n".join(["unit_id,osi,layer", *rows_of_table]))
+    table_page.forget()
+    controller.join_unit_tables(path)
+
+    def is_joined(fields: Any, _: Any) -> bool:
+        return list(fields["titles"])[6:] == ["osi", "layer"]
+
+    told = table_page.wait_for("table", is_joined)[0]
+    assert told["is_text"][6:] == [False, True]
+    assert len(told["tips"]) == 8
+    table_page.forget()
+    part.set_state({"sort_by": "osi", "descending": False})
+    table_page.wait_for("table")
+    found = rows(table_page)
+    assert found["neurons"][:2] == [39, 38]
+    assert found["cells"][0][6:] == ["1", "L4"]
+
+
 def test_words_filter_the_rows(part, controller, table_page):
     controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
     table_page.say("filter", text=" visible ")

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any, Final
 
 import numpy as np
-from traitlets import Bool, Dict, Enum, Int, Tuple, Unicode, validate
+from traitlets import Bool, Dict, Int, TraitError, Tuple, Unicode, validate
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import exports
@@ -22,12 +22,12 @@ from omnimouse_widgets.drawn.neurons.columns import (
     COLUMNS,
     FILTER_TIP,
     OLDER,
-    TEXT_COLUMNS,
     cell_text,
+    column_names,
     columns_of,
+    property_names,
     sorted_rows,
     state_code,
-    titles_of,
     tooltips_of,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -59,6 +59,9 @@ class TableRows:
     ----------
     version
         Number of the drawing.
+    names
+        Names of the displayed columns, from left to right: `COLUMNS`, then the
+        properties of joined tables and experiments.
     columns
         Values (P,) of all neurons, by column.
     neurons
@@ -66,6 +69,7 @@ class TableRows:
     """
 
     version: int
+    names: tuple[str, ...]
     columns: Mapping[str, np.ndarray]
     neurons: np.ndarray
 
@@ -91,7 +95,7 @@ class NeuronTable(Part):
     _esm = script("table")
     _css = style()
     filter = Unicode("").tag(sync=True)
-    sort_by = Enum(COLUMNS, "id").tag(sync=True)
+    sort_by = Unicode("id").tag(sync=True)
     descending = Bool(False).tag(sync=True)
     selection = Tuple().tag(sync=True)
     shown = Int(0, read_only=True).tag(sync=True)
@@ -101,7 +105,7 @@ class NeuronTable(Part):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         # No rows before the first drawing: early messages of a page then find none.
         self._arrangement = TableRows(
-            0, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0)
+            0, COLUMNS, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0)
         )
         super().__init__(controller, **traits)
         events = controller.state.events
@@ -130,6 +134,16 @@ class NeuronTable(Part):
         """
         self._paint(self.neurons, code)
 
+    @validate("sort_by")
+    def _valid_column(self, proposal: Any) -> str:
+        names = (*COLUMNS, *property_names(self.controller))
+        if proposal["value"] not in names:
+            raise TraitError(
+                f"sort_by: found {proposal['value']!r}, expected one of "
+                f"{', '.join(names)}."
+            )
+        return str(proposal["value"])
+
     @validate("filter")
     def _valid_filter(self, proposal: Any) -> str:
         text = str(proposal["value"]).strip()
@@ -148,7 +162,7 @@ class NeuronTable(Part):
         neurons = table.neurons[start:stop]
         cells = [
             [cell_text(name, value) for value in table.columns[name][neurons]]
-            for name in titles_of(self.controller)
+            for name in table.names
         ]
         states = table.columns["state"][neurons]
         self.send_now(
@@ -206,7 +220,8 @@ class NeuronTable(Part):
         if not len(columns["id"]):
             return np.empty(0, np.int64)
         neurons = matching_neurons(self.filter, columns)
-        values = columns[self.sort_by][neurons]
+        # A property is no column any more after another recording was opened.
+        values = columns.get(self.sort_by, columns["id"])[neurons]
         return np.asarray(neurons[sorted_rows(values, descending=self.descending)])
 
     def _rearrange(self, _: Any) -> None:
@@ -254,19 +269,21 @@ class NeuronTable(Part):
     # -- to the page ------------------------------------------------------------------
     def _draw_table(self) -> None:
         columns = columns_of(self.controller)
+        # A recording that is being opened can have names before it has values.
+        names = tuple(n for n in column_names(self.controller) if n in columns)
         version = self._arrangement.version + 1
-        self._arrangement = TableRows(version, columns, self._neurons_of(columns))
+        neurons = self._neurons_of(columns)
+        self._arrangement = TableRows(version, names, columns, neurons)
         self.set_trait("shown", len(self._arrangement.neurons))
-        titles = titles_of(self.controller)
         self.add_message(
             "table",
             version=version,
             n=len(self._arrangement.neurons),
             total=len(columns["id"]),
             is_old=self.controller.results.are_scores_old,
-            titles=titles,
+            titles=names,
             tips=tooltips_of(self.controller),
-            is_text=[title in TEXT_COLUMNS for title in titles],
+            is_text=[columns[name].dtype.kind == "U" for name in names],
         )
 
     def _draw_selection(self) -> None:

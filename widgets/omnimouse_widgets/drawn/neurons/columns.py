@@ -41,6 +41,11 @@ def titles_of(controller: Controller) -> tuple[str, ...]:
     return tuple(plane if name == "plane" else name for name in COLUMNS)
 
 
+def column_names(controller: Controller) -> tuple[str, ...]:
+    """Return the keys of the displayed columns in `columns_of`, from left to right."""
+    return (*titles_of(controller), *property_names(controller))
+
+
 def property_names(controller: Controller) -> tuple[str, ...]:
     """Return the names of columns from tables of the user, and from experiments."""
     session = controller.state.session
@@ -58,10 +63,14 @@ def property_tooltip(controller: Controller, name: str) -> str:
 
 
 def tooltips_of(controller: Controller) -> tuple[str, ...]:
-    """Return the tooltip of each of `COLUMNS`."""
+    """Return the tooltip of each of `column_names`."""
     quantity = score_quantity(controller.state.metric, controller.results.neuron_scores)
     score = quantity.explanation
-    return tuple(_TOOLTIPS.get(name, score) for name in titles_of(controller))
+    own = (_TOOLTIPS.get(name, score) for name in titles_of(controller))
+    return (
+        *own,
+        *(property_tooltip(controller, n) for n in property_names(controller)),
+    )
 
 
 def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:

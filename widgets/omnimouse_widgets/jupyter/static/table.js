@@ -14,6 +14,7 @@ function render({ model, el }) {
       count.textContent = `${table.n.toLocaleString("en")} of ${table.total.toLocaleString("en")}`;
       active = Math.min(active, table.n - 1);
       requested = null;
+      showColumns();
       showTitles();
       showPaint();
       redraw();
@@ -30,10 +31,11 @@ function render({ model, el }) {
   const { send, set, follow, queue, ready, close, onClose } = connection;
   const constants = model.get("_constants");
   const rows = new Map(); // row number -> latest content
-  let table = { version: 0, n: 0, total: 0, is_old: false, titles: constants.columns, tips: [], is_text: [] };
+  let table = { version: 0, n: 0, total: 0, is_old: false, titles: constants.columns, tips: [], is_text: constants.columns.map(() => false) };
   // `requested`: rows of a request without reply. `active`: row of the keyboard.
   // `anchor`: row where a range begins. `pool`: elements, reused while scrolling.
   let requested = null, active = -1, anchor = null, drawing = 0, selected = new Set(), pool = [];
+  let titles = []; // one for each column
 
   // -- elements ------------------------------------------------------------------------
   const filter = make("input", {
@@ -48,16 +50,11 @@ function render({ model, el }) {
   const spring = make("span", { className: "omnimouse-spring" });
   const bar = makeBar(filter, count, spring, makeGroup("Paint the neurons in the table", "Paint", ...paints), csv);
 
-  const titles = constants.columns.map((name, column) => {
-    const button = makeButton("", "", () => sort(name));
-    const title = make("div", { role: "columnheader", aria: { colindex: column + 1 } }, button);
-    return { name, title, button };
-  });
-  const head = make("div", { role: "row", className: "omnimouse-head", aria: { rowindex: 1 } }, ...titles.map(({ title }) => title));
+  const head = make("div", { role: "row", className: "omnimouse-head", aria: { rowindex: 1 } });
   const body = make("div", { role: "rowgroup", className: "omnimouse-body" });
   const grid = make("div", {
     role: "grid", tabIndex: 0, className: "omnimouse-grid",
-    aria: { label: "Neurons", multiselectable: "true", colcount: constants.columns.length },
+    aria: { label: "Neurons", multiselectable: "true" },
     title: `Select rows to see their traces (the latest ${constants.max_selected})\n` +
       "↑ ↓ select · Shift extends · Ctrl moves only · Space adds or removes\nClick a title to sort",
   }, make("div", { role: "rowgroup", className: "omnimouse-sticky" }, head), body);
@@ -71,8 +68,26 @@ function render({ model, el }) {
     const count = Math.ceil(Math.max(heightOfRows(), ROW) / ROW) + 1;
     return [Math.max(first, 0), Math.min(first + count, table.n)];
   };
+  // Properties of neurons follow the columns that every recording has.
+  function showColumns() {
+    const names = table.titles.map((title, column) => constants.columns[column] ?? title);
+    const shown = names.map((name, column) => name + table.is_text[column]);
+    if (titles.length === shown.length && titles.every(({ shows }, column) => shows === shown[column])) return;
+    titles = names.map((name, column) => {
+      const button = makeButton("", "", () => sort(name));
+      const title = make("div", { role: "columnheader", aria: { colindex: column + 1 } }, button);
+      return { name, title, button, shows: shown[column] };
+    });
+    head.replaceChildren(...titles.map(({ title }) => title));
+    body.replaceChildren();
+    pool = [];
+    grid.setAttribute("aria-colcount", String(titles.length));
+    const extra = titles.length - constants.columns.length;
+    grid.style.setProperty("--om-properties", extra ? `repeat(${extra}, minmax(5em, 1fr))` : "");
+    grid.style.setProperty("--om-least", extra ? `${30 + 5 * extra}em` : "0");
+  }
   function makeRow() {
-    const cells = constants.columns.map((_, column) => make("div", {
+    const cells = titles.map((_, column) => make("div", {
       role: "gridcell", className: table.is_text[column] ? "" : "omnimouse-number", aria: { colindex: column + 1 },
     }));
     const element = make("div", { role: "row", className: "omnimouse-row" }, ...cells);
@@ -223,6 +238,8 @@ function render({ model, el }) {
   follow("height", (height) => { grid.style.height = `${height}px`; redraw(); });
   for (const trait of ["sort_by", "descending"]) follow(trait, showTitles);
   onClose(() => { observer.disconnect(); cancelAnimationFrame(drawing); clearTimeout(typing); });
+  showColumns();
+  showTitles();
   ready(keys);
   return close;
 }
