@@ -50,6 +50,22 @@ def require_events(session: "Session", spec: WindowSpec) -> None:
         )
 
 
+def require_trials(session: "Session", spec: WindowSpec) -> None:
+    """Refuse windows that are aligned to trials for a session without trials.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        There is nothing to align to.
+    """
+    if spec.align == "trial" and not len(session.trials):
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has no trials; models of spikes need them. Add a "
+            "table of trials to the recording; trial_event (--trial-event) names the "
+            "column at whose times they begin."
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class Window(HasSummary):
     """Responses, video and behaviour of a session over one time span.

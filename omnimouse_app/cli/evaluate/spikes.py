@@ -165,4 +165,6 @@ def _label_cells(row: Row) -> Row:
 
 def _interval(row: Row, prefix: str) -> str:
     low, high = row.get(f"{prefix}ci_low"), row.get(f"{prefix}ci_high")
-    return "–" if low is None or high is None else interval(low, high)
+    if low is not None and high is not None:
+        return interval(low, high)
+    return "–" if row["value"] is None else "too few trials for an interval"

@@ -233,6 +233,7 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
         "neurons": session.n_neurons,
         "duration_s": session.duration_s,
         "streams": {n: _stream(session, s) for n, s in session.streams.items()},
+        "spikes": session.responses.has_events,
         "trials": dict(Counter(session.trials.kind.tolist())),
         "tiers": session.tiers(),
         "windows": len(session.window_indices()),
@@ -320,6 +321,11 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
         yield "Alignment"
         for line in row["alignment"]["lines"]:
             yield f"  - {line}"
+    if row["spikes"] and not row["trials"]:
+        yield (
+            "The recording has no trials; models of spikes need them (--trial-event "
+            "names the column of a trial table at whose times they begin)."
+        )
     absent = [label for name, label in STREAMS.items() if name not in row["streams"]]
     without = f", but has no {', no '.join(absent)}" if absent else ""
     state = "can be used" if row["warnings"] else "has no problems"

@@ -6,6 +6,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import require_trials
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 
@@ -43,8 +44,9 @@ def scored_starts(
     Raises
     ------
     UnsupportedRequestError
-        The tier has no window.
+        The tier has no window, or the session no trials to which windows are aligned.
     """
+    require_trials(session, spec)
     starts = tier_starts(session, tier, spec)
     if not len(starts):
         raise UnsupportedRequestError(

@@ -8,6 +8,7 @@ Source: Jiang et al. 2025; the average over bins is an assumption.
 """
 
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.peri_event import conditions, event_windows
 from omnimouse_model.analysis.spikes.held_out import checked_ndt, trial_counts
 from omnimouse_model.data.session import Session
@@ -22,6 +24,7 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.metrics.bootstrap import bootstrap_interval
 from omnimouse_model.metrics.choices import accuracy
 from omnimouse_model.metrics.logistic import fit_logistic
+from omnimouse_model.metrics.time_blocks import MIN_BLOCKS
 from omnimouse_model.predict.ndt.held_out_rates import SEQUENCES
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.predict.predictor import Predictor
@@ -46,7 +49,7 @@ class TrialDecoding:
         Column of the trial table, and its labels in the train trials.
     accuracy, interval
         Share of trials that are decoded correctly, and its 95 % interval: a bootstrap
-        over trials.
+        over trials; NaN for fewer than `MIN_BLOCKS` trials.
     balanced
         Mean of these shares over the labels.
     chance
@@ -84,8 +87,8 @@ class TrialDecoding:
             "session": self.session,
             "tier": self.tier,
             "windows": len(self.is_right),
-            "ci_low": low,
-            "ci_high": high,
+            "ci_low": number_or_none(low),
+            "ci_high": number_or_none(high),
             "resampled": "trials",
             "balanced": self.balanced,
             "chance": self.chance,
@@ -172,7 +175,7 @@ def decode_trial_labels(
         session.id,
         tier,
         accuracy(chosen, true, balanced=False).value,
-        bootstrap_interval(right),
+        bootstrap_interval(right) if len(right) >= MIN_BLOCKS else (nan, nan),
         accuracy(chosen, true, balanced=True).value,
         float(np.unique(true, return_counts=True)[1].max() / len(true)),
         penalty,

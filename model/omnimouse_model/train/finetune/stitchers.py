@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import require_events
+from omnimouse_model.data.window import require_events, require_trials
 from omnimouse_model.errors import (
     CheckpointError,
     FinetuneError,
@@ -80,6 +80,10 @@ def check_stitchers(ndt: NdtPredictor, session: Session, train: Trained) -> None
         require_events(session, ndt.spec)
     except UnsupportedRequestError as error:
         raise FinetuneError("no_spikes", str(error)) from error
+    try:
+        require_trials(session, ndt.spec)
+    except UnsupportedRequestError as error:
+        raise FinetuneError("no_train", str(error)) from error
     n_trials = len(trial_session(session, ndt.spec).starts)
     if n_trials <= MIN_TRIALS:
         raise FinetuneError(

@@ -102,6 +102,19 @@ def test_labels_of_trials_are_decoded(spiking, model):
             om.decode_trial_labels(model, spiking, "stim_id", tier=tier)
 
 
+def test_a_recording_without_trials_says_so(arrays, model):
+    rest = {k: v for k, v in arrays.items() if not k.startswith("trial")}
+    session = om.open_session(rest)
+    with pytest.raises(UnsupportedRequestError, match=r"has no trials.*need them"):
+        om.score_held_out(model, session)
+
+
+def test_few_trials_have_no_interval(model):
+    found = om.decode_trial_labels(model, om.open_session(spiking_arrays()), "stim_id")
+    row = found.row()
+    assert (row["windows"], row["ci_low"], row["ci_high"]) == (6, None, None)
+
+
 def test_the_command_prints_both(arrays, path, tmp_path):
     recording = tmp_path / "spikes.npz"
     np.savez(recording, **arrays)
