@@ -20,6 +20,7 @@ from jaxtyping import Float, Float32
 from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.metrics.information import LikelihoodSums
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
@@ -173,7 +174,7 @@ def _score(
         show(done, of, condition)
 
     about = (condition, model.predictor_id, session.id, tier, len(counts))
-    refusal = _refusal(condition, session)
+    refusal = _refusal(condition, session, model.spec)
     if refusal:
         nothing = jackknife(float("nan"), [])
         silent = np.full(session.n_neurons, np.nan)
@@ -192,13 +193,13 @@ def held_out_rates(
 ) -> tuple[Scored, Scored]:
     """Return the rates per bin of the hidden entries, and their spikes.
 
+    Spikes are NaN where they are unknown; the network gets none there, as in training.
     "forward" has the bins of its windows alone: eleven windows from the onset on, as in
     the paper; shorter trials have fewer.
     """
-    spec, spikes = model.spec, torch.from_numpy(counts).to(model.device)
+    spikes = torch.from_numpy(np.nan_to_num(counts)).to(model.device)
     if condition == "forward":
-        onset = round(-spec.trial_offset_s * spec.response_rate_hz)
-        n_windows = min(N_WINDOWS, (counts.shape[1] - onset) // WINDOW)
+        onset, n_windows = _forward_bins(model.spec)
         rates = forward_windows(
             *(model.net, session.id, spikes), onset=onset, n_windows=n_windows
         )
@@ -234,13 +235,31 @@ def checked_ndt(model: Predictor, session: Session) -> NdtPredictor:
 
 
 def trial_counts(session: Session, model: NdtPredictor, starts: np.ndarray) -> Counts:
-    """Return the counts of trials; a missing one is no spike, as in training."""
+    """Return the counts of trials, NaN where they are unknown."""
     windows = (session.window(float(start), model.spec) for start in starts)
-    return np.stack([np.nan_to_num(w.responses) for w in windows]).astype(np.float32)
+    return np.stack([w.responses for w in windows]).astype(np.float32)
 
 
-def _refusal(condition: HeldOut, session: Session) -> str:
+def _forward_bins(spec: WindowSpec) -> tuple[int, int]:
+    """Return the bin of the onset, and the number of windows from there on."""
+    onset = round(-spec.trial_offset_s * spec.response_rate_hz)
+    return onset, min(N_WINDOWS, (spec.n_samples - onset) // WINDOW)
+
+
+def _refusal(condition: HeldOut, session: Session, spec: WindowSpec) -> str:
     """Return why a condition is not possible in a session, else ""."""
+    if condition == "forward":
+        onset, n_windows = _forward_bins(spec)
+        if onset < 0:
+            return (
+                f"The model's trials begin {spec.trial_offset_s:g} s after the onset: "
+                "there are no bins of the onset to predict from."
+            )
+        if n_windows < 1:
+            return (
+                f"The model's trials have {spec.n_samples - onset} bins from the onset "
+                f"on; a window has {WINDOW}."
+            )
     if "region" not in condition:
         return ""
     names = session.units.regions

@@ -202,8 +202,11 @@ def _trials(
 def trial_features(
     model: NdtPredictor, session: Session, counts: np.ndarray
 ) -> Float[np.ndarray, "trial d_model"]:
-    """Return the mean over bins of the third block's output, all spikes visible."""
-    net = model.net
+    """Return the mean over bins of the third block's output, all spikes visible.
+
+    Unknown counts are no spikes, as in training.
+    """
+    net, counts = model.net, np.nan_to_num(counts)
     name = f"block.{min(BLOCK, net.config.n_layers) - 1}.out"
     parts = []
     for part in torch.from_numpy(counts).to(model.device).split(SEQUENCES):
