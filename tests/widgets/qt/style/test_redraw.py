@@ -1,7 +1,9 @@
+import sys
+
 import pytest
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -84,3 +86,33 @@ def test_a_part_that_fails_is_shown_and_leaves_the_others_drawn(
     # The same error again is not reported again.
     assert len(panel_errors) == 1
     panel_errors.clear()
+
+
+class PanelWithButton(QWidget):
+    def __init__(self) -> None:
+        super().__init__()
+        self.button = QPushButton("Fit", self)
+        self.button.clicked.connect(lambda: self.fit())
+        self.redraw = Redraw(self)
+
+    def fit(self) -> None:
+        raise ValueError("no curve fits")
+
+
+def test_an_error_of_a_button_is_shown_in_its_panel_alone(
+    qtbot, show, panel_errors, monkeypatch
+):
+    others = []
+    monkeypatch.setattr(sys, "excepthook", lambda *told: others.append(told[1]))
+    panel = PanelWithButton()
+    show(panel)
+    panel.repaint()
+    qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    (notice,) = panel.findChildren(FaultNotice)
+    assert "ValueError: no curve fits" in notice.label.text()
+    assert len(panel_errors) == 1
+    panel_errors.clear()
+    assert not others
+    outside = KeyError("of no panel")
+    sys.excepthook(KeyError, outside, None)
+    assert others == [outside]

@@ -1,4 +1,4 @@
-"""Notice in a panel that could not be drawn: the error, and its details to copy."""
+"""Notice in a panel that has an error: the error, and its details to copy."""
 
 import logging
 import traceback
@@ -43,7 +43,7 @@ class FaultNotice(QFrame):
         if details == self._details:
             return
         self._details = details
-        _log.error("A panel could not be drawn.", exc_info=error)
+        _log.error("A panel has an error.", exc_info=error)
         self.label.setText(
             f"This panel has an error: {type(error).__name__}: {error}\n"
             "The rest of OmniMouse goes on."

@@ -7,7 +7,10 @@ Qt treats a panel in a covered tab as visible; such a panel is drawn when it com
 the front.
 """
 
+import sys
 from collections.abc import Callable, Sequence
+from traceback import walk_tb
+from types import TracebackType
 from typing import Any
 from weakref import ref
 
@@ -66,8 +69,11 @@ class Redraw(QObject):
             self.start()
         elif kind in (QEvent.Type.Hide, QEvent.Type.Close):
             self.stop()
-        elif kind == QEvent.Type.Paint and self._pending:
-            self._timer.start()  # pending parts, and the panel came to the front
+        elif kind == QEvent.Type.Paint:
+            # Again and again: napari sets its own hook when the event loop starts.
+            _show_errors_of_handlers()
+            if self._pending:
+                self._timer.start()  # the panel came to the front
         # Never consume an event: the panel must still receive it.
         return False
 
@@ -97,9 +103,10 @@ class Redraw(QObject):
             # Whatever fails, e.g. on odd values of a recording or of a user's model:
             # the other parts and panels remain usable.
             except Exception as error:
-                self._show_error(error)
+                self.show_error(error)
 
-    def _show_error(self, error: Exception) -> None:
+    def show_error(self, error: Exception) -> None:
+        """Show an error over the top of the panel."""
         if self._notice is None:
             self._notice = FaultNotice(self._panel)
         self._notice.show_error(error)
@@ -122,6 +129,49 @@ class Redraw(QObject):
         # arrive.
         if not self._timer.isActive():
             self._timer.start()
+
+
+def _show_errors_of_handlers() -> None:
+    """Have errors of handlers of buttons and keys shown in their panel.
+
+    Qt has no caller that could catch them; they arrive at `sys.excepthook`. Errors of
+    no panel go to the hook before.
+    """
+    before = sys.excepthook
+    if isinstance(before, _PanelHook):
+        return
+    sys.excepthook = _PanelHook(before)
+
+
+class _PanelHook:
+    """A `sys.excepthook` that shows an error in the panel whose handler raised it."""
+
+    def __init__(self, before: Callable[..., Any]) -> None:
+        self._before = before
+
+    def __call__(
+        self,
+        kind: type[BaseException],
+        error: BaseException,
+        trace: TracebackType | None,
+    ) -> None:
+        redraw = _redraw_of(trace) if isinstance(error, Exception) else None
+        if redraw is not None and isinstance(error, Exception):
+            redraw.show_error(error)
+        else:
+            self._before(kind, error, trace)
+
+
+def _redraw_of(trace: TracebackType | None) -> Redraw | None:
+    """Return that of the panel whose method is first in a traceback, if any."""
+    for frame, _ in walk_tb(trace):
+        owner = frame.f_locals.get("self")
+        while isinstance(owner, QObject) and isalive(owner):  # type: ignore[no-untyped-call]
+            for child in owner.children():
+                if isinstance(child, Redraw):
+                    return child
+            owner = owner.parent()
+    return None
 
 
 def _slot_of(redraw: Redraw, number: int) -> Draw:
