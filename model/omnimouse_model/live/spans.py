@@ -32,10 +32,15 @@ def span_choices(spec: WindowSpec) -> tuple[SpanChoice, ...]:
     return SPAN_CHOICES if on_grid else ("window",)
 
 
+def shown_span(choice: SpanChoice, spec: WindowSpec) -> SpanChoice:
+    """Return the span that is drawn: the window where `choice` is not possible."""
+    return choice if choice in span_choices(spec) else "window"
+
+
 def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | None:
     """The span that is shown around a window; None where that is the window itself."""
-    is_possible = choice in span_choices(window.spec)
-    if choice == "window" or not is_possible or window.exact_start is not None:
+    choice = shown_span(choice, window.spec)
+    if choice == "window" or window.exact_start is not None:
         return None
     # Trials have no grid: their span follows from the recording.
     if choice == "trial":

@@ -6,7 +6,7 @@ from typing import Any, Final
 from traitlets import Bool, Dict, Enum, List, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.spans import SPAN_CHOICES, span_choices
+from omnimouse_model.live.spans import SPAN_CHOICES, shown_span, span_choices
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces import text as trace_words
 from omnimouse_widgets.drawn.traces.options import TraceOptions
@@ -64,7 +64,12 @@ class Traces(TraceMessage):
         state, pins, events = controller.state, controller.pins, controller.state.events
         self.bind_field("selection", controller.select)
         self.bind("_spans", events.window, self._read_spans)
-        self.bind_field("span", pins.choose_span, "trace_span")
+        self.bind(
+            "span",
+            [events.trace_span, events.window],
+            lambda: shown_span(state.trace_span, state.spec),
+            pins.choose_span,
+        )
         self.bind_field(
             "common_scale",
             lambda is_on: controller.set_traces(

@@ -10,11 +10,13 @@ import pytest
 from omnimouse_model.analysis.evaluate.stitching import predict_span
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE
-from omnimouse_model.live.spans import LONGEST_S, page_around
+from omnimouse_model.live.spans import LONGEST_S, page_around, shown_span
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import (
     EchoPredictor,
@@ -326,3 +328,8 @@ def test_the_live_model_is_loaded_once(folder):
         made.open_session(folder)
         assert LIVE in made.pins.predictions.spans
     assert loaded == ["echo"]
+
+
+def test_the_span_is_the_window_where_windows_cannot_be_joined():
+    assert shown_span("10 s", OMNIMOUSE) == "10 s"
+    assert shown_span("10 s", TRIALS) == "window"

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QInputDialog, QMenu, QSizePolicy, QToolButton, QWidge
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import MAX_PINS, Pin
-from omnimouse_model.live.spans import SPAN_CHOICES, span_choices
+from omnimouse_model.live.spans import SPAN_CHOICES, shown_span, span_choices
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.text import (
     COMMON_LABEL,
@@ -144,7 +144,8 @@ class PinBar(QWidget):
     def _draw_span(self) -> None:
         self._name_spans()
         state = self._controller.state
-        self.span.setCurrentIndex(SPAN_CHOICES.index(state.trace_span))
+        shown = shown_span(state.trace_span, state.spec)
+        self.span.setCurrentIndex(SPAN_CHOICES.index(shown))
         tip = span_tip(state.trace_span, state.spec)
         self.span.setToolTip(f"Span of the traces: {tip}")
 
