@@ -6,6 +6,7 @@ prediction.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
 from psygnal import Signal
@@ -14,6 +15,9 @@ from omnimouse_model.analysis.peri_event import ConditionAverage, conditions
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+
+_CHOICE: Final = "choice"
+"""Column of the animal's choice, which most tasks have."""
 
 
 class TrialAverages:
@@ -51,9 +55,9 @@ class TrialAverages:
 
     @property
     def condition(self) -> str:
-        """The chosen column, or the first one that the session has; "" without one."""
-        chosen = self._state.event_condition
-        return chosen if chosen in self.conditions else next(iter(self.conditions), "")
+        """The chosen column, else the choice, else the first one; "" without any."""
+        preferred = (self._state.event_condition, _CHOICE, *self.conditions)
+        return next((name for name in preferred if name in self.conditions), "")
 
     @property
     def time_s(self) -> np.ndarray | None:

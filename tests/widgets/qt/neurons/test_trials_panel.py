@@ -17,6 +17,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def controller():
     arrays = dict(spiking_arrays(SpikingSpec(n_trials=40)))
+    # The panel opens with the choice, although it is not the first column.
+    arrays["trial_side"] = np.where(np.arange(40) < 20, "left", "right")
     arrays["trial_choice"] = np.where(np.arange(40) % 3, "right", "left")
     session = om.open_session(arrays)
     with open_controller(session, TOYS["toy-counts"]()) as made:
@@ -39,12 +41,19 @@ def test_trials_and_conditions_are_chosen(controller, show, redraw):
     QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     redraw()
     assert controller.trials.number == 2
-    assert panel.trial.full_text.startswith("trial 3 · choice right")
+    assert "choice right" in panel.trial.full_text
     panel.condition.showPopup()
     QTest.keyClick(panel.condition.view(), Qt.Key.Key_Down)
     QTest.keyClick(panel.condition.view(), Qt.Key.Key_Return)
     redraw()
     assert controller.trial_averages.condition == "stim_id"
+    controller.apply_preset("causal")
+    controller.finish_scores()
+    redraw()
+    is_known = np.isfinite(panel.plot.shown.lines[0].predicted)
+    first_s = panel.plot.shown.time_s[is_known][0]
+    assert first_s > 0.5
+    assert f"target from {first_s:.2g} to" in panel.plot.shown.text
     controller.apply_preset("nothing")
     controller.finish_scores()
     redraw()

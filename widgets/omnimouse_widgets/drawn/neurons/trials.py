@@ -103,7 +103,7 @@ def average_plot(controller: Controller) -> AveragePlot:
 def _text(
     controller: Controller, neuron: int, found: tuple[ConditionAverage, ...]
 ) -> str:
-    """Return e.g. `neuron 7 · by choice · 20 test trials · predicted for 12`."""
+    """Return e.g. `neuron 7 · 20 test trials · predicted for 12`."""
     responses, session = controller.results.peri_event, controller.state.session
     assert responses is not None
     assert session is not None
@@ -112,9 +112,12 @@ def _text(
     if not any(np.isfinite(one.predicted).any() for one in found):
         is_due = not responses.is_complete
         return f"{text} · {'◌ predicting…' if is_due else 'not predicted: no target'}"
-    if responses.is_complete:
-        return f"{text} · predicted for all"
-    return f"{text} · predicted for {responses.n_predicted:,}"
+    n_predicted = "all" if responses.is_complete else f"{responses.n_predicted:,}"
+    # Where no trial asks for a prediction, dashed lines have gaps.
+    asked = np.any([np.isfinite(one.predicted[:, 0]) for one in found], axis=0)
+    first, last = responses.bin_s[np.flatnonzero(asked)[[0, -1]]]
+    part = "" if asked.all() else f", target from {first:.2g} to {last:.2g} s"
+    return f"{text} · predicted for {n_predicted}{part}"
 
 
 @dataclass(frozen=True, slots=True)

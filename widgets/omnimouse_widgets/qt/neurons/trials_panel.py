@@ -22,6 +22,7 @@ from omnimouse_widgets.qt.style.controls import combo_box, set_items
 from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
+from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 TABLE_WIDTH = 260
@@ -48,7 +49,7 @@ class TrialsPanel(QWidget):
             name="Condition",
             tooltip="Column of the trials whose labels are compared",
         )
-        self.text, self.trial = ElidedLabel(), ElidedLabel()
+        self.text, self.trial = wrapped_label(), ElidedLabel()
         self.model = QStandardItemModel()
         self.table, titles = row_table(self.model, TABLE_TIP)
         # Rows are in the order of time, as the steps between trials.
@@ -126,8 +127,7 @@ class TrialsPanel(QWidget):
         name = self._averages.condition
         self.condition.setCurrentIndex(self.condition.findData(name))
         plot = average_plot(self._controller)
-        self.text.set_text(plot.text if plot.lines else "")
-        self.text.setToolTip(plot.text)
+        self.text.setText(plot.text if plot.lines else "")
         self.plot.show(plot)
 
 
