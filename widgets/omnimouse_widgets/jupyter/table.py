@@ -83,7 +83,8 @@ class NeuronTable(Part):
         Words and comparisons that must all hold: `V1 target depth<250`; see
         `omnimouse_model.masks.neuron_table`. An invalid filter raises an error.
     sort_by, descending
-        Column for sorting, and whether the largest value comes first.
+        Column for sorting, or a property of joined tables, and whether the largest
+        value comes first.
     selection
         Indices of the selected neurons in the order of selection, at most 64.
     shown
