@@ -51,9 +51,11 @@ def evaluate_spikes(
     with interruptible() as stop, Progress() as progress:
         for name, session, tier in product(models, sessions, tiers):
             predictor = load_predictor(name, device=device)
-            rows += _bits(
-                predictor, session, tier, asked, max_windows, progress, stop.check
-            )
+            # Decoded labels alone need no spikes of all trials.
+            if {*asked} - {CHOICE}:
+                rows += _bits(
+                    predictor, session, tier, asked, max_windows, progress, stop.check
+                )
             if CHOICE in asked:
                 rows += _choices(predictor, session, tier)
     emit(rows, as_json=as_json, text=_text(rows))

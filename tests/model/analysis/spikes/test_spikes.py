@@ -8,12 +8,16 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.spikes.held_out import HELD_OUT
+from omnimouse_model.analysis.spikes.held_out import (
+    HELD_OUT,
+    held_out_rates,
+    trial_counts,
+)
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
-from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.cli.runner import run_command
 
@@ -88,6 +92,37 @@ def test_what_is_not_possible_is_said(spiking, model):
         om.score_held_out(model, spiking, ["co-smoothing"], cancelled=lambda: True)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"duration_s": 0.6, "trial_offset_s": -0.5}, "have 5 bins from the onset on"),
+        ({"trial_offset_s": 0.2}, "begin 0.2 s after the onset"),
+    ],
+)
+def test_trials_without_a_window_after_the_onset_are_refused(
+    spiking, model, change, words
+):
+    other = NdtPredictor(
+        *("other", "", replace(TRIALS, **change), model.net, model.device)
+    )
+    (score,) = om.score_held_out(other, spiking, ["forward"])
+    assert words in score.refusal
+    assert score.row()["value"] is None
+
+
+def test_unknown_bins_are_not_scored(spiking, model):
+    counts = trial_counts(spiking, model, spiking.window_starts("test", spec=TRIALS))
+    silent, unknown = counts.copy(), counts.copy()
+    silent[0, -10:], unknown[0, -10:] = 0, np.nan
+    for condition in HELD_OUT:
+        expected, known = held_out_rates(condition, model, spiking, silent)
+        rates, spikes = held_out_rates(condition, model, spiking, unknown)
+        np.testing.assert_array_equal(rates, expected)
+        is_known = np.isfinite(spikes)
+        assert is_known.all() == (condition == "forward")
+        np.testing.assert_array_equal(spikes[is_known], known[is_known])
+
+
 def test_labels_of_trials_are_decoded(spiking, model):
     found = om.decode_trial_labels(model, spiking, "stim_id")
     assert found.labels == ("left", "right")
@@ -115,7 +150,7 @@ def test_few_trials_have_no_interval(model):
     assert (row["windows"], row["ci_low"], row["ci_high"]) == (6, None, None)
 
 
-def test_the_command_prints_both(arrays, path, tmp_path):
+def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     recording = tmp_path / "spikes.npz"
     np.savez(recording, **arrays)
     ask = ["evaluate", "--model", path, "--session", recording, "--device", "cpu"]
@@ -129,3 +164,11 @@ def test_the_command_prints_both(arrays, path, tmp_path):
     text = run_command(*ask).stdout
     assert "bits per spike" in text
     assert "stim_id" in text
+
+    def refuse(*_, **__):
+        raise AssertionError("hidden spikes were not asked for")
+
+    module = "omnimouse_model.analysis.spikes.held_out"
+    monkeypatch.setattr(f"{module}.score_held_out", refuse)
+    alone = run_command(*ask[:-4], "--held-out", "choice", "--json")
+    assert json.loads(alone.stdout)["rows"] == [choice]
