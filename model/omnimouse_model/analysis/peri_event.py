@@ -182,7 +182,7 @@ class PeriEvent:
     ) -> None:
         self._predictor, self._mask = predictor, mask
         spec = predictor.needs.spec
-        trials, self._windows = event_windows(session, spec, tier)
+        trials, self._windows = event_windows(session, spec, tier, MAX_TRIALS)
         shape = (len(trials), spec.n_samples, len(neurons))
         # Counts per bin become spikes/s.
         per_unit = spec.response_rate_hz if spec.responses == "count" else 1.0
@@ -277,16 +277,17 @@ def conditions(session: Session) -> Mapping[str, np.ndarray]:
 
 
 def event_windows(
-    session: Session, spec: WindowSpec, tier: str
+    session: Session, spec: WindowSpec, tier: str, max_trials: int | None = None
 ) -> tuple[Int64[np.ndarray, " trial"], list[Window]]:
     """Return the trials of a tier whose windows can be read, and these windows.
 
     Windows that are aligned to trials are their own; others begin a quarter of their
-    length before the onset, snapped to the grid of the session.
+    length before the onset, snapped to the grid of the session. Of more trials than
+    `max_trials`, those returned are spread evenly; None returns all.
     """
     onsets = session.trials.t_on
     if spec.align == "trial":
-        starts = scored_starts(session, tier, MAX_TRIALS, spec)
+        starts = scored_starts(session, tier, max_trials, spec)
         wanted = onsets + spec.trial_offset_s
         # Starts are rounded to samples, so the nearest onset is that of the window.
         trials = np.abs(wanted[None] - starts[:, None]).argmin(axis=1)
@@ -301,8 +302,8 @@ def event_windows(
             windows.append(window)
             kept.append(trial)
     chosen = np.arange(len(kept))
-    if len(kept) > MAX_TRIALS:
-        chosen = np.linspace(0, len(kept) - 1, MAX_TRIALS).round().astype(int)
+    if max_trials is not None and len(kept) > max_trials:
+        chosen = np.linspace(0, len(kept) - 1, max_trials).round().astype(int)
     return np.array(kept, np.int64)[chosen], [windows[i] for i in chosen]
 
 

@@ -8,6 +8,7 @@ from omnimouse_model.analysis.peri_event import (
     PeriEvent,
     PeriEventResponses,
     conditions,
+    event_windows,
 )
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.predictor import Needs
@@ -125,3 +126,11 @@ def test_windows_of_a_grid_begin_before_the_onset(session):
     np.testing.assert_allclose(
         found.predicted[:, 30:], found.recorded[:, 30:] + 1, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("spec", [COUNTS, om.OMNIMOUSE])
+def test_all_trials_have_windows_unless_few_are_asked_for(session, monkeypatch, spec):
+    monkeypatch.setattr("omnimouse_model.analysis.peri_event.MAX_TRIALS", 3)
+    assert len(event_windows(session, spec, "train")[0]) > 3
+    trials, windows = event_windows(session, spec, "train", 2)
+    assert len(trials) == len(windows) == 2
