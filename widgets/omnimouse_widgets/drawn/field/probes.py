@@ -22,7 +22,7 @@ _MAX_WIDTH = 0.25
 _GOLDEN = (np.sqrt(5) - 1) / 2
 """Multiples of it, modulo 1, fill the width evenly, and neighbours lie far apart."""
 _MAX_DEPTHS = 7
-_MARGIN = 0.015
+_MARGIN = 0.025
 """Share of the side between the outermost units and the outline of a probe."""
 _MAX_LISTED = 8
 """Units without a place that are listed by name."""
