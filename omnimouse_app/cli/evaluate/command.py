@@ -1,9 +1,10 @@
 """`omnimouse evaluate`: scores on held-out windows, with baselines and ceilings."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import chain, product
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,8 +171,9 @@ def command(
         click.echo("stopped; the same command with --out continues", err=True)
         sys.exit(STOPPED)
     # Exit status 1, so that scripts notice.
-    if not any(scores.any_value for scores in results.values()):
-        raise click.ClickException("No score: every request was refused.")
+    unasked = set(BASELINES).difference(models)
+    if reason := _silent_model(_joined(results), unasked):
+        raise click.ClickException(reason)
 
 
 def _conditions(
@@ -217,6 +219,21 @@ def _evaluate(
             **settings,
         )
     return results, stop
+
+
+def _silent_model(results: "Scores", unasked: Collection[str]) -> str:
+    """Return which asked model has no score at all, and why; "" if all have some.
+
+    Baselines that were not asked by name do not count.
+    """
+    listed = [*results.scores, *results.behavior]
+    names = dict.fromkeys(s.predictor for s in listed if s.predictor not in unasked)
+    for name in names:
+        own = [score for score in listed if score.predictor == name]
+        if not any(isfinite(score.value) for score in own):
+            reason = next((score.refusal for score in own if score.refusal), "")
+            return f"No score of {name}: every request was refused. {reason}".rstrip()
+    return ""
 
 
 def _joined(results: "dict[str, Scores]") -> "Scores":

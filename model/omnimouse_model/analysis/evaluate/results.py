@@ -314,12 +314,6 @@ class Scores(HasSummary):
             raise KeyError(f"No score of {predictor!r} in {strategy!r}.")
         return scores
 
-    @property
-    def any_value(self) -> bool:
-        """Whether any response or behaviour score has a value."""
-        values = [s.value for s in self.scores] + [b.value for b in self.behavior]
-        return bool(np.isfinite(values).any())
-
     def rows(self) -> list[dict[str, object]]:
         """Return rows of `--json`: `score`, `stimulus_score`, `behavior`, `overall`.
 
