@@ -8,6 +8,7 @@ from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.spikes.held_out import HELD_OUT, score_held_out
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import MaskError
 from omnimouse_model.metrics.named import METRICS, named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import silent
@@ -68,7 +69,13 @@ class TaskScore:
     def __post_init__(self) -> None:
         named_metric(self.metric)
         if self.task not in HELD_OUT:
-            find_strategy(self.task)
+            try:
+                find_strategy(self.task)
+            except MaskError as error:
+                raise MaskError(
+                    f"There is no task {self.task!r}. Tasks of spikes are "
+                    f"{', '.join(HELD_OUT)}. {error}"
+                ) from error
         elif self.metric != BITS:
             raise ValueError(
                 f"metric is {self.metric!r}; the task {self.task!r} has {BITS!r}."

@@ -325,6 +325,14 @@ def _has_quality(units: SpikingUnits, least: float | str, path: Path) -> np.ndar
         )
     if labels.dtype.kind == "U":
         met = np.char.lower(labels) == str(least).lower()
+        if not met.any():
+            raise bad_file(
+                path,
+                "no_units",
+                f"has no unit of quality {str(least)!r}; its labels are "
+                f"{_counted(labels)}",
+                "choose one of these labels",
+            )
     else:
         number = as_float(least)
         if number is None:

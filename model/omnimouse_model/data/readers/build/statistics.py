@@ -89,7 +89,7 @@ def complete_statistics(
         )
     # Responses have a least divisor (`Units.least_scale`); behaviour is divided by std.
     if signal.name == "responses":
-        _note_silent(std, notes)
+        _note_silent(signal, std, notes)
         return replace(signal, mean=mean, std=std)
     return replace(signal, mean=mean, std=_without_zeros(signal, std, notes))
 
@@ -197,14 +197,16 @@ def _first_rows(signal: Signal, times: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(rows, 0, signal.n_samples), np.int64)
 
 
-def _note_silent(std: np.ndarray, notes: Notes) -> None:
+def _note_silent(signal: Signal, std: np.ndarray, notes: Notes) -> None:
     silent = np.flatnonzero(std == 0)
     if len(silent):
         listed = ", ".join(str(i) for i in silent[:8].tolist())
         more = ", …" if len(silent) > 8 else ""
+        silence = "have no spikes in the time of the statistics"
+        state = silence if signal.has_events else "never vary"
         notes.warn(
             "zero_variance",
-            f"{len(silent)} of {len(std)} neurons never vary (columns {listed}{more})",
+            f"{len(silent)} of {len(std)} neurons {state} (columns {listed}{more})",
         )
 
 
