@@ -140,13 +140,7 @@ class Units:
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """Names of the areas, sorted, without "".
-
-        Examples
-        --------
-        >>> session.units.regions
-        ('AL', 'LM', 'RL', 'V1')
-        """
+        """Names of the areas, sorted, without ""."""
         return tuple(sorted({*self.region_of} - {""}))
 
     def group_name(self, number: int) -> str:

@@ -29,7 +29,7 @@ from omnimouse_app.cli.progress import Progress
 if TYPE_CHECKING:
     from omnimouse_app.cli.evaluate.report import Layout
     from omnimouse_model.analysis.evaluate.conditions import Condition
-    from omnimouse_model.analysis.evaluate.results import Scores
+    from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
     from omnimouse_model.analysis.evaluate.sensorium2023 import CompetitionScore
     from omnimouse_model.data.session import Session
 
@@ -226,7 +226,7 @@ def _silent_model(results: "Scores", unasked: Collection[str]) -> str:
 
     Baselines that were not asked by name do not count.
     """
-    listed = [*results.scores, *results.behavior]
+    listed: list[Score | BehaviorScore] = [*results.scores, *results.behavior]
     names = dict.fromkeys(s.predictor for s in listed if s.predictor not in unasked)
     for name in names:
         own = [score for score in listed if score.predictor == name]
