@@ -1,5 +1,6 @@
 """Processes forked from one that has loaded the libraries: one for each case."""
 
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -23,6 +24,9 @@ _MOST_ADDRESSES = 6 * 2**30
 """Most bytes that a case may ask for: more raises MemoryError, on any machine."""
 _LOOK_S = 0.05
 """Seconds between looks at the resident memory."""
+_SHOW_STACKS = getattr(signal, "SIGUSR1", signal.SIGTERM)  # not on Windows
+_STACKS_S = 0.5
+"""Seconds in which a case that is over its limits prints its stacks."""
 
 
 class FaultError(BaseException):
@@ -30,6 +34,10 @@ class FaultError(BaseException):
 
     It is no `Exception`: readers must not catch it.
     """
+
+
+class _LimitError(Exception):
+    """A case needs too much time or memory."""
 
 
 @contextmanager
@@ -77,14 +85,21 @@ def in_fork(
             os.close(reading)
             _run(work, output.fileno(), writing)
         os.close(writing)
+        answer, excess = b"", ""
         try:
             answer = _answer(child, reading, patience_s, most_bytes)
+        except _LimitError as error:
+            excess = str(error)
+            os.kill(child, _SHOW_STACKS)
+            time.sleep(_STACKS_S)
         finally:
             os.close(reading)
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
         output.seek(0)
         printed = output.read().decode(errors="replace")
+    if excess:
+        raise FaultError(f"{excess}: {printed.strip()[-2000:]}")
     if "Traceback" in printed:
         raise FaultError(f"printed a traceback: {printed.strip()[-500:]}")
     if not answer:
@@ -108,8 +123,8 @@ def _answer(child: int, reading: int, patience_s: float, most_bytes: int) -> byt
             continue
         n_bytes = psutil.Process(child).memory_info().rss
         if n_bytes > most_bytes:
-            raise FaultError(f"holds {n_bytes / 2**30:.1f} GiB of memory")
-    raise FaultError(f"still running after {patience_s:g} s")
+            raise _LimitError(f"holds {n_bytes / 2**30:.1f} GiB of memory")
+    raise _LimitError(f"still running after {patience_s:g} s")
 
 
 def _run(work: Callable[[], str], output: int, writing: int) -> NoReturn:
@@ -119,6 +134,7 @@ def _run(work: Callable[[], str], output: int, writing: int) -> NoReturn:
     try:
         for stream in (1, 2):
             os.dup2(output, stream)
+        faulthandler.register(_SHOW_STACKS, output)
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_ADDRESSES, _MOST_ADDRESSES))
         outcome = work()
     except FaultError as error:

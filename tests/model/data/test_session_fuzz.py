@@ -78,7 +78,7 @@ def _dies(root: Path) -> None:
         (_runs, "did os.system"),
         (_fails, "raised KeyError"),
         (_hides, "to write"),
-        (_hangs, "still running"),
+        (_hangs, "(?s)still running.*in _hangs"),
         (_grows, "GiB of memory"),
         (_prints, "printed a traceback"),
         (_dies, "died by signal"),
