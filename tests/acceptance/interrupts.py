@@ -29,7 +29,8 @@ COMMANDS = (
     "sweep --model last --session demo --history 10",
     "sweep --model mean --session demo --history 10 --scheduler local:2",
     "scaling {folder}/runs.jsonl --train simulated --mice {folder}/mice",
-    "rank smoke --sessions {mouse} --heldout {mouse} --results {folder}/a.jsonl",
+    "rank smoke --sessions {mouse} --heldout {mouse} --task test/video_behavior"
+    " --results {folder}/a.ranking.jsonl",
     "lab fields",
     "report {analysis}",
     "simulate {folder}/mice",
