@@ -1,4 +1,4 @@
-"""What an experiment found of each neuron, and the arrays that a store keeps of it."""
+"""Findings of an experiment for each neuron, and the arrays that a store keeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _OTHERS: Final = ("levels", "curves", "average")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """What an experiment found of each neuron.
+    """Findings of an experiment for each neuron.
 
     Attributes
     ----------

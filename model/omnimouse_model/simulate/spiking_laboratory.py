@@ -214,7 +214,7 @@ def dynamics(name: str, spec: LaboratorySpec = LaboratorySpec()) -> np.ndarray:
 # -- the world -------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class _World:
-    """What happens in a recording, before spikes are drawn.
+    """Events and latents of a recording, before spikes are drawn.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""What the benchmarks of the window and of the notebook do and measure."""
+"""Actions and measurements of the benchmarks of the window and of the notebook."""

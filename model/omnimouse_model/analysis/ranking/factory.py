@@ -1,4 +1,4 @@
-"""What a ranking needs of a family of models: training, and transfer of a core."""
+"""Interface of a family of models to a ranking: training, and transfer of a core."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from omnimouse_model.errors import ResultsFileError
 
 @dataclass(frozen=True, slots=True)
 class StoredRanking:
-    """What a results file holds: the ranking, and the curve if it has one."""
+    """Ranking of a results file, and its curve if it has one."""
 
     ranking: RankTable
     curve: PretrainCurve | None

@@ -40,7 +40,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What all scores of a study share.
+    """Settings that all scores of a study share.
 
     Attributes
     ----------
