@@ -28,12 +28,8 @@ from omnimouse_model.live.inference.baseline import BaselineClient
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Engine, Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.inference.stages import (
-    StageRunner,
-    name_of,
-    next_start,
-    step_between,
-)
+from omnimouse_model.live.inference.request import name_of, next_start, step_between
+from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_code

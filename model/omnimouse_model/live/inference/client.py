@@ -10,7 +10,8 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.engine import Answer, Engine
 from omnimouse_model.live.inference.overlap import moved_prediction
-from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
+from omnimouse_model.live.inference.request import LiveRequest, LoadRequest
+from omnimouse_model.live.inference.stages import Stage
 from omnimouse_model.live.results import Freshness, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells

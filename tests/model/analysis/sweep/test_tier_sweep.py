@@ -8,7 +8,8 @@ import omnimouse_model as om
 from omnimouse_model.analysis.sweep.tier_sweep import TierSweep, tier_plan
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.inference.stages import LiveRequest, StageRunner
+from omnimouse_model.live.inference.request import LiveRequest
+from omnimouse_model.live.inference.stages import StageRunner
 from tests.model.context_predictor import ContextPredictor
 
 

@@ -7,7 +7,8 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.live.inference.stages import LiveRequest, StageRunner
+from omnimouse_model.live.inference.request import LiveRequest
+from omnimouse_model.live.inference.stages import StageRunner
 from tests.predictors import NoisyPredictor, open_controller
 
 TIMEOUT_S = 60.0

@@ -1,0 +1,112 @@
+"""Requests to the engine, and the windows that a user is likely to ask for next."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Prediction, Predictor
+
+
+def name_of(predictor: Predictor) -> str:
+    """Return a predictor's name, or its id if it has no name."""
+    # `predictor_id` of a predictor that loads later would load it here; its `name`
+    # does not.
+    return str(getattr(predictor, "name", None) or predictor.predictor_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRequest:
+    """Snapshot of the state that a prediction depends on.
+
+    Attributes
+    ----------
+    predictor
+        Name for `load`, or a predictor.
+    sweep
+        Whether a live sweep is requested too.
+    step_s
+        How far the user steps, signed, in the direction of the latest step.
+    edits
+        What-if edits, which are predicted too.
+    unedited
+        Known prediction without the edits; if set, only the what-if is computed.
+    maps_to_predictor_spec
+        Whether a predictor of another spec predicts the same time span. If false, only
+        its needs are returned, so that the window can be changed to its spec.
+    metric
+        Name of the metric of the scores.
+    scores_tier
+        Whether the task is scored over a tier while no request arrives; with `sweep`,
+        context curves over the tier are computed, too.
+    peri_event
+        Whether the trials of the tier are predicted for the selected neurons, while no
+        request arrives.
+    """
+
+    session: Session
+    window: Window
+    mask: Mask
+    selection: tuple[int, ...]
+    predictor: str | Predictor
+    device: str = "auto"
+    sweep: bool = False
+    step_s: float | None = None
+    edits: tuple[Edit, ...] = ()
+    unedited: Prediction | None = None
+    maps_to_predictor_spec: bool = False
+    metric: str = "correlation"
+    scores_tier: bool = True
+    peri_event: bool = False
+
+    @property
+    def has_sweep(self) -> bool:
+        """Whether a sweep is requested and at least one neuron is selected."""
+        return self.sweep and bool(self.selection)
+
+
+def step_between(before: Window | None, after: Window) -> float:
+    """Return the signed step in seconds; a jump counts as one window forward."""
+    # A jump says nothing about the next window: the user will most likely play on.
+    longest_s = after.spec.duration_s
+    if before is None or before.session is not after.session:
+        return longest_s
+    step_s = after.start_s - before.start_s
+    return step_s if round(abs(step_s), 2) <= longest_s else longest_s
+
+
+def next_start(window: Window, n: int) -> float:
+    """Return the start of the window `n` steps on, in seconds on the session clock.
+
+    A step is the duration of the window, or a trial for windows aligned to trials.
+    """
+    if window.spec.align == "grid":
+        return window.start_s + n * window.spec.duration_s
+    starts = window.session.window_starts(None, spec=window.spec)
+    # The nearest start, because the window's own start is rounded to a sample.
+    current = int(np.argmin(np.abs(starts - window.start_s)))
+    return float(starts[min(max(current + n, 0), len(starts) - 1)])
+
+
+def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
+    """Return the windows a step on and a step back, as far as the session has them."""
+    if step_s is None:
+        step_s = window.spec.duration_s
+    starts = (window.start_s + step_s, window.start_s - step_s)
+    session = window.session
+    windows = (session.nearest_window(start_s, window.spec) for start_s in starts)
+    return tuple(near for near in windows if near.key != window.key)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Request to load a predictor before a session is open.
+
+    Starting a worker process takes seconds.
+    """
+
+    predictor: str
+    device: str = "auto"
