@@ -5,6 +5,7 @@ import json
 import pytest
 
 from omnimouse_app.cli import main
+from omnimouse_model import demo
 from omnimouse_model.demo import CHECKPOINT
 from tests import FIXTURES, SESSIONS
 
@@ -42,7 +43,7 @@ def test_programs_get_one_row(info):
 
 @pytest.mark.parametrize("name", ["demo", "unseen"])
 def test_the_demo_s_sessions_go_by_name(name, monkeypatch, info):
-    monkeypatch.setattr(f"omnimouse_model.demo.{name}_session", lambda _: FOLDER)
+    monkeypatch.setitem(demo.SESSIONS, name, lambda *_: FOLDER)
     status, text = info(name)
     assert status == 0
     assert "99000-1-2" in text
