@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Tasks of this project: set-up, demo, tests, checks, documentation.
 
-Uses only the standard library, and is one file, because it runs before any package of
-the project can be imported. Every task first runs the set-up.
+Uses only the standard library, and is one file of more than 600 lines, because it runs
+before any package of the project can be imported. Every task first runs the set-up.
 
 python3 tasks.py setup     create .venv with all packages (1 s if it is up to date)
 python3 tasks.py demo      open the demo in napari; without a display, write a report
@@ -16,8 +16,6 @@ python3 tasks.py docs      build the documentation in site/
 python3 tasks.py figures   rerun the commands that make the tables of the documentation
 
 Further arguments are passed on: `python3 tasks.py test -k masks`.
-
-This file has more than 600 lines because it must run before anything is installed.
 """
 
 import sys

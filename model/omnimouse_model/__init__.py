@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     )
     from omnimouse_model.analysis.ranking.curve import pretrain_curve as pretrain_curve
     from omnimouse_model.analysis.ranking.rank import rank_sessions as rank_sessions
-    from omnimouse_model.analysis.ranking.stored import read_ranking as read_ranking
+    from omnimouse_model.analysis.ranking.results_file import (
+        read_ranking as read_ranking,
+    )
     from omnimouse_model.analysis.scaling.fits import scaling_curves as scaling_curves
-    from omnimouse_model.analysis.spikes.held_out import (
+    from omnimouse_model.analysis.spikes.held_out_scores import (
         score_held_out as score_held_out,
     )
     from omnimouse_model.analysis.spikes.trial_labels import (
@@ -95,9 +97,9 @@ _NAMES = {
     "analysis.predictions.run": "predict_session",
     "analysis.ranking.curve": "pretrain_curve",
     "analysis.ranking.rank": "rank_sessions",
-    "analysis.ranking.stored": "read_ranking",
+    "analysis.ranking.results_file": "read_ranking",
     "analysis.scaling.fits": "scaling_curves",
-    "analysis.spikes.held_out": "score_held_out",
+    "analysis.spikes.held_out_scores": "score_held_out",
     "analysis.spikes.trial_labels": "decode_trial_labels",
     "analysis.sweep.run": "context_sweep",
     "analysis.sweep.table": "ContextSweep",

@@ -160,7 +160,7 @@ def command(
 
 
 def _refuse_study(context: click.Context, names: AbstractSet[str]) -> None:
-    """Refuse options of a study, given by their Python names, without CONFIG."""
+    """Raise a usage error if options of a study were given without CONFIG."""
     given = [
         option.opts[0]
         for option in context.command.params
@@ -172,8 +172,8 @@ def _refuse_study(context: click.Context, names: AbstractSet[str]) -> None:
 
 
 def _stored(results: Path, shuffles: int) -> "tuple[RankTable, PretrainCurve | None]":
-    """Return what a results file holds."""
-    from omnimouse_model.analysis.ranking.stored import read_ranking
+    """Return the ranking of a results file, and its curve if it has one."""
+    from omnimouse_model.analysis.ranking.results_file import read_ranking
 
     if not results.is_file():
         raise click.BadParameter(
@@ -204,7 +204,7 @@ def _computed(
     scheduler: str | None,
     device: str,
 ) -> "tuple[RankTable, PretrainCurve | None]":
-    """Train, transfer and score what the results lack."""
+    """Return ranking and curve; compute the scores that the file lacks."""
     from omnimouse_model.analysis.ranking.curve import pretrain_curve
     from omnimouse_model.analysis.ranking.rank import rank_sessions
     from omnimouse_model.train.factory import model_factory
@@ -268,7 +268,7 @@ def _stoppable(results: Path) -> Iterator[dict[str, Any]]:
 def _criterion(
     task: str, metric: str | None, max_windows: int | None, spec: "WindowSpec"
 ) -> "Criterion":
-    """Return what models are scored by; refuse a wrong name."""
+    """Return the criterion of the ranking; a wrong name is a usage error."""
     from omnimouse_model.analysis.ranking.criterion import TaskScore
 
     try:
@@ -278,7 +278,7 @@ def _criterion(
 
 
 def _opened(places: Sequence[Path], option: str) -> list[Path]:
-    """Return the sessions of some places; refuse none, and a folder without any."""
+    """Return the paths of all sessions; raise a usage error if there are none."""
     from omnimouse_model.train.sessions import sessions_in
 
     try:

@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 import numpy as np
 
 from omnimouse_app.cli.output import markdown_table
-from omnimouse_model.analysis.spikes.held_out import (
+from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
     held_out_rates,
     trial_counts,
@@ -41,7 +41,7 @@ from omnimouse_model.train.finetune.run import finetune
 from tests.acceptance.history_glm import predict_windows
 
 SHARE = 0.8
-"""Least share of the bits per spike of the true rates, under co-smoothing."""
+"""Share of the bits per spike of the true rates that co-smoothing must reach."""
 FORWARD = slice(ONSET, ONSET + N_WINDOWS * WINDOW)
 TRUE, TRUE_FORWARD = "true rates", "true rates, bins of forward"
 REGRESSION, WITH_TIME = "regression on the past", "regression on past and time"

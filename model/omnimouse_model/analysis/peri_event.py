@@ -147,7 +147,7 @@ class PeriEventResponses:
     def _joined(
         self, values: Float[np.ndarray, "trial sample neuron"]
     ) -> Float[np.ndarray, "trial bin neuron"]:
-        """Return means over `n_joined` samples; one of the bins begins at the onset.
+        """Return means in bins of `n_joined` samples, one of which begins at the onset.
 
         Samples at both ends that fill no bin are left out.
         """

@@ -97,7 +97,7 @@ class SpikeTrains:
         return self._histogram(bin_number, unit, n_bins)
 
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
-        """Return the spike times of one unit in native seconds, float64 (spike,)."""
+        """Return the spike times of one unit in seconds of the recording's clock."""
         first, last = self.offsets[unit], self.offsets[unit + 1]
         spikes = np.asarray(self._file.open()[first:last], np.float64)
         return spikes[np.searchsorted(spikes, start) : np.searchsorted(spikes, stop)]

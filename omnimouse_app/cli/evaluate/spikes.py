@@ -49,8 +49,8 @@ def evaluate_spikes(
     asked = CONDITIONS if "all" in held_out else tuple(dict.fromkeys(held_out))
     rows: list[Row] = []
     with interruptible() as stop, Progress() as progress:
-        for name, session, tier in product(models, sessions, tiers):
-            predictor = load_predictor(name, device=device)
+        predictors = [load_predictor(name, device=device) for name in models]
+        for predictor, session, tier in product(predictors, sessions, tiers):
             # Decoded labels alone need no spikes of all trials.
             if {*asked} - {CHOICE}:
                 rows += _bits(
@@ -73,7 +73,7 @@ def _bits(
     check: Any,
 ) -> list[Row]:
     """Return the rows of hidden spikes."""
-    from omnimouse_model.analysis.spikes.held_out import HELD_OUT, score_held_out
+    from omnimouse_model.analysis.spikes.held_out_scores import HELD_OUT, score_held_out
 
     def show(done: int, total: int, text: str) -> None:
         check()

@@ -3,7 +3,7 @@
 import numpy as np
 
 import omnimouse_model as om
-from omnimouse_model.analysis.spikes.held_out import held_out_rates, trial_counts
+from omnimouse_model.analysis.spikes.held_out_scores import held_out_rates, trial_counts
 from omnimouse_model.demo import CHECKPOINT, DEMO_SHOWN, NDT_CHECKPOINT, UNSEEN
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.ndt.checkpoint import read_ndt

@@ -1,11 +1,11 @@
-"""Score by which sessions are ranked: a task and a metric, on a tier of one session."""
+"""Criterion of a ranking: the score of a model in one task, on a tier of a session."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.analysis.spikes.held_out import HELD_OUT, score_held_out
+from omnimouse_model.analysis.spikes.held_out_scores import HELD_OUT, score_held_out
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError

@@ -10,6 +10,7 @@ from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
 from omnimouse_model.analysis.ranking.curve_table import CurvePoint, PretrainCurve
 from omnimouse_model.analysis.ranking.factory import Factory
+from omnimouse_model.analysis.ranking.jobs import TEST, Job, Study, run_jobs
 from omnimouse_model.analysis.ranking.orders import (
     ORDERS,
     SHUFFLES,
@@ -20,7 +21,6 @@ from omnimouse_model.analysis.ranking.orders import (
 from omnimouse_model.analysis.ranking.rank import FORWARD, SEEDS, check_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.analysis.ranking.scores import TransferScore, open_results
-from omnimouse_model.analysis.ranking.work import TEST, Job, Study, run_jobs
 from omnimouse_model.progress import Progress, shown_progress
 
 Plan = tuple[str, OrderName, int, tuple[str, ...]]
@@ -110,7 +110,7 @@ def curve_plans(
     orders: Sequence[OrderName],
     shuffles: int,
 ) -> list[Plan]:
-    """Return what a curve needs, in the order of its points."""
+    """Return the plan of each point of a curve, in their order."""
     return [
         (heldout, name, shuffle, order[:k])
         for heldout in ranking.heldout

@@ -42,7 +42,7 @@ class CurvePoint:
 
     @property
     def k(self) -> int:
-        """Number of sessions."""
+        """Number of pretraining sessions."""
         return len(self.sessions)
 
 

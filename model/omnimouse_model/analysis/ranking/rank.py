@@ -10,9 +10,9 @@ from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.evaluate.tier_windows import tier_starts
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
 from omnimouse_model.analysis.ranking.factory import Factory
+from omnimouse_model.analysis.ranking.jobs import VALIDATION, Job, Study, run_jobs
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.analysis.ranking.scores import open_results
-from omnimouse_model.analysis.ranking.work import VALIDATION, Job, Study, run_jobs
 from omnimouse_model.data.session import Session
 from omnimouse_model.progress import Progress, shown_progress
 
@@ -36,7 +36,7 @@ def rank_sessions(
 
     One model is trained on each session and seed. Its frozen core is transferred to
     each held-out session on the train tier, and scored on the validation tier. No test
-    tier can be read meanwhile (`held_back.without_test`).
+    tier can be read meanwhile (`tier_guard.without_test`).
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.peri_event import conditions, event_windows
-from omnimouse_model.analysis.spikes.held_out import checked_ndt, trial_counts
+from omnimouse_model.analysis.spikes.held_out_scores import checked_ndt, trial_counts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.metrics.bootstrap import bootstrap_interval

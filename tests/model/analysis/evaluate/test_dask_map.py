@@ -96,7 +96,7 @@ def test_an_error_there_is_an_error_here(scheduler):
         list(dask_map.map_pieces(fail, [7], scheduler))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs masks of signals")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
 def test_an_interrupt_of_the_terminal_does_not_reach_local_workers():
     script = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
     with dask_map.interrupts_kept_from_workers():

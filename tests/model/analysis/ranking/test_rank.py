@@ -8,10 +8,10 @@ import pytest
 
 from omnimouse_model.analysis.ranking.criterion import TaskScore
 from omnimouse_model.analysis.ranking.curve import pretrain_curve
-from omnimouse_model.analysis.ranking.held_back import HeldBackError
 from omnimouse_model.analysis.ranking.rank import rank_sessions
+from omnimouse_model.analysis.ranking.results_file import read_ranking
 from omnimouse_model.analysis.ranking.scores import open_results
-from omnimouse_model.analysis.ranking.stored import read_ranking
+from omnimouse_model.analysis.ranking.tier_guard import HeldBackError
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from tests.model.analysis.ranking.fake_factory import (
     BEST_FIRST,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.spikes.held_out import (
+from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
     held_out_rates,
     trial_counts,
@@ -168,7 +168,7 @@ def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("hidden spikes were not asked for")
 
-    module = "omnimouse_model.analysis.spikes.held_out"
+    module = "omnimouse_model.analysis.spikes.held_out_scores"
     monkeypatch.setattr(f"{module}.score_held_out", refuse)
     alone = run_command(*ask[:-4], "--held-out", "choice", "--json")
     assert json.loads(alone.stdout)["rows"] == [choice]

@@ -337,7 +337,7 @@ class RasterPanel(QWidget):
             raster.set_title(title(name, values.levels, unit) if is_titled else "")
 
     def _spike_ticks(self) -> np.ndarray | None:
-        """Return the spikes in view if cells are large enough for ticks, else None."""
+        """Return the spikes in view, or None if cells are too small for ticks."""
         window = self._controller.state.window
         if self._rows is None or window is None:
             return None

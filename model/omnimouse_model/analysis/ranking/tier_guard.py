@@ -121,7 +121,7 @@ class GuardedSpikes(SpikeTrains):
         return super().between(start, stop)
 
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
-        """Return the spike times of one unit in native seconds."""
+        """Return the spike times of one unit in seconds of the recording's clock."""
         self._guard.check(start, stop)
         return super().times(unit, start, stop)
 
@@ -155,13 +155,13 @@ def without_test(session: Session, spec: WindowSpec) -> Session:
 
     Examples
     --------
-    >>> from omnimouse_model.analysis.ranking.held_back import without_test
+    >>> from omnimouse_model.analysis.ranking.tier_guard import without_test
     >>> view = without_test(session, om.OMNIMOUSE)
     >>> len(view.window_starts("test")), len(view.window_starts("validation", 60))
     (0, 5)
     >>> view.responses.data
     Traceback (most recent call last):
-    omnimouse_model.analysis.ranking.held_back.HeldBackError: Session '90009-1-1': \
+    omnimouse_model.analysis.ranking.tier_guard.HeldBackError: Session '90009-1-1': \
 responses from 100 to 194.5 s (native time) touch the test tier, which is held back \
 here. Ranking reads the tiers train and validation.
     """

@@ -17,7 +17,6 @@ from omnimouse_model.analysis.evaluate.dask_map import map_pieces
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
 from omnimouse_model.analysis.ranking.criterion import Criterion
 from omnimouse_model.analysis.ranking.factory import Factory, Watch
-from omnimouse_model.analysis.ranking.held_back import without_test
 from omnimouse_model.analysis.ranking.scores import (
     TransferScore,
     content_of,
@@ -26,6 +25,7 @@ from omnimouse_model.analysis.ranking.scores import (
     n_trials,
     transfer_key,
 )
+from omnimouse_model.analysis.ranking.tier_guard import without_test
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.locking import sole_writer

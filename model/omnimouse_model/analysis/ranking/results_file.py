@@ -6,10 +6,10 @@ from pathlib import Path
 
 from omnimouse_model.analysis.ranking.curve import Plan, assembled, curve_plans
 from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
+from omnimouse_model.analysis.ranking.jobs import TEST, VALIDATION
 from omnimouse_model.analysis.ranking.orders import ORDERS, SHUFFLES
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.analysis.ranking.scores import RANKING, TransferScore
-from omnimouse_model.analysis.ranking.work import TEST, VALIDATION
 from omnimouse_model.errors import ResultsFileError
 
 
