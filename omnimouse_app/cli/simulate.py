@@ -14,6 +14,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.simulate import (
+    DEMO_FURTHER,
     DEMO_MICE,
     TRAINING_MICE,
     MouseSpec,
@@ -29,7 +30,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
     write_animal,
 )
 
-SPECS = {spec.name: spec for spec in DEMO_MICE}
+SPECS = {spec.name: spec for spec in (*DEMO_MICE, *DEMO_FURTHER)}
 TRIALS = WindowSpec(
     3.0, 50.0, responses="count", align="trial", trial_offset_s=-BEFORE * STEP_S
 )
@@ -51,8 +52,9 @@ TRIALS = WindowSpec(
 def command(out: Path, mice: tuple[str, ...], as_json: bool) -> None:
     """Write simulated mice into the folder OUT, one session folder per mouse.
 
-    The demo model is trained on 'demo' and 'mouse-1' to 'mouse-7'. 'demo-shown' is
-    another recording of the neurons of 'demo', and no model is trained on 'unseen'.
+    The demo model is trained on 'demo' and 'mouse-1' to 'mouse-7', and in its last
+    phases on further recordings of the neurons of 'demo': 'demo-3' to 'demo-7'.
+    'demo-shown' is another one, on which no model is trained, and none on 'unseen'.
     'spikes' to 'spikes-6', on which 'ndt-demo' is trained, and 'unseen-spikes' are
     animals with spikes, one .npz file each. Existing sessions are not written again.
     """

@@ -2,6 +2,7 @@
 
 from omnimouse_model.simulate.ceilings import Ceilings as Ceilings
 from omnimouse_model.simulate.specs import COMPANIONS as COMPANIONS
+from omnimouse_model.simulate.specs import DEMO_FURTHER as DEMO_FURTHER
 from omnimouse_model.simulate.specs import DEMO_MICE as DEMO_MICE
 from omnimouse_model.simulate.specs import DEMO_SHOWN as DEMO_SHOWN
 from omnimouse_model.simulate.specs import DEMO_TRAINING as DEMO_TRAINING

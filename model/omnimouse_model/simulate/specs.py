@@ -106,6 +106,12 @@ _SHORT = HeldOut(validation=5, final_test_1=19, oracle_clips=1, oracle_repeats=8
 DEMO_TRAINING = MouseSpec("demo", "90000-1-1", 90000, 910001, 1000, 45.0, _LONG)
 """The demo mouse in the recording on which the demo model is trained."""
 
+DEMO_FURTHER = tuple(
+    MouseSpec(f"demo-{k}", f"90000-{k}-1", 90000, 910000 + k, 1000, 45.0, _LONG)
+    for k in range(3, 8)
+)
+"""Five further recordings of the same neurons, with other videos, for training."""
+
 DEMO_SHOWN = MouseSpec("demo-shown", "90000-2-1", 90000, 910002, 1000, 12.0, _SHORT)
 """The same neurons in a recording that is not used for training."""
 

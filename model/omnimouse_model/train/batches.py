@@ -41,6 +41,8 @@ class TrainingSession:
         Ground truth of a simulated session, or None.
     held_out
         Starts of windows of the train tier that only validation reads.
+    mouse
+        Name of the session in the config.
     """
 
     session: Session
@@ -48,6 +50,7 @@ class TrainingSession:
     weight: float
     truth: Truth | None
     held_out: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    mouse: str = ""
 
     @property
     def key(self) -> str:
@@ -86,8 +89,15 @@ class TrainingSession:
 def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
     """Open a session folder for training, with the ground truth if it has one."""
     truth = open_truth(folder) if has_truth(folder) else None
+    session = open_session(folder)
+    if choice.neurons:
+        # The network keeps the parameters of neurons under the id of their session.
+        session = replace(session, id=choice.neurons)
     return replace(
-        training_session(open_session(folder)), weight=choice.weight, truth=truth
+        training_session(session),
+        weight=choice.weight,
+        truth=truth,
+        mouse=choice.mouse,
     )
 
 
@@ -137,6 +147,36 @@ class Batch:
         return self.n_windows * each
 
 
+def sessions_of_phase(
+    sessions: list[TrainingSession], phase: Phase
+) -> list[TrainingSession]:
+    """Return the sessions that a phase reads.
+
+    Raises
+    ------
+    ValueError
+        The phase names a session that is not there.
+    """
+    if phase.sessions is None:
+        return sessions
+    known = [s.mouse for s in sessions]
+    missing = [name for name in phase.sessions if name not in known]
+    if missing:
+        raise ValueError(
+            f"phase {phase.name!r} reads the session {missing[0]!r}, but the config "
+            f"has {', '.join(known)}."
+        )
+    return [s for s in sessions if s.mouse in phase.sessions]
+
+
+def first_recordings(sessions: list[TrainingSession]) -> list[TrainingSession]:
+    """Return the first recording of each population of neurons."""
+    firsts: dict[str, TrainingSession] = {}
+    for source in sessions:
+        firsts.setdefault(source.key, source)
+    return list(firsts.values())
+
+
 def draw_batch(
     sessions: list[TrainingSession],
     phase: Phase,
@@ -149,6 +189,7 @@ def draw_batch(
     With `turn`, session and windows follow the balanced cycle (`sampling`).
     """
     starts = None
+    sessions = sessions_of_phase(sessions, phase)
     if turn is None:
         weights = np.array([s.weight for s in sessions])
         chosen = sessions[rng.choice(len(sessions), p=weights / weights.sum())]

@@ -23,12 +23,21 @@ Validation = Literal["demo", "official", "held-out"]
 class SessionChoice:
     """A session to train on, and its sampling weight.
 
-    `context` states whether an export fits the context part of the model to it.
+    Attributes
+    ----------
+    mouse
+        Name of a simulated mouse, or path of a session.
+    context
+        Whether an export fits the context part of the model to it.
+    neurons
+        Key of an earlier session of the list with the same neurons in the same order:
+        both share the parameters of the neurons. Empty for neurons of its own.
     """
 
     mouse: str
     weight: float = 1.0
     context: bool = False
+    neurons: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,9 @@ class Phase:
     behavior_head
         Index of one head of the encoder that is set to read behaviour; otherwise as
         `population_heads`.
+    sessions
+        Names of the sessions that the phase reads, as in `SessionChoice.mouse`; None
+        for all. Needs weighted sampling.
     """
 
     name: str
@@ -101,6 +113,7 @@ class Phase:
     from_average: bool = False
     population_heads: tuple[int, int] | None = None
     behavior_head: int | None = None
+    sessions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +224,7 @@ def config_from(raw: Any) -> TrainConfig:
     """
     settings = checked_fields(TrainConfig, raw, "the file")
     sessions = settings.pop("sessions", None)
-    return TrainConfig(
+    config = TrainConfig(
         model=_model(settings.pop("model")),
         sessions=tuple(
             SessionChoice(**checked_fields(SessionChoice, values, where))
@@ -227,6 +240,9 @@ def config_from(raw: Any) -> TrainConfig:
         session=Group(**checked_fields(Group, settings.pop("session"), "session")),
         **settings,
     )
+    if config.sampling == "balanced" and any(p.sessions for p in config.phases):
+        raise TypeError("phases[].sessions needs sampling: weighted")
+    return config
 
 
 def _model(values: Any) -> OmniMouseConfig:
@@ -284,10 +300,13 @@ def session_choices(values: Any) -> tuple[SessionChoice, ...]:
     """Return the sessions of a config, if any; `TypeError` names a wrong field."""
     if not isinstance(values, (list, tuple)):
         raise TypeError(f"sessions must be a list, found {shortened(values)}")
-    return tuple(
+    choices = tuple(
         SessionChoice(**checked_fields(SessionChoice, entry, f"sessions[{number}]"))
         for number, entry in enumerate(values)
     )
+    if any(choice.neurons or choice.context for choice in choices):
+        raise TypeError("sessions[]: neurons and context are fields of OmniMouse")
+    return choices
 
 
 def check_counts(

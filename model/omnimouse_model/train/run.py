@@ -20,7 +20,11 @@ from omnimouse_model.nets.omnimouse.initialisation import (
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.size import check_size
 from omnimouse_model.predict.baselines.rules import mean_rates
-from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.train.batches import (
+    TrainingSession,
+    first_recordings,
+    sessions_of_phase,
+)
 from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.initialisation.behavior_attention import (
@@ -174,6 +178,7 @@ def draw_start(
     run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team
 ) -> None:
     """Draw the start values of net and average; all ranks get the main rank's core."""
+    sessions = first_recordings(sessions_of_phase(sessions, config.phases[0]))
     # Start values are drawn on the CPU, so that they do not depend on the device.
     net = run.net.cpu()
     # A seed per rank, so that sessions of different ranks start with different vectors.
@@ -222,7 +227,8 @@ def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) 
     if run.average is not None:
         run.net.load_state_dict(run.average.state_dict())
     if fits_heads:
-        _fit_attention_heads(run, config, phase, sessions)
+        read = first_recordings(sessions_of_phase(sessions, phase))
+        _fit_attention_heads(run, config, phase, read)
     # Moments of Adam belong to the replaced weights.
     for optimiser in run.optimisers.values():
         optimiser.state.clear()

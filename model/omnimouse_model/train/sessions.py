@@ -6,6 +6,7 @@ from pathlib import Path
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.open import is_session
 from omnimouse_model.simulate import (
+    DEMO_FURTHER,
     SMOKE_MICE,
     STUDY_MICE,
     TRAINING_MICE,
@@ -18,7 +19,10 @@ from omnimouse_model.simulate.spiking_laboratory import (
     write_animal,
 )
 
-MICE = {spec.name: spec for spec in (*TRAINING_MICE, *SMOKE_MICE, *STUDY_MICE)}
+MICE = {
+    spec.name: spec
+    for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)
+}
 """Specs of the simulated mice for training, by name."""
 _SPIKING = tuple(name for name in ANIMALS if name != UNSEEN_SPIKES)
 

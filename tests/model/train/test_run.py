@@ -14,7 +14,9 @@ from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
 from omnimouse_model.train.batches import (
     TrainingSession,
     draw_batch,
+    first_recordings,
     open_training_session,
+    sessions_of_phase,
 )
 from omnimouse_model.train.checkpoints import last_state, read_state
 from omnimouse_model.train.config import (
@@ -268,3 +270,23 @@ def test_a_wrong_config_says_what_and_where(tmp_path, before, after, message):
     wrong.write_text("- demo\n")
     with pytest.raises(ValueError, match=r"must hold .*, found a list"):
         read_config(wrong)
+
+
+def test_recordings_of_the_same_neurons_share_their_parameters(tmp_path):
+    first, second = (write_session(tmp_path / name, 12) for name in "ab")
+    alone = open_training_session(first, SessionChoice("a"))
+    further = SessionChoice("b", neurons=alone.key)
+    both = [alone, open_training_session(second, further)]
+    phase = replace(PHASE, steps=1, sessions=("b",))
+    net = train(replace(CONFIG, phases=(phase,)), both, tmp_path / "run")
+    assert net.session_sizes == {alone.key: 12}
+    assert first_recordings(both) == [alone]
+
+
+def test_a_phase_reads_the_sessions_that_it_names(sessions):
+    other = replace(sessions[0], mouse="b")
+    both = [*sessions, other]
+    assert sessions_of_phase(both, PHASE) == both
+    assert sessions_of_phase(both, replace(PHASE, sessions=("b",))) == [other]
+    with pytest.raises(ValueError, match=r"'c'.*a, b"):
+        sessions_of_phase(both, replace(PHASE, sessions=("c",)))
