@@ -29,6 +29,7 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Engine, Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.request import name_of, next_start, step_between
+from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.last_session import LastSession
@@ -105,7 +106,8 @@ class Controller:
         Compute inside each method, in this process: for scripts and tests.
     session_file
         File that stores the screen's content across restarts and crashes; the user's
-        `live.json` when True, no file by default.
+        `live.json` when True, no file by default. With a file, complete scores over a
+        tier are stored in the user's cache, too.
 
     Attributes
     ----------
@@ -170,7 +172,9 @@ class Controller:
         is_hub_used = load in (load_in_process, load_in_worker)
 
         execution = Execution(post, synchronous)
-        self._engine = Engine(StageRunner(load), execution)
+        # A screen that returns after a restart returns with its scores.
+        store = ScoreStore() if session_file else None
+        self._engine = Engine(StageRunner(load, store), execution)
         self._client = LiveClient(
             self._engine,
             self.state,
@@ -179,7 +183,7 @@ class Controller:
             on_spec=self._follow_spec,
         )
         self._baseline = BaselineClient(
-            self.state, self.results, load, self._lock, execution
+            self.state, self.results, load, self._lock, execution, store
         )
         self.baseline = self._baseline.results
         self._history = UndoHistory()

@@ -6,7 +6,7 @@ windows overlap, predictions move with the samples (`inference.overlap`).
 """
 
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.live.neuron_scores import ScoresOnScreen, scores_of_neurons
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons
+from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction
 
@@ -206,10 +207,11 @@ class Results:
         """Mark the results as older than request `number`, which may be `NOT_SENT`.
 
         `sweep` and `what_if` state whether the request includes these stages; a score
-        over a tier stays if it is that of `mask`.
+        over a tier stays if it is that of `mask`, or of a mask that the predictor
+        cannot tell apart from it.
         """
         if self.tier_score is not None and self.tier_score.mask is not mask:
-            self.tier_score = None
+            self.tier_score = self._score_under(mask)
         if self.peri_event is not None and self.peri_event.mask is not mask:
             self.peri_event = None
         self.newest_request = number
@@ -294,6 +296,16 @@ class Results:
 
     def _set_neuron_scores(self) -> None:
         self.neuron_scores = scores_of_neurons(self.tier_score, self.scores)
+
+    def _score_under(self, mask: Mask | None) -> TierScore | None:
+        """Return the score over a tier if another mask cannot change it."""
+        found, needs = self.tier_score, self.needs
+        # What reads responses has another task after each stroke; hashing both masks
+        # would delay the stroke.
+        if found is None or mask is None or needs is None or needs.sees_responses:
+            return None
+        is_same = task_id(needs, found.mask) == task_id(needs, mask)
+        return replace(found, mask=mask) if is_same else None
 
     def _remove_predictions(self) -> None:
         self.selected = self.population = None

@@ -1,9 +1,12 @@
 """How a predictor fits to a session and a mask: known neurons, missing inputs."""
 
 from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import Needs
 
 FALLBACK = "linear-gaussian"
@@ -102,6 +105,35 @@ def unread_text(name: str, needs: Needs, mask: Mask) -> str:
     if not shown or not has_inputs or is_used:
         return ""
     return f"{name} reads nothing that is shown ({', '.join(shown)})"
+
+
+def task_id(needs: Needs, mask: Mask) -> str:
+    """Return an id that is the same for masks that a predictor cannot tell apart.
+
+    Such masks have the same predictions and the same scored cells. For a predictor that
+    reads responses, it is the id of the mask.
+
+    Examples
+    --------
+    >>> from omnimouse_model.predict.compatibility import task_id
+    >>> asked = om.Mask.nothing(40).ask(range(20))
+    >>> shown = asked.show(range(20, 40))
+    >>> needs = [om.load_predictor(name).needs for name in ("mean", "last")]
+    >>> [task_id(one, asked) == task_id(one, shown) for one in needs]
+    [True, False]
+    """
+    if needs.sees_responses:
+        return mask.mask_id
+    behavior = mask.behavior if isinstance(mask.behavior, tuple) else (mask.behavior,)
+    if not needs.sees_behavior:
+        behavior = tuple("target" if b == "target" else "hidden" for b in behavior)
+    digest = blake2b(digest_size=12)
+    digest.update(np.packbits(scored_cells(mask)).tobytes())
+    digest.update(mask.frames.tobytes() if needs.sees_video else b"")
+    # Scores also tell whether anything that is shown is read.
+    facts = (mask.spec, behavior, unread_text("", needs, mask))
+    digest.update(repr(facts).encode())
+    return digest.hexdigest()
 
 
 def _lacking(needs: Needs, session: Session) -> list[str]:

@@ -11,6 +11,7 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Engine, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.results import NOT_SENT, Results
 from omnimouse_model.live.state import LiveState
@@ -24,6 +25,8 @@ class BaselineClient:
     ----------
     main_results
         Results of the main predictor; the baseline runs when they are complete.
+    store
+        As in `StageRunner`.
 
     Attributes
     ----------
@@ -38,10 +41,11 @@ class BaselineClient:
         load: Load,
         lock: threading.RLock,
         execution: Execution,
+        store: ScoreStore | None = None,
     ) -> None:
         self.results = Results()
         self._state, self._main_results, self._lock = state, main_results, lock
-        self._load, self._execution = load, execution
+        self._load, self._execution, self._store = load, execution, store
         self._engine: Engine | None = None
         self._client: LiveClient | None = None
         self._requested: tuple[Window | None, Mask | None] = (None, None)
@@ -52,7 +56,8 @@ class BaselineClient:
         # Do not wait for the old baseline: its thread ends after its current step.
         self.close(0.0)
         if name:
-            self._engine = Engine(StageRunner(self._load), self._execution)
+            runner = StageRunner(self._load, self._store)
+            self._engine = Engine(runner, self._execution)
             self._client = LiveClient(
                 self._engine, self._state, self.results, self._lock, sweeps=False
             )

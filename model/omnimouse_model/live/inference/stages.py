@@ -7,7 +7,7 @@ population stage reuses the encoding of the first stage. A sweep does not depend
 painted mask, so an interrupted sweep continues from its last point.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter, sleep
 from typing import Any, Literal
@@ -19,21 +19,13 @@ from omnimouse_model.analysis.barcodes import (
     key_of,
     learned_neurons,
 )
-from omnimouse_model.analysis.evaluate.tier_score import (
-    TierScore,
-    TierScoring,
-    scored_tier,
-)
+from omnimouse_model.analysis.evaluate.tier_score import TierScore, scored_tier
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.peri_event import PeriEvent, PeriEventResponses
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.analysis.sweep.tier_sweep import (
-    TierCurves,
-    TierSweep,
-    tier_plan,
-)
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.pinned_stages import (
     Load,
@@ -45,10 +37,11 @@ from omnimouse_model.live.inference.request import (
     LoadRequest,
     neighbours,
 )
+from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stream import Stream
+from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells
-from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.capabilities import (
     Closable,
     Interruptible,
@@ -62,16 +55,12 @@ from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, is_served
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 
-MAX_SCORE_BYTES = 256 * 2**20
-"""Limit of the sums of earlier tasks, which return with their scores."""
 STREAMED_S = 0.25
 """Time for which a streamed prediction is shown before the window's is computed.
 
 While a window slides, its next position is requested meanwhile, and the processor is
 free for it.
 """
-MAX_COMPLETE = 64
-"""Number of complete scores and curves that outlive a change of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +115,17 @@ class Stage:
 
 
 class StageRunner:
-    """`call` of the engine: holds the loaded predictor and the prepared session."""
+    """`call` of the engine: holds the loaded predictor and the prepared session.
 
-    def __init__(self, load: Load) -> None:
+    Parameters
+    ----------
+    load
+        Makes a predictor from a name, for a session and a device.
+    store
+        Where complete scores are stored; None for memory alone.
+    """
+
+    def __init__(self, load: Load, store: ScoreStore | None = None) -> None:
         self._load = load
         self._name = ("", "")
         self._loaded: Predictor | None = None
@@ -138,13 +135,7 @@ class StageRunner:
         self._learned: LearnedNeurons | None = None
         self._stream = Stream()
         self._pinned = PinnedStageRunner(load, self._loaded_as)
-        self._tier_scores = MemoryCache[TierScoring](
-            MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes
-        )
-        self._tier_sweeps = MemoryCache[TierSweep](
-            MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes
-        )
-        self._complete = MemoryCache[TierScore | TierCurves](MAX_COMPLETE, lambda _: 1)
+        self._tiers = TierResults(store)
         self._peri_events = MemoryCache[PeriEvent](
             MAX_SCORE_BYTES, lambda events: events.n_bytes
         )
@@ -258,16 +249,12 @@ class StageRunner:
             learned = self._learned_of(predictor, request.session)
             if not learned.is_empty:
                 yield Stage("learned", learned=learned)
-            scoring = self._scoring(predictor, request)
-            if isinstance(scoring, TierScore):
-                yield Stage("tier_score", tier_score=scoring)
-            elif scoring is not None and scoring.is_begun:
-                yield Stage("tier_score", tier_score=scoring.score())
-            sweep = self._tier_sweep(predictor, request)
-            if isinstance(sweep, TierCurves):
-                yield Stage("tier_curves", tier_curves=sweep)
-            elif sweep is not None and sweep.is_begun:
-                yield Stage("tier_curves", tier_curves=sweep.curves())
+            known_score = self._tiers.score(predictor, request)
+            if known_score is not None:
+                yield Stage("tier_score", tier_score=known_score)
+            known_curves = self._tiers.curves(predictor, request)
+            if known_curves is not None:
+                yield Stage("tier_curves", tier_curves=known_curves)
             # Before the scores, which can take minutes: a viewer waits for it.
             events = self._peri_event(predictor, request)
             if events is not None:
@@ -280,14 +267,10 @@ class StageRunner:
                 for window in neighbours(request.window, request.step_s):
                     stop_if(outdated)
                     predictor.prefetch(window, request.mask)
-            if isinstance(scoring, TierScoring):
-                for score in scoring.refine(outdated):
-                    self._note_complete(_score_key(predictor, request), score)
-                    yield Stage("tier_score", tier_score=score)
-            if isinstance(sweep, TierSweep):
-                for curves in sweep.refine(outdated):
-                    self._note_complete(_curves_key(predictor, request), curves)
-                    yield Stage("tier_curves", tier_curves=curves)
+            for score in self._tiers.refined_scores(predictor, request, outdated):
+                yield Stage("tier_score", tier_score=score)
+            for curves in self._tiers.refined_curves(predictor, request, outdated):
+                yield Stage("tier_curves", tier_curves=curves)
         finally:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
@@ -298,30 +281,6 @@ class StageRunner:
         if known is None or (known.session_key, known.predictor_id) != same:
             self._learned = known = learned_neurons(predictor, session)
         return known
-
-    def _note_complete(self, key: Hashable, found: TierScore | TierCurves) -> None:
-        if found.is_complete:
-            self._complete.get(key, lambda: found)
-
-    def _scoring(
-        self, predictor: Predictor, request: LiveRequest
-    ) -> TierScoring | TierScore | None:
-        """Return the scores of a task, which earlier requests may have begun."""
-        session, mask = request.session, request.mask
-        tier = scored_tier(session, predictor.needs.spec)
-        has_targets = mask.has_behavior_target or scored_cells(mask).any()
-        # A metric of repeats has no value over a sample of the windows.
-        is_scored = METRICS[request.metric].per_neuron is not None
-        if not (tier and has_targets and is_scored and request.scores_tier):
-            return None
-        key = _score_key(predictor, request)
-        if key in self._complete:
-            known = self._complete.get(key, _unknown)
-            # Views compare masks by identity.
-            return replace(known, mask=mask) if isinstance(known, TierScore) else None
-        return self._tier_scores.get(
-            key, lambda: TierScoring(predictor, session, mask, tier, request.metric)
-        )
 
     def _peri_event(
         self, predictor: Predictor, request: LiveRequest
@@ -340,32 +299,13 @@ class StageRunner:
             key, lambda: PeriEvent(predictor, session, mask, neurons, tier)
         )
 
-    def _tier_sweep(
-        self, predictor: Predictor, request: LiveRequest
-    ) -> TierSweep | TierCurves | None:
-        """Return the context curves, which earlier requests may have begun."""
-        session, spec = request.session, predictor.needs.spec
-        tier = scored_tier(session, spec)
-        is_scored = METRICS[request.metric].per_neuron is not None
-        # Predictions of a file do not depend on the context.
-        is_possible = tier and is_scored and not predictor.needs.is_stored
-        if not (is_possible and request.sweep and request.scores_tier):
-            return None
-        key = _curves_key(predictor, request)
-        if key in self._complete:
-            known = self._complete.get(key, _unknown)
-            return known if isinstance(known, TierCurves) else None
-        plan = tier_plan(session, spec, tier, request.metric)
-        return self._tier_sweeps.get(key, lambda: TierSweep(predictor, session, plan))
-
     def close(self) -> None:
         """Release the loaded predictors."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._sweep = (None, None)
         self._learned = self._predictor = None
         # They hold the predictor, whose process a later score would start again.
-        self._tier_scores.clear()
-        self._tier_sweeps.clear()
+        self._tiers.forget_unfinished()
         self._peri_events.clear()
         self._stream = Stream()
         if isinstance(loaded, Closable):
@@ -432,25 +372,6 @@ class StageRunner:
             self._prepared = (None, None)
             predictor.prepare(session)
             self._prepared = (predictor, session)
-
-
-def _score_key(predictor: Predictor, request: LiveRequest) -> Hashable:
-    """Return what the score of a task over a tier depends on."""
-    session, mask = request.session, request.mask
-    # Predictions under edits are never scored, so edits are not in the key. The tier
-    # follows from the session.
-    key = (predictor.predictor_id, session.fingerprint, mask.mask_id)
-    return ("score", *key, request.metric)
-
-
-def _curves_key(predictor: Predictor, request: LiveRequest) -> Hashable:
-    """Return what context curves over a tier depend on."""
-    key = (predictor.predictor_id, request.session.fingerprint, request.metric)
-    return ("curves", *key)
-
-
-def _unknown() -> TierScore | TierCurves:
-    raise KeyError("not in the cache")
 
 
 def _wait(seconds: float, outdated: Callable[[], bool]) -> None:

@@ -7,13 +7,14 @@ window, which follows.
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.window import Window
-from omnimouse_model.errors import StoppedError
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.live.inference.overlap import samples_between
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import Streaming
@@ -57,21 +58,25 @@ class Stream:
         if self._slides < _SLIDES_BEFORE:
             return None
         try:
-            if state is None or previous is None:
-                found, state = _begun(predictor, window)
-            else:
-                found, state = _continued(predictor, window, state, previous, n_new)
+            found: tuple[Prediction, Any] | None = None
+            if state is not None and previous is not None:
+                # A worker that restarted has lost its state: the warm-up runs again.
+                with suppress(UnsupportedRequestError):
+                    found = _continued(predictor, window, state, previous, n_new)
+            prediction, state = found or _begun(predictor, window)
         except StoppedError:
             raise
         # Only the display gets faster: the prediction of the window follows, and
-        # reports an error that lasts. A worker that restarts has lost its state.
+        # reports an error that lasts.
         except Exception as error:
             logger.warning("A streamed prediction failed: %s", error)
             self._slides = 0
             return None
-        self._state, self._prediction = state, found
-        values = np.where(scored_cells(mask), found.responses, np.float32(np.nan))
-        return replace(found, responses=values, mask_id=mask.mask_id, behavior=None)
+        self._state, self._prediction = state, prediction
+        values = np.where(scored_cells(mask), prediction.responses, np.float32(np.nan))
+        return replace(
+            prediction, responses=values, mask_id=mask.mask_id, behavior=None
+        )
 
     def _n_new(self, predictor: Predictor, window: Window) -> int | None:
         """Return the samples that follow the previous window; None after a jump."""

@@ -24,7 +24,8 @@ class Preset:
 
     `make` takes a session and the selected neurons and returns the mask. `scheme` is
     the masking scheme of a preset over regions, "" for others; `decodes` tells whether
-    behaviour is its target, `has_streams` whether video or behaviour can be an input.
+    behaviour is its target, `has_streams` whether video or behaviour can be an input,
+    and `has_responses` whether responses are an input.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Preset:
     scheme: str = ""
     decodes: bool = False
     has_streams: bool = False
+    has_responses: bool = True
 
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
@@ -91,13 +93,22 @@ def _regional(name: str, scheme: str, label: str, explanation: str) -> Preset:
 
 
 def _official(
-    name: str, label: str, explanation: str, *, decodes: bool = False
+    name: str,
+    label: str,
+    explanation: str,
+    *,
+    decodes: bool = False,
+    has_responses: bool = True,
 ) -> Preset:
-    make = partial(_strategy, f"test/{name}")
-    # The official names list the inputs.
-    has_streams = "video" in name or "behavior" in name
     return Preset(
-        name, label, explanation, make, decodes=decodes, has_streams=has_streams
+        name,
+        label,
+        explanation,
+        partial(_strategy, f"test/{name}"),
+        decodes=decodes,
+        # The official names list video and behaviour.
+        has_streams="video" in name or "behavior" in name,
+        has_responses=has_responses,
     )
 
 
@@ -111,18 +122,21 @@ PRESETS: tuple[Preset, ...] = (
         "Video + behaviour",
         "The video and behaviour are visible; the second half of the window is "
         "predicted for every neuron.",
+        has_responses=False,
     ),
     _official(
         "video_only",
         "Video only",
         "Only the video is visible; the second half of the window is predicted for "
         "every neuron.",
+        has_responses=False,
     ),
     _official(
         "responses_from_behavior",
         "Behaviour only",
         "Only running and the pupil are visible; the second half of the window is "
         "predicted for every neuron.",
+        has_responses=False,
     ),
     Preset(
         HALF,
@@ -194,6 +208,7 @@ PRESETS: tuple[Preset, ...] = (
         "Nothing",
         "Nothing is visible and there are no targets: paint your own mask.",
         _nothing,
+        has_responses=False,
     ),
 )
 
@@ -285,17 +300,21 @@ def presets_of(
     """Return the presets that a session can have and a model can answer.
 
     Some need several regions, others a model that reads video or behaviour, or one
-    that decodes behaviour; `needs` is None while no model is loaded.
+    that decodes behaviour; `needs` is None while no model is loaded. A model of video
+    that reads no responses gets no preset whose difference is in the visible responses.
     """
     has_regions = bool(regions_of(session))
     decodes = needs is None or needs.predicts_behavior
     reads = needs is None or needs.sees_video or needs.sees_behavior
+    # What reads nothing at all, such as the mean, answers every preset in one way.
+    is_blind = needs is not None and reads and not needs.sees_responses
     return tuple(
         preset
         for preset in PRESETS
         if (has_regions or not preset.scheme)
         and (decodes or not preset.decodes)
         and (reads or not preset.has_streams)
+        and not (is_blind and preset.has_responses)
     )
 
 

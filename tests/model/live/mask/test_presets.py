@@ -86,6 +86,15 @@ def test_models_of_responses_alone_get_the_schemes_first(session):
     assert fallback_for(OMNIMOUSE) == FORECAST
 
 
+def test_models_that_read_no_responses_get_the_presets_that_change_them(session):
+    twin = Needs(sees_responses=False, sees_video=True, sees_behavior=True)
+    names = [preset.name for preset in presets_of(session, twin)]
+    of_streams = ["video_behavior", "video_only", "responses_from_behavior"]
+    assert names == [*of_streams, "nothing"]
+    for name in of_streams:
+        assert not mask_for(name, session).visible.any()
+
+
 def test_presets_over_regions_need_several(session, one_region):
     assert {*REGIONAL} <= {preset.name for preset in presets_of(session)}
     assert not {*REGIONAL} & {preset.name for preset in presets_of(one_region)}

@@ -22,6 +22,7 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
     WorkerError,
 )
+from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.predict.worker import server as worker_process
 from omnimouse_model.predict.worker.client import WorkerPredictor
@@ -268,6 +269,28 @@ def test_a_stream_goes_on_in_the_worker(imaging):
     worker.close()
     with pytest.raises(UnsupportedRequestError, match="start a new one"):
         worker.step(state, window)
+
+
+def test_playback_goes_on_after_the_worker_was_killed(imaging):
+    script, here, stream = Script(), RecurrentPredictor(), Stream()
+    worker = WorkerPredictor(
+        RecurrentPredictor, torch_threads=1, connect=script.connect
+    )
+    every = om.Mask.nothing(imaging, RECURRENT).ask(slice(None), slice(None))
+    mask = every.with_frames(True).with_behavior("visible").with_guard(False)
+    frames = [imaging.window(12 + 0.1 * k, RECURRENT) for k in range(5)]
+    for window in frames[:3]:
+        stream.follow(worker, window, mask)
+    script.set("step", ENDS)
+    # The frame during which it is killed has its warm-up, the next one continues.
+    shown = [stream.follow(worker, window, mask) for window in frames[3:]]
+    assert script.starts == 2
+    _, state = here.step(here.start(imaging), frames[3].warmup)
+    expected, state = here.step(state, frames[3])
+    np.testing.assert_array_equal(shown[0].responses, expected.responses)
+    new, _ = here.step(state, frames[4].last_samples(3))
+    np.testing.assert_array_equal(shown[1].responses[-3:], new.responses)
+    np.testing.assert_array_equal(shown[1].responses[:-3], expected.responses[3:])
 
 
 def test_a_gradient_is_computed_in_the_worker(imaging):

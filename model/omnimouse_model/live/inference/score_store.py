@@ -1,0 +1,244 @@
+"""Complete scores and context curves on disk: known questions after a restart.
+
+One file per question, in the user's cache. Its name is a hash of everything that the
+numbers depend on. Files are written atomically and read without pickle; the least
+recently used are removed above a limit of bytes.
+"""
+
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.results import (
+    BehaviorScore,
+    Score,
+    number_or_none,
+)
+from omnimouse_model.analysis.evaluate.results_store import number
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.store import SWEEP
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.cache import cache_dir
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
+
+VERSION = 1
+"""Increased when scores are computed in another way, or stored in another form."""
+LIMIT_BYTES = 64 * 2**20
+"""Size of all files: about 500 scores of 1,000 neurons."""
+Arrays = dict[str, np.ndarray]
+Facts = dict[str, Any]  # Any: whatever JSON holds
+Found = TypeVar("Found", TierScore, TierCurves)
+_FACTS = "facts"
+"""Name of the array that holds the values other than arrays, as JSON."""
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, MemoryError),
+)
+"""Errors of a file that another program wrote, or that is damaged."""
+
+_log = logging.getLogger(__name__)
+
+
+class ScoreStore:
+    """Scores and curves of complete tiers in a folder.
+
+    Parameters
+    ----------
+    folder
+        Folder of the files; that of the user's cache by default.
+    limit_bytes
+        Size of all files above which the least recently used are removed.
+
+    Notes
+    -----
+    A key is a tuple of texts: predictor with the hash of its weights, recording, task,
+    metric and whatever else changes the numbers.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, limit_bytes: int = LIMIT_BYTES
+    ) -> None:
+        self._folder, self._limit_bytes = folder, limit_bytes
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the files."""
+        return cache_dir() / "scores" if self._folder is None else self._folder
+
+    def score(self, key: tuple[str, ...], mask: Mask) -> TierScore | None:
+        """Return the score of a task over its whole tier; None if it is not stored."""
+        return self._read(key, lambda facts, arrays: _score(facts, arrays, mask))
+
+    def curves(self, key: tuple[str, ...], plan: SweepPlan) -> TierCurves | None:
+        """Return the context curves over a whole tier; None if they are not stored."""
+        return self._read(key, lambda facts, _: _curves(facts, plan))
+
+    def add(self, key: tuple[str, ...], found: TierScore | TierCurves) -> None:
+        """Store a score or curves; a drive that is full leaves them out."""
+        if isinstance(found, TierScore):
+            facts, arrays = _score_parts(found)
+        else:
+            facts, arrays = _curves_facts(found), {}
+        text = json.dumps({"key": _name_parts(key), **facts}, allow_nan=False)
+        arrays[_FACTS] = np.array(text)
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+            self._remove_oldest()
+        except OSError as error:
+            # Without the file, the score is computed again after a restart.
+            _log.warning("A score is not stored: %s", error)
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        digest = blake2b(json.dumps(_name_parts(key)).encode(), digest_size=16)
+        return self.folder / f"{digest.hexdigest()}.npz"
+
+    def _read(
+        self, key: tuple[str, ...], parsed: Callable[[Facts, Arrays], Found]
+    ) -> Found | None:
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            facts = json.loads(str(arrays.pop(_FACTS)[()]))
+            if facts["key"] != _name_parts(key):
+                raise ValueError("it belongs to another question")
+            found = parsed(facts, arrays)
+        except _DAMAGED as error:
+            _log.warning("Scored again: %s cannot be read (%r).", path, error)
+            return None
+        # The time of the last use. A read-only cache still serves.
+        with suppress(OSError):
+            os.utime(path)
+        return found
+
+    def _remove_oldest(self) -> None:
+        entries = []
+        for path in self.folder.glob("*.npz"):
+            # Another process may remove files meanwhile.
+            with suppress(FileNotFoundError):
+                info = path.stat()
+                entries.append((info.st_mtime_ns, info.st_size, path))
+        excess = sum(size for _, size, _ in entries) - self._limit_bytes
+        # The newest stays, even if it is larger than the limit.
+        for _, size, path in sorted(entries)[:-1]:
+            if excess <= 0:
+                return
+            path.unlink(missing_ok=True)
+            excess -= size
+
+
+def _name_parts(key: tuple[str, ...]) -> list[str]:
+    # Baselines are fitted in another way when the version of fits changes.
+    return [f"{VERSION}.{FIT_VERSION}", *key]
+
+
+# -- scores ---------------------------------------------------------------------------
+_ARRAYS = (
+    *("neurons", "per_neuron", "counts", "left_out", "centred_left_out"),
+    *("centred_per_neuron", "slope_per_neuron"),
+)
+
+
+def _score_parts(found: TierScore) -> tuple[Facts, Arrays]:
+    """Return the values of a score as JSON values, and its arrays."""
+    steps = list(found.centred)
+    left_out = [found.centred[step][1] for step in steps]
+    arrays = {
+        "steps": np.array(steps, np.int64),
+        "centred": np.array([found.centred[step][0] for step in steps], np.float64),
+        # Ragged: early steps have fewer blocks of time.
+        "sizes": np.array([len(rest) for rest in left_out], np.int64),
+        "rest": np.concatenate([np.zeros(0), *left_out]),
+        "windows": np.array(list(found.window_scores.items()), np.float64),
+    }
+    facts: Facts = {
+        "tier": found.tier,
+        "n_windows": found.n_windows,
+        "n_total": found.n_total,
+        "behavior": [_plain(asdict(one)) for one in found.behavior],
+        "score": None,
+    }
+    if found.score is not None:
+        of_score = {f.name: getattr(found.score, f.name) for f in fields(Score)}
+        # A live score has no groups of stimuli.
+        of_score.pop("groups")
+        arrays |= {f"score_{name}": of_score.pop(name) for name in _ARRAYS}
+        facts["score"] = _plain(of_score)
+    return facts, arrays
+
+
+def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
+    score = facts["score"]
+    if score is not None:
+        of_score = {name: arrays[f"score_{name}"] for name in _ARRAYS}
+        score = Score(**_parsed(score, Score), **of_score)  # type: ignore[arg-type]
+    ends = [0, *np.cumsum(arrays["sizes"]).tolist()]
+    parts = [arrays["rest"][start:stop] for start, stop in pairwise(ends)]
+    steps, centred = arrays["steps"].tolist(), arrays["centred"].tolist()
+    return TierScore(
+        mask,
+        facts["tier"],
+        score,
+        tuple(BehaviorScore(**_parsed(b, BehaviorScore)) for b in facts["behavior"]),
+        facts["n_windows"],
+        facts["n_total"],
+        {
+            step: (value, rest)
+            for step, value, rest in zip(steps, centred, parts, strict=True)
+        },
+        dict(arrays["windows"].reshape(-1, 2).tolist()),
+    )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for JSON, which has no NaN."""
+    return {
+        name: number_or_none(value) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def _parsed(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    floats = {f.name for f in fields(kind) if f.type is float}
+    return {
+        name: number(value) if name in floats else value
+        for name, value in values.items()
+    }
+
+
+# -- curves ---------------------------------------------------------------------------
+def _curves_facts(found: TierCurves) -> Facts:
+    # The plan follows from the recording and the metric.
+    return {
+        "predictor": found.sweep.predictor,
+        "sessions": list(found.sweep.sessions),
+        "rows": [SWEEP.plain(row) for row in found.sweep.rows],
+        "n_windows": found.n_windows,
+        "n_total": found.n_total,
+    }
+
+
+def _curves(facts: Facts, plan: SweepPlan) -> TierCurves:
+    rows = tuple(SWEEP.parsed(row) for row in facts["rows"])
+    sessions = tuple(facts["sessions"])
+    sweep = ContextSweep(plan, facts["predictor"], sessions, rows)
+    return TierCurves(sweep, facts["n_windows"], facts["n_total"])

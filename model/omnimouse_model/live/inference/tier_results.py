@@ -1,0 +1,197 @@
+"""Scores and context curves over a tier: continued, kept, and stored when complete.
+
+The sums of unfinished tasks are kept in memory, so that a task to which the user
+returns goes on where it was interrupted. Complete results outlive a change of the
+model, and those of models with a name or file also a restart.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from omnimouse_model.analysis.evaluate.tier_score import (
+    TierScore,
+    TierScoring,
+    scored_tier,
+)
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, TierSweep, tier_plan
+from omnimouse_model.live.inference.request import LiveRequest
+from omnimouse_model.live.inference.score_store import ScoreStore
+from omnimouse_model.masks import scored_cells
+from omnimouse_model.metrics import METRICS
+from omnimouse_model.predict.compatibility import task_id
+from omnimouse_model.predict.devices import residence_of
+from omnimouse_model.predict.memory_cache import MemoryCache
+from omnimouse_model.predict.predictor import Predictor
+
+MAX_SCORE_BYTES = 256 * 2**20
+"""Limit of the sums of earlier tasks, which return with their scores."""
+MAX_COMPLETE = 64
+"""Number of complete scores and curves in memory."""
+Key = tuple[str, ...]
+T = TypeVar("T")
+
+
+class TierResults:
+    """Scores and curves of all tasks so far.
+
+    Parameters
+    ----------
+    store
+        Where complete ones are stored; None for memory alone.
+    """
+
+    def __init__(self, store: ScoreStore | None = None) -> None:
+        self._store = store
+        self._scorings = MemoryCache[TierScoring](
+            MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes
+        )
+        self._sweeps = MemoryCache[TierSweep](
+            MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes
+        )
+        self._scores = MemoryCache[TierScore](MAX_COMPLETE, lambda _: 1)
+        self._curves = MemoryCache[TierCurves](MAX_COMPLETE, lambda _: 1)
+
+    def score(self, predictor: Predictor, request: LiveRequest) -> TierScore | None:
+        """Return the score of a task over the windows so far; None before the first."""
+        key, mask = _score_key(predictor, request), request.mask
+        if key is None:
+            return None
+        if key in self._scorings and key not in self._scores:
+            scoring = self._scorings.get(key, _missing)
+            return replace(scoring.score(), mask=mask) if scoring.is_begun else None
+        store = self._store_of(request)
+        if key not in self._scores and store is not None:
+            stored = store.score(key, mask)
+            if stored is not None:
+                self._scores.get(key, _always(stored))
+        if key not in self._scores:
+            return None
+        # Views compare masks by identity.
+        return replace(self._scores.get(key, _missing), mask=mask)
+
+    def refined_scores(
+        self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
+    ) -> Iterator[TierScore]:
+        """Yield the score of a task after each further batch of windows.
+
+        Raises
+        ------
+        StoppedError
+            `outdated()` returned true; a later call continues.
+        """
+        key, session, mask = (
+            _score_key(predictor, request),
+            request.session,
+            request.mask,
+        )
+        if key is None or key in self._scores:
+            return
+        tier, metric = scored_tier(session, predictor.needs.spec), request.metric
+        scoring = self._scorings.get(
+            key, lambda: TierScoring(predictor, session, mask, tier, metric)
+        )
+        for found in scoring.refine(outdated):
+            if found.is_complete:
+                self._scores.get(key, _always(found))
+                self._write(request, key, found)
+            yield replace(found, mask=mask)
+
+    def curves(self, predictor: Predictor, request: LiveRequest) -> TierCurves | None:
+        """Return the curves over the windows so far; None before the first."""
+        key = _curves_key(predictor, request)
+        if key is None:
+            return None
+        if key in self._sweeps and key not in self._curves:
+            sweep = self._sweeps.get(key, _missing)
+            return sweep.curves() if sweep.is_begun else None
+        store = self._store_of(request)
+        if key not in self._curves and store is not None:
+            stored = store.curves(key, _plan(predictor, request))
+            if stored is not None:
+                self._curves.get(key, _always(stored))
+        return self._curves.get(key, _missing) if key in self._curves else None
+
+    def refined_curves(
+        self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
+    ) -> Iterator[TierCurves]:
+        """Yield the curves after each further batch; see `refined_scores`."""
+        key = _curves_key(predictor, request)
+        if key is None or key in self._curves:
+            return
+        plan = _plan(predictor, request)
+        sweep = self._sweeps.get(
+            key, lambda: TierSweep(predictor, request.session, plan)
+        )
+        for found in sweep.refine(outdated):
+            if found.is_complete:
+                self._curves.get(key, _always(found))
+                self._write(request, key, found)
+            yield found
+
+    def forget_unfinished(self) -> None:
+        """Drop the sums, which hold the predictor; complete results stay."""
+        self._scorings.clear()
+        self._sweeps.clear()
+
+    def _store_of(self, request: LiveRequest) -> ScoreStore | None:
+        # The id of an object that the user made need not tell its weights.
+        return self._store if isinstance(request.predictor, str) else None
+
+    def _write(
+        self, request: LiveRequest, key: Key, found: TierScore | TierCurves
+    ) -> None:
+        store = self._store_of(request)
+        if store is not None:
+            store.add(key, found)
+
+
+def _score_key(predictor: Predictor, request: LiveRequest) -> Key | None:
+    """Return what the score of a task depends on; None if it has no score."""
+    mask = request.mask
+    has_targets = mask.has_behavior_target or scored_cells(mask).any()
+    if not (has_targets and _is_scored(predictor, request)):
+        return None
+    # Predictions under edits are never scored, so edits are not in the key. The tier
+    # follows from the session.
+    return ("score", *_key(predictor, request), task_id(predictor.needs, mask))
+
+
+def _curves_key(predictor: Predictor, request: LiveRequest) -> Key | None:
+    """Return what context curves depend on; None if there are none."""
+    # Predictions of a file do not depend on the context.
+    is_possible = request.sweep and not predictor.needs.is_stored
+    if not (is_possible and _is_scored(predictor, request)):
+        return None
+    return ("curves", *_key(predictor, request))
+
+
+def _is_scored(predictor: Predictor, request: LiveRequest) -> bool:
+    tier = scored_tier(request.session, predictor.needs.spec)
+    # A metric of repeats has no value over a sample of the windows.
+    has_values = METRICS[request.metric].per_neuron is not None
+    return bool(tier) and has_values and request.scores_tier
+
+
+def _key(predictor: Predictor, request: LiveRequest) -> Key:
+    session = request.session
+    return (
+        *(predictor.predictor_id, repr(predictor.needs.spec)),
+        # Another device, or number of threads, gives other last digits.
+        residence_of(predictor).hardware,
+        *(session.id, session.fingerprint, request.metric),
+    )
+
+
+def _plan(predictor: Predictor, request: LiveRequest) -> SweepPlan:
+    session, spec = request.session, predictor.needs.spec
+    return tier_plan(session, spec, scored_tier(session, spec), request.metric)
+
+
+def _always(value: T) -> Callable[[], T]:
+    return lambda: value
+
+
+def _missing() -> Any:
+    raise KeyError("not in memory")
