@@ -363,16 +363,13 @@ def _matrix(ranking: "RankTable") -> list[dict[str, object]]:
             for row in ranking.rows()
         ]
     mean, ranks = ranking.mean, ranking.ranks
-    order = sorted(
-        range(len(ranking.sessions)), key=lambda row: float(ranks[row].mean())
-    )
     return [
         {"session": ranking.sessions[row], "trials": ranking.trials[row]}
         | {
             name: f"{decimals(float(mean[row, column]))} ({ranks[row, column]})"
             for column, name in enumerate(ranking.heldout)
         }
-        for row in order
+        for row in ranking.mean_order
     ]
 
 

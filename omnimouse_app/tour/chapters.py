@@ -13,8 +13,9 @@ from omnimouse_app.tour.page import Check
 from omnimouse_app.tour.report import CHAPTERS, Chapter, Story, small_screen
 from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.plan import SweepPlan
-from omnimouse_model.demo import spiking_session
+from omnimouse_model.demo import RANKING, spiking_session
 from omnimouse_model.live.laboratory_jobs import label_of
+from omnimouse_widgets.qt.ranking.panel import RankingPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 
 # Seconds: timeout of computations over many windows on a slow machine.
@@ -199,6 +200,33 @@ def _run_experiment(story: Story, name: str, repeats: int = 1) -> None:
     assert laboratory.error is None
 
 
+def rank_the_sessions(story: Story) -> None:
+    """Show the ranking of simulated animals, and its curves, in the panel Ranking."""
+    ranking, panel = story.dock.controller.ranking, story.dock.panels["Ranking"]
+    assert isinstance(panel, RankingPanel)
+    story.dock.bring_up("Ranking")
+    ranking.open(RANKING)
+    wait_for(lambda: ranking.content is not None, "the ranking")
+    for view, name, title, explanation in (
+        (
+            "matrix",
+            "ranking",
+            "Which sessions to train on",
+            "Score of a model of each simulated animal on a new one, and its rank.",
+        ),
+        (
+            "curves",
+            "ranking_curves",
+            "More and more sessions",
+            "Test score over the number of sessions, in three orders.",
+        ),
+    ):
+        panel.view.button(view).click()
+        settle(0.3)
+        story.picture(name, title, explanation)
+    story.dock.bring_up("OmniMouse")
+
+
 def edit_the_stimulus(story: Story) -> None:
     """Mirror the video, and show the new prediction."""
     controller = story.dock.controller
@@ -342,6 +370,7 @@ TOUR: tuple[Chapter, ...] = (
     show_one_neuron,
     compare_with_a_twin,
     experiment_on_the_twin,
+    rank_the_sessions,
     edit_the_stimulus,
     colour_by_numbers,
     show_the_residual,

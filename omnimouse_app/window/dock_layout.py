@@ -11,7 +11,7 @@ from omnimouse_model.live.last_session import config_dir, write_json
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Version of our docks; a change of their names makes older layouts invalid."""
 
 

@@ -1,10 +1,10 @@
 """The instrument in a napari window: one main widget that opens the other docks.
 
-Right column: *OmniMouse | What if | Laboratory* above the tabs *Traces | Context |
-Behaviour | Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs
-*Raster | Trials | Repeats* with *Stimulus* beside them. Closing a dock hides it; the
-Window menu shows it again at the same place. The next start restores the layout that
-the user left.
+Right column: *OmniMouse | What if | Laboratory | Ranking* above the tabs *Traces |
+Context | Behaviour | Neurons | Neuron*. Below the canvas: *Time*, a strip, above the
+tabs *Raster | Trials | Repeats* with *Stimulus* beside them. Closing a dock hides it;
+the Window menu shows it again at the same place. The next start restores the layout
+that the user left.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ from omnimouse_app.field.keys import show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
+from omnimouse_model.analysis.ranking.scores import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
@@ -42,6 +43,7 @@ from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
 from omnimouse_widgets.qt.neurons.trials_panel import TrialsPanel
+from omnimouse_widgets.qt.ranking.panel import RankingPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
@@ -78,6 +80,7 @@ PANELS = (
     _Place("Neuron", "right", NeuronInfoPanel),
     _Place("What if", "right", WhatIfPanel),
     _Place("Laboratory", "right", LaboratoryPanel),
+    _Place("Ranking", "right", RankingPanel),
     _Place("Time", "bottom", TimePanel),
     _Place("Raster", "bottom", RasterPanel),
     _Place("Trials", "bottom", TrialsPanel),
@@ -217,12 +220,15 @@ class OmniMouseDock(QWidget):
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
-        """Open a recording, an analysis, predictions, or the recordings of a folder.
+        """Open a recording, an analysis, a ranking, predictions, or a folder.
 
         Problems of a recording are shown in the panel.
         """
         if folder.endswith(SUFFIX):
             self.control.analysis.open(folder)
+        elif folder.endswith(RANKING_SUFFIX):
+            self.controller.ranking.open(folder)
+            self.bring_up("Ranking")
         elif has_predictions(Path(folder)):
             self.controller.choose_predictor(folder)
         elif holds_sessions(folder):
@@ -310,6 +316,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
         window.tabifyDockWidget(docks[first], docks[second])
     window.tabifyDockWidget(docks["OmniMouse"], docks["What if"])
     window.tabifyDockWidget(docks["What if"], docks["Laboratory"])
+    window.tabifyDockWidget(docks["Laboratory"], docks["Ranking"])
     docks["Traces"].raise_()
     docks["OmniMouse"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from omnimouse_model.analysis.ranking.scores import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.open import is_session
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -9,10 +10,10 @@ from omnimouse_model.predict.prediction_file.arrays import has_predictions
 
 
 def is_openable(path: str) -> bool:
-    """Return True if a path is a session, several, an analysis, or predictions.
+    """Return True for a session, several, an analysis, a ranking, or predictions.
 
     Takes milliseconds, because it reads names and small files only.
     """
-    if path.endswith(SUFFIX) or has_predictions(Path(path)):
+    if path.endswith((SUFFIX, RANKING_SUFFIX)) or has_predictions(Path(path)):
         return True
     return is_session(path) or holds_sessions(path)

@@ -64,7 +64,7 @@ def test_the_command_ranks_and_draws(study, tmp_path):
     assert {row["unit"] for row in rows if row["name"] == "curve"} == {"bits per spike"}
     assert [row["k"] for row in rows if row["name"] == "curve"] == [1, 2] * 3
     assert all("one seed (3)" in row["warnings"][0] for row in rows)
-    assert "Note: The order rests on one seed (3)" in done.stderr
+    assert "Note: The ranking rests on one seed (3)" in done.stderr
     assert page.read_text("utf-8").count("plotly-graph-div") == 3
     assert len(list(csv.DictReader(table.open()))) == len(rows)
     # Again, nothing is trained: the models are not there any more.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.finetune import FineTune as FineTune
     from omnimouse_widgets.jupyter.laboratory import Laboratory as Laboratory
     from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
+    from omnimouse_widgets.jupyter.ranking import Ranking as Ranking
     from omnimouse_widgets.jupyter.raster import Raster as Raster
     from omnimouse_widgets.jupyter.scores import NeuronScores as NeuronScores
     from omnimouse_widgets.jupyter.sweep import ContextSweep as ContextSweep
@@ -30,6 +31,7 @@ _NAMES = {
     "jupyter.finetune": "FineTune",
     "jupyter.laboratory": "Laboratory",
     "jupyter.painter": "MaskPainter",
+    "jupyter.ranking": "Ranking",
     "jupyter.raster": "Raster",
     "jupyter.scores": "NeuronScores",
     "jupyter.sweep": "ContextSweep",

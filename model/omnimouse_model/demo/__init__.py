@@ -1,4 +1,4 @@
-"""Simulated sessions and small models of the demo.
+"""Simulated sessions, small models and a ranking of the demo.
 
 Sessions are generated once, into the user's cache.
 """
@@ -17,6 +17,8 @@ TWIN_CHECKPOINT = Path(__file__).parent / "twin-demo.safetensors"
 """Weights of the demo twin, a small digital twin of the demo mouse."""
 NDT_CHECKPOINT = Path(__file__).parent / "ndt-demo.safetensors"
 """Weights of the demo transformer of spikes, trained on six simulated animals."""
+RANKING = Path(__file__).parent / "ranking_simulated.ranking.jsonl"
+"""Ranking of six animals of the spiking laboratory for `unseen-spikes`."""
 
 
 def demo_session(progress: Callable[[float], None] | None = None) -> Path:

@@ -50,6 +50,7 @@ from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.mask.undo import UndoHistory, UndoState
 from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.models.ranking import RankingOnScreen
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
@@ -133,6 +134,8 @@ class Controller:
         Experiments on the chosen model, in the background.
     finetuning
         Fine-tuning of the chosen model to the open recording, in the background.
+    ranking
+        Ranking of pretraining sessions, from the results file of `omnimouse rank`.
     downloads
         Downloads of models from the hub.
     stimulus_edits
@@ -233,6 +236,7 @@ class Controller:
         self.stimulus_edits = StimulusEdits(state, results, self._edit)
         self.sweeps = Sweeps(client, load, execution)
         self.finetuning = Finetuning(client, self.choose_predictor, execution)
+        self.ranking = RankingOnScreen(execution)
         self.pins = Pins(
             self._engine, client, self._lock, self.downloads, self._note_unpinned
         )
@@ -843,6 +847,7 @@ class Controller:
             self.sweeps,
             self.laboratory,
             self.finetuning,
+            self.ranking,
             self.exports,
         ):
             part.close(timeout_s)

@@ -13,6 +13,7 @@ from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
+from omnimouse_widgets.qt.ranking.panel import RankingPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
 from omnimouse_widgets.qt.timeline.panel import TimePanel
@@ -23,8 +24,8 @@ from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 
 PANELS = (
     BehaviorPanel, ContextPanel, ControlPanel, LaboratoryPanel, NeuronsPanel,
-    RasterPanel, RecordingsPanel, RepeatsPanel, StimulusPanel, TimePanel, TracesPanel,
-    WhatIfPanel,
+    RankingPanel, RasterPanel, RecordingsPanel, RepeatsPanel, StimulusPanel, TimePanel,
+    TracesPanel, WhatIfPanel,
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ def connections(controller: Controller) -> int:
     signals = [group[name] for group in groups for name in group]
     signals += [controller.results.changed, controller.history_changed]
     names = "baseline pins loader recordings clock_check sweeps repeats neuron_order"
+    names += " ranking"
     signals += [getattr(controller, name).changed for name in names.split()]
     return sum(map(len, signals))
 

@@ -25,6 +25,7 @@ from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.jupyter.laboratory import Laboratory
 from omnimouse_widgets.jupyter.painter import MaskPainter
+from omnimouse_widgets.jupyter.ranking import Ranking
 from omnimouse_widgets.jupyter.raster import Raster
 from omnimouse_widgets.jupyter.scores import NeuronScores
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
@@ -68,7 +69,7 @@ class Explorer:
     controller
         The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces
-    sweep, behavior, table, neuron_scores, trials, laboratory
+    sweep, behavior, table, neuron_scores, trials, laboratory, ranking
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -106,6 +107,7 @@ class Explorer:
         self.trials = Trials(controller)
         self.neuron_scores = NeuronScores(controller)
         self.laboratory = Laboratory(controller)
+        self.ranking = Ranking(controller)
         # Both parts validate the filter, so an invalid one is rejected on either side.
         link((self.table, "filter"), (self.neuron_scores, "filter"))
         self.widget = self._layout()
@@ -144,6 +146,7 @@ class Explorer:
             "Scores": self.neuron_scores.widget,
             "Trials": self.trials,
             "Laboratory": self.laboratory,
+            "Ranking": self.ranking.widget,
         }
         # The minimum widths make the two columns wrap on a narrow page.
         column = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")

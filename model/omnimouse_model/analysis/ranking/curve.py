@@ -8,23 +8,20 @@ from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
-from omnimouse_model.analysis.ranking.curve_table import CurvePoint, PretrainCurve
+from omnimouse_model.analysis.ranking.curve_points import assembled, curve_plans
+from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
 from omnimouse_model.analysis.ranking.factory import Factory
-from omnimouse_model.analysis.ranking.jobs import TEST, Job, Study, run_jobs
+from omnimouse_model.analysis.ranking.jobs import Job, Study, run_jobs
 from omnimouse_model.analysis.ranking.orders import (
     ORDERS,
     SHUFFLES,
     OrderName,
     clipped_sizes,
-    orders_of,
 )
 from omnimouse_model.analysis.ranking.rank import FORWARD, SEEDS, check_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.analysis.ranking.scores import TransferScore, open_results
+from omnimouse_model.analysis.ranking.scores import TEST, open_results
 from omnimouse_model.progress import Progress, shown_progress
-
-Plan = tuple[str, OrderName, int, tuple[str, ...]]
-"""Held-out session, order, number of its shuffle, and the first k sessions."""
 
 
 def pretrain_curve(
@@ -102,59 +99,3 @@ def pretrain_curve(
     with shown_progress(progress) as report:
         found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
     return assembled(plans, found, ranking, seeds)
-
-
-def curve_plans(
-    ranking: RankTable,
-    ks: Sequence[int],
-    orders: Sequence[OrderName],
-    shuffles: int,
-) -> list[Plan]:
-    """Return the plan of each point of a curve, in their order."""
-    return [
-        (heldout, name, shuffle, order[:k])
-        for heldout in ranking.heldout
-        for name in orders
-        for shuffle, order in enumerate(orders_of(ranking, heldout, name, shuffles))
-        for k in ks
-    ]
-
-
-def assembled(
-    plans: Sequence[Plan],
-    scores: Sequence[TransferScore],
-    ranking: RankTable,
-    seeds: Sequence[int],
-) -> PretrainCurve:
-    """Return the curve of test scores, those of all plans and of the baselines.
-
-    Raises
-    ------
-    KeyError
-        A score is missing.
-    """
-    found = {(s.sessions, s.heldout, s.seed): s for s in scores}
-    points = []
-    for heldout, order, shuffle, ids in plans:
-        members = tuple(sorted(ids))
-        for seed in seeds:
-            run = found[members, heldout, seed]
-            points.append(
-                CurvePoint(
-                    heldout, order, shuffle, members, run.trials, seed, run.value
-                )
-            )
-    baseline = {
-        name: tuple(found[(), name, seed].value for seed in seeds)
-        for name in ranking.heldout
-    }
-    return PretrainCurve(
-        tuple(points),
-        baseline,
-        len(ranking.sessions),
-        sum(ranking.trials),
-        ranking.seeds,
-        scores[0].metric,
-        scores[0].unit,
-        scores[0].is_higher_better,
-    )

@@ -8,6 +8,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.ranking.orders import ORDERS, OrderName
+from omnimouse_model.analysis.ranking.rank_table import seed_warnings
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.metrics.fits import LogLine, fit_log_line
 
@@ -145,11 +146,7 @@ class PretrainCurve(HasSummary):
                 f"All models have one seed ({seeds.pop()}): another one may change "
                 "the curves."
             )
-        if len(self.ranking_seeds) == 1:
-            found.append(
-                f"The ranking rests on one seed ({self.ranking_seeds[0]}): another one "
-                "may rank the sessions otherwise."
-            )
+        found += seed_warnings(self.ranking_seeds)
         if len(self.orders) == 1 and len(shuffles) < 2:
             found.append(
                 f"Sessions were added in one order ({self.orders[0]}): the curve says "

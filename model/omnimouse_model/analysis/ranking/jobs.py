@@ -18,6 +18,7 @@ from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
 from omnimouse_model.analysis.ranking.criterion import Criterion
 from omnimouse_model.analysis.ranking.factory import Factory, Watch
 from omnimouse_model.analysis.ranking.scores import (
+    TEST,
     TransferScore,
     content_of,
     core_key,
@@ -32,7 +33,6 @@ from omnimouse_model.locking import sole_writer
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.progress import Progress
 
-VALIDATION, TEST = "validation", "test"
 STOPPED = "stopped; what is finished is saved: the same call continues."
 _one_at_a_time = threading.Lock()
 """The number of torch threads is one setting per process."""

@@ -10,9 +10,9 @@ from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.evaluate.tier_windows import tier_starts
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
 from omnimouse_model.analysis.ranking.factory import Factory
-from omnimouse_model.analysis.ranking.jobs import VALIDATION, Job, Study, run_jobs
+from omnimouse_model.analysis.ranking.jobs import Job, Study, run_jobs
 from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.analysis.ranking.scores import open_results
+from omnimouse_model.analysis.ranking.scores import VALIDATION, open_results
 from omnimouse_model.data.session import Session
 from omnimouse_model.progress import Progress, shown_progress
 

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     import pandas
 
 
+def seed_warnings(seeds: Sequence[int]) -> tuple[str, ...]:
+    """Return the warning of a ranking with one seed."""
+    if len(seeds) > 1:
+        return ()
+    return (
+        f"The ranking rests on one seed ({seeds[0]}): another one may rank the "
+        "sessions otherwise.",
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RankTable(HasSummary):
     """Scores of single-session cores on held-out sessions, and their order.
@@ -57,6 +67,11 @@ class RankTable(HasSummary):
         """Rank of each session for each held-out session, 1 is best."""
         return np.argsort(self._places(), axis=0) + 1
 
+    @property
+    def mean_order(self) -> tuple[int, ...]:
+        """Indices of sessions, sorted by their mean rank over held-out sessions."""
+        return tuple(np.argsort(self.ranks.mean(axis=1), kind="stable").tolist())
+
     def order(self, heldout: str) -> tuple[str, ...]:
         """Return the sessions for a held-out session, the best first.
 
@@ -84,12 +99,7 @@ class RankTable(HasSummary):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons to doubt the order."""
-        if len(self.seeds) > 1:
-            return ()
-        return (
-            f"The order rests on one seed ({self.seeds[0]}): another one may rank the "
-            "sessions otherwise.",
-        )
+        return seed_warnings(self.seeds)
 
     @classmethod
     def of(

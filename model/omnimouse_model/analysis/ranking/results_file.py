@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.analysis.ranking.curve import Plan, assembled, curve_plans
+from omnimouse_model.analysis.ranking.curve_points import Plan, assembled, curve_plans
 from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
-from omnimouse_model.analysis.ranking.jobs import TEST, VALIDATION
 from omnimouse_model.analysis.ranking.orders import ORDERS, SHUFFLES
 from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.analysis.ranking.scores import RANKING, TransferScore
+from omnimouse_model.analysis.ranking.scores import (
+    RANKING,
+    TEST,
+    VALIDATION,
+    TransferScore,
+)
 from omnimouse_model.errors import ResultsFileError
 
 
@@ -49,8 +53,8 @@ def read_ranking(results: str | Path, *, shuffles: int = SHUFFLES) -> StoredRank
     ...     file.add(f"{name}{seed}", score)
     >>> om.read_ranking("mine.ranking.jsonl").ranking
     RankTable: metric forward, bits per spike, validation tier; sessions 2; held out \
-1; seeds 0; warning The order rests on one seed (0): another one may rank the sessions \
-otherwise.
+1; seeds 0; warning The ranking rests on one seed (0): another one may rank the \
+sessions otherwise.
       new: b, a
     """
     path = Path(results)

@@ -19,6 +19,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 
 SUFFIX = ".ranking.jsonl"
+VALIDATION, TEST = "validation", "test"
+"""Tiers of a held-out session on which rankings and curves are scored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,25 @@
+"""A stored ranking in the window: dropped on the canvas, looked at, kept up to date."""
+
+from shutil import copyfile
+
+from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_model.demo import RANKING
+from tests.app.windows import drop_file
+from tests.widgets.pointer import press
+
+
+def test_a_dropped_ranking_comes_to_the_front_and_is_read_again(dock, tmp_path):
+    panel, ranking = dock.panels["Ranking"], dock.controller.ranking
+    path = tmp_path / "mine.ranking.jsonl"
+    path.write_bytes(RANKING.read_bytes().splitlines(keepends=True)[0])
+    drop_file(dock, path)
+    wait_for(lambda: panel.problem.isVisible(), "the error of an incomplete file")
+    assert "no complete ranking" in panel.problem.text()
+    copyfile(RANKING, path)
+    press(panel.refresh)
+    wait_for(lambda: panel.matrix_model.rowCount() == 6, "the matrix")
+    assert not panel.problem.isVisible()
+    press(panel.view.button("curves"))
+    settle(0.1)
+    assert len(panel.curves.marks) == 3
+    assert ranking.error is None

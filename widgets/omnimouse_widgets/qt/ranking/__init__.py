@@ -1,0 +1,1 @@
+"""Ranking panel: which sessions to train on, from a stored ranking."""
