@@ -71,6 +71,8 @@ class LiveState:
         Whether a viewer shows averages around the onsets of trials.
     event_condition
         Trial column whose labels these averages compare, "" for the first one.
+    trial_tier
+        Tier of the averaged trials, "" for that of the scores.
     scores_tier
         Whether the task is scored over a tier while nothing else is requested.
     pins
@@ -121,6 +123,7 @@ class LiveState:
     sweep_shown: bool = False
     peri_event_shown: bool = False
     event_condition: str = ""
+    trial_tier: str = ""
     scores_tier: bool = True
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "10 s"

@@ -93,26 +93,22 @@ def _bits(
 
 def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]:
     """Return a row for every column with labels; its refusal where there is none."""
-    from omnimouse_model.analysis.peri_event import conditions
-    from omnimouse_model.analysis.spikes.trial_labels import decode_trial_labels
+    from omnimouse_model.analysis.spikes.trial_labels import decode_every_label
     from omnimouse_model.errors import UnsupportedRequestError
 
     shared: Row = {"name": "decoded_label", "value": None, "strategy": CHOICE}
     shared |= {"predictor": predictor.predictor_id, "session": session.id}
     shared |= {"tier": tier, "unit": "share of trials"}
-    columns = list(conditions(session))
-    if not columns:
+    decodings = decode_every_label(predictor, session, tier=tier)
+    if not decodings:
         return [shared | {"refusal": "No column of the trials has a few labels."}]
-    rows: list[Row] = []
-    for column in columns:
-        try:
-            rows.append(
-                decode_trial_labels(predictor, session, column, tier=tier).row()
-            )
-        except UnsupportedRequestError as error:
-            # Other columns can have labels in all tiers.
-            rows.append(shared | {"column": column, "refusal": str(error)})
-    return rows
+    return [
+        # Other columns can have labels in all tiers.
+        shared | {"column": column, "refusal": str(decoding)}
+        if isinstance(decoding, UnsupportedRequestError)
+        else decoding.row()
+        for column, decoding in decodings.items()
+    ]
 
 
 def _text(rows: Sequence[Row]) -> str:

@@ -45,6 +45,12 @@ def test_the_page_lists_trials_moves_and_chooses_a_condition(controller, page):
             return np.allclose(values[0], wanted.lines[0].recorded, equal_nan=True)
 
         opened.wait_for("averages", is_drawn)
+    assert part.tier == "test"
+    part.tier = "validation"
+    controller.finish_scores()
+    opened.wait_for(
+        "averages", lambda message, _: "validation trials" in message["text"]
+    )
     opened.say("gone")
     assert not controller.state.peri_event_shown
 

@@ -11,6 +11,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.trials import (
     PLOT_TIP,
     TABLE_TIP,
+    TIER_TIP,
     average_plot,
     current_trial,
     trial_table,
@@ -22,14 +23,15 @@ from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 class Trials(Part):
     """List of trials with their conditions, and averages of the neuron in focus.
 
-    Trials of the tier of the scores are averaged around their onsets. They are
-    predicted under the task on screen while a page shows this part and no other
-    request arrives.
+    Trials of one tier are averaged around their onsets. They are predicted under the
+    task on screen while a page shows this part and no other request arrives.
 
     Attributes
     ----------
     condition
         Column of the trials whose labels are compared, for example "choice".
+    tier
+        Tier of the averaged trials; by default that of the scores.
     """
 
     _esm = script("trials")
@@ -37,7 +39,8 @@ class Trials(Part):
     INTERVAL_S = 0.1
 
     condition = Unicode("").tag(sync=True)
-    _tips = Dict({"list": TABLE_TIP, "plot": PLOT_TIP}).tag(sync=True)
+    tier = Unicode("").tag(sync=True)
+    _tips = Dict({"list": TABLE_TIP, "plot": PLOT_TIP, "tier": TIER_TIP}).tag(sync=True)
     _axis = Unicode(palette.AXIS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -45,6 +48,7 @@ class Trials(Part):
         averages, session = controller.trial_averages, controller.state.events.session
         signals = (averages.changed, session)
         self.bind("condition", signals, lambda: averages.condition, averages.choose)
+        self.bind("tier", signals, lambda: averages.tier, averages.choose_tier)
         # Another recording has other conditions.
         self._link(session, self._follow)
 
@@ -90,7 +94,11 @@ class Trials(Part):
         table = trial_table(self._controller)
         names = list(self._controller.trial_averages.conditions)
         self.add_if_changed(
-            "list", titles=table.titles, rows=table.rows, conditions=names
+            "list",
+            titles=table.titles,
+            rows=table.rows,
+            conditions=names,
+            tiers=self._controller.trial_averages.tiers,
         )
 
     def _draw_trial(self) -> None:

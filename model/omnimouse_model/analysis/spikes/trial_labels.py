@@ -124,25 +124,92 @@ def decode_trial_labels(
     >>> found.labels, len(found.is_right)
     (('left', 'right'), 6)
     """
-    ndt = checked_ndt(model, session)
-    if tier in FITTED_WITH:
-        raise UnsupportedRequestError(
-            "Labels are decoded with a regression that is fitted on the tier 'train' "
-            f"and a penalty chosen on 'validation': {tier!r} holds nothing back. "
-            "Choose another tier, such as 'test'."
-        )
+    encoding = _Encoding(model, session, tier)
     known = conditions(session)
     if column not in known:
         raise UnsupportedRequestError(
             f"{session.id!r} has no trial column {column!r} with two or more labels; "
             f"it has {', '.join(known) or 'none'}."
         )
-    parts = {
-        name: _trials(ndt, session, known[column], name)
-        for name in (*FITTED_WITH, tier)
-    }
-    (x, labels), (x_validation, of_validation), test = parts.values()
-    names, y = np.unique(labels, return_inverse=True)
+    return _decoding(encoding, column, known[column])
+
+
+def decode_every_label(
+    model: Predictor, session: Session, *, tier: str = "test"
+) -> dict[str, TrialDecoding | UnsupportedRequestError]:
+    """Decode each column with a few labels; the trials are encoded once for all.
+
+    A column that cannot be decoded has the error of `decode_trial_labels`.
+    """
+    columns = conditions(session)
+    found: dict[str, TrialDecoding | UnsupportedRequestError] = {}
+    try:
+        encoding = _Encoding(model, session, tier)
+    except UnsupportedRequestError as error:
+        return dict.fromkeys(columns, error)
+    for column, labels in columns.items():
+        try:
+            found[column] = _decoding(encoding, column, labels)
+        except UnsupportedRequestError as error:
+            found[column] = error
+    return found
+
+
+class _Encoding:
+    """Features of the trials of a session, encoded once for each tier.
+
+    Parameters
+    ----------
+    tier
+        Tier whose labels are decoded.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The model is no neural data transformer, or does not know the session; or the
+        regression itself is fitted with the tier.
+    """
+
+    def __init__(self, model: Predictor, session: Session, tier: str) -> None:
+        self.model, self.session = checked_ndt(model, session), session
+        if tier in FITTED_WITH:
+            raise UnsupportedRequestError(
+                "Labels are decoded with a regression that is fitted on the tier "
+                f"'train' and a penalty chosen on 'validation': {tier!r} holds nothing "
+                "back. Choose another tier, such as 'test'."
+            )
+        self.tier = tier
+        self._encoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def labelled(self, labels: np.ndarray, tier: str) -> tuple[Tensor, np.ndarray]:
+        """Return features and labels of the trials of a tier that have a label."""
+        if tier not in self._encoded:
+            self._encoded[tier] = self._encode(tier)
+        trials, features = self._encoded[tier]
+        has_label = labels[trials] != ""
+        if not has_label.any():
+            raise UnsupportedRequestError(
+                f"No trial of tier {tier!r} of {self.session.id!r} has a label."
+            )
+        return torch.from_numpy(features[has_label]), labels[trials][has_label]
+
+    def _encode(self, tier: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows of trials of a tier, and their features (trial, d_model)."""
+        trials, windows = event_windows(self.session, self.model.spec, tier)
+        starts = np.array([window.start_s for window in windows])
+        if not len(starts):
+            return trials, np.zeros((0, self.model.net.config.d_model))
+        counts = trial_counts(self.session, self.model, starts)
+        return trials, trial_features(self.model, self.session, counts)
+
+
+def _decoding(encoding: _Encoding, column: str, labels: np.ndarray) -> TrialDecoding:
+    """Fit the regression of a column, and decode the labels of the tier."""
+    ndt, session, tier = encoding.model, encoding.session, encoding.tier
+    x, of_train = encoding.labelled(labels, "train")
+    x_validation, of_validation = encoding.labelled(labels, "validation")
+    x_test, true = encoding.labelled(labels, tier)
+    names, y = np.unique(of_train, return_inverse=True)
     if len(names) < 2:
         raise UnsupportedRequestError(
             f"The train trials of {session.id!r} have the labels "
@@ -165,7 +232,6 @@ def decode_trial_labels(
         for p, fit in fits.items()
     }
     penalty = min(PENALTIES, key=losses.__getitem__)
-    x_test, true = test
     chosen = names[fits[penalty](x_test).argmax(1).numpy()]
     right = chosen == true
     return TrialDecoding(
@@ -181,21 +247,6 @@ def decode_trial_labels(
         penalty,
         right,
     )
-
-
-def _trials(
-    model: NdtPredictor, session: Session, labels: np.ndarray, tier: str
-) -> tuple[Tensor, np.ndarray]:
-    """Return features and labels of the trials of a tier that have a label."""
-    trials, windows = event_windows(session, model.spec, tier)
-    has_label = labels[trials] != ""
-    starts = np.array([window.start_s for window in windows])[has_label]
-    if not len(starts):
-        raise UnsupportedRequestError(
-            f"No trial of tier {tier!r} of {session.id!r} has a label."
-        )
-    features = trial_features(model, session, trial_counts(session, model, starts))
-    return torch.from_numpy(features), labels[trials][has_label]
 
 
 @torch.inference_mode()

@@ -99,6 +99,7 @@ class LiveClient:
             metric=state.metric.name,
             scores_tier=state.scores_tier,
             peri_event=state.peri_event_shown and self._sweeps,
+            trial_tier=state.trial_tier,
         )
         # The lock, which `_take` needs too: no answer is applied before its number is
         # known.

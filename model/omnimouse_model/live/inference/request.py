@@ -43,8 +43,10 @@ class LiveRequest:
         Whether the task is scored over a tier while no request arrives; with `sweep`,
         context curves over the tier are computed, too.
     peri_event
-        Whether the trials of the tier are predicted for the selected neurons, while no
+        Whether the trials of a tier are predicted for the selected neurons, while no
         request arrives.
+    trial_tier
+        Tier of these trials; "" is that of the scores.
     """
 
     session: Session
@@ -61,6 +63,7 @@ class LiveRequest:
     metric: str = "correlation"
     scores_tier: bool = True
     peri_event: bool = False
+    trial_tier: str = ""
 
     @property
     def has_sweep(self) -> bool:

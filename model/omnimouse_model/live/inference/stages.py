@@ -287,13 +287,13 @@ class StageRunner:
     ) -> PeriEvent | None:
         """Return the averages over trials, which earlier requests may have begun."""
         session, spec, mask = request.session, predictor.needs.spec, request.mask
-        tier = scored_tier(session, spec)
+        tier = request.trial_tier or scored_tier(session, spec)
         if not (request.peri_event and request.selection and tier):
             return None
         neurons = np.unique(np.array(request.selection, np.int64))
         key = (
             *("peri_event", predictor.predictor_id, session.fingerprint),
-            *(mask.mask_id, neurons.tobytes()),
+            *(mask.mask_id, neurons.tobytes(), tier),
         )
         return self._peri_events.get(
             key, lambda: PeriEvent(predictor, session, mask, neurons, tier)

@@ -1,8 +1,8 @@
 """Averages around the onsets of trials on screen, by a condition of the trials.
 
-The engine predicts the trials of the tier of the scores under the task on screen, for
-the selected neurons, while it is idle and a view shows them. Another condition needs no
-prediction.
+The engine predicts the trials of a tier, by default that of the scores, under the task
+on screen, for the selected neurons, while it is idle and a view shows them. Another
+condition needs no prediction.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,8 +11,10 @@ from typing import Final
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.analysis.evaluate.tier_score import scored_tier
 from omnimouse_model.analysis.peri_event import ConditionAverage, conditions
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Session, is_test_tier
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
@@ -31,7 +33,7 @@ class TrialAverages:
     Attributes
     ----------
     changed
-        Emitted after the choice of another condition.
+        Emitted after the choice of another condition or tier.
     """
 
     changed = Signal()
@@ -42,6 +44,9 @@ class TrialAverages:
         self._state, self._results, self._request = state, results, request
         self._viewers: set[object] = set()
         self._conditions: tuple[Session | None, Mapping[str, np.ndarray]] = (None, {})
+        self._scored: tuple[Session | None, WindowSpec, str] = (None, state.spec, "")
+        # Another recording has other tiers.
+        state.events.session.connect(self._forget_tier)
 
     # -- reading ----------------------------------------------------------------------
     @property
@@ -58,6 +63,24 @@ class TrialAverages:
         """The chosen column, else the choice, else the first one; "" without any."""
         preferred = (self._state.event_condition, _CHOICE, *self.conditions)
         return next((name for name in preferred if name in self.conditions), "")
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Tiers of the trials; "test" stands for all test tiers."""
+        session = self._state.session
+        present = [] if session is None else session.trials.tier.tolist()
+        names = ("test" if is_test_tier(name) else name for name in present)
+        return tuple(sorted({*names} - {"none", ""}))
+
+    @property
+    def tier(self) -> str:
+        """The chosen tier, else that of the scores; "" without any."""
+        session, spec = self._state.session, self._state.spec
+        if self._state.trial_tier or session is None:
+            return self._state.trial_tier
+        if session is not self._scored[0] or spec != self._scored[1]:
+            self._scored = session, spec, scored_tier(session, spec)
+        return self._scored[2]
 
     @property
     def time_s(self) -> np.ndarray | None:
@@ -83,6 +106,22 @@ class TrialAverages:
         if name != self._state.event_condition:
             self._state.event_condition = name
             self.changed.emit()
+
+    def choose_tier(self, name: str) -> None:
+        """Choose the tier of the trials; raise `ValueError` if no trial has it."""
+        if name not in self.tiers:
+            raise ValueError(
+                f"No trial of a tier {name!r}; there are "
+                f"{', '.join(self.tiers) or 'none'}."
+            )
+        if name != self.tier:
+            self._state.trial_tier = name
+            self.changed.emit()
+            if self._state.peri_event_shown:
+                self._request()
+
+    def _forget_tier(self) -> None:
+        self._state.trial_tier = ""
 
     def show(self, is_shown: bool, viewer: object) -> None:
         """Begin or end the predictions of trials for a viewer."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.analysis.spikes import trial_labels
 from omnimouse_model.analysis.spikes.held_out_scores import (
     HELD_OUT,
     held_out_rates,
@@ -135,6 +136,27 @@ def test_labels_of_trials_are_decoded(spiking, model):
     for tier in ("train", "validation"):
         with pytest.raises(UnsupportedRequestError, match=f"{tier!r} holds nothing"):
             om.decode_trial_labels(model, spiking, "stim_id", tier=tier)
+
+
+def test_all_columns_share_one_encoding(arrays, model, monkeypatch):
+    sides = np.where(np.arange(N_TRIALS) % 3, "wide", "narrow")
+    hidden = np.where(arrays["trial_tier"] == "validation", "", sides)
+    columns = {"trial_side": sides, "trial_choice": hidden}
+    session = om.open_session(arrays | columns)
+    expected = om.decode_trial_labels(model, session, "side")
+    encoded, features = [], trial_labels.trial_features
+
+    def counted(model, session, counts):
+        encoded.append(len(counts))
+        return features(model, session, counts)
+
+    monkeypatch.setattr(trial_labels, "trial_features", counted)
+    found = trial_labels.decode_every_label(model, session)
+    assert len(encoded) == 3
+    assert sum(encoded) == N_TRIALS
+    assert set(found) == {"stim_id", "side", "choice"}
+    assert found["side"].accuracy == expected.accuracy
+    assert "validation" in str(found["choice"])
 
 
 def test_a_recording_without_trials_says_so(arrays, model):

@@ -69,6 +69,23 @@ def test_an_equal_task_keeps_them(controller):
     assert controller.results.peri_event.mask is controller.state.mask is again
 
 
+def test_trials_of_another_tier_are_predicted(controller):
+    averages, tiers = controller.trial_averages, controller.state.session.trials.tier
+    averages.show(True, "view")
+    controller.finish_scores()
+    assert (averages.tier, averages.tiers) == ("test", ("test", "train", "validation"))
+    averages.choose_tier("train")
+    controller.finish_scores()
+    found = controller.results.peri_event
+    assert found.is_complete
+    assert set(tiers[found.trials]) == {"train"}
+    assert sum(one.n_trials for one in averages.of(3)) == (tiers == "train").sum()
+    with pytest.raises(ValueError, match="'oracle'"):
+        averages.choose_tier("oracle")
+    controller.open_session(om.open_session(spiking_arrays(SpikingSpec(n_trials=20))))
+    assert averages.tier == "test"
+
+
 def test_an_unknown_condition_is_refused(controller):
     with pytest.raises(ValueError, match="stim_id"):
         controller.trial_averages.choose("choice")

@@ -10,6 +10,7 @@ from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from omnimouse_widgets.qt.neurons.trials_panel import TrialsPanel
 from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
+from tests.widgets.pointer import pick
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,11 @@ def test_trials_and_conditions_are_chosen(controller, show, redraw):
     QTest.keyClick(panel.condition.view(), Qt.Key.Key_Return)
     redraw()
     assert controller.trial_averages.condition == "stim_id"
+    assert panel.tier.currentText() == "test"
+    pick(panel.tier, "validation")
+    controller.finish_scores()
+    redraw()
+    assert "4 validation trials" in panel.plot.shown.text
     controller.apply_preset("causal")
     controller.finish_scores()
     redraw()

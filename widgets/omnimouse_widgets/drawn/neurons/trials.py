@@ -14,6 +14,7 @@ COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E0
 """Colours of conditions, by rank of their labels."""
 NO_CONDITION: Final = "No column of the trials has a few labels."
 TABLE_TIP: Final = "Trials of the session; a click moves the window to a trial"
+TIER_TIP: Final = "Tier of the averaged trials"
 PLOT_TIP: Final = (
     "Mean response of the neuron around the onsets of trials, by condition, with one\n"
     "standard error over trials. Dashed: the prediction under the current task."

@@ -19,14 +19,16 @@ function render({ model, el }) {
   const tips = model.get("_tips"), axis = model.get("_axis");
   const condition = makeSelect("Condition", (value) => set("condition", value), "Column of the trials whose labels are compared");
   follow("condition", (value) => { condition.value = value; });
+  const tier = makeSelect("Tier", (value) => set("tier", value), tips.tier);
+  follow("tier", (value) => { tier.value = value; });
   const current = makeStatus("", "status"), status = makeStatus("omnimouse-quiet", "status");
   const titles = make("div", { className: "omnimouse-quiet", style: "white-space: pre; font: 12px monospace; padding-left: 6px" });
   const list = make("select", { size: ROWS, title: tips.list, style: "width: 100%; font: 12px monospace", aria: { label: "Trials" } });
   list.onchange = () => send("go", { trial: list.selectedIndex });
   const plots = make("div", {});
-  el.append(make("div", {}, titles, list), current, makeBar(condition, status), plots);
+  el.append(make("div", {}, titles, list), current, makeBar(condition, tier, status), plots);
 
-  function takeList({ titles: names, rows, conditions }) {
+  function takeList({ titles: names, rows, conditions, tiers }) {
     const widths = names.map((name, k) => Math.max(name.length, ...rows.map((row) => row[k].length)) + 2);
     const line = (cells) => cells.map((cell, k) => cell.padEnd(widths[k])).join("");
     titles.textContent = line(names);
@@ -35,7 +37,8 @@ function render({ model, el }) {
     list.replaceChildren(...rows.map((row) => make("option", { textContent: line(row).replaceAll(" ", "\u00a0") })));
     list.selectedIndex = at;
     fillSelect(condition, conditions.map((name) => [name, name]), model.get("condition"));
-    condition.hidden = !conditions.length;
+    fillSelect(tier, tiers.map((name) => [name, name]), model.get("tier"));
+    condition.hidden = tier.hidden = !conditions.length;
   }
 
   let drawn = { text: "", labels: [], lines: [], time: [] };

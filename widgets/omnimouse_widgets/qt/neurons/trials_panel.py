@@ -11,6 +11,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.trials import (
     PLOT_TIP,
     TABLE_TIP,
+    TIER_TIP,
     AveragePlot,
     TrialTable,
     average_plot,
@@ -49,6 +50,7 @@ class TrialsPanel(QWidget):
             name="Condition",
             tooltip="Column of the trials whose labels are compared",
         )
+        self.tier = combo_box(self._averages.choose_tier, name="Tier", tooltip=TIER_TIP)
         self.text, self.trial = wrapped_label(), ElidedLabel()
         self.model = QStandardItemModel()
         self.table, titles = row_table(self.model, TABLE_TIP)
@@ -78,7 +80,7 @@ class TrialsPanel(QWidget):
     def _lay_out(self) -> None:
         right = QVBoxLayout()
         right.setSpacing(2)
-        right.addLayout(row_of(self.condition, self.text, stretch=1))
+        right.addLayout(row_of(self.condition, self.tier, self.text, stretch=2))
         right.addWidget(self.plot.canvas, 1)
         left = QVBoxLayout()
         left.setSpacing(2)
@@ -110,7 +112,10 @@ class TrialsPanel(QWidget):
         self.table.resizeColumnsToContents()
         conditions = self._averages.conditions
         set_items(self.condition, [(name, name) for name in conditions])
-        self.condition.setVisible(bool(conditions))
+        tiers = self._averages.tiers
+        set_items(self.tier, [(name, name) for name in tiers])
+        for box in (self.condition, self.tier):
+            box.setVisible(bool(conditions))
 
     def _draw_trial(self) -> None:
         number, text = current_trial(self._controller)
@@ -126,6 +131,7 @@ class TrialsPanel(QWidget):
     def _draw_averages(self) -> None:
         name = self._averages.condition
         self.condition.setCurrentIndex(self.condition.findData(name))
+        self.tier.setCurrentIndex(self.tier.findData(self._averages.tier))
         plot = average_plot(self._controller)
         self.text.setText(plot.text if plot.lines else "")
         self.plot.show(plot)
