@@ -214,7 +214,7 @@ class NeuronTable(Part):
             self.send_now("csv", [table], view=view, name=f"{screen.session.id}.csv")
         except Exception as error:
             logger.exception("The table could not be written.")
-            self._show_problem(error)
+            self.show_problem(error)
 
     # -- rows -------------------------------------------------------------------------
     def _neurons_of(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -162,6 +162,40 @@ def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
     assert (part.problem, controller.state.cursor) == ("", 4)
 
 
+class FaultyPart(CursorPart):
+    """Has faults in a drawing, in a handler, and where it follows the selection."""
+
+    def __init__(self, controller):
+        super().__init__(controller)
+        self._link(controller.state.events.selection, self.on_fail)
+
+    def drawings(self):
+        return [Drawing(self.on_fail), *super().drawings()]
+
+    def on_fail(self, *_):
+        raise KeyError("no such colour")
+
+
+def test_a_fault_is_shown_with_its_details_and_the_rest_goes_on(controller, page):
+    part, told = FaultyPart(controller), threading.Event()
+    looked_at, other = page(part), page(CursorPart(controller), "cursor")
+    part.observe(lambda _: told.set(), "problem")
+    looked_at.look()
+    looked_at.wait_for("cursor")
+    assert told.wait(60)
+    for make_fault in (lambda: looked_at.say("fail"), lambda: controller.select([3])):
+        looked_at.say("step", n=1)
+        assert (part.problem, part.details) == ("", "")
+        make_fault()
+        assert "KeyError: 'no such colour'" in part.problem
+        assert "in on_fail" in part.details
+    assert not other.part.problem
+    other.wait_for("cursor", lambda content, _: content["at"] == 2)
+    looked_at.say("code", code=7)
+    assert part.problem
+    assert not part.details
+
+
 @pytest.mark.parametrize(
     ("shown", "op"),
     [

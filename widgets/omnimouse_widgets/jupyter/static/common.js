@@ -48,7 +48,19 @@ const makeStatus = (className = "", role = "") =>
   make("div", { className: `omnimouse-status ${className}`, role });
 const makeProblem = () =>
   make("div", { className: "omnimouse-problem", role: "alert", hidden: true });
-const showProblem = (element, text) => { element.textContent = text; element.hidden = !text; };
+// An error that nobody expects has details, which a button copies.
+const showProblem = (element, text, { details, copy, tip } = {}) => {
+  const copied = make("pre", { className: "omnimouse-details" });
+  const button = () => makeButton(copy, tip, () => copyText(details, copied));
+  element.replaceChildren(text, ...(details ? [makeBar(button(), copied)] : []));
+  element.hidden = !text;
+};
+// Pages without encryption have no clipboard: the text itself is shown, to be selected.
+function copyText(text, status) {
+  const show = (shown) => { status.textContent = shown; };
+  if (!navigator.clipboard) show(text);
+  else navigator.clipboard.writeText(text).then(() => show("copied"), () => show(text));
+}
 const makeSwatch = (colour) => {
   const swatch = make("span", { className: "omnimouse-swatch" });
   swatch.style.background = colour;
@@ -88,7 +100,11 @@ function connect({ model, el }, name, handlers) {
     if (isEnded) leavers.forEach((leave) => leave());
     el.classList.toggle("omnimouse-ended", isEnded);
     for (const child of el.children) if (child !== problem) child.inert = isEnded;
-    showProblem(problem, isEnded ? WITHOUT_KERNEL : model.get("problem"));
+    tellProblem();
+  };
+  const tellProblem = () => {
+    if (isEnded) showProblem(problem, WITHOUT_KERNEL);
+    else showProblem(problem, model.get("problem"), model.get("_fault"));
   };
   const listeners = new Set();
   const receive = (message, buffers) => {
@@ -210,7 +226,8 @@ function connect({ model, el }, name, handlers) {
     const { " ": _space, Enter: _enter, ...others } = keys; // these press the button
     bindKeys(el, others, ({ target }) => target.matches("button"));
     el.append(problem);
-    follow("problem", (text) => showProblem(problem, text));
+    follow("problem", tellProblem);
+    follow("_fault", tellProblem);
     setVisible(true);
     const observer = new IntersectionObserver((entries) => setVisible(entries.at(-1).isIntersecting));
     observer.observe(el);

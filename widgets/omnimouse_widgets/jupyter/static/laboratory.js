@@ -8,12 +8,7 @@ function render({ model, el }) {
     view: (message) => takeView(message),
     plot: (message, buffers) => takePlot(message, buffers),
     file: (message, buffers) => download(message.name, bytes(buffers[0])),
-    python: (message) => {
-      const show = (text) => { copied.textContent = text; };
-      // Pages without encryption have no clipboard.
-      if (!navigator.clipboard) show(message.text);
-      else navigator.clipboard.writeText(message.text).then(() => show("copied"), () => show(message.text));
-    },
+    python: (message) => copyText(message.text, copied),
   });
   const { send, set, follow } = page;
   const { choices, tips, colours, max_repeats } = model.get("_constants");

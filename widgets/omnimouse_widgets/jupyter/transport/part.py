@@ -14,16 +14,13 @@ small drawing.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from threading import Timer
 from time import monotonic
 from typing import Any, ClassVar, Final, NamedTuple
 
-import anywidget
 import numpy as np
 from psygnal import SignalInstance
-from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.brush import CODE_NAMES, checked_code
@@ -33,6 +30,7 @@ from omnimouse_widgets.jupyter.transport.draw_thread import (
     Draw,
     drawing_paused,
 )
+from omnimouse_widgets.jupyter.transport.problem_widget import ProblemWidget
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ def keep_subshell(widget: Any) -> None:
         widget.comm._reply_subshell_for = None
 
 
-class Part(anywidget.AnyWidget):
+class Part(ProblemWidget):
     """A widget that shows one controller; see the module docstring.
 
     Parameters
@@ -94,8 +92,6 @@ class Part(anywidget.AnyWidget):
 
     Attributes
     ----------
-    problem
-        Error message of the last user action, or "".
     spec_changed
         Emitted when the window is one of another model: other rates and sizes.
     handled
@@ -111,8 +107,6 @@ class Part(anywidget.AnyWidget):
 
     A front end marks the kernel as busy for every message of a page, which takes
     longer than a small drawing."""
-
-    problem = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
@@ -132,7 +126,7 @@ class Part(anywidget.AnyWidget):
         drawings = self.drawings()
         self._board = Board(
             [drawing.draw for drawing in drawings],
-            self._show_problem,
+            self.show_fault,
             self._send_messages,
             self.INTERVAL_S,
             self.AHEAD,
@@ -358,7 +352,7 @@ class Part(anywidget.AnyWidget):
         """Handle a message; after a rejected stroke, draw the unchanged state."""
         # No drawing starts between the change of the state and the update of `handled`.
         with drawing_paused():
-            with self._showing_problems(is_passive=op in PASSIVE_OPS) as successes:
+            with self.showing_problems(is_passive=op in PASSIVE_OPS) as successes:
                 if "begin" in content:
                     self._begin(content | content["begin"])
                 try:
@@ -431,27 +425,8 @@ class Part(anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Set traits from the page; errors appear in `problem`."""
-        with self._showing_problems():
+        with self.showing_problems():
             super().set_state(sync_data)
-
-    @contextmanager
-    def _showing_problems(self, *, is_passive: bool = False) -> Iterator[list[str]]:
-        """Show errors of the `with` block in `problem` instead of raising them.
-
-        A message handler has no caller that could report the error. A block that needs
-        to know of an error appends to the yielded list as its last step.
-        """
-        try:
-            yield []
-        except Exception as error:
-            logger.info("A message of the page failed.", exc_info=True)
-            self._show_problem(error)
-        else:
-            if self.problem and not is_passive:
-                self.problem = ""
-
-    def _show_problem(self, error: Exception) -> None:
-        self.problem = str(error) or type(error).__name__
 
     # -- signals ----------------------------------------------------------------------
     def _slot(self, number: int, is_delayed: Callable[[], bool]) -> Callable[[], None]:
@@ -468,8 +443,16 @@ class Part(anywidget.AnyWidget):
             self.spec_changed.emit()
 
     def _link(self, signal: Any, slot: Callable[[], None]) -> None:
-        signal.connect(slot)
-        self._links.append((signal, slot))
+        def call() -> None:
+            # An error of this part must not reach the other listeners of the signal.
+            try:
+                slot()
+            except Exception as error:
+                logger.exception("A part could not follow a change.")
+                self.show_fault(error)
+
+        signal.connect(call)
+        self._links.append((signal, call))
 
     def close(self) -> None:
         """Remove the part from every page and disconnect it from the controller."""

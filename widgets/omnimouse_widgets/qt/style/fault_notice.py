@@ -1,11 +1,11 @@
 """Notice in a panel that has an error: the error, and its details to copy."""
 
 import logging
-import traceback
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QToolButton, QWidget
 
+from omnimouse_widgets.drawn.fault import COPY, COPY_TIP, fault_details, fault_text
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
 MARGIN = 4
@@ -22,8 +22,8 @@ class FaultNotice(QFrame):
         self.setAutoFillBackground(True)
         self.label = wrapped_label("problem", is_selectable=True)
         self.copy = QToolButton()
-        self.copy.setText("Copy details")
-        self.copy.setToolTip("Copy the error and its traceback, for a report")
+        self.copy.setText(COPY)
+        self.copy.setToolTip(COPY_TIP)
         self.copy.clicked.connect(self._copy)
         close = QToolButton()
         close.setText("×")
@@ -39,15 +39,12 @@ class FaultNotice(QFrame):
 
     def show_error(self, error: BaseException) -> None:
         """Show an error; one that is shown already changes nothing."""
-        details = "".join(traceback.format_exception(error))
+        details = fault_details(error)
         if details == self._details:
             return
         self._details = details
         _log.error("A panel has an error.", exc_info=error)
-        self.label.setText(
-            f"This panel has an error: {type(error).__name__}: {error}\n"
-            "The rest of OmniMouse goes on."
-        )
+        self.label.setText(fault_text(error))
         self._fit()
         self.show()
         self.raise_()
