@@ -13,13 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import repeat
+from itertools import cycle, repeat
 from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from omnimouse_model.data.hub import body, download
+from omnimouse_model.data.hub import body, download, exchange
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
@@ -124,6 +124,9 @@ def _change_list(draw: Random, root: Path) -> str:
 def _change_head(draw: Random, root: Path) -> str:
     heads = json.loads((root / "heads.json").read_text())
     part = draw.choice(sorted(heads))
+    if draw.random() < 0.05:
+        (root / f"{part}.drip").touch()
+        return f"head of {part}, byte by byte"
     if draw.random() < 0.3:
         said = heads[part]["status"] = draw.choice(_STATUS)
     else:
@@ -189,19 +192,26 @@ class _Handler(BaseHTTPRequestHandler):
         if part == "file" and not file.is_file():
             file = root / next(iter(FILES))
         data = file.read_bytes() if file.is_file() else b""
-        self.wfile.write(self._head(part, path, len(data)))
+        head = self._head(part, path, len(data))
+        if (root / f"{part}.drip").exists():
+            self._drip(head)
+        self.wfile.write(head)
         if self.command == "HEAD":
             return
         if (root / f"{file.name}.slow").exists():
-            for byte in repeat(b" ", 10_000):
-                self.wfile.write(byte)
-                threading.Event().wait(0.01)
+            self._drip(b" " * 10_000)
         self.wfile.write(data)
         if (root / f"{file.name}.endless").exists():
             for block in repeat(_STREAMED):
                 self.wfile.write(block)
 
     do_HEAD = do_GET
+
+    def _drip(self, data: bytes) -> None:
+        """Send byte by byte, slowly and without end."""
+        for byte in cycle(data):
+            self.wfile.write(bytes([byte]))
+            threading.Event().wait(0.01)
 
     def _head(self, part: str, path: str, n_bytes: int) -> bytes:
         """Return the status line and header fields; damaged ones as they are."""
@@ -272,7 +282,7 @@ def _point_to(server: _Server) -> None:
     """
     names = {"HF_ENDPOINT": server.hub, "HF_TOKEN": TOKEN}
     os.environ.update(names, NO_PROXY="127.0.0.1,localhost")
-    body.TIMEOUT_S = download.TIMEOUT_S = 1.0
+    exchange.TIMEOUT_S, exchange.HEAD_S = 1.0, 1.5
     body._MEASURED_S, download._PAUSE_S = 0.3, 0.0
 
 

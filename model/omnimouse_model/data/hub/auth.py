@@ -30,6 +30,19 @@ def token_for_hub() -> str | Literal[False]:
     return (get_token() or False) if is_private else False
 
 
+def hub_headers() -> dict[str, str]:
+    """Return the header fields of a request to the hub, with the token.
+
+    `huggingface_hub` would first request a list from the hub for its own ones, without
+    a limit of size and time.
+    """
+    # Bytes as they are: encoded ones can decode to any size, and cannot be resumed.
+    headers = {"User-Agent": "omnimouse-app", "Accept-Encoding": "identity"}
+    if token := token_for_hub():
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
 def save_token(token: str) -> None:
     """Store a read token of the hub for this user.
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from omnimouse_model.data.hub.errors import printable
+from omnimouse_model.data.hub.exchange import Deadline
 from omnimouse_model.errors import FetchError
 
-TIMEOUT_S = 20.0
-"""Seconds without data after which the connection counts as lost."""
 # Bytes per second below which a download is given up, and the seconds over which this
 # is measured.
 _SLOWEST = 1024
@@ -44,41 +43,25 @@ def blocks_of(response: Any, name: str, n_bytes: int) -> Iterator[bytes]:
             f"{name} is sent as {printable(encoding)!r}, which is refused.",
         )
     n_received, n_before, since_s = 0, 0, time.monotonic()
-    for block in response.iter_raw():
-        n_received += len(block)
-        if n_received > n_bytes:
-            raise FetchError(
-                "damaged",
-                f"{name} is longer than the {n_bytes:,} bytes that are accepted; the "
-                "rest is refused.",
-            )
-        yield block
-        passed_s = time.monotonic() - since_s
-        if passed_s < _MEASURED_S:
-            continue
-        if n_received - n_before < _SLOWEST * passed_s:
-            raise FetchError(
-                "interrupted",
-                f"{name} arrives with less than {_SLOWEST:,} bytes/s; the downloaded "
-                "part is saved, and the same command continues.",
-            )
-        n_before, since_s = n_received, time.monotonic()
-
-
-def raise_for_status(response: Any) -> None:
-    """Raise the error of `huggingface_hub` that belongs to a status.
-
-    The body is not read: that library would read it whole, of any size.
-    """
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
-        hf_raise_for_status,
-    )
-
-    headers = response.headers
-    told = ("x-error-code", "x-error-message", "location")
-    bare = type(response)(
-        response.status_code,
-        headers={name: headers[name] for name in told if name in headers},
-        request=response.request,
-    )
-    hf_raise_for_status(bare)
+    with Deadline(f"{name}: the next block") as deadline:
+        for block in response.iter_raw():
+            deadline.pause()
+            n_received += len(block)
+            if n_received > n_bytes:
+                raise FetchError(
+                    "damaged",
+                    f"{name} is longer than the {n_bytes:,} bytes that are accepted; "
+                    "the rest is refused.",
+                )
+            yield block
+            deadline.renew()
+            passed_s = time.monotonic() - since_s
+            if passed_s < _MEASURED_S:
+                continue
+            if n_received - n_before < _SLOWEST * passed_s:
+                raise FetchError(
+                    "interrupted",
+                    f"{name} arrives with less than {_SLOWEST:,} bytes/s; the "
+                    "downloaded part is saved, and the same command continues.",
+                )
+            n_before, since_s = n_received, time.monotonic()

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 from omnimouse_model.atomic import atomic_path, remove_abandoned
 from omnimouse_model.cache import cache_dir
-from omnimouse_model.data.hub.auth import endpoint, http_error, token_for_hub
-from omnimouse_model.data.hub.body import TIMEOUT_S, blocks_of, raise_for_status
+from omnimouse_model.data.hub.auth import endpoint, http_error, hub_headers
+from omnimouse_model.data.hub.body import blocks_of
 from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
+from omnimouse_model.data.hub.exchange import answer_to, location_of
 from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.paths import path_inside
@@ -149,12 +150,9 @@ def _download(
 def _append(
     listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]
 ) -> None:
-    from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_url
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
-        build_hf_headers,
-    )
+    from huggingface_hub import hf_hub_url
 
-    place, token = listing.place, token_for_hub()
+    place, headers = listing.place, hub_headers()
     url = hf_hub_url(
         place.repo,
         file.path,
@@ -164,25 +162,13 @@ def _append(
     )
     # Large files are redirected to storage on another host. The address is resolved
     # first, so that the token is not sent there.
-    address = get_hf_file_metadata(
-        url, token=token, timeout=TIMEOUT_S, endpoint=endpoint()
-    ).location
-    headers = build_hf_headers(token=token, library_name="omnimouse-app")
+    address = location_of(url, headers)
     if urlsplit(address)[:2] != urlsplit(url)[:2]:
-        headers.pop("authorization", None)  # only the hub may see the token
+        headers.pop("Authorization", None)  # only the hub may see the token
     n_bytes = _size(part)
-    # Bytes must be those of the file: positions in a compressed stream could not be
-    # resumed.
-    headers["Accept-Encoding"] = "identity"
     if n_bytes:
         headers["Range"] = f"bytes={n_bytes}-"
-    with (
-        part.open("ab") as stream,
-        get_session().stream(
-            "GET", address, headers=headers, timeout=TIMEOUT_S
-        ) as response,
-    ):
-        raise_for_status(response)
+    with part.open("ab") as stream, answer_to(address, headers) as response:
         if response.status_code != _PARTIAL:
             # The server ignored the range and sends everything.
             stream.seek(0)

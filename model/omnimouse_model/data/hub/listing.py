@@ -9,9 +9,10 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
-from omnimouse_model.data.hub.auth import endpoint, token_for_hub
-from omnimouse_model.data.hub.body import TIMEOUT_S, blocks_of, raise_for_status
+from omnimouse_model.data.hub.auth import endpoint, hub_headers
+from omnimouse_model.data.hub.body import blocks_of
 from omnimouse_model.data.hub.errors import as_fetch_errors, printable
+from omnimouse_model.data.hub.exchange import answer_to
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside
 from omnimouse_model.errors import FetchError
@@ -77,27 +78,17 @@ def list_files(place: HubPlace) -> Listing:
 
 def _answer(place: HubPlace) -> dict[str, Any]:
     """Return what the hub says about the repository of a place."""
-    from huggingface_hub import constants, get_session
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
-        build_hf_headers,
-    )
+    from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise FetchError(
             "offline",
             "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
         )
-    headers = build_hf_headers(token=token_for_hub(), library_name="omnimouse-app")
-    headers["Accept-Encoding"] = "identity"
     revision = quote(place.revision, safe="")
-    with get_session().stream(
-        "GET",
-        f"{endpoint()}/api/{place.kind}s/{place.repo}/revision/{revision}",
-        params={"blobs": True},  # with sizes and checksums
-        headers=headers,
-        timeout=TIMEOUT_S,
-    ) as response:
-        raise_for_status(response)
+    address = f"{endpoint()}/api/{place.kind}s/{place.repo}/revision/{revision}"
+    # With sizes and checksums.
+    with answer_to(address, hub_headers(), {"blobs": True}) as response:
         body = b"".join(blocks_of(response, "The list of files", _LONGEST))
     try:
         info = json.loads(body)

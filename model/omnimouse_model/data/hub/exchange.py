@@ -1,0 +1,193 @@
+"""Requests to the hub whose answers begin in time, redirect by redirect.
+
+The HTTP library limits the time between two bytes. A server that sends an answer byte
+by byte, or redirects with bodies without end, would hold a request for ever.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+from threading import Event, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from omnimouse_model.data.hub.errors import printable
+from omnimouse_model.errors import FetchError
+
+TIMEOUT_S = 20.0
+"""Seconds without data after which the connection counts as lost."""
+HEAD_S = 60.0
+"""Most seconds of a request until the head of its answer has arrived, and of the wait
+for each block of its body."""
+MOST_REDIRECTS = 10
+
+
+class Deadline:
+    """Time limit of a block that waits for the hub; it closes the connections.
+
+    `huggingface_hub` has one session for all connections, so those of other threads
+    are closed, too. The block ends with the next byte, or after `TIMEOUT_S`.
+
+    Parameters
+    ----------
+    name
+        What is awaited, for the message.
+
+    Raises
+    ------
+    FetchError
+        The wait took longer than `HEAD_S`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._seconds = name, HEAD_S
+        self._until_s = inf
+        self._has_ended = Event()
+        self._is_over = False
+
+    def renew(self) -> None:
+        """Begin the limit anew."""
+        self._until_s = monotonic() + self._seconds
+
+    def pause(self) -> None:
+        """Suspend the limit until `renew`: nothing is awaited."""
+        self._until_s = inf
+
+    def __enter__(self) -> "Deadline":
+        self.renew()
+        Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._has_ended.set()
+        if self._is_over and isinstance(error, Exception):
+            raise FetchError(
+                "interrupted",
+                f"{self._name} did not arrive within {self._seconds:g} s; the same "
+                "command tries again.",
+            ) from error
+
+    def _watch(self) -> None:
+        from huggingface_hub import close_session
+
+        while (left_s := self._until_s - monotonic()) > 0:
+            if self._has_ended.wait(min(left_s, self._seconds)):
+                return
+        self._is_over = True
+        close_session()
+
+
+@contextmanager
+def answer_to(
+    address: str,
+    headers: Mapping[str, str],
+    params: Mapping[str, Any] | None = None,
+) -> Iterator[Any]:
+    """Request an address; yield the answer behind all redirects, its body unread.
+
+    A token in `headers` is not sent to another host.
+
+    Raises
+    ------
+    FetchError
+        A head did not arrive in time, or the redirects lead nowhere.
+    """
+    answer = _sent(_request("GET", address, headers, params))
+    try:
+        for _ in range(MOST_REDIRECTS):
+            if not answer.has_redirect_location:
+                break
+            following = _following(answer)
+            answer.close()  # unread: its body can have any size
+            answer = _sent(following)
+        else:
+            raise _without_end(address)
+        raise_for_status(answer)
+        yield answer
+    finally:
+        answer.close()
+
+
+def location_of(address: str, headers: Mapping[str, str]) -> str:
+    """Return the address of the bytes of a file: at the hub, or at its storage.
+
+    Only redirects within the hub are followed, because `headers` can hold a token.
+
+    Raises
+    ------
+    FetchError
+        A head did not arrive in time, or the redirects lead nowhere.
+    """
+    hub = urlsplit(address)[:2]
+    for _ in range(MOST_REDIRECTS):
+        answer = _sent(_request("HEAD", address, headers))
+        answer.read()  # empty; the connection can be used again
+        if not answer.has_redirect_location:
+            raise_for_status(answer)
+            return address
+        address = str(_following(answer).url)
+        if urlsplit(address)[:2] != hub:
+            return address
+    raise _without_end(address)
+
+
+def _request(
+    method: str,
+    address: str,
+    headers: Mapping[str, str],
+    params: Mapping[str, Any] | None = None,
+) -> Any:
+    from huggingface_hub import get_session
+
+    return get_session().build_request(
+        method, address, headers=headers, params=params, timeout=TIMEOUT_S
+    )
+
+
+def _sent(request: Any) -> Any:
+    """Send a request; return the answer after its head."""
+    from huggingface_hub import get_session
+
+    with Deadline(f"The answer of {printable(request.url.host)}"):
+        return get_session().send(request, stream=True, follow_redirects=False)
+
+
+def _without_end(address: str) -> FetchError:
+    host = printable(urlsplit(address).hostname or "")
+    return FetchError("refused", f"{host} redirects more than {MOST_REDIRECTS} times.")
+
+
+def _following(answer: Any) -> Any:
+    """Return the request to which an answer redirects, without a token elsewhere."""
+    if answer.next_request is None:
+        host = printable(answer.request.url.host)
+        raise FetchError(
+            "refused", f"{host} redirects to something that is no address."
+        )
+    return answer.next_request
+
+
+def raise_for_status(response: Any) -> None:
+    """Raise the error of `huggingface_hub` that belongs to a status.
+
+    The body is not read: that library would read it whole, of any size.
+    """
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
+        hf_raise_for_status,
+    )
+
+    headers = response.headers
+    told = ("x-error-code", "x-error-message", "location")
+    bare = type(response)(
+        response.status_code,
+        headers={name: headers[name] for name in told if name in headers},
+        request=response.request,
+    )
+    hf_raise_for_status(bare)

@@ -1,0 +1,67 @@
+import threading
+from contextlib import suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+
+import pytest
+
+from omnimouse_model.data.hub.listing import list_files
+from omnimouse_model.data.hub.names import HubPlace
+from omnimouse_model.errors import FetchError
+
+OK = b"HTTP/1.1 200 OK\r\n"
+MOVED = b"HTTP/1.1 302 Found\r\nLocation: "
+
+
+class Dripping(ThreadingTCPServer):
+    """Server that answers with `begin`, then with `more` again and again."""
+
+    daemon_threads = True
+    begin = more = b""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseRequestHandler):
+    server: Dripping
+
+    def handle(self) -> None:
+        self.request.recv(2**16)
+        with suppress(OSError):  # the client has closed the connection
+            self.request.sendall(self.server.begin)
+            while True:
+                self.request.sendall(self.server.more)
+                threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with Dripping() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.setattr("omnimouse_model.data.hub.exchange.HEAD_S", 0.3)
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "code"),
+    [
+        (b"", b"H", "interrupted"),
+        (OK + b"X-Long: ", b"x", "interrupted"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "interrupted"),
+        (MOVED, b"/", "interrupted"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0", "interrupted"),
+        (MOVED + b"/again\r\n\r\n", b"body", "refused"),
+        (MOVED + b"http://[::1\r\n\r\n", b"body", "refused"),
+    ],
+)
+def test_an_answer_that_drips_or_leads_nowhere_is_given_up(server, begin, more, code):
+    server.begin, server.more = begin, more
+    with pytest.raises(FetchError) as caught:
+        list_files(HubPlace("dataset", "lab/mice", "m"))
+    assert caught.value.code == code
+    assert ("0.3 s" in caught.value.message) == (code == "interrupted")
