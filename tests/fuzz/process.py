@@ -16,8 +16,10 @@ from typing import NoReturn
 
 import psutil
 
-PATIENCE_S = 20.0
-"""Most seconds of a case."""
+PROCESSOR_S = 20.0
+"""Most seconds of processor time of a case."""
+PATIENCE_S = 120.0
+"""Most seconds of a case on a clock, which runs on while other programs work."""
 MOST_BYTES = 2 * 2**30
 """Most resident memory of a case."""
 _MOST_ADDRESSES = 6 * 2**30
@@ -67,6 +69,7 @@ def _prepare_server(folder: str) -> None:
 
 def in_fork(
     work: Callable[[], str],
+    processor_s: float = PROCESSOR_S,
     patience_s: float = PATIENCE_S,
     most_bytes: int = MOST_BYTES,
 ) -> str:
@@ -87,7 +90,7 @@ def in_fork(
         os.close(writing)
         answer, excess = b"", ""
         try:
-            answer = _answer(child, reading, patience_s, most_bytes)
+            answer = _answer(child, reading, processor_s, patience_s, most_bytes)
         except _LimitError as error:
             excess = str(error)
             os.kill(child, _SHOW_STACKS)
@@ -110,10 +113,12 @@ def in_fork(
     return str(outcome)
 
 
-def _answer(child: int, reading: int, patience_s: float, most_bytes: int) -> bytes:
+def _answer(
+    child: int, reading: int, processor_s: float, patience_s: float, most_bytes: int
+) -> bytes:
     """Return what a process writes until it closes its pipe; watch it meanwhile."""
-    until, answer = time.monotonic() + patience_s, b""
-    while time.monotonic() < until:
+    began, answer = time.monotonic(), b""
+    while True:
         is_ready, _, _ = select.select([reading], [], [], _LOOK_S)
         if is_ready:
             block = os.read(reading, 2**16)
@@ -121,10 +126,17 @@ def _answer(child: int, reading: int, patience_s: float, most_bytes: int) -> byt
                 return answer
             answer += block
             continue
-        n_bytes = psutil.Process(child).memory_info().rss
+        process = psutil.Process(child)
+        n_bytes, used = process.memory_info().rss, process.cpu_times()
+        used_s = used.user + used.system
         if n_bytes > most_bytes:
             raise _LimitError(f"holds {n_bytes / 2**30:.1f} GiB of memory")
-    raise _LimitError(f"still running after {patience_s:g} s")
+        passed_s = time.monotonic() - began
+        if used_s > processor_s or passed_s > patience_s:
+            raise _LimitError(
+                f"still running after {passed_s:.1f} s, {used_s:.1f} s of them on a "
+                "processor"
+            )
 
 
 def _run(work: Callable[[], str], output: int, writing: int) -> NoReturn:

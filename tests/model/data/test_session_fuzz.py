@@ -55,6 +55,11 @@ def _hangs(root: Path) -> None:
     time.sleep(30)
 
 
+def _computes(root: Path) -> None:
+    while True:
+        pass
+
+
 def _grows(root: Path) -> None:
     blocks = []
     while True:
@@ -79,6 +84,7 @@ def _dies(root: Path) -> None:
         (_fails, "raised KeyError"),
         (_hides, "to write"),
         (_hangs, "(?s)still running.*in _hangs"),
+        (_computes, "(?s)still running.*in _computes"),
         (_grows, "GiB of memory"),
         (_prints, "printed a traceback"),
         (_dies, "died by signal"),
@@ -87,7 +93,8 @@ def _dies(root: Path) -> None:
 def test_a_careless_reader_is_caught(careless, words, tmp_path, server):
     root = KINDS["experanto"].write(tmp_path)
     prepare(tmp_path)
-    limits = (0.2 if careless is _hangs else 20.0, 2**30)
+    processor_s = 0.2 if careless is _computes else 20.0
+    limits = (processor_s, 0.2 if careless is _hangs else 60.0, 2**30)
     case = server.submit(in_fork, partial(outcome_of, root, careless), *limits)
     with pytest.raises(FaultError, match=words):
         case.result()
