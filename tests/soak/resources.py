@@ -21,6 +21,9 @@ from omnimouse_app.tour.hand import settle
 
 MAX_GROWTH_MIB = 32.0
 """Maximum growth per session of the window, after the second one."""
+WARM_UP_S = 600.0
+MAX_LATE_GROWTH_MIB = 64.0
+"""Maximum growth in total, after the warm-up."""
 LAST_ACTIONS = 25
 """Number of actions that are printed with an error."""
 QUIET_QT = (
@@ -157,3 +160,11 @@ def check_memory(mib: list[float]) -> None:
     if len(mib) > 2:
         growth = (mib[-1] - mib[1]) / (len(mib) - 2)
         assert growth < MAX_GROWTH_MIB, f"{growth:.0f} MiB per window: {mib}"
+
+
+def check_growth(ends_s: list[float], mib: list[float]) -> None:
+    """Check the growth of memory from the first window that ends after the warm-up."""
+    late = [each for end_s, each in zip(ends_s, mib, strict=True) if end_s >= WARM_UP_S]
+    if late:
+        growth = max(late) - late[0]
+        assert growth < MAX_LATE_GROWTH_MIB, f"{growth:.0f} MiB: {mib}"

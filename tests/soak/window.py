@@ -1,12 +1,13 @@
 """Random clicks, strokes, keys, opens, closes and resizes in a real window.
 
-    python -m tests.soak.window --seconds 120 --seed 3
+    python -m tests.soak.window --seconds 120 [--windows 4] [--seed 3]
 
 The run opens several napari windows, one after the other. In each it makes random user
 actions with real events, dialogs included, then compares displayed numbers with
 computed ones, and closes the window. Python, Qt and napari must not report an error on
 any thread. Afterwards no object, widget, thread, process or open file of this project
-may remain, and memory must not grow from window to window.
+may remain, and memory must not grow from window to window, nor by more than 64 MiB
+after the first ten minutes. A release runs one hour, in twelve windows.
 """
 
 import argparse
@@ -43,6 +44,7 @@ from tests.soak.hand import SIZES, Monkey, extent
 from tests.soak.resources import (
     Faults,
     Resources,
+    check_growth,
     check_leaks,
     check_memory,
     count_resources,
@@ -132,6 +134,7 @@ class WindowSoak:
     faults: Faults = field(default_factory=Faults)
     counts: Counter[str] = field(default_factory=Counter)
     resources: list[Resources] = field(default_factory=list)
+    ends_s: list[float] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
         """Run all windows; raise AssertionError for an error or a leak."""
@@ -141,15 +144,21 @@ class WindowSoak:
             for number in range(self.lives):
                 self.run_window(number, recordings)
                 self.resources.append(count_resources())
+                self.ends_s.append(time.monotonic() - start)
                 self.faults.check()
+                n_acts, mib_now = sum(self.counts.values()), self.resources[-1].mib
+                done = f"{self.ends_s[-1]:.0f} s, {n_acts} acts, {mib_now:.0f} MiB"
+                print(f"window {number}: {done}", flush=True)
+        mib = [r.mib for r in self.resources]
         check_leaks(self.resources[0], self.resources[-1])
-        check_memory([r.mib for r in self.resources])
+        check_memory(mib)
+        check_growth(self.ends_s, mib)
         return {
             "seed": self.seed,
             "seconds": round(time.monotonic() - start, 1),
             "lives": self.lives,
             "acts": sum(self.counts.values()),
-            "mib": [round(r.mib) for r in self.resources],
+            "mib": [round(each) for each in mib],
             "files": [len(r.files) for r in self.resources],
             "threads": [len(r.threads) for r in self.resources],
         }
@@ -220,7 +229,8 @@ def main() -> int:
     )
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of all windows")
+    parser.add_argument("--windows", type=int, help=f"default: one in {WINDOW_S:g} s")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if not has_display():
@@ -229,7 +239,7 @@ def main() -> int:
             screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
             return subprocess.call(command, env=os.environ | screen)
     logging.disable(logging.WARNING)
-    lives = max(3, round(options.seconds / WINDOW_S))
+    lives = options.windows or max(3, round(options.seconds / WINDOW_S))
     with scratch_settings(), tempfile.TemporaryDirectory() as folder:
         from napari.qt import get_qapp
 
