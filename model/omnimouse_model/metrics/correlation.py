@@ -82,15 +82,30 @@ class Moments:
         # Rounding alone can lead to values just outside [-1, 1].
         return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
 
-    def centred(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def centred(
+        self,
+        prediction: np.ndarray,
+        target: np.ndarray,
+        variance: np.ndarray | float = 0.0,
+    ) -> np.ndarray:
         """Return the correlation about fixed means, NaN where it is undefined.
 
         Over few windows, their own means follow the windows, and differences between
         windows are missing from the correlation, which is then too low on average.
+
+        Parameters
+        ----------
+        variance
+            Squared standard error of the mean prediction. It adds to the variance of
+            the predictions about this mean, which would make the correlation too low.
         """
         d_prediction = self.mean_prediction - prediction
         d_target = self.mean_target - target
-        square_prediction = self.square_prediction + self.count * d_prediction**2
+        about_mean = self.square_prediction + self.count * d_prediction**2
+        # Half of it at least, so that a single window has a finite score.
+        square_prediction = np.maximum(
+            about_mean - self.count * variance, about_mean / 2
+        )
         square_target = self.square_target + self.count * d_target**2
         product = self.product + self.count * d_prediction * d_target
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -71,6 +71,20 @@ class BlockSums:
         """Return the moments and the sum of all blocks."""
         return reduce(_merged, self._in_order())
 
+    def mean_prediction(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean prediction of each column, and its squared standard error.
+
+        The error is that of independent blocks; 0 for a single one.
+        """
+        parts = [found for found, _ in self._in_order()]
+        total = self.total()[0]
+        counts = np.array([part.count for part in parts])
+        means = np.array([part.mean_prediction for part in parts])
+        share = counts / np.maximum(total.count, 1)
+        n_blocks = np.maximum((counts > 0).sum(axis=0), 2)
+        square = (share**2 * (means - total.mean_prediction) ** 2).sum(axis=0)
+        return total.mean_prediction, square * n_blocks / (n_blocks - 1)
+
     def without_each(self) -> list[tuple[Moments, np.ndarray]]:
         """Return the moments and sums of all blocks but one, for each in turn."""
         parts = self._in_order()

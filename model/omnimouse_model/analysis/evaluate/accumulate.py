@@ -46,8 +46,8 @@ class RunningScore:
     clips
         Repeated stimuli, for a metric that needs repeats.
     centres
-        Mean prediction (n,) and mean response (n,) of the neurons over the train tier;
-        None if there is no centred score.
+        Mean prediction (n,) and mean response (n,) of the neurons over the train tier,
+        and the squared standard error of the former; None if there is no centred score.
     by_window
         Start of a window -> centred score of the window alone; None to leave it out.
     neurons
@@ -68,7 +68,7 @@ class RunningScore:
     metric: Metric = METRICS["correlation"]
     null: np.ndarray | None = None
     clips: Sequence[RepeatedClip] = ()
-    centres: tuple[np.ndarray, np.ndarray] | None = None
+    centres: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     n_windows: int = 0
     by_window: dict[float, float] | None = None
     neurons: np.ndarray = field(init=False)

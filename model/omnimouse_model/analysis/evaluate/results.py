@@ -168,7 +168,7 @@ class Scores(HasSummary):
     --------
     >>> om.evaluate("last", session, "causal_response_25_behavior", max_windows=3)
     Scores: tier test; metric correlation; sessions 1; strategies 1; predictors 1
-      last, causal_response_25_behavior: centred 0.331, pooled 0.229 (3 windows, \
+      last, causal_response_25_behavior: centred 0.371, pooled 0.229 (3 windows, \
 40 neurons)
     """
 

@@ -179,7 +179,8 @@ class ShardScores:
         starts = spread_starts(starts, TRAIN_WINDOWS).tolist()
         if not starts or self.shard.metric != "correlation":
             return
-        windows = [(session.window(start, spec), 0) for start in starts]
+        # A block for each window: they show how much the mean varies.
+        windows = [(session.window(s, spec), k) for k, s in enumerate(starts)]
         for group in self._groups:
             self.run.report(f"{session.id}: {group[0].condition.name}, train windows")
             trained = [score.without_samples() for score in group]
@@ -187,8 +188,9 @@ class ShardScores:
             for score, part in zip(group, trained, strict=True):
                 if not part.blocks.blocks:
                     continue
-                mean = part.blocks.total()[0].mean_prediction
-                score.centres = mean, train_means(session, spec)[score.neurons]
+                mean, variance = part.blocks.mean_prediction()
+                means = train_means(session, spec)[score.neurons]
+                score.centres = mean, means, variance
 
     def scores(self) -> Scores:
         """Return the scores over the windows that were added."""

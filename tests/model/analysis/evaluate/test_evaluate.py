@@ -414,9 +414,14 @@ def test_centred_scores_are_about_the_means_of_the_train_tier(session):
         return joined[:, np.isfinite(joined[0]).all(axis=1)]
 
     score = evaluate(predictor, session, STIMULUS).scores[0]
-    test, predicted = pairs("test", None), pairs("train", TRAIN_WINDOWS)[0].mean(axis=0)
-    x, y = test[0] - predicted, test[1] - train_means(session, predictor.needs.spec)
-    expected = (x * y).sum(axis=0) / np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
+    test, trained = pairs("test", None), pairs("train", TRAIN_WINDOWS)[0]
+    n_windows = len(spread_starts(scored_starts(session, "train"), TRAIN_WINDOWS))
+    means = trained.reshape(n_windows, -1, trained.shape[1]).mean(axis=1)
+    x = test[0] - means.mean(axis=0)
+    y = test[1] - train_means(session, predictor.needs.spec)
+    # The variance of the mean prediction is no variance of the predictions.
+    square = (x * x).sum(axis=0) - len(x) * means.var(axis=0, ddof=1) / n_windows
+    expected = (x * y).sum(axis=0) / np.sqrt(square * (y * y).sum(axis=0))
     assert score.centred == pytest.approx(expected.mean(), abs=1e-6)
     pooled = evaluate(predictor, session, STIMULUS, centred=False).scores[0]
     assert (pooled.value, np.isnan(pooled.centred)) == (score.value, True)

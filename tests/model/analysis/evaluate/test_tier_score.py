@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.shard import TRAIN_WINDOWS
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring, scored_tier
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
+from omnimouse_model.analysis.evaluate.window_scores import train_means
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.masks import scored_cells
+from omnimouse_model.metrics import moments
+from omnimouse_model.metrics.time_blocks import BlockSums
+from tests.acceptance.live_intervals import centred_scores, one_window
 from tests.model.context_predictor import ContextPredictor
 from tests.predictors import EchoPredictor
 from tests.small_sessions import simulate_mouse
@@ -33,6 +41,35 @@ def test_after_the_last_window_it_has_the_bits_of_an_evaluation(session, mask):
     np.testing.assert_array_equal(*numbers)
     np.testing.assert_array_equal(score.per_neuron, expected.per_neuron)
     np.testing.assert_array_equal(score.centred_left_out, expected.centred_left_out)
+
+
+def test_the_worlds_of_live_intervals_have_its_scores(session, mask):
+    """`tests.acceptance.live_intervals` draws without windows and recordings."""
+
+    def windows_of(starts):
+        predictor, cells = ContextPredictor(), scored_cells(mask)[:, 20:]
+        windows = [session.window(start) for start in starts]
+        both = [(predictor.predict(w, mask).responses, w.responses) for w in windows]
+        predicted, recorded = (
+            [*map(np.float64, part)] for part in zip(*both, strict=True)
+        )
+        recorded = [part[:, 20:] for part in recorded]
+        return moments(np.array(predicted), np.array(recorded), 1, cells)
+
+    scoring = TierScoring(ContextPredictor(), session, mask)
+    last = list(scoring.refine(lambda: False))[-1]
+    starts = spread_starts(scored_starts(session, "train"), TRAIN_WINDOWS)
+    of_train, trained = windows_of(starts.tolist()), BlockSums()
+    for place in range(len(starts)):
+        trained.add(place, one_window(of_train, place))
+    mean, variance = trained.mean_prediction()
+    centres = mean, train_means(session, OMNIMOUSE)[20:], variance
+    starts = scored_starts(session)
+    counts = tuple(last.centred)
+    found = centred_scores(windows_of(starts.tolist()), starts, centres, counts)
+    for count, (score, left_out) in zip(counts, found, strict=True):
+        assert score == pytest.approx(last.centred[count][0], abs=1e-12)
+        np.testing.assert_allclose(left_out, last.centred[count][1], atol=1e-12)
 
 
 def test_it_stops_in_a_batch_and_goes_on_to_the_same_numbers(session, mask):
