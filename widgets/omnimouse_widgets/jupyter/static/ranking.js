@@ -23,7 +23,8 @@ function render({ model, el }) {
   const error = makeProblem(), summary = makeStatus("", "status"), note = makeStatus("omnimouse-quiet");
   const warnings = make("div", { className: "omnimouse-tone-problem" });
   const table = make("table", { className: "omnimouse-rows" });
-  const plot = plotBeside(page, el);
+  // Every view has a figure of its own, which plotly makes in a default width.
+  const plot = plotBeside(page, el, () => dispatchEvent(new Event("resize")));
   const choice = makeBar(makeGroup("View", ...buttons), heldout, axis);
   el.append(
     makeBar(file, makeButton("Open", tips.open, open), makeButton("Example", tips.example, () => send("example")), refresh,
