@@ -5,10 +5,12 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -33,7 +35,11 @@ def spawn(
     process = SPAWN.Process(
         target=target, args=(child_end, *arguments), name=name, daemon=True
     )
-    with without_main_module(), _added_variables(environment or {}):
+    with (
+        without_main_module(),
+        _added_variables(environment or {}),
+        interrupts_kept_from_workers(),
+    ):
         process.start()
     # With a copy here, the pipe would not report the end of the process.
     child_end.close()
@@ -68,6 +74,25 @@ def _added_variables(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def interrupts_kept_from_workers() -> Iterator[None]:
+    """Block SIGINT in threads and processes that start meanwhile.
+
+    A terminal sends Ctrl-C to all processes of a command, and workers would print
+    tracebacks. One that arrives meanwhile reaches this thread at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    # The first process starts this one, which ends with SIGINT unblocked.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _main_module_lock = threading.Lock()

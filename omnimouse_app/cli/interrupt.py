@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from omnimouse_app.sigint import was_interrupted
+from omnimouse_app.sigint import check_interrupt
 
 # 128 + SIGINT (2), as in shells.
 STOPPED = 130
@@ -60,8 +60,7 @@ def interruptible() -> Iterator[StopSignal]:
     KeyboardInterrupt
         Ctrl-C arrived before, and an import has swallowed it.
     """
-    if was_interrupted():
-        raise KeyboardInterrupt
+    check_interrupt()
     stop = StopSignal()
     # SIGTERM as well: `timeout`, containers and job schedulers send it.
     signals = (signal.SIGINT, signal.SIGTERM)

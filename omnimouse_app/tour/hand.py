@@ -14,6 +14,8 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
+from omnimouse_app.sigint import check_interrupt
+
 Place = Sequence[float] | np.ndarray
 """(x, y) in pixels of a widget."""
 
@@ -27,13 +29,17 @@ napari passes on only the last of those within 5 ms of its timer.
 
 
 def settle(seconds: float = 0.0) -> None:
-    """Process Qt events for a time, and at least once."""
+    """Process Qt events for a time, and at least once.
+
+    Raises KeyboardInterrupt after a Ctrl-C that a handler of Qt has received.
+    """
     until = perf_counter() + seconds
     QApplication.processEvents()
     while perf_counter() < until:
         # Leaves the processor to the worker threads and processes.
         sleep(0.001)
         QApplication.processEvents()
+    check_interrupt()
 
 
 def _rest(milliseconds: int) -> None:

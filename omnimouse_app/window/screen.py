@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -32,11 +32,25 @@ def run_on_virtual_display(arguments: Sequence[str]) -> int:
     # By default, SIGTERM would end this process and leave Xvfb running.
     signal.signal(signal.SIGTERM, _unwind)
     with virtual_display() as display:
-        return subprocess.call(
+        # The new process begins with SIGINT blocked, until it can report a Ctrl-C.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        process = subprocess.Popen(
             [sys.executable, "-m", "omnimouse_app", *arguments],
             # The environment may name the "offscreen" platform, which has no OpenGL.
             env=os.environ | {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"},
         )
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            return process.wait()
+        except KeyboardInterrupt:
+            # A terminal sends Ctrl-C to both processes. The other one ends its window,
+            # and says that it has stopped.
+            with suppress(subprocess.TimeoutExpired):
+                if (status := process.wait(_TIMEOUT_S)) >= 0:
+                    return status
+            raise
+        finally:
+            process.kill()
 
 
 def _unwind(number: int, _frame: FrameType | None) -> None:
@@ -62,10 +76,13 @@ def virtual_display() -> Iterator[str]:
         pass_fds=(writable,),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A Ctrl-C in the terminal must not end the display before its windows.
+        start_new_session=True,
     )
-    # While this copy is open, the read below would never end if Xvfb failed to start.
-    os.close(writable)
     try:
+        # While this copy is open, the read below would never end if Xvfb failed to
+        # start.
+        os.close(writable)
         with os.fdopen(readable) as pipe:
             number = pipe.readline().strip()
         if not number:

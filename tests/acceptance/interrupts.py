@@ -1,6 +1,7 @@
 """Ctrl-C at many moments of commands, also during their imports, once and twice.
 
     python -m tests.acceptance.interrupts [--moments 20] [--only WORDS]
+        [--longest 6]
 
 The signal reaches all processes of a command, as from a terminal. Prints one line per
 command. Exits with 1 if a command hangs, prints a traceback or more than its own lines,
@@ -39,8 +40,6 @@ COMMANDS = (
     "demo --headless {folder}/pictures",
     "doctor",
 )
-BEGIN_S = 0.1
-"""Before this, the interpreter itself starts, and reports interrupts in its own way."""
 TIMEOUT_S = 60.0
 MOST_LINES = 3
 """Lines of a command that stops: what goes on, what is kept, how to continue."""
@@ -82,12 +81,23 @@ def interrupt(words: list[str], delay_s: float, again_s: float | None = None) ->
     return ""
 
 
+def _begin_s() -> float:
+    """Return the seconds in which a command starts to receive interrupts.
+
+    Before that, the interpreter itself starts, and reports them in its own way.
+    """
+    began = time.perf_counter()
+    subprocess.check_call([sys.executable, "-c", "import omnimouse_app.sigint"])
+    return 2 * (time.perf_counter() - began)
+
+
 def main() -> int:
     """Interrupt each command at random moments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--moments", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="commands that begin with this")
+    parser.add_argument("--longest", type=float, default=6.0, help="latest second")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as inputs:
         return _interrupt_all(options, _write_inputs(Path(inputs)))
@@ -112,8 +122,9 @@ def _interrupt_all(options: argparse.Namespace, inputs: dict[str, str]) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 # Half of the moments are in the first second, with the imports, and
                 # half of them are followed by a second one.
-                longest_s = (1.0, 6.0)[moment % 2]
-                delay_s = generator.uniform(BEGIN_S, longest_s)
+                longest_s = (1.0, options.longest)[moment % 2]
+                begin_s = _begin_s()
+                delay_s = begin_s + generator.random() * max(longest_s - begin_s, 0.0)
                 again_s = generator.uniform(0.0, 0.5) if moment % 4 < 2 else None
                 words = command.format(folder=folder, **inputs).split()
                 if fault := interrupt(words, delay_s, again_s):

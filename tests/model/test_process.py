@@ -1,9 +1,12 @@
 """Start of child processes without the user's script."""
 
 import os
+import signal
 import sys
 import threading
 from multiprocessing.context import SpawnContext
+
+import pytest
 
 from omnimouse_model import process
 from omnimouse_model.process import without_main_module
@@ -25,6 +28,18 @@ def test_a_process_has_its_variables_from_the_start(monkeypatch):
         assert pipe.recv() == expected
         process.end_process(child, 10.0)
         assert os.environ.get(THREADS) == of_user
+
+
+def send_mask(connection) -> None:
+    connection.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
+def test_an_interrupt_of_the_terminal_does_not_reach_a_process_that_starts():
+    child, pipe = process.spawn("t", send_mask)
+    assert signal.SIGINT in pipe.recv()
+    process.end_process(child, 10.0)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place():

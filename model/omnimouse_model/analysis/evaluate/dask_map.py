@@ -7,7 +7,6 @@ not depend on the worker.
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from itertools import islice
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +31,7 @@ from omnimouse_model.predict.worker.dask_scheduler import (
     private_workers,
 )
 from omnimouse_model.predict.worker.server import Source
+from omnimouse_model.process import interrupts_kept_from_workers
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -186,25 +185,6 @@ def _silent_dask() -> Iterator[None]:
     finally:
         for log, level in zip(logs, before, strict=True):
             log.setLevel(level)
-
-
-@contextmanager
-def interrupts_kept_from_workers() -> Iterator[None]:
-    """Block SIGINT in threads and processes that start meanwhile.
-
-    A terminal sends Ctrl-C to all processes of a command, and workers would print
-    tracebacks. One that arrives meanwhile reaches this thread at the end.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # on Windows
-        yield
-        return
-    # The first process starts this one, which ends with SIGINT unblocked.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def checked_count(text: str) -> int:

@@ -1,8 +1,6 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -94,15 +92,6 @@ def test_a_piece_that_kills_every_worker_ends_the_work(local_cluster):
 def test_an_error_there_is_an_error_here(scheduler):
     with pytest.raises(KeyError, match="no piece 7"):
         list(dask_map.map_pieces(fail, [7], scheduler))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
-def test_an_interrupt_of_the_terminal_does_not_reach_local_workers():
-    script = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
-    with dask_map.interrupts_kept_from_workers():
-        shown = subprocess.check_output([sys.executable, "-c", script], text=True)
-    assert "SIGINT" in shown
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def serve_scheduler(addresses):
