@@ -89,7 +89,7 @@ def _answer(place: HubPlace) -> dict[str, Any]:
     address = f"{endpoint()}/api/{place.kind}s/{place.repo}/revision/{revision}"
     # With sizes and checksums.
     with answer_to(address, hub_headers(), {"blobs": True}) as response:
-        body = b"".join(blocks_of(response, "The list of files", _LONGEST))
+        body = b"".join(blocks_of(response, f"The list of files of {place}", _LONGEST))
     try:
         info = json.loads(body)
     except RecursionError as error:

@@ -65,3 +65,9 @@ def test_an_answer_that_drips_or_leads_nowhere_is_given_up(server, begin, more, 
         list_files(HubPlace("dataset", "lab/mice", "m"))
     assert caught.value.code == code
     assert ("0.3 s" in caught.value.message) == (code == "interrupted")
+
+
+def test_an_encoded_list_is_refused_with_its_place(server):
+    server.begin = OK + b"Content-Encoding: gzip, gzip\r\n\r\n"
+    with pytest.raises(FetchError, match="hf://datasets/lab/mice/m is sent as 'gzip"):
+        list_files(HubPlace("dataset", "lab/mice", "m"))
