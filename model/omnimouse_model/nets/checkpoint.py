@@ -162,14 +162,15 @@ def read_own(path: Path) -> Checkpoint:
             f"({str(error)[:300]})."
         ) from error
     if description.get("family", FAMILY) != FAMILY:
+        family = str(description["family"])[:80]
         raise CheckpointError(
-            f"{json_path} is a checkpoint of family {description['family']!r}, not of "
-            f"{FAMILY!r}; load it with load_predictor."
+            f"{json_path} is a checkpoint of family {family!r}, not of {FAMILY!r}; "
+            "load it with load_predictor."
         )
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(
-            f"{json_path} was written by a newer version ({version!r}, not {FORMAT}); "
-            "update omnimouse-app."
+            f"{json_path} was written by a newer version ({str(version)[:80]!r}, not "
+            f"{FORMAT}); update omnimouse-app."
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -103,8 +103,8 @@ def load_of_family(path: Path, device: str) -> Predictor:
     name = family_of(path)
     if name not in families():
         raise CheckpointError(
-            f"{path} is a checkpoint of family {name!r}; the installed families are "
-            f"{', '.join(families())}. Install the package that adds this family."
+            f"{path} is a checkpoint of family {name[:80]!r}; the installed families "
+            f"are {', '.join(families())}. Install the package that adds this family."
         )
     return families()[name].load(path, device)
 

@@ -178,6 +178,10 @@ def test_torn_and_foreign_files_are_refused(net, tmp_path):
     path.with_suffix(".json").write_text(json.dumps(facts | {"format": 99}))
     with pytest.raises(CheckpointError, match="newer version"):
         read_checkpoint(path)
+    path.with_suffix(".json").write_text(json.dumps(facts | {"family": "a" * 5000}))
+    with pytest.raises(CheckpointError, match="of family") as caught:
+        read_checkpoint(path)
+    assert len(str(caught.value)) < 1000
     path.with_suffix(".json").unlink()
     with pytest.raises(CheckpointError, match="beside it"):
         read_checkpoint(path)
