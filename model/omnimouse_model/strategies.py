@@ -70,7 +70,7 @@ def full_name(name: str) -> str:
     complete = name if "/" in name else f"test/{name}"
     nearest = get_close_matches(complete, table, cutoff=0.0)
     raise MaskError(
-        f"There is no strategy {name!r}; the nearest are {', '.join(nearest)}. In "
+        f"There is no strategy {name[:80]!r}; the nearest are {', '.join(nearest)}. In "
         "Python, omnimouse_model.strategy_names() has them all."
     )
 

@@ -186,7 +186,9 @@ def _cells(values: Mapping[str, Any], n_neurons: int, n_samples: int) -> np.ndar
     is_set = np.zeros(n_neurons, bool)
     for runs, neurons in stored.items():
         if not isinstance(neurons, str):
-            raise _invalid(f"cells[{runs!r}]", neurons, "neurons such as '0-99,105'")
+            raise _invalid(
+                f"cells[{shortened(runs)}]", neurons, "neurons such as '0-99,105'"
+            )
         columns = _ranges(neurons, n_neurons, f"cells[{shortened(runs)}]")
         if is_set[columns].any():
             twice = int(columns[is_set[columns]][0])

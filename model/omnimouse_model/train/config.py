@@ -250,7 +250,8 @@ def _model(values: Any) -> OmniMouseConfig:
     if isinstance(values, str):
         if values not in SIZES:
             names = ", ".join(SIZES)
-            raise TypeError(f"model: there is no size {values!r}; choose of {names}")
+            size = shortened(values)
+            raise TypeError(f"model: there is no size {size}; choose of {names}")
         return SIZES[values]
     model = asdict(OmniMouseConfig()) | _mapping(values, "model")
     # `|` replaces the nested mapping as a whole, so the fields of the video encoder

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from omnimouse_model.data.window import Window
 from omnimouse_model.nets.omnimouse.network import OmniMouse
@@ -270,6 +271,15 @@ def test_a_wrong_config_says_what_and_where(tmp_path, before, after, message):
     wrong.write_text("- demo\n")
     with pytest.raises(ValueError, match=r"must hold .*, found a list"):
         read_config(wrong)
+
+
+def test_a_long_name_of_a_size_is_cut_in_the_message(tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    values = yaml.safe_load(config_path("demo").read_text()) | {"model": "a" * 5000}
+    wrong.write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match="there is no size 'aaa") as caught:
+        read_config(wrong)
+    assert len(str(caught.value)) < 1000
 
 
 def test_recordings_of_the_same_neurons_share_their_parameters(tmp_path):
