@@ -167,7 +167,7 @@ class _ZarrRows:
         used = _codec_names(_metadata_of(path, name).get("codecs"))
         if not used or not used <= _CODECS:
             raise self._wrong(
-                f"has codecs {sorted(used)}", f"some of {sorted(_CODECS)}"
+                f"has codecs {str(sorted(used))[:200]}", f"some of {sorted(_CODECS)}"
             )
         try:
             self._array = zarr.open_array(str(path / name), mode="r", zarr_format=3)
