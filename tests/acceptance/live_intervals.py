@@ -28,7 +28,7 @@ from omnimouse_model.metrics.time_blocks import (
     time_blocks,
 )
 
-RATE, WINDOW_S = 30, 2
+RATE, WINDOW_S = 30, 2.0
 N_NEURONS = 40
 RUN_S, TRAIN_S, N_RUNS = 10, 20, 19
 """Each run of the test tier is followed by one of the train tier, as in the demo."""
