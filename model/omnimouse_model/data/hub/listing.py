@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from operator import itemgetter
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -127,13 +128,17 @@ def _files(place: HubPlace, siblings: list[Any]) -> Iterator[HubFile]:
             "not_found", f"{place} is not in its repository, {place.page}.{hint}"
         )
     # A name must not lead outside the folder, and two names that differ in case alone
-    # would overwrite each other on Windows and macOS.
+    # would overwrite each other on Windows and macOS. No file is the folder of others.
     names: set[str] = set()
+    folders: set[str] = set()
     for name, item in matches:
-        is_twice = name.casefold() in names
-        if is_twice or leads_outside(name) or not is_plain_name(name):
+        plain = name.casefold()
+        parents = {str(parent) for parent in PurePosixPath(plain).parents}
+        folders |= parents
+        is_clash = plain in names or plain in folders or bool(parents & names)
+        if is_clash or leads_outside(name) or not is_plain_name(name):
             raise FetchError("refused", f"{place}: a file is called {name[:200]!r}.")
-        names.add(name.casefold())
+        names.add(plain)
         yield _file(place, name, item)
 
 

@@ -274,6 +274,15 @@ def test_a_repository_cannot_name_a_place_outside(hub, name):
     assert refusal("hf://datasets/lab/mice").code == "refused"
 
 
+@pytest.mark.parametrize("names", [("m", "m/a"), ("m/A", "m/a/b"), ("m/a/b", "m/a-b")])
+def test_no_file_of_a_repository_is_the_folder_of_another(hub, names):
+    hub.repositories[MICE] = Repository(dict.fromkeys(names, b"x"))
+    if names[1] == "m/a-b":
+        assert fetch("hf://datasets/lab/mice/m").is_dir()
+    else:
+        assert refusal("hf://datasets/lab/mice/m").code == "refused"
+
+
 @pytest.mark.parametrize(
     "change",
     [
