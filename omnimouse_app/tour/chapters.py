@@ -14,7 +14,7 @@ from omnimouse_app.tour.report import CHAPTERS, Chapter, Story, small_screen
 from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.demo import RANKING, spiking_session
-from omnimouse_model.live.laboratory_jobs import label_of
+from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
 from omnimouse_widgets.qt.ranking.panel import RankingPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 
@@ -172,6 +172,13 @@ def experiment_on_the_twin(story: Story) -> None:
             "is a property of the model, not of the animal.",
         )
     controller.set_colour_by("state")
+    _run_experiment(story, BARCODES)
+    story.picture(
+        "laboratory_barcodes",
+        label_of(BARCODES),
+        "The area of the neurons, predicted from what the twin has learned of each of "
+        "them, by nested cross-validation, beside shuffled areas.",
+    )
     _run_experiment(story, "exciting")
     controller.show_exciting()
     story.dock.bring_up("What if")
