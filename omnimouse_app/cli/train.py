@@ -181,11 +181,10 @@ class OmniMouseTraining:
         from omnimouse_model.train.config import read_config
 
         settings = read_config(path)
-        settings = replace(
-            settings,
-            sessions=_choices(settings.sessions, places),
-            compile=settings.compile or is_compiled,
-        )
+        choices = _choices(settings.sessions, places)
+        if places:
+            settings = settings.with_sessions(choices)
+        settings = replace(settings, compile=settings.compile or is_compiled)
         # The same effective batch on a smaller device.
         if accumulate:
             phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)

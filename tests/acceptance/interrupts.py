@@ -82,7 +82,7 @@ def interrupt(words: list[str], delay_s: float, again_s: float | None = None) ->
 
 
 def _begin_s() -> float:
-    """Return the seconds in which a command starts to receive interrupts.
+    """Return the time (s) after which a command itself handles an interrupt.
 
     Before that, the interpreter itself starts, and reports them in its own way.
     """

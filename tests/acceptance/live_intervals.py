@@ -198,7 +198,7 @@ def live_estimates(
 
 
 def main() -> None:
-    """Print the table, and exit with 1 if a number is out of its limits."""
+    """Print bias and coverage of each world; exit with 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=200, help="recordings per world")
     n_draws = parser.parse_args().draws

@@ -1,4 +1,4 @@
-"""Findings of an experiment for each neuron, and the arrays that a store keeps."""
+"""Results of an experiment per neuron, and their arrays in a results store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

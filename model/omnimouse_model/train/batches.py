@@ -42,7 +42,7 @@ class TrainingSession:
     held_out
         Starts of windows of the train tier that only validation reads.
     mouse
-        Name of the session in the config.
+        Name of the session in the config; empty for one that no config names.
     """
 
     session: Session
@@ -150,23 +150,11 @@ class Batch:
 def sessions_of_phase(
     sessions: list[TrainingSession], phase: Phase
 ) -> list[TrainingSession]:
-    """Return the sessions that a phase reads.
-
-    Raises
-    ------
-    ValueError
-        The phase names a session that is not there.
-    """
-    if phase.sessions is None:
+    """Return the sessions that a phase reads; a session without a name is in all."""
+    names = phase.sessions
+    if names is None:
         return sessions
-    known = [s.mouse for s in sessions]
-    missing = [name for name in phase.sessions if name not in known]
-    if missing:
-        raise ValueError(
-            f"phase {phase.name!r} reads the session {missing[0]!r}, but the config "
-            f"has {', '.join(known)}."
-        )
-    return [s for s in sessions if s.mouse in phase.sessions]
+    return [s for s in sessions if not s.mouse or s.mouse in names]
 
 
 def first_recordings(sessions: list[TrainingSession]) -> list[TrainingSession]:

@@ -1,7 +1,7 @@
 """Configuration of a training run, read from one YAML file."""
 
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, Literal
@@ -189,6 +189,11 @@ class TrainConfig:
             count, step = count + taken * phase.accumulate, step - taken
         return count
 
+    def with_sessions(self, sessions: tuple[SessionChoice, ...]) -> "TrainConfig":
+        """Return the config for other sessions; all of its phases read all of them."""
+        phases = tuple(replace(phase, sessions=None) for phase in self.phases)
+        return replace(self, sessions=sessions, phases=phases)
+
     @property
     def total_steps(self) -> int:
         """Number of steps of all phases."""
@@ -240,9 +245,25 @@ def config_from(raw: Any) -> TrainConfig:
         session=Group(**checked_fields(Group, settings.pop("session"), "session")),
         **settings,
     )
-    if config.sampling == "balanced" and any(p.sessions for p in config.phases):
-        raise TypeError("phases[].sessions needs sampling: weighted")
+    _check_phase_sessions(config)
     return config
+
+
+def _check_phase_sessions(config: TrainConfig) -> None:
+    """Raise TypeError if a phase cannot read the sessions that it names."""
+    known = [choice.mouse for choice in config.sessions]
+    for number, phase in enumerate(config.phases):
+        where = f"phases[{number}].sessions"
+        if phase.sessions is not None and config.sampling == "balanced":
+            raise TypeError(f"{where} needs sampling: weighted")
+        if phase.sessions is not None and not phase.sessions:
+            raise TypeError(f"{where} is empty; leave it out for all sessions")
+        for name in phase.sessions or ():
+            if name not in known:
+                raise TypeError(
+                    f"{where} names {shortened(name)}, but sessions has "
+                    f"{', '.join(known) or 'none'}"
+                )
 
 
 def _model(values: Any) -> OmniMouseConfig:

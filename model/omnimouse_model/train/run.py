@@ -165,6 +165,11 @@ def _check_team(config: TrainConfig, team: Team) -> None:
             "Several processes may have sessions of one animal: set animals: core in "
             "the config, so that they share its vector."
         )
+    if any(phase.sessions for phase in config.phases):
+        raise ValueError(
+            "Several processes share the sessions, and one may have none of a phase: "
+            "start it without torchrun, or take `sessions` out of the phases."
+        )
     heads = [p for p in config.phases if p.population_heads or p.behavior_head]
     if config.tuned_embeddings or config.motion_energy or heads:
         raise ValueError(

@@ -25,6 +25,7 @@ from omnimouse_model.train.config import (
     Phase,
     SessionChoice,
     TrainConfig,
+    config_from,
     config_path,
     read_config,
 )
@@ -297,6 +298,17 @@ def test_a_phase_reads_the_sessions_that_it_names(sessions):
     other = replace(sessions[0], mouse="b")
     both = [*sessions, other]
     assert sessions_of_phase(both, PHASE) == both
-    assert sessions_of_phase(both, replace(PHASE, sessions=("b",))) == [other]
-    with pytest.raises(ValueError, match=r"'c'.*a, b"):
-        sessions_of_phase(both, replace(PHASE, sessions=("c",)))
+    phase = replace(PHASE, sessions=("b",))
+    assert sessions_of_phase(both, phase) == [other]
+    # A benchmark opens recordings that the config does not name.
+    unnamed = replace(other, mouse="")
+    assert sessions_of_phase([unnamed], phase) == [unnamed]
+    elsewhere = replace(CONFIG, phases=(phase,)).with_sessions((SessionChoice("d"),))
+    assert elsewhere.phases[0].sessions is None
+
+
+def test_a_phase_that_names_an_unknown_session_is_refused():
+    raw = yaml.safe_load(config_path("demo").read_text("utf-8"))
+    raw["phases"][0]["sessions"] = ["c"]
+    with pytest.raises(TypeError, match=r"phases\[0\].*'c'.*demo, mouse-1"):
+        config_from(raw)

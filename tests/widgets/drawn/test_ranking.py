@@ -1,4 +1,4 @@
-"""What views show of a ranking: numbers of the results file, and what it lacks."""
+"""Tests of the matrix, tables and curves that views draw from a ranking."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""What views show of a ranking of pretraining sessions: matrix, tables and curves."""
+"""Matrix, tables and curves of a ranking of pretraining sessions, for all views."""
 
 import shlex
 from collections.abc import Sequence

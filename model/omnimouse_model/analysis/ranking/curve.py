@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
-from omnimouse_model.analysis.ranking.curve_points import assembled, curve_plans
+from omnimouse_model.analysis.ranking.curve_points import curve_from_scores, curve_plans
 from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
 from omnimouse_model.analysis.ranking.factory import Factory
 from omnimouse_model.analysis.ranking.jobs import Job, Study, run_jobs
@@ -98,4 +98,4 @@ def pretrain_curve(
     ]
     with shown_progress(progress) as report:
         found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
-    return assembled(plans, found, ranking, seeds)
+    return curve_from_scores(plans, found, ranking, seeds)

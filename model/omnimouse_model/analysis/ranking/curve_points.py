@@ -27,7 +27,7 @@ def curve_plans(
     ]
 
 
-def assembled(
+def curve_from_scores(
     plans: Sequence[Plan],
     scores: Sequence[TransferScore],
     ranking: RankTable,

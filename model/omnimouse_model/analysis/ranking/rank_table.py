@@ -132,7 +132,7 @@ class RankTable(HasSummary):
         )
 
     def rows(self) -> list[dict[str, object]]:
-        """Return a table row for each session and held-out session, best first."""
+        """Return one row per session and held-out session, best session first."""
         mean, spread, ranks = self.mean, self.spread, self.ranks
         rows: list[dict[str, object]] = []
         for column, heldout in enumerate(self.heldout):

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.analysis.ranking.curve_points import Plan, assembled, curve_plans
+from omnimouse_model.analysis.ranking.curve_points import (
+    Plan,
+    curve_from_scores,
+    curve_plans,
+)
 from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
 from omnimouse_model.analysis.ranking.orders import ORDERS, SHUFFLES
 from omnimouse_model.analysis.ranking.rank_table import RankTable
@@ -125,4 +129,4 @@ def _curve(
             ]
             if len(kept) * n > len(best[0]) * len(best[1]):
                 best = kept, sorted(seeds[:n])
-    return assembled(best[0], scores, ranking, best[1]) if best[0] else None
+    return curve_from_scores(best[0], scores, ranking, best[1]) if best[0] else None

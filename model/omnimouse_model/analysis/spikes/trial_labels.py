@@ -156,7 +156,7 @@ def decode_every_label(
 
 
 class _Encoding:
-    """Features of the trials of a session, encoded once for each tier.
+    """Encoder of the trials of a session; it encodes each tier once.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class _Encoding:
         return torch.from_numpy(features[has_label]), labels[trials][has_label]
 
     def _encode(self, tier: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows of trials of a tier, and their features (trial, d_model)."""
+        """Encode a tier: row numbers of its trials, and features (trial, d_model)."""
         trials, windows = event_windows(self.session, self.model.spec, tier)
         starts = np.array([window.start_s for window in windows])
         if not len(starts):

@@ -1,4 +1,4 @@
-"""Requests to the hub whose answers begin in time, redirect by redirect.
+"""Requests to a model hub, with a time limit for each answer and redirect.
 
 The HTTP library limits the time between two bytes. A server that sends an answer byte
 by byte, or redirects with bodies without end, would hold a request for ever.
@@ -90,7 +90,9 @@ def answer_to(
     headers: Mapping[str, str],
     params: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
-    """Request an address; yield the answer behind all redirects, its body unread.
+    """Send a request, follow its redirects, and yield the last answer.
+
+    The body of the answer is not read.
 
     A token in `headers` is not sent to another host.
 

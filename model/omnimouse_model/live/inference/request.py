@@ -95,7 +95,7 @@ def next_start(window: Window, n: int) -> float:
 
 
 def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
-    """Return the windows a step on and a step back, as far as the session has them."""
+    """Return the next and the previous window; only those inside the recording."""
     if step_s is None:
         step_s = window.spec.duration_s
     starts = (window.start_s + step_s, window.start_s - step_s)

@@ -38,7 +38,7 @@ from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
 VERSION = 2
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
-"""Size of all files: about 500 scores of 1,000 neurons."""
+"""Maximum size of all files together: about 500 scores of 1,000 neurons."""
 Arrays = dict[str, np.ndarray]
 Facts = dict[str, Any]  # Any: whatever JSON holds
 Found = TypeVar("Found", TierScore, TierCurves)

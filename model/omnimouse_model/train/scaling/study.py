@@ -191,13 +191,13 @@ def _config(
     plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int
 ) -> TrainConfig:
     """Return the training config of one run."""
-    config = plan.config_of(model)
+    sessions = tuple(SessionChoice(member["path"]) for member in members)
+    config = plan.config_of(model).with_sessions(sessions)
     # Steps are per session or per run; see `StudyPlan.steps_of`.
     times = len(members) if plan.steps_of == "each session" else 1
     return replace(
         config,
         seed=seed,
-        sessions=tuple(SessionChoice(member["path"]) for member in members),
         phases=tuple(replace(p, steps=p.steps * times) for p in config.phases),
     )
 

@@ -163,10 +163,14 @@ class _PanelHook:
 
 
 def _redraw_of(trace: TracebackType | None) -> Redraw | None:
-    """Return that of the panel whose method is first in a traceback, if any."""
+    """Return the `Redraw` of the panel in which an error arose.
+
+    The panel is the first in the traceback whose method was running; None if no panel's
+    method was.
+    """
     for frame, _ in walk_tb(trace):
         owner = frame.f_locals.get("self")
-        while isinstance(owner, QObject) and isalive(owner):  # type: ignore[no-untyped-call]
+        while isinstance(owner, QObject) and isalive(owner):  # type: ignore[no-untyped-call]  # qtpy
             for child in owner.children():
                 if isinstance(child, Redraw):
                     return child
