@@ -4,9 +4,12 @@
                                         all notebooks
 
 A table is between `<!-- omnimouse … -->`, which contains its command, and
-`<!-- end -->`. A notebook is run with the values of its cell tagged "parameters".
+`<!-- end -->`. CHECKOUT in a command is a folder with the code of others, which the
+environment variable of this name gives; without it, the table is left as it is. A
+notebook is run with the values of its cell tagged "parameters".
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +22,7 @@ DOCS = Path(__file__).parent
 NOTEBOOKS = DOCS.parent / "notebooks"
 MARKED = re.compile(r"<!-- (omnimouse [^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 
+CHECKOUT = "CHECKOUT"
 Run = Callable[[str], str]
 
 
@@ -26,6 +30,9 @@ def updates(text: str, run: Run) -> Iterator[str]:
     """Yield the text after the update of each table."""
     position = 0
     while match := MARKED.search(text, position):
+        if CHECKOUT in match[1] and CHECKOUT not in os.environ:
+            position = match.end()
+            continue
         table = f"<!-- {match[1]} -->\n{run(match[1]).strip()}\n<!-- end -->"
         position = match.start() + len(table)
         text = text[: match.start()] + table + text[match.end() :]
@@ -41,6 +48,7 @@ def run(command: str) -> str:
         The command is not installed, or it failed.
     """
     name, *arguments = shlex.split(command)
+    arguments = [os.environ[CHECKOUT] if a == CHECKOUT else a for a in arguments]
     program = shutil.which(name, path=str(Path(sys.executable).parent))
     if program is None:
         sys.exit(f"{name} is not installed: run python3 tasks.py setup")

@@ -54,6 +54,14 @@ def test_the_output_of_a_command_replaces_its_table():
     assert page == text.format(*outputs.values())
 
 
+def test_a_table_that_needs_a_checkout_is_left_without_one(monkeypatch):
+    monkeypatch.delenv("CHECKOUT", raising=False)
+    text = "<!-- omnimouse x CHECKOUT -->\nold\n<!-- end -->\n"
+    assert list(script("figures").updates(text, str)) == []
+    monkeypatch.setenv("CHECKOUT", "folder")
+    assert len(list(script("figures").updates(text, str))) == 1
+
+
 def test_every_table_of_the_documentation_names_a_valid_command():
     marked = script("figures").MARKED
     commands = [
