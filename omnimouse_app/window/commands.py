@@ -6,13 +6,15 @@ because Python calls `__getattr__` only for missing names.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
+
+from napari.utils.notifications import show_warning
 
 from omnimouse_app.field import keys
 from omnimouse_app.window.docks import PANELS, OmniMouseDock, find_instrument
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.errors import MaskError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import PRESETS
 from omnimouse_model.live.pin import MAX_PINS
@@ -76,6 +78,21 @@ def _bring_up(title: str) -> Action:
     return lambda dock: dock.bring_up(title)
 
 
+def _apply_preset(name: str) -> Action:
+    def apply(dock: OmniMouseDock) -> None:
+        # The palette offers all presets, whichever the session can have.
+        try:
+            dock.controller.apply_preset(name)
+        except MaskError as error:
+            show_warning(f"OmniMouse: {error}")
+
+    return apply
+
+
+def _set_behavior(mode: BehaviorMode) -> Action:
+    return lambda dock: dock.controller.set_behavior(mode)
+
+
 def _choose_span(choice: SpanChoice) -> Action:
     return lambda dock: dock.controller.pins.choose_span(choice)
 
@@ -137,16 +154,8 @@ ACTIONS: Final[dict[str, Action]] = {
         f"span_{choice.replace(' ', '_')}": _choose_span(choice)
         for choice in SPAN_CHOICES
     },
-    **{
-        f"preset_{preset.name}": _on_controller(
-            partial(Controller.apply_preset, name=preset.name)
-        )
-        for preset in PRESETS
-    },
-    **{
-        f"behavior_{mode}": _on_controller(partial(Controller.set_behavior, mode=mode))
-        for mode in MODES
-    },
+    **{f"preset_{preset.name}": _apply_preset(preset.name) for preset in PRESETS},
+    **{f"behavior_{mode}": _set_behavior(mode) for mode in MODES},
     **{f"video_{name}": _show_video(name) for name in VIDEO_NAMES},
 }
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
@@ -9,7 +10,9 @@ from qtpy.QtTest import QTest
 from omnimouse_app.field.canvas import states_on_screen
 from omnimouse_app.field.redraw import OneFrame
 from omnimouse_app.tour.hand import wait_for
+from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument
+from omnimouse_model.live.mask import presets
 from omnimouse_model.masks import TARGET, VISIBLE
 from tests.app.windows import wait_for_rest
 
@@ -113,6 +116,14 @@ def test_napari_changes_no_layer_of_ours_and_deleted_ones_come_back(dock, canvas
     viewer.layers.remove(own)
     assert (states_on_screen(canvas, layers.field)[:2] == VISIBLE).all()
     assert layers.colours.is_fast
+
+
+def test_a_preset_that_the_session_cannot_have_is_told(dock, monkeypatch):
+    monkeypatch.setattr(presets, "regions_of", lambda session: ())
+    before = dock.controller.state.mask
+    ACTIONS["preset_inter_region"](dock)
+    assert "'inter_region' needs a region" in notification_manager.records[-1].message
+    assert dock.controller.state.mask is before
 
 
 def test_there_is_one_instrument_in_a_viewer(dock):

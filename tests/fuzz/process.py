@@ -5,9 +5,11 @@ import json
 import multiprocessing
 import os
 import select
+import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -65,6 +67,16 @@ def _prepare_server(folder: str) -> None:
     os.environ["HF_HOME"] = f"{folder}/cache/hub"
     # A forked process has none of the threads of its parent.
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+
+
+def _end_with_parent(folder: str) -> NoReturn:
+    """End this server when its parent has been killed, and remove their files."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def in_fork(
