@@ -125,12 +125,12 @@ def _refuse(name: str) -> None:
 
 
 def _log_in() -> None:
-    from omnimouse_model.data.hub.auth import save_token
+    from omnimouse_model.data.hub.login import save_token
 
     # Hidden input, and no option: a token on the command line would be in the shell's
     # history.
     save_token(click.prompt("Read token of the hub", hide_input=True))
-    click.echo("saved, as by `hf auth login`", err=True)
+    click.echo("saved where `hf auth login` saves it", err=True)
 
 
 def _list_all(as_json: bool) -> None:

@@ -25,9 +25,13 @@ def token_for_hub() -> str | Literal[False]:
     """
     from huggingface_hub import get_token
 
+    return (get_token() or False) if is_private() else False
+
+
+def is_private() -> bool:
+    """Return whether nobody between this machine and the hub can read a token."""
     place = urlsplit(endpoint())
-    is_private = place.scheme == "https" or place.hostname in _LOOPBACK
-    return (get_token() or False) if is_private else False
+    return place.scheme == "https" or place.hostname in _LOOPBACK
 
 
 def hub_headers() -> dict[str, str]:
@@ -41,29 +45,6 @@ def hub_headers() -> dict[str, str]:
     if token := token_for_hub():
         headers["Authorization"] = f"Bearer {token}"
     return headers
-
-
-def save_token(token: str) -> None:
-    """Store a read token of the hub for this user.
-
-    Raises
-    ------
-    FetchError
-        The hub cannot be reached or does not accept the token.
-    """
-    try:
-        from huggingface_hub import login
-    except ImportError as error:
-        raise missing_package(error) from error
-    try:
-        login(token.strip())
-    # The hub's errors are OSErrors; a token of another form is a ValueError.
-    except (http_error(), OSError, ValueError) as error:
-        raise FetchError(
-            "refused",
-            f"The token was not saved ({str(error).splitlines()[0][:200]}). Make a "
-            f"read token at {TOKENS_PAGE}, and check the connection.",
-        ) from error
 
 
 def http_error() -> type[BaseException]:

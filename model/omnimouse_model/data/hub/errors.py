@@ -56,7 +56,7 @@ def as_fetch_errors(place: HubPlace, folder: Path | None = None) -> Iterator[Non
     except ValueError as error:  # not JSON: often a network's sign-in page
         raise FetchError(
             "interrupted",
-            f"The server at {endpoint()} is not the hub ({_first_line(error)}); "
+            f"The server at {endpoint()} is not the hub ({first_line(error)}); "
             "is there a page to sign in to the network?",
         ) from error
     except (http_error(), OSError) as error:
@@ -80,10 +80,10 @@ def _interrupted(place: HubPlace, error: BaseException, folder: Path | None) -> 
         hint = "the downloaded part is saved, and the same command continues."
     if type(error).__name__ in _UNREACHED:
         return (
-            f"No connection to {_host_of(error)} ({_first_line(error)}). Check the "
+            f"No connection to {_host_of(error)} ({first_line(error)}). Check the "
             f"network, or the proxy (HTTPS_PROXY); {hint}"
         )
-    return f"The hub did not send {place}: {_first_line(error)}; {hint}"
+    return f"The hub did not send {place}: {first_line(error)}; {hint}"
 
 
 def _host_of(error: BaseException) -> str:
@@ -99,7 +99,7 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error, without the query parts of addresses."""
     lines = str(error).splitlines() or [type(error).__name__]
     plain = re.sub(r"^\[Errno -?\d+\] ", "", lines[0])
