@@ -34,6 +34,12 @@ def test_a_bare_name_means_test_then_test_additional():
         find_strategy("populaton_64")
 
 
+def test_a_long_name_is_cut_in_the_message():
+    with pytest.raises(MaskError, match="no strategy 'aaa") as caught:
+        full_name("a" * 5000)
+    assert len(str(caught.value)) < 1000
+
+
 def test_the_two_causal_tens_differ_as_officially():
     for group, first in (("test", 0), ("test_additional", 15)):
         mask = mask_from_strategy(f"{group}/causal_response_10_behavior", 4096)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.config import Group, TrainConfig
@@ -69,9 +70,24 @@ def rank_files(folder: Path) -> list[Path]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read the state of one rank, on the CPU."""
+    """Read the state of one rank, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing or damaged.
+    """
     # weights_only: the restricted unpickler cannot run code from the file.
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for hostile and torn files
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{path} cannot be read: {first} Another --out trains from the start; "
+            f"{path.parents[1] / MODEL} is the result so far."
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no state of a run; found {type(state)}.")
     return state
 
 
