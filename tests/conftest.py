@@ -75,7 +75,11 @@ gc.set_threshold(100_000, 20, 20)
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
-PRELOADED = ["torch", "omnimouse_model.predict.worker.server", "tests.predictors"]
+PRELOADED = [
+    *("torch", "omnimouse_model.predict.worker.server", "tests.predictors"),
+    # The first optimiser of a process imports PyTorch's compiler.
+    *("torch._dynamo", "omnimouse_model.train.omnimouse"),
+]
 """Imported once for all child processes: importing PyTorch takes seconds."""
 LONG_GROUPS = (
     *("tests/browser", "tests/app", "tests/notebooks/test_notebooks.py"),

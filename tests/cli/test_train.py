@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from omnimouse_app.cli import main
 from omnimouse_app.cli.progress import TrainingProgress
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.train.checkpoints import last_state, rank_files, read_state
@@ -17,6 +18,7 @@ from omnimouse_model.train.config import config_path
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.cli.test_commands import run
 from tests.model.poisson_world import poisson_arrays
+from tests.model.train_process import run_ranks
 from tests.small_sessions import write_session
 
 plain_progress = TrainingProgress.__call__
@@ -124,21 +126,11 @@ def test_twins_are_trained_stopped_continued_and_exported(
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_torchrun_trains_twins_as_one_process_does(twin_config, recordings, tmp_path):
+def test_two_processes_train_twins_as_one_does(twin_config, recordings, tmp_path):
     command = ["train", str(twin_config), "--device", "cpu"]
     command += ["--sessions", str(recordings)]
     assert run(*command, "--out", str(tmp_path / "one")) == 0
-    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    runner += ["--nproc-per-node", "2", "-m", "omnimouse_app", *command]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    made = subprocess.run(
-        [*runner, "--out", str(tmp_path / "two")],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert made.returncode == 0, made.stderr
+    run_ranks(2, main, [*command, "--out", str(tmp_path / "two")])
     one, two = (
         load_file(tmp_path / out / "model.safetensors") for out in ("one", "two")
     )
@@ -193,15 +185,13 @@ def test_transformers_of_spikes_are_trained_continued_exported_and_described(
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_torchrun_trains_one_transformer_on_the_sessions_of_all(ndt_files, tmp_path):
+def test_two_processes_train_one_transformer_on_the_sessions_of_all(
+    ndt_files, tmp_path
+):
     config, folder = ndt_files
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "omnimouse_app", "train", str(config)]
-    command += ["--sessions", str(folder), "--out", str(out), "--device", "cpu"]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert made.returncode == 0, made.stderr
+    command = ["train", str(config), "--sessions", str(folder), "--out", str(out)]
+    run_ranks(2, main, [*command, "--device", "cpu"])
     assert steps(out) == [1, 2, 3]
     assert all(row["windows"] == 2 * 4 for row in log_rows(out / FILE))
     one, two = (read_state(path)["net"] for path in rank_files(last_state(out)))

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -25,7 +25,8 @@ from tests.small_sessions import write_session
 
 MICE = {"m1-1-1": 12, "m2-1-1": 9, "m1-2-1": 7}
 """Session -> neurons; two ranks share the mouse m1."""
-STEPS = 8
+STEPS = 6
+PATIENCE_S = 300.0
 CONFIG = TrainConfig(
     seed=5,
     model=replace(SMALL, drop_path_rate=0.2),
@@ -62,9 +63,9 @@ def sessions_of(folder: Path, names: list[str]) -> list[TrainingSession]:
 
 @contextmanager
 def rank_processes(
-    mice: Path, out: Path, ranks: int, dies_at: str = ""
+    ranks: int, work: Callable[..., None], *arguments: object
 ) -> Iterator[list[BaseProcess]]:
-    """Processes that train together; what is left of them is killed at the end.
+    """Processes that do one work together; what is left of them is killed at the end.
 
     They find each other at a store that listens before they start, as `torchrun` lets
     them: a port that is only chosen for them may be another's by then.
@@ -76,7 +77,7 @@ def rank_processes(
     processes = [
         context.Process(
             target=run_rank,
-            args=(mice, out, team | {"RANK": str(r), "LOCAL_RANK": str(r)}, dies_at),
+            args=(team | {"RANK": str(r), "LOCAL_RANK": str(r)}, work, arguments),
         )
         for r in range(ranks)
     ]
@@ -90,11 +91,21 @@ def rank_processes(
             process.join()
 
 
-def run_rank(mice: Path, out: Path, team: dict[str, str], dies_at: str) -> None:
-    """Train, or go on, as one rank; see `run`."""
+def run_ranks(ranks: int, work: Callable[..., None], *arguments: object) -> None:
+    """Do one work together, and wait for all to end it."""
+    with rank_processes(ranks, work, *arguments) as processes:
+        for process in processes:
+            process.join(PATIENCE_S)
+        assert [process.exitcode for process in processes] == [0] * ranks
+
+
+def run_rank(
+    team: dict[str, str], work: Callable[..., None], arguments: tuple[object, ...]
+) -> None:
+    """Work as one rank, with the variables that `torchrun` sets."""
     os.environ |= team
     torch.set_num_threads(1)
-    run(mice, out, dies_at)
+    work(*arguments)
 
 
 def run(mice: Path, out: Path, dies_at: str = "") -> None:

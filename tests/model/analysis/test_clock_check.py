@@ -15,7 +15,7 @@ FRAME_S = 1 / 30
 @pytest.fixture(scope="module")
 def session():
     """Twelve simulated minutes, whose clocks agree."""
-    return om.open_session(om.unseen_session())
+    return om.open_session(om.demo_session())
 
 
 @pytest.fixture(scope="module")

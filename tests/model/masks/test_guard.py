@@ -96,4 +96,4 @@ def test_a_released_recording_states_its_rate_or_is_assumed_to_have_8_hz(tmp_pat
 
 @pytest.mark.slow
 def test_a_simulated_recording_was_not_upsampled():
-    assert om.open_session(om.unseen_session()).recording_rate_hz == 30
+    assert om.open_session(om.demo_session()).recording_rate_hz == 30

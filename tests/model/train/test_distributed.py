@@ -21,16 +21,17 @@ from omnimouse_model.train.step import batch_loss, draw_step, learning_rate
 from tests.model.train_process import (
     CONFIG,
     MICE,
+    PATIENCE_S,
     STEPS,
     rank_processes,
     run,
+    run_ranks,
     sessions_of,
     write_mice,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 RANKS = 2
-PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +43,13 @@ def mice(tmp_path_factory):
 def run_of_two(mice, tmp_path_factory):
     """A run of two processes that nothing disturbed."""
     out = tmp_path_factory.mktemp("together")
-    finish_joint_run(mice, out)
+    run_ranks(RANKS, run, mice, out)
     return out
-
-
-def finish_joint_run(mice: Path, out: Path) -> None:
-    with rank_processes(mice, out, RANKS) as processes:
-        for process in processes:
-            process.join(PATIENCE_S)
-        assert [process.exitcode for process in processes] == [0] * RANKS
 
 
 def run_until_killed(mice: Path, out: Path, ranks: int, dies_at: str) -> None:
     """All end with the first, which ends itself."""
-    with rank_processes(mice, out, ranks, dies_at) as (first, *_):
+    with rank_processes(ranks, run, mice, out, dies_at) as (first, *_):
         first.join(PATIENCE_S)
         assert first.exitcode == -signal.SIGKILL
 
@@ -101,7 +95,7 @@ def test_a_run_killed_between_saves_and_in_one_goes_on_to_the_bit(mice, tmp_path
 def test_two_killed_processes_go_on_to_the_bit(mice, run_of_two, tmp_path):
     run_until_killed(mice, tmp_path, RANKS, "step 5")
     assert 0 < saved_step(tmp_path) < 5
-    finish_joint_run(mice, tmp_path)
+    run_ranks(RANKS, run, mice, tmp_path)
     check_same(tmp_path, run_of_two)
 
 

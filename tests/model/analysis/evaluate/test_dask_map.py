@@ -10,6 +10,7 @@ from omnimouse_model.analysis.evaluate import dask_map
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowFormat
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
+from omnimouse_model.predict.worker import dask_scheduler
 from tests.model.analysis.sweep.test_run import session as session
 from tests.model.context_predictor import ContextPredictor, SlowContextPredictor
 from tests.model.dask_clusters import cluster_address, worker_process_ids
@@ -106,7 +107,9 @@ def pause(number):
 
 
 @pytest.mark.process
-def test_a_lost_scheduler_is_one_line(capfd):
+def test_a_lost_scheduler_is_one_line(capfd, monkeypatch):
+    # As long as Dask waits for its return.
+    monkeypatch.setattr(dask_scheduler, "START_TIMEOUT_S", 5)
     context = multiprocessing.get_context("spawn")
     addresses = context.Queue()
     process = context.Process(target=serve_scheduler, args=(addresses,))
