@@ -256,6 +256,9 @@ _FORMATS = (
     "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto, "
     "ALF (IBL), digital-twin trials or *.omses.zarr"
 )
+_MATRIX = (
+    "a matrix of traces can be saved as one: numpy.savez(path, responses=…, rate_hz=…)"
+)
 
 
 def _of_folder(path: Path) -> tuple[str, str]:
@@ -286,9 +289,8 @@ def _of_file(path: Path) -> tuple[str, str]:
     if begin.startswith(_NPY) and path.name in _SUITE2P:
         return f"is suite2p's {path.name}", "give the folder above it"
     if begin.startswith(_NPY):
-        hint = "save it with numpy.savez(…, responses=…, rate_hz=…) as an .npz"
-        return "is one array", hint
-    return "is not a recording", f"a session is {_FORMATS}"
+        return "is one array", _MATRIX
+    return "is not a recording", f"a session is {_FORMATS}; {_MATRIX}"
 
 
 def is_session(path: str | Path) -> bool:

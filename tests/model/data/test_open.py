@@ -27,7 +27,7 @@ def _text(path: Path) -> None:
     [
         ("a.nwb", Path.touch, "a.nwb is empty"),
         ("a.h5", _hdf5, "a.h5 is HDF5, but not NWB"),
-        ("a.npy", _array, "a.npy is one array (save it with numpy.savez("),
+        ("a.npy", _array, "a.npy is one array (a matrix of traces can"),
         ("F.npy", _array, "F.npy is suite2p's F.npy"),
         ("a.csv", _text, "a.csv is not a recording"),
         ("empty", Path.mkdir, "empty is empty"),

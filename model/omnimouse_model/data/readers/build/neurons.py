@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from omnimouse_model.data.read_options import ALL_ROIS
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.rate_notes import minimum_scale
 from omnimouse_model.data.signal import Signal
@@ -51,4 +52,24 @@ def make_units(
         roi=roi,
         least_scale=least_scale,
         probe=probe,
+    )
+
+
+def note_no_cells(
+    n_rois: int, n_cells: int, notes: Notes, *, where: str, cells_only: bool
+) -> None:
+    """Note how many regions are marked as no cells, and whether they are read.
+
+    `where` names the file or the series.
+    """
+    if n_cells == n_rois:
+        return
+    found = f"{n_rois - n_cells} of {n_rois} regions of {where} are no cells"
+    if cells_only:
+        notes.assume("cells_only", f"{found}, and left out ({ALL_ROIS}, keeps them)")
+        return
+    notes.warn(
+        "no_cells",
+        f"{found}, and read as neurons: overlapping regions share light, so that "
+        "predictions from other neurons at the same sample score too high",
     )

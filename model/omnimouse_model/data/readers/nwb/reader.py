@@ -13,9 +13,9 @@ from omnimouse_model.data.io.fingerprint import file_fingerprint
 from omnimouse_model.data.io.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.data.io.http_file import RemoteFile
 from omnimouse_model.data.io.row_source import Rows
-from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
+from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
 from omnimouse_model.data.readers.build.rate_notes import note_interpolation
@@ -201,12 +201,13 @@ def _plane(
         chosen = chosen[units.is_cell]
     if not len(chosen):
         raise nwb.wrong(group, f"marks none of {n_regions} regions as a cell")
-    if len(chosen) < n_regions:
-        notes.assume(
-            "cells_only",
-            f"{n_regions - len(chosen)} of {n_regions} regions of {name} are no "
-            f"cells, and left out ({ALL_ROIS}, keeps them)",
-        )
+    note_no_cells(
+        n_regions,
+        int(units.is_cell.sum()),
+        notes,
+        where=name,
+        cells_only=options.cells_only,
+    )
     dataset = nwb.file.dataset(f"{group.name}/data")
     if dataset.dtype.kind not in "fiu":
         raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")

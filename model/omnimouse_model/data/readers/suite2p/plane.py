@@ -48,6 +48,8 @@ class Plane:
         Those of F, Fneu and spks that exist: (regions, frames).
     n_rois, n_frames
         Shape of the traces.
+    n_cells
+        Number of regions that are marked as cells, None if no file says it.
     chosen
         int64 (k,) regions that are read, ascending.
     rate_hz, tau_s, neucoeff
@@ -67,6 +69,7 @@ class Plane:
     files: Mapping[str, ArrayFile]
     n_rois: int
     n_frames: int
+    n_cells: int | None
     chosen: np.ndarray
     rate_hz: float | None
     tau_s: float | None
@@ -94,7 +97,8 @@ def read_plane(
             f"holds {len(regions)} regions, the traces {n_rois} regions",
             "are the files of one run of suite2p?",
         )
-    chosen = _cells(folder, marked, n_rois, options)
+    is_cell = _is_cell(folder, marked, n_rois)
+    chosen = _chosen(folder, is_cell, n_rois, options)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
     if regions is None:
@@ -114,6 +118,7 @@ def read_plane(
         files=files,
         n_rois=n_rois,
         n_frames=n_frames,
+        n_cells=None if is_cell is None else int(is_cell.sum()),
         chosen=chosen,
         rate_hz=settings.number("fs"),
         tau_s=settings.number("tau"),
@@ -211,32 +216,36 @@ def _marked(folder: Path, root: Path) -> np.ndarray | None:
     return marked
 
 
-def _cells(
-    folder: Path, marked: np.ndarray | None, n_rois: int, options: ReadOptions
-) -> np.ndarray:
-    """Return the regions to read, int64: those marked as cells, or all."""
-    all_rois = np.arange(n_rois)
-    path = folder / "iscell.npy"
-    if not options.cells_only or marked is None:
-        return all_rois
+def _is_cell(folder: Path, marked: np.ndarray | None, n_rois: int) -> np.ndarray | None:
+    """Return whether each region is marked as a cell, None if no file says it."""
+    if marked is None:
+        return None
     if len(marked) != n_rois:
         raise bad_file(
-            path,
+            folder / "iscell.npy",
             "wrong_length",
             f"is {marked.shape} for {n_rois} regions",
             "are the files of one run of suite2p?",
         )
     # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
-    cells: np.ndarray = all_rois[flag > 0]
-    if not len(cells):
+    return np.asarray(flag > 0)
+
+
+def _chosen(
+    folder: Path, is_cell: np.ndarray | None, n_rois: int, options: ReadOptions
+) -> np.ndarray:
+    """Return the regions to read, int64: those marked as cells, or all."""
+    if not options.cells_only or is_cell is None:
+        return np.arange(n_rois)
+    if not is_cell.any():
         raise bad_file(
-            path,
+            folder / "iscell.npy",
             "empty",
             f"marks none of {n_rois} regions as a cell",
             f"{ALL_ROIS}, reads them all",
         )
-    return cells
+    return np.flatnonzero(is_cell)
 
 
 # -- regions -------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
-from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
+from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.neurons import make_units
+from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.statistics import complete_statistics
@@ -45,14 +45,14 @@ def read(path: Path, options: ReadOptions) -> Session:
     planes = [
         read_plane(f, path, number, options, notes) for number, f in folders.items()
     ]
-    # Planes without files were scanned too, and count for the lag of the others.
-    scanned = 1 + max(*folders, *_incomplete(folders, notes), 0)
+    # Planes that are not read were scanned too, and count for the lag of the others.
+    scanned = 1 + max(*folders, *_not_read(folders, notes), 0)
     choices = series_choices(planes)
     series = choose_series(choices, planes, options.series, path, notes)
     responses = _responses(path, planes, scanned, series, options, notes)
     responses = complete_statistics(responses, None, notes)
     notes.assume("no_positions", "positions are pixels: no file gives their size")
-    _note_cells_only(planes, options, notes)
+    _note_cells(planes, options, notes)
     several = len(planes) > 1
     session = Session(
         id=_name(path),
@@ -102,22 +102,29 @@ def _plane_folders(path: Path) -> dict[int, Path]:
     return {}
 
 
-def _incomplete(folders: dict[int, Path], notes: Notes) -> list[int]:
-    """Return the numbers of planes that lack a file, with a warning for each."""
+def _not_read(folders: dict[int, Path], notes: Notes) -> list[int]:
+    """Return the numbers of planes beside those that are read, with a note for each."""
     first = next(iter(folders.values()))
     if not _PLANE.fullmatch(first.name):
         return []
-    root, incomplete = first.parent, []
+    root, not_read = first.parent, []
     for path in sorted(root.iterdir()):
         match = _PLANE.fullmatch(path.name)
         if match is None or not path.is_dir() or int(match[1]) in folders:
             continue
-        incomplete.append(int(match[1]))
+        not_read.append(int(match[1]))
+        if _is_plane(path):
+            notes.assume(
+                "other_plane",
+                f"{path.name} is beside {first.name} and not read: open {root.name} "
+                "for all planes",
+            )
+            continue
         lacks = "neither F.npy nor spks.npy"
         if any((path / file).exists() for file in _TRACES):
             lacks = "no other file of suite2p than traces"
         notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
-    return incomplete
+    return not_read
 
 
 def _is_plane(path: Path) -> bool:
@@ -251,12 +258,18 @@ def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
     )
 
 
-def _note_cells_only(planes: list[Plane], options: ReadOptions, notes: Notes) -> None:
-    every = sum(plane.n_rois for plane in planes)
-    chosen = sum(len(plane.chosen) for plane in planes)
-    if chosen < every:
+def _note_cells(planes: list[Plane], options: ReadOptions, notes: Notes) -> None:
+    unknown = [plane.folder.name for plane in planes if plane.n_cells is None]
+    if unknown:
         notes.assume(
-            "cells_only",
-            f"{every - chosen} of {every} regions are no cells by iscell.npy, and left "
-            f"out ({ALL_ROIS}, keeps them)",
+            "cells_unknown",
+            f"{', '.join(unknown)} without iscell.npy: all regions are read as neurons",
         )
+    known = [(p.n_rois, p.n_cells) for p in planes if p.n_cells is not None]
+    note_no_cells(
+        sum(n_rois for n_rois, _ in known),
+        sum(n_cells for _, n_cells in known),
+        notes,
+        where="iscell.npy",
+        cells_only=options.cells_only,
+    )

@@ -301,3 +301,21 @@ def test_a_plane_without_traces_is_named(folder, lost):
         assert session.responses.shift_s == pytest.approx(0.5 / FS)
     else:
         assert session.responses.shift_s is None
+
+
+def test_a_complete_plane_beside_the_opened_one_is_no_problem(folder):
+    session = open_session(folder / "suite2p" / "plane1")
+    told = {note.code: note.message for note in session.assumptions}
+    assert not session.warnings
+    assert "plane0" in told["other_plane"]
+    assert session.responses.shift_s == pytest.approx(0.5 / FS)
+
+
+def test_regions_that_are_no_cells_are_named_where_they_are_read(folder):
+    rois = sum(len(raw_array(folder, p, "iscell")) for p in (0, 1))
+    others = rois - sum(len(cell_rows(folder, p)) for p in (0, 1))
+    told = {n.code: n.message for n in open_session(folder, cells_only=False).warnings}
+    assert f"{others} of {rois} regions" in told["no_cells"]
+    (folder / "suite2p" / "plane1" / "iscell.npy").unlink()
+    told = {n.code: n.message for n in open_session(folder).assumptions}
+    assert "plane1" in told["cells_unknown"]
