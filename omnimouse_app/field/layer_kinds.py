@@ -11,20 +11,30 @@ from omnimouse_widgets.drawn.field.colours import mean_levels
 from omnimouse_widgets.drawn.field.layout import Field
 
 
+def status_of(text: str) -> dict[str, str]:
+    """Return the status of a layer that shows one text.
+
+    napari shows `coordinates` if one layer is selected, else `coords` and `value`.
+    """
+    names = ("layer_name", "layer_base", "source_type", "plugin", "coords")
+    return dict.fromkeys(names, "") | {"coordinates": text, "value": text}
+
+
 class NeuronLabels(Labels):
     """Labels layer that describes the neuron under the pointer in the status bar."""
 
     describe_at: Callable[[float, float], str] | None = None
 
     def get_status(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the status bar text: the neuron under the pointer, or the position."""
+        """Return the status: the neuron under the pointer, or the position."""
         position = args[0] if args else kwargs.get("position")
         # The status function is removed when the window closes; the layer then behaves
         # as a plain Labels layer.
         if self.describe_at is None or position is None:
             return super().get_status(*args, **kwargs)
         y, x = self.world_to_data(position)[-2:]
-        return self.describe_at(float(y), float(x)) or f"field · y {y:.0f} · x {x:.0f}"
+        place = f"field · y {y:.0f} · x {x:.0f}"
+        return status_of(self.describe_at(float(y), float(x)) or place)
 
     def new_colormap(self, seed: int | None = None) -> None:
         """Do nothing on *Shuffle colors* of napari: colours show states or scores."""

@@ -12,7 +12,7 @@ from napari.layers import Layer, Points, Shapes
 from qtpy.QtCore import QTimer
 
 from omnimouse_app.field.brush import is_clicked
-from omnimouse_app.field.layer_kinds import lock
+from omnimouse_app.field.layer_kinds import lock, status_of
 from omnimouse_model.data.session import Session
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
@@ -31,7 +31,7 @@ class NeuronPoints(Points):
     describe: Callable[[int], str] | None = None
 
     def get_status(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the status bar text: the neuron under the pointer, or "cortex"."""
+        """Return the status: the neuron under the pointer, or "cortex"."""
         position = args[0] if args else kwargs.pop("position", None)
         if self.describe is None or position is None:
             return super().get_status(position, **kwargs)
@@ -39,7 +39,7 @@ class NeuronPoints(Points):
         names = ("view_direction", "dims_displayed", "world")
         view = {name: kwargs[name] for name in names if name in kwargs}
         at = self.get_value(position, **view)
-        return "cortex" if at is None else self.describe(int(at))
+        return status_of("cortex" if at is None else self.describe(int(at)))
 
     @property
     def _type_string(self) -> str:

@@ -126,6 +126,18 @@ def test_a_preset_that_the_session_cannot_have_is_told(dock, monkeypatch):
     assert dock.controller.state.mask is before
 
 
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_the_status_bar_tells_the_neuron_under_the_pointer(dock, canvas, n_layers):
+    layers, field = dock.viewer.layers, dock.instrument.layers.field
+    layers.selection = set(list(layers)[-n_layers:]) | {dock.instrument.layers.neurons}
+    dock.viewer.mouse_over_canvas = True
+    dock.viewer.cursor.position = tuple(field.centres[3])
+    dock.viewer.update_status_from_cursor()
+    status = dock.viewer.status
+    text = status if n_layers > 1 else status["coordinates"]
+    assert f"neuron {int(dock.controller.state.session.units.unit_id[3])}" in text
+
+
 def test_there_is_one_instrument_in_a_viewer(dock):
     assert find_instrument(dock.viewer) is dock
     assert open_instrument(dock.viewer) is dock
