@@ -269,10 +269,10 @@ def _criterion(
     task: str, metric: str | None, max_windows: int | None, spec: "WindowSpec"
 ) -> "Criterion":
     """Return the criterion of the ranking; a wrong name is a usage error."""
-    from omnimouse_model.analysis.ranking.criterion import TaskScore
+    from omnimouse_model.analysis.ranking.criterion import task_score
 
     try:
-        return TaskScore(task, metric or spec.metric, max_windows)
+        return task_score(task, spec, metric, max_windows)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--task") from error
 

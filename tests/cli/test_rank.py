@@ -96,6 +96,11 @@ def test_wrong_names_end_with_one_line(study, tmp_path):
     assert named in " ".join(without.stderr.split())
     empty = run_command("rank", *words, "--sessions", tmp_path)
     assert empty.exit_code == 2
+    # Neither has the task "forward", nor are true rates known to a ranking.
+    for config, reason in (("smoke", "only neural data"), ("twin-demo", "targets is")):
+        other = run_command("rank", config, *words[1:])
+        assert other.exit_code != 0
+        assert reason in f"{other.stderr} {other.exception}"
     assert not list(tmp_path.glob("y*"))
 
 

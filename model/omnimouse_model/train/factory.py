@@ -176,7 +176,8 @@ def model_factory(
     Raises
     ------
     ValueError
-        There is no such config, or a field is wrong; the message names it.
+        There is no such config, or a field is wrong; the message names it. `targets`
+        must be "responses": sessions of a ranking come without ground truth.
 
     Examples
     --------
@@ -187,4 +188,19 @@ def model_factory(
     if isinstance(config, str | Path):
         path = config_path(str(config))
         config = _READERS.get(family_of_config(path), read_config)(path)
+    _check_targets(config)
     return ModelFactory(config, transfer_steps, transfer_batch, device)
+
+
+def _check_targets(config: Config) -> None:
+    """Raise ValueError if a config trains on the rates of a simulator."""
+    targets: list[str] = []
+    if isinstance(config, TwinTrainConfig):
+        targets = [config.targets]
+    elif isinstance(config, TrainConfig):
+        targets = [phase.targets for phase in config.phases]
+    if "truth" in targets:
+        raise ValueError(
+            "targets is 'truth'; expected 'responses', since a ranking trains on what "
+            "was recorded."
+        )

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isnan, nan
+from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
@@ -15,6 +17,7 @@ from omnimouse_model.progress import silent
 from omnimouse_model.strategies import find_strategy
 
 BITS = "bits_per_spike"
+CORRELATION = "correlation"
 
 
 @runtime_checkable
@@ -55,9 +58,10 @@ class TaskScore:
     task
         Of a neural data transformer "forward", "co-smoothing", "inter-region" or
         "intra-region" (`om.score_held_out`), the mean over neurons with spikes. Of any
-        family the name of a strategy, as in `om.evaluate`.
+        family the name of a strategy, as in `om.evaluate`; one that decodes behaviour
+        is scored by the mean over channels that vary.
     metric
-        Name of a metric, as in `om.evaluate`.
+        Name of a metric, as in `om.evaluate`; "correlation" for decoded behaviour.
     max_windows
         Maximum number of windows or trials, spread over the tier.
     """
@@ -70,12 +74,17 @@ class TaskScore:
         named_metric(self.metric)
         if self.task not in HELD_OUT:
             try:
-                find_strategy(self.task)
+                strategy = find_strategy(self.task)
             except MaskError as error:
                 raise MaskError(
                     f"There is no task {self.task!r}. Tasks of spikes are "
                     f"{', '.join(HELD_OUT)}. {error}"
                 ) from error
+            if strategy.behavior_reconstructed and self.metric != CORRELATION:
+                raise ValueError(
+                    f"metric is {self.metric!r}; the task {self.task!r} decodes "
+                    f"behaviour, which has {CORRELATION!r}."
+                )
         elif self.metric != BITS:
             raise ValueError(
                 f"metric is {self.metric!r}; the task {self.task!r} has {BITS!r}."
@@ -121,7 +130,7 @@ class TaskScore:
             )
             value, refusal = bits.mean.value, bits.refusal
         else:
-            (score,) = evaluate(
+            scores = evaluate(
                 model,
                 session,
                 self.task,
@@ -130,13 +139,53 @@ class TaskScore:
                 metric=self.metric,
                 centred=False,
                 progress=silent,
-            ).scores
-            value, refusal = score.value, score.refusal
+            )
+            # Of responses, or of each channel of decoded behaviour.
+            found = scores.scores or scores.behavior
+            known = [score.value for score in found if not isnan(score.value)]
+            value, refusal = fmean(known or [nan]), found[0].refusal
         if refusal:
             raise ValueError(f"{self.task}: {refusal}")
         return value
 
 
 def criterion_of(metric: str | Criterion, spec: WindowSpec) -> Criterion:
-    """Return the criterion of a task, with the default metric of a spec."""
-    return TaskScore(metric, spec.metric) if isinstance(metric, str) else metric
+    """Return the criterion of a task, with the default metric of a spec.
+
+    Raises
+    ------
+    ValueError
+        Models of the spec have no such task.
+    """
+    return task_score(metric, spec) if isinstance(metric, str) else metric
+
+
+def task_score(
+    task: str,
+    spec: WindowSpec,
+    metric: str | None = None,
+    max_windows: int | None = None,
+) -> TaskScore:
+    """Return the score of a task for models of a spec, which has the default metric.
+
+    Raises
+    ------
+    ValueError
+        Models of the spec have no such task or metric.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.ranking.criterion import task_score
+    >>> task_score("test/video_behavior", om.OMNIMOUSE).metric
+    'correlation'
+    >>> task_score("forward", om.OMNIMOUSE)
+    Traceback (most recent call last):
+    ValueError: task is 'forward', which only neural data transformers have. Models of \
+this config are scored by a strategy, such as 'test/video_behavior'.
+    """
+    if task in HELD_OUT and spec.metric != BITS:
+        raise ValueError(
+            f"task is {task!r}, which only neural data transformers have. Models of "
+            "this config are scored by a strategy, such as 'test/video_behavior'."
+        )
+    return TaskScore(task, metric or spec.metric, max_windows)

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.ranking.criterion import TaskScore
+from omnimouse_model.analysis.ranking.criterion import TaskScore, task_score
 from omnimouse_model.analysis.ranking.curve import pretrain_curve
 from omnimouse_model.analysis.ranking.rank import rank_sessions
 from omnimouse_model.analysis.ranking.results_file import read_ranking
 from omnimouse_model.analysis.ranking.scores import open_results
 from omnimouse_model.analysis.ranking.tier_guard import HeldBackError
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.predict.registry import load_predictor
 from tests.model.analysis.ranking.fake_factory import (
     BEST_FIRST,
     SPEC,
@@ -22,6 +24,7 @@ from tests.model.analysis.ranking.fake_factory import (
     opened,
 )
 from tests.model.dask_clusters import cluster_address
+from tests.predictors import EchoPredictor
 
 SCORE = WorthScore()
 
@@ -190,8 +193,21 @@ def test_the_task_fits_the_metric_and_the_model(heldout):
         )
     with pytest.raises(ValueError, match="sideways"):
         TaskScore("sideways", "correlation")
-    of_any_family = TaskScore("test/all_response_only", "correlation")
+    of_any_family = task_score("test/all_response_only", OMNIMOUSE)
     assert of_any_family.unit == "single-trial correlation"
+    # Sessions of counts alone have bits per spike.
+    with pytest.raises(ValueError, match="only neural data transformers"):
+        task_score("forward", OMNIMOUSE)
+    with pytest.raises(ValueError, match="decodes behaviour"):
+        task_score("test/all_response_only", SPEC)
+
+
+def test_a_task_that_decodes_behaviour_is_scored_by_its_channels(session):
+    task = task_score("test/all_response_only", OMNIMOUSE, max_windows=1)
+    decoded = task.score(EchoPredictor(), session, "validation")
+    assert decoded == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="mean"):
+        task.score(load_predictor("mean"), session, "validation")
 
 
 # -- curves ----------------------------------------------------------------------------
