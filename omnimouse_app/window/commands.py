@@ -11,7 +11,8 @@ from typing import Any, Final
 from napari.utils.notifications import show_warning
 
 from omnimouse_app.field import keys
-from omnimouse_app.window.docks import PANELS, OmniMouseDock, find_instrument
+from omnimouse_app.window.docks import OmniMouseDock, find_instrument
+from omnimouse_app.window.panels import PANELS
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.errors import MaskError

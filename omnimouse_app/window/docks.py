@@ -7,12 +7,11 @@ the Window menu shows it again at the same place. The next start restores the la
 that the user left.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari.settings import get_settings
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
@@ -31,28 +30,22 @@ from omnimouse_app.field.keys import show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
+from omnimouse_app.window.panels import PANELS, Panels, Place
 from omnimouse_model.analysis.ranking.scores import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.prediction_file.arrays import has_predictions
-from omnimouse_widgets.qt.context.panel import ContextPanel
 from omnimouse_widgets.qt.control.panel import ControlPanel
-from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
-from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
-from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
-from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
-from omnimouse_widgets.qt.neurons.trials_panel import TrialsPanel
-from omnimouse_widgets.qt.ranking.panel import RankingPanel
-from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
-from omnimouse_widgets.qt.timeline.panel import TimePanel
-from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
-from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
-from omnimouse_widgets.qt.traces.panel import TracesPanel
-from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 from omnimouse_widgets.report import report_bytes
+
+if TYPE_CHECKING:
+    # A panel is imported when it is built.
+    from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
+    from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
+    from omnimouse_widgets.qt.traces.panel import TracesPanel
 
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """Name that napari gives the dock of the manifest's only widget."""
@@ -63,30 +56,6 @@ LEFT_WIDTH = 334
 RIGHT_WIDTH = 400
 RIGHT_UPPER, RIGHT_LOWER = 470, 330
 TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    title: str
-    area: str
-    make: Callable[[Controller], QWidget]
-
-
-PANELS = (
-    _Place("Traces", "right", TracesPanel),
-    _Place("Context", "right", ContextPanel),
-    _Place("Behaviour", "right", BehaviorPanel),
-    _Place("Neurons", "right", NeuronsPanel),
-    _Place("Neuron", "right", NeuronInfoPanel),
-    _Place("What if", "right", WhatIfPanel),
-    _Place("Laboratory", "right", LaboratoryPanel),
-    _Place("Ranking", "right", RankingPanel),
-    _Place("Time", "bottom", TimePanel),
-    _Place("Raster", "bottom", RasterPanel),
-    _Place("Trials", "bottom", TrialsPanel),
-    _Place("Repeats", "bottom", RepeatsPanel),
-    _Place("Stimulus", "bottom", StimulusPanel),
-)
 
 
 class OmniMouseDock(QWidget):
@@ -114,7 +83,7 @@ class OmniMouseDock(QWidget):
         # wrapped objects.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.instrument = Instrument(self._viewer, controller, self, model=model)
-        self.panels: dict[str, QWidget] = {}
+        self.panels = Panels(self.controller)
         self.docks: dict[str, QDockWidget] = {}
         self._layout: DockLayout | None = None
         self.control = ControlPanel(self.controller, self.instrument.brush)
@@ -190,13 +159,9 @@ class OmniMouseDock(QWidget):
         self.docks["OmniMouse"] = main
         for place in PANELS:
             self._open(place)
-        traces = self.panels["Traces"]
-        assert isinstance(traces, TracesPanel)
-        self.control.analysis.draw_traces_as(lambda: traces.look)
+        self.control.analysis.draw_traces_as(lambda: self._traces.look)
         self.instrument.play_pressed.connect(self.play)
-        laboratory = self.panels["Laboratory"]
-        assert isinstance(laboratory, LaboratoryPanel)
-        laboratory.what_if_shown.connect(lambda: self.bring_up("What if"))
+        self.panels.frames["Laboratory"].built.connect(self._listen_to_laboratory)
         for title, dock in self.docks.items():
             _hide_instead_of_destroying(dock)
             bind(dock, "?", show_keys)
@@ -206,6 +171,12 @@ class OmniMouseDock(QWidget):
         if self.controller.is_stored:
             self._layout = DockLayout(window)
         _arrange(window, self.docks)
+        for place in PANELS:
+            frame = self.panels.frames[place.title]
+            if place.is_front:
+                frame.build()
+            # Connected after the arrangement, which moves each dock to the front once.
+            self.docks[place.title].visibilityChanged.connect(frame.follow)
         # Dock sizes have an effect only after Qt has laid out the window.
         QTimer.singleShot(0, self._set_sizes)
         self.instrument.watch(window)
@@ -241,10 +212,16 @@ class OmniMouseDock(QWidget):
 
     def play(self) -> None:
         """Play or pause, with the stimulus panel shown: playback stops when hidden."""
-        stimulus = self.panels["Stimulus"]
-        assert isinstance(stimulus, StimulusPanel)
         self.bring_up("Stimulus")
+        stimulus = cast("StimulusPanel", self.panels["Stimulus"])
         stimulus.playback.toggle()
+
+    @property
+    def _traces(self) -> "TracesPanel":
+        return cast("TracesPanel", self.panels["Traces"])
+
+    def _listen_to_laboratory(self, panel: "LaboratoryPanel") -> None:
+        panel.what_if_shown.connect(lambda: self.bring_up("What if"))
 
     def _offer_restore(self, window: QMainWindow) -> None:
         """Add "Restore deleted layers" to the Plugins menu, and its key."""
@@ -264,11 +241,9 @@ class OmniMouseDock(QWidget):
         self.docks[title].show()
         self.docks[title].raise_()
 
-    def _open(self, place: _Place) -> None:
-        panel = place.make(self.controller)
-        self.panels[place.title] = panel
+    def _open(self, place: Place) -> None:
         self.docks[place.title] = self._viewer.window.add_dock_widget(
-            panel,
+            self.panels.frames[place.title],
             name=f"{place.title} (OmniMouse)",
             area=place.area,
             add_vertical_stretch=False,

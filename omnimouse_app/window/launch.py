@@ -1,6 +1,8 @@
 """`launch()`: open napari with OmniMouse, from Python or from the command line."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,18 +57,19 @@ def launch(
         The main widget; `.controller` has the actions, `.controller.state` and
         `.controller.results` have the displayed values.
     """
-    import napari
+    with paused_collection():
+        import napari
 
-    # Imports are inside the functions, so that importing this module is fast.
-    from omnimouse_model.data.session_index import holds_sessions
-    from omnimouse_model.live.analysis_file import SUFFIX
-    from omnimouse_model.live.recording.loader import OpenRequest
-    from omnimouse_model.live.recording.samples import DEMO
+        # Imports are inside the functions, so that importing this module is fast.
+        from omnimouse_model.data.session_index import holds_sessions
+        from omnimouse_model.live.analysis_file import SUFFIX
+        from omnimouse_model.live.recording.loader import OpenRequest
+        from omnimouse_model.live.recording.samples import DEMO
 
-    if viewer is None:
-        dock = _in_new_viewer(model, device, scheduler, show)
-    else:
-        dock = _in_viewer(viewer, model, device, scheduler)
+        if viewer is None:
+            dock = _in_new_viewer(model, device, scheduler, show)
+        else:
+            dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
     is_analysis = str(session).endswith(SUFFIX)
     if session is not None and (is_analysis or holds_sessions(session)):
@@ -80,6 +83,21 @@ def launch(
     else:
         _wait_for(controller)
     return dock
+
+
+@contextmanager
+def paused_collection() -> Iterator[None]:
+    """Pause Python's search for cyclic garbage, which takes a tenth of the start.
+
+    It looks through all modules and widgets again and again, which all remain in use.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _in_new_viewer(

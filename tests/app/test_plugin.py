@@ -19,7 +19,8 @@ from omnimouse_app.field.canvas import Canvas
 from omnimouse_app.field.keys import FIELD_KEYS, PANEL_KEYS, all_keys
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window import commands
-from omnimouse_app.window.docks import PANELS, find_instrument
+from omnimouse_app.window.docks import find_instrument
+from omnimouse_app.window.panels import PANELS
 from omnimouse_app.window.reader import get_reader, layers_of, read
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
-import zarr
 from jaxtyping import Float32, Int64
 
 from omnimouse_model.data.io.safe_files import read_json_mapping
@@ -54,6 +53,9 @@ class ResponseStore:
     def __init__(
         self, path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]
     ) -> None:
+        # Imported where it is used, here and below: the window starts without it.
+        import zarr
+
         n_videos, n_events, n_neurons = shape
         self.path = path
         # As JSON returns it, so that tuples and arrays' numbers are compared alike.
@@ -110,6 +112,8 @@ class ResponseStore:
         ResultsFileError
             The folder cannot be read, for example for want of permission.
         """
+        import zarr
+
         folder = self.path / _FINDINGS
         try:
             group = zarr.open_group(str(folder), mode="r")
@@ -131,6 +135,8 @@ class ResponseStore:
         OSError
             The folder cannot be written; what was found before is kept.
         """
+        import zarr
+
         with TemporaryDirectory(prefix=f".{_FINDINGS}-", dir=self.path) as folder:
             new = Path(folder) / "new"
             about = {"version": version, "names": list(arrays)}
@@ -203,6 +209,8 @@ def _cached_path(folder: Path, about: Mapping[str, Any]) -> Path:
 
 def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
     """Create an empty store as a whole: another program may create the same one."""
+    import zarr
+
     n_videos, n_events, n_neurons = shape
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import google_crc32c
 import numpy as np
-from numcodecs import blosc
 
 from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.row_source import pick_in_blocks
@@ -106,6 +105,9 @@ class ShardedRows:
 
         Checksum and sizes are compared before blosc unpacks, since blosc trusts them.
         """
+        # Imported here, so that programs start without it.
+        from numcodecs import blosc
+
         shard, row = divmod(place[0], self._per_shard[0])
         file = self._files[shard]
         stored = file.open()

@@ -1,9 +1,10 @@
 """Fine-tuning section: start, progress, stop and use of the result."""
 
+from functools import cached_property
 from typing import cast
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QSpinBox, QWidget
+from qtpy.QtWidgets import QSpinBox, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetuned_models import TrainedPart
@@ -46,7 +47,7 @@ class FinetuneSection(QWidget):
         )
         self.bar = progress_bar("Fine-tuned")
         self.stop = push_button("Stop", TIPS["stop"], self._finetuning.stop)
-        self.plot = FinetunePlot()
+        self._plot_place = QVBoxLayout()
         self.score = QuietLine()
         self.start = push_button("", TIPS["start"], self._start)
         self.use = push_button("", TIPS["use"], self._use)
@@ -57,7 +58,7 @@ class FinetuneSection(QWidget):
             row_of(self.train, self.steps, stretch=0),
             self.message,
             row_of(self.bar, self.stop, stretch=0),
-            self.plot.canvas,
+            self._plot_place,
             self.score,
             self.problem,
             row_of(self.start, self.use, stretch=0),
@@ -71,6 +72,13 @@ class FinetuneSection(QWidget):
     @property
     def _trained(self) -> TrainedPart:
         return cast(TrainedPart, self.train.currentData())
+
+    @cached_property
+    def plot(self) -> FinetunePlot:
+        """The curves of a run; made at the first run, because plots are slow."""
+        plot = FinetunePlot()
+        self._plot_place.addWidget(plot.canvas)
+        return plot
 
     # -- what the user does -----------------------------------------------------------
     def open_up(self) -> None:
@@ -120,6 +128,8 @@ class FinetuneSection(QWidget):
             # A run can end early; the axis then ends at its last step.
             n_steps = finetuning.step if view.is_finished else finetuning.n_steps
             self.plot.show(finetuning.losses, finetuning.validations, n_steps)
+        if "plot" in self.__dict__:
+            self.plot.canvas.setVisible(has_curve)
         # One table of all conditions: each widget's visibility is set in one place.
         for widget, is_shown in (
             (self.title, True),
@@ -128,7 +138,6 @@ class FinetuneSection(QWidget):
             (self.message, bool(view.text)),
             (self.bar, view.is_busy),
             (self.stop, view.is_busy),
-            (self.plot.canvas, has_curve),
             (self.score, has_curve and view.is_busy),
             (self.problem, bool(view.error)),
             (self.start, bool(view.start)),

@@ -1,0 +1,119 @@
+"""Panels of the docks: their places, and their construction when they are first shown.
+
+A panel that is imported and built costs up to 0.3 s of the start, and most panels are
+in covered tabs. `PanelFrame` is the content of a dock until then and afterwards.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pkgutil import resolve_name
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.style.fault_notice import FaultNotice
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Place of a panel: its title, its area of the window, and its class.
+
+    `panel` is "module:class" below `omnimouse_widgets.qt`; the class takes a
+    controller. `is_front` is True for a panel that a new window shows.
+    """
+
+    title: str
+    area: str
+    panel: str
+    is_front: bool = False
+
+
+PANELS = (
+    Place("Traces", "right", "traces.panel:TracesPanel", is_front=True),
+    Place("Context", "right", "context.panel:ContextPanel"),
+    Place("Behaviour", "right", "traces.behavior_panel:BehaviorPanel"),
+    Place("Neurons", "right", "neurons.panel:NeuronsPanel"),
+    Place("Neuron", "right", "neurons.info_panel:NeuronInfoPanel"),
+    Place("What if", "right", "what_if.panel:WhatIfPanel"),
+    Place("Laboratory", "right", "laboratory.panel:LaboratoryPanel"),
+    Place("Ranking", "right", "ranking.panel:RankingPanel"),
+    Place("Time", "bottom", "timeline.panel:TimePanel", is_front=True),
+    Place("Raster", "bottom", "raster.panel:RasterPanel", is_front=True),
+    Place("Trials", "bottom", "neurons.trials_panel:TrialsPanel"),
+    Place("Repeats", "bottom", "neurons.repeats_panel:RepeatsPanel"),
+    Place("Stimulus", "bottom", "timeline.stimulus_panel:StimulusPanel", is_front=True),
+)
+
+
+class PanelFrame(QWidget):
+    """Content of a dock: builds its panel when the dock first comes to the front.
+
+    Parameters
+    ----------
+    place
+        Place of the panel.
+    controller
+        Controller of the panel.
+    """
+
+    built = Signal(QWidget)
+    """Emitted once, with the panel."""
+
+    def __init__(self, place: Place, controller: Controller) -> None:
+        super().__init__()
+        self._place, self._controller = place, controller
+        self._panel: QWidget | None = None
+        self._notice: FaultNotice | None = None
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the panel exists."""
+        return self._panel is not None
+
+    def build(self) -> QWidget:
+        """Return the panel; build it if it does not exist."""
+        if self._panel is None:
+            make = resolve_name(f"omnimouse_widgets.qt.{self._place.panel}")
+            self._panel = panel = make(self._controller)
+            self._layout.addWidget(panel)
+            # Now, because the layout would show the panel in a later turn of the event
+            # loop: the dock would first be painted without it.
+            self._layout.activate()
+            panel.show()
+            self.built.emit(panel)
+        return self._panel
+
+    def follow(self, is_front: bool) -> None:
+        """Build the panel when the dock is in front; an error is shown in the dock.
+
+        Connected to the `visibilityChanged` of the dock, which Qt emits before it
+        paints a tab that was chosen.
+        """
+        if not is_front or self._panel is not None or not self.isVisible():
+            return
+        try:
+            self.build()
+        # Whatever fails: the other panels remain usable.
+        except Exception as error:
+            if self._notice is None:
+                self._notice = FaultNotice(self)
+            self._notice.show_error(error)
+
+
+class Panels(Mapping[str, QWidget]):
+    """Panels by their titles; a look-up builds a panel that does not exist."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.frames = {place.title: PanelFrame(place, controller) for place in PANELS}
+
+    def __getitem__(self, title: str) -> QWidget:
+        return self.frames[title].build()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)

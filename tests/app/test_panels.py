@@ -1,0 +1,102 @@
+"""Panels of the docks: built when they first come to the front, and seen at once."""
+
+import pytest
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_app.window.panels import PANELS, PanelFrame, Place
+from omnimouse_model.live.controller import Controller
+
+pytestmark = pytest.mark.gui
+
+
+class EmptyPaints(QObject):
+    """Notes whether a frame was painted before it had its panel."""
+
+    def __init__(self, frame: PanelFrame) -> None:
+        super().__init__(frame)
+        self.frame, self.seen = frame, False
+        frame.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is not None and event.type() == QEvent.Type.Paint:
+            self.seen |= not self.frame.is_built
+        return False
+
+
+@pytest.fixture
+def controller():
+    controller = Controller()
+    yield controller
+    controller.close()
+
+
+@pytest.fixture
+def tabs(qtbot, controller):
+    """A window with three tabs; the first is in front."""
+    window, docks = QMainWindow(), {}
+    qtbot.addWidget(window)
+    for place in PANELS[:3]:
+        frame = PanelFrame(place, controller)
+        docks[place.title] = dock = QDockWidget(place.title, window)
+        dock.setObjectName(place.title)
+        dock.setWidget(frame)
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        dock.visibilityChanged.connect(frame.follow)
+    window.tabifyDockWidget(docks["Traces"], docks["Context"])
+    window.tabifyDockWidget(docks["Context"], docks["Behaviour"])
+    docks["Traces"].raise_()
+    window.resize(700, 500)
+    with qtbot.waitExposed(window):
+        window.show()
+    settle()
+    return window, docks
+
+
+def built(docks):
+    return {title for title, dock in docks.items() if dock.widget().is_built}
+
+
+def test_a_tab_in_front_has_its_panel_before_it_is_painted(tabs):
+    window, docks = tabs
+    assert built(docks) == {"Traces"}
+    sizes = window.size(), docks["Traces"].size()
+    frame = docks["Context"].widget()
+    paints = EmptyPaints(frame)
+    docks["Context"].raise_()
+    wait_for(lambda: not frame.build().visibleRegion().isEmpty(), "the panel")
+    assert not paints.seen
+    assert built(docks) == {"Traces", "Context"}
+    assert (window.size(), docks["Context"].size()) == sizes
+
+
+def test_a_layout_that_returns_and_a_dock_that_floats_show_their_panels(tabs):
+    window, docks = tabs
+    front = window.saveState()
+    docks["Behaviour"].close()
+    docks["Context"].raise_()
+    settle()
+    assert built(docks) == {"Traces", "Context"}
+    docks["Behaviour"].setFloating(True)
+    docks["Behaviour"].show()
+    wait_for(lambda: built(docks) == set(docks), "the panel that floats")
+    assert window.restoreState(front)
+    wait_for(lambda: docks["Traces"].widget().build().isVisible(), "the panel")
+
+
+def test_a_panel_that_cannot_be_built_says_why_in_its_dock(
+    qtbot, controller, panel_errors
+):
+    frame = PanelFrame(Place("Broken", "right", "traces.panel:Missing"), controller)
+    qtbot.addWidget(frame)
+    frame.show()
+    frame.follow(True)
+    texts = [
+        label.text() for label in frame.findChildren(QWidget) if hasattr(label, "text")
+    ]
+    assert any("Missing" in text for text in texts)
+    assert len(panel_errors) == 1
+    panel_errors.clear()
+    with pytest.raises(AttributeError, match="Missing"):
+        frame.build()
