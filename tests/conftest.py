@@ -81,6 +81,28 @@ PRELOADED = [
     *("torch._dynamo", "omnimouse_model.train.omnimouse"),
 ]
 """Imported once for all child processes: importing PyTorch takes seconds."""
+
+
+def _fork_child_processes() -> None:
+    """Fork child processes from a process that has already imported the libraries.
+
+    The product spawns child processes, which takes seconds each. A forked process
+    differs in two points: the libraries are already imported, and the environment
+    variables are those of the first process. Called before any module of the library
+    is imported, because one keeps its context.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return
+    get_context = multiprocessing.get_context
+    get_context("forkserver").set_forkserver_preload(PRELOADED)
+
+    def forking_context(method=None):
+        return get_context("forkserver" if method == "spawn" else method)
+
+    multiprocessing.get_context = forking_context
+
+
+_fork_child_processes()
 LONG_GROUPS = (
     *("tests/browser", "tests/app", "tests/notebooks/test_notebooks.py"),
     "tests/model/train/finetune/test_run.py",
@@ -137,28 +159,6 @@ def pytest_unconfigure() -> None:
     import shutil
 
     shutil.rmtree(_SCRATCH, ignore_errors=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def preloaded_processes():
-    """Fork child processes from a process that has already imported the libraries.
-
-    The product spawns child processes, which takes seconds each. A forked process
-    differs in two points: the libraries are already imported, and the environment
-    variables are those of the first process.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        yield
-        return
-    get_context = multiprocessing.get_context
-    get_context("forkserver").set_forkserver_preload(PRELOADED)
-
-    def forking_context(method=None):
-        return get_context("forkserver" if method == "spawn" else method)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multiprocessing, "get_context", forking_context)
-        yield
 
 
 @pytest.fixture

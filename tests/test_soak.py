@@ -4,7 +4,8 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from tests.small_sessions import write_session
-from tests.soak.edits import N_NEURONS, PREDICTORS, soak
+from tests.soak.edits import N_NEURONS, soak
+from tests.soak.predictors import PREDICTORS
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

@@ -35,7 +35,10 @@ def send_mask(connection) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
-def test_an_interrupt_of_the_terminal_does_not_reach_a_process_that_starts():
+def test_an_interrupt_of_the_terminal_does_not_reach_a_process_that_starts(
+    monkeypatch,
+):
+    monkeypatch.setattr(process, "SPAWN", SpawnContext())
     child, pipe = process.spawn("t", send_mask)
     assert signal.SIGINT in pipe.recv()
     process.end_process(child, 10.0)
@@ -62,3 +65,8 @@ def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place(
         assert sys.modules["__main__"] is script
     finally:
         sys.modules["__main__"] = script
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_tests_fork_the_processes_of_the_library():
+    assert process.SPAWN.get_start_method() == "forkserver"

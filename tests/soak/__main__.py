@@ -11,7 +11,8 @@ from pathlib import Path
 
 from omnimouse_model.data.open import open_session
 from tests.small_sessions import write_session
-from tests.soak.edits import N_NEURONS, PREDICTORS, soak
+from tests.soak.edits import N_NEURONS, soak
+from tests.soak.predictors import PREDICTORS
 
 
 def main() -> int:

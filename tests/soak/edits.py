@@ -7,7 +7,6 @@ threads, open files and processes must not have grown.
 """
 
 import gc
-import os
 import queue
 import threading
 import time
@@ -23,67 +22,15 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import EchoPredictor
+from tests.soak.predictors import PREDICTORS, crashes, fails
 
 N_NEURONS = 200
 SETTLE_EVERY = 25
 PATIENCE_S = 120.0
 MAX_GROWTH_MIB = 48.0
-LAST_ENCODE = 6
-"""Encoding at which `CrashingPredictor` ends its process. One request needs fewer, so
-a new process completes the request again, unless the mask is fatal."""
 BEHAVIORS = ("visible", "target", "hidden")
-
-
-# -- predictors -----------------------------------------------------------------------
-class SlowPredictor(EchoPredictor):
-    """Takes longer than an edit."""
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        time.sleep(0.004)
-        return EchoPredictor.encode(self, window, mask)
-
-
-class FailingPredictor(EchoPredictor):
-    """Raises an error for one third of the masks, always for the same ones."""
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        if fails(mask):
-            raise ZeroDivisionError("a fault in the model")
-        return EchoPredictor.encode(self, window, mask)
-
-
-class CrashingPredictor(EchoPredictor):
-    """Ends its process for some masks, and for any mask at its last encoding."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._encodes_left = LAST_ENCODE
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        self._encodes_left -= 1
-        if crashes(mask) or not self._encodes_left:
-            os._exit(3)
-        return EchoPredictor.encode(self, window, mask)
-
-
-def fails(mask: Mask) -> bool:
-    """Whether `FailingPredictor` raises an error for a mask."""
-    return int(mask.mask_id, 16) % 3 == 0
-
-
-def crashes(mask: Mask) -> bool:
-    """Whether `CrashingPredictor` always ends its process for a mask."""
-    return int(mask.mask_id, 16) % 200 == 0
-
-
-PREDICTORS = {
-    "slow": SlowPredictor,
-    "failing": FailingPredictor,
-    "crashing": CrashingPredictor,
-}
 
 
 def check_numbers(

@@ -39,8 +39,9 @@ from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests.app.windows import is_answered
 from tests.small_sessions import simulate_mouse, write_session
-from tests.soak.edits import PREDICTORS, check_numbers
+from tests.soak.edits import check_numbers
 from tests.soak.hand import SIZES, Monkey, extent
+from tests.soak.predictors import PREDICTORS
 from tests.soak.resources import (
     Faults,
     Resources,
