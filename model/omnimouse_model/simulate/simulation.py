@@ -1,11 +1,14 @@
 """Simulation of a session, block by block: stimulus, behaviour, rates, responses.
 
 A block is half a second of gray and a video of 10 s (315 samples). Memory does not grow
-with the length of the session, except for the behaviour.
+with the length of the session, except for the behaviour. Video and filter inputs of the
+next block, which depend on no other block, are made in a thread meanwhile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -26,7 +29,7 @@ from omnimouse_model.simulate.processes import (
     stream,
 )
 from omnimouse_model.simulate.receptive_fields import (
-    FilterMemory,
+    FilterInputs,
     Normalisation,
     ReceptiveFields,
     normalisation,
@@ -42,6 +45,7 @@ from omnimouse_model.simulate.specs import (
 )
 from omnimouse_model.simulate.stimuli import GRAY, Textures, draw_textures, trial_video
 
+T = TypeVar("T")
 LEAD_SAMPLES = BLOCK_SAMPLES
 """Samples before the recording starts, in which filters and signal settle."""
 
@@ -111,16 +115,25 @@ class Simulation:
 
     def blocks(self) -> Iterator[TrialBlock]:
         """Yield the session in time order, after a lead-in that is not recorded."""
-        textures = draw_textures(self.spec.session_seed)
-        rates = _Rates(self.population, self.behavior, self.spec.session_seed)
+        with ThreadPoolExecutor(1, "omnimouse-video") as pool:
+            pictures = pool.submit(draw_textures, self.spec.session_seed)
+            rates = _Rates(self.population, self.behavior, self.spec.session_seed)
+            textures = pictures.result()
         imaging = CalciumImaging(self.population.calcium)
-        for number, trial in enumerate((Trial("lead", -1), *self.trials)):
-            screen = _screen(self.spec.session_seed, trial, textures)
-            drive, full, latents = rates.block(number, screen)
+        trials = (Trial("lead", -1), *self.trials)
+
+        def video(number: int) -> tuple[np.ndarray, FilterInputs]:
+            screen = _screen(self.spec.session_seed, trials[number], textures)
+            return screen, rates.inputs(number, screen)
+
+        for number, (screen, inputs) in enumerate(_ahead(video, range(len(trials)))):
+            drive, full, latents = rates.block(number, inputs)
             rng = stream(self.spec.session_seed, Purpose.EVENTS, number)
             recorded = imaging.record(drive, full, rng)
             if number > 0:
-                yield TrialBlock(trial, screen[BLANK_SAMPLES:], recorded, latents)
+                yield TrialBlock(
+                    trials[number], screen[BLANK_SAMPLES:], recorded, latents
+                )
 
 
 class _Rates:
@@ -135,18 +148,19 @@ class _Rates:
         self._gain = tuning.behavior_gain.T.astype(np.float32)
         self._fluctuations = _Fluctuations(population.coupling, seed)
 
-    def block(
-        self, number: int, screen: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return drive, drive with fluctuations, and shared latents of a block."""
-        start = number * BLOCK_SAMPLES
-        span = slice(start, start + BLOCK_SAMPLES)
+    def inputs(self, number: int, screen: np.ndarray) -> FilterInputs:
+        """Return the filter inputs of a block; needs no other block."""
+        span = _span(number)
         gaze = self._behavior.gaze_x[span], self._behavior.gaze_y[span]
-        response, self._memory = self._fields.respond(
-            to_retina(screen, *gaze), self._memory
-        )
+        return self._fields.inputs(to_retina(screen, *gaze))
+
+    def block(
+        self, number: int, inputs: FilterInputs
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return drive, drive with fluctuations, and latents of the next block."""
+        response, self._memory = self._fields.respond(inputs, self._memory)
         drive = self._normalisation.apply(response, self._tuning.power)
-        log_gain = self._behavior.gains[span] @ self._gain
+        log_gain = self._behavior.gains[_span(number)] @ self._gain
         drive *= np.exp(np.clip(log_gain, -GAIN_LIMIT, GAIN_LIMIT))
         gain, latents = self._fluctuations.block(number)
         return drive, drive * gain, latents
@@ -193,11 +207,33 @@ def _calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisat
     # neuron would have another drive in another recording.
     hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
     textures = draw_textures(hidden_seed, count=8)
-    memory: FilterMemory = fields.resting_memory()
+    memory = fields.resting_memory()
     straight = np.zeros(BLOCK_SAMPLES, np.float32)
-    responses = []
-    for number in range(_CALIBRATION_BLOCKS):
+
+    def inputs_of(number: int) -> FilterInputs:
         screen = _screen(hidden_seed, Trial("calibration", number), textures)
-        response, memory = fields.respond(to_retina(screen, straight, straight), memory)
+        return fields.inputs(to_retina(screen, straight, straight))
+
+    responses = []
+    for inputs in _ahead(inputs_of, range(_CALIBRATION_BLOCKS)):
+        response, memory = fields.respond(inputs, memory)
         responses.append(response)
     return normalisation(np.concatenate(responses), tuning.power)
+
+
+def _span(number: int) -> slice:
+    start = number * BLOCK_SAMPLES
+    return slice(start, start + BLOCK_SAMPLES)
+
+
+def _ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
+    """Yield `make(number)` in order; the next is made in a thread meanwhile."""
+    with ThreadPoolExecutor(1, "omnimouse-video") as pool:
+        made: Future[T] | None = None
+        for number in numbers:
+            following = pool.submit(make, number)
+            if made is not None:
+                yield made.result()
+            made = following
+        if made is not None:
+            yield made.result()

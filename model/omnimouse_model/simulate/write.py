@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -139,8 +140,12 @@ def _write_all(spec: MouseSpec, folder: Path, progress: ReportShare | None) -> N
     simulation = Simulation(spec)
     _write_root(spec, folder)
     _write_devices(simulation, folder)
-    _write_imaging(simulation.population, folder / "imaging")
-    moments = _write_blocks(simulation, folder, progress)
+    # In a thread beside the responses, from which it is independent.
+    with ThreadPoolExecutor(1, "omnimouse-imaging") as pool:
+        place = folder / "imaging"
+        imaging = pool.submit(_write_imaging, simulation.population, place)
+        moments = _write_blocks(simulation, folder, progress)
+        imaging.result()
     _write_responses_meta(simulation, folder / "responses", moments)
     _write_truth_meta(simulation, folder / TRUTH, moments)
 
