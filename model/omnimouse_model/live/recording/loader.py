@@ -5,6 +5,7 @@ An opening may first make the recording: the demo's is simulated on this machine
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,9 @@ class SessionLoader(HasBackgroundTask):
     name
         File or folder name of the latest opening, "" for a made recording.
     before_show
-        Called on the background thread before a view is shown: for slow work of a
-        front end that would block its drawing thread, such as imports.
+        Called on a thread while a recording is made and read, before its view is
+        shown: for slow work of a front end that would block its drawing thread, such
+        as imports.
     """
 
     def __init__(
@@ -158,19 +160,21 @@ class SessionLoader(HasBackgroundTask):
         def report_share(share: float) -> None:
             report(f"{request.message}: {100 * share:.0f} %")
 
-        place = _local_recording(request.recording, report_share)
-        view = first_view(
-            place,
-            self._preset(),
-            request.start_s,
-            request.options,
-            scores_of=self._scores_of,
-        )
-        if request.restore is not None:
-            view = request.restore(view)
-        # Here, on the background thread: `show` runs on the drawing thread.
-        read_ahead(view)
-        self.before_show()
+        with ThreadPoolExecutor(1, "omnimouse-before-show") as pool:
+            front_end = pool.submit(self.before_show)
+            place = _local_recording(request.recording, report_share)
+            view = first_view(
+                place,
+                self._preset(),
+                request.start_s,
+                request.options,
+                scores_of=self._scores_of,
+            )
+            if request.restore is not None:
+                view = request.restore(view)
+            # Here, on the background thread: `show` runs on the drawing thread.
+            read_ahead(view)
+            front_end.result()
         return view
 
     # -- on the drawing thread --------------------------------------------------------
