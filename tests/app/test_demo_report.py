@@ -9,7 +9,9 @@ import pytest
 
 from omnimouse_app.tour.report import open_the_demo, scrub, write_report
 from omnimouse_app.window.screen import scratch_settings
-from omnimouse_model.demo import demo_session
+from omnimouse_model.data.open import open_session
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from tests.model.finetune_process import small_net
 
 
 def check_report(out, n_checks, n_pictures):
@@ -24,10 +26,14 @@ def check_report(out, n_checks, n_pictures):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_screen_and_library_agree_in_another_window(qapp, tmp_path):
+def test_screen_and_library_agree_in_another_window(qapp, tmp_path, session_folder):
+    """With a small transformer of a small mouse."""
+    session = open_session(session_folder)
+    model = tmp_path / "model.safetensors"
+    save_checkpoint(model, small_net({session.id: session.n_neurons}))
     with scratch_settings():
         chapters = (open_the_demo, scrub)
-        write_report(tmp_path, demo_session(), "demo", chapters=chapters)
+        write_report(tmp_path, session_folder, str(model), chapters=chapters)
     check_report(tmp_path, 1, 1)
 
 
