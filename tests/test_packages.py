@@ -35,8 +35,21 @@ def test_no_folder_has_too_many_files(root, package):
             "assert all(isinstance(getattr(w, name), type) for name in dir(w))",
             {"qtpy", "PyQt6", "napari"},
         ),
+        (
+            "import omnimouse_app.window.docks\n"
+            "from omnimouse_app.window.panels import PANELS\n"
+            "from pkgutil import resolve_name\n"
+            "for place in PANELS:\n"
+            "    if place.is_front:\n"
+            "        resolve_name(f'omnimouse_widgets.qt.{place.panel}')",
+            {
+                *("torch", "pandas", "scipy.signal", "skimage.color", "plotly"),
+                *("zarr", "numcodecs", "h5py"),
+                *("omnimouse_widgets.qt.what_if", "omnimouse_widgets.qt.laboratory"),
+            },
+        ),
     ],
-    ids=["packages", "notebook-widgets"],
+    ids=["packages", "notebook-widgets", "window"],
 )
 def test_importing_the_packages_loads_no_toolkit(code, heavy):
     code += f"\nimport sys\nsys.exit(sorted({heavy} & set(sys.modules)) or 0)"
