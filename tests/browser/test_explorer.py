@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnimouse_app.browser.page import NotebookPage
+from omnimouse_app.browser.page import SIZE, NotebookPage
 from tests.browser.explorer import (
     counts,
     grave_violations,
@@ -14,12 +14,17 @@ from tests.browser.explorer import (
     wait_for_other_counts,
 )
 
+CUT_TABS = """() => [...document.querySelectorAll(
+    ".omnimouse-tabs > .lm-TabBar .lm-TabBar-tabLabel")]
+  .filter((label) => label.scrollWidth > label.clientWidth)
+  .map((label) => label.textContent)"""
 CELL_TYPES = (
     "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
 )
 IS_UNSAVED = "jupyterapp.shell.currentWidget.context.model.dirty"
 COMMS_OVER_SUBSHELLS = "jupyterapp.serviceManager.kernels.commsOverSubshells"
 EDGES = "explorer.neuron_scores.spread.edges"
+PLOT = ".js-plotly-plot:visible"
 SCORES = "(sorted(map(float, explorer.scores[list(explorer.selection)])) or [9])"
 
 
@@ -132,7 +137,7 @@ def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
 # -- scores ---------------------------------------------------------------------------
 def wait_until_marked(tab: NotebookPage, n: int) -> None:
     """Wait until so many points are white; what is drawn in a drag plotly minds."""
-    plot = tab.page.locator(".js-plotly-plot").last
+    plot = tab.page.locator(PLOT).last
     tab.page.wait_for_function(
         "([plot, n]) => plot.data[3].x.length === n", arg=[plot.element_handle(), n]
     )
@@ -140,7 +145,7 @@ def wait_until_marked(tab: NotebookPage, n: int) -> None:
 
 def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
     fresh_explorer.page.get_by_role("tab", name="Scores", exact=True).last.click()
-    plot = fresh_explorer.page.locator(".js-plotly-plot").last
+    plot = fresh_explorer.page.locator(PLOT).last
     bars = plot.locator(".barlayer .trace").first.locator(".point")
     bars.first.wait_for()
     wait_until_marked(fresh_explorer, 2)
@@ -193,3 +198,25 @@ def test_properties_are_columns_of_the_table(fresh_explorer, tmp_path):
     fresh_explorer.page.wait_for_function(
         "cell => cell.textContent === '-999'", arg=last.element_handle()
     )
+
+
+# -- ranking --------------------------------------------------------------------------
+def test_a_stored_ranking_is_looked_at_and_no_tab_of_a_narrow_page_is_cut(
+    fresh_explorer,
+):
+    page, ranking = fresh_explorer.page, fresh_explorer.part("ranking").first
+    page.set_viewport_size({"width": 1200, "height": SIZE["height"]})
+    try:
+        page.get_by_role("tab", name="Ranking", exact=True).last.click()
+        assert page.evaluate(CUT_TABS) == []
+        ranking.get_by_role("button", name="Example").click()
+        page.locator(f"{PLOT} .heatmaplayer").wait_for()
+        ranking.get_by_role("button", name="Curves").click()
+        page.locator(f"{PLOT} .scatterlayer .trace").first.wait_for()
+        fresh_explorer.wait_for_kernel("explorer.ranking.view", "curves")
+        ranking.get_by_role("button", name="Gains").click()
+        ranking.get_by_role("cell", name="reverse", exact=True).first.wait_for()
+        assert page.locator(PLOT).count() == 0
+        assert not grave_violations(fresh_explorer)
+    finally:
+        page.set_viewport_size(SIZE)

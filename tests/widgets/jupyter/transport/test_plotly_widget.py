@@ -1,5 +1,6 @@
 from queue import Queue
 
+import comm
 import numpy as np
 import pytest
 
@@ -25,6 +26,20 @@ def test_the_state_of_a_figure_is_its_current_content(figure):
     assert not len(first["y"])
     assert second["y"]
     assert list(state["_widget_layout"]["yaxis"]["range"]) == [0, 5]
+
+
+def test_a_page_first_gets_a_complete_figure(monkeypatch):
+    opened = []
+    create = comm.create_comm
+    monkeypatch.setattr(
+        comm, "create_comm", lambda **new: opened.append(new) or create(**new)
+    )
+    made = new_figure_widget([{"type": "heatmap", "z": [[1.0]]}], {"height": 200})
+    made.close()
+    state = opened[-1]["data"]["state"]
+    assert state["_widget_data"][0]["z"] == [[1.0]]
+    assert state["_widget_layout"]["height"] == 200
+    assert len(opened) == 1
 
 
 def test_a_page_that_lacks_points_gets_the_whole_figure(figure, controller, page):

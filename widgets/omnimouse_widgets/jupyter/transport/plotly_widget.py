@@ -1,9 +1,10 @@
 """Plotly widgets that follow the page width and show all that was drawn.
 
-plotly's own widget has two gaps. A page that is reloaded gets the figure as it was when
-it was created, and a page loses the changes that arrive while it makes the figure. Here
-the state of a figure is its current content, and a page that lacks something gets the
-whole content again.
+plotly's own widget has three gaps. A page first gets an empty figure, which stays empty
+if it is drawn before the traces arrive; a page that is reloaded gets the figure as it
+was when it was created; and a page loses the changes that arrive while it makes the
+figure. Here a page gets a complete figure, the state of a figure is its current
+content, and a page that lacks something gets the whole content again.
 """
 
 from collections.abc import Sequence
@@ -81,8 +82,6 @@ def new_figure_widget(traces: list[dict[str, Any]], layout: dict[str, Any]) -> A
     megabytes in the page and queues updates that arrive faster than it can draw.
     """
     figure = _figure_class()(traces, layout)
-    if figure.has_trait("_config"):  # plotly has no public name for this option
-        figure._config = CONFIG
     keep_subshell(figure)
     return figure
 
@@ -113,6 +112,22 @@ def _figure_class() -> Any:
     from plotly.graph_objects import FigureWidget
 
     class CurrentFigure(FigureWidget):  # type: ignore[misc]  # plotly has no types
+        _is_complete = False
+
+        def __init__(
+            self, traces: list[dict[str, Any]], layout: dict[str, Any]
+        ) -> None:
+            super().__init__(traces, layout)
+            if self.has_trait("_config"):  # plotly has no public name for this option
+                self._config = CONFIG
+            self._is_complete = True
+            self.open()
+
+        def open(self) -> None:
+            # ipywidgets opens a widget before plotly adds traces and layout.
+            if self._is_complete:
+                super().open()
+
         def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
             state = super().get_state(key, drop_defaults)
             # The state is also read while plotly creates the figure.
