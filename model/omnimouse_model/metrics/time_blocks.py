@@ -2,9 +2,10 @@
 
 The estimand of one recording is the score that these neurons would have in further
 windows. Samples near in time are not independent, so that blocks of consecutive windows
-are left out as a whole. Neurons are fixed; an interval over "neurons and time" adds the
-variance between neurons. The neurons of a mouse are no sample of mice: over several
-recordings, mice are left out first.
+are left out as a whole. A centred score also depends on windows of the train tier,
+which are left out one by one. Neurons are fixed; an interval over "neurons and time"
+adds the variance between neurons. The neurons of a mouse are no sample of mice: over
+several recordings, mice are left out first.
 """
 
 from collections.abc import Sequence
@@ -71,19 +72,26 @@ class BlockSums:
         """Return the moments and the sum of all blocks."""
         return reduce(_merged, self._in_order())
 
-    def mean_prediction(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean prediction of each column, and its squared standard error.
+    def centres(self, response: np.ndarray) -> "Centres":
+        """Return the fixed means of correlations: mean predictions of these blocks.
 
-        The error is that of independent blocks; 0 for a single one.
+        Parameters
+        ----------
+        response
+            Mean response of each column.
         """
         parts = [found for found, _ in self._in_order()]
-        total = self.total()[0]
-        counts = np.array([part.count for part in parts])
-        means = np.array([part.mean_prediction for part in parts])
-        share = counts / np.maximum(total.count, 1)
-        n_blocks = np.maximum((counts > 0).sum(axis=0), 2)
-        square = (share**2 * (means - total.mean_prediction) ** 2).sum(axis=0)
-        return total.mean_prediction, square * n_blocks / (n_blocks - 1)
+        without = [
+            _mean_prediction(rest, parts[:place] + parts[place + 1 :])
+            for place, (rest, _) in enumerate(self.without_each())
+        ]
+        mean, variance = _mean_prediction(self.total()[0], parts)
+        # Of a single window there are none, but an axis of columns.
+        shape = len(without), len(mean)
+        means, variances = (
+            np.array([one[k] for one in without]).reshape(shape) for k in (0, 1)
+        )
+        return Centres(mean, response, variance, means, variances)
 
     def without_each(self) -> list[tuple[Moments, np.ndarray]]:
         """Return the moments and sums of all blocks but one, for each in turn."""
@@ -105,6 +113,50 @@ def _merged(
     one: tuple[Moments, np.ndarray], other: tuple[Moments, np.ndarray]
 ) -> tuple[Moments, np.ndarray]:
     return one[0].merged(other[0]), one[1] + other[1]
+
+
+def _mean_prediction(
+    total: Moments, parts: Sequence[Moments]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean prediction of each column, and its squared standard error.
+
+    The error is that of independent parts; 0 for a single one.
+    """
+    counts = np.array([part.count for part in parts])
+    means = np.array([part.mean_prediction for part in parts])
+    share = counts / np.maximum(total.count, 1)
+    n_parts = np.maximum((counts > 0).sum(axis=0), 2)
+    square = (share**2 * (means - total.mean_prediction) ** 2).sum(axis=0)
+    return total.mean_prediction, square * n_parts / (n_parts - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Centres:
+    """Fixed means of each column about which correlations are computed.
+
+    Attributes
+    ----------
+    prediction, response
+        Mean prediction over a sample of train windows, and mean response (column,).
+    variance
+        Squared standard error of `prediction`, (column,).
+    predictions, variances
+        Both without each train window, (window, column).
+    """
+
+    prediction: np.ndarray
+    response: np.ndarray
+    variance: np.ndarray
+    predictions: np.ndarray
+    variances: np.ndarray
+
+    def correlations(self, sums: Moments) -> np.ndarray:
+        """Return the correlation of each column about these means."""
+        return sums.centred(self.prediction, self.response, self.variance)
+
+    def without_each(self, sums: Moments) -> np.ndarray:
+        """Return the correlations without each train window, (window, column)."""
+        return sums.centred(self.predictions, self.response, self.variances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +188,7 @@ class Estimate:
 def jackknife(
     value: float,
     left_out: np.ndarray | Sequence[float],
+    train_left_out: np.ndarray | Sequence[float] = (),
     *,
     unit: str = "time",
     extra_variance: float = 0.0,
@@ -150,6 +203,8 @@ def jackknife(
     left_out
         Score without each block or mouse. For a paired difference, the difference of
         two scores without the same blocks.
+    train_left_out
+        Centred score without each window of the train tier.
     extra_variance
         Variance that is added, for example between neurons.
     min_units
@@ -158,7 +213,13 @@ def jackknife(
     Notes
     -----
     The interval is that of Student's t with one degree of freedom less than there are
-    units; the mean over many neurons of correlations is close to normal.
+    units. From 8 units on it is extended, on one side, by the bias of the value and the
+    skewness of its error: without a rare block of large responses, a score is both too
+    low and seemingly exact. Both are estimated from `left_out`; the term of skewness is
+    that of Johnson (1978), doubled, because few blocks show half of it.
+
+    A centred score depends on the error of the mean predictions through a square, of
+    which the jackknife gives twice the variance; half of it is therefore added.
     """
     rest = np.asarray(left_out, np.float64)
     rest = rest[np.isfinite(rest)]
@@ -166,10 +227,36 @@ def jackknife(
     if n < max(min_units, 2) or not np.isfinite(value):
         nothing = float("nan")
         return Estimate(float(value), nothing, nothing, nothing, n, unit)
-    variance = (n - 1) / n * float(((rest - rest.mean()) ** 2).sum()) + extra_variance
-    error = float(np.sqrt(variance))
-    half = student_quantile(n - 1) * error
-    return Estimate(float(value), error, value - half, value + half, n, unit)
+    over_blocks = _variance(rest)
+    over_train = _variance(np.asarray(train_left_out, np.float64)) / 2
+    error = float(np.sqrt(over_blocks + over_train + extra_variance))
+    quantile = student_quantile(n - 1)
+    low, high = value - quantile * error, value + quantile * error
+    if n >= MIN_BLOCKS and over_blocks > 0:
+        influence = rest.mean() - rest
+        skewness = (influence**3).mean() / (influence**2).mean() ** 1.5
+        shift = (n - 1) * (value - rest.mean())
+        shift += skewness * (1 + 2 * quantile**2) / 3 * np.sqrt(over_blocks / n)
+        low, high = low + min(float(shift), 0.0), high + max(float(shift), 0.0)
+    return Estimate(float(value), error, float(low), float(high), n, unit)
+
+
+def _variance(left_out: np.ndarray) -> float:
+    """Return the jackknife variance of a value, 0 without parts."""
+    n = len(left_out)
+    return (n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()) if n else 0.0
+
+
+def paired(
+    parts: Sequence[np.ndarray], others: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the differences of two scores without the same blocks and windows.
+
+    No values where one of the scores has other parts, or none.
+    """
+    if [*map(len, parts)] != [*map(len, others)]:
+        return [np.zeros(0) for _ in parts]
+    return [one - other for one, other in zip(parts, others, strict=True)]
 
 
 def student_quantile(freedom: int) -> float:

@@ -124,5 +124,4 @@ def _is_gain_known(controller: "Controller") -> bool:
     if found is None or other is None or found.mask is not other.mask:
         return False
     gain, _ = found.gain(other)
-    # A 95 % interval is 2 x 1.96 s.d. wide.
-    return bool((gain.high - gain.low) / 3.92 <= MAX_SD)
+    return gain.error <= MAX_SD

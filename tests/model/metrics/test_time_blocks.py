@@ -72,6 +72,44 @@ def test_intervals_cover_the_true_score_and_the_true_difference():
     assert (shares <= 0.97 + 0.018).all()
 
 
+@pytest.mark.slow
+def test_intervals_of_skewed_counts_cover_more_than_those_of_students_t():
+    generator = np.random.default_rng(3)
+
+    def draw(n_blocks):
+        # Without a rare block of large responses, a score is too low, and so is the
+        # error that its blocks show.
+        predicted, rates = world(generator, n_blocks, n_neurons=4)
+        return np.exp(0.5 * predicted), generator.poisson(np.exp(0.4 * rates))
+
+    truth = moments(*map(np.concatenate, draw(20_000))).pearson().mean()
+    drawn = [scores_without_each(*draw(19)) for _ in range(150)]
+    found = [jackknife(*one) for one in drawn]
+    share = np.mean([one.low <= truth <= one.high for one in found])
+    # 150 worlds: the standard error of a share is .018
+    assert 0.92 - 0.018 <= share <= 0.97 + 0.018
+    half = student_quantile(18)
+    plain = [abs(one.value - truth) <= half * one.error for one in found]
+    assert np.mean(plain) < share - 0.03
+
+
+def test_the_error_of_the_mean_prediction_adds_to_the_interval():
+    rest, trained = np.linspace(0.29, 0.31, 20), np.linspace(0.298, 0.302, 16)
+    alone, both = jackknife(0.3, rest), jackknife(0.3, rest, trained)
+    spread = 15 / 16 * ((trained - trained.mean()) ** 2).sum()
+    assert both.error**2 == pytest.approx(alone.error**2 + spread / 2)
+    blocks = BlockSums()
+    values = np.random.default_rng(4).normal(size=(5, 3, 30, 2))
+    for number, block in enumerate(values[:, 0]):
+        blocks.add(number, moments(block, block))
+    centres = blocks.centres(np.zeros(2))
+    rest = np.delete(values[:, 0], 3, axis=0).mean(axis=1)
+    np.testing.assert_allclose(centres.predictions[3], rest.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        centres.variances[3], rest.var(axis=0, ddof=1) / 4, rtol=1e-12
+    )
+
+
 def test_blocks_hold_windows_in_a_row():
     starts = np.concatenate([np.arange(0, 100, 1.0), np.arange(500, 600, 1.0)])
     blocks = time_blocks(starts, 2.0)

@@ -24,7 +24,7 @@ from omnimouse_model.metrics import (
     poisson_gain,
     session_score,
 )
-from omnimouse_model.metrics.time_blocks import BlockSums, jackknife
+from omnimouse_model.metrics.time_blocks import BlockSums, Centres, jackknife
 from omnimouse_model.predict.compatibility import unread_text
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
 
@@ -46,8 +46,8 @@ class RunningScore:
     clips
         Repeated stimuli, for a metric that needs repeats.
     centres
-        Mean prediction (n,) and mean response (n,) of the neurons over the train tier,
-        and the squared standard error of the former; None if there is no centred score.
+        Mean predictions and responses of the neurons over the train tier; None if there
+        is no centred score.
     by_window
         Start of a window -> centred score of the window alone; None to leave it out.
     neurons
@@ -68,7 +68,7 @@ class RunningScore:
     metric: Metric = METRICS["correlation"]
     null: np.ndarray | None = None
     clips: Sequence[RepeatedClip] = ()
-    centres: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    centres: Centres | None = None
     n_windows: int = 0
     by_window: dict[float, float] | None = None
     neurons: np.ndarray = field(init=False)
@@ -157,7 +157,7 @@ class RunningScore:
             array[:, columns] = values
         sums = _add(self.blocks, block, arrays)
         if self.by_window is not None and self.centres is not None:
-            score = session_score(sums.centred(*self.centres), sums.count)
+            score = session_score(self.centres.correlations(sums), sums.count)
             self.by_window[window.start_s] = score
         if self.groups is not None:
             group = self.groups.at(times_s)
@@ -246,17 +246,24 @@ class RunningScore:
 
     def _centred(
         self, without_each: Sequence[tuple[Moments, np.ndarray]]
-    ) -> tuple[np.ndarray, float, np.ndarray]:
-        """Return the centred score: of each neuron, of all, and without each block."""
+    ) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+        """Return the centred score: of each neuron, of all, and without each part.
+
+        Parts are blocks of time, and windows of the train tier.
+        """
         if self.centres is None or self.refusal or not self.blocks.blocks:
-            return np.zeros(0), NaN, np.zeros(0)
+            return np.zeros(0), NaN, np.zeros(0), np.zeros(0)
         centres, total = self.centres, self.blocks.total()[0]
-        per_neuron = total.centred(*centres)
+        per_neuron = centres.correlations(total)
         left_out = [
-            session_score(sums.centred(*centres), sums.count)
+            session_score(centres.correlations(sums), sums.count)
             for sums, _ in without_each
         ]
-        return per_neuron, session_score(per_neuron, total.count), np.array(left_out)
+        train_left_out = [
+            session_score(values, total.count) for values in centres.without_each(total)
+        ]
+        value = session_score(per_neuron, total.count)
+        return per_neuron, value, np.array(left_out), np.array(train_left_out)
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
@@ -278,7 +285,9 @@ class RunningScore:
             # A predictor may refuse after some windows: never report a partial score.
             value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
             values = np.full(len(values), np.nan)
-        centred_values, centred, centred_left_out = self._centred(without_each)
+        centred_values, centred, centred_left_out, train_left_out = self._centred(
+            without_each
+        )
         slopes = np.empty(0)
         if len(centred_values):
             slopes = self.blocks.total()[0].slope()
@@ -304,6 +313,7 @@ class RunningScore:
                 left_out=left_out,
                 centred=centred,
                 centred_left_out=centred_left_out,
+                train_left_out=train_left_out,
                 centred_per_neuron=centred_values,
                 slope_per_neuron=slopes,
             )

@@ -14,7 +14,7 @@ from omnimouse_model.metrics import (
     aggregate,
     overall_score,
 )
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife, paired
 
 if TYPE_CHECKING:
     import pandas
@@ -56,7 +56,8 @@ class Score:
         Mean over neurons, weighted by number of scored samples; NaN if refused.
     ci_low, ci_high
         95 % interval of the score of these neurons in further windows, from leaving out
-        blocks of time; NaN with fewer than 8 blocks, and for metrics of repeats.
+        blocks of time (see `jackknife`); NaN with fewer than 8 blocks, and for metrics
+        of repeats.
     ceiling
         Score of the expected response on the same samples; known for simulated
         sessions, else NaN.
@@ -77,6 +78,8 @@ class Score:
         The same for correlations about fixed means: those of the train tier, for
         predictions over a fixed sample of its windows. Over few windows it is much
         less biased than `value`; NaN for other metrics.
+    train_left_out
+        float64 (n_windows,): the centred score without each window of this sample.
     centred_per_neuron
         Values of the neurons about the same means; empty for other metrics.
     slope_per_neuron
@@ -102,6 +105,7 @@ class Score:
     centred_left_out: np.ndarray = field(
         default_factory=lambda: np.empty(0), repr=False
     )
+    train_left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     centred_per_neuron: np.ndarray = field(
         default_factory=lambda: np.empty(0), repr=False
     )
@@ -112,7 +116,7 @@ class Score:
     @property
     def centred_estimate(self) -> Estimate:
         """Centred score with its interval over time."""
-        return jackknife(self.centred, self.centred_left_out)
+        return jackknife(self.centred, self.centred_left_out, self.train_left_out)
 
     @property
     def mouse(self) -> str:
@@ -200,7 +204,7 @@ class Scores(HasSummary):
             value = interval_text(row.value, row.ci_low, row.ci_high)
             if isinstance(row, Score) and np.isfinite(row.centred):
                 # First, because the user interface shows it.
-                centred = jackknife(row.centred, row.centred_left_out)
+                centred = row.centred_estimate
                 text = interval_text(centred.value, centred.low, centred.high)
                 value = f"centred {text}, pooled {value}"
             lines.append((", ".join(parts), row.refusal or f"{value} ({sizes})"))
@@ -285,17 +289,14 @@ class Scores(HasSummary):
         """
         other = self.find(score.strategy, baseline, score.session)
         difference = score.value - other.value
-        if len(score.left_out) != len(other.left_out):
-            return jackknife(difference, [])
-        return jackknife(difference, score.left_out - other.left_out)
+        return jackknife(difference, *paired([score.left_out], [other.left_out]))
 
     def centred_gain(self, score: Score, baseline: str) -> Estimate:
         """Return the paired difference of a centred score from that of a baseline."""
         other = self.find(score.strategy, baseline, score.session)
         difference = score.centred - other.centred
-        if len(score.centred_left_out) != len(other.centred_left_out):
-            return jackknife(difference, [])
-        return jackknife(difference, score.centred_left_out - other.centred_left_out)
+        parts = [(s.centred_left_out, s.train_left_out) for s in (score, other)]
+        return jackknife(difference, *paired(*parts))
 
     @property
     def baseline(self) -> str:

@@ -169,8 +169,9 @@ class ShardScores:
     @property
     def n_bytes(self) -> int:
         """Largest memory of the sums."""
-        # Seven float64 arrays in each block of time.
-        return 7 * 8 * MAX_BLOCKS * sum(len(score.neurons) for score in self.running)
+        # float64 arrays: seven in each block of time, two for each train window.
+        n_arrays = 7 * MAX_BLOCKS + 2 * TRAIN_WINDOWS
+        return 8 * n_arrays * sum(len(score.neurons) for score in self.running)
 
     def _centre(self) -> None:
         """Predict windows of the train tier, and set the centres of all scores."""
@@ -188,9 +189,8 @@ class ShardScores:
             for score, part in zip(group, trained, strict=True):
                 if not part.blocks.blocks:
                     continue
-                mean, variance = part.blocks.mean_prediction()
                 means = train_means(session, spec)[score.neurons]
-                score.centres = mean, means, variance
+                score.centres = part.blocks.centres(means)
 
     def scores(self) -> Scores:
         """Return the scores over the windows that were added."""

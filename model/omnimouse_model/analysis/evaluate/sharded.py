@@ -278,7 +278,10 @@ def _arguments(values: JsonRow) -> JsonRow:
         arguments[name] = number(values[name])
     # Older files hold whole numbers as floats, too.
     dtypes = {"per_neuron": np.float64, "counts": np.int64, "neurons": np.int64}
-    names = ("left_out", "centred_left_out", "centred_per_neuron", "slope_per_neuron")
+    names = (
+        *("left_out", "centred_left_out", "train_left_out"),
+        *("centred_per_neuron", "slope_per_neuron"),
+    )
     for name in names:
         dtypes[name] = np.float64
     for name in set(dtypes) & set(values):

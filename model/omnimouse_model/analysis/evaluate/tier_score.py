@@ -16,7 +16,7 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_s
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife, paired
 from omnimouse_model.predict.predictor import Predictor
 
 PRELIMINARY = 16
@@ -43,7 +43,8 @@ class TierScore:
     n_windows, n_total
         Windows that were added, and windows that are scored at most.
     centred
-        Number of windows -> centred score and the score without each block of time.
+        Number of windows -> centred score, and the score without each block of time
+        and each window of the train tier.
     window_scores
         Start of each window that was added -> centred score of this window alone.
     """
@@ -54,7 +55,7 @@ class TierScore:
     behavior: tuple[BehaviorScore, ...]
     n_windows: int
     n_total: int
-    centred: dict[int, tuple[float, np.ndarray]] = field(repr=False)
+    centred: dict[int, tuple[float, np.ndarray, np.ndarray]] = field(repr=False)
     window_scores: dict[float, float] = field(default_factory=dict, repr=False)
 
     @property
@@ -81,10 +82,9 @@ class TierScore:
         if not common:
             return jackknife(float("nan"), []), 0
         n_windows = max(common)
-        value, left_out = self.centred[n_windows]
-        other, others = baseline.centred[n_windows]
-        rest = left_out - others if len(left_out) == len(others) else []
-        return jackknife(value - other, rest), n_windows
+        value, *parts = self.centred[n_windows]
+        other, *of_other = baseline.centred[n_windows]
+        return jackknife(value - other, *paired(parts, of_other)), n_windows
 
 
 def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:
@@ -127,7 +127,7 @@ class TierScoring:
         )
         self._mask, self._n_added = mask, 0
         self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
-        self._centred: dict[int, tuple[float, np.ndarray]] = {}
+        self._centred: dict[int, tuple[float, np.ndarray, np.ndarray]] = {}
         self._by_window: dict[float, float] = {}
         self._scores.running[0].by_window = self._by_window
 
@@ -161,7 +161,8 @@ class TierScoring:
         n_windows = sum(map(len, self._scores.batches[: self._n_added]))
         score = found.scores[0] if found.scores else None
         if score is not None:
-            self._centred[n_windows] = score.centred, score.centred_left_out
+            parts = score.centred_left_out, score.train_left_out
+            self._centred[n_windows] = score.centred, *parts
         return TierScore(
             self._mask,
             shard.tier,

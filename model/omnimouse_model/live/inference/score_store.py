@@ -35,7 +35,7 @@ from omnimouse_model.cache import cache_dir
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
 
-VERSION = 2
+VERSION = 3
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
 """Maximum size of all files together: about 500 scores of 1,000 neurons."""
@@ -154,18 +154,18 @@ def _name_parts(key: tuple[str, ...]) -> list[str]:
 # -- scores ---------------------------------------------------------------------------
 _ARRAYS = (
     *("neurons", "per_neuron", "counts", "left_out", "centred_left_out"),
-    *("centred_per_neuron", "slope_per_neuron"),
+    *("train_left_out", "centred_per_neuron", "slope_per_neuron"),
 )
 
 
 def _score_parts(found: TierScore) -> tuple[Facts, Arrays]:
     """Return the values of a score as JSON values, and its arrays."""
     steps = list(found.centred)
-    left_out = [found.centred[step][1] for step in steps]
+    # Ragged: early steps have fewer blocks of time.
+    left_out = [part for step in steps for part in found.centred[step][1:]]
     arrays = {
         "steps": np.array(steps, np.int64),
         "centred": np.array([found.centred[step][0] for step in steps], np.float64),
-        # Ragged: early steps have fewer blocks of time.
         "sizes": np.array([len(rest) for rest in left_out], np.int64),
         "rest": np.concatenate([np.zeros(0), *left_out]),
         "windows": np.array(list(found.window_scores.items()), np.float64),
@@ -202,8 +202,10 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
         facts["n_windows"],
         facts["n_total"],
         {
-            step: (value, rest)
-            for step, value, rest in zip(steps, centred, parts, strict=True)
+            step: (value, rest, of_train)
+            for step, value, rest, of_train in zip(
+                steps, centred, parts[::2], parts[1::2], strict=True
+            )
         },
         dict(arrays["windows"].reshape(-1, 2).tolist()),
     )

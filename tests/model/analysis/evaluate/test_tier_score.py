@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import moments
 from omnimouse_model.metrics.time_blocks import BlockSums
-from tests.acceptance.live_intervals import centred_scores, one_window
+from tests.acceptance.live_intervals import one_window, scores_over_windows
 from tests.model.context_predictor import ContextPredictor
 from tests.predictors import EchoPredictor
 from tests.small_sessions import simulate_mouse
@@ -39,8 +41,11 @@ def test_after_the_last_window_it_has_the_bits_of_an_evaluation(session, mask):
     score = found[-1].score
     numbers = [[s.value, s.centred, s.ci_low, s.n_windows] for s in (score, expected)]
     np.testing.assert_array_equal(*numbers)
+    estimates = found[-1].estimate, expected.centred_estimate
+    np.testing.assert_equal(*map(astuple, estimates))
     np.testing.assert_array_equal(score.per_neuron, expected.per_neuron)
     np.testing.assert_array_equal(score.centred_left_out, expected.centred_left_out)
+    np.testing.assert_array_equal(score.train_left_out, expected.train_left_out)
 
 
 def test_the_worlds_of_live_intervals_have_its_scores(session, mask):
@@ -62,14 +67,13 @@ def test_the_worlds_of_live_intervals_have_its_scores(session, mask):
     of_train, trained = windows_of(starts.tolist()), BlockSums()
     for place in range(len(starts)):
         trained.add(place, one_window(of_train, place))
-    mean, variance = trained.mean_prediction()
-    centres = mean, train_means(session, OMNIMOUSE)[20:], variance
+    centres = trained.centres(train_means(session, OMNIMOUSE)[20:])
     starts = scored_starts(session)
     counts = tuple(last.centred)
-    found = centred_scores(windows_of(starts.tolist()), starts, centres, counts)
-    for count, (score, left_out) in zip(counts, found, strict=True):
-        assert score == pytest.approx(last.centred[count][0], abs=1e-12)
-        np.testing.assert_allclose(left_out, last.centred[count][1], atol=1e-12)
+    found = scores_over_windows(windows_of(starts.tolist()), starts, centres, counts)
+    for count, (centred, _) in zip(counts, found, strict=True):
+        for part, expected in zip(centred, last.centred[count], strict=True):
+            np.testing.assert_allclose(part, expected, atol=1e-12)
 
 
 def test_it_stops_in_a_batch_and_goes_on_to_the_same_numbers(session, mask):

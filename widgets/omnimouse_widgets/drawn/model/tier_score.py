@@ -82,6 +82,7 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
 
 
 def _signed(gain: Estimate) -> str:
-    half = (gain.high - gain.low) / 2
+    # The longer side, so that the interval is within what is shown.
+    half = max(gain.high - gain.value, gain.value - gain.low)
     spread = f" ± {half:.2f}" if np.isfinite(half) else ""
     return f"{gain.value + 0.0:+.2f}{spread}"
