@@ -55,3 +55,10 @@ def test_without_anything_the_mean_is_constant(world):
     expected = conditional_mean(folder, truth, Given(video=False, behavior=False))
     assert np.ptp(expected, axis=0).max() < 1e-3 * expected.mean()
     assert expected.mean() == pytest.approx(responses.mean(), rel=0.1)
+
+
+def test_a_mean_is_computed_once_and_nobody_changes_it(world):
+    folder, truth, _ = world
+    expected = conditional_mean(folder, truth, BEHAVIOR)
+    assert conditional_mean(folder, truth, BEHAVIOR) is expected
+    assert not expected.flags.writeable
