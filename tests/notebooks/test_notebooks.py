@@ -15,7 +15,10 @@ from tests.notebooks.run import PATHS, read, run
 MAX_BYTES = 300_000
 FIGURE = "application/vnd.plotly.v1+json"
 SMALL = {
-    "01_quickstart": "MAX_WINDOWS = 2",
+    "01_quickstart": "MAX_WINDOWS = 2\n"
+    "from functools import partial\n"
+    "from omnimouse_widgets.jupyter import explorer as module\n"
+    "module.LiveState = partial(module.LiveState, scores_tier=False)",
     "02_context_size": "MAX_WINDOWS = 1\nSEEDS = 2",
     "03_neuron_predictions": "MAX_WINDOWS = 3",
     "04_behavior_decoding": "MAX_WINDOWS = 2",
@@ -31,6 +34,13 @@ from omnimouse_model.analysis.evaluate import shard
 shard.TRAIN_WINDOWS = 1
 """
 """Fewer windows for the means of centred scores, which take most of the time."""
+SMALL_MODEL = """
+from pathlib import Path
+from omnimouse_model import demo
+demo.CHECKPOINT = Path({path!r})
+"""
+"""A small net in place of the demo's, which the kernel's evaluations would run for half
+a minute; the explorer's process still has the demo's own."""
 # Fine-tuning computes start values from 128 windows in a process of its own, and
 # experiments show dozens of videos: half a minute and more.
 LONG = ("05_your_own_mouse", "06_digital_twin")
@@ -111,13 +121,29 @@ def kernel():
         run_sync(manager.shutdown_kernel)(now=True)
 
 
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    """Code that replaces the demo's net by a small one for the same mouse."""
+    from omnimouse_model.demo import CHECKPOINT
+    from omnimouse_model.nets.checkpoint import save_checkpoint
+    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+    from tests.model.finetune_process import small_net
+
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    save_checkpoint(path, small_net(read_checkpoint(CHECKPOINT).sessions))
+    return SMALL_MODEL.format(path=str(path))
+
+
 @pytest.mark.notebook
 @pytest.mark.slow
 @pytest.mark.process
 @runs
-def test_a_notebook_runs_from_top_to_bottom(path, kernel):
+def test_a_notebook_runs_from_top_to_bottom(path, kernel, small_model):
     stored = code_cells(read(path))
-    book, _ = run(path, FEW_TRAIN_WINDOWS + SMALL[path.stem], kernel)
+    inserted = FEW_TRAIN_WINDOWS + SMALL[path.stem]
+    if path.stem not in LONG:
+        inserted += small_model
+    book, _ = run(path, inserted, kernel)
     for cell, before in zip(code_cells(book), stored, strict=True):
         assert cell.execution_count, cell.source
         assert kinds(cell) == kinds(before), cell.source
