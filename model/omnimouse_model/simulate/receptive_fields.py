@@ -48,12 +48,12 @@ def to_retina(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FilterInputs:
-    """Inputs of the temporal filters: what Gabors and contrast window see."""
+class FilterMemory:
+    """Filter inputs of the samples before a block that its first outputs need."""
 
-    even: Float[np.ndarray, "time neuron"]
-    odd: Float[np.ndarray, "time neuron"]
-    contrast: Float[np.ndarray, "time neuron"]
+    even: Float[np.ndarray, "tap neuron"]
+    odd: Float[np.ndarray, "tap neuron"]
+    contrast: Float[np.ndarray, "tap neuron"]
 
 
 class ReceptiveFields:
@@ -69,27 +69,19 @@ class ReceptiveFields:
         self._envelope_sd = tuning.envelope_sd[self._sorted].astype(np.float32)
         self._even, self._odd, self._window = _spatial_filters(tuning, self._sorted)
 
-    def resting_memory(self) -> FilterInputs:
+    def resting_memory(self) -> FilterMemory:
         """Return the memory after a long gray screen."""
         blank = np.zeros((TAPS - 1, len(self._sorted)), np.float32)
-        return FilterInputs(blank, blank, blank)
-
-    def inputs(self, retina: Float[np.ndarray, "time pixel"]) -> FilterInputs:
-        """Return the filter inputs of a block; they depend on no other block."""
-        power = np.maximum((retina * retina) @ self._window, 0)
-        return FilterInputs(retina @ self._even, retina @ self._odd, np.sqrt(power))
+        return FilterMemory(blank, blank, blank)
 
     def respond(
-        self, inputs: FilterInputs, memory: FilterInputs
-    ) -> tuple[Float[np.ndarray, "time neuron"], FilterInputs]:
-        """Return the response divided by contrast, in stored order, and the memory.
-
-        The memory has the inputs of the samples before a block that its first outputs
-        need.
-        """
-        even = np.concatenate([memory.even, inputs.even])
-        odd = np.concatenate([memory.odd, inputs.odd])
-        contrast = np.concatenate([memory.contrast, inputs.contrast])
+        self, retina: Float[np.ndarray, "time pixel"], memory: FilterMemory
+    ) -> tuple[Float[np.ndarray, "time neuron"], FilterMemory]:
+        """Return the response divided by contrast, in stored order, and the memory."""
+        even = np.concatenate([memory.even, retina @ self._even])
+        odd = np.concatenate([memory.odd, retina @ self._odd])
+        power = np.maximum((retina * retina) @ self._window, 0)
+        contrast = np.concatenate([memory.contrast, np.sqrt(power)])
         envelope = _envelope_kernel()
         local = _filter(contrast, (envelope / envelope.sum())[None])[0]
         # Filters have unit energy, so the response to a grating grows with the width of
@@ -102,7 +94,7 @@ class ReceptiveFields:
             drive[:, part] = _combine(*pair, is_complex, self._direction_index[part])
         drive /= divisor
         keep = slice(-(TAPS - 1), None)
-        after = FilterInputs(even[keep], odd[keep], contrast[keep])
+        after = FilterMemory(even[keep], odd[keep], contrast[keep])
         return drive[:, self._restore], after
 
 

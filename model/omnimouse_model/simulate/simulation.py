@@ -1,8 +1,8 @@
 """Simulation of a session, block by block: stimulus, behaviour, rates, responses.
 
 A block is half a second of gray and a video of 10 s (315 samples). Memory does not grow
-with the length of the session, except for the behaviour. Video and filter inputs of the
-next block, which depend on no other block, are made in a thread meanwhile.
+with the length of the session, except for the behaviour. The video of the next block is
+made in a thread meanwhile. All matrix products are in one thread: BLAS has its own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ from omnimouse_model.simulate.processes import (
     stream,
 )
 from omnimouse_model.simulate.receptive_fields import (
-    FilterInputs,
+    FilterMemory,
     Normalisation,
     ReceptiveFields,
     normalisation,
@@ -122,12 +122,12 @@ class Simulation:
         imaging = CalciumImaging(self.population.calcium)
         trials = (Trial("lead", -1), *self.trials)
 
-        def video(number: int) -> tuple[np.ndarray, FilterInputs]:
+        def video(number: int) -> tuple[np.ndarray, np.ndarray]:
             screen = _screen(self.spec.session_seed, trials[number], textures)
-            return screen, rates.inputs(number, screen)
+            return screen, rates.retina(number, screen)
 
-        for number, (screen, inputs) in enumerate(_ahead(video, range(len(trials)))):
-            drive, full, latents = rates.block(number, inputs)
+        for number, (screen, retina) in enumerate(_ahead(video, range(len(trials)))):
+            drive, full, latents = rates.block(number, retina)
             rng = stream(self.spec.session_seed, Purpose.EVENTS, number)
             recorded = imaging.record(drive, full, rng)
             if number > 0:
@@ -148,17 +148,18 @@ class _Rates:
         self._gain = tuning.behavior_gain.T.astype(np.float32)
         self._fluctuations = _Fluctuations(population.coupling, seed)
 
-    def inputs(self, number: int, screen: np.ndarray) -> FilterInputs:
-        """Return the filter inputs of a block; needs no other block."""
+    def retina(self, number: int, screen: np.ndarray) -> np.ndarray:
+        """Return the video of a block on the retina; needs no other block."""
         span = _span(number)
-        gaze = self._behavior.gaze_x[span], self._behavior.gaze_y[span]
-        return self._fields.inputs(to_retina(screen, *gaze))
+        return to_retina(
+            screen, self._behavior.gaze_x[span], self._behavior.gaze_y[span]
+        )
 
     def block(
-        self, number: int, inputs: FilterInputs
+        self, number: int, retina: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return drive, drive with fluctuations, and latents of the next block."""
-        response, self._memory = self._fields.respond(inputs, self._memory)
+        response, self._memory = self._fields.respond(retina, self._memory)
         drive = self._normalisation.apply(response, self._tuning.power)
         log_gain = self._behavior.gains[_span(number)] @ self._gain
         drive *= np.exp(np.clip(log_gain, -GAIN_LIMIT, GAIN_LIMIT))
@@ -207,16 +208,16 @@ def _calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisat
     # neuron would have another drive in another recording.
     hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
     textures = draw_textures(hidden_seed, count=8)
-    memory = fields.resting_memory()
+    memory: FilterMemory = fields.resting_memory()
     straight = np.zeros(BLOCK_SAMPLES, np.float32)
 
-    def inputs_of(number: int) -> FilterInputs:
+    def retina_of(number: int) -> np.ndarray:
         screen = _screen(hidden_seed, Trial("calibration", number), textures)
-        return fields.inputs(to_retina(screen, straight, straight))
+        return to_retina(screen, straight, straight)
 
     responses = []
-    for inputs in _ahead(inputs_of, range(_CALIBRATION_BLOCKS)):
-        response, memory = fields.respond(inputs, memory)
+    for retina in _ahead(retina_of, range(_CALIBRATION_BLOCKS)):
+        response, memory = fields.respond(retina, memory)
         responses.append(response)
     return normalisation(np.concatenate(responses), tuning.power)
 

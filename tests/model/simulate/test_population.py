@@ -24,10 +24,9 @@ def test_blocks_join_without_a_seam():
     rng = np.random.default_rng(1)
     retina = rng.standard_normal((2 * BLOCK, 36 * 64)).astype(np.float32)
     receptive = ReceptiveFields(draw_population(3, 20).tuning)
-    rest = receptive.resting_memory()
-    first, memory = receptive.respond(receptive.inputs(retina[:BLOCK]), rest)
-    second, _ = receptive.respond(receptive.inputs(retina[BLOCK:]), memory)
-    middle, _ = receptive.respond(receptive.inputs(retina[100 : 100 + BLOCK]), rest)
+    first, memory = receptive.respond(retina[:BLOCK], receptive.resting_memory())
+    second, _ = receptive.respond(retina[BLOCK:], memory)
+    middle, _ = receptive.respond(retina[100 : 100 + BLOCK], receptive.resting_memory())
     joined = np.concatenate([first, second])[100 : 100 + BLOCK]
     np.testing.assert_allclose(middle[15:], joined[15:], rtol=1e-3, atol=1e-3)
 

@@ -38,7 +38,7 @@ def test_the_preferred_motion_is_against_the_wave_vector(direction):
 
     def mean_response(motion_rad: float) -> float:
         retina = to_retina(grating(motion_rad), still, still)
-        response, _ = fields.respond(fields.inputs(retina), fields.resting_memory())
+        response, _ = fields.respond(retina, fields.resting_memory())
         return float(response[RATE_HZ:].mean())
 
     preferred = np.pi - direction
