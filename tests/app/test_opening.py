@@ -1,5 +1,8 @@
 """`launch()`: what it opens, and what the user's own choice wins over."""
 
+import contextlib
+import gc
+
 import napari
 import pytest
 
@@ -41,6 +44,13 @@ def launch(qapp, load_calls):
     yield launch_and_wait
     for dock in docks:
         dock.close_viewer()
+
+
+def test_garbage_is_collected_again_after_a_fault():
+    with contextlib.suppress(ZeroDivisionError), opening.paused_collection():
+        assert not gc.isenabled()
+        raise ZeroDivisionError
+    assert gc.isenabled()
 
 
 def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folder):
