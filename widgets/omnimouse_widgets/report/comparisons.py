@@ -177,7 +177,7 @@ def _about(sweep: ContextSweep, metric: Metric) -> str:
     targets = max((row.n_neurons for row in sweep.rows), default=0)
     error = "the standard error over draws of neurons"
     if len(sweep.plan.seeds) == 1:
-        error = "half of the 95 % interval over time"
+        error = "the longer side of the 95 % interval over time"
     text = (
         f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean {metric.unit} "
         f"of {count(targets, 'neuron')} over {count(windows, 'window')}; "

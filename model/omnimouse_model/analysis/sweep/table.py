@@ -97,13 +97,13 @@ class Point:
 
     @property
     def bar(self) -> float:
-        """Half of the error bar: the s.e.m., or half of the interval for one draw.
+        """Half of the error bar: the s.e.m.; for one draw, the interval's longer side.
 
         NaN for one draw in one window, whose few samples give no useful interval.
         """
         if np.isfinite(self.sem) or self.n_windows <= 1:
             return self.sem
-        return (self.ci_high - self.ci_low) / 2
+        return max(self.ci_high - self.score, self.score - self.ci_low)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 TOOLTIP = (
     "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
-    "Bars: s.e.m. over draws of neurons; half of the 95 % interval over time where\n"
-    "there is one draw. Solid lines: held-out neurons over the test tier, once it is\n"
+    "Bars: s.e.m. over draws of neurons; with one draw, the longer side of the 95 %\n"
+    "interval over time. Solid lines: held-out neurons over the test tier, once it is\n"
     "scored; broken lines: the selected neurons in this window. Star and dotted line:\n"
     "the current mask, over the tier, too, or at the mean score of the selected\n"
     "neurons (open star: none of them is a target; the mean is over the targets).\n"
