@@ -1,17 +1,21 @@
 """Small experanto recordings of random numbers."""
 
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from omnimouse_model import simulate
 from omnimouse_model.data.session import Session
+from omnimouse_model.simulate import simulation
 from tests.model.experanto_folder import write_stream, write_videos
 
 SECONDS_PER_TRIAL = 5
 TIERS = ("train", "train", "validation", "final_test_1")
+_textures = cache(simulation.draw_textures)
 
 
 def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
@@ -38,10 +42,14 @@ def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
 def simulate_mouse(
     folder: Path, n: int, minutes: float, *, tests: int = 1, clips: int = 1, times: int
 ) -> Path:
-    """Simulate a mouse of `n` neurons; `clips` of its clips are shown `times` times."""
+    """Simulate a mouse of `n` neurons; `clips` of its clips are shown `times` times.
+
+    All have the same pictures, which take longer to draw than the mouse to simulate.
+    """
     held_out = simulate.HeldOut(1, tests, clips, times)
     spec = simulate.MouseSpec("small", "80001-1-1", 11, 12, n, minutes, held_out)
-    return simulate.write_session(spec, folder)
+    with patch.object(simulation, "draw_textures", _textures):
+        return simulate.write_session(spec, folder)
 
 
 def with_trials(session: Session, t_on: np.ndarray, t_off: np.ndarray) -> Session:
