@@ -23,7 +23,12 @@ from omnimouse_model.data.clock import (
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.signal import Signal, is_interpolated
-from omnimouse_model.data.split import early_and_late, has_tiers, split_minutes
+from omnimouse_model.data.split import (
+    early_and_late,
+    has_tiers,
+    split_minutes,
+    tiers_text,
+)
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.valid_starts import (
@@ -358,8 +363,8 @@ was recorded from 0 to 94.5 s.
         present = {*self.trials.tier.tolist(), *self.split, *COMMON_TIERS}
         if chosen is not None and chosen.isdisjoint(present):
             raise ValueError(
-                f"Session {self.id!r} has no window of tier {tier!r}; its tiers are "
-                f"{', '.join(self.tiers()) or 'none'}."
+                f"Session {self.id!r} has no window of tier {tier!r}; "
+                f"{tiers_text(self)}."
             )
         if chosen is not None and include_blanks:
             chosen = chosen | {BLANK_TIER}

@@ -74,6 +74,17 @@ def random_tiers(n_trials: int, seed: int) -> np.ndarray:
     return tiers
 
 
+def tiers_text(session: "Session") -> str:
+    """Return the tiers of a session for a message, or why it has none."""
+    tiers = session.tiers()
+    if tiers:
+        return f"its tiers are {', '.join(tiers)}"
+    return (
+        f"it lasts {session.duration_s:.3g} s, too short to be divided into train and "
+        "test"
+    )
+
+
 def split_minutes(session: "Session") -> dict[str, float]:
     """Minutes of each tier of a session's split, without time that no trial covers."""
     return {

@@ -52,8 +52,10 @@ def test_a_tier_anywhere_is_left_alone():
 def test_too_short_a_recording_is_not_divided():
     session = om.open_session(smooth(5.0))
     assert session.tiers() == {}
-    with pytest.raises(om.UnsupportedRequestError, match="too short to hold out"):
+    with pytest.raises(om.UnsupportedRequestError, match="too short to be divided"):
         naive_predictor("mean").prepare(session)
+    with pytest.raises(om.UnsupportedRequestError, match="it lasts 5 s"):
+        om.evaluate("mean", session, "test/causal_response_25")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.split import tiers_text
 from omnimouse_model.data.window import require_trials
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
@@ -51,7 +52,7 @@ def scored_starts(
     if not len(starts):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier {tier!r}; "
-            f"its tiers are {', '.join(session.tiers()) or 'none'}."
+            f"{tiers_text(session)}."
         )
     return spread_starts(starts, max_windows)
 

@@ -16,6 +16,7 @@ import numpy as np
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.split import tiers_text
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
@@ -115,8 +116,7 @@ def training_windows(
     if not len(starts):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier 'train' to fit a naive "
-            f"predictor on; its tiers are {', '.join(tiers) or 'none'}. "
-            + _remedy(tiers, spec)
+            f"predictor on; {tiers_text(session)}.{_remedy(tiers, spec)}"
         )
     # Every k-th window, with k rounded up: at most `most` windows.
     starts = starts[:: -(-len(starts) // most)]
@@ -127,10 +127,8 @@ def training_windows(
 def _remedy(tiers: dict[str, float], spec: WindowSpec) -> str:
     length = f"{spec.duration_s:g} s"
     if tiers.get("train"):
-        return f"Its train trials hold no whole window of {length}."
-    if tiers:
-        return "Name the trials to fit on 'train', or remove every tier."
-    return f"It is too short to hold out a fifth of its windows of {length}."
+        return f" Its train trials hold no whole window of {length}."
+    return " Name the trials to fit on 'train', or remove every tier." if tiers else ""
 
 
 def _folds(starts: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.split import tiers_text
 from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD, Window, without_missing
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
@@ -172,18 +173,9 @@ def train_windows(session: Session, spec: WindowSpec) -> list[TrainWindow]:
         raise UnsupportedRequestError(
             f"Session {session.id!r} has {n_samples / spec.response_rate_hz:.3g} s of "
             f"tier 'train' in windows of {spec.duration_s:g} s; a fit needs "
-            f"{MIN_TRAIN_S:g} s. " + _remedy(session, tiers)
+            f"{MIN_TRAIN_S:g} s; {tiers_text(session)}."
         )
     return _thinned(parts, n_samples * session.n_neurons)
-
-
-def _remedy(session: Session, tiers: dict[str, float]) -> str:
-    if tiers:
-        return f"Its tiers are {', '.join(tiers)}: name more trials 'train'."
-    return (
-        f"It lasts {session.duration_s:.3g} s, too short to be divided into train and "
-        "test."
-    )
 
 
 def _thinned(parts: list[TrainWindow], n_values: int) -> list[TrainWindow]:

@@ -174,7 +174,7 @@ def test_a_short_recording_is_refused_and_one_neuron_is_not():
     values = np.random.default_rng(0).gamma(2.0, 1.0, (30 * 15, 3))
     short = om.open_session({"responses": values[:150], "rate_hz": 30.0})
     mask = om.Mask.nothing(short).show([0]).ask([1])
-    with pytest.raises(UnsupportedRequestError, match=r"'train'.*It lasts 5 s"):
+    with pytest.raises(UnsupportedRequestError, match=r"'train'.*it lasts 5 s"):
         LinearGaussian().predict(short.window(1.0), mask)
     repeated = np.tile(values[:, :1], (6, 1))
     one = om.open_session({"responses": repeated, "rate_hz": 30.0})
