@@ -21,7 +21,7 @@ def predictor(path):
     return om.load_predictor(path, device="cpu")
 
 
-def search(predictor, session, **settings):
+def search(predictor, session, seeds=(1, 2), **settings):
     # Without the penalty, which outweighs the small changes of a random network.
     settings |= {"penalty": 0.0}
     return search_starts(
@@ -29,8 +29,8 @@ def search(predictor, session, **settings):
         session,
         NEURONS,
         replace(SEARCH, **settings),
-        n_steps=4,
-        seeds=(1, 2),
+        n_steps=3,
+        seeds=seeds,
     )
 
 
@@ -61,7 +61,7 @@ def test_responses_rise_and_the_best_start_is_first(found):
 
 
 def test_an_inhibiting_input_lowers_the_response(predictor, session, found):
-    lowest = search(predictor, session, temperature=-0.5)
+    lowest = search(predictor, session, seeds=(1,), temperature=-0.5)
     assert lowest.best_response < found.best_response
     assert (lowest.courses.min(axis=1) < lowest.courses[:, 0]).all()
 
