@@ -193,6 +193,7 @@ def jackknife(
     unit: str = "time",
     extra_variance: float = 0.0,
     min_units: int = MIN_BLOCKS,
+    is_extended: bool = True,
 ) -> Estimate:
     """Return a value with its interval from the values without each unit.
 
@@ -201,14 +202,15 @@ def jackknife(
     value
         Score of everything.
     left_out
-        Score without each block or mouse. For a paired difference, the difference of
-        two scores without the same blocks.
+        Score without each block or mouse.
     train_left_out
         Centred score without each window of the train tier.
     extra_variance
         Variance that is added, for example between neurons.
     min_units
         Below this number the interval is NaN.
+    is_extended
+        Whether the interval is extended by bias and skewness; see the notes.
 
     Notes
     -----
@@ -232,7 +234,7 @@ def jackknife(
     error = float(np.sqrt(over_blocks + over_train + extra_variance))
     quantile = student_quantile(n - 1)
     low, high = value - quantile * error, value + quantile * error
-    if n >= MIN_BLOCKS and over_blocks > 0:
+    if is_extended and n >= MIN_BLOCKS and over_blocks > 0:
         influence = rest.mean() - rest
         skewness = (influence**3).mean() / (influence**2).mean() ** 1.5
         shift = (n - 1) * (value - rest.mean())
@@ -247,16 +249,21 @@ def _variance(left_out: np.ndarray) -> float:
     return (n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()) if n else 0.0
 
 
-def paired(
-    parts: Sequence[np.ndarray], others: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Return the differences of two scores without the same blocks and windows.
+def jackknife_gain(
+    score: Sequence[float | np.ndarray], other: Sequence[float | np.ndarray]
+) -> Estimate:
+    """Return the paired difference of two scores with its interval.
 
-    No values where one of the scores has other parts, or none.
+    Each score is its value, its `left_out`, and its `train_left_out` if it is centred.
+    Bias and skewness of the two scores cancel, so that the interval is not extended. It
+    is NaN where the scores have other blocks, or none.
     """
-    if [*map(len, parts)] != [*map(len, others)]:
-        return [np.zeros(0) for _ in parts]
-    return [one - other for one, other in zip(parts, others, strict=True)]
+    (value, *parts), (of_other, *others) = score, other
+    difference = float(value) - float(of_other)
+    if [*map(np.size, parts)] != [*map(np.size, others)]:
+        return jackknife(difference, [])
+    rest = [np.asarray(one) - two for one, two in zip(parts, others, strict=True)]
+    return jackknife(difference, *rest, is_extended=False)
 
 
 def student_quantile(freedom: int) -> float:

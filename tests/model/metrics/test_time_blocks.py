@@ -7,6 +7,7 @@ from omnimouse_model.metrics import moments
 from omnimouse_model.metrics.time_blocks import (
     BlockSums,
     jackknife,
+    jackknife_gain,
     student_quantile,
     time_blocks,
 )
@@ -62,7 +63,7 @@ def test_intervals_cover_the_true_score_and_the_true_difference():
         recorded, *both = draw(30)
         one, beside = (scores_without_each(each, recorded) for each in both)
         alone = jackknife(*one)
-        paired = jackknife(one[0] - beside[0], one[1] - beside[1])
+        paired = jackknife_gain(one, beside)
         is_covered = alone.low <= score <= alone.high
         is_paired = paired.low <= score - other <= paired.high
         inside.append((is_covered, is_paired))
@@ -117,6 +118,15 @@ def test_blocks_hold_windows_in_a_row():
     assert set(blocks) == set(range(blocks[-1] + 1))
     assert blocks[-1] + 1 == 20
     assert len(set(time_blocks(np.arange(0, 5000, 2.0), 2.0))) == 40
+
+
+def test_a_gain_has_parts_of_both_scores_or_no_interval():
+    rest, other = np.linspace(0.28, 0.31, 20), np.linspace(0.24, 0.3, 20) ** 2
+    gain = jackknife_gain((0.3, rest), (0.1, other))
+    assert gain.value == pytest.approx(0.2)
+    assert gain.high - gain.value == pytest.approx(gain.value - gain.low)
+    assert gain.error == jackknife(0.2, rest - other).error
+    assert np.isnan(jackknife_gain((0.3, rest), (0.1, other[1:])).low)
 
 
 def test_few_blocks_have_no_interval():

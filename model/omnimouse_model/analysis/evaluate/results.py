@@ -14,7 +14,7 @@ from omnimouse_model.metrics import (
     aggregate,
     overall_score,
 )
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife, paired
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife, jackknife_gain
 
 if TYPE_CHECKING:
     import pandas
@@ -288,15 +288,16 @@ class Scores(HasSummary):
         out of both. NaN if one of them refused.
         """
         other = self.find(score.strategy, baseline, score.session)
-        difference = score.value - other.value
-        return jackknife(difference, *paired([score.left_out], [other.left_out]))
+        return jackknife_gain(*((one.value, one.left_out) for one in (score, other)))
 
     def centred_gain(self, score: Score, baseline: str) -> Estimate:
         """Return the paired difference of a centred score from that of a baseline."""
         other = self.find(score.strategy, baseline, score.session)
-        difference = score.centred - other.centred
-        parts = [(s.centred_left_out, s.train_left_out) for s in (score, other)]
-        return jackknife(difference, *paired(*parts))
+        both = (
+            (one.centred, one.centred_left_out, one.train_left_out)
+            for one in (score, other)
+        )
+        return jackknife_gain(*both)
 
     @property
     def baseline(self) -> str:

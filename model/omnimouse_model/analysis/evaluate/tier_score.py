@@ -16,7 +16,7 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_s
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife, paired
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife, jackknife_gain
 from omnimouse_model.predict.predictor import Predictor
 
 PRELIMINARY = 16
@@ -82,9 +82,8 @@ class TierScore:
         if not common:
             return jackknife(float("nan"), []), 0
         n_windows = max(common)
-        value, *parts = self.centred[n_windows]
-        other, *of_other = baseline.centred[n_windows]
-        return jackknife(value - other, *paired(parts, of_other)), n_windows
+        both = self.centred[n_windows], baseline.centred[n_windows]
+        return jackknife_gain(*both), n_windows
 
 
 def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:

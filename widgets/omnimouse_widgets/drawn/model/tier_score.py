@@ -82,7 +82,6 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
 
 
 def _signed(gain: Estimate) -> str:
-    # The longer side, so that the interval is within what is shown.
-    half = max(gain.high - gain.value, gain.value - gain.low)
+    half = gain.high - gain.value
     spread = f" ± {half:.2f}" if np.isfinite(half) else ""
     return f"{gain.value + 0.0:+.2f}{spread}"
