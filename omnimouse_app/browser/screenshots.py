@@ -186,7 +186,7 @@ def twin_pictures(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookP
 def spiking_pictures(
     tab: NotebookPage,
 ) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
-    """Yield the picture of a spiking session with its trials."""
+    """Yield pictures of a spiking session with its trials, and of a ranking."""
     tab.open(["from omnimouse_widgets import Explorer", SPIKES])
     tab.finish(tab.start("command", "application:toggle-left-area"))
     tab.run_all()
@@ -195,6 +195,13 @@ def spiking_pictures(
     tab.part("trials").first.get_by_text("predicted for all").wait_for()
     _wait_for_results(tab)
     yield "spikes", tab
+    _bring_to_front(tab, "Ranking")
+    part = tab.part("ranking").first
+    part.get_by_role("button", name="Example").click()
+    part.get_by_role("button", name="Curves").click()
+    tab.page.locator(".js-plotly-plot:visible .scatterlayer .trace").first.wait_for()
+    tab.page.wait_for_timeout(QUIET_MS)
+    yield "ranking", tab.page.locator(".jupyter-widget-tab").first
 
 
 def _bring_to_front(tab: NotebookPage, title: str) -> None:

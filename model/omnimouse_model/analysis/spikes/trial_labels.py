@@ -8,7 +8,6 @@ Source: Jiang et al. 2025; the average over bins is an assumption.
 """
 
 from dataclasses import dataclass
-from math import nan
 from typing import Any, Final
 
 import numpy as np
@@ -21,10 +20,8 @@ from omnimouse_model.analysis.peri_event import conditions, event_windows
 from omnimouse_model.analysis.spikes.held_out_scores import checked_ndt, trial_counts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.metrics.bootstrap import bootstrap_interval
-from omnimouse_model.metrics.choices import accuracy
+from omnimouse_model.metrics.choices import accuracy, accuracy_interval
 from omnimouse_model.metrics.logistic import fit_logistic
-from omnimouse_model.metrics.time_blocks import MIN_BLOCKS
 from omnimouse_model.predict.ndt.held_out_rates import SEQUENCES
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.predict.predictor import Predictor
@@ -48,8 +45,8 @@ class TrialDecoding:
     column, labels
         Column of the trial table, and its labels in the train trials.
     accuracy, interval
-        Share of trials that are decoded correctly, and its 95 % interval: a bootstrap
-        over trials; NaN for fewer than `MIN_BLOCKS` trials.
+        Share of trials that are decoded correctly, and its 95 % interval over trials
+        (`accuracy_interval`).
     balanced
         Mean of these shares over the labels.
     chance
@@ -241,7 +238,7 @@ def _decoding(encoding: _Encoding, column: str, labels: np.ndarray) -> TrialDeco
         session.id,
         tier,
         accuracy(chosen, true, balanced=False).value,
-        bootstrap_interval(right) if len(right) >= MIN_BLOCKS else (nan, nan),
+        accuracy_interval(right),
         accuracy(chosen, true, balanced=True).value,
         float(np.unique(true, return_counts=True)[1].max() / len(true)),
         penalty,

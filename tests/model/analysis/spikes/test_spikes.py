@@ -166,10 +166,11 @@ def test_a_recording_without_trials_says_so(arrays, model):
         om.score_held_out(model, session)
 
 
-def test_few_trials_have_no_interval(model):
+def test_few_trials_have_a_wide_interval(model):
     found = om.decode_trial_labels(model, om.open_session(spiking_arrays()), "stim_id")
     row = found.row()
-    assert (row["windows"], row["ci_low"], row["ci_high"]) == (6, None, None)
+    assert row["windows"] == 6
+    assert row["ci_high"] - row["ci_low"] > 0.3
 
 
 def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):

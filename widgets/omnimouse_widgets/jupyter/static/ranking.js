@@ -12,7 +12,8 @@ function render({ model, el }) {
   const file = make("input", { type: "search", placeholder: "mine.ranking.jsonl", title: tips.open, aria: { label: "Results file" } });
   const open = () => { if (file.value) set("file", file.value); };
   file.onkeydown = (event) => { if (event.key === "Enter") open(); event.stopPropagation(); };
-  follow("file", (path) => { file.value = path; });
+  // The name is at the end of a long path.
+  follow("file", (path) => { file.value = path; file.scrollLeft = file.scrollWidth; });
   const refresh = makeButton("Refresh", tips.refresh, () => send("refresh"));
   const copied = makeStatus("omnimouse-quiet", "status");
   const buttons = views.map(([value, label, title]) => makeButton(label, title, () => set("view", value), { value }));
