@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -129,7 +130,25 @@ def _in_new_viewer(
         viewer.show()
     # After `show`, which gives the window the size that its docks would like.
     viewer.window.resize(*SIZE)
+    if show:
+        _paint(dock)
     return dock
+
+
+def _paint(dock: "OmniMouseDock") -> None:
+    """Handle events until the window is painted, before a recording is opened.
+
+    Opening and painting would wait for each other: both hold Python's lock. A window
+    that another one covers is not painted; it is waited for one second.
+    """
+    from qtpy.QtCore import QCoreApplication
+
+    handle, end_s = dock.main_window.windowHandle(), monotonic() + 1.0
+    while monotonic() < end_s:
+        QCoreApplication.processEvents()
+        if handle is None or handle.isExposed():
+            break
+    QCoreApplication.processEvents()
 
 
 def _in_viewer(
