@@ -111,38 +111,35 @@ def test_after_a_restart_the_view_says_so_and_the_cells_run_again(rerun_page):
     painted(rerun_page)
 
 
-def test_the_last_picture_is_kept_out_of_sight_and_shown_where_no_kernel_is(rerun_page):
-    canvas = rerun_page.part("field").first
+def test_the_last_picture_is_kept_out_of_sight_and_shown_where_no_kernel_is(
+    fresh_explorer, tab
+):
+    canvas = fresh_explorer.part("field").first
     canvas.evaluate("element => { element.dataset.same = 'yes'; }")
-    mask = painted(rerun_page)
-    wait_for_picture_of(rerun_page, mask["visible"])
+    mask = painted(fresh_explorer)
+    wait_for_picture_of(fresh_explorer, mask["visible"])
     assert canvas.get_attribute("data-same") == "yes"
-    rerun_page.save()
-    book = json.loads((rerun_page.server.folder / rerun_page.name).read_text("utf-8"))
+    fresh_explorer.save()
+    folder = fresh_explorer.server.folder
+    book = json.loads((folder / fresh_explorer.name).read_text("utf-8"))
     outputs = book["cells"][1]["outputs"]
     (last,) = (output for output in outputs if "image/png" in output["data"])
     assert f"{mask['visible']:,} visible" in "".join(last["data"]["text/plain"])
     assert len("".join(last["data"]["image/png"])) < 200_000
-    # The same page without its kernel, then a copy that nobody trusts.
-    kernel = rerun_page.page.evaluate(KERNEL)
-    rerun_page.server.end_kernels(
-        [one for one in rerun_page.server.kernels() if one != kernel]
-    )
-    name = rerun_page.name
-    rerun_page.visit(name)
-    image = rerun_page.page.locator(IMAGE).first
-    image.wait_for()
-    copy = f"{secrets.token_hex(4)}.ipynb"
-    book["cells"].append({**book["cells"][0], "id": "another", "outputs": []})
-    (rerun_page.server.folder / copy).write_text(json.dumps(book), "utf-8")
-    rerun_page.visit(copy)
-    assert not rerun_page.page.evaluate(TRUSTED)
-    image.wait_for()
+    # The same notebook in a kernel that has none of its widgets, then one that nobody
+    # trusts.
+    image = tab.page.locator(IMAGE).first
+    for more in ([], [{**book["cells"][0], "id": "another", "outputs": []}]):
+        copy = f"{secrets.token_hex(4)}.ipynb"
+        cells = [*book["cells"], *more]
+        (folder / copy).write_text(json.dumps({**book, "cells": cells}), "utf-8")
+        tab.visit(copy)
+        assert tab.page.evaluate(TRUSTED) == (not more)
+        image.wait_for()
     wide, seen = image.evaluate("i => [i.naturalWidth, i.clientWidth]")
     assert wide == 1920
     assert 300 < seen <= 960
-    rerun_page.errors.clear()
-    rerun_page.visit(name)
+    tab.errors.clear()
 
 
 @pytest.mark.acceptance
