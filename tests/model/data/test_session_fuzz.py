@@ -77,6 +77,7 @@ def _dies(root: Path) -> None:
     os.abort()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("careless", "words"),
     [

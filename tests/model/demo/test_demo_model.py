@@ -1,6 +1,7 @@
 """What ships as the demo: small, live, and honest about itself."""
 
 import numpy as np
+import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.spikes.held_out_scores import held_out_rates, trial_counts
@@ -40,6 +41,7 @@ def test_the_transformer_of_spikes_is_small_and_of_the_shipped_config():
     assert read.card["trained_on"] == [*read.sessions]
 
 
+@pytest.mark.slow
 def test_the_transformer_of_spikes_predicts_regions_and_the_future():
     session = om.open_session(laboratory_animal("spikes"))
     model = om.load_predictor("ndt-demo", device="cpu")

@@ -47,6 +47,7 @@ def stopped(run, after, **settings):
         )
 
 
+@pytest.mark.slow
 def test_a_stopped_experiment_goes_on_where_it_was(run, tmp_path):
     whole = run(results=None)
     stopped(run, 5)
@@ -90,6 +91,7 @@ def test_what_is_no_store_is_left_alone(run, tmp_path, kind):
     assert sorted(path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_a_result_has_a_row_per_neuron_and_its_provenance(run, session):
     found = run()
     table = found.to_dataframe()

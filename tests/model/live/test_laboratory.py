@@ -61,6 +61,7 @@ def controller(folder, model, tmp_path):
         yield made
 
 
+@pytest.mark.slow
 def test_directions_are_those_of_the_library_and_colour_the_field(controller, model):
     colouring, laboratory = controller.colouring, controller.laboratory
     controller.set_colour_by("lab")
@@ -85,6 +86,7 @@ def named(folder, model, tmp_path):
         yield made
 
 
+@pytest.mark.slow
 def test_the_same_run_is_read_from_the_kept_responses(named, model):
     named.laboratory.start()
     first, asked = named.laboratory.result, model.asked
@@ -134,6 +136,7 @@ def test_a_stopped_run_of_a_model_object_says_that_nothing_is_kept(controller):
     assert "nothing is kept" in cost_text(controller.laboratory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "torn"])
 def test_damaged_responses_are_computed_again(named, model, damage):
     named.laboratory.start()
@@ -218,6 +221,7 @@ def test_the_table_has_every_neuron(controller, tmp_path):
     assert {row["predictor"] for row in rows} == {"energy"}
 
 
+@pytest.mark.slow
 def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
     with pytest.raises(ExportError, match="by name"):
         controller.laboratory.as_python()
@@ -279,6 +283,7 @@ def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     assert {path.suffix for path in laboratory.write(tmp_path)} >= {".npz"}
 
 
+@pytest.mark.slow
 def test_a_label_is_decoded_and_tabulated(session, tmp_path):
     with open_controller(with_areas(session), AreaCodes()) as controller:
         laboratory = controller.laboratory
@@ -326,6 +331,7 @@ def test_results_are_part_of_the_report(searching):
     assert section.count("<rect") > 36
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_a_saved_analysis_has_its_experiments(named, folder, model, tmp_path, is_kept):
     named.laboratory.start()

@@ -85,6 +85,7 @@ def test_a_session_without_a_score_comes_last(study):
     assert replace(table, values=values).order("new") == ("d", "c", "a", "b")
 
 
+@pytest.mark.slow
 def test_nothing_in_the_file_is_trained_again(study, sessions):
     (factory, *others), options = study
     ranked(study)
@@ -102,6 +103,7 @@ def test_nothing_in_the_file_is_trained_again(study, sessions):
     assert len(factory.trainings()) == 72 + 9
 
 
+@pytest.mark.slow
 def test_a_stopped_ranking_goes_on(study):
     factory, whole = study[0][0], ranked(study)
     options = {"results": study[1]["results"].with_name("y.ranking.jsonl")}
@@ -211,6 +213,7 @@ def test_a_task_that_decodes_behaviour_is_scored_by_its_channels(session):
 
 
 # -- curves ----------------------------------------------------------------------------
+@pytest.mark.slow
 def test_curves_follow_the_orders_and_share_cores(study):
     factory, table = study[0][0], ranked(study)
     n_before = len(factory.trainings())
@@ -241,6 +244,7 @@ def test_curves_follow_the_orders_and_share_cores(study):
     assert ("a", "b", "c", "d") in cores
 
 
+@pytest.mark.slow
 def test_curves_that_rest_on_one_order_or_seed_say_so(study):
     table = ranked(study)
     assert curve_of(study, table).warnings == ()
@@ -253,6 +257,7 @@ def test_curves_that_rest_on_one_order_or_seed_say_so(study):
     assert "ranking rests on one seed (2)" in " ".join(of_one.warnings)
 
 
+@pytest.mark.slow
 def test_a_line_over_log_trials_predicts_all_sessions(study):
     curve = curve_of(study, ranked(study), ks=[1, 2, 3, 4])
     refused = curve.fits(10)[0]
@@ -286,6 +291,7 @@ def test_a_line_over_log_trials_predicts_all_sessions(study):
     assert alone.line.slope == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_a_results_file_alone_gives_ranking_and_curve(study):
     results = study[1]["results"]
     open_results(results)
@@ -318,6 +324,7 @@ def test_a_changed_session_counts_as_scored_last(study, sessions):
     assert stored.trials[0] == 40
 
 
+@pytest.mark.slow
 def test_a_stopped_curve_keeps_what_is_finished(study):
     table, results = ranked(study), study[1]["results"]
     whole = curve_of(study, table, ks=[1, 2, 3])

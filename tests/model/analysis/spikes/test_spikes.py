@@ -52,6 +52,7 @@ def model(path):
     return om.load_predictor(path, device="cpu")
 
 
+@pytest.mark.slow
 def test_bits_are_those_of_the_tier_with_intervals_over_trials(spiking, model):
     scores = om.score_held_out(model, spiking)
     assert [score.condition for score in scores] == list(HELD_OUT)
@@ -111,6 +112,7 @@ def test_trials_without_a_window_after_the_onset_are_refused(
     assert score.row()["value"] is None
 
 
+@pytest.mark.slow
 def test_unknown_bins_are_not_scored(spiking, model):
     counts = trial_counts(spiking, model, spiking.window_starts("test", spec=TRIALS))
     silent, unknown = counts.copy(), counts.copy()
@@ -124,6 +126,7 @@ def test_unknown_bins_are_not_scored(spiking, model):
         np.testing.assert_array_equal(spikes[is_known], known[is_known])
 
 
+@pytest.mark.slow
 def test_labels_of_trials_are_decoded(spiking, model):
     found = om.decode_trial_labels(model, spiking, "stim_id")
     assert found.labels == ("left", "right")
@@ -138,6 +141,7 @@ def test_labels_of_trials_are_decoded(spiking, model):
             om.decode_trial_labels(model, spiking, "stim_id", tier=tier)
 
 
+@pytest.mark.slow
 def test_all_columns_share_one_encoding(arrays, model, monkeypatch):
     sides = np.where(np.arange(N_TRIALS) % 3, "wide", "narrow")
     hidden = np.where(arrays["trial_tier"] == "validation", "", sides)
@@ -173,6 +177,7 @@ def test_few_trials_have_a_wide_interval(model):
     assert row["ci_high"] - row["ci_low"] > 0.3
 
 
+@pytest.mark.slow
 def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     recording = tmp_path / "spikes.npz"
     np.savez(recording, **arrays)

@@ -143,6 +143,7 @@ def test_a_grid_is_the_full_product(session):
     assert found.curve("neurons", fixed=25).points[2].context == Context(32, 25)
 
 
+@pytest.mark.slow
 def test_a_row_is_an_ordinary_evaluation(session):
     (row,) = context_sweep(ContextPredictor(), session, neurons=[8], seeds=[7]).rows
     draw = held_out_draw(N_NEURONS, 8, 7)
@@ -197,6 +198,7 @@ def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
     assert targets == {"responses", *session.behavior_names}
 
 
+@pytest.mark.slow
 def test_rows_are_scored_by_the_metric_of_the_plan(tmp_path):
     session = world(tmp_path, "3-3-3")
     session.trials.stim_id[:] = session.trials.tier
@@ -213,6 +215,7 @@ def test_rows_are_scored_by_the_metric_of_the_plan(tmp_path):
         context_sweep(predictor, session, **ask)
 
 
+@pytest.mark.slow
 def test_several_sessions_each_have_their_curve(session, other_session):
     ask = {"neurons": [4, 16], "seeds": 2, "max_windows": 2}
     both = context_sweep(ContextPredictor(), [session, other_session], **ask)
@@ -241,6 +244,7 @@ def test_a_point_averages_draws_then_sessions():
     assert (alone.ci_low, alone.ci_high) == pytest.approx((0.2, 0.4))
 
 
+@pytest.mark.slow
 def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monkeypatch):
     monkeypatch.setattr(sweep_module, "BATCH", 5)
     parts = []
@@ -250,6 +254,7 @@ def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monke
     assert together.table() == sweep.table()
 
 
+@pytest.mark.slow
 def test_a_predictor_that_refuses_every_context_is_named(session):
     with pytest.warns(UserWarning, match="ridge answers none of these contexts"):
         found = context_sweep("ridge", session, neurons=[4], seeds=1, max_windows=1)

@@ -30,6 +30,7 @@ def stop_after(n):
     return lambda: next(calls, None) is None
 
 
+@pytest.mark.slow
 def test_after_the_last_window_they_are_those_of_a_sweep(curves, session):
     *partial, found = curves.refine(lambda: False)
     assert [part.n_windows for part in partial] == [
@@ -55,6 +56,7 @@ def test_after_the_last_window_they_are_those_of_a_sweep(curves, session):
         )
 
 
+@pytest.mark.slow
 def test_they_continue_where_they_were_stopped(curves, session):
     whole = [*curves.refine(lambda: False)][-1]
     again = TierSweep(ContextPredictor(), session, whole.sweep.plan)
@@ -71,6 +73,7 @@ def test_they_continue_where_they_were_stopped(curves, session):
     assert found[0].is_complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sweep", "is_on"), [(True, True), (False, True), (True, False)]
 )

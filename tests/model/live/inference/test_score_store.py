@@ -63,6 +63,7 @@ def assert_same(one, other):
     np.testing.assert_equal(one.window_scores, other.window_scores)
 
 
+@pytest.mark.slow
 def test_after_a_restart_it_has_the_bits_of_a_fresh_computation(request_of, tmp_path):
     store = ScoreStore(tmp_path)
     fresh, fresh_curves, n_predicted = final_stages(request_of, None)
