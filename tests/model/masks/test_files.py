@@ -114,7 +114,6 @@ json_values = st.recursive(
 )
 
 
-@pytest.mark.slow
 @given(st.sampled_from(sorted(FACTS)), json_values)
 def test_any_value_in_any_field_is_read_or_refused(field, value):
     try:

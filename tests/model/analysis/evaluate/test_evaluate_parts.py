@@ -95,7 +95,6 @@ def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
         assert np.isnan(part.ci_low) or part.ci_low < part.value < part.ci_high
 
 
-@pytest.mark.slow
 def test_what_training_never_showed_is_out_of_distribution(session):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="distribution")
     both = {IN_DISTRIBUTION, OUT_OF_DISTRIBUTION}
@@ -107,7 +106,6 @@ def test_what_training_never_showed_is_out_of_distribution(session):
 
 
 # -- ensembles ------------------------------------------------------------------------
-@pytest.mark.slow
 def test_an_ensemble_gains_what_averaging_errors_gains(session):
     members = seeds(5)
     found = evaluate([*members, Ensemble(tuple(members))], session, [STIMULUS])
@@ -159,7 +157,6 @@ def test_an_ensembles_file_names_its_members(session, tmp_path):
         save_ensemble(tmp_path / "two.json", ["mean", "ridge"])
 
 
-@pytest.mark.slow
 def test_intervals_are_over_time_or_over_mice_and_gains_are_paired(session):
     names = [f"seed {k}" for k in range(3)]
     found = evaluate(seeds(3), session, [STIMULUS])
@@ -313,7 +310,6 @@ def test_workers_evaluate_exactly_as_it_is_done_here(session, tmp_path):
 
 
 # -- tables ---------------------------------------------------------------------------
-@pytest.mark.slow
 def test_the_papers_table_has_a_line_per_predictor(session):
     both = [NoisyPredictor(), ContextPredictor()]
     found = evaluate(both, session, STRATEGIES, max_windows=2)
@@ -404,7 +400,6 @@ def test_withheld_responses_are_left_to_the_server(session):
     assert "only the server" in found.problem
 
 
-@pytest.mark.slow
 def test_a_submission_has_a_row_per_trial(session, tmp_path):
     ids = {session.id: session.units.unit_id.tolist()}
     clips = predict_clips(NoisyPredictor(), session, "test")

@@ -19,7 +19,6 @@ def assert_answered(controller: Controller) -> None:
     assert baseline.population.mask_id == controller.state.mask.mask_id
 
 
-@pytest.mark.slow
 def test_the_baseline_equals_the_library(controller):
     controller.choose_baseline("video-ridge")
     state, found = controller.state, controller.baseline.population

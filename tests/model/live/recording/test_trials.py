@@ -27,7 +27,6 @@ def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> N
     controller.open_session(with_trials(controller.state.session, t_on, off))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("length", [0.5, 0.65, 0.8])
 def test_short_trials_are_neither_skipped_nor_repeated(controller, length):
     starts = np.arange(0.0, 20.0 - length, length)

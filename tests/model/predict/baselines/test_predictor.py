@@ -316,7 +316,6 @@ def test_context_ridge_reaches_the_ceiling_of_a_factor_world(tmp_path):
     assert found.mean() == pytest.approx(ceiling, abs=0.02)
 
 
-@pytest.mark.slow
 def test_behavior_helps_the_history_ridge(session, predictors):
     with_it = mask_from_strategy("causal_response_25_behavior", session)
     without = mask_from_strategy("causal_response_25", session)

@@ -88,7 +88,6 @@ def test_any_mask_is_answered_from_what_it_shows_alone(session, predictor, mask)
     np.testing.assert_array_equal(together, plain.responses)
 
 
-@pytest.mark.slow
 def test_more_context_predicts_better(session, predictor):
     asked = slice(12, 24)
     alone = om.Mask.nothing(session).ask(asked)
@@ -184,7 +183,6 @@ def test_a_short_recording_is_refused_and_one_neuron_is_not():
     assert np.isfinite(found.responses[30:]).all()
 
 
-@pytest.mark.slow
 def test_a_fit_stops_and_starts_again(session, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     predictor, calls = LinearGaussian(), []

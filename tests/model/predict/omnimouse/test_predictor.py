@@ -138,7 +138,6 @@ def test_withheld_values_change_nothing(any_predictor, session, mask):
     assert_same(after, before)
 
 
-@pytest.mark.slow
 @given(mask=masks(12))
 @settings(max_examples=12)
 def test_outputs_are_finite_exactly_where_asked(any_predictor, session, mask):
@@ -194,7 +193,6 @@ def hand_painted_mask(mask: Mask) -> Mask:
     )
 
 
-@pytest.mark.slow
 @given(st.sampled_from(strategy_names()), st.none() | st.integers(0, 99))
 @settings(max_examples=6)
 def test_a_painted_strategy_is_the_strategy_bit_for_bit(predictor, session, name, seed):
@@ -324,7 +322,6 @@ def test_a_last_second_leaves_the_first_out_of_the_last_layer(session, window, o
     assert net.encode(clip, layout, video).processed.shape[1] < whole / 2
 
 
-@pytest.mark.slow
 def test_masks_that_ask_otherwise_are_not_computed_together(window, ours):
     ours.joins_masks = True
     mask = Mask.nothing(12).show([1], slice(0, 60)).ask([4], slice(30, 60))

@@ -241,7 +241,6 @@ def test_a_stroke_does_not_send_the_frames_of_a_clip_again(imaging):
     assert np.array_equal(found.responses, expected.responses, equal_nan=True)
 
 
-@pytest.mark.slow
 def test_masks_of_one_window_are_computed_together_there_too(session):
     worker, here = worker_of(batching_transformer), tiny_transformer()
     window, neurons = session.window(3.0), np.array([30, 35])
@@ -469,7 +468,6 @@ def test_closed_while_it_answers_the_call_is_refused(worker, script, session):
     assert script.starts == 2
 
 
-@pytest.mark.slow
 def test_every_preset_is_answered_by_a_transformer(session):
     with open_controller(session, worker_of(tiny_transformer)) as live:
         for name, _ in live.presets:
