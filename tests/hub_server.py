@@ -139,6 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_GET
 
     def _api(self, path: str) -> tuple[int, Any, dict[str, str]]:
+        if path == "whoami-v2":
+            return (200 if self._token() in self.hub.readers else 401), {}, {}
         folder, owner, name, action, revision, *_ = [*path.split("/"), *5 * [""]]
         kind, repo = folder.removesuffix("s"), f"{owner}/{name}"
         repository = self.hub.repositories.get((kind, repo))
@@ -161,12 +163,11 @@ class _Handler(BaseHTTPRequestHandler):
         owner, name, _, _, *rest = path.removeprefix("datasets/").split("/")
         repository = self.hub.repositories.get((kind, f"{owner}/{name}"))
         file = "/".join(rest)
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if repository is None or file not in repository.files:
             code = "RepoNotFound" if repository is None else "EntryNotFound"
             self._send_json(404, {}, {"X-Error-Code": code})
-        elif repository.is_gated and token not in self.hub.readers:
-            status = 403 if token else 401
+        elif repository.is_gated and self._token() not in self.hub.readers:
+            status = 403 if self._token() else 401
             self._send_json(status, {}, {"X-Error-Code": "GatedRepo"})
         else:
             entry = sibling(file, repository.files[file])
@@ -178,6 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
                 "Location": f"{self.hub.store}/{kind}/{owner}/{name}/{file}",
             }
             self._send_json(302, None, headers)
+
+    def _token(self) -> str:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
 
     def _send_file(self, path: str) -> None:
         kind, owner, name, *rest = path.split("/")
