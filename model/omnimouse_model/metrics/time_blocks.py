@@ -218,7 +218,8 @@ def jackknife(
     units. From 8 units on it is extended, on one side, by the bias of the value and the
     skewness of its error: without a rare block of large responses, a score is both too
     low and seemingly exact. Both are estimated from `left_out`; the term of skewness is
-    that of Johnson (1978), doubled, because few blocks show half of it.
+    that of Johnson (1978), doubled, because few blocks show half of it, and at most a
+    quarter of the interval, because one block among few tells its size badly.
 
     A centred score depends on the error of the mean predictions through a square, of
     which the jackknife gives twice the variance; half of it is therefore added.
@@ -237,8 +238,10 @@ def jackknife(
     if is_extended and n >= MIN_BLOCKS and over_blocks > 0:
         influence = rest.mean() - rest
         skewness = (influence**3).mean() / (influence**2).mean() ** 1.5
+        longest = quantile * error / 2
+        from_skewness = skewness * (1 + 2 * quantile**2) / 3 * np.sqrt(over_blocks / n)
         shift = (n - 1) * (value - rest.mean())
-        shift += skewness * (1 + 2 * quantile**2) / 3 * np.sqrt(over_blocks / n)
+        shift += np.clip(from_skewness, -longest, longest)
         low, high = low + min(float(shift), 0.0), high + max(float(shift), 0.0)
     return Estimate(float(value), error, float(low), float(high), n, unit)
 
