@@ -182,7 +182,8 @@ def _comparison(scores: dict[str, list[Score]]) -> Comparison:
     left_out = [
         value + (part - gain) / len(gains) for gain, parts in gains for part in parts
     ]
-    return Comparison(best, values[best], values[BASELINE], jackknife(value, left_out))
+    gain = jackknife(value, left_out, is_extended=False)
+    return Comparison(best, values[best], values[BASELINE], gain)
 
 
 # -- table ---------------------------------------------------------------------------
