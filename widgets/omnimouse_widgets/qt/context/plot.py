@@ -35,6 +35,7 @@ from omnimouse_widgets.drawn.context.points import (
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.picture import Picture
 from omnimouse_widgets.qt.style.plot_theme import themed_colour
+from omnimouse_widgets.qt.style.tip_points import TipPoints
 
 DASHES: Final[tuple[tuple[float, ...], ...]] = (
     (),
@@ -223,15 +224,10 @@ class _AxisPlot:
         )
         self.line.setZValue(1)
         self.line.hide()
-        self.points = pg.ScatterPlotItem(
-            hoverable=True,
-            tip=lambda x, y, data: data.tip,
-            hoverSize=10,
-            antialias=True,
+        self.points = TipPoints(
+            tip=lambda x, y, data: data.tip, hoverSize=10, antialias=True
         )
-        self.star = pg.ScatterPlotItem(
-            hoverable=True, tip=lambda x, y, data: data, symbol="star", size=14
-        )
+        self.star = TipPoints(tip=lambda x, y, data: data, symbol="star", size=14)
         self.points.setZValue(20)
         self.star.setZValue(30)
         for item in (self.line, self.points, self.star):

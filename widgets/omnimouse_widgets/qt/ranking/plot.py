@@ -11,6 +11,7 @@ from omnimouse_widgets.drawn.ranking import (
     OrderLine,
 )
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.tip_points import TipPoints
 
 TOOLTIP = "Point at a mark to see its numbers"
 
@@ -39,7 +40,7 @@ class CurvesPlot:
         )
         self.box.addItem(self.baseline, ignoreBounds=True)
         self.message = plot_style.Message(self.box)
-        self.marks: list[pg.ScatterPlotItem] = []
+        self.marks: list[TipPoints] = []
         self._items: list[pg.GraphicsObject] = []
         self.shown: CurvePlot | None = None
 
@@ -100,9 +101,9 @@ class CurvesPlot:
             x=at, y=line.y, height=2 * np.nan_to_num(line.sd), beam=0.012,
             pen=plot_style.pen(colour),
         )  # fmt: skip
-        marks = pg.ScatterPlotItem(
+        marks = TipPoints(
             at, line.y, data=line.tips, symbol=SYMBOLS[line.order], size=9, pen=None,
-            brush=plot_style.brush(colour), hoverable=True,
+            brush=plot_style.brush(colour),
             tip=lambda x, y, data: data,  # names that pyqtgraph passes
         )  # fmt: skip
         self.marks.append(marks)

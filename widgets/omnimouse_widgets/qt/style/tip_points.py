@@ -1,0 +1,29 @@
+"""Points of a plot that show a text under the pointer."""
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+
+
+class TipPoints(pg.ScatterPlotItem):
+    """Scatter plot whose points show a text under the pointer, and can be deleted.
+
+    pyqtgraph stores an item of each point in the array of its points, and the item
+    refers to the plot. Python's garbage collector does not look into arrays, so that
+    plot and data would remain once the pointer has been over a point.
+
+    Parameters
+    ----------
+    settings
+        Settings of `pyqtgraph.ScatterPlotItem`; `tip` gives the text of a point.
+    """
+
+    def __init__(self, *points: Any, **settings: Any) -> None:
+        super().__init__(*points, hoverable=True, **settings)
+
+    def points(self) -> np.ndarray:
+        """Return new items of all points, object (point,)."""
+        items: np.ndarray = super().points().copy()
+        self.data["item"] = None
+        return items
