@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 
 
-class TipPoints(pg.ScatterPlotItem):
+class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyped
     """Scatter plot whose points show a text under the pointer, and can be deleted.
 
     pyqtgraph stores an item of each point in the array of its points, and the item
