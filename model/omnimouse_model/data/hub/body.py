@@ -35,6 +35,7 @@ def blocks_of(response: Any, name: str, n_bytes: int) -> Iterator[bytes]:
     FetchError
         The body is encoded, longer, or arrives below the least rate.
     """
+    name = printable(name)  # the hub's own
     # Decoded bytes could be many times as many as those sent.
     encoding = str(response.headers.get("content-encoding") or "identity").lower()
     if encoding != "identity":

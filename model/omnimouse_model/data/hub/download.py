@@ -19,7 +19,7 @@ from omnimouse_model.atomic import atomic_path, remove_abandoned
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.auth import endpoint, http_error, hub_headers
 from omnimouse_model.data.hub.body import blocks_of
-from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
+from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes, printable
 from omnimouse_model.data.hub.exchange import answer_to, location_of
 from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import HubPlace
@@ -64,7 +64,7 @@ def fetch_files(
     _check_space(listing, folder, missing)
     done = listing.size - sum(file.size for file in missing)
     for file in missing:
-        name = PurePosixPath(file.path).name
+        name = printable(PurePosixPath(file.path).name)
 
         def report(n_bytes: int, before: int = done, name: str = name) -> None:
             if progress is not None:
@@ -110,8 +110,8 @@ def _fetch_file(
         part.unlink()
         raise FetchError(
             "damaged",
-            f"{file.path} arrived damaged: its checksum is not {file.checksum[:12]}…. "
-            "It was removed; fetch it again.",
+            f"{printable(file.path)} arrived damaged: its checksum is not "
+            f"{file.checksum[:12]}…. It was removed; fetch it again.",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     part.replace(target)

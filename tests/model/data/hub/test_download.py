@@ -316,6 +316,21 @@ def test_a_hostile_hub_writes_and_deletes_nothing_outside(hub, tmp_path, change)
     assert sum(path.stat().st_size for path in folder.rglob("*.part")) <= 3000
 
 
+@pytest.mark.parametrize("change", [{"excess": 100}, {"damage": {"m\u202e.bin"}}])
+def test_control_characters_of_names_are_not_shown(hub, tmp_path, change):
+    hub.repositories[MICE] = Repository({"m\u202e.bin": b"x" * 3000})
+    for field, value in change.items():
+        setattr(hub, field, value)
+    shown = []
+    with pytest.raises(FetchError) as caught:
+        om.fetch_session(
+            "hf://datasets/lab/mice",
+            tmp_path / "to",
+            lambda _, text: shown.append(text),
+        )
+    assert all(text.isprintable() for text in (caught.value.message, *shown))
+
+
 def test_a_download_below_the_least_rate_is_given_up(hub, tmp_path, monkeypatch):
     module = "omnimouse_model.data.hub.body"
     monkeypatch.setattr(f"{module}._MEASURED_S", 0.0)
