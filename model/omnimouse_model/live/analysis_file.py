@@ -300,11 +300,18 @@ def read_analysis(path: Path) -> Analysis:
 def _place(path: str, relative: object, folder: Path) -> str:
     """Return a path, or the one relative to the analysis if only that one exists."""
     # The absolute path takes precedence while it exists.
-    if not Path(path).exists() and isinstance(relative, str) and relative:
+    if not _exists(Path(path)) and isinstance(relative, str) and relative:
         moved = Path(os.path.normpath(folder / relative))
-        if moved.exists():
+        if _exists(moved):
             return str(moved)
     return path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than a path can be
+        return False
 
 
 # -- values of any origin -----------------------------------------------------------

@@ -9,6 +9,7 @@ the rates are multiples; NaN if it is not known.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import torch
@@ -156,6 +157,6 @@ def _frame_size_of(description: Mapping[str, Any], path: Path) -> tuple[int, int
         case [int(height), int(width)] if 1 < height <= 4096 and 1 < width <= 4096:
             return height, width
     raise CheckpointError(
-        f"{path}: frame_size is {description.get('frame_size')!r}; expected height and "
-        "width."
+        f"{path}: frame_size is {shortened(description.get('frame_size'))}; expected "
+        "height and width."
     )

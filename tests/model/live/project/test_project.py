@@ -218,6 +218,14 @@ def test_a_table_that_moved_with_the_recording_is_joined(
         read_analysis(moved / "a.omnimouse.json")
 
 
+def test_a_path_that_is_too_long_is_one_that_does_not_exist(recording, tmp_path):
+    path = tmp_path / "a.omnimouse.json"
+    write_analysis(path, Analysis(str(recording), mask=Mask.nothing(40)))
+    longest = "a" * 5000
+    rewrite(path, lambda f: f["recording"].update(path=longest, beside=longest))
+    assert read_analysis(path).recording == longest
+
+
 def test_a_recording_is_located(controller, folder, path, second_controller, tmp_path):
     before = facts(controller.project.current)
     shutil.move(folder, tmp_path / "mouse")

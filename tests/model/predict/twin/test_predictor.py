@@ -181,6 +181,7 @@ def test_a_released_folder_serves_its_scans():
     ("field", "value"),
     [
         ("frame_size", [18]),
+        ("frame_size", ["a" * 5000, 32]),
         ("sessions", {"x": -1}),
         ("config", {"streams": "4"}),
         ("omnimouse_twin", 2),
@@ -191,8 +192,9 @@ def test_a_wrong_field_is_named(path, tmp_path, field, value):
     copy = tmp_path / "twin.safetensors"
     copy.write_bytes(path.read_bytes())
     copy.with_suffix(".json").write_text(json.dumps({**described, field: value}))
-    with pytest.raises(CheckpointError, match=field):
+    with pytest.raises(CheckpointError, match=field) as caught:
         om.load_predictor(copy)
+    assert len(str(caught.value)) < 1000
 
 
 def test_behaviour_is_read_by_name_and_what_lacks_is_told(predictor, session):
