@@ -127,7 +127,7 @@ def command(repeats: int) -> list[Row]:
 
 
 def _ratios(times: dict[tuple[str, str], list[float]], name: str) -> list[float]:
-    """Return a time of later starts over that of plain napari, start by start."""
+    """Return the ratio of our time to that of plain napari, for each later start."""
     pairs = zip(times["later", name], times["plain napari", name], strict=True)
     return [own / plain for own, plain in pairs]
 

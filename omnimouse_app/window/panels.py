@@ -74,7 +74,7 @@ class PanelFrame(QWidget):
         return self._panel is not None
 
     def build(self) -> QWidget:
-        """Return the panel; build it if it does not exist."""
+        """Return the panel of this dock, which is built at the first call."""
         if self._panel is None:
             make = resolve_name(f"omnimouse_widgets.qt.{self._place.panel}")
             self._panel = panel = make(self._controller)

@@ -144,7 +144,7 @@ class Comparison:
 
 
 def compare(session: Session) -> dict[str, Comparison]:
-    """Return the comparison of each condition, over all thirds of a recording."""
+    """Compare `linear-gaussian` with the best naive predictor in each condition."""
     stride = grid_points(OMNIMOUSE.duration_s)
     parts = [
         evaluate(

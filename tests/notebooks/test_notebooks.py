@@ -39,8 +39,10 @@ from pathlib import Path
 from omnimouse_model import demo
 demo.CHECKPOINT = Path({path!r})
 """
-"""A small net in place of the demo's, which the kernel's evaluations would run for half
-a minute; the explorer's process still has the demo's own."""
+"""Code that replaces the demo model in the kernel of a notebook by a small one.
+
+With the demo model, evaluations take half a minute. The explorer's process keeps it.
+"""
 # Fine-tuning computes start values from 128 windows in a process of its own, and
 # experiments show dozens of videos: half a minute and more.
 LONG = ("05_your_own_mouse", "06_digital_twin")

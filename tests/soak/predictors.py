@@ -50,7 +50,7 @@ def fails(mask: Mask) -> bool:
 
 
 def crashes(mask: Mask) -> bool:
-    """Whether `CrashingPredictor` always ends its process for a mask."""
+    """Return whether `CrashingPredictor` ends its process at this mask."""
     return int(mask.mask_id, 16) % 200 == 0
 
 

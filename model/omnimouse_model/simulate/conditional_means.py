@@ -69,7 +69,7 @@ def conditional_mean(
 def _computed_mean(
     folder: str, spec: MouseSpec, given: Given
 ) -> Float[np.ndarray, "time neuron"]:
-    """Return a mean that is not part of the ground truth, which nobody may change."""
+    """Return the mean of a condition that is not stored, as a read-only array."""
     truth, simulation = open_truth(folder), Simulation(spec)
     keep = decay(simulation.population.calcium.tau_s)
     rates = _rates(truth.drive, keep)

@@ -23,7 +23,7 @@ class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyp
         super().__init__(*points, hoverable=True, **settings)
 
     def points(self) -> np.ndarray:
-        """Return new items of all points, object (point,)."""
+        """Return an item of pyqtgraph for each point, object (point,)."""
         items: np.ndarray = super().points().copy()
         self.data["item"] = None
         return items
