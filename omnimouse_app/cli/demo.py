@@ -71,7 +71,7 @@ def command(
         )
     from omnimouse_app.window.launch import launch
 
-    launch(_demo_session(), model, device=device, block=True)
+    launch("demo", model, device=device, block=True)
 
 
 def _demo_session() -> Path | str:

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omnimouse_app.window.docks import OmniMouseDock
     from omnimouse_model.live.controller import Controller
+    from omnimouse_model.live.recording.loader import OpenRequest
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
@@ -33,8 +35,8 @@ def launch(
     Parameters
     ----------
     session
-        A recording to open, a folder of recordings to list, or a saved analysis; by
-        default the last one open, else the demo recording.
+        A recording to open, the name of a sample (`SAMPLES`), a folder of recordings
+        to list, or a saved analysis; by default the last one open, else the demo.
     model
         A predictor's name, a checkpoint, or a predictor; by default the one under
         Preferences, else the last one used, else the demo.
@@ -59,31 +61,55 @@ def launch(
         `.controller.results` have the displayed values.
     """
     with paused_collection():
-        import napari
-
         # Imports are inside the functions, so that importing this module is fast.
         from omnimouse_model.data.session_index import holds_sessions
         from omnimouse_model.live.analysis_file import SUFFIX
         from omnimouse_model.live.recording.loader import OpenRequest
-        from omnimouse_model.live.recording.samples import DEMO
+        from omnimouse_model.live.recording.samples import DEMO, SAMPLES
 
+        # Names of samples have priority over paths.
+        sample = SAMPLES.get(session) if isinstance(session, str) else None
         if viewer is None:
+            # Simulated in its own process while this one makes the window.
+            _start(DEMO if _is_first_start(session) else sample)
             dock = _in_new_viewer(model, device, scheduler, show)
         else:
             dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
     is_analysis = str(session).endswith(SUFFIX)
-    if session is not None and (is_analysis or holds_sessions(session)):
+    if sample is not None:
+        controller.loader.open(replace(sample, options=reading or {}))
+    elif session is not None and (is_analysis or holds_sessions(session)):
         dock.open_folder(str(session))
     elif session is not None:
         controller.loader.open(OpenRequest(session, options=reading or {}))
     elif not controller.restore(fallback=DEMO):
         controller.loader.open(DEMO)
     if block:
+        import napari
+
         napari.run()
     else:
         _wait_for(controller)
     return dock
+
+
+def _is_first_start(session: str | Path | None) -> bool:
+    """Return whether no recording is named, and none was open before."""
+    from omnimouse_model.live.last_session import read_last_session
+
+    if session is not None:
+        return False
+    last = read_last_session()
+    return last is None or not last.session
+
+
+def _start(sample: "OpenRequest | None") -> None:
+    """Start to simulate a sample that does not exist yet."""
+    from omnimouse_model.demo.process import SimulatedSession
+
+    if sample is not None and isinstance(sample.recording, SimulatedSession):
+        sample.recording.start()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window import launch as opening
 from omnimouse_app.window.docks import open_instrument
+from omnimouse_model.demo.process import SimulatedSession
 from omnimouse_model.live.last_session import LastSession, write_last_session
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -65,8 +66,7 @@ def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_
 ):
     gone = LastSession(str(tmp_path / "gone"), "mean")
     write_last_session(gone, tmp_path / "live.json")
-    demo = "omnimouse_model.demo.demo_session"
-    monkeypatch.setattr(demo, lambda progress: session_folder)
+    monkeypatch.setattr(SimulatedSession, "__call__", lambda *_: session_folder)
     state = launch(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"

@@ -24,6 +24,7 @@ from omnimouse_app.window.panels import PANELS
 from omnimouse_app.window.reader import get_reader, layers_of, read
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
+from omnimouse_model.demo.process import SimulatedSession
 from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.qt.style.shortcuts import KEYS
@@ -77,14 +78,13 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     write_last_session(LastSession(str(session_folder), "mean"))
     let_on, made_on, opened = threading.Event(), [], []
 
-    def simulate(progress):
+    def simulate(_sample, progress):
         made_on.append(threading.current_thread())
         progress(0.4)
         assert let_on.wait(60)
         return session_folder
 
-    for sample in ("demo", "unseen"):
-        monkeypatch.setattr(f"omnimouse_model.demo.{sample}_session", simulate)
+    monkeypatch.setattr(SimulatedSession, "__call__", simulate)
     monkeypatch.setattr(
         "omnimouse_model.live.recording.first_view.open_session",
         lambda path: opened.append(path) or open_session(path),

@@ -5,11 +5,13 @@ Sessions are generated once, into the user's cache.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omnimouse_model.cache import cache_dir
-from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"
 """Weights of the demo model; `demo.json` in the same folder describes them."""
@@ -84,11 +86,21 @@ SESSIONS: Mapping[str, Callable[..., Path]] = {
 """Generated sessions by their names on the command line and in `om.evaluate`."""
 
 
-def named_session(name: str | Path) -> Session:
+def named_session(name: str | Path) -> "Session":
     """Open a generated session by its name, or the session at a path or address."""
+    # Imported here: the process that simulates a session needs no readers.
+    from omnimouse_model.data.open import open_session
+
     # The names have priority over paths.
     generate = SESSIONS.get(str(name))
     return open_session(name if generate is None else generate())
+
+
+def session_path(name: str) -> Path:
+    """Return where a generated session is, or will be; `name` is a key of SESSIONS."""
+    if name in ("demo", "unseen"):
+        return _mouse_folder(DEMO_SHOWN if name == "demo" else UNSEEN)
+    return _animal_folder() / f"{name}.npz"
 
 
 def is_demo(folder: Path) -> bool:
@@ -100,17 +112,25 @@ def _session(spec: MouseSpec, progress: Callable[[float], None] | None) -> Path:
     # Imported here: most callers find the session in the cache and need no simulator.
     from omnimouse_model.simulate.write import write_session
 
-    # The version is part of the path, so that a session of an older simulator is not
-    # opened by mistake.
-    folder = cache_dir() / "sessions" / f"v{VERSION}" / spec.name
-    return write_session(spec, folder, progress)
+    return write_session(spec, _mouse_folder(spec), progress)
 
 
 def _animal(name: str, progress: Callable[[float], None] | None) -> Path:
-    from omnimouse_model.simulate.spiking_laboratory import VERSION as SPIKES_VERSION
     from omnimouse_model.simulate.spiking_laboratory import write_animal
 
-    path = write_animal(name, cache_dir() / "sessions" / f"spikes-v{SPIKES_VERSION}")
+    path = write_animal(name, _animal_folder())
     if progress is not None:
         progress(1.0)
     return path
+
+
+def _mouse_folder(spec: MouseSpec) -> Path:
+    # The version is part of the path, so that a session of an older simulator is not
+    # opened by mistake.
+    return cache_dir() / "sessions" / f"v{VERSION}" / spec.name
+
+
+def _animal_folder() -> Path:
+    from omnimouse_model.simulate.spiking_laboratory import VERSION as SPIKES_VERSION
+
+    return cache_dir() / "sessions" / f"spikes-v{SPIKES_VERSION}"
