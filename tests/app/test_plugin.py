@@ -95,6 +95,7 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     state, progress = dock.controller.state, dock.control.recording.progress
     assert len(dock.docks) == len(PANELS) + 1
     wait_for(lambda: "40 %" in progress.text(), "the progress")
+    assert not dock.control.recording.summary.isVisible()  # asks for no recording
     assert made_on[0] is not threading.current_thread()
     assert state.session is None
     let_on.set()

@@ -109,6 +109,7 @@ class RecordingSection(QWidget):
             self,
             (self._draw, [session]),
             (self._draw_series, [session, changed]),
+            (self._draw_summary, [changed]),
             (self._draw_opening, [changed]),
         )
 
@@ -184,9 +185,7 @@ class RecordingSection(QWidget):
         session = self._controller.state.session
         self.name.set_text("No session" if session is None else session.id)
         self.name.setToolTip("" if session is None else str(session.path))
-        self.summary.setText(
-            "Open a session folder." if session is None else summary_of(session)
-        )
+        self._draw_summary()
         self.summary.setToolTip("" if session is None else channels_of(session))
         # Warnings first; assumptions are less urgent.
         notes = () if session is None else (*session.warnings, *session.assumptions)
@@ -198,6 +197,12 @@ class RecordingSection(QWidget):
         )
         text = "\n".join(f"• {note.message}" for note in notes)
         show_text(self.notes, text if is_open else "")
+
+    def _draw_summary(self) -> None:
+        session = self._controller.state.session
+        # While the first one is opened, its progress stands below.
+        empty = "" if self._controller.loader.is_busy else "Open a recording."
+        show_text(self.summary, empty if session is None else summary_of(session))
 
     def _draw_series(self) -> None:
         """Show the open series, also after another series could not be read."""
