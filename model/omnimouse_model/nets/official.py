@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
@@ -23,6 +22,7 @@ from omnimouse_model.nets.checkpoint import (
     save_checkpoint,
 )
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
+from omnimouse_model.nets.tensor_file import load_pickle
 
 COMPILED_PREFIX = "_orig_mod."
 
@@ -115,18 +115,7 @@ def _allowed_globals() -> list[Any]:
 
 
 def _load_shard(path: Path) -> dict[str, Any]:
-    try:
-        with torch.serialization.safe_globals(_allowed_globals()):
-            shard = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many kinds for hostile and torn files
-        # The name of a class outside of the allow-list, if that was the reason.
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = (
-            f"it asks for {named.group(1)!r}, which a checkpoint does not need"
-            if named
-            else (str(error).splitlines() or [type(error).__name__])[0]
-        )
-        raise CheckpointError(f"{path} was refused: {reason}.") from error
+    shard = load_pickle(path, _allowed_globals(), mmap=True)
     if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
         content = list(shard) if isinstance(shard, dict) else type(shard).__name__
         raise CheckpointError(f"{path} has no 'state_dict'; found {content}.")

@@ -26,6 +26,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.tensor_file import load_pickle
 from omnimouse_model.train.config import Group, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run
@@ -77,13 +78,11 @@ def read_state(path: Path) -> dict[str, Any]:
     CheckpointError
         The file is missing or damaged.
     """
-    # weights_only: the restricted unpickler cannot run code from the file.
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for hostile and torn files
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        state = load_pickle(path)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{path} cannot be read: {first} Another --out trains from the start; "
+            f"{error} Another --out trains from the start; "
             f"{path.parents[1] / MODEL} is the result so far."
         ) from error
     if not isinstance(state, dict):
