@@ -278,7 +278,7 @@ class Explorer:
     def _ipython_display_(self) -> None:
         """Display the widgets, and the static picture for the saved notebook."""
         # Two outputs: the style sheet hides the picture while the widgets are live.
-        display(self.widget)  # type: ignore[no-untyped-call]  # IPython
+        display(self.widget)
         self._picture.show()
 
     def __repr__(self) -> str:

@@ -53,7 +53,8 @@ def http_error() -> type[BaseException]:
 
     # Found through its subclass, because the HTTP library differs between versions
     # (requests or httpx).
-    return HfHubHTTPError.__bases__[0]
+    base: type[BaseException] = HfHubHTTPError.__bases__[0]
+    return base
 
 
 def missing_package(error: ImportError) -> FetchError:

@@ -181,9 +181,7 @@ def raise_for_status(response: Any) -> None:
 
     The body is not read: that library would read it whole, of any size.
     """
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
-        hf_raise_for_status,
-    )
+    from huggingface_hub.utils import hf_raise_for_status
 
     headers = response.headers
     told = ("x-error-code", "x-error-message", "location")

@@ -169,7 +169,7 @@ class SavedPicture:
         from IPython.display import display
 
         metadata = {"image/png": {"width": WIDTH}} if "image/png" in output else {}
-        display(  # type: ignore[no-untyped-call]  # IPython has no types
+        display(
             output,
             raw=True,
             metadata=metadata,
