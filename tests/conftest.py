@@ -17,6 +17,9 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.shape_checks import use_lighter_checks
+
+use_lighter_checks()
 _SCRATCH = Path(tempfile.mkdtemp(prefix="omnimouse-tests-"))
 
 
