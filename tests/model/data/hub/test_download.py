@@ -499,7 +499,7 @@ def test_checkpoints_of_ours_are_taken_as_they_are(hub, net, tmp_path):
 
 def test_a_hostile_checkpoint_is_refused(official_files, cache):
     official_files["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
-    with pytest.raises(om.CheckpointError, match="refused"):
+    with pytest.raises(om.CheckpointError, match="unsafe"):
         fetch_checkpoint("omnimouse-1M")
     assert not list(cache.rglob("*.safetensors"))
 
