@@ -16,6 +16,7 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neuron_scores import IN_WINDOW
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.score_distribution import (
     distribution_of,
@@ -151,6 +152,8 @@ class ScoreHistogram(QWidget):
         at = (median - low) / (high - low) * width
         painter.fillRect(QRectF(at - 0.5, 0, 1, top), colour_on(self, plot_style.TEXT))
         text = f"median {metric.text(round(median, 2) + 0.0, equals=' ')}"
+        # As in the traces: without it, the median reads as that of the tier.
+        text += " here" if found.evidence == IN_WINDOW else ""
         left = 3 + text_width(ends[0]) + 6
         # Beside the ends, as near to its line as there is room.
         place = min(max(at - text_width(text) / 2, left), right - text_width(text) - 6)
