@@ -13,6 +13,7 @@ import numpy as np
 
 from omnimouse_model.metrics.correlation import Moments
 from omnimouse_model.metrics.information import ZERO_RATE
+from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, NO_LIMITS
 
 PerNeuron = Callable[[Moments, np.ndarray], np.ndarray]
 
@@ -34,6 +35,8 @@ class Metric:
         "counts" (recorded spike times), "repeats" of stimuli, or "" for any recording.
     direction
         Whether higher or lower values are better.
+    limits
+        Smallest and largest possible value; no interval goes beyond them.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Metric:
     symbol: str
     needs: Literal["", "counts", "repeats"] = ""
     direction: Literal["higher", "lower"] = "higher"
+    limits: tuple[float, float] = NO_LIMITS
 
     def text(self, value: float, digits: int = 2, equals: str = " = ") -> str:
         """Return a value with its symbol, for example "r = 0.43".
@@ -111,6 +115,7 @@ METRICS: dict[str, Metric] = {
             "averaging over repeats (no unit, -1 to 1, higher is better)",
             _pearson,
             "r",
+            limits=CORRELATION_LIMITS,
         ),
         Metric(
             "cc_norm",
@@ -129,6 +134,7 @@ METRICS: dict[str, Metric] = {
             "neuron (no unit, at most 1, higher is better)",
             _explained,
             "FVE",
+            limits=(-np.inf, 1.0),
         ),
         Metric(
             "bits_per_spike",

@@ -25,6 +25,9 @@ MAX_BLOCKS = 40
 MIN_BLOCKS = 8
 """Fewer blocks have no interval: the variance itself is then too uncertain."""
 Z_95 = 1.959964
+NO_LIMITS = (-float("inf"), float("inf"))
+CORRELATION_LIMITS = (-1.0, 1.0)
+"""Smallest and largest possible value of scores; see `Metric.limits`."""
 
 
 def time_blocks(starts_s: np.ndarray, duration_s: float) -> np.ndarray:
@@ -171,6 +174,9 @@ class Estimate:
         Blocks or mice that were left out in turn.
     unit
         "time", "neurons and time" or "mice": what the interval generalises to.
+
+    The interval ends at the limits of the score, so that its length is no measure of
+    the error: use `error` or `half_width`.
     """
 
     value: float
@@ -179,6 +185,11 @@ class Estimate:
     high: float
     n_units: int
     unit: str = "time"
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval without limits and extension: the number after ±."""
+        return student_quantile(max(self.n_units - 1, 1)) * self.error
 
     def excludes(self, value: float = 0.0) -> bool:
         """Return whether the interval lies on one side of a value."""
@@ -193,6 +204,7 @@ def jackknife(
     unit: str = "time",
     extra_variance: float = 0.0,
     min_units: int = MIN_BLOCKS,
+    limits: tuple[float, float] = NO_LIMITS,
     is_extended: bool = True,
 ) -> Estimate:
     """Return a value with its interval from the values without each unit.
@@ -209,6 +221,8 @@ def jackknife(
         Variance that is added, for example between neurons.
     min_units
         Below this number the interval is NaN.
+    limits
+        Smallest and largest possible value, where the interval ends.
     is_extended
         Whether the interval is extended by bias and skewness; see the notes.
 
@@ -243,7 +257,8 @@ def jackknife(
         shift = (n - 1) * (value - rest.mean())
         shift += np.clip(from_skewness, -longest, longest)
         low, high = low + min(float(shift), 0.0), high + max(float(shift), 0.0)
-    return Estimate(float(value), error, float(low), float(high), n, unit)
+    low, high = max(float(low), limits[0]), min(float(high), limits[1])
+    return Estimate(float(value), error, low, high, n, unit)
 
 
 def _variance(left_out: np.ndarray) -> float:
@@ -253,20 +268,25 @@ def _variance(left_out: np.ndarray) -> float:
 
 
 def jackknife_gain(
-    score: Sequence[float | np.ndarray], other: Sequence[float | np.ndarray]
+    score: Sequence[float | np.ndarray],
+    other: Sequence[float | np.ndarray],
+    *,
+    limits: tuple[float, float] = NO_LIMITS,
 ) -> Estimate:
     """Return the paired difference of two scores with its interval.
 
     Each score is its value, its `left_out`, and its `train_left_out` if it is centred.
     Bias and skewness of the two scores cancel, so that the interval is not extended. It
-    is NaN where the scores have other blocks, or none.
+    is NaN where the scores have other blocks, or none. `limits` are those of the
+    scores; their difference may be as large as the distance of the two.
     """
     (value, *parts), (of_other, *others) = score, other
     difference = float(value) - float(of_other)
     if [*map(np.size, parts)] != [*map(np.size, others)]:
         return jackknife(difference, [])
     rest = [np.asarray(one) - two for one, two in zip(parts, others, strict=True)]
-    return jackknife(difference, *rest, is_extended=False)
+    widest = limits[1] - limits[0]
+    return jackknife(difference, *rest, limits=(-widest, widest), is_extended=False)
 
 
 def student_quantile(freedom: int) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.metrics import moments
+from omnimouse_model.metrics import METRICS, moments
 from omnimouse_model.metrics.time_blocks import (
     BlockSums,
     jackknife,
@@ -127,6 +127,19 @@ def test_a_gain_has_parts_of_both_scores_or_no_interval():
     assert gain.high - gain.value == pytest.approx(gain.value - gain.low)
     assert gain.error == jackknife(0.2, rest - other).error
     assert np.isnan(jackknife_gain((0.3, rest), (0.1, other[1:])).low)
+
+
+def test_intervals_end_at_the_limits_of_the_metric_and_errors_do_not():
+    rest, other = np.linspace(0.9, 0.99, 10), np.linspace(-0.9, -0.99, 10)
+    free = jackknife(0.96, rest)
+    limited = jackknife(0.96, rest, limits=METRICS["correlation"].limits)
+    assert free.high > 1.0 == limited.high
+    assert (limited.error, limited.low) == (free.error, free.low)
+    # A difference of correlations may be as large as 2.
+    gain = jackknife_gain((0.96, rest), (-0.95, other), limits=(-1.0, 1.0))
+    assert 1.0 < gain.low < gain.value < gain.high == 2.0
+    free = jackknife_gain((0.96, rest), (-0.95, other))
+    assert gain.half_width == free.half_width == pytest.approx(free.high - free.value)
 
 
 def test_few_blocks_have_no_interval():

@@ -24,7 +24,12 @@ from omnimouse_model.metrics import (
     poisson_gain,
     session_score,
 )
-from omnimouse_model.metrics.time_blocks import BlockSums, Centres, jackknife
+from omnimouse_model.metrics.time_blocks import (
+    CORRELATION_LIMITS,
+    BlockSums,
+    Centres,
+    jackknife,
+)
 from omnimouse_model.predict.compatibility import unread_text
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
 
@@ -228,12 +233,28 @@ class RunningScore:
         """Yield the score of each group, in order."""
         if self.repeats is not None and self.groups is not None:
             for name, part in sorted(self.repeats.parts(self.groups).items()):
-                yield _group_score(name, *self.repeats.scores(part), np.zeros(0))
+                values, counts = self.repeats.scores(part)
+                yield self._group_score(name, values, counts, np.zeros(0))
         for name, sums in sorted(self.by_group.items()):
             total, gain = sums.total()
             values = self._values(total, gain)
             left_out = self._left_out(sums.without_each())
-            yield _group_score(name, values, total.count, left_out)
+            yield self._group_score(name, values, total.count, left_out)
+
+    def _group_score(
+        self, name: str, values: np.ndarray, counts: np.ndarray, left_out: np.ndarray
+    ) -> GroupScore:
+        value = session_score(values, counts)
+        interval = jackknife(value, left_out, limits=self.metric.limits)
+        return GroupScore(
+            name,
+            value,
+            interval.low,
+            interval.high,
+            int(counts.max(initial=0)),
+            values,
+            counts,
+        )
 
     def _left_out(self, parts: Sequence[tuple[Moments, np.ndarray]]) -> np.ndarray:
         """Return the score of each part, float64 (n_parts,)."""
@@ -278,7 +299,7 @@ class RunningScore:
         value = session_score(values, counts)
         without_each = self.blocks.without_each()
         left_out = self._left_out(without_each)
-        interval = jackknife(value, left_out)
+        interval = jackknife(value, left_out, limits=self.metric.limits)
         low, high = interval.low, interval.high
         groups = tuple(self._groups())
         if self.refusal:
@@ -316,6 +337,7 @@ class RunningScore:
                 train_left_out=train_left_out,
                 centred_per_neuron=centred_values,
                 slope_per_neuron=slopes,
+                metric=self.metric.name,
             )
         ]
 
@@ -342,7 +364,7 @@ class RunningScore:
             left_out = np.reshape(rest, (-1, len(names)))
             reasons = self.behavior_refusals
         intervals = [
-            jackknife(value, rest)
+            jackknife(value, rest, limits=CORRELATION_LIMITS)
             for value, rest in zip(values, left_out.T, strict=True)
         ]
         return [
@@ -394,19 +416,3 @@ def _add(sums: BlockSums, block: int, arrays: np.ndarray) -> Moments:
     added = moments(rates, truth, valid=valid > 0)
     sums.add(block, added, gain.sum(axis=0))
     return added
-
-
-def _group_score(
-    name: str, values: np.ndarray, counts: np.ndarray, left_out: np.ndarray
-) -> GroupScore:
-    value = session_score(values, counts)
-    interval = jackknife(value, left_out)
-    return GroupScore(
-        name,
-        value,
-        interval.low,
-        interval.high,
-        int(counts.max(initial=0)),
-        values,
-        counts,
-    )

@@ -14,7 +14,12 @@ from omnimouse_model.metrics import (
     aggregate,
     overall_score,
 )
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife, jackknife_gain
+from omnimouse_model.metrics.time_blocks import (
+    CORRELATION_LIMITS,
+    Estimate,
+    jackknife,
+    jackknife_gain,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -84,6 +89,8 @@ class Score:
         Values of the neurons about the same means; empty for other metrics.
     slope_per_neuron
         Slope of recorded on predicted responses, 1 if calibrated; empty as above.
+    metric
+        Name of the metric.
     """
 
     session: str
@@ -112,11 +119,13 @@ class Score:
     slope_per_neuron: np.ndarray = field(
         default_factory=lambda: np.empty(0), repr=False
     )
+    metric: str = "correlation"
 
     @property
     def centred_estimate(self) -> Estimate:
         """Centred score with its interval over time."""
-        return jackknife(self.centred, self.centred_left_out, self.train_left_out)
+        parts = self.centred_left_out, self.train_left_out
+        return jackknife(self.centred, *parts, limits=CORRELATION_LIMITS)
 
     @property
     def mouse(self) -> str:
@@ -138,7 +147,11 @@ class Score:
         values = self.per_neuron[np.isfinite(self.per_neuron)]
         between = float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
         return jackknife(
-            self.value, self.left_out, unit="neurons and time", extra_variance=between
+            self.value,
+            self.left_out,
+            unit="neurons and time",
+            extra_variance=between,
+            limits=METRICS[self.metric].limits,
         )
 
 
@@ -264,13 +277,13 @@ class Scores(HasSummary):
         mice = [seeds[0].mouse for seeds in sessions]
         values = np.array([np.mean([s.value for s in seeds]) for seeds in sessions])
         weights = np.array([seeds[0].n_neurons for seeds in sessions])
-        value = overall_score(values, weights)
+        value, limits = overall_score(values, weights), METRICS[self.metric].limits
         if len(set(mice)) > 1:
             without_one_mouse = [
                 np.array(mice) != mouse for mouse in dict.fromkeys(mice)
             ]
             left_out = [overall_score(values[k], weights[k]) for k in without_one_mouse]
-            return jackknife(value, left_out, unit="mice", min_units=2)
+            return jackknife(value, left_out, unit="mice", min_units=2, limits=limits)
         if len(sessions) > 1:
             # Blocks of different sessions are left out one by one.
             left_out = []
@@ -278,8 +291,8 @@ class Scores(HasSummary):
                 for part in _mean_left_out(seeds):
                     changed = np.where(np.arange(len(values)) == place, part, values)
                     left_out.append(overall_score(changed, weights))
-            return jackknife(value, left_out)
-        return jackknife(value, _mean_left_out(sessions[0]))
+            return jackknife(value, left_out, limits=limits)
+        return jackknife(value, _mean_left_out(sessions[0]), limits=limits)
 
     def gain(self, score: Score, baseline: str) -> Estimate:
         """Return the paired difference of a score from a baseline, with its interval.
@@ -288,7 +301,8 @@ class Scores(HasSummary):
         out of both. NaN if one of them refused.
         """
         other = self.find(score.strategy, baseline, score.session)
-        return jackknife_gain(*((one.value, one.left_out) for one in (score, other)))
+        both = ((one.value, one.left_out) for one in (score, other))
+        return jackknife_gain(*both, limits=METRICS[self.metric].limits)
 
     def centred_gain(self, score: Score, baseline: str) -> Estimate:
         """Return the paired difference of a centred score from that of a baseline."""
@@ -297,7 +311,7 @@ class Scores(HasSummary):
             (one.centred, one.centred_left_out, one.train_left_out)
             for one in (score, other)
         )
-        return jackknife_gain(*both)
+        return jackknife_gain(*both, limits=CORRELATION_LIMITS)
 
     @property
     def baseline(self) -> str:

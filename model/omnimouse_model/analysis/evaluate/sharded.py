@@ -294,11 +294,13 @@ def _arguments(values: JsonRow) -> JsonRow:
 
 
 def _parsed(values: JsonRow) -> Scores:
+    # Older rows of scores do not repeat the metric.
+    metric = str(values.get("metric", "correlation"))
     return Scores(
-        tuple(Score(**_arguments(row)) for row in values["scores"]),
+        tuple(Score(**_arguments({"metric": metric, **s})) for s in values["scores"]),
         tuple(BehaviorScore(**_arguments(row)) for row in values["behavior"]),
         str(values["tier"]),
-        str(values.get("metric", "correlation")),
+        metric,
     )
 
 

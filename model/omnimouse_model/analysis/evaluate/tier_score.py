@@ -16,7 +16,12 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_s
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
-from omnimouse_model.metrics.time_blocks import Estimate, jackknife, jackknife_gain
+from omnimouse_model.metrics.time_blocks import (
+    CORRELATION_LIMITS,
+    Estimate,
+    jackknife,
+    jackknife_gain,
+)
 from omnimouse_model.predict.predictor import Predictor
 
 PRELIMINARY = 16
@@ -61,7 +66,10 @@ class TierScore:
     @property
     def estimate(self) -> Estimate:
         """Centred score with its interval over time; NaN if there is none."""
-        return jackknife(*self.centred.get(self.n_windows, (float("nan"), [])))
+        parts = self.centred.get(self.n_windows)
+        if parts is None:
+            return jackknife(float("nan"), [])
+        return jackknife(*parts, limits=CORRELATION_LIMITS)
 
     @property
     def is_preliminary(self) -> bool:
@@ -83,7 +91,7 @@ class TierScore:
             return jackknife(float("nan"), []), 0
         n_windows = max(common)
         both = self.centred[n_windows], baseline.centred[n_windows]
-        return jackknife_gain(*both), n_windows
+        return jackknife_gain(*both, limits=CORRELATION_LIMITS), n_windows
 
 
 def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,3 +27,19 @@ def test_two_mice_have_an_interval():
     estimate = Scores(scores, (), "test").interval("half", ["mean"])
     assert (estimate.value, estimate.unit) == (pytest.approx(0.4), "mice")
     assert estimate.low < 0.3 < 0.5 < estimate.high
+
+
+def test_no_interval_of_a_score_goes_beyond_the_limits_of_its_metric():
+    rest = np.linspace(0.9, 0.999, 10)
+    parts = {"left_out": rest, "centred": 0.97, "centred_left_out": rest}
+    found = score("1-1-1", 0.97, [0.9, 1.0, 1.0, 1.0], **parts)
+    worse = replace(found, predictor="worse", value=-0.97, left_out=-rest)
+    scores = Scores((found, worse), (), "test")
+    assert found.centred_estimate.high == found.neurons_and_time().high == 1.0
+    assert scores.interval("half", ["mean"]).high == 1.0
+    assert scores.gain(found, "worse").high == 2.0
+    # FVE has no lower limit.
+    far = replace(found, value=-3.0, left_out=-3 - rest, metric="fve")
+    assert far.neurons_and_time().low < -3.0
+    far = Scores((far,), (), "test", "fve").interval("half", ["mean"])
+    assert far.low < -3.0

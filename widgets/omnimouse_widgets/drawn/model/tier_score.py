@@ -82,6 +82,6 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
 
 
 def _signed(gain: Estimate) -> str:
-    half = gain.high - gain.value
+    half = gain.half_width
     spread = f" ± {half:.2f}" if np.isfinite(half) else ""
     return f"{gain.value + 0.0:+.2f}{spread}"
