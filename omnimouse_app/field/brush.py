@@ -5,13 +5,14 @@ The radius is in screen pixels, so the brush has the same size on screen at ever
 """
 
 from collections.abc import Generator
-from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
+from qtpy.QtWidgets import QWidget
 
+from omnimouse_app.field.lasso import LassoOutline
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.brush import CODE_NAMES
 from omnimouse_model.masks import Mask
@@ -33,8 +34,6 @@ HELP: dict[Tool, str] = {
 SMALLEST, FIRST_RADIUS, LARGEST = 2.0, 14.0, 200.0
 """Minimum, initial and maximum radius in screen pixels."""
 _STEP = 1.25
-_OUTLINE_S = 0.04
-"""Minimum time between two redraws of the lasso: a Shapes layer is slow to redraw."""
 _CLICK = 4.0
 """Maximum movement of the pointer during a click, in screen pixels."""
 
@@ -53,8 +52,8 @@ class Brush:
 
     tool_changed = Signal(str)
     radius_changed = Signal(float)
-    outline_changed = Signal(object)
-    """Outline of the lasso during the drag, (n, 2) in pixels; empty at the end."""
+    canvas: QWidget | None = None
+    """Widget of the canvas, over which the lasso draws its outline."""
 
     def __init__(self, controller: Controller, viewer: Any) -> None:
         self._controller = controller
@@ -256,21 +255,19 @@ class Brush:
     def _lasso(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         field = self._field
         assert field is not None
-        outline = [_pixel(layer, event)]
-        last_drawing = perf_counter()
-        yield
+        assert self.canvas is not None
+        start = _pixel(layer, event)
+        lasso = LassoOutline(self.canvas, np.asarray(event.pos))
         try:
+            yield
             while event.type == "mouse_move":
-                outline.append(_pixel(layer, event))
-                if perf_counter() - last_drawing > _OUTLINE_S:
-                    self.outline_changed.emit(np.array(outline))
-                    last_drawing = perf_counter()
                 yield
-            outline.append(_pixel(layer, event))
+            # The zoom does not change during a drag.
+            moved = (lasso.places - lasso.places[0]) / self._viewer.scene.camera.zoom
         finally:
-            self.outline_changed.emit(np.empty((0, 2)))
+            lasso.end()
         inside = self._controller.planes.visible_among(
-            neurons_inside(field, np.array(outline))
+            neurons_inside(field, start + moved[:, ::-1])
         )
         if len(inside):
             before = self._controller.state.mask

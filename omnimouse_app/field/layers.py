@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Layer, Points, Shapes
+from napari.layers import Image, Layer, Points
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -95,7 +95,6 @@ class FieldLayers(QObject):
             lambda: controller.planes.show_in_space(False),
         )
         self._field_layers: list[Layer] = []
-        self._lasso: Shapes | None = None
         self._faded: list[tuple[Layer, float]] = []
         self._fitted: tuple[float, ...] = ()
         self._is_thumbnail_old = False
@@ -113,7 +112,6 @@ class FieldLayers(QObject):
             (state.areas_shown, self._show_areas),
             (state.plane_shown, self._show_plane),
             (state.in_space, self._show_space),
-            (self._brush.outline_changed, self._show_lasso),
         ]
         self._viewer.layers.events.removed.connect(self._note_removed)
         signals = (state.mask, state.active_span, state.colour_by, state.selection,
@@ -348,19 +346,6 @@ class FieldLayers(QObject):
     def _show_areas(self) -> None:
         if self.field is not None and self._session is not None:
             self.areas.show(self._session, self.field)
-
-    def _show_lasso(self, outline: np.ndarray) -> None:
-        # In its 3-D display, napari accepts no outline in the plane of the field.
-        if len(outline) < 2 or self._viewer.dims.ndisplay == 3:
-            if self._lasso is not None and self._lasso in self._viewer.layers:
-                self._viewer.layers.remove(self._lasso)
-            self._lasso = None
-            return
-        if self._lasso is None:
-            self._lasso = self._add(Shapes(ndim=2), "lasso")
-            self._activate()
-        self._lasso.data = []
-        self._lasso.add_paths([outline], edge_color="white", edge_width=1.5)
 
     # -- the pointer --------------------------------------------------------------
     def describe_at(self, y: float, x: float) -> str:

@@ -121,6 +121,7 @@ class Instrument(QObject):
         for canvas in window.findChildren(QOpenGLWidget):
             canvas.installEventFilter(self)
             canvas.setMinimumSize(*_MIN_CANVAS)
+            self.brush.canvas = canvas
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Handle drops, keys, closing and resizing."""

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_app.field.canvas import core_places, states_on_screen
+from omnimouse_app.field.lasso import LassoOutline
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.drawn.field.layout import neurons_inside, neurons_under
@@ -100,7 +101,17 @@ def test_the_lasso_paints_the_neurons_inside(blank, canvas, hand, field, circle)
     n_layers = len(viewer.layers)
     hand.key(Qt.Key.Key_L)
     assert blank.instrument.brush.tool == "lasso"
-    hand.drag(circle)
+    before = list(viewer.layers)
+    hand.press(circle[0])
+    for place in circle[1:]:  # faster than napari passes movements on
+        hand.move(place)
+    # A new layer would block the window for seconds, and movements would be lost.
+    assert list(viewer.layers) == before
+    [outline] = canvas.widget.findChildren(LassoOutline)
+    assert outline.isVisible()
+    np.testing.assert_array_equal(outline.places, circle)
+    hand.release(circle[-1])
+    assert not outline.isVisible()
     inside = neurons_inside(field, field_positions(blank, canvas, circle))
     visible = np.flatnonzero((mask_cells(blank) == VISIBLE).all(axis=0))
     assert len(inside) > 10
