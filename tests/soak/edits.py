@@ -155,8 +155,9 @@ class Soak:
             assert self.controller.state.mask == before
 
     def preset(self) -> None:
-        presets = self.controller.presets
-        self.controller.apply_preset(presets[int(self.draw.integers(len(presets)))][0])
+        problems = self.controller.preset_problems
+        names = [name for name, _ in self.controller.presets if name not in problems]
+        self.controller.apply_preset(names[int(self.draw.integers(len(names)))])
 
     def step(self) -> None:
         self.controller.step_window(int(self.draw.choice([-1, 1])))

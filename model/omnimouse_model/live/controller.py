@@ -23,6 +23,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.baseline import BaselineClient
 from omnimouse_model.live.inference.client import LiveClient
@@ -40,6 +41,7 @@ from omnimouse_model.live.mask.presets import (
     fallback_for,
     is_possible,
     is_preset,
+    lack,
     mask_for,
     name_and_region,
     preset_named,
@@ -642,10 +644,27 @@ class Controller:
         presets = [one for one in PRESETS if one in offered or one.name == shown]
         return tuple((preset.name, preset.label) for preset in presets)
 
+    @property
+    def preset_problems(self) -> dict[str, str]:
+        """Reason by name for each of `presets` that the session cannot have."""
+        session = self.state.session
+        if session is None:
+            return {}
+        problems = {name: lack(name, session) for name, _ in self.presets}
+        return {name: problem for name, problem in problems.items() if problem}
+
     def apply_preset(self, name: str) -> None:
-        """Replace the mask by a preset's mask, as one undo entry."""
+        """Replace the mask by a preset's mask, as one undo entry.
+
+        Raises
+        ------
+        MaskError
+            The session lacks a stream or a region that the preset needs.
+        """
         with self._lock:
             session, selection = self._session, self.state.selection
+            if problem := lack(name, session):
+                raise MaskError(f"Preset {name!r} is not possible: {problem}")
             preset = preset_named(regional_name(name, session, selection))
             mask = mask_for(preset.name, session, selection)
             # Presets are made for OmniMouse's spec and mapped by time.

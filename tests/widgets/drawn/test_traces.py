@@ -59,6 +59,17 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     assert raw.predicted_bar == 0
 
 
+def test_a_numerically_constant_prediction_is_drawn_flat(controller):
+    results = controller.results
+    noise = np.random.default_rng(0).normal(size=results.selected.responses.shape)
+    constant = (2 + 1e-7 * noise).astype(np.float32)
+    results.selected = replace(results.selected, responses=constant)
+    row = trace_rows(controller, TraceOptions(is_large=True))[0]
+    is_known = np.isfinite(row.predicted)
+    np.testing.assert_allclose(row.predicted[is_known], 2, atol=1e-5)
+    assert (row.predicted_bar, "┃" in row.label) == (0, False)
+
+
 def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(controller):
     results, rates = controller.results, controller.results.selected.responses
     results.selected = replace(results.selected, band=np.stack([rates - 1, rates + 2]))

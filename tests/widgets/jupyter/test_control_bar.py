@@ -23,3 +23,12 @@ def test_the_page_pauses_the_scores_over_the_tier(controller, page):
     seen.say("refine")
     assert controller.state.scores_tier
     seen.wait_for("actions", lambda fields, _: fields["is_refining"])
+
+
+def test_the_page_gets_the_reason_against_each_preset(controller, page, monkeypatch):
+    problems = {"video_only": "This session has no video."}
+    monkeypatch.setattr(type(controller), "preset_problems", problems)
+    seen = page(ControlBar(controller), "choices")
+    fields, _ = seen.wait_for("choices", lambda fields, _: "presets" in fields)
+    shown = {name: reason for name, _, reason in fields["presets"] if reason}
+    assert shown == problems

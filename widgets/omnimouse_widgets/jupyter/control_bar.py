@@ -161,9 +161,11 @@ class ControlBar(Part):
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session, spec = state.session, state.spec
+        offered = self._controller.presets
+        problems = self._controller.preset_problems
         self.add_message(
             "choices",
-            presets=[list(entry) for entry in self._controller.presets],
+            presets=[[*entry, problems.get(entry[0], "")] for entry in offered],
             regions=list(regions_of(session)),
             by_hand=BY_HAND,
             models=[[n, tuned.get(n) or model_text(Path(n).name)] for n in names if n],

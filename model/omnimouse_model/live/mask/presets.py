@@ -6,7 +6,7 @@ A preset over regions can name one: "inter_region/CA1".
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from omnimouse_model.predict.predictor import Needs
 
+Stream = Literal["video", "behaviour"]
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -25,7 +27,8 @@ class Preset:
     `make` takes a session and the selected neurons and returns the mask. `scheme` is
     the masking scheme of a preset over regions, "" for others; `decodes` tells whether
     behaviour is its target, `has_streams` whether video or behaviour can be an input,
-    and `has_responses` whether responses are an input.
+    `has_responses` whether responses are an input, and `one_of` the streams of which
+    the session must have one.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Preset:
     decodes: bool = False
     has_streams: bool = False
     has_responses: bool = True
+    one_of: tuple[Stream, ...] = ()
 
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
@@ -99,6 +103,7 @@ def _official(
     *,
     decodes: bool = False,
     has_responses: bool = True,
+    one_of: tuple[Stream, ...] = (),
 ) -> Preset:
     return Preset(
         name,
@@ -109,6 +114,7 @@ def _official(
         # The official names list video and behaviour.
         has_streams="video" in name or "behavior" in name,
         has_responses=has_responses,
+        one_of=one_of,
     )
 
 
@@ -120,9 +126,10 @@ PRESETS: tuple[Preset, ...] = (
     _official(
         "video_behavior",
         "Video + behaviour",
-        "The video and behaviour are visible; the second half of the window is "
-        "predicted for every neuron.",
+        "Video and behaviour are visible, where there are any; the second half of the "
+        "window is predicted for every neuron.",
         has_responses=False,
+        one_of=("video", "behaviour"),
     ),
     _official(
         "video_only",
@@ -130,6 +137,7 @@ PRESETS: tuple[Preset, ...] = (
         "Only the video is visible; the second half of the window is predicted for "
         "every neuron.",
         has_responses=False,
+        one_of=("video",),
     ),
     _official(
         "responses_from_behavior",
@@ -137,20 +145,21 @@ PRESETS: tuple[Preset, ...] = (
         "Only running and the pupil are visible; the second half of the window is "
         "predicted for every neuron.",
         has_responses=False,
+        one_of=("behaviour",),
     ),
     Preset(
         HALF,
         "Half of the population",
-        "A random half of the neurons, video and behaviour are visible; the other "
-        "half, the selected neurons among it, is predicted.",
+        "A random half of the neurons is visible, with video and behaviour where there "
+        "are any; the other half, the selected neurons among it, is predicted.",
         _half,
         has_streams=True,
     ),
     _official(
         "population_1024_response_video_behavior",
         "Population of 1,024",
-        "Some neurons (1,024 of 4,096, in proportion), video and behaviour are "
-        "visible; the others are predicted.",
+        "Some neurons (1,024 of 4,096, in proportion) are visible, with video and "
+        "behaviour where there are any; the others are predicted.",
     ),
     _official(
         "causal_response_25_behavior",
@@ -161,8 +170,9 @@ PRESETS: tuple[Preset, ...] = (
     _official(
         "causal_response_25_video_behavior",
         "Forecast with video",
-        "The past of every neuron (25 samples), video and behaviour are visible; the "
-        "future is predicted.",
+        "The past of every neuron (25 samples) and the video are visible, and behaviour"
+        " where there is any; the future is predicted.",
+        one_of=("video",),
     ),
     _official(
         "all_response_only",
@@ -175,6 +185,7 @@ PRESETS: tuple[Preset, ...] = (
         "Decode behaviour with video",
         "Every neuron and the video are visible; running and the pupil are decoded.",
         decodes=True,
+        one_of=("video",),
     ),
     Preset(
         CO_SMOOTHING,
@@ -318,12 +329,36 @@ def presets_of(
     )
 
 
+def lack(name: str, session: Session) -> str:
+    """Return which stream of a preset the session lacks, as a sentence; "" for none.
+
+    Examples
+    --------
+    >>> from omnimouse_model.live.mask.presets import lack
+    >>> recording = {"responses": np.ones((600, 5)), "rate_hz": 30.0}
+    >>> lack("video_only", om.open_session(recording))
+    'This session has no video.'
+    """
+    preset = preset_named(name)
+    has = {
+        "video": session.stimulus is not None,
+        "behaviour": bool(session.behavior_names),
+    }
+    if preset.decodes and not has["behaviour"]:
+        return "This session has no behaviour to decode."
+    if preset.one_of and not any(has[stream] for stream in preset.one_of):
+        return f"This session has no {' and no '.join(preset.one_of)}."
+    return ""
+
+
 def preset_for(name: str, session: Session) -> str:
     """Return `name`, or the forecast preset if `name` does not fit the session.
 
-    A preset does not fit if its mask has no visible input or no target, or if it needs
-    a region that the session lacks.
+    A preset does not fit if it needs a stream or a region that the session lacks, or if
+    its mask has no visible input or no target.
     """
+    if lack(name, session):
+        return FORECAST
     if preset_named(name).scheme:
         region = name_and_region(name)[1]
         regions = regions_of(session)

@@ -8,9 +8,11 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.mask.presets import (
     FORECAST,
+    PRESETS,
     fallback_for,
     is_possible,
     is_preset,
+    lack,
     mask_for,
     preset_for,
     preset_named,
@@ -20,6 +22,7 @@ from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.predictors import open_controller
 
 REGIONAL = ("inter_region", "intra_region")
 
@@ -93,6 +96,27 @@ def test_models_that_read_no_responses_get_the_presets_that_change_them(session)
     assert names == [*of_streams, "nothing"]
     for name in of_streams:
         assert not mask_for(name, session).visible.any()
+
+
+def test_presets_of_streams_that_the_session_lacks_are_refused_with_the_reason(session):
+    def refused(session):
+        made = {preset.name: lack(preset.name, session) for preset in PRESETS}
+        return {name: reason for name, reason in made.items() if reason}
+
+    of_video = {"video_only", "all_response_video", "causal_response_25_video_behavior"}
+    assert set(refused(session)) == of_video  # there is running
+    silent = om.open_session({"responses": np.ones((600, 5)), "rate_hz": 30.0})
+    reasons = refused(silent)
+    of_behavior = {"video_behavior", "responses_from_behavior", "all_response_only"}
+    assert set(reasons) == of_video | of_behavior
+    assert reasons["video_behavior"] == "This session has no video and no behaviour."
+    assert preset_for("video_only", session) == FORECAST
+    with open_controller(session, "mean") as controller:
+        before = controller.state.mask
+        assert set(controller.preset_problems) <= of_video
+        with pytest.raises(MaskError, match="no video"):
+            controller.apply_preset("video_only")
+        assert controller.state.mask is before
 
 
 def test_presets_over_regions_need_several(session, one_region):

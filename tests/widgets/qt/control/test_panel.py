@@ -118,6 +118,21 @@ def test_a_preset_asks_its_question_and_is_explained(panel, controller, redraw):
     assert preset.explanation not in panel.task.meaning.full_text
 
 
+def test_presets_that_the_session_cannot_have_are_grey_with_the_reason(
+    panel, controller, redraw, monkeypatch
+):
+    reason = "This session has no video."
+    box, problems = panel.task.preset, {"video_only": reason}
+    monkeypatch.setattr(type(controller), "preset_problems", problems)
+    pick(box, "random_half_video_behavior")
+    redraw()
+    at = box.findData("video_only")
+    assert not box.model().flags(box.model().index(at, 0)) & Qt.ItemIsEnabled
+    assert box.itemData(at, Qt.ToolTipRole) == reason
+    at = box.findData("video_behavior")
+    assert box.model().flags(box.model().index(at, 0)) & Qt.ItemIsEnabled
+
+
 def test_video_and_behaviour_are_switched_and_shown(panel, controller, redraw):
     task = panel.task
     press(task.video.button("first"))

@@ -23,6 +23,8 @@ from omnimouse_widgets.drawn.units import bar_text
 
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""
+ROUNDING = 1e-6
+"""A prediction that varies less than this share of the recording is constant."""
 # A slot number that no pin and no result has.
 NO_SLOT = LIVE - 1
 
@@ -197,19 +199,23 @@ def _scaled(
 ) -> tuple[float, np.ndarray | None]:
     """Return the height of one unit of a prediction in the row, and the scaled curve.
 
-    The height is 0, and the curve as it is, if it has no shape to scale.
+    The height is 0, and the curve as it is, if it has no shape to scale: rounding of a
+    constant prediction is none.
     """
     if curve is None:
         return 0.0, None
     # Only samples that both curves have are comparable.
     is_known = np.isfinite(curve) & np.isfinite(truth)
-    spread = float(curve[is_known].std()) if is_known.sum() > 1 else 0.0
-    if not spread:
+    if is_known.sum() < 2:
+        return 0.0, curve
+    spread = float(curve[is_known].std(dtype=np.float64))
+    centre = float(curve[is_known].mean(dtype=np.float64))
+    size = float(truth[is_known].std(dtype=np.float64))
+    if spread <= ROUNDING * max(size, abs(centre)):
         return 0.0, curve
     # A prediction of another amplitude can have the right shape: the correlation
     # ignores the amplitude, too.
-    height = float(truth[is_known].std()) / spread
-    centre = curve[is_known].mean()
+    height = size / spread
     return height, np.asarray((curve - centre) * height + truth[is_known].mean())
 
 

@@ -62,6 +62,8 @@ function render({ model, el }) {
   function takeChoices(message) {
     fillSelect(preset, [["", message.by_hand], ...message.presets]);
     preset.firstElementChild.disabled = true; // "by hand" is a state, not a choice
+    // A title of a preset states what of it the session lacks.
+    for (const option of preset.options) option.disabled ||= option.title !== "";
     fillSelect(region, message.regions.map((name) => [name, name]));
     fillSelect(predictor, message.models);
     showPreset();

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
@@ -113,6 +114,13 @@ class TaskSection(QWidget):
         set_items(
             self.preset, [(text, name) for name, text in self._controller.presets]
         )
+        problems = self._controller.preset_problems
+        for number in range(self.preset.count()):
+            problem = problems.get(self.preset.itemData(number), "")
+            self.preset.setItemData(number, problem, Qt.ItemDataRole.ToolTipRole)
+            # Qt's combo boxes disable an item whose flags have this role.
+            flags = 0 if problem else None
+            self.preset.setItemData(number, flags, Qt.ItemDataRole.UserRole - 1)
         name = state.preset if state.mask is not None else ""
         base, region = name_and_region(name)
         # Index -1 shows the placeholder text, `BY_HAND`.
