@@ -26,6 +26,8 @@ class ScoresOnScreen:
     slopes
         float (P,): slope of recorded on predicted responses, 1 if calibrated; NaN
         where it is unknown. None for the window on screen.
+    is_pooled
+        Whether correlations are about the means of the scored windows.
     """
 
     values: np.ndarray
@@ -33,12 +35,17 @@ class ScoresOnScreen:
 
     evidence: str = IN_WINDOW
     slopes: np.ndarray | None = None
+    is_pooled: bool = False
 
 
 def evidence(found: TierScore) -> str:
-    """Return the windows of a score, e.g. "over 48 of 172 test windows"."""
+    """Return the windows of a score, e.g. "over 48 of 172 test windows".
+
+    It ends with "pooled" if there is no centred score.
+    """
     n_windows = "" if found.is_complete else f"{found.n_windows:,} of "
-    return f"over {n_windows}{found.n_total:,} {found.tier} windows"
+    pooled = ", pooled" if found.score is not None and found.score.is_pooled else ""
+    return f"over {n_windows}{found.n_total:,} {found.tier} windows{pooled}"
 
 
 def scores_of_neurons(
@@ -47,7 +54,8 @@ def scores_of_neurons(
     """Return the scores over a tier where they are known, else those of the window.
 
     Correlations over a tier are about fixed means (`Score.centred_per_neuron`), because
-    other correlations over few windows are too low.
+    other correlations over few windows are too low. Without train windows they are
+    pooled, which the evidence states.
     """
     score = None if tier_score is None else tier_score.score
     if tier_score is None or score is None or score.refusal:
@@ -58,4 +66,6 @@ def scores_of_neurons(
     slopes = np.full(len(values), np.nan)
     if is_centred:
         slopes[score.neurons] = score.slope_per_neuron
-    return ScoresOnScreen(values, tier_score.tier, evidence(tier_score), slopes)
+    return ScoresOnScreen(
+        values, tier_score.tier, evidence(tier_score), slopes, score.is_pooled
+    )

@@ -5,7 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring
+from omnimouse_model.live.project.exports import screen_content
+from omnimouse_widgets.drawn.model.tier_score import (
+    shown_tier_score_lines,
+    tier_score_tip,
+)
 from omnimouse_widgets.drawn.neurons.score_distribution import distribution_of
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import evidence_of, trace_rows
@@ -39,6 +45,26 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     # The histogram as well; only pinned conditions have scores of the window alone.
     assert str(found.n_total) in distribution_of(controller).evidence
     assert str(found.n_total) not in distribution_of(controller, against="A").evidence
+
+
+def test_a_score_without_windows_of_the_train_tier_is_called_pooled(
+    controller, session, monkeypatch
+):
+    results, mask = controller.results, controller.state.mask
+    for word in ("", "pooled"):
+        if word:
+            monkeypatch.setattr(shard, "centring_starts", lambda *_: np.zeros(0))
+        scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
+        *_, found = scoring.refine(lambda: False)
+        results.tier_score = found
+        first = shown_tier_score_lines(controller)[0]
+        assert first.startswith(f"{word} r = ".strip())
+        assert ("do not compare" in tier_score_tip(found)) == bool(word)
+        assert evidence_of(results).endswith(word or "windows")
+        content = screen_content(controller.state, results, controller.laboratory)
+        means = "these windows" if word else "the train tier"
+        assert f"about the means of {means}," in content.shown_definition
+        assert distribution_of(controller).evidence.endswith(word or "windows")
 
 
 def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):

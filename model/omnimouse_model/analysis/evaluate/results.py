@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 BASELINE = "linear-gaussian"
 """The predictor over which gains are reported."""
+
+POOLED: Final = (
+    "Pooled: about the means of the scored windows, because the predictor answers no "
+    "window of the train tier, or the recording has none. Over few windows it is lower "
+    "than a correlation about the means of the train tier: do not compare the two."
+)
+"""Reason of a score that is not centred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,12 @@ class Score:
         """Centred score with its interval over time."""
         parts = self.centred_left_out, self.train_left_out
         return jackknife(self.centred, *parts, limits=CORRELATION_LIMITS)
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it is a correlation that has no centred score: see `POOLED`."""
+        is_correlation = self.metric == "correlation" and not self.refusal
+        return is_correlation and not np.isfinite(self.centred)
 
     @property
     def mouse(self) -> str:

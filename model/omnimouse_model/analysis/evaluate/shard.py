@@ -39,6 +39,11 @@ TRAIN_WINDOWS = 16
 """Number of windows of the train tier that give the mean prediction of a neuron."""
 
 
+def centring_starts(session: Session, spec: WindowSpec) -> np.ndarray:
+    """Return the starts (n,) of the train windows that centred scores need."""
+    return spread_starts(tier_starts(session, "train", spec), TRAIN_WINDOWS)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
     """Some predictors in some conditions on windows of one session.
@@ -176,8 +181,7 @@ class ShardScores:
     def _centre(self) -> None:
         """Predict windows of the train tier, and set the centres of all scores."""
         session, spec = self.shard.session, self.shard.spec
-        starts = tier_starts(session, "train", spec)
-        starts = spread_starts(starts, TRAIN_WINDOWS).tolist()
+        starts = centring_starts(session, spec).tolist()
         if not starts or self.shard.metric != "correlation":
             return
         # A block for each window: they show how much the mean varies.

@@ -71,8 +71,9 @@ def predict_session(
     path
         A zarr folder (`.zarr`) or an NWB file (`.nwb`); see docs/families.md.
     tier
-        Predict the windows of a tier that `evaluate` scores; by default consecutive
-        windows over the whole recording, so that every sample is a target once.
+        Predict the windows of a tier that `evaluate` scores, and the train windows that
+        its centred scores need; by default consecutive windows over the whole
+        recording, so that every sample is a target once.
     scheduler
         Predict on workers of a scheduler; see `dask_map.map_pieces`.
     progress

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.shard import centring_starts
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.clock import GRID_RATE_HZ, grid_points
 from omnimouse_model.data.session import Session
@@ -11,7 +12,8 @@ from omnimouse_model.masks import Mask, scored_cells
 def prediction_starts(session: Session, mask: Mask, tier: str | None) -> np.ndarray:
     """Return the starts (n,) of the windows to predict, s on the session clock.
 
-    Those of a tier are the windows that `evaluate` scores. Without a tier, consecutive
+    Those of a tier are the windows that `evaluate` scores, and the train windows that
+    its centred scores need. Without a tier, consecutive
     windows cover all valid times: each begins where the targets of the one before end,
     so that every sample is predicted once. The last window of a stretch of valid times
     ends with it, and may repeat samples of the window before.
@@ -23,7 +25,8 @@ def prediction_starts(session: Session, mask: Mask, tier: str | None) -> np.ndar
     """
     spec = mask.spec
     if tier is not None:
-        return scored_starts(session, tier, None, spec)
+        scored = scored_starts(session, tier, None, spec)
+        return np.union1d(scored, centring_starts(session, spec))
     if spec.align == "trial":
         starts = session.window_starts(None, spec=spec)
     else:

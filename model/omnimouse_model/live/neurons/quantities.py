@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.results import POOLED
 from omnimouse_model.live.neuron_scores import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.named import Metric
@@ -110,6 +111,8 @@ def score_quantity(metric: Metric, scores: ScoresOnScreen | None) -> Quantity:
         text = f"{metric.symbol}: {metric.definition},"
     evidence = IN_WINDOW if scores is None else scores.evidence
     explanation = f"{text} over the target samples, {evidence}"
+    if scores is not None and scores.is_pooled:
+        explanation += f". {POOLED[:-1]}"
     return Quantity("score", "Score", explanation, metric.symbol, is_share)
 
 

@@ -27,8 +27,10 @@ def definition_of_shown(metric: Metric, scores: ScoresOnScreen) -> str:
     """Return how the scores on screen are defined, with their windows."""
     if not scores.tier:
         return definition_of(metric)
-    is_centred = metric.name == "correlation"
-    means = ", about the means of the train tier" if is_centred else ""
+    means = ""
+    if metric.name == "correlation":
+        of = "these windows" if scores.is_pooled else "the train tier"
+        means = f", about the means of {of}"
     return f"{metric.unit}{means}, {scores.evidence}"
 
 

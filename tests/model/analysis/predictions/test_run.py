@@ -50,10 +50,15 @@ def test_the_scores_of_a_tier_are_those_of_the_model(session, tmp_path, suffix):
         path = tmp_path / f"{number}{suffix}"
         stored = predict_session(echo, session, mask, path, tier="test")
         found, expected = (
-            om.evaluate(predictor, session, mask, tier="test", centred=False)
+            om.evaluate(predictor, session, mask, tier="test")
             for predictor in (om.load_predictor(path), echo)
         )
         assert [s.value for s in found.scores] == [s.value for s in expected.scores]
+        # The file has the windows of the train tier that centred scores need.
+        for one, other in zip(found.scores, expected.scores, strict=True):
+            assert np.isfinite(one.centred)
+            assert one.centred == other.centred
+            np.testing.assert_array_equal(one.train_left_out, other.train_left_out)
         assert [s.value for s in found.behavior] == [s.value for s in expected.behavior]
         assert len(found.behavior) == 5
         assert stored.file.metadata.tier == "test"

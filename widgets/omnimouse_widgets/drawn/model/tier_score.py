@@ -5,17 +5,27 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.results import POOLED
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 
-TIP: Final = (
+_TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of the tier, "
     "refined while nothing else is requested. 95 % interval: these neurons in further "
-    "windows. Correlations are about the means of the train tier, so that few windows "
-    "give hardly lower values than many."
+    "windows. "
 )
+_CENTRED: Final = (
+    "Correlations of responses are about the means of the train tier, so that few "
+    "windows give hardly lower values than many; those of behaviour are pooled."
+)
+
+
+def tier_score_tip(found: TierScore | None) -> str:
+    """Return what the score is, and of a pooled one why it is pooled."""
+    is_pooled = found is not None and found.score is not None and found.score.is_pooled
+    return _TIP + (POOLED if is_pooled else _CENTRED)
 
 
 def shown_tier_score_lines(controller: Controller) -> list[str]:
@@ -67,7 +77,8 @@ def _score_text(found: TierScore, metric: Metric) -> str:
         estimate = found.estimate
         value, low, high = estimate.value, estimate.low, estimate.high
     interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-    return metric.text(value) + interval
+    pooled = "pooled " if score.is_pooled else ""
+    return pooled + metric.text(value) + interval
 
 
 def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:

@@ -14,7 +14,10 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
-from omnimouse_widgets.drawn.model.tier_score import TIP, shown_tier_score_lines
+from omnimouse_widgets.drawn.model.tier_score import (
+    shown_tier_score_lines,
+    tier_score_tip,
+)
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.finetune import FinetuneSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
@@ -123,7 +126,6 @@ class ModelSection(QWidget):
         self.cancel = push_button("Stop", tooltip, controller.cancel)
         reserve_space(self.cancel)
         self.tier_score = wrapped_label()
-        self.tier_score.setToolTip(TIP)
         self.refine = push_button("Pause", "", self._refine)
         self.histogram = ScoreHistogram(controller)
         self.notice = wrapped_label()
@@ -162,6 +164,7 @@ class ModelSection(QWidget):
         self.tier_score.setText(
             "\n".join(shown_tier_score_lines(self._controller)) or "–"
         )
+        self.tier_score.setToolTip(tier_score_tip(found))
         # The rows below must not move with every stroke, and no line may be cut.
         needed = self.tier_score.heightForWidth(self.tier_score.width())
         if needed > self.tier_score.minimumHeight():
