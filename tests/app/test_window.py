@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QComboBox, QScrollBar
 
 from omnimouse_app.field.canvas import states_on_screen
 from omnimouse_app.field.redraw import OneFrame
@@ -14,7 +15,10 @@ from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument
 from omnimouse_model.live.mask import presets
 from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets.qt.style.menu_box import MenuBox
+from omnimouse_widgets.qt.style.wheel import CONTROLS_WITH_WHEEL
 from tests.app.windows import wait_for_rest
+from tests.widgets.pointer import wheel
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -143,3 +147,23 @@ def test_there_is_one_instrument_in_a_viewer(dock):
     assert open_instrument(dock.viewer) is dock
     dock.instrument.watch(dock.main_window)  # once more
     assert len(dock.main_window.findChildren(OneFrame)) == 1
+
+
+def test_wheel_and_letters_of_controls_stay_in_the_panels(dock):
+    seen = []
+    for panel in (dock.control, *dock.panels.values()):
+        for kind in CONTROLS_WITH_WHEEL:
+            for control in panel.findChildren(kind):
+                if isinstance(control, QScrollBar):
+                    continue
+                seen.append(control)
+                assert isinstance(control, MenuBox) or kind is not QComboBox
+                assert control.focusPolicy() == Qt.FocusPolicy.StrongFocus
+                if not control.hasFocus():
+                    assert not wheel(control, QPointF(control.rect().center()), -1)
+    assert len(seen) > 20
+    number, state = dock.control.brush.start, dock.controller.state
+    number.setFocus()
+    before = state.colour_by, dock.instrument.brush.tool
+    QTest.keyClicks(number, "pcL")
+    assert (state.colour_by, dock.instrument.brush.tool) == before

@@ -37,12 +37,13 @@ def drag(widget: Any, path: list[QPointF], keys: Any = NO_KEYS) -> None:
     send(widget, QEvent.Type.MouseButtonRelease, path[-1], LEFT, NO_BUTTON, keys)
 
 
-def wheel(widget: Any, at: QPointF, clicks: int, keys: Any = NO_KEYS) -> None:
-    """Turn the wheel over a place."""
+def wheel(widget: Any, at: QPointF, clicks: int, keys: Any = NO_KEYS) -> bool:
+    """Turn the wheel over a place; return whether the widget accepts it."""
     none, turn = Qt.ScrollPhase.NoScrollPhase, QPoint(0, 120 * clicks)
     place = widget.mapToGlobal(at)
     event = QWheelEvent(at, place, QPoint(), turn, NO_BUTTON, keys, none, False)
     QApplication.sendEvent(widget, event)
+    return event.isAccepted()
 
 
 def pixel(widget: Any, at: QPointF) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Form for a background sweep: values, windows and a start button."""
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QGridLayout, QLineEdit, QSpinBox, QWidget
 
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.live.controller import Controller
@@ -21,9 +21,11 @@ from omnimouse_widgets.qt.style.controls import (
     push_button,
     set_items,
 )
+from omnimouse_widgets.qt.style.menu_box import MenuBox
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.qt.style.wheel import scroll_past
 
 BOTH = (True, False)
 
@@ -48,7 +50,7 @@ class SweepForm(QWidget):
         self.draws, self.windows = _number(1, 50, DRAWS), _number(0, 9999, WINDOWS)
         # Qt shows this text for the minimum, 0, which means no limit.
         self.windows.setSpecialValueText("all")
-        self.tier, self.name = QComboBox(), QLineEdit()
+        self.tier, self.name = MenuBox(), QLineEdit()
         self.name.setPlaceholderText("name")
         self.button = push_button(
             "Start", "Start the sweep in the background", self._press
@@ -187,7 +189,7 @@ def _chosen(choice: SegmentedButton) -> tuple[bool, ...]:
 
 
 def _number(low: int, high: int, value: int) -> QSpinBox:
-    box = QSpinBox()
+    box = scroll_past(QSpinBox())
     box.setRange(low, high)
     box.setValue(value)
     box.setStyleSheet(NARROW_BOX)

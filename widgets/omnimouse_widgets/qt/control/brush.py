@@ -2,8 +2,8 @@
 
 from typing import Any, Final, Protocol
 
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QLabel, QSlider, QSpinBox, QWidget
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
@@ -12,6 +12,7 @@ from omnimouse_widgets.qt.style.controls import (
     fit_panel_width,
     number_box,
     push_button,
+    slider,
 )
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -92,9 +93,8 @@ class BrushSection(QWidget):
     def _build_field(self, form: Form, field: FieldBrush) -> None:
         self.tool = SegmentedButton(TOOLS, "Tool on the field")
         self.tool.picked.connect(lambda tool: setattr(field, "tool", tool))
-        self.radius = QSlider(Qt.Orientation.Horizontal)
-        self.radius.setRange(2, LARGEST_RADIUS)
-        self.radius.setToolTip("Radius of the brush in screen pixels ([ and ])")
+        tooltip = "Radius of the brush in screen pixels ([ and ])"
+        self.radius = slider(LARGEST_RADIUS, bottom=2, tooltip=tooltip)
         self.radius.valueChanged.connect(self._radius_picked)
         self.pixels = QLabel()
         # Room for three digits: the slider must not change its width while it is

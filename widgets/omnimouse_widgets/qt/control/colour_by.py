@@ -4,7 +4,7 @@ from typing import cast
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.quantities import Quantity, Scale
@@ -20,6 +20,7 @@ from omnimouse_widgets.qt.style.controls import (
     show_text,
 )
 from omnimouse_widgets.qt.style.form import row_of
+from omnimouse_widgets.qt.style.menu_box import MenuBox
 from omnimouse_widgets.qt.style.segmented_button import swatch
 from omnimouse_widgets.qt.style.theme import (
     ToneLabel,
@@ -33,7 +34,7 @@ _SWATCHES = 4
 """Number of areas per row of the legend."""
 
 
-class ColourMenu(QComboBox):
+class ColourMenu(MenuBox):
     """Menu of all quantities that the session has."""
 
     def __init__(self, controller: Controller) -> None:

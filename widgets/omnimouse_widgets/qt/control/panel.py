@@ -6,16 +6,8 @@ occasional use are below, in closed sections.
 
 from functools import partial
 
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import (
-    QAbstractSlider,
-    QAbstractSpinBox,
-    QApplication,
-    QComboBox,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.control.advanced import AdvancedSection
@@ -99,10 +91,6 @@ class ControlPanel(QWidget):
         self.scroll_area = scroll_vertically(content)
         for section in (self.clock_check_section, self.advanced_section):
             section.title.toggled.connect(partial(self._note_opened, section))
-        # The kinds of controls that change their value with the wheel.
-        for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
-            for control in content.findChildren(kind):
-                control.installEventFilter(self)
         return self.scroll_area
 
     def _draw_advanced(self) -> None:
@@ -121,15 +109,3 @@ class ControlPanel(QWidget):
         """Scroll to the section that was opened last."""
         if self._opened is not None:
             self.scroll_area.ensureWidgetVisible(self._opened)
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Scroll the panel with the wheel; only a focused control receives it.
-
-        Otherwise scrolling would change every slider and box under the pointer.
-        """
-        if event is None or event.type() != QEvent.Type.Wheel:
-            return False
-        # With the focus, the user has chosen the control and may use the wheel on it.
-        if not isinstance(watched, QWidget) or watched.hasFocus():
-            return False
-        return QApplication.sendEvent(self.scroll_area.viewport(), event)

@@ -36,6 +36,7 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.qt.style.wheel import scroll_past
 
 SAMPLE_LABELS: Final = {
     "Demo mouse, which the demo model knows": DEMO,
@@ -87,7 +88,7 @@ class RecordingSection(QWidget):
         self.dismiss = dismiss_button(
             controller.loader.clear_error, "Dismiss: the recording above is still open"
         )
-        self.rate = QDoubleSpinBox()
+        self.rate = scroll_past(QDoubleSpinBox())
         self.rate.setRange(0.1, 1000.0)
         # A start value: the response rate of OmniMouse's spec.
         self.rate.setValue(30.0)

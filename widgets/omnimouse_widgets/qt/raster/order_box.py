@@ -5,7 +5,7 @@ from typing import cast
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.raster.order import (
@@ -19,6 +19,7 @@ from omnimouse_widgets.drawn.raster.order import (
 from omnimouse_widgets.drawn.raster.rows import Ordering
 from omnimouse_widgets.qt.style.controls import describe, show_text, tool_button
 from omnimouse_widgets.qt.style.form import row_of
+from omnimouse_widgets.qt.style.menu_box import MenuBox
 
 _TIP = Qt.ItemDataRole.ToolTipRole
 
@@ -42,7 +43,7 @@ class OrderBox(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.box = QComboBox()
+        self.box = MenuBox()
         self.box.setMaximumWidth(124)
         describe(self.box, "Order of the rows, from top to bottom", "Order of the rows")
         for number, (value, label) in enumerate(ORDERINGS.items()):

@@ -5,7 +5,7 @@ from typing import cast
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
+from qtpy.QtWidgets import QBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.raster.order import Arrangement
@@ -37,6 +37,7 @@ from omnimouse_widgets.qt.raster.order_box import OrderBox
 from omnimouse_widgets.qt.raster.plot import RasterPlot
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
+from omnimouse_widgets.qt.style.menu_box import MenuBox
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 
@@ -122,7 +123,7 @@ class RasterPanel(QWidget):
         self.tools.picked.connect(self.set_tool)
         self.ordering = OrderBox(self._controller)
         self.ordering.order_changed.connect(self._ordering_picked)
-        self.view = QComboBox()
+        self.view = MenuBox()
         self.view.setMaximumWidth(124)
         for view, label in VIEWS.items():
             self.view.addItem(label, view)

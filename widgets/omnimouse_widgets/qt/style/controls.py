@@ -16,10 +16,14 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QSlider,
     QSpinBox,
     QToolButton,
     QWidget,
 )
+
+from omnimouse_widgets.qt.style.menu_box import MenuBox
+from omnimouse_widgets.qt.style.wheel import scroll_past
 
 # napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
 NARROW_BOX: Final = "QAbstractSpinBox { min-width: 34px; }"
@@ -93,7 +97,7 @@ def combo_box(
     name: str = "",
 ) -> QComboBox:
     """Return a menu of (text, value) pairs; `choose` receives the user's value."""
-    box = QComboBox()
+    box = MenuBox()
     describe(box, tooltip, name)
     for text, value in items:
         box.addItem(text, value)
@@ -122,7 +126,7 @@ def number_box(
     has_arrows: bool = True,
 ) -> NumberBox:
     """Return a narrow box for a number; `change` is called after every change."""
-    box = kind()
+    box = scroll_past(kind())
     describe(box, tooltip, name)
     box.setStyleSheet(NARROW_BOX)
     # Report a typed number once it is complete, not after each digit.
@@ -131,6 +135,14 @@ def number_box(
         box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
     box.valueChanged.connect(lambda _: change())
     return box
+
+
+def slider(top: int, *, bottom: int = 0, tooltip: str = "") -> QSlider:
+    """Return a horizontal slider from `bottom` to `top`."""
+    control = scroll_past(QSlider(Qt.Orientation.Horizontal))
+    control.setRange(bottom, top)
+    control.setToolTip(tooltip)
+    return control
 
 
 def progress_bar(name: str) -> QProgressBar:

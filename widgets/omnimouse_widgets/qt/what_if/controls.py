@@ -6,11 +6,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
-    QSlider,
     QSpinBox,
     QWidget,
 )
@@ -38,6 +37,7 @@ from omnimouse_widgets.qt.style.controls import (
     describe,
     number_box,
     set_items,
+    slider,
     toggle_button,
 )
 from omnimouse_widgets.qt.style.form import Form, row_of
@@ -127,10 +127,9 @@ class WhatIfControls(QWidget):
         row = row_of(*self.mirrors.values())
         row.addStretch(1)
         form.add("Mirror", row)
-        self.contrast = QSlider(Qt.Orientation.Horizontal)
-        self.contrast.setRange(0, MAX_CONTRAST)
+        tooltip = "Contrast about the screen's mean gray, in percent"
+        self.contrast = slider(MAX_CONTRAST, tooltip=tooltip)
         self.contrast.setPageStep(25)
-        self.contrast.setToolTip("Contrast about the screen's mean gray, in percent")
         # Without a minimum, the frames beside the controls would leave it no width.
         self.contrast.setMinimumWidth(60)
         # A drag of the slider is one undo step.

@@ -1,0 +1,62 @@
+"""Keys in menus of panels: they stay in the menu, and act elsewhere afterwards."""
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from omnimouse_widgets.qt.style.controls import combo_box
+from omnimouse_widgets.qt.style.shortcuts import bind
+from tests.widgets.pointer import press
+
+LETTERS = ("c", "D", "1")
+
+
+class Panel(QWidget):
+    """A panel whose shortcuts are the letters, and the keys that leave it."""
+
+    def __init__(self):
+        super().__init__()
+        self.shortcuts, self.left, self.chosen = [], [], []
+        items = [(text, text) for text in ("one", "decode", "cut", "Detail")]
+        self.box = combo_box(self.chosen.append, items)
+        QVBoxLayout(self).addWidget(self.box)
+        for key in ("C", "Shift+D", "1"):
+            bind(self, key, lambda key=key: self.shortcuts.append(key))
+
+    def keyPressEvent(self, event):
+        self.left.append(event.text())
+
+
+@pytest.fixture
+def panel(show):
+    return show(Panel())
+
+
+def test_the_open_list_takes_every_key(panel):
+    press(panel.box)
+    view = panel.box.view()
+    for letter in LETTERS:
+        QTest.keyClicks(view, letter)
+    assert (panel.shortcuts, panel.left) == ([], [])
+    assert view.currentIndex().data() == "cut"
+    QTest.keyClick(view, Qt.Key.Key_Return)
+    assert panel.chosen == ["cut"]
+    # After a click the panel has the focus: its keys act again.
+    assert panel.hasFocus()
+    QTest.keyClicks(panel, "c")
+    assert panel.shortcuts == ["C"]
+
+
+def test_a_letter_in_the_closed_menu_opens_it_and_chooses_nothing(panel):
+    panel.box.setFocus(Qt.FocusReason.TabFocusReason)
+    for letter in LETTERS:
+        QTest.keyClicks(panel.box, letter)
+    assert (panel.shortcuts, panel.left) == ([], [])
+    view = panel.box.view()
+    assert view.isVisible()
+    assert (panel.chosen, panel.box.currentText()) == ([], "one")
+    QTest.keyClick(view, Qt.Key.Key_Escape)
+    assert panel.box.hasFocus()  # as the Tab key has put it
+    QTest.keyClick(panel.box, Qt.Key.Key_Down)
+    assert panel.chosen == ["decode"]

@@ -1,0 +1,80 @@
+"""Menu whose keys stay in it: letters search the list and run no shortcut."""
+
+from typing import Final
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QMouseEvent
+from qtpy.QtWidgets import QComboBox
+
+from omnimouse_widgets.qt.style.wheel import scroll_past
+
+_WITH_MODIFIER: Final = (
+    Qt.KeyboardModifier.ControlModifier
+    | Qt.KeyboardModifier.AltModifier
+    | Qt.KeyboardModifier.MetaModifier
+)
+
+
+class MenuBox(QComboBox):
+    """Combo box for panels whose letters and digits are shortcuts.
+
+    The open list takes every key. The closed box with the focus takes letters and
+    digits, which open the list at the first match. A click lends the focus to the box
+    while the list is open; afterwards the panel has it, and the shortcuts act again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_clicked = False
+        scroll_past(self)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Open the list, by a click."""
+        self._is_clicked = True
+        super().mousePressEvent(event)
+
+    def showPopup(self) -> None:
+        """Open the list, which keeps its keys."""
+        view = self.view()
+        assert view is not None
+        view.installEventFilter(self)
+        super().showPopup()
+
+    def hidePopup(self) -> None:
+        """Close the list; after a click, give the focus to the panel."""
+        super().hidePopup()
+        panel = self.parentWidget()
+        if self._is_clicked and panel is not None:
+            panel.setFocus()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Claim every key of the open list before Qt looks for shortcuts."""
+        if event is not None and event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()
+        # Qt closes the list at this event, if the key is Return or Escape.
+        return False
+
+    def event(self, event: QEvent | None) -> bool:
+        """Claim letters and digits before Qt looks for shortcuts."""
+        claim = QEvent.Type.ShortcutOverride
+        if isinstance(event, QKeyEvent) and event.type() == claim and _is_typed(event):
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Open the list at a letter; Qt would choose the match without a signal."""
+        self._is_clicked = False
+        view = self.view()
+        if event is None or view is None or not _is_typed(event):
+            super().keyPressEvent(event)
+            return
+        self.showPopup()
+        view.keyboardSearch(event.text())
+
+
+def _is_typed(event: QKeyEvent) -> bool:
+    """Whether a key is part of a word to search for; Space opens the list."""
+    text = event.text()
+    has_modifier = bool(event.modifiers() & _WITH_MODIFIER)
+    return text.isprintable() and bool(text.strip()) and not has_modifier
