@@ -18,6 +18,8 @@ from omnimouse_widgets.drawn.traces.rows import evidence_of, trace_rows
 from omnimouse_widgets.drawn.traces.text import legend_entries
 from tests.predictors import NoisyPredictor, open_controller
 
+LOOK = TraceOptions(is_large=False)
+
 
 @pytest.fixture
 def controller(session):
@@ -45,6 +47,17 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     # The histogram as well; only pinned conditions have scores of the window alone.
     assert str(found.n_total) in distribution_of(controller).evidence
     assert str(found.n_total) not in distribution_of(controller, against="A").evidence
+
+
+def test_scores_of_pins_say_that_they_are_of_the_samples_on_screen(controller, session):
+    controller.pins.pin("same")
+    answer = controller.pins.predictions.windows[0]
+    here = f"{answer.score(7):.2f}"
+    assert [m[:2] for m in trace_rows(controller, LOOK)[0].marks] == [("A", here)]
+    scoring = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask)
+    *_, controller.results.tier_score = scoring.refine(lambda: False)
+    marks = [mark[:2] for mark in trace_rows(controller, LOOK)[0].marks]
+    assert marks == [("pins", "here"), ("A", here)]
 
 
 def test_a_score_without_windows_of_the_train_tier_is_called_pooled(

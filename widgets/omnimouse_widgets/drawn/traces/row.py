@@ -47,7 +47,9 @@ class Trace:
     shade_span: tuple[float, float] | None = None
     """Start and stop of `shade` in seconds; the whole time axis by default."""
     marks: tuple[tuple[str, str, str], ...] = ()
-    """Letter, score and colour of each overlay, shown after the label."""
+    """Letter, score and colour of each overlay, shown after the label.
+
+    A first mark may say what the scores are of; a short label omits the letters."""
     axis_span: tuple[float, float] | None = None
     """What the time axis shows; from the first to the last sample by default."""
     bar: float = 1.0

@@ -301,9 +301,13 @@ def _slots(controller: Controller) -> list[int]:
 
 
 def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], ...]:
-    """Return letter, score and colour of every shown pin."""
+    """Return letter, score and colour of every shown pin.
+
+    Their scores are of the samples on screen; where that of the model is over a tier, a
+    first mark says so.
+    """
     answers = pin_results(controller)
-    return tuple(
+    marks = tuple(
         (
             pin.letter,
             "–"
@@ -314,6 +318,9 @@ def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], .
         for pin in controller.state.pins
         if pin.is_shown
     )
+    if marks and tier_score_of(controller.results, neuron):
+        return ("pins", "here", palette.AXIS), *marks
+    return marks
 
 
 def _baseline_score(controller: Controller, neuron: int) -> _RowScore:
