@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QMainWindow,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -91,6 +92,8 @@ class OmniMouseDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.control)
+        # Otherwise napari adds a stretch below it, after a start from the menu.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.instrument.dropped.connect(self.open_folder)
         self.controller.recordings.requested.connect(self._show_recordings)
         self.instrument.closed.connect(self._forget_viewer)

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QScrollBar
 
 from omnimouse_app.field.canvas import states_on_screen
 from omnimouse_app.field.redraw import OneFrame
-from omnimouse_app.tour.hand import wait_for
+from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument
 from omnimouse_model.live.mask import presets
@@ -140,6 +140,14 @@ def test_the_status_bar_tells_the_neuron_under_the_pointer(dock, canvas, n_layer
     status = dock.viewer.status
     text = status if n_layers > 1 else status["coordinates"]
     assert f"neuron {int(dock.controller.state.session.units.unit_id[3])}" in text
+
+
+def test_napari_leaves_the_main_widget_the_whole_height_of_its_dock(dock):
+    # napari does this to the widget that its Plugins menu opens.
+    dock.docks["OmniMouse"]._maybe_add_vertical_stretch(dock)
+    settle()
+    assert dock.layout().count() == 1
+    assert dock.control.scroll_area.height() == dock.height()
 
 
 def test_there_is_one_instrument_in_a_viewer(dock):
