@@ -1,5 +1,7 @@
 """Small experanto recordings of random numbers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -39,16 +41,26 @@ def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
     return folder
 
 
+@contextmanager
+def rough_calibration() -> Iterator[None]:
+    """Simulate with rates that were calibrated with 3 videos instead of 18.
+
+    Pictures of one seed are drawn once. Both take longer than a minute of a mouse.
+    """
+    with (
+        patch.object(simulation, "draw_textures", _textures),
+        patch.object(simulation, "_CALIBRATION_BLOCKS", 3),
+    ):
+        yield
+
+
 def simulate_mouse(
     folder: Path, n: int, minutes: float, *, tests: int = 1, clips: int = 1, times: int
 ) -> Path:
-    """Simulate a mouse of `n` neurons; `clips` of its clips are shown `times` times.
-
-    All have the same pictures, which take longer to draw than the mouse to simulate.
-    """
+    """Simulate a mouse of `n` neurons; `clips` of its clips are shown `times` times."""
     held_out = simulate.HeldOut(1, tests, clips, times)
     spec = simulate.MouseSpec("small", "80001-1-1", 11, 12, n, minutes, held_out)
-    with patch.object(simulation, "draw_textures", _textures):
+    with rough_calibration():
         return simulate.write_session(spec, folder)
 
 

@@ -14,6 +14,7 @@ from omnimouse_model.predict import registry
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from tests.model.finetune_process import few_start_windows, small_net
+from tests.small_sessions import rough_calibration
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,8 @@ def mice(tmp_path, monkeypatch):
     for number, name in enumerate(("demo", "unseen")):
         seeds = 11 + number, 6 + number
         spec = MouseSpec(name, f"8000{number}-1-1", *seeds, N_NEURONS, 1.1, HELD_OUT)
-        made.append(om.open_session(write_session(spec, tmp_path / name)))
+        with rough_calibration():
+            made.append(om.open_session(write_session(spec, tmp_path / name)))
     model = tmp_path / "demo.safetensors"
     save_checkpoint(model, small_net({made[0].id: N_NEURONS}))
     load = om.load_predictor  # also lets `om` keep the true one

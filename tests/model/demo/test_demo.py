@@ -9,8 +9,15 @@ import omnimouse_model.demo as demo
 from omnimouse_app.cli import main
 from omnimouse_app.cli import simulate as command
 from omnimouse_model.simulate import HeldOut, MouseSpec, has_truth, open_truth
+from tests.small_sessions import rough_calibration
 
 TINY = MouseSpec("tiny", "70004-1-1", 6, 7, 8, 1.0, HeldOut(1, 1, 1, 2))
+
+
+@pytest.fixture(autouse=True)
+def quick_simulation():
+    with rough_calibration():
+        yield
 
 
 def exit_code(words: list[str]) -> object:

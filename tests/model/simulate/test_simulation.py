@@ -20,6 +20,7 @@ from omnimouse_model.simulate import (
     simulation,
     write_session,
 )
+from tests.small_sessions import rough_calibration
 
 pytestmark = pytest.mark.slow
 HELD_OUT = HeldOut(validation=3, final_test_1=4, oracle_clips=1, oracle_repeats=10)
@@ -56,7 +57,14 @@ def recording(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return write_session(TINY, tmp_path_factory.mktemp("mice") / "tiny")
+    with rough_calibration():
+        return write_session(TINY, tmp_path_factory.mktemp("mice") / "tiny")
+
+
+@pytest.fixture
+def calibrated_as_tiny(tiny):
+    with rough_calibration():
+        yield
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -167,6 +175,7 @@ def file_contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+@pytest.mark.usefixtures("calibrated_as_tiny")
 def test_an_interrupted_run_leaves_nothing_and_changes_no_file(tiny, tmp_path):
     def stop(done: float) -> None:
         if done > 0.4:
@@ -184,6 +193,7 @@ def test_an_interrupted_run_leaves_nothing_and_changes_no_file(tiny, tmp_path):
     assert calls[-1] == 1
 
 
+@pytest.mark.usefixtures("calibrated_as_tiny")
 def test_only_what_a_killed_run_left_is_removed(tiny, tmp_path):
     shutil.copytree(tiny, tmp_path / "mouse")
     killed, written, foreign = (

@@ -28,6 +28,7 @@ from omnimouse_model.strategies import mask_from_strategy
 from tests.cli.runner import run_command
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
+from tests.small_sessions import rough_calibration
 from tests.toy_predictors import RECURRENT
 
 pytestmark = pytest.mark.slow  # a simulated recording is evaluated many times
@@ -312,7 +313,9 @@ def test_cancelling_stops_at_once(session):
 def simulated_session(tmp_path_factory):
     held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
     spec = MouseSpec("tiny", "1-1-1", 1, 2, 12, 1.0, held_out)
-    return open_session(write_session(spec, tmp_path_factory.mktemp("mice") / "tiny"))
+    with rough_calibration():
+        folder = write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
+    return open_session(folder)
 
 
 def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session):
