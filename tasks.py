@@ -58,11 +58,16 @@ EXTRAS = (
 )
 WINDOW_TESTS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 N_TEST_PROCESSES = max(2, min(os.cpu_count() or 2, 6))
-# Checks the array shapes that jaxtyping declares. They cost a third of the time, so the
-# full run has them for the quick tests of the library, and `--quick` for none.
+# Checks the array shapes that jaxtyping declares. They cost time, so the full run has
+# them for the quick tests of the library, and `--quick` for none.
 SHAPE_CHECKS = "--jaxtyping-packages=omnimouse_model,beartype.beartype"
+# Plugins of pytest are named, because otherwise it imports all that are installed into
+# each process, which takes seconds, for example napari's.
+PLUGINS = ("xdist", "_hypothesis_pytestplugin", "jaxtyping._pytest_plugin")
+WINDOW_PLUGINS = (*PLUGINS, "pytestqt.plugin", "random_order.plugin")
 SUITE = "not gpu and not acceptance"
 QUICK = f"{SUITE} and not slow and not process and not gui and not browser"
+LIBRARY_TESTS = "tests/model"
 CHECKED = f"{QUICK} and library"
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -587,6 +592,11 @@ def run_parallel(commands: dict[str, list[str]], env: dict[str, str]) -> int:
     return int(failed)
 
 
+def named_plugins(names: Iterable[str]) -> list[str]:
+    """Return pytest's options that load plugins."""
+    return [word for name in names for word in ("-p", name)]
+
+
 def test(*arguments: str) -> int:
     """Run all checks, and all tests except the GPU tests.
 
@@ -602,18 +612,19 @@ def test(*arguments: str) -> int:
     options = [word for word in arguments if word != "--quick"]
     pytest = [str(PYTHON), "-m", "pytest", "-rs", "-n", str(N_TEST_PROCESSES)]
     pytest += ["--no-loadscope-reorder"]  # tests/conftest.py sorts the longest first
+    library = [*pytest, *named_plugins(PLUGINS)]
+    complete = [*pytest, *named_plugins(WINDOW_PLUGINS)]
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="omnimouse-"))
         env = gui_environment(scratch)
         env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         # Generated recordings are kept between runs, separate from the user's cache.
         env.setdefault("OMNIMOUSE_CACHE", str(VENV / "omnimouse-cache"))
         if is_quick:
             if not has_test_path(options):
-                options.append("tests/model")
-            # The plugins of napari and Qt take seconds to import and are not needed.
-            env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-            words = [*pytest, "-p", "xdist", "-m", QUICK, *options]
+                options.append(LIBRARY_TESTS)
+            words = [*library, "-m", QUICK, *options]
             return run_all({"quick tests": words}, env)
         ensure_browser()
         screens = [
@@ -625,10 +636,10 @@ def test(*arguments: str) -> int:
         )
         check_task = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
         if options:  # some of the tests
-            tests = [*pytest, SHAPE_CHECKS, "-m", SUITE, *options]
+            tests = [*complete, SHAPE_CHECKS, "-m", SUITE, *options]
             return run_parallel({"checks": check_task, "tests": tests}, env)
-        library = [*pytest, SHAPE_CHECKS, "-m", CHECKED]
-        others = [*pytest, "-m", f"{SUITE} and not ({CHECKED})"]
+        library += [SHAPE_CHECKS, "-m", CHECKED, LIBRARY_TESTS]
+        others = [*complete, "-m", f"{SUITE} and not ({CHECKED})"]
         failed = run_parallel({"checks": check_task, "library tests": library}, env)
         return run_all({"other tests": others}, env) or failed
 

@@ -14,10 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jaxtyping
-from beartype import BeartypeConf
 
 _jaxtyped = jaxtyping.jaxtyped
-_CONF = BeartypeConf(violation_type=jaxtyping.TypeCheckError)
 
 
 def use_lighter_checks() -> None:
@@ -57,8 +55,11 @@ def _checked(function: Any, typechecker: Any) -> Callable[..., Any]:
     is_generator = inspect.isgeneratorfunction(function)
     if is_generator or any(map(_has_shape, hints.values())):
         return _jaxtyped(function, typechecker=typechecker)
+    from beartype import BeartypeConf
+
     function.__annotations__ = hints
-    return typechecker(function, conf=_CONF)
+    conf = BeartypeConf(violation_type=jaxtyping.TypeCheckError)
+    return typechecker(function, conf=conf)
 
 
 def _hint(function: Any, name: str) -> Any:
