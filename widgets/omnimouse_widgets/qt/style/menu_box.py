@@ -3,7 +3,7 @@
 from typing import Final
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QKeyEvent, QMouseEvent
+from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QComboBox
 
 from omnimouse_widgets.qt.style.wheel import scroll_past
@@ -40,11 +40,13 @@ class MenuBox(QComboBox):
         view.installEventFilter(self)
         super().showPopup()
 
-    def hidePopup(self) -> None:
-        """Close the list; after a click, give the focus to the panel."""
-        super().hidePopup()
-        panel = self.parentWidget()
-        if self._is_clicked and panel is not None:
+    def focusInEvent(self, event: QFocusEvent | None) -> None:
+        """Give the focus to the panel when a list closes that a click has opened."""
+        super().focusInEvent(event)
+        panel, closed = self.parentWidget(), Qt.FocusReason.PopupFocusReason
+        if event is None or panel is None:
+            return
+        if event.reason() == closed and self._is_clicked:
             panel.setFocus()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
