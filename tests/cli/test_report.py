@@ -19,6 +19,7 @@ from omnimouse_model.live.report import ReportCondition, ReportData, report_of_s
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.simulate.spiking import spiking_arrays
+from omnimouse_widgets.drawn.model.tier_score import IN_TRAIN
 from omnimouse_widgets.report.markup import number
 from omnimouse_widgets.report.page import report_page, write_report
 from tests.cli.runner import run_command
@@ -203,6 +204,26 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
     controller.set_mask(nothing.show(targets).ask(others))
     text = report_page(report_of_screen(controller))
     assert "No neuron is scored under every condition" in text
+
+
+def test_numbers_of_a_window_name_its_tier_and_warn_of_train(report, controller):
+    text = report_page(report)
+    assert "in this window (test tier)" in text
+    assert "Scores in the boxes: in this window" in text
+    assert IN_TRAIN not in text
+    session = controller.state.session
+    controller.seek(float(session.window_starts("train")[0]))
+    controller.finish_scores()
+    text = report_page(report_of_screen(controller))
+    in_tier = controller.results.tier_score
+    n_windows = in_tier.n_total
+    assert f"Scores in the boxes: over {n_windows} test windows" in text
+    assert "r in this window (train tier)" in text
+    assert text.count(IN_TRAIN) == 2  # above the conditions and the traces
+    over_tier = [
+        row for row in Page(text).rows if f"over {n_windows} test windows" in row
+    ]
+    assert over_tier[0][3:] == cells(controller.results.shown_scores)
 
 
 def test_a_live_report_is_whole_or_not_there(shared_controller, report, tmp_path):

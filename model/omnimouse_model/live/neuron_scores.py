@@ -43,9 +43,14 @@ def evidence(found: TierScore) -> str:
 
     It ends with "pooled" if there is no centred score.
     """
-    n_windows = "" if found.is_complete else f"{found.n_windows:,} of "
     pooled = ", pooled" if found.score is not None and found.score.is_pooled else ""
-    return f"over {n_windows}{found.n_total:,} {found.tier} windows{pooled}"
+    return f"over {windows_text(found)}{pooled}"
+
+
+def windows_text(found: TierScore) -> str:
+    """Return the windows of a score, e.g. "48 of 172 test windows"."""
+    n_windows = "" if found.is_complete else f"{found.n_windows:,} of "
+    return f"{n_windows}{found.n_total:,} {found.tier} windows"
 
 
 def scores_of_neurons(

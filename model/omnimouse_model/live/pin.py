@@ -4,7 +4,7 @@ A condition is predicted in the window on screen and, for the selected neurons, 
 longer span. Results are kept until the window or the page of the span changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.spans import Page
 from omnimouse_model.masks import Mask
@@ -150,12 +151,17 @@ def is_same_task(one: PinTask, other: PinTask) -> bool:
     )
 
 
+def no_score() -> None:
+    """Return that there is no score over a tier."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PinResult:
     """Prediction of a condition in the window or over a span, or an error message.
 
     `scores` has shape (P,) in a window, and one value per column of a span.
-    `prediction` is None without targets.
+    `prediction` is None without targets. `find_tier_score` returns the score of the
+    condition over its tier, once that is complete.
     """
 
     task: PinTask
@@ -163,6 +169,7 @@ class PinResult:
     scores: np.ndarray | None = None
     span: SpanPrediction | None = None
     error: str = ""
+    find_tier_score: Callable[[], TierScore | None] = no_score
 
     @property
     def is_complete(self) -> bool:

@@ -48,6 +48,8 @@ class ReportCondition:
         float32 (P,), NaN without targets; None without a prediction.
     refusal
         Why there is no prediction, "" if there is one.
+    tier_score
+        Score of the condition over a tier, if it is known.
     """
 
     kind: ConditionKind
@@ -58,6 +60,7 @@ class ReportCondition:
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     refusal: str = ""
+    tier_score: TierScore | None = None
 
     def trace(self, neuron: int) -> np.ndarray | None:
         """Return the prediction of a neuron (60,), None if there is none."""
@@ -109,7 +112,8 @@ class ReportData:
     preset
         Label of the mask's preset, "" for a painted mask.
     conditions
-        Condition on screen, then its baseline, then the pins.
+        Condition on screen, then its baseline, then the pins; each question to a
+        predictor once.
     what_if, edits_text, edit_remarks
         Prediction under what-if edits, their description, and remarks on them.
     sweeps
@@ -184,9 +188,11 @@ def report_of_screen(controller: Controller) -> ReportData:
         content=content,
         model=state.predictor_name,
         preset=preset_named(state.preset).label if state.preset else "",
-        conditions=(
-            *_live_conditions(controller, content),
-            *_pinned_conditions(controller),
+        conditions=_distinct(
+            [
+                *_live_conditions(controller, content),
+                *_pinned_conditions(controller),
+            ]
         ),
         what_if=results.what_if if edits else None,
         edits_text=controller.stimulus_edits.text + failed if edits else "",
@@ -200,6 +206,24 @@ def report_of_screen(controller: Controller) -> ReportData:
         baseline=state.baseline_name,
         baseline_tier_score=controller.baseline.tier_score,
     )
+
+
+def _distinct(conditions: Sequence[ReportCondition]) -> tuple[ReportCondition, ...]:
+    """Leave out repeats of a condition; the one that stays names them."""
+    distinct: dict[object, ReportCondition] = {}
+    for condition in conditions:
+        key: object = (condition.mask.mask_id, condition.predictor)
+        if condition.prediction is None:
+            key = condition
+        if key not in distinct:
+            distinct[key] = condition
+            continue
+        kept = distinct[key]
+        repeat = condition.letter
+        if condition.name != kept.name:
+            repeat = f"{repeat} {condition.name}".strip()
+        distinct[key] = replace(kept, name=f"{kept.name} (also {repeat})")
+    return tuple(distinct.values())
 
 
 def _live_conditions(
@@ -224,9 +248,19 @@ def _live_conditions(
             problem = results.error or "Nothing was predicted."
         else:
             predictor = population.predictor_id
+        found = results.tier_score
+        is_known = found is not None and found.mask.mask_id == content.mask.mask_id
         conditions.append(
             ReportCondition(
-                kind, "", label, predictor, content.mask, population, scores, problem
+                kind,
+                "",
+                label,
+                predictor,
+                content.mask,
+                population,
+                scores,
+                problem,
+                found if is_known else None,
             )
         )
     return conditions
@@ -254,6 +288,7 @@ def _pinned_conditions(controller: Controller) -> list[ReportCondition]:
                 prediction,
                 None if result is None else result.scores,
                 problem,
+                None if result is None else result.find_tier_score(),
             )
         )
     return conditions

@@ -48,6 +48,10 @@ class MemoryCache(Generic[T]):
             self._n_bytes -= self._bytes_of(oldest)
         return self._values[key]
 
+    def peek(self, key: Hashable) -> T | None:
+        """Return the value of a key, None without one; it counts as no use."""
+        return self._values.get(key)
+
     def clear(self) -> None:
         """Drop all values."""
         self._values.clear()

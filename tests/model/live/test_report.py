@@ -23,6 +23,22 @@ def controller(tmp_path):
         yield made
 
 
+def test_the_tier_scores_of_pins_are_found_and_repeats_are_left_out(controller):
+    controller.finish_scores()
+    in_tier = controller.results.tier_score
+    controller.pins.pin("first")
+    controller.pins.pin("first again")
+    controller.apply_preset("causal_response_25_behavior")
+    controller.pins.pin("not scored")
+    controller.apply_preset("nothing")
+    screen, first, other = report_of_screen(controller).conditions
+    assert (screen.kind, screen.tier_score) == ("screen", None)
+    assert (first.letter, first.name) == ("A", "first (also B first again)")
+    assert in_tier.is_complete
+    assert first.tier_score.score == in_tier.score
+    assert (other.letter, other.tier_score) == ("C", None)
+
+
 @pytest.mark.parametrize(
     ("is_shown", "words"), [(False, "switched off"), (True, "stopped")]
 )

@@ -7,10 +7,12 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.live.report import ReportCondition, ReportData
+from omnimouse_model.live.neuron_scores import scores_of_neurons
+from omnimouse_model.live.report import LIVE_SWEEP, ReportCondition, ReportData
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.model.tier_score import window_tier_text
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.markup import (
     Markup,
@@ -26,6 +28,7 @@ from omnimouse_widgets.report.results import (
     summary_cells,
     summary_head,
     title_of,
+    warnings_of,
 )
 from omnimouse_widgets.report.task import video_text
 
@@ -39,15 +42,45 @@ Scores = np.ndarray | None
 def conditions(data: ReportData) -> Iterator[Markup]:
     """Yield the scores of all conditions; nothing for a single condition.
 
-    The first table has each condition's own neurons, the second one the common neurons.
+    Scores over a tier come first, for the conditions of which they are known. Of those
+    in the window, a table has each condition's own neurons, and one the common neurons.
     """
     if len(data.conditions) < 2:
         return
+    yield from _over_tier(data)
     own = [condition.scores for condition in data.conditions]
-    yield _score_table(data, "in this window", own)
+    window = data.content.window
+    yield from warnings_of(window)
+    yield _score_table(data, f"in this window ({window_tier_text(window)})", own)
     yield from _in_common(data, own)
     keys = [key_of(c) for c in data.conditions]
     yield facts([(title_of(c), _mask_text(c)) for c in data.conditions], keys)
+
+
+def _over_tier(data: ReportData) -> Iterator[Markup]:
+    """Yield the scores over a tier, of the conditions of which they are known."""
+    known = [
+        (condition, scores)
+        for condition in data.conditions
+        if (scores := scores_of_neurons(condition.tier_score, None)) is not None
+    ]
+    if not known:
+        return
+    rows = [
+        (
+            title_of(condition),
+            condition.predictor,
+            scores.evidence,
+            *summary_cells(score_summary(scores.values)),
+        )
+        for condition, scores in known
+    ]
+    heads = ("over a tier", "predictor", "windows", *summary_head(data.content.metric))
+    keys = [key_of(condition) for condition, _ in known]
+    yield table(heads, rows, n_text=3, condition_of_rows=keys)
+    if len(known) < len(data.conditions):
+        text = "The other conditions have no stored score over the tier."
+        yield tag("p", text, class_="quiet")
 
 
 def _in_common(data: ReportData, own: list[Scores]) -> Iterator[Markup]:
@@ -165,7 +198,10 @@ def context(data: ReportData) -> Iterator[Markup]:
         toggles += [f".curve.sweep{at}" for at in range(len(data.sweeps))]
     yield drawings.legend(samples, toggles)
     for name, sweep in data.sweeps:
-        yield tag("h3", name)
+        is_live = name == LIVE_SWEEP
+        tier = f" ({window_tier_text(data.content.window)})" if is_live else ""
+        yield tag("h3", f"{name}{tier}")
+        yield from warnings_of(data.content.window) if is_live else ()
         metric = METRICS[sweep.plan.metric]
         yield tag("p", _about(sweep, metric), class_="quiet")
         heads = ("other inputs", "context", metric.symbol, "±", "draws")

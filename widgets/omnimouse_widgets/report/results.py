@@ -10,6 +10,8 @@ from omnimouse_model.analysis.evaluate.summary import (
     score_summary,
     scores_by_area,
 )
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.neuron_scores import windows_text
 from omnimouse_model.live.neurons.neuron_info_text import heading
 from omnimouse_model.live.report import (
     ReportCondition,
@@ -19,6 +21,7 @@ from omnimouse_model.live.report import (
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.metrics.named import Metric
+from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
 from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
 from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import drawn_units, recorded
@@ -61,6 +64,12 @@ def key_of(condition: ReportCondition) -> str:
     return "" if condition.kind == "screen" else style_class(condition)
 
 
+def warnings_of(window: Window) -> Iterator[Markup]:
+    """Yield a warning above numbers of a window of the train tier."""
+    if warning := train_warning(window):
+        yield tag("p", warning, class_="alert")
+
+
 def title_of(condition: ReportCondition) -> str:
     """Return the letter and name of a condition."""
     return f"{condition.letter} {condition.name}".strip()
@@ -80,6 +89,7 @@ def scores(data: ReportData) -> Iterator[Markup]:
     if data.tier_score is None:
         text = "Preliminary: one window alone; the test tier was not scored."
         yield tag("p", text, class_="alert")
+        yield from warnings_of(data.content.window)
     rows = [("all", *summary_cells(summary))]
     areas = scores_by_area(scores, data.content.session.units)
     rows += [(name or "no area", *summary_cells(part)) for name, part in areas]
@@ -145,6 +155,7 @@ def traces(data: ReportData) -> Iterator[Markup]:
         class_="quiet",
     )
     if predicted:
+        yield from warnings_of(content.window)
         yield _neuron_scores(data, predicted)
     times = content.window.timestamps["responses"]
     recording = recorded(content.window)
@@ -196,7 +207,11 @@ def _neuron_scores(data: ReportData, conditions: Sequence[ReportCondition]) -> M
         for n in neurons
     ]
     return table(
-        (f"{data.content.metric.symbol} in window", *map(title_of, conditions)),
+        (
+            f"{data.content.metric.symbol} in this window "
+            f"({window_tier_text(data.content.window)})",
+            *map(title_of, conditions),
+        ),
         rows,
         neurons=neurons,
         conditions=[key_of(c) for c in conditions],
@@ -218,7 +233,10 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
         for channel, name in enumerate(names)
     ]
     keys = [key_of(condition) for condition in conditions]
-    yield table(("r of channel", *map(title_of, conditions)), rows, conditions=keys)
+    yield from warnings_of(content.window)
+    head = f"r in this window ({window_tier_text(content.window)})"
+    yield table((head, *map(title_of, conditions)), rows, conditions=keys)
+    yield from _decoded_in_tier(data)
     recording = recorded_behavior(content.window)
     spec = content.window.spec.behavior
     is_raw = spec is not None and spec.is_raw
@@ -238,3 +256,22 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
         is_last = channel == len(names) - 1
         picture = drawings.traces(stream, lines, states, has_axis=is_last)
         yield tag("figure", tag("h3", channel_text(name)), picture)
+
+
+def _decoded_in_tier(data: ReportData) -> Iterator[Markup]:
+    """Yield the scores of the channels over a tier, where they are known."""
+    known = [
+        (condition, condition.tier_score)
+        for condition in data.conditions
+        if condition.tier_score is not None and condition.tier_score.behavior
+    ]
+    if not known:
+        return
+    each = [{b.channel: b.value for b in found.behavior} for _, found in known]
+    rows = [
+        (channel_text(name), *(number(values.get(name)) for values in each))
+        for name in data.content.window.behavior_names
+    ]
+    titles = (f"{title_of(c)}, {windows_text(found)}" for c, found in known)
+    keys = [key_of(condition) for condition, _ in known]
+    yield table(("r over a tier", *titles), rows, conditions=keys)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
+from omnimouse_model.live.neuron_scores import IN_WINDOW
 from omnimouse_model.live.report import ReportData
 from omnimouse_model.masks import (
     HIDDEN,
@@ -17,7 +18,10 @@ from omnimouse_model.masks import (
 )
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.masks.mask import input_cells
-from omnimouse_widgets.drawn.model.tier_score import tier_score_lines
+from omnimouse_widgets.drawn.model.tier_score import (
+    tier_score_lines,
+    window_tier_text,
+)
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import state_sample
 from omnimouse_widgets.report.markup import (
@@ -44,10 +48,14 @@ def heading(data: ReportData) -> Iterator[Markup]:
     session, window = data.content.session, data.content.window
     yield tag("h1", data.title)
     span = f"{window.start_s:.2f} to {window.stop_s:.2f} s"
+    shown = data.content.neuron_scores
+    evidence = IN_WINDOW if shown is None else shown.evidence
     yield tag(
         "p",
-        f"{session.id}, {span}; {data.preset or 'a mask made by hand'}, predicted by "
-        f"{data.conditions[0].predictor or 'no model'}. Made {data.made}.",
+        f"{session.id}, {data.preset or 'a mask made by hand'}, predicted by "
+        f"{data.conditions[0].predictor or 'no model'}. Scores in the boxes: "
+        f"{evidence}. Window on screen: {span}, {window_tier_text(window)}. "
+        f"Made {data.made}.",
         class_="quiet",
     )
     # The edited prediction is excluded: a stimulus that was not shown has no recording
@@ -138,7 +146,8 @@ def _model(data: ReportData) -> Iterator[tuple[object, object]]:
     yield (
         "Window",
         f"{window.start_s:.3f} to {window.stop_s:.3f} s of the recording: "
-        f"{spec.n_samples} samples at {spec.response_rate_hz:g} Hz",
+        f"{spec.n_samples} samples at {spec.response_rate_hz:g} Hz; "
+        f"{window_tier_text(window)}",
     )
 
 

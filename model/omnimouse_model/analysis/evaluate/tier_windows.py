@@ -5,11 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Session, is_test_tier
 from omnimouse_model.data.split import tiers_text
 from omnimouse_model.data.window import require_trials
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
+
+_ROUNDING_S = 1e-6
+_NO_TIER = frozenset({"", "none", "unknown", "nan"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,37 @@ def tier_starts(
     """Return the starts (n,) of a tier's windows, none if it has no window."""
     rule = WindowRule.of(tier, spec)
     return session.window_starts(tier, rule.stride, rule.include_blanks, spec)
+
+
+def tiers_at(session: Session, start_s: float, stop_s: float) -> tuple[str, ...]:
+    """Return the tiers of a span in s on the session clock, in the order of time.
+
+    "test" stands for all test tiers; () where no trial has a tier.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.evaluate.tier_windows import tiers_at
+    >>> start_s = float(session.window_starts("train")[0])
+    >>> tiers_at(session, start_s, start_s + 2.0)
+    ('train',)
+    """
+    trials = session.trials
+    spans = [*zip(trials.t_on, trials.t_off, trials.tier.tolist(), strict=True)]
+    if session.split:
+        spans = [
+            (*(span - session.t0), tier)
+            for tier, several in session.split.items()
+            for span in several
+        ]
+    # Rounding must not add the trial that begins where the span ends.
+    found = sorted(
+        (float(on), "test" if is_test_tier(tier) else tier)
+        for on, off, tier in spans
+        if on < stop_s - _ROUNDING_S
+        and off > start_s + _ROUNDING_S
+        and tier.lower() not in _NO_TIER
+    )
+    return tuple(dict.fromkeys(tier for _, tier in found))
 
 
 def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:

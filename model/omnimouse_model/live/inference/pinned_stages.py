@@ -6,17 +6,20 @@ in the window, and some neurons over a longer span, a few windows at a time.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.stitching import Stitching, stitch_span
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.pin import PinResult, PinTask, is_same_task
+from omnimouse_model.live.inference.request import LiveRequest
+from omnimouse_model.live.inference.tier_results import TierResults
+from omnimouse_model.live.pin import PinResult, PinTask, is_same_task, no_score
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.capabilities import (
     Closable,
@@ -58,12 +61,17 @@ class PinnedStageRunner:
         Makes a predictor from its name.
     live
         Returns the live predictor if it has this name and device, else None.
+    tiers
+        Scores over a tier that are known.
     """
 
     def __init__(
-        self, load: Load, live: Callable[[str, str], Predictor | None]
+        self,
+        load: Load,
+        live: Callable[[str, str], Predictor | None],
+        tiers: TierResults,
     ) -> None:
-        self._load, self._live = load, live
+        self._load, self._live, self._tiers = load, live, tiers
         self._loaded: dict[tuple[str, str], Predictor] = {}
         self._unfinished: dict[int, tuple[PinTask, Stitching]] = {}
 
@@ -106,7 +114,10 @@ class PinnedStageRunner:
         try:
             predictor.prepare(request.session)
             if task.page is None:
-                yield _predict_window(predictor, request, task, outdated)
+                result = _predict_window(predictor, request, task, outdated)
+                yield replace(
+                    result, find_tier_score=self._scored(predictor, request, task)
+                )
             else:
                 yield from self._predict_page(
                     predictor, request.session, task, outdated
@@ -116,6 +127,23 @@ class PinnedStageRunner:
             # the `outdated` of this one.
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
+
+    def _scored(
+        self, predictor: Predictor, request: PinRequest, task: PinTask
+    ) -> Callable[[], TierScore | None]:
+        """Return the function that finds the score of a condition over its tier."""
+        if not is_served(predictor.needs.spec, task.mask.spec):
+            return no_score
+        question = LiveRequest(
+            request.session,
+            request.window,
+            task.mask,
+            (),
+            task.predictor,
+            request.device,
+            metric=request.metric,
+        )
+        return self._tiers.complete_score(predictor, question)
 
     def _predict_page(
         self, predictor: Predictor, session: Session, task: PinTask, outdated: Outdated

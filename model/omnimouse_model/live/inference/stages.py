@@ -134,8 +134,8 @@ class StageRunner:
         self._sweep: tuple[Any, ContextSweep | None] = (None, None)
         self._learned: LearnedNeurons | None = None
         self._stream = Stream()
-        self._pinned = PinnedStageRunner(load, self._loaded_as)
         self._tiers = TierResults(store)
+        self._pinned = PinnedStageRunner(load, self._loaded_as, self._tiers)
         self._peri_events = MemoryCache[PeriEvent](
             MAX_SCORE_BYTES, lambda events: events.n_bytes
         )

@@ -71,6 +71,25 @@ class TierResults:
         # Views compare masks by identity.
         return replace(self._scores.get(key, _missing), mask=mask)
 
+    def complete_score(
+        self, predictor: Predictor, request: LiveRequest
+    ) -> Callable[[], TierScore | None]:
+        """Return a function that finds the score of a task over its whole tier.
+
+        It holds no predictor, and other threads may call it; None as long as the score
+        is not complete.
+        """
+        key, mask = _score_key(predictor, request), request.mask
+        store = self._store_of(request)
+
+        def find() -> TierScore | None:
+            if key is None:
+                return None
+            found = self._scores.peek(key)
+            return found if found or store is None else store.score(key, mask)
+
+        return find
+
     def refined_scores(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[TierScore]:

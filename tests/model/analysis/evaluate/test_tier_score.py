@@ -6,7 +6,11 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.shard import TRAIN_WINDOWS
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring, scored_tier
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
+from omnimouse_model.analysis.evaluate.tier_windows import (
+    scored_starts,
+    spread_starts,
+    tiers_at,
+)
 from omnimouse_model.analysis.evaluate.window_scores import train_means
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
@@ -101,3 +105,16 @@ def test_gains_are_over_the_windows_of_both(session, mask):
 
 def test_the_tier_is_one_of_held_out_windows(session):
     assert scored_tier(session) == "test"
+
+
+def test_the_tiers_of_a_window_are_those_of_its_trials_or_of_its_split(session):
+    for tier in ("train", "validation", "test"):
+        start = float(session.window_starts(tier)[0])
+        assert tiers_at(session, start, start + 2.0) == (tier,)
+    divided = om.open_session({"responses": np.ones((3000, 5)), "rate_hz": 30.0})
+    spans = {t: divided.window_starts(t)[-1] for t in ("train", "test")}
+    for tier, start in spans.items():
+        assert tiers_at(divided, float(start), float(start) + 2.0) == (tier,)
+    middle = float(spans["train"]) + 1.0
+    assert tiers_at(divided, middle, middle + 2.0) == ("train",)
+    assert tiers_at(divided, -9.0, -7.0) == ()

@@ -9,6 +9,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_widgets.drawn.context.points import DrawnSweep
+from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
 
 LIVE: Final = "selected, this window"
 LIVE_LINE: Final = MAX_COMPARED + 1
@@ -76,7 +77,12 @@ def tier_name(curves: TierCurves) -> str:
 def live_text(state: LiveState, results: Results) -> str:
     """Return the progress and freshness of the live curves."""
     sweep, n, curves = results.sweep, len(state.selection), results.tier_curves
-    parts = [f"{n} neuron{'s' * (n != 1)}, this window only (preliminary)"]
+    only = "this window only (preliminary)"
+    if state.window is not None:
+        tier = window_tier_text(state.window)
+        fitted = ", to which models are fitted" if train_warning(state.window) else ""
+        only = f"this window only (preliminary; {tier}{fitted})"
+    parts = [f"{n} neuron{'s' * (n != 1)}, {only}"]
     if curves is not None:
         n_targets = max(row.n_neurons for row in curves.sweep.rows)
         name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"

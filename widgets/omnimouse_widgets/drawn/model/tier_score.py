@@ -7,6 +7,8 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import POOLED
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.analysis.evaluate.tier_windows import tiers_at
+from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
@@ -16,10 +18,25 @@ _TIP: Final = (
     "refined while nothing else is requested. 95 % interval: these neurons in further "
     "windows. "
 )
+IN_TRAIN: Final = (
+    "This window is in the train tier: models of this recording were fitted to it."
+)
 _CENTRED: Final = (
     "Correlations of responses are about the means of the train tier, so that few "
     "windows give hardly lower values than many; those of behaviour are pooled."
 )
+
+
+def window_tier_text(window: Window) -> str:
+    """Return the tier of a window, such as "train tier"."""
+    tiers = tiers_at(window.session, window.start_s, window.stop_s)
+    return f"{' and '.join(tiers)} tier" if tiers else "no tier"
+
+
+def train_warning(window: Window) -> str:
+    """Return a warning about numbers of a window of the train tier, else ""."""
+    is_train = "train" in tiers_at(window.session, window.start_s, window.stop_s)
+    return IN_TRAIN if is_train else ""
 
 
 def tier_score_tip(found: TierScore | None) -> str:
