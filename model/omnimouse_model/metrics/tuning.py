@@ -118,6 +118,7 @@ def fit_von_mises(
                 optimize.least_squares(
                     lambda parameters: _curve(parameters, angle) - value,
                     start,
+                    jac=lambda parameters: _slopes(parameters, angle),
                     bounds=bounds,
                     x_scale="jac",
                     max_nfev=2000,
@@ -143,6 +144,23 @@ def _curve(parameters: np.ndarray, theta: np.ndarray) -> np.ndarray:
     peaks = phi * np.exp(kappa * (cosine - 1))
     peaks = peaks + (1 - phi) * np.exp(kappa * (-cosine - 1))
     return np.asarray(base + amplitude * peaks)
+
+
+def _slopes(parameters: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return the derivatives (direction, parameter) of the curve."""
+    mu, kappa, phi, amplitude, _ = parameters
+    cosine, sine = np.cos(theta - mu), np.sin(theta - mu)
+    near = np.exp(kappa * (cosine - 1))
+    far = np.exp(kappa * (-cosine - 1))
+    first, second = phi * near, (1 - phi) * far
+    slopes = (
+        amplitude * kappa * sine * (first - second),
+        amplitude * (first * (cosine - 1) - second * (cosine + 1)),
+        amplitude * (near - far),
+        first + second,
+        np.ones_like(theta),
+    )
+    return np.stack(slopes, axis=1)
 
 
 def preferred_orientation(
