@@ -72,7 +72,24 @@ def test_ctrl_c_saves_the_run(config, recordings, tmp_path, monkeypatch, capsys)
     assert str(out / "model.safetensors") in capsys.readouterr().err
 
 
+def check_shared_run(out: Path) -> None:
+    """Check that two processes have trained one core for both recordings."""
+    assert steps(out) == [1, 2, 3, 4]
+    assert all(row["windows"] == 2 * 2 for row in log_rows(out / FILE))
+    facts = json.loads((out / "model.json").read_text())
+    assert sorted(facts["sessions"]) == ["m1-1-1", "m2-1-1"]
+
+
 @pytest.mark.slow
+@pytest.mark.process
+def test_processes_share_the_sessions_and_train_one_core(config, recordings, tmp_path):
+    out = tmp_path / "run"
+    command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
+    run_ranks(2, main, [*command, "--device", "cpu"])
+    check_shared_run(out)
+
+
+@pytest.mark.acceptance
 @pytest.mark.process
 def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tmp_path):
     out = tmp_path / "run"
@@ -84,10 +101,7 @@ def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tm
     made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert made.returncode == 0, made.stderr
     assert made.stderr.count(str(out / "model.safetensors")) == 1
-    assert steps(out) == [1, 2, 3, 4]
-    assert all(row["windows"] == 2 * 2 for row in log_rows(out / FILE))
-    facts = json.loads((out / "model.json").read_text())
-    assert sorted(facts["sessions"]) == ["m1-1-1", "m2-1-1"]
+    check_shared_run(out)
 
 
 @pytest.fixture
