@@ -1,10 +1,13 @@
 """The section that chooses the model: the hub, what it knows, where it computes."""
 
 import pytest
+from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
+from omnimouse_widgets.qt.control.panel import ControlPanel
 from tests.model.official_shards import official_net
 from tests.widgets.pointer import pick, press, wait
 
@@ -12,6 +15,36 @@ from tests.widgets.pointer import pick, press, wait
 @pytest.fixture
 def section(controller, show):
     return show(ModelSection(controller), 400, 300)
+
+
+def test_controls_below_the_score_stay_while_it_is_refined(
+    controller, show, redraw, monkeypatch
+):
+    panel = show(ControlPanel(controller), 400, 900)
+    steps = [
+        [],
+        ["r = 0.01", "4 of 172 test windows, preliminary"],
+        ["r = 0.37 [0.31, 0.43]", "64 of 172 test windows",
+         "+.03 ± .02 over linear-gaussian (16 windows)"],
+        ["r = 0.37 [0.31, 0.43]", "172 of 172 test windows",
+         "+.03 ± .02 over linear-gaussian · paused"],
+    ]  # fmt: skip
+    decoded = (
+        "decoded r: size 0.07, dsize 0.01, pupil_x 0.44, pupil_y 0.51, running 0.9"
+    )
+    shown = []
+    monkeypatch.setattr(model, "shown_tier_score_lines", lambda _: shown)
+    for behavior, more in (("visible", []), ("target", [decoded])):
+        controller.set_behavior(behavior)
+        places = set()
+        for step in steps:
+            shown[:] = [*step, *more] if step else []
+            controller.results.changed.emit()
+            redraw()
+            panel.model.histogram.setVisible(bool(step))
+            redraw()
+            places.add(panel.task.preset.mapTo(panel, QPoint()).y())
+        assert len(places) == 1
 
 
 def test_files_folders_and_addresses_are_asked_for(

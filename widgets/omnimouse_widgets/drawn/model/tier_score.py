@@ -53,7 +53,10 @@ def shown_tier_score_lines(controller: Controller) -> list[str]:
         controller.baseline.tier_score,
         Path(controller.state.baseline_name).name,
     )
-    return lines if controller.state.scores_tier else [*lines, "paused"]
+    if controller.state.scores_tier:
+        return lines
+    # Not a line of its own: a pause must not move what is below.
+    return [*lines[:-1], " · ".join([*lines[-1:], "paused"])]
 
 
 def tier_score_lines(

@@ -30,7 +30,7 @@ from omnimouse_widgets.qt.style.controls import (
 )
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
 
 PATIENCE_MS: Final = 150
 """Delay before "predicting…" is shown; for faster results it would only flicker."""
@@ -76,7 +76,14 @@ class ModelSection(QWidget):
         form.add_rows(self.download, self.info, self.finetune)
         form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
         form.add("Score", row_of(self.tier_score, self.refine, stretch=0))
-        form.add_rows(self.histogram, self.notice, self.stored, self.error, self.again)
+        form.add_rows(
+            self.tier_details,
+            self.histogram,
+            self.notice,
+            self.stored,
+            self.error,
+            self.again,
+        )
         events, models = controller.state.events, controller.downloads
         finetuning = controller.finetuning
         info_signals = [events.session, results.changed, finetuning.changed]
@@ -87,7 +94,7 @@ class ModelSection(QWidget):
             (self._draw_device, [events.device, results.events.devices]),
             (self._draw_freshness, [results.changed, baseline.changed]),
             (self._draw_tier_score, [results.changed, baseline.changed,
-                                     events.scores_tier]),
+                                     events.scores_tier, events.mask]),
             (self.histogram.draw, [results.changed, events.selection, events.session]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
@@ -125,9 +132,10 @@ class ModelSection(QWidget):
         tooltip = "Stop the prediction of the model and of the baseline"
         self.cancel = push_button("Stop", tooltip, controller.cancel)
         reserve_space(self.cancel)
-        self.tier_score = wrapped_label()
+        self.tier_score, self.tier_details = wrapped_label(), SteadyLabel()
         self.refine = push_button("Pause", "", self._refine)
         self.histogram = ScoreHistogram(controller)
+        reserve_space(self.histogram)
         self.notice = wrapped_label()
         self.notice.setToolTip("How this prediction was computed")
         tooltip = "Show the mask under which the predictions of this file were made"
@@ -161,14 +169,15 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_tier_score(self) -> None:
         state, found = self._controller.state, self._controller.results.tier_score
-        self.tier_score.setText(
-            "\n".join(shown_tier_score_lines(self._controller)) or "–"
-        )
-        self.tier_score.setToolTip(tier_score_tip(found))
-        # The rows below must not move with every stroke, and no line may be cut.
-        needed = self.tier_score.heightForWidth(self.tier_score.width())
-        if needed > self.tier_score.minimumHeight():
-            self.tier_score.setMinimumHeight(needed)
+        score, *details = shown_tier_score_lines(self._controller) or ["–"]
+        is_decoding = state.mask is not None and state.mask.behavior_mode == "target"
+        # The rows below must not move while scores come in: two lines for windows and
+        # gain, two for the channels.
+        self.tier_details.reserve(4 if is_decoding else 2)
+        self.tier_score.setText(score)
+        self.tier_details.set_text("\n".join(details))
+        for label in (self.tier_score, self.tier_details):
+            label.setToolTip(tier_score_tip(found))
         self.refine.setText("Pause" if state.scores_tier else "Go on")
         verb = "Stop" if state.scores_tier else "Continue"
         self.refine.setToolTip(f"{verb} to refine the score over further windows")

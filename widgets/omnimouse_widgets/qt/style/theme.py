@@ -82,6 +82,35 @@ def wrapped_label(tone: Tone = "quiet", *, is_selectable: bool = False) -> ToneL
     return label
 
 
+class SteadyLabel(ToneLabel):
+    """Wrapped label with the height of a number of lines, also while it has fewer.
+
+    A text that needs more lines increases the height until `reserve` is called with
+    another number. Controls below do not move while the text changes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setMinimumWidth(1)
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self._n_lines = 0
+
+    def reserve(self, n_lines: int) -> None:
+        """Take the height of this number of lines."""
+        if n_lines != self._n_lines:
+            self._n_lines = n_lines
+            self.setMinimumHeight(0)
+            self.set_text("\n" * (n_lines - 1))
+
+    def set_text(self, text: str) -> None:
+        """Show a text, of which no line is cut."""
+        self.setText(text)
+        needed = self.heightForWidth(self.width())
+        if needed > self.minimumHeight():
+            self.setMinimumHeight(needed)
+
+
 def glyph_label(code: int) -> QLabel:
     """Return the glyph of a mask state."""
     label = QLabel()
