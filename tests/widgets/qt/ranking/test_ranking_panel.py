@@ -6,6 +6,7 @@ import pytest
 from qtpy.QtCore import QPoint, QPointF
 from qtpy.QtWidgets import QApplication
 
+from omnimouse_model.demo import RANKING
 from omnimouse_widgets.drawn.ranking import NO_FILE
 from omnimouse_widgets.qt.ranking.panel import RankingPanel
 from tests.widgets.pointer import pick, pixel, press
@@ -30,10 +31,10 @@ def test_a_ranking_is_opened_and_looked_at(panel, controller, redraw):
     redraw()
     content = controller.ranking.content
     matrix = panel.matrix_model
-    assert cells(matrix)[0] == ["0.361 (1)"]
-    assert "spikes for unseen-spikes: rank 1" in matrix.item(0, 0).toolTip()
-    assert matrix.verticalHeaderItem(1).text() == "spikes-5"
-    assert "one seed" in panel.warning.text()
+    assert cells(matrix)[0] == ["0.348 (1)"]
+    assert "spikes-5 for unseen-spikes: rank 1" in matrix.item(0, 0).toolTip()
+    assert matrix.verticalHeaderItem(1).text() == "spikes"
+    assert not panel.warning.isVisible()
     # The best score is yellow, the worst one purple.
     for row, is_best in ((0, True), (5, False)):
         box = panel.matrix.visualRect(matrix.index(row, 0))
@@ -41,7 +42,7 @@ def test_a_ranking_is_opened_and_looked_at(panel, controller, redraw):
         _, green, blue = pixel(panel.matrix.viewport(), corner)
         assert (green > blue) == is_best
     press(panel.view.button("table"))
-    assert cells(panel.table_model)[0][:3] == ["1", "spikes", "0.361"]
+    assert cells(panel.table_model)[0][:3] == ["1", "spikes-5", "0.348"]
     press(panel.view.button("gains"))
     assert cells(panel.table_model)[2][0] == "ranked"
     press(panel.view.button("curves"))
@@ -58,9 +59,12 @@ def test_a_ranking_is_opened_and_looked_at(panel, controller, redraw):
 def test_a_wrong_file_is_told_and_the_command_is_copied(
     panel, controller, redraw, tmp_path
 ):
-    (wrong := tmp_path / "wrong.ranking.jsonl").write_text("{}\n")
-    press(panel.example)
+    lines = RANKING.read_bytes().splitlines(keepends=True)
+    (short := tmp_path / "short.ranking.jsonl").write_bytes(b"".join(lines[:4]))
+    controller.ranking.open(short)
     redraw()
+    assert "one seed" in panel.warning.text()
+    (wrong := tmp_path / "wrong.ranking.jsonl").write_text("{}\n")
     controller.ranking.open(wrong)
     redraw()
     assert "not the results file of a ranking" in panel.problem.text()
