@@ -18,6 +18,7 @@ def send_threads(connection) -> None:
     connection.send(os.environ[THREADS])
 
 
+@pytest.mark.process
 def test_a_process_has_its_variables_from_the_start(monkeypatch):
     monkeypatch.setattr(process, "SPAWN", SpawnContext())
     for of_user, expected in ((None, "3"), ("2", "2")):
@@ -34,6 +35,7 @@ def send_mask(connection) -> None:
     connection.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
 def test_an_interrupt_of_the_terminal_does_not_reach_a_process_that_starts(
     monkeypatch,

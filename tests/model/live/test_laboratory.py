@@ -111,6 +111,7 @@ def stop_after(laboratory, share):
     laboratory.changed.disconnect(press)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_tells_what_is_kept_and_goes_on(named, model):
     laboratory = named.laboratory
     assert laboratory.kept is None
@@ -154,6 +155,7 @@ def test_damaged_responses_are_computed_again(named, model, damage):
     np.testing.assert_array_equal(again.responses, first.responses)
 
 
+@pytest.mark.slow
 def test_responses_of_a_model_object_are_not_kept(controller, model):
     controller.laboratory.start()
     asked = model.asked
@@ -172,6 +174,7 @@ def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
     assert "all_response_only" in dict(controller.presets)  # on screen
 
 
+@pytest.mark.slow
 def test_results_belong_to_the_recording(controller, tmp_path):
     controller.laboratory.start()
     controller.open_session(write_session(tmp_path / "other", 12))
@@ -208,6 +211,7 @@ def test_what_cannot_run_says_why(controller):
         laboratory.choose("colour")
 
 
+@pytest.mark.slow
 def test_the_table_has_every_neuron(controller, tmp_path):
     controller.laboratory.start()
     path = tmp_path / "directions.csv"
@@ -236,6 +240,7 @@ def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
             compile(named.laboratory.as_python(), "script", "exec")
 
 
+@pytest.mark.slow
 def test_results_join_the_exported_table_of_neurons(controller, tmp_path):
     controller.laboratory.start()
     path = tmp_path / "neurons.csv"
@@ -359,6 +364,7 @@ def test_a_saved_analysis_has_its_experiments(named, folder, model, tmp_path, is
         assert model.asked - asked <= 2
 
 
+@pytest.mark.slow
 def test_experiments_of_an_analysis_are_checked(named, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     named.laboratory.start()
@@ -374,6 +380,7 @@ def test_experiments_of_an_analysis_are_checked(named, tmp_path):
         assert "experiments" in str(named.project.error)
 
 
+@pytest.mark.slow
 def test_results_of_another_model_are_not_reopened(named, folder, tmp_path):
     named.laboratory.start()
     path = tmp_path / "a.omnimouse.json"
