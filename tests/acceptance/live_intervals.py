@@ -1,6 +1,6 @@
 """Bias and coverage of live scores over few windows, in worlds with known scores.
 
-    python -m tests.acceptance.live_intervals [--draws 400] [--world NAME]
+    python -m tests.acceptance.live_intervals [--draws 1600] [--world NAME]
 
 Recordings with the same neurons are drawn again and again, each with 171 windows of a
 test tier. Their scores over the first windows are compared with the score over half a
@@ -218,7 +218,7 @@ def _estimates(one: Parts, other: Parts) -> tuple[Estimate, Estimate]:
 def main() -> None:
     """Print bias and coverage of each world; exit with 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=400, help="recordings per world")
+    parser.add_argument("--draws", type=int, default=1600, help="recordings per world")
     names = [world.name for world in WORLDS]
     parser.add_argument("--world", choices=names, help="this one alone")
     arguments = parser.parse_args()
