@@ -36,6 +36,7 @@ class SimulatedSession:
 
     Examples
     --------
+    >>> from omnimouse_model.demo.process import SimulatedSession
     >>> sample = SimulatedSession("demo")
     >>> sample.start()  # returns at once
     >>> folder = sample(lambda share: None)
