@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import active_children
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ import numpy as np
 from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock, open_instrument
+from omnimouse_app.window.panels import PANELS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
@@ -141,6 +143,10 @@ class WindowSoak:
         """Run all windows; raise AssertionError for an error or a leak."""
         start = time.monotonic()
         recordings = write_recordings(self.folder)
+        # Otherwise the constants of a panel that a later window is the first to show
+        # count as objects left.
+        for place in PANELS:
+            resolve_name(f"omnimouse_widgets.qt.{place.panel}")
         with scratch_home(self.folder), self.faults.recording():
             for number in range(self.lives):
                 self.run_window(number, recordings)
