@@ -57,9 +57,16 @@ def _checked(function: Any, typechecker: Any) -> Callable[..., Any]:
         return _jaxtyped(function, typechecker=typechecker)
     from beartype import BeartypeConf
 
-    function.__annotations__ = hints
+    # A frame of this module calls the function, and not one that beartype makes in the
+    # function's module: a warning about the caller would be one about the library.
+    @functools.wraps(function)
+    def call(*values: Any, **named: Any) -> Any:
+        __tracebackhide__ = True
+        return function(*values, **named)
+
+    call.__annotations__ = hints
     conf = BeartypeConf(violation_type=jaxtyping.TypeCheckError)
-    return typechecker(function, conf=conf)
+    return typechecker(call, conf=conf)
 
 
 def _hint(function: Any, name: str) -> Any:
