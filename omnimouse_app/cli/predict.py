@@ -65,8 +65,9 @@ def command(
     """Predict SESSION and write responses and decoded behaviour to one file.
 
     SESSION is a simulated session ('demo', 'unseen', 'spikes', 'unseen-spikes') or a
-    session's folder. The windows of a tier are those that `omnimouse evaluate` scores;
-    those of the whole recording follow each other.
+    session's folder. The windows of a tier are those that `omnimouse evaluate` scores,
+    with the train windows that its centred scores need; those of the whole recording
+    follow each other.
 
     The file opens as a model: --model FILE in other commands, in napari and in
     notebooks. Ctrl-C and kills lose at most 8 windows: the same command continues.
@@ -156,7 +157,8 @@ def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
 
 
 def _text(row: dict[str, Any]) -> str:
-    tier = f"tier {row['tier']}" if row["tier"] else "whole recording"
+    # The scores of `omnimouse evaluate` are centred on predictions of train windows.
+    tier = f"tier {row['tier']} and train windows" if row["tier"] else "whole recording"
     span = f"{row['first_s']:.1f} to {row['last_s']:.1f} s"
     parts = [
         f"{row['path']}: {row['value']:,.1f} MiB, {row['session']}, {tier}",

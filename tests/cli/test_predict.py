@@ -23,7 +23,8 @@ def test_it_writes_and_describes_a_file(session_folder, session, tmp_path, monke
     assert (row["name"], row["unit"], row["tier"]) == ("predictions", "MiB", "test")
     assert (row["samples"], row["neurons"]) == stored.file.responses.shape
     again = run_command(*command)
-    assert "3 windows" in again.stdout, again.output
+    assert "test and train windows" in again.stdout, again.output
+    assert f"{len(stored.file.window_starts_s)} windows" in again.stdout
 
 
 def test_a_mask_is_a_strategy_a_preset_or_a_file(session, tmp_path):
