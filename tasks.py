@@ -593,7 +593,7 @@ def run_parallel(commands: dict[str, list[str]], env: dict[str, str]) -> int:
 
 
 def named_plugins(names: Iterable[str]) -> list[str]:
-    """Return pytest's options that load plugins."""
+    """Return the options of pytest that load the named plugins."""
     return [word for name in names for word in ("-p", name)]
 
 

@@ -19,7 +19,7 @@ _jaxtyped = jaxtyping.jaxtyped
 
 
 def use_lighter_checks() -> None:
-    """Replace the decorator that jaxtyping's import hook adds.
+    """Make the import hook of jaxtyping use `jaxtyped` of this module.
 
     Called before the hook imports the first module.
     """
@@ -70,7 +70,7 @@ def _checked(function: Any, typechecker: Any) -> Callable[..., Any]:
 
 
 def _hint(function: Any, name: str) -> Any:
-    """Return an annotation without strings; Any if a name in it is not imported."""
+    """Return the type that an annotation names; Any if a name is not imported."""
     one = types.SimpleNamespace(__annotations__={name: function.__annotations__[name]})
     try:
         hints = typing.get_type_hints(one, function.__globals__, include_extras=True)
@@ -80,7 +80,7 @@ def _hint(function: Any, name: str) -> Any:
 
 
 def _has_shape(hint: Any) -> bool:
-    """Return True if a type is, or contains, an array type of jaxtyping."""
+    """Return whether a type hint contains an array whose shape is declared."""
     if isinstance(hint, list):  # the parameters of a Callable
         return any(map(_has_shape, hint))
     is_array = isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray)

@@ -16,6 +16,7 @@ def product(left: Float[np.ndarray, "m n"], right: Float[np.ndarray, "n k"]) -> 
     return left @ right
 
 
+# The second type is imported nowhere, like one under TYPE_CHECKING.
 @jaxtyped(typechecker=beartype)
 def doubled(values: "list[int]", name: "Unknown | None" = None) -> int:  # noqa: F821
     """Sum of twice the values; wrong for no values."""

@@ -1,4 +1,4 @@
-"""Outline of the lasso: collected and drawn on the canvas, without a napari layer."""
+"""Outline of the lasso: a widget over the canvas records the pointer and draws it."""
 
 import numpy as np
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QPointF, Qt
@@ -37,7 +37,7 @@ class LassoOutline(QWidget):
 
     @property
     def places(self) -> np.ndarray:
-        """Positions (n, 2) of the pointer, (x, y) in pixels of the canvas."""
+        """Recorded positions (n, 2) of the pointer: x and y in pixels of the canvas."""
         return np.array([(point.x(), point.y()) for point in self._points])
 
     def end(self) -> None:

@@ -26,12 +26,14 @@ SPLIT_NOTE = (
     "no tiers: the first four fifths of the time are train, the rest, after a pause "
     f"of {OMNIMOUSE.duration_s:g} s, test"
 )
-_NO_TIER = frozenset({"", BLANK_TIER, "unknown", "none", "nan"})
+NO_TIER = frozenset({"", "unknown", "none", "nan"})
+"""Entries of files, in lower case, for a trial without a tier."""
 
 
 def has_tiers(tier: np.ndarray) -> bool:
     """Whether any of the trials (n,) has a tier."""
-    return any(name.strip().lower() not in _NO_TIER for name in set(tier.tolist()))
+    names = {name.strip().lower() for name in tier.tolist()}
+    return bool(names - NO_TIER - {BLANK_TIER})
 
 
 def early_and_late(grid: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:

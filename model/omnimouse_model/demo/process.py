@@ -27,7 +27,7 @@ _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class SimulatedSession:
-    """A simulated session that a separate process writes unless it exists.
+    """A sample session that a separate process simulates, unless its file exists.
 
     Parameters
     ----------

@@ -646,7 +646,7 @@ class Controller:
 
     @property
     def preset_problems(self) -> dict[str, str]:
-        """Reason by name for each of `presets` that the session cannot have."""
+        """Presets that the open session cannot use: the reason for each name."""
         session = self.state.session
         if session is None:
             return {}

@@ -152,7 +152,7 @@ def is_same_task(one: PinTask, other: PinTask) -> bool:
 
 
 def no_score() -> None:
-    """Return that there is no score over a tier."""
+    """Return None: no score over the tier is known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -209,7 +209,7 @@ def report_of_screen(controller: Controller) -> ReportData:
 
 
 def _distinct(conditions: Sequence[ReportCondition]) -> tuple[ReportCondition, ...]:
-    """Leave out repeats of a condition; the one that stays names them."""
+    """Return each condition once; its name lists the equal conditions."""
     distinct: dict[object, ReportCondition] = {}
     for condition in conditions:
         key: object = (condition.mask.mask_id, condition.predictor)

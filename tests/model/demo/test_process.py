@@ -14,7 +14,8 @@ from omnimouse_model.errors import StoppedError, WorkerError
 
 # A fork has the simulation and the cache of the test.
 pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="needs fork"
+    not sys.platform.startswith("linux"),
+    reason="the system does not fork processes safely",
 )
 
 

@@ -65,7 +65,7 @@ def key_of(condition: ReportCondition) -> str:
 
 
 def warnings_of(window: Window) -> Iterator[Markup]:
-    """Yield a warning above numbers of a window of the train tier."""
+    """Yield a warning if the window lies in the train tier."""
     if warning := train_warning(window):
         yield tag("p", warning, class_="alert")
 
@@ -259,7 +259,7 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
 
 
 def _decoded_in_tier(data: ReportData) -> Iterator[Markup]:
-    """Yield the scores of the channels over a tier, where they are known."""
+    """Yield a table of the behaviour scores over the tier, if they are known."""
     known = [
         (condition, condition.tier_score)
         for condition in data.conditions

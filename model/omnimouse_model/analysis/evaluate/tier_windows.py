@@ -6,13 +6,12 @@ import numpy as np
 
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session, is_test_tier
-from omnimouse_model.data.split import tiers_text
+from omnimouse_model.data.split import NO_TIER, tiers_text
 from omnimouse_model.data.window import require_trials
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 
 _ROUNDING_S = 1e-6
-_NO_TIER = frozenset({"", "none", "unknown", "nan"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def tiers_at(session: Session, start_s: float, stop_s: float) -> tuple[str, ...]
         for on, off, tier in spans
         if on < stop_s - _ROUNDING_S
         and off > start_s + _ROUNDING_S
-        and tier.lower() not in _NO_TIER
+        and tier.lower() not in NO_TIER
     )
     return tuple(dict.fromkeys(tier for _, tier in found))
 

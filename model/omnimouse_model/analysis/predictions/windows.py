@@ -13,10 +13,10 @@ def prediction_starts(session: Session, mask: Mask, tier: str | None) -> np.ndar
     """Return the starts (n,) of the windows to predict, s on the session clock.
 
     Those of a tier are the windows that `evaluate` scores, and the train windows that
-    its centred scores need. Without a tier, consecutive
-    windows cover all valid times: each begins where the targets of the one before end,
-    so that every sample is predicted once. The last window of a stretch of valid times
-    ends with it, and may repeat samples of the window before.
+    its centred scores need. Without a tier, consecutive windows cover all valid times:
+    each begins where the targets of the one before end, so that every sample is
+    predicted once. The last window of a stretch of valid times ends with it, and may
+    repeat samples of the window before.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def train_warning(window: Window) -> str:
 
 
 def tier_score_tip(found: TierScore | None) -> str:
-    """Return what the score is, and of a pooled one why it is pooled."""
+    """Return the tooltip of the score: its definition, or why it is pooled."""
     is_pooled = found is not None and found.score is not None and found.score.is_pooled
     return _TIP + (POOLED if is_pooled else _CENTRED)
 

@@ -1,4 +1,4 @@
-"""Points of a plot that show a text under the pointer."""
+"""Scatter plot with a tooltip for each point."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pyqtgraph as pg
 
 
 class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Scatter plot whose points show a text under the pointer, and can be deleted.
+    """Scatter plot with tooltips, which Python can delete after use.
 
     pyqtgraph stores an item of each point in the array of its points, and the item
     refers to the plot. Python's garbage collector does not look into arrays, so that
