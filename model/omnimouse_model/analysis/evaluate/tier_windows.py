@@ -80,20 +80,17 @@ def tiers_at(session: Session, start_s: float, stop_s: float) -> tuple[str, ...]
     ('train',)
     """
     trials = session.trials
-    spans = [*zip(trials.t_on, trials.t_off, trials.tier.tolist(), strict=True)]
+    on, off, tiers = trials.t_on, trials.t_off, trials.tier
     if session.split:
-        spans = [
-            (*(span - session.t0), tier)
-            for tier, several in session.split.items()
-            for span in several
-        ]
-    # Rounding must not add the trial that begins where the span ends.
+        on, off = np.concatenate([*session.split.values()]).T - session.t0
+        tiers = np.repeat([*session.split], [*map(len, session.split.values())])
+    # Rounding must not add the trial that begins where the span ends. Views ask often:
+    # only the few trials of the span are looked at one by one.
+    inside = (on < stop_s - _ROUNDING_S) & (off > start_s + _ROUNDING_S)
     found = sorted(
-        (float(on), "test" if is_test_tier(tier) else tier)
-        for on, off, tier in spans
-        if on < stop_s - _ROUNDING_S
-        and off > start_s + _ROUNDING_S
-        and tier.lower() not in NO_TIER
+        (float(begin), "test" if is_test_tier(tier) else tier)
+        for begin, tier in zip(on[inside], tiers[inside].tolist(), strict=True)
+        if tier.lower() not in NO_TIER
     )
     return tuple(dict.fromkeys(tier for _, tier in found))
 
