@@ -232,7 +232,7 @@ class ReopenedAnalysis:
     messages
         Messages about differences from the saved state, one sentence each.
     saved
-        Content of the file; None if it differs from what is shown.
+        Content of the file; None if it could not be read.
     is_restored
         Whether it is the last saved session; then the chosen predictor stays.
     """

@@ -30,8 +30,8 @@ class LastSession:
         Pinned conditions of the session; see `Pins.to_dict`.
     analysis
         The screen's content as `Analysis.to_dict` returns it; may be empty.
-    file, is_saved
-        File of the analysis, "" for none, and whether it has the same content.
+    file
+        File of the analysis, "" for none.
     brush_radius
         Radius of the field's brush in screen pixels, 0 if not known.
     run, at
@@ -48,7 +48,6 @@ class LastSession:
     pins: dict[str, Any] = field(default_factory=dict)
     analysis: dict[str, Any] = field(default_factory=dict)
     file: str = ""
-    is_saved: bool = False
     run: str = ""
     at: float = 0.0
     brush_radius: float = 0.0
@@ -98,7 +97,6 @@ def read_last_session(path: Path | None = None) -> LastSession | None:
             dict(last.pins),
             dict(last.analysis),
             str(last.file),
-            bool(last.is_saved),
             str(last.run),
             float(last.at),
             float(last.brush_radius),

@@ -148,7 +148,7 @@ class Project(HasBackgroundTask):
             current = self.current
         except AnalysisFileError:
             return False
-        # `_saved` is None if the file was restored after a crash with unsaved changes.
+        # `_saved` is None if the file could not be read after a restart.
         return self._saved is None or not self._saved.is_same_task(current)
 
     @property
@@ -416,7 +416,6 @@ class Project(HasBackgroundTask):
                 dict(session.options),
                 pins=self._screen.pins.to_dict(),
                 file="" if self.path is None else str(self.path),
-                is_saved=self.path is not None and not self.is_changed,
                 brush_radius=state.brush_radius,
             )
         if current is not None:
@@ -432,4 +431,4 @@ def _exists(place: str) -> bool:
 
 
 def _restore_saved(view: SessionView, analysis: Analysis, path: Path) -> SessionView:
-    return restore_analysis(view, analysis, path, is_saved=True)
+    return restore_analysis(view, analysis, path, saved=analysis)

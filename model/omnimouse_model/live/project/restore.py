@@ -17,7 +17,11 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import AnalysisFileError
-from omnimouse_model.live.analysis_file import Analysis, ReopenedAnalysis
+from omnimouse_model.live.analysis_file import (
+    Analysis,
+    ReopenedAnalysis,
+    read_analysis,
+)
 from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.mask.presets import (
     is_preset,
@@ -45,7 +49,9 @@ def restore_last_session(last: LastSession) -> Callable[[SessionView], SessionVi
     def restore(view: SessionView) -> SessionView:
         path = Path(last.file) if last.file and Path(last.file).is_file() else None
         analysis = _analysis_of(last)
-        view = restore_analysis(view, analysis, path, is_saved=last.is_saved)
+        # The file itself tells whether the screen differs from it.
+        saved = None if path is None else _readable_analysis(path)
+        view = restore_analysis(view, analysis, path, saved=saved)
         assert view.reopened is not None
         messages = view.reopened.messages
         if is_after_crash:
@@ -65,13 +71,25 @@ def _analysis_of(last: LastSession) -> Analysis:
         return Analysis(last.session, start_s=last.start_s, preset=last.preset)
 
 
+def _readable_analysis(path: Path) -> Analysis | None:
+    """Return the analysis of a file; None if it is damaged or not the user's."""
+    try:
+        return read_analysis(path)
+    except (AnalysisFileError, OSError):
+        return None
+
+
 def restore_analysis(
-    view: SessionView, analysis: Analysis, path: Path | None, *, is_saved: bool
+    view: SessionView,
+    analysis: Analysis,
+    path: Path | None,
+    *,
+    saved: Analysis | None,
 ) -> SessionView:
     """Return a recording's view with the analysis' mask, selection and edits.
 
     Values that do not fit the recording are replaced; `reopened.messages` names each.
-    `is_saved` states whether the file `path` has the same content.
+    `saved` is the content of the file `path`, None if it is not known.
     """
     session, window = view.session, view.window
     assert session is not None
@@ -89,7 +107,6 @@ def restore_analysis(
         *selection_problem,
         *edit_problems,
     )
-    saved = analysis if is_saved else None
     return replace(
         view,
         window=window,

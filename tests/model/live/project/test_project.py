@@ -153,10 +153,12 @@ def test_a_restart_restores_the_screen(controller, path, memory, restore_control
     assert second_controller.project.messages == ()
     second_controller.undo()  # nothing to undo: the steps are not kept
     assert facts(second_controller.project.current) == before
+    second_controller.pins.pin()
     second_controller.project.save()
     second_controller.close()
     with closing(Controller(synchronous=True, session_file=memory)) as third:
         assert third.restore()
+        assert third.state.pins
         assert not third.project.is_changed
 
 
