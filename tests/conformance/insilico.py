@@ -9,7 +9,6 @@ a part is out of tolerance.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ from omnimouse_model.metrics.spatial import (
 from omnimouse_model.metrics.tuning import VonMises, fit_von_mises, selectivity_index
 from omnimouse_model.nets.twin.network import TwinNetwork
 from tests import FIXTURES
-from tests.conformance.line import Line, print_lines
+from tests.conformance.line import Line, run
 from tests.conformance.twin import Reference
 
 EXACT, EVENT_MEAN, TRACE = 1e-9, 1e-6, 1e-6
@@ -55,27 +54,6 @@ SUMS = ("gain", "bias")
 CONTRAST = 0.1
 """Size of the first contrast, by which errors of contrast and brightness are judged."""
 Arrays = Mapping[str, np.ndarray]
-
-
-def compare(
-    line: Line,
-    key: str,
-    found: Any,
-    expected: Any,
-    rtol: float,
-    atol: float = 1e-12,
-) -> None:
-    """Compare values relative to each; places without a number must agree."""
-    found, expected = np.asarray(found, float), np.asarray(expected, float)
-    if found.shape != expected.shape:
-        line.faults.append(f"{key}: {found.shape} for {expected.shape}")
-        return
-    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        line.faults.append(f"{key}: not finite in other places")
-    known = np.isfinite(found) & np.isfinite(expected)
-    allowed = rtol * np.abs(expected) + atol
-    ratio = (np.abs(found - expected) / allowed)[known]
-    line.ratios[key] = float(ratio.max()) if ratio.size else 0.0
 
 
 # -- direction -------------------------------------------------------------------------
@@ -89,8 +67,8 @@ def direction_line(arrays: Arrays) -> Line:
         theta = np.radians(irregular)
         for harmonic, index in ((2, "gosi"), (1, "gdsi")):
             found = selectivity_index(responses, theta, harmonic).value
-            compare(
-                line, f"{name} {index}", found, arrays[f"exp_{name}_{index}"], EXACT
+            line.add(
+                f"{name} {index}", found, arrays[f"exp_{name}_{index}"], rtol=EXACT
             )
         for unit, row in enumerate(arrays[f"exp_{name}_fit"]):
             _compare_fit(line, f"{name} fit {unit}", responses[unit], theta, row)
@@ -100,7 +78,7 @@ def direction_line(arrays: Arrays) -> Line:
             arrays["true_mu_kappa_phi_amp_base"], arrays["exp_curves"], strict=True
         ):
             fit = VonMises(*row, 0.0, True)
-            compare(line, "curve", fit(theta), curve, EXACT)
+            line.add("curve", fit(theta), curve, rtol=EXACT)
     return line
 
 
@@ -118,7 +96,7 @@ def _compare_fit(
     distance = abs((found.mu - mu + np.pi) % (2 * np.pi) - np.pi)
     line.ratios[f"{key} mu"] = distance / MU
     own = (found.kappa, found.phi, found.amplitude, found.base)
-    compare(line, key, own, (kappa, phi, scale, bias), FIT)
+    line.add(key, own, (kappa, phi, scale, bias), rtol=FIT)
 
 
 def events_line(arrays: Arrays) -> Line:
@@ -132,11 +110,11 @@ def events_line(arrays: Arrays) -> Line:
         lag_s=float(arrays["lag"]),
         burn_in=int(arrays["burnin"]),
     )
-    compare(line, "event mean", means, arrays["exp_event_mean"], EVENT_MEAN)
+    line.add("event mean", means, arrays["exp_event_mean"], rtol=EVENT_MEAN)
     grouped = responses_by_value(means, events.value, int(arrays["digits"]))
-    compare(line, "directions", grouped.values, arrays["exp_directions"], EXACT)
-    compare(line, "response", grouped.response, arrays["exp_response"], EVENT_MEAN)
-    compare(line, "density", grouped.count, arrays["exp_density"], EXACT)
+    line.add("directions", grouped.values, arrays["exp_directions"], rtol=EXACT)
+    line.add("response", grouped.response, arrays["exp_response"], rtol=EVENT_MEAN)
+    line.add("density", grouped.count, arrays["exp_density"], rtol=EXACT)
     return line
 
 
@@ -145,7 +123,7 @@ def spatial_line(arrays: Arrays) -> Line:
     """Return the errors of averages of dots and of their spread."""
     line = Line("places: dots")
     grid = area_average(arrays["dot_masks"], *arrays["exp_grid"].shape[1:])
-    compare(line, "grid", grid, arrays["exp_grid"], SPATIAL, 1e-6)
+    line.add("grid", grid, arrays["exp_grid"], 1e-6, rtol=SPATIAL)
     n_dots = len(grid)
     events = Events(
         np.zeros(n_dots, np.int64), arrays["onset"], arrays["offset"], np.zeros(n_dots)
@@ -162,24 +140,23 @@ def spatial_line(arrays: Arrays) -> Line:
     for name, chosen in kinds.items():
         shown = np.flatnonzero(chosen)
         average = dot_average(grid, shown, response[:, chosen], "density")
-        compare(line, f"sta {name}", average, arrays[f"exp_sta_{name}"], SPATIAL, 1e-6)
+        line.add(f"sta {name}", average, arrays[f"exp_sta_{name}"], 1e-6, rtol=SPATIAL)
         density = np.isfinite(response[:, chosen]) @ grid[chosen].reshape(
             len(shown), -1
         )
         density = density.reshape(average.shape)
-        compare(
-            line,
+        line.add(
             f"density {name}",
             density,
             arrays[f"exp_density_{name}"],
-            SPATIAL,
             1e-6,
+            rtol=SPATIAL,
         )
         if name == "off":
             found = spatial_selectivity(average, clips=False).value
-            compare(line, "ssi off", found, arrays["exp_ssi_off"], SPATIAL)
+            line.add("ssi off", found, arrays["exp_ssi_off"], rtol=SPATIAL)
     found = spatial_selectivity(arrays["blobs"], clips=False).value
-    compare(line, "ssi blobs", found, arrays["exp_ssi_blobs"], SPATIAL)
+    line.add("ssi blobs", found, arrays["exp_ssi_blobs"], rtol=SPATIAL)
     return line
 
 
@@ -215,32 +192,28 @@ def preparation_line(arrays: Arrays) -> Line:
     for key, arguments in traces.items():
         expected = arrays[f"exp_{key}"]
         size = float(np.nanmax(np.abs(expected)))
-        compare(line, key, trace(*arguments), expected, 0.0, TRACE * max(size, 1.0))
+        line.add(key, trace(*arguments), expected, TRACE * max(size, 1.0))
     missing = missing_samples(
         arrays["times_nan"], arrays["values_nan"], start, end, period, offset_s=offset
     )
-    compare(line, "missing", missing, arrays["exp_nans"], EXACT)
+    line.add("missing", missing, arrays["exp_nans"], rtol=EXACT)
     wide = float(arrays["wide_start"]), float(arrays["wide_end"])
     _compare_wide(line, arrays, wide, period, offset)
-    compare(
-        line,
-        "samples",
-        n_samples(start, end, period),
-        arrays["exp_samples"][0],
-        EXACT,
+    line.add(
+        "samples", n_samples(start, end, period), arrays["exp_samples"][0], rtol=EXACT
     )
     flips = flip_index(arrays["flips"], period)
-    compare(line, "flips", flips, arrays["exp_flip_index"], EXACT)
+    line.add("flips", flips, arrays["exp_flip_index"], rtol=EXACT)
     scale, shift, homogeneous = (
         arrays[k] for k in ("z_scale", "z_shift", "z_homogeneous")
     )
     values = arrays["z_input"]
     affine = standardise(values, scale, shift, homogeneous)
-    compare(line, "affine", affine, arrays["exp_affine"], EXACT)
+    line.add("affine", affine, arrays["exp_affine"], rtol=EXACT)
     back = standardise(affine, scale, shift, homogeneous, inverse=True)
-    compare(line, "affine inverse", back, arrays["exp_affine_inverse"], EXACT)
+    line.add("affine inverse", back, arrays["exp_affine_inverse"], rtol=EXACT)
     scaled = standardise(values, scale, None, homogeneous)
-    compare(line, "scale", scaled, arrays["exp_scale"], EXACT)
+    line.add("scale", scaled, arrays["exp_scale"], rtol=EXACT)
     _compare_trials(line, arrays)
     return line
 
@@ -269,7 +242,7 @@ def _compare_wide(
         ),
     )
     size = float(np.nanmax(np.abs(expected)))
-    compare(line, "wide", best, expected, 0.0, TRACE * max(size, 1.0))
+    line.add("wide", best, expected, TRACE * max(size, 1.0))
 
 
 def _compare_trials(line: Line, arrays: Arrays) -> None:
@@ -284,13 +257,13 @@ def _compare_trials(line: Line, arrays: Arrays) -> None:
         clips = [[trial[~np.isnan(trial)] for trial in arrays[k]] for k in names]
         joined[kind] = join_trials(clips, burn_in)
     response, prediction = joined["response"], joined["prediction"]
-    compare(line, "trials", response, arrays["exp_trials"], EXACT)
-    compare(
-        line, "trials predicted", prediction, arrays["exp_trials_prediction"], EXACT
+    line.add("trials", response, arrays["exp_trials"], rtol=EXACT)
+    line.add(
+        "trials predicted", prediction, arrays["exp_trials_prediction"], rtol=EXACT
     )
     scores = cc_scores(prediction[None], response[None], "fnn")
-    compare(line, "cc_max", scores.cc_max[0], arrays["exp_cc_max"], EXACT)
-    compare(line, "cc_signal", scores.cc_abs[0], arrays["exp_cc_signal"], EXACT)
+    line.add("cc_max", scores.cc_max[0], arrays["exp_cc_max"], rtol=EXACT)
+    line.add("cc_signal", scores.cc_abs[0], arrays["exp_cc_signal"], rtol=EXACT)
 
 
 # -- most exciting inputs --------------------------------------------------------------
@@ -304,18 +277,17 @@ def exciting_lines(folder: Path) -> Iterator[Line]:
     cutoff = float(case["cutoff"])
     for name, sd in (("spatial", "spatial_std"), ("temporal", "temporal_std")):
         kernel = gaussian_kernel(case[sd], cutoff)
-        compare(
-            line,
+        line.add(
             f"{name} kernel",
             kernel,
             tensors[f"gaussian.{name}_kernel"],
-            FRAMES,
             1e-8,
+            rtol=FRAMES,
         )
     blurred = blur(
         tensors["raw_start"][0], case["spatial_std"], case["temporal_std"], cutoff
     )
-    compare(line, "blurred", blurred, tensors["gaussian.blurred_raw"][0], 0, FRAMES)
+    line.add("blurred", blurred, tensors["gaussian.blurred_raw"][0], FRAMES)
     yield line
     for case in info["cases"]:
         yield exciting_line(net, case, tensors)
@@ -356,7 +328,7 @@ def exciting_line(
         return rates
 
     frames = stimulus.frames(stimulus.pixels()).detach()
-    compare(line, "frames", frames, tensors[f"{name}.frames_start"][:, 0], FRAMES)
+    line.add("frames", frames, tensors[f"{name}.frames_start"][:, 0], rtol=FRAMES)
     loss, penalty, _ = exciting_loss(stimulus, respond)
     (loss + settings.penalty * penalty).backward()
     # The gradients of contrast and brightness are sums over all pixels, which may
@@ -366,23 +338,22 @@ def exciting_line(
         expected = tensors[f"{name}.grad.{key}"].reshape(parameter.shape)
         assert parameter.grad is not None
         largest = of_sums if key in SUMS else float(expected.abs().max())
-        compare(line, f"grad {key}", parameter.grad, expected, 0, GRADIENTS * largest)
+        line.add(f"grad {key}", parameter.grad, expected, GRADIENTS * largest)
     steps = list(search_exciting(stimulus, respond, case["steps"]))
-    compare(line, "losses", [s.loss for s in steps], tensors[f"{name}.losses"], FRAMES)
-    compare(
-        line,
+    line.add("losses", [s.loss for s in steps], tensors[f"{name}.losses"], rtol=FRAMES)
+    line.add(
         "penalties",
         [s.penalty for s in steps],
         tensors[f"{name}.penalties"],
-        FRAMES,
+        rtol=FRAMES,
     )
     for key, parameter in stimulus.named_parameters():
         expected = tensors[f"{name}.after.{key}"].reshape(parameter.shape)
         # Contrast and brightness enter the bound of the frames as they are.
         size = float(expected.abs().max()) if key == "raw" else CONTRAST
-        compare(line, f"after {key}", parameter.detach(), expected, 0, FRAMES * size)
+        line.add(f"after {key}", parameter.detach(), expected, FRAMES * size)
     video = tensors[f"{name}.video"][..., 0]
-    compare(line, "video", stimulus.video(), video, 0, GREY)
+    line.add("video", stimulus.video(), video, GREY)
     return line
 
 
@@ -400,12 +371,5 @@ def lines(folder: Path) -> Iterator[Line]:
     yield from exciting_lines(folder)
 
 
-def main(folder: Path) -> int:
-    """Print one line per part; return the number of parts out of tolerance."""
-    return print_lines(lines(folder))
-
-
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.conformance.insilico DIR")
-    sys.exit(main(Path(sys.argv[1])) > 0)
+    run(lines)

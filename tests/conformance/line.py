@@ -1,7 +1,13 @@
 """One line of a report: the errors of a case in units of their tolerance."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 
 @dataclass(slots=True)
@@ -19,6 +25,25 @@ class Line:
     name: str
     ratios: dict[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+
+    def add(
+        self, key: str, found: Any, expected: Any, atol: float = 1e-12, rtol: float = 0
+    ) -> None:
+        """Compare values as `numpy.isclose` does; gaps must be in the same places."""
+        found, expected = (
+            np.asarray(x.detach() if isinstance(x, Tensor) else x, np.float64)
+            for x in (found, expected)
+        )
+        if found.shape != expected.shape:
+            self.faults.append(f"{key}: {found.shape} for {expected.shape}")
+            return
+        known = np.isfinite(found)
+        if not np.array_equal(known, np.isfinite(expected)):
+            self.faults.append(f"{key}: not finite in other places")
+            return
+        error = np.abs(found - expected)[known]
+        allowed = rtol * np.abs(expected[known]) + atol
+        self.ratios[key] = float((error / allowed).max(initial=0.0))
 
     @property
     def is_good(self) -> bool:
@@ -45,3 +70,10 @@ def print_lines(lines: Iterable[Line]) -> int:
         n_wrong += not line.is_good
     print(f"{n_wrong} cases are out of tolerance" if n_wrong else "all cases agree")
     return n_wrong
+
+
+def run(lines: Callable[[Path], Iterable[Line]]) -> None:
+    """Compare the folder of the command line; exit with 1 if a case fails."""
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python -m tests.conformance.{Path(sys.argv[0]).stem} DIR")
+    sys.exit(print_lines(lines(Path(sys.argv[1]))) > 0)

@@ -9,7 +9,6 @@ averages over trials is not compared: the fixtures do not define it.
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +24,6 @@ from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from omnimouse_model.nets.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
 from omnimouse_model.nets.ndt.public import from_public, own_to_public
 from omnimouse_model.predict.ndt.held_out_rates import (
-    WINDOW,
     bits_of,
     forward_windows,
     inter_region,
@@ -34,7 +32,7 @@ from omnimouse_model.predict.ndt.held_out_rates import (
     one_neuron_out,
 )
 from omnimouse_model.train.ndt.optimiser import START, one_cycle
-from tests.conformance.line import Line, print_lines
+from tests.conformance.line import Line, run
 
 MAPS, LOSS, BITS, GRADIENTS = 1e-4, 1e-4, 1e-5, 1e-3
 TRAINED, MOST_TRAINED, SHARE = 2e-5, 1e-3, 0.999
@@ -45,34 +43,6 @@ PUBLIC_RATIOS = {CAUSAL: 0.6}
 """Ratios of the public trainer that differ from those of the papers."""
 DRAWS_SE = 4.0
 """Standard errors by which shares of hidden entries may differ."""
-
-
-class NdtLine(Line):
-    """Errors of a case of the transformer."""
-
-    def add(self, key: str, found: Any, expected: Any, tolerance: float) -> None:
-        """Compare a value, in absolute terms; expected NaN and infinity have none."""
-        found, expected = (
-            torch.as_tensor(np.array(x) if isinstance(x, np.ndarray) else x)
-            .to(torch.float64)
-            .detach()
-            for x in (found, expected)
-        )
-        if found.shape != expected.shape:
-            self.faults.append(
-                f"{key}: {tuple(found.shape)} for {tuple(expected.shape)}"
-            )
-            return
-        if not torch.equal(found.isfinite(), expected.isfinite()):
-            self.faults.append(f"{key}: not finite in other places")
-        error = (found - expected).abs().nan_to_num(0, 0, 0)
-        self.ratios[key] = float(error.max()) / tolerance if error.numel() else 0.0
-
-    def add_relative(
-        self, key: str, found: float, expected: float, rtol: float
-    ) -> None:
-        """Compare a number relative to its size."""
-        self.ratios[key] = abs(found - expected) / max(abs(expected), 1e-12) / rtol
 
 
 # -- reading ---------------------------------------------------------------------------
@@ -139,9 +109,9 @@ def config_of(model: dict[str, Any], *, prompt: bool, session: bool) -> NdtConfi
 
 
 # -- cases -----------------------------------------------------------------------------
-def case_line(reference: Reference, case: dict[str, Any]) -> NdtLine:
+def case_line(reference: Reference, case: dict[str, Any]) -> Line:
     """Return the errors of the network in one case."""
-    line = NdtLine(case["name"])
+    line = Line(case["name"])
     inputs, name = reference.inputs, case["name"]
     spikes = inputs[case["spikes"]][:, : case["n_bins"]]
     hidden, target = (inputs[case[key]].bool() for key in ("input_mask", "target_mask"))
@@ -173,7 +143,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> NdtLine:
     # Where the public code evaluates, its loss is over all entries and not reproduced.
     if case["masker_active"]:
         loss = poisson_loss(output.log_rates, spikes, scored, is_sum=True)
-        line.add_relative("loss", float(loss), float(expected["loss"][0]), LOSS)
+        line.add("loss", float(loss), float(expected["loss"][0]), rtol=LOSS)
         line.add("n_examples", int(scored.sum()), int(expected["n_examples"][0]), 0.5)
         _compare_mask(line, reference, case, hidden.numpy(), target.numpy())
     line.name = name
@@ -181,7 +151,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> NdtLine:
 
 
 def _compare_mask(
-    line: NdtLine,
+    line: Line,
     reference: Reference,
     case: dict[str, Any],
     hidden: np.ndarray,
@@ -238,9 +208,9 @@ def _varies(mask: np.ndarray, axis: int) -> bool:
     return bool((mask != np.take(mask, [0], axis)).any())
 
 
-def draws_line(reference: Reference) -> NdtLine:
+def draws_line(reference: Reference) -> Line:
     """Return the errors of the shares that schemes hide, in standard errors."""
-    line = NdtLine("mask draws")
+    line = Line("mask draws")
     recorded = np.load(reference.folder / "mask_draws.npz", allow_pickle=False)
     regions = [str(name) for name in recorded["regions"]]
     n_seeds, n_trials = recorded[f"{_names(recorded)[0]}.input"].shape[:2]
@@ -302,7 +272,7 @@ def _settings_of(reference: Reference, name: str) -> tuple[str, SchemeSettings]:
     )
 
 
-def refusals(reference: Reference) -> Iterator[NdtLine]:
+def refusals(reference: Reference) -> Iterator[Line]:
     """Yield whether what the public code cannot take is refused, or is understood."""
     net = reference.net()
     session, count = next(iter(reference.sessions.items()))
@@ -315,7 +285,7 @@ def refusals(reference: Reference) -> Iterator[NdtLine]:
         "unknown_n": lambda: net(torch.ones(1, 3, count + 1), session, "neuron"),
     }
     for entry in reference.cases.get("refused_by_the_public_code", ()):
-        line = NdtLine(f"refused: {entry['what'][:40]}")
+        line = Line(f"refused: {entry['what'][:40]}")
         if entry["name"] == "int_counts":
             ours = net(counts.long(), session, "neuron").log_rates
             line.add("log_rates", ours, net(counts, session, "neuron").log_rates, MAPS)
@@ -331,32 +301,30 @@ def refusals(reference: Reference) -> Iterator[NdtLine]:
 
 
 # -- training --------------------------------------------------------------------------
-def training_lines(reference: Reference) -> Iterator[NdtLine]:
+def training_lines(reference: Reference) -> Iterator[Line]:
     """Yield the errors of training steps, without and with a gradient clip."""
     training = reference.json("training.json")
     for key, steps, clip in (
         ("noclip", training["steps"], None),
         ("clip1", training["steps_clip1"], 1.0),
     ):
-        line, net = NdtLine(f"training ({key})"), reference.net().train()
+        line, net = Line(f"training ({key})"), reference.net().train()
         optimiser, schedule = one_cycle(
             net.parameters(), training["total_steps"], training["lr"]
         )
         for step in steps:
             group = optimiser.param_groups[0]
             name = f"step {step['step']} "
-            line.add_relative(name + "lr", group["lr"], step["lr"], 1e-6)
-            line.add_relative(name + "beta1", group["betas"][0], step["beta1"], 1e-6)
+            line.add(name + "lr", group["lr"], step["lr"], rtol=1e-6)
+            line.add(name + "beta1", group["betas"][0], step["beta1"], rtol=1e-6)
             loss, n_examples = _step_loss(net, reference.inputs, step)
             optimiser.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(
                 net.parameters(), clip or float("inf")
             )
-            line.add_relative(
-                name + "loss", float(loss.detach()), step["loss"], GRADIENTS
-            )
-            line.add_relative(name + "norm", float(norm), step["grad_norm"], GRADIENTS)
+            line.add(name + "loss", float(loss.detach()), step["loss"], rtol=GRADIENTS)
+            line.add(name + "norm", float(norm), step["grad_norm"], rtol=GRADIENTS)
             line.add(name + "n", n_examples, step["n_examples"], 0.5)
             if clip is None and step["step"] == 0:
                 yield _gradient_line(reference, net)
@@ -377,8 +345,8 @@ def _step_loss(
     return loss, int(target.sum())
 
 
-def _gradient_line(reference: Reference, net: Ndt) -> NdtLine:
-    line = NdtLine("gradients of the first step")
+def _gradient_line(reference: Reference, net: Ndt) -> Line:
+    line = Line("gradients of the first step")
     expected = reference.tensors("train_grads_step0.safetensors")
     own = dict(net.named_parameters())
     # Public names of gradients: those of the parameters.
@@ -408,7 +376,7 @@ def _public_names(net: Ndt) -> dict[str, str]:
     }
 
 
-def _compare_trained(line: NdtLine, reference: Reference, net: Ndt, file: str) -> None:
+def _compare_trained(line: Line, reference: Reference, net: Ndt, file: str) -> None:
     expected, found = reference.tensors(file), own_to_public(net)
     n_close = n_entries = 0
     for name, value in expected.items():
@@ -420,9 +388,9 @@ def _compare_trained(line: NdtLine, reference: Reference, net: Ndt, file: str) -
     line.ratios["share of entries"] = (1 - n_close / n_entries) / (1 - SHARE)
 
 
-def schedule_line(reference: Reference) -> NdtLine:
+def schedule_line(reference: Reference) -> Line:
     """Compare the learning-rate schedule with the reference."""
-    line = NdtLine("one cycle")
+    line = Line("one cycle")
     recorded = np.load(reference.folder / "onecycle.npz", allow_pickle=False)
     for name in sorted({key.partition(".")[0] for key in recorded.files}):
         rates = recorded[f"{name}.lr"]
@@ -442,7 +410,7 @@ def schedule_line(reference: Reference) -> NdtLine:
 
 
 # -- evaluation ------------------------------------------------------------------------
-def evaluation_lines(reference: Reference) -> Iterator[NdtLine]:
+def evaluation_lines(reference: Reference) -> Iterator[Line]:
     """Yield the errors of rates and bits per spike of held-out entries."""
     about = reference.json("eval.json")
     arrays = reference.tensors("eval.safetensors")
@@ -452,18 +420,6 @@ def evaluation_lines(reference: Reference) -> Iterator[NdtLine]:
     state = reference.tensors("eval_state_dict.safetensors")
     net = from_public(state, config, {eid: session["n_neurons"]}, "eval")
     spikes, onset = arrays["spikes"], about["onset_bin"]
-
-    def windows(hides_future: bool) -> np.ndarray:
-        n_bins = arrays["windows_future_zeroed.rates"].shape[1]
-        count = n_bins // WINDOW
-        return forward_windows(
-            net,
-            eid,
-            spikes,
-            onset=onset,
-            n_windows=count,
-            hides_future=hides_future,
-        )
 
     modes: dict[str, Callable[[], np.ndarray]] = {
         "per_neuron": lambda: one_neuron_out(net, eid, spikes),
@@ -480,7 +436,7 @@ def evaluation_lines(reference: Reference) -> Iterator[NdtLine]:
     for mode, predict in modes.items():
         if f"{mode}.rates" not in arrays:
             continue
-        line, rates = NdtLine(f"evaluation: {mode}"), predict()
+        line, rates = Line(f"evaluation: {mode}"), predict()
         line.add("rates", rates, arrays[f"{mode}.rates"], MAPS)
         n_bins = rates.shape[1]
         # The windows begin at the onset; the public forward prediction ends a trial.
@@ -496,7 +452,7 @@ def evaluation_lines(reference: Reference) -> Iterator[NdtLine]:
 
 
 def _compare_bits(
-    line: NdtLine,
+    line: Line,
     bits: Any,
     mode: str,
     arrays: dict[str, Tensor],
@@ -514,9 +470,9 @@ def _compare_bits(
 
 def _leak_line(
     state: dict[str, Tensor], config: NdtConfig, eid: str, spikes: Tensor
-) -> NdtLine:
+) -> Line:
     """Return whether later bins change earlier ones only as the public code says."""
-    line = NdtLine("later bins change no earlier ones")
+    line = Line("later bins change no earlier ones")
     changed = spikes.clone()
     late = 2 * spikes.shape[1] // 3
     changed[:, late:] += 1
@@ -537,7 +493,7 @@ def _leak_line(
     return line
 
 
-def lines(folder: Path) -> Iterator[NdtLine]:
+def lines(folder: Path) -> Iterator[Line]:
     """Yield the errors of all cases of a folder."""
     reference = Reference(folder)
     for case in reference.cases["cases"]:
@@ -549,12 +505,5 @@ def lines(folder: Path) -> Iterator[NdtLine]:
     yield from evaluation_lines(reference)
 
 
-def main(folder: Path) -> int:
-    """Print one line per case; return the number of cases out of tolerance."""
-    return print_lines(lines(folder))
-
-
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.conformance.ndt DIR")
-    sys.exit(main(Path(sys.argv[1])) > 0)
+    run(lines)

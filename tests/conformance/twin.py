@@ -8,7 +8,6 @@ the tolerance, and exits non-zero where a case is out of tolerance.
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from omnimouse_model.train.twin.optimiser import (
     freeze,
     learning_rate,
 )
-from tests.conformance.line import Line, print_lines
+from tests.conformance.line import Line, run
 
 RATES, MAPS, FULL, GRADIENTS = 1e-5, 1e-4, 5e-5, 1e-4
 LEAST = 1e-6
@@ -47,25 +46,16 @@ the reference by up to 2e-4, and after some steps by up to 9e-3 of the small cha
 class TwinLine(Line):
     """Errors of a case of the twin."""
 
-    def add(self, key: str, found: Any, expected: Any, tolerance: float) -> None:
-        """Compare a value, in absolute terms."""
-        found, expected = (
-            torch.as_tensor(x, dtype=torch.float64) for x in (found, expected)
-        )
-        if found.numel() != expected.numel():
-            self.faults.append(
-                f"{key}: {tuple(found.shape)} for {tuple(expected.shape)}"
-            )
-            return
-        found = found.reshape(expected.shape)
-        # Where the reference has no number, there must be none.
-        if not torch.equal(found.isfinite(), expected.isfinite()):
-            self.faults.append(f"{key}: not finite in other places")
-        error = (found - expected).abs().nan_to_num(0)
+    def add(
+        self, key: str, found: Any, expected: Any, atol: float = 1e-12, rtol: float = 0
+    ) -> None:
+        """Compare values that may have other axes of length 1."""
+        found, expected = (torch.as_tensor(x).detach() for x in (found, expected))
+        if found.numel() == expected.numel():
+            found = found.reshape(expected.shape)
         # Rays almost along the plane of the monitor meet it thousands of units away.
-        if key.startswith("monitor_grid"):
-            error = error / expected.abs().clamp(min=1)
-        self.ratios[key] = float(error.max()) / tolerance
+        size = expected.abs().clamp(min=1) if key.startswith("monitor_grid") else 1
+        Line.add(self, key, found / size, expected / size, atol, rtol=rtol)
 
     def add_scaled(
         self, key: str, found: Tensor, expected: Tensor, size: Tensor | None = None
@@ -517,13 +507,5 @@ def lines(folder: Path) -> Iterator[TwinLine]:
         yield check_full_size(reference)
 
 
-def main() -> int:
-    """Print a line per case; 1 if one is out of tolerance."""
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    return 1 if print_lines(lines(Path(sys.argv[1]))) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(lines)
