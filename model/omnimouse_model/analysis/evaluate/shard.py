@@ -112,16 +112,18 @@ class ShardScores:
         One score for each condition and predictor.
     batches
         See `Shard.batches`.
+    added
+        Batch and group of running scores of the predictions that were added.
     """
 
     shard: Shard
     run: ShardRun
     running: list[RunningScore] = field(init=False)
     batches: list[np.ndarray] = field(init=False, repr=False)
+    added: set[tuple[int, int]] = field(default_factory=set, repr=False)
     _blocks: np.ndarray = field(init=False, repr=False)
     _groups: list[list[RunningScore]] = field(init=False, repr=False)
     _expected: list[tuple[RunningScore, np.ndarray]] = field(init=False, repr=False)
-    _added: set[tuple[int, int]] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         self.batches = self.shard.batches()
@@ -152,7 +154,7 @@ class ShardScores:
         StoppedError
             The evaluation was cancelled.
         """
-        if self.shard.centred and not self._added:
+        if self.shard.centred and not self.added:
             self._centre()
         session, places = self.shard.session, self.batches[number]
         windows = [
@@ -162,11 +164,11 @@ class ShardScores:
             )
         ]
         for place, group in enumerate(self._groups):
-            if (number, place) in self._added:
+            if (number, place) in self.added:
                 continue
             self.run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
             _add_predictions(group, windows, self.run.cancelled)
-            self._added.add((number, place))
+            self.added.add((number, place))
             self.run.done += len(windows) * len(group)
         for ceiling, rates in self._expected:
             _add_expected(ceiling, windows, rates)

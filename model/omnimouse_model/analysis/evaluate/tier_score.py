@@ -6,12 +6,19 @@ that `evaluate` adds, in the same order: after the last one both have the same b
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score
 from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
+from omnimouse_model.analysis.evaluate.shard_sums import (
+    Arrays,
+    Facts,
+    restore_sums,
+    shard_sums,
+)
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
@@ -26,6 +33,9 @@ from omnimouse_model.predict.predictor import Predictor
 
 PRELIMINARY = 16
 """With fewer windows, the centred score is biased by more than .02."""
+CentredSteps = dict[int, tuple[float, np.ndarray, np.ndarray]]
+"""Number of windows -> centred score, and the score without each block of time and
+each window of the train tier."""
 MAX_WINDOWS = 2_000
 """Most windows of a live score: further ones hardly change it. Of a longer tier they
 are those of `evaluate(..., max_windows=MAX_WINDOWS)`."""
@@ -48,8 +58,7 @@ class TierScore:
     n_windows, n_total
         Windows that were added, and windows that are scored at most.
     centred
-        Number of windows -> centred score, and the score without each block of time
-        and each window of the train tier.
+        See `CentredSteps`.
     window_scores
         Start of each window that was added -> centred score of this window alone.
     """
@@ -60,7 +69,7 @@ class TierScore:
     behavior: tuple[BehaviorScore, ...]
     n_windows: int
     n_total: int
-    centred: dict[int, tuple[float, np.ndarray, np.ndarray]] = field(repr=False)
+    centred: CentredSteps = field(repr=False)
     window_scores: dict[float, float] = field(default_factory=dict, repr=False)
 
     @property
@@ -134,14 +143,34 @@ class TierScoring:
         )
         self._mask, self._n_added = mask, 0
         self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
-        self._centred: dict[int, tuple[float, np.ndarray, np.ndarray]] = {}
+        self._centred: CentredSteps = {}
         self._by_window: dict[float, float] = {}
         self._scores.running[0].by_window = self._by_window
 
     @property
-    def is_begun(self) -> bool:
-        """Whether windows were added."""
-        return self._n_added > 0
+    def n_added(self) -> int:
+        """Number of batches of windows that were added."""
+        return self._n_added
+
+    def sums(self) -> tuple[Facts, Arrays]:
+        """Return the state as JSON values and arrays, for `restore`."""
+        running, arrays = shard_sums(self._scores)
+        facts = {"n_added": self._n_added, "running": running}
+        arrays |= centred_arrays(self._centred)
+        arrays["windows"] = np.array(list(self._by_window.items()), np.float64)
+        return facts, arrays
+
+    def restore(self, facts: Facts, arrays: Arrays) -> None:
+        """Go on from the sums of an earlier process.
+
+        Raises
+        ------
+        KeyError, ValueError
+            They are of another task.
+        """
+        restore_sums(self._scores, facts["running"], arrays)
+        self._by_window.update(dict(arrays["windows"].reshape(-1, 2).tolist()))
+        self._centred, self._n_added = centred_steps(arrays), int(facts["n_added"])
 
     @property
     def n_bytes(self) -> int:
@@ -180,3 +209,28 @@ class TierScoring:
             dict(self._centred),
             {k: v for k, v in self._by_window.items() if np.isfinite(v)},
         )
+
+
+def centred_arrays(centred: CentredSteps) -> Arrays:
+    """Return centred scores after several numbers of windows as arrays."""
+    # Ragged: early steps have fewer blocks of time.
+    left_out = [part for step in centred.values() for part in step[1:]]
+    return {
+        "steps": np.array(list(centred), np.int64),
+        "centred": np.array([step[0] for step in centred.values()], np.float64),
+        "sizes": np.array([len(rest) for rest in left_out], np.int64),
+        "rest": np.concatenate([np.zeros(0), *left_out]),
+    }
+
+
+def centred_steps(arrays: Arrays) -> CentredSteps:
+    """Return the centred scores from which `centred_arrays` made arrays."""
+    ends = [0, *np.cumsum(arrays["sizes"]).tolist()]
+    parts = [arrays["rest"][start:stop] for start, stop in pairwise(ends)]
+    steps, centred = arrays["steps"].tolist(), arrays["centred"].tolist()
+    return {
+        step: (value, rest, of_train)
+        for step, value, rest, of_train in zip(
+            steps, centred, parts[::2], parts[1::2], strict=True
+        )
+    }

@@ -10,6 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
+from omnimouse_model.analysis.evaluate.shard_sums import (
+    Arrays,
+    Facts,
+    restore_sums,
+    shard_sums,
+)
 from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS
 from omnimouse_model.analysis.sweep.cells import planned_cells, row_of
 from omnimouse_model.analysis.sweep.contexts import largest_context, too_large
@@ -105,9 +111,19 @@ class TierSweep:
         self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
 
     @property
-    def is_begun(self) -> bool:
-        """Whether windows were added."""
-        return self._n_added > 0
+    def n_added(self) -> int:
+        """Number of batches of windows that were added."""
+        return self._n_added
+
+    def sums(self) -> tuple[Facts, Arrays]:
+        """Return the state as JSON values and arrays, for `restore`."""
+        running, arrays = shard_sums(self._scores)
+        return {"n_added": self._n_added, "running": running}, arrays
+
+    def restore(self, facts: Facts, arrays: Arrays) -> None:
+        """Go on from the sums of an earlier process; see `TierScoring.restore`."""
+        restore_sums(self._scores, facts["running"], arrays)
+        self._n_added = int(facts["n_added"])
 
     @property
     def n_bytes(self) -> int:

@@ -1,6 +1,7 @@
-"""Complete scores and context curves on disk: known questions after a restart.
+"""Scores and context curves on disk: known questions after a restart.
 
-One file per question, in the user's cache. Its name is a hash of everything that the
+One file per question, in the user's cache: complete numbers, or the sums of an
+unfinished computation, which then goes on. Its name is a hash of everything that the
 numbers depend on. Files are written atomically and read without pickle; the least
 recently used are removed above a limit of bytes.
 """
@@ -13,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,12 @@ from omnimouse_model.analysis.evaluate.results import (
     number_or_none,
 )
 from omnimouse_model.analysis.evaluate.results_store import number
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
+from omnimouse_model.analysis.evaluate.tier_score import (
+    TierScore,
+    centred_arrays,
+    centred_steps,
+)
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep
@@ -39,9 +44,9 @@ VERSION = 4
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
 """Maximum size of all files together: about 500 scores of 1,000 neurons."""
-Arrays = dict[str, np.ndarray]
-Facts = dict[str, Any]  # Any: whatever JSON holds
-Found = TypeVar("Found", TierScore, TierCurves)
+UNFINISHED_BYTES = 64 * 2**20
+"""Maximum size of the sums of unfinished questions: about 30 of 1,000 neurons."""
+Found = TypeVar("Found")
 _FACTS = "facts"
 """Name of the array that holds the values other than arrays, as JSON."""
 _DAMAGED = (
@@ -54,14 +59,14 @@ _log = logging.getLogger(__name__)
 
 
 class ScoreStore:
-    """Scores and curves of complete tiers in a folder.
+    """Scores and curves of tiers, and the sums of unfinished ones, in a folder.
 
     Parameters
     ----------
     folder
         Folder of the files; that of the user's cache by default.
     limit_bytes
-        Size of all files above which the least recently used are removed.
+        Size of complete results above which the least recently used are removed.
 
     Notes
     -----
@@ -81,38 +86,72 @@ class ScoreStore:
 
     def score(self, key: tuple[str, ...], mask: Mask) -> TierScore | None:
         """Return the score of a task over its whole tier; None if it is not stored."""
-        return self._read(key, lambda facts, arrays: _score(facts, arrays, mask))
+        path = self._path(key)
+        return self._read(path, key, lambda facts, arrays: _score(facts, arrays, mask))
 
     def curves(self, key: tuple[str, ...], plan: SweepPlan) -> TierCurves | None:
         """Return the context curves over a whole tier; None if they are not stored."""
-        return self._read(key, lambda facts, _: _curves(facts, plan))
+        path = self._path(key)
+        return self._read(path, key, lambda facts, _: _curves(facts, plan))
 
     def add(self, key: tuple[str, ...], found: TierScore | TierCurves) -> None:
-        """Store a score or curves; a drive that is full leaves them out."""
+        """Store a complete score or curves; a drive that is full leaves them out."""
         if isinstance(found, TierScore):
             facts, arrays = _score_parts(found)
         else:
             facts, arrays = _curves_facts(found), {}
-        text = json.dumps({"key": _name_parts(key), **facts}, allow_nan=False)
-        arrays[_FACTS] = np.array(text)
-        path = self._path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
-            self._remove_oldest()
-        except OSError as error:
-            # Without the file, the score is computed again after a restart.
-            _log.warning("A score is not stored: %s", error)
+        self._write(self._path(key), key, facts, arrays, self._limit_bytes)
+        # Another process may have removed it.
+        with suppress(OSError):
+            self._unfinished_path(key).unlink(missing_ok=True)
+
+    def has_sums(self, key: tuple[str, ...]) -> bool:
+        """Return whether sums of an unfinished computation are stored."""
+        return self._unfinished_path(key).is_file()
+
+    def with_sums(
+        self, key: tuple[str, ...], restored: Callable[[Facts, Arrays], Found]
+    ) -> Found | None:
+        """Return what `restored` makes of the stored sums; None without valid ones."""
+        return self._read(self._unfinished_path(key), key, restored)
+
+    def add_sums(self, key: tuple[str, ...], facts: Facts, arrays: Arrays) -> None:
+        """Store the sums of an unfinished computation in place of earlier ones."""
+        path = self._unfinished_path(key)
+        self._write(path, key, facts, arrays, UNFINISHED_BYTES)
 
     def _path(self, key: tuple[str, ...]) -> Path:
         digest = blake2b(json.dumps(_name_parts(key)).encode(), digest_size=16)
         return self.folder / f"{digest.hexdigest()}.npz"
 
+    def _unfinished_path(self, key: tuple[str, ...]) -> Path:
+        return self.folder / "unfinished" / self._path(key).name
+
+    def _write(
+        self,
+        path: Path,
+        key: tuple[str, ...],
+        facts: Facts,
+        arrays: Arrays,
+        limit_bytes: int,
+    ) -> None:
+        text = json.dumps({"key": _name_parts(key), **facts}, allow_nan=False)
+        arrays = {**arrays, _FACTS: np.array(text)}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+            _remove_oldest(path.parent, limit_bytes)
+        except OSError as error:
+            # Without the file, the score is computed again after a restart.
+            _log.warning("A score is not stored: %s", error)
+
     def _read(
-        self, key: tuple[str, ...], parsed: Callable[[Facts, Arrays], Found]
+        self,
+        path: Path,
+        key: tuple[str, ...],
+        parsed: Callable[[Facts, Arrays], Found],
     ) -> Found | None:
-        path = self._path(key)
         if not path.is_file():
             return None
         try:
@@ -130,20 +169,22 @@ class ScoreStore:
             os.utime(path)
         return found
 
-    def _remove_oldest(self) -> None:
-        entries = []
-        for path in self.folder.glob("*.npz"):
-            # Another process may remove files meanwhile.
-            with suppress(FileNotFoundError):
-                info = path.stat()
-                entries.append((info.st_mtime_ns, info.st_size, path))
-        excess = sum(size for _, size, _ in entries) - self._limit_bytes
-        # The newest stays, even if it is larger than the limit.
-        for _, size, path in sorted(entries)[:-1]:
-            if excess <= 0:
-                return
-            path.unlink(missing_ok=True)
-            excess -= size
+
+def _remove_oldest(folder: Path, limit_bytes: int) -> None:
+    """Remove the least recently used files above a limit of bytes."""
+    entries = []
+    for path in folder.glob("*.npz"):
+        # Another process may remove files meanwhile.
+        with suppress(FileNotFoundError):
+            info = path.stat()
+            entries.append((info.st_mtime_ns, info.st_size, path))
+    excess = sum(size for _, size, _ in entries) - limit_bytes
+    # The newest stays, even if it is larger than the limit.
+    for _, size, path in sorted(entries)[:-1]:
+        if excess <= 0:
+            return
+        path.unlink(missing_ok=True)
+        excess -= size
 
 
 def _name_parts(key: tuple[str, ...]) -> list[str]:
@@ -160,16 +201,8 @@ _ARRAYS = (
 
 def _score_parts(found: TierScore) -> tuple[Facts, Arrays]:
     """Return the values of a score as JSON values, and its arrays."""
-    steps = list(found.centred)
-    # Ragged: early steps have fewer blocks of time.
-    left_out = [part for step in steps for part in found.centred[step][1:]]
-    arrays = {
-        "steps": np.array(steps, np.int64),
-        "centred": np.array([found.centred[step][0] for step in steps], np.float64),
-        "sizes": np.array([len(rest) for rest in left_out], np.int64),
-        "rest": np.concatenate([np.zeros(0), *left_out]),
-        "windows": np.array(list(found.window_scores.items()), np.float64),
-    }
+    arrays = centred_arrays(found.centred)
+    arrays["windows"] = np.array(list(found.window_scores.items()), np.float64)
     facts: Facts = {
         "tier": found.tier,
         "n_windows": found.n_windows,
@@ -191,9 +224,6 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
     if score is not None:
         of_score = {name: arrays[f"score_{name}"] for name in _ARRAYS}
         score = Score(**_parsed(score, Score), **of_score)  # type: ignore[arg-type]
-    ends = [0, *np.cumsum(arrays["sizes"]).tolist()]
-    parts = [arrays["rest"][start:stop] for start, stop in pairwise(ends)]
-    steps, centred = arrays["steps"].tolist(), arrays["centred"].tolist()
     return TierScore(
         mask,
         facts["tier"],
@@ -201,12 +231,7 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
         tuple(BehaviorScore(**_parsed(b, BehaviorScore)) for b in facts["behavior"]),
         facts["n_windows"],
         facts["n_total"],
-        {
-            step: (value, rest, of_train)
-            for step, value, rest, of_train in zip(
-                steps, centred, parts[::2], parts[1::2], strict=True
-            )
-        },
+        centred_steps(arrays),
         dict(arrays["windows"].reshape(-1, 2).tolist()),
     )
 

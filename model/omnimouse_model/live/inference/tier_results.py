@@ -1,14 +1,17 @@
-"""Scores and context curves over a tier: continued, kept, and stored when complete.
+"""Scores and context curves over a tier: continued, kept and stored.
 
 The sums of unfinished tasks are kept in memory, so that a task to which the user
 returns goes on where it was interrupted. Complete results outlive a change of the
-model, and those of models with a name or file also a restart.
+model. Complete results and unfinished sums of models with a name or file outlive a
+restart, too.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from time import monotonic
 from typing import Any, TypeVar
 
+from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
 from omnimouse_model.analysis.evaluate.tier_score import (
     TierScore,
     TierScoring,
@@ -17,7 +20,7 @@ from omnimouse_model.analysis.evaluate.tier_score import (
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, TierSweep, tier_plan
 from omnimouse_model.live.inference.request import LiveRequest
-from omnimouse_model.live.inference.score_store import ScoreStore
+from omnimouse_model.live.inference.score_store import UNFINISHED_BYTES, ScoreStore
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.compatibility import task_id
@@ -29,8 +32,11 @@ MAX_SCORE_BYTES = 256 * 2**20
 """Limit of the sums of earlier tasks, which return with their scores."""
 MAX_COMPLETE = 64
 """Number of complete scores and curves in memory."""
+STORE_EVERY_S = 10.0
+"""Seconds between two writings of unfinished sums, of which a kill loses the rest."""
 Key = tuple[str, ...]
 T = TypeVar("T")
+Work = TypeVar("Work", TierScoring, TierSweep)
 
 
 class TierResults:
@@ -39,7 +45,7 @@ class TierResults:
     Parameters
     ----------
     store
-        Where complete ones are stored; None for memory alone.
+        Where they are stored; None for memory alone.
     """
 
     def __init__(self, store: ScoreStore | None = None) -> None:
@@ -52,24 +58,28 @@ class TierResults:
         )
         self._scores = MemoryCache[TierScore](MAX_COMPLETE, lambda _: 1)
         self._curves = MemoryCache[TierCurves](MAX_COMPLETE, lambda _: 1)
+        # Unfinished task that can be stored -> number of batches in its stored sums.
+        self._n_stored: dict[Key, int] = {}
+        self._stored_at_s = monotonic()
 
     def score(self, predictor: Predictor, request: LiveRequest) -> TierScore | None:
         """Return the score of a task over the windows so far; None before the first."""
         key, mask = _score_key(predictor, request), request.mask
         if key is None:
             return None
-        if key in self._scorings and key not in self._scores:
-            scoring = self._scorings.get(key, _missing)
-            return replace(scoring.score(), mask=mask) if scoring.is_begun else None
         store = self._store_of(request)
-        if key not in self._scores and store is not None:
+        is_unknown = key not in self._scores and key not in self._scorings
+        if is_unknown and store is not None:
             stored = store.score(key, mask)
             if stored is not None:
                 self._scores.get(key, _always(stored))
-        if key not in self._scores:
+        if key in self._scores:
+            # Views compare masks by identity.
+            return replace(self._scores.get(key, _missing), mask=mask)
+        if is_unknown and not (store is not None and store.has_sums(key)):
             return None
-        # Views compare masks by identity.
-        return replace(self._scores.get(key, _missing), mask=mask)
+        scoring = self._scoring(predictor, request, key)
+        return replace(scoring.score(), mask=mask) if scoring.n_added else None
 
     def complete_score(
         self, predictor: Predictor, request: LiveRequest
@@ -100,37 +110,33 @@ class TierResults:
         StoppedError
             `outdated()` returned true; a later call continues.
         """
-        key, session, mask = (
-            _score_key(predictor, request),
-            request.session,
-            request.mask,
-        )
+        key, mask = _score_key(predictor, request), request.mask
         if key is None or key in self._scores:
             return
-        tier, metric = scored_tier(session, predictor.needs.spec), request.metric
-        scoring = self._scorings.get(
-            key, lambda: TierScoring(predictor, session, mask, tier, metric)
-        )
-        for found in scoring.refine(outdated):
+        for found in self._scoring(predictor, request, key).refine(outdated):
             if found.is_complete:
                 self._scores.get(key, _always(found))
                 self._write(request, key, found)
             yield replace(found, mask=mask)
+            self._store_in_time(key)
 
     def curves(self, predictor: Predictor, request: LiveRequest) -> TierCurves | None:
         """Return the curves over the windows so far; None before the first."""
         key = _curves_key(predictor, request)
         if key is None:
             return None
-        if key in self._sweeps and key not in self._curves:
-            sweep = self._sweeps.get(key, _missing)
-            return sweep.curves() if sweep.is_begun else None
         store = self._store_of(request)
-        if key not in self._curves and store is not None:
+        is_unknown = key not in self._curves and key not in self._sweeps
+        if is_unknown and store is not None:
             stored = store.curves(key, _plan(predictor, request))
             if stored is not None:
                 self._curves.get(key, _always(stored))
-        return self._curves.get(key, _missing) if key in self._curves else None
+        if key in self._curves:
+            return self._curves.get(key, _missing)
+        if is_unknown and not (store is not None and store.has_sums(key)):
+            return None
+        sweep = self._sweep(predictor, request, key)
+        return sweep.curves() if sweep.n_added else None
 
     def refined_curves(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
@@ -139,20 +145,79 @@ class TierResults:
         key = _curves_key(predictor, request)
         if key is None or key in self._curves:
             return
-        plan = _plan(predictor, request)
-        sweep = self._sweeps.get(
-            key, lambda: TierSweep(predictor, request.session, plan)
-        )
-        for found in sweep.refine(outdated):
+        for found in self._sweep(predictor, request, key).refine(outdated):
             if found.is_complete:
                 self._curves.get(key, _always(found))
                 self._write(request, key, found)
             yield found
+            self._store_in_time(key)
 
     def forget_unfinished(self) -> None:
-        """Drop the sums, which hold the predictor; complete results stay."""
+        """Store and drop the sums, which hold the predictor; complete results stay."""
+        n_bytes = 0
+        for key in reversed(self._n_stored):
+            work = self._unfinished(key)
+            n_bytes += 0 if work is None else work.n_bytes
+            if n_bytes > UNFINISHED_BYTES:
+                break
+            self._store_sums(key)
+        self._n_stored.clear()
         self._scorings.clear()
         self._sweeps.clear()
+
+    def _scoring(
+        self, predictor: Predictor, request: LiveRequest, key: Key
+    ) -> TierScoring:
+        session, mask, metric = request.session, request.mask, request.metric
+        tier = scored_tier(session, predictor.needs.spec)
+
+        def make() -> TierScoring:
+            return TierScoring(predictor, session, mask, tier, metric)
+
+        return self._scorings.get(key, lambda: self._continued(request, key, make))
+
+    def _sweep(self, predictor: Predictor, request: LiveRequest, key: Key) -> TierSweep:
+        def make() -> TierSweep:
+            return TierSweep(predictor, request.session, _plan(predictor, request))
+
+        return self._sweeps.get(key, lambda: self._continued(request, key, make))
+
+    def _continued(
+        self, request: LiveRequest, key: Key, make: Callable[[], Work]
+    ) -> Work:
+        """Return a new computation, with the sums of an earlier process if stored."""
+        store = self._store_of(request)
+        if store is None:
+            return make()
+
+        def restored(facts: Facts, arrays: Arrays) -> Work:
+            work = make()
+            work.restore(facts, arrays)
+            return work
+
+        work = store.with_sums(key, restored) or make()
+        self._n_stored[key] = work.n_added
+        return work
+
+    def _unfinished(self, key: Key) -> TierScoring | TierSweep | None:
+        is_complete = key in self._scores or key in self._curves
+        return (
+            None if is_complete else self._scorings.peek(key) or self._sweeps.peek(key)
+        )
+
+    def _store_in_time(self, key: Key) -> None:
+        """Store the sums of a task that is being refined, unless it was just done."""
+        if key in self._n_stored and monotonic() - self._stored_at_s > STORE_EVERY_S:
+            self._store_sums(key)
+
+    def _store_sums(self, key: Key) -> None:
+        work = self._unfinished(key)
+        is_small = work is not None and work.n_bytes <= UNFINISHED_BYTES
+        if self._store is None or work is None or not is_small:
+            return
+        if work.n_added > self._n_stored[key]:
+            self._store.add_sums(key, *work.sums())
+            self._n_stored[key], self._stored_at_s = work.n_added, monotonic()
 
     def _store_of(self, request: LiveRequest) -> ScoreStore | None:
         # The id of an object that the user made need not tell its weights.

@@ -3,11 +3,13 @@
 import os
 import pickle
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
@@ -78,6 +80,35 @@ def test_after_a_restart_it_has_the_bits_of_a_fresh_computation(request_of, tmp_
     assert repr(curves.sweep.rows) == repr(fresh_curves.sweep.rows)
     assert curves.sweep.plan == fresh_curves.sweep.plan
     assert (curves.n_windows, curves.n_total) == (fresh.n_windows, fresh.n_total)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_stages", "is_damaged"), [(2, False), (2, True), (4, False)]
+)
+def test_an_unfinished_refinement_goes_on_after_a_restart(
+    request_of, tmp_path, monkeypatch, n_stages, is_damaged
+):
+    monkeypatch.setattr(shard, "BATCH", 1)
+    whole, whole_curves, n_predicted = final_stages(request_of, None)
+    predictor = NoisyPredictor()
+    runner = StageRunner(lambda *_: predictor, ScoreStore(tmp_path))
+    list(runner(request_of, lambda: False))
+    before = predictor.counters["encodings"]
+    # Three batches of the score, then three of the curves.
+    stages = runner.when_idle(request_of, lambda: False)
+    assert len([*islice(stages, n_stages)]) == n_stages
+    stages.close()
+    runner.close()
+    n_first = predictor.counters["encodings"] - before
+    (path,) = (tmp_path / "unfinished").glob("*.npz")
+    if is_damaged:
+        path.write_bytes(path.read_bytes()[:-100])
+    score, curves, n_second = final_stages(request_of, ScoreStore(tmp_path))
+    assert n_first + n_second == n_predicted + is_damaged * n_first
+    assert_same(score, whole)
+    assert repr(curves.sweep.rows) == repr(whole_curves.sweep.rows)
+    assert not list((tmp_path / "unfinished").glob("*.npz"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "pickle", "foreign", "another question"])
