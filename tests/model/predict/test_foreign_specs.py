@@ -18,6 +18,7 @@ from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.predict.worker.server import arguments_of, inputs_from
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.test_arrays import session_arrays
+from tests.model.other_windows import window_with
 from tests.toy_predictors import (
     COUNTS,
     FRAMES,
@@ -52,16 +53,6 @@ def case(request, spiking, imaging):
     return predictor, window, mask.with_frames(True).with_behavior("visible")
 
 
-def with_arrays(window, **arrays):
-    """The same window with other recorded values."""
-    changed = replace(window)
-    for name, values in arrays.items():
-        valid = np.ones(len(values), bool)
-        pair = (values, valid) if name in ("responses", "frames") else values
-        changed._cache[name] = pair
-    return changed
-
-
 def assert_same(one, other, tolerance=0.0):
     np.testing.assert_array_equal(one.neurons, other.neurons)
     np.testing.assert_allclose(one.responses, other.responses, rtol=0, atol=tolerance)
@@ -70,13 +61,13 @@ def assert_same(one, other, tolerance=0.0):
 def test_hidden_and_target_values_change_nothing(case):
     predictor, window, mask = case
     responses = np.where(mask.visible, window.responses, np.float32(77))
-    changed = with_arrays(window, responses=responses)
+    changed = window_with(window, responses=responses)
     assert_same(predictor.predict(changed, mask), predictor.predict(window, mask))
     if window.spec.n_frames:
         few = mask.with_frames(slice(0, 8))
         frames = window._frames()[0].copy()
         frames[8:] = 200
-        changed = with_arrays(window, frames=frames)
+        changed = window_with(window, frames=frames)
         assert_same(predictor.predict(changed, few), predictor.predict(window, few))
 
 

@@ -1,7 +1,7 @@
 """Naive predictors: rules that are fitted to the train tier of a session."""
 
 import pickle
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.window import Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines import fit_cache, rules
@@ -21,6 +20,7 @@ from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
+from tests.model.other_windows import window_with_withheld
 from tests.model.random_masks import masks
 
 N_NEURONS = 24
@@ -59,28 +59,6 @@ def predictors(session):
     for predictor in made.values():
         predictor.prepare(session)
     return made
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AlteredWindow(Window):
-    """A window whose arrays are replaced."""
-
-    arrays: dict = field(default_factory=dict)
-
-    responses = property(lambda self: self.arrays["responses"])
-    video = property(lambda self: self.arrays["video"])
-    behavior = property(lambda self: self.arrays["behavior"])
-
-
-def window_with_withheld(window, mask, value):
-    """The same window with everything that `mask` withholds set to `value`."""
-    responses = np.where(mask.visible, window.responses, np.float32(value))
-    video = np.where(mask.frames[:, None, None], window.video, np.float32(value))
-    behavior = window.behavior
-    if mask.behavior != "visible":
-        behavior = np.full_like(behavior, value)
-    arrays = {"responses": responses, "video": video, "behavior": behavior}
-    return AlteredWindow(window.session, window.start_index, arrays=arrays)
 
 
 def assert_same(found, expected):
@@ -300,20 +278,6 @@ def test_history_ridge_reaches_the_forecast_of_an_autoregression(tmp_path):
     found = correlations(naive_predictor("ridge"), world, mask).mean(axis=1)
     expected = keep ** np.arange(6, 36)
     np.testing.assert_allclose(found, expected, atol=0.05)
-
-
-@pytest.mark.slow
-def test_context_ridge_reaches_the_ceiling_of_a_factor_world(tmp_path):
-    # One latent of variance 1 in noise of variance 4, n neurons seen.
-    generator = np.random.default_rng(0)
-    samples = 30 * 240
-    latent = generator.normal(size=(samples, 1))
-    values = 50 + 5 * (latent + 2 * generator.normal(size=(samples, 128)))
-    world = open_session(write_known_session(tmp_path / "factor", values, tiers=TIERS))
-    ridge = naive_predictor("context-ridge")
-    found = correlations(ridge, world, half_population_mask(world))
-    ceiling = np.sqrt(0.2 * (64 / 4) / (1 + 64 / 4))
-    assert found.mean() == pytest.approx(ceiling, abs=0.02)
 
 
 def test_behavior_helps_the_history_ridge(session, predictors):

@@ -15,7 +15,8 @@ from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session
-from tests.model.predict.baselines.test_predictor import red_noise, window_with_withheld
+from tests.model.other_windows import window_with_withheld
+from tests.model.predict.baselines.test_predictor import red_noise
 from tests.model.random_masks import masks
 from tests.toy_predictors import COUNTS
 

@@ -20,6 +20,7 @@ from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.nets.ndt.public import own_to_public
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.model.other_windows import window_with
 
 CONFIG = NdtConfig(d_token=12, d_model=16, n_layers=2, n_heads=2, d_inner=24)
 
@@ -64,70 +65,42 @@ def half(nothing):
     return nothing.show(slice(0, 24, 2)).ask(slice(1, 24, 2), slice(None))
 
 
-def test_rates_are_those_of_the_network_in_spikes_per_second(
-    predictor, net, window, half, spiking
+def test_rates_are_those_of_the_network_with_the_prompt_of_the_mask(
+    predictor, net, window, nothing, half, spiking
 ):
-    found = predictor.predict(window, half)
-    counts = torch.from_numpy(window.responses).clone()
-    counts[:, 1::2] = 0
-    with torch.inference_mode():
-        # Every other unit, of both areas: no scheme over regions.
-        expected = net(counts[None], spiking.id, "neuron").log_rates[0].exp() * 50
-    np.testing.assert_allclose(found.responses, expected[:, 1::2].numpy(), rtol=1e-5)
-    assert found.units == "spikes/s"
-    assert found.neurons.tolist() == list(range(1, 24, 2))
+    area = spiking.units.area
+    first = np.flatnonzero(area == area[0])
+    others = np.setdiff1d(np.arange(24), first)
+    late = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
+    for mask, scheme in (
+        (half, "neuron"),  # every other unit, of both areas
+        (late, "causal"),
+        (nothing.show(others).ask(first, slice(None)), "inter-region"),
+        (nothing.show(first[1:]).ask(first[:1], slice(None)), "intra-region"),
+    ):
+        found = predictor.predict(window, mask)
+        seen = torch.from_numpy(np.where(mask.visible, window.responses, 0))
+        with torch.inference_mode():
+            rates = net(seen[None], spiking.id, scheme).log_rates[0].exp() * 50
+        expected = np.where(mask.target, rates, np.nan)[:, found.neurons]
+        np.testing.assert_allclose(found.responses, expected, rtol=1e-5)
+        assert found.units == "spikes/s"
     some = predictor.predict(window, half, np.array([17, 3]))
-    np.testing.assert_allclose(some.responses, found.responses[:, [8, 1]], rtol=1e-5)
-
-
-def test_later_spikes_change_no_forecast_unless_the_leak_is_wanted(
-    predictor, window, nothing, spiking
-):
-    mask = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
-    found = predictor.predict(window, mask).responses
-    net = predictor.net
-    counts = torch.from_numpy(window.responses).clone()[None]
-    counts[:, 60:] = 0
-    leaking = Ndt(replace(CONFIG, leaks=True), net.sessions).eval()
-    leaking.load_state_dict(net.state_dict())
-    with torch.inference_mode():
-        for model, is_same in ((net, True), (leaking, False)):
-            rates = model(counts, spiking.id, "causal").log_rates[0].exp() * 50
-            assert np.allclose(found[60:], rates[60:], rtol=1e-5) == is_same
+    whole = predictor.predict(window, half).responses
+    np.testing.assert_allclose(some.responses, whole[:, [8, 1]], rtol=1e-5)
 
 
 def test_hidden_and_target_spikes_change_nothing(predictor, window, nothing, half):
     end = nothing.show(slice(None), slice(0, 60)).ask(slice(None), slice(60, None))
     for mask in (half, end, half.hide([1, 2], slice(20, 40))):
-        other = replace(window)
         changed = np.where(mask.visible, window.responses, np.float32(7))
-        other._cache["responses"] = changed, np.ones(len(changed), bool)
+        other = window_with(window, responses=changed)
         # Another predictor: the first one has the window in its cache.
         one, two = (
             replace(predictor, _encoded=OrderedDict()).predict(w, mask).responses
             for w in (window, other)
         )
         np.testing.assert_array_equal(one, two)
-
-
-def test_whole_regions_and_parts_of_one_have_their_prompts(
-    predictor, net, window, nothing, spiking
-):
-    area = spiking.units.area
-    first = np.flatnonzero(area == area[0])
-    counts = torch.from_numpy(window.responses)
-    others = np.setdiff1d(np.arange(24), first)
-    for shown, asked, scheme in (
-        (others, first, "inter-region"),
-        (first[1:], first[:1], "intra-region"),
-    ):
-        mask = nothing.show(shown).ask(asked, slice(None))
-        found = predictor.predict(window, mask).responses
-        seen = torch.zeros_like(counts)
-        seen[:, shown] = counts[:, shown]
-        with torch.inference_mode():
-            rates = net(seen[None], spiking.id, scheme).log_rates[0].exp() * 50
-        np.testing.assert_allclose(found, rates[:, asked].numpy(), rtol=1e-5)
 
 
 def test_windows_together_are_what_each_is_alone(predictor, spiking, nothing, half):

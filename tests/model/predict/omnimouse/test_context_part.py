@@ -20,7 +20,7 @@ from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.train.context_fit import fit_context
 from tests.model.finetune_process import KNOWN, NEW, small_net
-from tests.model.predict.baselines.test_predictor import window_with_withheld
+from tests.model.other_windows import window_with_withheld
 from tests.model.random_masks import masks
 from tests.small_sessions import write_session
 

@@ -13,7 +13,6 @@ from omnimouse_model.analysis.sweep.contexts import Context, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import TARGET, VISIBLE, Mask, input_cells, scored_cells
 from omnimouse_model.nets.checkpoint import save_checkpoint
@@ -30,6 +29,7 @@ from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from omnimouse_model.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.train.finetune.run import finetune
+from tests.model.other_windows import window_with
 from tests.model.random_masks import masks
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -99,17 +99,6 @@ def window(session):
     return session.window(3.0)
 
 
-def changed_window(window: Window, **arrays: np.ndarray) -> Window:
-    """The same window with other values: what a leak would show."""
-    changed = Window(window.session, window.start_index)
-    _ = (changed.responses, changed.video, changed.behavior, changed.valid)
-    if "responses" in arrays:
-        valid = changed._cache["responses"][1]
-        changed._cache["responses"] = (arrays.pop("responses"), valid)
-    changed._cache.update(arrays)
-    return changed
-
-
 def assert_same(found: Prediction, expected: Prediction, atol: float = 0.0) -> None:
     """The same rates and behaviour, bit for bit or nearly."""
     close = {"rtol": atol, "atol": atol}
@@ -133,7 +122,7 @@ def test_withheld_values_change_nothing(any_predictor, session, mask):
         changes["video"] = window.video + np.float32(3.0) * hidden
     before = any_predictor.predict(window, mask)
     any_predictor._cache.clear()
-    after = any_predictor.predict(changed_window(window, **changes), mask)
+    after = any_predictor.predict(window_with(window, **changes), mask)
     any_predictor._cache.clear()
     assert_same(after, before)
 
@@ -174,7 +163,7 @@ def test_visible_values_do_matter(predictor, window, seen):
     predictor._cache.clear()
     before = predictor.predict(window, mask).responses
     predictor._cache.clear()
-    after = predictor.predict(changed_window(window, **{seen: other}), mask).responses
+    after = predictor.predict(window_with(window, **{seen: other}), mask).responses
     predictor._cache.clear()
     assert not np.allclose(before, after, equal_nan=True)
 
@@ -223,7 +212,7 @@ def test_permuting_neurons_permutes_outputs(any_predictor, session, mask, seed):
     back = np.argsort(turned)
     layout = replace(mask.token_layout, order=back[mask.token_layout.order])
     permuted = replace(mask, cells=mask.cells[:, turned], token_layout=layout)
-    other = changed_window(window, responses=window.responses[:, turned])
+    other = window_with(window, responses=window.responses[:, turned])
     relabelled = relabelled_predictor(any_predictor, session, turned)
     after = relabelled.predict(other, permuted, everyone)
     assert_same(replace(after, responses=after.responses[:, back]), before, 1e-5)
@@ -367,7 +356,7 @@ def test_hidden_frames_inform_official_checkpoints_and_they_say_so(window, offic
     video = window.video.copy()
     video[:30] += 3.0
     official._cache.clear()
-    after = official.predict(changed_window(window, video=video), mask).responses
+    after = official.predict(window_with(window, video=video), mask).responses
     assert not np.array_equal(before, after, equal_nan=True)
     assert not official.needs.withholds_video
 
