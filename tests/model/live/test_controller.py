@@ -276,29 +276,6 @@ def test_a_stroke_of_many_paints_is_one_undo_entry(controller):
     assert controller.state.mask == after
 
 
-def test_one_stack_undoes_everything_a_mask_holds(controller):
-    masks = [controller.state.mask]
-    for verb, values in (
-        (controller.paint, ([1, 2], VISIBLE)),
-        (controller.paint_cells, ([4], (35, 45), HIDDEN)),
-        (controller.set_frames, (np.arange(60) < 20,)),
-        (controller.set_behavior, ("target",)),
-        (controller.apply_preset, ("Half of the population",)),
-        (controller.paint_cells, (slice(None), slice(0, 5), HIDDEN)),
-    ):
-        verb(*values)
-        masks.append(controller.state.mask)
-    for mask in reversed(masks[:-1]):
-        controller.undo()
-        assert controller.state.mask == mask
-    assert not controller.can_undo
-    for mask in masks[1:]:
-        controller.redo()
-        assert controller.state.mask == mask
-    assert not controller.can_redo
-    assert controller.results.population.mask_id == masks[-1].mask_id
-
-
 def test_a_stroke_without_a_change_sends_no_request(controller):
     controller.paint([1], VISIBLE)
     asked = controller.results.newest_request

@@ -33,21 +33,13 @@ def test_targets_are_hidden_and_draws_repeat(scheme):
         np.testing.assert_array_equal(drawn.hidden, drawn.target)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "share"), [("neuron", 0.3), ("causal", 0.3), ("random", 0.3)]
-)
-def test_the_share_of_hidden_entries_is_the_ratio(scheme, share):
-    shares = np.array([draw(scheme, seed).hidden.mean() for seed in range(400)])
-    error = shares.std() / np.sqrt(len(shares))
-    assert abs(shares.mean() - share) < 4 * error
-
-
 # Regions of 4, 6 and 5 of 15 neurons: a third of them on average.
 @pytest.mark.parametrize(
     ("scheme", "hidden", "target"),
     [
         ("neuron", 0.3, 0.3),
         ("causal", 0.3, 0.3),
+        ("random", 0.3, 0.3),
         ("inter-region", 1 / 3, 1 / 3),
         ("intra-region", 2 / 3 + 0.1, 0.1),
     ],
@@ -61,13 +53,6 @@ def test_each_scheme_hides_and_scores_its_share(scheme, hidden, target):
         shares = np.array([mask.mean() for mask in masks])
         error = shares.std() / np.sqrt(len(shares))
         assert abs(shares.mean() - share) < 3 * error
-    assert not any((one.target & ~one.hidden).any() for one in drawn)
-    if scheme == "intra-region":
-        names = np.array(REGIONS)
-        for one in drawn:
-            outside = names != one.region
-            assert one.hidden[..., outside].all()
-            assert not one.target[..., outside].any()
 
 
 def test_neurons_are_hidden_in_all_bins_and_bins_of_all_neurons():
