@@ -3,12 +3,11 @@
 usage: python -m tests.conformance.bps DIR
 
 DIR has the form of the fixtures `bps_nlb`: `arrays.npz` and `cases.json`. Prints one
-line per value, and exits non-zero where one differs. What the benchmark refuses must be
+line per case, and exits non-zero where one differs. What the benchmark refuses must be
 refused, and what has no finite value there has none here.
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from omnimouse_model.metrics.information import bits_per_spike, poisson_nll
 from omnimouse_model.metrics.nlb import nlb_scores
+from tests.conformance.line import Line, run
 
 RTOL, RTOL_FLOAT32, RTOL_VELOCITY = 1e-9, 1e-5, 1e-6
 ATOL = 1e-12
@@ -60,35 +60,37 @@ def mean_of_neurons(rates: np.ndarray, spikes: np.ndarray) -> tuple[list[Any], f
     return values, float(np.mean(numbers)) if numbers else np.nan
 
 
-def lines(folder: Path) -> Iterator[tuple[str, Any, Any, float]]:
-    """Yield name, found and expected value, and tolerance."""
-    arrays = dict(np.load(folder / "arrays.npz", allow_pickle=False))
-    description = json.loads((folder / "cases.json").read_text("utf-8"))
-    for case in description["cases"]:
-        name = case["name"]
-        rates, spikes = arrays[f"{name}.rates"], arrays[f"{name}.spikes"]
-        rtol = RTOL_FLOAT32 if rates.dtype == np.float32 else RTOL
-        before = rates.copy()
-        for key, function in (("nll", poisson_nll), ("bps", pooled)):
-            found = value_of(partial(function, rates, spikes))
-            yield f"{name} {key}", found, case[key], rtol
-        if case["per_neuron"]:
-            values, mean = mean_of_neurons(rates, spikes)
-            pairs = zip(values, case["per_neuron"], strict=True)
-            for number, (found, expected) in enumerate(pairs):
-                yield f"{name} neuron {number}", found, expected, rtol
-            yield f"{name} mean", mean, case["mean_finite"], rtol
-            n_excluded = sum(v == REFUSED or not np.isfinite(v) for v in values)
-            yield f"{name} excluded", n_excluded, case["n_excluded"], 0.0
-        is_unchanged = np.array_equal(before, rates, equal_nan=True)
-        yield f"{name} rates unchanged", float(is_unchanged), 1.0, 0.0
-    if "evaluate" in description:
-        yield from _evaluation(arrays, description["evaluate"])
+def _add(line: Line, key: str, found: Any, expected: Any, rtol: float) -> None:
+    if agrees(found, expected, rtol):
+        line.ratios[key] = 0.0
+    else:
+        line.faults.append(f"{key}: {found} (expected {expected})")
 
 
-def _evaluation(
-    arrays: dict[str, np.ndarray], expected: dict[str, Any]
-) -> Iterator[tuple[str, Any, Any, float]]:
+def case_line(arrays: dict[str, np.ndarray], case: dict[str, Any]) -> Line:
+    """Return the errors of the values of one case."""
+    line = Line(case["name"])
+    rates, spikes = (arrays[f"{line.name}.{part}"] for part in ("rates", "spikes"))
+    rtol = RTOL_FLOAT32 if rates.dtype == np.float32 else RTOL
+    before = rates.copy()
+    for key, function in (("nll", poisson_nll), ("bps", pooled)):
+        _add(line, key, value_of(partial(function, rates, spikes)), case[key], rtol)
+    if case["per_neuron"]:
+        values, mean = mean_of_neurons(rates, spikes)
+        pairs = zip(values, case["per_neuron"], strict=True)
+        for number, (found, expected) in enumerate(pairs):
+            _add(line, f"neuron {number}", found, expected, rtol)
+        _add(line, "mean", mean, case["mean_finite"], rtol)
+        n_excluded = sum(v == REFUSED or not np.isfinite(v) for v in values)
+        _add(line, "excluded", n_excluded, case["n_excluded"], 0.0)
+    if not np.array_equal(before, rates, equal_nan=True):
+        line.faults.append("the rates were changed")
+    return line
+
+
+def evaluation_line(arrays: dict[str, np.ndarray], expected: dict[str, Any]) -> Line:
+    """Return the errors of the scores of a submission."""
+    line = Line(expected["dataset"])
     target, submission = (
         {
             name.removeprefix(prefix): value
@@ -100,23 +102,19 @@ def _evaluation(
     found = nlb_scores(target, submission, target.get("eval_cond_of_trial"))
     for name, value in expected["result"].items():
         rtol = RTOL_VELOCITY if name == "vel R2" else RTOL
-        yield f"{expected['dataset']} {name}", found.get(name, REFUSED), value, rtol
+        _add(line, name, found.get(name, REFUSED), value, rtol)
+    return line
 
 
-def main(folder: Path) -> int:
-    """Print one line per value; return the number of values that differ."""
-    n_wrong = 0
-    for name, found, expected, rtol in lines(folder):
-        is_right = agrees(found, expected, rtol)
-        n_wrong += not is_right
-        print(
-            f"{'ok  ' if is_right else 'FAIL'} {name:34} {found} (expected {expected})"
-        )
-    print(f"{n_wrong} values differ" if n_wrong else "all values agree")
-    return n_wrong
+def lines(folder: Path) -> Iterator[Line]:
+    """Yield the errors of all cases of a folder."""
+    arrays = dict(np.load(folder / "arrays.npz", allow_pickle=False))
+    description = json.loads((folder / "cases.json").read_text("utf-8"))
+    for case in description["cases"]:
+        yield case_line(arrays, case)
+    if "evaluate" in description:
+        yield evaluation_line(arrays, description["evaluate"])
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.conformance.bps DIR")
-    sys.exit(main(Path(sys.argv[1])) > 0)
+    run(lines)

@@ -64,16 +64,21 @@ class Line:
 
 def print_lines(lines: Iterable[Line]) -> int:
     """Print one line per case; return the number of cases out of tolerance."""
-    n_wrong = 0
+    is_good = []
     for line in lines:
         print(line.text(), flush=True)
-        n_wrong += not line.is_good
+        is_good.append(line.is_good)
+    if not is_good:
+        print("there are no cases")
+        return 1
+    n_wrong = is_good.count(False)
     print(f"{n_wrong} cases are out of tolerance" if n_wrong else "all cases agree")
     return n_wrong
 
 
-def run(lines: Callable[[Path], Iterable[Line]]) -> None:
-    """Compare the folder of the command line; exit with 1 if a case fails."""
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: python -m tests.conformance.{Path(sys.argv[0]).stem} DIR")
-    sys.exit(print_lines(lines(Path(sys.argv[1]))) > 0)
+def run(lines: Callable[..., Iterable[Line]], arguments: str = "DIR") -> None:
+    """Compare the paths of the command line; exit with 1 if a case fails."""
+    if len(sys.argv) - 1 != len(arguments.split()):
+        name = Path(sys.argv[0]).stem
+        sys.exit(f"usage: python -m tests.conformance.{name} {arguments}")
+    sys.exit(print_lines(lines(*map(Path, sys.argv[1:]))) > 0)

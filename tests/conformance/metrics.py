@@ -1,11 +1,10 @@
 """Compare `omnimouse_model.metrics` with a folder like `fixtures/metrics`.
 
 Usage: python -m tests.conformance.metrics DIR
-Prints a line per case with the largest error; exits non-zero where one is out of
+Prints a line per file with the largest error; exits non-zero where one is out of
 tolerance. Files of other metrics than the library's are named as such.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from omnimouse_model import metrics
 from omnimouse_model.metrics import geometry as eyes
 from omnimouse_model.metrics import spatial as screen
 from omnimouse_model.metrics import tuning as angles
+from tests.conformance.line import Line, run
 
 Arrays = dict[str, np.ndarray]
 Case = tuple[str, np.ndarray | float, np.ndarray | float, float]
@@ -296,49 +296,21 @@ COVERED: dict[str, Callable[[Arrays], Iterator[Case]]] = {
 }
 
 
-def _error(found: np.ndarray | float, expected: np.ndarray | float) -> float:
-    """Largest relative error; infinite where only one side is NaN."""
-    found, expected = np.broadcast_arrays(
-        np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    )
-    missing = np.isnan(expected)
-    if (missing != np.isnan(found)).any():
-        return float("inf")
-    gap = np.abs(found - expected)[~missing]
-    # Below one the error is absolute-like, so that an expected 0 can be met.
-    scale = np.maximum(np.abs(expected)[~missing], 1e-3)
-    return float((gap / scale).max(initial=0.0))
-
-
-def check_file(path: Path) -> bool:
-    """Print the cases of one file; True when all are within tolerance."""
-    with np.load(path, allow_pickle=False) as archive:
-        data = {key: archive[key] for key in archive.files}
-    good = True
-    for name, found, expected, tolerance in COVERED[path.stem](data):
-        error = _error(found, expected)
-        passed = error <= tolerance
-        good &= passed
-        word = "ok  " if passed else "FAIL"
-        print(f"{word} {path.stem:13s} {name:28s} max error {error:.2e}")
-    return good
-
-
-def main(folder: Path) -> int:
-    """Check every file of a folder."""
-    files = sorted(folder.glob("*.npz"))
-    covered = [path for path in files if path.stem in COVERED]
-    if not covered:
-        print(f"No metric fixtures in {folder}; expected {', '.join(COVERED)}.npz.")
-        return 2
-    results = [check_file(path) for path in covered]
-    for path in files:
-        if path.stem not in COVERED:
-            print(f"--   {path.stem:13s} not covered: the library has no such metric")
-    return 0 if all(results) else 1
+def lines(folder: Path) -> Iterator[Line]:
+    """Yield the errors of every file of a folder."""
+    for path in sorted(folder.glob("*.npz")):
+        line = Line(path.stem)
+        if path.stem in COVERED:
+            with np.load(path, allow_pickle=False) as archive:
+                data = {key: archive[key] for key in archive.files}
+            for name, found, expected, tolerance in COVERED[path.stem](data):
+                # Values below 0.001 are compared in absolute terms.
+                pair = np.broadcast_arrays(found, expected)
+                line.add(name, *pair, 1e-3 * tolerance + 1e-15, tolerance)
+        else:
+            line.name += " (not covered: the library has no such metric)"
+        yield line
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.conformance.metrics DIR")
-    sys.exit(main(Path(sys.argv[1])))
+    run(lines)

@@ -10,7 +10,7 @@ output is out of tolerance or an error case is not refused as it should be.
 import builtins
 import json
 import re
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from omnimouse_model.tokens import (
     layout_from_mask,
     video_step_times,
 )
+from tests.conformance.line import Line, run
 
 TOLERANCE = 1e-4
 
@@ -195,13 +196,22 @@ def _response_outputs(
     }
 
 
-def largest_errors(
-    found: dict[str, Tensor], expected: dict[str, Tensor]
-) -> dict[str, float]:
-    """Largest absolute error per expected tensor; infinite for a wrong shape."""
-    return {
-        name: _error(_lookup(found, name), value) for name, value in expected.items()
-    }
+def case_line(reference: Reference, case: dict[str, Any]) -> Line:
+    """Return the errors of the net in one case."""
+    line = Line(case["name"])
+    try:
+        with torch.no_grad():
+            found = run_case(reference, case)
+    except Exception as error:  # one case must not end the run
+        line.faults.append(f"{type(error).__name__}: {error}")
+        return line
+    for name, value in load_file(reference.folder / case["expected"]).items():
+        own = _lookup(found, name)
+        if own is None:
+            line.faults.append(f"{name} is not computed")
+        else:
+            line.add(name, own, value, TOLERANCE if value.is_floating_point() else 0.5)
+    return line
 
 
 def _lookup(found: dict[str, Tensor], name: str) -> Tensor | None:
@@ -211,16 +221,6 @@ def _lookup(found: dict[str, Tensor], name: str) -> Tensor | None:
     if every and every.group(1) in found:
         return found[every.group(1)][:, :: int(every.group(2))]
     return None
-
-
-def _error(found: Tensor | None, expected: Tensor) -> float:
-    if found is None or found.shape != expected.shape:
-        return float("inf")
-    if not expected.numel():
-        return 0.0
-    if not expected.is_floating_point():
-        return 0.0 if torch.equal(found.to(expected.dtype), expected) else float("inf")
-    return float((found.double() - expected.double()).abs().nan_to_num(1e9).max())
 
 
 def refused_as(reference: Reference, case: dict[str, Any]) -> str:
@@ -242,40 +242,15 @@ def refused_as(reference: Reference, case: dict[str, Any]) -> str:
     return "was not refused"
 
 
-def main(arguments: list[str]) -> int:
-    """Check every case of a folder."""
-    if len(arguments) != 1:
-        print(__doc__)
-        return 2
-    reference = read_reference(Path(arguments[0]))
-    failed = 0
+def lines(folder: Path) -> Iterator[Line]:
+    """Yield the errors of every case of a folder."""
+    reference = read_reference(folder)
     for case in reference.cases:
-        try:
-            with torch.no_grad():
-                found = run_case(reference, case)
-        except Exception as error:  # one case must not end the run
-            failed += 1
-            print(f"FAIL {case['name']:45s} {type(error).__name__}: {error}")
-            continue
-        expected = load_file(reference.folder / case["expected"])
-        errors = largest_errors(found, expected)
-        worst = max(errors, key=lambda name: errors[name])
-        good = errors[worst] <= TOLERANCE
-        failed += not good
-        print(
-            f"{'ok  ' if good else 'FAIL'} {case['name']:45s} "
-            f"{errors[worst]:.2e} in {worst} ({len(errors)} tensors)"
-        )
+        yield case_line(reference, case)
     for case in reference.error_cases:
         problem = refused_as(reference, case)
-        failed += bool(problem)
-        print(
-            f"{'FAIL' if problem else 'ok  '} {case['name']:45s} "
-            f"{problem or case['error_type']}"
-        )
-    print(f"{failed} failed" if failed else "all cases agree")
-    return 1 if failed else 0
+        yield Line(case["name"], faults=[problem] if problem else [])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(lines)

@@ -8,9 +8,7 @@ modes `nn` and `linear_*`.
 """
 
 import re
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +19,9 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD, Window
+from tests.conformance.line import Line, run
 
-LINEAR, NORMALISED = 1e-9, 1e-5
+LINEAR, NORMALISED, EXACT = 1e-9, 1e-5, 1e-300
 _TIERS = (
     ("validation", "validation"),
     ("val", "validation"),
@@ -34,37 +33,29 @@ _TIERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One compared value: its key, largest error, tolerance, and what went wrong."""
-
-    key: str
-    error: float
-    tolerance: float
-    problem: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the value is within its tolerance."""
-        return not self.problem and self.error <= self.tolerance
-
-
 class Unsupported(ValueError):
     """A recorded case this command does not know how to compute."""
 
 
-def compare_all(session: Session, expected: dict[str, np.ndarray]) -> Iterator[Outcome]:
+def lines(folder: Path, file: Path) -> Iterator[Line]:
     """Compute every covered key and compare it with the recorded value."""
-    for key in expected:
-        if _is_covered(key):
-            tolerance = _tolerance(key)
-            try:
-                found = _compute(session, expected, key)
-            except Exception as error:  # one value must not end the run
-                problem = f"{type(error).__name__}: {error}"
-                yield Outcome(key, np.inf, tolerance, problem)
-                continue
-            yield _compared(key, found, expected[key], tolerance)
+    session = open_session(folder)
+    with np.load(file, allow_pickle=False) as stored:
+        expected = {key: stored[key] for key in stored.files}
+    for key, wanted in expected.items():
+        if not _is_covered(key):
+            continue
+        line = Line(key)
+        try:
+            found = _compute(session, expected, key)
+        except Exception as error:  # one value must not end the run
+            line.faults.append(f"{type(error).__name__}: {error}")
+        else:
+            if wanted.dtype.kind not in "US":
+                line.add("value", found, wanted, _tolerance(key))
+            elif str(found) != str(wanted):
+                line.faults.append(f"{found!s}, expected {wanted!s}")
+        yield line
 
 
 def _is_covered(key: str) -> bool:
@@ -80,24 +71,7 @@ def _tolerance(key: str) -> float:
         r"/windows/[^/]+/\d+/(responses|eye|treadmill|screen(_mean_std)?$)", key
     ):
         return NORMALISED
-    return 0.0
-
-
-def _compared(
-    key: str, found: np.ndarray, wanted: np.ndarray, tolerance: float
-) -> Outcome:
-    if found.shape != wanted.shape:
-        problem = f"shape {found.shape}, expected {wanted.shape}"
-        return Outcome(key, np.inf, tolerance, problem)
-    if wanted.dtype.kind in "US":
-        same = str(found) == str(wanted)
-        problem = "" if same else f"{found!s}, expected {wanted!s}"
-        return Outcome(key, 0.0 if same else np.inf, tolerance, problem)
-    if not np.array_equal(np.isnan(found), np.isnan(wanted)):
-        return Outcome(key, np.inf, tolerance, "missing values (NaN) lie elsewhere")
-    difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
-    error = float(np.nanmax(difference, initial=0.0)) if difference.size else 0.0
-    return Outcome(key, error, tolerance)
+    return EXACT
 
 
 def _compute(session: Session, expected: dict[str, np.ndarray], key: str) -> np.ndarray:
@@ -203,25 +177,5 @@ def _film(window: Window, name: str) -> np.ndarray:
     raise Unsupported(f"no recorded value is called {name!r}")
 
 
-def main(arguments: list[str]) -> int:
-    """Print a line per case; return 0 if all are within tolerance."""
-    if len(arguments) != 2:
-        print("usage: python -m tests.conformance.session DIR EXPECTED.npz")
-        return 2
-    with np.load(Path(arguments[1]), allow_pickle=False) as stored:
-        expected = {key: stored[key] for key in stored.files}
-    failed = total = 0
-    for outcome in compare_all(open_session(arguments[0]), expected):
-        total += 1
-        failed += not outcome.ok
-        mark = "ok  " if outcome.ok else "FAIL"
-        print(
-            f"{mark} {outcome.key}  error {outcome.error:.3g}  "
-            f"tolerance {outcome.tolerance:.3g} {outcome.problem}".rstrip()
-        )
-    print(f"{total - failed} of {total} cases within tolerance")
-    return 1 if failed or not total else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(lines, "DIR EXPECTED.npz")

@@ -7,6 +7,7 @@ from omnimouse_model import metrics
 from omnimouse_model.metrics import StreamingCorrelation
 from tests import FIXTURES
 from tests.conformance import metrics as conformance
+from tests.conformance.line import print_lines
 
 METRICS = FIXTURES / "metrics"
 
@@ -22,12 +23,10 @@ def noisy_pair(generator, samples=400, neurons=6):
 
 
 @pytest.mark.slow
-def test_reference_values_are_met(capsys):
-    assert conformance.main(METRICS) == 0
-    said = capsys.readouterr().out
-    assert "not covered" not in said
-    for name in conformance.COVERED:
-        assert f"ok   {name:13s}" in said
+def test_reference_values_are_met():
+    found = {line.name: line for line in conformance.lines(METRICS)}
+    assert found.keys() == conformance.COVERED.keys()
+    assert not [line.text() for line in found.values() if not line.is_good]
 
 
 def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
@@ -35,13 +34,13 @@ def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
         data = dict(archive)
     data["exp_bps_pooled"] = data["exp_bps_pooled"] * (1 + 1e-6)
     np.savez(tmp_path / "bps.npz", **data)
-    assert conformance.main(tmp_path) == 1
-    assert "FAIL bps           bps_pooled" in capsys.readouterr().out
-
-
-def test_conformance_names_what_it_cannot_check(tmp_path, capsys):
-    assert conformance.main(tmp_path) == 2
-    assert "No metric fixtures" in capsys.readouterr().out
+    np.savez(tmp_path / "other.npz")
+    assert print_lines(conformance.lines(tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert "FAIL bps" in said
+    assert "(bps_pooled)" in said
+    assert "other (not covered" in said
+    assert print_lines([]) == 1
 
 
 def test_correlation_is_numpys(generator):

@@ -13,22 +13,23 @@ from tests.conformance import bps
 BPS = FIXTURES / "bps_nlb"
 
 
-def test_reference_values_are_met(capsys):
-    assert bps.main(BPS) == 0
-    said = capsys.readouterr().out
-    assert "FAIL" not in said
-    for name in ("co-bps", "fp-bps", "vel R2", "psth R2", "nan_spikes bps"):
-        assert name in said
+def test_reference_values_are_met():
+    *found, scores = bps.lines(BPS)
+    assert not [line.text() for line in (*found, scores) if not line.is_good]
+    assert {"co-bps", "fp-bps", "vel R2", "psth R2"} <= scores.ratios.keys()
+    assert "nan_spikes" in {line.name for line in found}
 
 
-def test_a_wrong_value_is_found(tmp_path, capsys):
+def test_a_wrong_value_is_found(tmp_path):
     shutil.copytree(BPS, tmp_path, dirs_exist_ok=True)
     description = json.loads((tmp_path / "cases.json").read_text("utf-8"))
     description["cases"][0]["bps"] *= 1 + 1e-7
     description["cases"][1]["n_excluded"] += 1
     (tmp_path / "cases.json").write_text(json.dumps(description), "utf-8")
-    assert bps.main(tmp_path) == 2
-    assert "FAIL plain bps" in capsys.readouterr().out
+    plain, second, *others = bps.lines(tmp_path)
+    assert "bps: " in plain.faults[0]
+    assert "excluded: " in second.faults[0]
+    assert all(line.is_good for line in others)
 
 
 def test_scores_need_what_they_are_made_of():
