@@ -226,6 +226,19 @@ def panel_errors():
     assert not [record.exc_info for record in errors]
 
 
+@pytest.fixture(autouse=True)
+def _same_torch_threads():
+    """Restore the number of PyTorch's threads, which a command sets for its process.
+
+    With two threads beside a second process of tests, a small network takes five times
+    as long, in all later tests of the process.
+    """
+    yield
+    torch = sys.modules.get("torch")
+    if hasattr(torch, "set_num_threads"):  # else another thread still imports it
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _no_running_workers():
     """Check that a test module ends the threads and processes that it starts."""

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -160,10 +159,6 @@ def _released(folder: Path) -> None:
 def _ensemble(folder: Path) -> None:
     om.save_ensemble(folder / "both.ensemble.json", ["mean", "last"])
 
-
-# PyTorch loads its compiler with the first network on "meta", and makes a folder:
-# before files are watched.
-import_module("torch._dynamo")
 
 OTHER_FILES: dict[str, tuple[Callable[[Path], Path], Read]] = {
     "analysis": (

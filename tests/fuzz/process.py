@@ -59,7 +59,9 @@ def case_servers(n_processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _prepare_server(folder: str) -> None:
-    import torch
+    # PyTorch loads its compiler with the first network on "meta", and makes a folder:
+    # before files are watched.
+    import torch._dynamo
 
     tempfile.tempdir = folder
     # Files of `huggingface_hub` lie in the cache too, where writing is allowed.
