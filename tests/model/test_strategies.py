@@ -32,9 +32,6 @@ def test_a_bare_name_means_test_then_test_additional():
     near = "no strategy 'populaton_64'; the nearest are test/population_64_response"
     with pytest.raises(MaskError, match=near):
         find_strategy("populaton_64")
-
-
-def test_a_long_name_is_cut_in_the_message():
     with pytest.raises(MaskError, match="no strategy 'aaa") as caught:
         full_name("a" * 5000)
     assert len(str(caught.value)) < 1000
@@ -160,6 +157,8 @@ def test_contradictions_are_refused_with_the_rule():
         Strategy(behavior_encoded=True, behavior_reconstructed=True)
     with pytest.raises(MaskError, match="weight"):
         Strategy(weight=0.0)
+    with pytest.raises(MaskError, match="full_population_prefix_len 30 is longer"):
+        Strategy(n_visible_neurons=5, prefix_len=20, full_population_prefix_len=30)
     with pytest.raises(MaskError, match="first 5 samples"):
         Strategy(n_visible_neurons=16).to_mask(40)
     for name in ("suffix_len", "n_visible_frames", "max_n_reconstructed_neurons"):
@@ -195,8 +194,3 @@ def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half():
     everybody = half_population_mask(101, seed=1, targets=np.arange(101))
     assert everybody.target[30:, :51].all()
     assert everybody.visible.any(axis=0).sum() == 50
-
-
-def test_a_prefix_of_all_neurons_is_not_longer_than_the_prefix():
-    with pytest.raises(MaskError, match="full_population_prefix_len 30 is longer"):
-        Strategy(n_visible_neurons=5, prefix_len=20, full_population_prefix_len=30)

@@ -13,23 +13,14 @@ def test_the_nearest_neurons_are_others_in_order(session):
     angles = np.linspace(0, 1, 6)
     codes = np.stack([np.cos(angles), np.sin(angles)], 1)
     codes[5] = 0
-    found, distance = LearnedNeurons(
-        ("s", "f"), session.units.names, "model", codes
-    ).nearest(1, 3)
+    about = ("s", "f"), session.units.names, "model"
+    learned = LearnedNeurons(*about, codes)
+    found, distance = learned.nearest(1, 3)
     assert set(found[:2]) == {0, 2}
     assert found[2] == 3
     assert (np.diff(distance) >= -1e-9).all()
-    assert (
-        len(
-            LearnedNeurons(("s", "f"), session.units.names, "model", codes).nearest(
-                1, 99
-            )[0]
-        )
-        == 4
-    )
-    assert not len(
-        LearnedNeurons(("s", "f"), session.units.names, "model").nearest(1, 3)[0]
-    )
+    assert len(learned.nearest(1, 99)[0]) == 4
+    assert not len(LearnedNeurons(*about).nearest(1, 3)[0])
 
 
 def test_a_baseline_has_learned_nothing(session):

@@ -61,12 +61,9 @@ def test_a_wrong_value_is_named(field, value):
 
 
 @pytest.mark.parametrize("channels", [(), ("running", "running")])
-def test_channels_have_one_name_each(channels):
+def test_channels_have_one_name_each_and_a_frame_has_a_size(channels):
     with pytest.raises(ValueError, match="channels"):
         BehaviorSpec(20.0, channels)
-
-
-def test_a_frame_has_a_size():
     with pytest.raises(ValueError, match="height"):
         VideoSpec(30.0, 0, 64)
 

@@ -45,25 +45,33 @@ def test_shrinking_is_growing_of_the_others():
     assert 0 < len(kept) < 200
 
 
-def test_depth_counts_in_micrometres():
-    here = session([[0.0, 0, 0], [0, 0, 30], [0, 0, 100]])
-    np.testing.assert_array_equal(grow(here, np.array([0]), 30.0), [0, 1])
+UNKNOWN = [[0, 0, 0], [np.nan] * 3, [5, 0, 0]]
+DEEP = [[0.0, 0, 0], [10, 0, np.nan], [10, 0, 90], [300, 0, np.nan]]
+FLAT = [[0.0, 0, np.nan], [10, 0, np.nan], [50, 0, np.nan]]
 
 
-def test_pixels_are_near_within_a_plane_alone():
-    here = session(xy=[[0.0, 0], [5, 0], [5, 0]], plane=[0, 0, 1])
-    assert distance_unit(here) == "px"
-    np.testing.assert_array_equal(grow(here, np.array([0]), 6.0), [0, 1])
+@pytest.mark.parametrize(
+    ("places", "chosen", "distance", "grown"),
+    [
+        ({"xyz": [[0.0, 0, 0], [0, 0, 30], [0, 0, 100]]}, 0, 30.0, [0, 1]),
+        ({"xy": [[0.0, 0], [5, 0], [5, 0]], "plane": [0, 0, 1]}, 0, 6.0, [0, 1]),
+        # A neuron of unknown place is near to none.
+        ({"xyz": UNKNOWN}, 0, 1e5, [0, 2]),
+        ({"xyz": UNKNOWN}, 1, 1e5, [1]),
+        # Without a depth, near is across the cortex.
+        ({"xyz": DEEP}, 0, 20.0, [0, 1]),
+        ({"xyz": DEEP}, 1, 20.0, [0, 1, 2]),
+        ({"xyz": FLAT}, 0, 20.0, [0, 1]),
+    ],
+)
+def test_places_that_are_known_in_part_count(places, chosen, distance, grown):
+    here = session(**places)
+    assert distance_unit(here) == ("px" if "xy" in places else "µm")
+    np.testing.assert_array_equal(grow(here, np.array([chosen]), distance), grown)
 
 
-def test_a_neuron_of_unknown_place_is_near_to_none_and_stays():
-    here = session([[0, 0, 0], [np.nan] * 3, [5, 0, 0]])
-    np.testing.assert_array_equal(grow(here, np.array([0]), 1e5), [0, 2])
-    np.testing.assert_array_equal(grow(here, np.array([1]), 1e5), [1])
-    np.testing.assert_array_equal(shrink(here, np.array([0, 1]), 10.0), [1])
-
-
-def test_nothing_and_everything_stay_as_they_are():
+def test_nothing_everything_and_unknown_places_stay_as_they_are():
+    np.testing.assert_array_equal(shrink(session(UNKNOWN), np.array([0, 1]), 10.0), [1])
     here = session(random_places(20))
     assert len(grow(here, np.empty(0, int), 50.0)) == 0
     np.testing.assert_array_equal(shrink(here, np.arange(20), 50.0), np.arange(20))
@@ -85,14 +93,6 @@ def test_the_unit_is_the_one_that_places_more_neurons():
     assert distance_unit(here) == "px"
     np.testing.assert_array_equal(grow(here, np.array([0]), 5.0), [0, 1])
     assert distance_unit(session(pixels @ np.eye(2, 3), pixels)) == "µm"
-
-
-def test_without_a_depth_near_is_across_the_cortex():
-    here = session([[0.0, 0, 0], [10, 0, np.nan], [10, 0, 90], [300, 0, np.nan]])
-    np.testing.assert_array_equal(grow(here, np.array([0]), 20.0), [0, 1])
-    np.testing.assert_array_equal(grow(here, np.array([1]), 20.0), [0, 1, 2])
-    flat = session([[0.0, 0, np.nan], [10, 0, np.nan], [50, 0, np.nan]])
-    np.testing.assert_array_equal(grow(flat, np.array([0]), 20.0), [0, 1])
 
 
 def controller_for(xyz: Any, visible: list[int], **more: Any) -> Controller:

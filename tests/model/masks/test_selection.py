@@ -135,13 +135,10 @@ def test_larger_subsets_contain_smaller_ones(data, count, seed):
     assert within.tolist() == [neuron for neuron in whole if neuron in pool]
 
 
-def test_a_strategy_with_a_seed_shows_the_subset_of_that_seed():
+def test_a_strategy_with_a_seed_shows_the_subset_of_that_seed(session):
+    assert random_subset(session, 3, 4).tolist() == random_subset(6, 3, 4).tolist()
     mask = mask_from_strategy("population_256_response_behavior", 5000, seed=9)
     shown = np.flatnonzero(mask.visible.any(axis=0))
     assert set(shown.tolist()) == set(random_subset(5000, 256, 9).tolist())
     half = np.flatnonzero(half_population_mask(5000, seed=9).visible.any(axis=0))
     assert set(half.tolist()) == set(random_subset(5000, 2500, 9).tolist())
-
-
-def test_a_session_is_as_good_as_its_count(session):
-    assert random_subset(session, 3, 4).tolist() == random_subset(6, 3, 4).tolist()

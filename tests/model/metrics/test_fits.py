@@ -79,16 +79,11 @@ def test_three_sizes_are_refused_however_many_points():
             fit(np.array([1.0, 2, 3, 4]), np.array([1, 2, np.nan, 3]))
 
 
-def test_too_few_points_have_no_criterion():
-    assert np.isnan(fit_power_law(SIZES[::3], TRUTH[::3]).aicc)
-
-
 def test_the_criterion_counts_the_parameters_of_each_fit():
     for fit, n_parameters in ((fit_power_law, 3), (fit_log_line, 2)):
         found = fit(SIZES, TRUTH + 0.02 * DRAWS[0])
         assert found.aicc == aicc(found.rss, found.n, n_parameters)
-
-
-def test_the_corrected_criterion_needs_two_points_more_than_parameters():
+    # It needs two points more than parameters.
     assert np.isfinite(aicc(1.0, 6, 3))
     assert np.isnan(aicc(1.0, 5, 3))
+    assert np.isnan(fit_power_law(SIZES[::3], TRUTH[::3]).aicc)

@@ -29,22 +29,23 @@ def window(session):
     return session.window(6.0)
 
 
-def test_a_picture_is_shown_in_every_frame(window, clip):
-    edited = apply_edits(window, [Picture.of(clip[0])])
-    np.testing.assert_array_equal(edited.frames_u8, np.repeat(clip[:1], 60, axis=0))
-    np.testing.assert_array_equal(edited.behavior, window.behavior)
-
-
-def test_the_last_frame_of_a_clip_stays(window, clip):
-    frames = apply_edits(window, [Picture.of(clip)]).frames_u8
-    np.testing.assert_array_equal(frames[:5], clip)
-    np.testing.assert_array_equal(frames[5:], np.repeat(clip[4:], 55, axis=0))
-
-
-def test_frames_of_another_size_are_scaled(window, clip):
+def test_a_clip_takes_the_place_of_the_video_and_its_last_frame_stays(window, clip):
     small = clip[0].reshape(18, 2, 32, 2).mean(axis=(1, 3)).round().astype(np.uint8)
-    frames = apply_edits(window, [Picture.of(small)]).frames_u8
-    np.testing.assert_array_equal(frames[7, ::2, ::2], small)
+    for frames, shown in (
+        (clip, [0, 1, 2, 3, *[4] * 56]),
+        (clip[0], [0] * 60),
+        (np.repeat(small, 2, axis=0).repeat(2, axis=1), [0] * 60),
+    ):
+        picture = Picture.of(frames)
+        assert picture.n_frames == max(shown) + 1
+        edited = apply_edits(window, [picture])
+        expected = frames.reshape(-1, 36, 64)[shown]
+        np.testing.assert_array_equal(edited.frames_u8, expected)
+        np.testing.assert_array_equal(edited.behavior, window.behavior)
+    # A smaller one is scaled; equal frames are stored once.
+    scaled = apply_edits(window, [Picture.of(small)]).frames_u8
+    np.testing.assert_array_equal(scaled[7, ::2, ::2], small)
+    assert Picture.of(np.repeat(clip[:1], 60, axis=0)).n_frames == 1
 
 
 def test_other_edits_change_the_picture(window, clip):
@@ -62,10 +63,6 @@ def test_a_picture_is_stored_in_json_and_pickle(window, clip):
     edited = apply_edits(window, [picture])
     assert pickle.loads(pickle.dumps(edited)).key == edited.key
     assert describe_edits([picture]) == "most exciting video"
-
-
-def test_equal_frames_are_stored_once(clip):
-    assert Picture.of(np.repeat(clip[:1], 60, axis=0)).n_frames == 1
 
 
 @pytest.mark.parametrize("rate_hz", [15.0, 30.0, 60.0])

@@ -88,7 +88,9 @@ def test_they_are_computed_in_idle_time_while_they_are_visible(
     )  # fmt: skip
     runner = StageRunner(lambda *_: predictor)
     list(runner(request, lambda: False))
-    first = [s for s in runner.when_idle(request, lambda: False) if s.tier_curves]
+    stages = [*runner.when_idle(request, lambda: False)]
+    assert bool(stages) == is_on  # the score over the tier, too
+    first = [stage for stage in stages if stage.tier_curves]
     assert bool(first) == (sweep and is_on)
     if first:
         # Painting does not change the contexts: the curves return at once.

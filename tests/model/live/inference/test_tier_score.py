@@ -57,30 +57,32 @@ def test_it_stays_in_another_window_and_ends_with_the_task(scored, session):
     assert again.score.value == found.score.value
 
 
-@pytest.mark.parametrize("is_on", [True, False])
-def test_it_can_be_paused(session, is_on):
-    mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
-    predictor, window = NoisyPredictor(), session.window(3.0)
-    request = LiveRequest(session, window, mask, (), predictor, scores_tier=is_on)
-    runner = StageRunner(lambda *_: predictor)
-    list(runner(request, lambda: False))
-    assert bool([*runner.when_idle(request, lambda: False)]) == is_on
+@pytest.fixture
+def made():
+    """Predictors that the runner has loaded."""
+    return []
 
 
-def test_a_closed_predictor_is_not_asked_again(session, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.analysis.evaluate.shard.BATCH", 1)
-    made = []
-
+@pytest.fixture
+def runner(made):
     def load(*_):
         made.append(NoisyPredictor("noisy"))
         return made[-1]
 
+    return StageRunner(load)
+
+
+@pytest.fixture
+def request_on(session):
+    """Function that makes a request; on another device, it is another predictor's."""
     mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
-    runner, window = StageRunner(load), session.window(3.0)
-    first, second = (
-        LiveRequest(session, window, mask, (), "noisy", device)
-        for device in ("cpu", "auto")  # another device is another predictor
-    )
+    task = (session, session.window(3.0), mask, (), "noisy")
+    return lambda device, **more: LiveRequest(*task, device, **more)
+
+
+def test_a_closed_predictor_is_not_asked_again(runner, made, request_on, monkeypatch):
+    monkeypatch.setattr("omnimouse_model.analysis.evaluate.shard.BATCH", 1)
+    first, second = request_on("cpu"), request_on("auto")
     list(runner(first, lambda: False))
     begun = runner.when_idle(first, lambda: False)
     assert not next(begun).tier_score.is_complete
@@ -92,21 +94,14 @@ def test_a_closed_predictor_is_not_asked_again(session, monkeypatch):
     assert made[0].counters == before
 
 
-def test_a_complete_score_outlives_a_change_of_the_model(session):
-    made = []
-
-    def load(*_):
-        made.append(NoisyPredictor("noisy"))
-        return made[-1]
-
-    mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
-    runner, window = StageRunner(load), session.window(3.0)
-    request = LiveRequest(session, window, mask, (), "noisy", "cpu", sweep=True)
+def test_a_complete_score_outlives_a_change_of_the_model(runner, made, request_on):
+    request = request_on("cpu", sweep=True)
     list(runner(request, lambda: False))
     last = {s.name: s for s in runner.when_idle(request, lambda: False)}
     list(runner(replace(request, device="auto"), lambda: False))
     # The same task in another object, as after a mask is painted again.
-    again = replace(request, device="auto", mask=replace(mask, name="again"))
+    mask = replace(request.mask, name="again")
+    again = replace(request, device="auto", mask=mask)
     before = dict(made[1].counters)
     known = {s.name: s for s in runner.when_idle(again, lambda: False)}
     assert made[1].counters == before

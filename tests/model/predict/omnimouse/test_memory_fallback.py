@@ -58,17 +58,12 @@ def test_a_gpu_gives_up_parts_then_its_own_memory():
     assert "CPU" in first_on_cpu.status
 
 
-def test_fp32_gives_up_digits_before_it_leaves_the_gpu():
+def test_what_is_given_up_depends_on_the_task_and_the_net():
     kinds = list(dict.fromkeys((e.device, e.is_bf16) for e in efforts_down("fp32")))
     assert kinds[:3] == [("cuda", False), ("cuda", True), ("cpu", False)]
-
-
-def test_encoding_has_no_use_for_smaller_parts():
-    devices = [e.device for e in efforts_down("auto", is_decoding=False)]
-    assert devices[:2] == ["cuda", "cpu"]
-
-
-def test_a_net_that_is_not_its_own_is_never_moved():
+    # Encoding has no use for smaller parts; a net of others is never moved.
+    encoding = [e.device for e in efforts_down("auto", is_decoding=False)]
+    assert encoding[:2] == ["cuda", "cpu"]
     assert {e.device for e in efforts_down("fp32", can_move=False)} == {"cuda"}
 
 

@@ -152,13 +152,10 @@ def test_other_sessions_and_masks_without_responses_are_refused(
         predictor.prepare(other)
 
 
-def test_a_barcode_per_neuron(predictor, session):
-    assert predictor.embeddings(session).shape == (session.n_neurons, 16)
-
-
-def test_a_neuron_reads_a_place_of_the_frame(predictor, session):
+def test_a_neuron_has_a_barcode_and_reads_a_place_of_the_frame(predictor, session):
     places = predictor.stimulus_positions(session)
     assert places.shape == (session.n_neurons, 2)
+    assert predictor.embeddings(session).shape == (session.n_neurons, 16)
     # What is shown there changes the response, what is shown elsewhere does not.
     net = predictor._twin_of(session).net
     state = net.start()

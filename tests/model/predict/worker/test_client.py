@@ -318,11 +318,15 @@ def test_optional_methods_are_announced_and_refused_elsewhere(session, imaging):
 
 
 # -- refusals and faults ------------------------------------------------------------
-def test_refusals_keep_their_type_and_reason(window, mask):
+def test_refusals_and_faults_keep_their_type_and_reason(window, mask):
     worker = worker_of(RefusingPredictor)
     with pytest.raises(UnsupportedRequestError, match="needs video"):
         worker.predict(window, mask.with_frames(False))
     assert worker.predict(window, mask).status == "ok"
+    with pytest.raises(WorkerError, match=r"ZeroDivisionError.*predictors"):
+        worker_of(FaultyPredictor).predict(window, mask)
+    with pytest.raises(CheckpointError, match="demo"):
+        _ = worker_of("no-such-predictor").needs
 
 
 def test_a_refusal_among_several_comes_in_its_turn(window, mask):
@@ -337,16 +341,6 @@ def test_a_refusal_among_several_comes_in_its_turn(window, mask):
     for row in sweep.rows:
         assert ("needs video" in row.refusal) == (not row.context.video)
         assert np.isfinite(row.score) == row.context.video
-
-
-def test_faults_say_what_and_where(window, mask):
-    with pytest.raises(WorkerError, match=r"ZeroDivisionError.*predictors"):
-        worker_of(FaultyPredictor).predict(window, mask)
-
-
-def test_an_unknown_name_is_told_by_the_catalogue():
-    with pytest.raises(CheckpointError, match="demo"):
-        _ = worker_of("no-such-predictor").needs
 
 
 def test_a_process_with_a_screen_is_refused(worker, monkeypatch):

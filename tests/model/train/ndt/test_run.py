@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from omnimouse_model.train.ndt.trials import read_trials, trial_session
 from tests.model.poisson_world import poisson_arrays
 
 pytestmark = pytest.mark.slow  # almost every test trains
+assert_same = partial(torch.testing.assert_close, rtol=0, atol=0)
 
 SPEC = om.WindowSpec(0.4, 50.0, responses="count", align="trial")
 MODEL = NdtConfig(
@@ -57,12 +59,6 @@ def trained(sessions, tmp_path_factory):
 @pytest.fixture(scope="module")
 def new():
     return opened("new", 5, n_neurons=7)
-
-
-def assert_same(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert torch.equal(value, other[name]), name
 
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, trained, tmp_path):
