@@ -15,7 +15,7 @@ from omnimouse_app.cli.inputs import (
 )
 from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
 from omnimouse_app.cli.output import emit, n_bytes
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import Progress, TimeLeft
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -169,23 +169,14 @@ class _TimedProgress:
         self, progress: Progress, name: str, stop: StopSignal, first: float = 0.0
     ) -> None:
         self._progress, self._name, self._stop = progress, name, stop
-        self._first = first
-        self._start_s = self.last_s = time.perf_counter()
+        self._time_left = TimeLeft(first)
+        self.last_s = time.perf_counter()
 
     def __call__(self, share: float) -> None:
         """Show the progress, or stop; the time counts from the first share."""
         self._stop.check()
         self.last_s = time.perf_counter()
-        # A resumed conversion starts above 0; only work of this run counts for the
-        # estimate.
-        if share <= self._first:
-            self._start_s = self.last_s
-        text, done = self._name, share - self._first
-        # No estimate from less than 2 % of the work.
-        if done > 0.02:
-            left_s = (self.last_s - self._start_s) * (1 - share) / done
-            text += f", {left_s:.0f} s left"
-        self._progress.show_share(share, text)
+        self._progress.show_share(share, f"{self._name}{self._time_left(share)}")
 
 
 # -- checkpoints -------------------------------------------------------------------

@@ -63,6 +63,35 @@ class Progress:
             self._width = 0
 
 
+class TimeLeft:
+    """Estimate of the time that is left of a step, from its finished shares.
+
+    Parameters
+    ----------
+    first
+        Share that was finished before; only work after it counts.
+    """
+
+    def __init__(
+        self, first: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock, self._start_s = clock, clock()
+        self._first = self._last = first
+
+    def __call__(self, share: float) -> str:
+        """Return ", 12 s left"; "" for less than 2 % of the work.
+
+        A share that is smaller than the last one begins another step.
+        """
+        if share <= self._first or share < self._last:
+            self._first, self._start_s = share, self._clock()
+        self._last, done = share, share - self._first
+        if done <= 0.02:
+            return ""
+        left_s = (self._clock() - self._start_s) * (1 - share) / done
+        return f", {duration(left_s)} left"
+
+
 class TrainingProgress:
     """Progress of a training: one line per step, and one that remains per validation.
 

@@ -7,7 +7,7 @@ import click
 
 from omnimouse_app.cli.inputs import device_option, file_option
 from omnimouse_app.cli.interrupt import interruptible
-from omnimouse_app.cli.progress import Progress
+from omnimouse_app.cli.progress import Progress, TimeLeft
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -44,22 +44,31 @@ def command(
     """Write the task, the prediction and the scores of ANALYSIS as a page.
 
     Everything is computed again, with the model and the recording of the analysis. The
-    page needs no network and no other file.
+    page needs no network and no other file. After Ctrl-C, the same command goes on with
+    the scores that it has.
     """
     from omnimouse_model.live.analysis_file import SUFFIX
+    from omnimouse_model.live.inference.score_store import ScoreStore
     from omnimouse_model.live.report import report_of_file
+    from omnimouse_model.live.report_steps import step_text
     from omnimouse_widgets.report import write_page
 
     name = analysis.name.removesuffix(SUFFIX).removesuffix(".json")
     page = out or analysis.with_name(f"{name}.html")
     with interruptible(), Progress() as progress:
+        time_left = TimeLeft()
 
         def report_progress(text: str, share: float | None = None) -> None:
+            nonlocal time_left
             # Steps of unknown length show a message only.
             if share is None:
+                time_left = TimeLeft()
                 progress.show_on_terminal(text)
             else:
-                progress.show_share(share, text)
+                progress.show_share(share, f"{text}{time_left(share)}")
+
+        def report_page(text: str, share: float | None = None) -> None:
+            report_progress(step_text("page", text, scores_tier=scores_tier), share)
 
         content = report_of_file(
             analysis,
@@ -67,7 +76,8 @@ def command(
             device=device,
             sweeps=sweeps,
             scores_tier=scores_tier,
+            scores=ScoreStore(),
             report=report_progress,
         )
-        write_page(content, page, report_progress)
+        write_page(content, page, report_page)
     click.echo(f"Report: {page}")

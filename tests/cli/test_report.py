@@ -124,9 +124,19 @@ def cells(scores: np.ndarray) -> list[str]:
     return [str(found.n), *map(number, values)]
 
 
-def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path):
+def test_the_page_has_the_numbers_of_the_library(
+    analysis, saved_facts, tmp_path, monkeypatch
+):
+    # Its scores are computed, not those that an earlier run has stored.
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    told = []
+    show = "omnimouse_app.cli.progress.Progress.show_share"
+    monkeypatch.setattr(show, lambda self, share, text: told.append(text))
     done = run_command("report", analysis)
     assert done.exit_code == 0, done.output
+    steps = [text.partition(":")[0] for text in told]
+    assert [*dict.fromkeys(steps)] == [f"Step {k} of 5" for k in (3, 4, 5)]
+    assert any(text.endswith(" s left") for text in told)
     assert str(tmp_path / "ask.html") in done.stdout
     text = (tmp_path / "ask.html").read_text("utf-8")
     page, facts = Page(text), saved_facts

@@ -109,8 +109,10 @@ class Controller:
         Compute inside each method, in this process: for scripts and tests.
     session_file
         File that stores the screen's content across restarts and crashes; the user's
-        `live.json` when True, no file by default. With a file, complete scores over a
-        tier are stored in the user's cache, too.
+        `live.json` when True, no file by default.
+    scores
+        Where scores over a tier are stored; by default in the user's cache if there is
+        a session file, else nowhere.
 
     Attributes
     ----------
@@ -165,6 +167,7 @@ class Controller:
         load: Load | None = None,
         synchronous: bool = False,
         session_file: Path | bool = False,
+        scores: ScoreStore | None = None,
     ) -> None:
         self.state = state or LiveState()
         self.results = Results()
@@ -178,7 +181,7 @@ class Controller:
 
         execution = Execution(post, synchronous)
         # A screen that returns after a restart returns with its scores.
-        store = ScoreStore() if session_file else None
+        store = scores or (ScoreStore() if session_file else None)
         self._engine = Engine(StageRunner(load, store), execution)
         self._client = LiveClient(
             self._engine,
@@ -396,8 +399,9 @@ class Controller:
 
         A controller with threads does nothing here: it scores them between requests.
         """
-        self._engine.run_idle_work()
+        # First, so that all scores precede the curves.
         self._baseline.run_idle_work()
+        self._engine.run_idle_work()
 
     def choose_baseline(self, name: str) -> None:
         """Choose a baseline predictor by name or file; "" removes the baseline.

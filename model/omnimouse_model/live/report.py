@@ -19,10 +19,12 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import LabResult, label_of
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.project.exports import ScreenContent, screen_content
+from omnimouse_model.live.report_steps import report_steps
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.masks import Mask
@@ -329,6 +331,7 @@ def report_of_file(
     device: Device = "auto",
     sweeps: Sequence[str | Path] = (),
     scores_tier: bool = True,
+    scores: ScoreStore | None = None,
     report: ReportProgress = no_report,
 ) -> ReportData:
     """Open an analysis, run its predictions, and return the data of a report.
@@ -345,8 +348,10 @@ def report_of_file(
         Files of context sweeps that are compared with the live one.
     scores_tier
         Whether scores and context curves over the whole tier are computed.
+    scores
+        Where these are stored, as far as they are; by default nowhere.
     report
-        Receives progress messages.
+        Receives progress messages, which number the steps.
 
     Raises
     ------
@@ -359,9 +364,9 @@ def report_of_file(
     saved = [_saved_sweep(Path(sweep)) for sweep in sweeps]
     # No memory: making a report must not replace the user's last session.
     state = LiveState(device=device, scores_tier=scores_tier)
-    controller = Controller(state=state, synchronous=True)
+    controller = Controller(state=state, synchronous=True, scores=scores)
     try:
-        _report_progress(controller, report)
+        report_steps(controller, report)
         _open(controller, path, recording)
         controller.finish_scores()
         data = report_of_screen(controller)
@@ -375,41 +380,6 @@ def _saved_sweep(path: Path) -> tuple[str, ContextSweep]:
     if entry.sweep is None:
         raise ExportError(f"The sweep {path.name} {entry.problem}.")
     return entry.name, entry.sweep
-
-
-def _report_progress(controller: Controller, report: ReportProgress) -> None:
-    """Report the controller's progress through its signals.
-
-    A synchronous controller computes inside its methods, so signals are the only
-    progress.
-    """
-
-    def on_loader() -> None:
-        if controller.loader.message:
-            report(controller.loader.message)
-
-    def on_results() -> None:
-        results, tier_score = controller.results, controller.results.tier_score
-        curves = results.tier_curves
-        if tier_score is not None and not tier_score.is_complete:
-            share = tier_score.n_windows / tier_score.n_total
-            report(f"Scores over the {tier_score.tier} tier", share)
-        elif curves is not None and not curves.is_complete:
-            share = curves.n_windows / curves.n_total
-            report(f"Context curves over the {curves.tier} tier", share)
-        elif results.sweep is not None and results.sweep_freshness == "running":
-            share = len(results.sweep.rows) / max(results.sweep.n_planned, 1)
-            report("Curves over context", share)
-        elif results.freshness == "running":
-            report(f"Predicting with {Path(controller.state.predictor_name).name}")
-
-    def on_pins() -> None:
-        if controller.pins.predictions.message:
-            report(controller.pins.predictions.message)
-
-    controller.loader.changed.connect(on_loader)
-    controller.results.changed.connect(on_results)
-    controller.pins.changed.connect(on_pins)
 
 
 def _open(controller: Controller, path: Path, recording: str | Path) -> None:
