@@ -1,6 +1,5 @@
 """Checks of `tests.soak.window`: errors during the run, and leaks after it."""
 
-import ctypes
 import faulthandler
 import gc
 import logging
@@ -19,6 +18,7 @@ from qtpy.QtCore import qInstallMessageHandler
 from qtpy.QtWidgets import QApplication
 
 from omnimouse_app.tour.hand import settle
+from omnimouse_app.window.malloc import return_free_memory
 
 MAX_GROWTH_MIB = 32.0
 """Maximum growth per session of the window, after the second one."""
@@ -110,16 +110,6 @@ class Resources:
 
 WINDOW_PARTS = ("omnimouse_app", "omnimouse_widgets", "omnimouse_model.live")
 """Packages whose objects must be deleted when their window closes."""
-
-
-def return_free_memory() -> None:
-    """Return to the system what the C library has freed and kept for later.
-
-    Between many threads, glibc keeps a hundred MiB and more, which is no leak.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def count_resources() -> Resources:
