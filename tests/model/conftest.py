@@ -12,6 +12,15 @@ def controller(session):
         yield made
 
 
+@pytest.fixture(scope="module")
+def scheduler():
+    """Address of a Dask scheduler whose two workers are in this process."""
+    from tests.model.dask_clusters import cluster_address
+
+    with cluster_address(2, processes=False) as address:
+        yield address
+
+
 @pytest.fixture(scope="session")
 def net():
     """A net of random weights in the official architecture, narrowed."""

@@ -5,7 +5,6 @@ import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.experiments import run_experiment
-from tests.model.dask_clusters import cluster_address
 from tests.model.lab.energy_neurons import EnergyNeurons
 
 FOUR = np.arange(4)
@@ -19,13 +18,6 @@ def counted():
 
 def places():
     return EnergyNeurons(reads_places=True)
-
-
-@pytest.fixture(scope="module")
-def scheduler():
-    """Workers in this process."""
-    with cluster_address(2, processes=False) as address:
-        yield address
 
 
 @pytest.mark.slow
@@ -57,25 +49,11 @@ def test_workers_find_the_same(name, settings, session, scheduler):
 
 
 @pytest.mark.slow
-def test_workers_compute_only_missing_videos(session, scheduler, tmp_path):
+def test_finished_videos_are_kept_and_only_missing_ones_are_computed(
+    session, scheduler, tmp_path
+):
     ask = {"repeats": 1, "results": tmp_path / "responses.zarr"}
-    model = places()
-    with pytest.raises(StoppedError):
-        run_experiment(
-            "fields", model, session, FOUR, cancelled=lambda: model.asked > 99, **ask
-        )
-    before = COUNTED.asked
     ask |= {"scheduler": scheduler}
-    found = run_experiment("fields", counted, session, FOUR, **ask)
-    assert COUNTED.asked - before == found.stimulus.n_videos - 100
-    again = run_experiment("fields", counted, session, FOUR, **ask)
-    assert COUNTED.asked - before == found.stimulus.n_videos - 100
-    np.testing.assert_array_equal(again.responses, found.responses)
-
-
-@pytest.mark.slow
-def test_finished_videos_are_kept_after_a_stop(session, scheduler, tmp_path):
-    ask = {"repeats": 1, "results": tmp_path / "responses.zarr"}
     finished = []
     with pytest.raises(StoppedError, match="of 135 videos"):
         run_experiment(
@@ -83,14 +61,16 @@ def test_finished_videos_are_kept_after_a_stop(session, scheduler, tmp_path):
             places,
             session,
             FOUR,
-            scheduler=scheduler,
             progress=lambda done, of: finished.append(done),
             cancelled=lambda: bool(finished),
             **ask,
         )
-    model = places()
-    run_experiment("fields", model, session, FOUR, **ask)
-    assert model.asked == 135 - finished[-1]
+    before = COUNTED.asked
+    found = run_experiment("fields", counted, session, FOUR, **ask)
+    assert COUNTED.asked - before == 135 - finished[-1]
+    again = run_experiment("fields", counted, session, FOUR, **ask)
+    assert COUNTED.asked - before == 135 - finished[-1]
+    np.testing.assert_array_equal(again.responses, found.responses)
 
 
 @pytest.mark.parametrize(

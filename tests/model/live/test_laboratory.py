@@ -86,19 +86,6 @@ def named(folder, model, tmp_path):
         yield made
 
 
-@pytest.mark.slow
-def test_the_same_run_is_read_from_the_kept_responses(named, model):
-    named.laboratory.start()
-    first, asked = named.laboratory.result, model.asked
-    named.laboratory.start()
-    assert model.asked == asked
-    again = named.laboratory.result
-    np.testing.assert_array_equal(again.responses, first.responses)
-    named.laboratory.set_repeats(2)
-    named.laboratory.start()
-    assert model.asked > asked
-
-
 def stop_after(laboratory, share):
     """Press Stop once a share of the videos is finished."""
 
@@ -112,7 +99,7 @@ def stop_after(laboratory, share):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_tells_what_is_kept_and_goes_on(named, model):
+def test_a_stopped_run_goes_on_and_a_finished_one_is_read_again(named, model):
     laboratory = named.laboratory
     assert laboratory.kept is None
     stop_after(laboratory, 0.3)
@@ -128,13 +115,13 @@ def test_a_stopped_run_tells_what_is_kept_and_goes_on(named, model):
     laboratory.start()
     assert model.asked - asked <= of - done
     assert laboratory.kept is None
-    assert laboratory.result is not None
-
-
-def test_a_stopped_run_of_a_model_object_says_that_nothing_is_kept(controller):
-    stop_after(controller.laboratory, 0.3)
-    assert controller.laboratory.kept == (0, 16)
-    assert "nothing is kept" in cost_text(controller.laboratory)
+    first, asked = laboratory.result, model.asked
+    laboratory.start()  # is read from the responses that are kept
+    assert model.asked == asked
+    np.testing.assert_array_equal(laboratory.result.responses, first.responses)
+    laboratory.set_repeats(2)
+    laboratory.start()
+    assert model.asked > asked
 
 
 @pytest.mark.slow
@@ -157,6 +144,9 @@ def test_damaged_responses_are_computed_again(named, model, damage):
 
 @pytest.mark.slow
 def test_responses_of_a_model_object_are_not_kept(controller, model):
+    stop_after(controller.laboratory, 0.3)
+    assert controller.laboratory.kept == (0, 16)
+    assert "nothing is kept" in cost_text(controller.laboratory)
     controller.laboratory.start()
     asked = model.asked
     controller.laboratory.start()
@@ -204,6 +194,9 @@ def test_what_cannot_run_says_why(controller):
     laboratory.choose("contrast")
     with pytest.raises(ExportError, match="Run it first"):
         laboratory.write(controller.laboratory.folder)
+    laboratory.choose("barcodes")
+    assert "no barcodes" in laboratory.problem
+    laboratory.choose("contrast")
     controller.choose_predictor(naive_predictor("mean"))
     laboratory.start()
     assert "sees no video" in str(laboratory.error)
@@ -312,11 +305,6 @@ def test_a_label_is_decoded_and_tabulated(session, tmp_path):
         assert [row["area"] for row in rows] == list(decoding.found.classes)
         assert float(rows[0][f"predicted_{rows[0]['area']}"]) == 1.0
         assert laboratory.neuron_columns() == {}
-
-
-def test_a_model_without_barcodes_says_so(controller):
-    controller.laboratory.choose("barcodes")
-    assert "no barcodes" in controller.laboratory.problem
 
 
 @pytest.mark.slow

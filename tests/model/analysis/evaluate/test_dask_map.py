@@ -26,13 +26,6 @@ def serial_sweep(session):
 
 
 @pytest.fixture(scope="module")
-def scheduler():
-    """Workers in this process."""
-    with cluster_address(2, processes=False) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
 def local_cluster():
     with cluster_address(2, scheduler_kwargs={"allowed_failures": 1}) as address:
         yield address

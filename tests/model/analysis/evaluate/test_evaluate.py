@@ -23,12 +23,12 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.predict.twin.predictor import twin_spec
-from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
+from omnimouse_model.simulate import open_truth
 from omnimouse_model.strategies import mask_from_strategy
 from tests.cli.runner import run_command
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
-from tests.small_sessions import rough_calibration
+from tests.small_sessions import simulate_mouse
 from tests.toy_predictors import RECURRENT
 
 pytestmark = pytest.mark.slow  # a simulated recording is evaluated many times
@@ -311,11 +311,8 @@ def test_cancelling_stops_at_once(session):
 
 @pytest.fixture(scope="module")
 def simulated_session(tmp_path_factory):
-    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
-    spec = MouseSpec("tiny", "1-1-1", 1, 2, 12, 1.0, held_out)
-    with rough_calibration():
-        folder = write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
-    return open_session(folder)
+    folder = tmp_path_factory.mktemp("mice") / "tiny"
+    return open_session(simulate_mouse(folder, 12, 1.0, tests=3, times=1))
 
 
 def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session):

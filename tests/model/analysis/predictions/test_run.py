@@ -14,7 +14,6 @@ from omnimouse_model.locking import locked
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.prediction_file.file import JOURNAL, unfinished_path
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
-from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, RefusingPredictor
 from tests.toy_predictors import COUNTS, CountPredictor
 
@@ -159,10 +158,8 @@ def test_counts_of_trials_are_predicted_in_their_own_windows(tmp_path):
     assert found == expected
 
 
-def test_workers_write_the_same_file(session, tmp_path):
+def test_workers_write_the_same_file(session, scheduler, tmp_path):
     here = predict_session("last", session, FORECAST, tmp_path / "here.zarr")
-    with cluster_address(2, processes=False) as scheduler:
-        there = predict_session(
-            "last", session, FORECAST, tmp_path / "there.zarr", scheduler=scheduler
-        )
+    path = tmp_path / "there.zarr"
+    there = predict_session("last", session, FORECAST, path, scheduler=scheduler)
     assert there.file.fingerprint == here.file.fingerprint

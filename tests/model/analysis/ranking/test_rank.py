@@ -22,7 +22,6 @@ from tests.model.analysis.ranking.fake_factory import (
     WorthScore,
     opened,
 )
-from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor
 
 SCORE = WorthScore()
@@ -129,11 +128,10 @@ def test_a_stopped_ranking_goes_on(study):
 
 
 @pytest.mark.slow
-def test_workers_give_the_same_ranking(study):
+def test_workers_give_the_same_ranking(study, scheduler):
     table = ranked(study)
     options = {"results": study[1]["results"].with_name("z.ranking.jsonl")}
-    with cluster_address(2, processes=False) as address:
-        again = rank_sessions(*study[0], **options, scheduler=address)
+    again = rank_sessions(*study[0], **options, scheduler=scheduler)
     assert np.array_equal(again.values, table.values)
 
 

@@ -28,15 +28,19 @@ REGIONAL = ("inter_region", "intra_region")
 
 
 @pytest.fixture(scope="module")
-def session():
-    return om.open_session(spiking_arrays(SpikingSpec(n_trials=3)))
+def arrays():
+    return spiking_arrays(SpikingSpec(n_trials=3))
 
 
 @pytest.fixture(scope="module")
-def one_region():
-    arrays = dict(spiking_arrays(SpikingSpec(n_trials=3)))
-    arrays["area"][:] = "V1"
+def session(arrays):
     return om.open_session(arrays)
+
+
+@pytest.fixture(scope="module")
+def one_region(arrays):
+    n_units = len(arrays["unit_ids"])
+    return om.open_session({**arrays, "area": np.full(n_units, "V1")})
 
 
 @pytest.mark.parametrize(

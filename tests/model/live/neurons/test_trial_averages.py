@@ -11,9 +11,13 @@ from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
 
 
+@pytest.fixture(scope="module")
+def session():
+    return om.open_session(spiking_arrays(SpikingSpec(n_trials=40)))
+
+
 @pytest.fixture
-def controller():
-    session = om.open_session(spiking_arrays(SpikingSpec(n_trials=40)))
+def controller(session):
     with open_controller(session, TOYS["toy-counts"]()) as made:
         made.apply_preset("co_smoothing")
         made.select([3, 8])
