@@ -10,7 +10,7 @@ averages over trials is not compared: the fixtures do not define it.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def config_of(model: dict[str, Any], *, prompt: bool, session: bool) -> NdtConfi
 def case_line(reference: Reference, case: dict[str, Any]) -> Line:
     """Return the errors of the network in one case."""
     line = Line(case["name"])
-    inputs, name = reference.inputs, case["name"]
+    inputs = reference.inputs
     spikes = inputs[case["spikes"]][:, : case["n_bins"]]
     hidden, target = (inputs[case[key]].bool() for key in ("input_mask", "target_mask"))
     is_real = None
@@ -146,7 +146,6 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
         line.add("loss", float(loss), float(expected["loss"][0]), rtol=LOSS)
         line.add("n_examples", int(scored.sum()), int(expected["n_examples"][0]), 0.5)
         _compare_mask(line, reference, case, hidden.numpy(), target.numpy())
-    line.name = name
     return line
 
 
@@ -448,7 +447,6 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
         bits = bits_of(rates.astype(float), spikes[:, span].double().numpy())
         _compare_bits(line, bits, mode, arrays, about["results"][mode])
         yield line
-    yield _leak_line(state, config, eid, spikes)
 
 
 def _compare_bits(
@@ -466,31 +464,6 @@ def _compare_bits(
     line.add("mean", bits.mean, mean, BITS)
     line.add("pooled", bits.pooled, results["pooled_bps"], BITS)
     line.add("excluded", bits.n_excluded, results["n_excluded"], 0.5)
-
-
-def _leak_line(
-    state: dict[str, Tensor], config: NdtConfig, eid: str, spikes: Tensor
-) -> Line:
-    """Return whether later bins change earlier ones only as the public code says."""
-    line = Line("later bins change no earlier ones")
-    changed = spikes.clone()
-    late = 2 * spikes.shape[1] // 3
-    changed[:, late:] += 1
-    for leaks in (False, True):
-        count = spikes.shape[-1]
-        net = from_public(state, replace(config, leaks=leaks), {eid: count}, "eval")
-        with torch.inference_mode():
-            one, other = (
-                net(x, eid, "causal").log_rates[:, :late] for x in (spikes, changed)
-            )
-        difference = float((one - other).abs().max())
-        if leaks:
-            is_seen = config.has_prompt or config.has_session
-            if is_seen and not difference > 1e-3:
-                line.faults.append("the leak of the public code is not reproduced")
-        else:
-            line.ratios["difference"] = difference / 1e-6
-    return line
 
 
 def lines(folder: Path) -> Iterator[Line]:
