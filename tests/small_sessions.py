@@ -12,7 +12,7 @@ import numpy as np
 
 from omnimouse_model import simulate
 from omnimouse_model.data.session import Session
-from omnimouse_model.simulate import simulation
+from omnimouse_model.simulate import calibration, simulation
 from tests.model.experanto_folder import write_stream, write_videos
 
 SECONDS_PER_TRIAL = 5
@@ -49,7 +49,8 @@ def rough_calibration() -> Iterator[None]:
     """
     with (
         patch.object(simulation, "draw_textures", _textures),
-        patch.object(simulation, "_CALIBRATION_BLOCKS", 3),
+        patch.object(calibration, "draw_textures", _textures),
+        patch.object(calibration, "N_BLOCKS", 3),
     ):
         yield
 

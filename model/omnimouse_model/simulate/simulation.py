@@ -5,22 +5,17 @@ with the length of the session, except for the behaviour. The video of the next 
 made in a thread meanwhile. All matrix products are in one thread: BLAS has its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_model.simulate.behavior import Behavior, simulate_behavior
 from omnimouse_model.simulate.calcium import CalciumBlock, CalciumImaging
-from omnimouse_model.simulate.population import (
-    Coupling,
-    Population,
-    Tuning,
-    draw_population,
-)
+from omnimouse_model.simulate.calibration import population_normalisation
+from omnimouse_model.simulate.population import Coupling, Population, draw_population
 from omnimouse_model.simulate.processes import (
     Purpose,
     decay,
@@ -28,30 +23,21 @@ from omnimouse_model.simulate.processes import (
     integrate,
     stream,
 )
-from omnimouse_model.simulate.receptive_fields import (
-    FilterMemory,
-    Normalisation,
-    ReceptiveFields,
-    normalisation,
-    to_retina,
-)
+from omnimouse_model.simulate.receptive_fields import ReceptiveFields, to_retina
 from omnimouse_model.simulate.specs import (
     BLANK_SAMPLES,
     BLOCK_SAMPLES,
-    FRAME_SHAPE,
     RATE_HZ,
     HeldOut,
     MouseSpec,
 )
-from omnimouse_model.simulate.stimuli import GRAY, Textures, draw_textures, trial_video
+from omnimouse_model.simulate.stimuli import ahead, draw_textures, trial_screen
 
-T = TypeVar("T")
 LEAD_SAMPLES = BLOCK_SAMPLES
 """Samples before the recording starts, in which filters and signal settle."""
 
 # The devices record a little longer than the responses, so behaviour needs a tail.
 TAIL_SAMPLES = 2 * RATE_HZ
-_CALIBRATION_BLOCKS = 18
 # Limit of the log gain of behaviour, against rare extreme rates.
 GAIN_LIMIT = 2.0
 
@@ -123,10 +109,12 @@ class Simulation:
         trials = (Trial("lead", -1), *self.trials)
 
         def video(number: int) -> tuple[np.ndarray, np.ndarray]:
-            screen = _screen(self.spec.session_seed, trials[number], textures)
+            screen = trial_screen(
+                self.spec.session_seed, trials[number].video, textures
+            )
             return screen, rates.retina(number, screen)
 
-        for number, (screen, retina) in enumerate(_ahead(video, range(len(trials)))):
+        for number, (screen, retina) in enumerate(ahead(video, range(len(trials)))):
             drive, full, latents = rates.block(number, retina)
             rng = stream(self.spec.session_seed, Purpose.EVENTS, number)
             recorded = imaging.record(drive, full, rng)
@@ -143,7 +131,9 @@ class _Rates:
         tuning = population.tuning
         self._behavior, self._seed, self._tuning = behavior, seed, tuning
         self._fields = ReceptiveFields(tuning)
-        self._normalisation = _calibrate(self._fields, tuning, population.seed)
+        self._normalisation = population_normalisation(
+            self._fields, tuning, population.seed
+        )
         self._memory = self._fields.resting_memory()
         self._gain = tuning.behavior_gain.T.astype(np.float32)
         self._fluctuations = _Fluctuations(population.coupling, seed)
@@ -195,46 +185,6 @@ class _Fluctuations:
         return np.exp(log_gain), shared.copy()
 
 
-def _screen(seed: int, trial: Trial, textures: Textures) -> np.ndarray:
-    frames = np.full((BLOCK_SAMPLES, *FRAME_SHAPE), round(GRAY), np.uint8)
-    if trial.video >= 0:
-        frames[BLANK_SAMPLES:] = trial_video(seed, trial.video, textures)
-    return frames
-
-
-def _calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisation:
-    """Return the constants of a population, from videos that no session shows."""
-    # The constants depend on the population alone: with those of a session, the same
-    # neuron would have another drive in another recording.
-    hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
-    textures = draw_textures(hidden_seed, count=8)
-    memory: FilterMemory = fields.resting_memory()
-    straight = np.zeros(BLOCK_SAMPLES, np.float32)
-
-    def retina_of(number: int) -> np.ndarray:
-        screen = _screen(hidden_seed, Trial("calibration", number), textures)
-        return to_retina(screen, straight, straight)
-
-    responses = []
-    for retina in _ahead(retina_of, range(_CALIBRATION_BLOCKS)):
-        response, memory = fields.respond(retina, memory)
-        responses.append(response)
-    return normalisation(np.concatenate(responses), tuning.power)
-
-
 def _span(number: int) -> slice:
     start = number * BLOCK_SAMPLES
     return slice(start, start + BLOCK_SAMPLES)
-
-
-def _ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
-    """Yield `make(number)` in order; the next is made in a thread meanwhile."""
-    with ThreadPoolExecutor(1, "omnimouse-video") as pool:
-        made: Future[T] | None = None
-        for number in numbers:
-            following = pool.submit(make, number)
-            if made is not None:
-                yield made.result()
-            made = following
-        if made is not None:
-            yield made.result()

@@ -4,14 +4,24 @@ Clips last 0.7-2 s, so that a session contains many independent stimuli. With cl
 2.5-6 s a model learns far less from a session (study of the demo model).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_model.simulate.processes import Purpose, stream
-from omnimouse_model.simulate.specs import FRAME_SHAPE, RATE_HZ, VIDEO_FRAMES
+from omnimouse_model.simulate.specs import (
+    BLANK_SAMPLES,
+    BLOCK_SAMPLES,
+    FRAME_SHAPE,
+    RATE_HZ,
+    VIDEO_FRAMES,
+)
+
+T = TypeVar("T")
 
 # A power of two: `_look_up` wraps indices with a bit mask.
 TEXTURE_SIZE = 256
@@ -68,6 +78,29 @@ def trial_video(
         frames[start : start + length] = _clip(rng, length, textures)
         start += length
     return frames
+
+
+def trial_screen(
+    seed: int, video: int, textures: Textures
+) -> UInt8[np.ndarray, "frame row column"]:
+    """Return the frames of a block: gray, then the video; only gray if it is -1."""
+    frames = np.full((BLOCK_SAMPLES, *FRAME_SHAPE), round(GRAY), np.uint8)
+    if video >= 0:
+        frames[BLANK_SAMPLES:] = trial_video(seed, video, textures)
+    return frames
+
+
+def ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
+    """Yield `make(number)` in order; the next is made in a thread meanwhile."""
+    with ThreadPoolExecutor(1, "omnimouse-video") as pool:
+        made: Future[T] | None = None
+        for number in numbers:
+            following = pool.submit(make, number)
+            if made is not None:
+                yield made.result()
+            made = following
+        if made is not None:
+            yield made.result()
 
 
 def _standardise(picture: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The simulated world is frozen: what the demo was trained on cannot change silently.
 
 If a test here fails, either the change was not meant, or it makes a new world: then
-raise `specs.VERSION`, train the demo again, and record the new numbers.
+raise `specs.VERSION`, run `python -m omnimouse_model.simulate`, train the demo again,
+and record the new numbers.
 """
 
 from hashlib import blake2b
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model import simulate
+from omnimouse_model.simulate.calibration import calibrate, population_normalisation
+from omnimouse_model.simulate.population import draw_population
+from omnimouse_model.simulate.receptive_fields import ReceptiveFields
 
 TINY = simulate.MouseSpec(
     "frozen", "70003-1-1", 90000, 17, 24, 1.5, simulate.HeldOut(1, 1, 1, 3)
@@ -41,6 +45,18 @@ def test_the_numbers_of_a_small_session_are_frozen(tmp_path):
     found += [truth.tuning["centre_yx"].mean(), truth.tuning["behavior_gain"].std()]
     found += [*truth.ceilings.drive[:3], *truth.ceilings.full[:3]]
     assert [float(x) for x in found] == pytest.approx(NUMBERS, rel=2e-3)
+
+
+@pytest.mark.slow
+def test_the_stored_normalisation_is_that_of_the_population():
+    """After a change of the world, `python -m omnimouse_model.simulate` renews it."""
+    seed = simulate.UNSEEN.population_seed
+    tuning = draw_population(seed, simulate.UNSEEN.n_neurons).tuning
+    fields = ReceptiveFields(tuning)
+    stored = population_normalisation(fields, tuning, seed)
+    expected = calibrate(fields, tuning, seed)
+    np.testing.assert_allclose(stored.mean, expected.mean, rtol=1e-4)
+    np.testing.assert_allclose(stored.mean_power, expected.mean_power, rtol=1e-4)
 
 
 def test_the_shown_session_is_new_to_a_model_that_knows_its_neurons():

@@ -16,6 +16,7 @@ from omnimouse_model.simulate import (
     HeldOut,
     MouseSpec,
     Truth,
+    calibration,
     open_truth,
     simulation,
     write_session,
@@ -45,7 +46,9 @@ class Recording:
 @pytest.fixture(scope="module", autouse=True)
 def textures_of_a_seed_are_drawn_once():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulation, "draw_textures", cache(simulation.draw_textures))
+        textures = cache(simulation.draw_textures)
+        patch.setattr(simulation, "draw_textures", textures)
+        patch.setattr(calibration, "draw_textures", textures)
         yield
 
 
