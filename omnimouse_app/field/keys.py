@@ -28,7 +28,9 @@ FIELD_KEYS: dict[str, str] = {
 }
 """Keys of the field in addition to the keys of every panel."""
 
-PANEL_KEYS: dict[str, str] = {"Ctrl+S": "save the analysis (in OmniMouse's panels)"}
+PANEL_KEYS: dict[str, str] = {
+    "Ctrl+S": "in a panel of OmniMouse: save the analysis; on the canvas it is napari's"
+}
 """Keys of every panel that the field lacks: there, napari saves layers with them."""
 KEYS_WINDOW = "omnimouse-keys"
 

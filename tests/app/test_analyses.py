@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from omnimouse_app.cli import group
 from omnimouse_app.tour.hand import settle, wait_for
@@ -17,6 +17,7 @@ from omnimouse_model.masks import HIDDEN
 from tests.app.windows import drop_file
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
+CLICK = Qt.FocusPolicy.ClickFocus
 
 
 def answer_dialogs(monkeypatch, path):
@@ -44,6 +45,20 @@ def test_the_key_saves_and_napari_keeps_its_own(dock, tmp_path, monkeypatch):
         assert analyses.path == path
         assert not analyses.is_changed
     assert read_analysis(path).mask == dock.controller.state.mask
+    saves = []
+    monkeypatch.setattr(analyses, "save", lambda: saves.append(1))
+    for title, panel in dock.docks.items():
+        dock.bring_up(title)
+        # One control of each kind: some kinds take keys for themselves.
+        controls = panel.widget().findChildren(QWidget)
+        usable = (c for c in controls if c.isVisible() and c.isEnabled())
+        kinds = {type(c): c for c in usable if c.focusPolicy() & CLICK}
+        for kind, control in kinds.items():
+            control.setFocus()
+            n_saves = len(saves)
+            QTest.keyClick(control, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
+            assert len(saves) == n_saves + 1, (title, kind)
+    assert len(saves) > len(dock.docks)
     assert napari_asked == []
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_widgets.drawn.model.tier_score import tier_score_tip
 from omnimouse_widgets.drawn.neurons.score_distribution import BIN_WIDTH, spread
 from omnimouse_widgets.jupyter.score_chart import BARS, POINTS
 from omnimouse_widgets.jupyter.scores import NeuronScores
@@ -69,6 +70,8 @@ def test_bars_and_points_are_the_scores_of_the_window(part, controller, scores_p
     np.testing.assert_allclose(np.diff(edges), BIN_WIDTH)
     assert f"{len(known)} neurons" in part.summary
     assert f"{scores[known].mean():.2f}" in part.summary
+    ((shown, _), *_) = scores_page.of("summary")
+    assert shown["tip"] == tier_score_tip(controller.results.tier_score)
 
 
 def test_clicks_and_boxes_select_neurons(controller, scores_page):

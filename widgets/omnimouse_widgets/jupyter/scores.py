@@ -15,6 +15,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks.neuron_table import matching_neurons
+from omnimouse_widgets.drawn.model.tier_score import tier_score_tip
 from omnimouse_widgets.drawn.neurons.columns import columns_of
 from omnimouse_widgets.drawn.neurons.score_distribution import (
     AGAINST,
@@ -222,7 +223,8 @@ class NeuronScores(FigurePart):
         label = f"Histogram of {symbol}, and {symbol} against {across.label}. "
         label += self.summary
         self.add_message("scores", drawing=self._drawing, bars=bars, label=label)
-        self.add_if_changed("summary", text=self.summary)
+        tip = tier_score_tip(controller.results.tier_score)
+        self.add_if_changed("summary", text=self.summary, tip=tip)
         self.add_point_counts(chart.figure)
 
     def _draw_selection(self) -> None:

@@ -20,6 +20,7 @@ from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.masks.mask import input_cells
 from omnimouse_widgets.drawn.model.tier_score import (
     tier_score_lines,
+    tier_score_tip,
     window_tier_text,
 )
 from omnimouse_widgets.report import drawings
@@ -75,7 +76,7 @@ def heading(data: ReportData) -> Iterator[Markup]:
         data.tier_score, metric, data.baseline_tier_score, Path(data.baseline).name
     )
     if lines:
-        yield tag("p", " · ".join(lines))
+        yield tag("p", " · ".join(lines), title=tier_score_tip(data.tier_score))
     alerts = [data.conditions[0].refusal, *data.messages]
     if data.edits_text:
         alerts.insert(

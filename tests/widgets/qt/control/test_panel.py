@@ -111,11 +111,11 @@ def test_a_preset_asks_its_question_and_is_explained(panel, controller, redraw):
     redraw()
     preset, state = preset_named("random_half_video_behavior"), controller.state
     assert state.mask == preset.make(state.session, state.selection)
-    assert preset.explanation in panel.task.meaning.full_text
+    assert preset.explanation in panel.task.meaning.text()
     controller.paint_cells([0], slice(0, 60), VISIBLE)
     redraw()
     assert panel.task.preset.currentIndex() == -1  # the user's own
-    assert preset.explanation not in panel.task.meaning.full_text
+    assert preset.explanation not in panel.task.meaning.text()
 
 
 def test_presets_that_the_session_cannot_have_are_grey_with_the_reason(

@@ -69,8 +69,6 @@ def legend_entries(
     ]
     if has_band:
         entries.append(LegendEntry("░", palette.BAND, "95 % of values"))
-    if evidence:
-        entries.append(LegendEntry(symbol, palette.AXIS, evidence))
     if baseline:
         entries.append(LegendEntry("┅", palette.BASELINE, Path(baseline).name))
     entries += [
@@ -78,6 +76,9 @@ def legend_entries(
         LegendEntry("▒", palette.TARGET, "target"),
         LegendEntry("┃", palette.AXIS, bar_text(spec)),
     ]
+    # Last, because it is the longest: in a narrow panel it is the second line.
+    if evidence:
+        entries.append(LegendEntry(symbol, palette.AXIS, evidence))
     return entries
 
 

@@ -5,7 +5,7 @@ function render({ model, el }) {
   const page = connect({ model, el }, "scores", {
     scores: (message) => takeScores(message),
     figure: ({ points }) => plot.expect(points),
-    summary: ({ text }) => { status.textContent = text; },
+    summary: ({ text, tip }) => { status.textContent = text; status.title = tip; },
   });
   const { send, set, follow } = page;
   const constants = model.get("_constants");

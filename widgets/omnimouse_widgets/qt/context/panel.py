@@ -42,7 +42,7 @@ from omnimouse_widgets.qt.style.controls import (
     show_text,
     toggle_button,
 )
-from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
+from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
@@ -88,7 +88,7 @@ class ContextPanel(QWidget):
         self.conditions = {label: _toggle(label) for label in palette.CONDITION_COLOURS}
         self.legend = SweepLegend()
         self.no_room = ElidedLabel()
-        self.status, self.mark = wrapped_label(), wrapped_label()
+        self.status, self.mark = wrapped_label(), QuietLine()
         self.problem = wrapped_label("alert")
         self._build_progress()
         self._build_pages()
@@ -177,8 +177,7 @@ class ContextPanel(QWidget):
         for label in (self.no_room, self.status, self.mark):
             label.setFont(plot_style.small_font())
             column.addWidget(label)
-        for label in (self.status, self.mark):
-            label.setToolTip(TOOLTIP)
+        self.status.setToolTip(TOOLTIP)
         column.addWidget(self.problem)
         column.addWidget(self.running)
         column.addLayout(buttons)
@@ -282,7 +281,8 @@ class ContextPanel(QWidget):
     def _draw_mark(self) -> None:
         mark = current_point(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        self.mark.setText(point_text(mark))
+        self.mark.set_text(point_text(mark))
+        self.mark.setToolTip(f"{self.mark.full_text}\n{TOOLTIP}".strip())
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps

@@ -35,6 +35,7 @@ TOOLTIP = (
     "An analysis contains recording, window, model, mask, selection and view.\n"
     "The screen's content is saved automatically and restored after a restart."
 )
+KEY = "Ctrl+S in a panel of OmniMouse; on the canvas it saves layers of napari"
 TABLE, ARRAYS = "CSV (*.csv);;Parquet (*.parquet)", "NumPy (*.npz)"
 FIGURE = "PNG (*.png);;SVG (*.svg)"
 REPORT = "HTML (*.html)"
@@ -59,11 +60,9 @@ class AnalysisSection(QWidget):
         self._draw_report: DrawReport | None = None
         self._look_of_traces: Callable[[], TraceOptions] = TraceOptions
         self.mark = ToneLabel("●", "waiting")
-        describe(
-            self.mark, "Changed since the last save (Ctrl+S to save)", "Unsaved changes"
-        )
+        describe(self.mark, f"Changed since the last save ({KEY})", "Unsaved changes")
         self.name = ElidedLabel()
-        self.save_button = push_button("Save", "Save the analysis (Ctrl+S)", self.save)
+        self.save_button = push_button("Save", f"Save the analysis ({KEY})", self.save)
         self.more = QPushButton("File")
         self.more.setToolTip("Save and open analyses, export, copy as Python")
         self.more.setMenu(self._menu())
@@ -97,7 +96,9 @@ class AnalysisSection(QWidget):
 
     def _menu(self) -> QMenu:
         menu = QMenu(self)
-        menu.addAction("Save analysis\tCtrl+S", self.save)
+        save = menu.addAction("Save analysis\tCtrl+S", self.save)
+        assert save is not None
+        save.setToolTip(KEY)
         menu.addAction("Save analysis as…", self.save_as)
         menu.addAction("Open analysis…", self.open_analysis)
         self.recent = QMenu("Recent analyses", menu)

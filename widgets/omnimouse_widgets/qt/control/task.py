@@ -24,7 +24,7 @@ from omnimouse_widgets.drawn.model.task import (
 )
 from omnimouse_widgets.drawn.traces.behavior_rows import NO_BEHAVIOR
 from omnimouse_widgets.qt.style.controls import combo_box, set_items, show_text
-from omnimouse_widgets.qt.style.form import Form, QuietLine, row_of
+from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import wrapped_label
@@ -66,7 +66,7 @@ class TaskSection(QWidget):
         self.region = combo_box(
             self._region_picked, name="Region", tooltip="The region that is predicted"
         )
-        self.meaning = QuietLine()
+        self.meaning = wrapped_label()
         self.video = SegmentedButton(VIDEO, "Video")
         self.video.picked.connect(self._video_picked)
         self.behavior = SegmentedButton(BEHAVIOR, "Behaviour")
@@ -128,8 +128,7 @@ class TaskSection(QWidget):
         self.region.setVisible(bool(region))
         set_items(self.region, [(text, text) for text in regions_of(state.session)])
         self.region.setCurrentIndex(self.region.findData(region))
-        self.meaning.set_text(task_text(self._controller.state))
-        self.meaning.setToolTip(self.meaning.full_text)
+        self.meaning.setText(task_text(self._controller.state))
 
     def _draw_modalities(self) -> None:
         mask, session = self._controller.state.mask, self._controller.state.session

@@ -133,13 +133,14 @@ class RasterPanel(QWidget):
         self.status.setMinimumHeight(self.status.fontMetrics().height())
 
     def _lay_out(self) -> None:
-        choices = row_of(self.ordering, self.view)
-        choices.addStretch(1)
+        self._choices = row_of(self.ordering, self.view)
+        self._choices.addStretch(1)
         self._bar = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._bar.setSpacing(6)
         self._bar.addWidget(self.tools)
-        self._bar.addLayout(choices, 1)
-        column_in(self, self._bar, self.status, self.canvas, stretch=2)
+        self._bar.addLayout(self._choices, 1)
+        column_in(self, self._bar, self.canvas, stretch=1)
+        self._place_status(is_narrow=False)
         self.setMinimumSize(300, 150)
         self.canvas.scene().sigMouseMoved.connect(self._hover)
         self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())
@@ -148,8 +149,24 @@ class RasterPanel(QWidget):
         """Split the toolbar into two lines when the panel is narrow."""
         is_narrow = self.width() < NARROW
         ways = QBoxLayout.Direction
-        self._bar.setDirection(ways.TopToBottom if is_narrow else ways.LeftToRight)
+        way = ways.TopToBottom if is_narrow else ways.LeftToRight
+        if way != self._bar.direction():
+            self._bar.setDirection(way)
+            self._place_status(is_narrow=is_narrow)
         super().resizeEvent(event)
+
+    def _place_status(self, *, is_narrow: bool) -> None:
+        """Put the status on a line of its own, or beside the menus of two lines."""
+        column = self.layout()
+        assert isinstance(column, QBoxLayout)
+        self._choices.removeWidget(self.status)
+        column.removeWidget(self.status)
+        if is_narrow:
+            self._choices.insertWidget(2, self.status, 1)
+        else:
+            column.insertWidget(1, self.status)
+        # The free width is that of the status, or stays at the end.
+        self._choices.setStretch(self._choices.count() - 1, 0 if is_narrow else 1)
 
     def _bind_keys(self) -> None:
         shortcuts.bind_keys(self, self._controller)

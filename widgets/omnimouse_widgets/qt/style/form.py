@@ -100,12 +100,15 @@ class Section(QFrame):
 
 
 class ElidedLabel(QLabel):
-    """One line of text, cut with … to fit; `full_text` is the uncut text."""
+    """One line of text, cut with … to fit; `full_text` is the uncut text.
+
+    The uncut text is the tooltip, unless there is another one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         fit_panel_width(self)
-        self.full_text = ""
+        self.full_text = self._tooltip = ""
 
     def set_text(self, text: str) -> None:
         """Set the text and cut it to the width."""
@@ -117,13 +120,19 @@ class ElidedLabel(QLabel):
         super().resizeEvent(event)
         self._fit()
 
+    def setToolTip(self, text: str | None) -> None:
+        """Set another tooltip than the uncut text; "" for none."""
+        self._tooltip = text or ""
+        self._fit()
+
     def _fit(self) -> None:
         room = self.contentsRect().width() - 8
-        self.setText(
-            self.fontMetrics().elidedText(
-                self.full_text, Qt.TextElideMode.ElideRight, max(room, 0)
-            )
+        shown = self.fontMetrics().elidedText(
+            self.full_text, Qt.TextElideMode.ElideRight, max(room, 0)
         )
+        self.setText(shown)
+        is_cut = shown != self.full_text
+        super().setToolTip(self._tooltip or (self.full_text if is_cut else ""))
 
 
 class QuietLine(ElidedLabel, ToneLabel):

@@ -42,7 +42,7 @@ def pins_html(controller: Controller) -> str:
 
 def signs_html(signs: Sequence[LegendEntry]) -> str:
     """Return coloured glyphs with their meanings; lines break between them alone."""
-    return " &nbsp; ".join(
+    return "&nbsp; ".join(
         "<span style='white-space:nowrap'>"
         f"<span style='color:{sign.colour}'>{sign.glyph}</span> "
         # Names of pins are typed by the user and may contain & or <.

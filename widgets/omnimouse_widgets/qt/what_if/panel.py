@@ -139,15 +139,19 @@ class WhatIfPanel(QWidget):
 
     def _lay_out(self) -> None:
         self._content = QWidget()
-        head = row_of(self.edits, self.status, self.reset, stretch=0)
+        # The status has a line of its own, also while it is empty: the names of the
+        # edits need the width, and no control moves.
+        self.status.setMinimumHeight(self.status.fontMetrics().height())
+        head = row_of(self.edits, self.reset, stretch=0)
         frames = row_of(self.controls, self.canvas, stretch=0)
         self.stack.canvas.setMinimumHeight(130)
         # pyqtgraph's size hint is too large for a dock: the plot takes the free space.
         ignored = QSizePolicy.Policy.Ignored
         self.stack.canvas.setSizePolicy(ignored, ignored)
         legend = LegendLabel(LEGEND)
-        parts = (head, self.remarks, frames, legend, self.stack.canvas, self.listed)
-        column_in(self._content, *parts, stretch=4)
+        plot = self.stack.canvas
+        parts = (head, self.status, self.remarks, frames, legend, plot, self.listed)
+        column_in(self._content, *parts, stretch=parts.index(plot))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll_vertically(self._content))
@@ -163,7 +167,6 @@ class WhatIfPanel(QWidget):
         is_edited = bool(edits.edits)
         text = edits.text if is_edited else "No edits: change a control below"
         self.edits.set_text(text)
-        self.edits.setToolTip(text)
         self.status.setText(self.status_text())
         self.reset.setEnabled(is_edited)
         remarks = [f"⚠ {remark}" for remark in edits.remarks]
