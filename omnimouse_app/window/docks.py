@@ -56,7 +56,7 @@ LEFT_WIDTH = 334
 """Width in pixels of napari's layer controls with a scroll bar beside them."""
 # Pixels: the right column, its upper and lower part, and the two rows below the canvas.
 RIGHT_WIDTH = 400
-RIGHT_UPPER, RIGHT_LOWER = 470, 330
+RIGHT_UPPER, RIGHT_LOWER = 430, 390
 TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
 
 
