@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from omnimouse_model.simulate.processes import Purpose, stream
-from omnimouse_model.simulate.specs import FRAME_SHAPE
 
 AREAS = ("V1", "LM", "AL", "RL")
 FIELD_UM = 960.0
@@ -226,9 +225,3 @@ def _local(rng: np.random.Generator, anatomy: Anatomy) -> Float[np.ndarray, "neu
     by_latent = weight.reshape(len(anatomy.area), len(_LOCAL_TAU_S), 3)
     loadings: np.ndarray = 0.9 * by_latent.sum(axis=2)
     return loadings
-
-
-def screen_grid() -> tuple[np.ndarray, np.ndarray]:
-    """Return row and column of every pixel, (pixel, 1) each for broadcasting."""
-    rows, columns = np.mgrid[: FRAME_SHAPE[0], : FRAME_SHAPE[1]].astype(np.float64)
-    return rows.reshape(-1, 1), columns.reshape(-1, 1)
