@@ -1,16 +1,20 @@
-"""Small experanto recordings of random numbers."""
+"""Small experanto recordings of random numbers, and of simulated mice."""
 
+import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 from omnimouse_model import simulate
+from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.session import Session
 from omnimouse_model.simulate import calibration, simulation
 from tests.model.experanto_folder import write_stream, write_videos
@@ -56,13 +60,46 @@ def rough_calibration() -> Iterator[None]:
 
 
 def simulate_mouse(
-    folder: Path, n: int, minutes: float, *, tests: int = 1, clips: int = 1, times: int
+    folder: Path,
+    n: int,
+    minutes: float,
+    *,
+    tests: int = 1,
+    clips: int = 1,
+    times: int,
+    number: int = 1,
 ) -> Path:
-    """Simulate a mouse of `n` neurons; `clips` of its clips are shown `times` times."""
-    held_out = simulate.HeldOut(1, tests, clips, times)
-    spec = simulate.MouseSpec("small", "80001-1-1", 11, 12, n, minutes, held_out)
-    with rough_calibration():
-        return simulate.write_session(spec, folder)
+    """Simulate a mouse of `n` neurons; `clips` of its clips are shown `times` times.
+
+    Mice of other numbers have other neurons and see the same pictures. Each mouse is
+    simulated once for all processes of tests, and copied.
+    """
+    kept = _folder_of_mice() / f"{number}-{n}-{minutes}-{tests}-{clips}-{times}"
+    if not kept.exists():
+        held_out = simulate.HeldOut(1, tests, clips, times)
+        key, seeds = f"8000{number}-1-1", (10 + number, 12)
+        spec = simulate.MouseSpec("small", key, *seeds, n, minutes, held_out)
+        with rough_calibration(), TemporaryDirectory(dir=kept.parent) as scratch:
+            written = simulate.write_session(spec, Path(scratch) / kept.name)
+            try:
+                written.rename(kept)
+            except OSError:
+                if not kept.exists():  # else another process was faster
+                    raise
+    return Path(shutil.copytree(kept, folder))
+
+
+@cache
+def _folder_of_mice() -> Path:
+    """Make the folder of this version of the simulator; delete those of others."""
+    sources = [Path(__file__), *sorted(Path(simulate.__file__).parent.rglob("*.py"))]
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources))
+    folder = cache_dir() / "test_mice" / digest.hexdigest()[:16]
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def with_trials(session: Session, t_on: np.ndarray, t_off: np.ndarray) -> Session:

@@ -8,31 +8,31 @@ import torch
 import omnimouse_model as om
 from omnimouse_app.bench import finetune as bench_finetune
 from omnimouse_app.cli import main
+from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.analysis.evaluate.conditions import DEMO
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict import registry
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from tests.model.finetune_process import few_start_windows, small_net
-from tests.small_sessions import rough_calibration
+from tests.small_sessions import simulate_mouse
 
 pytestmark = pytest.mark.slow
 
 STEPS, STEPS_OF_ALL = 1, 2
+CONDITIONS = bench_finetune.CONDITIONS[:2]
 N_NEURONS = 40
-HELD_OUT = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
 
 
 @pytest.fixture
 def mice(tmp_path, monkeypatch):
     """Small ones in the place of the demo's own and the unseen one."""
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # of all that follow
-    made = []
-    for number, name in enumerate(("demo", "unseen")):
-        seeds = 11 + number, 6 + number
-        spec = MouseSpec(name, f"8000{number}-1-1", *seeds, N_NEURONS, 1.1, HELD_OUT)
-        with rough_calibration():
-            made.append(om.open_session(write_session(spec, tmp_path / name)))
+    made = [
+        om.open_session(
+            simulate_mouse(tmp_path / name, N_NEURONS, 1.1, times=2, number=number)
+        )
+        for number, name in enumerate(("demo", "unseen"), start=1)
+    ]
     model = tmp_path / "demo.safetensors"
     save_checkpoint(model, small_net({made[0].id: N_NEURONS}))
     load = om.load_predictor  # also lets `om` keep the true one
@@ -44,6 +44,8 @@ def mice(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_finetune, "named_session", named)
     monkeypatch.setattr(registry, "load_predictor", load_small)
     monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
+    monkeypatch.setattr(bench_finetune, "CONDITIONS", CONDITIONS)
+    monkeypatch.setattr(shard, "TRAIN_WINDOWS", 1)  # of the means of centred scores
     with few_start_windows():
         yield made
 
@@ -57,7 +59,7 @@ def test_a_new_mouse_is_compared_with_two_other_models(mice, tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     every, own = rows[: len(rows) // 2], rows[len(rows) // 2 :]
     for beside in (every, own):
-        assert [row["condition"] for row in beside] == list(bench_finetune.CONDITIONS)
+        assert [row["condition"] for row in beside] == list(CONDITIONS)
     assert {(row["beside"], row["beside_steps"]) for row in rows} == {
         ("all weights trained with the mouse", STEPS_OF_ALL),
         ("demo, its own mouse", None),

@@ -341,7 +341,7 @@ def test_a_mask_made_by_hand_is_a_condition(simulated_session):
     painted = official.with_cuts(30)  # the cut changes no cell
     scores = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, painted]).scores
     assert scores[0].value == scores[1].value
-    with pytest.raises(MaskError, match="13 neurons, and session '1-1-1' has 12"):
+    with pytest.raises(MaskError, match="13 neurons, and session '80001-1-1' has 12"):
         evaluate(NoisyPredictor(), simulated_session, Mask.nothing(13))
 
 
