@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import omnimouse_app.window.launch
 import omnimouse_model
 import omnimouse_widgets
 
+WITHOUT_Z = re.compile(r"(?<![{%])\{[^{}\n]*:[+ ]?[0-9,]*\.\d+[f%]\}")
+"""A number with fixed decimals, but for formats of plotly: `%{y:.2f}`."""
 MAX_FILES = 20
 """Maximum number of files in a folder, without `__init__.py`."""
 
@@ -19,6 +22,19 @@ def test_no_folder_has_too_many_files(root, package):
         for folder in folders
         if len(files := [*folder.glob("[!_]*.py")]) > MAX_FILES
     } == {}
+
+
+@pytest.mark.parametrize(
+    "folder", ["model/omnimouse_model/live", "widgets", "omnimouse_app"]
+)
+def test_no_number_on_screen_is_minus_zero(root, folder):
+    """The option `z` of a format prints -0.001 as 0.00."""
+    found = {
+        path.name: numbers
+        for path in (root / folder).rglob("*.py")
+        if (numbers := WITHOUT_Z.findall(path.read_text("utf-8")))
+    }
+    assert found == {}
 
 
 @pytest.mark.process

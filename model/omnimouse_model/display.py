@@ -86,5 +86,5 @@ def interval_text(value: float, low: float, high: float) -> str:
     """Return a score with its 95 % interval; "–" without a value."""
     if value != value:  # NaN
         return "–"
-    interval = "" if low != low else f" (95 % {low:.3f} to {high:.3f})"
-    return f"{value:.3f}{interval}"
+    interval = "" if low != low else f" (95 % {low:z.3f} to {high:z.3f})"
+    return f"{value:z.3f}{interval}"

@@ -248,7 +248,7 @@ def compare_package(
             # Equal bit by bit: the released models were trained on these values.
             if not np.array_equal(values, others[name], equal_nan=True):
                 raise ValueError(
-                    f"The reference package reads other {name} at {start:.2f} s"
+                    f"The reference package reads other {name} at {start:z.2f} s"
                 )
 
 
@@ -308,7 +308,7 @@ def _compare(readers: dict[str, Reader], starts: "np.ndarray") -> None:
         for name, read in readers.items():
             for first, second in zip(expected, read(start), strict=True):
                 if not np.array_equal(first, second):
-                    raise ValueError(f"{name!r} reads other values at {start:.2f} s")
+                    raise ValueError(f"{name!r} reads other values at {start:z.2f} s")
 
 
 def _opening(root: Path) -> Row:

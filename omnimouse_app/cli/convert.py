@@ -86,8 +86,8 @@ def command(
     if as_json or seconds is not None:
         check = ", compared with its source" if verify else ""
         text = (
-            f"{target}: {row['value']:,.1f} MiB ({row['responses_mib']:,.1f} MiB of "
-            f"responses), {row['seconds']:.1f} s{check}"
+            f"{target}: {row['value']:z,.1f} MiB ({row['responses_mib']:z,.1f} MiB of "
+            f"responses), {row['seconds']:z.1f} s{check}"
         )
         emit([row], as_json=as_json, text=text)
 
@@ -111,7 +111,7 @@ def _convert(
     if share == 1.0:
         return None
     if share:
-        progress.show(f"continuing from {100 * share:.0f} %")
+        progress.show(f"continuing from {100 * share:z.0f} %")
         progress.finish(keep=True)
     start_s = time.perf_counter()
     stop.show = progress.show_on_terminal
@@ -205,5 +205,5 @@ def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
         "path": str(path),
         "seconds": time.perf_counter() - start_s,
     }
-    text = f"{path}: {row['value']:,.1f} MiB, {row['seconds']:.1f} s"
+    text = f"{path}: {row['value']:z,.1f} MiB, {row['seconds']:z.1f} s"
     emit([row], as_json=as_json, text=text)

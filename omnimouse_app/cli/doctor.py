@@ -162,7 +162,7 @@ def memory_and_disk() -> Iterator[Finding]:
     memory = available_memory_gib()
     if memory is not None:
         is_low = memory < MIN_MEMORY_GIB
-        remedy = f"Close other programs: the demo needs {MIN_MEMORY_GIB:.0f} GiB."
+        remedy = f"Close other programs: the demo needs {MIN_MEMORY_GIB:z.0f} GiB."
         yield Finding("memory free", round(memory, 1), "GiB", *_note_if(is_low, remedy))
     folder = cache_dir()
     # The cache is created by its first use; until then its disk is that of a parent.
@@ -172,7 +172,7 @@ def memory_and_disk() -> Iterator[Finding]:
     except OSError as error:
         yield Finding("disk free", None, "GiB", "problem", str(error))
         return
-    remedy = f"Free {MIN_DISK_GIB:.0f} GiB at {folder}, or set OMNIMOUSE_CACHE."
+    remedy = f"Free {MIN_DISK_GIB:z.0f} GiB at {folder}, or set OMNIMOUSE_CACHE."
     status = _note_if(free < MIN_DISK_GIB, remedy)
     yield Finding("disk free", round(free, 1), "GiB", *status)
     # Containers often mount a cache folder that only root may change.

@@ -72,7 +72,7 @@ def _progress_saved(name: str, to: Path | None) -> str:
     saved = saved_bytes(name, to) if hub_place(name) is not None else 0
     if not saved:
         return "nothing has been written"
-    return f"{saved / 2**20:,.1f} MiB are saved: the same command continues"
+    return f"{saved / 2**20:z,.1f} MiB are saved: the same command continues"
 
 
 def _fetch(name: str, to: Path | None, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
         path = _fetched(name, to, progress)
     mib = n_bytes(path) / 2**20
     row = {"name": name, "value": mib, "unit": "MiB", "path": str(path)}
-    emit([row], as_json=as_json, text=f"{path}: {mib:,.1f} MiB")
+    emit([row], as_json=as_json, text=f"{path}: {mib:z,.1f} MiB")
 
 
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:

@@ -112,7 +112,7 @@ class FinetuneDisplay:
             self._progress.show("fitting start values …")
         elif progress.stage == "context":
             left = progress.seconds_left
-            text = "" if left is None else f", about {left:.0f} s left"
+            text = "" if left is None else f", about {left:z.0f} s left"
             self._progress(
                 progress.step, progress.of, f"fitting the context part{text}"
             )

@@ -141,12 +141,12 @@ def shorten(
 
 def decimals(value: float, *, signed: bool = False) -> str:
     """Return a score with three decimals; "–" if it is NaN."""
-    return "–" if math.isnan(value) else f"{value:{'+' * signed}.3f}"
+    return "–" if math.isnan(value) else f"{value:{'+' * signed}z.3f}"
 
 
 def interval(low: float, high: float) -> str:
     """Return an interval as text; "–" if it is NaN."""
-    return "–" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+    return "–" if math.isnan(low) else f"{low:z.3f} to {high:z.3f}"
 
 
 def n_bytes(path: Path) -> int:
@@ -185,7 +185,7 @@ def _about(facts: Mapping[str, Any]) -> str:
     for kind in ("fp32", "bf16"):
         rate = facts[f"matmul_gflops_{kind}"]
         if rate is not None:
-            parts.append(f"{kind} matmul {rate:.0f} GFLOP/s")
+            parts.append(f"{kind} matmul {rate:z.0f} GFLOP/s")
     return "; ".join(parts)
 
 
@@ -239,7 +239,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:z.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):

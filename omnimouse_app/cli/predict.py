@@ -159,9 +159,9 @@ def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
 def _text(row: dict[str, Any]) -> str:
     # The scores of `omnimouse evaluate` are centred on predictions of train windows.
     tier = f"tier {row['tier']} and train windows" if row["tier"] else "whole recording"
-    span = f"{row['first_s']:.1f} to {row['last_s']:.1f} s"
+    span = f"{row['first_s']:z.1f} to {row['last_s']:z.1f} s"
     parts = [
-        f"{row['path']}: {row['value']:,.1f} MiB, {row['session']}, {tier}",
+        f"{row['path']}: {row['value']:z,.1f} MiB, {row['session']}, {tier}",
         f"{row['predictor']}, mask {row['mask']}",
         f"{row['windows']:,} windows, predictions from {span}",
     ]

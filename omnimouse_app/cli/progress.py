@@ -138,7 +138,7 @@ class TrainingProgress:
             if values := self._values(name):
                 # The median is robust against single slow steps.
                 rate = median(values)
-                text = f"{rate:,.3g}" if rate < 1000 else f"{rate:,.0f}"
+                text = f"{rate:,.3g}" if rate < 1000 else f"{rate:z,.0f}"
                 parts.append(f"{text} {unit}")
         return "  ".join([*parts, *self._time_left(step)])
 
@@ -175,5 +175,5 @@ def _validation(facts: dict[str, float]) -> str:
         *("windows_per_s", "tokens_per_s"),
     )
     scores = {name: value for name, value in facts.items() if name not in others}
-    text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
-    return f"validation {facts['validation']:.3f}  ({text})"
+    text = "  ".join(f"{name} {value:z.3f}" for name, value in scores.items())
+    return f"validation {facts['validation']:z.3f}  ({text})"

@@ -198,7 +198,7 @@ def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
     return [
         {"condition": curve.condition, "curve": curve.name}
         | {f"{x:.4g}": None for x in sizes}
-        | {f"{size.x:.4g}": f"{size.mean:.3f}" for size in curve.sizes}
+        | {f"{size.x:.4g}": f"{size.mean:z.3f}" for size in curve.sizes}
         for curve in curves
     ]
 

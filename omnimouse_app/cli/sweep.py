@@ -275,7 +275,7 @@ def _score(point: "Point") -> str:
     text = decimals(point.score)
     # Several draws have a standard error, a single draw an interval over time.
     if point.sem == point.sem:
-        return f"{text} ± {point.sem:.3f}"
+        return f"{text} ± {point.sem:z.3f}"
     if point.ci_low == point.ci_low:
         return f"{text} ({interval(point.ci_low, point.ci_high)})"
     return text

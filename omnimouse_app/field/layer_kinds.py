@@ -33,7 +33,7 @@ class NeuronLabels(Labels):
         if self.describe_at is None or position is None:
             return super().get_status(*args, **kwargs)
         y, x = self.world_to_data(position)[-2:]
-        place = f"field · y {y:.0f} · x {x:.0f}"
+        place = f"field · y {y:z.0f} · x {x:z.0f}"
         return status_of(self.describe_at(float(y), float(x)) or place)
 
     def new_colormap(self, seed: int | None = None) -> None:

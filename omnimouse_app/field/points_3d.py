@@ -223,9 +223,9 @@ def axes_of(places: np.ndarray) -> Shapes:
         ends[:, axis] = low[axis], high[axis]
         if low[axis] < high[axis]:
             lines.append(ends)
-            extent = f"{high[axis] - low[axis]:.0f} µm"
+            extent = f"{high[axis] - low[axis]:z.0f} µm"
             # Depth is measured from the surface, so its limits have a meaning.
-            limits = f"{low[axis]:.0f} to {high[axis]:.0f} µm"
+            limits = f"{low[axis]:z.0f} to {high[axis]:z.0f} µm"
             labels.append(f"{name} {limits if axis == 0 else extent}")
     return Shapes(
         lines,

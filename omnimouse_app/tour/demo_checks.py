@@ -105,8 +105,8 @@ def check_scores(dock: OmniMouseDock, model: str) -> Check:
     on_screen = scores[expected.neurons]
     return Check(
         "Mean score of the target neurons",
-        f"{np.nanmean(on_screen):.4f}",
-        f"{np.nanmean(computed):.4f}",
+        f"{np.nanmean(on_screen):z.4f}",
+        f"{np.nanmean(computed):z.4f}",
         # Scores travel as float32, hence the wider tolerance.
         bool(np.allclose(on_screen, computed, atol=1e-3, equal_nan=True)),
     )

@@ -64,7 +64,7 @@ def wait_for(
     since = perf_counter()
     while not condition():
         if perf_counter() - since > timeout_s:
-            raise TimeoutError(f"Waited {timeout_s:.0f} s for {description}.")
+            raise TimeoutError(f"Waited {timeout_s:z.0f} s for {description}.")
         settle()
         sleep(0.001)
     return perf_counter() - since

@@ -111,7 +111,7 @@ def write_report(
         story = Story(dock, out, model)
         for chapter in CHAPTERS if chapters is None else chapters:
             chapter(story)
-        story.facts.insert(0, ("Whole run", f"{perf_counter() - began:.1f} s"))
+        story.facts.insert(0, ("Whole run", f"{perf_counter() - began:z.1f} s"))
         page = _page(story)
     finally:
         # Also after a failed chapter, so that the worker process ends.
@@ -133,10 +133,10 @@ def open_the_demo(story: Story) -> None:
     assert session is not None
     minutes = session.duration_s / 60
     story.facts += [
-        ("Session", f"{session.id}: {session.n_neurons:,} neurons, {minutes:.1f} min"),
+        ("Session", f"{session.id}: {session.n_neurons:,} neurons, {minutes:z.1f} min"),
         ("Model", state.predictor_name),
         ("Preset", dict(controller.presets).get(state.preset, "by hand")),
-        ("From the open window to the first prediction", f"{seconds:.1f} s"),
+        ("From the open window to the first prediction", f"{seconds:z.1f} s"),
     ]
     story.picture(
         "start",
@@ -165,7 +165,9 @@ def paint_the_field(story: Story) -> None:
     hand.move((20, 20), held=False)
     story.wait_for_prediction()
     elapsed = controller.results.elapsed_ms or float("nan")
-    story.facts += [("From the last stroke to the new prediction", f"{elapsed:.0f} ms")]
+    story.facts += [
+        ("From the last stroke to the new prediction", f"{elapsed:z.0f} ms")
+    ]
     story.check(check_traces)
     story.check(check_scores)
     story.check(check_states)

@@ -59,8 +59,7 @@ class Metric:
         >>> METRICS["correlation"].text(0.431), METRICS["bits_per_spike"].text(0.2)
         ('r = 0.43', '0.20 bits/spike')
         """
-        # Adding 0.0 turns -0.0 into 0.0, which is printed without a sign.
-        return self.named(f"{round(value, digits) + 0.0:.{digits}f}", equals)
+        return self.named(f"{value:z.{digits}f}", equals)
 
     def named(self, number: str, equals: str = " = ") -> str:
         """Return a number, as text, with the symbol of the metric."""

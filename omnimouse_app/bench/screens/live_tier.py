@@ -99,7 +99,7 @@ def _wait_until(is_true: Callable[[], bool]) -> None:
     deadline_s = perf_counter() + TIMEOUT_S
     while not is_true():
         if perf_counter() > deadline_s:
-            raise TimeoutError(f"No result within {TIMEOUT_S:.0f} s.")
+            raise TimeoutError(f"No result within {TIMEOUT_S:z.0f} s.")
         sleep(POLL_S)
 
 

@@ -50,7 +50,7 @@ def seeds_line(results: "Scores", strategy: str, members: Sequence[str]) -> str:
         return f"{strategy}: members –, one refused"
     span = results.interval(strategy, members)
     return (
-        f"{strategy}: members {mean(values):.3f} ± {stdev(values):.3f} (s.d. of "
+        f"{strategy}: members {mean(values):z.3f} ± {stdev(values):z.3f} (s.d. of "
         f"{len(values)}), 95 % over {span.unit} {interval(span.low, span.high)}"
     )
 
@@ -96,7 +96,7 @@ def _response_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
             first.predictor: decimals(first.value),
             "95 % (time)": interval(first.ci_low, first.ci_high),
             "ceiling": decimals(first.ceiling),
-            "share": "–" if share != share else f"{share:.0f} %",
+            "share": "–" if share != share else f"{share:z.0f} %",
         }
         if baseline and first.predictor != baseline:
             gain = results.gain(first, baseline)

@@ -293,7 +293,8 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     animal = f", animal {row['animal_id']}" if row["animal_id"] else ""
     yield f"Session {row['id']}{animal} ({row['format']})"
     yield f"  {row['path']}"
-    yield f"  {row['neurons']:,} neurons, {row['duration_s'] / 60:.1f} min of responses"
+    minutes = row["duration_s"] / 60
+    yield f"  {row['neurons']:,} neurons, {minutes:z.1f} min of responses"
     yield "Streams"
     for name, stream in row["streams"].items():
         yield f"  {name:<12} {_stream_line(stream)}"
@@ -301,7 +302,7 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield f"Trials  {kinds or 'none'}"
     yield "Tiers"
     for tier, minutes in row["tiers"].items():
-        yield f"  {tier:<18} {minutes:8.2f} min"
+        yield f"  {tier:<18} {minutes:z8.2f} min"
     yield f"  {row['windows']:,} starts of complete windows of OmniMouse (2 s)"
     areas = row["areas"]
     if areas is None:
@@ -338,7 +339,7 @@ def _stream_line(stream: Mapping[str, Any]) -> str:
     rate = stream["rate_hz"]
     # Still images have no rate; the text has the width of a rate.
     text = f"{rate:7.4g} Hz" if rate is not None else "  still   "
-    span = f"{stream['start_s']:9.2f} to {stream['end_s']:.2f} s"
+    span = f"{stream['start_s']:z9.2f} to {stream['end_s']:z.2f} s"
     if "frames" in stream:
         size = "×".join(str(n) for n in stream["size"])
         return f"{text} {span}, {stream['frames']:,} frames of {size}"

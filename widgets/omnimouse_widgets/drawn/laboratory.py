@@ -102,15 +102,15 @@ def _experiment_text(
     parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
     if "osi" in columns:
         is_tuned = columns["osi"] > TUNED
-        parts.append(f"OSI above {TUNED}: {100 * is_tuned.mean():.0f} %")
+        parts.append(f"OSI above {TUNED}: {100 * is_tuned.mean():z.0f} %")
         if "orientation_error_deg" in columns and is_tuned.any():
             error = np.nanmedian(columns["orientation_error_deg"][is_tuned])
-            parts.append(f"median error of the axis, of these {error:.1f}°")
+            parts.append(f"median error of the axis, of these {error:z.1f}°")
     elif "ssi" in columns:
-        parts.append(f"median SSI {np.nanmedian(columns['ssi']):.2f}")
+        parts.append(f"median SSI {np.nanmedian(columns['ssi']):z.2f}")
         if "field_error_widths" in columns:
             error = np.nanmedian(columns["field_error_widths"])
-            parts.append(f"median error of the place {error:.3f} screen widths")
+            parts.append(f"median error of the place {error:z.3f} screen widths")
     else:
         experiment = result.experiment
         median = np.nanmedian(result.values)
@@ -123,20 +123,20 @@ def _experiment_text(
 def _search_text(found: "ExcitingInputs") -> str:
     n = len(found.neurons)
     text = (
-        f"{n:,} neuron{'s' if n > 1 else ''}: response {found.best_response:.2f} s.d., "
-        f"to a grey screen {found.gray_response:.2f}"
+        f"{n:,} neuron{'s' if n > 1 else ''}: response {found.best_response:z.2f} "
+        f"s.d., to a grey screen {found.gray_response:z.2f}"
     )
     if found.agreement is not None:
-        text += f"; two searches agree with r = {found.agreement:.2f}"
+        text += f"; two searches agree with r = {found.agreement:z.2f}"
     return f"{text}. {found.predictor_id}"
 
 
 def _decoding_text(decoding: "BarcodeDecoding") -> str:
     text = (
         f"{decoding.label} of {decoding.n_neurons:,} neurons: balanced accuracy "
-        f"{100 * decoding.found.balanced_accuracy:.0f} %, with shuffled labels "
-        f"{100 * decoding.shuffled.balanced_accuracy:.0f} %, chance "
-        f"{100 * decoding.chance:.0f} %"
+        f"{100 * decoding.found.balanced_accuracy:z.0f} %, with shuffled labels "
+        f"{100 * decoding.shuffled.balanced_accuracy:z.0f} %, chance "
+        f"{100 * decoding.chance:z.0f} %"
     )
     if decoding.beyond_depth is not None:
         text += f"; beyond the depth: p = {decoding.beyond_depth.p_value:.2g}"
@@ -159,21 +159,21 @@ def neuron_text(controller: Controller, neuron: int | None) -> str:
 def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:
     if "osi" in columns:
         text = (
-            f"preferred {columns['preferred_deg']:.0f}°, OSI {columns['osi']:.2f}, "
-            f"DSI {columns['dsi']:.2f}"
+            f"preferred {columns['preferred_deg']:z.0f}°, OSI {columns['osi']:z.2f}, "
+            f"DSI {columns['dsi']:z.2f}"
         )
         true = columns.get("true_preferred_deg")
-        return text if true is None else f"{text}; true {true:.0f}°"
+        return text if true is None else f"{text}; true {true:z.0f}°"
     if "row_px" in columns:
         return (
-            f"row {columns['row_px']:.1f}, column {columns['column_px']:.1f} px, "
-            f"s.d. {columns['sd_longer_px']:.1f} × {columns['sd_shorter_px']:.1f} px, "
-            f"SSI {columns['ssi']:.2f}"
+            f"row {columns['row_px']:z.1f}, column {columns['column_px']:z.1f} px, "
+            f"s.d. {columns['sd_longer_px']:z.1f} × {columns['sd_shorter_px']:z.1f} "
+            f"px, SSI {columns['ssi']:z.2f}"
         )
     value, unit = columns[result.experiment.value], result.experiment.unit
     label = result.experiment.value_label.lower()
     number = f"{value:g} {unit}".strip()
-    return f"{label} {number}, at {columns['direction_deg']:.0f}°"
+    return f"{label} {number}, at {columns['direction_deg']:z.0f}°"
 
 
 def shown_neuron(controller: Controller) -> int | None:

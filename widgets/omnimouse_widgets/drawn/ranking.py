@@ -187,12 +187,12 @@ def gain_rows(curve: PretrainCurve, heldout: str) -> Table:
             (
                 mean.order,
                 str(mean.k),
-                f"{mean.trials:,.0f}",
+                f"{mean.trials:z,.0f}",
                 _number(mean.mean),
                 _number(mean.sd),
                 str(mean.n),
-                f"{mean.gain:+.3f}",
-                f"{percent:+.1f}" if np.isfinite(percent) else _MISSING,
+                f"{mean.gain:+z.3f}",
+                f"{percent:+z.1f}" if np.isfinite(percent) else _MISSING,
             )
         )
     return Table(GAIN_TITLES, tuple(rows))
@@ -255,14 +255,14 @@ _NO_POINTS: Final = (np.zeros(0), np.zeros(0))
 def mean_text(mean: CurveMean, unit: str) -> str:
     """Return the text of a point of a curve."""
     percent = mean.gain_percent
-    gain = f" ({percent:+.1f} %)" if np.isfinite(percent) else ""
+    gain = f" ({percent:+z.1f} %)" if np.isfinite(percent) else ""
     runs = "run" if mean.n == 1 else "runs"
     sessions = "session" if mean.k == 1 else "sessions"
-    sd = f" ± {mean.sd:.3f}" if np.isfinite(mean.sd) else ""
+    sd = f" ± {mean.sd:z.3f}" if np.isfinite(mean.sd) else ""
     return (
-        f"{mean.order}, {mean.k} {sessions}, {mean.trials:,.0f} trials\n"
-        f"mean of {mean.n} {runs}: {mean.mean:.3f}{sd} {unit}\n"
-        f"{mean.gain:+.3f}{gain} over the baseline"
+        f"{mean.order}, {mean.k} {sessions}, {mean.trials:z,.0f} trials\n"
+        f"mean of {mean.n} {runs}: {mean.mean:z.3f}{sd} {unit}\n"
+        f"{mean.gain:+z.3f}{gain} over the baseline"
     )
 
 
@@ -336,7 +336,7 @@ def rank_command(controller: Controller) -> str:
 
 def _cell_tip(ranking: RankTable, row: int, column: int) -> str:
     spread = ranking.spread[row, column]
-    sd = f" ± {spread:.3f}" if np.isfinite(spread) else ""
+    sd = f" ± {spread:z.3f}" if np.isfinite(spread) else ""
     seeds = "seed" if len(ranking.seeds) == 1 else "seeds"
     return (
         f"{ranking.sessions[row]} for {ranking.heldout[column]}: rank "
@@ -346,4 +346,4 @@ def _cell_tip(ranking: RankTable, row: int, column: int) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else _MISSING
+    return f"{value:z.3f}" if np.isfinite(value) else _MISSING

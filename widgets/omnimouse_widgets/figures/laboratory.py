@@ -145,7 +145,7 @@ def exciting_figure(found: "ExcitingInputs", *, theme: Theme = "light") -> "Figu
                 },
             }
         )
-        response = f"start {number + 1}: {found.responses[number]:.2f} s.d."
+        response = f"start {number + 1}: {found.responses[number]:z.2f} s.d."
         figure.add_annotation(
             text=response, showarrow=False, font={"color": TEXT[theme]},
             xref="paper", yref="paper", x=share[0], y=1.02, yanchor="bottom",

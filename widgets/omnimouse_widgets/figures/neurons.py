@@ -152,8 +152,8 @@ def _name(score: Score) -> str:
 
 def _summary(x: np.ndarray, y: np.ndarray) -> str:
     return (
-        f"n = {len(y):,} neurons · mean r {x.mean():.3f} → {y.mean():.3f} · "
-        f"{np.mean(y > x):.0%} above the line"
+        f"n = {len(y):,} neurons · mean r {x.mean():z.3f} → {y.mean():z.3f} · "
+        f"{np.mean(y > x):z.0%} above the line"
     )
 
 
@@ -181,8 +181,8 @@ def _hover_texts(
     if ceilings is None:
         ceilings = np.full(len(neurons), np.nan)
     return [
-        f"neuron {neuron}<br>r = {a:.3f} → {b:.3f}"
-        + (f"<br>ceiling {ceiling:.3f}" if np.isfinite(ceiling) else "")
+        f"neuron {neuron}<br>r = {a:z.3f} → {b:z.3f}"
+        + (f"<br>ceiling {ceiling:z.3f}" if np.isfinite(ceiling) else "")
         for neuron, a, b, ceiling in zip(neurons, x, y, ceilings, strict=True)
     ]
 

@@ -150,7 +150,7 @@ def _traces(
         marker={"symbol": f"{mark}-open", "color": colour, "size": 6},
         opacity=0.7,
         hovertext=[
-            style.hover(f"{curve.name}, seed {seed}\n{x:,.4g}: {y:.3f}")
+            style.hover(f"{curve.name}, seed {seed}\n{x:,.4g}: {y:z.3f}")
             for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True)
         ],
     )
@@ -218,9 +218,9 @@ def _parameters(curve: ScalingCurve, name: FitName) -> str:
 def _size_text(curve: ScalingCurve, number: int) -> str:
     size = curve.sizes[number]
     # One run of one session has no interval.
-    interval = f" (95 %: {size.low:.3f} to {size.high:.3f})"
+    interval = f" (95 %: {size.low:z.3f} to {size.high:z.3f})"
     runs = "run" if size.n == 1 else "runs"
     return style.hover(
-        f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: {size.mean:.3f}"
+        f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: {size.mean:z.3f}"
         + (interval if np.isfinite(size.low) else "")
     )

@@ -368,7 +368,7 @@ def _grid_trace(
     points = [point for point in curve.points if np.isfinite(point.score)]
     texts = [
         f"{point.context.label}\nmean {metric.text(point.score, 3)} ± "
-        f"{point.sem:.3f} s.e.m.\n"
+        f"{point.sem:z.3f} s.e.m.\n"
         f"n = {point.n_seeds} draws"
         for point in points
     ]

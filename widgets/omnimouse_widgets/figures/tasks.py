@@ -49,7 +49,7 @@ class TaskCell:
     @property
     def text(self) -> str:
         """The score with two decimals as in the paper; "–" without a score."""
-        return f"{self.value:.2f}" if np.isfinite(self.value) else "–"
+        return f"{self.value:z.2f}" if np.isfinite(self.value) else "–"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -182,7 +182,7 @@ class ControlBar(Part):
         title = "No recording is open"
         if session is not None:
             minutes = session.duration_s / 60
-            title = f"{session.id} · {session.n_neurons:,} neurons · {minutes:.0f} min"
+            title = f"{session.id} · {session.n_neurons:,} neurons · {minutes:z.0f} min"
         warnings = []
         if mask is not None and results.needs is not None:
             warnings = caveats(mask, results.needs)

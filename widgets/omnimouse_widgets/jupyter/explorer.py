@@ -192,7 +192,7 @@ class Explorer:
         # In this order: a loaded recording or model starts a request to the controller.
         tasks = (controller.loader, controller.downloads)
         if not all(task.wait(timeout_s) for task in (*tasks, controller)):
-            raise TimeoutError(f"Not settled after {timeout_s:.0f} s; see the bar.")
+            raise TimeoutError(f"Not settled after {timeout_s:z.0f} s; see the bar.")
         for task in tasks:
             if task.error is not None:
                 raise task.error

@@ -365,7 +365,7 @@ class Raster(Part):
             fields: dict[str, Any] = {"picture": name, "title": TITLES[name]}
             fields["buffer"] = len(buffers)
             if name == "residual":
-                low, high = (f"{x:+.2g}".replace("-", "−") for x in drawn.levels)
+                low, high = (f"{x:+z.2g}".replace("-", "−") for x in drawn.levels)
                 fields["ends"] = [low, f"{high} {unit}" if unit else high]
             pictures.append(fields)
             buffers.append(_places_in_table(drawn, rows))

@@ -240,11 +240,11 @@ def distribution(scores: np.ndarray, median: float, metric: Metric) -> Markup:
     width = float(frame.across(edges[1]) - frame.across(edges[0]))
     for n, edge in zip(counts.tolist(), edges[:-1], strict=True):
         left, top = float(frame.across(edge)), float(frame.down(n))
-        title = f"{edge:.2f} to {edge + edges[1] - edges[0]:.2f}: {n:,} neurons"
+        title = f"{edge:z.2f} to {edge + edges[1] - edges[0]:z.2f}: {n:,} neurons"
         parts.append(svg.box(left + 1, top, width - 2, 160 - top, "bar", title))
     x = float(frame.across(median))
     parts.append(svg.rule(x, 10, x, 160, "median"))
-    ends = [(t, f"{t:.1f}".replace("-", "−")) for t in svg.ticks_between(low, high, 8)]
+    ends = [(t, f"{t:z.1f}".replace("-", "−")) for t in svg.ticks_between(low, high, 8)]
     name = metric.unit if metric.symbol != "r" else f"{metric.unit} r"
     parts += svg.bottom_axis(frame, ends, f"{name} (dashed: median)")
     return svg.picture(WIDTH, 198, "Distribution of the scores", parts)
@@ -295,7 +295,7 @@ def traces(
         labels = ("seconds of the recording", "seconds, standardised values")
         # Not strict: without a prediction there is no plot on the right.
         for plot, label in zip(frames, labels, strict=False):
-            ticks = [(t, f"{t:.1f}") for t in svg.ticks_between(*plot.x, 5)]
+            ticks = [(t, f"{t:z.1f}") for t in svg.ticks_between(*plot.x, 5)]
             parts += svg.bottom_axis(replace(plot, top=14), ticks, label)
     return svg.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
 
@@ -406,7 +406,7 @@ def marker(condition: int, x: float, y: float) -> Markup:
     """Return the marker of a condition at a position."""
     name = list(palette.CONDITION_COLOURS)[condition]
     shape = _MARKERS[palette.CONDITION_SYMBOLS[name]]
-    place = f"translate({x:.1f} {y:.1f})"
+    place = f"translate({x:z.1f} {y:z.1f})"
     class_ = f"fill-inputs{condition} marker"
     return tag("path", d=shape, transform=place, class_=class_)
 

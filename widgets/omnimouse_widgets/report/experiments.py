@@ -53,7 +53,7 @@ def _neurons(
 
 def _confusion(classes: tuple[str, ...], confusion: np.ndarray) -> Markup:
     rows = [
-        (name, *(f"{100 * share:.0f} %" for share in shares))
+        (name, *(f"{100 * share:z.0f} %" for share in shares))
         for name, shares in zip(classes, confusion.tolist(), strict=True)
     ]
     return table(("true", *(f"predicted {name}" for name in classes)), rows)

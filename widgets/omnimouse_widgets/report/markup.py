@@ -106,7 +106,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """Return a number with a minus sign (U+2212); "–" if it is not known."""
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{value:z,.{digits}f}".replace("-", "−")
 
 
 def count(n: int, noun: str) -> str:

@@ -53,7 +53,7 @@ def line(frame: Frame, x: np.ndarray, y: np.ndarray, class_: str) -> Markup:
     is_start = is_known & ~np.concatenate([[False], is_known[:-1]])
     points = np.stack([frame.across(x), frame.down(y)], axis=1)[is_known]
     steps = [
-        f"{'M' if starts else 'L'}{left:.1f},{down:.1f}"
+        f"{'M' if starts else 'L'}{left:z.1f},{down:z.1f}"
         for (left, down), starts in zip(points, is_start[is_known], strict=True)
     ]
     return tag("path", d="".join(steps), class_=f"line {class_}")
@@ -67,8 +67,8 @@ def dots(
         return Markup()
     # Lines of length 0 with round caps are dots; one path for all is much smaller than
     # one circle per neuron.
-    path = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in places)
-    return tag("path", d=path, class_=class_, stroke_width=f"{width:.1f}", **look)
+    path = "".join(f"M{x:z.1f},{y:z.1f}h0" for x, y in places)
+    return tag("path", d=path, class_=class_, stroke_width=f"{width:z.1f}", **look)
 
 
 def box(
@@ -78,10 +78,10 @@ def box(
     return tag(
         "rect",
         *([tag("title", title)] if title else []),
-        x=f"{left:.1f}",
-        y=f"{top:.1f}",
-        width=f"{max(width, 0):.1f}",
-        height=f"{max(height, 0):.1f}",
+        x=f"{left:z.1f}",
+        y=f"{top:z.1f}",
+        width=f"{max(width, 0):z.1f}",
+        height=f"{max(height, 0):z.1f}",
         class_=class_,
     )
 
@@ -91,14 +91,14 @@ def label(
 ) -> Markup:
     """Return text at a position."""
     return tag(
-        "text", content, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=class_
+        "text", content, x=f"{x:z.1f}", y=f"{y:z.1f}", text_anchor=anchor, class_=class_
     )
 
 
 def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "axis") -> Markup:
     """Return a straight line."""
     ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
-    return tag("line", class_=class_, **{k: f"{v:.1f}" for k, v in ends.items()})
+    return tag("line", class_=class_, **{k: f"{v:z.1f}" for k, v in ends.items()})
 
 
 def bottom_axis(
@@ -132,7 +132,6 @@ def ticks_between(low: float, high: float, n_max: int = 5) -> list[float]:
     span = max(high - low, 1e-9)
     power = 10.0 ** np.floor(np.log10(span / n_max))
     step = next(s * power for s in (1, 2, 5, 10) if span / (s * power) <= n_max)
-    # The tolerance keeps a tick at the ends in spite of rounding errors; `+ 0.0` below
-    # turns -0.0 into 0.0.
+    # The tolerance keeps a tick at the ends in spite of rounding errors.
     first, last = np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6)
-    return [float(k * step) + 0.0 for k in np.arange(first, last + 1)]
+    return [float(k * step) for k in np.arange(first, last + 1)]

@@ -48,7 +48,7 @@ def heading(data: ReportData) -> Iterator[Markup]:
     """Yield the title and the most important numbers."""
     session, window = data.content.session, data.content.window
     yield tag("h1", data.title)
-    span = f"{window.start_s:.2f} to {window.stop_s:.2f} s"
+    span = f"{window.start_s:z.2f} to {window.stop_s:z.2f} s"
     shown = data.content.neuron_scores
     evidence = IN_WINDOW if shown is None else shown.evidence
     yield tag(
@@ -117,13 +117,13 @@ def _recording(data: ReportData) -> Iterator[tuple[object, object]]:
     yield "Recording", f"{session.id}{animal}"
     yield (
         "Content",
-        f"{count(session.n_neurons, 'neuron')}, {minutes:.1f} minutes at "
+        f"{count(session.n_neurons, 'neuron')}, {minutes:z.1f} minutes at "
         f"{session.responses.rate_hz:.4g} Hz; {', '.join(session.streams)}",
     )
     place = session.path if session.origin is None else "in memory or at an address"
     yield "Place", place
     yield "Format", f"{session.format}, fingerprint {session.fingerprint}"
-    tiers = (f"{name or 'no tier'} {m:.1f} min" for name, m in session.tiers().items())
+    tiers = (f"{name or 'no tier'} {m:z.1f} min" for name, m in session.tiers().items())
     yield "Tiers", ", ".join(tiers) or "none"
     if session.options:
         options = (f"{name} = {value}" for name, value in session.options.items())
@@ -146,7 +146,7 @@ def _model(data: ReportData) -> Iterator[tuple[object, object]]:
     spec = window.spec
     yield (
         "Window",
-        f"{window.start_s:.3f} to {window.stop_s:.3f} s of the recording: "
+        f"{window.start_s:z.3f} to {window.stop_s:z.3f} s of the recording: "
         f"{spec.n_samples} samples at {spec.response_rate_hz:g} Hz; "
         f"{window_tier_text(window)}",
     )

@@ -244,9 +244,9 @@ class PretrainCurve(HasSummary):
         return [
             (
                 f"{best.heldout}, {best.order}",
-                f"best {best.mean:.3f} at k = {best.k}, {best.gain:+.3f}"
+                f"best {best.mean:z.3f} at k = {best.k}, {best.gain:+z.3f}"
                 + (
-                    f" ({best.gain_percent:+.1f} %)"
+                    f" ({best.gain_percent:+z.1f} %)"
                     if np.isfinite(best.gain_percent)
                     else ""
                 )

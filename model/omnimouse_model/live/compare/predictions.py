@@ -100,7 +100,7 @@ class PinPredictions:
         result = self.spans.get(task.slot)
         span = result.span if result is not None and result.task is task else None
         progress = "" if span is None else f" {span.n_done} of {len(span.starts_s)}"
-        return f"Predicting {letter}{task.page[1] - task.page[0]:.0f} s{progress}"
+        return f"Predicting {letter}{task.page[1] - task.page[0]:z.0f} s{progress}"
 
     def is_old(self, result: PinResult) -> bool:
         """Whether a result belongs to an older mask, predictor or page."""

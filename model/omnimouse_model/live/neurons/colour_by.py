@@ -286,7 +286,7 @@ def _read_ceiling(
     session: Session, report: ReportProgress
 ) -> Iterator[tuple[Session, PopulationCeiling]]:
     def report_share(share: float) -> None:
-        report(f"Reading repeats: {100 * share:.0f} %")
+        report(f"Reading repeats: {100 * share:z.0f} %")
 
     yield session, population_ceiling(session, report_share)
 

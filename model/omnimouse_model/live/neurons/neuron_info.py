@@ -219,10 +219,10 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     infos = tuple(NeuronProperties(neuron) for neuron in indices)
 
     def report_field(share: float) -> None:
-        report(f"Receptive field: {60 * share:.0f} %")
+        report(f"Receptive field: {60 * share:z.0f} %")
 
     def report_tuning(share: float) -> None:
-        report(f"Tuning: {60 + 40 * share:.0f} %")
+        report(f"Tuning: {60 + 40 * share:z.0f} %")
 
     clips = []
     for clip in repeated_clips(session)[:_MAX_CLIPS]:

@@ -38,9 +38,9 @@ def heading(session: Session, neuron: int) -> str:
         parts.append(units.group_name(int(units.plane[neuron])))
     x, y, depth = (float(value) for value in units.xyz_um[neuron])
     if np.isfinite(depth):
-        parts.append(f"depth {depth:.0f} µm")
+        parts.append(f"depth {depth:z.0f} µm")
     if np.isfinite([x, y]).all():
-        parts.append(f"x {x:.0f}, y {y:.0f} µm")
+        parts.append(f"x {x:z.0f}, y {y:z.0f} µm")
     # Scripts need the index; without ids of the recording it is the same number.
     if units.names[neuron] != neuron:
         parts.append(f"index {neuron}")
@@ -59,7 +59,7 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
     score = state.metric.text(float(scores.values[neuron]))
     slope = ""
     if scores.slopes is not None and np.isfinite(scores.slopes[neuron]):
-        slope = f" · slope {scores.slopes[neuron]:.2f}"
+        slope = f" · slope {scores.slopes[neuron]:z.2f}"
     return f"{text} · {score} {scores.evidence}{slope}{older}"
 
 
@@ -69,8 +69,9 @@ def field_text(field: ReceptiveField) -> str:
         return field.problem
     row, column = field.centre_yx
     return (
-        f"row {row:.0f}, column {column:.0f} of 36 × 64 px · {1000 * field.lag_s:.0f} "
-        f"ms · halves agree r = {field.reliability:.2f} · {KINDS[field.kind]}"
+        f"row {row:z.0f}, column {column:z.0f} of 36 × 64 px · "
+        f"{1000 * field.lag_s:z.0f} ms · halves agree r = {field.reliability:z.2f} · "
+        f"{KINDS[field.kind]}"
     )
 
 
@@ -78,14 +79,14 @@ def tuning_text(tuning: DirectionTuning) -> str:
     """Return one line about a tuning, or why there is none."""
     if tuning.problem:
         return tuning.problem
-    orientation = f"OSI {tuning.osi:.2f} (p {_p(tuning.p_orientation)})"
+    orientation = f"OSI {tuning.osi:z.2f} (p {_p(tuning.p_orientation)})"
     source = SOURCES[tuning.source]
     if not tuning.has_directions:
-        return f"orientation {tuning.preferred_deg:.0f}° · {orientation} · {source}"
-    preferred = f"{tuning.preferred_deg:.0f}°"
+        return f"orientation {tuning.preferred_deg:z.0f}° · {orientation} · {source}"
+    preferred = f"{tuning.preferred_deg:z.0f}°"
     if not tuning.is_direction_selective:
         preferred = "no preferred direction"
-    direction = f"DSI {tuning.dsi:.2f} (p {_p(tuning.p_direction)})"
+    direction = f"DSI {tuning.dsi:z.2f} (p {_p(tuning.p_direction)})"
     return f"{preferred} · {direction} · {orientation} · {source}"
 
 
@@ -94,12 +95,12 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
     parts = []
     if learned.positions is not None:
         row, column = learned.positions[neuron]
-        parts.append(f"reads at {column:.0%} of the width, {row:.0%} of the height")
+        parts.append(f"reads at {column:z.0%} of the width, {row:z.0%} of the height")
     nearest, distance = learned.nearest(neuron, count)
     if len(nearest):
         names = learned.names
         near = ", ".join(
-            f"{names[other]} ({far:.2f})"
+            f"{names[other]} ({far:z.2f})"
             for other, far in zip(nearest, distance, strict=True)
         )
         parts.append(f"nearest barcodes: {near}")
@@ -117,14 +118,14 @@ def learned_of(results: Results, session: Session | None) -> LearnedNeurons | No
 def repeats_text(repeats: ClipRepeats) -> str:
     """Return one line about the repeats of a clip, for one neuron."""
     n = len(repeats.onset_s)
-    shown = f"{n} × {repeats.clip.duration_s:.1f} s"
+    shown = f"{n} × {repeats.clip.duration_s:z.1f} s"
     problem = ceiling_problem(str(repeats.status[0]), n)
     if problem:
         return f"{shown} · no reliability: {problem}"
     return (
-        f"{shown} · reliability {repeats.cc_max[0]:.2f} of the mean, "
-        f"{repeats.single_trial_max[0]:.2f}{interval_text(repeats)} of one trial · "
-        f"oracle {repeats.oracle[0]:.2f}"
+        f"{shown} · reliability {repeats.cc_max[0]:z.2f} of the mean, "
+        f"{repeats.single_trial_max[0]:z.2f}{interval_text(repeats)} of one trial · "
+        f"oracle {repeats.oracle[0]:z.2f}"
     )
 
 
@@ -176,7 +177,7 @@ def _rows(info: NeuronProperties) -> Iterator[tuple[str, object, object, object]
         yield "field centre", "x", "px", field.centre_yx[1]
         yield from _array("field map", field.map)
         for lag_s, value in zip(field.lags_s, field.course, strict=True):
-            yield "field course", f"{lag_s:.4f}", "s", float(value)
+            yield "field course", f"{lag_s:z.4f}", "s", float(value)
     if tuning is not None and not tuning.problem:
         for name in ("dsi", "osi", "p_direction", "p_orientation", "preferred_deg"):
             yield name, "", "", getattr(tuning, name)
@@ -198,4 +199,4 @@ def _array(name: str, values: np.ndarray) -> Iterator[tuple[str, int, int, float
 
 
 def _p(share: float) -> str:
-    return f"= {share:.3f}"
+    return f"= {share:z.3f}"

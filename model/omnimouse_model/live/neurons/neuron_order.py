@@ -86,6 +86,6 @@ def _compute(
     session: Session, report: ReportProgress
 ) -> Iterator[tuple[Session, np.ndarray]]:
     def report_share(share: float) -> None:
-        report(f"Comparing neurons: {100 * share:.0f} %")
+        report(f"Comparing neurons: {100 * share:z.0f} %")
 
     yield session, similarity_order(session, report_share)

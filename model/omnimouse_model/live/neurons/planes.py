@@ -60,9 +60,9 @@ class Planes:
         depth = depth[np.isfinite(depth)]
         parts = [units.group_name(number)]
         if depth.size and units.probe is None:
-            parts.append(f"{np.median(depth):.0f} µm")
+            parts.append(f"{np.median(depth):z.0f} µm")
         elif depth.size:
-            parts.append(f"{depth.min():.0f}–{depth.max():.0f} µm")
+            parts.append(f"{depth.min():z.0f}–{depth.max():z.0f} µm")
         return " · ".join(parts)
 
     @property

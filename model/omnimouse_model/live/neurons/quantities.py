@@ -241,4 +241,4 @@ def _is_constant(finite: np.ndarray) -> bool:
 
 def _plain(value: float, digits: int) -> str:
     """Return a number with fixed decimals, without "-0"."""
-    return f"{round(value, digits) + 0.0:,.{digits}f}"
+    return f"{value:z,.{digits}f}"

@@ -241,7 +241,7 @@ def _read_repeats(
     report("Reading repeats")
 
     def report_share(share: float) -> None:
-        report(f"Reading repeats: {100 * share:.0f} %")
+        report(f"Reading repeats: {100 * share:z.0f} %")
 
     neurons = np.array(request.neurons, np.int64)
     yield request, clip_repeats(request.session, request.clip, neurons, report_share)
@@ -250,7 +250,7 @@ def _read_repeats(
 def clip_text(clip: RepeatedClip, number: int) -> str:
     """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
     tier = f" · {clip.tier}" if clip.tier else ""
-    return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:.1f} s{tier}"
+    return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:z.1f} s{tier}"
 
 
 def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
@@ -282,9 +282,9 @@ def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
 def interval_text(repeats: ClipRepeats) -> str:
     """Return the 95 % interval of the reliability of one repeat, or ""."""
     low, high = repeats.interval
-    return f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+    return f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
 
 
 def _median_text(values: np.ndarray) -> str:
     finite = values[np.isfinite(values)]
-    return f"{np.median(finite):.2f}" if len(finite) else "–"
+    return f"{np.median(finite):z.2f}" if len(finite) else "–"

@@ -130,8 +130,8 @@ def _recording_problems(
         )
     if abs(window.start_s - analysis.start_s) > _TOLERANCE_S:
         yield (
-            f"The recording has no window at {analysis.start_s:.2f} s: "
-            f"{window.start_s:.2f} s is shown."
+            f"The recording has no window at {analysis.start_s:z.2f} s: "
+            f"{window.start_s:z.2f} s is shown."
         )
 
 

@@ -56,7 +56,7 @@ def score_text(state: LiveState, results: Results) -> str:
     selected = [n for n in state.selection if np.isfinite(scores[n])]
     if selected:
         names = state.session.units.names
-        values = ", ".join(f"{names[n]}: {scores[n]:.3f}" for n in selected)
+        values = ", ".join(f"{names[n]}: {scores[n]:z.3f}" for n in selected)
         lines.append(f"selected neurons: {values}")
     return "\n".join(lines)
 
@@ -69,7 +69,7 @@ def condition_text(state: LiveState, mask: Mask, prediction: Prediction | None) 
     mask_id = mask.mask_id if prediction is None else prediction.mask_id
     lines = [
         f"predictor: {predictor}",
-        f"session: {state.session.id}, window from {state.window.start_s:.2f} s",
+        f"session: {state.session.id}, window from {state.window.start_s:z.2f} s",
         f"condition: {_condition(state, mask, mask_id)}",
     ]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ BEHAVIOR_LINES = (
     "recorded = np.where(known, window.behavior, np.nan)",
     "r = correlation(prediction.behavior, recorded, axis=0)",
     "for name, value in zip(session.behavior_names, r):",
-    '    print(f"{name}: r = {value:.6f}")',
+    '    print(f"{name}: r = {value:z.6f}")',
 )
 """Lines that score decoded behaviour, per channel."""
 
@@ -121,7 +121,7 @@ def _score_lines(state: LiveState) -> list[str]:
         "recorded = window.responses[:, prediction.neurons]",
         "r = correlation(prediction.responses, recorded, axis=0)",
         "r = r[np.isfinite(r)]",
-        'print(f"median r = {np.median(r):.6f} over {len(r)} neurons")',
+        'print(f"median r = {np.median(r):z.6f} over {len(r)} neurons")',
     ]
 
 
@@ -149,7 +149,7 @@ def _edit_lines(state: LiveState) -> list[str]:
         f"edits = edits_from_json(\n    {text}\n)",
         "changed = om.what_if(predictor, window, mask, edits, unedited=prediction)",
         "change = changed.change",
-        'print(f"{changed.description}: median change {np.nanmedian(change):.6f}")',
+        'print(f"{changed.description}: median change {np.nanmedian(change):z.6f}")',
     ]
 
 
@@ -158,7 +158,7 @@ def _title(state: LiveState) -> str:
     assert state.window is not None
     task = preset_named(state.preset).label if state.preset else "a mask by hand"
     name = state.session.id.replace("\\", "/").replace('"', "'")
-    return f"{name}, from {state.window.start_s:.2f} s: {task}."
+    return f"{name}, from {state.window.start_s:z.2f} s: {task}."
 
 
 def _mask_lines(

@@ -48,6 +48,6 @@ class ClockCheck(HasBackgroundTask):
 
 def _check(session: Session, report: ReportProgress) -> Iterator[AlignmentReport]:
     def report_share(share: float) -> None:
-        report(f"Comparing streams: {100 * share:.0f} %")
+        report(f"Comparing streams: {100 * share:z.0f} %")
 
     yield check_alignment(session, report_share)

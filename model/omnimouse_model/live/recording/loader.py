@@ -158,7 +158,7 @@ class SessionLoader(HasBackgroundTask):
 
     def _read(self, request: OpenRequest, report: ReportProgress) -> SessionView:
         def report_share(share: float) -> None:
-            report(f"{request.message}: {100 * share:.0f} %")
+            report(f"{request.message}: {100 * share:z.0f} %")
 
         with ThreadPoolExecutor(1, "omnimouse-before-show") as pool:
             front_end = pool.submit(self.before_show)

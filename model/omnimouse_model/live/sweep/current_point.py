@@ -58,8 +58,8 @@ class CurrentPoint:
         return " · ".join(
             [
                 self.score_text,
-                f"{context.neurons:,.0f} neurons",
-                f"{context.history_samples:.0f} samples before",
+                f"{context.neurons:z,.0f} neurons",
+                f"{context.history_samples:z.0f} samples before",
                 inputs_label(context.video, context.behavior),
             ]
         )

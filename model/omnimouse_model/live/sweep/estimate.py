@@ -66,7 +66,7 @@ def estimate_of(
 def duration_text(seconds: float) -> str:
     """Return a duration as text, such as `40 s`, `3 min` or `2.5 h`."""
     if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
+        return f"{max(seconds, 1):z.0f} s"
     if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"{seconds / 60:z.0f} min"
+    return f"{seconds / 3600:z.1f} h"

@@ -60,7 +60,7 @@ class PlottedPoint:
         point, row = self.point, self.row
         mean = f"mean {self.metric.text(point.score, 3)}"
         if np.isfinite(point.sem):
-            mean += f" ± {point.sem:.3f} s.e.m."
+            mean += f" ± {point.sem:z.3f} s.e.m."
         draws = f"{point.n_seeds} draw" + "s" * (point.n_seeds != 1)
         windows = f"{row.n_windows} window" + "s" * (row.n_windows != 1)
         text = (
@@ -70,7 +70,7 @@ class PlottedPoint:
         if np.isfinite(point.ci_low):
             # A live sweep has one window, which has no blocks of time.
             unit = "time" if row.n_windows > 1 else "neurons"
-            text += f"\n95 % over {unit}: {point.ci_low:.3f} to {point.ci_high:.3f}"
+            text += f"\n95 % over {unit}: {point.ci_low:z.3f} to {point.ci_high:z.3f}"
         return text
 
 

@@ -30,7 +30,7 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     depth = float(units.xyz_um[neuron, 2])
     # Recordings without depths have NaN.
     if np.isfinite(depth):
-        parts.append(f"depth {depth:.0f} µm")
+        parts.append(f"depth {depth:z.0f} µm")
     scores = results.neuron_scores
     if scores is not None and np.isfinite(scores.values[neuron]):
         older = " (older)" if results.are_scores_old else ""

@@ -68,7 +68,7 @@ def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
     step = next(s for s in steps if (high - low) / s < _MAX_DEPTHS)
     marks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
     depths = [
-        (at, left, f"{mark:,.0f} µm")
+        (at, left, f"{mark:z,.0f} µm")
         for at, mark in zip(_y(units, marks).tolist(), marks.tolist(), strict=True)
     ]
     bottom = (1 - 0.7 * _BELOW) * FIELD_SIDE

@@ -195,7 +195,7 @@ def gain_text(start: float | None, best: float | None) -> str:
     """Return e.g. "held-out score 0.238 → 0.262"."""
     if start is None or best is None:
         return "held-out score unknown"
-    return f"held-out score {start:.3f} → {best:.3f}"
+    return f"held-out score {start:z.3f} → {best:z.3f}"
 
 
 def score_text(finetuning: Finetuning) -> str:

@@ -40,5 +40,5 @@ def _population(results: Results) -> str:
 
 def _duration(elapsed_ms: float) -> str:
     if elapsed_ms < 1000:
-        return f"{elapsed_ms:.0f} ms"
-    return f"{elapsed_ms / 1000:.1f} s"
+        return f"{elapsed_ms:z.0f} ms"
+    return f"{elapsed_ms / 1000:z.1f} s"

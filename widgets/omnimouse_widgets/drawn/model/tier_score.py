@@ -75,7 +75,7 @@ def tier_score_lines(
     if found.is_preliminary:
         windows += ", preliminary"
     decoded = [
-        f"{b.channel} {b.value + 0.0:.2f}" for b in found.behavior if b.value == b.value
+        f"{b.channel} {b.value:z.2f}" for b in found.behavior if b.value == b.value
     ]
     lines = [
         _score_text(found, metric) if found.score else "",
@@ -96,7 +96,7 @@ def _score_text(found: TierScore, metric: Metric) -> str:
     if np.isfinite(score.centred):
         estimate = found.estimate
         value, low, high = estimate.value, estimate.low, estimate.high
-    interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+    interval = f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
     pooled = "pooled " if score.is_pooled else ""
     return pooled + metric.text(value) + interval
 
@@ -114,5 +114,5 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
 
 def _signed(gain: Estimate) -> str:
     half = gain.half_width
-    spread = f" ± {half:.2f}" if np.isfinite(half) else ""
-    return f"{gain.value + 0.0:+.2f}{spread}"
+    spread = f" ± {half:z.2f}" if np.isfinite(half) else ""
+    return f"{gain.value:+z.2f}{spread}"

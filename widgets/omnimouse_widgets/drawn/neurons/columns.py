@@ -108,5 +108,5 @@ def cell_text(name: str, value: Any) -> str:
     if np.isnan(value):
         return "–"
     if name not in COLUMNS:  # a property, of unknown size
-        return f"{value:.4g}"
-    return f"{value:.2f}" if name == "score" else f"{value:.0f}"
+        return f"{value:z.4g}"
+    return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"

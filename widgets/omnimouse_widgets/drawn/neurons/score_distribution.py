@@ -84,10 +84,9 @@ class ScoreDistribution:
 
     def bar_text(self, number: int) -> str:
         """Return e.g. "r 0.40 to 0.45: 37 neurons"."""
-        # Adding 0.0 turns -0.0 into 0.0, which is printed without a sign.
-        low, high = self.edges[number : number + 2] + 0.0
+        low, high = self.edges[number : number + 2]
         count = _neurons(int(self.counts[number]))
-        return f"{self.metric.symbol} {low:.2f} to {high:.2f}: {count}"
+        return f"{self.metric.symbol} {low:z.2f} to {high:z.2f}: {count}"
 
     def _ordered(self, is_in: np.ndarray) -> np.ndarray:
         indices = np.flatnonzero(is_in)
@@ -228,16 +227,16 @@ def summary_text(
         return f"No neuron{among} has a score: paint targets, and choose a model"
     scores = spread.scores
     old = f"{OLDER} of a previous mask · " if results.are_scores_old else ""
-    mean_text = state.metric.text(round(float(scores.mean()), 2) + 0.0, equals=" ")
-    low, median, high = np.percentile(scores, [25, 50, 75]).round(2) + 0.0
+    mean_text = state.metric.text(float(scores.mean()), equals=" ")
+    low, median, high = np.percentile(scores, [25, 50, 75])
     # The mean of neurons that were selected by the same score is biased upwards.
     bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
     in_tier = " · ".join(shown_tier_score_lines(controller))
     return (
         (f"{in_tier} — " if in_tier else "")
         + f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "
-        f"median {median:.2f}, quartiles {low:.2f} and {high:.2f} · "
-        f"{np.mean(scores > 0):.0%} above 0{bias}"
+        f"median {median:z.2f}, quartiles {low:z.2f} and {high:z.2f} · "
+        f"{np.mean(scores > 0):z.0%} above 0{bias}"
     )
 
 

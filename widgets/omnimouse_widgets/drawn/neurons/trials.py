@@ -144,7 +144,7 @@ def trial_table(controller: Controller) -> TrialTable:
     order = np.argsort(trials.t_on, kind="stable")
     columns = [
         [f"{number + 1}" for number in range(len(order))],
-        [f"{onset:.1f} s" for onset in trials.t_on[order].tolist()],
+        [f"{onset:z.1f} s" for onset in trials.t_on[order].tolist()],
         trials.tier[order].tolist(),
         *(labels[order].tolist() for labels in conditions.values()),
     ]

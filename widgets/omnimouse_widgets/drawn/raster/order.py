@@ -98,12 +98,12 @@ def arrange(
         return _grouped(patterns, _PATTERN_LABELS)
     if ordering == "score" and scores is not None and len(scores) == n:
         # Best on top: `row_order` sorts ascending, with NaN last.
-        return _ranked(-scores, lambda key: f"{-key:.2f}")
+        return _ranked(-scores, lambda key: f"{-key:z.2f}")
     if ordering == "similarity" and similarity is not None and len(similarity) == n:
         return Arrangement(similarity, _numbered(np.arange(n)))
     if ordering in ("x", "y", "depth") and not missing(ordering, units):
         places, unit = _places(ordering, units)
-        return _ranked(places, lambda key: f"{key:.0f} {unit}")
+        return _ranked(places, lambda key: f"{key:z.0f} {unit}")
     if ordering == "area" and units.area is not None:
         names, numbers = np.unique(units.area, return_inverse=True)
         # By state within an area, so that bins contain neurons of one state.

@@ -72,7 +72,7 @@ def title(image: RasterImage, levels: tuple[float, float], unit: str = "") -> st
     if image != "residual":
         return TITLES[image]
     # The minus sign U+2212 has the width of the plus sign; a hyphen is shorter.
-    low, high = (f"{level:+.2g}".replace("-", "−") for level in levels)
+    low, high = (f"{level:+z.2g}".replace("-", "−") for level in levels)
     high = f"{high} {unit}" if unit else high
     return (
         f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {TITLES[image]} "

@@ -64,17 +64,15 @@ def _labels(
     The score over windows of a tier has its interval; "here" marks that of the window.
     """
     text, older = channel_text(name), " (older)" if is_old else ""
-    in_window = f"{here:.2f}{older}" if np.isfinite(here) else ""
+    in_window = f"{here:z.2f}{older}" if np.isfinite(here) else ""
     if in_tier is None or not np.isfinite(in_tier.value):
         if not in_window:
             return text, text
-        return f"{text} · r = {here:.2f} here{older}", f"{text} · here {in_window}"
-    value, low, high = (
-        number + 0.0 for number in (in_tier.value, in_tier.ci_low, in_tier.ci_high)
-    )
-    interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+        return f"{text} · r = {here:z.2f} here{older}", f"{text} · here {in_window}"
+    value, low, high = in_tier.value, in_tier.ci_low, in_tier.ci_high
+    interval = f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
     also = f" (here {in_window})" if in_window else ""
-    return f"{text} · r = {value:.2f}{interval}{also}", f"{text} · {value:.2f}"
+    return f"{text} · r = {value:z.2f}{interval}{also}", f"{text} · {value:z.2f}"
 
 
 def _with_behavior(window: Window) -> Window:

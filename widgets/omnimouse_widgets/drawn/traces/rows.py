@@ -344,14 +344,14 @@ def tier_score_of(results: Results, neuron: int) -> str:
     scores = results.neuron_scores
     if scores is None or not scores.tier or not np.isfinite(scores.values[neuron]):
         return ""
-    return f"{scores.values[neuron]:.2f}"
+    return f"{scores.values[neuron]:z.2f}"
 
 
 def window_score_of(results: Results, neuron: int) -> str:
     """Return the score of the window: `0.43`, `0.43 (older)`, or "" for none."""
     if results.scores is None or not np.isfinite(results.scores[neuron]):
         return ""
-    score = f"{results.scores[neuron]:.2f}"
+    score = f"{results.scores[neuron]:z.2f}"
     return f"{score} (older)" if results.is_population_old else score
 
 
@@ -361,7 +361,7 @@ def pinned_score(answer: PinResult | None, neuron: int) -> str:
     # None and NaN differ: None means that no result has arrived yet.
     if value is None:
         return "…"
-    return f"{value:.2f}" if np.isfinite(value) else "–"
+    return f"{value:z.2f}" if np.isfinite(value) else "–"
 
 
 def responses_over(

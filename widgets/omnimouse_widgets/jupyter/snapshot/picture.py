@@ -115,7 +115,7 @@ def caption(controller: Controller) -> str:
     return " · ".join(
         [
             state.session.id,
-            f"window {state.window.start_s:.1f} s",
+            f"window {state.window.start_s:z.1f} s",
             states,
             _score_text(controller),
             f"model {name}" if name else "no model",
@@ -138,7 +138,7 @@ def _score_text(controller: Controller) -> str:
     if scores is None or not summary.n:
         return "no score"
     older = " (of an older request)" if results.are_scores_old else ""
-    median = controller.state.metric.named(f"{summary.median:.2f}", " ")
+    median = controller.state.metric.named(f"{summary.median:z.2f}", " ")
     return f"median {median} {scores.evidence}{older}"
 
 

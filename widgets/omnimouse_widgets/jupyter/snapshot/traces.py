@@ -73,7 +73,7 @@ def draw_traces(
     more = f" · {n_omitted:,} more selected" if n_omitted else ""
     y = top + traces_height(len(traces)) - LEGEND + 4
     unit = " · spikes/s" if controller.state.spec.responses == "count" else ""
-    text = f"{first:.1f} to {last:.1f} s{unit}{more}"
+    text = f"{first:z.1f} to {last:z.1f} s{unit}{more}"
     x = sheet.text(EDGE, y, text, QUIET, 10) + 20
     for curve in _curves(controller, traces):
         sheet.line([(x, y + 7), (x + 20, y + 7)], curve.colour, curve.dashes)

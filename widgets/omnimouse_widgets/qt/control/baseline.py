@@ -71,4 +71,4 @@ def _mean_score(results: Results) -> str:
     if results.scores is None or not np.isfinite(results.scores).any():
         return "–"
     # Neurons without target samples have no score (NaN).
-    return f"{np.nanmean(results.scores):.2f}"
+    return f"{np.nanmean(results.scores):z.2f}"

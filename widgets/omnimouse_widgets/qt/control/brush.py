@@ -165,7 +165,7 @@ class BrushSection(QWidget):
             box.setToolTip(
                 f"{end} sample that a stroke on the field sets (0-{n_samples})"
             )
-        self.seconds.setText(f"{(stop - start) / state.spec.response_rate_hz:.2f} s")
+        self.seconds.setText(f"{(stop - start) / state.spec.response_rate_hz:z.2f} s")
 
     def _draw_growth(self) -> None:
         region, code = (
@@ -195,7 +195,7 @@ class BrushSection(QWidget):
         self.tool.show_value(self._field.tool)
         with QSignalBlocker(self.radius):
             self.radius.setValue(round(self._field.radius))
-        self.pixels.setText(f"{self._field.radius:.0f} px")
+        self.pixels.setText(f"{self._field.radius:z.0f} px")
 
     def _draw_history(self) -> None:
         controller = self._controller

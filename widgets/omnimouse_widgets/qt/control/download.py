@@ -72,6 +72,6 @@ def problem_of(models: ModelDownloads) -> str:
     if models.is_offered:
         return f"{models.name} is not on this machine. Download it or choose another."
     if models.stopped_at is not None:
-        at = f"{100 * models.stopped_at:.0f} %"
+        at = f"{100 * models.stopped_at:z.0f} %"
         return f"{models.name}: stopped at {at}; the downloaded part stays on disk."
     return ""

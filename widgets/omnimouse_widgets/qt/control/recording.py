@@ -238,7 +238,7 @@ class RecordingSection(QWidget):
 
 def summary_of(session: Session) -> str:
     """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
-    parts = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:.1f} min"]
+    parts = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:z.1f} min"]
     parts.append("video" if session.stimulus is not None else "no video")
     parts.append("behaviour" if session.behavior_names else "no behaviour")
     return " · ".join(parts)
@@ -246,7 +246,7 @@ def summary_of(session: Session) -> str:
 
 def channels_of(session: Session) -> str:
     """Return the behaviour channels and the minutes of every tier."""
-    minutes = [f"{tier} {length:.1f} min" for tier, length in session.tiers().items()]
+    minutes = [f"{tier} {length:z.1f} min" for tier, length in session.tiers().items()]
     behavior = ", ".join(session.behavior_names) or "none"
     return f"Behaviour: {behavior}\nTiers: {', '.join(minutes)}"
 

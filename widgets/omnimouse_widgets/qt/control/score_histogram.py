@@ -138,20 +138,19 @@ class ScoreHistogram(QWidget):
 
     def _paint_axis(self, painter: QPainter) -> None:
         found, metric = self._distribution, self._controller.state.metric
-        # Adding 0.0 turns -0.0 into 0.0, which is printed without a sign.
-        low, high = float(found.edges[0]) + 0.0, float(found.edges[-1]) + 0.0
-        median = float(np.median(found.scores)) + 0.0
+        low, high = float(found.edges[0]), float(found.edges[-1])
+        median = float(np.median(found.scores))
         painter.setFont(plot_style.small_font())
         painter.setPen(colour_on(self, plot_style.TEXT))
         text_width = painter.fontMetrics().horizontalAdvance
         top, width = self.height() - _AXIS_HEIGHT, self.width()
-        ends = f"{low:.2f}", f"{high:.2f}"
+        ends = f"{low:z.2f}", f"{high:z.2f}"
         painter.drawText(QRectF(3, top, width, _AXIS_HEIGHT), ends[0])
         right = width - text_width(ends[1]) - 3
         painter.drawText(QRectF(right, top, width, _AXIS_HEIGHT), ends[1])
         at = (median - low) / (high - low) * width
         painter.fillRect(QRectF(at - 0.5, 0, 1, top), colour_on(self, plot_style.TEXT))
-        text = f"median {metric.text(round(median, 2) + 0.0, equals=' ')}"
+        text = f"median {metric.text(median, equals=' ')}"
         # As in the traces: without it, the median reads as that of the tier.
         text += " here" if found.evidence == IN_WINDOW else ""
         left = 3 + text_width(ends[0]) + 6

@@ -155,7 +155,7 @@ class LabCanvas:
             # Viridis is bright where it is high.
             tint = "#101010" if share > 0.55 else "#f0f0f0"
             at = (column + 0.5, row + 0.5)
-            self._add_text(f"{100 * share:.0f} %", at, (0.5, 0.5), tint)
+            self._add_text(f"{100 * share:z.0f} %", at, (0.5, 0.5), tint)
         self._frame(n, n)
 
     def _add_text(

@@ -396,7 +396,7 @@ class NeuronInfoPanel(QWidget):
             text = f"Repeats: {neuron_info_text.repeats_text(repeats)}"
             # `over.r == over.r` is False for NaN.
             if over is not None and over.r == over.r:
-                text += f" · r of this window's prediction with the mean: {over.r:.2f}"
+                text += f" · r of this window's prediction with the mean: {over.r:z.2f}"
         elif info is not None and info.repeats is not None:
             text = neuron_info_text.NO_REPEATS
         show_text(self.repeats_line, text)

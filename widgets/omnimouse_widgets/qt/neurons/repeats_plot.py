@@ -135,7 +135,7 @@ class RepeatsSideBySide:
         step = -(-count // MAX_TICKS)
         length = float(repeats.time_s[-1])
         ticks = [
-            (k * self.pitch + length / 2, f"{repeats.onset_s[k]:.0f} s")
+            (k * self.pitch + length / 2, f"{repeats.onset_s[k]:z.0f} s")
             for k in range(0, count, step)
         ]
         self.plot.getAxis("bottom").setTicks([ticks])

@@ -80,7 +80,7 @@ class CurvesPlot:
         low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
         span = max(high - low, 1e-3)
         bottom, left = self.plot.getAxis("bottom"), self.plot.getAxis("left")
-        ticks = [(float(np.log10(size)), f"{size:,.0f}") for size in plot.ticks]
+        ticks = [(float(np.log10(size)), f"{size:z,.0f}") for size in plot.ticks]
         bottom.setTicks([ticks])
         for axis, label in ((bottom, plot.across), (left, plot.up)):
             axis.setLabel(label, color=plot_style.AXIS)

@@ -159,7 +159,7 @@ def set_share(bar: QProgressBar, share: float | None) -> None:
     # the range (0, 0) as a moving bar.
     bar.setRange(0, 0 if share is None else 1000)
     bar.setValue(round(1000 * (share or 0.0)))
-    bar.setFormat(f"{100 * (share or 0.0):.0f} %")
+    bar.setFormat(f"{100 * (share or 0.0):z.0f} %")
 
 
 def show_text(label: QLabel | QAbstractButton, text: str) -> None:

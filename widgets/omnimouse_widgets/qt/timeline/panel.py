@@ -215,7 +215,7 @@ class TimePanel(QWidget):
         overview = self._overview()
         if not tier and overview is not None and overview.has_trials:
             tier = "between trials"
-        self.place.setText(f"{start:.1f} s · {tier}" if tier else f"{start:.1f} s")
+        self.place.setText(f"{start:z.1f} s · {tier}" if tier else f"{start:z.1f} s")
         # Put the label on the side of the window with more space.
         is_left = start > sum(self.box.viewRange()[0]) / 2
         self.place.setAnchor((1.0 if is_left else 0.0, 1.0))

@@ -198,7 +198,7 @@ class StimulusPanel(QWidget):
         at = float(state.window.timestamps["responses"][state.cursor])
         # The cursor counts samples, which are frames where both have one rate.
         word = "frame" if state.spec.n_frames == state.spec.n_samples else "sample"
-        self.clock.setText(f"{at:.2f} s · {word} {state.cursor}")
+        self.clock.setText(f"{at:z.2f} s · {word} {state.cursor}")
 
     def _draw_strides(self) -> None:
         """Offer the strides of the window's spec."""

@@ -293,7 +293,7 @@ class WhatIfControls(QWidget):
         contrast, shift = get("contrast"), get("shift")
         factor = contrast.factor if isinstance(contrast, Contrast) else 1.0
         self.contrast.setValue(round(100 * factor))
-        self.factor.setText(f"× {factor:.2f}")
+        self.factor.setText(f"× {factor:z.2f}")
         current = shift if isinstance(shift, Shift) else Shift()
         self.right.setValue(current.right)
         self.down.setValue(current.down)

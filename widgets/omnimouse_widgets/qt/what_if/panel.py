@@ -241,7 +241,7 @@ class WhatIfPanel(QWidget):
             name = state.session.units.names[neuron]
             # Δ, not r: there is no recording under edited input, so a score is not
             # defined.
-            label = f"{name} · Δ {change[neuron]:.2f}"
+            label = f"{name} · Δ {change[neuron]:z.2f}"
             # No shading: both curves exist in the target samples only.
             shade = np.zeros(len(time), np.uint8)
             after = predicted_of(result.after, neuron, state.window)
@@ -262,7 +262,7 @@ class WhatIfPanel(QWidget):
         # Qt draws links in blue, which is hard to read in dark themes.
         colour = self.palette().color(QPalette.ColorRole.WindowText).name()
         links = [
-            f"<a href='{n}' style='color:{colour}'>{n}</a> Δ {change[n]:.2f}"
+            f"<a href='{n}' style='color:{colour}'>{n}</a> Δ {change[n]:z.2f}"
             for n in most.tolist()
         ]
         self.listed.setText(f"Most changed: {' · '.join(links)}")
