@@ -34,6 +34,9 @@ MAX_COMPLETE = 64
 """Number of complete scores and curves in memory."""
 STORE_EVERY_S = 10.0
 """Seconds between two writings of unfinished sums, of which a kill loses the rest."""
+QUICK_BYTES = 8 * 2**20
+"""Larger sums are written at the end alone: writing takes more than 50 ms, for which
+the next stroke would wait."""
 Key = tuple[str, ...]
 T = TypeVar("T")
 Work = TypeVar("Work", TierScoring, TierSweep)
@@ -207,15 +210,16 @@ class TierResults:
 
     def _store_in_time(self, key: Key) -> None:
         """Store the sums of a task that is being refined, unless it was just done."""
-        if key in self._n_stored and monotonic() - self._stored_at_s > STORE_EVERY_S:
+        work = self._unfinished(key)
+        is_due = monotonic() - self._stored_at_s > STORE_EVERY_S
+        if is_due and work is not None and work.n_bytes <= QUICK_BYTES:
             self._store_sums(key)
 
     def _store_sums(self, key: Key) -> None:
-        work = self._unfinished(key)
-        is_small = work is not None and work.n_bytes <= UNFINISHED_BYTES
-        if self._store is None or work is None or not is_small:
+        work, n_stored = self._unfinished(key), self._n_stored.get(key)
+        if self._store is None or work is None or n_stored is None:
             return
-        if work.n_added > self._n_stored[key]:
+        if work.n_added > n_stored and work.n_bytes <= UNFINISHED_BYTES:
             self._store.add_sums(key, *work.sums())
             self._n_stored[key], self._stored_at_s = work.n_added, monotonic()
 

@@ -10,6 +10,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate import shard
+from omnimouse_model.live.inference import tier_results
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
@@ -84,12 +85,14 @@ def test_after_a_restart_it_has_the_bits_of_a_fresh_computation(request_of, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n_stages", "is_damaged"), [(2, False), (2, True), (4, False)]
+    ("n_stages", "end"),
+    [(2, "closed"), (4, "closed"), (2, "killed"), (2, "damaged")],
 )
 def test_an_unfinished_refinement_goes_on_after_a_restart(
-    request_of, tmp_path, monkeypatch, n_stages, is_damaged
+    request_of, tmp_path, monkeypatch, n_stages, end
 ):
     monkeypatch.setattr(shard, "BATCH", 1)
+    monkeypatch.setattr(tier_results, "STORE_EVERY_S", 0.0 if end == "killed" else 1e9)
     whole, whole_curves, n_predicted = final_stages(request_of, None)
     predictor = NoisyPredictor()
     runner = StageRunner(lambda *_: predictor, ScoreStore(tmp_path))
@@ -99,13 +102,16 @@ def test_an_unfinished_refinement_goes_on_after_a_restart(
     stages = runner.when_idle(request_of, lambda: False)
     assert len([*islice(stages, n_stages)]) == n_stages
     stages.close()
-    runner.close()
+    if end != "killed":
+        runner.close()
     n_first = predictor.counters["encodings"] - before
     (path,) = (tmp_path / "unfinished").glob("*.npz")
-    if is_damaged:
+    if end == "damaged":
         path.write_bytes(path.read_bytes()[:-100])
     score, curves, n_second = final_stages(request_of, ScoreStore(tmp_path))
-    assert n_first + n_second == n_predicted + is_damaged * n_first
+    # A kill loses the last batch, damage all of them.
+    n_again = {"closed": 0, "killed": 1, "damaged": n_first}[end]
+    assert n_first + n_second == n_predicted + n_again
     assert_same(score, whole)
     assert repr(curves.sweep.rows) == repr(whole_curves.sweep.rows)
     assert not list((tmp_path / "unfinished").glob("*.npz"))
