@@ -134,6 +134,22 @@ def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
     fresh_explorer.page.evaluate("document.querySelector('#nameless').remove()")
 
 
+def test_curves_follow_the_theme_of_the_page_and_images_do_not(fresh_explorer):
+    look = """(isLight) => {
+        document.body.dataset.jpThemeLight = isLight;
+        return [".omnimouse-stack", ".omnimouse-curves", ".omnimouse-painter canvas"]
+          .map((name) => getComputedStyle(document.querySelector(name)).filter);
+    }"""
+    for title in ("Context", "Traces"):
+        fresh_explorer.page.get_by_role("tab", name=title, exact=True).last.click()
+    fresh_explorer.page.locator(".omnimouse-curves").first.wait_for(state="attached")
+    dark, light = (
+        fresh_explorer.page.evaluate(look, is_light) for is_light in (False, True)
+    )
+    assert dark == ["none"] * 3
+    assert [shown == "none" for shown in light] == [False, False, True]
+
+
 # -- scores ---------------------------------------------------------------------------
 def wait_until_marked(tab: NotebookPage, n: int) -> None:
     """Wait until so many points are white; what is drawn in a drag plotly minds."""

@@ -60,6 +60,7 @@ class ScoreChart:
         # The style sheet hides the outline that plotly keeps of the last selection: it
         # would receive the next drag.
         self.figure.add_class("omnimouse-plot")
+        self.figure.add_class("omnimouse-curves")
         self._bars, self._selected_bars, self._points, self._selected = self.figure.data
         self._spread: ScoreDistribution | None = None
 

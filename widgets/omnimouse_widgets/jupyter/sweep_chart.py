@@ -56,6 +56,7 @@ class SweepChart:
             "dragmode": False,
         }
         self.figure: Any = new_figure_widget([*curves, *lines, *stars], layout)
+        self.figure.add_class("omnimouse-curves")
         traces = self.figure.data
         self._curves: dict[CurveKey, Any] = dict(zip(CURVE_KEYS, traces, strict=False))
         self._lines = traces[len(CURVE_KEYS) : -len(stars)]

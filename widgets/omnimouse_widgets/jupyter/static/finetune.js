@@ -70,6 +70,7 @@ function render({ model, el }) {
     plot.request();
   }
   const plot = canvasOf(plots, {
+    className: "omnimouse-curves",
     label: "Loss and held-out score over steps",
     keys: tips.loss,
     height: PLOT_HEIGHT,
@@ -96,7 +97,7 @@ function render({ model, el }) {
     // of the axis.
     const extremes = [low + margin, high - margin];
     for (const value of yOf(extremes[0]) - yOf(extremes[1]) > 14 ? extremes : [low, high]) {
-      drawText(context, value.toFixed(3), x0 + LEFT - 4, yOf(value) + 4, "#c9cdd3", { size: 11, align: "right" });
+      drawText(context, Number(value.toFixed(3)).toFixed(3), x0 + LEFT - 4, yOf(value) + 4, "#c9cdd3", { size: 11, align: "right" });
       context.beginPath();
       context.moveTo(x0 + LEFT, yOf(value));
       context.lineTo(x0 + width - RIGHT, yOf(value));

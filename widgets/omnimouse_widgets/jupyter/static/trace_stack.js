@@ -270,7 +270,7 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
   return { canvas, show, moveTo, setHeight };
 }
 
-// Legend of colours and lines, on the dark background of the plots in every theme.
+// Legend of colours and lines, on the background of the plots.
 function legendOf(parent) {
   const line = make("div", { className: "omnimouse-signs" });
   parent.append(line);
