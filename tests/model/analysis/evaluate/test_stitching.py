@@ -131,10 +131,12 @@ def test_where_no_window_predicts_there_is_nothing(session):
     assert np.isfinite(found.truth).all()
 
 
-def test_the_end_of_the_session_is_reached(session):
+def test_the_end_of_the_session_is_reached_and_no_span_beyond_it(session):
     found = predict_span(EchoPredictor(), session, later_half_mask(), 12.0, 1e9)
     assert found.time[-1] == pytest.approx(session.start_grid[-1] - session.t0)
     assert np.isfinite(found.responses).all()
+    with pytest.raises(ValueError, match="windows of session"):
+        predict_span(EchoPredictor(), session, later_half_mask(), 500.0, 510.0)
 
 
 def test_progress_is_told_and_a_stop_ends_it(session):
@@ -148,11 +150,6 @@ def test_progress_is_told_and_a_stop_ends_it(session):
             predictor, *ask, outdated=lambda: predictor.counters.get("encodings") == 2
         )
     assert predictor.counters["encodings"] == 2
-
-
-def test_a_span_outside_the_session_is_refused(session):
-    with pytest.raises(ValueError, match="windows of session"):
-        predict_span(EchoPredictor(), session, later_half_mask(), 500.0, 510.0)
 
 
 def test_a_decode_is_scored_where_behaviour_is_valid(session):

@@ -21,8 +21,5 @@ def test_one_without_a_score_leaves_the_others_their_neurons():
     assert found[1] is None
     assert score_summary(found[2]).n == 0
     assert common_scores([None]) == (None,)
-
-
-def test_nothing_in_common_is_nothing():
-    found = common_scores([np.array([0.1, NONE]), np.array([NONE, 0.1])])
-    assert [score_summary(scores).n for scores in found] == [0, 0]
+    apart = common_scores([np.array([0.1, NONE]), np.array([NONE, 0.1])])
+    assert [score_summary(scores).n for scores in apart] == [0, 0]

@@ -103,11 +103,8 @@ def test_gains_are_over_the_windows_of_both(session, mask):
     np.testing.assert_allclose(last.score.slope_per_neuron, 1.0)
 
 
-def test_the_tier_is_one_of_held_out_windows(session):
-    assert scored_tier(session) == "test"
-
-
 def test_the_tiers_of_a_window_are_those_of_its_trials_or_of_its_split(session):
+    assert scored_tier(session) == "test"
     for tier in ("train", "validation", "test"):
         start = float(session.window_starts(tier)[0])
         assert tiers_at(session, start, start + 2.0) == (tier,)

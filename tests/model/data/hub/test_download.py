@@ -2,6 +2,7 @@ import io
 import json
 import tarfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,6 +102,16 @@ def silent(share: float, what: str) -> None:
     pass
 
 
+def stop_at(least: float) -> Callable[[float, str], None]:
+    """Progress that stops a download at a share."""
+
+    def stop(share: float, what: str) -> None:
+        if share >= least:
+            raise StoppedError
+
+    return stop
+
+
 def fetch(name: str, to: Path | None = None) -> Path:
     return om.fetch_session(name, to, silent)
 
@@ -183,14 +194,9 @@ def test_the_next_call_removes_what_a_kill_at_the_end_has_left(hub):
 
 
 def test_a_stop_at_any_point_loses_nothing_and_leaves_no_half_session(hub):
-    for least in (0.3, 0.6):
-
-        def stop(share: float, what: str, least: float = least) -> None:
-            if share >= least:
-                raise StoppedError
-
+    for share in (0.3, 0.6):
         with pytest.raises(StoppedError):
-            om.fetch_session(SESSION, None, stop)
+            om.fetch_session(SESSION, None, stop_at(share))
         assert not local_path(PLACE, None).exists()
     assert om.open_session(fetch(SESSION)).n_neurons == 9
     ranges = [request.range for request in hub.requests if request.range]
@@ -224,12 +230,8 @@ def test_a_stuck_server_is_given_up_and_what_arrived_is_kept(hub, tmp_path):
 
 
 def test_a_server_without_ranges_sends_a_file_again_from_its_beginning(hub, tmp_path):
-    def stop(share: float, what: str) -> None:
-        if share >= 0.3:
-            raise StoppedError
-
     with pytest.raises(StoppedError):
-        om.fetch_session(SESSION, tmp_path, stop)
+        om.fetch_session(SESSION, tmp_path, stop_at(0.3))
     (part,) = tmp_path.rglob("*.part")
     assert part.stat().st_size
     hub.sends_parts = False

@@ -86,10 +86,7 @@ def test_trials_of_another_tier_are_predicted(controller):
     assert sum(one.n_trials for one in averages.of(3)) == (tiers == "train").sum()
     with pytest.raises(ValueError, match="'oracle'"):
         averages.choose_tier("oracle")
+    with pytest.raises(ValueError, match="stim_id"):
+        averages.choose("choice")
     controller.open_session(om.open_session(spiking_arrays(SpikingSpec(n_trials=20))))
     assert averages.tier == "test"
-
-
-def test_an_unknown_condition_is_refused(controller):
-    with pytest.raises(ValueError, match="stim_id"):
-        controller.trial_averages.choose("choice")
