@@ -232,6 +232,7 @@ def test_findings_that_cannot_be_read_or_written_are_named(tmp_path, monkeypatch
         store.findings(1)
 
 
+@pytest.mark.slow
 def test_kept_responses_are_read_and_nothing_is_written(run, tmp_path):
     run(name="directions")
     shutil.rmtree(tmp_path / "responses.zarr" / "findings")

@@ -49,6 +49,7 @@ def gated_controller(threaded_controller):
     predictor.gate.release(50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
 def test_the_previous_session_stays_open_if_a_listener_fails(controller, other, field):
     controller.seek(3.0)

@@ -283,6 +283,7 @@ def test_a_long_name_of_a_size_is_cut_in_the_message(tmp_path):
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.slow
 def test_recordings_of_the_same_neurons_share_their_parameters(tmp_path):
     first, second = (write_session(tmp_path / name, 12) for name in "ab")
     alone = open_training_session(first, SessionChoice("a"))

@@ -24,6 +24,7 @@ from tests.cli.runner import run_command
 
 CONFIG = NdtConfig(d_token=24, d_model=32, n_layers=3, n_heads=2, d_inner=48)
 N_TRIALS = 100
+pytestmark = pytest.mark.slow  # recording and model alone take more than a second
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,6 @@ def model(path):
     return om.load_predictor(path, device="cpu")
 
 
-@pytest.mark.slow
 def test_bits_are_those_of_the_tier_with_intervals_over_trials(spiking, model):
     scores = om.score_held_out(model, spiking)
     assert [score.condition for score in scores] == list(HELD_OUT)
@@ -112,7 +112,6 @@ def test_trials_without_a_window_after_the_onset_are_refused(
     assert score.row()["value"] is None
 
 
-@pytest.mark.slow
 def test_unknown_bins_are_not_scored(spiking, model):
     counts = trial_counts(spiking, model, spiking.window_starts("test", spec=TRIALS))
     silent, unknown = counts.copy(), counts.copy()
@@ -126,7 +125,6 @@ def test_unknown_bins_are_not_scored(spiking, model):
         np.testing.assert_array_equal(spikes[is_known], known[is_known])
 
 
-@pytest.mark.slow
 def test_labels_of_trials_are_decoded(spiking, model):
     found = om.decode_trial_labels(model, spiking, "stim_id")
     assert found.labels == ("left", "right")
@@ -141,7 +139,6 @@ def test_labels_of_trials_are_decoded(spiking, model):
             om.decode_trial_labels(model, spiking, "stim_id", tier=tier)
 
 
-@pytest.mark.slow
 def test_all_columns_share_one_encoding(arrays, model, monkeypatch):
     sides = np.where(np.arange(N_TRIALS) % 3, "wide", "narrow")
     hidden = np.where(arrays["trial_tier"] == "validation", "", sides)
@@ -177,7 +174,6 @@ def test_few_trials_have_a_wide_interval(model):
     assert row["ci_high"] - row["ci_low"] > 0.3
 
 
-@pytest.mark.slow
 def test_the_command_prints_both(arrays, path, tmp_path, monkeypatch):
     recording = tmp_path / "spikes.npz"
     np.savez(recording, **arrays)

@@ -131,6 +131,7 @@ def doubling_pickle(call: bytes, times: int, end: bytes) -> bytes:
     return b"\x80\x04\x8c\x01x\x94" + b"".join(steps) + b"h" + bytes([times])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "payload",
     [

@@ -182,6 +182,7 @@ def test_a_stopped_comparison_says_so(clean):
     assert seen[-1][0] == 3 < seen[-1][1]
 
 
+@pytest.mark.slow
 def test_missing_samples_and_silent_neurons_are_left_out():
     directions = directions_shown()
     session = grating_session(PREFERRED_DEG, noise=0.2)

@@ -74,6 +74,7 @@ def test_folders_of_sessions_are_recognised(folder, tmp_path):
     assert holds_sessions(tmp_path)
 
 
+@pytest.mark.slow
 def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, folder):
     controller, words = drawing_thread.controller, []
     controller.clock_check.check()

@@ -73,6 +73,7 @@ def test_an_equal_task_keeps_them(controller):
     assert controller.results.peri_event.mask is controller.state.mask is again
 
 
+@pytest.mark.slow
 def test_trials_of_another_tier_are_predicted(controller):
     averages, tiers = controller.trial_averages, controller.state.session.trials.tier
     averages.show(True, "view")

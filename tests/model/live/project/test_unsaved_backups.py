@@ -107,6 +107,7 @@ def test_what_a_killed_backup_has_left_is_deleted_an_hour_later(memory, tmp_path
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_an_opened_copy_is_never_deleted(controller, session_folder, tmp_path, memory):
     controller.paint([11], HIDDEN)
     controller.open_session(session_folder)

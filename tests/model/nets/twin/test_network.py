@@ -99,6 +99,7 @@ def test_a_frame_changes_no_rate_before_it(twin, clip):
     assert not np.array_equal(before[25:], after[25:])
 
 
+@pytest.mark.slow
 def test_gaps_of_behaviour_are_its_mean(twin, clip):
     video, pupil, behavior = clip
     pupil[3:5], behavior[7] = np.nan, np.nan

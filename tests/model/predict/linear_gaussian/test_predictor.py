@@ -184,6 +184,7 @@ def test_a_short_recording_is_refused_and_one_neuron_is_not():
     assert np.isfinite(found.responses[30:]).all()
 
 
+@pytest.mark.slow
 def test_a_fit_stops_and_starts_again(session, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     predictor, calls = LinearGaussian(), []

@@ -94,6 +94,7 @@ def test_video_and_behaviour_change_rates_only_where_they_are_shown(
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_state_can_be_continued_twice(predictor, window):
     state = predictor.start(window.session)
     first, after = predictor.step(state, window)
@@ -103,6 +104,7 @@ def test_a_state_can_be_continued_twice(predictor, window):
     assert not np.array_equal(first.responses, third.responses)
 
 
+@pytest.mark.slow
 def test_steps_are_the_window_that_begins_at_the_same_frame(predictor, window, mask):
     spec = replace(window.spec, warmup_s=0.0)
     twin = replace(predictor, spec=spec)
@@ -117,6 +119,7 @@ def test_steps_are_the_window_that_begins_at_the_same_frame(predictor, window, m
     np.testing.assert_allclose(np.concatenate(parts), whole.responses, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_slope(predictor, session, window):
     generator = np.random.default_rng(0)
     frames = generator.integers(60, 190, (60, 18, 32)).astype(np.uint8)
