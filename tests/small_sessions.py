@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -19,6 +20,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.simulate import calibration, simulation
 from tests.model.experanto_folder import write_stream, write_videos
 
+WEEK_S = 7 * 86400.0
 SECONDS_PER_TRIAL = 5
 TIERS = ("train", "train", "validation", "final_test_1")
 _textures = cache(simulation.draw_textures)
@@ -91,14 +93,15 @@ def simulate_mouse(
 
 @cache
 def _folder_of_mice() -> Path:
-    """Make the folder of this version of the simulator; delete those of others."""
+    """Make the folder of this version of the simulator; delete those of last week."""
     sources = [Path(__file__), *sorted(Path(simulate.__file__).parent.rglob("*.py"))]
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources))
     folder = cache_dir() / "test_mice" / digest.hexdigest()[:16]
-    for other in folder.parent.glob("*"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    folder.touch()
+    for other in folder.parent.iterdir():  # which no other run still needs
+        if other.stat().st_mtime < time.time() - WEEK_S:
+            shutil.rmtree(other, ignore_errors=True)
     return folder
 
 
