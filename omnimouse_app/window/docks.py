@@ -56,7 +56,9 @@ LEFT_WIDTH = 334
 """Width in pixels of napari's layer controls with a scroll bar beside them."""
 # Pixels: the right column, its upper and lower part, and the two rows below the canvas.
 RIGHT_WIDTH = 400
-RIGHT_UPPER, RIGHT_LOWER = 430, 390
+RIGHT_UPPER, RIGHT_LOWER = 470, 330
+LEAST_LOWER = 296
+"""Least height of the lower part, for traces and curves that can be read."""
 TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
 
 
@@ -291,6 +293,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     # The right column extends to the bottom of the window.
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
+    docks["Traces"].setMinimumHeight(LEAST_LOWER)
     for first, second in pairwise(
         ("Traces", "Context", "Behaviour", "Neurons", "Neuron")
     ):
