@@ -94,16 +94,13 @@ def test_the_start_grid_is_that_of_arange_also_at_epoch_times():
     np.testing.assert_array_equal(grid, common.start + np.arange(len(grid)) * step)
 
 
-def test_streams_without_gaps_are_allowed_whole():
-    spans = clock.spans_without_gaps(np.zeros(0, np.int64), 3.0, 9.0, 20.0)
-    assert spans.tolist() == [[3.0, 9.0]]
-
-
 def test_gaps_take_their_surroundings_and_near_ends_with_them():
     spans = clock.spans_without_gaps(np.array([2, 40, 41, 98]), 0.0, 5.0, 20.0)
     np.testing.assert_allclose(spans, [[0.25, 1.85], [2.2, 4.75]])
     fast = clock.spans_without_gaps(np.array([500]), 0.0, 10.0, 1000.0)
     np.testing.assert_allclose(fast, [[0.0, 0.445], [0.555, 10.0]])
+    spans = clock.spans_without_gaps(np.zeros(0, np.int64), 3.0, 9.0, 20.0)
+    assert spans.tolist() == [[3.0, 9.0]]
 
 
 @given(seeds, st.integers(0, 12))
@@ -120,13 +117,10 @@ def test_starts_need_the_whole_window():
     allowed = np.array([1, 1, 1, 0, 1, 1, 1, 1], bool)
     assert clock.full_window_starts(allowed, 3).tolist() == [0, 4, 5]
     assert clock.full_window_starts(allowed, 9).tolist() == []
+    assert clock.grid_points(1 / 60) == 1
 
 
 @pytest.mark.parametrize("open_end", [np.inf, 100.0])
 def test_the_last_trial_lasts_to_the_end(open_end):
     inside = clock.points_inside(np.arange(5.0), np.array([[2.0, open_end]]))
     assert inside.tolist() == [0, 0, 1, 1, 1]
-
-
-def test_a_window_has_at_least_one_point():
-    assert clock.grid_points(1 / 60) == 1

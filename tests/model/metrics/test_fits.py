@@ -45,9 +45,6 @@ def test_scores_that_rise_are_fitted_too():
     assert fit.limit == pytest.approx(0.4, abs=1e-6)
     assert fit.amplitude == pytest.approx(-0.6, abs=1e-5)
     assert not fit.is_at_bound
-
-
-def test_points_that_tell_no_exponent_are_said_to():
     assert fit_power_law(SIZES, 0.2 + 0.03 * np.log(SIZES)).is_at_bound
 
 

@@ -120,13 +120,10 @@ def test_epsilon_is_visible_on_tiny_traces(generator):
     assert value[0] == pytest.approx(1 / (1 + 1e-5) ** 2, rel=1e-9)
 
 
-def test_session_score_keeps_the_weight_of_undefined_neurons():
+def test_scores_weigh_neurons_and_keep_the_weight_of_undefined_ones():
     values, counts = np.array([0.5, np.nan, 0.2]), np.array([10, 10, 0])
     assert metrics.session_score(values, counts) == pytest.approx(0.25)
     assert np.isnan(metrics.session_score(values, np.zeros(3)))
-
-
-def test_overall_score_weighs_sessions_by_neurons():
     score = metrics.overall_score(np.array([0.1, 0.4]), np.array([300, 100]))
     assert score == pytest.approx(0.175)
 

@@ -219,11 +219,8 @@ def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_recording_without_truth_says_so(tmp_path):
+def test_recordings_without_truth_and_impossible_specs_are_refused(tmp_path):
     with pytest.raises(SessionFormatError, match="only simulated sessions have one"):
         open_truth(tmp_path)
-
-
-def test_more_held_out_than_there_is_is_refused():
     with pytest.raises(ValueError, match="use more minutes"):
         replace(TINY, minutes=0.5)

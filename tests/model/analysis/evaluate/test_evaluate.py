@@ -102,9 +102,6 @@ def test_windows_are_those_of_the_test_tier(session):
     gaps = np.diff(scored_starts(session))
     assert np.median(gaps) == pytest.approx(1.0)
     assert len(scored_starts(session, max_windows=4)) == 4
-
-
-def test_a_tier_the_session_lacks_is_named(session):
     with pytest.raises(ValueError, match=r"no window of tier 'oracle'.*final_test_1"):
         evaluate(NoisyPredictor(), session, [STIMULUS], tier="oracle")
 

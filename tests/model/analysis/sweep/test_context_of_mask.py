@@ -28,8 +28,5 @@ def test_a_painted_mask_lies_at_its_mean():
     found = measure_context(mask)
     assert found.neurons == pytest.approx(10 * 10 / 20)
     assert found.history_samples == pytest.approx(30 * 20 / 40)
-
-
-def test_where_nothing_is_asked_the_last_second_counts():
     found = measure_context(Mask.nothing(40).show(np.arange(8), slice(30, 60)))
     assert (found.neurons, found.history_samples) == (8, 0)

@@ -117,10 +117,7 @@ def test_what_cannot_be_read_is_told(hub, name, code):
     assert check_refusal(address(hub, name)).code == code
 
 
-def test_a_server_that_sends_only_whole_files_is_told(hub):
+def test_servers_of_whole_files_and_servers_that_are_not_there_are_told(hub):
     hub.sends_parts = False
     check_refusal(address(hub), "cannot be read in parts")
-
-
-def test_a_server_that_is_not_there_is_told():
     check_refusal("http://127.0.0.1:9/mouse.nwb", "cannot be reached")

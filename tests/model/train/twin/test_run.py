@@ -119,6 +119,8 @@ def test_a_save_of_another_training_is_refused(sessions, twins):
         )
     with pytest.raises(ValueError, match="sessions"):
         train_twins(CONFIG, sessions[:1], twins)
+    with pytest.raises(ValueError, match="same id"):
+        train_twins(CONFIG, [sessions[0], sessions[0]], twins)
 
 
 def test_the_noise_and_the_momentum_start_again_with_a_cycle(sessions, tmp_path):
@@ -237,11 +239,6 @@ def test_a_session_without_a_validation_tier_is_trained_without_scores(
     rows = list(log_rows(tmp_path / FILE))
     assert len(rows) == config.total_steps
     assert "validation" not in rows[-1]
-
-
-def test_two_sessions_of_one_name_are_refused(sessions, tmp_path):
-    with pytest.raises(ValueError, match="same id"):
-        train_twins(CONFIG, [sessions[0], sessions[0]], tmp_path)
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monkeypatch):

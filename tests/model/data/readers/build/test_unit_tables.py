@@ -167,13 +167,11 @@ def test_a_folder_without_tables_is_refused(arrays, tmp_path):
     check_refusal(arrays, "does not exist", unit_tables=tmp_path / "none.csv")
 
 
-def test_two_tables_with_one_column_are_refused(arrays, tables):
+def test_tables_that_do_not_fit_each_other_are_refused(arrays, tables):
     (tables / "tuning").mkdir()
     (tables / "tuning" / "units.csv").write_text("unit_id,cc_abs\n100,1\n")
     words = "has column 'cc_abs', and so has performance/units.csv"
     check_refusal(arrays, words, unit_tables=tables)
-
-
-def test_an_array_with_other_rows_than_its_table_is_refused(arrays, tables):
+    (tables / "tuning" / "units.csv").unlink()
     np.save(tables / "readout" / "readout_weights.npy", np.zeros((5, 4), np.float32))
     check_refusal(arrays, r"is \(5, 4\); \(3, ", unit_tables=tables)
