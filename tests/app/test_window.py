@@ -49,6 +49,11 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
         assert left >= canvas_right
         assert right <= size[0]
         assert bottom <= size[1]
+    # Curves can be read, with a legend of two lines; the histogram is not scrolled out.
+    traces, histogram = dock.panels["Traces"], dock.control.model.histogram
+    assert traces.stack.canvas.height() > 180
+    assert traces.legend.height() < 3 * traces.legend.fontMetrics().height()
+    assert not histogram.visibleRegion().isEmpty()
     assert boxes["OmniMouse"][3] <= boxes["Traces"][1]
     assert boxes["Time"][3] <= boxes["Raster"][1]
     assert boxes["Raster"][2] <= boxes["Stimulus"][0]
