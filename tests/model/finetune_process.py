@@ -17,6 +17,7 @@ from unittest.mock import patch
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
@@ -54,16 +55,22 @@ def write_mouse_folder(root: Path) -> Path:
 
 
 @contextmanager
-def few_start_windows() -> Iterator[None]:
-    """Start values are found on few windows: most of a small fine-tuning's time."""
-    with patch.object(correlated_init, "WINDOWS", 2):
+def few_windows() -> Iterator[None]:
+    """Start values and the means of centred scores are found on few windows.
+
+    They take most of a small fine-tuning's time.
+    """
+    with (
+        patch.object(correlated_init, "WINDOWS", 2),
+        patch.object(shard, "TRAIN_WINDOWS", 1),
+    ):
         yield
 
 
 def run_finetune(place: Path, out: Path, session: str = NEW, **options: Any) -> Path:
     """Fine-tune PLACE's model to one of its recordings; the folder of the run."""
     settings = {"steps": STEPS, "batch": 1, "device": "cpu"} | options
-    with few_start_windows():
+    with few_windows():
         recording = om.open_session(place / session)
         om.finetune(place / "base.safetensors", recording, out, **settings)
     return out

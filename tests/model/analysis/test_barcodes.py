@@ -23,13 +23,10 @@ def test_the_nearest_neurons_are_others_in_order(session):
     assert not len(LearnedNeurons(*about).nearest(1, 3)[0])
 
 
-def test_a_baseline_has_learned_nothing(session):
-    learned = learned_neurons(load_predictor("mean"), session)
-    assert learned.is_empty
-    assert learned.predictor_id == "mean"
-
-
-def test_the_embeddings_of_a_transformer_are_its_barcodes(session):
+def test_a_transformer_has_barcodes_and_a_baseline_has_none(session):
     learned = learned_neurons(tiny_transformer(), replace(session, id="small"))
     assert len(learned.barcodes) == 40
     assert learned.positions is None
+    learned = learned_neurons(load_predictor("mean"), session)
+    assert learned.is_empty
+    assert learned.predictor_id == "mean"

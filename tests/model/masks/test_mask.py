@@ -106,9 +106,6 @@ def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on():
     assert union.token_layout.cuts == (25,)
     assert union.frames.all()
     assert union == left.ask([3], slice(40, 60)).with_frames(True)
-
-
-def test_masks_of_other_sessions_are_not_combined():
     with pytest.raises(MaskError, match="Masks for 3 and 4 neurons"):
         Mask.nothing(3) | Mask.nothing(4)
 

@@ -58,22 +58,16 @@ def test_the_guard_says_what_it_leaves_out():
     assert np.array_equal(free.cells, first.cells | beside.cells)
 
 
-def test_neurons_that_do_not_enter_are_told():
+def test_neurons_samples_and_frames_that_do_not_enter_are_told():
     mask = Mask.nothing(4).show([0]).ask([1, 2]).with_order([0, 1, 3])
     found = remark(mask, "not-entering")
     assert found.neurons.tolist() == [2]
     assert "with_order(" in found.message
-
-
-def test_visible_samples_outside_the_context_are_told():
     mask = Mask.nothing(2).show([0]).ask([1]).with_context_span(30, 60)
     found = remark(mask, "outside-span")
     assert np.flatnonzero(found.cells[:, 0]).tolist() == list(range(30))
     assert "context span 30-60" in found.message
     assert "with_context_span(0, 60)" in found.message
-
-
-def test_a_frame_without_its_pair_is_told():
     mask = Mask.nothing(1).ask([0]).with_frames(slice(4, 21))
     assert "1 visible frame of the video" in remark(mask, "single-frame").message
     assert remarks_on(mask.with_frames(slice(4, 20))) == ()

@@ -223,16 +223,13 @@ def test_a_spot_without_extent_has_no_selectivity():
     assert np.isnan(found.value).all()
 
 
-def test_merged_moments_are_those_of_all_samples(generator):
+def test_merged_and_streamed_moments_are_those_of_all_samples(generator):
     x, y = generator.normal(3, 2, (2, 90, 4))
     y[5, 1] = np.nan
     parts = [metrics.moments(x[a:b], y[a:b]) for a, b in ((0, 0), (0, 40), (40, 90))]
     merged: Moments = parts[0].merged(parts[1]).merged(parts[2])
     np.testing.assert_allclose(merged.pearson(), metrics.correlation(x, y), rtol=1e-12)
     np.testing.assert_array_equal(merged.count, [90, 89, 90, 90])
-
-
-def test_streaming_of_a_constant_is_its_status():
     stream = StreamingCorrelation(3, 2)
     target = np.array([[1.0, 0.1], [1.0, 0.2], [1.0, 0.7]])
     stream.update(target + np.arange(3)[:, None], target)

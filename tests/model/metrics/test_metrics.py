@@ -143,6 +143,9 @@ def test_bootstrap_is_the_same_for_the_same_seed(generator):
     assert first == metrics.bootstrap_interval(values, seed=3)
     assert first[0] < values.mean() < first[1]
     assert np.isnan(metrics.bootstrap_interval(np.array([]))).all()
+    scores = generator.normal(size=50)
+    low, high = metrics.bootstrap_interval(scores, n_resamples=205, seed=1)
+    assert low < scores.mean() < high
 
 
 def test_cc_norm_obeys_its_identity(generator):
@@ -182,9 +185,3 @@ def test_reliability_brackets_the_signal(generator):
     perfect = np.broadcast_to(signal, target.shape)
     feve = metrics.explainable_variance(perfect, target).feve
     assert feve == pytest.approx(1, abs=0.05)
-
-
-def test_more_resamples_than_fit_one_block_are_drawn(generator):
-    scores = generator.normal(size=50)
-    low, high = metrics.bootstrap_interval(scores, n_resamples=205, seed=1)
-    assert low < scores.mean() < high

@@ -120,13 +120,16 @@ def test_blocks_hold_windows_in_a_row():
     assert len(set(time_blocks(np.arange(0, 5000, 2.0), 2.0))) == 40
 
 
-def test_a_gain_has_parts_of_both_scores_or_no_interval():
+def test_gains_of_unlike_parts_and_few_blocks_have_no_interval():
     rest, other = np.linspace(0.28, 0.31, 20), np.linspace(0.24, 0.3, 20) ** 2
     gain = jackknife_gain((0.3, rest), (0.1, other))
     assert gain.value == pytest.approx(0.2)
     assert gain.high - gain.value == pytest.approx(gain.value - gain.low)
     assert gain.error == jackknife(0.2, rest - other).error
     assert np.isnan(jackknife_gain((0.3, rest), (0.1, other[1:])).low)
+    assert np.isnan(jackknife(0.3, np.full(7, 0.3)).low)
+    assert student_quantile(29) == pytest.approx(2.0452, abs=1e-3)
+    assert student_quantile(7) == pytest.approx(2.3646, abs=2e-3)
 
 
 def test_intervals_end_at_the_limits_of_the_metric_and_errors_do_not():
@@ -140,12 +143,6 @@ def test_intervals_end_at_the_limits_of_the_metric_and_errors_do_not():
     assert 1.0 < gain.low < gain.value < gain.high == 2.0
     free = jackknife_gain((0.96, rest), (-0.95, other))
     assert gain.half_width == free.half_width == pytest.approx(free.high - free.value)
-
-
-def test_few_blocks_have_no_interval():
-    assert np.isnan(jackknife(0.3, np.full(7, 0.3)).low)
-    assert student_quantile(29) == pytest.approx(2.0452, abs=1e-3)
-    assert student_quantile(7) == pytest.approx(2.3646, abs=2e-3)
 
 
 @pytest.mark.slow

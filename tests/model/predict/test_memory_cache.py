@@ -20,7 +20,7 @@ def test_it_never_holds_more_than_its_limit_but_for_the_newest(asked):
         assert kept.n_bytes <= 100
 
 
-def test_what_was_used_last_stays():
+def test_what_was_used_last_stays_also_alone():
     kept: MemoryCache[bytes] = MemoryCache(100, len)
     for key in ("a", "b"):
         kept.get(key, lambda: bytes(40))
@@ -28,9 +28,6 @@ def test_what_was_used_last_stays():
     kept.get("c", lambda: bytes(40))
     assert "a" in kept
     assert "b" not in kept
-
-
-def test_one_that_is_too_big_is_kept_alone():
     kept: MemoryCache[bytes] = MemoryCache(100, len)
     kept.get("small", lambda: bytes(40))
     kept.get("big", lambda: bytes(400))

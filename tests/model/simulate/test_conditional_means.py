@@ -50,14 +50,11 @@ def test_more_that_is_known_raises_the_ceiling(world):
     assert scores(world, VIDEO)[0] < ceilings[1] - 0.02
 
 
-def test_without_anything_the_mean_is_constant(world):
+def test_without_anything_the_mean_is_constant_and_it_is_computed_once(world):
     folder, truth, responses = world
     expected = conditional_mean(folder, truth, Given(video=False, behavior=False))
     assert np.ptp(expected, axis=0).max() < 1e-3 * expected.mean()
     assert expected.mean() == pytest.approx(responses.mean(), rel=0.1)
-
-
-def test_a_mean_is_computed_once_and_nobody_changes_it(world):
     folder, truth, _ = world
     expected = conditional_mean(folder, truth, BEHAVIOR)
     assert conditional_mean(folder, truth, BEHAVIOR) is expected

@@ -69,14 +69,11 @@ def test_scores_are_averaged_over_seeds_before_the_ranking(study):
     assert all("one seed" in row["warnings"][0] for row in one.rows())
 
 
-def test_lower_is_better_for_some_metrics(study):
+def test_lower_is_better_for_some_metrics_and_no_score_comes_last(study):
     (factory, sessions, heldout, _), options = study
     score = WorthScore(is_higher_better=False)
     table = rank_sessions(factory, sessions, heldout, score, **options)
     assert table.order("new") == BEST_FIRST
-
-
-def test_a_session_without_a_score_comes_last(study):
     table = ranked(study)
     values = table.values.copy()
     values[1, 1] = np.nan

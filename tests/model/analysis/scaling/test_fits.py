@@ -66,9 +66,6 @@ def test_sessions_can_be_ranked_instead_of_drawn(mice):
     neurons = sorted((entry.neurons for entry in mice), reverse=True)
     assert [entry.neurons for entry in best] == neurons[:4]
     assert [entry.neurons for entry in worst] == neurons[::-1][:4]
-
-
-def test_collections_that_cannot_be_are_refused(mice):
     with pytest.raises(ValueError, match="cannot hold the 3"):
         mice.nested([2], 0, always=["0-1-1", "1-1-1", "2-1-1"])
     with pytest.raises(ValueError, match="No session nobody"):

@@ -13,7 +13,7 @@ from omnimouse_model.data.conversion.resampling import (
 from omnimouse_model.metrics.repeats import join_trials
 
 
-def test_a_line_stays_one_and_ends_with_its_source():
+def test_a_line_stays_one_and_traces_keep_their_length():
     times = 1e9 + np.arange(100) / 50
     line = 3 + 2 * (times - 1e9)
     found = resample(times, line, 1e9 + 0.5, 1e9 + 2.5, 0.1, kind="linear")
@@ -24,6 +24,9 @@ def test_a_line_stays_one_and_ends_with_its_source():
     # The filter is symmetric, so that it does not move a line either.
     smooth = resample(times, line, 1e9 + 0.5, 1e9 + 1.5, 0.1)
     np.testing.assert_allclose(smooth, (3 + 2 * at)[:11], rtol=1e-4)
+    times, values = np.arange(5) / 50, np.ones(5)
+    found = resample(times, values, 0.0, 0.08, 0.02, kind="lowpass", lowpass_s=0.4)
+    assert found.shape == (5,)
 
 
 def test_fast_noise_is_filtered_where_the_source_is_faster():
@@ -37,12 +40,6 @@ def test_fast_noise_is_filtered_where_the_source_is_faster():
         resample(times[::20], noise[::20], 1.0, 9.0, 0.1),
         resample(times[::20], noise[::20], 1.0, 9.0, 0.1, kind="linear"),
     )
-
-
-def test_a_trace_shorter_than_the_filter_keeps_its_length():
-    times, values = np.arange(5) / 50, np.ones(5)
-    found = resample(times, values, 0.0, 0.08, 0.02, kind="lowpass", lowpass_s=0.4)
-    assert found.shape == (5,)
 
 
 def test_gaps_are_filled_and_told():

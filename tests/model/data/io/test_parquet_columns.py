@@ -53,13 +53,10 @@ def test_other_files_are_refused(tmp_path, content):
     assert caught.value.code == "bad_parquet"
 
 
-def test_a_table_of_too_many_rows_is_refused(tmp_path):
+def test_a_table_of_too_many_rows_or_outside_the_folder_is_refused(tmp_path):
     with pytest.raises(SessionFormatError) as caught:
         written(tmp_path, a=pa.array(np.zeros(2**20 + 1, np.int8)))
     assert caught.value.code == "too_large"
-
-
-def test_a_table_outside_the_folder_is_refused(tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()
     with pytest.raises(SessionFormatError) as caught:

@@ -92,7 +92,7 @@ def test_invalid_trials_are_left_out(gratings):
     assert len(direction_trials(changed).trials) == 15
 
 
-def test_small_angles_of_an_orientation_are_axes():
+def test_small_angles_of_an_orientation_are_axes_and_radians_refused():
     axes = np.tile(np.arange(6) * 30.0, 2)
     found = direction_trials(session_of([{"orientation": a} for a in axes]))
     assert not found.has_directions
@@ -100,6 +100,8 @@ def test_small_angles_of_an_orientation_are_axes():
     assert found.has_directions
     found = direction_trials(session_of([{"direction_deg": a} for a in axes]))
     assert found.has_directions
+    with pytest.raises(StimulusColumnError, match="radians"):
+        direction_trials(session_of([{"theta": np.radians(d)} for d in DIRECTIONS]))
 
 
 def test_any_column_can_be_named(gratings):
@@ -126,11 +128,6 @@ def test_what_is_missing_and_what_there_is_are_told(gratings, shown, column, tol
     extra = [dict(shown) if fields else {} for fields in gratings.trials.extra]
     with pytest.raises(StimulusColumnError, match=told):
         direction_trials(with_columns(gratings, extra), column)
-
-
-def test_radians_are_refused():
-    with pytest.raises(StimulusColumnError, match="radians"):
-        direction_trials(session_of([{"theta": np.radians(d)} for d in DIRECTIONS]))
 
 
 # -- places --------------------------------------------------------------------------

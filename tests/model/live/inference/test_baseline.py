@@ -53,7 +53,7 @@ def test_no_baseline_is_predicted_after_it_was_removed(controller):
     assert controller.baseline.population is None
 
 
-def test_a_refused_baseline_is_an_error_of_the_baseline_only(controller):
+def test_a_refused_or_unknown_baseline_is_an_error_of_the_baseline_only(controller):
     controller.apply_preset("video_behavior")
     controller.choose_baseline("last")
     assert "'last'" in controller.baseline.error
@@ -63,9 +63,6 @@ def test_a_refused_baseline_is_an_error_of_the_baseline_only(controller):
     controller.apply_preset("causal_response_25_behavior")
     assert controller.baseline.error is None
     assert_answered(controller)
-
-
-def test_an_unknown_baseline_is_an_error(controller):
     controller.choose_baseline("no-such")
     assert "'no-such'" in controller.baseline.error
     assert controller.results.error is None

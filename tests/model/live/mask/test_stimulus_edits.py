@@ -69,7 +69,7 @@ def test_edits_and_strokes_share_one_undo(controller):
     assert controller.state.preset == "video_only"
 
 
-def test_edits_stay_when_the_window_moves_and_end_with_the_session(controller, session):
+def test_edits_stay_with_their_session_and_need_its_streams(controller, session):
     controller.stimulus_edits.put(Blank(), BehaviorSet("running", 0.0))
     controller.step_window(-1)
     state = controller.state
@@ -81,9 +81,6 @@ def test_edits_stay_when_the_window_moves_and_end_with_the_session(controller, s
     controller.open_session(session)
     assert controller.stimulus_edits.edits == ()
     assert controller.results.what_if is None
-
-
-def test_an_edit_of_a_missing_stream_is_refused(controller):
     with pytest.raises(ValueError, match="has no 'licking'"):
         controller.stimulus_edits.put(BehaviorSet("licking", 1.0))
     assert controller.stimulus_edits.edits == ()

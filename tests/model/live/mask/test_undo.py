@@ -61,12 +61,6 @@ def test_every_field_of_a_mask_is_undone():
     assert delta.undo(after).name == ""
 
 
-def test_a_step_that_changes_nothing_is_no_step():
-    history, mask = UndoHistory(), Mask.nothing(N)
-    assert not push(history, "nothing", mask, mask.hide([3]))
-    assert history.undo_name == ""
-
-
 def test_names_count_the_neurons_and_a_new_step_clears_the_undone_ones():
     history, mask = UndoHistory(), Mask.nothing(N)
     push(history, "Paint {n} neurons visible", mask, mask.show([1, 4, 5]))
@@ -76,6 +70,9 @@ def test_names_count_the_neurons_and_a_new_step_clears_the_undone_ones():
     push(history, "Paint {n} neurons visible", mask, mask.show([2]))
     assert history.redo_name == ""
     assert history.undo_name == "Paint 1 neuron visible"
+    history, mask = UndoHistory(), Mask.nothing(N)
+    assert not push(history, "nothing", mask, mask.hide([3]))
+    assert history.undo_name == ""
 
 
 def test_the_oldest_steps_are_dropped_at_the_memory_limit():

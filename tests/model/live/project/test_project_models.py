@@ -113,15 +113,14 @@ def test_a_start_downloads_nothing_by_itself(session_folder, tmp_path, fetched_n
     assert fetched_names == []
 
 
-def test_a_baseline_not_fetched_is_reported(controller, save_analysis, fetched_names):
+def test_baselines_and_reports_need_a_fetched_model(
+    controller, save_analysis, fetched_names
+):
     controller.choose_baseline("last")
     controller.project.open(save_analysis(baseline=FAR))
     assert FAR in controller.project.messages[0]
     assert controller.state.baseline_name == ""
     assert fetched_names == []
-
-
-def test_a_report_needs_the_fetched_model(controller, save_analysis, fetched_names):
     with pytest.raises(ExportError, match=f"omnimouse fetch {FAR}"):
         _open(controller, save_analysis(predictor=FAR), "")
     assert fetched_names == []

@@ -371,19 +371,17 @@ def test_what_cannot_be_served_is_refused_with_the_reason(predictor, window, tmp
         resolve_device("mps")
 
 
-def test_a_running_decode_gives_way(window, ours):
+def test_an_encoding_and_a_running_decode_give_way(window, ours):
+    ours.stop_when(lambda: True)
+    with pytest.raises(StoppedError):
+        ours.encode(window, WITH_VIDEO)
+    assert ours.counters["video_encodings"] == 0
+    ours.stop_when(lambda: False)
     encoded = ours.encode(window, WITH_VIDEO)
     polls = iter(range(2))
     ours.stop_when(lambda: next(polls, None) is None)
     with pytest.raises(StoppedError):
         ours.decode(encoded)
-
-
-def test_it_stops_when_told(window, ours):
-    ours.stop_when(lambda: True)
-    with pytest.raises(StoppedError):
-        ours.encode(window, WITH_VIDEO)
-    assert ours.counters["video_encodings"] == 0
 
 
 def test_a_stop_is_looked_for_between_all_layers(window, ours):

@@ -24,7 +24,7 @@ from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
-    few_start_windows,
+    few_windows,
     run_finetune,
     write_mouse_folder,
 )
@@ -42,7 +42,7 @@ def mouse_folder(tmp_path_factory):
     """As `write_mouse_folder`, and a second recording of the known mouse."""
     root = write_mouse_folder(tmp_path_factory.mktemp("finetune"))
     write_session(root / KIN, 7)
-    with few_start_windows():
+    with few_windows():
         yield root
 
 

@@ -46,18 +46,15 @@ def test_windows_count_the_spikes_of_each_unit(path):
     assert session.responses.end_declared == pytest.approx(SECONDS)
 
 
-def test_held_in_and_held_out_units_are_a_column(path):
-    units = open_session(path).units
-    held_out = (units.properties["heldout"] == "held-out").tolist()
-    assert held_out == list(HELD_OUT)
-
-
-def test_units_lie_at_their_electrodes(path):
+def test_units_lie_at_their_electrodes_and_keep_their_columns(path):
     units = open_session(path).units
     assert units.area.tolist() == ["PMd", "M1", "PMd", "M1", "M1"]
     assert units.probe.tolist() == [f"array_{k}" for k in (1, 2, 1, 2, 2)]
     np.testing.assert_array_equal(units.xyz_um[:, 0], [0, 16, 16, 0, 16])
     np.testing.assert_array_equal(units.xyz_um[:, 2], [100, 0, 0, 40, 0])
+    units = open_session(path).units
+    held_out = (units.properties["heldout"] == "held-out").tolist()
+    assert held_out == list(HELD_OUT)
 
 
 def test_electrodes_are_found_by_the_id_of_the_peak_channel(path):
