@@ -164,14 +164,6 @@ def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
     assert "all_response_only" in dict(controller.presets)  # on screen
 
 
-@pytest.mark.slow
-def test_results_belong_to_the_recording(controller, tmp_path):
-    controller.laboratory.start()
-    controller.open_session(write_session(tmp_path / "other", 12))
-    assert controller.laboratory.result is None
-    assert not controller.colouring.scale_of("lab").is_known
-
-
 def test_the_cost_is_told_before(controller):
     laboratory = controller.laboratory
     once, seconds = laboratory.n_windows, laboratory.seconds
@@ -205,7 +197,9 @@ def test_what_cannot_run_says_why(controller):
 
 
 @pytest.mark.slow
-def test_the_table_has_every_neuron(controller, tmp_path):
+def test_results_are_written_as_tables_and_belong_to_the_recording(
+    controller, tmp_path
+):
     controller.laboratory.start()
     path = tmp_path / "directions.csv"
     assert controller.laboratory.write(path) == [path]
@@ -216,6 +210,17 @@ def test_the_table_has_every_neuron(controller, tmp_path):
     values = [float(row["preferred_deg"]) for row in rows]
     np.testing.assert_allclose(values, controller.laboratory.result.values, rtol=1e-6)
     assert {row["predictor"] for row in rows} == {"energy"}
+    path = tmp_path / "neurons.csv"
+    controller.exports.export(path)
+    assert controller.exports.error is None
+    lines = path.read_text().splitlines()
+    assert any("directions_osi: Direction: gratings in energy" in one for one in lines)
+    rows = list(csv.DictReader(one for one in lines if not one.startswith("#")))
+    values = [float(row["directions_preferred_deg"]) for row in rows]
+    np.testing.assert_allclose(values, controller.laboratory.result.values, rtol=1e-6)
+    controller.open_session(write_session(tmp_path / "other", 12))
+    assert controller.laboratory.result is None
+    assert not controller.colouring.scale_of("lab").is_known
 
 
 @pytest.mark.slow
@@ -231,19 +236,6 @@ def test_the_script_names_a_model_that_can_be_loaded(controller, folder):
         for name in ("exciting", "inhibiting", "exciting_video", "barcodes"):
             named.laboratory.choose(name)
             compile(named.laboratory.as_python(), "script", "exec")
-
-
-@pytest.mark.slow
-def test_results_join_the_exported_table_of_neurons(controller, tmp_path):
-    controller.laboratory.start()
-    path = tmp_path / "neurons.csv"
-    controller.exports.export(path)
-    assert controller.exports.error is None
-    lines = path.read_text().splitlines()
-    assert any("directions_osi: Direction: gratings in energy" in one for one in lines)
-    rows = list(csv.DictReader(one for one in lines if not one.startswith("#")))
-    values = [float(row["directions_preferred_deg"]) for row in rows]
-    np.testing.assert_allclose(values, controller.laboratory.result.values, rtol=1e-6)
 
 
 @pytest.fixture

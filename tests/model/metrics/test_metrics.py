@@ -43,13 +43,16 @@ def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
     assert print_lines([]) == 1
 
 
-def test_correlation_is_numpys(generator):
+def test_correlation_and_slope_are_numpys(generator):
     prediction, target = noisy_pair(generator)
     pairs = zip(prediction.T, target.T, strict=True)
     expected = [np.corrcoef(*pair)[0, 1] for pair in pairs]
     np.testing.assert_allclose(metrics.correlation(prediction, target), expected)
     found = metrics.correlation(prediction.T, target.T, axis=1)
     np.testing.assert_allclose(found, expected)
+    pairs = zip(prediction.T, target.T, strict=True)
+    expected = [np.polyfit(p, t, 1)[0] for p, t in pairs]
+    np.testing.assert_allclose(metrics.moments(prediction, target).slope(), expected)
 
 
 def test_correlation_skips_pairs_with_a_nan(generator):
@@ -104,13 +107,6 @@ def test_a_prediction_that_is_not_finite_is_an_error(generator):
         metrics.single_trial(prediction, target)
     with pytest.raises(ValueError, match="not finite"):
         StreamingCorrelation(len(target), 6).update(prediction, target)
-
-
-def test_the_slope_is_that_of_a_regression_on_predictions(generator):
-    prediction, target = noisy_pair(generator)
-    pairs = zip(prediction.T, target.T, strict=True)
-    expected = [np.polyfit(p, t, 1)[0] for p, t in pairs]
-    np.testing.assert_allclose(metrics.moments(prediction, target).slope(), expected)
 
 
 def test_epsilon_is_visible_on_tiny_traces(generator):

@@ -133,7 +133,7 @@ def test_samples_that_one_predictor_cannot_compute_stay_marked(imaging):
     assert both.predict(short, asked).valid.tolist() == [False] * 4 + [True] * 12
 
 
-def test_steps_give_the_numbers_of_one_call(imaging):
+def test_steps_give_the_numbers_of_one_call_and_channels_come_by_name(imaging):
     predictor = RecurrentPredictor()
     window = imaging.window(14.0, predictor.needs.spec)
     mask = om.Mask.nothing(imaging, window.spec).ask(slice(None)).with_frames(True)
@@ -147,11 +147,6 @@ def test_steps_give_the_numbers_of_one_call(imaging):
     assert window.warmup.stop_s == pytest.approx(window.start_s)
     assert window.warmup.video.shape == (30, 144, 256)
     assert window.video.dtype == np.uint8
-
-
-def test_behavior_channels_come_by_name(imaging):
-    predictor = RecurrentPredictor()
-    window = imaging.window(14.0, predictor.needs.spec)
     whole = imaging.window(window.start_s)
     columns = [imaging.behavior_names.index(n) for n in ("pupil_size", "running")]
     np.testing.assert_array_equal(window.behavior, whole.behavior[:, columns])

@@ -32,7 +32,7 @@ def test_the_baseline_equals_the_library(controller):
     assert controller.results.population.predictor_id == "echo"
 
 
-def test_the_baseline_follows_mask_and_window_and_not_the_selection(controller):
+def test_the_baseline_follows_mask_and_window_until_it_is_removed(controller):
     controller.choose_baseline("mean")
     controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
     assert_answered(controller)
@@ -42,10 +42,6 @@ def test_the_baseline_follows_mask_and_window_and_not_the_selection(controller):
     controller.seek(controller.state.window.start_s - 2.0)
     assert controller.baseline.population is not before
     assert_answered(controller)
-
-
-def test_no_baseline_is_predicted_after_it_was_removed(controller):
-    controller.choose_baseline("mean")
     controller.choose_baseline("")
     assert controller.baseline.population is None
     assert controller.baseline.scores is None

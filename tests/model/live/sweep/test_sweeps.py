@@ -264,8 +264,14 @@ def start_sweeps(controller, session):
     return start
 
 
-def test_a_sweep_is_deleted_and_a_damaged_file_is_reported(start_sweeps):
+def test_sweeps_are_written_as_one_table_and_deleted(start_sweeps, tmp_path):
     sweeps = start_sweeps(2)
+    path = tmp_path / "both.csv"
+    sweeps.write_csv({entry.name: entry.sweep for entry in sweeps.entries}, path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["sweep"] for row in rows}) == 2
+    assert [float(row["score"]) for row in rows] == pytest.approx([1.0, 1.0])
     path = sweeps.entries[0].path
     sweeps.remove(path)
     assert not path.exists()
@@ -274,13 +280,3 @@ def test_a_sweep_is_deleted_and_a_damaged_file_is_reported(start_sweeps):
     sweeps.reload_folder()
     problems = {entry.name: bool(entry.problem) for entry in sweeps.entries}
     assert problems == {"no 0": False, "odd": True}
-
-
-def test_sweeps_are_written_as_one_table_with_their_scores(start_sweeps, tmp_path):
-    sweeps = start_sweeps(2)
-    path = tmp_path / "both.csv"
-    sweeps.write_csv({entry.name: entry.sweep for entry in sweeps.entries}, path)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len({row["sweep"] for row in rows}) == 2
-    assert [float(row["score"]) for row in rows] == pytest.approx([1.0, 1.0])

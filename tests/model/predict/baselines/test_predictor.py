@@ -172,13 +172,17 @@ def test_neurons_without_history_get_their_mean_and_it_is_said(session, predicto
         np.testing.assert_array_equal(prediction.responses[:, 1], mean.responses[:, 1])
 
 
-def test_mean_is_the_mean_of_the_train_tier(session, predictors):
+def test_mean_is_the_mean_of_the_train_tier_also_of_many_windows(session, predictors):
     mask = mask_from_strategy("video_only", session)
     rates = predictors["mean"].predict(session.window(10.0), mask).responses[45]
     trials = session.responses.data.reshape(-1, 300, N_NEURONS)
     train = np.array([k for k in range(len(trials)) if TIERS[k % 4] == "train"])
     expected = trials[train].mean(axis=(0, 1)) / session.response_scale
     np.testing.assert_allclose(rates, expected, rtol=0.02)
+    requests = [(session.window(10.0), mask, None)] * 3
+    mean = predictors["mean"]
+    assert list(mean.predict_many(requests, cancelled=lambda: True)) == []
+    assert len(list(mean.predict_many(requests))) == 3
 
 
 def test_rates_have_no_bound_of_zero_in_a_recording_with_negative_responses():
@@ -397,14 +401,6 @@ def test_predictors_travel_to_other_processes(session, predictors):
         copy = pickle.loads(pickle.dumps(predictors[name]))
         plain = predictors[name].predict(session.window(9.0), mask)
         assert_same(copy.predict(session.window(9.0), mask), plain)
-
-
-def test_predict_many_stops_when_cancelled(session, predictors):
-    mask = mask_from_strategy("video_only", session)
-    requests = [(session.window(10.0), mask, None)] * 3
-    mean = predictors["mean"]
-    assert list(mean.predict_many(requests, cancelled=lambda: True)) == []
-    assert len(list(mean.predict_many(requests))) == 3
 
 
 def test_predictions_are_joined_and_cut_by_neuron(session, predictors):

@@ -235,7 +235,7 @@ def test_windows_together_are_what_each_is_alone(predictor, session, mask):
     assert 0 < count < 30
 
 
-def test_a_twin_of_this_project_takes_any_video(path, session):
+def test_a_twin_of_this_project_takes_any_video_and_reports_positions(path, session):
     twin = om.DigitalTwin.from_pretrained(path)
     video = np.random.default_rng(0).integers(0, 256, (5, 18, 32), np.uint8)
     rates = twin.predict(video, burnin=2, units=[3, 1])
@@ -250,10 +250,6 @@ def test_a_twin_of_this_project_takes_any_video(path, session):
     for burnin in (-1, 5):
         with pytest.raises(UnsupportedRequestError, match="0 to 4 frames"):
             twin.predict(video, burnin=burnin)
-
-
-def test_the_sign_of_positions_changes_what_is_reported_alone(path):
-    twin = om.DigitalTwin.from_pretrained(path)
     video = np.full((3, 18, 32), 128, np.uint8)
     before, rates = twin.readout_position(), twin.predict(video)
     twin.net.config = replace(CONFIG, position_sign=-1)

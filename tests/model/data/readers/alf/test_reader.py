@@ -43,7 +43,7 @@ def note_messages(session: Session) -> dict[str, str]:
     return {n.code: n.message for n in (*session.assumptions, *session.warnings)}
 
 
-def test_windows_of_trials_count_the_spikes_of_each_unit(written):
+def test_windows_of_trials_count_spikes_until_the_files_change(written):
     session = open_session(written.path)
     times, unit = written.spikes["probe00"]
     starts = session.window_starts(None, spec=TRIALS)
@@ -55,6 +55,9 @@ def test_windows_of_trials_count_the_spikes_of_each_unit(written):
         np.testing.assert_array_equal(window.responses.sum(axis=0), counts)
         onset = np.count_nonzero((times >= start + 0.5) & (times < start + 0.52))
         assert window.responses[25].sum() == onset
+    assert not session.is_stale
+    os.truncate(written.probe / "spikes.clusters.npy", 200)
+    assert session.is_stale
 
 
 def test_units_have_places_regions_labels_and_columns(written):
@@ -295,13 +298,6 @@ def test_spikes_in_any_order_are_sorted(written):
     np.save(written.probe / "spikes.clusters.npy", unit[order])
     session = open_session(written.path)
     np.testing.assert_array_equal(session.window(10.0, TRIALS).responses, expected)
-
-
-def test_files_that_change_are_noticed(written):
-    session = open_session(written.path)
-    assert not session.is_stale
-    os.truncate(written.probe / "spikes.clusters.npy", 200)
-    assert session.is_stale
 
 
 # -- damaged and hostile folders -----------------------------------------------------
