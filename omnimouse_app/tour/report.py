@@ -29,6 +29,8 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
 
+TRACES_S = 300.0
+"""Seconds within which the span of the traces is predicted, also on a slow machine."""
 _SHIFT = Qt.KeyboardModifier.ShiftModifier
 _CONTROL = Qt.KeyboardModifier.ControlModifier
 
@@ -78,8 +80,11 @@ class Story:
         self.wait_for_prediction()
 
     def picture(self, name: str, title: str, text: str) -> None:
-        """Save a picture of the window."""
+        """Save a picture of the window when the span of the traces is predicted."""
         settle(0.5)
+        predictions = self.dock.controller.pins.predictions
+        wait_for(lambda: not predictions.is_busy, "the traces", TRACES_S)
+        settle(0.1)
         png = self.out / f"{name}.png"
         save_window(self.dock, png)
         self.figures.append(Figure(title, text, png))
