@@ -8,12 +8,11 @@ import torch
 import omnimouse_model as om
 from omnimouse_app.bench import finetune as bench_finetune
 from omnimouse_app.cli import main
-from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.analysis.evaluate.conditions import DEMO
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict import registry
 from omnimouse_model.predict.predictor import Predictor
-from tests.model.finetune_process import few_start_windows, small_net
+from tests.model.finetune_process import few_windows, small_net
 from tests.small_sessions import simulate_mouse
 
 pytestmark = pytest.mark.slow
@@ -45,8 +44,7 @@ def mice(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "load_predictor", load_small)
     monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
     monkeypatch.setattr(bench_finetune, "CONDITIONS", CONDITIONS)
-    monkeypatch.setattr(shard, "TRAIN_WINDOWS", 1)  # of the means of centred scores
-    with few_start_windows():
+    with few_windows():
         yield made
 
 

@@ -10,7 +10,7 @@ from tests.cli.test_train import interrupted
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
-    few_start_windows,
+    few_windows,
     write_mouse_folder,
 )
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    with few_start_windows():
+    with few_windows():
         yield write_mouse_folder(tmp_path_factory.mktemp("finetune"))
 
 

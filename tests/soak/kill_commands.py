@@ -35,7 +35,7 @@ from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.config import config_path
 from tests.hub_server import Hub, Repository, hub_endpoint
-from tests.model.finetune_process import KNOWN, NEW, few_start_windows, small_net
+from tests.model.finetune_process import KNOWN, NEW, few_windows, small_net
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -86,7 +86,7 @@ class Command:
     def run(self, inputs: Path, out: Path) -> None:
         """Run the command in this process."""
         if self.is_forked_only:
-            with few_start_windows():
+            with few_windows():
                 main(self.words(inputs, out))
         main(self.words(inputs, out))
 
