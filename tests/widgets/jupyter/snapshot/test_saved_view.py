@@ -187,3 +187,8 @@ def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkey
     assert screen.wait_for(2)
     assert "image/png" in screen.calls[1][0]
     state_keeper.close()
+
+
+def test_signs_of_the_labels_are_in_the_font():
+    text = "neuron 3 · hidden → target · r = −0.12 ± 0.02 · ┃ 0.5 s.d. · 25 µm"
+    assert "?" not in drawing.plain(text)
