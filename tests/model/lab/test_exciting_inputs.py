@@ -45,16 +45,13 @@ def correlation(video, weight):
     return np.corrcoef(video[0].astype(float).ravel(), weight.numpy().ravel())[0, 1]
 
 
-def test_the_stimulus_becomes_what_the_neuron_prefers(weight):
+def test_the_stimulus_becomes_what_excites_or_inhibits_the_neuron_most(weight):
     stimulus = ExcitingStimulus(start(), SETTINGS)
     steps = list(search_exciting(stimulus, responder(weight), 150))
     assert correlation(stimulus.video(), weight) > 0.7
     responses = [step.response for step in steps]
     assert responses[-1] > 1.2 * responses[0]
     assert min(responses) >= responses[0] * (1 - 1e-6)
-
-
-def test_a_negative_temperature_gives_the_most_inhibiting_input(weight):
     stimulus = ExcitingStimulus(start(), replace(SETTINGS, temperature=-0.5))
     list(search_exciting(stimulus, responder(weight), 150))
     assert correlation(stimulus.video(), weight) < -0.7

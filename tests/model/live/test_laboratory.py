@@ -358,14 +358,6 @@ def test_experiments_of_an_analysis_are_checked(named, tmp_path):
         path.write_text(json.dumps(content | {"experiments": wrong}))
         named.project.open(path)
         assert "experiments" in str(named.project.error)
-
-
-@pytest.mark.slow
-def test_results_of_another_model_are_not_reopened(named, folder, tmp_path):
-    named.laboratory.start()
-    path = tmp_path / "a.omnimouse.json"
-    assert named.project.save(path)
-    content = json.loads(path.read_text())
     content["experiments"][0]["predictor"] = "another (12345678)"
     path.write_text(json.dumps(content))
     named.project.open(path)

@@ -136,15 +136,12 @@ def test_a_gap_has_nothing_visible_before_the_targets(mask, n):
     assert np.array_equal(cut.target, mask.target)
 
 
-def test_a_gap_and_a_history_are_the_strategy_that_says_so():
+def test_gaps_and_histories_are_those_of_strategies_and_within_a_window():
     whole = Mask.nothing(8).show(range(8), slice(0, 30)).ask(range(8))
     cut = whole.with_gap(5).with_history(10).with_behavior("visible")
     named = mask_from_strategy("test_additional/causal_response_10_behavior", 8)
     assert np.array_equal(cut.cells, named.cells)
     assert cut == named.with_context_span(0, 60)
-
-
-def test_a_history_or_gap_longer_than_a_window_is_refused():
     for verb in (Mask.nothing(2).with_history, Mask.nothing(2).with_gap):
         for n in (-1, 61):
             with pytest.raises(MaskError, match=rf"of {n} samples is not in 0\.\.60"):

@@ -40,15 +40,12 @@ def test_the_criterion_prefers_the_law_the_points_come_from():
     assert fit_log_line(SIZES, y).aicc < fit_power_law(SIZES, y).aicc
 
 
-def test_scores_that_rise_are_fitted_too():
+def test_rising_scores_and_large_sizes_are_fitted_too():
     fit = fit_power_law(SIZES, 0.4 - 0.6 * SIZES**-0.5)
     assert fit.limit == pytest.approx(0.4, abs=1e-6)
     assert fit.amplitude == pytest.approx(-0.6, abs=1e-5)
     assert not fit.is_at_bound
     assert fit_power_law(SIZES, 0.2 + 0.03 * np.log(SIZES)).is_at_bound
-
-
-def test_large_sizes_do_not_hurt():
     sizes = 1e15 * SIZES
     fit = fit_power_law(sizes, TRUTH)
     assert fit.exponent == pytest.approx(0.3, abs=1e-5)

@@ -162,14 +162,11 @@ def test_a_predictor_that_reads_nothing_of_what_is_shown_has_a_note(session):
     assert found.rows()[0]["note"] == found.scores[0].note
 
 
-def test_behavior_is_scored_by_channel(session):
+def test_behavior_is_scored_by_channel_or_refused_without_a_value(session):
     found = evaluate(NoisyPredictor(), session, [DECODE])
     assert not found.scores
     assert [row.channel for row in found.behavior] == list(session.behavior_names)
     assert all(row.value > 0.999999 for row in found.behavior)
-
-
-def test_behavior_that_is_refused_is_a_row_without_a_value(session):
     rows = evaluate(naive_predictor("mean"), [session], [DECODE]).rows()
     assert [row["name"] for row in rows] == ["behavior"] * 5
     assert [row["channel"] for row in rows] == list(session.behavior_names)

@@ -14,15 +14,12 @@ def score(session, value, per_neuron, **fields):
     return Score(session, "half", "mean", *scores, **fields)
 
 
-def test_the_interval_over_neurons_and_time_adds_the_variance_between_neurons():
+def test_intervals_over_neurons_add_their_variance_and_two_mice_have_one():
     left_out = 0.4 + 0.01 * np.random.default_rng(0).standard_normal(20)
     found = score("1-1-1", 0.4, [0.2, 0.4, np.nan, 0.6], left_out=left_out)
     time, both = jackknife(0.4, left_out), found.neurons_and_time()
     assert both.error**2 == pytest.approx(time.error**2 + 0.04 / 3)
     assert (time.unit, both.unit) == ("time", "neurons and time")
-
-
-def test_two_mice_have_an_interval():
     scores = (score("1-1-1", 0.3, [0.3] * 4), score("2-1-1", 0.5, [0.5] * 4))
     estimate = Scores(scores, (), "test").interval("half", ["mean"])
     assert (estimate.value, estimate.unit) == (pytest.approx(0.4), "mice")

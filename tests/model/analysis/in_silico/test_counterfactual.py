@@ -272,15 +272,12 @@ def test_an_edit_of_hidden_frames_changes_nothing_exactly(window, mask):
     np.testing.assert_array_equal(blind.difference[mask.target], 0.0)
 
 
-def test_an_answer_that_is_known_is_not_asked_again(window, mask):
+def test_a_known_answer_is_not_asked_again_and_nothing_is_scored(window, mask):
     predictor = EchoPredictor()
     known = predictor.predict(window, mask)
     found = what_if(predictor, window, mask, [Blank()], np.arange(5), unedited=known)
     assert predictor.counters["encodings"] == 2
     np.testing.assert_array_equal(found.before.responses, known.responses[:, :5])
-
-
-def test_nothing_is_scored(window, mask):
     found = what_if(EchoPredictor(), window, mask, [Blank()])
     assert np.isnan(found.scores).all()
     with pytest.raises(ValueError, match="no recorded responses to an edited"):

@@ -168,16 +168,13 @@ def test_every_point_of_a_draw_asks_the_same_cells(session):
         assert not (mask.cells[25:, mask.target.any(axis=0)] == VISIBLE).any()
 
 
-def test_what_a_small_population_cannot_give_is_a_row_that_says_why(session):
+def test_what_cannot_be_computed_is_a_row_that_says_why(session):
     found = context_sweep(ContextPredictor(), session, neurons=[8, 55, 60], seeds=1)
     assert found.is_complete
     fits, *large = found.curve("neurons").points
     assert fits.score == pytest.approx(expected_score(Context(8)), abs=0.02)
     assert all(np.isnan(point.score) for point in large)
     assert "has 60 neurons; a context of 55 leaves fewer than 6" in large[0].refusal
-
-
-def test_what_the_predictor_refuses_is_a_row_that_says_why(session):
     ask = ASK | {"max_windows": 1, "seeds": 1}
     found = context_sweep(ContextPredictor(refuses_video=True), session, **ask)
     assert found.curve("neurons", video=True).points[0].refusal == "reads no video."

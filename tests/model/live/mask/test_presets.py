@@ -83,7 +83,7 @@ def test_presets_that_decode_need_a_model_that_does(session):
     assert decoding <= {preset.name for preset in presets_of(session)}
 
 
-def test_models_of_responses_alone_get_the_schemes_first(session):
+def test_models_get_the_presets_of_what_they_read(session):
     names = [preset.name for preset in presets_of(session, Needs())]
     assert names == ["co_smoothing", "causal", *REGIONAL, "nothing"]
     forecast = mask_for(FORECAST, session)
@@ -91,9 +91,6 @@ def test_models_of_responses_alone_get_the_schemes_first(session):
     assert not is_possible(FORECAST, forecast.stretched(TRIALS))
     assert fallback_for(TRIALS) == "co_smoothing"
     assert fallback_for(OMNIMOUSE) == FORECAST
-
-
-def test_models_that_read_no_responses_get_the_presets_that_change_them(session):
     twin = Needs(sees_responses=False, sees_video=True, sees_behavior=True)
     names = [preset.name for preset in presets_of(session, twin)]
     of_streams = ["video_behavior", "video_only", "responses_from_behavior"]

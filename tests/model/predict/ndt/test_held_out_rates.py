@@ -60,14 +60,11 @@ def test_a_neuron_is_predicted_without_itself_however_many_at_once(
     net.eval()
 
 
-def test_a_region_is_predicted_from_others(net, spikes):
+def test_a_region_is_predicted_from_others_or_from_within(net, spikes):
     rates = inter_region(net, "a", spikes, REGIONS)
     other = inter_region(net, "a", changed(spikes, neurons=[0, 1]), REGIONS)
     np.testing.assert_array_equal(rates[..., :2], other[..., :2])
     assert not np.allclose(rates[..., 2:], other[..., 2:])
-
-
-def test_within_a_region_others_do_not_count(net, spikes):
     rates = intra_region(net, "a", spikes, REGIONS)
     other = intra_region(net, "a", changed(spikes, neurons=[0, 1]), REGIONS)
     np.testing.assert_allclose(rates[..., 2:], other[..., 2:], rtol=1e-5)
