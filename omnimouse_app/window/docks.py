@@ -41,9 +41,11 @@ from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
-from omnimouse_widgets.report import report_bytes
 
 if TYPE_CHECKING:
+    from omnimouse_model.live.inference.background_task import ReportProgress
+    from omnimouse_model.live.report import ReportData
+
     # A panel is imported when it is built.
     from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
     from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
@@ -92,7 +94,7 @@ class OmniMouseDock(QWidget):
         self.docks: dict[str, QDockWidget] = {}
         self._layout: DockLayout | None = None
         self.control = ControlPanel(self.controller, self.instrument.brush)
-        self.control.analysis.offer_report(report_bytes)
+        self.control.analysis.offer_report(_draw_report)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.control)
@@ -258,6 +260,13 @@ class OmniMouseDock(QWidget):
             # Lists the dock in the Window menu, where a hidden one can be shown again.
             menu=self._viewer.window.window_menu,
         )
+
+
+def _draw_report(data: "ReportData", report_progress: "ReportProgress") -> bytes:
+    # Imported here: most windows write no report.
+    from omnimouse_widgets.report import report_bytes
+
+    return report_bytes(data, report_progress)
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from omnimouse_model.lab.experiments import (
     Experiment,
     ExperimentResult,
 )
-from omnimouse_model.lab.known_truth import errors_of
 from omnimouse_model.live.inference.background_predictor import background_predictor
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -475,6 +474,9 @@ class Laboratory(HasBackgroundTask):
             if job.name in SEARCHES:
                 self._keep_picture(job.name, cast("ExcitingInputs", result))
             if isinstance(result, ExperimentResult):
+                # Imported here: only results of simulated mice need the simulator.
+                from omnimouse_model.lab.known_truth import errors_of
+
                 self._errors[job.name] = errors_of(
                     result.findings.columns, job.session, result.size, result.neurons
                 )

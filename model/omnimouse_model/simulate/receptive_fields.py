@@ -170,7 +170,8 @@ def _spatial_filters(
 
 def _products(of_rows: np.ndarray, of_columns: np.ndarray) -> np.ndarray:
     """Return the product for each pixel and neuron, (pixel, neuron)."""
-    return (of_rows[:, None] * of_columns).reshape(-1, of_rows.shape[1])
+    products: np.ndarray = of_rows[:, None] * of_columns
+    return products.reshape(-1, of_rows.shape[1])
 
 
 def _envelope_kernel() -> np.ndarray:

@@ -9,6 +9,7 @@ evaluation.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -30,8 +31,10 @@ from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, time_blocks
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Progress
-from omnimouse_model.simulate import has_truth, open_truth
-from omnimouse_model.simulate.conditional_means import Given, conditional_mean
+
+if TYPE_CHECKING:
+    # The functions below import the simulator: only simulated sessions need it.
+    from omnimouse_model.simulate.conditional_means import Given
 
 BATCH = 8
 """Number of windows in a batch, all of which are in memory."""
@@ -255,6 +258,8 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
 
 
 def _has_ceiling(session: Session, spec: WindowSpec) -> bool:
+    from omnimouse_model.simulate.truth import has_truth
+
     # The exact means of a simulated mouse are stored at the rate of its responses.
     is_stored = spec.response_rate_hz == session.responses.rate_hz
     return spec.responses == "trace" and is_stored and has_truth(session.path)
@@ -329,8 +334,10 @@ def _add_predictions(
         score.n_windows += len(windows)
 
 
-def _given(ceiling: RunningScore) -> Given:
+def _given(ceiling: RunningScore) -> "Given":
     """Return what is known of a simulated session under the mask of a condition."""
+    from omnimouse_model.simulate.conditional_means import Given
+
     mask = ceiling.mask
     is_visible = np.asarray(mask.visible.any(axis=0))
     sees_responses = bool(is_visible.any())
@@ -343,7 +350,10 @@ def _given(ceiling: RunningScore) -> Given:
     )
 
 
-def _expected(session: Session, given: Given) -> Float[np.ndarray, "time neuron"]:
+def _expected(session: Session, given: "Given") -> Float[np.ndarray, "time neuron"]:
+    from omnimouse_model.simulate.conditional_means import conditional_mean
+    from omnimouse_model.simulate.truth import open_truth
+
     return conditional_mean(session.path, open_truth(session.path), given)
 
 
