@@ -33,9 +33,12 @@ def test_every_cell_that_is_left_out_is_in_one_remark(mask):
     assert ("nothing-asked" in told) == silent
 
 
-def test_no_strategy_has_a_remark():
+def test_strategies_have_a_remark_in_a_large_population_alone():
     for name in strategy_names():
         assert remarks_on(mask_from_strategy(name, 24)) == ()
+    mask = mask_from_strategy("test/video_behavior", 5000)
+    assert "5,000 neurons enter" in remark(mask, "long-order").message
+    assert remarks_on(mask_from_strategy("test/video_behavior", 5000, seed=1)) == ()
 
 
 def test_short_runs_are_not_seen():
@@ -72,12 +75,6 @@ def test_neurons_samples_and_frames_that_do_not_enter_are_told():
     assert "1 visible frame of the video" in remark(mask, "single-frame").message
     assert remarks_on(mask.with_frames(slice(4, 20))) == ()
     assert remarks_on(mask.with_frames(slice(3, 20))) == ()  # as officially
-
-
-def test_a_larger_population_than_in_training_is_told():
-    mask = mask_from_strategy("test/video_behavior", 5000)
-    assert "5,000 neurons enter" in remark(mask, "long-order").message
-    assert remarks_on(mask_from_strategy("test/video_behavior", 5000, seed=1)) == ()
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_an_ensemble_gains_what_averaging_errors_gains(session):
     assert together == pytest.approx(1 / np.sqrt(1 + 1 / 5), abs=0.03)
 
 
-def test_an_ensemble_is_the_mean_of_rates(session):
+def test_an_ensemble_is_the_mean_of_rates_and_refuses_what_one_does(session):
     window = session.window(12.0)
     mask = mask_from_strategy(STIMULUS, session)
     members = seeds(3)
@@ -125,9 +125,6 @@ def test_an_ensemble_is_the_mean_of_rates(session):
     (many,) = together.predict_many([(window, mask, None)])
     np.testing.assert_array_equal(many.responses, found.responses)
     assert found.predictor_id == together.predictor_id
-
-
-def test_what_one_member_refuses_all_do(session):
     refusing = NoisyPredictor("b", refuses="knows no session")
     odd = Ensemble((NoisyPredictor("a"), refusing))
     with pytest.raises(UnsupportedRequestError, match="knows no session"):

@@ -54,7 +54,7 @@ def test_stored_angles_become_directions_of_motion(
     assert found.direction_deg[1] == expected
 
 
-def test_trials_are_chosen_by_tier_and_by_columns(gratings):
+def test_valid_trials_are_chosen_by_tier_and_by_columns(gratings):
     assert len(direction_trials(gratings, tier="test").trials) == 8
     some = direction_trials(gratings, tier="train", where={"block": "b0"})
     np.testing.assert_array_equal(some.direction_deg, DIRECTIONS[:8])
@@ -65,6 +65,10 @@ def test_trials_are_chosen_by_tier_and_by_columns(gratings):
         direction_trials(gratings, tier="oracle")
     with pytest.raises(StimulusColumnError, match="'speed'"):
         direction_trials(gratings, where={"speed": 1})
+    valid = gratings.trials.valid_trial.astype("U9")
+    valid[direction_trials(gratings).trials[0]] = "False"
+    changed = replace(gratings, trials=replace(gratings.trials, valid_trial=valid))
+    assert len(direction_trials(changed).trials) == 15
 
 
 def test_parts_of_a_recording_without_tiers_are_tiers():
@@ -83,13 +87,6 @@ def test_parts_of_a_recording_without_tiers_are_tiers():
     train, test = (direction_trials(session, tier=t).trials for t in ("train", "test"))
     assert len(train) > len(test) > 4
     assert train.max() < test.min()
-
-
-def test_invalid_trials_are_left_out(gratings):
-    valid = gratings.trials.valid_trial.astype("U9")
-    valid[direction_trials(gratings).trials[0]] = "False"
-    changed = replace(gratings, trials=replace(gratings.trials, valid_trial=valid))
-    assert len(direction_trials(changed).trials) == 15
 
 
 def test_small_angles_of_an_orientation_are_axes_and_radians_refused():

@@ -74,16 +74,7 @@ def test_the_region_is_that_of_the_selected_neuron_or_chosen(session):
         mask_for("inter_region/X", session)
 
 
-def test_presets_that_decode_need_a_model_that_does(session):
-    def names(**needs):
-        return {preset.name for preset in presets_of(session, Needs(**needs))}
-
-    decoding = {"all_response_only", "all_response_video"}
-    assert names() == names(predicts_behavior=True) - decoding
-    assert decoding <= {preset.name for preset in presets_of(session)}
-
-
-def test_models_get_the_presets_of_what_they_read(session):
+def test_models_get_the_presets_of_what_they_read_and_decode(session):
     names = [preset.name for preset in presets_of(session, Needs())]
     assert names == ["co_smoothing", "causal", *REGIONAL, "nothing"]
     forecast = mask_for(FORECAST, session)
@@ -97,6 +88,13 @@ def test_models_get_the_presets_of_what_they_read(session):
     assert names == [*of_streams, "nothing"]
     for name in of_streams:
         assert not mask_for(name, session).visible.any()
+
+    def names(**needs):
+        return {preset.name for preset in presets_of(session, Needs(**needs))}
+
+    decoding = {"all_response_only", "all_response_video"}
+    assert names() == names(predicts_behavior=True) - decoding
+    assert decoding <= {preset.name for preset in presets_of(session)}
 
 
 def test_presets_of_streams_that_the_session_lacks_are_refused_with_the_reason(session):
