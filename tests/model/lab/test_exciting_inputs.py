@@ -70,6 +70,7 @@ def test_an_image_is_the_same_in_every_frame_and_a_video_is_not(weight):
         assert video.shape == (3, 9, 12)
 
 
+@pytest.mark.slow
 def test_the_penalty_removes_high_frequencies(weight):
     def roughness(penalty):
         settings = replace(SETTINGS, penalty=penalty, lr=2.0)

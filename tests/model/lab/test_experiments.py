@@ -61,6 +61,7 @@ def test_a_stopped_experiment_goes_on_where_it_was(run, tmp_path):
     assert once_more.asked == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "named"),
     [

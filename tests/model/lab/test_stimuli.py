@@ -88,6 +88,7 @@ def test_a_stimulus_is_a_function_of_its_seed(make):
     assert not np.array_equal(one.frames_of(0), other.frames_of(0))
 
 
+@pytest.mark.slow
 def test_dots_move_as_their_pattern_says():
     shown = kinematograms(
         (72, 128), 8, 1, radius_deg=6.0, n_dots=25, speed_deg_s=20.0,

@@ -320,6 +320,7 @@ def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
 
 
 # -- memory -------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_demo_does_not_become_the_last_session(session_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")

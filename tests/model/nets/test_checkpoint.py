@@ -70,6 +70,7 @@ def test_the_weights_are_written_last(net, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "_orig_mod."])
 @pytest.mark.usefixtures("released_size")
 def test_official_shards_load_strictly(net, tmp_path, prefix):

@@ -48,6 +48,7 @@ def test_the_mean_over_many_draws_is_the_conditional_mean():
     assert 0.7 < z.std() < 1.3
 
 
+@pytest.mark.slow
 def test_the_variance_of_the_noise_is_known():
     many = Calcium(np.repeat(CALCIUM.event_hz, 100), np.repeat(CALCIUM.tau_s, 100))
     rate = np.ones((6000, 200), np.float32)

@@ -183,6 +183,7 @@ def energy_net():
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(0, video.N_ENERGIES, 5))
 def test_each_energy_prefers_its_own_direction_and_wavelength(energy_net, number):
     scale, angle = divmod(number, 2 * video.ORIENTATIONS)

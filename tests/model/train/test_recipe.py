@@ -124,6 +124,7 @@ def test_masks_are_drawn_by_their_weights(monkeypatch):
     assert 160 < drawn.count("train/7") < 240
 
 
+@pytest.mark.slow
 def test_each_group_is_clipped_by_itself(sessions, tmp_path):
     core = replace(CONFIG.core, clip=1e-3)
     session = replace(CONFIG.session, clip=1e-4)

@@ -115,6 +115,7 @@ def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(sessions, tmp_
     assert {int(own["step"]) for own in state["core"]["state"].values()} == {1}
 
 
+@pytest.mark.slow
 def test_a_batch_asks_only_what_it_withholds(sessions):
     rng = np.random.default_rng(0)
     for _ in range(30):
@@ -168,6 +169,7 @@ def test_behavior_that_was_not_recorded_is_no_target(sessions, monkeypatch):
     assert row["behavior_loss"] == pytest.approx(float(recorded.detach()))
 
 
+@pytest.mark.slow
 def test_a_batch_without_recorded_targets_has_no_gradient(sessions):
     phase = replace(PHASE, tasks={"half-video-decode": 1.0})
     batch = draw_batch(sessions, phase, SMALL, np.random.default_rng(0))

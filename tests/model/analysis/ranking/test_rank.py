@@ -301,6 +301,7 @@ def test_a_results_file_alone_gives_ranking_and_curve(study):
         read_ranking(results)
 
 
+@pytest.mark.slow
 def test_a_changed_session_counts_as_scored_last(study, sessions):
     (factory, _, *others), options = study
     ranked(study)

@@ -133,6 +133,7 @@ def no_load(name: str, session: om.Session | None, device: str) -> EchoPredictor
     raise AssertionError("nothing is loaded by name here")
 
 
+@pytest.mark.slow
 def test_another_question_begins_it_again_and_another_mask_does_not(session, window):
     answering = StageRunner(no_load)
     first = stages_of(answering, live_request(session, window))

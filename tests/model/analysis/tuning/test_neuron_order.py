@@ -33,6 +33,7 @@ def test_neurons_along_a_line_are_ordered_along_it(n):
     assert abs(rank_correlation(places[order], np.arange(n))) > 0.9
 
 
+@pytest.mark.slow
 def test_neurons_that_never_change_come_last():
     _, activity = line_of_places(50)
     activity[[3, 17]] = 2.5
@@ -75,6 +76,7 @@ def test_what_was_not_recorded_is_no_silence():
     np.testing.assert_allclose(spread, wanted, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_it_can_be_stopped_at_any_step(session):
     told: list[float] = []
     similarity_order(session, told.append)

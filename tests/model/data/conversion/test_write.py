@@ -377,6 +377,7 @@ def test_shapes_beyond_their_files_are_refused(store):
     check_refusal(store, "too short for its index")
 
 
+@pytest.mark.slow
 def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(store):
     path = store / "responses/data/c/0/0"
     stored = bytearray(path.read_bytes())
@@ -406,6 +407,7 @@ def test_verify_reads_the_pyramid_and_the_words(store):
         verify(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["treadmill/data.mem", "screen/data/00004.npy"])
 def test_verify_compares_with_the_source(name, sound_store, source, session, tmp_path):
     verify(sound_store, session)

@@ -146,6 +146,7 @@ def test_an_address_that_cannot_be_read_says_how_to_write_one(name):
         hub_place(name)
 
 
+@pytest.mark.slow
 def test_a_recording_is_fetched_once_and_opened_by_its_address(hub, session_folder):
     shares, words = [], set()
 
@@ -204,6 +205,7 @@ def test_a_stop_at_any_point_loses_nothing_and_leaves_no_half_session(hub):
     assert 0 < first < second
 
 
+@pytest.mark.slow
 def test_a_busy_hub_and_a_connection_that_drops_are_tried_again(hub, session_tar):
     hub.busy, hub.cut_after = 3, len(session_tar) // 2
     assert om.open_session(fetch(SESSION)).n_neurons == 9
@@ -499,6 +501,7 @@ def test_checkpoints_of_ours_are_taken_as_they_are(hub, net, tmp_path):
     assert ".json" in error.message
 
 
+@pytest.mark.slow
 def test_a_hostile_checkpoint_is_refused(official_files, cache):
     official_files["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
     with pytest.raises(om.CheckpointError, match="unsafe"):

@@ -46,6 +46,7 @@ def refusal(path: Path) -> str:
     return caught.value.message
 
 
+@pytest.mark.slow
 def test_a_session_is_unpacked_with_and_without_a_folder_of_its_own(tmp_path):
     folder = write_folder(tmp_path / "one")
     for name, inside, mode in (("a.tar", "", "w"), ("b.tar.gz", "one", "w:gz")):

@@ -84,6 +84,7 @@ def assert_holds(session: Session, arrays: dict[str, Any]) -> None:
     assert all(valid.all() for valid in window.valid.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [None, np.savez, np.savez_compressed])
 def test_a_mapping_is_a_session_and_an_npz_the_same(save, tmp_path):
     arrays = session_arrays()

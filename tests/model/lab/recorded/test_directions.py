@@ -33,6 +33,7 @@ def values_of(found):
     return {value.name: value for value in found.summary}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [0.0, 25.0, -70.0, 90.0])
 def test_the_difference_is_the_angle_by_which_a_model_is_turned(clean, turn):
     model = turned_model(PREFERRED_DEG, turn)

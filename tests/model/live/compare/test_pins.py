@@ -256,6 +256,7 @@ def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     assert controller.pins.predictions.spans[LIVE].span.is_complete
 
 
+@pytest.mark.slow
 def test_pins_are_restored_after_a_restart(folder, tmp_path):
     def made():
         return Controller(
@@ -291,6 +292,7 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
     second.close()
 
 
+@pytest.mark.slow
 def test_damaged_pins_are_dropped(folder, tmp_path):
     memory = tmp_path / "live.json"
     with open_controller(folder, session_file=memory) as first:
@@ -306,6 +308,7 @@ def test_damaged_pins_are_dropped(folder, tmp_path):
         assert [pin.name for pin in second.state.pins] == ["good"]
 
 
+@pytest.mark.slow
 def test_each_recording_has_its_own_pins(controller, tmp_path, folder):
     controller.pins.pin("mine")
     controller.open_session(write_session(tmp_path / "other", 9))

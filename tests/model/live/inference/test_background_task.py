@@ -94,6 +94,7 @@ def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, fold
     assert check.report is None
 
 
+@pytest.mark.slow
 def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path):
     memory = tmp_path / "live.json"
     controller = Controller(synchronous=True, session_file=memory)

@@ -10,6 +10,8 @@ from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def session():
@@ -73,7 +75,6 @@ def test_an_equal_task_keeps_them(controller):
     assert controller.results.peri_event.mask is controller.state.mask is again
 
 
-@pytest.mark.slow
 def test_trials_of_another_tier_are_predicted(controller):
     averages, tiers = controller.trial_averages, controller.state.session.trials.tier
     averages.show(True, "view")

@@ -119,6 +119,7 @@ def test_a_script_contains_the_edits(controller, script_output):
     assert changed == f"{controller.stimulus_edits.text}: median change {change:.6f}"
 
 
+@pytest.mark.slow
 def test_a_rounded_start_gives_the_same_window(controller, session):
     n = len(session.start_grid) - 60
     for index in range(0, n, max(n // 20, 1)):
@@ -130,6 +131,7 @@ def test_a_rounded_start_gives_the_same_window(controller, session):
         assert (again.key, again.start_s) == (window.key, window.start_s)
 
 
+@pytest.mark.slow
 def test_a_preset_of_the_selection_names_its_neurons(controller, checked_script):
     controller.select([], add=False)
     controller.apply_preset("random_half_video_behavior")

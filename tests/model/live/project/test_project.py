@@ -140,6 +140,7 @@ def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, pa
     assert second_controller.project.recent == (path,)
 
 
+@pytest.mark.slow
 def test_a_restart_restores_the_screen(controller, path, memory, restore_controller):
     controller.paint_cells([11], slice(40, 50), HIDDEN)
     before, scores = facts(controller.project.current), controller.results.scores
@@ -200,6 +201,7 @@ def test_a_moved_recording_is_found(controller, folder, second_controller, tmp_p
     assert second_controller.project.messages == ()
 
 
+@pytest.mark.slow
 def test_a_table_that_moved_with_the_recording_is_joined(
     controller, folder, second_controller, tmp_path
 ):
@@ -513,6 +515,7 @@ def test_an_error_in_the_last_write_does_not_stop_the_closing(caplog):
     assert "on fire" in caplog.text
 
 
+@pytest.mark.slow
 def test_unsaved_work_is_backed_up_at_another_opening(controller, folder, path):
     analyses = controller.project
     controller.paint_cells([11], slice(40, 50), HIDDEN)

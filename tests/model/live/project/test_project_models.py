@@ -84,6 +84,7 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_predicts(
     assert controller.results.freshness == "fresh"
 
 
+@pytest.mark.slow
 def test_a_pin_is_predicted_after_its_model_was_fetched(
     controller, save_analysis, fetched_names, monkeypatch
 ):
@@ -101,6 +102,7 @@ def test_a_pin_is_predicted_after_its_model_was_fetched(
     assert controller.downloads.name == ""
 
 
+@pytest.mark.slow
 def test_a_start_downloads_nothing_by_itself(session_folder, tmp_path, fetched_names):
     memory = tmp_path / "config" / "live.json"
     write_last_session(LastSession(str(session_folder), FAR, baseline=FAR), memory)
@@ -139,6 +141,7 @@ def test_no_other_predictor_answers_for_a_pinned_object(controller, save_analysi
     assert controller.pins.problem_of(controller.state.pins[0]) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["0123", "4567"])
 def test_other_weights_of_the_same_name_are_reported(session_folder, tmp_path, weights):
     def answering(weights: str) -> Controller:

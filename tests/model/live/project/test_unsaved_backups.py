@@ -44,6 +44,7 @@ def unsaved_copies(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "unsaved").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_unsaved_pins_of_a_preset_are_backed_up(controller, session_folder, tmp_path):
     other = tmp_path / "other.omnimouse.json"
     controller.project.save(other)

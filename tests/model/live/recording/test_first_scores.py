@@ -22,6 +22,7 @@ def test_the_first_view_has_the_best_median_and_worst_neuron(session):
     assert view.window.start_s == pytest.approx(start_s)
 
 
+@pytest.mark.slow
 def test_complete_scores_of_a_tier_are_stored_for_the_next_time(session, tmp_path):
     file, complete = tmp_path / "live.json", threading.Event()
     controller = Controller(session_file=file)

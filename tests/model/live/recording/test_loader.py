@@ -60,6 +60,7 @@ def test_the_drawing_thread_reads_no_file(drawing_thread, session_folder, monkey
     assert drawing_thread.said == ["Opening small", ""]
 
 
+@pytest.mark.slow
 def test_a_newer_opening_stops_the_previous_one(drawing_thread, other):
     begun, stopped = threading.Event(), threading.Event()
 

@@ -34,6 +34,7 @@ def test_the_mask_of_a_sweep_point_is_drawn_at_that_point(controller, context):
     assert mark.context.history_samples == context.history_samples
 
 
+@pytest.mark.slow
 def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
     controller.finish_scores()
     curves = controller.results.tier_curves

@@ -132,6 +132,7 @@ def open_session_in(drawing_thread: SweepsThread, session: Session) -> SweepsThr
     return drawing_thread
 
 
+@pytest.mark.slow
 def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session):
     assert controller.sweeps.estimate(PLAN) is None
     controller.choose_predictor(EchoPredictor())
@@ -165,6 +166,7 @@ def test_a_background_sweep_equals_the_library(drawing_thread, session, table):
     assert threading.current_thread().name not in drawing_thread.loading
 
 
+@pytest.mark.slow
 def test_a_paused_sweep_resumes(drawing_thread, table, predictor, gate_arrivals):
     predictor.close_gate()
     drawing_thread.sweeps.start(PLAN)
@@ -181,6 +183,7 @@ def test_a_paused_sweep_resumes(drawing_thread, table, predictor, gate_arrivals)
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_for_live_requests(drawing_thread, predictor, gate_arrivals):
     drawing_thread.controller.results.is_awaited = True
     drawing_thread.sweeps.start(PLAN)
@@ -192,6 +195,7 @@ def test_a_sweep_waits_for_live_requests(drawing_thread, predictor, gate_arrival
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
+@pytest.mark.slow
 def test_a_cancelled_sweep_continues(drawing_thread, table, predictor):
     predictor.open_gate_for_rows(3)
     drawing_thread.sweeps.start(PLAN)
@@ -205,6 +209,7 @@ def test_a_cancelled_sweep_continues(drawing_thread, table, predictor):
     assert drawing_thread.finished_table() == table
 
 
+@pytest.mark.slow
 def test_a_sweep_continues_after_a_restart(session, tmp_path, predictor, table):
     folder = tmp_path / "sweeps"
     drawing_thread = open_session_in(SweepsThread(folder, predictor), session)
@@ -226,6 +231,7 @@ def test_a_sweep_continues_after_a_restart(session, tmp_path, predictor, table):
         assert again.finished_table() == table
 
 
+@pytest.mark.slow
 def test_an_error_is_reported_and_another_sweep_can_start(drawing_thread):
     drawing_thread.made = FaultyPredictor()
     drawing_thread.sweeps.start(PLAN)

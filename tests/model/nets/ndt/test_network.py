@@ -66,6 +66,7 @@ def test_the_shared_part_has_the_published_size(config, n_sessions, wanted):
     assert sum(p.numel() for _, p in net.shared()) == wanted
 
 
+@pytest.mark.slow
 def test_a_session_has_the_published_size():
     with torch.device("meta"):
         net = Ndt(NdtConfig(), {"s": 1000})

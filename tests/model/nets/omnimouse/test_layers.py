@@ -66,6 +66,7 @@ def test_a_norm_is_exact_under_autocast():
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_functions(monkeypatch):
     monkeypatch.setattr(layers, "_BLOCK_BYTES", 100)
     draw = torch.Generator().manual_seed(0)

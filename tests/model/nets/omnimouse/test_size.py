@@ -24,6 +24,7 @@ def test_an_absurd_size_is_named(changes, field):
         check_size(replace(SMALL, **changes), {"a": 3}, "x.yaml")
 
 
+@pytest.mark.slow
 def test_the_shipped_and_the_official_sizes_are_accepted():
     check_size(SMALL, {"a": 3, "b": 4}, "x.yaml")
     for name in ("demo", "omnimouse-300M"):

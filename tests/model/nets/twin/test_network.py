@@ -89,6 +89,7 @@ def test_frames_one_by_one_are_the_clip(twin, clip):
     np.testing.assert_allclose(rest, whole[9:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_frame_changes_no_rate_before_it(twin, clip):
     video, pupil, behavior = clip
     before = twin.predict(video, pupil, behavior)

@@ -42,6 +42,7 @@ def test_a_scan_has_its_units_and_one_state_dict_is_the_same(release, tmp_path):
     assert (one == other).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [

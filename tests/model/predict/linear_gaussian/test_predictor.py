@@ -89,6 +89,7 @@ def test_any_mask_is_answered_from_what_it_shows_alone(session, predictor, mask)
     np.testing.assert_array_equal(together, plain.responses)
 
 
+@pytest.mark.slow
 def test_more_context_predicts_better(session, predictor):
     asked = slice(12, 24)
     alone = om.Mask.nothing(session).ask(asked)
@@ -129,6 +130,7 @@ def test_the_band_stays_with_its_neurons_and_samples(session, predictor):
     assert np.array_equal(np.isnan(stretched.band[0]), np.isnan(stretched.responses))
 
 
+@pytest.mark.slow
 def test_one_channel_may_be_visible_while_another_is_decoded(session, predictor):
     modes = ("target", "target", "target", "target", "visible")
     mask = om.Mask.nothing(session).show(slice(None)).with_behavior(modes)
@@ -157,6 +159,7 @@ def test_counts_of_trials_are_scored_in_bits_per_spike():
     assert ours > mean + 0.02
 
 
+@pytest.mark.slow
 def test_series_with_negative_values_have_no_lower_limit_of_0():
     generator = np.random.default_rng(0)
     latent = red_noise(generator, 30 * 120, 1, 0.97)

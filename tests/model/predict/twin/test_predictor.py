@@ -61,6 +61,7 @@ def mask(session, predictor):
     return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
 
 
+@pytest.mark.slow
 def test_rates_do_not_depend_on_recorded_responses(predictor, window, mask, session):
     whole = predictor.predict(window, mask)
     assert np.isfinite(whole.responses).all()
@@ -142,6 +143,7 @@ def test_the_gradient_is_the_slope(predictor, session, window):
     assert higher - value == pytest.approx(slope, rel=0.2)
 
 
+@pytest.mark.slow
 def test_other_sessions_and_masks_without_responses_are_refused(
     predictor, window, mask, session
 ):
@@ -170,6 +172,7 @@ def test_a_neuron_has_a_barcode_and_reads_a_place_of_the_frame(predictor, sessio
     )
 
 
+@pytest.mark.slow
 def test_a_released_folder_serves_its_scans():
     predictor = om.load_predictor(RELEASE, device="cpu")
     names = {"4-7", "5-6", "17797-4-7", "17797-5-6"}  # without and with the animal

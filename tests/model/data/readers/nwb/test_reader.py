@@ -328,6 +328,7 @@ def add_trials(
             table[name] = np.array(values)
 
 
+@pytest.mark.slow
 def test_trials_divide_a_film(path):
     film = np.zeros((600, 36, 64), np.uint8)
     add_film(write_nwb(path), film, start=3.0, rate_hz=30.0)

@@ -107,6 +107,7 @@ def test_windows_are_interpolated_to_the_models_rate(session):
     assert {"resampled", "cells_only", "plane_lags", "series"} <= set(codes)
 
 
+@pytest.mark.slow
 def test_any_of_the_folders_may_be_opened(folder):
     whole = open_session(folder)
     assert whole.id == "m77_day3"
@@ -144,6 +145,7 @@ def test_what_else_could_be_read_is_said(folder, session):
     check_refusal(folder, "in common")
 
 
+@pytest.mark.slow
 def test_a_fit_to_one_series_is_not_taken_for_another(folder):
     plain = open_session(folder)
     readings = ({"series": "dff"}, {"series": "F-neu"}, {"cells_only": False})
