@@ -73,6 +73,17 @@ class Story:
         settle(0.1)
         return took
 
+    def wait_for_score(self) -> None:
+        """Wait until enough windows are scored for an interval."""
+        results = self.dock.controller.results
+        wait_for(
+            lambda: (
+                results.tier_score is not None and not results.tier_score.is_preliminary
+            ),
+            "the score",
+            TRACES_S,
+        )
+
     def check(self, compare: Callable[[OmniMouseDock, str], Check]) -> None:
         """Compare values on screen with values that the library computes."""
         self.checks.append(compare(self.dock, self.model))
@@ -143,6 +154,7 @@ def open_the_demo(story: Story) -> None:
         ("Preset", dict(controller.presets).get(state.preset, "by hand")),
         ("From the open window to the first prediction", f"{seconds:z.1f} s"),
     ]
+    story.wait_for_score()
     story.picture(
         "start",
         "On opening",
@@ -176,6 +188,7 @@ def paint_the_field(story: Story) -> None:
     story.check(check_traces)
     story.check(check_scores)
     story.check(check_states)
+    story.wait_for_score()
     story.picture(
         "painted",
         "Neurons painted with the brush",
@@ -240,12 +253,13 @@ def colour_by_score(story: Story) -> None:
     """Colour the neurons by single-trial correlation with the key C."""
     story.hand.key(Qt.Key.Key_C)
     story.wait_for_prediction()
+    story.wait_for_score()
     story.picture(
         "score",
         "Coloured by score",
-        "Single-trial correlation of prediction and recording over this window's "
-        "target samples, from 0 (dark) to 1 (yellow). Visible neurons are dark disks "
-        "in grey rings.",
+        "Single-trial correlation of prediction and recording over the test windows so "
+        "far, from 0 (dark) to 1 (yellow). Visible neurons are dark disks in grey "
+        "rings.",
     )
     story.hand.key(Qt.Key.Key_C)
 
@@ -294,6 +308,7 @@ def decode_behavior(story: Story) -> None:
     settle(0.3)
     assert isinstance(panel, BehaviorPanel)
     story.check(check_behavior)
+    story.wait_for_score()
     story.picture(
         "behaviour",
         "Behaviour decoded from the population",
