@@ -169,6 +169,18 @@ class Dropout(nn.Module):
         return x * (kept.to(x.dtype) * (2**16 / (2**16 - dropped)))
 
 
+def _embedding(n_rows: int, width: int) -> nn.Embedding:
+    """Return an embedding with normal values, or without values on "meta".
+
+    PyTorch would load its compiler, which takes two seconds, to draw values on "meta".
+    """
+    weight = torch.empty(n_rows, width)
+    embedding = nn.Embedding.from_pretrained(weight, freeze=False)
+    if not weight.is_meta:
+        embedding.reset_parameters()
+    return embedding
+
+
 class Embedder(nn.Module):
     """Embedding of time bins, preceded by tokens of the session and the scheme."""
 
@@ -177,11 +189,11 @@ class Embedder(nn.Module):
         inner = config.mult * config.d_token
         self.embed_spikes = nn.Linear(config.d_token, inner)
         self.projection = nn.Linear(inner, config.d_model)
-        self.embed_pos = nn.Embedding(config.n_bins, config.d_model)
+        self.embed_pos = _embedding(config.n_bins, config.d_model)
         if config.has_prompt:
-            self.embed_prompt = nn.Embedding(len(PROMPTS), config.d_model)
+            self.embed_prompt = _embedding(len(PROMPTS), config.d_model)
         if config.has_session:
-            self.embed_session = nn.Embedding(n_sessions, config.d_model)
+            self.embed_session = _embedding(n_sessions, config.d_model)
         self.dropout = Dropout(config.dropout)
 
     def forward(
