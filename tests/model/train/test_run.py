@@ -182,6 +182,7 @@ def test_a_batch_without_recorded_targets_has_no_gradient(sessions):
     assert (float(loss), row, loss.requires_grad) == (0.0, {}, False)
 
 
+@pytest.mark.slow
 def test_missing_hidden_frames_cannot_change_the_blank_video(sessions):
     phase = replace(PHASE, tasks={"video-36": 1.0})
     batch = draw_batch(sessions, phase, SMALL, np.random.default_rng(0))

@@ -175,7 +175,7 @@ def _embedding(n_rows: int, width: int) -> nn.Embedding:
     PyTorch would load its compiler, which takes two seconds, to draw values on "meta".
     """
     weight = torch.empty(n_rows, width)
-    embedding = nn.Embedding.from_pretrained(weight, freeze=False)
+    embedding: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
     if not weight.is_meta:
         embedding.reset_parameters()
     return embedding
