@@ -13,15 +13,17 @@ from typing import Final
 # Parameter numbers from malloc.h: M_MMAP_THRESHOLD and M_ARENA_MAX.
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
-_MAPPED_BYTES: Final = 256 << 10
-_HEAPS: Final = 2
+_MAPPED_BYTES: Final = 128 << 10
+_HEAPS: Final = 1
+"""Number of heaps above which a new thread shares one that exists."""
 
 
 def return_large_arrays() -> None:
-    """Return each array of 256 KiB or more when it is freed; share heaps of threads.
+    """Return each array of 128 KiB or more when it is freed; share heaps of threads.
 
-    A fixed threshold also ends the library's own rule, which raises it up to 32 MiB
-    after the first large array is freed. No effect without the GNU C library.
+    That is the library's own threshold at first. Set explicitly, it stays: otherwise it
+    rises up to 32 MiB after larger arrays are freed. No effect without the GNU C
+    library.
     """
     library = _gnu_library()
     if library is not None:
