@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -100,8 +100,9 @@ def _folder_of_mice() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     folder.touch()
     for other in folder.parent.iterdir():  # which no other run still needs
-        if other.stat().st_mtime < time.time() - WEEK_S:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process deletes it, too
+            if other.stat().st_mtime < time.time() - WEEK_S:
+                shutil.rmtree(other, ignore_errors=True)
     return folder
 
 

@@ -69,14 +69,18 @@ class TimeLeft:
     Parameters
     ----------
     first
-        Share that was finished before; only work after it counts.
+        Share that was finished before; only work after it counts. By default the first
+        share, and the time counts from its call.
     """
 
     def __init__(
-        self, first: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        first: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock, self._start_s = clock, clock()
-        self._first = self._last = first
+        # Above every share, so that the first one begins a step.
+        self._first = self._last = 2.0 if first is None else first
 
     def __call__(self, share: float) -> str:
         """Return ", 12 s left"; "" for less than 2 % of the work.

@@ -43,9 +43,10 @@ def command(
 ) -> None:
     """Write the task, the prediction and the scores of ANALYSIS as a page.
 
-    Everything is computed again, with the model and the recording of the analysis. The
-    page needs no network and no other file. After Ctrl-C, the same command goes on with
-    the scores that it has.
+    Predictions are computed again, with the model and the recording of the analysis.
+    Scores and curves over the tier that a window or an earlier report has stored are
+    used. The page needs no network and no other file. After Ctrl-C, the same command
+    goes on with the scores that it has.
     """
     from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.inference.score_store import ScoreStore

@@ -52,6 +52,10 @@ class MemoryCache(Generic[T]):
         """Return the value of a key, None without one; it counts as no use."""
         return self._values.get(key)
 
+    def drop(self, key: Hashable) -> None:
+        """Drop the value of a key that is in the cache."""
+        self._n_bytes -= self._bytes_of(self._values.pop(key))
+
     def clear(self) -> None:
         """Drop all values."""
         self._values.clear()

@@ -29,7 +29,7 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, time_blocks
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor
 from omnimouse_model.progress import Progress
 
 if TYPE_CHECKING:
@@ -117,6 +117,9 @@ class ShardScores:
         See `Shard.batches`.
     added
         Batch and group of running scores of the predictions that were added.
+    is_whole
+        False after an error, Ctrl-C included, while predictions were added: the sums
+        have a part of a batch, and are of no use.
     """
 
     shard: Shard
@@ -124,6 +127,7 @@ class ShardScores:
     running: list[RunningScore] = field(init=False)
     batches: list[np.ndarray] = field(init=False, repr=False)
     added: set[tuple[int, int]] = field(default_factory=set, repr=False)
+    is_whole: bool = True
     _blocks: np.ndarray = field(init=False, repr=False)
     _groups: list[list[RunningScore]] = field(init=False, repr=False)
     _expected: list[tuple[RunningScore, np.ndarray]] = field(init=False, repr=False)
@@ -170,8 +174,11 @@ class ShardScores:
             if (number, place) in self.added:
                 continue
             self.run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
-            _add_predictions(group, windows, self.run.cancelled)
+            predictions = _predictions(group, windows, self.run.cancelled)
+            self.is_whole = False
+            _add_predictions(group, windows, predictions)
             self.added.add((number, place))
+            self.is_whole = True
             self.run.done += len(windows) * len(group)
         for ceiling, rates in self._expected:
             _add_expected(ceiling, windows, rates)
@@ -194,7 +201,8 @@ class ShardScores:
         for group in self._groups:
             self.run.report(f"{session.id}: {group[0].condition.name}, train windows")
             trained = [score.without_samples() for score in group]
-            _add_predictions(trained, windows, self.run.cancelled)
+            predictions = _predictions(trained, windows, self.run.cancelled)
+            _add_predictions(trained, windows, predictions)
             for score, part in zip(group, trained, strict=True):
                 if not part.blocks.blocks:
                     continue
@@ -303,26 +311,42 @@ def _scored_cells(
     return cells
 
 
-def _add_predictions(
+def _predictions(
     group: list[RunningScore],
     windows: Sequence[tuple[Window, int]],
     cancelled: Callable[[], bool],
-) -> None:
-    """Predict windows, each with its block of time, for all scores of a group."""
+) -> list[Prediction]:
+    """Return the predictions for all scores of a group; none if it is refused."""
     first = group[0]
     if first.refusal or first.predictor is None:
-        return
+        return []
     # One prediction serves all scores, so it contains the union of their neurons.
     neurons = np.unique(np.concatenate([score.neurons for score in group]))
     if not len(neurons) and not first.mask.has_behavior_target:
-        return
+        return []
     requests = ((window, first.mask, neurons) for window, _ in windows)
     try:
         predictions = list(first.predictor.predict_many(requests, cancelled))
-        # A cancelled `predict_many` ends early. Nothing is added then, so that the
-        # batch can be predicted again.
-        if len(predictions) < len(windows):
-            raise StoppedError("The evaluation was cancelled.")
+    except UnsupportedRequestError as error:
+        for score in group:
+            score.refusal = str(error)
+        return []
+    # A cancelled `predict_many` ends early. Nothing is added then, so that the batch
+    # can be predicted again.
+    if len(predictions) < len(windows):
+        raise StoppedError("The evaluation was cancelled.")
+    return predictions
+
+
+def _add_predictions(
+    group: list[RunningScore],
+    windows: Sequence[tuple[Window, int]],
+    predictions: list[Prediction],
+) -> None:
+    """Add the predictions for windows, each with its block of time, to all scores."""
+    if not predictions:
+        return
+    try:
         for (window, block), prediction in zip(windows, predictions, strict=True):
             for score in group:
                 score.add(window, prediction, block)

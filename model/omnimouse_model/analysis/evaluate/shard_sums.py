@@ -55,7 +55,8 @@ def restore_sums(scores: ShardScores, facts: list[Facts], arrays: Arrays) -> Non
         score.blocks = _block_sums(parts, "responses", len(score.neurons))
         score.behavior = _block_sums(parts, "behavior", len(score.channels))
         score.n_windows = int(of_score["n_windows"])
-        score.refusal = str(of_score["refusal"])
+        # It may have been refused now, before the first window.
+        score.refusal = score.refusal or str(of_score["refusal"])
         score.behavior_refusals = dict(of_score["behavior_refusals"])
         if "centres_prediction" in parts:
             score.centres = Centres(

@@ -115,6 +115,11 @@ class TierSweep:
         """Number of batches of windows that were added."""
         return self._n_added
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the sums have whole batches; see `ShardScores`."""
+        return self._scores.is_whole
+
     def sums(self) -> tuple[Facts, Arrays]:
         """Return the state as JSON values and arrays, for `restore`."""
         running, arrays = shard_sums(self._scores)

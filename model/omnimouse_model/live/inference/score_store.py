@@ -35,7 +35,7 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
-from omnimouse_model.atomic import atomic_path
+from omnimouse_model.atomic import atomic_path, remove_abandoned
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
@@ -100,10 +100,10 @@ class ScoreStore:
             facts, arrays = _score_parts(found)
         else:
             facts, arrays = _curves_facts(found), {}
-        self._write(self._path(key), key, facts, arrays, self._limit_bytes)
-        # Another process may have removed it.
-        with suppress(OSError):
-            self._unfinished_path(key).unlink(missing_ok=True)
+        if self._write(self._path(key), key, facts, arrays, self._limit_bytes):
+            # Another process may have removed it.
+            with suppress(OSError):
+                self._unfinished_path(key).unlink(missing_ok=True)
 
     def has_sums(self, key: tuple[str, ...]) -> bool:
         """Return whether sums of an unfinished computation are stored."""
@@ -134,17 +134,22 @@ class ScoreStore:
         facts: Facts,
         arrays: Arrays,
         limit_bytes: int,
-    ) -> None:
+    ) -> bool:
+        """Write a file, and return whether that succeeded."""
         text = json.dumps({"key": _name_parts(key), **facts}, allow_nan=False)
         arrays = {**arrays, _FACTS: np.array(text)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+            # Of killed processes.
+            remove_abandoned(path.parent)
             _remove_oldest(path.parent, limit_bytes)
         except OSError as error:
             # Without the file, the score is computed again after a restart.
             _log.warning("A score is not stored: %s", error)
+            return False
+        return True
 
     def _read(
         self,

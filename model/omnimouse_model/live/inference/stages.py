@@ -304,13 +304,15 @@ class StageRunner:
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._sweep = (None, None)
         self._learned = self._predictor = None
-        # They hold the predictor, whose process a later score would start again.
-        self._tiers.forget_unfinished()
-        self._peri_events.clear()
-        self._stream = Stream()
-        if isinstance(loaded, Closable):
-            loaded.close()
-        self._pinned.close()
+        try:
+            # They hold the predictor, whose process a later score would start again.
+            self._tiers.forget_unfinished()
+        finally:
+            self._peri_events.clear()
+            self._stream = Stream()
+            if isinstance(loaded, Closable):
+                loaded.close()
+            self._pinned.close()
 
     def _sweep_context(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]

@@ -158,12 +158,12 @@ class TierResults:
     def forget_unfinished(self) -> None:
         """Store and drop the sums, which hold the predictor; complete results stay."""
         n_bytes = 0
+        # The last used first: the least recently used may have no place.
         for key in reversed(self._n_stored):
             work = self._unfinished(key)
-            n_bytes += 0 if work is None else work.n_bytes
-            if n_bytes > UNFINISHED_BYTES:
-                break
-            self._store_sums(key)
+            if work is not None and n_bytes + work.n_bytes <= UNFINISHED_BYTES:
+                n_bytes += work.n_bytes
+                self._store_sums(key)
         self._n_stored.clear()
         self._scorings.clear()
         self._sweeps.clear()
@@ -177,13 +177,28 @@ class TierResults:
         def make() -> TierScoring:
             return TierScoring(predictor, session, mask, tier, metric)
 
-        return self._scorings.get(key, lambda: self._continued(request, key, make))
+        return self._kept(self._scorings, request, key, make)
 
     def _sweep(self, predictor: Predictor, request: LiveRequest, key: Key) -> TierSweep:
         def make() -> TierSweep:
             return TierSweep(predictor, request.session, _plan(predictor, request))
 
-        return self._sweeps.get(key, lambda: self._continued(request, key, make))
+        return self._kept(self._sweeps, request, key, make)
+
+    def _kept(
+        self,
+        cache: MemoryCache[Work],
+        request: LiveRequest,
+        key: Key,
+        make: Callable[[], Work],
+    ) -> Work:
+        """Return the computation of a task; a new one if its sums are of no use."""
+        work = cache.peek(key)
+        if work is not None and not work.is_whole:
+            cache.drop(key)
+        if key in self._n_stored:  # becomes the last used
+            self._n_stored[key] = self._n_stored.pop(key)
+        return cache.get(key, lambda: self._continued(request, key, make))
 
     def _continued(
         self, request: LiveRequest, key: Key, make: Callable[[], Work]
@@ -218,6 +233,8 @@ class TierResults:
     def _store_sums(self, key: Key) -> None:
         work, n_stored = self._unfinished(key), self._n_stored.get(key)
         if self._store is None or work is None or n_stored is None:
+            return
+        if not work.is_whole:
             return
         if work.n_added > n_stored and work.n_bytes <= UNFINISHED_BYTES:
             self._store.add_sums(key, *work.sums())

@@ -3,13 +3,14 @@
 import os
 import pickle
 from dataclasses import dataclass, fields, replace
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate import shard
+from omnimouse_model.analysis.evaluate.accumulate import RunningScore
 from omnimouse_model.live.inference import tier_results
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import ScoreStore
@@ -115,6 +116,37 @@ def test_an_unfinished_refinement_goes_on_after_a_restart(
     assert_same(score, whole)
     assert repr(curves.sweep.rows) == repr(whole_curves.sweep.rows)
     assert not list((tmp_path / "unfinished").glob("*.npz"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_an_interrupted_addition_counts_no_window_twice(
+    request_of, tmp_path, monkeypatch, is_closed
+):
+    """Ctrl-C while a batch is added, then another process, or the same one."""
+    monkeypatch.setattr(shard, "BATCH", 2)
+    request = replace(request_of, sweep=False)
+    whole, *_ = final_stages(request, None)
+    predictor, store = NoisyPredictor(), ScoreStore(tmp_path)
+    runner = StageRunner(lambda *_: predictor, store)
+    list(runner(request, lambda: False))
+    add, additions = RunningScore.add, count(1)
+
+    def interrupted(score, *arguments):
+        add(score, *arguments)
+        if score.by_window is not None and next(additions) == 3:
+            raise KeyboardInterrupt  # in the second batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunningScore, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(runner.when_idle(request, lambda: False))
+    if is_closed:
+        runner.close()
+        score, *_ = final_stages(request, store)
+    else:
+        score = list(runner.when_idle(request, lambda: False))[-1].tier_score
+    assert_same(score, whole)
 
 
 @pytest.mark.parametrize("damage", ["cut", "pickle", "foreign", "another question"])
