@@ -71,7 +71,7 @@ def store_normalisations() -> None:
         name = _name(spec.population_seed, spec.n_neurons)
         found[name] = np.stack([constants.mean, constants.mean_power])
     with atomic_path(STORED) as partial, partial.open("wb") as file:
-        np.savez(file, **found)
+        np.savez(file, **found)  # type: ignore[arg-type]  # numpy's kwds stub
 
 
 def _name(seed: int, n_neurons: int) -> str:
