@@ -16,15 +16,15 @@ _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _HEAPS: Final = 1
 """Number of heaps above which a new thread shares one that exists."""
-_MAPPED_BYTES: Final = 8 << 20
+_MAPPED_BYTES: Final = 1 << 20
 """Size from which an array is mapped. Mapping zeroes each page anew: with a threshold
-of 128 KiB, reading a window takes five times as long."""
+of 128 KiB, reading a window of 1,000 neurons takes five times as long."""
 _TRIMMED_BYTES: Final = 32 << 20
 """Free memory at the end of a heap that is kept for the next arrays."""
 
 
 def return_large_arrays() -> None:
-    """Return each array of 8 MiB or more when it is freed; share heaps of threads.
+    """Return each array of 1 MiB or more when it is freed; share heaps of threads.
 
     A fixed threshold also ends the library's own rule, which raises it up to 32 MiB
     after larger arrays are freed. No effect without the GNU C library.
