@@ -31,7 +31,7 @@ from omnimouse_app.field.keys import show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
-from omnimouse_app.window.malloc import return_free_memory, return_large_arrays
+from omnimouse_app.window.malloc import return_free_memory
 from omnimouse_app.window.panels import PANELS, Panels, Place
 from omnimouse_model.analysis.ranking.scores import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.session_index import holds_sessions
@@ -83,7 +83,6 @@ class OmniMouseDock(QWidget):
         controller: Controller | None = None,
         model: Any = None,
     ) -> None:
-        return_large_arrays()
         super().__init__()
         self.setObjectName("omnimouse-main")
         # napari's proxy also wraps the docks and menus that it returns, and Qt rejects

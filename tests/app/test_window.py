@@ -1,9 +1,5 @@
 """The window: layout, docks, raster, traces, selection."""
 
-import platform
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
@@ -184,32 +180,3 @@ def test_wheel_and_letters_of_controls_stay_in_the_panels(dock):
     before = state.colour_by, dock.instrument.brush.tool
     QTest.keyClicks(number, "pcL")
     assert (state.colour_by, dock.instrument.brush.tool) == before
-
-
-FREED_ARRAY = """
-import ctypes
-import numpy as np
-from omnimouse_app.window.malloc import return_large_arrays
-
-class MallocInfo(ctypes.Structure):
-    _fields_ = (("numbers", ctypes.c_size_t * 10),)
-
-mallinfo = ctypes.CDLL(None).mallinfo2
-mallinfo.restype = MallocInfo
-np.empty(16 << 20, np.uint8)
-return_large_arrays()
-mapped = mallinfo().numbers[4]
-array = np.empty(8 << 20, np.uint8)
-assert mallinfo().numbers[4] - mapped >= array.nbytes
-"""
-
-
-@pytest.mark.process
-def test_large_arrays_return_to_the_system_when_freed():
-    """glibc's own rule would keep an array of 8 MiB after a larger one was freed.
-
-    In a process of its own: elsewhere, the array may take the place of others.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("needs the GNU C library")
-    subprocess.run([sys.executable, "-c", FREED_ARRAY], check=True, timeout=60)
