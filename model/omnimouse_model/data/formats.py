@@ -5,41 +5,32 @@ also fetches: a module of its own avoids an import cycle.
 """
 
 import os
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 from omnimouse_model.data.io.file_stamp import unreadable
+from omnimouse_model.data.readers import arrays
+from omnimouse_model.data.readers.alf import reader as alf
+from omnimouse_model.data.readers.experanto import reader as experanto
+from omnimouse_model.data.readers.nwb import reader as nwb
+from omnimouse_model.data.readers.sensorium import reader as sensorium
+from omnimouse_model.data.readers.suite2p import reader as suite2p
+from omnimouse_model.data.readers.trial_tree import reader as trial_tree
+from omnimouse_model.data.store import reader as store
 from omnimouse_model.errors import SessionFormatError
 
+READERS = {
+    "experanto": experanto,
+    "sensorium": sensorium,
+    "suite2p": suite2p,
+    "nwb": nwb,
+    "arrays": arrays,
+    "alf": alf,
+    "trial-tree": trial_tree,
+    "store": store,
+}
+"""Name of a format -> its reader; the first one that recognises a path reads it."""
 # Users also choose a part of an experanto or ALF folder.
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill", "alf")
-
-
-@cache
-def readers() -> Mapping[str, ModuleType]:
-    """Return the reader of each format; the first that recognises a path reads it."""
-    # Imported here: a window appears before the readers are loaded.
-    from omnimouse_model.data.readers import arrays
-    from omnimouse_model.data.readers.alf import reader as alf
-    from omnimouse_model.data.readers.experanto import reader as experanto
-    from omnimouse_model.data.readers.nwb import reader as nwb
-    from omnimouse_model.data.readers.sensorium import reader as sensorium
-    from omnimouse_model.data.readers.suite2p import reader as suite2p
-    from omnimouse_model.data.readers.trial_tree import reader as trial_tree
-    from omnimouse_model.data.store import reader as store
-
-    return {
-        "experanto": experanto,
-        "sensorium": sensorium,
-        "suite2p": suite2p,
-        "nwb": nwb,
-        "arrays": arrays,
-        "alf": alf,
-        "trial-tree": trial_tree,
-        "store": store,
-    }
 
 
 def session_folder(path: Path) -> Path:
@@ -70,6 +61,6 @@ def session_folder(path: Path) -> Path:
 def is_recording(path: Path) -> bool:
     """Return whether a reader recognises a folder or file itself."""
     try:
-        return any(reader.recognises(path) for reader in readers().values())
+        return any(reader.recognises(path) for reader in READERS.values())
     except (OSError, SessionFormatError):
         return False

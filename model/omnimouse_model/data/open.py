@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.formats import is_recording, readers, session_folder
+from omnimouse_model.data.formats import READERS, is_recording, session_folder
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.unpack import is_archive
 from omnimouse_model.data.io.file_stamp import unreadable
 from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
+from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.build.unit_tables import (
     table_stamps,
     with_unit_tables,
 )
+from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 
@@ -116,8 +118,7 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
     """Return the session that a reader reads."""
     if isinstance(path, Mapping):
         with _typed_errors(Path("arrays"), "arrays"):
-            session: Session = readers()["arrays"].read_mapping(path, options)
-            return session
+            return arrays.read_mapping(path, options)
     if not isinstance(path, str | Path) or not str(path):
         kind = "an empty text" if isinstance(path, str) else f"a {type(path).__name__}"
         raise SessionFormatError(
@@ -128,13 +129,12 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
         )
     if (address := web_address(path)) is not None:
         with _typed_errors(Path(display_address(address)), "nwb"):
-            session = readers()["nwb"].read_address(address, options)
-            return session
+            return nwb.read_address(address, options)
     folder = session_folder(_on_this_machine(path))
-    for name, reader in readers().items():
+    for name, reader in READERS.items():
         if reader.recognises(folder):
             with _typed_errors(folder, name):
-                session = reader.read(folder, options)
+                session: Session = reader.read(folder, options)
                 return session
     raise _unknown(folder)
 
@@ -266,9 +266,7 @@ def _of_folder(path: Path) -> tuple[str, str]:
     names = sorted(entry.name for entry in path.iterdir())
     if not names:
         return "is empty", "choose the folder that holds the recording"
-    looked_for = ", ".join(
-        n for reader in readers().values() for n in reader.LOOKED_FOR
-    )
+    looked_for = ", ".join(n for reader in READERS.values() for n in reader.LOOKED_FOR)
     contents = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return (
         f"is not a session folder of a known format. Looked for: {looked_for}. Found: "
