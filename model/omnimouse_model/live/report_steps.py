@@ -1,4 +1,4 @@
-"""Progress of a report that is made from a file: numbered steps with their shares."""
+"""Progress messages of `omnimouse report`: numbered steps and finished shares."""
 
 from pathlib import Path
 from typing import Literal

@@ -83,7 +83,7 @@ def trial_video(
 def trial_screen(
     seed: int, video: int, textures: Textures
 ) -> UInt8[np.ndarray, "frame row column"]:
-    """Return the frames of a block: gray, then the video; only gray if it is -1."""
+    """Return the frames of a block: gray, then the video (number -1: gray only)."""
     frames = np.full((BLOCK_SAMPLES, *FRAME_SHAPE), round(GRAY), np.uint8)
     if video >= 0:
         frames[BLANK_SAMPLES:] = trial_video(seed, video, textures)

@@ -217,7 +217,7 @@ class TierScoring:
 
 
 def centred_arrays(centred: CentredSteps) -> Arrays:
-    """Return centred scores after several numbers of windows as arrays."""
+    """Return the centred score after each number of windows, as arrays to store."""
     # Ragged: early steps have fewer blocks of time.
     left_out = [part for step in centred.values() for part in step[1:]]
     return {
@@ -229,7 +229,7 @@ def centred_arrays(centred: CentredSteps) -> Arrays:
 
 
 def centred_steps(arrays: Arrays) -> CentredSteps:
-    """Return the centred scores from which `centred_arrays` made arrays."""
+    """Return the centred scores that are in arrays of `centred_arrays`."""
     ends = [0, *np.cumsum(arrays["sizes"]).tolist()]
     parts = [arrays["rest"][start:stop] for start, stop in pairwise(ends)]
     steps, centred = arrays["steps"].tolist(), arrays["centred"].tolist()

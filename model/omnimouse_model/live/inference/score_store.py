@@ -1,4 +1,4 @@
-"""Scores and context curves on disk: known questions after a restart.
+"""Storage of scores and context curves on disk, from which a restart goes on.
 
 One file per question, in the user's cache: complete numbers, or the sums of an
 unfinished computation, which then goes on. Its name is a hash of everything that the

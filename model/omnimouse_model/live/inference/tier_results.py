@@ -33,7 +33,7 @@ MAX_SCORE_BYTES = 256 * 2**20
 MAX_COMPLETE = 64
 """Number of complete scores and curves in memory."""
 STORE_EVERY_S = 10.0
-"""Seconds between two writings of unfinished sums, of which a kill loses the rest."""
+"""Seconds between two writings of unfinished sums; a kill loses what came since."""
 QUICK_BYTES = 8 * 2**20
 """Larger sums are written at the end alone: writing takes more than 50 ms, for which
 the next stroke would wait."""
@@ -156,7 +156,7 @@ class TierResults:
             self._store_in_time(key)
 
     def forget_unfinished(self) -> None:
-        """Store and drop the sums, which hold the predictor; complete results stay."""
+        """Write unfinished sums to disk and release them with their predictor."""
         n_bytes = 0
         # The last used first: the least recently used may have no place.
         for key in reversed(self._n_stored):

@@ -156,7 +156,7 @@ class RasterPanel(QWidget):
         super().resizeEvent(event)
 
     def _place_status(self, *, is_narrow: bool) -> None:
-        """Put the status on a line of its own, or beside the menus of two lines."""
+        """Place the status beside the menus of a narrow panel, else on its own line."""
         column = self.layout()
         assert isinstance(column, QBoxLayout)
         self._choices.removeWidget(self.status)
