@@ -12,7 +12,8 @@ Existing tools are not suitable: mutmut replaces each function by a wrapper, who
 signature jaxtyping cannot read, and cosmic-ray starts Python for each mutant, which
 takes longer than the tests. Here, each test run is forked from a process that has
 imported the libraries, in a copy of the checkout with the fault. Only test files that
-reach the line of the fault run, the fastest first.
+reach the line of the fault run, the fastest first; slow tests run only for mutants
+that all others leave alive.
 """
 
 import argparse
@@ -30,6 +31,7 @@ import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of, sample
@@ -37,7 +39,9 @@ from tests.mutation.rooms import ROOMS, Room
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("model", "widgets", "omnimouse_app", "tests", "pyproject.toml", "README.md")
-NOT_SLOW = "not slow and not gui and not browser and not gpu"
+HEADLESS = "not gui and not browser and not gpu"
+MARKS = (f"not slow and {HEADLESS}", f"slow and {HEADLESS}")
+"""Tests of the first and of the second pass."""
 TRACE_LIMIT_S = 900.0
 NO_TESTS = 5
 """Exit status of pytest if the marks exclude all tests of a file."""
@@ -116,25 +120,53 @@ def _run(
     context = multiprocessing.get_context("fork")
     start = time.monotonic()
     with ProcessPoolExecutor(n_processes, context, _enter_copy) as pool:
-        files = sorted({path for room in ROOMS.values() for path in _tests(room)})
-        reached = dict(zip(files, pool.map(_reached_lines, files), strict=True))
-        print(f"{len(files)} test files traced in {time.monotonic() - start:.0f} s")
-        jobs = []
-        for mutant in mutants:
-            lines = _statement_lines(mutant)
-            tests = _tests(ROOMS[room_of[mutant]])
-            tests = [path for path in tests if lines & reached[path].of(mutant)]
-            tests.sort(key=lambda path: reached[path].seconds)
-            limit_s = max(60.0, 10 * sum(reached[path].seconds for path in tests))
-            jobs.append((room_of[mutant], mutant, tests, limit_s))
-        for count, outcome in enumerate(pool.map(_test, jobs), 1):
+        left = mutants
+        for marks in MARKS:
+            jobs = _jobs(left, room_of, marks, pool)
             elapsed = time.monotonic() - start
-            print(
-                f"{count}/{len(jobs)}  {elapsed:4.0f} s  {outcome.status:<8}  "
-                f"{outcome.mutant}",
-                flush=True,
-            )
-            yield outcome
+            print(f"{elapsed:4.0f} s  {len(jobs)} mutants, tests '{marks}'", flush=True)
+            left = []
+            for job, outcome in zip(jobs, pool.map(_test, jobs), strict=True):
+                elapsed = time.monotonic() - start
+                print(
+                    f"{elapsed:4.0f} s  {outcome.status:<8}  {job.mutant}", flush=True
+                )
+                if outcome.status == "survived" and marks != MARKS[-1]:
+                    left.append(job.mutant)
+                else:
+                    yield outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Test files that reach the line of a mutant, the fastest first."""
+
+    mutant: Mutant
+    room: str
+    tests: list[str]
+    marks: str
+    limit_s: float
+
+
+def _jobs(
+    mutants: list[Mutant],
+    room_of: dict[Mutant, str],
+    marks: str,
+    pool: ProcessPoolExecutor,
+) -> list[Job]:
+    """Trace the tests of the rooms of these mutants, and select those of each one."""
+    rooms = {room_of[mutant] for mutant in mutants}
+    files = sorted({path for room in rooms for path in _tests(ROOMS[room])})
+    traces = pool.map(_reached_lines, files, [marks] * len(files))
+    reached = dict(zip(files, traces, strict=True))
+    jobs = []
+    for mutant in mutants:
+        lines, room = _statement_lines(mutant), room_of[mutant]
+        tests = [f for f in _tests(ROOMS[room]) if lines & reached[f].of(mutant)]
+        tests.sort(key=lambda path: reached[path].seconds)
+        limit_s = max(60.0, 10 * sum(reached[path].seconds for path in tests))
+        jobs.append(Job(mutant, room, tests, marks, limit_s))
+    return jobs
 
 
 def _statement_lines(mutant: Mutant) -> set[int]:
@@ -168,11 +200,11 @@ class Reached:
         return self.lines.get(mutant.path, set())
 
 
-def _reached_lines(tests: str) -> Reached:
+def _reached_lines(tests: str, marks: str) -> Reached:
     """Run one test file without a fault and return the lines that it runs."""
     start, log, traced = time.monotonic(), Path("traced.log"), Path("traced.json")
     traced.unlink(missing_ok=True)
-    status = _run_tests([tests], log, TRACE_LIMIT_S, traced)
+    status = _run_tests([tests], marks, log, TRACE_LIMIT_S, traced)
     if status != "survived":
         tail = log.read_text(errors="replace")[-2000:]
         raise SystemExit(f"{tests} fails without a fault ({status}):\n{tail}")
@@ -205,20 +237,21 @@ def _enter_copy() -> None:
     sys.dont_write_bytecode = True
 
 
-def _test(job: tuple[str, Mutant, list[str], float]) -> Outcome:
+def _test(job: Job) -> Outcome:
     """Insert one fault into the copy, run the tests that reach it, and remove it."""
-    room, mutant, tests, limit_s = job
-    path = Path(mutant.path)
+    path = Path(job.mutant.path)
     source = path.read_text(encoding="utf-8")
     log, start = Path("mutant.log"), time.monotonic()
     try:
-        path.write_text(mutant.applied(source), encoding="utf-8")
-        status = _run_tests(tests, log, limit_s) if tests else "survived"
+        path.write_text(job.mutant.applied(source), encoding="utf-8")
+        status = "survived"
+        if job.tests:
+            status = _run_tests(job.tests, job.marks, log, job.limit_s)
     finally:
         path.write_text(source, encoding="utf-8")
     test = _first_failure(log) if status != "survived" else ""
     seconds = round(time.monotonic() - start, 1)
-    return Outcome(room, str(mutant), status, test, seconds)
+    return Outcome(job.room, str(job.mutant), status, test, seconds)
 
 
 def _tests(room: Room) -> list[str]:
@@ -227,7 +260,11 @@ def _tests(room: Room) -> list[str]:
 
 
 def _run_tests(
-    tests: list[str], log: Path, limit_s: float, traced: Path | None = None
+    tests: list[str],
+    marks: str,
+    log: Path,
+    limit_s: float,
+    traced: Path | None = None,
 ) -> str:
     """Run tests in a fork with its own temporary files and fits; return the status."""
     with tempfile.TemporaryDirectory(prefix="omnimouse-mutant-") as scratch:
@@ -238,7 +275,8 @@ def _run_tests(
             os.dup2(out, 1)
             os.dup2(out, 2)
             _separate_files(Path(scratch))
-            code = _pytest(tests) if traced is None else _traced(tests, traced)
+            run = _pytest if traced is None else partial(_traced, traced=traced)
+            code = run(tests, marks)
             sys.stdout.flush()
             os._exit(code)
         code = _exit_code(child, limit_s)
@@ -272,13 +310,13 @@ def _exit_code(child: int, limit_s: float) -> int | None:
     return None
 
 
-def _traced(tests: list[str], traced: Path) -> int:
+def _traced(tests: list[str], marks: str, traced: Path) -> int:
     """Run pytest and write the lines of the library that it ran."""
     import coverage
 
     trace = coverage.Coverage(data_file=None, include=["model/*"])
     trace.start()
-    code = _pytest(tests)
+    code = _pytest(tests, marks)
     trace.stop()
     data = trace.get_data()
     root = Path.cwd()
@@ -290,12 +328,12 @@ def _traced(tests: list[str], traced: Path) -> int:
     return code
 
 
-def _pytest(tests: list[str]) -> int:
+def _pytest(tests: list[str], marks: str) -> int:
     """Run pytest in this forked process; return its exit status, 1 after an error."""
     import pytest
 
     plugins = ["-p", "_hypothesis_pytestplugin", "-p", "jaxtyping._pytest_plugin"]
-    options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-m", NOT_SLOW]
+    options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-m", marks]
     options.append("--jaxtyping-packages=omnimouse_model,beartype.beartype")
     try:
         return int(pytest.main([*plugins, *options, *tests]))

@@ -47,7 +47,8 @@ ROOMS = {
         + _files(f"{_MODEL}/metrics", "streaming zig"),
         _files(_TESTS, "metrics/test_* live/neurons/test_repeats")
         + _files(_TESTS, "analysis/evaluate/test_evaluate")
-        + _files(_TESTS, "live/neurons/test_neuron_info"),
+        + _files(_TESTS, "live/neurons/test_neuron_info")
+        + _files(_TESTS, "data/conversion/test_resampling"),
     ),
     "statistics": Room(
         _files(f"{_MODEL}/metrics", "aggregate bootstrap fits")
@@ -71,7 +72,8 @@ ROOMS = {
         + _files(f"{_MODEL}/predict", "omnimouse/batching")
         + _files(f"{_MODEL}/predict/worker", "mask_delta"),
         _files(f"{_TESTS}/predict", "baselines/test_predictor omnimouse/test_predictor")
-        + _files(f"{_TESTS}/predict", "test_registry test_memory_cache")
+        + _files(f"{_TESTS}/predict", "test_registry test_compatibility")
+        + _files(f"{_TESTS}/predict", "test_memory_cache")
         + _files(f"{_TESTS}/predict", "omnimouse/test_memory_fallback")
         + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_undo")
         + _files(_TESTS, "analysis/evaluate/test_evaluate_parts masks/test_files")

@@ -10,6 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.readers.build.statistics import train_spans
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
 
@@ -246,3 +247,22 @@ def test_a_session_without_trials_has_no_window_aligned_to_trials():
     assert session.window_starts(spec=spec).tolist() == []
     window = session.window(0.0, om.WindowSpec(1.0, 30.0))
     assert window.times("screen").tolist() == []
+
+
+def test_the_last_samples_are_the_end_of_a_window_without_warm_up(session):
+    spec = replace(OMNIMOUSE, warmup_s=0.5)
+    window = session.window(6.0, spec)
+    last = window.last_samples(12)
+    assert last.warmup is None
+    np.testing.assert_array_equal(last.responses, window.responses[-12:])
+    np.testing.assert_array_equal(last.video, window.video[-12:])
+    np.testing.assert_array_equal(last.behavior, window.behavior[-8:])
+
+
+def test_behavior_before_its_recording_is_zero_and_marked(session):
+    spec = replace(OMNIMOUSE, warmup_s=1.5)
+    first = om.Window(session, 0, spec=spec).warmup
+    values, valid = first.stream("eye_tracker")  # it starts 0.75 s before responses
+    assert valid.any()
+    assert not valid.all()
+    assert not values[~valid].any()

@@ -1,5 +1,7 @@
 """The words that choose neurons."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -107,3 +109,12 @@ def test_the_first_plane_has_number_0():
         {"responses": np.ones((90, 2)), "rate_hz": 30.0, "plane": np.array([0, 1])}
     )
     assert table_columns(session)["plane"].tolist() == [0, 1]
+
+
+def test_properties_with_one_value_per_neuron_are_columns():
+    session = open_session({"responses": np.ones((90, 2)), "rate_hz": 30.0})
+    values = {"osi": np.array([0.1, 0.4]), "field": np.zeros((2, 3))}
+    units = replace(session.units, properties=values)
+    columns = table_columns(replace(session, units=units))
+    assert columns["osi"].tolist() == [0.1, 0.4]
+    assert "field" not in columns

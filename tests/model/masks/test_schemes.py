@@ -151,3 +151,4 @@ def test_a_mask_has_the_scheme_that_it_resembles():
     assert scheme(every, [3, 4], bins=end) == "neuron"  # some of them, at the end
     assert scheme(every, [3, 4], regions=None) == "neuron"
     assert scheme([0, 1], [2], regions=["V1"] * 5) == "neuron"
+    assert scheme([0, 1, 2], [2], bins=end) == "neuron"  # visible at first, then asked

@@ -1,0 +1,26 @@
+"""What a predictor reads of what a mask shows."""
+
+import pytest
+
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.compatibility import unread_text
+from omnimouse_model.predict.predictor import Needs
+
+READS_NOTHING = Needs(sees_responses=False, sees_video=False, sees_behavior=False)
+READS_VIDEO = Needs(sees_responses=False, sees_video=True, sees_behavior=False)
+NOTHING = Mask.nothing(20).ask(range(10, 20))
+SOME_NEURONS = NOTHING.show(range(10))
+
+
+@pytest.mark.parametrize(
+    ("needs", "mask", "text"),
+    [
+        (READS_VIDEO, SOME_NEURONS, "twin reads nothing that is shown (responses)"),
+        (READS_VIDEO, SOME_NEURONS.with_frames(True), ""),
+        (READS_VIDEO, NOTHING, ""),
+        (READS_NOTHING, SOME_NEURONS, ""),
+        (Needs(sees_responses=True), SOME_NEURONS, ""),
+    ],
+)
+def test_a_mask_of_which_nothing_is_read_has_a_remark(needs, mask, text):
+    assert unread_text("twin", needs, mask) == text
