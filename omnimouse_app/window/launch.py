@@ -134,6 +134,9 @@ def _in_new_viewer(
     show: bool,
 ) -> "OmniMouseDock":
     """Return the widget of a new viewer; the model loads while the window is made."""
+    from omnimouse_app.window.malloc import share_heap
+
+    share_heap()  # before napari starts threads
     import napari
     from napari.qt import get_qapp
 

@@ -1,16 +1,29 @@
-"""Return of freed memory after a window closes."""
+"""Memory of freed arrays, which the GNU C library would keep for each thread."""
 
 import ctypes
 import platform
+
+_M_ARENA_MAX = -8
+"""Name of the number of heaps in `mallopt`."""
+
+
+def share_heap() -> None:
+    """Let all threads use one heap; call it before other threads start.
+
+    By default, each thread gets a heap of its own, up to eight per processor core, and
+    `return_free_memory` cannot return the end of such a heap: a window that opens and
+    closes for an hour would keep 200 MiB of freed arrays. Python's threads take turns,
+    so they rarely wait for the heap. Without the GNU C library, do nothing.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        # CDLL(None) is the running process, including the C library it has loaded.
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def return_free_memory() -> None:
     """Return the free pages of all heaps of the GNU C library; elsewhere, do nothing.
 
-    It keeps freed arrays in its heaps, up to eight per processor core, and between them
-    pieces that are still in use. Limits of the heaps would keep less, but a window then
-    opens a quarter of a second later and reads recordings more slowly.
+    It keeps freed arrays in its heaps, between pieces that are still in use.
     """
     if platform.libc_ver()[0] == "glibc":
-        # CDLL(None) is the running process, including the C library it has loaded.
         ctypes.CDLL(None).malloc_trim(0)

@@ -2,6 +2,9 @@
 
 import contextlib
 import gc
+import platform
+import subprocess
+import sys
 
 import napari
 import pytest
@@ -114,3 +117,37 @@ def test_docks_are_restored_where_they_were(qapp, load_calls):
     assert found[0] == found[1]
     assert found[0][0] == Qt.DockWidgetArea.LeftDockWidgetArea
     assert found[0][1:] == ({"Time (OmniMouse)"}, True)
+
+
+HEAP = """
+import threading
+import numpy as np, psutil
+from omnimouse_app.window.malloc import return_free_memory, share_heap
+
+def resident_mib():
+    return psutil.Process().memory_info().rss / 2**20
+
+def make_arrays():
+    together.wait()
+    arrays = [np.ones(2**16) for _ in range(40)]  # 20 MiB
+    together.wait()
+
+share_heap()
+np.ones(3 * 2**20)  # of a freed size and below, arrays are in a heap
+before, together = resident_mib(), threading.Barrier(4)
+threads = [threading.Thread(target=make_arrays) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+return_free_memory()
+print(resident_mib() - before)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
+def test_freed_arrays_of_threads_are_returned():
+    command = [sys.executable, "-c", HEAP]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 20  # without a shared heap, most of 80 MiB are kept

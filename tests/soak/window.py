@@ -34,6 +34,7 @@ import zarr
 from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock, open_instrument
+from omnimouse_app.window.malloc import share_heap
 from omnimouse_app.window.panels import PANELS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
@@ -249,6 +250,7 @@ def main() -> int:
             return subprocess.call(command, env=os.environ | screen)
     logging.disable(logging.WARNING)
     lives = options.windows or max(3, round(options.seconds / WINDOW_S))
+    share_heap()  # as at a start from the command line
     with scratch_settings(), tempfile.TemporaryDirectory() as folder:
         from napari.qt import get_qapp
 
