@@ -76,7 +76,7 @@ def apply_edits(window: Window, edits: Iterable[Edit]) -> Window:
     ------
     ValueError
         The session has no video, or lacks a behaviour channel, or an edit has a frame
-        or a sample that the window does not have.
+        or a sample that the window does not have, or a time outside the session.
     """
     edits, session = tuple(edits), window.session
     for edit in edits:
@@ -89,6 +89,8 @@ def apply_edits(window: Window, edits: Iterable[Edit]) -> Window:
                 f"{', '.join(session.behavior_names) or 'no behaviour'}."
             )
         check_positions(edit, _n_positions(edit, window.spec))
+        if isinstance(edit, OtherClip):
+            session.window(edit.start_s, window.spec)
     return window.with_edits((*window.edits, *edits))
 
 

@@ -163,6 +163,8 @@ def test_what_a_session_lacks_cannot_be_edited(window):
         apply_edits(window, [Freeze(60)])
     with pytest.raises(ValueError, match="within 0-40, not"):
         apply_edits(window, [BehaviorScale("running", 2.0, (0, 41))])
+    with pytest.raises(ValueError, match="start_s is 900 s"):
+        apply_edits(window, [OtherClip(900.0)])
     session = replace(window.session, stimulus=None)
     with pytest.raises(ValueError, match="has no video to edit"):
         apply_edits(session.window(6.0), [Blank()])

@@ -19,9 +19,11 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     OtherClip,
     Shift,
 )
+from omnimouse_model.data.open import open_session
 from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import open_controller
+from tests.small_sessions import write_session
 from tests.widgets.pointer import pick, press
 
 LEFT = Qt.MouseButton.LeftButton
@@ -151,3 +153,20 @@ def test_a_press_on_a_listed_neuron_selects_it(panel, controller, redraw):
     redraw()
     panel.listed.linkActivated.emit("38")
     assert controller.state.selection == (7, 39, 38)
+
+
+def test_a_time_of_the_session_before_is_no_edit(panel, controller, redraw, tmp_path):
+    longer, shorter = (
+        open_session(write_session(tmp_path / str(repeats), 20, repeats))
+        for repeats in (2, 1)
+    )
+    controller.open_session(longer)
+    redraw()
+    pick(panel.controls.picture, "other_clip")
+    panel.controls.at.setValue(30.0)
+    redraw()
+    assert controller.stimulus_edits.edits == (OtherClip(30.0),)
+    controller.open_session(shorter)
+    panel.controls.at.setValue(31.0)  # the panel still shows the longer session
+    assert controller.stimulus_edits.edits == ()
+    assert panel.controls.at.value() < shorter.duration_s < 30

@@ -29,6 +29,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     channel_label,
 )
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.model.task import half_text
@@ -86,6 +87,7 @@ class WhatIfControls(QWidget):
         self._controller = controller
         self._edits = controller.stimulus_edits
         self._part = "all"
+        self._drawn: tuple[Session | None, WindowSpec] | None = None
         form = Form(self)
         self._build_video(form)
         self._build_behavior(form)
@@ -188,6 +190,8 @@ class WhatIfControls(QWidget):
         self._put_picture()
 
     def _put_picture(self) -> None:
+        if self._is_outdated():
+            return
         kind, span = self.picture.currentData(), self._spans[0]
         made: dict[str, Callable[[], Edit]] = {
             "blank": lambda: Blank(span),
@@ -247,12 +251,30 @@ class WhatIfControls(QWidget):
         self._edits.set(edits, "What if: another part")
 
     def _put(self, made: Sequence[Edit], replaced: Sequence[tuple[str, str]]) -> None:
+        if self._is_outdated():
+            return
         if made:
             self._edits.put(*made, instead=replaced)
         else:
             self._edits.remove(*replaced)
 
+    def _is_outdated(self) -> bool:
+        """Whether the controls were those of another session or model; draw them then.
+
+        A session can open between a drawing and the user's press. Times and channels of
+        the session before may not exist in it.
+        """
+        is_outdated = self._drawn != self._source
+        if is_outdated:
+            self.redraw.flush()
+        return is_outdated
+
     # -- from state to screen -----------------------------------------------------
+    @property
+    def _source(self) -> tuple[Session | None, WindowSpec]:
+        """The session and the windows whose values the controls offer."""
+        return self._controller.state.session, self._spec
+
     def _draw_channels(self) -> None:
         session, chosen = self._controller.state.session, self.channel.currentData()
         names = () if session is None else session.behavior_names
@@ -276,6 +298,7 @@ class WhatIfControls(QWidget):
             self._draw_video()
             self._draw_change()
             self._draw_part()
+        self._drawn = self._source
 
     def _draw_video(self) -> None:
         get = self._edits.get
