@@ -1,6 +1,11 @@
 """Rows and labels of forms."""
 
+import pytest
+from qtpy.QtGui import QTextDocument
+
+from omnimouse_widgets.qt.style.controls import plain_tip
 from omnimouse_widgets.qt.style.form import ElidedLabel
+from omnimouse_widgets.qt.style.theme import ToneLabel
 
 
 def test_the_tooltip_of_a_cut_line_is_its_whole_text_unless_it_has_another(qapp):
@@ -14,3 +19,14 @@ def test_the_tooltip_of_a_cut_line_is_its_whole_text_unless_it_has_another(qapp)
     label.setToolTip("")
     label.set_text("1")
     assert (label.text(), label.toolTip()) == ("1", "")
+
+
+@pytest.mark.parametrize("kind", [ToneLabel, ElidedLabel])
+def test_a_name_like_html_is_shown_as_it_is(qapp, kind):
+    name = "<img src='/x'> <b>mouse</b>"
+    label = kind()
+    label.setText(name)
+    assert label.sizeHint().width() >= label.fontMetrics().horizontalAdvance(name)
+    tip, document = f"{name}\nsecond line", QTextDocument()
+    document.setHtml(plain_tip(tip))
+    assert document.toPlainText() == tip

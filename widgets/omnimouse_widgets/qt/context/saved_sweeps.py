@@ -18,7 +18,12 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.sweeps import MAX_COMPARED
 from omnimouse_widgets.drawn.context.text import entry_text
 from omnimouse_widgets.qt.context.legend import SAMPLE, line_sample
-from omnimouse_widgets.qt.style.controls import describe, drawn_pixmap, push_button
+from omnimouse_widgets.qt.style.controls import (
+    describe,
+    drawn_pixmap,
+    plain_tip,
+    push_button,
+)
 from omnimouse_widgets.qt.style.plot_style import small_font
 from omnimouse_widgets.qt.style.redraw import Redraw
 
@@ -143,7 +148,8 @@ class SavedSweeps(QWidget):
         # Line style 0 is the live sweep.
         line = compared.index(entry.path) + 1 if is_drawn else 0
         item.setText(entry_text(entry, is_running=entry.path == self._sweeps.running))
-        item.setToolTip(f"{item.text()}\n{entry.path}\n{entry.problem}".strip())
+        tip = f"{item.text()}\n{entry.path}\n{entry.problem}"
+        item.setToolTip(plain_tip(tip.strip()))
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(CHECKED if is_drawn else UNCHECKED)
         # Painting an icon is slow: paint only after a change.

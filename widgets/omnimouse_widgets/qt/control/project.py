@@ -23,6 +23,7 @@ from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
+    plain_tip,
     push_button,
     show_text,
 )
@@ -326,7 +327,7 @@ class AnalysisSection(QWidget):
             name = path.name.removesuffix(SUFFIX).replace("&", "&&")
             action = self.recent.addAction(name, lambda path=path: self.open(path))
             if action is not None:
-                action.setToolTip(str(path))
+                action.setToolTip(plain_tip(str(path)))
         self.recent.setToolTipsVisible(True)
         self.recent.setEnabled(not self.recent.isEmpty())
         self.backups_action.setEnabled(self._analyses.backup_folder.is_dir())

@@ -28,6 +28,7 @@ from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
     dismiss_button,
+    plain_tip,
     push_button,
     set_items,
     show_text,
@@ -122,7 +123,7 @@ class RecordingSection(QWidget):
             # "&" would mark a key of the menu.
             name = Path(place).name.replace("&", "&&")
             action = QAction(name, self.recent)
-            action.setToolTip(place)
+            action.setToolTip(plain_tip(place))
             action.triggered.connect(partial(self._open_chosen, place))
             self.recent.addAction(action)
         self.recent.setEnabled(not self.recent.isEmpty())

@@ -22,6 +22,7 @@ from omnimouse_widgets.qt.ranking.plot import CurvesPlot
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
+    plain_tip,
     push_button,
     set_items,
     show_text,
@@ -188,7 +189,7 @@ class RankingPanel(QWidget):
         colours = palette.viridis_table()
         for (row, column), share in np.ndenumerate(matrix.shares):
             item = QStandardItem(matrix.texts[row][column])
-            item.setToolTip(matrix.tips[row][column])
+            item.setToolTip(plain_tip(matrix.tips[row][column]))
             item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
             if np.isfinite(share):
                 red, green, blue = colours[round(255 * share)].tolist()

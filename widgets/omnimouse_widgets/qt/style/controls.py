@@ -1,6 +1,7 @@
 """Constructors of controls: text, tooltip, accessible name and action in one call."""
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any, Final, TypeVar
 
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
@@ -41,9 +42,19 @@ Action = Callable[[], object]
 NumberBox = TypeVar("NumberBox", QSpinBox, QDoubleSpinBox)
 
 
+def plain_tip(text: str) -> str:
+    """Return the text of a tooltip, of which Qt reads nothing as HTML.
+
+    For texts with names of files, sessions or neurons.
+    """
+    if "<" not in text:
+        return text
+    return f"<span>{escape(text).replace(chr(10), '<br>')}</span>"
+
+
 def describe(widget: QWidget, tooltip: str, name: str = "") -> None:
     """Set the tooltip and, unless empty, the name that screen readers announce."""
-    widget.setToolTip(tooltip)
+    widget.setToolTip(plain_tip(tooltip))
     if name:
         widget.setAccessibleName(name)
 

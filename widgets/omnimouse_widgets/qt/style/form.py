@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_widgets.qt.style.controls import fit_panel_width
+from omnimouse_widgets.qt.style.controls import fit_panel_width, plain_tip
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
 LABEL_WIDTH = 77
@@ -108,6 +108,7 @@ class ElidedLabel(QLabel):
     def __init__(self) -> None:
         super().__init__()
         fit_panel_width(self)
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self.full_text = self._tooltip = ""
 
     def set_text(self, text: str) -> None:
@@ -132,7 +133,8 @@ class ElidedLabel(QLabel):
         )
         self.setText(shown)
         is_cut = shown != self.full_text
-        super().setToolTip(self._tooltip or (self.full_text if is_cut else ""))
+        tip = self._tooltip or (self.full_text if is_cut else "")
+        super().setToolTip(plain_tip(tip))
 
 
 class QuietLine(ElidedLabel, ToneLabel):

@@ -48,6 +48,8 @@ class ToneLabel(QLabel):
 
     def __init__(self, text: str = "", tone: Tone = "quiet") -> None:
         super().__init__(text)
+        # Names of a file that look like HTML are shown as they are.
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self._tone: Tone = tone
         self._tint()
 
