@@ -4,7 +4,6 @@ A score of one window is dominated by noise. `TierScoring` adds the batches of w
 that `evaluate` adds, in the same order: after the last one both have the same bits.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,13 +11,9 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score
-from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
-from omnimouse_model.analysis.evaluate.shard_sums import (
-    Arrays,
-    Facts,
-    restore_sums,
-    shard_sums,
-)
+from omnimouse_model.analysis.evaluate.shard import Shard
+from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
+from omnimouse_model.analysis.evaluate.tier_run import TierRun
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
@@ -111,7 +106,7 @@ def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:
     return ""
 
 
-class TierScoring:
+class TierScoring(TierRun[TierScore]):
     """Computation of a `TierScore`, which can be interrupted and continued.
 
     Parameters
@@ -141,65 +136,29 @@ class TierScoring:
             centred=True,
             ceiling=False,
         )
-        self._mask, self._n_added = mask, 0
-        self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
+        super().__init__(shard)
+        self._mask = mask
         self._centred: CentredSteps = {}
         self._by_window: dict[float, float] = {}
         self._scores.running[0].by_window = self._by_window
 
-    @property
-    def n_added(self) -> int:
-        """Number of batches of windows that were added."""
-        return self._n_added
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the sums have whole batches; see `ShardScores`."""
-        return self._scores.is_whole
-
     def sums(self) -> tuple[Facts, Arrays]:
         """Return the state as JSON values and arrays, for `restore`."""
-        running, arrays = shard_sums(self._scores)
-        facts = {"n_added": self._n_added, "running": running}
+        facts, arrays = super().sums()
         arrays |= centred_arrays(self._centred)
         arrays["windows"] = np.array(list(self._by_window.items()), np.float64)
         return facts, arrays
 
     def restore(self, facts: Facts, arrays: Arrays) -> None:
-        """Go on from the sums of an earlier process.
-
-        Raises
-        ------
-        KeyError, ValueError
-            They are of another task.
-        """
-        restore_sums(self._scores, facts["running"], arrays)
+        """Go on from the sums of an earlier process; see `TierRun.restore`."""
+        super().restore(facts, arrays)
         self._by_window.update(dict(arrays["windows"].reshape(-1, 2).tolist()))
-        self._centred, self._n_added = centred_steps(arrays), int(facts["n_added"])
+        self._centred = centred_steps(arrays)
 
-    @property
-    def n_bytes(self) -> int:
-        """Largest memory of the sums."""
-        return self._scores.n_bytes
-
-    def refine(self, cancelled: Callable[[], bool]) -> Iterator[TierScore]:
-        """Yield the score after each further batch of windows.
-
-        Raises
-        ------
-        StoppedError
-            `cancelled()` returned true; a later call continues.
-        """
-        self._scores.run.cancelled = cancelled
-        while self._n_added < len(self._scores.batches):
-            self._scores.add(self._n_added)
-            self._n_added += 1
-            yield self.score()
-
-    def score(self) -> TierScore:
+    def result(self) -> TierScore:
         """Return the score over the windows that were added."""
         found, shard = self._scores.scores(), self._scores.shard
-        n_windows = sum(map(len, self._scores.batches[: self._n_added]))
+        n_windows = self.n_windows
         score = found.scores[0] if found.scores else None
         if score is not None:
             parts = score.centred_left_out, score.train_left_out

@@ -6,16 +6,10 @@ scores. Its contexts do not depend on the painted mask, so that the curves of a 
 are computed once.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
-from omnimouse_model.analysis.evaluate.shard_sums import (
-    Arrays,
-    Facts,
-    restore_sums,
-    shard_sums,
-)
+from omnimouse_model.analysis.evaluate.shard import Shard
+from omnimouse_model.analysis.evaluate.tier_run import TierRun
 from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS
 from omnimouse_model.analysis.sweep.cells import planned_cells, row_of
 from omnimouse_model.analysis.sweep.contexts import largest_context, too_large
@@ -80,7 +74,7 @@ def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str) -> Swe
     )
 
 
-class TierSweep:
+class TierSweep(TierRun[TierCurves]):
     """Computation of `TierCurves`, which can be interrupted and continued.
 
     Parameters
@@ -92,7 +86,7 @@ class TierSweep:
     """
 
     def __init__(self, predictor: Predictor, session: Session, plan: SweepPlan) -> None:
-        self._predictor, self._plan, self._n_added = predictor, plan, 0
+        self._predictor, self._plan = predictor, plan
         self._cells = list(planned_cells(plan, [session], predictor.needs.spec))
         self._reasons = [too_large(cell.context, cell.draw) for cell in self._cells]
         shard = Shard(
@@ -108,48 +102,9 @@ class TierSweep:
             metric=plan.metric,
             ceiling=False,
         )
-        self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
+        super().__init__(shard)
 
-    @property
-    def n_added(self) -> int:
-        """Number of batches of windows that were added."""
-        return self._n_added
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the sums have whole batches; see `ShardScores`."""
-        return self._scores.is_whole
-
-    def sums(self) -> tuple[Facts, Arrays]:
-        """Return the state as JSON values and arrays, for `restore`."""
-        running, arrays = shard_sums(self._scores)
-        return {"n_added": self._n_added, "running": running}, arrays
-
-    def restore(self, facts: Facts, arrays: Arrays) -> None:
-        """Go on from the sums of an earlier process; see `TierScoring.restore`."""
-        restore_sums(self._scores, facts["running"], arrays)
-        self._n_added = int(facts["n_added"])
-
-    @property
-    def n_bytes(self) -> int:
-        """Largest memory of the sums."""
-        return self._scores.n_bytes
-
-    def refine(self, cancelled: Callable[[], bool]) -> Iterator[TierCurves]:
-        """Yield the curves after each further batch of windows.
-
-        Raises
-        ------
-        StoppedError
-            `cancelled()` returned true; a later call continues.
-        """
-        self._scores.run.cancelled = cancelled
-        while self._n_added < len(self._scores.batches):
-            self._scores.add(self._n_added)
-            self._n_added += 1
-            yield self.curves()
-
-    def curves(self) -> TierCurves:
+    def result(self) -> TierCurves:
         """Return the curves over the windows that were added."""
         found, shard = self._scores.scores(), self._scores.shard
         scores, name = iter(found.scores), self._predictor.predictor_id
@@ -159,6 +114,6 @@ class TierSweep:
         )
         return TierCurves(
             ContextSweep(self._plan, name, (shard.session.id,), rows),
-            sum(map(len, self._scores.batches[: self._n_added])),
+            self.n_windows,
             len(shard.starts),
         )

@@ -82,7 +82,7 @@ class TierResults:
         if is_unknown and not (store is not None and store.has_sums(key)):
             return None
         scoring = self._scoring(predictor, request, key)
-        return replace(scoring.score(), mask=mask) if scoring.n_added else None
+        return replace(scoring.result(), mask=mask) if scoring.n_added else None
 
     def complete_score(
         self, predictor: Predictor, request: LiveRequest
@@ -139,7 +139,7 @@ class TierResults:
         if is_unknown and not (store is not None and store.has_sums(key)):
             return None
         sweep = self._sweep(predictor, request, key)
-        return sweep.curves() if sweep.n_added else None
+        return sweep.result() if sweep.n_added else None
 
     def refined_curves(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
@@ -204,16 +204,17 @@ class TierResults:
         self, request: LiveRequest, key: Key, make: Callable[[], Work]
     ) -> Work:
         """Return a new computation, with the sums of an earlier process if stored."""
-        store = self._store_of(request)
+        store, work = self._store_of(request), make()
         if store is None:
-            return make()
+            return work
 
         def restored(facts: Facts, arrays: Arrays) -> Work:
-            work = make()
             work.restore(facts, arrays)
             return work
 
-        work = store.with_sums(key, restored) or make()
+        if store.has_sums(key):
+            # Sums of another task leave a part of their values in `work`.
+            work = store.with_sums(key, restored) or make()
         self._n_stored[key] = work.n_added
         return work
 

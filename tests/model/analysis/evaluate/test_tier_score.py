@@ -99,7 +99,7 @@ def test_gains_are_over_the_windows_of_both(session, mask):
     gain, n_windows = last.gain(first)
     assert n_windows == first.n_windows
     assert gain.value == last.centred[n_windows][0] - first.score.centred
-    assert last.gain(TierScoring(EchoPredictor(), session, mask).score())[1] == 0
+    assert last.gain(TierScoring(EchoPredictor(), session, mask).result())[1] == 0
     np.testing.assert_allclose(last.score.slope_per_neuron, 1.0)
 
 

@@ -69,7 +69,7 @@ def test_they_continue_where_they_were_stopped(curves, session):
             continue
         break
     assert n_stops > 2
-    assert repr(again.curves().sweep.rows) == repr(whole.sweep.rows)
+    assert repr(again.result().sweep.rows) == repr(whole.sweep.rows)
     assert found[0].is_complete
 
 
