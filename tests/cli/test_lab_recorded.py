@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
         {"tier": "final_test_1" if k % 4 == 3 else "train", "drift": (90.0 - d) % 360}
         for k, d in enumerate(directions.tolist())
     ]
-    write_videos(folder / "screen", [shown.frames_of(k) for k in order], rows)
+    write_videos(folder / "screen", [shown.frames_of(int(k)) for k in order], rows)
     draw = np.random.default_rng(1)
     rates = 10 * tuned(directions, PREFERRED_DEG)
     responses = np.repeat(rates, 30, axis=0) + draw.normal(size=(len(order) * 30, 8))

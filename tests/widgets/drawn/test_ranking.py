@@ -18,7 +18,7 @@ HELDOUT = "unseen-spikes"
 def content():
     ranking = RankingOnScreen()
     ranking.open(RANKING)
-    assert ranking.wait(60)
+    assert ranking.wait(60.0)
     yield ranking.content
     ranking.close()
 
@@ -59,12 +59,12 @@ def test_a_file_that_is_written_is_followed_and_a_wrong_one_is_refused(tmp_path)
     (path := tmp_path / "mine.ranking.jsonl").write_bytes(lines[0])
     ranking = RankingOnScreen()
     ranking.open(path)
-    ranking.wait(60)
+    ranking.wait(60.0)
     assert isinstance(ranking.error, om.errors.ResultsFileError)
     assert ranking.content is None
     path.write_bytes(b"".join(lines[:4]))
     ranking.read_again()
-    ranking.wait(60)
+    ranking.wait(60.0)
     assert ranking.error is None
     assert len(ranking.content.stored.ranking.sessions) == 3
     (warning,) = text.warnings_of(ranking.content)
@@ -73,7 +73,7 @@ def test_a_file_that_is_written_is_followed_and_a_wrong_one_is_refused(tmp_path)
     assert text.curve_plot(ranking.content, HELDOUT, "k") is None
     path.unlink()
     ranking.read_again()
-    ranking.wait(60)
+    ranking.wait(60.0)
     assert isinstance(ranking.error, FileNotFoundError)
     assert ranking.content is None
     ranking.close()

@@ -17,7 +17,8 @@ def show(qtbot, redraw):
         panel.resize(width, height)
         with qtbot.waitExposed(panel, timeout=30_000):
             panel.show()
-        panel.activateWindow()
+        with qtbot.waitActive(panel, timeout=30_000):  # keys go to the active window
+            panel.activateWindow()
         redraw()
         return panel
 

@@ -76,9 +76,10 @@ class TaskSection(QWidget):
         self.caveat = wrapped_label("alert")
         form = Form(self)
         form.add("Preset", row_of(self.preset, self.region, stretch=0))
-        form.add("", self.meaning)
         form.add("Video", self.video)
         form.add("Behaviour", self.behavior)
+        # Last: a long explanation moves no control out of a small window.
+        form.add("", self.meaning)
         form.add("", self.caveat)
         events = controller.state.events
         self.redraw = Redraw(
