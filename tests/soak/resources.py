@@ -34,6 +34,11 @@ QUIET_QT = (
 )
 """Messages of Qt about the display, which are no errors of this project."""
 
+NAPARI_ANSWERS = (
+    "Nothing to save",  # Ctrl+S on the canvas while no layer is selected
+)
+"""Errors by which napari answers a user."""
+
 
 # -- errors ---------------------------------------------------------------------------
 class _ErrorLog(logging.Handler):
@@ -85,6 +90,8 @@ class Faults:
             raise AssertionError(f"{messages}\nafter\n  {actions}")
 
     def _on_exception(self, kind: Any, error: Any, trace: Any) -> None:
+        if str(error) in NAPARI_ANSWERS:
+            return
         self.messages.append("".join(traceback.format_exception(kind, error, trace)))
 
     def _on_qt(self, kind: Any, _context: Any, text: str | None) -> None:
