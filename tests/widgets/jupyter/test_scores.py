@@ -118,6 +118,9 @@ def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
     for bar in range(len(found.counts)):
         assert len(found.in_bar(bar)) == found.counts[bar]
     assert spread(np.empty(0, int), np.empty(0)).counts.size == 0
+    perfect = spread(np.arange(3), np.array([0.92, 1.0, 1.0]))
+    assert perfect.edges[-1] == 1.0
+    assert perfect.counts.tolist() == [1, 2]
 
 
 def test_a_pick_in_a_former_drawing_is_ignored(part, controller, scores_page):

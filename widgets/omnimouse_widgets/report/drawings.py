@@ -229,7 +229,7 @@ def distribution(scores: np.ndarray, median: float, metric: Metric) -> Markup:
     """Return the histogram of the scores."""
     # The axis contains -0.2 to 1, so that most reports have the same axis.
     finite = scores[np.isfinite(scores)]
-    edges = score_bins([np.array([-0.2, 0.999]), finite])
+    edges = score_bins([np.array([-0.2, 1.0]), finite])
     low, high = float(edges[0]), float(edges[-1])
     counts, _ = np.histogram(finite, edges)
     highest = max(int(counts.max()), 1) * 1.05

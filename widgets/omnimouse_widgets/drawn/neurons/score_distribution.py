@@ -166,7 +166,9 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     width = BIN_WIDTH
     while (highest - lowest) / width > MAX_BINS:
         width *= 2
-    low, high = np.floor(lowest / width), np.floor(highest / width) + 1
+    low = np.floor(lowest / width)
+    # The highest score may be the last edge: a correlation of 1 needs no bar above 1.
+    high = max(np.ceil(highest / width), low + 1)
     # Integer multiples of the width: cumulative sums would accumulate rounding errors,
     # and 0 would not be an edge.
     return np.arange(low, high + 1) * width
@@ -242,9 +244,10 @@ def summary_text(
 
 # -- within ---------------------------------------------------------------------------
 def _bars(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the bar of each score; an edge belongs to the bar above it."""
-    # Edges are rounded multiples of the width, so the highest score can lie on the last
-    # edge; the clip keeps it in the last bar.
+    """Return the bar of each score; an edge belongs to the bar above it.
+
+    The last edge, which may be the highest score, belongs to the last bar.
+    """
     at = np.searchsorted(edges, scores, "right") - 1
     return np.asarray(np.clip(at, 0, len(edges) - 2))
 
