@@ -11,6 +11,7 @@ after the first ten minutes. A release runs one hour, in twelve windows.
 """
 
 import argparse
+import faulthandler
 import logging
 import math
 import os
@@ -191,6 +192,8 @@ class WindowSoak:
                     break
                 monkey.act()
                 self.faults.check()
+            # The time limit is that of one action, not of what follows the last one.
+            faulthandler.cancel_dump_traceback_later()
             monkey.rest()
             check_a_stroke(dock, recordings[0])
         self.faults.check()
