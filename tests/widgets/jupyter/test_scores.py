@@ -121,6 +121,9 @@ def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
     perfect = spread(np.arange(3), np.array([0.92, 1.0, 1.0]))
     assert perfect.edges[-1] == 1.0
     assert perfect.counts.tolist() == [1, 2]
+    for multiple in range(-20, 21):
+        above = np.nextafter(multiple * 0.05, 2)
+        assert spread(np.zeros(1, int), np.array([above])).edges[-1] >= above
 
 
 def test_a_pick_in_a_former_drawing_is_ignored(part, controller, scores_page):

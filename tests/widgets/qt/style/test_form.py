@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtGui import QTextDocument
 
-from omnimouse_widgets.qt.style.controls import plain_tip
+from omnimouse_widgets.qt.style.controls import describe, plain_tip
 from omnimouse_widgets.qt.style.form import ElidedLabel
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
@@ -29,4 +29,7 @@ def test_a_name_like_html_is_shown_as_it_is(qapp, kind):
     assert label.sizeHint().width() >= label.fontMetrics().horizontalAdvance(name)
     tip, document = f"{name}\nsecond line", QTextDocument()
     document.setHtml(plain_tip(tip))
+    assert document.toPlainText() == tip
+    describe(label, tip)
+    document.setHtml(label.toolTip())
     assert document.toPlainText() == tip

@@ -169,6 +169,7 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     low = np.floor(lowest / width)
     # The highest score may be the last edge: a correlation of 1 needs no bar above 1.
     high = max(np.ceil(highest / width), low + 1)
+    high += high * width < highest  # the quotient may be rounded down
     # Integer multiples of the width: cumulative sums would accumulate rounding errors,
     # and 0 would not be an edge.
     return np.arange(low, high + 1) * width

@@ -35,6 +35,7 @@ from omnimouse_widgets.qt.context.saved_sweeps import SavedSweeps
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
     drawn_pixmap,
+    plain_tip,
     progress_bar,
     push_button,
     scroll_vertically,
@@ -282,7 +283,8 @@ class ContextPanel(QWidget):
         mark = current_point(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
         self.mark.set_text(point_text(mark))
-        self.mark.setToolTip(f"{self.mark.full_text}\n{TOOLTIP}".strip())
+        tip = f"{self.mark.full_text}\n{TOOLTIP}"
+        self.mark.setToolTip(plain_tip(tip.strip()))
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps

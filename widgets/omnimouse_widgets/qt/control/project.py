@@ -343,7 +343,7 @@ class AnalysisSection(QWidget):
         self.mark.setVisible(analyses.is_changed)
         self.name.set_text(status or analyses.name or "Analysis not saved")
         about = f"{analyses.path or ''}\n{TOOLTIP}".strip()
-        self.name.setToolTip(self._export_status(full_path=True) or about)
+        self.name.setToolTip(plain_tip(self._export_status(full_path=True) or about))
         is_unsaved = analyses.path is None or analyses.is_changed
         self.save_button.setEnabled(is_open and is_unsaved)
         faults = [str(fault) for fault in (analyses.error, exports.error) if fault]

@@ -19,7 +19,7 @@ from omnimouse_widgets.drawn.neurons.trials import (
     trial_table,
 )
 from omnimouse_widgets.qt.style import plot_style, shortcuts
-from omnimouse_widgets.qt.style.controls import combo_box, set_items
+from omnimouse_widgets.qt.style.controls import combo_box, plain_tip, set_items
 from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
@@ -120,7 +120,7 @@ class TrialsPanel(QWidget):
     def _draw_trial(self) -> None:
         number, text = current_trial(self._controller)
         self.trial.set_text(text)
-        self.trial.setToolTip(text)
+        self.trial.setToolTip(plain_tip(text))
         if number is None:
             self.table.clearSelection()
             return

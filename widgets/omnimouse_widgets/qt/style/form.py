@@ -133,8 +133,8 @@ class ElidedLabel(QLabel):
         )
         self.setText(shown)
         is_cut = shown != self.full_text
-        tip = self._tooltip or (self.full_text if is_cut else "")
-        super().setToolTip(plain_tip(tip))
+        tip = self._tooltip or (plain_tip(self.full_text) if is_cut else "")
+        super().setToolTip(tip)
 
 
 class QuietLine(ElidedLabel, ToneLabel):

@@ -149,7 +149,7 @@ class WhatIfControls(QWidget):
         form.add("Delay", self.later)
 
     def _build_behavior(self, form: Form) -> None:
-        self.channel = _menu({}, "Behaviour channel to edit", self._draw)
+        self.channel = _menu({}, "Behaviour channel to edit", self._channel_picked)
         form.add("Behaviour", self.channel)
         self.change = _menu(CHANGES, "Edit of the channel", self._change_picked)
         self.value = number_box(
@@ -220,6 +220,10 @@ class WhatIfControls(QWidget):
         made = [Shift(right, down, later, self._spans[0])]
         self._put(made if right or down or later else [], [("shift", "")])
 
+    def _channel_picked(self) -> None:
+        if not self._is_outdated():
+            self._draw()
+
     def _change_picked(self) -> None:
         with self._quietly():
             self.value.setValue(INITIAL.get(self.change.currentData(), 0.0))
@@ -267,6 +271,7 @@ class WhatIfControls(QWidget):
         is_outdated = self._drawn != self._source
         if is_outdated:
             self.redraw.flush()
+            self._drawn = self._source
         return is_outdated
 
     # -- from state to screen -----------------------------------------------------
