@@ -22,9 +22,10 @@ def share_heap() -> None:
 
 
 def return_free_memory() -> None:
-    """Return the free pages of all heaps of the GNU C library; elsewhere, do nothing.
+    """Return free pages of the GNU C library to the system; elsewhere, do nothing.
 
-    It keeps freed arrays in its heaps, between pieces that are still in use.
+    It keeps freed arrays in its heaps, between pieces that are still in use. Only the
+    end of a heap that belongs to threads stays; see `share_heap`.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

@@ -35,9 +35,10 @@ QUIET_QT = (
 """Messages of Qt about the display, which are no errors of this project."""
 
 NAPARI_ANSWERS = (
-    "Nothing to save",  # Ctrl+S on the canvas while no layer is selected
+    "OSError: Nothing to save",  # Ctrl+S on the canvas while no layer is selected
+    "preferences_dialog.py",  # values that napari's own dialog offers and refuses
 )
-"""Errors by which napari answers a user."""
+"""Text of errors by which napari answers a user."""
 
 
 # -- errors ---------------------------------------------------------------------------
@@ -90,9 +91,9 @@ class Faults:
             raise AssertionError(f"{messages}\nafter\n  {actions}")
 
     def _on_exception(self, kind: Any, error: Any, trace: Any) -> None:
-        if str(error) in NAPARI_ANSWERS:
-            return
-        self.messages.append("".join(traceback.format_exception(kind, error, trace)))
+        text = "".join(traceback.format_exception(kind, error, trace))
+        if not any(answer in text for answer in NAPARI_ANSWERS):
+            self.messages.append(text)
 
     def _on_qt(self, kind: Any, _context: Any, text: str | None) -> None:
         if not any(quiet in (text or "") for quiet in QUIET_QT):

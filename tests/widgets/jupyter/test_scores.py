@@ -122,8 +122,11 @@ def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
     assert perfect.edges[-1] == 1.0
     assert perfect.counts.tolist() == [1, 2]
     for multiple in range(-20, 21):
-        above = np.nextafter(multiple * 0.05, 2)
-        assert spread(np.zeros(1, int), np.array([above])).edges[-1] >= above
+        for toward in (-2, 2):
+            score = np.nextafter(multiple * 0.05, toward)
+            edges = spread(np.zeros(1, int), np.array([score])).edges
+            assert edges[0] <= score <= edges[-1]
+    np.testing.assert_allclose(spread(np.zeros(1, int), np.ones(1)).edges, [0.95, 1])
 
 
 def test_a_pick_in_a_former_drawing_is_ignored(part, controller, scores_page):

@@ -166,10 +166,11 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     width = BIN_WIDTH
     while (highest - lowest) / width > MAX_BINS:
         width *= 2
-    low = np.floor(lowest / width)
+    low, high = np.floor(lowest / width), np.ceil(highest / width)
+    # The quotients are rounded.
+    low, high = low - (low * width > lowest), high + (high * width < highest)
     # The highest score may be the last edge: a correlation of 1 needs no bar above 1.
-    high = max(np.ceil(highest / width), low + 1)
-    high += high * width < highest  # the quotient may be rounded down
+    low = min(low, high - 1)
     # Integer multiples of the width: cumulative sums would accumulate rounding errors,
     # and 0 would not be an edge.
     return np.arange(low, high + 1) * width
