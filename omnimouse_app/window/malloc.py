@@ -4,11 +4,11 @@ import ctypes
 import platform
 
 _M_ARENA_MAX = -8
-"""Name of the number of heaps in `mallopt`."""
+"""Parameter of `mallopt` for the largest number of heaps, of glibc's `malloc.h`."""
 
 
 def share_heap() -> None:
-    """Let all threads use one heap; call it before other threads start.
+    """Make all threads use one heap; call it before other threads start.
 
     By default, each thread gets a heap of its own, up to eight per processor core, and
     `return_free_memory` cannot return the end of such a heap: each window would keep

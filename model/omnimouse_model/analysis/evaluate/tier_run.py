@@ -49,7 +49,7 @@ class TierRun(ABC, Generic[Result]):
 
     @property
     def n_bytes(self) -> int:
-        """Largest memory of the sums."""
+        """Upper limit of the memory of the sums, in bytes."""
         return self._scores.n_bytes
 
     def sums(self) -> tuple[Facts, Arrays]:

@@ -43,7 +43,7 @@ NumberBox = TypeVar("NumberBox", QSpinBox, QDoubleSpinBox)
 
 
 def plain_tip(text: str) -> str:
-    """Return the text of a tooltip, of which Qt reads nothing as HTML.
+    """Return a tooltip that Qt shows as plain text, even if it looks like HTML.
 
     For texts with names of files, sessions or neurons.
     """

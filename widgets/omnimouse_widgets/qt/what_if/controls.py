@@ -263,7 +263,7 @@ class WhatIfControls(QWidget):
             self._edits.remove(*replaced)
 
     def _is_outdated(self) -> bool:
-        """Whether the controls were those of another session or model; draw them then.
+        """Return whether the controls showed another session; then redraw them.
 
         A session can open between a drawing and the user's press. Times and channels of
         the session before may not exist in it.
@@ -277,7 +277,7 @@ class WhatIfControls(QWidget):
     # -- from state to screen -----------------------------------------------------
     @property
     def _source(self) -> tuple[Session | None, WindowSpec]:
-        """The session and the windows whose values the controls offer."""
+        """Session and window spec from which the controls take their values."""
         return self._controller.state.session, self._spec
 
     def _draw_channels(self) -> None:
