@@ -2,7 +2,6 @@
 
 import sys
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,11 @@ import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.bench.screens.live_tier import tier_rows
+from omnimouse_app.bench.untrained import (
+    session_id,
+    simulated_session,
+    untrained_model,
+)
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
 
@@ -17,7 +21,6 @@ if TYPE_CHECKING:
     from omnimouse_app.bench.screens.live_window import Turns
     from omnimouse_app.window.docks import OmniMouseDock
     from omnimouse_model.live.state import Device
-    from omnimouse_model.predict.predictor import Predictor
 
 SIMULATED = {"medium": 4_000, "large": 10_000}
 """Numbers of neurons of the simulated sessions, in addition to the demo."""
@@ -131,7 +134,7 @@ def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[
     from omnimouse_app.window.launch import launch
     from omnimouse_model.predict.worker.client import WorkerPredictor
 
-    make = partial(untrained_demo, session_id(count), count, device)
+    make = partial(untrained_model, "demo", session_id(count), count, device)
     worker = WorkerPredictor(make)
     dock = launch(simulated_session(name, count), worker)
     try:
@@ -143,41 +146,6 @@ def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[
         # The window closes a worker that it started itself, but not this one.
         worker.close()
     return rows
-
-
-def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
-    """Return the demo's architecture for another session: the same computing cost.
-
-    It is defined here, without any import of Qt, because the worker process calls it.
-    """
-    from omnimouse_model.demo import CHECKPOINT
-    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-    from omnimouse_model.nets.omnimouse.network import OmniMouse
-    from omnimouse_model.predict.omnimouse.loading import resolve_device
-    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-
-    config = read_checkpoint(CHECKPOINT).config
-    animal = session_id.split("-")[0]
-    net = OmniMouse(config, {session_id: n_neurons}, {session_id: animal})
-    net.eval().requires_grad_(False).to(resolve_device(device))
-    return TransformerPredictor(net, "untrained")
-
-
-def simulated_session(name: str, count: int) -> Path:
-    """Simulate a session of `count` neurons and about a minute, once, in the cache."""
-    from omnimouse_model.cache import cache_dir
-    from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
-
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
-    # The seed and the id depend on the size, so the cache holds each session once.
-    seed = 90000 + count // 100
-    spec = MouseSpec("bench", session_id(count), seed, 940001, count, 1.1, held_out)
-    return write_session(spec, cache_dir() / "bench" / name)
-
-
-def session_id(count: int) -> str:
-    """Return the id of the simulated session of `count` neurons."""
-    return f"{90000 + count // 100}-1-1"
 
 
 def _running_rows(

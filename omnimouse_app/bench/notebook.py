@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.live import SIMULATED, session_id, simulated_session
+from omnimouse_app.bench.live import SIMULATED
+from omnimouse_app.bench.untrained import session_id, simulated_session
 from omnimouse_app.cli.inputs import device_option
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ explorer
 # The net of demo size is not trained: only the time of its predictions matters.
 UNTRAINED_CELL = """
 from functools import partial
-from omnimouse_app.bench.live import untrained_demo
+from omnimouse_app.bench.untrained import untrained_model
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets import Explorer
-predictor = WorkerPredictor(partial(untrained_demo, {session!r}, {neurons}, {device!r}))
+make = partial(untrained_model, "demo", {session!r}, {neurons}, {device!r})
+predictor = WorkerPredictor(make)
 explorer = Explorer({folder!r}, predictor).settled(300)
 explorer
 """

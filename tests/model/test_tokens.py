@@ -119,6 +119,19 @@ def test_queries_lie_on_the_grid_and_only_asked_cells_get_values():
     assert some.query_runs == ((30, 1), (35, 1))
 
 
+def test_predictions_have_the_order_of_the_requested_neurons_which_may_repeat():
+    mask = Mask.nothing(5).ask([1, 2, 4], slice(30, 40)).with_order([4, 2, 1, 0])
+    layout = layout_from_mask(mask)
+    # The rate is the number of the neuron.
+    neurons = torch.from_numpy(np.array([4, 2, 1, 0]))[layout.query_neurons]
+    rates = neurons[:, None].expand(-1, 5).float()
+    columns = np.array([4, 1, 0, 4, 2])
+    placed = place_predictions(rates, layout, mask, columns)
+    np.testing.assert_equal(placed[30:40], [[4, 1, np.nan, 4, 2]] * 10)
+    assert np.isnan(placed[:30]).all()
+    assert np.isnan(placed[40:]).all()
+
+
 def test_a_video_step_needs_both_of_its_frames():
     frames = np.ones(60, bool)
     frames[[11, 30]] = False

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from omnimouse_model.nets.omnimouse.layers import (
 )
 from omnimouse_model.nets.omnimouse.times import AttentionPlan, Phases, rotate
 
+_HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None
+"""Whether PyTorch has attention of different lengths in one kernel (since 2.10)."""
 _BLOCK_QUERIES = 512
 """Queries whose scores are computed at once: few enough for the cache of a core."""
 
@@ -88,12 +91,50 @@ def planned_attention(
     """
     if plan is None:  # global layers, and queries of behaviour
         return attend(q, k, v)
+    if plan.groups and _has_kernel(q):
+        return _attend_packed(q, k, v, plan)
     pieces = [
         # Softmax over no keys is undefined; slots before the first token have none.
         attend(*cut) if cut[1].shape[2] else torch.zeros_like(cut[0])
         for cut in _cuts(q, k, v, plan)
     ]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
+
+
+def _has_kernel(q: Tensor) -> bool:
+    """Whether one kernel computes all groups: in half precision on a GPU.
+
+    With gradients the sums over keys of several groups would depend on their order.
+    """
+    is_half = q.dtype in (torch.bfloat16, torch.float16)
+    on_gpu = q.device.type == "cuda" and not torch.is_grad_enabled()
+    return _HAS_VARLEN and is_half and on_gpu
+
+
+def _attend_packed(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan) -> Tensor:
+    """All groups in one kernel: the start of one per group costs more than its pairs.
+
+    The kernel gives zero to queries without keys.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    packed = plan.packed(len(q), q.device)
+    # (batch, head, element, head_dim) -> (batch * element, head, head_dim)
+    rows, keys, values = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
+    # Rows of an array without gaps are copied several times as fast.
+    keys, values = keys.contiguous(), values.contiguous()
+    mixed = varlen_attn(
+        rows,
+        keys[packed.keys],
+        values[packed.keys],
+        packed.query_ends,
+        packed.key_ends,
+        packed.most_queries,
+        packed.most_keys,
+    )
+    assert isinstance(mixed, Tensor)
+    out: Tensor = mixed.unflatten(0, (len(q), -1)).transpose(1, 2)
+    return out
 
 
 def _cuts(

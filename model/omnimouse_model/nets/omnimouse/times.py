@@ -11,9 +11,10 @@ becomes a table of about 1,000.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -105,12 +106,37 @@ class AttentionGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedPlan:
+    """A plan for a kernel that computes many attentions of different lengths at once.
+
+    Attributes
+    ----------
+    keys
+        int64 (packed key,): row of each key, group after group, in a batch whose items
+        follow one another. A key of several groups is there several times.
+    query_ends, key_ends
+        int32 (item * group + 1,): where the rows of each group start and end.
+    most_queries, most_keys
+        Rows of the largest group.
+    """
+
+    keys: Tensor
+    query_ends: Tensor
+    key_ends: Tensor
+    most_queries: int
+    most_keys: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttentionPlan:
     """Which queries may attend which keys, as groups over contiguous slices."""
 
     groups: tuple[AttentionGroup, ...]
     n_queries: int
     n_keys: int
+    _packed: dict[tuple[int, torch.device], PackedPlan] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @staticmethod
     def between(
@@ -135,6 +161,33 @@ class AttentionPlan:
                 groups.append(AttentionGroup(slice(start, stop), key_slices))
             start = stop
         return AttentionPlan(tuple(groups), queries.length, keys.length)
+
+    def packed(self, batch: int, device: torch.device) -> PackedPlan:
+        """The plan of a batch for one kernel; computed once for all layers."""
+        if (batch, device) not in self._packed:
+            self._packed[batch, device] = self._pack(batch, device)
+        return self._packed[batch, device]
+
+    def _pack(self, batch: int, device: torch.device) -> PackedPlan:
+        slices = [keys for group in self.groups for keys in group.keys]
+        rows = np.concatenate(
+            [np.arange(0), *(np.arange(keys.start, keys.stop) for keys in slices)]
+        )
+        n_keys = [sum(k.stop - k.start for k in g.keys) for g in self.groups]
+        n_queries = [group.queries.stop - group.queries.start for group in self.groups]
+        items = np.arange(batch)[:, None] * self.n_keys
+
+        def ends(counts: list[int]) -> Tensor:
+            edges = [0, *accumulate(counts * batch)]
+            return torch.tensor(edges, dtype=torch.int32).to(device)
+
+        return PackedPlan(
+            keys=torch.from_numpy((items + rows).ravel()).to(device),
+            query_ends=ends(n_queries),
+            key_ends=ends(n_keys),
+            most_queries=max(n_queries),
+            most_keys=max(n_keys),
+        )
 
     def dense(self) -> Tensor:
         """Return the mask as bool (queries, keys)."""

@@ -3,30 +3,40 @@
 Hooks are attached only while a request runs, so the network does not depend on this.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
+from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
+from omnimouse_model.nets.omnimouse.encoder import HieraBlock
+
 # Between two of these, the demo model computes for less than 50 ms on one core: the
 # longest delay of a cancel (contract, "Live engine").
 _CHECKED = (nn.Linear, nn.RMSNorm, nn.Conv3d)
+# A GPU computes a block in a few ms, and each check delays the start of its kernels.
+_CHECKED_ON_GPU = (SelfBlock, CrossBlock, HieraBlock)
+
+
+def checked_modules(net: nn.Module) -> list[nn.Module]:
+    """Return the modules before which to check, on the device of the network."""
+    on_gpu = next(net.parameters()).device.type == "cuda"
+    checked = _CHECKED_ON_GPU if on_gpu else _CHECKED
+    return [module for module in net.modules() if isinstance(module, checked)]
 
 
 @contextmanager
-def checked_between_layers(net: nn.Module, check: Callable[[], None]) -> Iterator[None]:
-    """Call `check` before every linear map, norm and convolution; it may raise."""
+def checked_between(
+    modules: Iterable[nn.Module], check: Callable[[], None]
+) -> Iterator[None]:
+    """Call `check` before each of the modules; it may raise."""
 
     # Hooks get the module and its inputs, which the check does not need.
     def call(*_: Any) -> None:
         check()
 
-    hooks = [
-        module.register_forward_pre_hook(call)
-        for module in net.modules()
-        if isinstance(module, _CHECKED)
-    ]
+    hooks = [module.register_forward_pre_hook(call) for module in modules]
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -30,7 +30,10 @@ from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence, hardware_of
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.batching import batch_key, copy_to_cpu
-from omnimouse_model.predict.omnimouse.interrupt import checked_between_layers
+from omnimouse_model.predict.omnimouse.interrupt import (
+    checked_between,
+    checked_modules,
+)
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     ComputeSettings,
     Precision,
@@ -125,11 +128,13 @@ class TransformerPredictor(Predictor):
     _layouts: OrderedDict[str, tuple[Layout, Layout]] = field(
         default_factory=OrderedDict, repr=False
     )
+    _checked: list[nn.Module] = field(init=False, repr=False)
     _outdated: Outdated = field(default=lambda: False, repr=False)
 
     def __post_init__(self) -> None:
         config = self.net.config
         self._settings = first_settings(self.device.type, self.precision)
+        self._checked = checked_modules(self.net)
         # Computed once: requests are checked against it, and the network keeps its
         # sessions.
         sizes = self.net.session_sizes
@@ -288,7 +293,7 @@ class TransformerPredictor(Predictor):
         """Compute, and repeat with reduced settings until the memory is sufficient."""
         while True:
             try:
-                with checked_between_layers(self.net, self._stop_if_outdated):
+                with checked_between(self._checked, self._stop_if_outdated):
                     return compute()
             except torch.OutOfMemoryError as error:
                 fault = str(error)
@@ -311,6 +316,7 @@ class TransformerPredictor(Predictor):
         self._layouts.clear()
         if reduced.device != self._settings.device:
             self.net.to(reduced.device)
+            self._checked = checked_modules(self.net)
         self._settings = reduced
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

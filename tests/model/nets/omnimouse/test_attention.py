@@ -1,5 +1,7 @@
 """Attention under a plan is attention under the dense mask of the same intervals."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -24,6 +26,43 @@ def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
     dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     dense[:, :, 5] = 0.0
     assert torch.allclose(planned_attention(q, k, v, plan), dense, atol=1e-6)
+
+
+def _plan_with_empty_groups() -> AttentionPlan:
+    """Groups of several sizes; some queries have keys in two slices, some have none."""
+    queries = Intervals(
+        torch.tensor([9.0, 0.0, 0.5, 9.0]),
+        torch.tensor([9.5, 0.5, 1, 9.5]),
+        (2, 3, 2, 1),
+    )
+    keys = Intervals(
+        torch.tensor([0.0, 0.4, 0.5, 0.0]), torch.tensor([0.4, 0.6, 2, 8]), (2, 1, 3, 2)
+    )
+    return AttentionPlan.between(queries, keys)
+
+
+def test_a_packed_plan_has_the_pairs_of_each_item():
+    plan, batch = _plan_with_empty_groups(), 3
+    packed = plan.packed(batch, torch.device("cpu"))
+    pairs = torch.zeros(batch * plan.n_queries, batch * plan.n_keys, dtype=torch.bool)
+    ends = zip(packed.query_ends.tolist(), packed.key_ends.tolist(), strict=True)
+    for (q_start, k_start), (q_stop, k_stop) in pairwise(ends):
+        assert q_stop - q_start <= packed.most_queries
+        assert k_stop - k_start <= packed.most_keys
+        pairs[q_start:q_stop, packed.keys[k_start:k_stop]] = True
+    assert torch.equal(pairs, torch.block_diag(*[plan.dense()] * batch).bool())
+
+
+@pytest.mark.gpu
+def test_one_kernel_for_all_groups_gives_the_attention_of_each_group():
+    torch.manual_seed(0)
+    plan = _plan_with_empty_groups()
+    q, k, v = (torch.randn(3, 2, n, 32, device="cuda") for n in (8, 8, 8))
+    exact = planned_attention(q, k, v, plan)
+    with torch.no_grad():
+        rounded = planned_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), plan)
+    assert torch.equal(rounded[:, :, [0, 1, 7]], torch.zeros_like(rounded[:, :, :3]))
+    torch.testing.assert_close(rounded.float(), exact, atol=0.02, rtol=0.02)
 
 
 @pytest.mark.slow

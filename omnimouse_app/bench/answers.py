@@ -1,0 +1,125 @@
+"""`omnimouse bench answers`: from a stroke to its answers, without a window."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING
+
+import click
+
+from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.bench.model import SIZES
+from omnimouse_app.bench.untrained import (
+    session_id,
+    simulated_session,
+    untrained_model,
+)
+from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.output import row
+
+if TYPE_CHECKING:
+    from omnimouse_model.live.controller import Controller
+
+TASKS = ("video_behavior", "random_half_video_behavior")
+"""Presets: all neurons are targets, or one half is visible and the other the target."""
+N_PAINTED = 25
+"""Neurons that a stroke shows."""
+PAUSE_S = 0.3
+"""Before a stroke: windows are prefetched, and the tier is scored."""
+TIMEOUT_S = 600.0
+POLL_S = 0.0005
+
+
+@benchmark(
+    "answers",
+    title="From a stroke to its answers: {size} with {neurons} neurons on {device}",
+    columns=("name", "median", "p99", "n", "unit", "task", "scoring"),
+    gflops=True,
+)
+@click.option("--size", default="80M", show_default=True, type=click.Choice(SIZES))
+@click.option("--neurons", default=8000, show_default=True, type=click.IntRange(100))
+@click.option("--repeats", default=20, show_default=True, type=click.IntRange(1))
+@device_option
+def command(size: str, neurons: int, repeats: int, device: str) -> list[Row]:
+    """Time the answers to strokes by an untrained model of a released size.
+
+    The live engine and the model's process are those of the window and the notebook;
+    nothing is drawn. `selected_ms` is the time from a stroke to the prediction of the
+    selected neurons, `population_ms` that to the prediction of all target neurons.
+    """
+    from omnimouse_model.live.controller import Controller
+    from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.predict.worker.client import WorkerPredictor
+
+    folder = simulated_session(f"population{neurons}", neurons)
+    make = partial(untrained_model, size, session_id(neurons), neurons, device)
+    worker, controller = WorkerPredictor(make), Controller()
+    place = str(resolve_device(device))
+    rows: list[Row] = []
+    try:
+        controller.choose_predictor(worker)
+        controller.open_session(folder)
+        for task in TASKS:
+            rows += _task_rows(controller, task, repeats)
+        rows += _memory_rows(place)
+    finally:
+        controller.close()
+        worker.close()
+    about = {"size": size, "neurons": neurons, "device": place}
+    return [line | about for line in rows]
+
+
+def _task_rows(controller: "Controller", task: str, repeats: int) -> Iterator[Row]:
+    """Return rows of strokes with and without scores over the tier in between."""
+    controller.apply_preset(task)
+    _wait_until(lambda: not controller.results.is_awaited, controller)
+    for scoring in (False, True):
+        controller.score_tier(scoring)
+        # The first stroke compiles and allocates.
+        times = [_stroke(controller, seed) for seed in range(repeats + 1)][1:]
+        about = {"task": task, "scoring": "on" if scoring else "off"}
+        for name, values in zip(
+            ("selected_ms", "population_ms"), zip(*times, strict=True), strict=True
+        ):
+            yield row(name, values, "ms", **about)
+
+
+def _stroke(controller: "Controller", seed: int) -> tuple[float, float]:
+    """Show some target neurons; return ms to the selected ones and to all others."""
+    import numpy as np
+
+    from omnimouse_model.masks import VISIBLE
+
+    state, results = controller.state, controller.results
+    assert state.mask is not None
+    sleep(PAUSE_S)
+    targets = np.flatnonzero(state.mask.target.any(axis=0))
+    # The selected neurons stay targets.
+    others = np.setdiff1d(targets, state.selection)
+    painted = np.random.default_rng(seed).choice(others, N_PAINTED, replace=False)
+    start_s = perf_counter()
+    controller.paint(painted, VISIBLE)
+    _wait_until(lambda: results.freshness == "fresh", controller)
+    selected_s = perf_counter() - start_s
+    _wait_until(lambda: results.population_freshness == "fresh", controller)
+    return 1000 * selected_s, 1000 * (perf_counter() - start_s)
+
+
+def _wait_until(is_true: Callable[[], bool], controller: "Controller") -> None:
+    deadline_s = perf_counter() + TIMEOUT_S
+    while not is_true():
+        if controller.results.error is not None:
+            raise click.ClickException(controller.results.error)
+        if perf_counter() > deadline_s:
+            raise click.ClickException(f"No prediction within {TIMEOUT_S:z.0f} s.")
+        sleep(POLL_S)
+
+
+def _memory_rows(device: str) -> Iterator[Row]:
+    """Return the memory in use on a GPU, by this and by all other programs."""
+    if device != "cuda":
+        return
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    yield row("gpu_memory_mib", [(total - free) / 2**20], "MiB")
