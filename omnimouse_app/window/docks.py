@@ -94,9 +94,8 @@ class OmniMouseDock(QWidget):
         self._layout: DockLayout | None = None
         self.control = ControlPanel(self.controller, self.instrument.brush)
         self.control.analysis.offer_report(_draw_report)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.control)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
         # Otherwise napari adds a stretch below it, after a start from the menu.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.instrument.dropped.connect(self.open_folder)
@@ -180,6 +179,10 @@ class OmniMouseDock(QWidget):
         if self.controller.is_stored:
             self._layout = DockLayout(window)
         _arrange(window, self.docks)
+        # Only now: for each dock that is added, napari and Qt walk through all widgets.
+        self._column.addWidget(self.control)
+        self._column.activate()
+        self.control.show()
         for place in PANELS:
             frame = self.panels.frames[place.title]
             if place.is_front:
@@ -194,7 +197,7 @@ class OmniMouseDock(QWidget):
     def _set_sizes(self) -> None:
         if self.instrument.is_closed:
             return
-        with _settings_saved_once():
+        with unsaved_settings():
             if self._layout is None or not self._layout.restore():
                 _set_sizes(self.main_window, self.docks)
         self.instrument.layers.show_whole_field()
@@ -269,16 +272,17 @@ def _draw_report(data: "ReportData", report_progress: "ReportProgress") -> bytes
 
 
 @contextmanager
-def _settings_saved_once() -> Iterator[None]:
-    """Save napari's settings once at the end; a dock saves them each time it moves."""
+def unsaved_settings() -> Iterator[None]:
+    """Do not save napari's settings for each dock that moves; a later change saves all.
+
+    One save takes as long as the making of a small dock.
+    """
     settings = get_settings()
     saves, settings._save_on_change = settings._save_on_change, False
     try:
         yield
     finally:
         settings._save_on_change = saves
-        if saves:
-            settings.save()
 
 
 def _hide_instead_of_destroying(dock: Any) -> None:
@@ -408,7 +412,7 @@ def open_instrument(
         dock.controller.choose_predictor(model)
     if dock is None:
         dock = OmniMouseDock(viewer, controller, model)
-        with _settings_saved_once():
+        with unsaved_settings():
             viewer.window.add_dock_widget(
                 dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
             )

@@ -140,7 +140,7 @@ def _in_new_viewer(
     import napari
     from napari.qt import get_qapp
 
-    from omnimouse_app.window.docks import open_instrument
+    from omnimouse_app.window.docks import open_instrument, unsaved_settings
 
     get_qapp()
     # The controller needs a Qt application to return its results to the window. It is
@@ -154,13 +154,14 @@ def _in_new_viewer(
     except BaseException:
         controller.close()
         raise
-    dock = open_instrument(viewer, controller)
-    if show:
-        viewer.show()
-    # After `show`, which gives the window the size that its docks would like.
-    viewer.window.resize(*SIZE)
-    if show:
-        _paint(dock)
+    with unsaved_settings():
+        dock = open_instrument(viewer, controller)
+        if show:
+            viewer.show()
+        # After `show`, which gives the window the size that its docks would like.
+        viewer.window.resize(*SIZE)
+        if show:
+            _paint(dock)
     return dock
 
 

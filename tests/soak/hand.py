@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.compat import isalive
-from qtpy.QtCore import QPoint, QPointF, Qt, QTimer
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
@@ -91,7 +91,8 @@ class Monkey:
                 popup.close()
         elif isinstance(modal, QDialog):
             self.note(f"dialog {modal.windowTitle()!r}")
-            QTest.keyClick(modal, Qt.Key.Key_Return if accepts else Qt.Key.Key_Escape)
+            key = Qt.Key.Key_Return if accepts else Qt.Key.Key_Escape
+            self.press_key(modal, key, Qt.KeyboardModifier.NoModifier)
         elif modal is not None:
             modal.close()
 
@@ -143,14 +144,29 @@ class Monkey:
             return
         right = self.chance(0.1)
         button = Qt.MouseButton.RightButton if right else Qt.MouseButton.LeftButton
-        strike = QTest.mouseDClick if self.chance(0.1) else QTest.mouseClick
-        strike(widget, button, self.keys(), self.place(widget))
+        press, release = QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease
+        kinds = [press, release]
+        if self.chance(0.1):
+            kinds += [QEvent.Type.MouseButtonDblClick, release]
+        keys, at = self.keys(), QPointF(self.place(widget))
+        for kind in kinds:
+            # A click may destroy the widget: `QTest` would go on with its address.
+            if not isalive(widget):
+                return
+            held = Qt.MouseButton.NoButton if kind == release else button
+            pointer.send(widget, kind, at, button, held, keys)
 
     def drag(self) -> None:
-        if (widget := self.widget()) is not None:
-            n = int(self.draw.integers(2, 8))
-            places = [self.place(widget) for _ in range(n)]
+        if (widget := self.widget()) is None:
+            return
+        n = int(self.draw.integers(2, 8))
+        places = [self.place(widget) for _ in range(n)]
+        try:
             Hand(widget).drag([(at.x(), at.y()) for at in places], self.keys())
+        except RuntimeError:
+            # A dock that moves makes a new title with new buttons.
+            if isalive(widget):
+                raise
 
     def wheel(self) -> None:
         widget = self.widget()
@@ -171,14 +187,20 @@ class Monkey:
             if self.chance(0.5):
                 self.strike(widget)
             else:
-                QTest.keyClick(widget, self.one_of(CONTROLS), self.keys())
+                self.press_key(widget, self.one_of(CONTROLS), self.keys())
 
     def strike(self, widget: QWidget) -> None:
         """Press a key of OmniMouse, sometimes with another modifier."""
         stroke = self.one_of(KEYS)
         held = stroke.keyboardModifiers() if self.chance(0.8) else self.keys()
         self.note(f"key {QKeySequence(stroke).toString()}")
-        QTest.keyClick(widget, stroke.key(), held)
+        self.press_key(widget, stroke.key(), held)
+
+    def press_key(self, widget: QWidget, key: Qt.Key, held: Any) -> None:
+        QTest.keyPress(widget, key, held)
+        # The key may close and destroy the widget.
+        if isalive(widget):
+            QTest.keyRelease(widget, key, held)
 
     def field(self) -> QWidget | None:
         """Return the canvas, or None if the docks cover it."""

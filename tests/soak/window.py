@@ -252,6 +252,7 @@ def main() -> int:
             screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
             return subprocess.call(command, env=os.environ | screen)
     logging.disable(logging.WARNING)
+    faulthandler.enable()  # a crash of Qt or of a driver names the Python calls
     lives = options.windows or max(3, round(options.seconds / WINDOW_S))
     share_heap()  # as at a start from the command line
     with scratch_settings(), tempfile.TemporaryDirectory() as folder:
