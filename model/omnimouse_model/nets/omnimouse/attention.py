@@ -102,13 +102,9 @@ def planned_attention(
 
 
 def _has_kernel(q: Tensor) -> bool:
-    """Whether one kernel computes all groups: in half precision on a GPU.
-
-    With gradients the sums over keys of several groups would depend on their order.
-    """
+    """Whether one kernel computes all groups: in half precision on a GPU."""
     is_half = q.dtype in (torch.bfloat16, torch.float16)
-    on_gpu = q.device.type == "cuda" and not torch.is_grad_enabled()
-    return _HAS_VARLEN and is_half and on_gpu
+    return _HAS_VARLEN and is_half and q.device.type == "cuda"
 
 
 def _attend_packed(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan) -> Tensor:

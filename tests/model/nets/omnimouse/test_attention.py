@@ -57,12 +57,17 @@ def test_a_packed_plan_has_the_pairs_of_each_item():
 def test_one_kernel_for_all_groups_gives_the_attention_of_each_group():
     torch.manual_seed(0)
     plan = _plan_with_empty_groups()
-    q, k, v = (torch.randn(3, 2, n, 32, device="cuda") for n in (8, 8, 8))
-    exact = planned_attention(q, k, v, plan)
-    with torch.no_grad():
-        rounded = planned_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), plan)
-    assert torch.equal(rounded[:, :, [0, 1, 7]], torch.zeros_like(rounded[:, :, :3]))
-    torch.testing.assert_close(rounded.float(), exact, atol=0.02, rtol=0.02)
+    exact = [torch.randn(3, 2, 8, 32, device="cuda", requires_grad=True) for _ in "qkv"]
+    rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
+    upstream = torch.randn(3, 2, 8, 32, device="cuda")
+    results = [planned_attention(*parts, plan) for parts in (exact, rounded)]
+    for result in results:
+        result.backward(upstream.to(result.dtype))
+    without_keys = results[1][:, :, [0, 1, 7]]
+    assert torch.equal(without_keys, torch.zeros_like(without_keys))
+    torch.testing.assert_close(results[1].float(), results[0], atol=0.03, rtol=0.03)
+    for one, other in zip(exact, rounded, strict=True):
+        torch.testing.assert_close(other.grad.float(), one.grad, atol=0.03, rtol=0.03)
 
 
 @pytest.mark.slow
