@@ -26,8 +26,8 @@ def task_text(state: LiveState) -> str:
     unread = {"video": state.spec.video, "behaviour": state.spec.behavior}
     if missing := [name for name, spec in unread.items() if spec is None]:
         parts.append(f"This model reads no {' and no '.join(missing)}.")
-    if state.mask.note:
-        parts.append(f"Adapted: {state.mask.note}")
+    if note := state.mask.note:
+        parts.append(f"{note[0].upper()}{note[1:]}.")
     mask = state.mask
     # The guard matters where the same neuron is visible and a target.
     if (mask.visible.any(axis=0) & mask.target.any(axis=0)).any():

@@ -1,0 +1,12 @@
+"""The text that describes the task on screen."""
+
+import omnimouse_model as om
+from omnimouse_model.live.state import LiveState
+from omnimouse_widgets.drawn.model.task import task_text
+
+
+def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
+    state = LiveState()
+    state.mask = om.mask_from_strategy("population_256_response_behavior", 40)
+    state.preset = "video_behavior"
+    assert state.mask.note[1:] in task_text(state)
