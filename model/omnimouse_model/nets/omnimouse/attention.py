@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterable
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,8 +25,6 @@ from omnimouse_model.nets.omnimouse.layers import (
 )
 from omnimouse_model.nets.omnimouse.times import AttentionPlan, Phases, rotate
 
-_HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None
-"""Whether PyTorch has attention of different lengths in one kernel (since 2.10)."""
 _BLOCK_QUERIES = 512
 """Queries whose scores are computed at once: few enough for the cache of a core."""
 
@@ -102,9 +101,22 @@ def planned_attention(
 
 
 def _has_kernel(q: Tensor) -> bool:
-    """Whether one kernel computes all groups: in half precision on a GPU."""
+    """Whether one kernel computes all groups: FlashAttention, in half precision."""
     is_half = q.dtype in (torch.bfloat16, torch.float16)
-    return _HAS_VARLEN and is_half and q.device.type == "cuda"
+    # Other head sizes need padding, which `attend` adds.
+    fits = q.shape[-1] % 8 == 0 and q.shape[-1] <= 256
+    return is_half and fits and _is_flash_gpu(q.device)
+
+
+@cache
+def _is_flash_gpu(device: torch.device) -> bool:
+    """Whether a device computes attention of different lengths in one kernel."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    # PyTorch 2.10, built with FlashAttention, which needs an Ampere GPU or newer.
+    is_built = find_spec("torch.nn.attention.varlen") is not None
+    is_built = is_built and torch.backends.cuda.is_flash_attention_available()
+    return is_built and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _attend_packed(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan) -> Tensor:

@@ -1,6 +1,7 @@
 """Rows and labels of forms."""
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextDocument
 
 from omnimouse_widgets.qt.style.controls import describe, plain_tip
@@ -21,9 +22,9 @@ def test_the_tooltip_of_a_cut_line_is_its_whole_text_unless_it_has_another(qapp)
     assert (label.text(), label.toolTip()) == ("1", "")
 
 
+@pytest.mark.parametrize("name", ["<img src='/x'> <b>mouse</b>", "a &lt; b"])
 @pytest.mark.parametrize("kind", [ToneLabel, ElidedLabel])
-def test_a_name_like_html_is_shown_as_it_is(qapp, kind):
-    name = "<img src='/x'> <b>mouse</b>"
+def test_a_name_like_html_is_shown_as_it_is(qapp, kind, name):
     label = kind()
     label.setText(name)
     assert label.sizeHint().width() >= label.fontMetrics().horizontalAdvance(name)
@@ -31,5 +32,6 @@ def test_a_name_like_html_is_shown_as_it_is(qapp, kind):
     document.setHtml(plain_tip(tip))
     assert document.toPlainText() == tip
     describe(label, tip)
+    assert Qt.mightBeRichText(label.toolTip())
     document.setHtml(label.toolTip())
     assert document.toPlainText() == tip

@@ -47,7 +47,8 @@ def plain_tip(text: str) -> str:
 
     For texts with names of files, sessions or neurons.
     """
-    if "<" not in text:
+    # The signs by which Qt takes a text for HTML.
+    if "<" not in text and "&lt;" not in text:
         return text
     return f"<span>{escape(text).replace(chr(10), '<br>')}</span>"
 
