@@ -36,7 +36,13 @@ POLL_S = 0.0005
     columns=("name", "median", "p99", "n", "unit", "task", "scoring"),
     gflops=True,
 )
-@click.option("--size", default="80M", show_default=True, type=click.Choice(SIZES))
+@click.option(
+    "--size",
+    default="80M",
+    show_default=True,
+    type=click.Choice(["demo", *SIZES]),
+    help="A released size, or that of the demo.",
+)
 @click.option("--neurons", default=8000, show_default=True, type=click.IntRange(100))
 @click.option("--repeats", default=20, show_default=True, type=click.IntRange(1))
 @device_option
@@ -51,7 +57,7 @@ def command(size: str, neurons: int, repeats: int, device: str) -> list[Row]:
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.predict.worker.client import WorkerPredictor
 
-    folder = simulated_session(f"population{neurons}", neurons)
+    folder = simulated_session(neurons)
     make = partial(untrained_model, size, session_id(neurons), neurons, device)
     worker, controller = WorkerPredictor(make), Controller()
     place = str(resolve_device(device))
@@ -71,12 +77,10 @@ def command(size: str, neurons: int, repeats: int, device: str) -> list[Row]:
 
 def _task_rows(controller: "Controller", task: str, repeats: int) -> Iterator[Row]:
     """Return rows of strokes with and without scores over the tier in between."""
-    controller.apply_preset(task)
-    _wait_until(lambda: not controller.results.is_awaited, controller)
     for scoring in (False, True):
         controller.score_tier(scoring)
-        # The first stroke compiles and allocates.
-        times = [_stroke(controller, seed) for seed in range(repeats + 1)][1:]
+        # The first stroke loads kernels and allocates memory.
+        times = [_stroke(controller, task, seed) for seed in range(repeats + 1)][1:]
         about = {"task": task, "scoring": "on" if scoring else "off"}
         for name, values in zip(
             ("selected_ms", "population_ms"), zip(*times, strict=True), strict=True
@@ -84,15 +88,18 @@ def _task_rows(controller: "Controller", task: str, repeats: int) -> Iterator[Ro
             yield row(name, values, "ms", **about)
 
 
-def _stroke(controller: "Controller", seed: int) -> tuple[float, float]:
+def _stroke(controller: "Controller", task: str, seed: int) -> tuple[float, float]:
     """Show some target neurons; return ms to the selected ones and to all others."""
     import numpy as np
 
     from omnimouse_model.masks import VISIBLE
 
     state, results = controller.state, controller.results
-    assert state.mask is not None
+    # Each stroke begins with the whole task: strokes add up.
+    controller.apply_preset(task)
+    _wait_until(lambda: not results.is_awaited, controller)
     sleep(PAUSE_S)
+    assert state.mask is not None
     targets = np.flatnonzero(state.mask.target.any(axis=0))
     # The selected neurons stay targets.
     others = np.setdiff1d(targets, state.selection)
@@ -116,7 +123,7 @@ def _wait_until(is_true: Callable[[], bool], controller: "Controller") -> None:
 
 
 def _memory_rows(device: str) -> Iterator[Row]:
-    """Return the memory in use on a GPU, by this and by all other programs."""
+    """Return the memory in use on a GPU, by all programs and by this measurement."""
     if device != "cuda":
         return
     import torch

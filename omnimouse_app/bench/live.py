@@ -81,7 +81,7 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
             rows += spiking_rows(moves, device)
         for name, count in SIMULATED.items():
             if neurons in ("all", name):
-                rows += simulated_rows(name, count, moves, device)
+                rows += simulated_rows(count, moves, device)
         return rows
 
 
@@ -129,14 +129,14 @@ def spiking_rows(moves: int, device: "Device") -> list[Row]:
         dock.close_viewer()
 
 
-def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[Row]:
+def simulated_rows(count: int, moves: int, device: "Device") -> list[Row]:
     """Return the rows of a simulated session with an untrained model of demo size."""
     from omnimouse_app.window.launch import launch
     from omnimouse_model.predict.worker.client import WorkerPredictor
 
     make = partial(untrained_model, "demo", session_id(count), count, device)
     worker = WorkerPredictor(make)
-    dock = launch(simulated_session(name, count), worker)
+    dock = launch(simulated_session(count), worker)
     try:
         _wait_for_results(dock)
         rows = _running_rows(dock, count, moves)

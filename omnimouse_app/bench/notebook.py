@@ -74,7 +74,7 @@ def explorer_cell(name: str, device: "Device") -> str:
         return DEMO_CELL.format(device=device)
     count = SIMULATED[name]
     return UNTRAINED_CELL.format(
-        folder=str(simulated_session(name, count)),
+        folder=str(simulated_session(count)),
         session=session_id(count),
         neurons=count,
         device=device,

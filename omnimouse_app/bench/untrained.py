@@ -33,18 +33,16 @@ def untrained_model(
     return TransformerPredictor(net, "untrained")
 
 
-def simulated_session(name: str, count: int) -> Path:
+def simulated_session(count: int) -> Path:
     """Simulate a session of `count` neurons and about a minute, once, in the cache."""
     from omnimouse_model.cache import cache_dir
     from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
-    # The seed and the id depend on the size, so the cache holds each session once.
-    seed = 90000 + count // 100
-    spec = MouseSpec("bench", session_id(count), seed, 940001, count, 1.1, held_out)
-    return write_session(spec, cache_dir() / "bench" / name)
+    spec = MouseSpec("bench", session_id(count), count, 940001, count, 1.1, held_out)
+    return write_session(spec, cache_dir() / "bench" / f"neurons{count}")
 
 
 def session_id(count: int) -> str:
     """Return the id of the simulated session of `count` neurons."""
-    return f"{90000 + count // 100}-1-1"
+    return f"{900000 + count}-1-1"

@@ -160,7 +160,10 @@ class OmniMouseDock(QWidget):
     def open_docks(self) -> None:
         """Open the other docks around the canvas, once this widget is docked."""
         window = self.window()
-        if self.docks or not isinstance(window, QMainWindow):
+        if self.docks:
+            return
+        if not isinstance(window, QMainWindow):
+            self._column.addWidget(self.control)
             return
         main = self.parent()
         assert isinstance(main, QDockWidget)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
@@ -38,6 +38,11 @@ CONTROLS = (
     *(Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down),
     *(Qt.Key.Key_Space, Qt.Key.Key_Tab, Qt.Key.Key_Return, Qt.Key.Key_Escape),
     *(Qt.Key.Key_Home, Qt.Key.Key_End, Qt.Key.Key_PageDown, Qt.Key.Key_Delete),
+)
+MODIFIER_KEYS = (
+    (Qt.KeyboardModifier.ControlModifier, Qt.Key.Key_Control),
+    (Qt.KeyboardModifier.ShiftModifier, Qt.Key.Key_Shift),
+    (Qt.KeyboardModifier.AltModifier, Qt.Key.Key_Alt),
 )
 
 
@@ -197,10 +202,16 @@ class Monkey:
         self.press_key(widget, stroke.key(), held)
 
     def press_key(self, widget: QWidget, key: Qt.Key, held: Any) -> None:
+        """Press and release a key with modifiers."""
         QTest.keyPress(widget, key, held)
-        # The key may close and destroy the widget.
-        if isalive(widget):
-            QTest.keyRelease(widget, key, held)
+        # The release of Space may destroy a button; `QTest` would then release the
+        # modifiers at its address.
+        modifiers = [code for modifier, code in MODIFIER_KEYS if held & modifier]
+        for code in (key, *modifiers):
+            if not isalive(widget):
+                return
+            event = QKeyEvent(QEvent.Type.KeyRelease, code, held)
+            QApplication.sendEvent(widget, event)
 
     def field(self) -> QWidget | None:
         """Return the canvas, or None if the docks cover it."""

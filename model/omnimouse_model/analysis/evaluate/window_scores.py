@@ -46,7 +46,7 @@ def window_scores(
 def _correlations(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the correlation (n,) over the samples of (sample, n) arrays."""
     # Samples without any prediction change no sum, and blocks stay in the cache: a
-    # fifth of the time of one call, with the same bits.
+    # quarter of the time of one call, with the same values except for rounding.
     rows = np.isfinite(predicted).any(axis=1)
     blocks = [
         correlation(predicted[rows, block], truth[rows, block], axis=0)

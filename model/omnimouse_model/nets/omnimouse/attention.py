@@ -90,7 +90,7 @@ def planned_attention(
     """
     if plan is None:  # global layers, and queries of behaviour
         return attend(q, k, v)
-    if plan.groups and _has_kernel(q):
+    if any(group.keys for group in plan.groups) and _has_kernel(q):
         return _attend_packed(q, k, v, plan)
     pieces = [
         # Softmax over no keys is undefined; slots before the first token have none.

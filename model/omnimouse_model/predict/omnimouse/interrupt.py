@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
@@ -19,10 +20,9 @@ _CHECKED = (nn.Linear, nn.RMSNorm, nn.Conv3d)
 _CHECKED_ON_GPU = (SelfBlock, CrossBlock, HieraBlock)
 
 
-def checked_modules(net: nn.Module) -> list[nn.Module]:
-    """Return the modules before which to check, on the device of the network."""
-    on_gpu = next(net.parameters()).device.type == "cuda"
-    checked = _CHECKED_ON_GPU if on_gpu else _CHECKED
+def checked_modules(net: nn.Module, device: torch.device) -> list[nn.Module]:
+    """Return the modules before which to check, if the network is on a device."""
+    checked = _CHECKED_ON_GPU if device.type == "cuda" else _CHECKED
     return [module for module in net.modules() if isinstance(module, checked)]
 
 

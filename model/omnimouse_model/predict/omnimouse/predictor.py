@@ -78,6 +78,16 @@ class _State:
     context: TrunkContext
 
 
+def _checked_neurons(neurons: np.ndarray, n_neurons: int) -> np.ndarray:
+    columns = np.asarray(neurons, np.int64)
+    if len(columns) and (columns.min() < 0 or columns.max() >= n_neurons):
+        raise UnsupportedRequestError(
+            f"Neurons must be 0 to {n_neurons - 1}, found {columns.min()} to "
+            f"{columns.max()}."
+        )
+    return columns
+
+
 def _tensor_bytes(tensor: Tensor) -> int:
     return tensor.nbytes
 
@@ -134,7 +144,7 @@ class TransformerPredictor(Predictor):
     def __post_init__(self) -> None:
         config = self.net.config
         self._settings = first_settings(self.device.type, self.precision)
-        self._checked = checked_modules(self.net)
+        self._checked = checked_modules(self.net, self.device)
         # Computed once: requests are checked against it, and the network keeps its
         # sessions.
         sizes = self.net.session_sizes
@@ -316,7 +326,7 @@ class TransformerPredictor(Predictor):
         self._layouts.clear()
         if reduced.device != self._settings.device:
             self.net.to(reduced.device)
-            self._checked = checked_modules(self.net)
+            self._checked = checked_modules(self.net, self.device)
         self._settings = reduced
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -434,7 +444,7 @@ class TransformerPredictor(Predictor):
         if neurons is None:
             columns = np.flatnonzero(scored_cells(mask).any(axis=0))
         else:
-            columns = np.asarray(neurons, np.int64)
+            columns = _checked_neurons(neurons, mask.n_neurons)
             layout = select_queries(layout, mask, columns)
         results = {}
         # A mask may have targets of one kind only, or none at all.

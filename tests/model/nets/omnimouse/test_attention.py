@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from omnimouse_model.nets.omnimouse import attention
 from omnimouse_model.nets.omnimouse.attention import SelfBlock, planned_attention
 from omnimouse_model.nets.omnimouse.times import AttentionPlan, Intervals
 
@@ -51,6 +52,56 @@ def test_a_packed_plan_has_the_pairs_of_each_item():
         assert k_stop - k_start <= packed.most_keys
         pairs[q_start:q_stop, packed.keys[k_start:k_stop]] = True
     assert torch.equal(pairs, torch.block_diag(*[plan.dense()] * batch).bool())
+
+
+def _one_attention_after_the_other(q, k, v, q_ends, k_ends, most_q, most_k):
+    """Stand-in on a CPU for PyTorch's kernel of attentions of different lengths."""
+    out = torch.zeros_like(q)
+    ends = pairwise(zip(q_ends.tolist(), k_ends.tolist(), strict=True))
+    for (q_start, k_start), (q_stop, k_stop) in ends:
+        rows, keys = slice(q_start, q_stop), slice(k_start, k_stop)
+        scores = torch.einsum("qhd,khd->hqk", q[rows], k[keys]) / q.shape[-1] ** 0.5
+        if k_stop > k_start:
+            out[rows] = torch.einsum("hqk,khd->qhd", scores.softmax(dim=-1), v[keys])
+    return out
+
+
+def test_packing_changes_no_result(monkeypatch):
+    torch.manual_seed(0)
+    plan = _plan_with_empty_groups()
+    q, k, v = (torch.randn(3, 8, 4, 16).transpose(1, 2) for _ in "qkv")
+    by_groups = planned_attention(q, k, v, plan)
+    place = "torch.nn.attention.varlen.varlen_attn"
+    monkeypatch.setattr(place, _one_attention_after_the_other)
+    monkeypatch.setattr(attention, "_has_kernel", lambda q: True)
+    packed = planned_attention(q, k, v, plan)
+    torch.testing.assert_close(packed, by_groups, atol=1e-6, rtol=1e-6)
+    # No group has keys: the kernel is not called.
+    never = AttentionPlan.between(
+        Intervals(torch.zeros(1), torch.ones(1), (8,)),
+        Intervals(torch.ones(1), 2 * torch.ones(1), (8,)),
+    )
+    monkeypatch.setattr(place, None)
+    assert not planned_attention(q, k, v, never).any()
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "dtype", "has_kernel"),
+    [
+        (32, torch.bfloat16, True),
+        (256, torch.float16, True),
+        (12, torch.bfloat16, False),
+        (264, torch.bfloat16, False),
+        (32, torch.float32, False),
+    ],
+)
+def test_the_kernel_serves_the_sizes_and_types_that_it_has(
+    monkeypatch, head_dim, dtype, has_kernel
+):
+    q = torch.zeros(1, 1, 2, head_dim, dtype=dtype)
+    assert not attention._has_kernel(q)
+    monkeypatch.setattr(attention, "_is_flash_gpu", lambda device: True)
+    assert attention._has_kernel(q) == has_kernel
 
 
 @pytest.mark.gpu

@@ -365,6 +365,10 @@ def test_what_cannot_be_served_is_refused_with_the_reason(predictor, window, tmp
     other = open_session(write_session(tmp_path / "other", 9))
     with pytest.raises(UnsupportedRequestError, match=r"does not know session.*mouse"):
         predictor.predict(other.window(3.0), Mask.nothing(9))
+    asked = Mask.nothing(window.session).ask(slice(None))
+    for neurons in ([-1], [0, window.session.n_neurons]):
+        with pytest.raises(UnsupportedRequestError, match="Neurons must be 0 to"):
+            predictor.predict(window, asked, np.array(neurons))
     with pytest.raises(UnsupportedRequestError, match="mask is for 9 neurons"):
         predictor.predict(window, Mask.nothing(9))
     with pytest.raises(UnsupportedRequestError, match="float64"):

@@ -9,4 +9,7 @@ def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
     state = LiveState()
     state.mask = om.mask_from_strategy("population_256_response_behavior", 40)
     state.preset = "video_behavior"
-    assert state.mask.note[1:] in task_text(state)
+    note = state.mask.note
+    # A sentence of its own, not a part of another.
+    sentence = f". {note[0].upper()}{note[1:]}."
+    assert sentence in task_text(state)

@@ -1,0 +1,36 @@
+"""`omnimouse bench answers` on a small recording: a row per quantity and task."""
+
+import json
+
+import pytest
+
+import omnimouse_model as om
+from omnimouse_app.bench import answers as bench_answers
+from omnimouse_app.cli import main
+from tests.small_sessions import write_session
+
+ARGUMENTS = ["bench", "answers", "--size", "demo", "--neurons", "100"]
+ARGUMENTS += ["--repeats", "2", "--device", "cpu", "--json"]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_every_stroke_begins_with_the_whole_task(monkeypatch, tmp_path, capsys):
+    folder = write_session(tmp_path / "mouse", n_neurons=100)
+    session = om.open_session(folder)
+    monkeypatch.setattr(bench_answers, "simulated_session", lambda count: folder)
+    monkeypatch.setattr(bench_answers, "session_id", lambda count: session.id)
+    monkeypatch.setattr(bench_answers, "PAUSE_S", 0.0)
+    with pytest.raises(SystemExit) as end:
+        main(ARGUMENTS)
+    assert end.value.code == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    # Without a reset, the second task has too few targets for its six strokes.
+    assert len(rows) == 8
+    for selected, population in zip(rows[::2], rows[1::2], strict=True):
+        assert (selected["name"], population["name"]) == (
+            "selected_ms",
+            "population_ms",
+        )
+        assert 0 < selected["value"] <= population["value"]
+        assert selected["n"] == population["n"] == 2
