@@ -25,5 +25,6 @@ def test_scores_do_not_depend_on_how_many_neurons_are_scored_at_once(
     assert np.isnan(values[0])
     predicted, recorded = prediction.responses, window.responses[:, 1:]
     for neuron in (0, 7, 20, session.n_neurons - 2):
-        r = om.metrics.correlation(predicted[:, neuron], recorded[:, neuron])
-        assert values[neuron + 1] == np.float32(r)
+        pairs = np.stack([predicted[:, neuron], recorded[:, neuron]])
+        r = np.corrcoef(pairs[:, np.isfinite(pairs).all(axis=0)])[0, 1]
+        np.testing.assert_allclose(values[neuron + 1], r, rtol=1e-5)
