@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.bench.recordings import session_id, simulated_session
 from omnimouse_app.bench.screens.live_tier import tier_rows
-from omnimouse_app.bench.untrained import (
-    session_id,
-    simulated_session,
-    untrained_model,
-)
+from omnimouse_app.bench.untrained_model import untrained_model
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
 

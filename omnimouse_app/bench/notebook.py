@@ -6,7 +6,7 @@ import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.bench.live import SIMULATED
-from omnimouse_app.bench.untrained import session_id, simulated_session
+from omnimouse_app.bench.recordings import session_id, simulated_session
 from omnimouse_app.cli.inputs import device_option
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ explorer
 # The net of demo size is not trained: only the time of its predictions matters.
 UNTRAINED_CELL = """
 from functools import partial
-from omnimouse_app.bench.untrained import untrained_model
+from omnimouse_app.bench.untrained_model import untrained_model
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets import Explorer
 make = partial(untrained_model, "demo", {session!r}, {neurons}, {device!r})

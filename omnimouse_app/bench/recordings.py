@@ -1,7 +1,9 @@
-"""Large synthetic recordings in the experanto layout, to time their reading.
+"""Synthetic and simulated recordings of any size, for the benchmarks.
 
-The defaults are those of the published reference: 4,096 neurons and 20 minutes at
+`write_session` writes random numbers in the experanto layout, to time their reading.
+Its defaults are those of the published reference: 4,096 neurons and 20 minutes at
 30 Hz with phase shifts, pupil and running, and clips of 10 s with blanks between them.
+`simulated_session` simulates a mouse, to time predictions for its neurons.
 """
 
 import json
@@ -142,3 +144,25 @@ def _write_clip(path: Path, draw: np.random.Generator, size: Size) -> None:
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON, which is also valid YAML."""
     path.write_text(json.dumps(value))
+
+
+def simulated_session(count: int) -> Path:
+    """Return a simulated session of `count` neurons and one minute.
+
+    It is simulated at the first call, and then found in the cache.
+    """
+    from omnimouse_model import simulate
+    from omnimouse_model.cache import cache_dir
+
+    held_out = simulate.HeldOut(
+        validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2
+    )
+    spec = simulate.MouseSpec(
+        "bench", session_id(count), count, 940001, count, 1.1, held_out
+    )
+    return simulate.write_session(spec, cache_dir() / "bench" / f"neurons{count}")
+
+
+def session_id(count: int) -> str:
+    """Return the id of the simulated session of `count` neurons."""
+    return f"{900000 + count}-1-1"

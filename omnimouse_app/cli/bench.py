@@ -6,7 +6,6 @@ from omnimouse_app.cli import LazyGroup
 from omnimouse_app.cli.inputs import require_source_code
 
 BENCHMARKS = {
-    "answers": "Time the answers to strokes, of any released size, without a window.",
     "finetune": "Compare fine-tuning to a simulated mouse with training with it.",
     "lab": "Time experiments on a model, with their errors.",
     "linear-gaussian": "Fit the baseline to 10,000 neurons, and time new masks.",
@@ -16,6 +15,7 @@ BENCHMARKS = {
     "notebook": "Time strokes, predictions and plots in JupyterLab and a browser.",
     "read": "Count windows per second, from a recording and from the store.",
     "start": "Time the start of the application beside plain napari.",
+    "strokes": "Time predictions after strokes, for any size, without a window.",
     "sweep": "Time the live sweep against its contexts one by one.",
     "train": "Time a training step in forward passes, and its loader.",
     "twin": "Time the digital twin per frame, in a clip and streamed.",

@@ -38,7 +38,7 @@ NAPARI_ANSWERS = (
     "OSError: Nothing to save",  # Ctrl+S on the canvas while no layer is selected
     "preferences_dialog.py",  # values that napari's own dialog offers and refuses
 )
-"""Text of errors by which napari answers a user."""
+"""Parts of the error messages of napari itself; they are no errors of this project."""
 
 
 # -- errors ---------------------------------------------------------------------------

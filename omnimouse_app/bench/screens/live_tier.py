@@ -46,20 +46,20 @@ def tier_rows(folder: Path, device: "Device") -> list[dict[str, Any]]:
 def _rows(controller: "Controller") -> list[dict[str, Any]]:
     results, session = controller.results, controller.state.session
     assert session is not None
-    _wait_until(lambda: not results.is_awaited and results.population is not None)
+    wait_until(lambda: not results.is_awaited and results.population is not None)
     start_s = perf_counter()
     controller.apply_preset("video_behavior")
-    _wait_until(lambda: _is_complete(controller))
+    wait_until(lambda: _is_complete(controller))
     first_s = perf_counter() - start_s
     rng = np.random.default_rng(0)
     tier_s, gain_s = [], []
     for _ in range(N_STROKES):
         start_s = perf_counter()
         _paint(controller, rng)
-        _wait_until(lambda: _is_gain_known(controller) or _is_complete(controller))
+        wait_until(lambda: _is_gain_known(controller) or _is_complete(controller))
         known_s = perf_counter() - start_s
         gain_s.append(known_s if _is_gain_known(controller) else float("nan"))
-        _wait_until(lambda: _is_complete(controller))
+        wait_until(lambda: _is_complete(controller))
         tier_s.append(perf_counter() - start_s)
     conditions = {"neurons": session.n_neurons, "model": "running"}
     rows = [
@@ -75,12 +75,12 @@ def _rows(controller: "Controller") -> list[dict[str, Any]]:
             sleep(0.3)
             start_s = perf_counter()
             _paint(controller, rng)
-            _wait_until(lambda: not results.is_awaited)
+            wait_until(lambda: not results.is_awaited)
             times_ms.append(1000 * (perf_counter() - start_s))
         rows.append(row(name, times_ms, "ms", **conditions))
     start_s = perf_counter()
     controller.show_sweep()
-    _wait_until(lambda: _are_curves_complete(controller))
+    wait_until(lambda: _are_curves_complete(controller))
     times_s = [perf_counter() - start_s]
     return [*rows, row("sweep_to_tier_s", times_s, "s", **conditions)]
 
@@ -95,12 +95,13 @@ def _paint(controller: "Controller", rng: np.random.Generator) -> None:
     controller.paint(rng.choice(targets, N_PAINTED, replace=False), VISIBLE)
 
 
-def _wait_until(is_true: Callable[[], bool]) -> None:
+def wait_until(is_true: Callable[[], bool], poll_s: float = POLL_S) -> None:
+    """Wait until a condition is true; raise `TimeoutError` after ten minutes."""
     deadline_s = perf_counter() + TIMEOUT_S
     while not is_true():
         if perf_counter() > deadline_s:
             raise TimeoutError(f"No result within {TIMEOUT_S:z.0f} s.")
-        sleep(POLL_S)
+        sleep(poll_s)
 
 
 def _is_complete(controller: "Controller") -> bool:

@@ -48,16 +48,11 @@ def _correlations(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     # Samples without any prediction change no sum, and blocks stay in the cache: a
     # quarter of the time of one call, with the same values except for rounding.
     rows = np.isfinite(predicted).any(axis=1)
-    blocks = [
-        correlation(predicted[rows, block], truth[rows, block], axis=0)
-        for block in _blocks(predicted.shape[1])
-    ]
-    return np.concatenate(blocks)
-
-
-def _blocks(n_neurons: int) -> list[slice]:
-    starts = range(0, n_neurons, _BLOCK_NEURONS)
-    return [slice(start, start + _BLOCK_NEURONS) for start in starts]
+    starts = range(0, predicted.shape[1], _BLOCK_NEURONS)
+    blocks = [slice(start, start + _BLOCK_NEURONS) for start in starts]
+    return np.concatenate(
+        [correlation(predicted[rows, b], truth[rows, b], axis=0) for b in blocks]
+    )
 
 
 def scored_counts(

@@ -101,7 +101,7 @@ def planned_attention(
 
 
 def _has_kernel(q: Tensor) -> bool:
-    """Whether one kernel computes all groups: FlashAttention, in half precision."""
+    """Whether the FlashAttention kernel can compute all groups of queries at once."""
     is_half = q.dtype in (torch.bfloat16, torch.float16)
     # Other head sizes need padding, which `attend` adds.
     fits = q.shape[-1] % 8 == 0 and q.shape[-1] <= 256

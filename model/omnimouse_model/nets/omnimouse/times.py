@@ -107,7 +107,7 @@ class AttentionGroup:
 
 @dataclass(frozen=True, slots=True)
 class PackedPlan:
-    """A plan for a kernel that computes many attentions of different lengths at once.
+    """The groups of a plan in one list, for a kernel that computes all of them at once.
 
     Attributes
     ----------

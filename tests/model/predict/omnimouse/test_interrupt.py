@@ -1,4 +1,4 @@
-"""Before which modules a network checks whether its request is outdated."""
+"""A running network stops between its modules when a newer request arrives."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""The text that describes the task on screen."""
+"""The sentences below the preset, which explain the task."""
 
 import omnimouse_model as om
 from omnimouse_model.live.state import LiveState

@@ -263,7 +263,7 @@ class WhatIfControls(QWidget):
             self._edits.remove(*replaced)
 
     def _is_outdated(self) -> bool:
-        """Return whether the controls showed another session; then redraw them.
+        """Redraw controls that show an earlier session; return whether they did.
 
         A session can open between a drawing and the user's press. Times and channels of
         the session before may not exist in it.

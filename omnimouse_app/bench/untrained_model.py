@@ -1,10 +1,9 @@
-"""Untrained models and simulated recordings of any number of neurons, to time them.
+"""A transformer with random weights for any session, to time its predictions.
 
-The weights do not change the cost of a prediction. Nothing here imports Qt, because
-worker processes call `untrained_model`.
+The weights do not change the cost of a prediction. This module does not import Qt,
+because worker processes use it.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 def untrained_model(
     size: str, session_id: str, n_neurons: int, device: str
 ) -> "Predictor":
-    """Return an untrained model of a released size, or of "demo", for one session."""
+    """Return a model of a released size, or of the size "demo", for one session."""
     import torch
 
     from omnimouse_model.demo import CHECKPOINT
@@ -31,18 +30,3 @@ def untrained_model(
     initialise(net, torch.Generator().manual_seed(0))
     net.eval().requires_grad_(False).to(resolve_device(device))
     return TransformerPredictor(net, "untrained")
-
-
-def simulated_session(count: int) -> Path:
-    """Simulate a session of `count` neurons and about a minute, once, in the cache."""
-    from omnimouse_model.cache import cache_dir
-    from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
-
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
-    spec = MouseSpec("bench", session_id(count), count, 940001, count, 1.1, held_out)
-    return write_session(spec, cache_dir() / "bench" / f"neurons{count}")
-
-
-def session_id(count: int) -> str:
-    """Return the id of the simulated session of `count` neurons."""
-    return f"{900000 + count}-1-1"

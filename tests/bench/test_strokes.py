@@ -1,15 +1,15 @@
-"""`omnimouse bench answers` on a small recording: a row per quantity and task."""
+"""`omnimouse bench strokes` on a small recording: a row per quantity and task."""
 
 import json
 
 import pytest
 
 import omnimouse_model as om
-from omnimouse_app.bench import answers as bench_answers
+from omnimouse_app.bench import strokes as bench_strokes
 from omnimouse_app.cli import main
 from tests.small_sessions import write_session
 
-ARGUMENTS = ["bench", "answers", "--size", "demo", "--neurons", "100"]
+ARGUMENTS = ["bench", "strokes", "--size", "demo", "--neurons", "100"]
 ARGUMENTS += ["--repeats", "2", "--device", "cpu", "--json"]
 
 
@@ -18,9 +18,9 @@ ARGUMENTS += ["--repeats", "2", "--device", "cpu", "--json"]
 def test_every_stroke_begins_with_the_whole_task(monkeypatch, tmp_path, capsys):
     folder = write_session(tmp_path / "mouse", n_neurons=100)
     session = om.open_session(folder)
-    monkeypatch.setattr(bench_answers, "simulated_session", lambda count: folder)
-    monkeypatch.setattr(bench_answers, "session_id", lambda count: session.id)
-    monkeypatch.setattr(bench_answers, "PAUSE_S", 0.0)
+    monkeypatch.setattr(bench_strokes, "simulated_session", lambda count: folder)
+    monkeypatch.setattr(bench_strokes, "session_id", lambda count: session.id)
+    monkeypatch.setattr(bench_strokes, "PAUSE_S", 0.0)
     with pytest.raises(SystemExit) as end:
         main(ARGUMENTS)
     assert end.value.code == 0

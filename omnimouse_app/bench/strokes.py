@@ -1,6 +1,6 @@
-"""`omnimouse bench answers`: from a stroke to its answers, without a window."""
+"""`omnimouse bench strokes`: from a stroke to its predictions, without a window."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING
@@ -9,11 +9,9 @@ import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.bench.model import SIZES
-from omnimouse_app.bench.untrained import (
-    session_id,
-    simulated_session,
-    untrained_model,
-)
+from omnimouse_app.bench.recordings import session_id, simulated_session
+from omnimouse_app.bench.screens.live_tier import wait_until
+from omnimouse_app.bench.untrained_model import untrained_model
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
 
@@ -21,18 +19,21 @@ if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
 
 TASKS = ("video_behavior", "random_half_video_behavior")
-"""Presets: all neurons are targets, or one half is visible and the other the target."""
+"""Presets that are timed.
+
+In the first all neurons are targets. In the second one half of them is visible, and
+the other half are targets.
+"""
 N_PAINTED = 25
 """Neurons that a stroke shows."""
 PAUSE_S = 0.3
-"""Before a stroke: windows are prefetched, and the tier is scored."""
-TIMEOUT_S = 600.0
+"""Seconds between strokes: the engine prefetches windows and scores the tier."""
 POLL_S = 0.0005
 
 
 @benchmark(
-    "answers",
-    title="From a stroke to its answers: {size} with {neurons} neurons on {device}",
+    "strokes",
+    title="From a stroke to its predictions: {size} with {neurons} neurons on {device}",
     columns=("name", "median", "p99", "n", "unit", "task", "scoring"),
     gflops=True,
 )
@@ -47,7 +48,7 @@ POLL_S = 0.0005
 @click.option("--repeats", default=20, show_default=True, type=click.IntRange(1))
 @device_option
 def command(size: str, neurons: int, repeats: int, device: str) -> list[Row]:
-    """Time the answers to strokes by an untrained model of a released size.
+    """Time the predictions after strokes, by an untrained model of a released size.
 
     The live engine and the model's process are those of the window and the notebook;
     nothing is drawn. `selected_ms` is the time from a stroke to the prediction of the
@@ -94,10 +95,10 @@ def _stroke(controller: "Controller", task: str, seed: int) -> tuple[float, floa
 
     from omnimouse_model.masks import VISIBLE
 
-    state, results = controller.state, controller.results
+    state = controller.state
     # Each stroke begins with the whole task: strokes add up.
     controller.apply_preset(task)
-    _wait_until(lambda: not results.is_awaited, controller)
+    wait_until(lambda: _is_fresh(controller, "population_freshness"))
     sleep(PAUSE_S)
     assert state.mask is not None
     targets = np.flatnonzero(state.mask.target.any(axis=0))
@@ -106,24 +107,22 @@ def _stroke(controller: "Controller", task: str, seed: int) -> tuple[float, floa
     painted = np.random.default_rng(seed).choice(others, N_PAINTED, replace=False)
     start_s = perf_counter()
     controller.paint(painted, VISIBLE)
-    _wait_until(lambda: results.freshness == "fresh", controller)
+    wait_until(lambda: _is_fresh(controller, "freshness"), POLL_S)
     selected_s = perf_counter() - start_s
-    _wait_until(lambda: results.population_freshness == "fresh", controller)
+    wait_until(lambda: _is_fresh(controller, "population_freshness"), POLL_S)
     return 1000 * selected_s, 1000 * (perf_counter() - start_s)
 
 
-def _wait_until(is_true: Callable[[], bool], controller: "Controller") -> None:
-    deadline_s = perf_counter() + TIMEOUT_S
-    while not is_true():
-        if controller.results.error is not None:
-            raise click.ClickException(controller.results.error)
-        if perf_counter() > deadline_s:
-            raise click.ClickException(f"No prediction within {TIMEOUT_S:z.0f} s.")
-        sleep(POLL_S)
+def _is_fresh(controller: "Controller", stage: str) -> bool:
+    """Return whether a stage of the newest request is done; raise its error."""
+    results = controller.results
+    if results.error is not None:
+        raise click.ClickException(results.error)
+    return bool(getattr(results, stage) == "fresh")
 
 
 def _memory_rows(device: str) -> Iterator[Row]:
-    """Return the memory in use on a GPU, by all programs and by this measurement."""
+    """Return the used memory of a GPU, in MiB, of all programs together."""
     if device != "cuda":
         return
     import torch
