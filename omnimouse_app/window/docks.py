@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_app.field.gl_context import free_in_own_context
+from omnimouse_app.field.canvas_repairs import repair_canvas
 from omnimouse_app.field.keys import show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.dock_layout import DockLayout
@@ -195,7 +195,7 @@ class OmniMouseDock(QWidget):
         # Dock sizes have an effect only after Qt has laid out the window.
         QTimer.singleShot(0, self._set_sizes)
         self.instrument.watch(window)
-        free_in_own_context(self._viewer)
+        repair_canvas(self._viewer)
 
     def _set_sizes(self) -> None:
         if self.instrument.is_closed:

@@ -1,7 +1,11 @@
-"""What VisPy frees is freed in the canvas's own OpenGL context."""
+"""VisPy frees objects in the context of the canvas, and old grids are released."""
+
+import gc
+import weakref
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from vispy.gloo import glir
@@ -48,3 +52,15 @@ def test_a_layer_is_freed_in_its_own_context(dock, canvas, other_context, monkey
     canvas.makeCurrent()
     own = QOpenGLContext.currentContext().surface()
     assert all(surface == own for surface in freed_in)
+
+
+def test_the_grid_of_fewer_layers_is_released(dock):
+    grid, layers = dock.viewer.canvas.grid, dock.viewer.layers
+    grid.enabled = True
+    settle()
+    old = weakref.ref(dock.viewer.window._qt_viewer.canvas.grid)
+    layers.extend(Image(np.zeros((4, 4))) for _ in range(6))
+    settle()
+    grid.enabled = False
+    gc.collect()
+    assert old() is None

@@ -1,0 +1,61 @@
+"""Repairs of napari's canvas: release of VisPy objects and of old grids.
+
+Both use private names of napari 0.9; if they are missing, a warning is logged and
+nothing is changed.
+"""
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+def repair_canvas(viewer: Any) -> None:
+    """Repair the canvas of a viewer; a second call changes nothing."""
+    for repair in (_free_in_own_context, _release_old_grids):
+        try:
+            repair(viewer.window._qt_viewer.canvas)
+        except AttributeError:
+            logger.warning("napari's canvas is not repaired: it changed", exc_info=True)
+
+
+def _free_in_own_context(canvas: Any) -> None:
+    """Make the canvas's context current whenever VisPy's deletion queue is emptied.
+
+    When a layer is removed, napari empties the queue at once, in the context that is
+    current. After a frame this is the context with which Qt composes the window. Mesa
+    then ends the process at the next frame, because a program of that context has lost
+    its vertex shader; other drivers read freed memory.
+    """
+    scene = canvas._scene_canvas
+    context, finish = scene.context, scene.context.finish
+    if "finish" in vars(context):
+        return
+
+    def finish_here() -> None:
+        with suppress(RuntimeError):  # the window and its context no longer exist
+            scene.set_current()
+        finish()
+
+    context.finish = finish_here
+
+
+def _release_old_grids(canvas: Any) -> None:
+    """Remove the old grid from the canvas whenever napari makes a new one.
+
+    In grid mode, napari makes a new grid whenever its shape changes, and takes the old
+    one out of the scene, but not out of the list of the canvas. All old grids and their
+    views would stay in memory, and be laid out again when the window changes.
+    """
+    central = canvas.central_widget
+    add_grid, remove_widget = central.add_grid, central.remove_widget
+    if "add_grid" in vars(central):
+        return
+
+    def replace_grid(*args: Any, **options: Any) -> Any:
+        for widget in [w for w in central._widgets if w.parent is None]:
+            remove_widget(widget)
+        return add_grid(*args, **options)
+
+    central.add_grid = replace_grid
