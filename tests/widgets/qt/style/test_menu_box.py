@@ -1,13 +1,15 @@
 """Keys in menus of panels: they stay in the menu, and act elsewhere afterwards."""
 
 import pytest
+from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from omnimouse_widgets.qt.style.controls import combo_box
+from omnimouse_widgets.qt.style.controls import combo_box, set_items
+from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.shortcuts import bind
-from tests.widgets.pointer import press
+from tests.widgets.pointer import pick, press
 
 LETTERS = ("c", "D", "1")
 
@@ -61,3 +63,36 @@ def test_a_letter_in_the_closed_menu_opens_it_and_chooses_nothing(panel):
     assert panel.box.hasFocus()  # as the Tab key has put it
     QTest.keyClick(panel.box, Qt.Key.Key_Down)
     assert panel.chosen == ["decode"]
+
+
+class Recording:
+    changed = Signal()
+    columns = ("area", "plane")
+
+
+class ColumnsPanel(QWidget):
+    """A panel whose menu has the columns of the open recording."""
+
+    def __init__(self, recording):
+        super().__init__()
+        self.chosen, self.recording = [], recording
+        self.box = combo_box(self.chosen.append)
+        QVBoxLayout(self).addWidget(self.box)
+        Redraw(self, (self.draw, [recording.changed]))
+
+    def draw(self):
+        set_items(self.box, [(name, name) for name in self.recording.columns])
+        self.box.setCurrentIndex(0)
+
+
+def test_a_choice_of_the_last_recording_is_dropped(show):
+    recording = Recording()
+    panel = show(ColumnsPanel(recording))
+    pick(panel.box, "plane")
+    assert panel.chosen == ["plane"]
+    for columns, chosen in ((("area", "plane", "depth"), 2), (("area", "depth"), 2)):
+        recording.columns = columns
+        recording.changed.emit()
+        pick(panel.box, "plane")
+        assert panel.chosen == ["plane"] * chosen
+    assert panel.box.currentData() == "area"

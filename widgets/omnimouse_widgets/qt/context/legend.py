@@ -11,8 +11,9 @@ from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.context.text import LIVE
 from omnimouse_widgets.qt.context.plot import line_pen
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.controls import drawn_pixmap, plain_tip
+from omnimouse_widgets.qt.style.controls import plain_tip
 from omnimouse_widgets.qt.style.form import ElidedLabel
+from omnimouse_widgets.qt.style.theme import drawn_pixmap
 
 SAMPLE = QSize(34, 12)
 COLUMNS = 2

@@ -34,7 +34,6 @@ from omnimouse_widgets.qt.context.plot import ContextPlot
 from omnimouse_widgets.qt.context.saved_sweeps import SavedSweeps
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
-    drawn_pixmap,
     plain_tip,
     progress_bar,
     push_button,
@@ -45,7 +44,7 @@ from omnimouse_widgets.qt.style.controls import (
 )
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.qt.style.theme import drawn_pixmap, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 TOOLTIP = (

@@ -20,12 +20,12 @@ from omnimouse_widgets.drawn.context.text import entry_text
 from omnimouse_widgets.qt.context.legend import SAMPLE, line_sample
 from omnimouse_widgets.qt.style.controls import (
     describe,
-    drawn_pixmap,
     plain_tip,
     push_button,
 )
 from omnimouse_widgets.qt.style.plot_style import small_font
 from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import drawn_pixmap
 
 MIN_ROWS = 3
 CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked

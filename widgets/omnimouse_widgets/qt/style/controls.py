@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final, TypeVar
 
-from qtpy.QtCore import QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPixmap
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -24,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_widgets.qt.style.menu_box import MenuBox
+from omnimouse_widgets.qt.style.redraw import draw_pending
 from omnimouse_widgets.qt.style.wheel import scroll_past
 
 # napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
@@ -113,8 +113,16 @@ def combo_box(
     describe(box, tooltip, name)
     for text, value in items:
         box.addItem(text, value)
+
+    def choose_if_offered() -> None:
+        value = box.currentData()
+        # Until then, the menu can have the choices of the last recording.
+        draw_pending(box)
+        if value in [box.itemData(at) for at in range(box.count())]:
+            choose(value)
+
     # `activated` is emitted for the user only, not when code sets the choice.
-    box.activated.connect(lambda _: choose(box.currentData()))
+    box.activated.connect(lambda _: choose_if_offered())
     return box
 
 
@@ -193,15 +201,3 @@ def scroll_vertically(content: QWidget, area: QScrollArea | None = None) -> QScr
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     return area
-
-
-def drawn_pixmap(size: QSize, paint: Callable[[QPainter], None]) -> QPixmap:
-    """Return a transparent picture with smooth edges, painted by a function."""
-    pixmap = QPixmap(size)
-    pixmap.fill(QColor(0, 0, 0, 0))
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    paint(painter)
-    # Qt requires the end of the painter before its pixmap is used.
-    painter.end()
-    return pixmap

@@ -4,6 +4,7 @@ The contrast with the panel is at least 4.5 for text and at least 3 for marks. T
 is determined from the palette, because style sheets set the palette, too.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from qtpy.QtCore import QEvent, QPointF, QSize, Qt
@@ -12,7 +13,6 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
-from omnimouse_widgets.qt.style.controls import drawn_pixmap
 
 ON_DARK: Final[dict[Tone, str]] = {
     "quiet": "#A0A6B0",
@@ -176,3 +176,15 @@ def state_glyph(code: int) -> QPixmap:
             painter.drawPie(1, 1, GLYPH_SIZE - 2, GLYPH_SIZE - 2, 90 * 16, 180 * 16)
 
     return drawn_pixmap(QSize(GLYPH_SIZE, GLYPH_SIZE), paint)
+
+
+def drawn_pixmap(size: QSize, paint: Callable[[QPainter], None]) -> QPixmap:
+    """Return a transparent picture with smooth edges, painted by a function."""
+    pixmap = QPixmap(size)
+    pixmap.fill(QColor(0, 0, 0, 0))
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    paint(painter)
+    # Qt requires the end of the painter before its pixmap is used.
+    painter.end()
+    return pixmap
