@@ -55,10 +55,10 @@ OMNIMOUSE = (
     PAINT_CLOCK
     + """
 from omnimouse_app.window.launch import launch, paused_collection
-# As `launch` does, which imports both.
+# As `launch` does, which imports both; it imports the panels later.
 with paused_collection():
     from napari.qt import get_qapp
-    import omnimouse_app.window.docks
+    import omnimouse_app.window.instrument
 times["import_s"] = time.time() - started_s
 app = get_qapp()
 # The control panel: the window is complete.

@@ -2,9 +2,12 @@
 
 import gc
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -140,20 +143,24 @@ def _in_new_viewer(
     import napari
     from napari.qt import get_qapp
 
-    from omnimouse_app.window.docks import open_instrument, unsaved_settings
-
     get_qapp()
     # The controller needs a Qt application to return its results to the window. It is
     # made before the window, so that the model loads in its own process meanwhile.
     controller = _controller(model, device, scheduler)
     try:
-        # Shown with all docks: each dock that is added to a visible window is laid
-        # out, and drawn, at once.
-        viewer = napari.Viewer(title=TITLE, show=False)
+        with ThreadPoolExecutor(1) as threads:
+            # napari waits for the display while it makes its window.
+            panels = threads.submit(_import_panels)
+            # Shown with all docks: each dock that is added to a visible window is laid
+            # out, and drawn, at once.
+            viewer = napari.Viewer(title=TITLE, show=False)
+            panels.result()
     # Also on Ctrl-C: otherwise the worker process would outlive this one.
     except BaseException:
         controller.close()
         raise
+    from omnimouse_app.window.docks import open_instrument, unsaved_settings
+
     with unsaved_settings():
         dock = open_instrument(viewer, controller)
         if show:
@@ -163,6 +170,20 @@ def _in_new_viewer(
         if show:
             _paint(dock)
     return dock
+
+
+def _import_panels() -> None:
+    """Import the panels that a new window shows.
+
+    None of their modules imports napari: modules that import each other must not be
+    imported by two threads at once.
+    """
+    from omnimouse_app.window.panels import PANELS
+
+    import_module("omnimouse_widgets.qt.control.panel")
+    for place in PANELS:
+        if place.is_front:
+            resolve_name(f"omnimouse_widgets.qt.{place.panel}")
 
 
 def _paint(dock: "OmniMouseDock") -> None:
