@@ -76,7 +76,9 @@ class ColumnsPanel(QWidget):
     def __init__(self, recording):
         super().__init__()
         self.chosen, self.recording = [], recording
-        self.box = combo_box(self.chosen.append)
+        self.box = combo_box(
+            lambda name: self.chosen.append((name, self.box.currentData()))
+        )
         QVBoxLayout(self).addWidget(self.box)
         Redraw(self, (self.draw, [recording.changed]))
 
@@ -89,10 +91,10 @@ def test_a_choice_of_the_last_recording_is_dropped(show):
     recording = Recording()
     panel = show(ColumnsPanel(recording))
     pick(panel.box, "plane")
-    assert panel.chosen == ["plane"]
+    assert panel.chosen == [("plane", "plane")]
     for columns, chosen in ((("area", "plane", "depth"), 2), (("area", "depth"), 2)):
         recording.columns = columns
         recording.changed.emit()
         pick(panel.box, "plane")
-        assert panel.chosen == ["plane"] * chosen
+        assert panel.chosen == [("plane", "plane")] * chosen
     assert panel.box.currentData() == "area"

@@ -118,7 +118,10 @@ def combo_box(
         value = box.currentData()
         # Until then, the menu can have the choices of the last recording.
         draw_pending(box)
-        if value in [box.itemData(at) for at in range(box.count())]:
+        offered = [box.itemData(at) for at in range(box.count())]
+        if value in offered:
+            # The drawing shows the choice of before.
+            box.setCurrentIndex(offered.index(value))
             choose(value)
 
     # `activated` is emitted for the user only, not when code sets the choice.
