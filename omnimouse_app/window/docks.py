@@ -17,6 +17,7 @@ from napari.settings import get_settings
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
+    QApplication,
     QDockWidget,
     QFrame,
     QMainWindow,
@@ -288,6 +289,22 @@ def unsaved_settings() -> Iterator[None]:
         settings._save_on_change = saves
 
 
+@contextmanager
+def _unfiltered_events(window: QMainWindow) -> Iterator[None]:
+    """Let no event of the application pass through napari's window.
+
+    It waits for the pointer at a hidden menu bar. While the docks are made, thousands
+    of events would call it from Qt.
+    """
+    application = QApplication.instance()
+    assert application is not None
+    application.removeEventFilter(window)
+    try:
+        yield
+    finally:
+        application.installEventFilter(window)
+
+
 def _hide_instead_of_destroying(dock: Any) -> None:
     """Let the close button of a dock hide it, so that it returns at the same place."""
     dock.destroyOnClose = dock.close
@@ -419,5 +436,6 @@ def open_instrument(
             viewer.window.add_dock_widget(
                 dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
             )
-            dock.open_docks()
+            with _unfiltered_events(dock.main_window):
+                dock.open_docks()
     return dock
