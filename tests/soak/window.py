@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing import active_children
 from pathlib import Path
 from pkgutil import resolve_name
@@ -58,6 +59,11 @@ from tests.soak.resources import (
 
 WINDOW_S = 30.0
 PATIENCE_S = 90.0
+WITH_TORCH = (
+    "omnimouse_model.lab.barcode_decoding",
+    "omnimouse_model.lab.exciting_search",
+)
+"""Experiments of the laboratory whose first run imports PyTorch, about 190 MiB."""
 
 
 # -- windows --------------------------------------------------------------------------
@@ -150,6 +156,8 @@ class WindowSoak:
         # window is the first to use count as left.
         for place in PANELS:
             resolve_name(f"omnimouse_widgets.qt.{place.panel}")
+        for module in WITH_TORCH:
+            import_module(module)
         zarr.save(self.folder / "first.zarr", np.zeros(1))
         with scratch_home(self.folder), self.faults.recording():
             for number in range(self.lives):
