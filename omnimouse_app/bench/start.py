@@ -55,7 +55,7 @@ OMNIMOUSE = (
     PAINT_CLOCK
     + """
 from omnimouse_app.window.launch import launch, paused_collection
-# As `launch` does, which imports both; it imports the panels later.
+# As `launch` does before it makes the window; a thread imports the panels meanwhile.
 with paused_collection():
     from napari.qt import get_qapp
     import omnimouse_app.window.instrument

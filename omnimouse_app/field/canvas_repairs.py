@@ -49,13 +49,19 @@ def _release_old_grids(canvas: Any) -> None:
     views would stay in memory, and be laid out again when the window changes.
     """
     central = canvas.central_widget
-    add_grid, remove_widget = central.add_grid, central.remove_widget
+    widgets, add_grid = central._widgets, central.add_grid
     if "add_grid" in vars(central):
         return
 
     def replace_grid(*args: Any, **options: Any) -> Any:
-        for widget in [w for w in central._widgets if w.parent is None]:
-            remove_widget(widget)
+        for grid in [widget for widget in widgets if widget.parent is None]:
+            for view in grid.children:
+                # While their view exists: otherwise its clipper stays on a layer, and
+                # the layer is cut off, or invisible, in its next view.
+                for node in [*view.scene.children, *view.children]:
+                    if node is not view.scene:
+                        node.parent = None
+            central.remove_widget(grid)
         return add_grid(*args, **options)
 
     central.add_grid = replace_grid

@@ -291,10 +291,10 @@ def unsaved_settings() -> Iterator[None]:
 
 @contextmanager
 def _unfiltered_events(window: QMainWindow) -> Iterator[None]:
-    """Let no event of the application pass through napari's window.
+    """Remove napari's event filter from the application while docks are made.
 
-    It waits for the pointer at a hidden menu bar. While the docks are made, thousands
-    of events would call it from Qt.
+    The filter shows a hidden menu bar when the pointer is near. Qt would call this
+    Python method for thousands of events.
     """
     application = QApplication.instance()
     assert application is not None

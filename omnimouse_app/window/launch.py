@@ -149,18 +149,17 @@ def _in_new_viewer(
     controller = _controller(model, device, scheduler)
     try:
         with ThreadPoolExecutor(1) as threads:
-            # napari waits for the display while it makes its window.
+            # A thread, because napari waits for the display while it makes its window.
             panels = threads.submit(_import_panels)
             # Shown with all docks: each dock that is added to a visible window is laid
             # out, and drawn, at once.
             viewer = napari.Viewer(title=TITLE, show=False)
             panels.result()
+        from omnimouse_app.window.docks import open_instrument, unsaved_settings
     # Also on Ctrl-C: otherwise the worker process would outlive this one.
     except BaseException:
         controller.close()
         raise
-    from omnimouse_app.window.docks import open_instrument, unsaved_settings
-
     with unsaved_settings():
         dock = open_instrument(viewer, controller)
         if show:
@@ -175,8 +174,8 @@ def _in_new_viewer(
 def _import_panels() -> None:
     """Import the panels that a new window shows.
 
-    None of their modules imports napari: modules that import each other must not be
-    imported by two threads at once.
+    None of their modules imports napari, which the other thread imports: two threads
+    that wait for each other's modules would find one of them unfinished.
     """
     from omnimouse_app.window.panels import PANELS
 

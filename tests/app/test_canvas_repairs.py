@@ -54,13 +54,49 @@ def test_a_layer_is_freed_in_its_own_context(dock, canvas, other_context, monkey
     assert all(surface == own for surface in freed_in)
 
 
-def test_the_grid_of_fewer_layers_is_released(dock):
+@pytest.fixture
+def grid(dock):
+    """Grid mode of the viewer, with six white images more; off again afterwards."""
     grid, layers = dock.viewer.canvas.grid, dock.viewer.layers
+    images = [Image(np.ones((400, 400)), contrast_limits=(0, 1)) for _ in range(6)]
+    shown = {layer: layer.visible for layer in layers}
+    layers.extend(images)
+    yield grid
+    grid.enabled = False
+    for image in images:
+        if image in layers:
+            layers.remove(image)
+    for layer, is_visible in shown.items():
+        layer.visible = is_visible
+
+
+def test_a_grid_is_released_when_its_shape_changes(dock, grid):
     grid.enabled = True
     settle()
     old = weakref.ref(dock.viewer.window._qt_viewer.canvas.grid)
-    layers.extend(Image(np.zeros((4, 4))) for _ in range(6))
+    del dock.viewer.layers[-4:]
     settle()
     grid.enabled = False
     gc.collect()
     assert old() is None
+
+
+def test_layers_are_whole_after_grid_mode(dock, grid):
+    def n_white():
+        settle()
+        pixels = dock.viewer.screenshot(flash=False)
+        return int((pixels[..., :3].min(axis=2) > 250).sum())
+
+    layers = dock.viewer.layers
+    for layer in layers:
+        layer.visible = layer in layers[-1:]
+    before = n_white()
+    grid.enabled = True
+    for _ in range(2):
+        # The shape of the grid follows the number of visible layers.
+        for layer in (*layers[-6:-1], *layers[-6:-1]):
+            layer.visible = not layer.visible
+            settle()
+    grid.enabled = False
+    assert before > 1000
+    assert n_white() == before

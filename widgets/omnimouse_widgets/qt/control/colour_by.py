@@ -42,13 +42,17 @@ class ColourMenu(MenuBox):
         self._controller = controller
         describe(self, "Quantity that colours the neurons (C: state)", "Colour by")
         fit_panel_width(self)
-        self.activated.connect(
-            lambda _: controller.set_colour_by(cast(ColourBy, self.currentData()))
-        )
+        self.activated.connect(lambda _: self._choose_current())
 
     def names(self) -> list[str]:
         """Return the names of all choices."""
         return [str(self.itemData(at)) for at in range(self.count())]
+
+    def _choose_current(self) -> None:
+        name = self.currentData()
+        # Until the next drawing, the menu lists the quantities of the last recording.
+        if name in {quantity.name for quantity in self._controller.colouring.choices}:
+            self._controller.set_colour_by(cast(ColourBy, name))
 
     def draw(self) -> None:
         """Fill the menu with the quantities of the session and show the current one."""

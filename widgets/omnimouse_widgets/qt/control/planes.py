@@ -27,7 +27,8 @@ class PlaneRow(QWidget):
         self._controller = controller
         self.space = SegmentedButton(PLACES, "Field or 3-D")
         self.space.picked.connect(controller.planes.show_in_space)
-        self.plane = combo_box(controller.planes.show)
+        planes = controller.planes
+        self.plane = combo_box(planes.show, offered=lambda: (None, *planes.numbers))
         fit_panel_width(self.plane)
         row = row_of(self.space, self.plane)
         row.setStretch(0, 2)

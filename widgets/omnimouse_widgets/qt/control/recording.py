@@ -175,7 +175,10 @@ class RecordingSection(QWidget):
 
     def _choose_series(self, name: str) -> None:
         session = self._controller.state.session
-        if session is not None and name != session.series:
+        if session is None or name == session.series:
+            return
+        # Until the next drawing, the menu lists the series of the last recording.
+        if name in session.series_choices:
             self._controller.choose_series(name)
 
     def open_folder(self, folder: str | Path) -> None:

@@ -64,7 +64,10 @@ class TaskSection(QWidget):
         # Without a minimum, the longest preset would determine the panel's width.
         self.preset.setMinimumContentsLength(12)
         self.region = combo_box(
-            self._region_picked, name="Region", tooltip="The region that is predicted"
+            self._region_picked,
+            offered=lambda: regions_of(controller.state.session),
+            name="Region",
+            tooltip="The region that is predicted",
         )
         self.meaning = wrapped_label()
         self.video = SegmentedButton(VIDEO, "Video")
@@ -96,9 +99,11 @@ class TaskSection(QWidget):
         )
 
     def _preset_picked(self, name: str) -> None:
-        if self._controller.state.session is not None:
+        is_possible = name not in self._controller.preset_problems
+        if self._controller.state.session is not None and is_possible:
             self._controller.apply_preset(name)
-        # Without a session nothing was applied: show the preset of the state again.
+        # If nothing was applied, show the preset of the state again. A menu that is not
+        # drawn yet offers what was possible in the last recording.
         self._draw_preset()
 
     def _video_picked(self, name: str) -> None:

@@ -60,7 +60,10 @@ class LaboratoryPanel(QWidget):
             QSpinBox, self._set_repeats, tooltip=text.TIPS["repeats"], name="Repeats"
         )
         self.label = combo_box(
-            laboratory.set_label, tooltip=text.TIPS["label"], name="Label"
+            laboratory.set_label,
+            offered=lambda: laboratory.labels,
+            tooltip=text.TIPS["label"],
+            name="Label",
         )
         self.explanation, self.problem = wrapped_label(), wrapped_label("alert")
         self.cost, self.neuron = QuietLine(), ElidedLabel()

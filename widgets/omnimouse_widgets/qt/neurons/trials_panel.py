@@ -47,10 +47,16 @@ class TrialsPanel(QWidget):
         self._drawn = TrialTable((), ())
         self.condition = combo_box(
             self._averages.choose,
+            offered=lambda: self._averages.conditions,
             name="Condition",
             tooltip="Column of the trials whose labels are compared",
         )
-        self.tier = combo_box(self._averages.choose_tier, name="Tier", tooltip=TIER_TIP)
+        self.tier = combo_box(
+            self._averages.choose_tier,
+            offered=lambda: self._averages.tiers,
+            name="Tier",
+            tooltip=TIER_TIP,
+        )
         self.text, self.trial = wrapped_label(), ElidedLabel()
         self.model = QStandardItemModel()
         self.table, titles = row_table(self.model, TABLE_TIP)

@@ -1,6 +1,6 @@
 """Constructors of controls: text, tooltip, accessible name and action in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from html import escape
 from typing import Any, Final, TypeVar
 
@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_widgets.qt.style.menu_box import MenuBox
-from omnimouse_widgets.qt.style.redraw import draw_pending
 from omnimouse_widgets.qt.style.wheel import scroll_past
 
 # napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
@@ -105,27 +104,27 @@ def combo_box(
     choose: Callable[[Any], object],
     items: Sequence[tuple[str, Any]] = (),
     *,
+    offered: Callable[[], Container[Any]] | None = None,
     tooltip: str = "",
     name: str = "",
 ) -> QComboBox:
-    """Return a menu of (text, value) pairs; `choose` receives the user's value."""
+    """Return a menu of (text, value) pairs; `choose` receives the user's value.
+
+    A menu of values of the recording lists those of the last recording until it is
+    drawn again. A value that is not in `offered()` is dropped.
+    """
     box = MenuBox()
     describe(box, tooltip, name)
     for text, value in items:
         box.addItem(text, value)
 
-    def choose_if_offered() -> None:
+    def choose_current() -> None:
         value = box.currentData()
-        # Until then, the menu can have the choices of the last recording.
-        draw_pending(box)
-        offered = [box.itemData(at) for at in range(box.count())]
-        if value in offered:
-            # The drawing shows the choice of before.
-            box.setCurrentIndex(offered.index(value))
+        if offered is None or value in offered():
             choose(value)
 
     # `activated` is emitted for the user only, not when code sets the choice.
-    box.activated.connect(lambda _: choose_if_offered())
+    box.activated.connect(lambda _: choose_current())
     return box
 
 

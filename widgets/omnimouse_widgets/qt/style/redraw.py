@@ -131,16 +131,6 @@ class Redraw(QObject):
             self._timer.start()
 
 
-def draw_pending(widget: QWidget) -> None:
-    """Draw the pending parts of all panels around a widget."""
-    owner: QObject | None = widget
-    while owner is not None:
-        for child in owner.children():
-            if isinstance(child, Redraw):
-                child.flush()
-        owner = owner.parent()
-
-
 def _show_errors_of_handlers() -> None:
     """Have errors of handlers of buttons and keys shown in their panel.
 
