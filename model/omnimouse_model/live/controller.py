@@ -355,6 +355,8 @@ class Controller:
             return self.downloads.fetch(name)
         self.downloads.clear()
         with self._lock:
+            if name != self.state.predictor_name:
+                self.state.first_ranks = {}
             self._client.choose(predictor)
             self.state.predictor_name = name
             self._client.send()
@@ -925,6 +927,7 @@ class Controller:
         if is_edit := is_same(state.mask, self._mask):
             self._client.send_what_if()
         else:
+            self.state.first_ranks = {}  # of another question
             self.state.mask = state.mask
         self.state.preset = state.preset
         self.history_changed.emit()

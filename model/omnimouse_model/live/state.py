@@ -87,7 +87,8 @@ class LiveState:
     edits
         What-if edits of video and behaviour.
     first_ranks
-        Neuron -> "best", "median" or "worst", if stored scores chose the first neurons.
+        Neuron -> "best", "median" or "worst", if stored scores chose the first neurons;
+        empty from the first other mask or predictor on.
     raster_order, raster_view
         Order of the raster's rows, and the images that it shows.
     """

@@ -31,7 +31,7 @@ def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[s
                 blocks += [f"Session {session}: {title} over time", layout(differences)]
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
         # Several predictors can have the same reason; it is printed once.
-        blocks += _lines([*notes, *_refusals(scores)])
+        blocks += _lines([*_centred(scores), *notes, *_refusals(scores)])
         if groups := _group_rows(scores):
             blocks += [f"Session {session}: by stimulus", layout(groups)]
         decoded = [score for score in results.behavior if score.session == session]
@@ -104,6 +104,25 @@ def _response_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
             row["gain 95 %"] = interval(gain.low, gain.high)
         rows.append(row | {score.predictor: decimals(score.value) for score in others})
     return rows
+
+
+def _centred(scores: "Sequence[Score]") -> list[str]:
+    """Return a line per condition: the score that the app shows for the same windows.
+
+    The correlation of the table is about the means of these windows.
+    """
+    lines: dict[str, str] = {}
+    for score in scores:
+        # Only NaN differs from itself. The first predictor of a condition has the line.
+        if score.centred == score.centred:
+            found = score.centred_estimate
+            text = f"{decimals(found.value)} ({interval(found.low, found.high)})"
+            lines.setdefault(
+                score.strategy,
+                f"- {score.strategy}: {text} for {score.predictor} about means of the "
+                "train tier, as on screen",
+            )
+    return list(lines.values())
 
 
 def _difference_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import closing
 from dataclasses import asdict
 
 import numpy as np
@@ -20,6 +21,22 @@ def test_the_first_view_has_the_best_median_and_worst_neuron(session):
     assert view.selection == (5, 2, 7)
     assert view.first_ranks == {5: "best", 2: "median", 7: "worst"}
     assert view.window.start_s == pytest.approx(start_s)
+
+
+def test_another_question_has_no_first_ranks(session):
+    ranks = {5: "best", 2: "median", 7: "worst"}
+    with closing(Controller(synchronous=True)) as controller:
+        controller.choose_predictor("mean")
+        controller.open_session(session)
+        controller.state.first_ranks = ranks
+        controller.choose_predictor("mean")
+        controller.apply_preset(controller.state.preset)
+        assert controller.state.first_ranks == ranks
+        controller.apply_preset("video_only")
+        assert controller.state.first_ranks == {}
+        controller.state.first_ranks = ranks
+        controller.choose_predictor("ridge")
+        assert controller.state.first_ranks == {}
 
 
 @pytest.mark.slow
