@@ -69,6 +69,8 @@ class TaskSection(QWidget):
             name="Region",
             tooltip="The region that is predicted",
         )
+        # The names of regions are short; a box this wide shows "CA1" or "VISp".
+        self.region.setMinimumContentsLength(5)
         self.meaning = wrapped_label()
         self.video = SegmentedButton(VIDEO, "Video")
         self.video.picked.connect(self._video_picked)
