@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def repair_canvas(viewer: Any) -> None:
-    """Repair the canvas of a viewer; a second call changes nothing."""
+    """Correct two faults of napari's canvas; a second call changes nothing."""
     for repair in (_free_in_own_context, _release_old_grids):
         try:
             repair(viewer.window._qt_viewer.canvas)
@@ -42,7 +42,7 @@ def _free_in_own_context(canvas: Any) -> None:
 
 
 def _release_old_grids(canvas: Any) -> None:
-    """Remove the old grid from the canvas whenever napari makes a new one.
+    """Remove the old grid of napari's grid mode when napari makes a new grid.
 
     In grid mode, napari makes a new grid whenever its shape changes, and takes the old
     one out of the scene, but not out of the list of the canvas. All old grids and their

@@ -1,4 +1,4 @@
-"""VisPy frees objects in the context of the canvas, and old grids are released."""
+"""The canvas frees objects in its own OpenGL context, and keeps no old grid."""
 
 import gc
 import weakref

@@ -107,9 +107,9 @@ def _response_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
 
 
 def _centred(scores: "Sequence[Score]") -> list[str]:
-    """Return a line per condition: the score that the app shows for the same windows.
+    """Return a line with the centred score of each condition, as the app shows it.
 
-    The correlation of the table is about the means of these windows.
+    The correlations of the table are pooled: about the means of the scored windows.
     """
     lines: dict[str, str] = {}
     for score in scores:

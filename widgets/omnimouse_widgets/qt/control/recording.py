@@ -96,7 +96,9 @@ class RecordingSection(QWidget):
         self.rate.setSuffix(" Hz")
         describe(self.rate, "Sampling rate of the responses of each plane", "Rate")
         self.use_rate = push_button("Open at this rate", "", self._open_at_rate)
-        self.series = combo_box(self._choose_series, name="Series")
+        self.series = combo_box(
+            self._choose_series, offered=self._series_choices, name="Series"
+        )
         Form(self).add_rows(
             row_of(self.name, self.notes_button, self.open, stretch=0),
             self.summary,
@@ -175,11 +177,13 @@ class RecordingSection(QWidget):
 
     def _choose_series(self, name: str) -> None:
         session = self._controller.state.session
-        if session is None or name == session.series:
-            return
-        # Until the next drawing, the menu lists the series of the last recording.
-        if name in session.series_choices:
+        if session is not None and name != session.series:
             self._controller.choose_series(name)
+
+    def _series_choices(self) -> dict[str, str]:
+        """Return series -> explanation of the open recording."""
+        session = self._controller.state.session
+        return {} if session is None else dict(session.series_choices)
 
     def open_folder(self, folder: str | Path) -> None:
         """Open a recording; errors are shown in this section."""
@@ -212,7 +216,7 @@ class RecordingSection(QWidget):
     def _draw_series(self) -> None:
         """Show the open series, also after another series could not be read."""
         session = self._controller.state.session
-        choices = {} if session is None else session.series_choices
+        choices = self._series_choices()
         self.series.setVisible(len(choices) > 1)
         set_items(self.series, [(f"Responses: {name}", name) for name in choices])
         for at, explanation in enumerate(choices.values()):

@@ -179,7 +179,7 @@ def state_glyph(code: int) -> QPixmap:
 
 
 def drawn_pixmap(size: QSize, paint: Callable[[QPainter], None]) -> QPixmap:
-    """Return a transparent picture with smooth edges, painted by a function."""
+    """Return a picture with a transparent background that `paint` has painted."""
     pixmap = QPixmap(size)
     pixmap.fill(QColor(0, 0, 0, 0))
     painter = QPainter(pixmap)
