@@ -13,6 +13,7 @@ from omnimouse_app.cli.interrupt import STOPPED
 from omnimouse_app.sigint import was_interrupted
 from omnimouse_model.drive import explained
 from omnimouse_model.errors import WorkerError
+from omnimouse_model.predict.devices import is_out_of_memory
 
 COMMANDS = {
     "app": "Open napari with the plugin.",
@@ -174,7 +175,7 @@ def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:
 
 def message_of(error: Exception) -> str:
     """Return the problem and the next step in one line."""
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return OUT_OF_MEMORY
     text = explained(error) if isinstance(error, OSError) else str(error)
     # The text of a KeyError has quotes.
@@ -187,9 +188,3 @@ def message_of(error: Exception) -> str:
         f"internal error ({type(error).__name__}: {message}); --debug shows where. "
         "Please report it."
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # By name and text: torch is not imported for a command that does not use it.
-    is_named = type(error).__name__ == "OutOfMemoryError"
-    return is_named or isinstance(error, MemoryError) or "allocate memory" in str(error)

@@ -42,6 +42,7 @@ def failing(monkeypatch):
         (TypeError("two\nlines"), 1, "internal error (TypeError: two lines)"),
         (KeyboardInterrupt(), 130, "stopped"),
         (OutOfMemoryError("CUDA"), 1, "smaller `batch`"),
+        (RuntimeError("CUDA error: out of memory\nCompile"), 1, "smaller `batch`"),
         (OSError(ENOSPC, "no space", "/out/a.zarr"), 1, "/out/a.zarr: the drive is"),
         (OSError(EROFS, "read-only", "/out"), 1, "/out: no permission to write"),
     ],

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 DEVICES = ("auto", "cpu")
 """Devices of every machine."""
+MEMORY_IS_FULL = (
+    "The memory of the device is full. Close other programs that use it (`nvidia-smi` "
+    "lists those of a GPU), or choose the device cpu or a smaller model."
+)
+_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "allocate memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,19 @@ class Residence:
     hardware: str
     n_bytes: int = 0
     process_id: int | None = None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that the memory of a device is full.
+
+    Besides `MemoryError` and `torch.OutOfMemoryError`, these are errors of CUDA, which
+    has no memory for itself, of its libraries, and of allocations on a CPU.
+    """
+    # By name and text: torch is not imported for programs that do not use it.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    is_of_torch = isinstance(error, RuntimeError)
+    return is_of_torch and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 def devices_of(predictor: object) -> tuple[str, ...]:

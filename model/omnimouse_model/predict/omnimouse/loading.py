@@ -1,5 +1,6 @@
 """OmniMouse predictors from checkpoints: reading, device, identification by weights."""
 
+import logging
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -10,34 +11,56 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.devices import MEMORY_IS_FULL, is_out_of_memory
 from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+
+logger = logging.getLogger(__name__)
 
 OmniMousePredictor = TransformerPredictor | OmniMouseWithContext
 
 
 def resolve_device(device: str) -> torch.device:
-    """Return a torch device by name: "auto" is a CUDA GPU if there is one, or the CPU.
+    """Return a torch device by name.
+
+    "auto" is a CUDA GPU if there is one with free memory, or the CPU.
 
     Raises
     ------
     UnsupportedRequestError
-        The device does not exist, or has no float64 for the rotary frequencies.
+        The device does not exist, has no free memory, or has no float64 for the rotary
+        frequencies.
     """
     # Never "mps" by itself: see below.
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if _is_free_gpu() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise UnsupportedRequestError(
             "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says "
             "more)."
         )
+    if device == "cuda" and not _is_free_gpu():
+        raise UnsupportedRequestError(MEMORY_IS_FULL)
     if device == "mps":
         raise UnsupportedRequestError(
             "Apple GPUs have no float64, which the rotary frequencies need; choose the "
             "device cpu."
         )
     return torch.device(device)
+
+
+def _is_free_gpu() -> bool:
+    """Return whether there is a GPU with memory for CUDA itself, about 500 MiB."""
+    if not torch.cuda.is_available():
+        return False
+    try:
+        torch.empty(1, device="cuda")
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.warning("The GPU is not used: its memory is full.")
+        return False
+    return True
 
 
 def load_checkpoint_predictor(

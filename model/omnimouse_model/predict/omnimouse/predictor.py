@@ -27,7 +27,7 @@ from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import TrunkContext
 from omnimouse_model.predict.capabilities import Outdated
-from omnimouse_model.predict.devices import Residence, hardware_of
+from omnimouse_model.predict.devices import Residence, hardware_of, is_out_of_memory
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.batching import batch_key, copy_to_cpu
 from omnimouse_model.predict.omnimouse.interrupt import (
@@ -305,8 +305,10 @@ class TransformerPredictor(Predictor):
             try:
                 with checked_between(self._checked, self._stop_if_outdated):
                     return compute()
-            except torch.OutOfMemoryError as error:
-                fault = str(error)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                fault = " ".join(str(error).split())
             # Outside of the handler, which keeps the tensors of the failed attempt.
             self._reduce(fault, is_decoding)
 

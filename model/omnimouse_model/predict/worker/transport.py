@@ -6,7 +6,7 @@ Both carry the bytes that `client` writes and `server` reads.
 
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from omnimouse_model.predict.worker.server import Source, serve
 from omnimouse_model.process import SPAWN, end_process, exit_text, spawn
@@ -54,6 +54,13 @@ class Link(Protocol):
         ...
 
 
+NUMPY_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
+"""Variables that numpy reads when it is imported.
+
+Its products are small here. With a thread per core, those of a model and of a baseline
+that compute at once wait for each other in loops: with 16 cores they took over ten
+times as long as with one thread each.
+"""
 Connect = Callable[[Source, str, int | None], Link]
 """Function that starts a link from a source, a device and a number of threads."""
 
@@ -75,10 +82,7 @@ class ProcessLink:
             device,
             threads,
             self._cancelled,
-            # Of numpy, which reads it when it is imported. With a thread per core, a
-            # model and a baseline that compute at once wait for each other in loops
-            # and take ten times as long.
-            environment={"OMP_NUM_THREADS": str(threads)},
+            environment={"OMP_NUM_THREADS": str(threads), **NUMPY_THREADS},
         )
 
     @property

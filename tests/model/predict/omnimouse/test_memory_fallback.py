@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.omnimouse.loading import resolve_device
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     ComputeSettings,
     first_settings,
@@ -14,6 +15,8 @@ from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.strategies import mask_from_strategy
 from tests.predictors import tiny_transformer
 
+FULL = torch.OutOfMemoryError("CUDA out of memory.")
+
 
 @pytest.fixture
 def net():
@@ -21,7 +24,10 @@ def net():
 
 
 def limit_queries(
-    predictor: TransformerPredictor, most: int, monkeypatch: pytest.MonkeyPatch
+    predictor: TransformerPredictor,
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception = FULL,
 ) -> list[int]:
     """Let the net run out of memory for more queries at once; lists what was tried."""
     tried: list[int] = []
@@ -30,7 +36,7 @@ def limit_queries(
     def limited(clip: object, layout: object, context: object) -> object:
         tried.append(len(layout.query_neurons))
         if tried[-1] > most:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise error
         return decode(clip, layout, context)
 
     monkeypatch.setattr(predictor.net, "decode_responses", limited)
@@ -72,10 +78,14 @@ def answer(predictor: TransformerPredictor, session: object) -> Prediction:
     return predictor.predict(session.window(3.0), mask)
 
 
-def test_smaller_parts_give_the_same_answer_and_say_so(net, session, monkeypatch):
+# CUDA itself, outside of PyTorch's allocator, raises the second one.
+@pytest.mark.parametrize("error", [FULL, RuntimeError("CUDA error: out of memory\n…")])
+def test_smaller_parts_give_the_same_answer_and_say_so(
+    net, session, monkeypatch, error
+):
     whole = answer(net, session)
     assert whole.status == "ok"
-    limit_queries(net, 33, monkeypatch)
+    limit_queries(net, 33, monkeypatch, error)
     parts = answer(net, session)
     assert "memory was full" in parts.status
     assert "32 queries at a time" in parts.status
@@ -105,3 +115,14 @@ def test_where_the_encoder_does_not_fit_it_goes_to_bf16(net, session, monkeypatc
     found = answer(other, session)
     assert found.status == "memory was full: in bf16"
     np.testing.assert_allclose(found.responses, exact.responses, atol=0.1, rtol=0.1)
+
+
+def test_a_gpu_without_free_memory_is_not_used(monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: out of memory\nCompile with …")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", full)
+    assert resolve_device("auto") == torch.device("cpu")
+    with pytest.raises(UnsupportedRequestError, match="choose the device cpu"):
+        resolve_device("cuda")

@@ -7,17 +7,21 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing import active_children
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from omnimouse_model import process
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
+from omnimouse_model.predict.worker import transport
 from omnimouse_model.predict.worker.client import WorkerPredictor
+from omnimouse_model.predict.worker.server import portable_error
 from tests.predictors import (
     CrashingPredictor,
     EchoPredictor,
@@ -148,8 +152,11 @@ SCRIPT = """
 import qtpy, os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
 pathlib.Path(sys.argv[3]).open("a").write("run ")
+from omnimouse_model import process
 from omnimouse_model.data.open import open_session
+from omnimouse_model.predict.worker import transport
 from omnimouse_model.predict.worker.client import WorkerPredictor
+from omnimouse_model.predict.worker.server import portable_error
 from tests.predictors import EchoPredictor
 worker = WorkerPredictor(EchoPredictor)
 worker.prepare(open_session(sys.argv[2]))
@@ -203,3 +210,21 @@ def test_the_windows_beside_are_computed_ahead(live_controller, net, monkeypatch
         assert live_controller.wait(TIMEOUT)
         assert live_controller.results.population_freshness == "fresh"
     assert net.counters["video_encodings"] == before + 3
+
+
+def echo_of_numpy_threads() -> EchoPredictor:
+    return EchoPredictor(os.environ["OPENBLAS_NUM_THREADS"])
+
+
+def test_numpy_has_one_thread_in_a_process(worker_of, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    for module in (process, transport):
+        monkeypatch.setattr(module, "SPAWN", SpawnContext())
+    assert worker_of(echo_of_numpy_threads).predictor_id == "1"
+
+
+@pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUBLAS_ALLOC_FAILED"])
+def test_a_full_memory_is_one_line_with_what_to_do(text):
+    error = portable_error(RuntimeError(f"{text}\nCompile with …"))
+    assert isinstance(error, UnsupportedRequestError)
+    assert "choose the device cpu" in str(error)
