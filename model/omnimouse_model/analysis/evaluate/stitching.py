@@ -9,13 +9,14 @@ precedes it. Predictions are not averaged, so that each cell belongs to one wind
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.metrics import correlation
@@ -50,7 +51,9 @@ class SpanPrediction:
     starts_s
         float64 (W,): starts of the windows, seconds on the session clock.
     n_done
-        Number of windows predicted so far.
+        Number of windows predicted so far, with those that are missing.
+    n_missing
+        Number of windows that a file of predictions does not have.
     status
         "ok", or remarks on the last prediction for the user.
     band
@@ -68,6 +71,7 @@ class SpanPrediction:
     mask_id: str
     predictor_id: str = ""
     status: str = "ok"
+    n_missing: int = 0
     band: Float32[np.ndarray, "limit time neuron"] | None = None
 
     @property
@@ -152,7 +156,7 @@ class Stitching:
         self._source = np.full(shape, NOWHERE, np.int32)
         self._band: np.ndarray | None = None
         self._predictor_id, self._status = "", "ok"
-        self.n_done = 0
+        self.n_done = self.n_missing = 0
 
     def _window_starts(self, stride: int) -> np.ndarray:
         """Return the starts of windows with target cells inside the span.
@@ -180,6 +184,7 @@ class Stitching:
 
         A cell that is already predicted keeps its value, see the module docstring.
         """
+        prediction = self._with_all_neurons(prediction)
         at, rows = self._places(window.start_index)
         is_new = np.isfinite(prediction.responses[rows]) & self._scored[rows]
         is_new &= (self._source[at] == NOWHERE) & prediction.valid[rows, None]
@@ -194,6 +199,25 @@ class Stitching:
         self._predictor_id = prediction.predictor_id
         self._status = prediction.status
         self.n_done += 1
+
+    def _with_all_neurons(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with NaN for the neurons that a file does not have."""
+        if np.array_equal(prediction.neurons, self.neurons):
+            return prediction
+        columns = np.array(
+            [np.flatnonzero(self.neurons == n)[0] for n in prediction.neurons], np.int64
+        )
+        shape = (len(prediction.responses), len(self.neurons))
+        responses = np.full(shape, np.nan, np.float32)
+        responses[:, columns] = prediction.responses
+        return replace(
+            prediction, responses=responses, neurons=self.neurons, band=None, scale=None
+        )
+
+    def skip(self) -> None:
+        """Leave out the next window, because nobody has predicted it."""
+        self.n_done += 1
+        self.n_missing += 1
 
     def result(self) -> SpanPrediction:
         """Return the predictions so far; recorded values are complete."""
@@ -211,6 +235,7 @@ class Stitching:
             mask_id=self._mask.mask_id,
             predictor_id=self._predictor_id,
             status=self._status,
+            n_missing=self.n_missing,
             band=None if self._band is None else self._band.copy(),
         )
 
@@ -253,8 +278,12 @@ def stitch_span(
 ) -> Iterator[Stitching]:
     """Predict a span window by window and yield the stitching after each window.
 
+    Windows that a file of predictions does not have are left out.
+
     Raises
     ------
+    UnsupportedRequestError
+        The predictor cannot serve a window; the file has none of them.
     StoppedError
         `outdated()` returned true.
     """
@@ -268,12 +297,23 @@ def stitch_span(
             waiting.append(Window(session, int(start), spec=mask.spec))
             yield waiting[-1], mask, stitching.neurons
 
-    # `predict_many` returns without an error if it is cancelled, hence the last check.
-    for prediction in predictor.predict_many(requests(), outdated):
-        stitching.add(waiting.popleft(), prediction)
-        yield stitching
+    is_ended = False
+    while not is_ended:
+        try:
+            for prediction in predictor.predict_many(requests(), outdated):
+                stitching.add(waiting.popleft(), prediction)
+                yield stitching
+                stop_if(outdated)
+            is_ended = True
+        except UnsupportedRequestError:
+            is_last = stitching.n_missing + 1 == len(stitching.starts)
+            if not predictor.needs.is_stored or is_last:
+                raise
+            # It is about the first window that waits: predictions come in order.
+            waiting.clear()
+            stitching.skip()
+        # `predict_many` returns without an error if it is cancelled.
         stop_if(outdated)
-    stop_if(outdated)
 
 
 def predict_span(
@@ -308,6 +348,8 @@ def predict_span(
     ------
     ValueError
         No sample of the session lies in the span.
+    UnsupportedRequestError
+        The predictor cannot serve the windows.
     StoppedError
         `outdated()` returned true.
     """

@@ -7,6 +7,7 @@ those of spans until the page changes.
 
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from psygnal import Signal
 
@@ -24,6 +25,8 @@ from omnimouse_model.live.pin import (
 )
 from omnimouse_model.live.spans import Page, page_around
 
+NOT_PREDICTED: Final = "No prediction over this span"
+MISSING: Final = "The file has no prediction of {n} of the {total} windows shown"
 _NO_REQUEST = 0
 
 
@@ -101,6 +104,19 @@ class PinPredictions:
         span = result.span if result is not None and result.task is task else None
         progress = "" if span is None else f" {span.n_done} of {len(span.starts_s)}"
         return f"Predicting {letter}{task.page[1] - task.page[0]:z.0f} s{progress}"
+
+    @property
+    def remark(self) -> str:
+        """Why the screen's prediction lacks a part of the page; "" if it does not."""
+        result = self.spans.get(LIVE)
+        if result is None or result.task.page != self.page or self.is_old(result):
+            return ""
+        if result.error:
+            return NOT_PREDICTED
+        span = result.span
+        if span is None or not span.n_missing:
+            return ""
+        return MISSING.format(n=span.n_missing, total=len(span.starts_s))
 
     def is_old(self, result: PinResult) -> bool:
         """Whether a result belongs to an older mask, predictor or page."""

@@ -95,7 +95,8 @@ class PinnedStageRunner:
             # A predictor can raise any error; it is shown with its condition, and the
             # other conditions are still predicted.
             except Exception as error:
-                yield PinResult(task, error=str(error) or type(error).__name__)
+                text = str(error) or type(error).__name__
+                yield self._without_prediction(request.session, task, text)
 
     def close(self) -> None:
         """Release all predictors that were loaded here."""
@@ -159,6 +160,20 @@ class PinnedStageRunner:
                 shown_at = perf_counter()
         del self._unfinished[task.slot]
         yield _span_result(task, stitching)
+
+    def _without_prediction(
+        self, session: Session, task: PinTask, error: str
+    ) -> PinResult:
+        """Return the error of a condition, with the recording of its page."""
+        if task.page is None:
+            return PinResult(task, error=error)
+        try:
+            stitching = self._stitching(session, task)
+            del self._unfinished[task.slot]
+            return replace(_span_result(task, stitching), error=error)
+        # The recording itself may be the fault.
+        except (OSError, ValueError):
+            return PinResult(task, error=error)
 
     def _stitching(self, session: Session, task: PinTask) -> Stitching:
         assert task.page is not None

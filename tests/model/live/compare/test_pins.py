@@ -176,6 +176,28 @@ def test_an_error_of_a_pin_does_not_affect_other_pins(controller):
     assert controller.pins.predictions.windows[1].scores is not None
 
 
+def test_without_a_prediction_the_recording_of_a_span_is_read(controller, folder):
+    controller.choose_predictor(RefusingPredictor())
+    controller.pins.choose_span("10 s")
+    controller.set_frames(False)
+    predictions = controller.pins.predictions
+    found = predictions.spans[LIVE]
+    assert "needs video" in found.error
+    assert predictions.remark
+    recorded = predict_span(
+        EchoPredictor(),
+        open_session(folder),
+        controller.state.mask,
+        *predictions.page,
+        neurons=np.array([3, 5]),
+    ).truth
+    # Two windows may round a time between two recorded samples differently.
+    assert (found.span.truth == recorded).mean() > 0.9
+    assert np.isnan(found.span.responses).all()
+    controller.set_frames(True)
+    assert not predictions.remark
+
+
 def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
     pin = controller.pins.pin()
     controller.apply_preset("responses_from_behavior")

@@ -12,6 +12,8 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.errors import PredictionsFileError, UnsupportedRequestError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.file_mask import mask_of_file
+from omnimouse_model.live.pin import LIVE
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.registry import load_in_process
@@ -136,3 +138,28 @@ def test_the_live_engine_shows_a_file(session, tmp_path):
         controller.set_mask(mask)
         assert controller.results.notice == ""
         assert mask_of_file(controller.state, controller.results.needs) is None
+
+
+def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(
+    session, tmp_path
+):
+    path = write(session, tmp_path / "mine.zarr")
+    state = LiveState(trace_span="10 s")
+    with closing(Controller(state, load=load_in_process, synchronous=True)) as made:
+        made.open_session(session)
+        made.choose_predictor(path)
+        made.seek(6.0)
+        made.set_mask(Mask.nothing(session, state.spec).ask(range(20)))
+        made.select([15, 2])
+        predictions = made.pins.predictions
+        span = predictions.spans[LIVE].span
+        assert span.is_complete
+        assert predictions.spans[LIVE].error == ""
+        assert np.isnan(span.responses[:, 0]).all()
+        is_predicted = np.isfinite(span.responses[:, 1])
+        assert is_predicted.any()
+        assert not is_predicted[span.time < 4.9].any()
+        assert np.isfinite(span.truth).all()
+        assert predictions.remark.startswith("The file has no prediction of ")
+        made.seek(17.5)
+        assert predictions.remark == "No prediction over this span"

@@ -90,7 +90,8 @@ class TracesPanel(QWidget):
         controller, pins = self._controller, self._controller.pins
         bar = bar_text(controller.state.spec)
         self.stack.canvas.setToolTip(TOOLTIP.format(bar=bar))
-        message = f"⚠ {escape(pins.notice)} &nbsp;" if pins.notice else ""
+        notice = pins.notice or pins.predictions.remark
+        message = f"⚠ {escape(notice)} &nbsp;" if notice else ""
         pinned = message + pins_html(controller)
         line = f"<br>{pinned}" if pinned else ""
         self.legend.setText(legend_html(controller, self.look) + line)
