@@ -290,6 +290,9 @@ class Controller:
         is raised.
         """
         with self._lock:
+            scores = view.scores
+            if scores is not None and not scores.is_of(self.state.predictor_name):
+                view = replace(view, first_ranks={})  # of another model
             # The state must be read before the new session replaces it.
             self.project.leave()
             self._client.reset()

@@ -352,18 +352,23 @@ def lack(name: str, session: Session) -> str:
 
 
 def preset_for(name: str, session: Session) -> str:
-    """Return `name`, or the forecast preset if `name` does not fit the session.
+    """Return `name` if it fits the session, else the default or the forecast preset.
 
     A preset does not fit if it needs a stream or a region that the session lacks, or if
     its mask has no visible input or no target.
     """
+    choices = (name, DEFAULT_PRESET, FORECAST)
+    return next((one for one in choices if _fits(one, session)), FORECAST)
+
+
+def _fits(name: str, session: Session) -> bool:
     if lack(name, session):
-        return FORECAST
+        return False
     if preset_named(name).scheme:
         region = name_and_region(name)[1]
         regions = regions_of(session)
-        return name if regions and (not region or region in regions) else FORECAST
-    return name if is_complete(name, mask_for(name, session)) else FORECAST
+        return bool(regions) and (not region or region in regions)
+    return is_complete(name, mask_for(name, session))
 
 
 def is_complete(name: str, mask: Mask) -> bool:

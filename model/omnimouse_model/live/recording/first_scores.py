@@ -36,6 +36,8 @@ class FirstScores:
         score is the median.
     best, median, worst
         Index of a neuron each.
+    predictor, mask_id
+        Id of the predictor and of the mask of the scores; "" if not known.
     """
 
     session: str
@@ -45,11 +47,25 @@ class FirstScores:
     best: int
     median: int
     worst: int
+    predictor: str = ""
+    mask_id: str = ""
+
+    @property
+    def neurons(self) -> tuple[int, ...]:
+        """The neurons, from the best to the worst."""
+        return tuple(self.ranks)
 
     @property
     def ranks(self) -> dict[int, str]:
         """Rank of each neuron in words, from the best to the worst."""
         return {self.best: "best", self.median: "median", self.worst: "worst"}
+
+    def is_of(self, predictor_name: str) -> bool:
+        """Whether the scores are of a predictor with this name or file."""
+        return self.predictor.split("@")[0] in (
+            predictor_name,
+            Path(predictor_name).stem,
+        )
 
 
 def first_scores(session: Session, found: TierScore) -> FirstScores | None:
@@ -73,6 +89,8 @@ def first_scores(session: Session, found: TierScore) -> FirstScores | None:
         order[0],
         order[len(order) // 2],
         order[-1],
+        score.predictor,
+        found.mask.mask_id,
     )
 
 

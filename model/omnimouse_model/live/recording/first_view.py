@@ -15,7 +15,7 @@ from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
-from omnimouse_model.live.mask.presets import mask_for, preset_for
+from omnimouse_model.live.mask.presets import mask_for, preset_for, preset_named
 from omnimouse_model.live.recording.first_scores import FirstScores, shipped_scores
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
@@ -31,7 +31,8 @@ class SessionView:
     """The part of the live state that belongs to one session.
 
     `reopened` is the saved analysis that the view shows, None for a new view.
-    `first_ranks` are neuron -> "best", "median" or "worst", of stored scores.
+    `first_ranks` are neuron -> "best", "median" or "worst", of stored scores, which are
+    of the question of the view. `scores` are those that chose window and neurons.
     """
 
     session: Session | None
@@ -42,6 +43,7 @@ class SessionView:
     cursor: int = 0
     edits: tuple[Edit, ...] = ()
     first_ranks: Mapping[int, str] = field(default_factory=dict)
+    scores: FirstScores | None = None
     reopened: ReopenedAnalysis | None = None
 
 
@@ -56,7 +58,8 @@ def first_view(
 
     Stored scores choose a window of median score, and the best, a median and the worst
     neuron; without them, the window and its neurons are the most active ones. If the
-    preset does not fit the recording, the forecast preset is used.
+    preset does not fit the recording, the default or the forecast preset is used, and
+    the note of its mask says so.
     """
     session = path_or_session
     if not isinstance(session, Session):
@@ -66,11 +69,17 @@ def first_view(
         start_s = first_start(session) if scores is None else scores.start_s
     # A remembered time may be that of another version of the recording.
     window = session.nearest_window(start_s)
-    preset = preset_for(preset, session)
-    ranks = {} if scores is None else scores.ranks
-    selected = active_neurons(window) if scores is None else tuple(ranks)
+    wanted, preset = preset, preset_for(preset, session)
+    selected = active_neurons(window) if scores is None else scores.neurons
     mask = mask_for(preset, session, selected)
-    return SessionView(session, window, mask, preset, selected, first_ranks=ranks)
+    if preset != wanted:
+        notes = mask.note, f"“{preset_named(wanted).label}” does not fit this recording"
+        mask = replace(mask, note="; ".join(filter(None, notes)))
+    has_ranks = scores is not None and scores.mask_id == mask.mask_id
+    ranks = scores.ranks if scores is not None and has_ranks else {}
+    return SessionView(
+        session, window, mask, preset, selected, first_ranks=ranks, scores=scores
+    )
 
 
 def _opened(path: str | Path, options: dict[str, Any]) -> Session:

@@ -18,6 +18,7 @@ from omnimouse_model.live.mask.presets import (
     preset_named,
     presets_of,
 )
+from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Needs
@@ -109,7 +110,13 @@ def test_presets_of_streams_that_the_session_lacks_are_refused_with_the_reason(s
     of_behavior = {"video_behavior", "responses_from_behavior", "all_response_only"}
     assert set(reasons) == of_video | of_behavior
     assert reasons["video_behavior"] == "This session has no video and no behaviour."
-    assert preset_for("video_only", session) == FORECAST
+    # This session has no video, but running, which the default preset reads.
+    assert preset_for("video_only", session) == "video_behavior"
+    assert preset_for("video_only", silent) == FORECAST
+    view = first_view(session, "video_only")
+    assert view.preset == "video_behavior"
+    assert "“Video only” does not fit this recording" in view.mask.note
+    assert "does not fit" not in first_view(session, "video_behavior").mask.note
     with open_controller(session, "mean") as controller:
         before = controller.state.mask
         assert set(controller.preset_problems) <= of_video
@@ -121,5 +128,5 @@ def test_presets_of_streams_that_the_session_lacks_are_refused_with_the_reason(s
 def test_presets_over_regions_need_several(session, one_region):
     assert {*REGIONAL} <= {preset.name for preset in presets_of(session)}
     assert not {*REGIONAL} & {preset.name for preset in presets_of(one_region)}
-    assert preset_for("inter_region/HPC", one_region) == FORECAST
+    assert preset_for("inter_region/HPC", one_region) == "video_behavior"
     assert preset_for("inter_region/HPC", session) == "inter_region/HPC"

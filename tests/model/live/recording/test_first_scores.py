@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.presets import mask_for
 from omnimouse_model.live.recording.first_scores import FirstScores, read_scores
 from omnimouse_model.live.recording.first_view import first_view
 from tests.predictors import NoisyPredictor
@@ -16,11 +17,21 @@ from tests.predictors import NoisyPredictor
 
 def test_the_first_view_has_the_best_median_and_worst_neuron(session):
     start_s = float(session.window_starts(tier="test")[-1])
-    stored = FirstScores(session.id, session.n_neurons, "test", start_s, 5, 2, 7)
+    mask_id = mask_for("video_behavior", session, ()).mask_id
+    place = session.id, session.n_neurons, "test", start_s
+    stored = FirstScores(*place, 5, 2, 7, "mean@1", mask_id)
+    ranks = {5: "best", 2: "median", 7: "worst"}
     view = first_view(session, "video_behavior", scores_of=lambda _: stored)
     assert view.selection == (5, 2, 7)
-    assert view.first_ranks == {5: "best", 2: "median", 7: "worst"}
+    assert view.first_ranks == ranks
     assert view.window.start_s == pytest.approx(start_s)
+    other = first_view(session, "video_only", scores_of=lambda _: stored)
+    assert (other.selection, other.first_ranks) == (view.selection, {})
+    with closing(Controller(synchronous=True)) as controller:
+        for name, shown in (("mean", ranks), ("ridge", {})):
+            controller.choose_predictor(name)
+            controller.show_view(view)
+            assert controller.state.first_ranks == shown
 
 
 def test_another_question_has_no_first_ranks(session):
