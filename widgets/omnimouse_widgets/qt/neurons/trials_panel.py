@@ -18,15 +18,16 @@ from omnimouse_widgets.drawn.neurons.trials import (
     current_trial,
     trial_table,
 )
+from omnimouse_widgets.drawn.traces.text import LegendEntry
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import combo_box, plain_tip, set_items
-from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
+from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
-from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
+from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 
-TABLE_WIDTH = 260
+TABLE_WIDTH = 150
 RECORDED_ALPHA, PREDICTED_ALPHA = 55, 30
 """Opacities of the standard errors."""
 
@@ -57,7 +58,7 @@ class TrialsPanel(QWidget):
             name="Tier",
             tooltip=TIER_TIP,
         )
-        self.text, self.trial = wrapped_label(), ElidedLabel()
+        self.text, self.trial, self.legend = QuietLine(), ElidedLabel(), LegendLabel()
         self.model = QStandardItemModel()
         self.table, titles = row_table(self.model, TABLE_TIP)
         # Rows are in the order of time, as the steps between trials.
@@ -86,7 +87,9 @@ class TrialsPanel(QWidget):
     def _lay_out(self) -> None:
         right = QVBoxLayout()
         right.setSpacing(2)
-        right.addLayout(row_of(self.condition, self.tier, self.text, stretch=2))
+        right.addLayout(row_of(self.condition, self.tier, stretch=1))
+        for part in (self.text, self.legend):
+            right.addWidget(part)
         right.addWidget(self.plot.canvas, 1)
         left = QVBoxLayout()
         left.setSpacing(2)
@@ -139,7 +142,10 @@ class TrialsPanel(QWidget):
         self.condition.setCurrentIndex(self.condition.findData(name))
         self.tier.setCurrentIndex(self.tier.findData(self._averages.tier))
         plot = average_plot(self._controller)
-        self.text.setText(plot.text if plot.lines else "")
+        self.text.set_text(plot.text if plot.lines else "")
+        signs = [LegendEntry("━", line.colour, line.label) for line in plot.lines]
+        self.legend.setText(signs_html(signs))
+        self.legend.setVisible(bool(signs))
         self.plot.show(plot)
 
 
@@ -173,7 +179,7 @@ class AveragesPlot:
         if not plot.lines:
             return
         low, high = plot.limits
-        for rank, line in enumerate(plot.lines):
+        for line in plot.lines:
             parts = (
                 (line.recorded, line.recorded_sem, RECORDED_ALPHA, False),
                 (line.predicted, line.predicted_sem, PREDICTED_ALPHA, True),
@@ -183,10 +189,6 @@ class AveragesPlot:
                 curve = plot_style.curve(line.colour, 1.5, dashed=is_dashed)
                 curve.setData(plot.time_s, mean)
                 self._add(curve)
-            # One below the other, at the right.
-            text = plot_style.text_item(line.label, line.colour, (1.0, 0.0))
-            text.setPos(plot.time_s[-1], high - rank * 0.13 * (high - low))
-            self._add(text)
         for side, label in (
             ("left", plot.unit),
             ("bottom", "time from the onset (s)"),
