@@ -9,6 +9,9 @@ from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_model.live.project.exports import screen_content
 from omnimouse_widgets.drawn.model.tier_score import (
+    COMPUTING,
+    NO_SCORE,
+    no_score_text,
     shown_tier_score_lines,
     tier_score_tip,
 )
@@ -47,6 +50,15 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     # The histogram as well; only pinned conditions have scores of the window alone.
     assert str(found.n_total) in distribution_of(controller).evidence
     assert str(found.n_total) not in distribution_of(controller, against="A").evidence
+
+
+def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
+    assert no_score_text(controller) == COMPUTING
+    controller.score_tier(False)
+    assert no_score_text(controller) == NO_SCORE
+    controller.score_tier(True)
+    controller.apply_preset("nothing")
+    assert no_score_text(controller) == NO_SCORE
 
 
 def test_scores_of_pins_say_that_they_are_of_the_samples_on_screen(controller, session):

@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from omnimouse_widgets.qt.style.controls import combo_box
 from omnimouse_widgets.qt.style.shortcuts import bind
@@ -74,3 +74,12 @@ def test_a_choice_of_the_last_recording_is_dropped(show):
     pick(box, "plane")
     pick(box, "area")
     assert chosen == ["plane", "area"]
+
+
+@pytest.mark.parametrize(("text", "is_cut"), [("demo", False), ("long " * 30, True)])
+def test_a_text_that_is_too_long_is_drawn_with_an_ellipsis(show, text, is_cut):
+    box, plain = combo_box(print, [(text, "")]), QComboBox()
+    plain.addItem(text)
+    pictures = [show(one, 160, 30).grab().toImage() for one in (box, plain)]
+    # Qt cuts the text at the edge.
+    assert (pictures[0] != pictures[1]) == is_cut

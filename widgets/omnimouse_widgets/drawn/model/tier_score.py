@@ -6,12 +6,14 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import POOLED
-from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.analysis.evaluate.tier_score import TierScore, scored_tier
 from omnimouse_model.analysis.evaluate.tier_windows import tiers_at
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
+from omnimouse_model.predict.predictor import is_served
 
 _TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of the tier, "
@@ -21,6 +23,8 @@ _TIP: Final = (
 IN_TRAIN: Final = (
     "This window is in the train tier: models of this recording were fitted to it."
 )
+NO_SCORE: Final = "–"
+COMPUTING: Final = "◌ computing…"
 _CENTRED: Final = (
     "Correlations of responses are about the means of the train tier, so that few "
     "windows give hardly lower values than many; those of behaviour are pooled."
@@ -57,6 +61,19 @@ def shown_tier_score_lines(controller: Controller) -> list[str]:
         return lines
     # Not a line of its own: a pause must not move what is below.
     return [*lines[:-1], " · ".join([*lines[-1:], "paused"])]
+
+
+def no_score_text(controller: Controller) -> str:
+    """Return what stands for a score over a tier that is not there yet, or never."""
+    state, needs = controller.state, controller.results.needs
+    session, mask = state.session, state.mask
+    if session is None or mask is None or needs is None or controller.results.error:
+        return NO_SCORE
+    # A metric of repeats has no value over a sample of the windows.
+    is_scored = state.scores_tier and state.metric.per_neuron is not None
+    has_targets = mask.has_behavior_target or bool(scored_cells(mask).any())
+    is_due = is_scored and has_targets and is_served(needs.spec, state.spec)
+    return COMPUTING if is_due and scored_tier(session, needs.spec) else NO_SCORE
 
 
 def tier_score_lines(

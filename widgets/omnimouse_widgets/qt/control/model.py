@@ -15,6 +15,7 @@ from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
 from omnimouse_widgets.drawn.model.tier_score import (
+    no_score_text,
     shown_tier_score_lines,
     tier_score_tip,
 )
@@ -169,7 +170,8 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_tier_score(self) -> None:
         state, found = self._controller.state, self._controller.results.tier_score
-        score, *details = shown_tier_score_lines(self._controller) or ["–"]
+        lines = shown_tier_score_lines(self._controller)
+        score, *details = lines or [no_score_text(self._controller)]
         is_decoding = state.mask is not None and state.mask.behavior_mode == "target"
         # The rows below must not move while scores come in: two lines for windows and
         # gain, two for the channels.

@@ -3,8 +3,8 @@
 from typing import Final
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPaintEvent
+from qtpy.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 from omnimouse_widgets.qt.style.wheel import scroll_past
 
@@ -13,6 +13,8 @@ _WITH_MODIFIER: Final = (
     | Qt.KeyboardModifier.AltModifier
     | Qt.KeyboardModifier.MetaModifier
 )
+_MARGIN: Final = 4
+"""Pixels beside the text of the closed box."""
 
 
 class MenuBox(QComboBox):
@@ -27,6 +29,21 @@ class MenuBox(QComboBox):
         super().__init__()
         self._is_clicked = False
         scroll_past(self)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the box; a text that is too long ends with …."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter, kind = QStylePainter(self), QStyle.ComplexControl.CC_ComboBox
+        style = self.style()
+        assert style is not None
+        part = QStyle.SubControl.SC_ComboBoxEditField
+        room = style.subControlRect(kind, option, part, self).width() - _MARGIN
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, room
+        )
+        painter.drawComplexControl(kind, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Open the list, by a click."""

@@ -17,6 +17,9 @@ from omnimouse_widgets.qt.style.plot_theme import (
     themed_text,
 )
 
+UNBROKEN_SLASH = "/\N{WORD JOINER}"
+"""A slash after which no line breaks, as in spikes/s."""
+
 
 def legend_html(controller: Controller, look: TraceOptions) -> str:
     """Return the legend of colours and lines; see `legend_entries`."""
@@ -46,7 +49,7 @@ def signs_html(signs: Sequence[LegendEntry]) -> str:
         "<span style='white-space:nowrap'>"
         f"<span style='color:{sign.colour}'>{sign.glyph}</span> "
         # Names of pins are typed by the user and may contain & or <.
-        f"{escape(sign.text)}</span>"
+        f"{escape(sign.text).replace('/', UNBROKEN_SLASH)}</span>"
         for sign in signs
     )
 
