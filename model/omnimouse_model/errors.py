@@ -87,6 +87,10 @@ class UnsupportedRequestError(ValueError):
     """A predictor cannot serve a request; the message gives the reason."""
 
 
+class NotStoredError(UnsupportedRequestError):
+    """A file of predictions has none of the requested ones; the message names both."""
+
+
 class TimeRangeError(ValueError):
     """A time lies outside the recording; the message names the time and the range."""
 

@@ -13,7 +13,7 @@ from omnimouse_app.cli.interrupt import STOPPED
 from omnimouse_app.sigint import was_interrupted
 from omnimouse_model.drive import explained
 from omnimouse_model.errors import WorkerError
-from omnimouse_model.predict.devices import is_out_of_memory
+from omnimouse_model.predict.devices import full_memory_text
 
 COMMANDS = {
     "app": "Open napari with the plugin.",
@@ -175,7 +175,7 @@ def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:
 
 def message_of(error: Exception) -> str:
     """Return the problem and the next step in one line."""
-    if is_out_of_memory(error):
+    if full_memory_text(error):
         return OUT_OF_MEMORY
     text = explained(error) if isinstance(error, OSError) else str(error)
     # The text of a KeyError has quotes.

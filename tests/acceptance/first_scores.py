@@ -24,7 +24,7 @@ def main() -> None:
         scored_tier(session, predictor.needs.spec),
     )
     *_, last = scoring.refine(lambda: False)
-    found = first_scores(session, last)
+    found = first_scores(session, last, "demo")
     assert found is not None
     SHIPPED.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
     print(f"{last.estimate.value:.3f}: {found}")

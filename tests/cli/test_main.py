@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from errno import ENOSPC, EROFS
+from errno import ENOMEM, ENOSPC, EROFS
 
 import pytest
 from torch import OutOfMemoryError
@@ -43,6 +43,8 @@ def failing(monkeypatch):
         (KeyboardInterrupt(), 130, "stopped"),
         (OutOfMemoryError("CUDA"), 1, "smaller `batch`"),
         (RuntimeError("CUDA error: out of memory\nCompile"), 1, "smaller `batch`"),
+        (OSError(ENOMEM, "Cannot allocate memory"), 1, "smaller `batch`"),
+        (WorkerError("killed: out of memory? Fewer neurons"), 1, "killed: out of"),
         (OSError(ENOSPC, "no space", "/out/a.zarr"), 1, "/out/a.zarr: the drive is"),
         (OSError(EROFS, "read-only", "/out"), 1, "/out: no permission to write"),
     ],

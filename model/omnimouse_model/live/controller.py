@@ -290,9 +290,10 @@ class Controller:
         is raised.
         """
         with self._lock:
-            scores = view.scores
-            if scores is not None and not scores.is_of(self.state.predictor_name):
-                view = replace(view, first_ranks={})  # of another model
+            if view.scores is not None:
+                name = self.state.predictor_name
+                ranks = view.scores.ranks_for(name, view.mask)
+                view = replace(view, first_ranks=ranks)
             # The state must be read before the new session replaces it.
             self.project.leave()
             self._client.reset()
@@ -312,7 +313,7 @@ class Controller:
             self._send()
         # The messages of an opened analysis replace those of the previous one only if
         # the recording could be shown.
-        self.project.on_opened(view.reopened)
+        self.project.on_opened(view.reopened, view.messages)
         self.loader.clear_error()
         self._store.note_recording(self._session)
 
@@ -388,6 +389,7 @@ class Controller:
             # Without a predictor no request is sent: the old model must not answer for
             # the offered one.
             self._client.choose(None)
+            self.state.first_ranks = {}
             self.state.predictor_name = name
             self.downloads.offer(name)
 
@@ -450,7 +452,8 @@ class Controller:
 
     def _note_scores(self, found: TierScore | None) -> None:
         if found is not None and self.state.session is not None:
-            self._store.note_scores(self.state.session, found)
+            name = self.state.predictor_name
+            self._store.note_scores(self.state.session, found, name)
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:

@@ -72,6 +72,8 @@ class Results:
         which arrive later.
     is_awaited
         Whether the newest request has unfinished stages.
+    is_cancelled
+        Whether the user has stopped it, and the scores over a tier that follow it.
     shown_request, newest_request
         Numbers of the request whose result is shown, and of the newest request, as the
         engine counts them.
@@ -123,6 +125,7 @@ class Results:
     what_if_freshness: Freshness = "none"
     what_if_error: str | None = None
     is_awaited: bool = False
+    is_cancelled: bool = False
     shown_request: int = 0
     newest_request: int = 0
     error: str | None = None
@@ -215,7 +218,7 @@ class Results:
         if self.peri_event is not None and self.peri_event.mask is not mask:
             self.peri_event = None
         self.newest_request = number
-        self.is_awaited = True
+        self.is_awaited, self.is_cancelled = True, False
         self.error = None
         self.freshness = _pending(self.selected)
         # Each stage has its own state: the traces can be fresh while the population's
@@ -234,7 +237,7 @@ class Results:
         # `freshness` and `population_freshness` do not change: an edit does not affect
         # the prediction of the recorded stimulus.
         self.newest_request = number
-        self.is_awaited = True
+        self.is_awaited, self.is_cancelled = True, False
         self._expect_what_if(True)
         self.changed.emit()
 

@@ -95,14 +95,19 @@ class StateStore:
             stored = read_scores(self._scores_path(session), session)
         return stored or shipped_scores(session)
 
-    def note_scores(self, session: Session, score: TierScore) -> None:
+    def note_scores(
+        self, session: Session, score: TierScore, predictor_name: str
+    ) -> None:
         """Store the complete scores of a tier, the first time for a recording."""
         if not self._is_enabled or not score.is_complete:
             return
         path = self._scores_path(session)
-        if path.exists() or (scores := first_scores(session, score)) is None:
-            return
-        write_json(path, asdict(scores))
+        stored = read_scores(path, session)
+        # Those of an older version do not name the predictor.
+        if stored is None or not stored.mask_id:
+            scores = first_scores(session, score, predictor_name)
+            if scores is not None:
+                write_json(path, asdict(scores))
 
     def _scores_path(self, session: Session) -> Path:
         name = hashlib.sha256(session.fingerprint.encode()).hexdigest()[:32]

@@ -4,14 +4,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ENOMEM
 
 DEVICES = ("auto", "cpu")
 """Devices of every machine."""
-MEMORY_IS_FULL = (
-    "The memory of the device is full. Close other programs that use it (`nvidia-smi` "
-    "lists those of a GPU), or choose the device cpu or a smaller model."
+GPU_IS_FULL = (
+    "The memory of the GPU is full. Close other programs that use it (`nvidia-smi` "
+    "lists them), or choose the device cpu or a smaller model."
 )
-_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "allocate memory")
+MACHINE_IS_FULL = (
+    "The memory of this machine is full. Close other programs, show or predict fewer "
+    "neurons, or choose a smaller model."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +37,25 @@ class Residence:
     process_id: int | None = None
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that the memory of a device is full.
+def full_memory_text(error: BaseException) -> str:
+    """Return what is full and what to do if memory ran out; "" for other errors.
 
     Besides `MemoryError` and `torch.OutOfMemoryError`, these are errors of CUDA, which
     has no memory for itself, of its libraries, and of allocations on a CPU.
     """
-    # By name and text: torch is not imported for programs that do not use it.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    is_of_torch = isinstance(error, RuntimeError)
-    return is_of_torch and any(text in str(error) for text in _OUT_OF_MEMORY)
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == ENOMEM:
+        return MACHINE_IS_FULL
+    # Errors of this project have a text of their own.
+    is_own = type(error).__module__ == "omnimouse_model.errors"
+    if not isinstance(error, RuntimeError) or is_own:
+        return ""
+    text = str(error)
+    if "allocate memory" in text:
+        return MACHINE_IS_FULL
+    # By name: torch is not imported for programs that do not use it.
+    is_full = type(error).__name__ == "OutOfMemoryError"
+    is_full |= "out of memory" in text or "ALLOC_FAILED" in text
+    return GPU_IS_FULL if is_full else ""
 
 
 def devices_of(predictor: object) -> tuple[str, ...]:

@@ -57,6 +57,8 @@ def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
     controller.score_tier(False)
     assert no_score_text(controller) == NO_SCORE
     controller.score_tier(True)
+    controller.cancel()
+    assert no_score_text(controller) == NO_SCORE
     controller.apply_preset("nothing")
     assert no_score_text(controller) == NO_SCORE
 

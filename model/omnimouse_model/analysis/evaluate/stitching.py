@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64, Int32
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import NotStoredError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.metrics import correlation
@@ -76,7 +76,7 @@ class SpanPrediction:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all windows were predicted."""
+        """Whether all windows were predicted or are missing."""
         return self.n_done == len(self.starts_s)
 
     @property
@@ -176,7 +176,7 @@ class Stitching:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all windows were predicted."""
+        """Whether all windows were predicted or are missing."""
         return self.n_done == len(self.starts)
 
     def add(self, window: Window, prediction: Prediction) -> None:
@@ -201,17 +201,25 @@ class Stitching:
         self.n_done += 1
 
     def _with_all_neurons(self, prediction: Prediction) -> Prediction:
-        """Return a prediction with NaN for the neurons that a file does not have."""
+        """Return a prediction in columns of `neurons`; NaN for those that it lacks."""
         if np.array_equal(prediction.neurons, self.neurons):
             return prediction
-        columns = np.array(
-            [np.flatnonzero(self.neurons == n)[0] for n in prediction.neurons], np.int64
-        )
-        shape = (len(prediction.responses), len(self.neurons))
-        responses = np.full(shape, np.nan, np.float32)
-        responses[:, columns] = prediction.responses
+        columns = {neuron: at for at, neuron in enumerate(self.neurons.tolist())}
+        places = np.array([columns[n] for n in prediction.neurons.tolist()], np.int64)
+
+        def spread(values: np.ndarray) -> np.ndarray:
+            out = np.full((*values.shape[:-1], len(columns)), np.nan, np.float32)
+            out[..., places] = values
+            return out
+
+        band = None if prediction.band is None else spread(prediction.band)
+        responses = spread(prediction.responses)
         return replace(
-            prediction, responses=responses, neurons=self.neurons, band=None, scale=None
+            prediction,
+            responses=responses,
+            neurons=self.neurons,
+            band=band,
+            scale=None,  # a stitching does not use it
         )
 
     def skip(self) -> None:
@@ -283,7 +291,7 @@ def stitch_span(
     Raises
     ------
     UnsupportedRequestError
-        The predictor cannot serve a window; the file has none of them.
+        The predictor cannot serve a window, or the file has none of them.
     StoppedError
         `outdated()` returned true.
     """
@@ -305,13 +313,13 @@ def stitch_span(
                 yield stitching
                 stop_if(outdated)
             is_ended = True
-        except UnsupportedRequestError:
-            is_last = stitching.n_missing + 1 == len(stitching.starts)
-            if not predictor.needs.is_stored or is_last:
-                raise
+        except NotStoredError:
             # It is about the first window that waits: predictions come in order.
             waiting.clear()
             stitching.skip()
+            if stitching.n_missing == len(stitching.starts):
+                raise
+            yield stitching
         # `predict_many` returns without an error if it is cancelled.
         stop_if(outdated)
 
@@ -329,6 +337,8 @@ def predict_span(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SpanPrediction:
     """Predict a span of a session, stitched from windows under one mask.
+
+    Windows that a file of predictions does not have are left out.
 
     Parameters
     ----------

@@ -26,6 +26,7 @@ from omnimouse_model.live.pin import (
 from omnimouse_model.live.spans import Page, page_around
 
 NOT_PREDICTED: Final = "No prediction over this span"
+ENDED: Final = "The prediction ended after {n} of the {total} windows shown"
 MISSING: Final = "The file has no prediction of {n} of the {total} windows shown"
 _NO_REQUEST = 0
 
@@ -111,12 +112,13 @@ class PinPredictions:
         result = self.spans.get(LIVE)
         if result is None or result.task.page != self.page or self.is_old(result):
             return ""
-        if result.error:
-            return NOT_PREDICTED
         span = result.span
-        if span is None or not span.n_missing:
-            return ""
-        return MISSING.format(n=span.n_missing, total=len(span.starts_s))
+        total = 0 if span is None else len(span.starts_s)
+        if span is not None and not result.error:
+            return MISSING.format(n=span.n_missing, total=total) * bool(span.n_missing)
+        if span is None or span.n_missing == span.n_done:
+            return NOT_PREDICTED
+        return ENDED.format(n=span.n_done, total=total)
 
     def is_old(self, result: PinResult) -> bool:
         """Whether a result belongs to an older mask, predictor or page."""

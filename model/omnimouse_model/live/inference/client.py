@@ -137,6 +137,7 @@ class LiveClient:
     def stop(self) -> None:
         """Cancel running and waiting requests; keep the displayed results."""
         self._engine.cancel()
+        self.results.is_cancelled = True
         self.results.mark_stopped()
 
     def reset(self) -> None:

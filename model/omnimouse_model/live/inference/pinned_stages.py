@@ -164,15 +164,19 @@ class PinnedStageRunner:
     def _without_prediction(
         self, session: Session, task: PinTask, error: str
     ) -> PinResult:
-        """Return the error of a condition, with the recording of its page."""
+        """Return the error of a condition, with the recording of its page.
+
+        A later request predicts the page from the beginning.
+        """
         if task.page is None:
             return PinResult(task, error=error)
         try:
             stitching = self._stitching(session, task)
             del self._unfinished[task.slot]
             return replace(_span_result(task, stitching), error=error)
-        # The recording itself may be the fault.
-        except (OSError, ValueError):
+        # The recording itself may be the fault, and readers raise any error. The first
+        # one is shown.
+        except Exception:
             return PinResult(task, error=error)
 
     def _stitching(self, session: Session, task: PinTask) -> Stitching:

@@ -300,12 +300,17 @@ class Project(HasBackgroundTask):
         if self.is_changed or (is_lost and not self._backups.is_saved(current)):
             self._backup = (self.name or current.recording, current)
 
-    def on_opened(self, reopened: ReopenedAnalysis | None) -> None:
-        """Update after a recording is shown, as a saved analysis or as a new one."""
+    def on_opened(
+        self, reopened: ReopenedAnalysis | None, messages: tuple[str, ...] = ()
+    ) -> None:
+        """Update after a recording is shown, as a saved analysis or as a new one.
+
+        `messages` are those of a new one.
+        """
         backup, self._backup, self._discarded = self._backup, None, None
         self.path = None if reopened is None else reopened.path
         self._saved = None if reopened is None else reopened.saved
-        self.messages = () if reopened is None else reopened.messages
+        self.messages = messages if reopened is None else reopened.messages
         self._error = None
         if reopened is not None:
             if reopened.path is not None and reopened.saved is not None:

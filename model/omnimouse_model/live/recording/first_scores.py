@@ -14,6 +14,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.session import Session
+from omnimouse_model.masks import Mask
 
 SHIPPED: Final = Path(__file__).parent / "demo_scores.json"
 """Scores of the demo session; `python -m tests.acceptance.first_scores` writes them."""
@@ -37,7 +38,8 @@ class FirstScores:
     best, median, worst
         Index of a neuron each.
     predictor, mask_id
-        Id of the predictor and of the mask of the scores; "" if not known.
+        Name or file of the predictor of the scores, and id of their mask; "" if an
+        older version stored them.
     """
 
     session: str
@@ -60,15 +62,15 @@ class FirstScores:
         """Rank of each neuron in words, from the best to the worst."""
         return {self.best: "best", self.median: "median", self.worst: "worst"}
 
-    def is_of(self, predictor_name: str) -> bool:
-        """Whether the scores are of a predictor with this name or file."""
-        return self.predictor.split("@")[0] in (
-            predictor_name,
-            Path(predictor_name).stem,
-        )
+    def ranks_for(self, predictor_name: str, mask: Mask | None) -> dict[int, str]:
+        """Return the ranks if the scores are of this predictor and mask, else none."""
+        is_same = mask is not None and self.mask_id == mask.mask_id
+        return self.ranks if is_same and self.predictor == predictor_name else {}
 
 
-def first_scores(session: Session, found: TierScore) -> FirstScores | None:
+def first_scores(
+    session: Session, found: TierScore, predictor_name: str
+) -> FirstScores | None:
     """Return the first neurons and window by a complete score; None for few targets."""
     score = found.score
     if score is None or not found.window_scores:
@@ -89,7 +91,7 @@ def first_scores(session: Session, found: TierScore) -> FirstScores | None:
         order[0],
         order[len(order) // 2],
         order[-1],
-        score.predictor,
+        predictor_name,
         found.mask.mask_id,
     )
 
@@ -107,6 +109,8 @@ def read_scores(path: Path, session: Session) -> FirstScores | None:
         neurons = (found.best, found.median, found.worst)
         is_same = (found.session, found.n_neurons) == (session.id, session.n_neurons)
         is_valid = all(0 <= int(neuron) < session.n_neurons for neuron in neurons)
-        return found if is_same and is_valid and found.start_s + 0.0 >= 0 else None
+        texts = found.predictor + found.mask_id  # raises TypeError for other types
+        is_valid &= isinstance(texts, str) and found.start_s + 0.0 >= 0
+        return found if is_same and is_valid else None
     except (OSError, ValueError, TypeError):  # missing, damaged, of another version
         return None

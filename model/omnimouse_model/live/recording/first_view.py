@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from psygnal import EmitLoopError
@@ -22,6 +22,7 @@ from omnimouse_model.masks import Mask
 
 logger = logging.getLogger(__name__)
 
+OTHER_PRESET: Final = "The preset is “{}”: “{}” does not fit this recording."
 N_SELECTED_AT_FIRST = 4
 """Neurons selected in a new view, so that the traces are not empty."""
 
@@ -31,8 +32,8 @@ class SessionView:
     """The part of the live state that belongs to one session.
 
     `reopened` is the saved analysis that the view shows, None for a new view.
-    `first_ranks` are neuron -> "best", "median" or "worst", of stored scores, which are
-    of the question of the view. `scores` are those that chose window and neurons.
+    `first_ranks` are neuron -> "best", "median" or "worst". `scores` are the stored
+    ones that chose window and neurons. `messages` tell the user about a new view.
     """
 
     session: Session | None
@@ -44,6 +45,7 @@ class SessionView:
     edits: tuple[Edit, ...] = ()
     first_ranks: Mapping[int, str] = field(default_factory=dict)
     scores: FirstScores | None = None
+    messages: tuple[str, ...] = ()
     reopened: ReopenedAnalysis | None = None
 
 
@@ -59,7 +61,7 @@ def first_view(
     Stored scores choose a window of median score, and the best, a median and the worst
     neuron; without them, the window and its neurons are the most active ones. If the
     preset does not fit the recording, the default or the forecast preset is used, and
-    the note of its mask says so.
+    a message says so.
     """
     session = path_or_session
     if not isinstance(session, Session):
@@ -72,13 +74,15 @@ def first_view(
     wanted, preset = preset, preset_for(preset, session)
     selected = active_neurons(window) if scores is None else scores.neurons
     mask = mask_for(preset, session, selected)
-    if preset != wanted:
-        notes = mask.note, f"“{preset_named(wanted).label}” does not fit this recording"
-        mask = replace(mask, note="; ".join(filter(None, notes)))
-    has_ranks = scores is not None and scores.mask_id == mask.mask_id
-    ranks = scores.ranks if scores is not None and has_ranks else {}
+    names = preset_named(preset).label, preset_named(wanted).label
     return SessionView(
-        session, window, mask, preset, selected, first_ranks=ranks, scores=scores
+        session,
+        window,
+        mask,
+        preset,
+        selected,
+        scores=scores,
+        messages=() if preset == wanted else (OTHER_PRESET.format(*names),),
     )
 
 

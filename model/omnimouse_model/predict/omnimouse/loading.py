@@ -1,6 +1,7 @@
 """OmniMouse predictors from checkpoints: reading, device, identification by weights."""
 
 import logging
+import os
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.predict.devices import MEMORY_IS_FULL, is_out_of_memory
+from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
@@ -23,24 +24,22 @@ OmniMousePredictor = TransformerPredictor | OmniMouseWithContext
 def resolve_device(device: str) -> torch.device:
     """Return a torch device by name.
 
-    "auto" is a CUDA GPU if there is one with free memory, or the CPU.
+    "auto" is a CUDA GPU if there is one that can be used, or the CPU.
 
     Raises
     ------
     UnsupportedRequestError
-        The device does not exist, has no free memory, or has no float64 for the rotary
+        The device does not exist or cannot be used, or has no float64 for the rotary
         frequencies.
     """
     # Never "mps" by itself: see below.
     if device == "auto":
-        return torch.device("cuda" if _is_free_gpu() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UnsupportedRequestError(
-            "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says "
-            "more)."
-        )
-    if device == "cuda" and not _is_free_gpu():
-        raise UnsupportedRequestError(MEMORY_IS_FULL)
+        problem = _why_no_cuda()
+        if problem and torch.cuda.is_available():
+            logger.warning("The CPU is used. %s", problem)
+        return torch.device("cpu" if problem else "cuda")
+    if device == "cuda" and (problem := _why_no_cuda()):
+        raise UnsupportedRequestError(problem)
     if device == "mps":
         raise UnsupportedRequestError(
             "Apple GPUs have no float64, which the rotary frequencies need; choose the "
@@ -49,18 +48,24 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _is_free_gpu() -> bool:
-    """Return whether there is a GPU with memory for CUDA itself, about 500 MiB."""
+def _why_no_cuda() -> str:
+    """Return why the GPU of this process cannot be used; "" if it can.
+
+    CUDA needs about 500 MiB there for itself, which it keeps until the process ends.
+    """
     if not torch.cuda.is_available():
-        return False
+        return (
+            "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says "
+            "more)."
+        )
+    # Each process of `torchrun` has a GPU of its own.
+    rank = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
     try:
-        torch.empty(1, device="cuda")
+        torch.empty(1, device=torch.device("cuda", rank))
     except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        logger.warning("The GPU is not used: its memory is full.")
-        return False
-    return True
+        other = f"The GPU cannot be used: {str(error).partition(chr(10))[0]}"
+        return full_memory_text(error) or other
+    return ""
 
 
 def load_checkpoint_predictor(

@@ -27,7 +27,7 @@ from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import TrunkContext
 from omnimouse_model.predict.capabilities import Outdated
-from omnimouse_model.predict.devices import Residence, hardware_of, is_out_of_memory
+from omnimouse_model.predict.devices import Residence, full_memory_text, hardware_of
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.batching import batch_key, copy_to_cpu
 from omnimouse_model.predict.omnimouse.interrupt import (
@@ -306,7 +306,7 @@ class TransformerPredictor(Predictor):
                 with checked_between(self._checked, self._stop_if_outdated):
                     return compute()
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if not full_memory_text(error):
                     raise
                 fault = " ".join(str(error).split())
             # Outside of the handler, which keeps the tensors of the failed attempt.

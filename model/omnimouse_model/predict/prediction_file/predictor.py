@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.display import HasSummary
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import NotStoredError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.prediction_file.file import (
     PredictionsFile,
@@ -221,10 +221,10 @@ class StoredPredictions(HasSummary, Predictor):
             remarks.append("joined from windows that begin at other times")
         return tuple(remarks)
 
-    def _nothing_at(self, window: Window) -> UnsupportedRequestError:
+    def _nothing_at(self, window: Window) -> NotStoredError:
         first_s, last_s = self.file.span_s
         tier = f", tier {self.file.metadata.tier}" if self.file.metadata.tier else ""
-        return UnsupportedRequestError(
+        return NotStoredError(
             f"{self.path} has no prediction of these targets from {window.start_s:.2f} "
             f"to {window.stop_s:.2f} s: it covers {len(self.file.neurons):,} neurons, "
             f"{first_s:.2f} to {last_s:.2f} s{tier}."

@@ -37,10 +37,9 @@ from omnimouse_model.predict.capabilities import (
     stop_if,
 )
 from omnimouse_model.predict.devices import (
-    MEMORY_IS_FULL,
     Residence,
     devices_of,
-    is_out_of_memory,
+    full_memory_text,
     residence_of,
 )
 from omnimouse_model.predict.predictor import (
@@ -364,8 +363,8 @@ def portable_error(error: Exception) -> Exception:
         return StoppedError()
     if type(error).__module__ == "omnimouse_model.errors":
         return error
-    if is_out_of_memory(error):
-        return UnsupportedRequestError(MEMORY_IS_FULL)
+    if text := full_memory_text(error):
+        return WorkerError(text)
     # The class may not exist in the other process, so its text and place are sent.
     text = "".join(traceback.format_exception_only(error)).strip()
     last = traceback.extract_tb(error.__traceback__)[-1]

@@ -57,9 +57,9 @@ class Link(Protocol):
 NUMPY_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 """Variables that numpy reads when it is imported.
 
-Its products are small here. With a thread per core, those of a model and of a baseline
-that compute at once wait for each other in loops: with 16 cores they took over ten
-times as long as with one thread each.
+The products of predictions are small. With a thread per core, those of a model and of a
+baseline that compute at once wait for each other in loops: with 16 cores they took over
+ten times as long as with one thread each. The price: a baseline is fitted on one core.
 """
 Connect = Callable[[Source, str, int | None], Link]
 """Function that starts a link from a source, a device and a number of threads."""

@@ -11,6 +11,7 @@ from omnimouse_model.analysis.evaluate.stitching import predict_span
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.live.compare.predictions import NOT_PREDICTED
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE
 from omnimouse_model.live.spans import LONGEST_S, page_around, shown_span
@@ -183,7 +184,7 @@ def test_without_a_prediction_the_recording_of_a_span_is_read(controller, folder
     predictions = controller.pins.predictions
     found = predictions.spans[LIVE]
     assert "needs video" in found.error
-    assert predictions.remark
+    assert predictions.remark == NOT_PREDICTED
     recorded = predict_span(
         EchoPredictor(),
         open_session(folder),

@@ -115,8 +115,8 @@ def test_presets_of_streams_that_the_session_lacks_are_refused_with_the_reason(s
     assert preset_for("video_only", silent) == FORECAST
     view = first_view(session, "video_only")
     assert view.preset == "video_behavior"
-    assert "“Video only” does not fit this recording" in view.mask.note
-    assert "does not fit" not in first_view(session, "video_behavior").mask.note
+    assert "“Video only” does not fit this recording" in view.messages[0]
+    assert first_view(session, "video_behavior").messages == ()
     with open_controller(session, "mean") as controller:
         before = controller.state.mask
         assert set(controller.preset_problems) <= of_video

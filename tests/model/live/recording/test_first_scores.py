@@ -3,7 +3,7 @@
 import json
 import threading
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -19,18 +19,23 @@ def test_the_first_view_has_the_best_median_and_worst_neuron(session):
     start_s = float(session.window_starts(tier="test")[-1])
     mask_id = mask_for("video_behavior", session, ()).mask_id
     place = session.id, session.n_neurons, "test", start_s
-    stored = FirstScores(*place, 5, 2, 7, "mean@1", mask_id)
+    stored = FirstScores(*place, 5, 2, 7, "mean", mask_id)
+    views = [
+        first_view(session, preset, scores_of=lambda _: stored)
+        for preset in ("video_behavior", "responses_from_behavior")
+    ]
+    assert views[0].window.start_s == pytest.approx(start_s)
     ranks = {5: "best", 2: "median", 7: "worst"}
-    view = first_view(session, "video_behavior", scores_of=lambda _: stored)
-    assert view.selection == (5, 2, 7)
-    assert view.first_ranks == ranks
-    assert view.window.start_s == pytest.approx(start_s)
-    other = first_view(session, "video_only", scores_of=lambda _: stored)
-    assert (other.selection, other.first_ranks) == (view.selection, {})
     with closing(Controller(synchronous=True)) as controller:
-        for name, shown in (("mean", ranks), ("ridge", {})):
+        for view, name, shown in (
+            (views[0], "mean", ranks),
+            (views[0], "ridge", {}),
+            (views[1], "mean", {}),
+            (replace(views[0], mask=views[1].mask), "mean", {}),  # as reopened
+        ):
             controller.choose_predictor(name)
             controller.show_view(view)
+            assert controller.state.selection == (5, 2, 7)
             assert controller.state.first_ranks == shown
 
 
@@ -66,6 +71,7 @@ def test_complete_scores_of_a_tier_are_stored_for_the_next_time(session, tmp_pat
     controller.close()
     again = Controller(synchronous=True, session_file=file)
     again.open_session(session)
+    assert again.state.first_ranks == {}  # another model
     values = found.score.centred_per_neuron
     order = found.score.neurons[np.argsort(-values, kind="stable")]
     assert again.state.selection == (order[0], order[len(order) // 2], order[-1])
@@ -77,7 +83,15 @@ def test_complete_scores_of_a_tier_are_stored_for_the_next_time(session, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "change", [{"session": "other"}, {"best": 10_000}, {"start_s": "x"}, {"more": 1}]
+    "change",
+    [
+        {"session": "other"},
+        {"best": 10_000},
+        {"start_s": "x"},
+        {"more": 1},
+        {"predictor": None},
+        {"mask_id": 1},
+    ],
 )
 def test_damaged_or_foreign_scores_are_ignored(session, tmp_path, change):
     scores = FirstScores(session.id, session.n_neurons, "test", 1.0, 1, 2, 3)

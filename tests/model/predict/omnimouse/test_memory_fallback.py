@@ -122,6 +122,7 @@ def test_a_gpu_without_free_memory_is_not_used(monkeypatch):
         raise RuntimeError("CUDA error: out of memory\nCompile with …")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch, "empty", full)
     assert resolve_device("auto") == torch.device("cpu")
     with pytest.raises(UnsupportedRequestError, match="choose the device cpu"):

@@ -8,8 +8,14 @@ import pytest
 import zarr
 
 import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.stitching import predict_span
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
-from omnimouse_model.errors import PredictionsFileError, UnsupportedRequestError
+from omnimouse_model.errors import (
+    NotStoredError,
+    PredictionsFileError,
+    UnsupportedRequestError,
+)
+from omnimouse_model.live.compare.predictions import MISSING, NOT_PREDICTED
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.live.pin import LIVE
@@ -160,6 +166,18 @@ def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(
         assert is_predicted.any()
         assert not is_predicted[span.time < 4.9].any()
         assert np.isfinite(span.truth).all()
-        assert predictions.remark.startswith("The file has no prediction of ")
+        n_missing = sum(start <= 3.0 for start in span.starts_s)
+        assert predictions.remark == MISSING.format(
+            n=n_missing, total=len(span.starts_s)
+        )
         made.seek(17.5)
-        assert predictions.remark == "No prediction over this span"
+        assert predictions.remark == NOT_PREDICTED
+        with pytest.raises(NotStoredError, match="has no prediction"):
+            predict_span(om.open_predictions(path), session, state.mask, 17.5, 19.5)
+    counts = []
+    stored = om.open_predictions(path)
+    mask = Mask.nothing(session, stored.needs.spec).ask(range(10))
+    predict_span(
+        stored, session, mask, 0.0, 10.0, progress=lambda *now: counts.append(now)
+    )
+    assert counts == [(n, counts[-1][1]) for n in range(1, counts[-1][1] + 1)]

@@ -152,11 +152,8 @@ SCRIPT = """
 import qtpy, os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
 pathlib.Path(sys.argv[3]).open("a").write("run ")
-from omnimouse_model import process
 from omnimouse_model.data.open import open_session
-from omnimouse_model.predict.worker import transport
 from omnimouse_model.predict.worker.client import WorkerPredictor
-from omnimouse_model.predict.worker.server import portable_error
 from tests.predictors import EchoPredictor
 worker = WorkerPredictor(EchoPredictor)
 worker.prepare(open_session(sys.argv[2]))
@@ -226,5 +223,6 @@ def test_numpy_has_one_thread_in_a_process(worker_of, monkeypatch):
 @pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUBLAS_ALLOC_FAILED"])
 def test_a_full_memory_is_one_line_with_what_to_do(text):
     error = portable_error(RuntimeError(f"{text}\nCompile with …"))
-    assert isinstance(error, UnsupportedRequestError)
+    assert isinstance(error, WorkerError)
     assert "choose the device cpu" in str(error)
+    assert "fewer neurons" in str(portable_error(MemoryError()))

@@ -1,6 +1,7 @@
 """Keys in menus of panels: they stay in the menu, and act elsewhere afterwards."""
 
 import pytest
+from napari.qt import get_stylesheet
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
@@ -76,10 +77,27 @@ def test_a_choice_of_the_last_recording_is_dropped(show):
     assert chosen == ["plane", "area"]
 
 
-@pytest.mark.parametrize(("text", "is_cut"), [("demo", False), ("long " * 30, True)])
-def test_a_text_that_is_too_long_is_drawn_with_an_ellipsis(show, text, is_cut):
-    box, plain = combo_box(print, [(text, "")]), QComboBox()
-    plain.addItem(text)
-    pictures = [show(one, 160, 30).grab().toImage() for one in (box, plain)]
-    # Qt cuts the text at the edge.
-    assert (pictures[0] != pictures[1]) == is_cut
+def pictures_of(show, text, width, chosen=0):
+    """Pictures of this menu and of Qt's, in the style of napari."""
+    boxes = combo_box(print, [(text, "")]), QComboBox()
+    boxes[1].addItem(text)
+    for box in boxes:
+        box.setStyleSheet(get_stylesheet("dark"))
+        if chosen < 0:
+            box.setPlaceholderText("by hand")
+        box.setCurrentIndex(chosen)
+        box.ensurePolished()
+    width = width or boxes[1].sizeHint().width()
+    return [show(box, width, 30).grab().toImage() for box in boxes]
+
+
+def test_a_text_that_is_too_long_is_drawn_with_an_ellipsis(show):
+    ours, of_qt = pictures_of(show, "long " * 30, 160)
+    assert ours != of_qt  # Qt cuts the text at the edge
+
+
+@pytest.mark.parametrize("text", ["best", "demo", "window", "responses of others"])
+@pytest.mark.parametrize("chosen", [0, -1])
+def test_other_texts_are_drawn_as_by_qt(show, text, chosen):
+    ours, of_qt = pictures_of(show, text, None, chosen)
+    assert ours == of_qt

@@ -67,7 +67,8 @@ def no_score_text(controller: Controller) -> str:
     """Return what stands for a score over a tier that is not there yet, or never."""
     state, needs = controller.state, controller.results.needs
     session, mask = state.session, state.mask
-    if session is None or mask is None or needs is None or controller.results.error:
+    is_stopped = controller.results.error or controller.results.is_cancelled
+    if session is None or mask is None or needs is None or is_stopped:
         return NO_SCORE
     # A metric of repeats has no value over a sample of the windows.
     is_scored = state.scores_tier and state.metric.per_neuron is not None

@@ -3,7 +3,7 @@
 from typing import Final
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPaintEvent
+from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPaintEvent, QPalette
 from qtpy.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 from omnimouse_widgets.qt.style.wheel import scroll_past
@@ -13,8 +13,8 @@ _WITH_MODIFIER: Final = (
     | Qt.KeyboardModifier.AltModifier
     | Qt.KeyboardModifier.MetaModifier
 )
-_MARGIN: Final = 4
-"""Pixels beside the text of the closed box."""
+_MARGIN: Final = 2
+"""Pixels of the text's place that Qt leaves free."""
 
 
 class MenuBox(QComboBox):
@@ -31,17 +31,22 @@ class MenuBox(QComboBox):
         scroll_past(self)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw the box; a text that is too long ends with …."""
+        """Draw the box; a text that is too long ends with …, which Qt cuts."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
-        painter, kind = QStylePainter(self), QStyle.ComplexControl.CC_ComboBox
-        style = self.style()
+        kind, style = QStyle.ComplexControl.CC_ComboBox, self.style()
         assert style is not None
         part = QStyle.SubControl.SC_ComboBoxEditField
-        room = style.subControlRect(kind, option, part, self).width() - _MARGIN
-        option.currentText = self.fontMetrics().elidedText(
-            option.currentText, Qt.TextElideMode.ElideRight, room
+        room = style.subControlRect(kind, option, part, self).width()
+        metrics, text = self.fontMetrics(), option.currentText or ""
+        if metrics.horizontalAdvance(text) <= room:
+            super().paintEvent(event)
+            return
+        option.currentText = metrics.elidedText(
+            text, Qt.TextElideMode.ElideRight, room - _MARGIN
         )
+        painter = QStylePainter(self)
+        painter.setPen(self.palette().color(QPalette.ColorRole.Text))
         painter.drawComplexControl(kind, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
