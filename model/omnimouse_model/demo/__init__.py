@@ -86,6 +86,16 @@ SESSIONS: Mapping[str, Callable[..., Path]] = {
 """Generated sessions by their names on the command line and in `om.evaluate`."""
 
 
+MODELS: Mapping[str, str] = {"demo": "demo", "spikes": "ndt-demo"}
+"""Key of SESSIONS -> the shipped model that knows the session."""
+
+
+def model_for(path: Path) -> str:
+    """Return the shipped model that knows a generated session; "" for others."""
+    known = (model for name, model in MODELS.items() if session_path(name) == path)
+    return next(known, "")
+
+
 def named_session(name: str | Path) -> "Session":
     """Open a generated session by its name, or the session at a path or address."""
     # Imported here: the process that simulates a session needs no readers.

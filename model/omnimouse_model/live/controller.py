@@ -23,6 +23,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.demo import model_for
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.baseline import BaselineClient
@@ -365,9 +366,15 @@ class Controller:
             self.state.predictor_name = name
             self._client.send()
 
-    def choose_fallback_baseline(self) -> None:
-        """Choose the baseline that is fitted to any session and answers any mask."""
-        self.choose_predictor(FALLBACK)
+    @property
+    def suitable_predictor(self) -> str:
+        """Predictor for the open session where that on screen does not know it.
+
+        The shipped model of a generated session, else the baseline that is fitted to
+        any session and answers any mask.
+        """
+        session = self.state.session
+        return (model_for(session.path) if session is not None else "") or FALLBACK
 
     def make_pin_current(self, slot: int) -> None:
         """Make a pinned condition the live one; `undo` restores only the mask."""

@@ -60,6 +60,8 @@ def test_an_animal_with_spikes_is_written_once(tmp_path, monkeypatch, capsys):
     session = demo.named_session("unseen-spikes")
     assert session.path == demo.unseen_spiking_session()
     assert demo.is_demo(session.path)
+    assert demo.model_for(session.path) == ""
+    assert demo.model_for(session.path.with_name("spikes.npz")) == "ndt-demo"
     words = ["simulate", str(session.path.parent), "--mouse", "unseen-spikes", "--json"]
     assert exit_code(words) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]

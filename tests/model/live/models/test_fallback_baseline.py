@@ -13,7 +13,7 @@ def test_it_predicts_under_the_mask_on_screen(name):
     with open_controller(SESSIONS / name, "mean") as controller:
         controller.paint([0, 1], VISIBLE)
         mask = controller.state.mask
-        controller.choose_fallback_baseline()
+        controller.choose_predictor(controller.suitable_predictor)
         assert controller.results.error is None
         assert controller.results.freshness == "fresh"
         assert controller.state.predictor_name == "linear-gaussian"

@@ -73,3 +73,12 @@ def test_an_unseen_session_is_told_with_a_baseline(section, controller, qtbot):
     assert controller.state.predictor_name == "linear-gaussian"
     wait(qtbot, lambda: not info.remedy.isVisible())
     assert info.line.full_text.startswith("✓")
+
+
+def test_a_sample_is_told_with_its_model(section, controller, qtbot, monkeypatch):
+    monkeypatch.setattr("omnimouse_model.live.controller.model_for", lambda _: "ridge")
+    controller.choose_predictor("demo")
+    instead = section.info.instead
+    wait(qtbot, lambda: instead.isVisible() and instead.text() == "Use ridge instead")
+    press(instead)
+    assert controller.state.predictor_name == "ridge"

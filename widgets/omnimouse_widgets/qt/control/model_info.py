@@ -16,6 +16,11 @@ from omnimouse_widgets.qt.style.form import Form, QuietLine
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
 MIB: Final = 2**20
+FALLBACK_TIP: Final = (
+    f"Fit {FALLBACK} to this session and use it; the session stays open.\n"
+    f'In Python: om.load_predictor("{FALLBACK}", [session])'
+)
+MODEL_TIP: Final = "Use the model that was trained on this sample"
 
 
 class ModelInfoSection(QWidget):
@@ -28,10 +33,7 @@ class ModelInfoSection(QWidget):
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
         self.missing.setToolTip("Inputs that the model needs and this session lacks")
         self.instead = push_button(
-            f"Use {FALLBACK} instead",
-            f"Fit {FALLBACK} to this session and use it; the session stays open.\n"
-            f'In Python: om.load_predictor("{FALLBACK}", [session])',
-            controller.choose_fallback_baseline,
+            "", "", lambda: controller.choose_predictor(controller.suitable_predictor)
         )
         Form(self).add_rows(self.line, self.remedy, self.instead, self.missing)
 
@@ -60,9 +62,16 @@ class ModelInfoSection(QWidget):
         is_finetuned = self._controller.finetuning.is_of_screen
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
-        self.instead.setVisible(bool(remedy))
+        self._draw_instead(is_shown=bool(remedy))
         missing = () if knowledge is None else knowledge.missing
         show_text(self.missing, "\n".join(f"• {text}" for text in missing))
+
+    def _draw_instead(self, *, is_shown: bool) -> None:
+        self.instead.setVisible(is_shown)
+        if is_shown:
+            name = self._controller.suitable_predictor
+            self.instead.setText(f"Use {name} instead")
+            self.instead.setToolTip(FALLBACK_TIP if name == FALLBACK else MODEL_TIP)
 
 
 def known_text(knowledge: Compatibility) -> str:
