@@ -84,6 +84,7 @@ class Project(HasBackgroundTask):
         self._choices, self._lock = choices, lock
         self.path: Path | None = None
         self.messages: tuple[str, ...] = ()
+        self._of_new_view: tuple[str, ...] = ()
         self._saved: Analysis | None = None
         self._request: _FileRequest | None = None
         self._recording = ""
@@ -182,9 +183,11 @@ class Project(HasBackgroundTask):
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """Messages without the one about a recovery, for reports."""
+        """Messages about the screen and a saved analysis, for reports."""
         return tuple(
-            text for text in self.messages if not text.startswith(IS_RECOVERED)
+            text
+            for text in self.messages
+            if not text.startswith(IS_RECOVERED) and text not in self._of_new_view
         )
 
     # -- saving -----------------------------------------------------------------------
@@ -310,6 +313,7 @@ class Project(HasBackgroundTask):
         backup, self._backup, self._discarded = self._backup, None, None
         self.path = None if reopened is None else reopened.path
         self._saved = None if reopened is None else reopened.saved
+        self._of_new_view = messages
         self.messages = messages if reopened is None else reopened.messages
         self._error = None
         if reopened is not None:

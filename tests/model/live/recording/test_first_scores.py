@@ -36,6 +36,8 @@ def test_the_first_view_has_the_best_median_and_worst_neuron(session):
             controller.choose_predictor(name)
             controller.show_view(view)
             assert controller.state.selection == (5, 2, 7)
+            assert controller.project.messages == view.messages
+            assert controller.project.differences == ()
             assert controller.state.first_ranks == shown
 
 
