@@ -105,6 +105,11 @@ def damage_tree(draw: Random, root: Path) -> str:
     return said
 
 
+MAX_SIZE = 10**8
+"""Elements of an array that is changed: after an earlier damage, an array of empty
+texts can have 10^12, which numpy writes one by one."""
+
+
 # -- arrays --------------------------------------------------------------------------
 def damage_array(draw: Random, root: Path) -> str:
     """Change dtype, shape, order or values of a `.npy`, or write a false header."""
@@ -116,6 +121,8 @@ def damage_array(draw: Random, root: Path) -> str:
         values = np.load(path, allow_pickle=False)
     except (ValueError, SyntaxError, TokenError, OSError, EOFError, MemoryError):
         values = np.arange(6.0)  # an earlier damage made it unreadable
+    if values.size > MAX_SIZE:
+        values = np.arange(6.0)
     kind = draw.choice([*_ARRAYS, "hostile", "lies"])
     if kind == "hostile":
         path.write_bytes(_hostile_npy(draw, root.parent / RAN))
@@ -251,6 +258,8 @@ def damage_npz(draw: Random, root: Path) -> str:
             arrays = {name: stored[name] for name in stored.files}
         name = draw.choice(sorted(arrays))
     except Exception:  # an earlier damage made it unreadable
+        return damage_bytes(draw, root)
+    if max(values.size for values in arrays.values()) > MAX_SIZE:
         return damage_bytes(draw, root)
     kind = draw.choice(["gone", "renamed", "changed", "hostile", "lies", "packed"])
     values = arrays.pop(name)

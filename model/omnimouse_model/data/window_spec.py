@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import isclose, isfinite
+from reprlib import repr as shortened
 from sys import float_info
 from typing import Any, TypeGuard
 
@@ -60,8 +61,8 @@ class BehaviorSpec:
         _require_positive("behavior.rate_hz", self.rate_hz)
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise ValueError(
-                f"behavior.channels is {self.channels!r}; expected at least one name, "
-                "and each name once."
+                f"behavior.channels is {shortened(self.channels)}; expected at least "
+                "one name, and each name once."
             )
 
 
@@ -115,10 +116,12 @@ class WindowSpec:
         _require_positive("response_rate_hz", self.response_rate_hz)
         if self.responses not in ("trace", "count"):
             raise ValueError(
-                f"responses is {self.responses!r}, not 'trace' or 'count'."
+                f"responses is {shortened(self.responses)}, not 'trace' or 'count'."
             )
         if self.align not in ("grid", "trial"):
-            raise ValueError(f"align is {self.align!r}, not 'grid' or 'trial'.")
+            raise ValueError(
+                f"align is {shortened(self.align)}, not 'grid' or 'trial'."
+            )
         if not (isfinite(self.warmup_s) and self.warmup_s >= 0):
             raise ValueError(f"warmup_s is {self.warmup_s!r}; expected at least 0.")
         if not isfinite(self.trial_offset_s):
@@ -222,7 +225,9 @@ def is_positive_number(value: object) -> TypeGuard[int | float]:
 
 def _require_positive(field: str, value: int | float) -> None:
     if not is_positive_number(value):
-        raise ValueError(f"{field} is {value!r}; expected a finite value above 0.")
+        raise ValueError(
+            f"{field} is {shortened(value)}; expected a finite value above 0."
+        )
 
 
 def _require_integer_samples(

@@ -161,6 +161,6 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
         if member.predictor_id != saved_id:
             raise CheckpointError(
                 f"{name} is {member.predictor_id}, but {path.name} was made with "
-                f"{saved_id}: make the ensemble anew."
+                f"{shortened(saved_id)}: make the ensemble anew."
             )
     return Ensemble(members)

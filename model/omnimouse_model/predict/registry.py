@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from reprlib import Repr
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.hub.fetch import local_path
@@ -17,6 +18,10 @@ from omnimouse_model.predict.families import builders, load_of_family
 from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_model.predict.prediction_file.predictor import open_predictions
 from omnimouse_model.predict.predictor import Predictor
+
+_SHORT = Repr()
+_SHORT.maxstring = 200
+"""Names in messages: a file can hold one without end."""
 
 
 def predictor_names() -> tuple[str, ...]:
@@ -87,21 +92,30 @@ def _build(name: str, device: str) -> Predictor:
     if name in builders():
         return builders()[name](device)
     path = Path(name)
-    if not path.exists() and (place := hub_place(name)) is not None:
+    is_there = _exists(path)
+    if not is_there and (place := hub_place(name)) is not None:
         # Imported here because it imports torch, which baselines do not need.
         from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
-        path = fetch_checkpoint(str(place))
+        path, is_there = fetch_checkpoint(str(place)), True
+    if not is_there:
+        raise CheckpointError(
+            f"There is no predictor {_SHORT.repr(name)}: no such file or folder, and "
+            f"the names are {', '.join(builders())} and, from the model hub, "
+            f"{', '.join(CHECKPOINTS)}."
+        )
     if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
         return load_ensemble(path, partial(load_predictor, device=device))
     if has_predictions(path):
         return open_predictions(path)
-    if path.exists():
-        return load_of_family(path, device)
-    raise CheckpointError(
-        f"There is no predictor {name!r}: no such file or folder, and the names are "
-        f"{', '.join(builders())} and, from the model hub, {', '.join(CHECKPOINTS)}."
-    )
+    return load_of_family(path, device)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for the drive
+        return False
 
 
 def load_in_process(

@@ -136,7 +136,8 @@ def _download(
             fault = error
         except dropped as error:
             fault = error
-        if _size(part) >= file.size:
+        # A refused file of no bytes has no part.
+        if part.exists() and _size(part) >= file.size:
             return
         # Only tries without progress count, so that a slow unstable connection can
         # finish a large file.

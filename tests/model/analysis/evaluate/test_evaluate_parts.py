@@ -144,8 +144,17 @@ def test_an_ensembles_file_names_its_members(session, tmp_path):
     changed = json.loads(path.read_text())
     changed["members"][1]["predictor_id"] = "another"
     path.write_text(json.dumps(changed))
-    with pytest.raises(CheckpointError, match="make the ensemble anew"):
+    for long in ("another", "a" * 9999):
+        changed["members"][1]["predictor_id"] = long
+        path.write_text(json.dumps(changed))
+        with pytest.raises(CheckpointError, match="make the ensemble anew") as refusal:
+            load_ensemble(path, load_predictor)
+        assert len(str(refusal.value)) < 1000
+    changed["members"][1]["path"] = "a" * 9999
+    path.write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match="There is no predictor") as refusal:
         load_ensemble(path, load_predictor)
+    assert len(str(refusal.value)) < 1000
     path.write_bytes(b"\xff" * 9999)
     with pytest.raises(CheckpointError, match="not an ensemble's file") as refusal:
         load_ensemble(path, load_predictor)

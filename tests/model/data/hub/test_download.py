@@ -212,6 +212,15 @@ def test_a_busy_hub_and_a_connection_that_drops_are_tried_again(hub, session_tar
     assert hub.sent < 1.2 * len(session_tar)
 
 
+def test_a_file_of_no_bytes_that_does_not_arrive_is_told(hub, monkeypatch):
+    def slow(*_):
+        raise TimeoutError("too slow")
+
+    hub.repositories[DATASET].files[FILE] = b""
+    monkeypatch.setattr("omnimouse_model.data.hub.download.location_of", slow)
+    assert refusal(SESSION).code == "interrupted"
+
+
 def test_what_arrives_damaged_is_not_taken(hub, cache):
     hub.damage.add(FILE)
     error = refusal(SESSION)
