@@ -23,7 +23,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.demo import model_for
+from omnimouse_model.demo import MODELS, model_for
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.baseline import BaselineClient
@@ -291,8 +291,10 @@ class Controller:
         is raised.
         """
         with self._lock:
+            name = self.state.predictor_name
+            if view.predictor and name in ("", *MODELS.values()):
+                name = view.predictor
             if view.scores is not None:
-                name = self.state.predictor_name
                 ranks = view.scores.ranks_for(name, view.mask)
                 view = replace(view, first_ranks=ranks)
             # The state must be read before the new session replaces it.
@@ -311,6 +313,9 @@ class Controller:
             self.clock_check.clear()
             self._history.clear()
             self.history_changed.emit()
+            if name != self.state.predictor_name:
+                self._client.choose(name)
+                self.state.predictor_name = name
             self._send()
         # The messages of an opened analysis replace those of the previous one only if
         # the recording could be shown.

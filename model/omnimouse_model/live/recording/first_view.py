@@ -34,6 +34,7 @@ class SessionView:
     `reopened` is the saved analysis that the view shows, None for a new view.
     `first_ranks` are neuron -> "best", "median" or "worst". `scores` are the stored
     ones that chose window and neurons. `messages` tell the user about a new view.
+    `predictor` is chosen in place of another shipped model, "" for no choice.
     """
 
     session: Session | None
@@ -46,6 +47,7 @@ class SessionView:
     first_ranks: Mapping[int, str] = field(default_factory=dict)
     scores: FirstScores | None = None
     messages: tuple[str, ...] = ()
+    predictor: str = ""
     reopened: ReopenedAnalysis | None = None
 
 

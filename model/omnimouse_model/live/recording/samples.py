@@ -1,7 +1,9 @@
 """Simulated sample recordings; each is simulated once, in a separate process."""
 
+from dataclasses import replace
 from typing import Final
 
+from omnimouse_model.demo import MODELS
 from omnimouse_model.demo.process import SimulatedSession
 from omnimouse_model.live.recording.loader import OpenRequest
 
@@ -21,3 +23,11 @@ SAMPLES: Final = {
     "unseen-spikes": UNSEEN_SPIKES,
 }
 """Sample recordings by their names on the command line and in notebooks."""
+
+
+def with_model(name: str) -> OpenRequest:
+    """Return the request for a sample that also chooses the model that knows it."""
+    predictor = MODELS.get(name, "")
+    return replace(
+        SAMPLES[name], restore=lambda view: replace(view, predictor=predictor)
+    )

@@ -12,6 +12,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import mask_for
 from omnimouse_model.live.recording.first_scores import FirstScores, read_scores
 from omnimouse_model.live.recording.first_view import first_view
+from omnimouse_model.live.recording.samples import with_model
 from tests.predictors import NoisyPredictor
 
 
@@ -102,3 +103,16 @@ def test_damaged_or_foreign_scores_are_ignored(session, tmp_path, change):
     assert read_scores(path, session) == scores
     path.write_text(json.dumps(asdict(scores) | change), encoding="utf-8")
     assert read_scores(path, session) is None
+
+
+def test_a_sample_brings_the_model_that_knows_it_in_place_of_another(session):
+    view = replace(first_view(session, "video_behavior"), predictor="demo")
+    with closing(Controller(synchronous=True)) as controller:
+        controller.choose_predictor("mean")
+        controller.show_view(view)
+        assert controller.state.predictor_name == "mean"
+        controller.choose_predictor("ndt-demo")
+        controller.show_view(view)
+        assert controller.state.predictor_name == "demo"
+    assert with_model("spikes").restore(view).predictor == "ndt-demo"
+    assert with_model("unseen").restore(view).predictor == ""

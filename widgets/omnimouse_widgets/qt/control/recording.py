@@ -18,12 +18,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.recording.samples import (
-    DEMO,
-    SPIKES,
-    UNSEEN,
-    UNSEEN_SPIKES,
-)
+from omnimouse_model.live.recording.samples import with_model
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
@@ -40,10 +35,10 @@ from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.wheel import scroll_past
 
 SAMPLE_LABELS: Final = {
-    "Demo mouse, which the demo model knows": DEMO,
-    "Unseen mouse, for fine-tuning": UNSEEN,
-    "Animal with spikes, which ndt-demo knows": SPIKES,
-    "Unseen animal with spikes, for fine-tuning": UNSEEN_SPIKES,
+    "Demo mouse, with the demo model": "demo",
+    "Unseen mouse, for fine-tuning": "unseen",
+    "Animal with spikes, with ndt-demo": "spikes",
+    "Unseen animal with spikes, for fine-tuning": "unseen-spikes",
 }
 NOTES_STYLE = "QToolButton { border: none; padding: 0px; }"
 
@@ -70,8 +65,8 @@ class RecordingSection(QWidget):
         menu.addAction("Address (https, model hub)…", self._enter_address)
         samples, self.recent = QMenu("Sample", menu), QMenu("Recent", menu)
         self.recent.setToolTipsVisible(True)
-        for label, request in SAMPLE_LABELS.items():
-            samples.addAction(label, partial(controller.loader.open, request))
+        for label, name in SAMPLE_LABELS.items():
+            samples.addAction(label, partial(controller.loader.open, with_model(name)))
         for submenu in (samples, self.recent):
             menu.addMenu(submenu)
         menu.addSeparator()
