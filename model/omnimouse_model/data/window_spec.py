@@ -8,6 +8,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+MAX_SAMPLES = 1_000_000
+"""Most samples of a window, which is a matrix in memory: nine hours at 30 Hz."""
+
 
 @dataclass(frozen=True, slots=True)
 class VideoSpec:
@@ -233,7 +236,12 @@ def _require_positive(field: str, value: int | float) -> None:
 def _require_integer_samples(
     field: str, seconds: float, rate: str, rate_hz: float
 ) -> None:
-    """Raise unless a time is a whole number of samples."""
+    """Raise unless a time is a whole number of samples, and not too many."""
+    if seconds * rate_hz > MAX_SAMPLES:
+        raise ValueError(
+            f"{field} = {seconds!r} at {rate} = {rate_hz!r} is more than "
+            f"{MAX_SAMPLES:,} samples."
+        )
     # A duration such as 0.3 s has no exact binary value: compare with a tolerance.
     count = round(seconds * rate_hz)
     if count < 1 or not isclose(seconds * rate_hz, count, rel_tol=1e-9):

@@ -45,6 +45,8 @@ def test_frames_are_fitted_to_the_spec_of_omnimouse():
         ("duration_s", 0.0),
         ("duration_s", 2.01),
         ("duration_s", float("inf")),
+        ("duration_s", 1e308),
+        ("duration_s", 1e6),
         ("response_rate_hz", -30.0),
         ("response_rate_hz", 30.2),
         ("responses", "spikes"),

@@ -140,9 +140,9 @@ def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     np.testing.assert_allclose(
         found.curves[0]["baseline"], other.responses[:, column], rtol=1e-6
     )
-    assert "mean" in found.labels[0]
+    assert "┅" in found.labels[0]
     legend = seen.wait_for("bar")[0]["legend"]
-    assert "mean" in [text for _, _, text in legend]
+    assert ("┅", "mean") in [(sign, text) for sign, _, text in legend]
 
 
 def test_rows_of_different_axes_keep_their_own():

@@ -154,7 +154,7 @@ class Traces(TraceMessage):
         controller, pins = self.controller, self.controller.pins
         state = controller.state
         signs = trace_words.legend_entries(
-            state.baseline_name,
+            trace_words.baseline_text(controller),
             is_large=state.as_large,
             spec=state.spec,
             evidence=evidence_of(controller.results),

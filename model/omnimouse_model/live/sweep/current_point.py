@@ -55,11 +55,13 @@ class CurrentPoint:
     def text(self) -> str:
         """Text such as "r = 0.43 · 64 neurons · 10 samples before · video"."""
         context = self.context
+        n_before = round(context.history_samples)
+        before = f"{n_before} sample{'s' * (n_before != 1)}"
         return " · ".join(
             [
                 self.score_text,
                 f"{context.neurons:z,.0f} neurons",
-                f"{context.history_samples:z.0f} samples before",
+                f"{before} before",
                 inputs_label(context.video, context.behavior),
             ]
         )
@@ -69,13 +71,14 @@ class CurrentPoint:
         """Text such as "r = 0.43", or why there is no score."""
         if self.problem:
             return f"not marked: {self.problem}"
-        old = " (older)" if self.is_old else ""
-        scope = ""
+        old, scope, kind = " (older)" if self.is_old else "", "", ""
         if self.n_windows > 1:
+            # *Score* is centred.
+            kind = "pooled "
             scope = f" of {self.n_scored:,} neurons, {self.n_windows:,} windows"
         elif not self.is_comparable:
             scope = f" of {self.n_scored:,} target neurons, none selected"
-        return f"{self.metric.text(self.score)}{old}{scope}"
+        return f"{kind}{self.metric.text(self.score)}{old}{scope}"
 
 
 def current_point(state: LiveState, results: Results) -> CurrentPoint | None:

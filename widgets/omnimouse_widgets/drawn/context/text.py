@@ -11,7 +11,7 @@ from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
 
-LIVE: Final = "selected, this window"
+LIVE: Final = "selected, now"
 LIVE_LINE: Final = MAX_COMPARED + 1
 """Line style of the curves of one window beside those of a tier, which have 0."""
 NO_SESSION: Final = "No session is open"

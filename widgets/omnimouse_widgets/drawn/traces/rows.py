@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import units
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.drawn.traces.text import BASELINE_SIGN
 from omnimouse_widgets.drawn.units import bar_text
 
 LEAST = (0.0, 3.0)
@@ -81,7 +81,7 @@ def has_band(results: Results, *, is_large: bool) -> bool:
 
 
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
-    """Return e.g. `neuron 412 · V1 · r = 0.31 (here 0.43)`, with the known parts only.
+    """Return e.g. `neuron 412 · V1 · r = 0.31 (here 0.43) · ┅ 0.25`, as far as known.
 
     "here" marks scores of the samples on screen; the others are over windows of a tier.
     The symbol of the metric follows or precedes the score of the model.
@@ -102,7 +102,8 @@ def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> 
         parts += [scores] if own or other else []
     else:
         parts += [own.long(state.metric.named)] if own else []
-        parts += [f"{Path(state.baseline_name).name} {other.long()}"] if other else []
+        # The sign of the legend: the name is too long for the label.
+        parts += [f"{BASELINE_SIGN} {other.long()}"] if other else []
     return " · ".join(parts)
 
 
@@ -269,10 +270,10 @@ def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
         return in_axis
     n_samples, predicted = len(span.time), span.responses[:, column]
     band = None if span.band is None else span.band[:, :, column]
+    first = int(np.searchsorted(span.time, row.time[0] - 1e-6))
     is_complete = span.n_done == len(span.starts_s) and not page.is_old
     if not is_complete and row.predicted is not None and not row.is_stale:
         predicted = predicted.copy()
-        first = int(np.searchsorted(span.time, row.time[0] - 1e-6))
         part = predicted[first : first + len(row.predicted)]
         part[:] = row.predicted[: len(part)]
         if band is not None and row.band is not None:
@@ -280,7 +281,7 @@ def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
             band[:, first : first + len(part)] = row.band[:, : len(part)]
     return replace(
         in_axis,
-        baseline=None,
+        baseline=_within(row.baseline, first, n_samples),
         time=span.time,
         truth=span.truth[:, column],
         predicted=predicted,
@@ -288,6 +289,15 @@ def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
         band=band,
         overlays=tuple(responses_over(of, neuron, n_samples) for of in page.pinned),
     )
+
+
+def _within(values: np.ndarray | None, first: int, n_samples: int) -> np.ndarray | None:
+    """Return the values of a window within a longer span; NaN elsewhere."""
+    if values is None:
+        return None
+    out = np.full(n_samples, np.nan, np.float32)
+    out[first : first + len(values)] = values[: max(n_samples - first, 0)]
+    return out
 
 
 def _slots(controller: Controller) -> list[int]:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.compare.pins import Pins
+from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import Pin, PinResult
 from omnimouse_model.live.spans import SpanChoice, span_choices
 from omnimouse_widgets import palette
@@ -39,6 +40,16 @@ def span_tip(choice: SpanChoice, spec: WindowSpec) -> str:
     return SPAN_TIPS[choice]
 
 
+BASELINE_SIGN: Final = "┅"
+
+
+def baseline_text(controller: Controller) -> str:
+    """Return the name of the baseline, which is drawn in the window alone; or ""."""
+    name = Path(controller.state.baseline_name).name
+    has_page = controller.pins.predictions.page is not None
+    return f"{name} (this window)" if name and has_page else name
+
+
 class LegendEntry(NamedTuple):
     """One entry of a legend."""
 
@@ -58,10 +69,10 @@ def legend_entries(
 ) -> list[LegendEntry]:
     """Return the meaning of colours and lines.
 
-    `is_large` states that predictions are scaled to the recording; `spec` is that of
-    the window, whose unit the scale bar has; `evidence` are the windows of the scores,
-    and `symbol` is that of their metric. `has_band` states that a band of the
-    prediction is drawn.
+    `baseline` is its name, where it is drawn. `is_large` states that predictions are
+    scaled to the recording; `spec` is that of the window, whose unit the scale bar has;
+    `evidence` are the windows of the scores, and `symbol` is that of their metric.
+    `has_band` states that a band of the prediction is drawn.
     """
     entries = [
         LegendEntry("━", palette.RECORDED, "recorded"),
@@ -70,7 +81,7 @@ def legend_entries(
     if has_band:
         entries.append(LegendEntry("░", palette.BAND, "95 % of values"))
     if baseline:
-        entries.append(LegendEntry("┅", palette.BASELINE, Path(baseline).name))
+        entries.append(LegendEntry(BASELINE_SIGN, palette.BASELINE, baseline))
     entries += [
         LegendEntry("▇", palette.VISIBLE, "visible"),
         LegendEntry("▒", palette.TARGET, "target"),

@@ -9,7 +9,12 @@ from qtpy.QtWidgets import QLabel
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import evidence_of, has_band, pin_results
-from omnimouse_widgets.drawn.traces.text import LegendEntry, legend_entries, pin_signs
+from omnimouse_widgets.drawn.traces.text import (
+    LegendEntry,
+    baseline_text,
+    legend_entries,
+    pin_signs,
+)
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.plot_theme import (
     is_on_light,
@@ -17,13 +22,13 @@ from omnimouse_widgets.qt.style.plot_theme import (
     themed_text,
 )
 
-UNBROKEN_SLASH = "/\N{WORD JOINER}"
-"""A slash after which no line breaks, as in spikes/s."""
+UNBROKEN = str.maketrans({"/": "/\N{WORD JOINER}", "-": "\N{NON-BREAKING HYPHEN}"})
+"""Signs after which no line breaks, as in spikes/s."""
 
 
 def legend_html(controller: Controller, look: TraceOptions) -> str:
     """Return the legend of colours and lines; see `legend_entries`."""
-    name, spec = controller.state.baseline_name, controller.state.spec
+    name, spec = baseline_text(controller), controller.state.spec
     return signs_html(
         legend_entries(
             name,
@@ -49,7 +54,7 @@ def signs_html(signs: Sequence[LegendEntry]) -> str:
         "<span style='white-space:nowrap'>"
         f"<span style='color:{sign.colour}'>{sign.glyph}</span> "
         # Names of pins are typed by the user and may contain & or <.
-        f"{escape(sign.text).replace('/', UNBROKEN_SLASH)}</span>"
+        f"{escape(sign.text).translate(UNBROKEN)}</span>"
         for sign in signs
     )
 
