@@ -105,6 +105,7 @@ def damage_tree(draw: Random, root: Path) -> str:
     return said
 
 
+UNREADABLE = (ValueError, OSError, MemoryError, OverflowError)
 MAX_SIZE = 10**8
 """Elements of an array that is changed: after an earlier damage, an array of empty
 texts can have 10^12, which numpy writes one by one."""
@@ -119,7 +120,7 @@ def damage_array(draw: Random, root: Path) -> str:
     path = draw.choice(paths)
     try:
         values = np.load(path, allow_pickle=False)
-    except (ValueError, SyntaxError, TokenError, OSError, EOFError, MemoryError):
+    except (*UNREADABLE, SyntaxError, TokenError, EOFError):
         values = np.arange(6.0)  # an earlier damage made it unreadable
     if values.size > MAX_SIZE:
         values = np.arange(6.0)

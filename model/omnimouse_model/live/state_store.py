@@ -89,11 +89,14 @@ class StateStore:
         return config_dir() if self._path is None else self._path.parent
 
     def scores_of(self, session: Session) -> FirstScores | None:
-        """Return the stored scores of a recording, None if there are none."""
-        stored = None
-        if self._is_enabled:
-            stored = read_scores(self._scores_path(session), session)
-        return stored or shipped_scores(session)
+        """Return the stored scores of a recording, None if there are none.
+
+        Those of the demo are shipped, and others do not replace them.
+        """
+        shipped = shipped_scores(session)
+        if shipped is not None or not self._is_enabled:
+            return shipped
+        return read_scores(self._scores_path(session), session)
 
     def note_scores(
         self, session: Session, score: TierScore, predictor_name: str

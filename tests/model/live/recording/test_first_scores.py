@@ -13,6 +13,7 @@ from omnimouse_model.live.mask.presets import mask_for
 from omnimouse_model.live.recording.first_scores import FirstScores, read_scores
 from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.live.recording.samples import with_model
+from omnimouse_model.live.state_store import StateStore
 from tests.predictors import NoisyPredictor
 
 
@@ -116,3 +117,15 @@ def test_a_sample_brings_the_model_that_knows_it_in_place_of_another(session):
         assert controller.state.predictor_name == "demo"
     assert with_model("spikes").restore(view).predictor == "ndt-demo"
     assert with_model("unseen").restore(view).predictor == ""
+
+
+def test_shipped_scores_are_not_replaced_by_stored_ones(session, tmp_path, monkeypatch):
+    shipped = FirstScores(session.id, session.n_neurons, "test", 1.0, 1, 2, 3)
+    store = StateStore(tmp_path / "live.json")
+    path = store._scores_path(session)
+    path.parent.mkdir()
+    path.write_text(json.dumps(asdict(replace(shipped, best=4))), encoding="utf-8")
+    assert store.scores_of(session).best == 4
+    where = "omnimouse_model.live.state_store.shipped_scores"
+    monkeypatch.setattr(where, lambda _: shipped)
+    assert store.scores_of(session).best == 1
