@@ -366,6 +366,7 @@ def spiking_session_on_screen(story: Story) -> None:
     controller.open_session(before)
     controller.choose_predictor(story.model)
     controller.apply_preset("video_behavior")
+    controller.project.dismiss()  # that the preset of the spikes does not fit
     story.wait_for_prediction(_LONG_S)
 
 

@@ -30,7 +30,7 @@ SUFFIX = ".ensemble.json"
 FORMAT = 1
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Ensemble(Predictor):
     """The mean of several predictors; a request that one refuses is refused.
 

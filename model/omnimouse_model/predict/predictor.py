@@ -371,6 +371,10 @@ class Predictor(Protocol):
     # Without slots here, every subclass would have a dictionary per instance.
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        """Return the class and the id; never weights."""
+        return f"{type(self).__name__}: {self.predictor_id}"
+
     @property
     def predictor_id(self) -> str:
         """Name and weights hash."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.data.hub import download as hub_client
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
@@ -212,3 +213,19 @@ def test_a_worker_says_where_it_is_and_what_it_holds():
     finally:
         predictor.close()
     assert process_bytes(None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("demo", "OmniMouseWithContext: demo@"),
+        ("demo-plain", "TransformerPredictor: demo-plain@"),
+        ("linear-gaussian", "LinearGaussian: linear-gaussian"),
+        ("ndt-demo", "NdtPredictor: ndt-demo@"),
+        ("twin-demo", "TwinPredictor: twin-demo@"),
+    ],
+)
+def test_a_predictor_prints_its_id_and_no_weights(name, text):
+    found = repr(om.load_predictor(name))
+    assert found.startswith(text)
+    assert len(found) < 80

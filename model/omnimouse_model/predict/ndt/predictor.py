@@ -56,7 +56,7 @@ _KEPT = 8
 """Number of encoded windows in memory: going back to one costs nothing."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class NdtPredictor(Predictor):
     """Rates of hidden spikes from visible ones.
 

@@ -96,7 +96,7 @@ def _new_counters() -> dict[str, int]:
     return dict.fromkeys(("video_encodings", "tokens", "encodings", "fetches"), 0)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class TransformerPredictor(Predictor):
     """A network that predicts for the sessions on which it was trained.
 

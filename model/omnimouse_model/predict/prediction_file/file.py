@@ -132,11 +132,11 @@ class PredictionsFile:
 
     path: Path
     metadata: Metadata
-    neurons: np.ndarray
-    responses: Series
-    valid: np.ndarray
-    window_starts_s: np.ndarray
-    behavior: Series | None
+    neurons: np.ndarray = field(repr=False)
+    responses: Series = field(repr=False)
+    valid: np.ndarray = field(repr=False)
+    window_starts_s: np.ndarray = field(repr=False)
+    behavior: Series | None = field(repr=False)
     fingerprint: str
 
     @property

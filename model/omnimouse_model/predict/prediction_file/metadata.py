@@ -64,7 +64,7 @@ class Metadata:
     behavior_names: tuple[str, ...] = ()
     behavior_units: str = "z-score"
     remarks: tuple[str, ...] = ()
-    question: Mapping[str, Any] = field(default_factory=dict)
+    question: Mapping[str, Any] = field(default_factory=dict, repr=False)
     written_by: str = ""
 
     def to_dict(self) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class TwinOfSession:
     mean: np.ndarray | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class TwinPredictor(Predictor):
     """Rates from video, gaze and behaviour; never from recorded responses.
 

@@ -106,6 +106,10 @@ class WorkerPredictor(Predictor):
         self._bytes_sent_last = 0
         self._server_counters: dict[str, int] = {}
 
+    def __repr__(self) -> str:
+        """Return the class and the source; the id would start the process."""
+        return f"{type(self).__name__}: {self._source}"
+
     # -- the predictor's calls ------------------------------------------------------
     @property
     def predictor_id(self) -> str:
