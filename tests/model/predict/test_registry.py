@@ -221,8 +221,8 @@ def test_a_worker_says_where_it_is_and_what_it_holds():
         ("demo", "OmniMouseWithContext: demo@"),
         ("demo-plain", "TransformerPredictor: demo-plain@"),
         ("linear-gaussian", "LinearGaussian: linear-gaussian"),
-        ("ndt-demo", "NdtPredictor: ndt-demo@"),
-        ("twin-demo", "TwinPredictor: twin-demo@"),
+        ("ndt-demo", "NdtPredictor: ndt-demo"),
+        ("twin-demo", "TwinPredictor: twin-demo"),
     ],
 )
 def test_a_predictor_prints_its_id_and_no_weights(name, text):
