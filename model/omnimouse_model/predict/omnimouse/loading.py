@@ -63,7 +63,8 @@ def _why_no_cuda() -> str:
     try:
         torch.empty(1, device=torch.device("cuda", rank))
     except RuntimeError as error:
-        other = f"The GPU cannot be used: {str(error).partition(chr(10))[0]}"
+        first_line = str(error).partition("\n")[0]
+        other = f"The GPU cannot be used ({first_line}); choose the device cpu."
         return full_memory_text(error) or other
     return ""
 

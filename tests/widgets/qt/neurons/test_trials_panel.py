@@ -35,6 +35,8 @@ def test_trials_and_conditions_are_chosen(controller, show, redraw):
     redraw()
     assert panel.plot.shown.text.endswith("predicted for all")
     assert panel.plot.shown.lines[0].label.startswith("left · ")
+    assert "left" in panel.legend.text()
+    assert "predicted" in panel.legend.text()
     assert panel.condition.currentText() == "choice"
     index = panel.model.index(2, 0)
     panel.table.scrollTo(index)

@@ -144,6 +144,8 @@ class TrialsPanel(QWidget):
         plot = average_plot(self._controller)
         self.text.set_text(plot.text if plot.lines else "")
         signs = [LegendEntry("━", line.colour, line.label) for line in plot.lines]
+        if any(np.isfinite(line.predicted).any() for line in plot.lines):
+            signs.append(LegendEntry("╍", palette.AXIS, "predicted"))
         self.legend.setText(signs_html(signs))
         self.legend.setVisible(bool(signs))
         self.plot.show(plot)
