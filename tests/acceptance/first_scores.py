@@ -54,7 +54,10 @@ def main() -> None:
 def _typical_start(
     predictor: Predictor, session: Session, last: TierScore, found: FirstScores
 ) -> float:
-    """Return the start of the window by the rule of this module."""
+    """Return the start of the window that is most like the whole tier.
+
+    The rule is in the docstring of this module.
+    """
     assert last.score is not None
     values = dict(
         zip(

@@ -87,11 +87,11 @@ SESSIONS: Mapping[str, Callable[..., Path]] = {
 
 
 MODELS: Mapping[str, str] = {"demo": "demo", "spikes": "ndt-demo"}
-"""Key of SESSIONS -> the shipped model that knows the session."""
+"""Name of a generated session (key of SESSIONS) -> model that was trained on it."""
 
 
 def model_for(path: Path) -> str:
-    """Return the shipped model that knows a generated session; "" for others."""
+    """Return the name of the model that was trained on a generated session, else ""."""
     known = (model for name, model in MODELS.items() if session_path(name) == path)
     return next(known, "")
 

@@ -89,9 +89,9 @@ class StateStore:
         return config_dir() if self._path is None else self._path.parent
 
     def scores_of(self, session: Session) -> FirstScores | None:
-        """Return the stored scores of a recording, None if there are none.
+        """Return the scores that choose the first view of a recording, or None.
 
-        Those of the demo are shipped, and others do not replace them.
+        Those of the demo are part of the package, and others do not replace them.
         """
         shipped = shipped_scores(session)
         if shipped is not None or not self._is_enabled:

@@ -168,7 +168,7 @@ class Traces(TraceMessage):
             "bar",
             legend=signs,
             pinned=pinned,
-            notice=pins.notice or pins.predictions.remark,
+            notice=trace_words.notice_text(pins),
             can_pin=pins.can_pin,
             pin_tip=trace_words.FULL_TIP if pins.is_full else trace_words.PIN_TIP,
             pins=[

@@ -223,7 +223,7 @@ class Stitching:
         )
 
     def skip(self) -> None:
-        """Leave out the next window, because nobody has predicted it."""
+        """Count the next window as missing: the file has no prediction of it."""
         self.n_done += 1
         self.n_missing += 1
 

@@ -17,7 +17,8 @@ from omnimouse_model.analysis.evaluate.tier_run import TierRun
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import (
     CORRELATION_LIMITS,
     Estimate,
@@ -104,6 +105,19 @@ def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:
         if len(tier_starts(session, tier, spec)):
             return tier
     return ""
+
+
+def has_tier_score(session: Session, spec: WindowSpec, metric: Metric) -> bool:
+    """Return whether a recording has a tier for live scores, and a metric has values.
+
+    A metric of repeats has no value over a sample of the windows.
+    """
+    return metric.per_neuron is not None and bool(scored_tier(session, spec))
+
+
+def has_scored_targets(mask: Mask) -> bool:
+    """Return whether a mask has a target, of responses or behaviour, with a score."""
+    return mask.has_behavior_target or bool(scored_cells(mask).any())
 
 
 class TierScoring(TierRun[TierScore]):

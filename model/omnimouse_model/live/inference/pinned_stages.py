@@ -164,7 +164,7 @@ class PinnedStageRunner:
     def _without_prediction(
         self, session: Session, task: PinTask, error: str
     ) -> PinResult:
-        """Return the error of a condition, with the recording of its page.
+        """Return a result with an error message, and with the recording of the page.
 
         A later request predicts the page from the beginning.
         """

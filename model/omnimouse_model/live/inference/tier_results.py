@@ -15,13 +15,14 @@ from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
 from omnimouse_model.analysis.evaluate.tier_score import (
     TierScore,
     TierScoring,
+    has_scored_targets,
+    has_tier_score,
     scored_tier,
 )
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, TierSweep, tier_plan
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import UNFINISHED_BYTES, ScoreStore
-from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.compatibility import task_id
 from omnimouse_model.predict.devices import residence_of
@@ -256,8 +257,7 @@ class TierResults:
 def _score_key(predictor: Predictor, request: LiveRequest) -> Key | None:
     """Return what the score of a task depends on; None if it has no score."""
     mask = request.mask
-    has_targets = mask.has_behavior_target or scored_cells(mask).any()
-    if not (has_targets and _is_scored(predictor, request)):
+    if not (has_scored_targets(mask) and _is_scored(predictor, request)):
         return None
     # Predictions under edits are never scored, so edits are not in the key. The tier
     # follows from the session.
@@ -274,10 +274,8 @@ def _curves_key(predictor: Predictor, request: LiveRequest) -> Key | None:
 
 
 def _is_scored(predictor: Predictor, request: LiveRequest) -> bool:
-    tier = scored_tier(request.session, predictor.needs.spec)
-    # A metric of repeats has no value over a sample of the windows.
-    has_values = METRICS[request.metric].per_neuron is not None
-    return bool(tier) and has_values and request.scores_tier
+    spec, metric = predictor.needs.spec, METRICS[request.metric]
+    return request.scores_tier and has_tier_score(request.session, spec, metric)
 
 
 def _key(predictor: Predictor, request: LiveRequest) -> Key:

@@ -183,7 +183,7 @@ class Project(HasBackgroundTask):
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """Messages about the screen and a saved analysis, for reports."""
+        """How the screen differs from the opened analysis, in words for a report."""
         return tuple(
             text
             for text in self.messages

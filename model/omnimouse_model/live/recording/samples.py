@@ -26,7 +26,7 @@ SAMPLES: Final = {
 
 
 def with_model(name: str) -> OpenRequest:
-    """Return the request for a sample that also chooses the model that knows it."""
+    """Return a request that opens a sample and chooses the model trained on it."""
     predictor = MODELS.get(name, "")
     return replace(
         SAMPLES[name], restore=lambda view: replace(view, predictor=predictor)

@@ -22,7 +22,7 @@ OmniMousePredictor = TransformerPredictor | OmniMouseWithContext
 
 
 def resolve_device(device: str) -> torch.device:
-    """Return a torch device by name.
+    """Return the torch device for the name "auto", "cpu", "cuda" or "mps".
 
     "auto" is a CUDA GPU if there is one that can be used, or the CPU.
 

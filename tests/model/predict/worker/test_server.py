@@ -197,7 +197,7 @@ def live_controller(net, session):
 
 
 def lasting_count(net: WorkerPredictor) -> int:
-    """Number of encoded videos, once idle work adds no more."""
+    """Return the number of encoded videos after the idle work has ended."""
     count, since = -1, time.monotonic()
     while time.monotonic() - since < 4 * QUIET_S:
         if net.counters["video_encodings"] != count:

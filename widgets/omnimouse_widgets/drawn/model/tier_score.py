@@ -6,11 +6,14 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import POOLED
-from omnimouse_model.analysis.evaluate.tier_score import TierScore, scored_tier
+from omnimouse_model.analysis.evaluate.tier_score import (
+    TierScore,
+    has_scored_targets,
+    has_tier_score,
+)
 from omnimouse_model.analysis.evaluate.tier_windows import tiers_at
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import is_served
@@ -70,11 +73,10 @@ def no_score_text(controller: Controller) -> str:
     is_stopped = controller.results.error or controller.results.is_cancelled
     if session is None or mask is None or needs is None or is_stopped:
         return NO_SCORE
-    # A metric of repeats has no value over a sample of the windows.
-    is_scored = state.scores_tier and state.metric.per_neuron is not None
-    has_targets = mask.has_behavior_target or bool(scored_cells(mask).any())
-    is_due = is_scored and has_targets and is_served(needs.spec, state.spec)
-    return COMPUTING if is_due and scored_tier(session, needs.spec) else NO_SCORE
+    is_due = state.scores_tier and has_scored_targets(mask)
+    is_due &= is_served(needs.spec, state.spec)
+    is_due &= has_tier_score(session, needs.spec, state.metric)
+    return COMPUTING if is_due else NO_SCORE
 
 
 def tier_score_lines(

@@ -292,7 +292,7 @@ def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
 
 
 def _within(values: np.ndarray | None, first: int, n_samples: int) -> np.ndarray | None:
-    """Return the values of a window within a longer span; NaN elsewhere."""
+    """Return an array over a longer span: the values of a window, NaN outside it."""
     if values is None:
         return None
     out = np.full(n_samples, np.nan, np.float32)

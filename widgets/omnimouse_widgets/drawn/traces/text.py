@@ -43,6 +43,11 @@ def span_tip(choice: SpanChoice, spec: WindowSpec) -> str:
 BASELINE_SIGN: Final = "┅"
 
 
+def notice_text(pins: Pins) -> str:
+    """Return the message above the traces: why nothing was pinned or predicted."""
+    return pins.notice or pins.predictions.remark
+
+
 def baseline_text(controller: Controller) -> str:
     """Return the name of the baseline, which is drawn in the window alone; or ""."""
     name = Path(controller.state.baseline_name).name

@@ -23,7 +23,7 @@ from omnimouse_widgets.qt.style.plot_theme import (
 )
 
 UNBROKEN = str.maketrans({"/": "/\N{WORD JOINER}", "-": "\N{NON-BREAKING HYPHEN}"})
-"""Signs after which no line breaks, as in spikes/s."""
+"""Signs after which Qt would break a line, as in spikes/s -> signs without a break."""
 
 
 def legend_html(controller: Controller, look: TraceOptions) -> str:

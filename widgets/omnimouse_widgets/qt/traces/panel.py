@@ -9,6 +9,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.options import Scale, TraceOptions
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.rows import trace_rows
+from omnimouse_widgets.drawn.traces.text import notice_text
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_over_span
 from omnimouse_widgets.drawn.units import bar_text
 from omnimouse_widgets.qt.style import plot_style, shortcuts
@@ -90,7 +91,7 @@ class TracesPanel(QWidget):
         controller, pins = self._controller, self._controller.pins
         bar = bar_text(controller.state.spec)
         self.stack.canvas.setToolTip(TOOLTIP.format(bar=bar))
-        notice = pins.notice or pins.predictions.remark
+        notice = notice_text(pins)
         message = f"⚠ {escape(notice)} &nbsp;" if notice else ""
         pinned = message + pins_html(controller)
         line = f"<br>{pinned}" if pinned else ""
