@@ -195,7 +195,7 @@ def preferred_model(controller: Controller) -> str:
 
 
 def new_controller(device: Device = "auto", scheduler: str | None = None) -> Controller:
-    """Return a controller as the preferences say.
+    """Return a controller as the preferences say, with the last baseline.
 
     With a scheduler, predictors are loaded on its Dask workers.
     """
@@ -205,4 +205,6 @@ def new_controller(device: Device = "auto", scheduler: str | None = None) -> Con
 
         load = load_on_scheduler(scheduler)
     state = LiveState(device=device)
-    return Controller(state=state, post=qt_post(), load=load, session_file=True)
+    controller = Controller(state=state, post=qt_post(), load=load, session_file=True)
+    controller.restore_baseline()
+    return controller

@@ -29,7 +29,8 @@ def load_calls(monkeypatch, tmp_path, session_folder, echo):
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
     monkeypatch.setattr("omnimouse_app.window.instrument.load_in_worker", load)
-    write_last_session(LastSession(str(session_folder), "mean"), tmp_path / "live.json")
+    last = LastSession(str(session_folder), "mean", baseline="")
+    write_last_session(last, tmp_path / "live.json")
     return names
 
 
@@ -61,19 +62,22 @@ def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folde
     state = launch()
     assert state.session.path == session_folder
     assert state.predictor_name == "mean"
+    assert state.baseline_name == ""
     assert load_calls == ["mean"]
 
 
 def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_gone(
     launch, load_calls, session_folder, monkeypatch, tmp_path
 ):
-    gone = LastSession(str(tmp_path / "gone"), "mean")
+    gone = LastSession(str(tmp_path / "gone"), "mean", baseline="ridge")
     write_last_session(gone, tmp_path / "live.json")
     monkeypatch.setattr(SimulatedSession, "__call__", lambda *_: session_folder)
     state = launch(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"
-    assert load_calls == ["last"]
+    assert state.baseline_name == "ridge"
+    assert load_calls[0] == "last"
+    assert "mean" not in load_calls
 
 
 def test_a_broken_folder_is_told_and_the_window_destroyed(qapp, load_calls, tmp_path):

@@ -369,7 +369,8 @@ class Controller:
                 self.state.first_ranks = {}
             self._client.choose(predictor)
             self.state.predictor_name = name
-            self._client.send()
+            # The baseline, too: it has results only while it is not the model itself.
+            self._send()
 
     @property
     def suitable_predictor(self) -> str:
@@ -432,6 +433,15 @@ class Controller:
             self.state.baseline_name = name
             self._baseline.choose(name)
 
+    def restore_baseline(self) -> None:
+        """Choose the baseline of the last session, or the default one at first.
+
+        One that must be fetched from the hub is not chosen.
+        """
+        name = self.last_session.baseline
+        if not self.downloads.must_fetch(name):
+            self.choose_baseline(name)
+
     def choose_device(self, device: Device) -> None:
         """Choose the device of predictors chosen by name; the predictor is reloaded."""
         with self._lock:
@@ -454,12 +464,15 @@ class Controller:
     def restore(self, fallback: OpenRequest | None = None) -> bool:
         """Reopen the last saved session in the background; False if there is none.
 
-        A predictor that is already chosen stays. `fallback` is opened if the recording
-        cannot be read.
+        A model or baseline that is already chosen stays. `fallback` is opened if the
+        recording cannot be read.
         """
         # A preset of another version may not exist any more.
         if is_preset(preset := self.last_session.preset):
             self._last_preset = preset
+        # Before the recording: the screen is saved as soon as one is shown.
+        if self.last_session.session and not self.state.baseline_name:
+            self.restore_baseline()
         return self.project.restore(fallback)
 
     def _note_scores(self, found: TierScore | None) -> None:

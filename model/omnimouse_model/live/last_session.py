@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.predict.compatibility import FALLBACK
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ class LastSession:
 
     Attributes
     ----------
+    baseline
+        Predictor that the model is compared with, "" for none; at first the one that
+        answers any mask.
     options
         Options that the session is read with; see `ReadOptions`.
     pins
@@ -43,7 +47,7 @@ class LastSession:
     predictor: str = ""
     preset: str = ""
     start_s: float = 0.0
-    baseline: str = ""
+    baseline: str = FALLBACK
     options: dict[str, Any] = field(default_factory=dict)
     pins: dict[str, Any] = field(default_factory=dict)
     analysis: dict[str, Any] = field(default_factory=dict)

@@ -205,7 +205,7 @@ def report_of_screen(controller: Controller) -> ReportData:
         script_problem=problem,
         messages=project.differences,
         tier_score=results.tier_score,
-        baseline=state.baseline_name,
+        baseline=state.compared_baseline,
         baseline_tier_score=controller.baseline.tier_score,
     )
 
@@ -236,10 +236,8 @@ def _live_conditions(
     sources: list[tuple[ConditionKind, str, str, Results]] = [
         ("screen", name, state.predictor_name, controller.results)
     ]
-    if state.baseline_name:
-        sources.append(
-            ("baseline", f"{name}, baseline", state.baseline_name, controller.baseline)
-        )
+    if baseline := state.compared_baseline:
+        sources.append(("baseline", f"{name}, baseline", baseline, controller.baseline))
     conditions = []
     for kind, label, predictor, results in sources:
         population, scores = results.population, results.scores

@@ -137,6 +137,11 @@ class LiveState:
     raster_view: RasterView = "truth"
 
     @property
+    def compared_baseline(self) -> str:
+        """The baseline's name; "" where it is the model itself."""
+        return "" if self.baseline_name == self.predictor_name else self.baseline_name
+
+    @property
     def spec(self) -> WindowSpec:
         """Spec of the window on screen; OmniMouse's while no window is open."""
         return OMNIMOUSE if self.window is None else self.window.spec

@@ -10,7 +10,7 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import Needs
 
 FALLBACK = "linear-gaussian"
-"""The baseline that answers any mask, for sessions that a model does not know."""
+"""The baseline that answers any mask: stands in for a model, and beside it."""
 # Responses sampled this much slower than the model reads them are reported; smaller
 # differences are within the tolerance of recorded rates.
 _SLOW = 0.9

@@ -19,6 +19,7 @@ from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import SAMPLES
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
@@ -58,11 +59,13 @@ class Explorer:
         or an open `Session`.
     predictor
         Name, file or folder for `load_predictor`, or a predictor.
+    baseline
+        Name of the baseline that the predictor is compared with, "" for none; it is
+        fitted after the first prediction.
     device
         Device of a predictor that is loaded by name.
     controller
-        Existing controller to show; `session`, `predictor` and `device` are then
-        ignored.
+        Existing controller to show; the other arguments are then ignored.
 
     Attributes
     ----------
@@ -87,6 +90,7 @@ class Explorer:
         session: str | Path | Session | OpenRequest = "demo",
         predictor: str | Path | Predictor = "demo",
         *,
+        baseline: str = FALLBACK,
         device: Device = "auto",
         controller: Controller | None = None,
     ) -> None:
@@ -117,6 +121,7 @@ class Explorer:
         )
         if self._owns_controller:
             controller.choose_predictor(predictor)
+            controller.choose_baseline(baseline)
             self.open(session)
         if self._last_session is not None:
             self.bar.offer(

@@ -52,7 +52,10 @@ class BaselineClient:
         self._is_due = False
 
     def choose(self, name: str) -> None:
-        """Choose the baseline by a name for `load`; "" removes it."""
+        """Choose the baseline by a name for `load`; "" removes it.
+
+        A baseline with the name of the model has no results: the model gives them.
+        """
         # Do not wait for the old baseline: its thread ends after its current step.
         self.close(0.0)
         if name:
@@ -76,6 +79,9 @@ class BaselineClient:
         """
         window, mask = self._state.window, self._state.mask
         if self._client is None or window is None or mask is None:
+            return
+        if not self._state.compared_baseline:
+            self._reset()
             return
         # Identity is sufficient, because windows and masks are immutable.
         is_requested = window is self._requested[0] and mask is self._requested[1]

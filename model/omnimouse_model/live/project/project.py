@@ -267,9 +267,6 @@ class Project(HasBackgroundTask):
             return False
         if last.predictor and not screen.state.predictor_name:
             screen.choose_model(last.predictor)
-        is_local = last.baseline and not screen.downloads.must_fetch(last.baseline)
-        if is_local and not screen.state.baseline_name:
-            screen.choose_baseline(last.baseline)
         # Pins belong to a session: they are restored when it is shown.
         screen.pins.restore_later(last.session, last.pins)
         request = OpenRequest(

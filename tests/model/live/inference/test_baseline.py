@@ -1,9 +1,12 @@
 """Baseline predictor: requested for the same task after the main predictor."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.registry import load_predictor
@@ -47,6 +50,30 @@ def test_the_baseline_follows_mask_and_window_until_it_is_removed(controller):
     assert controller.baseline.scores is None
     controller.paint_cells([1], slice(0, 60), TARGET)
     assert controller.baseline.population is None
+
+
+def test_a_baseline_is_not_compared_with_itself(controller):
+    controller.choose_baseline("mean")
+    controller.choose_predictor("mean")
+    assert controller.state.compared_baseline == ""
+    assert controller.baseline.population is None
+    assert not controller.baseline.is_awaited
+    controller.paint_cells([1], slice(0, 60), TARGET)
+    assert controller.baseline.population is None
+    controller.choose_predictor("video-ridge")
+    assert controller.state.compared_baseline == "mean"
+    assert_answered(controller)
+
+
+def test_the_last_baseline_returns_and_at_first_the_default(tmp_path):
+    memory = tmp_path / "live.json"
+    for saved, restored in ((None, "linear-gaussian"), ("mean", "mean"), ("", "")):
+        if saved is not None:
+            write_last_session(LastSession(baseline=saved), memory)
+        with closing(Controller(synchronous=True, session_file=memory)) as restarted:
+            assert restarted.state.baseline_name == ""  # no choice of the library
+            restarted.restore_baseline()
+            assert restarted.state.baseline_name == restored
 
 
 def test_a_refused_or_unknown_baseline_is_an_error_of_the_baseline_only(controller):

@@ -182,7 +182,7 @@ def _as_large(row: Trace, spec: WindowSpec) -> Trace:
     """
     height, predicted = _scaled(row.predicted, row.truth)
     share = _round_share(height)
-    size = f" · ┃ {bar_text(spec, share)}" if height else ""
+    size = f" ┃ {bar_text(spec, share)}" if height else ""
     return replace(
         row,
         label=row.label + size,
@@ -337,7 +337,7 @@ def _baseline_score(controller: Controller, neuron: int) -> _RowScore:
     """Return the baseline's scores: "…" if pending, "–" if none."""
     state, baseline = controller.state, controller.baseline
     mask = state.mask
-    if not state.baseline_name or mask is None:
+    if not state.compared_baseline or mask is None:
         return _RowScore("", "")
     in_tier, here = tier_score_of(baseline, neuron), window_score_of(baseline, neuron)
     # The baseline predicts the window alone, not a longer span.

@@ -50,9 +50,9 @@ def notice_text(pins: Pins) -> str:
 
 def baseline_text(controller: Controller) -> str:
     """Return the name of the baseline, which is drawn in the window alone; or ""."""
-    name = Path(controller.state.baseline_name).name
+    name = Path(controller.state.compared_baseline).name
     has_page = controller.pins.predictions.page is not None
-    return f"{name} (this window)" if name and has_page else name
+    return f"{name} here" if name and has_page else name
 
 
 class LegendEntry(NamedTuple):

@@ -34,7 +34,11 @@ class BaselineSection(QWidget):
         form = Form(self)
         form.add("Baseline", self.choice)
         form.add("", self.summary)
-        signals = [controller.state.events.baseline_name, controller.baseline.changed]
+        events = controller.state.events
+        signals = [
+            *(events.baseline_name, events.predictor_name),
+            controller.baseline.changed,
+        ]
         self.redraw = Redraw(self, (self._draw, signals))
 
     def _draw(self) -> None:
@@ -45,6 +49,8 @@ class BaselineSection(QWidget):
         self.choice.setCurrentIndex(self.choice.findData(name))
         metric = controller.state.metric
         text = baseline_text(name, controller.baseline, controller.results, metric)
+        if name and not controller.state.compared_baseline:
+            text = "The model itself: choose another one to compare it with."
         show_text(self.summary, text)
 
 

@@ -304,7 +304,7 @@ class TraceStack(QObject):
             self.plot.removeItem(self._labels.pop())
             self._label_html.pop()
         while len(self._labels) < len(traces):
-            label = plot_style.text_item("", plot_style.TEXT, anchor=(-0.04, 0))
+            label = plot_style.text_item("", plot_style.TEXT, anchor=(0, 0))
             label.fill = plot_style.brush(plot_style.BACKGROUND, 110)
             label.setZValue(10)
             self.plot.addItem(label, ignoreBounds=True)
