@@ -62,7 +62,7 @@ CONSTANTS: Final[dict[str, Any]] = {
 
 
 class ContextSweep(FigurePart):
-    """Live curves of the selected neurons, background sweeps and saved sweeps.
+    """Live curves over the tier, background sweeps and saved sweeps.
 
     To place controls and figure in a box, use `widget`.
 
@@ -166,8 +166,9 @@ class ContextSweep(FigurePart):
 
     def drawn(self) -> list[DrawnSweep]:
         """Return the drawn sweeps: the live sweep or `sweep`, then the saved ones."""
-        results, sweeps = self._controller.results, self._controller.sweeps
-        drawn = sweeps_on_screen(results, sweeps, is_live=self.is_live)
+        controller = self._controller
+        state, results, sweeps = controller.state, controller.results, controller.sweeps
+        drawn = sweeps_on_screen(state, results, sweeps, is_live=self.is_live)
         # First in the list: a table set by code is drawn in place of the live sweep.
         if not self.is_live and self.sweep is not None:
             drawn.insert(0, DrawnSweep(FROM_CODE, self.sweep))

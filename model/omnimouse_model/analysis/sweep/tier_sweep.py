@@ -6,7 +6,10 @@ scores. Its contexts do not depend on the painted mask, so that the curves of a 
 are computed once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from omnimouse_model.analysis.evaluate.shard import Shard
 from omnimouse_model.analysis.evaluate.tier_run import TierRun
@@ -34,11 +37,14 @@ class TierCurves:
         One row per context, over the windows that were added.
     n_windows, n_total
         Windows that were added, and windows that are added at most.
+    per_neuron
+        float32 (rows, P): score of each held-out neuron, NaN for all others.
     """
 
     sweep: ContextSweep
     n_windows: int
     n_total: int
+    per_neuron: np.ndarray
 
     @property
     def tier(self) -> str:
@@ -54,6 +60,30 @@ class TierCurves:
     def is_shown(self) -> bool:
         """Whether enough windows were added for curves that are hardly biased."""
         return self.n_windows >= min(MIN_WINDOWS, self.n_total)
+
+    def of_neurons(self, neurons: Sequence[int]) -> ContextSweep | None:
+        """Return the mean curves of some neurons; None if none of them is held out.
+
+        They have no interval.
+        """
+        scores = self.per_neuron[:, list(neurons)]
+        is_known = np.isfinite(scores)
+        if not is_known.any():
+            return None
+        rows = tuple(
+            replace(
+                row,
+                n_neurons=int(known.sum()),
+                score=float(values[known].mean()) if known.any() else float("nan"),
+                ci_low=float("nan"),
+                ci_high=float("nan"),
+                ceiling=float("nan"),
+            )
+            for row, values, known in zip(
+                self.sweep.rows, scores, is_known, strict=True
+            )
+        )
+        return replace(self.sweep, rows=rows)
 
 
 def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str) -> SweepPlan:
@@ -108,12 +138,18 @@ class TierSweep(TierRun[TierCurves]):
         """Return the curves over the windows that were added."""
         found, shard = self._scores.scores(), self._scores.shard
         scores, name = iter(found.scores), self._predictor.predictor_id
-        rows = tuple(
-            row_of(cell, name, found, None if reason else next(scores), reason)
-            for cell, reason in zip(self._cells, self._reasons, strict=True)
-        )
+        n_neurons = shard.session.n_neurons
+        per_neuron = np.full((len(self._cells), n_neurons), np.nan, np.float32)
+        rows = []
+        for number, cell in enumerate(self._cells):
+            reason = self._reasons[number]
+            score = None if reason else next(scores)
+            rows.append(row_of(cell, name, found, score, reason))
+            if score is not None and not score.refusal:
+                per_neuron[number, score.neurons] = score.per_neuron
         return TierCurves(
-            ContextSweep(self._plan, name, (shard.session.id,), rows),
+            ContextSweep(self._plan, name, (shard.session.id,), tuple(rows)),
             self.n_windows,
             len(shard.starts),
+            per_neuron,
         )

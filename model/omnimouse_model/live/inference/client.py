@@ -83,6 +83,7 @@ class LiveClient:
             if isinstance(self.predictor, str):
                 self._load(self.predictor)
             return
+        curves = self.results.tier_curves
         request = LiveRequest(
             state.session,
             state.window,
@@ -91,6 +92,7 @@ class LiveClient:
             self.predictor,
             state.device,
             state.sweep_shown and self._sweeps,
+            sweeps_window=curves is None or not curves.is_shown,
             step_s=self.step_s,
             # The baseline is compared with the recorded stimulus only.
             edits=state.edits if self._sweeps else (),

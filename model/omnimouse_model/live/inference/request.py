@@ -27,7 +27,10 @@ class LiveRequest:
     predictor
         Name for `load`, or a predictor.
     sweep
-        Whether a live sweep is requested too.
+        Whether curves of the context are requested too.
+    sweeps_window
+        Whether they include a live sweep of the selected neurons in the window: until
+        there are curves over a tier.
     step_s
         How far the user steps, signed, in the direction of the latest step.
     edits
@@ -56,6 +59,7 @@ class LiveRequest:
     predictor: str | Predictor
     device: str = "auto"
     sweep: bool = False
+    sweeps_window: bool = True
     step_s: float | None = None
     edits: tuple[Edit, ...] = ()
     unedited: Prediction | None = None
@@ -67,8 +71,8 @@ class LiveRequest:
 
     @property
     def has_sweep(self) -> bool:
-        """Whether a sweep is requested and at least one neuron is selected."""
-        return self.sweep and bool(self.selection)
+        """Whether a live sweep is requested and at least one neuron is selected."""
+        return self.sweep and self.sweeps_window and bool(self.selection)
 
 
 def step_between(before: Window | None, after: Window) -> float:

@@ -40,7 +40,7 @@ from omnimouse_model.cache import cache_dir
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
 
-VERSION = 4
+VERSION = 5
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
 """Maximum size of all files together: about 500 scores of 1,000 neurons."""
@@ -92,14 +92,14 @@ class ScoreStore:
     def curves(self, key: tuple[str, ...], plan: SweepPlan) -> TierCurves | None:
         """Return the context curves over a whole tier; None if they are not stored."""
         path = self._path(key)
-        return self._read(path, key, lambda facts, _: _curves(facts, plan))
+        return self._read(path, key, lambda facts, arrays: _curves(facts, arrays, plan))
 
     def add(self, key: tuple[str, ...], found: TierScore | TierCurves) -> None:
         """Store a complete score or curves; a drive that is full leaves them out."""
         if isinstance(found, TierScore):
             facts, arrays = _score_parts(found)
         else:
-            facts, arrays = _curves_facts(found), {}
+            facts, arrays = _curves_facts(found), {"per_neuron": found.per_neuron}
         if self._write(self._path(key), key, facts, arrays, self._limit_bytes):
             # Another process may have removed it.
             with suppress(OSError):
@@ -269,8 +269,9 @@ def _curves_facts(found: TierCurves) -> Facts:
     }
 
 
-def _curves(facts: Facts, plan: SweepPlan) -> TierCurves:
+def _curves(facts: Facts, arrays: Arrays, plan: SweepPlan) -> TierCurves:
     rows = tuple(SWEEP.parsed(row) for row in facts["rows"])
     sessions = tuple(facts["sessions"])
     sweep = ContextSweep(plan, facts["predictor"], sessions, rows)
-    return TierCurves(sweep, facts["n_windows"], facts["n_total"])
+    n_windows, n_total = facts["n_windows"], facts["n_total"]
+    return TierCurves(sweep, n_windows, n_total, arrays["per_neuron"])

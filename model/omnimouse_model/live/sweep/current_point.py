@@ -75,7 +75,7 @@ class CurrentPoint:
         if self.n_windows > 1:
             # *Score* is centred.
             kind = "pooled "
-            scope = f" of {self.n_scored:,} neurons, {self.n_windows:,} windows"
+            scope = f" over {self.n_windows:,} windows, {self.n_scored:,} neurons"
         elif not self.is_comparable:
             scope = f" of {self.n_scored:,} target neurons, none selected"
         return f"{kind}{self.metric.text(self.score)}{old}{scope}"

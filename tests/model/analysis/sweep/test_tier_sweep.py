@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.sweep.cells import planned_cells
 from omnimouse_model.analysis.sweep.tier_sweep import TierSweep, tier_plan
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
@@ -54,6 +56,28 @@ def test_after_the_last_window_they_are_those_of_a_sweep(curves, session):
         assert repr(replace(row, ceiling=nothing)) == repr(
             replace(other, ceiling=nothing)
         )
+
+
+@pytest.mark.slow
+def test_curves_of_some_neurons_are_means_of_their_scores(curves, session):
+    found = [*curves.refine(lambda: False)][-1]
+    plan = found.sweep.plan
+    held_out = np.flatnonzero(np.isfinite(found.per_neuron).any(axis=0))
+    assert len(held_out) == found.sweep.rows[0].n_neurons
+    visible = np.setdiff1d(np.arange(session.n_neurons), held_out)
+    chosen = [*held_out[[1, 4]], visible[0]]
+    cell = next(planned_cells(plan, [session]))
+    (score,) = om.evaluate(ContextPredictor(), session, [cell.condition]).scores
+    at = [list(score.neurons).index(n) for n in held_out[[1, 4]]]
+    selected = found.of_neurons(chosen)
+    assert selected.plan == plan
+    assert [row.n_neurons for row in selected.rows] == [2] * len(selected.rows)
+    assert selected.rows[0].score == pytest.approx(score.per_neuron[at].mean())
+    everyone = found.of_neurons(range(session.n_neurons))
+    for row, other in zip(everyone.rows, found.sweep.rows, strict=True):
+        assert row.score == pytest.approx(other.score, abs=1e-6)
+    assert found.of_neurons(visible[:2].tolist()) is None
+    assert found.of_neurons([]) is None
 
 
 @pytest.mark.slow

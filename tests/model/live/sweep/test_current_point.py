@@ -7,6 +7,7 @@ from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.masks import Mask
+from omnimouse_widgets.drawn.context.text import live_text, sweeps_on_screen
 from tests.predictors import NoisyPredictor, open_controller
 
 SELECTED = [3, 11, 30]
@@ -45,6 +46,30 @@ def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
     mark = current_point(controller.state, controller.results)
     assert mark.score == row.score
     assert (mark.n_scored, mark.n_windows) == (row.n_neurons, curves.n_total)
+
+
+@pytest.mark.slow
+def test_curves_over_the_tier_replace_those_of_the_window(controller):
+    def names():
+        drawn = sweeps_on_screen(
+            controller.state, controller.results, controller.sweeps, is_live=True
+        )
+        return [sweep.name for sweep in drawn]
+
+    assert controller.results.sweep.is_complete
+    assert names() == ["selected neurons"]
+    assert "this window only" in live_text(controller.state, controller.results)
+    controller.finish_scores()
+    known = np.isfinite(controller.results.tier_curves.per_neuron[0])
+    held_out, visible = np.flatnonzero(known), np.flatnonzero(~known)
+    controller.select([int(held_out[0]), int(visible[0])])
+    assert controller.results.sweep is None  # nobody looks at it
+    assert names() == ["test tier", "selected neurons"]
+    text = live_text(controller.state, controller.results)
+    assert "1 of 2 selected" in text
+    assert "this window" not in text
+    controller.select([int(visible[0])])
+    assert names() == ["test tier"]
 
 
 def test_without_selected_targets_the_score_is_of_all_targets(controller, session):

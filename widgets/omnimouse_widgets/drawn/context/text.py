@@ -1,8 +1,10 @@
 """Text about context curves: names, freshness and reasons for missing curves."""
 
+from functools import lru_cache
 from typing import Final
 
 from omnimouse_model.analysis.sweep.saved import SavedSweep
+from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import MIN_WINDOWS, TierCurves
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -11,9 +13,9 @@ from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
 
-LIVE: Final = "selected, now"
-LIVE_LINE: Final = MAX_COMPARED + 1
-"""Line style of the curves of one window beside those of a tier, which have 0."""
+SELECTED: Final = "selected neurons"
+SELECTED_LINE: Final = MAX_COMPARED + 1
+"""Line style of the selected neurons beside all held-out ones, which have 0."""
 NO_SESSION: Final = "No session is open"
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL: Final = "Choose a model"
@@ -23,18 +25,23 @@ NOT_LIVE: Final = "Tick Live, or a saved sweep"
 
 
 def sweeps_on_screen(
-    results: Results, sweeps: Sweeps, *, is_live: bool
+    state: LiveState, results: Results, sweeps: Sweeps, *, is_live: bool
 ) -> list[DrawnSweep]:
-    """Return the sweeps to draw: over the tier, in the window, then the saved ones."""
+    """Return the sweeps to draw: the live ones, then the saved ones.
+
+    Over the tier: all held-out neurons, and the selected ones of them. Before, the
+    selected neurons in the window.
+    """
     drawn: list[DrawnSweep] = []
     curves = results.tier_curves
-    has_curves = is_live and curves is not None and curves.is_shown
-    if has_curves and curves is not None:
+    if is_live and curves is not None and curves.is_shown:
         drawn.append(DrawnSweep(f"{curves.tier} tier", curves.sweep))
-    if is_live and results.sweep is not None:
-        line = LIVE_LINE if has_curves else 0
+        selected = _selected_sweep(curves, state.selection)
+        if selected is not None:
+            drawn.append(DrawnSweep(SELECTED, selected, SELECTED_LINE))
+    elif is_live and results.sweep is not None:
         # Pale, because one window gives shapes and no numbers.
-        drawn.append(DrawnSweep(LIVE, results.sweep, line, is_pale=True))
+        drawn.append(DrawnSweep(SELECTED, results.sweep, is_pale=True))
     # Line style 0 is reserved for live curves, whether or not they are shown.
     for number, path in enumerate(sweeps.compared, start=1):
         entry = sweeps.entry_of(path)
@@ -75,36 +82,71 @@ def tier_name(curves: TierCurves) -> str:
 
 
 def live_text(state: LiveState, results: Results) -> str:
-    """Return the progress and freshness of the live curves."""
-    sweep, n, curves = results.sweep, len(state.selection), results.tier_curves
-    only = "this window only (preliminary)"
-    if state.window is not None:
-        tier = window_tier_text(state.window)
-        fitted = ", to which models are fitted" if train_warning(state.window) else ""
-        only = f"this window only (preliminary; {tier}{fitted})"
-    parts = [f"{n} neuron{'s' * (n != 1)}, {only}"]
-    if curves is not None:
-        n_targets = max(row.n_neurons for row in curves.sweep.rows)
-        name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"
-        # Before that, the curves would be biased.
-        least = min(MIN_WINDOWS, curves.n_total)
-        waits = "" if curves.is_shown else f" (drawn from {least} windows on)"
-        parts.insert(0, f"{name[0].upper()}{name[1:]}{waits}")
-    progress = {
-        "running": "◌ computing",
-        "stale": "◌ older, computing",
-        "stopped": "stopped",
-    }.get(results.sweep_freshness, "")
-    if results.sweep_freshness == "fresh" and sweep is not None:
-        progress = "● fresh"
-        if not sweep.is_complete:
-            progress = f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
-    parts += [progress] if progress else []
+    """Return evidence and progress of the live curves."""
+    sweep, curves = results.sweep, results.tier_curves
+    parts = [] if curves is None else [_tier_text(curves)]
+    if curves is not None and curves.is_shown:
+        sweep = curves.sweep
+        parts.append(_selected_text(curves, state.selection))
+    else:
+        parts += [_window_text(state), _window_progress(results)]
     if results.needs is not None and not results.needs.sees_responses:
         parts.insert(0, NO_RESPONSES)  # a narrow panel cuts the end
     refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
     parts += [f"refused in part: {refusals[0]}"] if refusals else []
-    return " · ".join(parts)
+    return " · ".join(filter(None, parts))
+
+
+def _window_progress(results: Results) -> str:
+    """Return progress and freshness of the curves of the window; "" for none."""
+    sweep = results.sweep
+    if results.sweep_freshness == "fresh" and sweep is not None:
+        if sweep.is_complete:
+            return "● fresh"
+        return f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
+    return {
+        "running": "◌ computing",
+        "stale": "◌ older, computing",
+        "stopped": "stopped",
+    }.get(results.sweep_freshness, "")
+
+
+def _tier_text(curves: TierCurves) -> str:
+    """Return windows and neurons of the curves over a tier."""
+    n_targets = max(row.n_neurons for row in curves.sweep.rows)
+    name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"
+    # Before that, the curves would be biased.
+    least = min(MIN_WINDOWS, curves.n_total)
+    waits = "" if curves.is_shown else f" (drawn from {least} windows on)"
+    return f"{name[0].upper()}{name[1:]}{waits}"
+
+
+@lru_cache(maxsize=4)
+def _selected_sweep(
+    curves: TierCurves, selection: tuple[int, ...]
+) -> ContextSweep | None:
+    """Return the curves of the selected neurons, the same object in each drawing."""
+    return curves.of_neurons(selection)
+
+
+def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
+    """Return how many of the selected neurons have curves over the tier."""
+    selected = _selected_sweep(curves, selection)
+    n_curves = 0 if selected is None else max(r.n_neurons for r in selected.rows)
+    n = len(selection)
+    if n_curves == n:
+        return f"{n} selected"
+    return f"{n_curves} of {n} selected (the others are context)"
+
+
+def _window_text(state: LiveState) -> str:
+    """Return neurons and tier of the curves of the window."""
+    n, only = len(state.selection), "this window only (preliminary)"
+    if state.window is not None:
+        tier = window_tier_text(state.window)
+        fitted = ", to which models are fitted" if train_warning(state.window) else ""
+        only = f"this window only (preliminary; {tier}{fitted})"
+    return f"{n} neuron{'s' * (n != 1)}, {only}"
 
 
 def no_curve_text(results: Results) -> str:

@@ -38,7 +38,7 @@ function render({ model, el }) {
   conditions.setAttribute("aria-label", "Conditions that are drawn");
   follow("hidden", (hidden) => toggles.forEach((button) => setPressed(button, !hidden.includes(button.value))));
 
-  const live = makeButton("Live", "Draw the live curves of the selected neurons", () => set("is_live", !model.get("is_live")));
+  const live = makeButton("Live", "Draw the live curves of held-out and of selected neurons", () => set("is_live", !model.get("is_live")));
   follow("is_live", (isLive) => setPressed(live, isLive));
   // Form and list share one place: a button opens its box and closes the other one.
   const boxes = [];

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
-from omnimouse_widgets.drawn.context.text import LIVE
+from omnimouse_widgets.drawn.context.text import SELECTED
 from omnimouse_widgets.qt.context.plot import line_pen
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import plain_tip
@@ -91,8 +91,8 @@ def line_sample(line: int) -> QPixmap:
 
 
 def _tooltip(sweep: DrawnSweep) -> str:
-    if sweep.name == LIVE:
-        return "Selected neurons in this window"
+    if sweep.name == SELECTED:
+        return "Mean of the selected neurons that are held out, over the same windows"
     if not sweep.line:
         return f"Held-out neurons, {sweep.name}: solid lines, filled points"
     return f"{sweep.name}\nA saved sweep: broken lines, open points"

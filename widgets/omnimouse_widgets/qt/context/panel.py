@@ -51,10 +51,11 @@ TOOLTIP = (
     "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
     "Bars: s.e.m. over draws of neurons; with one draw, the longer side of the 95 %\n"
-    "interval over time. Solid lines: held-out neurons over the test tier, once it is\n"
-    "scored; broken lines: the selected neurons in this window. Star and dotted line:\n"
-    "the current mask, over the tier, too, or at the mean score of the selected\n"
-    "neurons (open star: none of them is a target; the mean is over the targets).\n"
+    "interval over time. Solid lines: held-out neurons over the test tier, from 64\n"
+    "windows on; broken lines: the selected ones of them. Before, pale lines: the\n"
+    "selected neurons in this window. Star and dotted line: the current mask, over\n"
+    "the tier, too; before, at the mean score of the selected neurons in this window\n"
+    "(open star: none of them is a target; the mean is over the targets).\n"
     "Point at a marker to see its numbers."
 )
 NO_ROOM = "Increase the height of this dock to see the curves, too"
@@ -146,7 +147,7 @@ class ContextPanel(QWidget):
             page.hide()
         self.live = toggle_button(
             "Live",
-            "Show the curves over the tier, and of the selected neurons in this window",
+            "Show the curves of held-out and of selected neurons over the tier",
         )
         self.live.setChecked(True)
         self.sweep = toggle_button(
@@ -254,8 +255,9 @@ class ContextPanel(QWidget):
     # -- from state to screen ---------------------------------------------------------
     def sweeps(self) -> list[DrawnSweep]:
         """Return the sweeps to draw from state and results: live first, then saved."""
-        results, saved = self._controller.results, self._controller.sweeps
-        return sweeps_on_screen(results, saved, is_live=self.live.isChecked())
+        controller, is_live = self._controller, self.live.isChecked()
+        state, results, saved = controller.state, controller.results, controller.sweeps
+        return sweeps_on_screen(state, results, saved, is_live=is_live)
 
     def _draw_curves(self) -> None:
         drawn = self.sweeps()
