@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import POOLED
+from omnimouse_model.analysis.evaluate.results import POOLED, BehaviorScore
 from omnimouse_model.analysis.evaluate.tier_score import (
     TierScore,
     has_scored_targets,
@@ -17,6 +17,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import is_served
+from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
 
 _TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of the tier, "
@@ -95,7 +96,9 @@ def tier_score_lines(
     if found.is_preliminary:
         windows += ", preliminary"
     decoded = [
-        f"{b.channel} {b.value:z.2f}" for b in found.behavior if b.value == b.value
+        f"{channel_text(one.channel)} {_decoded_text(one)}"
+        for one in found.behavior
+        if np.isfinite(one.value)
     ]
     lines = [
         _score_text(found, metric) if found.score else "",
@@ -129,10 +132,17 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
         return ""
     # The baseline may be some batches behind.
     windows = "" if n_windows == found.n_windows else f" ({n_windows} windows)"
-    return f"{_signed(gain)} over {name}{windows}"
+    return f"{_gain_number(gain)} over {name}{windows}"
 
 
-def _signed(gain: Estimate) -> str:
+def _decoded_text(decoded: BehaviorScore) -> str:
+    """Return the score of a channel with half of its interval, if it has one."""
+    half = (decoded.ci_high - decoded.ci_low) / 2
+    spread = f" ± {half:z.2f}" if np.isfinite(half) else ""
+    return f"{decoded.value:z.2f}{spread}"
+
+
+def _gain_number(gain: Estimate) -> str:
     half = gain.half_width
     spread = f" ± {half:z.2f}" if np.isfinite(half) else ""
     return f"{gain.value:+z.2f}{spread}"

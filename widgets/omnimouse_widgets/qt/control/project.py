@@ -23,6 +23,7 @@ from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
+    name_menu,
     plain_tip,
     push_button,
     show_text,
@@ -329,7 +330,7 @@ class AnalysisSection(QWidget):
             if action is not None:
                 action.setToolTip(plain_tip(str(path)))
         self.recent.setToolTipsVisible(True)
-        self.recent.setEnabled(not self.recent.isEmpty())
+        name_menu(self.recent, "Recent analyses")
         self.backups_action.setEnabled(self._analyses.backup_folder.is_dir())
 
     def _forget_copy(self) -> None:

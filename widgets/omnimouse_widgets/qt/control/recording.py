@@ -23,6 +23,7 @@ from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
     dismiss_button,
+    name_menu,
     plain_tip,
     push_button,
     set_items,
@@ -123,7 +124,7 @@ class RecordingSection(QWidget):
             action.setToolTip(plain_tip(place))
             action.triggered.connect(partial(self._open_chosen, place))
             self.recent.addAction(action)
-        self.recent.setEnabled(not self.recent.isEmpty())
+        name_menu(self.recent, "Recent")
 
     def _choose_folder(self) -> None:
         self._open_chosen(

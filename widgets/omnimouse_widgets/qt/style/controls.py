@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFrame,
     QLabel,
+    QMenu,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -137,6 +138,13 @@ def set_items(box: QComboBox, items: Sequence[tuple[str, Any]]) -> None:
             box.clear()
             for text, value in items:
                 box.addItem(text, value)
+
+
+def name_menu(menu: QMenu, title: str) -> None:
+    """Give a menu its title; an empty one is disabled and says so."""
+    is_empty = menu.isEmpty()
+    menu.setTitle(f"{title} (none yet)" if is_empty else title)
+    menu.setEnabled(not is_empty)
 
 
 def number_box(
