@@ -44,10 +44,9 @@ The command itself is `command` in the file of that name in this folder.
 # scheduler that does not answer. Any other exception is a bug.
 INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError, WorkerError)
 
-OUT_OF_MEMORY = (
-    "the memory of the device is full. For training, set a smaller `batch` and a "
-    "larger `accumulate` in the config; for other work, choose --device cpu, or close "
-    "other programs. The same command continues from what is saved."
+WITH_LESS_MEMORY = (
+    " To train or fine-tune, choose a smaller `batch`; `accumulate` in a config makes "
+    "up for it. The same command continues from what is saved."
 )
 
 
@@ -175,8 +174,8 @@ def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:
 
 def message_of(error: Exception) -> str:
     """Return the problem and the next step in one line."""
-    if full_memory_text(error):
-        return OUT_OF_MEMORY
+    if text := full_memory_text(error):
+        return text + WITH_LESS_MEMORY
     text = explained(error) if isinstance(error, OSError) else str(error)
     # The text of a KeyError has quotes.
     if isinstance(error, KeyError) and error.args:

@@ -18,6 +18,7 @@ import click
 
 from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.output import emit
+from omnimouse_model.predict.devices import full_memory_text
 
 # Qt versions with known defects, and what fails.
 BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
@@ -141,8 +142,15 @@ def device() -> Iterator[Finding]:
     yield Finding("cores", os.cpu_count() or 1)
     yield Finding("torch threads", torch.get_num_threads())
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        yield Finding("device", f"cuda: {torch.cuda.get_device_name(0)}")
+        name = f"cuda: {torch.cuda.get_device_name(0)}"
+        try:
+            free, total = torch.cuda.mem_get_info()
+        # The CUDA context itself needs about 500 MiB.
+        except RuntimeError as error:
+            reason = full_memory_text(error) or str(error).partition("\n")[0]
+            yield Finding("device", name, "", "problem", reason)
+            return
+        yield Finding("device", name)
         yield Finding("GPU memory free", round(free / 2**30, 1), "GiB")
         yield Finding("GPU memory", round(total / 2**30, 1), "GiB")
     elif torch.backends.mps.is_available():

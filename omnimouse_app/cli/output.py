@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_model.predict.devices import full_memory_text
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -173,9 +175,20 @@ def machine(*, gflops: bool = False) -> dict[str, Any]:
         else os.cpu_count(),
         "gpu": torch.cuda.get_device_name(0) if has_gpu else None,
         "torch": torch.__version__,
-        "matmul_gflops_fp32": matmul_gflops("float32", device) if gflops else None,
-        "matmul_gflops_bf16": matmul_gflops("bfloat16", device) if gflops else None,
+        "matmul_gflops_fp32": _gflops("float32", device) if gflops else None,
+        "matmul_gflops_bf16": _gflops("bfloat16", device) if gflops else None,
     }
+
+
+def _gflops(dtype: str, device: str) -> float | None:
+    """Return the speed of matrix products; None if the memory of the GPU is full."""
+    try:
+        return matmul_gflops(dtype, device)
+    except RuntimeError as error:
+        # The rows, measured before, must not be lost.
+        if full_memory_text(error):
+            return None
+        raise
 
 
 def _about(facts: Mapping[str, Any]) -> str:

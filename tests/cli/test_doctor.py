@@ -22,6 +22,18 @@ def test_it_reports_versions_graphics_device_and_room(capsys):
     assert all(row["remedy"] for row in rows.values() if row["status"] != "ok")
 
 
+def test_a_full_gpu_is_reported_and_ends_nothing(monkeypatch):
+    def raise_full():
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "H200")
+    monkeypatch.setattr("torch.cuda.mem_get_info", raise_full)
+    (found,) = [one for one in doctor.device() if one.name == "device"]
+    assert found.value == "cuda: H200"
+    assert "Close other programs" in found.remedy
+
+
 @pytest.mark.parametrize(
     ("requirement", "status", "remedy"),
     [

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENOMEM
+from functools import cache
+
+from threadpoolctl import ThreadpoolController
 
 DEVICES = ("auto", "cpu")
 """Devices of every machine."""
@@ -37,6 +40,10 @@ class Residence:
     process_id: int | None = None
 
 
+LIBRARY_BYTES = 256 * 2**20
+"""Free memory of a GPU below which errors of CUDA's libraries mean a full memory."""
+
+
 def full_memory_text(error: BaseException) -> str:
     """Return what is full and what to do if memory ran out; "" for other errors.
 
@@ -55,7 +62,20 @@ def full_memory_text(error: BaseException) -> str:
     # By name: torch is not imported for programs that do not use it.
     is_full = type(error).__name__ == "OutOfMemoryError"
     is_full |= "out of memory" in text or "ALLOC_FAILED" in text
-    return GPU_IS_FULL if is_full else ""
+    # cuDNN and cuBLAS report an "internal error" where they lack memory, too.
+    is_of_library = "CUDNN_STATUS_" in text or "CUBLAS_STATUS_" in text
+    return GPU_IS_FULL if is_full or (is_of_library and _is_gpu_full()) else ""
+
+
+def _is_gpu_full() -> bool:
+    """Return whether the GPU has too little free memory for a library of CUDA."""
+    import torch
+
+    try:
+        free, _ = torch.cuda.mem_get_info()
+    except RuntimeError as error:
+        return "out of memory" in str(error)
+    return free < LIBRARY_BYTES
 
 
 def devices_of(predictor: object) -> tuple[str, ...]:
@@ -98,6 +118,24 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def numpy_threads(count: int) -> Iterator[None]:
+    """Limit the threads of numpy's matrix products within the block.
+
+    The threads of OpenBLAS wait in loops between products. For small products, they are
+    no faster than one, and take the cores from torch meanwhile. No call of torch should
+    be in the block: it may use the same library.
+    """
+    with _blas().limit(limits=count):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return the libraries of matrix products that numpy has loaded."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def process_bytes(process_id: int | None) -> int | None:

@@ -21,6 +21,7 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.fit_cache import load_or_fit
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import Outdated, stop_if
+from omnimouse_model.predict.devices import numpy_threads
 from omnimouse_model.predict.linear_gaussian.fit import (
     LinearGaussianFit,
     fit,
@@ -159,10 +160,11 @@ class LinearGaussian(Predictor):
             # like neurons.
             visible[:, n_neurons:] = [mode == "visible" for mode in modes]
             values[:, n_neurons:] = at_samples(channels, spec)
-        posterior = self._posterior(session, fitted, prior, visible)
-        residuals = np.where(visible, (values - mean) / fitted.scale, 0)
-        mean = mean + fitted.scale * posterior.mean(residuals)
-        variance = fitted.scale**2 * posterior.variance()
+        with numpy_threads(1):
+            posterior = self._posterior(session, fitted, prior, visible)
+            residuals = np.where(visible, (values - mean) / fitted.scale, 0)
+            mean = mean + fitted.scale * posterior.mean(residuals)
+            variance = fitted.scale**2 * posterior.variance()
         return Encoded(window, mask, _WindowState(mean, variance, fitted.floor))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
@@ -212,11 +214,12 @@ class LinearGaussian(Predictor):
         `video` and `behavior` are those of `window`, as far as `mask` shows them.
         """
         inputs = [np.zeros((self._spec.n_samples, 0), np.float32)]
-        if video is not None:
-            inputs.append(video_inputs(video, self._spec))
-        if behavior is not None:
-            inputs.append(behavior_inputs(behavior, self._spec))
-        mean = np.concatenate(inputs, axis=1) @ fitted.weights + fitted.intercept
+        with numpy_threads(1):
+            if video is not None:
+                inputs.append(video_inputs(video, self._spec))
+            if behavior is not None:
+                inputs.append(behavior_inputs(behavior, self._spec))
+            mean = np.concatenate(inputs, axis=1) @ fitted.weights + fitted.intercept
         return np.asarray(mean)
 
     @property

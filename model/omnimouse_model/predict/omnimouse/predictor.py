@@ -308,7 +308,8 @@ class TransformerPredictor(Predictor):
             except (RuntimeError, MemoryError) as error:
                 if not full_memory_text(error):
                     raise
-                fault = " ".join(str(error).split())
+                # The first line: CUDA appends advice for programmers.
+                fault = str(error).strip().partition("\n")[0]
             # Outside of the handler, which keeps the tensors of the failed attempt.
             self._reduce(fault, is_decoding)
 

@@ -20,6 +20,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.engine import QUIET_S
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
+from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.predict.worker import transport
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.server import portable_error
@@ -240,3 +241,21 @@ def test_a_full_memory_is_one_line_with_what_to_do(text):
     assert isinstance(error, WorkerError)
     assert "choose the device cpu" in str(error)
     assert "fewer neurons" in str(portable_error(MemoryError()))
+
+
+@pytest.mark.parametrize(
+    ("free", "is_full"),
+    [(40, True), (4000, False), (RuntimeError("CUDA error: out of memory"), True)],
+)
+def test_errors_of_cuda_libraries_on_a_full_gpu_are_a_full_memory(
+    monkeypatch, free, is_full
+):
+    def memory():
+        if isinstance(free, Exception):
+            raise free
+        return free * 2**20, 80 * 2**30
+
+    monkeypatch.setattr("torch.cuda.mem_get_info", memory)
+    for text in ("CUDNN_STATUS_INTERNAL_ERROR", "CUBLAS_STATUS_NOT_INITIALIZED"):
+        found = full_memory_text(RuntimeError(f"cuDNN error: {text}"))
+        assert bool(found) == is_full
