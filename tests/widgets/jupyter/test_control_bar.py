@@ -32,3 +32,10 @@ def test_the_page_gets_the_reason_against_each_preset(controller, page, monkeypa
     fields, _ = seen.wait_for("choices", lambda fields, _: "presets" in fields)
     shown = {name: reason for name, _, reason in fields["presets"] if reason}
     assert shown == problems
+
+
+def test_the_page_gets_what_was_replaced_on_opening(controller, page):
+    seen = page(ControlBar(controller), "text")
+    controller.project.on_opened(None, ("The default preset is shown.",))
+    fields, _ = seen.wait_for("text", lambda fields, _: bool(fields["warnings"]))
+    assert "The default preset is shown." in fields["warnings"]

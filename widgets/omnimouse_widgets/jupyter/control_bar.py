@@ -100,7 +100,7 @@ class ControlBar(Part):
             Drawing(self._draw_choices, choices),
             Drawing(
                 self._draw_text,
-                [events.session, events.preset],
+                [events.session, events.preset, controller.project.changed],
                 [results.changed],
                 [events.mask],
             ),
@@ -183,9 +183,10 @@ class ControlBar(Part):
         if session is not None:
             minutes = session.duration_s / 60
             title = f"{session.id} · {session.n_neurons:,} neurons · {minutes:z.0f} min"
-        warnings = []
+        # For example, that a preset does not fit the recording.
+        warnings = list(self._controller.project.messages)
         if mask is not None and results.needs is not None:
-            warnings = caveats(mask, results.needs)
+            warnings += caveats(mask, results.needs)
         if results.notice:
             warnings.append(f"⚠ {results.notice}")
         meaning = task_text(state)
