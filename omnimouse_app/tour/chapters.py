@@ -73,8 +73,8 @@ def live_context(story: Story) -> None:
         "context",
         "Score against context, live",
         "The score against the number of visible neurons and the visible history: of "
-        "held-out neurons over the test tier (solid lines), and of the selected ones "
-        "in this window, with and without video and behaviour. The line marks the "
+        "held-out neurons over the test tier (solid lines) and of the selected ones of "
+        "them (broken), with and without video and behaviour. The star marks the "
         "current mask.",
     )
     sweeps = controller.sweeps

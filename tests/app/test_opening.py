@@ -69,15 +69,29 @@ def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folde
 def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_gone(
     launch, load_calls, session_folder, monkeypatch, tmp_path
 ):
-    gone = LastSession(str(tmp_path / "gone"), "mean", baseline="ridge")
+    gone = LastSession(str(tmp_path / "gone"), "mean")
     write_last_session(gone, tmp_path / "live.json")
     monkeypatch.setattr(SimulatedSession, "__call__", lambda *_: session_folder)
     state = launch(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"
-    assert state.baseline_name == "ridge"
     assert load_calls[0] == "last"
     assert "mean" not in load_calls
+
+
+@pytest.mark.parametrize(
+    ("last", "baseline"),
+    [(None, "linear-gaussian"), ("ridge", "ridge"), ("", "")],
+)
+def test_a_named_recording_opens_with_the_last_baseline(
+    launch, session_folder, tmp_path, last, baseline
+):
+    memory = tmp_path / "live.json"
+    memory.unlink()
+    if last is not None:
+        write_last_session(LastSession(baseline=last), memory)
+    state = launch(session=session_folder, model="last")
+    assert state.baseline_name == baseline
 
 
 def test_a_broken_folder_is_told_and_the_window_destroyed(qapp, load_calls, tmp_path):

@@ -404,6 +404,7 @@ class Controller:
             self._client.choose(None)
             self.state.first_ranks = {}
             self.state.predictor_name = name
+            self._baseline.follow()
             self.downloads.offer(name)
 
     def score_tier(self, is_on: bool) -> None:
@@ -433,14 +434,14 @@ class Controller:
             self.state.baseline_name = name
             self._baseline.choose(name)
 
-    def restore_baseline(self) -> None:
+    def restore_baseline(self, last: LastSession | None = None) -> None:
         """Choose the baseline of the last session, or the default one at first.
 
-        One that must be fetched from the hub is not chosen.
+        The default one stands in for one that must be fetched from the hub. `last` is
+        the last session, if it was read before.
         """
-        name = self.last_session.baseline
-        if not self.downloads.must_fetch(name):
-            self.choose_baseline(name)
+        name = (last or self.last_session).baseline
+        self.choose_baseline(FALLBACK if self.downloads.must_fetch(name) else name)
 
     def choose_device(self, device: Device) -> None:
         """Choose the device of predictors chosen by name; the predictor is reloaded."""
@@ -464,15 +465,12 @@ class Controller:
     def restore(self, fallback: OpenRequest | None = None) -> bool:
         """Reopen the last saved session in the background; False if there is none.
 
-        A model or baseline that is already chosen stays. `fallback` is opened if the
-        recording cannot be read.
+        A model that is already chosen stays, and the baseline: see `restore_baseline`.
+        `fallback` is opened if the recording cannot be read.
         """
         # A preset of another version may not exist any more.
         if is_preset(preset := self.last_session.preset):
             self._last_preset = preset
-        # Before the recording: the screen is saved as soon as one is shown.
-        if self.last_session.session and not self.state.baseline_name:
-            self.restore_baseline()
         return self.project.restore(fallback)
 
     def _note_scores(self, found: TierScore | None) -> None:
@@ -807,7 +805,8 @@ class Controller:
             # A fresh population prediction contains these neurons already: no new
             # request is needed, unless their sweep or their trials are on screen.
             is_predicted = self.results.take_selected(selection)
-            is_shown = self.state.sweep_shown or self.state.peri_event_shown
+            has_sweep = self.state.sweep_shown and not self.results.has_tier_curves
+            is_shown = has_sweep or self.state.peri_event_shown
             if is_shown or not is_predicted:
                 self._client.send()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -27,11 +27,11 @@ from omnimouse_model.live.project.exports import ScreenContent, screen_content
 from omnimouse_model.live.report_steps import report_steps
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import Device, LiveState
+from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP, live_sweeps
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
 
-LIVE_SWEEP: Final = "this window"
 """Name of the live sweep among saved sweeps."""
 ConditionKind = Literal["screen", "baseline", "pin"]
 
@@ -297,12 +297,9 @@ def _pinned_conditions(controller: Controller) -> list[ReportCondition]:
 def _sweeps(controller: Controller) -> tuple[tuple[str, ContextSweep], ...]:
     """Return the live sweeps, if they are up to date, and the compared saved ones."""
     results, sweeps = controller.results, controller.sweeps
-    named = []
-    curves = results.tier_curves
-    if curves is not None and curves.is_shown:
-        named.append((f"{curves.tier} tier", curves.sweep))
-    if results.sweep is not None and results.sweep_freshness == "fresh":
-        named.append((LIVE_SWEEP, results.sweep))
+    named = list(live_sweeps(controller.state, results).items())
+    if results.sweep_freshness != "fresh":
+        named = [(name, sweep) for name, sweep in named if name != WINDOW_SWEEP]
     for path in sweeps.compared:
         entry = sweeps.entry_of(path)
         if entry is not None and entry.sweep is not None and entry.sweep.rows:

@@ -173,6 +173,11 @@ class Results:
         return self.freshness == self.population_freshness == "fresh" and is_swept
 
     @property
+    def has_tier_curves(self) -> bool:
+        """Whether curves over a tier are shown, in place of those of the window."""
+        return self.tier_curves is not None and self.tier_curves.is_shown
+
+    @property
     def was_stopped(self) -> bool:
         """Whether the newest request was cancelled before all its stages finished."""
         return "stopped" in (self.freshness, self.population_freshness)

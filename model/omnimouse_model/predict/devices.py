@@ -1,11 +1,13 @@
 """Devices of predictors: the available ones, the current one, threads and memory."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENOMEM
 from functools import cache
+from typing import Any, Final
 
 from threadpoolctl import ThreadpoolController
 
@@ -120,16 +122,35 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def numpy_threads(count: int) -> Iterator[None]:
-    """Limit the threads of numpy's matrix products within the block.
+class SingleNumpyThread:
+    """Context manager: matrix products of numpy use one thread within the block.
 
     The threads of OpenBLAS wait in loops between products. For small products, they are
     no faster than one, and take the cores from torch meanwhile. No call of torch should
-    be in the block: it may use the same library.
+    be in the block: it may use the same library. The limit is that of the process,
+    until the last of several blocks ends.
     """
-    with _blas().limit(limits=count):
-        yield
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_blocks = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_blocks += 1
+            if self._n_blocks == 1:
+                self._limit = _blas().limit(limits=1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_blocks -= 1
+            if self._n_blocks == 0:
+                self._limit.restore_original_limits()
+
+
+single_numpy_thread: Final = SingleNumpyThread()
+"""The one limit of this process."""
 
 
 @cache

@@ -15,8 +15,7 @@ from tests.small_sessions import write_session
 def controller(tmp_path):
     """Controller restored after a crash."""
     folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
-    crashed = LastSession(str(folder), start_s=3.0, baseline="", run="999999999 x")
-    write_last_session(crashed, memory)
+    write_last_session(LastSession(str(folder), start_s=3.0, run="999999999 x"), memory)
     with closing(Controller(synchronous=True, session_file=memory)) as made:
         made.choose_predictor(EchoPredictor())
         made.restore()

@@ -47,6 +47,21 @@ def test_a_cell_that_runs_again_offers_what_was_painted(run_cell, session_folder
     again.close()
 
 
+def test_the_baseline_is_an_argument_and_is_restored(run_cell, session_folder):
+    run_cell("one", 1)
+    first = settled_explorer(session_folder)
+    assert first.controller.state.baseline_name == "linear-gaussian"
+    first.controller.choose_baseline("mean")
+    first.painter.paint([1, 2], TARGET)
+    run_cell("one", 2)
+    again = Explorer(session_folder, EchoPredictor(), baseline="").settled(60.0)
+    assert again.controller.state.baseline_name == ""
+    again.restore()
+    again.settled(60.0)
+    assert again.controller.state.baseline_name == "mean"
+    again.close()
+
+
 def test_several_explorers_live_side_by_side(run_cell, session_folder):
     run_cell("one", 1)
     several = [settled_explorer(session_folder), settled_explorer(session_folder)]

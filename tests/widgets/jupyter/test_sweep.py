@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_widgets.drawn.context import text
 from omnimouse_widgets.drawn.context.points import dodge, place_on
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from tests.predictors import NoisyPredictor
@@ -127,7 +126,7 @@ def test_a_form_starts_a_sweep_that_is_kept(part, noisy_controller, sweep_page):
     sweep_page.say("export")
     content, (table,) = sweep_page.wait_for("csv")
     rows = list(csv.DictReader(table.decode().splitlines()))
-    assert {row["sweep"] for row in rows} == {text.SELECTED, "mine"}
+    assert {row["sweep"] for row in rows} == {"this window", "mine"}
 
 
 def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, sweep_page):

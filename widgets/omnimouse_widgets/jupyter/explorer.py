@@ -213,6 +213,7 @@ class Explorer:
             # Cleared first: a second click must not restore an older mask again.
             last, self._last_session = self._last_session, None
             self.bar.offer("", lambda: None)
+            self.controller.restore_baseline(last)
             self.controller.project.restore(last=last)
 
     def to_html(self, path: str | Path) -> Path:

@@ -19,6 +19,7 @@ from omnimouse_model.analysis.sweep.table import write_together
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.current_point import current_point
+from omnimouse_model.live.sweep.live_sweeps import live_sweeps
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.form import (
     DRAWS,
@@ -165,7 +166,7 @@ class ContextSweep(FigurePart):
             raise ValueError(str(sweeps.error))
 
     def drawn(self) -> list[DrawnSweep]:
-        """Return the drawn sweeps: the live sweep or `sweep`, then the saved ones."""
+        """Return the drawn sweeps: the live ones or `sweep`, then the saved ones."""
         controller = self._controller
         state, results, sweeps = controller.state, controller.results, controller.sweeps
         drawn = sweeps_on_screen(state, results, sweeps, is_live=self.is_live)
@@ -244,10 +245,8 @@ class ContextSweep(FigurePart):
         with self._following:  # results arrive on several threads
             if self.is_live:
                 results = self._controller.results
-                curves = results.tier_curves
-                self._live_sweep = results.sweep
-                if curves is not None and curves.is_shown:
-                    self._live_sweep = curves.sweep
+                live = live_sweeps(self._controller.state, results)
+                self._live_sweep = next(iter(live.values()), None)
                 self.set_trait("sweep", self._live_sweep)
 
     def _follow_progress(self) -> None:

@@ -8,7 +8,8 @@ from omnimouse_model.analysis.evaluate.summary import common_scores, score_summa
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.live.neuron_scores import scores_of_neurons
-from omnimouse_model.live.report import LIVE_SWEEP, ReportCondition, ReportData
+from omnimouse_model.live.report import ReportCondition, ReportData
+from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
@@ -198,7 +199,7 @@ def context(data: ReportData) -> Iterator[Markup]:
         toggles += [f".curve.sweep{at}" for at in range(len(data.sweeps))]
     yield drawings.legend(samples, toggles)
     for name, sweep in data.sweeps:
-        is_live = name == LIVE_SWEEP
+        is_live = name == WINDOW_SWEEP
         tier = f" ({window_tier_text(data.content.window)})" if is_live else ""
         yield tag("h3", f"{name}{tier}")
         yield from warnings_of(data.content.window) if is_live else ()

@@ -83,7 +83,6 @@ class LiveClient:
             if isinstance(self.predictor, str):
                 self._load(self.predictor)
             return
-        curves = self.results.tier_curves
         request = LiveRequest(
             state.session,
             state.window,
@@ -92,7 +91,7 @@ class LiveClient:
             self.predictor,
             state.device,
             state.sweep_shown and self._sweeps,
-            sweeps_window=curves is None or not curves.is_shown,
+            sweeps_window=not self.results.has_tier_curves,
             step_s=self.step_s,
             # The baseline is compared with the recorded stimulus only.
             edits=state.edits if self._sweeps else (),
@@ -148,7 +147,9 @@ class LiveClient:
         self.results.clear()
 
     def choose(self, predictor: str | Predictor | None) -> None:
-        """Choose another predictor, or the same one on another device."""
+        """Choose another predictor, None, or the same one on another device."""
+        # A waiting request is dropped without an answer.
+        self.results.is_awaited = False
         self.reset()
         # Times of another model or device say nothing about this one.
         self.predictor, self._fastest = predictor, (None, np.inf)

@@ -116,26 +116,30 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
 def _point_over_tier(
     state: LiveState, results: Results, context: ContextAmount
 ) -> CurrentPoint | None:
-    """Return the mark beside curves over a tier; None while there are none."""
-    curves, found = results.tier_curves, results.tier_score
-    if curves is None or not curves.is_shown or found is None or found.score is None:
+    """Return the mark beside curves over a tier; None without curves or targets."""
+    mask, curves, found = state.mask, results.tier_curves, results.tier_score
+    if curves is None or not curves.is_shown or mask is None or not mask.target.any():
         return None
-    score, problem = found.score, ""
-    if score.refusal:
-        return None
+    score = None if found is None else found.score
+    n_windows = 0 if found is None else found.n_windows
+    least, problem = min(MIN_WINDOWS, curves.n_total), ""
+    if score is not None and score.refusal:
+        problem = score.refusal
     # As for the curves: over few windows, the score is biased.
-    if found.n_windows < min(MIN_WINDOWS, found.n_total):
-        problem = f"{found.n_windows} of {MIN_WINDOWS} windows are scored"
+    elif score is None or n_windows < least:
+        paused = "" if state.scores_tier else ", paused"
+        problem = f"{n_windows} of {least} windows are scored{paused}"
+    is_known = score is not None and not problem
     return CurrentPoint(
         context,
         state.metric,
         # Pooled like the curves, not centred.
-        float("nan") if problem else score.value,
-        score.n_neurons,
+        score.value if score is not None and is_known else float("nan"),
+        score.n_neurons if score is not None else 0,
         is_comparable=True,
         is_old=False,
         problem=problem,
-        n_windows=found.n_windows,
+        n_windows=n_windows,
     )
 
 

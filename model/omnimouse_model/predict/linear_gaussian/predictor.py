@@ -21,7 +21,7 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.fit_cache import load_or_fit
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import Outdated, stop_if
-from omnimouse_model.predict.devices import numpy_threads
+from omnimouse_model.predict.devices import single_numpy_thread
 from omnimouse_model.predict.linear_gaussian.fit import (
     LinearGaussianFit,
     fit,
@@ -160,7 +160,7 @@ class LinearGaussian(Predictor):
             # like neurons.
             visible[:, n_neurons:] = [mode == "visible" for mode in modes]
             values[:, n_neurons:] = at_samples(channels, spec)
-        with numpy_threads(1):
+        with single_numpy_thread:
             posterior = self._posterior(session, fitted, prior, visible)
             residuals = np.where(visible, (values - mean) / fitted.scale, 0)
             mean = mean + fitted.scale * posterior.mean(residuals)
@@ -214,7 +214,7 @@ class LinearGaussian(Predictor):
         `video` and `behavior` are those of `window`, as far as `mask` shows them.
         """
         inputs = [np.zeros((self._spec.n_samples, 0), np.float32)]
-        with numpy_threads(1):
+        with single_numpy_thread:
             if video is not None:
                 inputs.append(video_inputs(video, self._spec))
             if behavior is not None:

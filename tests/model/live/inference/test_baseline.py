@@ -76,6 +76,15 @@ def test_the_last_baseline_returns_and_at_first_the_default(tmp_path):
             assert restarted.state.baseline_name == restored
 
 
+def test_a_baseline_on_the_hub_is_replaced_by_the_default(tmp_path):
+    memory = tmp_path / "live.json"
+    write_last_session(LastSession(baseline="omnimouse-5M"), memory)
+    with closing(Controller(load=None, synchronous=True, session_file=memory)) as made:
+        assert made.downloads.must_fetch("omnimouse-5M")
+        made.restore_baseline()
+        assert made.state.baseline_name == "linear-gaussian"
+
+
 def test_a_refused_or_unknown_baseline_is_an_error_of_the_baseline_only(controller):
     controller.apply_preset("video_behavior")
     controller.choose_baseline("last")
@@ -172,6 +181,21 @@ def test_without_a_predictor_the_baseline_follows_the_mask(session):
     assert controller.wait(TIMEOUT)
     assert_answered(controller)
     controller.close()
+
+
+def test_a_dropped_request_of_the_model_frees_the_baseline(
+    answered_controller, model, beside
+):
+    """A request that waits behind another one is dropped without an answer."""
+    made = answered_controller
+    open_gates(beside)
+    for neuron in (1, 2):
+        made.paint_cells([neuron], slice(0, 60), TARGET)
+    made.offer_predictor("omnimouse-5M")
+    open_gates(model)
+    assert made.wait(TIMEOUT)
+    assert not made.results.is_awaited
+    assert_answered(made)
 
 
 def test_stop_cancels_a_baseline_that_is_due(gated_controller, model, beside):

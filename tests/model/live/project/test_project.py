@@ -87,6 +87,7 @@ def restore_controller(memory):
     with closing(Controller(synchronous=True, session_file=memory)) as made:
 
         def restore() -> Controller:
+            made.restore_baseline()
             assert made.restore()
             return made
 
@@ -158,6 +159,7 @@ def test_a_restart_restores_the_screen(controller, path, memory, restore_control
     second_controller.project.save()
     second_controller.close()
     with closing(Controller(synchronous=True, session_file=memory)) as third:
+        third.restore_baseline()
         assert third.restore()
         assert third.state.pins
         assert not third.project.is_changed

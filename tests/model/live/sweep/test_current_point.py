@@ -6,8 +6,12 @@ import pytest
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.sweep.current_point import current_point
-from omnimouse_model.masks import Mask
-from omnimouse_widgets.drawn.context.text import live_text, sweeps_on_screen
+from omnimouse_model.masks import VISIBLE, Mask
+from omnimouse_widgets.drawn.context.text import (
+    live_problem,
+    live_text,
+    sweeps_on_screen,
+)
 from tests.predictors import NoisyPredictor, open_controller
 
 SELECTED = [3, 11, 30]
@@ -57,19 +61,26 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
         return [sweep.name for sweep in drawn]
 
     assert controller.results.sweep.is_complete
-    assert names() == ["selected neurons"]
+    assert names() == ["this window"]
     assert "this window only" in live_text(controller.state, controller.results)
     controller.finish_scores()
     known = np.isfinite(controller.results.tier_curves.per_neuron[0])
     held_out, visible = np.flatnonzero(known), np.flatnonzero(~known)
+    number = controller.results.newest_request
     controller.select([int(held_out[0]), int(visible[0])])
-    assert controller.results.sweep is None  # nobody looks at it
+    assert controller.results.newest_request == number  # its curves are known
     assert names() == ["test tier", "selected neurons"]
     text = live_text(controller.state, controller.results)
     assert "1 of 2 selected" in text
     assert "this window" not in text
-    controller.select([int(visible[0])])
-    assert names() == ["test tier"]
+    for selection in ([int(visible[0])], []):
+        controller.select(selection)
+        assert names() == ["test tier"]
+        assert live_problem(controller.state, controller.results, is_live=True) == ""
+    controller.paint([int(held_out[1])], VISIBLE)
+    assert controller.results.sweep is None  # nobody looks at it
+    mark = current_point(controller.state, controller.results)
+    assert mark.problem.startswith("0 of")
 
 
 def test_without_selected_targets_the_score_is_of_all_targets(controller, session):

@@ -75,6 +75,9 @@ def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     assert controller.state.baseline_name == "video-ridge"
     for scores in (controller.baseline.scores, controller.results.scores):
         assert f"{np.nanmean(scores):.2f}" in baseline.summary.text()
+    controller.choose_predictor("video-ridge")
+    redraw()
+    assert "itself" in baseline.summary.text()
     controller.choose_baseline("last")
     redraw()
     assert baseline.choice.currentData() == "last"

@@ -1,19 +1,22 @@
 """Text about context curves: names, freshness and reasons for missing curves."""
 
-from functools import lru_cache
 from typing import Final
 
 from omnimouse_model.analysis.sweep.saved import SavedSweep
-from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import MIN_WINDOWS, TierCurves
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.sweep.current_point import CurrentPoint
+from omnimouse_model.live.sweep.live_sweeps import (
+    SELECTED_SWEEP,
+    WINDOW_SWEEP,
+    live_sweeps,
+    selected_sweep,
+)
 from omnimouse_model.live.sweep.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
 
-SELECTED: Final = "selected neurons"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
 NO_SESSION: Final = "No session is open"
@@ -27,21 +30,14 @@ NOT_LIVE: Final = "Tick Live, or a saved sweep"
 def sweeps_on_screen(
     state: LiveState, results: Results, sweeps: Sweeps, *, is_live: bool
 ) -> list[DrawnSweep]:
-    """Return the sweeps to draw: the live ones, then the saved ones.
-
-    Over the tier: all held-out neurons, and the selected ones of them. Before, the
-    selected neurons in the window.
-    """
-    drawn: list[DrawnSweep] = []
-    curves = results.tier_curves
-    if is_live and curves is not None and curves.is_shown:
-        drawn.append(DrawnSweep(f"{curves.tier} tier", curves.sweep))
-        selected = _selected_sweep(curves, state.selection)
-        if selected is not None:
-            drawn.append(DrawnSweep(SELECTED, selected, SELECTED_LINE))
-    elif is_live and results.sweep is not None:
+    """Return the sweeps to draw: the live ones, then the saved ones."""
+    lines = {SELECTED_SWEEP: SELECTED_LINE}
+    live = live_sweeps(state, results) if is_live else {}
+    drawn = [
         # Pale, because one window gives shapes and no numbers.
-        drawn.append(DrawnSweep(SELECTED, results.sweep, is_pale=True))
+        DrawnSweep(name, sweep, lines.get(name, 0), is_pale=name == WINDOW_SWEEP)
+        for name, sweep in live.items()
+    ]
     # Line style 0 is reserved for live curves, whether or not they are shown.
     for number, path in enumerate(sweeps.compared, start=1):
         entry = sweeps.entry_of(path)
@@ -64,7 +60,7 @@ def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
         return NO_SESSION
     if not state.predictor_name:
         return NO_MODEL
-    if not state.selection:
+    if not (state.selection or results.has_tier_curves):
         return NO_SELECTION
     if results.freshness == "error":
         return f"No prediction: {results.error}"
@@ -121,21 +117,13 @@ def _tier_text(curves: TierCurves) -> str:
     return f"{name[0].upper()}{name[1:]}{waits}"
 
 
-@lru_cache(maxsize=4)
-def _selected_sweep(
-    curves: TierCurves, selection: tuple[int, ...]
-) -> ContextSweep | None:
-    """Return the curves of the selected neurons, the same object in each drawing."""
-    return curves.of_neurons(selection)
-
-
 def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     """Return how many of the selected neurons have curves over the tier."""
-    selected = _selected_sweep(curves, selection)
+    selected = selected_sweep(curves, selection)
     n_curves = 0 if selected is None else max(r.n_neurons for r in selected.rows)
     n = len(selection)
     if n_curves == n:
-        return f"{n} selected"
+        return f"{n} selected" if n else ""
     return f"{n_curves} of {n} selected (the others are context)"
 
 

@@ -6,9 +6,9 @@ from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QPainter, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
+from omnimouse_model.live.sweep.live_sweeps import SELECTED_SWEEP
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
-from omnimouse_widgets.drawn.context.text import SELECTED
 from omnimouse_widgets.qt.context.plot import line_pen
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import plain_tip
@@ -91,7 +91,9 @@ def line_sample(line: int) -> QPixmap:
 
 
 def _tooltip(sweep: DrawnSweep) -> str:
-    if sweep.name == SELECTED:
+    if sweep.is_pale:
+        return "Selected neurons in this window"
+    if sweep.name == SELECTED_SWEEP:
         return "Mean of the selected neurons that are held out, over the same windows"
     if not sweep.line:
         return f"Held-out neurons, {sweep.name}: solid lines, filled points"

@@ -9,6 +9,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.families import BASELINES
+from omnimouse_model.predict.predictor import is_served
 from omnimouse_widgets.drawn.model.text import model_text
 from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form
@@ -27,8 +28,7 @@ class BaselineSection(QWidget):
             [("none", ""), *((model_text(name), name) for name in BASELINES)],
             name="Baseline",
             tooltip="Compare the model with a baseline: the traces show its curve and "
-            "score.\nThe baseline is fitted to this session when it is first chosen; "
-            "the model never waits for it.",
+            "score.\nIt is fitted to this session once; the model never waits for it.",
         )
         self.summary = wrapped_label()
         form = Form(self)
@@ -49,8 +49,11 @@ class BaselineSection(QWidget):
         self.choice.setCurrentIndex(self.choice.findData(name))
         metric = controller.state.metric
         text = baseline_text(name, controller.baseline, controller.results, metric)
+        needs, spec = controller.baseline.needs, controller.state.spec
         if name and not controller.state.compared_baseline:
             text = "The model itself: choose another one to compare it with."
+        elif needs is not None and not is_served(needs.spec, spec):
+            text = "No common score: it predicts other windows than the model."
         show_text(self.summary, text)
 
 
