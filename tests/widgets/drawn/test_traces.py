@@ -8,6 +8,7 @@ import pytest
 from omnimouse_model.analysis.evaluate import shard
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_model.live.project.exports import screen_content
+from omnimouse_model.predict.registry import load_predictor
 from omnimouse_widgets.drawn.model.tier_score import (
     COMPUTING,
     NO_SCORE,
@@ -36,7 +37,10 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     results, mask = controller.results, controller.state.mask
     here = results.scores[7]
     rows = trace_rows(controller, TraceOptions(is_large=False))
-    assert rows[0].label.endswith(f"{here:.2f} here")
+    assert rows[0].label.endswith(f"r = … (here {here:.2f})")
+    controller.score_tier(False)
+    rows = trace_rows(controller, TraceOptions(is_large=False))
+    assert rows[0].label.endswith(f"r = {here:.2f} here")
     assert results.shown_scores is results.scores
     assert evidence_of(controller.results) == ""
     scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
@@ -72,6 +76,28 @@ def test_scores_of_pins_say_that_they_are_of_the_samples_on_screen(controller, s
     *_, controller.results.tier_score = scoring.refine(lambda: False)
     marks = [mark[:2] for mark in trace_rows(controller, LOOK)[0].marks]
     assert marks == [("pins", "here"), ("A", here)]
+
+
+def test_a_baseline_is_compared_over_the_same_windows(controller, session):
+    def label():
+        return trace_rows(controller, LOOK)[0].label
+
+    mask = controller.state.mask
+    controller.choose_baseline("mean")
+    baseline, results = controller.baseline, controller.results
+    scorings = [
+        TierScoring(made, session, mask)
+        for made in (NoisyPredictor("noisy"), load_predictor("linear-gaussian"))
+    ]
+    *_, own = scorings[0].refine(lambda: False)
+    *_, other = scorings[1].refine(lambda: False)
+    value = other.score.centred_per_neuron[list(other.score.neurons).index(7)]
+    baseline.tier_score = other
+    assert "┅ –" in label()  # none of the model: that of this window
+    results.tier_score = replace(own, n_windows=own.n_windows - 1)
+    assert "┅ …" in label()
+    results.tier_score = own
+    assert f"┅ {value:.2f}" in label()
 
 
 def test_a_score_without_windows_of_the_train_tier_is_called_pooled(

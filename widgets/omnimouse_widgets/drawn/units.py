@@ -1,4 +1,4 @@
-"""Units in which responses are drawn: normalised, or spikes/s for counts."""
+"""Units in which responses are drawn, and names of behaviour channels."""
 
 import numpy as np
 
@@ -50,3 +50,8 @@ def bar_text(spec: WindowSpec, share: float = 1.0) -> str:
     """Return the label of the scale bar beside traces, or of a share of it."""
     unit = "spikes/s" if spec.responses == "count" else "s.d."
     return f"{share * bar_height(spec):g} {unit}"
+
+
+def channel_text(name: str) -> str:
+    """Return the display name of a channel, e.g. `pupil d-size` for `pupil_dsize`."""
+    return name.replace("_dsize", " d-size").replace("_", " ")

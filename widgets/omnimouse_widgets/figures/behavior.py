@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
+from omnimouse_widgets.drawn.units import channel_text
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
 

@@ -4,7 +4,7 @@ A score of one window is dominated by noise. `TierScoring` adds the batches of w
 that `evaluate` adds, in the same order: after the last one both have the same bits.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -75,6 +75,17 @@ class TierScore:
         if parts is None:
             return jackknife(float("nan"), [])
         return jackknife(*parts, limits=CORRELATION_LIMITS)
+
+    @property
+    def score_estimate(self) -> Estimate:
+        """Score with its interval: centred where it exists, else pooled."""
+        score = self.score
+        # Not for other metrics, nor without a train tier.
+        if score is None or np.isfinite(score.centred):
+            return self.estimate
+        return replace(
+            self.estimate, value=score.value, low=score.ci_low, high=score.ci_high
+        )
 
     @property
     def is_preliminary(self) -> bool:

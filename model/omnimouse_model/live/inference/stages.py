@@ -215,6 +215,7 @@ class StageRunner:
         took_s = perf_counter() - since
         scores = window_scores(population, request.window, request.metric)
         yield Stage("population", population, scores, took_s=took_s)
+        yield from self._known_in_tier(predictor, request)
         # After the population, which the what-if is compared with.
         if request.edits:
             yield _predict_edits(predictor, request, population, outdated)
@@ -249,12 +250,7 @@ class StageRunner:
             learned = self._learned_of(predictor, request.session)
             if not learned.is_empty:
                 yield Stage("learned", learned=learned)
-            known_score = self._tiers.score(predictor, request)
-            if known_score is not None:
-                yield Stage("tier_score", tier_score=known_score)
-            known_curves = self._tiers.curves(predictor, request)
-            if known_curves is not None:
-                yield Stage("tier_curves", tier_curves=known_curves)
+            yield from self._known_in_tier(predictor, request)
             # Before the scores, which can take minutes: a viewer waits for it.
             events = self._peri_event(predictor, request)
             if events is not None:
@@ -274,6 +270,17 @@ class StageRunner:
         finally:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
+
+    def _known_in_tier(
+        self, predictor: Predictor, request: LiveRequest
+    ) -> Iterator[Stage]:
+        """Yield score and curves over the tier that an earlier request has computed."""
+        score = self._tiers.score(predictor, request)
+        if score is not None:
+            yield Stage("tier_score", tier_score=score)
+        curves = self._tiers.curves(predictor, request)
+        if curves is not None:
+            yield Stage("tier_curves", tier_curves=curves)
 
     def _learned_of(self, predictor: Predictor, session: Session) -> LearnedNeurons:
         known = self._learned

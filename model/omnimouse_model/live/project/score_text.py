@@ -48,7 +48,8 @@ def score_text(state: LiveState, results: Results) -> str:
     if not len(scored) or state.session is None or state.mask is None:
         return ""
     lines = [
-        f"score: median {state.metric.text(float(np.median(scores[scored])), 3)} over "
+        *_mean_lines(state, results),
+        f"median: {state.metric.text(float(np.median(scores[scored])), 3)} over "
         f"{len(scored):,} neurons",
         f"definition: {definition_of_shown(state.metric, shown)}",
         condition_text(state, state.mask, population),
@@ -59,6 +60,18 @@ def score_text(state: LiveState, results: Results) -> str:
         values = ", ".join(f"{names[n]}: {scores[n]:z.3f}" for n in selected)
         lines.append(f"selected neurons: {values}")
     return "\n".join(lines)
+
+
+def _mean_lines(state: LiveState, results: Results) -> list[str]:
+    """Return a line with the mean over the tier and its interval; none without it."""
+    found = results.tier_score
+    if found is None or found.score is None or found.score.refusal:
+        return []
+    mean = found.score_estimate
+    interval = ""
+    if np.isfinite(mean.low):
+        interval = f", 95 % interval {mean.low:z.3f} to {mean.high:z.3f}"
+    return [f"score: mean {state.metric.text(mean.value, 3)}{interval}"]
 
 
 def condition_text(state: LiveState, mask: Mask, prediction: Prediction | None) -> str:

@@ -42,6 +42,18 @@ def test_a_page_first_gets_a_complete_figure(monkeypatch):
     assert len(opened) == 1
 
 
+def test_what_a_page_reports_changes_no_content(figure):
+    uid = figure.data[1].uid
+    delta = {"uid": uid, "x": [9.0], "y": [9.0]}
+    report = {"trace_deltas": [delta], "trace_edit_id": figure._last_trace_edit_id}
+    figure.set_state({"_js2py_traceDeltas": report})
+    edit = figure._last_layout_edit_id
+    report = {"layout_delta": {"yaxis": {"range": [1, 2]}}, "layout_edit_id": edit}
+    figure.set_state({"_js2py_layoutDelta": report})
+    assert figure.data[1].y.tolist() == [1.0, 2.0, 4.0]
+    assert figure.layout.yaxis.range == (0, 5)
+
+
 def test_a_page_that_lacks_points_gets_the_whole_figure(figure, controller, page):
     part = FigurePart(controller)
     part.add_figure(figure)

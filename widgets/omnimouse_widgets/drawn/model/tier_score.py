@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.results import POOLED, BehaviorScore
+from omnimouse_model.analysis.evaluate.results import POOLED
 from omnimouse_model.analysis.evaluate.tier_score import (
     TierScore,
     has_scored_targets,
@@ -17,7 +17,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import is_served
-from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
+from omnimouse_widgets.drawn.units import channel_text
 
 _TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of the tier, "
@@ -48,9 +48,20 @@ def train_warning(window: Window) -> str:
 
 
 def tier_score_tip(found: TierScore | None) -> str:
-    """Return the tooltip of the score: its definition, or why it is pooled."""
-    is_pooled = found is not None and found.score is not None and found.score.is_pooled
-    return _TIP + (POOLED if is_pooled else _CENTRED)
+    """Return the tooltip of the score: its definition, or why it is pooled.
+
+    Decoded channels have their intervals here, because the panel has no room.
+    """
+    if found is None:
+        return _TIP + _CENTRED
+    is_pooled = found.score is not None and found.score.is_pooled
+    decoded = [
+        f"\n{channel_text(one.channel)}: r = {one.value:z.2f} "
+        f"[{one.ci_low:z.2f}, {one.ci_high:z.2f}]"
+        for one in found.behavior
+        if np.isfinite(one.ci_low)
+    ]
+    return _TIP + (POOLED if is_pooled else _CENTRED) + "".join(decoded)
 
 
 def shown_tier_score_lines(controller: Controller) -> list[str]:
@@ -96,7 +107,7 @@ def tier_score_lines(
     if found.is_preliminary:
         windows += ", preliminary"
     decoded = [
-        f"{channel_text(one.channel)} {_decoded_text(one)}"
+        f"{channel_text(one.channel)}\u00a0{one.value:z.2f}"
         for one in found.behavior
         if np.isfinite(one.value)
     ]
@@ -106,7 +117,8 @@ def tier_score_lines(
         _gain_text(found, baseline, baseline_name),
         "decoded r: " + ", ".join(decoded) if decoded else "",
     ]
-    return [line for line in lines if line]
+    # Without scored responses, the first line is the score of behaviour.
+    return [line for line in (lines if found.score else lines[::-1]) if line]
 
 
 def _score_text(found: TierScore, metric: Metric) -> str:
@@ -114,14 +126,10 @@ def _score_text(found: TierScore, metric: Metric) -> str:
     assert score is not None
     if score.refusal:
         return score.refusal
-    value, low, high = score.value, score.ci_low, score.ci_high
-    # Not for other metrics, nor without a train tier.
-    if np.isfinite(score.centred):
-        estimate = found.estimate
-        value, low, high = estimate.value, estimate.low, estimate.high
-    interval = f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
+    mean = found.score_estimate
+    interval = f" [{mean.low:z.2f}, {mean.high:z.2f}]" if np.isfinite(mean.low) else ""
     pooled = "pooled " if score.is_pooled else ""
-    return pooled + metric.text(value) + interval
+    return pooled + metric.text(mean.value) + interval
 
 
 def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
@@ -135,14 +143,9 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
     return f"{_gain_number(gain)} over {name}{windows}"
 
 
-def _decoded_text(decoded: BehaviorScore) -> str:
-    """Return the score of a channel with half of its interval, if it has one."""
-    half = (decoded.ci_high - decoded.ci_low) / 2
-    spread = f" ± {half:z.2f}" if np.isfinite(half) else ""
-    return f"{decoded.value:z.2f}{spread}"
-
-
 def _gain_number(gain: Estimate) -> str:
     half = gain.half_width
-    spread = f" ± {half:z.2f}" if np.isfinite(half) else ""
-    return f"{gain.value:+z.2f}{spread}"
+    # A small gain would be rounded away.
+    digits = 3 if half < 0.005 else 2
+    spread = f" ± {half:z.{digits}f}" if np.isfinite(half) else ""
+    return f"{gain.value:+z.{digits}f}{spread}"

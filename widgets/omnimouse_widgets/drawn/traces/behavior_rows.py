@@ -12,6 +12,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.rows import evidence_of
+from omnimouse_widgets.drawn.units import channel_text
 
 LEAST = (-1.5, 1.5)
 """A row spans three standard deviations of a channel at least."""
@@ -117,8 +118,3 @@ def behavior_text(controller: Controller) -> str:
     if results.freshness == "stopped":
         return "Requested, then stopped."
     return f"Not available: {state.predictor_name or 'no model'} did not decode it."
-
-
-def channel_text(name: str) -> str:
-    """Return the display name of a channel, e.g. `pupil d-size` for `pupil_dsize`."""
-    return name.replace("_dsize", " d-size").replace("_", " ")

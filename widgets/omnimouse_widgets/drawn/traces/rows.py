@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import units
+from omnimouse_widgets.drawn.model.tier_score import COMPUTING, no_score_text
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.text import BASELINE_SIGN
@@ -27,6 +29,8 @@ ROUNDING = 1e-6
 """A prediction that varies less than this share of the recording is constant."""
 # A slot number that no pin and no result has.
 NO_SLOT = LIVE - 1
+PENDING: Final = "…"
+"""Stands for a score that is being computed."""
 
 
 def trace_rows(controller: Controller, look: TraceOptions) -> list[Trace]:
@@ -123,7 +127,9 @@ class _RowScore:
     @property
     def short(self) -> str:
         """Score over the tier, else that of the samples on screen."""
-        return self.in_tier or (self.here and f"here {self.here}")
+        if self.here and self.in_tier in ("", PENDING):
+            return f"here {self.here}"
+        return self.in_tier
 
     def long(self, named: Callable[[str], str] = str) -> str:
         """Return both scores; `named` adds the symbol of the metric to a number."""
@@ -136,6 +142,8 @@ class _RowScore:
 def _score(controller: Controller, neuron: int) -> _RowScore:
     """Return the scores of the chosen predictor."""
     pins, in_tier = controller.pins, tier_score_of(controller.results, neuron)
+    if not in_tier and no_score_text(controller) == COMPUTING:
+        in_tier = PENDING
     if pins.predictions.page is None:
         return _RowScore(in_tier, window_score_of(controller.results, neuron))
     result = pins.predictions.spans.get(LIVE)
@@ -339,14 +347,28 @@ def _baseline_score(controller: Controller, neuron: int) -> _RowScore:
     mask = state.mask
     if not state.compared_baseline or mask is None:
         return _RowScore("", "")
-    in_tier, here = tier_score_of(baseline, neuron), window_score_of(baseline, neuron)
+    in_tier, here = _paired_score(controller, neuron), window_score_of(baseline, neuron)
     # The baseline predicts the window alone, not a longer span.
     if controller.pins.predictions.page is not None:
         return _RowScore(in_tier, "")
     # A neuron without target samples never gets a score, so it is not pending.
     if not here and (mask.cells[:, neuron] == TARGET).any():
-        here = "…" if baseline.is_awaited else "–"
+        here = PENDING if baseline.is_awaited else "–"
     return _RowScore(in_tier, here)
+
+
+def _paired_score(controller: Controller, neuron: int) -> str:
+    """Return the baseline's score over the same windows as that of the model.
+
+    `PENDING` while it has others, "" while one of both has none.
+    """
+    own, other = controller.results.tier_score, controller.baseline.tier_score
+    if own is None or other is None:
+        return ""
+    # Identity, because to compare masks takes time.
+    if own.mask is not other.mask or own.n_windows != other.n_windows:
+        return PENDING
+    return tier_score_of(controller.baseline, neuron)
 
 
 def tier_score_of(results: Results, neuron: int) -> str:
@@ -370,7 +392,7 @@ def pinned_score(answer: PinResult | None, neuron: int) -> str:
     value = None if answer is None else answer.score(neuron)
     # None and NaN differ: None means that no result has arrived yet.
     if value is None:
-        return "…"
+        return PENDING
     return f"{value:z.2f}" if np.isfinite(value) else "–"
 
 

@@ -1,10 +1,11 @@
 """Plotly widgets that follow the page width and show all that was drawn.
 
-plotly's own widget has three gaps. A page first gets an empty figure, which stays empty
+plotly's own widget has four gaps. A page first gets an empty figure, which stays empty
 if it is drawn before the traces arrive; a page that is reloaded gets the figure as it
-was when it was created; and a page loses the changes that arrive while it makes the
-figure. Here a page gets a complete figure, the state of a figure is its current
-content, and a page that lacks something gets the whole content again.
+was when it was created; a page loses the changes that arrive while it makes the figure;
+and what a page reports changes the content while it is drawn. Here a page gets a
+complete figure, the state of a figure is its current content, a page that lacks
+something gets the whole content again, and reports change nothing.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from ipywidgets import Layout, VBox
 from psygnal import SignalInstance
+from traitlets import observe
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part, keep_subshell
@@ -113,6 +115,21 @@ def _figure_class() -> Any:
 
     class CurrentFigure(FigureWidget):  # type: ignore[misc]  # plotly has no types
         _is_complete = False
+
+        # plotly's own handlers remove what a page reports from the content, on the
+        # thread of the page's messages, while another thread draws. Nothing here reads
+        # these reports.
+        @observe("_js2py_traceDeltas")
+        def _handler_js2py_traceDeltas(self, change: Any) -> None:
+            self._trace_edit_in_process = False
+            if change["new"]:
+                self._js2py_traceDeltas = None
+
+        @observe("_js2py_layoutDelta")
+        def _handler_js2py_layoutDelta(self, change: Any) -> None:
+            self._layout_edit_in_process = False
+            if change["new"]:
+                self._js2py_layoutDelta = None
 
         def __init__(
             self, traces: list[dict[str, Any]], layout: dict[str, Any]

@@ -174,8 +174,8 @@ class ModelSection(QWidget):
         score, *details = lines or [no_score_text(self._controller)]
         is_decoding = state.mask is not None and state.mask.behavior_mode == "target"
         # The rows below must not move while scores come in: two lines for windows and
-        # gain, three for the channels.
-        self.tier_details.reserve(5 if is_decoding else 2)
+        # gain, two for the channels.
+        self.tier_details.reserve(4 if is_decoding else 2)
         self.tier_score.setText(score)
         self.tier_details.set_text("\n".join(details))
         for label in (self.tier_score, self.tier_details):
