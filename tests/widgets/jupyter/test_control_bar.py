@@ -39,3 +39,10 @@ def test_the_page_gets_what_was_replaced_on_opening(controller, page):
     controller.project.on_opened(None, ("The default preset is shown.",))
     fields, _ = seen.wait_for("text", lambda fields, _: bool(fields["warnings"]))
     assert "The default preset is shown." in fields["warnings"]
+
+
+def test_the_page_gets_the_score_with_its_evidence(controller, page):
+    seen = page(ControlBar(controller), "actions")
+    controller.finish_scores()
+    fields, _ = seen.wait_for("actions", lambda fields, _: "windows" in fields["score"])
+    assert fields["score"].startswith("r = ")

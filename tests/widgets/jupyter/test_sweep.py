@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_widgets.drawn.context.points import dodge, place_on
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from tests.predictors import NoisyPredictor
@@ -126,7 +127,7 @@ def test_a_form_starts_a_sweep_that_is_kept(part, noisy_controller, sweep_page):
     sweep_page.say("export")
     content, (table,) = sweep_page.wait_for("csv")
     rows = list(csv.DictReader(table.decode().splitlines()))
-    assert {row["sweep"] for row in rows} == {"this window", "mine"}
+    assert {row["sweep"] for row in rows} == {WINDOW_SWEEP, "mine"}
 
 
 def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, sweep_page):

@@ -22,6 +22,10 @@ from omnimouse_widgets.drawn.model.task import (
     video_span,
 )
 from omnimouse_widgets.drawn.model.text import model_text
+from omnimouse_widgets.drawn.model.tier_score import (
+    no_score_text,
+    shown_tier_score_lines,
+)
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
@@ -106,7 +110,9 @@ class ControlBar(Part):
             ),
             Drawing(self._draw_progress, progress, [results.changed]),
             Drawing(
-                self._draw_actions, [events.scores_tier, events.mask], [results.changed]
+                self._draw_actions,
+                [events.scores_tier, events.mask, events.baseline_name],
+                [results.changed, controller.baseline.changed],
             ),
         )
 
@@ -217,8 +223,14 @@ class ControlBar(Part):
             "actions",
             can_refine=found is not None and not found.is_complete,
             is_refining=state.scores_tier,
+            score=self._score_text(),
             has_file_mask=self._file_mask() is not None,
         )
+
+    def _score_text(self) -> str:
+        """Return the score over the tier with its evidence, or why there is none."""
+        lines = shown_tier_score_lines(self._controller)
+        return " · ".join(lines) or no_score_text(self._controller)
 
     def _freshness(self) -> str:
         return freshness_text(self._controller.results, is_long=False)[2]

@@ -76,8 +76,10 @@ class CurrentPoint:
             # *Score* is centred.
             kind = "pooled "
             scope = f" over {self.n_windows:,} windows, {self.n_scored:,} neurons"
-        elif not self.is_comparable:
-            scope = f" of {self.n_scored:,} target neurons, none selected"
+        elif self.is_comparable:
+            scope = " here"
+        else:
+            scope = f" here, of {self.n_scored:,} target neurons, none selected"
         return f"{kind}{self.metric.text(self.score)}{old}{scope}"
 
 

@@ -8,7 +8,7 @@ from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
-WINDOW_SWEEP: Final = "this window"
+WINDOW_SWEEP: Final = "selected neurons, this window only"
 """Name of the curves of the selected neurons in the window."""
 SELECTED_SWEEP: Final = "selected neurons"
 """Name of the curves of the selected neurons over a tier."""

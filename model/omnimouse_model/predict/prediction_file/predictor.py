@@ -226,8 +226,9 @@ class StoredPredictions(HasSummary, Predictor):
         tier = f", tier {self.file.metadata.tier}" if self.file.metadata.tier else ""
         return NotStoredError(
             f"{self.path} has no prediction of these targets from {window.start_s:.2f} "
-            f"to {window.stop_s:.2f} s: it covers {len(self.file.neurons):,} neurons, "
-            f"{first_s:.2f} to {last_s:.2f} s{tier}."
+            f"to {window.stop_s:.2f} s: it has {len(self.file.neurons):,} neurons and "
+            f"windows between {first_s:.2f} and {last_s:.2f} s{tier}. Go to one of "
+            "them."
         )
 
 

@@ -6,6 +6,7 @@ import pytest
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.sweep.current_point import current_point
+from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_widgets.drawn.context.text import (
     live_problem,
@@ -61,7 +62,7 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
         return [sweep.name for sweep in drawn]
 
     assert controller.results.sweep.is_complete
-    assert names() == ["this window"]
+    assert names() == [WINDOW_SWEEP]
     assert "this window only" in live_text(controller.state, controller.results)
     controller.finish_scores()
     known = np.isfinite(controller.results.tier_curves.per_neuron[0])

@@ -70,7 +70,7 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
     many = Mask.nothing(session, spec).ask(range(20))
     other = om.open_session({"responses": np.ones((900, 40)), "rate_hz": 30.0})
     for window, mask, message in (
-        (session.window(1.0, spec), few, "5.00 to 1"),
+        (session.window(1.0, spec), few, "5.00 and 1"),
         (session.window(7.0, spec), Mask.nothing(session, spec).ask([30]), "10 neu"),
         (session.window(7.0), om.Mask.nothing(session).ask([1]), "frames"),
         (session.window(7.0, spec).with_edits((Blank(),)), few, "edits"),

@@ -27,7 +27,10 @@ EDGE: Final = 10
 GAP: Final = 8
 """Width of every picture, its margin, and the gap between adjacent items, in points."""
 _PLAIN: Final = str.maketrans(
-    {"–": "-", "−": "-", "→": ">", "µ": "u", "×": "x", "≤": "<=", "≥": ">=", "┃": "|"}
+    {
+        **{"–": "-", "−": "-", "→": ">", "µ": "u", "×": "x", "≤": "<=", "≥": ">="},
+        **{"┃": "|", "┅": "--", "≈": "~"},
+    }
 )
 """Replacements for characters that Pillow's built-in font lacks.
 

@@ -46,11 +46,11 @@ function render({ model, el }) {
   const sign = make("span", { aria: { hidden: "true" } });
   const fresh = make("span", { className: "omnimouse-fresh", role: "status" });
   const progress = make("progress", { hidden: true, max: 1, aria: { label: "Progress" } });
-  const meaning = makeStatus(), error = makeProblem();
+  const meaning = makeStatus(), score = makeStatus(), error = makeProblem();
   el.append(
     makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, refine, fileMask, offer),
     makeBar(labelled("Preset", preset), region, video, behavior),
-    meaning, error,
+    meaning, score, error,
   );
 
   const showPreset = () => {
@@ -87,6 +87,7 @@ function render({ model, el }) {
   function takeActions(message) {
     refine.hidden = !message.can_refine && message.is_refining;
     refine.textContent = message.is_refining ? "Pause scores" : "Continue scores";
+    score.textContent = `Score: ${message.score}`;
     refine.title = `${message.is_refining ? "Stop" : "Continue"} to refine the scores over further windows`;
     fileMask.hidden = !message.has_file_mask;
   }

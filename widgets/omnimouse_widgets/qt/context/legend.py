@@ -21,7 +21,7 @@ POINT = 3.5
 
 
 class SweepLegend(QWidget):
-    """Legend in two columns; hidden if only live curves are drawn."""
+    """Legend in two columns; hidden if only curves over a tier are drawn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class SweepLegend(QWidget):
 
     def show_sweeps(self, sweeps: Sequence[DrawnSweep]) -> None:
         """Show one entry per sweep; tooltips contain the full names."""
-        # Live curves have line 0. Alone, they need no legend.
-        self._is_needed = any(sweep.line for sweep in sweeps)
+        # Curves over a tier have line 0. Alone, they need no legend.
+        self._is_needed = any(sweep.line or sweep.is_pale for sweep in sweeps)
         entries = sweeps if self._is_needed else ()
         # Entries are reused and hidden, not deleted: sweeps change often.
         while len(self._entries) < len(entries):

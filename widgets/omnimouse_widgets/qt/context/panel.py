@@ -34,7 +34,6 @@ from omnimouse_widgets.qt.context.plot import ContextPlot
 from omnimouse_widgets.qt.context.saved_sweeps import SavedSweeps
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
-    plain_tip,
     progress_bar,
     push_button,
     scroll_vertically,
@@ -42,7 +41,7 @@ from omnimouse_widgets.qt.style.controls import (
     show_text,
     toggle_button,
 )
-from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine, row_of
+from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import drawn_pixmap, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
@@ -89,7 +88,7 @@ class ContextPanel(QWidget):
         self.conditions = {label: _toggle(label) for label in palette.CONDITION_COLOURS}
         self.legend = SweepLegend()
         self.no_room = ElidedLabel()
-        self.status, self.mark = wrapped_label(), QuietLine()
+        self.status, self.mark = wrapped_label(), wrapped_label()
         self.problem = wrapped_label("alert")
         self._build_progress()
         self._build_pages()
@@ -283,9 +282,8 @@ class ContextPanel(QWidget):
     def _draw_mark(self) -> None:
         mark = current_point(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        self.mark.set_text(point_text(mark))
-        tip = f"{self.mark.full_text}\n{TOOLTIP}"
-        self.mark.setToolTip(plain_tip(tip.strip()))
+        show_text(self.mark, point_text(mark))
+        self.mark.setToolTip(TOOLTIP)
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps

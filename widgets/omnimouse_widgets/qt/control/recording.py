@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.demo import is_demo
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.recording.samples import with_model
@@ -241,10 +242,12 @@ class RecordingSection(QWidget):
 
 
 def summary_of(session: Session) -> str:
-    """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
+    """Return e.g. `1,000 neurons · 12.0 min · video · behaviour · simulated`."""
     parts = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:z.1f} min"]
     parts.append("video" if session.stimulus is not None else "no video")
     parts.append("behaviour" if session.behavior_names else "no behaviour")
+    if is_demo(session.path):
+        parts.append("simulated")
     return " · ".join(parts)
 
 

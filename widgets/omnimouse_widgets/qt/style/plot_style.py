@@ -165,6 +165,10 @@ class PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         self._pressed(float(place.x()), float(place.y()))
 
 
+MESSAGE_MARGIN: Final = 16
+"""Free width in pixels beside a message."""
+
+
 class Message:
     """Message in the middle of an empty plot."""
 
@@ -190,7 +194,12 @@ class Message:
         self._centre()
 
     def _centre(self) -> None:
-        self._item.setPos(self._box.boundingRect().center())
+        place = self._box.boundingRect()
+        # -1: no limit, to measure the text.
+        self._item.setTextWidth(-1)
+        if self._item.boundingRect().width() > place.width() > MESSAGE_MARGIN:
+            self._item.setTextWidth(place.width() - MESSAGE_MARGIN)
+        self._item.setPos(place.center())
 
 
 def response_levels(values: np.ndarray) -> tuple[float, float]:
