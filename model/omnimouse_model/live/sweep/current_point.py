@@ -53,14 +53,15 @@ class CurrentPoint:
 
     @property
     def text(self) -> str:
-        """Text such as "r = 0.43 · 64 neurons · 10 samples before · video"."""
+        """Text such as "r = 0.43 here · 64 visible neurons · 10 samples before"."""
         context = self.context
         n_before = round(context.history_samples)
         before = f"{n_before} sample{'s' * (n_before != 1)}"
         return " · ".join(
             [
                 self.score_text,
-                f"{context.neurons:z,.0f} neurons",
+                *([f"{self.n_scored:,} targets"] if self.n_windows > 1 else []),
+                f"{context.neurons:z,.0f} visible neurons",
                 f"{before} before",
                 inputs_label(context.video, context.behavior),
             ]
@@ -75,7 +76,7 @@ class CurrentPoint:
         if self.n_windows > 1:
             # *Score* is centred.
             kind = "pooled "
-            scope = f" over {self.n_windows:,} windows, {self.n_scored:,} neurons"
+            scope = f" over {self.n_windows:,} windows"
         elif self.is_comparable:
             scope = " here"
         else:

@@ -147,10 +147,13 @@ def no_curve_text(results: Results) -> str:
 
 
 def point_text(mark: CurrentPoint | None) -> str:
-    """Return e.g. "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
+    """Return e.g. "★ this mask: r = 0.43 here"; "" without a mark.
+
+    The place of the mark in the plots tells the context.
+    """
     if mark is None:
         return ""
-    return f"{'★' if mark.is_comparable else '☆'} this mask: {mark.text}"
+    return f"{'★' if mark.is_comparable else '☆'} this mask: {mark.score_text}"
 
 
 def entry_text(entry: SavedSweep, *, is_running: bool = False) -> str:

@@ -78,8 +78,8 @@ class ModelSection(QWidget):
         form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
         form.add("Score", row_of(self.tier_score, self.refine, stretch=0))
         form.add_rows(
-            self.tier_details,
             self.histogram,
+            self.tier_details,
             self.notice,
             self.stored,
             self.error,

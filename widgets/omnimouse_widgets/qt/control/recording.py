@@ -189,7 +189,7 @@ class RecordingSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
         session = self._controller.state.session
-        self.name.set_text("No session" if session is None else session.id)
+        self.name.set_text("No session" if session is None else name_of(session))
         self.name.setToolTip("" if session is None else str(session.path))
         self._draw_summary()
         self.summary.setToolTip("" if session is None else channels_of(session))
@@ -241,13 +241,16 @@ class RecordingSection(QWidget):
         self.use_rate.setVisible(lacks_rate)
 
 
+def name_of(session: Session) -> str:
+    """Return the id of a session, and whether it is simulated."""
+    return f"{session.id}, simulated" if is_demo(session.path) else session.id
+
+
 def summary_of(session: Session) -> str:
-    """Return e.g. `1,000 neurons · 12.0 min · video · behaviour · simulated`."""
+    """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
     parts = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:z.1f} min"]
     parts.append("video" if session.stimulus is not None else "no video")
     parts.append("behaviour" if session.behavior_names else "no behaviour")
-    if is_demo(session.path):
-        parts.append("simulated")
     return " · ".join(parts)
 
 
