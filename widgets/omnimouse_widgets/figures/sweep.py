@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
-from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve
+from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve, Point
 from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
@@ -268,10 +268,15 @@ def score_range(
 ) -> list[float]:
     """Return one range that contains every point, bar and mark."""
     ends = [
-        value + sign * bar
+        end
         for fields in traces.values()
-        for value, bar in zip(fields["y"], fields["error_y"]["array"], strict=True)
-        for sign in (-1, 1)
+        for value, above, below in zip(
+            fields["y"],
+            fields["error_y"]["array"],
+            fields["error_y"]["arrayminus"],
+            strict=True,
+        )
+        for end in (value - below, value + above)
     ]
     if mark is not None and np.isfinite(mark.score):
         ends.append(mark.score)
@@ -349,13 +354,20 @@ def _plotly_axes(axis: ContextAxis) -> dict[str, str]:
     return {"xaxis": "x" if axis == "neurons" else "x2", "yaxis": "y"}
 
 
+def _bars(points: Sequence[Point]) -> dict[str, Any]:
+    """Return the error bars of points."""
+    scores = np.array([point.score for point in points])
+    ends = np.array([point.ends for point in points]).reshape(-1, 2)
+    return style.bars(ends[:, 1] - scores, scores - ends[:, 0])
+
+
 def _points(
     spots: Sequence[PlottedPoint], offset: float, is_old: bool
 ) -> dict[str, Any]:
     return {
         "x": style.plain([spot.x + offset for spot in spots]),
         "y": style.plain([spot.point.score for spot in spots]),
-        "error_y": style.bars([spot.point.bar for spot in spots]),
+        "error_y": _bars([spot.point for spot in spots]),
         "hovertext": [style.hover(spot.tip.strip()) for spot in spots],
         "opacity": OLD_OPACITY if is_old else 1.0,
     }
@@ -377,7 +389,7 @@ def _grid_trace(
         [point.score for point in points],
         "lines+markers",
         name=str(curve.fixed),
-        error_y=style.bars([point.bar for point in points]),
+        error_y=_bars(points),
         line={"color": colour, "width": 2},
         marker={"symbol": style.MARKS[number % len(style.MARKS)], "size": 9},
         hovertext=[style.hover(text) for text in texts],

@@ -6,6 +6,8 @@ The caller waits until the page has drawn.
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from omnimouse_model.analysis.sweep.plan import AXES
 from omnimouse_model.analysis.sweep.table import RESPONSES
 from omnimouse_model.live.sweep.current_point import CurrentPoint
@@ -29,7 +31,7 @@ HEIGHT: Final = 300
 _NOTHING: Final[dict[str, Any]] = {
     "x": [],
     "y": [],
-    "error_y": {"array": [], "thickness": 1.5, "width": 3},
+    "error_y": style.bars([], np.empty(0)),
     "hovertext": [],
     "opacity": 1.0,
 }
@@ -114,7 +116,7 @@ class SweepChart:
         self.figure.layout.annotations = [note] if text else []
 
     def points(self, key: CurveKey) -> list[tuple[float, float, float]]:
-        """Return (place, score, s.e.m.) of the points of one curve on the figure."""
+        """Return (place, score, bar above it) of the points of one curve."""
         trace = self._curves[key]
         bars = trace.error_y.array
         # Not strict: the drawing thread may be replacing the arrays, one by one.

@@ -205,7 +205,7 @@ def context(data: ReportData) -> Iterator[Markup]:
         yield from warnings_of(data.content.window) if is_live else ()
         metric = METRICS[sweep.plan.metric]
         yield tag("p", _about(sweep, metric), class_="quiet")
-        heads = ("other inputs", "context", metric.symbol, "±", "draws")
+        heads = ("other inputs", "context", metric.symbol, "bar", "draws")
         yield table(heads, _points(sweep), 2)
 
 
@@ -214,11 +214,11 @@ def _about(sweep: ContextSweep, metric: Metric) -> str:
     targets = max((row.n_neurons for row in sweep.rows), default=0)
     error = "the standard error over draws of neurons"
     if len(sweep.plan.seeds) == 1:
-        error = "the longer side of the 95 % interval over time"
+        error = "the 95 % interval over time"
     text = (
         f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean {metric.unit} "
         f"of {count(targets, 'neuron')} over {count(windows, 'window')}; "
-        f"± is {error}."
+        f"bars are {error}."
     )
     if not sweep.is_complete:
         text += f" Incomplete: {len(sweep.rows):,} of {sweep.n_planned:,} points."
@@ -232,6 +232,6 @@ def _points(sweep: ContextSweep) -> Iterator[tuple[str, ...]]:
                 curve.label,
                 point.context.label,
                 number(point.score),
-                number(point.bar),
+                " to ".join(map(number, point.ends)),
                 str(point.n_seeds),
             )

@@ -353,9 +353,8 @@ def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
     if not numbered:
         return []
     points = [p for _, c in numbered for p in c.points if np.isfinite(p.score)]
-    scores = np.array([p.score for p in points])
-    bars = np.nan_to_num([p.bar for p in points])
-    low, high = float((scores - bars).min()), float((scores + bars).max())
+    ends = np.array([p.ends for p in points])
+    low, high = float(ends.min()), float(ends.max())
     # One range for the pictures of both axes, so that their curves can be compared.
     margin = max(0.05, 0.12 * (high - low))
     pictures = []
@@ -395,8 +394,7 @@ def _curve(frame: Frame, number: int, curve: Curve) -> Markup:
     for place, point in zip(x, curve.points, strict=True):
         if not np.isfinite(point.score):
             continue
-        left, bar = float(frame.across(place)), float(np.nan_to_num(point.bar))
-        ends = frame.down(np.array([point.score - bar, point.score + bar]))
+        left, ends = float(frame.across(place)), frame.down(np.array(point.ends))
         parts.append(svg.rule(left, ends[0], left, ends[1], f"inputs{condition}"))
         parts.append(marker(condition, left, float(frame.down(point.score))))
     return tag("g", *parts, class_=f"curve inputs{condition} sweep{number}")

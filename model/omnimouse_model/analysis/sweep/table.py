@@ -96,14 +96,17 @@ class Point:
     refusal: str = ""
 
     @property
-    def bar(self) -> float:
-        """Half of the error bar: the s.e.m.; for one draw, the interval's longer side.
+    def ends(self) -> tuple[float, float]:
+        """Ends of the error bar: the s.e.m. on both sides; for one draw, the interval.
 
-        NaN for one draw in one window, whose few samples give no useful interval.
+        The score twice for one draw in one window, whose few samples give no useful
+        interval.
         """
-        if np.isfinite(self.sem) or self.n_windows <= 1:
-            return self.sem
-        return max(self.ci_high - self.score, self.score - self.ci_low)
+        if np.isfinite(self.sem):
+            return self.score - self.sem, self.score + self.sem
+        if self.n_windows > 1 and np.isfinite(self.ci_low):
+            return self.ci_low, self.ci_high
+        return self.score, self.score
 
 
 @dataclass(frozen=True, slots=True)

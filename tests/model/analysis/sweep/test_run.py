@@ -18,7 +18,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.saved import read_sweep
-from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
+from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.strategies import mask_from_strategy
@@ -256,3 +256,10 @@ def test_a_predictor_that_refuses_every_context_is_named(session):
     with pytest.warns(UserWarning, match="ridge answers none of these contexts"):
         found = context_sweep("ridge", session, neurons=[4], seeds=1, max_windows=1)
     assert all(row.refusal for row in found.rows)
+
+
+def test_the_bar_of_one_draw_is_its_interval_and_of_several_their_error():
+    point = Point(Context(16), 0.4, float("nan"), 0.3, 0.6, 1, 1, n_windows=40)
+    assert point.ends == (0.3, 0.6)
+    assert replace(point, n_windows=1).ends == (0.4, 0.4)
+    assert replace(point, sem=0.02).ends == pytest.approx((0.38, 0.42))

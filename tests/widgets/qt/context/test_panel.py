@@ -37,7 +37,7 @@ def assert_drawn(panel: ContextPanel, sweep: Any, line: int = 0) -> None:
     """The points and bars on screen are those of a sweep."""
     for curve in sweep.curves():
         expected = [
-            (value, point.score, np.nan_to_num(point.sem))
+            (value, point.score, 2 * np.nan_to_num(point.sem))
             for value, point in zip(curve.values, curve.points, strict=True)
         ]
         on_screen = panel.plot.drawn_points(curve.axis, curve.label, line=line)

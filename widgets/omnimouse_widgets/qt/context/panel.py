@@ -49,12 +49,12 @@ from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 TOOLTIP = (
     "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
-    "Bars: s.e.m. over draws of neurons; with one draw, the longer side of the 95 %\n"
-    "interval over time. Solid lines: held-out neurons over the test tier, from 64\n"
-    "windows on; broken lines: the selected ones of them. Before, pale lines: the\n"
-    "selected neurons in this window. Star and dotted line: the current mask, over\n"
-    "the tier, too; before, at the mean score of the selected neurons in this window\n"
-    "(open star: none of them is a target; the mean is over the targets).\n"
+    "Bars: s.e.m. over draws of neurons; with one draw, the 95 % interval over time.\n"
+    "Solid lines: held-out neurons over the test tier, from 64 windows on; broken\n"
+    "lines: the selected ones of them. Before, pale lines: the selected neurons in\n"
+    "this window. Star and dotted line: the current mask, over the tier, too; before,\n"
+    "at the mean score of the selected neurons in this window (open star: none of\n"
+    "them is a target; the mean is over the targets).\n"
     "Point at a marker to see its numbers."
 )
 NO_ROOM = "Increase the height of this dock to see the curves, too"

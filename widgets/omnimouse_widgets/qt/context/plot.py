@@ -117,7 +117,7 @@ class ContextPlot:
     def drawn_points(
         self, axis: ContextAxis, label: str, line: int = 0
     ) -> list[tuple[float, ...]]:
-        """Return (value, score, s.e.m.) of the drawn points of one curve, in order."""
+        """Return (value, score, length of the bar) of the points of one curve."""
         return self.axes[axis].drawn_points(label, line)
 
     def _fit(self) -> None:
@@ -243,10 +243,7 @@ class _AxisPlot:
     @property
     def extent(self) -> list[float]:
         """Score values of all points and of the ends of their error bars."""
-        points = [spot.point for spot in self._spots]
-        # A NaN bar counts as a bar of zero length.
-        bars = [(p.score, float(np.nan_to_num(p.bar))) for p in points]
-        return [y for score, bar in bars for y in (score - bar, score + bar)]
+        return [y for spot in self._spots for y in spot.point.ends]
 
     def show_symbol(self, symbol: str) -> None:
         """Name the metric on the vertical axis."""
@@ -308,14 +305,14 @@ class _AxisPlot:
             return []
         x, y = self._lines[label, line].getData()
         bars = np.asarray(self._bars[label, line].getData()[1]).reshape(-1, 2)
-        sems = np.diff(bars, axis=1)[:, 0] / 2
+        lengths = np.diff(bars, axis=1)[:, 0]
         return [
             (
                 value_at(self.axis, float(at - self._dodge(label))),
                 float(score),
-                float(sem),
+                float(length),
             )
-            for at, score, sem in zip(x, y, sems, strict=True)
+            for at, score, length in zip(x, y, lengths, strict=True)
         ]
 
     def _draw_curve(self, curve: tuple[str, int], spots: list[PlottedPoint]) -> None:
@@ -326,12 +323,10 @@ class _AxisPlot:
             self._bars[curve] = self._added(plot_style.pen(colour, 1.5), "pairs")
         x = np.array([spot.x for spot in spots], float) + self._dodge(curve[0])
         y = np.array([spot.point.score for spot in spots], float)
-        # A NaN bar has zero length.
-        halves = np.nan_to_num([spot.point.bar for spot in spots])
         self._lines[curve].setData(x, y)
         # `connect="pairs"` draws a line from each even to the next odd point: one error
         # bar per pair.
-        ends = np.stack([y - halves, y + halves], axis=1).ravel() if spots else y
+        ends = np.array([spot.point.ends for spot in spots], float).ravel()
         self._bars[curve].setData(np.repeat(x, 2), ends)
 
     def _dodge(self, label: str) -> float:
