@@ -26,6 +26,7 @@ from omnimouse_model.metrics.time_blocks import (
     BlockSums,
     Centres,
     Estimate,
+    in_turns,
     jackknife,
     jackknife_gain,
     time_blocks,
@@ -35,9 +36,9 @@ RATE, WINDOW_S = 30, 2.0
 N_NEURONS = 40
 RUN_S, TRAIN_S, N_RUNS = 10, 20, 19
 """Each run of the test tier is followed by one of the train tier, as in the demo."""
-COUNTS = (8, 16, 32, 64, 171)
+COUNTS = (8, 16, 24, 32, 64, 171)
 """Windows of a live score; the last is the whole tier."""
-MAX_BIAS = {16: 0.02, 32: 0.02, 64: 0.01, 171: 0.01}
+MAX_BIAS = {16: 0.02, 24: 0.02, 32: 0.02, 64: 0.01, 171: 0.01}
 """Of centred scores and gains, by number of windows."""
 NUMBERS = ("score", "gain", "pooled score", "pooled gain")
 Parts = tuple[float, *tuple[np.ndarray, ...]]
@@ -150,7 +151,7 @@ def scores_over_windows(
         Numbers of windows, ascending.
     """
     blocks, sums = time_blocks(starts_s, WINDOW_S), BlockSums()
-    order = np.random.default_rng(0).permutation(len(starts_s))
+    order = in_turns(np.random.default_rng(0).permutation(len(starts_s)), blocks)
     order = np.concatenate(
         [np.sort(order[k : k + BATCH]) for k in range(0, len(order), BATCH)]
     )

@@ -52,6 +52,32 @@ def time_blocks(starts_s: np.ndarray, duration_s: float) -> np.ndarray:
     return np.asarray(np.minimum((place * n_blocks).astype(np.int64), n_blocks - 1))
 
 
+def in_turns(order: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Return an order in which the blocks of time take turns, int (n,).
+
+    The first windows are then a sample of as many blocks as possible: a rare block of
+    large responses, which determines score and interval, is not left out for long.
+
+    Parameters
+    ----------
+    order
+        Order of the windows within each block, and of the blocks within each turn.
+    blocks
+        Block number of each window.
+
+    Examples
+    --------
+    >>> from omnimouse_model.metrics.time_blocks import in_turns
+    >>> in_turns(np.array([1, 0, 3, 2]), np.array([0, 0, 1, 1])).tolist()
+    [1, 3, 0, 2]
+    """
+    turns = np.zeros(len(order), np.int64)
+    for block in np.unique(blocks):
+        inside = order[blocks[order] == block]
+        turns[inside] = np.arange(len(inside))
+    return np.asarray(order[np.argsort(turns[order], kind="stable")])
+
+
 @dataclass(slots=True)
 class BlockSums:
     """Moments of each column, and a sum per column, in each block of windows.

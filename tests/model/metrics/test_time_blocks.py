@@ -6,6 +6,7 @@ import pytest
 from omnimouse_model.metrics import METRICS, moments
 from omnimouse_model.metrics.time_blocks import (
     BlockSums,
+    in_turns,
     jackknife,
     jackknife_gain,
     student_quantile,
@@ -163,3 +164,15 @@ def test_centred_scores_are_hardly_biased_over_few_windows():
         assert abs(bias) <= limit
         if n_windows == 4:
             assert np.mean([score(*draw) for draw in draws]) - truth < -limit
+
+
+def test_blocks_take_turns_in_an_order_of_windows():
+    blocks = np.repeat([0, 1, 2], [6, 3, 1])
+    order = np.random.default_rng(2).permutation(10)
+    found = in_turns(order, blocks)
+    assert sorted(found) == list(range(10))
+    assert set(blocks[found[:3]]) == {0, 1, 2}
+    assert set(blocks[found[3:5]]) == {0, 1}
+    for block in range(3):  # as before within a block
+        inside = blocks == block
+        assert list(found[inside[found]]) == list(order[inside[order]])

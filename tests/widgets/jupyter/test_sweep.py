@@ -65,7 +65,9 @@ def assert_drawn(part, sweep, line=0):
         points = part.chart.points((curve.axis, curve.label, line))
         places, scores, sems = zip(*points, strict=True)
         np.testing.assert_allclose(scores, [p.score for p in known])
-        np.testing.assert_allclose(sems, np.nan_to_num([p.sem for p in known]))
+        np.testing.assert_allclose(
+            sems, np.nan_to_num([p.sem for p in known]), atol=1e-9
+        )
         if line == 0:
             aside = dodge(curve.label, curve.axis, curve.values)
             expected = [place_on(curve.axis, v) + aside for v in curve.values]

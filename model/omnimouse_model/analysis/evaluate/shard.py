@@ -1,9 +1,9 @@
 """A shard of an evaluation: some predictors on the windows of one session.
 
-Its windows are divided into batches that are drawn at random, with a fixed seed, and
-are added in this order. The first batches are therefore a sample of the whole tier,
-which a live score can show, and a live score over all windows has the bits of an
-evaluation.
+Its windows are divided into batches that are drawn at random, with a fixed seed, from
+blocks of time in turn, and are added in this order. The first batches are therefore a
+sample of the whole tier, which a live score can show, and a live score over all windows
+has the bits of an evaluation.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
-from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, time_blocks
+from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
 from omnimouse_model.predict.predictor import Prediction, Predictor
 from omnimouse_model.progress import Progress
 
@@ -82,7 +82,10 @@ class Shard:
         n = len(self.starts)
         # Repeats of a stimulus keep the first prediction of a sample, in time.
         is_random = named_metric(self.metric).needs != "repeats"
-        order = np.random.default_rng(0).permutation(n) if is_random else np.arange(n)
+        order = np.arange(n)
+        if is_random:
+            blocks = time_blocks(self.starts, self.spec.duration_s)
+            order = in_turns(np.random.default_rng(0).permutation(n), blocks)
         return [np.sort(order[k : k + BATCH]) for k in range(0, n, BATCH)]
 
 

@@ -27,8 +27,9 @@ from omnimouse_model.metrics.time_blocks import (
 )
 from omnimouse_model.predict.predictor import Predictor
 
-PRELIMINARY = 16
-"""With fewer windows, the centred score is biased by more than .02."""
+PRELIMINARY = 24
+"""With fewer windows, the centred score is biased by more than .02, or its interval is
+too narrow where few seconds have most of the variance of the responses."""
 CentredSteps = dict[int, tuple[float, np.ndarray, np.ndarray]]
 """Number of windows -> centred score, and the score without each block of time and
 each window of the train tier."""
@@ -70,10 +71,15 @@ class TierScore:
 
     @property
     def estimate(self) -> Estimate:
-        """Centred score with its interval over time; NaN if there is none."""
+        """Centred score with its interval over time; NaN if there is none.
+
+        A preliminary score has no interval: it would be too narrow.
+        """
         parts = self.centred.get(self.n_windows)
         if parts is None:
             return jackknife(float("nan"), [])
+        if self.is_preliminary:
+            return jackknife(parts[0], [])
         return jackknife(*parts, limits=CORRELATION_LIMITS)
 
     @property
@@ -83,9 +89,10 @@ class TierScore:
         # Not for other metrics, nor without a train tier.
         if score is None or np.isfinite(score.centred):
             return self.estimate
-        return replace(
-            self.estimate, value=score.value, low=score.ci_low, high=score.ci_high
-        )
+        if self.is_preliminary:
+            return jackknife(score.value, [])
+        low, high = score.ci_low, score.ci_high
+        return replace(self.estimate, value=score.value, low=low, high=high)
 
     @property
     def is_preliminary(self) -> bool:
