@@ -849,10 +849,10 @@ class Controller:
             self.state.sweep_shown = bool(viewers)
             if viewers:
                 self._client.send()
-            # Stop only if the sweep alone is still running: the predictions themselves
-            # must not be cancelled because a panel was closed.
+            # Only if the sweep alone is still running: the predictions themselves must
+            # not be computed again because a panel was closed.
             elif self.results.population_freshness == "fresh":
-                self._client.stop()
+                self._client.drop_rest()
 
     def as_python(self) -> str:
         """Return a Python script that makes the prediction on screen and its score.

@@ -246,11 +246,6 @@ class Results:
         self._expect_what_if(True)
         self.changed.emit()
 
-    def mark_unedited(self) -> None:
-        """Remove the what-if, because there are no edits; end the wait for it."""
-        self._expect_what_if(False)
-        self.mark_stopped()
-
     def mark_done(self) -> None:
         """Mark the newest request as finished."""
         if self.is_awaited:

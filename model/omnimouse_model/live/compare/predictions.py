@@ -146,8 +146,9 @@ class PinPredictions:
             # Otherwise the end of the live request would start the pins again.
             self._is_stopped = True
             if self.is_busy:
+                # Not others: scores over a tier go on after the live request.
+                self._engine.drop(self._number)
                 self._end_request()
-                self._engine.cancel()
             self.changed.emit()
 
     def clear(self) -> None:

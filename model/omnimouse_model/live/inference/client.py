@@ -132,8 +132,16 @@ class LiveClient:
         elif self.state.edits:
             self.send(self.results.population)
         else:
-            self._engine.cancel()
-            self.results.mark_unedited()
+            self.drop_rest()
+
+    def drop_rest(self) -> None:
+        """Drop what is still computed for the screen and is not on it any more.
+
+        The request is sent again without it: scores over a tier continue after it,
+        whereas nothing follows a request that is cancelled.
+        """
+        if not self.results.is_cancelled:
+            self.send()
 
     def stop(self) -> None:
         """Cancel running and waiting requests; keep the displayed results."""

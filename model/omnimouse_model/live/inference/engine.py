@@ -111,6 +111,8 @@ class Engine:
         # Numbers of the newest request submitted and cancelled; they only grow.
         self._newest = 0
         self._cancelled = 0
+        # One request that its caller dropped.
+        self._dropped = 0
         # Per caller: a result of one caller does not make those of another too old.
         self._newest_shown: dict[OnAnswer, int] = {}
         # Idle work is for the last request of each caller: one caller's requests follow
@@ -160,6 +162,14 @@ class Engine:
             # All requests up to this number are cancelled; later ones are not.
             self._waiting = None
             self._cancelled = self._newest
+            self._changed.notify_all()
+
+    def drop(self, number: int) -> None:
+        """Drop one request, running or waiting; idle work for the others goes on."""
+        with self._changed:
+            self._dropped = number
+            if self._waiting is not None and self._waiting.number == number:
+                self._waiting = None
             self._changed.notify_all()
 
     @property
@@ -250,7 +260,7 @@ class Engine:
 
         def outdated() -> bool:
             # Unlike a request, this work ends at once, also in its first stage.
-            return self._is_next() or number <= self._cancelled
+            return self._is_next() or self._is_stopped(number)
 
         if outdated():
             return
@@ -301,9 +311,13 @@ class Engine:
         # done: its caller must not treat it as complete.
         yield answer_of("stopped" if outdated() else "done")
 
+    def _is_stopped(self, number: int) -> bool:
+        """Whether a request is cancelled or dropped."""
+        return number <= self._cancelled or number == self._dropped
+
     def _is_outdated(self, number: int, n_stages: int) -> bool:
         """Whether a request is cancelled, or past its first stage with a newer one."""
-        if number <= self._cancelled:
+        if self._is_stopped(number):
             return True
         # The first stage always finishes: otherwise a continuous stroke, with requests
         # faster than predictions, would never show a result.
@@ -323,7 +337,7 @@ class Engine:
         if self._is_closed or answer.number < self._newest_shown.get(on_answer, 0):
             return
         if answer.kind == "stage":
-            if answer.number <= self._cancelled:
+            if self._is_stopped(answer.number):
                 return
             self._newest_shown[on_answer] = answer.number
         on_answer(answer)

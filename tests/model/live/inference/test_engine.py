@@ -258,3 +258,18 @@ def test_a_cancel_and_closing_stop_idle_work(engines):
     assert call.began.acquire(timeout=TIMEOUT)
     engine.close()
     assert call.gave_way.acquire(timeout=TIMEOUT)
+
+
+def test_a_dropped_request_ends_and_idle_work_of_others_goes_on(engines):
+    call = ForesightCall()
+    engine, mine = engines(call)
+    others: list[Answer] = []
+    send(engine, "live", mine.append)
+    assert call.began.acquire(timeout=TIMEOUT)
+    number = send(engine, "span", others.append)
+    assert call.gave_way.acquire(timeout=TIMEOUT)
+    assert call.began.acquire(timeout=TIMEOUT)  # idle work of the span
+    engine.drop(number)
+    assert call.gave_way.acquire(timeout=TIMEOUT)
+    assert call.began.acquire(timeout=TIMEOUT)
+    assert call.looked == ["live", "span", "live"]

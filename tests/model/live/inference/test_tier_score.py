@@ -7,6 +7,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.stages import StageRunner
 from tests.predictors import NoisyPredictor, open_controller
@@ -108,3 +109,19 @@ def test_a_complete_score_outlives_a_change_of_the_model(runner, made, request_o
     assert known["tier_score"].tier_score.score is last["tier_score"].tier_score.score
     assert known["tier_score"].tier_score.mask is again.mask
     assert known["tier_curves"].tier_curves is last["tier_curves"].tier_curves
+
+
+@pytest.mark.parametrize("what", ["sweep", "edits"])
+def test_it_goes_on_when_other_work_is_dropped(scored, what):
+    controller, wait = scored
+    wait()
+    controller.paint([0, 1, 2], 1)
+    if what == "sweep":
+        controller.show_sweep()
+        assert controller.wait(TIMEOUT_S)
+        controller.show_sweep(False)
+    else:
+        controller.stimulus_edits.put_video(Blank())
+        assert controller.wait(TIMEOUT_S)
+        controller.undo()
+    assert wait().mask is controller.state.mask
