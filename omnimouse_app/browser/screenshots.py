@@ -115,8 +115,8 @@ def _explorer(
     yield "score", tab.part("painter").first
     _bring_to_front(tab, "Context")
     tab.wait_for_kernel(
-        "bool(explorer.controller.results.sweep"
-        " and explorer.controller.results.sweep.is_complete)",
+        # Of the window, or over the tier.
+        "bool(explorer.sweep.sweep and explorer.sweep.sweep.is_complete)",
         True,
     )
     tab.page.locator(".scatterlayer .trace").first.wait_for()

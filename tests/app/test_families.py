@@ -7,6 +7,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
+from omnimouse_model.live.sweep.live_sweeps import live_sweeps
 from omnimouse_model.masks import VISIBLE
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from omnimouse_widgets.palette import area_table
@@ -137,8 +138,12 @@ def test_a_model_of_another_family_is_used_like_any_other(
     wait_for(lambda: any(symbol in label for label in traces.stack.labels), symbol)
     dock.bring_up("Context")
     results = controller.results
-    wait_for(lambda: results.sweep and len(results.sweep.rows) > 2, "the sweep")
-    assert results.sweep.plan.metric == spec.metric
+    wait_for(
+        lambda: [s for s in live_sweeps(state, results).values() if len(s.rows) > 2],
+        "the sweep",
+    )
+    (sweep, *_) = live_sweeps(state, results).values()
+    assert sweep.plan.metric == spec.metric
     # pinned beside a model of another spec
     dock.bring_up("Traces")
     choose_model(dock, other)

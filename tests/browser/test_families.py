@@ -38,7 +38,7 @@ def check_journey(tab, folder, model, other, metric, shape):
     show(tab, "Scores")
     tab.part("scores").get_by_text(metric).first.wait_for()
     show(tab, "Context")
-    sweep = "controller.results.sweep"  # None until its first point
+    sweep = "explorer.sweep.sweep"  # None until its first point
     tab.wait_for_kernel(f"{sweep} is not None and len({sweep}.rows) > 2", True)
     show(tab, "Traces")
     choose_model(tab, other)

@@ -148,6 +148,8 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
     application, results = QApplication.instance(), dock.controller.results
     assert application is not None
     turns = Turns([], [], [])
+    # Otherwise curves over the tier, which may be known, replace the sweep.
+    dock.controller.score_tier(False)
     dock.bring_up("Context")
     # A new window starts the sweep from its first context.
     dock.controller.step_window(1)
@@ -162,6 +164,7 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
             turns.waited.append(float(waited))
         sleep(0.001)
     dock.bring_up("Traces")
+    dock.controller.score_tier(True)
     settle(0.2)
     return turns
 
