@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENOMEM
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from threadpoolctl import ThreadpoolController
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 DEVICES = ("auto", "cpu")
 """Devices of every machine."""
@@ -154,8 +155,11 @@ single_numpy_thread: Final = SingleNumpyThread()
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def _blas() -> "ThreadpoolController":
     """Return the libraries of matrix products that numpy has loaded."""
+    # On first use: the process of the window predicts nothing.
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController().select(user_api="blas")
 
 
