@@ -56,7 +56,7 @@ def test_a_layer_is_freed_in_its_own_context(dock, canvas, other_context, monkey
 
 @pytest.fixture
 def grid(dock):
-    """Grid mode of a viewer with six more images, all removed after the test."""
+    """Viewer in grid mode, with six more images that are removed after the test."""
     grid, layers = dock.viewer.canvas.grid, dock.viewer.layers
     images = [Image(np.ones((400, 400)), contrast_limits=(0, 1)) for _ in range(6)]
     shown = {layer: layer.visible for layer in layers}

@@ -91,7 +91,7 @@ MODELS: Mapping[str, str] = {"demo": "demo", "spikes": "ndt-demo"}
 
 
 def model_for(path: Path) -> str:
-    """Return the name of the model that was trained on a generated session, else ""."""
+    """Return the name of the model that knows a generated session; "" if none does."""
     known = (model for name, model in MODELS.items() if session_path(name) == path)
     return next(known, "")
 

@@ -151,7 +151,7 @@ class SingleNumpyThread:
 
 
 single_numpy_thread: Final = SingleNumpyThread()
-"""The one limit of this process."""
+"""Limit of the threads of numpy; all predictors of a process share it."""
 
 
 @cache

@@ -53,5 +53,5 @@ def bar_text(spec: WindowSpec, share: float = 1.0) -> str:
 
 
 def channel_text(name: str) -> str:
-    """Return the display name of a channel, e.g. `pupil d-size` for `pupil_dsize`."""
+    """Return a behaviour channel's name on screen: `pupil d-size` for `pupil_dsize`."""
     return name.replace("_dsize", " d-size").replace("_", " ")

@@ -97,7 +97,9 @@ class Point:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Ends of the error bar: the s.e.m. on both sides; for one draw, the interval.
+        """Lower and upper end of the error bar, as scores.
+
+        One s.e.m. below and above; for one draw, the 95 % interval.
 
         The score twice for one draw in one window, whose few samples give no useful
         interval.

@@ -135,7 +135,7 @@ class LiveClient:
             self.drop_rest()
 
     def drop_rest(self) -> None:
-        """Drop what is still computed for the screen and is not on it any more.
+        """End computations whose result is not shown any more.
 
         The request is sent again without it: scores over a tier continue after it,
         whereas nothing follows a request that is cancelled.

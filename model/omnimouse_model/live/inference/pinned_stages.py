@@ -164,7 +164,7 @@ class PinnedStageRunner:
     def _without_prediction(
         self, session: Session, task: PinTask, error: str
     ) -> PinResult:
-        """Return a result with an error message, and with the recording of the page.
+        """Return a result with an error message; over a page, with the recording, too.
 
         A later request predicts the page from the beginning.
         """

@@ -274,7 +274,7 @@ class StageRunner:
     def _known_in_tier(
         self, predictor: Predictor, request: LiveRequest
     ) -> Iterator[Stage]:
-        """Yield score and curves over the tier that an earlier request has computed."""
+        """Yield the score and the curves over the tier, as far as they are known."""
         score = self._tiers.score(predictor, request)
         if score is not None:
             yield Stage("tier_score", tier_score=score)

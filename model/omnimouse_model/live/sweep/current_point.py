@@ -132,13 +132,12 @@ def _point_over_tier(
     elif score is None or n_windows < least:
         paused = "" if state.scores_tier else ", paused"
         problem = f"{n_windows} of {least} windows are scored{paused}"
-    is_known = score is not None and not problem
     return CurrentPoint(
         context,
         state.metric,
         # Pooled like the curves, not centred.
-        score.value if score is not None and is_known else float("nan"),
-        score.n_neurons if score is not None else 0,
+        float("nan") if score is None or problem else score.value,
+        0 if score is None else score.n_neurons,
         is_comparable=True,
         is_old=False,
         problem=problem,

@@ -1,4 +1,4 @@
-"""Curves of the live sweep on screen, by name."""
+"""Context curves that are computed live, with their names on screen."""
 
 from functools import lru_cache
 from typing import Final
@@ -9,13 +9,13 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
 WINDOW_SWEEP: Final = "selected neurons, this window only"
-"""Name of the curves of the selected neurons in the window."""
+"""Name on screen of the curves of the selected neurons in one window."""
 SELECTED_SWEEP: Final = "selected neurons"
-"""Name of the curves of the selected neurons over a tier."""
+"""Name on screen of the curves of the selected neurons over a tier."""
 
 
 def live_sweeps(state: LiveState, results: Results) -> dict[str, ContextSweep]:
-    """Return the live curves by name, at most two.
+    """Return name -> context curves that are computed live, at most two.
 
     Over a tier: all held-out neurons, and the selected ones of them. Before: the
     selected neurons in the window.

@@ -78,7 +78,7 @@ def test_a_choice_of_the_last_recording_is_dropped(show):
 
 
 def pictures_of(show, text, width, chosen=0):
-    """Return pictures of the project's menu and of Qt's menu, in napari's style."""
+    """Return pictures of two menus in napari's style: this project's and Qt's."""
     boxes = combo_box(print, [(text, "")]), QComboBox()
     boxes[1].addItem(text)
     for box in boxes:

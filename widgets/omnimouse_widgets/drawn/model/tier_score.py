@@ -48,7 +48,7 @@ def train_warning(window: Window) -> str:
 
 
 def tier_score_tip(found: TierScore | None) -> str:
-    """Return the tooltip of the score: its definition, or why it is pooled.
+    """Return the tooltip of the score over a tier: how it is defined.
 
     Decoded channels have their intervals here, because the panel has no room.
     """

@@ -44,7 +44,7 @@ BASELINE_SIGN: Final = "┅"
 
 
 def notice_text(pins: Pins) -> str:
-    """Return the message above the traces: why nothing was pinned or predicted."""
+    """Return why nothing was pinned or predicted: the message above the traces."""
     return pins.notice or pins.predictions.remark
 
 
