@@ -103,13 +103,36 @@ def grid_points(duration_s: float) -> int:
     return max(1, int(np.ceil(duration_s * GRID_RATE_HZ - 1e-6)))
 
 
-def start_grid(common: Interval) -> Float64[np.ndarray, " point"]:
+def start_grid(
+    common: Interval, recorded_spans: Float64[np.ndarray, "span 2"] | None = None
+) -> Float64[np.ndarray, " point"]:
     """Times, 30 per second, at which a window can begin; its frames lie on this grid.
 
     `arange` is part of the format: its steps are `(lo + 1/30) - lo`, which at
-    epoch-like times is not 1/30.
+    epoch-like times is not 1/30. Points in a pause, between two recorded spans, are
+    left out, so that a pause costs no memory.
     """
-    return np.arange(common.start, common.stop, 1.0 / GRID_RATE_HZ)
+    step = 1.0 / GRID_RATE_HZ
+    if recorded_spans is None:
+        return np.arange(common.start, common.stop, step)
+    # The same times as those of `arange` over the whole interval.
+    n_points = max(0, int(np.ceil((common.stop - common.start) / step)))
+    step = (common.start + step) - common.start
+    edges = np.ceil((recorded_spans - common.start) / step)
+    edges[:, 1] += 1
+    edges = np.clip(edges, 0, n_points).astype(np.int64)
+    # Each point once, also at a joint of two spans.
+    edges[1:, 0] = np.maximum(edges[1:, 0], edges[:-1, 1])
+    points = [np.arange(a, b) for a, b in edges.tolist() if a < b]
+    return common.start + np.concatenate([np.zeros(0, np.int64), *points]) * step
+
+
+def gap_reach(rate_hz: float) -> float:
+    """Return the distance of windows from a gap: 0.05 s plus two samples, in seconds.
+
+    The rule of the package revision with which the released models were trained.
+    """
+    return _GAP_MARGIN_S + max(2 * (1.0 / rate_hz), 0.1 * _GAP_MARGIN_S)
 
 
 def spans_without_gaps(
@@ -122,9 +145,7 @@ def spans_without_gaps(
     """
     if not len(bad_rows):
         return np.array([[start, stop]])
-    step = 1.0 / rate_hz
-    # The rule of the package revision with which the released models were trained.
-    reach = _GAP_MARGIN_S + max(2 * step, 0.1 * _GAP_MARGIN_S)
+    step, reach = 1.0 / rate_hz, gap_reach(rate_hz)
     at = start + bad_rows * step
     low, high = np.maximum(start, at - reach), np.minimum(stop, at + reach)
     # The free spans lie between the end of all gaps so far and the next gap.

@@ -18,6 +18,7 @@ from omnimouse_model.data.clock import (
     common_interval,
     full_window_starts,
     grid_points,
+    points_inside,
     start_grid,
 )
 from omnimouse_model.data.lazy import cached
@@ -36,6 +37,7 @@ from omnimouse_model.data.valid_starts import (
     inside_trials,
     recorded_behavior,
     trial_starts,
+    without_pauses,
 )
 from omnimouse_model.data.window import Window, require_events
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
@@ -117,7 +119,7 @@ class Session(HasSummary):
             "id": self.id,
             "format": self.format,
             "neurons": f"{self.n_neurons:,}",
-            "duration": f"{self.duration_s / 60:.1f} min at {rate}",
+            "duration": f"{self.recorded_text} at {rate}",
             "streams": ", ".join(self.streams),
             "tiers": tiers or "none",
             "warnings": f"{len(self.warnings)}",
@@ -145,8 +147,20 @@ class Session(HasSummary):
 
     @property
     def duration_s(self) -> float:
-        """Seconds of responses."""
+        """Seconds from the first response to the last, pauses included."""
         return self.responses.n_samples / self.responses.rate_hz
+
+    @property
+    def recorded_s(self) -> float:
+        """Seconds in which responses were recorded: without pauses and lost frames."""
+        return self.responses.recorded_s
+
+    @property
+    def recorded_text(self) -> str:
+        """Recorded minutes, and the span where it is longer, for people."""
+        minutes, span = self.recorded_s / 60, self.duration_s / 60
+        text = f"{minutes:.1f} min"
+        return text if span < 1.005 * minutes else f"{text} within {span:.1f} min"
 
     @property
     def response_scale(self) -> np.ndarray:
@@ -200,7 +214,10 @@ class Session(HasSummary):
     @property
     def start_grid(self) -> np.ndarray:
         """Native times at which windows may begin or a frame of them lie, (n,)."""
-        return cached(self._cache, "grid", lambda: start_grid(self.common_interval()))
+        spans = self.responses.recorded_spans
+        return cached(
+            self._cache, "grid", lambda: start_grid(self.common_interval(), spans)
+        )
 
     @property
     def split(self) -> dict[str, np.ndarray]:
@@ -273,14 +290,34 @@ was recorded from 0 to 94.5 s.
                 f"Session {self.id!r} has {len(grid) / GRID_RATE_HZ:.3g} s that all "
                 f"streams cover, less than a window of {spec.duration_s:g} s."
             )
-        near = int(np.searchsorted(grid, self.t0 + start_s))
-        near = min(max(near, 0), last)
+        starts, begins = None, grid[: last + 1]
+        if self.responses.recorded_spans is not None:
+            starts, begins = self._starts_without_pauses(spec)
+        near = int(np.searchsorted(begins, self.t0 + start_s))
+        near = min(near, len(begins) - 1)
         # The point before can be nearer.
-        if near and abs(grid[near - 1] - self.t0 - start_s) < abs(
-            grid[near] - self.t0 - start_s
+        if near and abs(begins[near - 1] - self.t0 - start_s) < abs(
+            begins[near] - self.t0 - start_s
         ):
             near -= 1
-        return Window(self, near, spec=spec)
+        return Window(self, near if starts is None else int(starts[near]), spec=spec)
+
+    def _starts_without_pauses(self, spec: WindowSpec) -> tuple[np.ndarray, np.ndarray]:
+        """Return grid indices and native times of windows that touch no pause."""
+        length = grid_points(spec.duration_s)
+
+        def find() -> tuple[np.ndarray, np.ndarray]:
+            recorded = points_inside(self.start_grid, without_pauses(self))
+            starts = full_window_starts(recorded, length)
+            return starts, self.start_grid[starts]
+
+        starts, begins = cached(self._cache, ("without pauses", length), find)
+        if not len(starts):
+            raise ValueError(
+                f"Session {self.id!r} was recorded in {len(without_pauses(self))} "
+                f"stretches, all shorter than a window of {spec.duration_s:g} s."
+            )
+        return starts, begins
 
     def _trial_window(self, start_s: float, spec: WindowSpec) -> Window:
         """Return the window of the trial that begins nearest to a time."""
@@ -392,10 +429,12 @@ was recorded from 0 to 94.5 s.
         if self.split:
             return split_minutes(self)
         minutes = dict.fromkeys(self.trials.tier.tolist(), 0.0)
-        # Trials may extend beyond the recording of the neurons.
+        # Trials may extend beyond the recording of the neurons, and over its pauses.
         span = self.responses.valid_interval()
         on = np.maximum(self.trials.t_on, span.start - self.t0)
         off = np.minimum(self.trials.t_off, span.stop - self.t0)
+        if self.responses.recorded_spans is not None:
+            on, off = (self.responses.recorded_before(t + self.t0) for t in (on, off))
         for tier, seconds in zip(
             self.trials.tier.tolist(), np.maximum(off - on, 0.0), strict=True
         ):

@@ -62,6 +62,13 @@ class Signal:
         stream, as the released recordings were upsampled.
     levels
         Stored means in bins, the finest first; empty if the format has none.
+    recorded_spans
+        float64 (span, 2): native times of the first and the last sample of each stretch
+        that was recorded without a pause; None for one stretch. A joint of two files,
+        with an unknown pause, also ends a stretch. Samples in a pause are NaN.
+    n_missing
+        Samples within the stretches that are missing (NaN) in all columns, such as
+        lost frames.
     """
 
     name: str
@@ -76,6 +83,8 @@ class Signal:
     std: Float64[np.ndarray, " column"] | None = None
     mode: SampleMode = "previous"
     levels: tuple[Level, ...] = ()
+    recorded_spans: Float64[np.ndarray, "span 2"] | None = None
+    n_missing: int = 0
     _order: list[ShiftOrder] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -105,6 +114,29 @@ class Signal:
     def dtype(self) -> np.dtype[np.generic]:
         """Stored type of the samples."""
         return self.file.dtype
+
+    @property
+    def recorded_s(self) -> float:
+        """Seconds that were recorded: without pauses and missing samples."""
+        n_samples: float = self.n_samples
+        if self.recorded_spans is not None:
+            # A span ends with its last sample, which lasts one step.
+            first, last = self.recorded_spans.T
+            n_samples = float((last - first).sum() * self.rate_hz) + len(first)
+        return (n_samples - self.n_missing) / self.rate_hz
+
+    def recorded_before(
+        self, times: Float64[np.ndarray, " time"]
+    ) -> Float64[np.ndarray, " time"]:
+        """Seconds from the first sample to native times, without pauses."""
+        if self.recorded_spans is None:
+            return times - self.start
+        first, stop = self.recorded_spans.T
+        stop = stop + 1.0 / self.rate_hz
+        # The clock of recorded time stands still in each pause.
+        edges = np.stack([first, stop], axis=1).ravel()
+        lengths = np.stack([np.zeros(len(first)), stop - first], axis=1).ravel()
+        return np.interp(times, edges, np.cumsum(lengths))
 
     def valid_interval(self) -> Interval:
         """Declared native span in which every column has a value."""
@@ -272,8 +304,8 @@ class Signal:
 
         Returns
         -------
-        float32 (n_bins, C), 0 in bins that were not recorded, and bool (n_bins,): the
-        whole bin was recorded.
+        float32 (n_bins, C): NaN in bins in which a unit was not observed, 0 beyond the
+        recording; and bool (n_bins,): the bin lies in the recording.
 
         Raises
         ------

@@ -1,5 +1,6 @@
 """Spike times of many units, counted in bins when they are read."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from omnimouse_model.data.io.row_source import pick_in_blocks
 
+_EDGE = 1e-6
+"""A bin may exceed an observed span by this share of its width, through rounding."""
 # Rows, and values of all units, that `pick` counts at once.
 _BLOCK_ROWS = 4096
 _BLOCK_VALUES = 2**24
@@ -30,6 +33,70 @@ class TimesFile(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """Time in which units were observed; at other times they are unknown, not silent.
+
+    Attributes
+    ----------
+    spans
+        float64 (k, 2) native begin and end, disjoint and ascending: of all units, or of
+        unit after unit.
+    offsets
+        int64 (n + 1,): the spans of unit i are `offsets[i]:offsets[i + 1]`; None if the
+        spans are those of all units.
+    """
+
+    spans: np.ndarray
+    offsets: np.ndarray | None = None
+
+    def in_bins(self, start: float, rate_hz: float, n_bins: int) -> np.ndarray:
+        """Return which bins lie within a span: bool (n_bins, n), or (n_bins, 1)."""
+        n = 1 if self.offsets is None else len(self.offsets) - 1
+        first = np.ceil((self.spans[:, 0] - start) * rate_hz - _EDGE)
+        stop = np.floor((self.spans[:, 1] - start) * rate_hz + _EDGE)
+        first, stop = np.maximum(first, 0), np.minimum(stop, n_bins)
+        used = np.flatnonzero(first < stop)
+        unit = np.zeros(len(used), np.int64)
+        if self.offsets is not None:
+            unit = np.searchsorted(self.offsets, used, side="right") - 1
+        # +1 where a span begins and -1 where it ends: the running sum counts spans.
+        steps = np.zeros((n_bins + 1, n), np.int32)
+        np.add.at(steps, (first[used].astype(np.int64), unit), 1)
+        np.add.at(steps, (stop[used].astype(np.int64), unit), -1)
+        return np.asarray(np.cumsum(steps[:-1], axis=0) > 0)
+
+    def seconds(self) -> np.ndarray:
+        """Return the observed time of each unit, float64 (n,), or (1,) of all."""
+        lengths = self.spans[:, 1] - self.spans[:, 0]
+        if self.offsets is None:
+            return np.array([lengths.sum()])
+        ends = np.concatenate([[0.0], np.cumsum(lengths)])[self.offsets]
+        return np.asarray(np.diff(ends))
+
+    def select(self, units: np.ndarray) -> "Observed":
+        """Return the time of some units."""
+        if self.offsets is None:
+            return self
+        begin, end = self.offsets[units], self.offsets[units + 1]
+        parts = [
+            np.zeros((0, 2)),
+            *(self.spans[a:b] for a, b in zip(begin, end, strict=True)),
+        ]
+        offsets = np.concatenate([[0], np.cumsum(end - begin)]).astype(np.int64)
+        return Observed(np.concatenate(parts), offsets)
+
+    def of_population(self) -> np.ndarray:
+        """Return spans (k, 2) in which at least one unit was observed, ascending."""
+        order = np.argsort(self.spans[:, 0], kind="stable")
+        begin, end = self.spans[order].T
+        reached = np.maximum.accumulate(end)
+        is_first = np.concatenate([[True], begin[1:] > reached[:-1]])
+        starts = np.flatnonzero(is_first)
+        stops = np.append(starts[1:], len(begin)) - 1
+        return np.stack([begin[starts], reached[stops]], axis=1)
+
+
 class SpikeTrains:
     """Spike times of units as rows of counts; see `Rows`.
 
@@ -45,6 +112,9 @@ class SpikeTrains:
         int64 (n + 1,): the spikes of unit i are `offsets[i]:offsets[i + 1]`.
     start, rate_hz, n_rows
         Native time of the first row, rows per second, and number of rows.
+    observed
+        Time in which the units were observed; None for all time. Counts of other time
+        are NaN.
     """
 
     def __init__(
@@ -54,11 +124,12 @@ class SpikeTrains:
         start: float,
         rate_hz: float,
         n_rows: int,
+        observed: Observed | None = None,
     ) -> None:
         self.path = file.path
         self.shape: tuple[int, ...] = (n_rows, len(offsets) - 1)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._file, self.offsets = file, offsets
+        self._file, self.offsets, self.observed = file, offsets, observed
         self._start, self._rate_hz = start, rate_hz
 
     def check(self) -> None:
@@ -77,7 +148,8 @@ class SpikeTrains:
         unit, times = self.between(begin, end)
         # Rows are counted from row 0, so that any block gives the same counts.
         row = np.floor((times - self._start) * self._rate_hz).astype(np.int64) - first
-        return self._histogram(row, unit, height)
+        counts = self._histogram(row, unit, height)
+        return self._known(counts, begin, self._rate_hz)
 
     def count(self, start: float, rate_hz: float, n_bins: int) -> np.ndarray:
         """Return the counts float32 (n_bins, n) of bins that begin at `start`.
@@ -91,10 +163,13 @@ class SpikeTrains:
             Bins per second.
         n_bins
             Number of bins.
+
+        Bins that do not lie within the observed time of a unit are NaN.
         """
         unit, times = self.between(start, start + n_bins / rate_hz)
         bin_number = np.floor((times - start) * rate_hz).astype(np.int64)
-        return self._histogram(bin_number, unit, n_bins)
+        counts = self._histogram(bin_number, unit, n_bins)
+        return self._known(counts, start, rate_hz)
 
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
         """Return the spike times of one unit in seconds of the recording's clock."""
@@ -124,6 +199,13 @@ class SpikeTrains:
         index = np.clip(row, 0, max(0, height - 1)) * n + unit
         counts = np.bincount(index, minlength=height * n)[: height * n]
         return counts.reshape(height, n).astype(np.float32)
+
+    def _known(self, counts: np.ndarray, start: float, rate_hz: float) -> np.ndarray:
+        """Return the counts with NaN where a unit was not observed."""
+        if self.observed is None:
+            return counts
+        observed = self.observed.in_bins(start, rate_hz, len(counts))
+        return np.where(observed, counts, np.float32(np.nan))
 
     def _first_after(self, times: np.ndarray, time: float) -> np.ndarray:
         """Return the first spike at or after a time of each unit, int64 (n,).

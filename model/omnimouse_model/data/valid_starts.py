@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.clock import points_inside, spans_without_gaps
+from omnimouse_model.data.clock import (
+    gap_reach,
+    points_inside,
+    spans_without_gaps,
+)
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import SessionFormatError
@@ -72,24 +76,29 @@ def trial_starts(
     start = trials.t_on + session.t0 + spec.trial_offset_s
     stop = start + spec.duration_s
     chosen &= (start >= span.start) & (stop <= span.stop)
+    free_of_gaps = [without_pauses(session)]
     if spec.behavior is not None:
-        for signal in recorded_behavior(session):
-            free = gap_free(signal)
-            row = np.searchsorted(free[:, 0], start, side="right") - 1
-            chosen &= (row >= 0) & (stop <= free[np.maximum(row, 0), 1])
+        free_of_gaps += [gap_free(signal) for signal in recorded_behavior(session)]
+    for free in free_of_gaps:
+        row = np.searchsorted(free[:, 0], start, side="right") - 1
+        chosen &= (row >= 0) & (stop <= free[np.maximum(row, 0), 1])
     return np.asarray(start[chosen] - session.t0)
 
 
 def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:
-    """bool per point of the start grid: inside a trial of some tiers, or of any."""
+    """bool per point of the start grid: inside a trial of some tiers, or of any.
+
+    Pauses of the responses are in no trial.
+    """
     grid, trials = session.start_grid, session.trials
+    recorded = points_inside(grid, without_pauses(session))
     if tiers is not None and not tiers.isdisjoint(session.split):
         within: np.ndarray = points_inside(grid, _split_spans(session, tiers))
         within &= inside_trials(session, None)
         return within
     if session.stimulus is None:
         if tiers is None:
-            return np.full(len(grid), True)
+            return recorded
         spans = np.stack([trials.t_on, trials.t_off], axis=1) + session.t0
     else:
         # A trial lasts until the next one begins, the last one for ever.
@@ -98,13 +107,30 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
     chosen = trials.readable.copy()
     if tiers is not None:
         chosen &= np.isin(trials.tier, sorted(tiers))
-    return points_inside(grid, spans[chosen])
+    return recorded & points_inside(grid, spans[chosen])
 
 
 def _split_spans(session: "Session", tiers: frozenset[str]) -> np.ndarray:
     """Native spans (n, 2) of some tiers of a session's split."""
     spans = [s for tier, s in session.split.items() if tier in tiers]
     return np.concatenate([np.zeros((0, 2)), *spans])
+
+
+def without_pauses(session: "Session") -> np.ndarray:
+    """Native spans (n, 2) in which windows may lie, away from pauses of responses."""
+    spans, interval = session.responses.recorded_spans, session.common_interval()
+    if spans is None:
+        # A span of points includes its begin, not its end.
+        return np.array([[interval.start, np.inf]])
+    # As far from a pause as from missing behaviour: a window reads the samples around
+    # its own, and at a joint of two files no sample is missing.
+    reach = gap_reach(session.responses.rate_hz)
+    free = spans + np.array([reach, -reach])
+    if spans[0, 0] <= interval.start:
+        free[0, 0] = -np.inf
+    if spans[-1, 1] >= interval.stop:
+        free[-1, 1] = np.inf
+    return np.asarray(free[free[:, 0] < free[:, 1]])
 
 
 def recorded_behavior(session: "Session") -> list[Signal]:

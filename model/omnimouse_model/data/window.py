@@ -293,6 +293,20 @@ class Window(HasSummary):
         return self.stream("responses")[0]
 
     @property
+    def missing(self) -> Bool[np.ndarray, "time neuron"] | None:
+        """bool (n_samples, P): responses that were not recorded; None if all were."""
+        return cached(self._cache, "missing", self._find_missing)
+
+    def _find_missing(self) -> np.ndarray | None:
+        responses = self.responses
+        # The sum of a recording without missing values is finite: one fast pass.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(responses.sum(dtype=np.float64)):
+                return None
+        missing = ~np.isfinite(responses)
+        return missing if missing.any() else None
+
+    @property
     def video(self) -> Shaped[np.ndarray, "time height width"]:
         """float32 (n_frames, height, width): (gray - 113) / 59.
 

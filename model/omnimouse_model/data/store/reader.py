@@ -18,7 +18,7 @@ from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Level, Signal
-from omnimouse_model.data.spike_trains import SpikeTrains
+from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.store.layout import (
     FORMAT,
@@ -158,7 +158,14 @@ def _spikes(store: "_Store", responses: Signal) -> SpikeTrains:
     times = MemoryRows(store.path, store.array("responses/spike_times"))
     offsets = store.array("responses/spike_offsets")
     clock = responses.start, responses.rate_hz, responses.n_samples
-    return SpikeTrains(times, offsets, *clock)
+    observed = None
+    if store.has("responses/observed_spans"):
+        of_units = store.has("responses/observed_offsets")
+        observed = Observed(
+            store.array("responses/observed_spans"),
+            store.array("responses/observed_offsets") if of_units else None,
+        )
+    return SpikeTrains(times, offsets, *clock, observed)
 
 
 def _levels(path: Path, responses: Signal) -> Iterator[Level]:
@@ -272,17 +279,22 @@ class _Store:
     def signal(self, name: str, rows: Any) -> Signal:
         """Return a stream with its clock and statistics."""
         attributes = self.attributes(name)
-        has_shift = self.has(f"{name}/shift_s")
+        shift_s, spans = (
+            self.array(f"{name}/{part}") if self.has(f"{name}/{part}") else None
+            for part in ("shift_s", "recorded_spans")
+        )
         return Signal(
             name.rsplit("/", 1)[-1],
             rows,
             attributes["rate_hz"],
             attributes["start"],
             attributes["end_declared"],
-            shift_s=self.array(f"{name}/shift_s") if has_shift else None,
+            shift_s=shift_s,
             names=tuple(attributes["names"]),
             units=tuple(attributes["units"]),
             mean=self.array(f"{name}/mean"),
             std=self.array(f"{name}/std"),
             mode=attributes["mode"],
+            recorded_spans=spans,
+            n_missing=int(attributes.get("n_missing", 0)),
         )

@@ -66,7 +66,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
     """Return all arrays except responses and frames, by their name in a store."""
     arrays: dict[str, np.ndarray] = {}
     for name, signal in _signals(session).items():
-        for column in ("mean", "std", "shift_s"):
+        for column in ("mean", "std", "shift_s", "recorded_spans"):
             values = getattr(signal, column)
             if values is not None:
                 arrays[f"{name}/{column}"] = values
@@ -76,6 +76,11 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
         if isinstance(signal.file, SpikeTrains):
             arrays[f"{name}/spike_times"] = np.asarray(signal.file.all_times())
             arrays[f"{name}/spike_offsets"] = signal.file.offsets
+            observed = signal.file.observed
+            if observed is not None:
+                arrays[f"{name}/observed_spans"] = observed.spans
+                if observed.offsets is not None:
+                    arrays[f"{name}/observed_offsets"] = observed.offsets
     for name, values in unit_columns(session.units).items():
         arrays[f"units/{name}"] = values
     for name, image in session.images.items():
@@ -137,7 +142,9 @@ def _signals(session: Session) -> dict[str, Signal]:
 
 
 def _signal_attributes(signal: Signal) -> dict[str, Any]:
-    return {
+    # Only where samples are missing: stores from before this attribute stay valid.
+    missing = {"n_missing": signal.n_missing} if signal.n_missing else {}
+    return missing | {
         "rate_hz": signal.rate_hz,
         "start": signal.start,
         "end_declared": signal.end_declared,

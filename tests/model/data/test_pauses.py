@@ -1,0 +1,124 @@
+"""Time that was not recorded: no window touches it, and minutes leave it out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.io.row_source import MemoryRows
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers.build.placed_rows import (
+    PlacedRows,
+    sample_places,
+    stretches,
+)
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.spike_trains import Observed, SpikeTrains
+
+RATE_HZ = 30.0
+
+
+def paused(pause_s: float, trials: dict | None = None, joint: bool = False):
+    """A recording of 60 s, a pause, and 40 s; with `joint`, of two files."""
+    n, first = 3000, 1800
+    plain = {"responses": np.ones((n, 3), "f4"), "rate_hz": RATE_HZ, **(trials or {})}
+    times = np.arange(n) / RATE_HZ
+    times[first:] += pause_s
+    place = np.arange(n) if joint else sample_places(times, RATE_HZ)
+    n_rows = int(place[-1]) + 1
+    rng = np.random.default_rng(0)
+    rows = MemoryRows(Path("x"), rng.random((n, 3)).astype("f4"))
+    spans, n_missing = stretches(place, n_rows, 0.0, RATE_HZ, (first,) if joint else ())
+    placed = PlacedRows(rows, np.arange(n), place, n_rows)
+    signal = Signal.of_rows(
+        "responses",
+        placed,
+        RATE_HZ,
+        0.0,
+        mean=np.ones(3),
+        std=np.ones(3),
+        recorded_spans=spans,
+        n_missing=n_missing,
+    )
+    return replace(open_session(plain), responses=signal, _cache={})
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_no_window_touches_a_pause_or_a_joint(joint):
+    session = paused(600.0, joint=joint)
+    starts = session.window_starts()
+    second = 60.0 if joint else 660.0
+    assert ((starts + 2.0 < 60.0) | (starts > second)).all()
+    assert (starts < 60.0).any()
+    assert (starts > second).any()
+    for at in (59.9, 300.0, 659.0):
+        window = session.nearest_window(at)
+        assert window.missing is None
+        assert window.stop_s < 60.0 or window.start_s > second
+
+
+def test_duration_is_the_span_and_recorded_time_leaves_the_pause_out():
+    session = paused(600.0)
+    assert session.duration_s == pytest.approx(700.0)
+    assert session.recorded_s == pytest.approx(100.0)
+    assert sum(session.tiers().values()) * 60 == pytest.approx(97, abs=2)
+    assert "1.7 min within 11.7 min" in repr(session)
+
+
+def test_the_split_divides_recorded_time():
+    minutes = paused(36_000.0).tiers()
+    assert minutes["train"] / sum(minutes.values()) == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_trial_over_the_pause_counts_its_recorded_time():
+    trials = {
+        "trial_start": np.array([10.0, 50.0]),
+        "trial_stop": np.array([20.0, 680.0]),
+        "trial_tier": np.array(["train", "test"]),
+    }
+    minutes = paused(600.0, trials).tiers()
+    assert minutes["train"] * 60 == pytest.approx(10.0)
+    assert minutes["test"] * 60 == pytest.approx(30.0, abs=0.1)
+
+
+def test_a_pause_of_days_costs_no_memory():
+    session = paused(5 * 86_400.0)
+    assert len(session.start_grid) == pytest.approx(3000, abs=100)
+    assert len(session.overview(50).population) == 50
+
+
+def test_units_are_unknown_outside_their_observed_time():
+    # Unit 0 is observed from 0 to 4 s, unit 1 from 1 to 2.5 s.
+    times = MemoryRows(Path("x"), np.array([0.5, 3.2, 1.5]))
+    observed = Observed(np.array([[0.0, 4.0], [1.0, 2.5]]), np.array([0, 1, 2]))
+    trains = SpikeTrains(times, np.array([0, 2, 3]), 0.0, 10.0, 40, observed)
+    counts = trains.count(0.0, 1.0, 4)
+    assert counts[:, 0].tolist() == [1.0, 0.0, 0.0, 1.0]
+    # The bin from 2 to 3 s was observed in part only.
+    assert np.isnan(counts[[0, 2, 3], 1]).all()
+    assert counts[1, 1] == 1.0
+    assert np.isnan(trains.read(0, 40)[:, 1]).sum() == 25
+    assert observed.seconds().tolist() == [4.0, 1.5]
+    assert observed.select(np.array([1])).spans.tolist() == [[1.0, 2.5]]
+    assert observed.of_population().tolist() == [[0.0, 4.0]]
+
+
+def test_a_missing_response_stays_missing_in_windows():
+    values = np.ones((600, 4), "f4")
+    values[100:110, 2] = np.nan
+    session = open_session({"responses": values, "rate_hz": RATE_HZ})
+    window = session.window(2.0)
+    assert window.missing is not None
+    assert set(np.flatnonzero(window.missing.any(axis=0)).tolist()) == {2}
+    assert session.window(10.0).missing is None
+
+
+@pytest.mark.slow
+def test_a_store_keeps_pauses_and_observed_time(tmp_path):
+    session = paused(20.0)
+    stored = open_session(convert(session, tmp_path / "paused.omses.zarr"))
+    assert stored.recorded_s == pytest.approx(session.recorded_s)
+    assert stored.window_starts().tolist() == session.window_starts().tolist()
+    assert np.isnan(stored.responses.read(1900, 1901)).all()
