@@ -7,7 +7,7 @@ also fetches: a module of its own avoids an import cycle.
 import os
 from pathlib import Path
 
-from omnimouse_model.data.io.file_stamp import unreadable
+from omnimouse_model.data.io.file_stamp import missing, unreadable
 from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.alf import reader as alf
 from omnimouse_model.data.readers.experanto import reader as experanto
@@ -43,6 +43,8 @@ def session_folder(path: Path) -> Path:
     """
     path = path.expanduser().absolute()
     if not path.exists():
+        if path.is_symlink():
+            raise missing(path)
         raise SessionFormatError(
             path, "missing_file", f"{path} does not exist", "check the path"
         )

@@ -18,6 +18,7 @@ from omnimouse_model.data.hub.unpack import is_archive
 from omnimouse_model.data.io.file_stamp import unreadable
 from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
+from omnimouse_model.data.io.safe_files import open_binary
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.build.unit_tables import (
@@ -247,6 +248,8 @@ def _unknown(path: Path) -> SessionFormatError:
         )
     try:
         problem, hint = _of_folder(path) if path.is_dir() else _of_file(path)
+    except SessionFormatError as error:  # a pointer to content elsewhere, a pipe
+        return error
     except OSError as error:
         return unreadable(path, error)
     return SessionFormatError(path, "unknown_format", f"{path} {problem}", hint)
@@ -277,7 +280,7 @@ def _of_folder(path: Path) -> tuple[str, str]:
 
 def _of_file(path: Path) -> tuple[str, str]:
     """Return the problem of a file that is no session, and a hint."""
-    with path.open("rb") as stream:
+    with open_binary(path) as stream:
         begin = stream.read(len(SIGNATURE))
     if not begin:
         return "is empty", "copy it again"

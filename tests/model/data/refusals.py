@@ -1,5 +1,7 @@
 """Check of recordings that are refused."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,3 +18,24 @@ def check_refusal(
         open_session(source, **reading)
     assert "\n" not in str(caught.value)
     return caught.value
+
+
+OTHER_USER = 54321
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a link that of another user: in fact as root, else in what `lstat` says."""
+    if os.geteuid() == 0:
+        os.lchown(path, OTHER_USER, -1)
+        return
+    real = os.lstat
+
+    def lstat(place: Any, **options: Any) -> Any:
+        info = real(place, **options)
+        if Path(place) != path:
+            return info
+        fields = list(info)
+        fields[4] = OTHER_USER
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "lstat", lstat)

@@ -37,3 +37,16 @@ def test_it_says_what_it_is(tmp_path, name, make, words):
     make(tmp_path / name)
     refused = check_refusal(tmp_path / name, re.escape(words))
     assert refused.code == "unknown_format"
+
+
+@pytest.mark.parametrize("name", ["a.nwb", "a.npz"])
+def test_content_that_was_not_fetched_is_named(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(f"/annex/objects/SHA256E-s12--0a.{name}\n")
+    assert f"git annex get {name}" in check_refusal(path).hint
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/x/y")
+    assert f"git annex get {name}" in check_refusal(path).hint
+    path.unlink()
+    path.symlink_to(tmp_path / "gone")
+    assert "gone, which is not there" in check_refusal(path).message

@@ -68,9 +68,35 @@ def stat_file(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except FileNotFoundError as error:
-        raise bad_file(path, "missing_file", "is missing") from error
+        raise missing(path) from error
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def missing(path: Path) -> SessionFormatError:
+    """Return the error for a file that is not there, or a link to nothing."""
+    try:
+        target = path.readlink()
+    except OSError:
+        return bad_file(path, "missing_file", "is missing")
+    if ".git/annex/objects/" in target.as_posix():
+        return not_fetched(path)
+    return bad_file(
+        path,
+        "missing_file",
+        f"is a link to {target}, which is not there",
+        "is its drive there? copy the file in the place of the link",
+    )
+
+
+def not_fetched(path: Path) -> SessionFormatError:
+    """Return the error for a file whose content git-annex has not fetched."""
+    return bad_file(
+        path,
+        "not_fetched",
+        "is a pointer of git-annex: its content is not here yet",
+        f"run: git annex get {path.name} (DataLad: datalad get {path.name})",
+    )
 
 
 def unreadable(path: Path, error: Exception) -> SessionFormatError:

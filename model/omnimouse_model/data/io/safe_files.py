@@ -4,6 +4,7 @@ import json
 import math
 import mmap
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -17,6 +18,7 @@ from numpy.lib import format as npy_format
 from omnimouse_model.data.io.file_stamp import (
     FileStamp,
     bad_file,
+    not_fetched,
     stat_file,
     unreadable,
 )
@@ -204,30 +206,123 @@ def _bad_header(path: Path, problem: str) -> SessionFormatError:
     )
 
 
-def contained(path: Path, inside: Path) -> Path:
-    """Return `path` if, with links resolved, it lies in `inside`; else raise."""
+def contained(path: Path, inside: Path, *, is_named: bool = False) -> Path:
+    """Return `path` if it lies in the session folder `inside`, or is a link of it.
+
+    A link of the folder leads anywhere to a plain file, as DataLad and clusters lay
+    them out, if its owner is that of the folder: nobody else can choose its target.
+
+    Parameters
+    ----------
+    is_named
+        Whether the content of a file names the path. Such a path never leads out.
+
+    Raises
+    ------
+    SessionFormatError
+        If the path leads out of the folder otherwise, or to nothing.
+    """
     root, real = os.path.realpath(inside), os.path.realpath(path)
-    # With the separator, so that /data/a2 does not count as inside /data/a.
-    if real != root and not real.startswith(root + os.sep):
+    if _is_below(real, root):
+        return path
+    place = Path(os.path.realpath(path.parent), path.name)
+    if is_named or not place.is_symlink() or not _is_below(str(place), root):
+        folder = None if is_named else _linked_folder(path, root)
+        found = "" if folder is None else f": {folder.name} is a link to a folder"
         raise SessionFormatError(
             path,
             "outside",
-            f"{path} points outside the session folder",
-            "a session may only name files of its own folder",
+            f"{path} points outside the session folder{found}",
+            "a session may only name files of its own folder"
+            if folder is None
+            else f"links to files are followed; open {os.path.realpath(folder)} itself",
         )
+    if not stat.S_ISREG(stat_file(path).st_mode):
+        raise _link_refused(path, f"which is no plain file: {real}", "copy it")
+    _check_owners(place, root)
     return path
 
 
+def _is_below(real: str, root: str) -> bool:
+    # With the separator, so that /data/a2 does not count as inside /data/a.
+    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _linked_folder(path: Path, root: str) -> Path | None:
+    """Return the folder on the way to a path that is a link out of the session."""
+    for folder in path.parents:
+        is_last = _is_below(os.path.realpath(folder.parent), root)
+        if folder.is_symlink() and is_last:
+            return folder
+    return None
+
+
+def _check_owners(place: Path, root: str) -> None:
+    """Raise if a link of the folder belongs to another user than the folder."""
+    # Windows has no numbers of users, so the owner of a link is unknown.
+    if os.name == "nt":
+        raise _link_refused(place, "whose owner is unknown on Windows", "copy the file")
+    owner = Path(root).stat().st_uid
+    # A link can lead to another link of the folder.
+    while place.is_symlink() and _is_below(str(place), root):
+        found = os.lstat(place).st_uid
+        if found != owner:
+            raise _link_refused(
+                place,
+                f"and belongs to user {found}; the session folder to user {owner}",
+                "copy the file in its place, or give the link to the folder's owner",
+            )
+        target = place.parent / place.readlink()
+        place = Path(os.path.realpath(target.parent), target.name)
+
+
+def _link_refused(path: Path, problem: str, hint: str) -> SessionFormatError:
+    found = f"is a link that leads out of the session folder, {problem}"
+    return bad_file(path, "outside", found, hint)
+
+
+_POINTER_BYTES = 2**15
+"""Largest pointer that git-annex writes."""
+_ANNEX = re.compile(rb"(/annex/objects/|(\.\./)*\.git/annex/objects/)[^\n]+\n?")
+_LFS = b"version https://git-lfs.github.com/"
+
+
 def open_binary(path: Path) -> BinaryIO:
-    """Open a regular file for reading; raise `SessionFormatError` if impossible."""
+    """Open a regular file for reading; raise `SessionFormatError` if impossible.
+
+    A file that only points to content, which git-annex or Git LFS has not fetched yet,
+    is refused as well.
+    """
     info = stat_file(path)
     # Opening a named pipe would wait forever.
     if not stat.S_ISREG(info.st_mode):
         raise bad_file(path, "unreadable", "is not a plain file")
     try:
-        return path.open("rb", buffering=0)
+        stream = path.open("rb", buffering=0)
     except OSError as error:
         raise unreadable(path, error) from error
+    if info.st_size <= _POINTER_BYTES:
+        try:
+            _check_pointer(stream, path)
+        except BaseException:
+            stream.close()
+            raise
+    return stream
+
+
+def _check_pointer(stream: BinaryIO, path: Path) -> None:
+    try:
+        head = stream.read(len(_LFS))
+        if head.startswith((b"/annex/", b".git/", b"../")):
+            head += stream.read(_POINTER_BYTES)
+        stream.seek(0)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if _ANNEX.fullmatch(head):
+        raise not_fetched(path)
+    if head == _LFS:
+        found = "is a pointer of Git LFS: its content is not here yet"
+        raise bad_file(path, "not_fetched", found, "run: git lfs pull")
 
 
 def read_text(path: Path, limit: int) -> str:

@@ -1,6 +1,7 @@
 """Small files of folders that claim or unfold to far more than they hold."""
 
 import io
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests import SESSIONS
 from tests.memory import check_memory
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.data.readers.test_errors import folder as folder
+from tests.model.data.refusals import OTHER_USER, give_away
 from tests.model.experanto_folder import save_json
 
 
@@ -239,31 +241,85 @@ def move_out(folder: Path, *names: str) -> None:
         (folder / name).symlink_to(place)
 
 
-WORDS = ("responses/meta.yml", "screen/meta.yml", "screen/combined_meta.json")
-SMALL = ("screen/timestamps.npy", "responses/meta/phase_shifts.npy")
+SMALL = ("responses/meta.yml", "screen/timestamps.npy", "meta.json")
+DATA = ("responses/data.mem", "screen/data/00001.npy")
 
 
-@pytest.mark.parametrize("name", [*WORDS, *SMALL, "treadmill/meta.yml"])
-def test_descriptions_and_small_arrays_are_of_the_session(folder, name):
+def test_links_of_the_owner_are_followed(folder):
+    before = open_session(folder)
+    move_out(folder, *SMALL, *DATA)
+    after = open_session(folder)
+    assert after.id == before.id
+    window = after.window(3.0)
+    np.testing.assert_array_equal(window.responses, before.window(3.0).responses)
+    np.testing.assert_array_equal(window.video, before.window(3.0).video)
+
+
+@pytest.mark.parametrize("name", SMALL[:2])
+def test_links_of_another_user_are_refused(folder, name, monkeypatch):
     move_out(folder, name)
+    (folder / name).rename(folder / f"{name}.link")
+    (folder / name).symlink_to(folder / f"{name}.link")
+    give_away(folder / f"{name}.link", monkeypatch)
     error = refusal(folder)
     assert error.code == "outside"
+    assert f"belongs to user {OTHER_USER}" in error.message
     assert Path(name).name in error.message
 
 
-def test_a_name_elsewhere_is_told_and_not_taken(folder):
+def test_a_name_elsewhere_is_told_and_not_taken(folder, monkeypatch):
     move_out(folder, "meta.json")
+    give_away(folder / "meta.json", monkeypatch)
     session = open_session(folder)
     assert session.id == folder.name
-    assert "meta.json points outside" in warnings_of(session)
+    assert "meta.json is a link that leads out" in warnings_of(session)
 
 
-def test_data_may_be_links(folder):
-    before = open_session(folder).window(3.0)
-    move_out(folder, "responses/data.mem", "screen/data/00001.npy")
-    window = open_session(folder).window(3.0)
-    np.testing.assert_array_equal(window.responses, before.responses)
-    np.testing.assert_array_equal(window.video, before.video)
+@pytest.mark.parametrize("target", ["pipe", "folder", "nothing", "annex"])
+def test_a_link_ends_at_a_plain_file(folder, target):
+    path, end = folder / "responses/meta.yml", folder.parent / "end"
+    path.unlink()
+    if target == "pipe":
+        os.mkfifo(end)
+    elif target == "folder":
+        end.mkdir()
+    elif target == "annex":
+        end = folder.parent / ".git/annex/objects/x/y"
+    path.symlink_to(end)
+    error = refusal(folder)
+    words = {
+        "pipe": "no plain file",
+        "folder": "no plain file",
+        "nothing": f"is a link to {end}, which is not there",
+        "annex": "git-annex",
+    }
+    assert words[target] in error.message
+    assert ("git annex get meta.yml" in error.hint) == (target == "annex")
+
+
+def test_linked_folders_are_named_and_not_followed(folder):
+    place = folder.parent / "place"
+    (folder / "responses").rename(place)
+    (folder / "responses").symlink_to(place)
+    error = refusal(folder)
+    assert error.code == "outside"
+    assert "responses is a link to a folder" in error.message
+    assert str(place) in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        (b"/annex/objects/SHA256E-s1--0a.npy\n", "git annex get"),
+        (b"../../.git/annex/objects/x/y/SHA256E-s1--0a.npy", "git annex get"),
+        (b"version https://git-lfs.github.com/spec/v1\noid x\n", "git lfs pull"),
+    ],
+)
+def test_pointers_to_content_that_was_not_fetched_say_so(folder, text, command):
+    (folder / "screen/timestamps.npy").write_bytes(text)
+    error = refusal(folder)
+    assert error.code == "not_fetched"
+    assert command in error.hint
 
 
 @pytest.mark.parametrize("error", [KeyError("units"), MemoryError("1 TiB")])

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omnimouse_model.data.io.file_stamp import missing
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.io.safe_files import (
     label,
@@ -95,6 +96,8 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
         return read_sequence(root, "responses", notes)
     if (root / "spikes" / "meta.yml").exists():
         return read_spikes(root, "spikes", notes)
+    if meta.is_symlink():
+        raise missing(meta)
     raise SessionFormatError(
         meta,
         "missing_meta",

@@ -67,7 +67,7 @@ class _Arrays:
         path = self.folder / (named if isinstance(named, str) else f"meta/{name}.npy")
         # The path comes from the session and could lead out of it.
         if isinstance(named, str):
-            contained(path, self.root)
+            contained(path, self.root, is_named=True)
         if path.exists():
             return load_small_array(path, self.root)
         if named is not None:

@@ -22,7 +22,7 @@ from tests.model.alf_folder import (
     write_alf,
     write_table,
 )
-from tests.model.data.refusals import check_refusal
+from tests.model.data.refusals import check_refusal, give_away
 
 TRIALS = WindowSpec(
     duration_s=3.0,
@@ -346,10 +346,12 @@ def test_pickles_are_refused(written, name):
     "name",
     ["spikes.times.npy", "clusters.metrics.pqt", "clusters.uuids.csv"],
 )
-def test_no_file_may_lie_outside(written, name):
+def test_no_link_of_another_user_is_followed(written, name, monkeypatch):
     outside = written.path.parents[2] / "outside"
     (written.probe / name).rename(outside)
     (written.probe / name).symlink_to(outside)
+    assert open_session(written.path).n_neurons
+    give_away(written.probe / name, monkeypatch)
     error = check_refusal(written.path)
     assert error.code == "outside"
     assert name in str(error)
