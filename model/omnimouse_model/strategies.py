@@ -17,11 +17,20 @@ import numpy as np
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import HasNeurons, Mask
-from omnimouse_model.masks.cells import count_neurons, recording_rate
+from omnimouse_model.masks import HIDDEN, TARGET, HasNeurons, Mask, scored_cells
+from omnimouse_model.masks.cells import (
+    count_neurons,
+    guard_of,
+    is_stored_slowly,
+    near_visible,
+    recording_rate,
+)
 from omnimouse_model.masks.selection import random_order, random_subset
 from omnimouse_model.masks.strategy import Strategy as Strategy
 from omnimouse_model.masks.token_layout import FULL_POPULATION
+
+_NO_TARGET = "no target is left"
+"""End of the note on a mask whose targets were all left out."""
 
 
 @cache
@@ -105,7 +114,9 @@ def mask_from_strategy(
     Returns
     -------
     Mask
-        Its `note` states how counts were adapted to a small population.
+        Its `note` states how counts were adapted to a small population, and which
+        targets were left out for a recording stored below 12 Hz. Such a mask may have
+        no target left.
 
     Examples
     --------
@@ -125,10 +136,37 @@ def mask_from_strategy(
     mask = replace(
         adapted.to_mask(total, order, name), recording_rate_hz=recording_rate(session)
     )
-    if adapted == official:
-        return mask
     # The name stays that of the official strategy, so the note must say what differs.
-    return replace(mask, note=_adaptation(official, adapted, count))
+    if adapted != official:
+        mask = replace(mask, note=_adaptation(official, adapted, count))
+    return without_revealed(mask) if is_stored_slowly(session) else mask
+
+
+def lost_all_targets(mask: Mask) -> bool:
+    """Return whether a strategy had targets and a slow recording leaves none."""
+    return _NO_TARGET in mask.note
+
+
+def without_revealed(mask: Mask) -> Mask:
+    """Return the mask of a strategy without targets that interpolation reveals.
+
+    They are hidden, and `note` states it. For recordings stored below 12 Hz.
+    """
+    guard = guard_of(mask.spec, mask.recording_rate_hz)
+    revealed = mask.target & near_visible(mask.visible, guard)
+    # Those of the official guard are no targets of the official mask either.
+    revealed &= scored_cells(mask)
+    if not revealed.any():
+        return mask
+    cells = np.where(revealed, np.uint8(HIDDEN), mask.cells)
+    left = "" if (cells == TARGET).any() else f", so that {_NO_TARGET}"
+    note = (
+        f"adapted to a recording at {mask.recording_rate_hz:.3g} Hz: targets within "
+        f"{guard.after} samples of a visible one of the same neuron are left out, "
+        f"because interpolation reveals them{left}"
+    )
+    note = f"{mask.note}; {note}" if mask.note else note
+    return replace(mask, cells=cells, note=note)
 
 
 def _adaptation(official: Strategy, adapted: Strategy, count: int) -> str:

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
 from omnimouse_model.errors import EmptyMaskError, MaskError
 from omnimouse_model.masks import input_cells, scored_cells, token_starts
 from omnimouse_model.strategies import (
@@ -191,3 +194,45 @@ def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half():
     everybody = half_population_mask(101, seed=1, targets=np.arange(101))
     assert everybody.target[30:, :51].all()
     assert everybody.visible.any(axis=0).sum() == 50
+
+
+# -- recordings stored below 12 Hz ---------------------------------------------------
+def _stored_at(rate_hz: float, n: int = 20) -> Session:
+    draw = np.random.default_rng(0).gamma(1.0, 1.0, (int(60 * rate_hz), n))
+    return open_session({"responses": draw.astype("f4"), "rate_hz": rate_hz})
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "guard"), [(2.0, 30), (3.0, 20), (6.3, 10), (11.9, 6)]
+)
+def test_slow_recordings_leave_out_targets_that_interpolation_reveals(rate_hz, guard):
+    mask = mask_from_strategy("test/causal_response_25", _stored_at(rate_hz))
+    first = np.flatnonzero(mask.target.any(axis=1))[0]
+    assert first == 25 + guard
+    assert "adapted" in mask.note
+    assert mask.name == "test/causal_response_25"
+    official = mask_from_strategy("test/causal_response_25", 20)
+    assert (mask.visible == official.visible).all()
+
+
+def test_a_recording_stored_at_12_hz_keeps_the_official_mask():
+    stored = mask_from_strategy("test/causal_response_25", _stored_at(12.0))
+    assert stored.cells.tolist() == (
+        mask_from_strategy("test/causal_response_25", 20).cells.tolist()
+    )
+
+
+def test_a_forecast_at_1_hz_has_no_target_and_no_score():
+    session = _stored_at(1.0)
+    mask = mask_from_strategy("test/causal_response_25", session)
+    assert not scored_cells(mask).any()
+    (score,) = evaluate("last", session, "test/causal_response_25").scores
+    assert np.isnan(score.value)
+    assert "1 Hz" in score.refusal
+
+
+@pytest.mark.parametrize("name", ["mean", "video-ridge", "last"])
+def test_a_task_from_video_alone_has_no_score_without_video(name):
+    (score,) = evaluate(name, _stored_at(15.0), "test/video_only").scores
+    assert np.isnan(score.value)
+    assert "no video" in score.refusal

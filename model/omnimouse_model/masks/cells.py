@@ -22,6 +22,8 @@ PATTERN_NAMES = tuple(
 """By number of `patterns`: a state, or both ends of a mixed one: `hidden → target`."""
 GUARD_SAMPLES = 5
 """Samples of OmniMouse that are no targets: after a visible one, and at the start."""
+SLOW_STORED_HZ = 12.0
+"""Strategies have the guard of masks made by hand in recordings stored below this."""
 _GUARDED_INTERVALS = 2
 """An interpolated sample depends on the recorded samples on both sides of it."""
 BehaviorMode = Literal["visible", "target", "hidden"]
@@ -51,6 +53,17 @@ def recording_rate(session: object, unknown_hz: float = ASSUMED_RATE_HZ) -> floa
     return getattr(session, "recording_rate_hz", None) or unknown_hz
 
 
+def is_stored_slowly(session: object) -> bool:
+    """Return whether the responses of a session are traces stored below 12 Hz.
+
+    They are interpolated for OmniMouse, and interpolation shows the future.
+    """
+    responses = getattr(session, "responses", None)
+    if responses is None or responses.has_events:
+        return False
+    return bool(responses.rate_hz < SLOW_STORED_HZ)
+
+
 # -- targets that their neighbours reveal -----------------------------------------
 class Guard(NamedTuple):
     """Samples of a neuron that are no targets, because other samples reveal them."""
@@ -67,7 +80,10 @@ NO_GUARD = Guard(0, 0, 0)
 
 
 def official_guard(spec: WindowSpec) -> Guard:
-    """Return the guard of official strategies: 5 samples at 30 Hz, on one side only."""
+    """Return the guard of official strategies: 5 samples at 30 Hz, on one side only.
+
+    For slow recordings, `strategies` also leaves out what `guard_of` leaves out.
+    """
     # Traces are upsampled from a slower recording, so neighbouring samples share
     # recorded values. Bins of counts do not overlap.
     if spec.responses == "count":

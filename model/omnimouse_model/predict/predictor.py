@@ -258,8 +258,9 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
     Raises
     ------
     UnsupportedRequestError
-        The window or the mask has another spec, or the mask shows responses of a
-        constructed clip. The message names the way to map a window and a mask.
+        The window or the mask has another spec, the mask shows responses of a
+        constructed clip, or it shows only a video that was not recorded. The message
+        names the way to map a window and a mask.
     """
     for kind, spec in (("window", window.spec), ("mask", mask.spec)):
         if not is_served(needs.spec, spec):
@@ -267,6 +268,13 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
                 f"{name!r} reads {_spec_text(needs.spec)}; this {kind} has "
                 f"{_spec_text(spec)}. Map it with .at(predictor.needs.spec)."
             )
+    # Without the video, the task would be another one: predict the mean.
+    shows_more = mask.visible.any() or mask.has_visible_behavior
+    if mask.frames.any() and not shows_more and not window.has_video:
+        raise UnsupportedRequestError(
+            f"The mask shows the video alone, and session {window.session.id!r} has no "
+            "video: show responses or behaviour."
+        )
     # The responses of a clip are zeros that were not recorded. A predictor that read
     # them would report a silent population.
     if needs.sees_responses and isinstance(window, Clip) and mask.visible.any():

@@ -15,7 +15,7 @@ from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import (
     METRICS,
     Metric,
@@ -32,6 +32,7 @@ from omnimouse_model.metrics.time_blocks import (
 )
 from omnimouse_model.predict.compatibility import unread_text
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
+from omnimouse_model.strategies import lost_all_targets
 
 CHANNELS = (*EYE_NAMES, "running")
 """Names of decoded channels if their number differs from that of the session."""
@@ -289,8 +290,10 @@ class RunningScore:
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
         if not len(self.neurons):
-            return []
-        if self.repeats is not None and not self.repeats.has_repeats:
+            if self.mask.has_behavior_target and not lost_all_targets(self.mask):
+                return []
+            self.refusal = self._without_target()
+        elif self.repeats is not None and not self.repeats.has_repeats:
             self.refusal = self.refusal or (
                 f"{self.metric.name} needs repeats: no sample was predicted in two "
                 "repeats of a stimulus."
@@ -340,6 +343,12 @@ class RunningScore:
                 metric=self.metric.name,
             )
         ]
+
+    def _without_target(self) -> str:
+        """Return why no cell is scored."""
+        if scored_cells(self.mask).any():
+            return "None of the chosen neurons is a target."
+        return f"No response is a target: {self.mask.note or 'none is marked'}."
 
     def _note(self) -> str:
         """Return how the strategy was adapted, and whether nothing shown is read."""
