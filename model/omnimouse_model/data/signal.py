@@ -136,7 +136,7 @@ class Signal:
         # The clock of recorded time stands still in each pause.
         edges = np.stack([first, stop], axis=1).ravel()
         lengths = np.stack([np.zeros(len(first)), stop - first], axis=1).ravel()
-        return np.interp(times, edges, np.cumsum(lengths))
+        return np.asarray(np.interp(times, edges, np.cumsum(lengths)))
 
     def valid_interval(self) -> Interval:
         """Declared native span in which every column has a value."""

@@ -107,7 +107,8 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
     chosen = trials.readable.copy()
     if tiers is not None:
         chosen &= np.isin(trials.tier, sorted(tiers))
-    return recorded & points_inside(grid, spans[chosen])
+    recorded &= points_inside(grid, spans[chosen])
+    return recorded
 
 
 def _split_spans(session: "Session", tiers: frozenset[str]) -> np.ndarray:
