@@ -92,8 +92,15 @@ class PresentationIntervals:
         return self.row(row)
 
     def row(self, row: int) -> dict[str, Any]:
-        """Return the columns of a trial; the split is also given as `tier`."""
-        fields = {name: values[row] for name, values in self.columns.items()}
+        """Return the columns of a trial; the split is also given as `tier`.
+
+        Columns that a trial does not have (None) are left out.
+        """
+        fields = {
+            name: values[row]
+            for name, values in self.columns.items()
+            if values[row] is not None
+        }
         split = next((fields[name] for name in _TIERS if name in fields), None)
         if split is not None and str(split):
             fields["tier"] = str(split)

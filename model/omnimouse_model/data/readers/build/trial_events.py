@@ -16,7 +16,7 @@ from omnimouse_model.data.split import has_tiers, random_tiers
 
 TRIAL_START = "start_time"
 """Event that is the stored start of a trial in every format."""
-_EVENT_ENDS = ("_time", "_times")
+EVENT_ENDS = ("_time", "_times")
 """Endings of the names of columns with times of events."""
 
 
@@ -75,7 +75,7 @@ def aligned_to_event(
     else:
         onset = _times(columns[event]) if event in columns else None
     if onset is None:
-        names = [TRIAL_START, *(name for name in columns if name.endswith(_EVENT_ENDS))]
+        names = [TRIAL_START, *(name for name in columns if name.endswith(EVENT_ENDS))]
         raise bad_file(
             path,
             "no_event",

@@ -1,158 +1,441 @@
-"""Running and pupil of an NWB file, identified by name and type."""
+"""Running and pupil of an NWB file, identified by name, place, type and unit.
+
+NWB does not standardise the names of behaviour. Names are compared word by word, so
+that an `eyecam` is no eye and the speed of a grating no running.
+"""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.readers.build.behavior_names import EYE_UNITS, eye_signal
+from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.placed_rows import PlacedRows
+from omnimouse_model.data.readers.build.side_streams import (
+    clock_remedy,
+    common_time,
+    is_in_milliseconds,
+    is_long_enough,
+    read_side_stream,
+    span_text,
+)
+from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
-from omnimouse_model.data.readers.nwb.rows import EvenRows
+from omnimouse_model.data.readers.nwb.rows import place_samples
+from omnimouse_model.data.readers.nwb.trials import clock_origins
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
     import h5py
 
-# NWB does not standardise names of behaviour; these are names in common use.
-_RUNNING = re.compile(r"running|treadmill|wheel|speed|velocity", re.I)
-_NOT_RUNNING = re.compile(r"pupil|eye|angular|rotation|acceler|position|raw", re.I)
-_PUPIL_SIZE = re.compile(r"diameter|area|radius|size|pupil_?tracking", re.I)
-_NO_SIZE = re.compile(r"confidence|likelihood|quality|blink|valid|error", re.I)
-_PUPIL_TRACKING = re.compile(r"pupil_?tracking", re.I)
-_NO_UNITS = ("", "a.u.", "n.a.", "unknown", "arbitrary")
-_SPEEDS = {"cm/s": 1.0, "m/s": 100.0, "mm/s": 0.1}
-"""Unit -> factor to cm/s."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_JOINED = re.compile(
+    r"(?<=pupil)(?=[a-z])|(?<=wheel)(?=[a-z])|(?<=eye)(?=pos|track|gaze|xy)"
+    r"|(?<=running)(?=speed|vel)|(?<=treadmill)(?=speed|vel)"
+)
+"""Places within words such as `pupildiameter` and `runningspeed`."""
+_WRAPPERS = frozenset(
+    ("processing", "acquisition", "analysis", "behavior", "behaviour")
+)
 
 
-def read_behavior(nwb: NwbFile, notes: Notes) -> dict[str, Signal | None]:
-    """Return pupil (those of size, derivative, x, y that exist) and running."""
-    return {"eye_tracker": _eye(nwb, notes), "treadmill": _running(nwb, notes)}
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
 
 
-def _series(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
-    """Return the time series with the given number of columns."""
-    return [
-        group
-        for group in nwb.groups_of("TimeSeries", "SpatialSeries")
-        if len(shape := nwb.shape(group)) in (1, 2)
-        and (shape[1] if len(shape) == 2 else 1) == columns
-        and shape[0] > 1
-    ]
+_MOVED = _listed("run running locomotion treadmill wheel ball disk disc belt")
+_SPEED = frozenset(("speed", "velocity", "vel"))
+_PLAIN_SPEED = _listed(
+    "animal mouse subject body linear forward smooth smoothed filtered unfiltered raw "
+    "instantaneous mean abs absolute signed cm m mm s sec per series time data"
+)
+"""Words beside `speed` in the name of an animal's speed."""
+_NOT_RUNNING = _listed(
+    "pupil eye gaze acceleration accel rotation position pos distance voltage supply "
+    "times timestamps end start stimulus stim grating gratings display screen monitor "
+    "lick paw hand head cursor bout bouts state threshold confidence"
+)
+_SECOND_CHOICE = frozenset(("raw", "unfiltered", "spherical"))
+
+_EYES = frozenset(("eye", "eyes", "gaze"))
+_PUPIL_TRACKING = frozenset(("pupil", "tracking"))
+_SIZES = _listed("diameter diam area radius size")
+_NO_PUPIL = _listed(
+    "confidence likelihood quality blink blinks eyeblink valid error errors corneal "
+    "reflection cr led light eyelid lid angle phi frame frames index times timestamps "
+    "paw lick licks nose tongue whisker whisking"
+)
+_GAZE = _listed(
+    "eye eyes gaze pupil left right position positions pos xy x y location center "
+    "centre centroid com of mass tracking track spatial series time data horizontal "
+    "vertical azimuth elevation spherical deg degrees px pixels mm smooth smoothed "
+    "filtered raw in the on screen monitor coordinates"
+)
+"""Words of names of the direction of an eye, beside which no others may stand."""
+
+_NO_UNITS = ("", "a.u.", "au", "n.a.", "n/a", "na", "none", "unknown", "arbitrary")
+_PER_TIME = re.compile(
+    r"([a-z]+?)s?\s*(?:/|per\b|[*·.\s])\s*(s|sec|second|min|minute|h|hr|hour)s?"
+    r"\s*(?:\^|\*\*)?\s*(?:[-⁻]?[1¹])?"
+)
+"""Spellings such as `cm/s`, `cm s^-1` and `centimeters per second`."""
+_LENGTHS = {
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1.0),
+    **dict.fromkeys(("m", "meter", "metre"), 100.0),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 0.1),
+    **dict.fromkeys(("km", "kilometer", "kilometre"), 1e5),
+    **dict.fromkeys(("in", "inch", "inche"), 2.54),
+}
+"""Unit of length -> cm."""
+_ANGLES = _listed("rad radian deg degree rev revolution turn rotation")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+"""First letter of a unit of time -> seconds."""
+_METERS = ("meters", "meter", "m")
+_LONGEST_EYE_M = 0.5
 
 
-def _values(
-    nwb: NwbFile, group: "h5py.Group", notes: Notes
-) -> tuple[np.ndarray, Clock]:
-    """Return samples float64 (T, C) and their even clock.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Series:
+    """A time series with the words of its own name and of those around it.
 
-    Uneven samples are resampled; NaN where no sample is recent enough.
+    Attributes
+    ----------
+    group, data
+        The series, and the name of its dataset with the values.
+    words, around
+        Lower-case words of its name, and of the names of its containers.
     """
-    stored = nwb.file.table(f"{group.name}/data")
+
+    group: "h5py.Group"
+    words: frozenset[str]
+    around: frozenset[str]
+    data: str = "data"
+
+    @property
+    def name(self) -> str:
+        """Path of the series, or of a dataset of it that is not `data`."""
+        own = "" if self.data == "data" else f"/{self.data}"
+        return f"{self.group.name}{own}"
+
+
+def read_behavior(
+    nwb: NwbFile, responses: Signal, stimulus: Stimulus | None, notes: Notes
+) -> dict[str, Signal | None]:
+    """Return pupil (those of size, derivative, x, y that exist) and running.
+
+    A series that is faulty, or on another clock than the responses, is left out with
+    a warning, and the next best one is read.
+    """
+    recording = responses.valid_interval()
+    if stimulus is not None:
+        recording = common_time(recording, stimulus.valid_interval())
+    series = [
+        _Series(group, _words(_last(group)), _words(*group.name.split("/")[1:-1]))
+        for group in nwb.groups_of("TimeSeries", "SpatialSeries", "EllipseSeries")
+        # What is shown or described there does not come from the animal.
+        if not group.name.startswith(("/stimulus/", "/general/"))
+        and hasattr(group, "keys")
+    ]
+    running = _running(nwb, series, recording, notes)
+    if running is not None:
+        recording = common_time(recording, running.valid_interval())
+    eye = _eye(nwb, series, recording, notes)
+    return {"eye_tracker": eye, "treadmill": running}
+
+
+def _words(*names: str) -> frozenset[str]:
+    """Return the lower-case words of names such as `PupilTracking` or `eye_xy`."""
+    words = [
+        word.lower() for n in names if n not in _WRAPPERS for word in _WORD.findall(n)
+    ]
+    return frozenset(part for word in words for part in _JOINED.split(word))
+
+
+def _last(group: "h5py.Group") -> str:
+    return str(group.name.rsplit("/", 1)[-1])
+
+
+# -- samples -------------------------------------------------------------------------
+def _values(
+    nwb: NwbFile,
+    series: _Series,
+    n_columns: int,
+    recording: Interval,
+    notes: Notes,
+) -> tuple[np.ndarray, Clock]:
+    """Return samples float64 (T, C) and their even clock; NaN where none was recorded.
+
+    Raises
+    ------
+    SessionFormatError
+        The samples or their times are damaged, or on another clock than the responses.
+    """
+    group, name = series.group, series.name
+    shape = nwb.shape(group, series.data)
+    usual = shape[1:] in ((), (1,)) if n_columns == 1 else shape[1:] == (n_columns,)
+    if not shape or not usual or shape[0] < 2:
+        expected = "(time,)" if n_columns == 1 else f"(time, {n_columns})"
+        raise nwb.wrong(group, f"has {series.data} {shape}; {expected} expected")
+    stored = nwb.file.table(name if series.data != "data" else f"{name}/data")
     if stored.dtype.kind not in "fiu":
         raise nwb.wrong(group, f"holds {stored.dtype}, not numbers")
-    gain, offset = nwb.gain(group)
-    values = stored.reshape(len(stored), -1).astype(np.float64) * gain + offset
-    clock = nwb.clock(group, len(values))
+    values = stored.reshape(len(stored), -1).astype(np.float64)
+    if series.data == "data":
+        gain, offset = nwb.gain(group)
+        values = values * gain + offset
+    values[~np.isfinite(values)] = np.nan
+    clock = _clock(nwb, group, len(values), recording, notes)
     if clock.times is None:
         return values, clock
+    source, place, is_even = place_samples(clock.times, clock.rate_hz)
+    n_rows = int(place[-1]) + 1
+    check_extent(nwb.file.path, name, n_rows, clock.rate_hz)
+    rows = PlacedRows(MemoryRows(nwb.file.path, values), source, place, n_rows)
+    missing = n_rows - len(place)
+    kind = "has gaps" if is_even else "is unevenly sampled: each sample is the nearest"
     notes.assume(
         "uneven_times",
-        f"{group.name} is unevenly sampled: brought to an even clock, each value held "
-        "until the next; gaps are missing",
+        f"{name} {kind}; {missing:,} of {n_rows:,} samples at {clock.rate_hz:.4g} Hz "
+        "are missing",
     )
-    rows = MemoryRows(nwb.file.path, values)
-    even = EvenRows(rows, clock.times, clock.rate_hz)
-    return even.read(0, even.shape[0]), Clock(clock.start, clock.rate_hz, even.shape[0])
+    return rows.read(0, n_rows), Clock(clock.start, clock.rate_hz, n_rows)
+
+
+def _clock(
+    nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval, notes: Notes
+) -> Clock:
+    """Return the clock of a series that lies in the recording."""
+    clock = nwb.stored_clock(group, n)
+    ends = clock.at(np.array([0, n - 1]))
+    span = Interval(float(ends[0]), float(ends[1]))
+    if is_in_milliseconds(span, recording):
+        notes.warn(
+            "times_in_milliseconds",
+            f"{group.name}: its times reach from {span_text(span)}, the responses "
+            f"cover {span_text(recording)}; they are taken as milliseconds",
+        )
+        clock = clock.scaled(1e-3)
+    elif not is_long_enough(common_time(span, recording)):
+        raise SessionFormatError(
+            nwb.file.path,
+            "bad_clock",
+            f"{nwb.file.path.name}: {group.name} was recorded at {span_text(span)}, "
+            f"the responses and other streams at {span_text(recording)}: less than a "
+            "window in common",
+            clock_remedy(span, recording, clock_origins(nwb)),
+        )
+    check_extent(nwb.file.path, str(group.name), n, clock.rate_hz)
+    return clock
 
 
 # -- running -------------------------------------------------------------------------
-def _running(nwb: NwbFile, notes: Notes) -> Signal | None:
-    candidates = [
-        group
-        for group in _series(nwb, 1)
-        if _RUNNING.search(group.name) and not _NOT_RUNNING.search(group.name)
-    ]
-    if not candidates:
+def _running(
+    nwb: NwbFile, series: Sequence[_Series], recording: Interval, notes: Notes
+) -> Signal | None:
+    """Return the speed of the animal, or that of its wheel."""
+    ranks = {s.name: _rank_of_running(nwb, s) for s in series}
+    candidates = [s for s in series if ranks[s.name] is not None]
+    # The sort is stable: equal candidates stay in the stored order.
+    candidates.sort(key=lambda s: ranks[s.name] or ())
+    for place, candidate in enumerate(candidates):
+        others = candidates[:place] + candidates[place + 1 :]
+        read = partial(_running_signal, nwb, candidate, others, recording)
+        signal = read_side_stream(f"running ({candidate.name})", read, notes)
+        if signal is not None:
+            return signal
+    return None
+
+
+def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:
+    """Return the rank of a series as the animal's speed, lower is better; None: no."""
+    words = series.words
+    if words & _NOT_RUNNING or series.data != "data":
         return None
-    # The sort is stable: names with "running" first, else the stored order.
-    candidates.sort(key=lambda group: "running" not in group.name.lower())
-    group = candidates[0]
-    values, clock = _values(nwb, group, notes)
-    # 0 marks an unknown unit; its values stay as they are.
-    unit = nwb.unit(group)
-    factor = _SPEEDS.get(unit.replace(" ", ""), 0.0)
-    if not factor:
-        notes.warn("running_unit", f"{group.name} is in {unit!r}; taken as cm/s")
-    notes.assume("running_source", f"running is {group.name}{_others(candidates)}")
-    rows = MemoryRows(nwb.file.path, values * (factor or 1.0))
-    labels = {"names": ("running",), "units": ("cm/s",)}
+    moved, speed = bool(words & _MOVED), bool(words & _SPEED)
+    kind, _ = _speed_unit(nwb.unit(series.group))
+    if moved and speed:
+        rank = 0
+    elif speed and words - _SPEED <= _PLAIN_SPEED:
+        rank = 1 if series.around & _MOVED else 2
+    elif words & {"running", "locomotion", "run"} or (moved and kind == "angle"):
+        rank = 1
+    else:
+        return None
+    # Without a word for speed, or for what moves, the unit must be that of a speed.
+    if rank and kind == "other":
+        return None
+    order = ("length", "unknown", "angle", "other").index(kind)
+    return order, int(bool(words & _SECOND_CHOICE)), rank
+
+
+def _speed_unit(unit: str) -> tuple[str, float]:
+    """Return the kind of a unit and its factor to cm/s, 1 for all but lengths.
+
+    Kinds are length and angle (per time), unknown and other.
+    """
+    text = unit.strip().lower()
+    if text in _NO_UNITS:
+        return "unknown", 1.0
+    match = _PER_TIME.fullmatch(text)
+    if match is not None and match[1] in _LENGTHS:
+        return "length", _LENGTHS[match[1]] / _SECONDS[match[2][0]]
+    is_angle = text == "rpm" or (match is not None and match[1] in _ANGLES)
+    return ("angle" if is_angle else "other"), 1.0
+
+
+def _running_signal(
+    nwb: NwbFile,
+    series: _Series,
+    others: Sequence[_Series],
+    recording: Interval,
+    notes: Notes,
+) -> Signal:
+    values, clock = _values(nwb, series, 1, recording, notes)
+    stored = nwb.unit(series.group)
+    kind, factor = _speed_unit(stored)
+    notes.assume("running_source", f"running is {series.name}{_named(others)}")
+    name, unit = "running", "cm/s"
+    if kind == "unknown":
+        message = f"{series.name} gives no unit ({stored!r}); taken as cm/s"
+        notes.warn("running_unit", message)
+    elif kind == "angle":
+        name, unit = "wheel_speed", stored
+        notes.warn(
+            "running_unit",
+            f"{series.name} is in {stored!r}, the speed of a wheel: read as stored, "
+            "not in cm/s, for which the radius is needed",
+        )
+    elif kind == "other":
+        unit = stored
+        notes.warn(
+            "running_unit",
+            f"{series.name} is in {stored!r}, which is no unit of speed: read as "
+            "stored, not in cm/s",
+        )
+    rows = MemoryRows(nwb.file.path, values * factor)
+    labels = {"names": (name,), "units": (unit,)}
     return Signal.of_rows("treadmill", rows, clock.rate_hz, clock.start, **labels)
 
 
-def _others(candidates: list["h5py.Group"]) -> str:
-    others = ", ".join(group.name for group in candidates[1:4])
-    return f" (not {others})" if others else ""
+def _named(others: Sequence[_Series]) -> str:
+    listed = ", ".join(series.name for series in others[:3])
+    return f" (not {listed})" if listed else ""
 
 
 # -- pupil ---------------------------------------------------------------------------
-def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
-    sizes, places = _pupil_sizes(nwb, notes), _pupil_places(nwb)
-    size, place = next(iter(sizes), None), next(iter(places), None)
+def _eye(
+    nwb: NwbFile, series: Sequence[_Series], recording: Interval, notes: Notes
+) -> Signal | None:
     columns: dict[str, np.ndarray] = {}
     units: dict[str, str] = {}
-    clock = None
-    if size is not None:
-        notes.assume("pupil_source", f"pupil size is {size.name}{_others(sizes)}")
-        values, clock = _values(nwb, size, notes)
-        columns["pupil_size"] = values[:, 0]
-        unit = _unit(nwb, size)
-        units |= {"pupil_size": unit, "pupil_dsize": f"{unit}/s"}
+    place = _first(nwb, "position", _places(nwb, series), recording, notes)
+    unit = EYE_UNITS[0]
     if place is not None:
-        notes.assume("pupil_source", f"pupil position is {place.name}{_others(places)}")
-        values, own = _values(nwb, place, notes)
-        columns["pupil_x"], columns["pupil_y"] = _on_clock(values, own, clock, notes).T
-        units |= dict.fromkeys(("pupil_x", "pupil_y"), _unit(nwb, place))
-        clock = clock or own
-    if clock is None:
+        chosen, values, clock = place
+        unit = _position_unit(nwb, chosen, values, notes)
+    size = _first(nwb, "size", _sizes(nwb, series, notes), recording, notes)
+    if size is not None:
+        chosen, sizes, clock = size
+        columns["pupil_size"] = sizes[:, 0]
+        # The unit of an ellipse is that of its position.
+        own = f"{unit}²" if chosen.data == "area" else _unit(nwb, chosen.group)
+        units |= {"pupil_size": own, "pupil_dsize": f"{own}/s"}
+    if place is not None:
+        if size is not None:
+            values = _on_clock(values, place[2], clock, notes)
+        columns["pupil_x"], columns["pupil_y"] = values.T
+        units |= dict.fromkeys(("pupil_x", "pupil_y"), unit)
+    if not columns:
         return None
     times = clock.rate_hz, clock.start
     return eye_signal(nwb.file.path, columns, units, times, notes)
 
 
-def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:
+def _first(
+    nwb: NwbFile,
+    what: str,
+    candidates: Sequence[_Series],
+    recording: Interval,
+    notes: Notes,
+) -> tuple[_Series, np.ndarray, Clock] | None:
+    """Return the first candidate that can be read, with its samples and clock."""
+    n_columns = 2 if what == "position" else 1
+    for place, candidate in enumerate(candidates):
+        read = partial(_values, nwb, candidate, n_columns, recording)
+        found = read_side_stream(f"pupil {what} ({candidate.name})", read, notes)
+        if found is not None:
+            others = _named([*candidates[:place], *candidates[place + 1 :]])
+            notes.assume("pupil_source", f"pupil {what} is {candidate.name}{others}")
+            return candidate, *found
+    return None
+
+
+def _sizes(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> list[_Series]:
     """Return series that are pupil sizes by their own or their container's name.
 
     The name of the container counts only if it holds a single candidate: it does not
     tell which of several series is the size.
     """
-    series = [group for group in _series(nwb, 1) if "pupil" in group.name.lower()]
-    # Files also contain confidences and blinks, with similar names.
-    series = [group for group in series if not _NO_SIZE.search(_last(group))]
-    named = [group for group in series if _PUPIL_SIZE.search(_last(group))]
-    if named:
-        return sorted(named, key=lambda group: "pupil" not in _last(group).lower())
-    series = [group for group in series if _PUPIL_TRACKING.search(_last(group.parent))]
-    holders = [group.parent.name for group in series]
-    alone = [group for group in series if holders.count(group.parent.name) == 1]
-    if series and not alone:
+    pupil = [
+        s for s in series if "pupil" in s.words | s.around and not s.words & _NO_PUPIL
+    ]
+    # The size of an ellipse is a dataset beside its position.
+    ellipses = [
+        replace(s, data=data)
+        for s in pupil
+        for data in ("area", "width", "height")
+        if "pupil" in s.words and nwb.shape(s.group, data)
+    ]
+    pupil = [s for s in pupil if nwb.shape(s.group)[1:] in ((), (1,))]
+    named = [s for s in pupil if s.words & _SIZES or s.words >= _PUPIL_TRACKING]
+    # A width alone says less than the area.
+    found = [e for e in ellipses[:1] if e.data == "area"] + named or ellipses[:1]
+    if found:
+        return sorted(found, key=lambda s: _rank(s, "pupil"))
+    held = [s for s in pupil if s.around >= _PUPIL_TRACKING]
+    holders = [s.group.parent.name for s in held]
+    alone = [s for s in held if holders.count(s.group.parent.name) == 1]
+    if held and not alone:
         notes.warn(
             "pupil_source",
             "no name says which is the pupil's size: "
-            f"{', '.join(group.name for group in series[:4])}; none is read",
+            f"{', '.join(s.name for s in held[:4])}; none is read",
         )
     return alone
 
 
-def _pupil_places(nwb: NwbFile) -> list["h5py.Group"]:
-    """Return series of two columns with pupil or eye in the path, pupil first."""
-    series = [g for g in _series(nwb, 2) if re.search("pupil|eye", g.name, re.I)]
-    return sorted(series, key=lambda group: "pupil" not in group.name.lower())
+def _places(nwb: NwbFile, series: Sequence[_Series]) -> list[_Series]:
+    """Return series of two columns that are positions of a pupil or directions of gaze.
+
+    An ellipse counts only if it is that of the pupil: others are fitted to the eye
+    and to the reflection of a lamp.
+    """
+    found = []
+    for candidate in series:
+        words, around = candidate.words, candidate.around
+        kind = text_of(nwb.file.attribute(candidate.group, "neurodata_type", ""))
+        is_pupil = "pupil" in words and not words & _NO_PUPIL
+        is_gaze = bool((words | around) & _EYES) and words <= _GAZE
+        if nwb.shape(candidate.group)[1:] != (2,):
+            continue
+        if is_pupil or (is_gaze and kind != "EllipseSeries"):
+            found.append(candidate)
+    return sorted(found, key=lambda s: _rank(s, "pupil"))
 
 
-def _last(group: "h5py.Group") -> str:
-    return str(group.name.rsplit("/", 1)[-1])
+def _rank(series: _Series, word: str) -> tuple[bool, bool, bool]:
+    """Return the rank of a candidate, lower is better."""
+    here, around = word in series.words, word in series.around
+    return not here, not around, bool(series.words & _SECOND_CHOICE)
 
 
 def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
@@ -161,18 +444,31 @@ def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
     return EYE_UNITS[0] if stored.lower() in _NO_UNITS else stored
 
 
-def _on_clock(
-    values: np.ndarray, own: Clock, clock: Clock | None, notes: Notes
-) -> np.ndarray:
-    """Return values (T, C) at the times of `clock`; unchanged without a clock."""
+def _position_unit(
+    nwb: NwbFile, series: _Series, values: np.ndarray, notes: Notes
+) -> str:
+    """Return the unit of positions: metres, the default of NWB, only where possible."""
+    unit = _unit(nwb, series.group)
+    typical = float(np.nanmedian(np.abs(values))) if np.isfinite(values).any() else 0.0
+    if unit not in _METERS or typical < _LONGEST_EYE_M:
+        return unit
+    notes.warn(
+        "pupil_unit",
+        f"{series.name} is stored in {unit!r}, the default of NWB, with values around "
+        f"{typical:.3g}: taken as pixels",
+    )
+    return EYE_UNITS[0]
+
+
+def _on_clock(values: np.ndarray, own: Clock, clock: Clock, notes: Notes) -> np.ndarray:
+    """Return values (T, C) at the times of `clock`."""
     # Both series of one camera often have their own, nearly equal clock.
     same = (
-        clock is not None
-        and clock.n == own.n
+        clock.n == own.n
         and abs(clock.start - own.start) < 0.01 / own.rate_hz
         and abs(clock.rate_hz - own.rate_hz) < 1e-3 * own.rate_hz
     )
-    if clock is None or same:
+    if same:
         return values
     notes.assume(
         "pupil_resampled",

@@ -35,7 +35,8 @@ from omnimouse_model.data.readers.build.unit_tables import is_property_name
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.electrodes import UnitPlaces, read_places
 from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.stimulus import read_intervals, read_stimulus
+from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
+from omnimouse_model.data.readers.nwb.trials import read_intervals
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
@@ -98,7 +99,7 @@ def read_spikes(
         fingerprint=fingerprint,
         units=as_units(chosen, responses, notes, "electrodes.location"),
         responses=responses,
-        behavior=read_behavior(nwb, notes),
+        behavior=read_behavior(nwb, responses, stimulus, notes),
         stimulus=stimulus,
         trials=trials,
         meta={"series": [str(table.name)], RECORDING_RATE: responses.rate_hz},
@@ -251,10 +252,10 @@ def _trials(
     nwb: NwbFile, responses: Signal, options: ReadOptions, notes: Notes
 ) -> tuple[Stimulus | None, Trials]:
     """Return the stimulus, if the file has one, and the trials."""
-    stimulus = read_stimulus(nwb, responses.start, notes)
+    intervals = _with_tier_names(read_intervals(nwb, responses, notes))
+    stimulus = read_stimulus(nwb, intervals, responses, notes)
     if stimulus is not None:
         return stimulus, stimulus.trials
-    intervals = _with_tier_names(read_intervals(nwb))
     intervals = with_tiers(intervals, options, notes)
     path, event = nwb.file.path, options.trial_event
     intervals = aligned_to_event(intervals, event, TRIAL_START, path, notes)

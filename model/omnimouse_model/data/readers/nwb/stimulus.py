@@ -1,4 +1,4 @@
-"""Stimulus of an NWB file: presentations, templates and trials."""
+"""Stimulus of an NWB file: frames and images that were presented."""
 
 import re
 from functools import partial
@@ -16,17 +16,25 @@ from omnimouse_model.data.readers.build.presentations import (
     build_stimulus,
     video_parts,
 )
+from omnimouse_model.data.readers.build.side_streams import (
+    clock_remedy,
+    common_time,
+    is_long_enough,
+    read_side_stream,
+    span_text,
+)
 from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
 from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.trials import clock_origins
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window_spec import VIDEO_SIZE
+from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
     import h5py
 
 _COLOURS, _WITH_ALPHA = 3, 4
-_MIN_S = 3.0
-"""A window of 2 s with a margin of 0.5 s at both ends."""
 _EXPECTED = "(height, width[, 3])"
 
 
@@ -64,6 +72,8 @@ class NwbVideo:
             stored = run[block - low]
         if stored.shape[3:] == (_WITH_ALPHA,):
             stored = stored[..., :_COLOURS]
+        elif stored.shape[3:] == (1,):
+            stored = stored[..., 0]
         return (
             stored
             if stored.shape[1:] == size
@@ -71,69 +81,101 @@ class NwbVideo:
         )
 
 
-def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
+def read_stimulus(
+    nwb: NwbFile, intervals: PresentationIntervals, responses: Signal, notes: Notes
+) -> Stimulus | None:
     """Return frames and trials of all presentations, None if there are none.
 
-    Parameters
-    ----------
-    t0
-        Native time of the first response: time 0 of the session.
+    A presentation that is faulty, or on another clock than the responses, is left out
+    with a warning.
     """
     all_series = [*nwb.groups_of("ImageSeries", "IndexSeries", "OpticalSeries")]
     # Series under /stimulus/templates are only shown if a presentation refers to them.
     presented = [g for g in all_series if "/stimulus/presentation" in g.name]
-    intervals = read_intervals(nwb)
     parts: list[Part] = []
+    sizes: dict[tuple[int, ...], None] = {}
     for group in presented:
-        parts += _parts(nwb, group, intervals, notes)
+        read = partial(_presentation, nwb, group, intervals)
+        found = read_side_stream(str(group.name), read, notes)
+        if found is not None:
+            parts += found[0]
+            sizes |= dict.fromkeys(found[1])
     if not parts:
         return None
-    size = _size(nwb, parts, notes)
-
+    if len(sizes) > 1:
+        # A session has one frame size, and no size is right for all presentations.
+        notes.assume(
+            "several_sizes",
+            "presentations differ in size: all are averaged to gray at OmniMouse's "
+            "size",
+        )
+    size = next(iter(sizes)) if len(sizes) == 1 else VIDEO_SIZE
     source = partial(NwbVideo, nwb.file)
-    stimulus = build_stimulus(parts, intervals, t0, size, source, notes)
+    stimulus = build_stimulus(parts, intervals, responses.start, size, source, notes)
     span = stimulus.valid_interval()
-    if span.stop - span.start < _MIN_S:
+    recording = responses.valid_interval()
+    if not is_long_enough(span):
         notes.warn(
             "short_stimulus",
             f"the screen shows for {span.stop - span.start:.2g} s in all, too little "
             "for a window: left out",
         )
         return None
+    if not is_long_enough(common_time(span, recording)):
+        notes.warn(
+            "left_out_stream",
+            f"the stimulus is left out: it was shown at {span_text(span)}, the "
+            f"responses cover {span_text(recording)} of the clock of the file "
+            f"({clock_remedy(span, recording, clock_origins(nwb))})",
+        )
+        return None
+    _note_trials(intervals, stimulus, notes)
     return stimulus
 
 
-def read_intervals(nwb: NwbFile) -> PresentationIntervals:
-    """Return the trial table, empty if there is none."""
-    tables = [t for t in nwb.groups_of("TimeIntervals") if t.name.endswith("/trials")]
-    if not tables:
-        return PresentationIntervals()
-    table = tables[0]
-    ends = [nwb.file.table(f"{table.name}/{name}_time") for name in ("start", "stop")]
-    if any(values.dtype.kind not in "fiu" for values in ends):
-        kinds = " and ".join(str(values.dtype) for values in ends)
-        raise nwb.wrong(table, f"has starts and ends of {kinds}, not numbers")
-    on, off = (values.astype(np.float64) for values in ends)
-    if on.shape != off.shape or on.ndim != 1 or not np.isfinite(on).all():
-        raise nwb.wrong(table, f"has {on.shape} starts and {off.shape} ends")
-    columns: dict[str, list[Any]] = {}
-    for name in nwb.names(table):
-        shape = nwb.shape(table, name)
-        # Other shapes are ragged columns and their indices.
-        if shape != on.shape or name in ("start_time", "stop_time"):
-            continue
-        values = nwb.file.table(f"{table.name}/{name}")
-        plain = values.dtype.kind in "biuf"
-        columns[name] = values.tolist() if plain else texts_of(values)
-    # Of a session with a video, a trial lasts until the next one.
-    columns.setdefault("duration_s", (off - on).tolist())
-    return PresentationIntervals.sorted(on, off, columns)
+def _note_trials(
+    intervals: PresentationIntervals, stimulus: Stimulus, notes: Notes
+) -> None:
+    """Note trials of the table during which no presentation begins."""
+    if not len(intervals.on):
+        return
+    shown = stimulus.slot_t[stimulus.trials.first_slot[stimulus.trials.readable]]
+    # With the tolerance of `PresentationIntervals.at`.
+    row = np.searchsorted(intervals.on, shown + 1e-6, side="right") - 1
+    is_inside = (row >= 0) & (shown < intervals.off[row])
+    without = len(intervals.on) - len(np.unique(row[is_inside]))
+    if without:
+        notes.warn(
+            "trials_without_frames",
+            f"no frame begins in {without:,} of {len(intervals.on):,} trials; they are "
+            "left out, because the trials of a session with a screen are those of its "
+            "frames",
+        )
+
+
+def _presentation(
+    nwb: NwbFile,
+    group: "h5py.Group",
+    intervals: PresentationIntervals,
+    notes: Notes,
+) -> tuple[list[Part], list[tuple[int, ...]]]:
+    """Return the parts of one presentation and its frame sizes, [] without frames."""
+    parts = _parts(nwb, group, intervals, notes)
+    # One part per array: a session may show thousands of parts of it.
+    arrays = list({part.name: part for part in parts if part.name}.values())
+    sizes = [_frame_size(nwb, part) for part in arrays]
+    # Frames are read when they are shown; those that cannot be read, such as for want
+    # of a filter of HDF5, are noticed here.
+    video = NwbVideo(nwb.file, [*arrays[:1], *arrays[-1:]])
+    for k, size in enumerate(sizes[:1] + sizes[-1:]):
+        video.read(k, 0, 1, size)
+    return parts, sizes
 
 
 def _parts(
     nwb: NwbFile, group: "h5py.Group", intervals: PresentationIntervals, notes: Notes
 ) -> list[Part]:
-    """Return the parts of one presentation, none if its frames cannot be read."""
+    """Return the parts of one presentation, none if its frames are elsewhere."""
     shape = nwb.shape(group)
     name = group.name.rsplit("/", 1)[-1]
     # Frames in other files are never opened; the dataset of the series is then empty.
@@ -152,8 +194,6 @@ def _parts(
     # An IndexSeries: numbers of images instead of frames.
     if len(shape) == 1:
         return _stills(nwb, group, times, notes)
-    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
-        raise nwb.wrong(group, f"has frames {shape[1:]}; {_EXPECTED} expected")
     return video_parts(f"{group.name}/data", times, intervals, name)
 
 
@@ -161,7 +201,11 @@ def _stills(
     nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes
 ) -> list[Part]:
     """Return the parts of images shown by number, each until the next one."""
-    order = nwb.file.table(f"{group.name}/data").astype(np.int64)
+    stored = nwb.file.table(f"{group.name}/data")
+    if stored.dtype.kind not in "fiu" or (stored != np.round(stored)).any():
+        problem = f"shows images by {stored.dtype}, which are no whole numbers"
+        raise nwb.wrong(group, problem)
+    order = stored.astype(np.int64)
     series = nwb.file.find("indexed_timeseries", group)
     images = nwb.file.find("indexed_images", group)
     # Older files refer to the frames of a series, newer ones to single images.
@@ -176,10 +220,20 @@ def _stills(
     else:
         notes.warn("external_stimulus", f"{group.name} does not say what it shows")
         return []
-    if len(order) and (order.min() < 0 or order.max() >= len(names)):
-        raise nwb.wrong(
-            group, f"shows image {order.max()} of {len(names)} that there are"
+    if order.min() < 0 or order.max() >= len(names):
+        from_one = order.min() == 1 and order.max() == len(names)
+        raise SessionFormatError(
+            nwb.file.path,
+            "bad_series",
+            f"{nwb.file.path.name}: {group.name} shows the images {order.min()} to "
+            f"{order.max()}, and there are {len(names)}, numbered from 0",
+            "its numbers begin at 1: subtract 1" if from_one else "correct its numbers",
         )
+    notes.assume(
+        "image_ends",
+        f"{group.name}: an image lasts until the next one; NWB does not store when it "
+        "was switched off",
+    )
     label, single = group.name.rsplit("/", 1)[-1], series is None
     return [
         Part(names[i], times[k : k + 1], frames[[i]], "image", f"{label}/{i}", single)
@@ -208,21 +262,6 @@ def _by_number(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
-    """Return the size of all frames, or OmniMouse's if they differ."""
-    # A session has one frame size, and no size is right for all presentations.
-    # One part per array: a session may show thousands of parts of it.
-    by_name = {part.name: part for part in parts if part.name}
-    sizes = {_frame_size(nwb, part): None for part in by_name.values()}
-    if len(sizes) == 1:
-        return next(iter(sizes))
-    notes.assume(
-        "several_sizes",
-        "presentations differ in size: all are averaged to gray at OmniMouse's size",
-    )
-    return VIDEO_SIZE
-
-
 def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
     """Return the frame size of an array, (height, width[, 3]), without alpha."""
     dataset: Any = nwb.file.dataset(part.name)
@@ -230,6 +269,8 @@ def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
     size = shape if part.is_single else shape[1:]
     if size[2:] == (_WITH_ALPHA,):
         size = (*size[:2], _COLOURS)
+    elif size[2:] == (1,):
+        size = size[:2]
     if len(size) < 2 or size[2:] not in ((), (_COLOURS,)):
         raise nwb.wrong(dataset.parent, f"has frames {size}; {_EXPECTED} expected")
     if dataset.dtype.kind not in "fiu" or 0 in shape:

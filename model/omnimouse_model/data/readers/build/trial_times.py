@@ -1,0 +1,163 @@
+"""Starts and stops of trials as files have them: missing, unsorted, on other clocks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import PresentationIntervals
+from omnimouse_model.data.readers.build.side_streams import clock_remedy, span_text
+from omnimouse_model.data.readers.build.trial_events import EVENT_ENDS
+
+_MILLISECONDS = 1000.0
+_FEW, _MOST = 0.2, 0.95
+"""Shares of trials inside the recording: of a wrong clock, and of the right one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialClock:
+    """What the times of trials are compared with.
+
+    Attributes
+    ----------
+    recording
+        Native span of the responses.
+    origins
+        Name -> seconds: constants that can separate clocks; see `clock_remedy`.
+    sample_rates
+        Name -> samples per second: rates at which starts may have been counted.
+    """
+
+    recording: Interval
+    origins: Mapping[str, float]
+    sample_rates: Mapping[str, float]
+
+
+def trial_intervals(
+    name: str,
+    on: np.ndarray,
+    off: np.ndarray,
+    columns: Mapping[str, Sequence[Any]],
+    clock: TrialClock,
+    notes: Notes,
+) -> PresentationIntervals:
+    """Return the trials of a table, sorted; no trial vanishes without a note.
+
+    A trial without a stop, or with a stop before its start, ends at the next start,
+    the last one with the recording. Trials without a start are left out. A table is
+    left out if all its starts are equal, or if none lies in the recording.
+
+    Parameters
+    ----------
+    name
+        Name of the table for notes.
+    on, off
+        float64 (n,) native starts and stops as stored; NaN where missing.
+    columns
+        Other columns by name, (n,) each.
+    """
+    n = len(on)
+    rows = np.flatnonzero(np.isfinite(on))
+    if n and len(rows) < n:
+        notes.warn(
+            "trials_without_start",
+            f"{name}: {n - len(rows):,} of {n:,} trials have no start time and are "
+            "left out",
+        )
+    if not len(rows):
+        return PresentationIntervals()
+    if len(rows) > 1 and np.ptp(on[rows]) == 0:
+        notes.warn(
+            "trials_left_out",
+            f"{name}: all {len(rows):,} trials start at {on[rows[0]]:g} s; the trials "
+            "are left out (write the time of each trial, in seconds)",
+        )
+        return PresentationIntervals()
+    rows = rows[np.argsort(on[rows], kind="stable")]
+    on, off = on[rows], off[rows]
+    fields: dict[str, Sequence[Any]] = {
+        key: [values[i] for i in rows.tolist()] for key, values in columns.items()
+    }
+    scale = _scale(name, on, clock, notes)
+    if not scale:
+        return PresentationIntervals()
+    if scale != 1.0:
+        on, off = on * scale, off * scale
+        fields = {
+            key: _scaled(values, scale) if key.endswith(EVENT_ENDS) else values
+            for key, values in fields.items()
+        }
+    off = _completed(name, on, off, clock.recording.stop, notes)
+    # A session with a video ends a trial where the next one begins; this is its length.
+    fields.setdefault("duration_s", (off - on).tolist())
+    return PresentationIntervals(on, off, fields)
+
+
+def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
+    """Return the factor to seconds of the recording; 0 for trials of another clock."""
+    recording, n = clock.recording, len(on)
+    inside = int(recording.contains(on).sum())
+    if inside == n:
+        return 1.0
+    span = Interval(float(on[0]), float(on[-1]))
+    milliseconds = float(recording.contains(on / _MILLISECONDS).mean())
+    # Enough of them that a few trials at the begin do not decide.
+    covers = np.ptp(on) / _MILLISECONDS > _FEW * (recording.stop - recording.start)
+    if inside <= _FEW * n and milliseconds >= _MOST and covers:
+        notes.warn(
+            "trials_in_milliseconds",
+            f"{name}: trials start at {span_text(span)}, the responses cover "
+            f"{span_text(recording)}; the times of trials are taken as milliseconds",
+        )
+        return 1.0 / _MILLISECONDS
+    if not inside:
+        remedy = clock_remedy(span, recording, clock.origins)
+        for of, rate_hz in clock.sample_rates.items():
+            is_whole = bool((on == np.round(on)).all())
+            if is_whole and recording.contains(on / rate_hz).mean() >= _MOST:
+                remedy = f"they look like numbers of {of}: divide them by {rate_hz:.6g}"
+        notes.warn(
+            "trials_left_out",
+            f"{name}: no trial lies in the recording: {n:,} trials start at "
+            f"{span_text(span)}, the responses cover {span_text(recording)} of the "
+            f"clock of the file; the trials are left out ({remedy})",
+        )
+        return 0.0
+    notes.assume(
+        "trials_outside",
+        f"{name}: {n - inside:,} of {n:,} trials start outside the responses, which "
+        f"cover {span_text(recording)}",
+    )
+    return 1.0
+
+
+def _scaled(values: Sequence[Any], scale: float) -> Sequence[Any]:
+    is_numbers = all(isinstance(value, int | float) for value in values)
+    return [value * scale for value in values] if is_numbers else values
+
+
+def _completed(
+    name: str, on: np.ndarray, off: np.ndarray, end: float, notes: Notes
+) -> np.ndarray:
+    """Return the stops of sorted trials, those that are missing or wrong replaced."""
+    is_missing, is_early = ~np.isfinite(off), off < on
+    wrong = is_missing | is_early
+    if not wrong.any():
+        return off
+    # Trials that begin together do not end each other.
+    after = np.searchsorted(on, on, side="right")
+    next_on = np.append(on, max(end, float(on[-1])))[after]
+    for problem, which in (
+        ("have no stop time", is_missing),
+        ("stop before they start", is_early),
+    ):
+        if which.any():
+            notes.warn(
+                "trial_stops",
+                f"{name}: {int(which.sum()):,} of {len(on):,} trials {problem}; each "
+                "ends at the next start, the last trial with the recording",
+            )
+    return np.where(wrong, next_on, off)

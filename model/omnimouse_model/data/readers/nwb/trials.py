@@ -1,0 +1,296 @@
+"""Trials of an NWB file: the table of trials, otherwise the tables of presentations."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.decode_text import texts_of
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import PresentationIntervals
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.trial_times import TrialClock, trial_intervals
+from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.signal import Signal
+
+if TYPE_CHECKING:
+    import h5py
+
+_TRIALS = "trials"
+_SHOWN = re.compile(r"presentations?|stimulus|stimuli|stim|trials?")
+"""Words in the names of tables whose rows are shown stimuli."""
+_NOT_SHOWN = re.compile(
+    r"epochs?|invalid|states?|sleep|blocks?|licks?|rewards?|bouts?|blinks?|pauses?"
+)
+"""Words in the names of tables whose rows are no trials."""
+_ENDS = ("start_time", "stop_time")
+_BOOKKEEPING = re.compile(
+    r"id|index|.*_(id|index|block|frame|time|times)|stimulus_(name|block)|block|repeat"
+    r"|duration|tags|timeseries|is_.*|active|flashes_since_change|trial.*|notes?"
+)
+"""Columns that do not tell one stimulus from another."""
+_LONGEST_FRAME_S = 0.1
+"""Rows of a table with consecutive frames that are longer are images, not a film."""
+_MAX_TRIALS = 200_000
+_LONGEST_ID = 200
+_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """Rows of a table of intervals as stored: starts, stops and other columns."""
+
+    name: str
+    on: np.ndarray
+    off: np.ndarray
+    columns: dict[str, list[Any]]
+
+
+def read_intervals(
+    nwb: NwbFile, responses: Signal, notes: Notes
+) -> PresentationIntervals:
+    """Return the trials of the file, empty if there are none.
+
+    Without a table of trials, these are the rows of all tables of presentations in the
+    order of time. Notes name the tables that are read and those that are not.
+    """
+    trials, shown = _tables(nwb)
+    tables = _read(nwb, trials[:1], notes)
+    intervals = _merged(nwb, tables, responses, notes)
+    others = [*trials[1:], *shown]
+    if not len(intervals.on) and shown:
+        tables = [_named(_joined(t, notes)) for t in _read(nwb, shown, notes)]
+        intervals = _merged(nwb, tables, responses, notes)
+        others = trials[1:]
+    if not len(intervals.on):
+        return intervals
+    if others or _last(tables[0]) != _TRIALS:
+        unread = f"; not read: {_listed(others)}" if others else ""
+        source = f"trials are the rows of {_listed(tables)}{unread}"
+        notes.assume("trial_source", source)
+    return intervals
+
+
+def _merged(
+    nwb: NwbFile, tables: Sequence["_Table"], responses: Signal, notes: Notes
+) -> PresentationIntervals:
+    """Return the rows of some tables in the order of time."""
+    if not tables:
+        return PresentationIntervals()
+    columns: dict[str, list[Any]] = {
+        name: [v for t in tables for v in t.columns.get(name, [None] * len(t.on))]
+        for name in dict.fromkeys(name for t in tables for name in t.columns)
+    }
+    on, off = (np.concatenate([getattr(t, k) for t in tables]) for k in ("on", "off"))
+    span, rate_hz = responses.valid_interval(), responses.rate_hz
+    # Spikes have no samples of which trials could be numbers.
+    rates = {} if responses.has_events else {"samples of the responses": rate_hz}
+    clock = TrialClock(span, clock_origins(nwb), rates)
+    return trial_intervals(_listed(tables), on, off, columns, clock, notes)
+
+
+def clock_origins(nwb: NwbFile) -> dict[str, float]:
+    """Return the stored starts in Unix time, by which two clocks can differ."""
+    origins = {}
+    for name in ("session_start_time", "timestamps_reference_time"):
+        try:
+            origins[name] = datetime.fromisoformat(nwb.text(f"/{name}")).timestamp()
+        except (ValueError, OverflowError, OSError):
+            continue  # only a remedy is based on it
+    return origins
+
+
+def read_spans(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
+    """Return the starts and stops of a table of intervals, float64 (n, 2).
+
+    Raises
+    ------
+    SessionFormatError
+        The columns are no numbers, or of unequal length.
+    """
+    ends = []
+    for name in _ENDS:
+        values = nwb.file.table(f"{table.name}/{name}")
+        if values.dtype.kind not in "fiu" or values.ndim != 1:
+            found = f"{name} {values.shape} of {values.dtype}"
+            raise nwb.wrong(table, f"has {found}, not numbers")
+        ends.append(values.astype(np.float64))
+    on, off = ends
+    if len(on) != len(off):
+        raise nwb.wrong(table, f"has {len(on):,} start and {len(off):,} stop times")
+    return np.stack([on, off], axis=1)
+
+
+def ragged_texts(nwb: NwbFile, table: "h5py.Group", name: str) -> list[str] | None:
+    """Return the texts of a ragged column, joined by commas; None for other values."""
+    values = nwb.file.table(f"{table.name}/{name}")
+    ends = nwb.file.table(f"{table.name}/{name}_index")
+    if values.ndim != 1 or not _is_texts(values) or ends.dtype.kind not in "iu":
+        return None
+    edges = [0, *ends.tolist()]
+    if any(b < a for a, b in pairwise(edges)):
+        return None
+    if edges[-1] > len(values):
+        return None
+    words = texts_of(values)
+    return [", ".join(words[a:b]) for a, b in pairwise(edges)]
+
+
+# -- tables --------------------------------------------------------------------------
+def _tables(nwb: NwbFile) -> tuple[list["h5py.Group"], list["h5py.Group"]]:
+    """Return the tables of trials, and those whose rows are shown stimuli."""
+    # A dataset of this type is damaged, and no table.
+    tables = [t for t in nwb.groups_of("TimeIntervals") if hasattr(t, "keys")]
+    # The table of the file itself, before those of processing modules.
+    tables.sort(key=lambda t: (not t.name.startswith("/intervals/"), t.name.count("/")))
+    trials = [t for t in tables if _last(t) == _TRIALS]
+    others = [t for t in tables if t not in trials]
+    others = [t for t in others if not _has_word(t, _NOT_SHOWN)]
+    shown = [t for t in others if _has_word(t, _SHOWN)]
+    # Of tables with other names, only those of the place for intervals.
+    return trials, shown or [t for t in others if t.name.startswith("/intervals/")]
+
+
+def _has_word(table: "h5py.Group", words: re.Pattern[str]) -> bool:
+    return any(words.fullmatch(w) for w in re.split(r"[\W_]+", _last(table).lower()))
+
+
+def _read(nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes) -> list[_Table]:
+    """Return the tables that can be read."""
+    found = [
+        read_side_stream(str(table.name), partial(_table, nwb, table), notes)
+        for table in tables
+    ]
+    return [table for table in found if table is not None and len(table.on)]
+
+
+def _table(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> _Table:
+    spans = _spans_of_trials(nwb, table)
+    n = len(spans)
+    if n > _MAX_TRIALS:
+        raise nwb.wrong(table, f"has {n:,} rows; at most {_MAX_TRIALS:,} are read")
+    columns: dict[str, list[Any]] = {}
+    left_out = []
+    names = nwb.names(table)
+    for name in names:
+        is_index = name.endswith("_index") and name.removesuffix("_index") in names
+        if name in _ENDS or is_index:
+            continue
+        values = _column(nwb, table, name, n)
+        if values is not None:
+            columns[name] = values
+        elif name != "timeseries":  # references to the series of the stimulus
+            left_out.append(f"{name} {nwb.shape(table, name)}")
+    if left_out:
+        listed = ", ".join(left_out[:_LISTED])
+        message = f"not read from {table.name} of {n:,} rows: {listed}"
+        notes.assume("left_out_columns", message)
+    return _Table(str(table.name), spans[:, 0], spans[:, 1], columns)
+
+
+def _spans_of_trials(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
+    if nwb.file.find(_ENDS[1], table) is not None:
+        return read_spans(nwb, table)
+    on = nwb.file.table(f"{table.name}/{_ENDS[0]}")
+    if on.dtype.kind not in "fiu" or on.ndim != 1:
+        raise nwb.wrong(table, f"has starts {on.shape} of {on.dtype}, not numbers")
+    return np.stack([on.astype(np.float64), np.full(len(on), np.nan)], axis=1)
+
+
+def _column(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> list[Any] | None:
+    """Return a column of one value per row, None for other shapes and references."""
+    if nwb.shape(table, f"{name}_index") == (n,):
+        return ragged_texts(nwb, table, name)
+    if nwb.shape(table, name) != (n,):
+        return None
+    values = nwb.file.table(f"{table.name}/{name}")
+    if values.dtype.kind in "biuf":
+        return list(values.tolist())
+    return texts_of(values) if _is_texts(values) else None
+
+
+def _is_texts(values: np.ndarray) -> bool:
+    if values.dtype.kind == "O":
+        return all(isinstance(value, str | bytes) for value in values.tolist())
+    return values.dtype.kind in "SU"
+
+
+def _last(table: "h5py.Group | _Table") -> str:
+    return str(table.name).rsplit("/", 1)[-1]
+
+
+def _listed(tables: Sequence["h5py.Group | _Table"]) -> str:
+    more = ", …" if len(tables) > _LISTED else ""
+    return ", ".join(str(table.name) for table in tables[:_LISTED]) + more
+
+
+# -- presentations -------------------------------------------------------------------
+def _joined(table: _Table, notes: Notes) -> _Table:
+    """Return a table of presentations; of a film, one row for each showing.
+
+    A table of the frames of a film has one row per frame, numbered by `frame`.
+    """
+    frame = np.array(table.columns.get("frame", []))
+    if frame.dtype.kind not in "fiu" or len(frame) < 2:
+        return table
+    order = np.argsort(table.on, kind="stable")
+    on, off, frame = table.on[order], table.off[order], frame[order]
+    step = float(np.nanmedian(np.diff(on)))
+    if not 0 < step < _LONGEST_FRAME_S:
+        return table
+    follows = (np.diff(frame) == 1) & (np.diff(on) < 1.5 * step)
+    first = np.flatnonzero(np.append(True, ~follows))
+    last = np.append(first[1:], len(on)) - 1
+    if len(first) == len(on):
+        return table
+    notes.assume(
+        "frames_joined",
+        f"{table.name}: {len(on):,} rows are frames of a film; each of its "
+        f"{len(first):,} showings is one trial",
+    )
+    rows = order[first].tolist()
+    columns = {
+        name: [values[i] for i in rows]
+        for name, values in table.columns.items()
+        if name != "frame"
+    }
+    return _Table(table.name, on[first], off[last], columns)
+
+
+def _named(table: _Table) -> _Table:
+    """Return a table of presentations with the stimulus of each row as `stim_id`.
+
+    It consists of the name of the stimulus and of the columns that tell its conditions
+    apart, such as `drifting_gratings orientation=45`: showings with one id are repeats.
+    """
+    n = len(table.on)
+    names = table.columns.get("stimulus_name")
+    if names is None or not all(isinstance(name, str) for name in names):
+        names = [_last(table).removesuffix("_presentations")] * n
+    columns = {"stimulus_name": names, **table.columns}
+    if "stim_id" in columns:
+        return replace(table, columns=columns)
+    texts = {
+        name: [_condition(value) for value in values]
+        for name, values in table.columns.items()
+        if not _BOOKKEEPING.fullmatch(name)
+    }
+    varied = {name: values for name, values in texts.items() if len(set(values)) > 1}
+    ids = []
+    for row, own in enumerate(names):
+        parts = [f"{name}={v[row]}" for name, v in varied.items() if v[row]]
+        ids.append(" ".join([own, *parts])[:_LONGEST_ID])
+    return replace(table, columns={**columns, "stim_id": ids})
+
+
+def _condition(value: object) -> str:
+    """Return a value of a column as text, "" if it is missing."""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    text = str(value).strip()
+    return "" if text.lower() in ("nan", "null", "n/a") else text
