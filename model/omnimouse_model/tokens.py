@@ -26,14 +26,22 @@ from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 
 
-def layout_from_mask(mask: Mask) -> Layout:
+def layout_from_mask(mask: Mask, missing: np.ndarray | None = None) -> Layout:
     """Return the tokens, queries and video steps of a mask.
 
     Tokens and queries are sorted by sample, then by the order of the mask.
+
+    Parameters
+    ----------
+    mask
+        Its visible cells are divided into tokens.
+    missing
+        bool (60, P): responses that were not recorded, which no token contains.
     """
     token_layout = mask.require_layout()
     order = token_layout.order
-    tokens = token_starts(mask.visible[:, order], token_layout.cuts)
+    visible = mask.visible if missing is None else mask.visible & ~missing
+    tokens = token_starts(visible[:, order], token_layout.cuts)
     # Sorted by sample: tokens of one sample are one contiguous run, which the attention
     # plans rely on.
     token_samples, token_neurons = _places(tokens)

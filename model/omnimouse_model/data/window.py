@@ -307,6 +307,23 @@ class Window(HasSummary):
         return missing if missing.any() else None
 
     @property
+    def filled_responses(self) -> Float32[np.ndarray, "time neuron"]:
+        """Responses with a neuron's mean over train time where they are missing.
+
+        For fits by sums of products, to which a value at the mean adds nothing.
+        """
+        if self.missing is None:
+            return self.responses
+        signal, session = self.session.responses, self.session
+        assert signal.mean is not None  # readers compute it
+        mean = signal.mean
+        if signal.has_events:
+            mean = mean * (signal.rate_hz / self.spec.response_rate_hz)
+        if self.spec.responses != "count":
+            mean = mean / session.response_scale
+        return np.where(self.missing, mean.astype(np.float32), self.responses)
+
+    @property
     def video(self) -> Shaped[np.ndarray, "time height width"]:
         """float32 (n_frames, height, width): (gray - 113) / 59.
 

@@ -13,10 +13,12 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import HIDDEN, TARGET, Mask, scored_cells
+from omnimouse_model.masks.cells import is_stored_slowly, recording_rate
 from omnimouse_model.masks.token_layout import FULL_POPULATION
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
+from omnimouse_model.strategies import without_revealed
 from omnimouse_model.tokens import (
     batch_from_windows,
     labels_from_responses,
@@ -207,7 +209,10 @@ def make_batch(
     # enter with a random subset of neurons per window.
     count = min(total, FULL_POPULATION)
     streams = Streams.of(source.session, config.behavior_channels)
-    position_mask, layout = _task_layout(task, count, streams)
+    slow_hz = None
+    if is_stored_slowly(source.session):
+        slow_hz = recording_rate(source.session)
+    position_mask, layout = _task_layout(task, count, streams, slow_hz)
     if phase.max_targets is not None:
         position_mask, layout = _fewer_targets(position_mask, phase.max_targets, rng)
     if starts is None:
@@ -215,7 +220,11 @@ def make_batch(
     windows = [source.session.window(float(s)) for s in starts]
     # One layout serves the whole batch because a mask is defined over positions; only
     # the neurons at these positions differ between windows.
-    masks = [_in_order(position_mask, total, rng) for _ in windows]
+    orders = [rng.permutation(total)[:count] for _ in windows]
+    if any(window.missing is not None for window in windows):
+        orders = [_missing_last(o, w) for o, w in zip(orders, windows, strict=True)]
+        layout = layout_from_mask(position_mask, _missing_at(orders, windows))
+    masks = [_in_order(position_mask, total, order) for order in orders]
     batch = batch_from_windows(windows, masks, config, source.key)
     sees_responses = not layout.responses_missing
     rates = scored = None
@@ -270,12 +279,40 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
 
 
 @lru_cache(maxsize=4096)
-def _task_layout(task: str, count: int, streams: Streams) -> tuple[Mask, Layout]:
-    """Return mask and layout of a task over positions of the neuron order."""
+def _task_layout(
+    task: str, count: int, streams: Streams, slow_hz: float | None
+) -> tuple[Mask, Layout]:
+    """Return mask and layout of a task over positions of the neuron order.
+
+    `slow_hz` is the rate of a recording that is stored below 12 Hz, else None.
+    """
     mask = streams.limit(task_mask(task, count))
-    # With a name, targets are those of the official guard, whatever the recording.
+    # With a name, targets are those of the official guard.
     mask = replace(mask, name=task)
+    if slow_hz is not None:
+        mask = without_revealed(replace(mask, recording_rate_hz=slow_hz))
     return mask, layout_from_mask(mask)
+
+
+def _missing_last(order: np.ndarray, window: Window) -> np.ndarray:
+    """Return an order of neurons with those that miss samples at its end.
+
+    Most strategies show the first neurons: so few visible cells are missing.
+    """
+    if window.missing is None:
+        return order
+    is_incomplete = np.asarray(window.missing.any(axis=0))
+    return order[np.argsort(is_incomplete[order], kind="stable")]
+
+
+def _missing_at(orders: list[np.ndarray], windows: list[Window]) -> np.ndarray:
+    """Return bool (60, N): positions at which a response of any window is missing."""
+    missing = [
+        window.missing[:, order]
+        for order, window in zip(orders, windows, strict=True)
+        if window.missing is not None
+    ]
+    return np.asarray(np.any(missing, axis=0))
 
 
 def _fewer_targets(
@@ -292,9 +329,8 @@ def _fewer_targets(
     return fewer, layout_from_mask(fewer)
 
 
-def _in_order(mask: Mask, total: int, rng: np.random.Generator) -> Mask:
-    """Return the mask with its positions assigned to randomly drawn neurons."""
-    order = rng.permutation(total)[: mask.n_neurons]
+def _in_order(mask: Mask, total: int, order: np.ndarray) -> Mask:
+    """Return the mask with its positions assigned to neurons."""
     cells = np.zeros((len(mask.cells), total), np.uint8)
     layout = mask.require_layout()
     cells[:, order] = mask.cells[:, layout.order]

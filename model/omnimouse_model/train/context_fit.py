@@ -117,6 +117,9 @@ def fit_part(
     known = to_fitted(rates, floor, is_count=False)
     centred = known - known.mean(axis=0)
     values = to_fitted(series.responses, floor, is_count=False)
+    # Missing responses add nothing to the products.
+    recorded = np.isfinite(values)
+    centred, values = (np.where(recorded, part, 0) for part in (centred, values))
     covariance = np.einsum("tp,tp->p", centred, values) / len(values)
     gain = np.maximum(covariance / np.maximum(centred.var(axis=0), 1e-6), 0)
     gain = gain.astype(np.float32)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import (
@@ -141,7 +140,7 @@ def _batches(
     }
     # One matrix product per chunk is faster than one per window.
     for fold, window in training_windows(session, stride=6, most=4000, spec=spec):
-        values = without_missing(window.responses)
+        values = window.filled_responses
         past = values[: _LAST + 1]
         history = np.stack([past[-span:].mean(axis=0) for span in SPANS])
         behavior = behavior_inputs(behavior_of(window))[later]

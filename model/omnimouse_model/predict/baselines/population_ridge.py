@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.predict.baselines.fit_cache import BETWEEN, Fit, training_windows
@@ -78,7 +78,7 @@ def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.nda
     Inputs and outputs are columns of one matrix, because every neuron is an input
     under some masks and an output under others.
     """
-    values = without_missing(window.responses[:, neurons])
+    values = window.filled_responses[:, neurons]
     behavior = behavior_of(window)
     all_visible = VisibleInput(np.ones(values.shape, bool), values, None, behavior)
     now = behavior[behavior_rows(len(behavior))]

@@ -50,10 +50,7 @@ class VideoRidge:
             inputs = np.concatenate([features, behavior], axis=1)
             if not folds:
                 folds = [Sums(inputs.shape[1], session.n_neurons) for _ in range(3)]
-            # A missing response counts as 0; leaving it out would need one sum per
-            # neuron.
-            values = without_missing(window.responses)
-            folds[fold].add(inputs[SCORED], values[SCORED])
+            folds[fold].add(inputs[SCORED], window.filled_responses[SCORED])
         train, held_out = (folds[k].covariance() for k in (FITTED, HELD_OUT))
         # The penalty is chosen on a split; the weights then use every window.
         for fold in (HELD_OUT, BETWEEN):

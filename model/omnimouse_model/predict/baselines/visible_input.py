@@ -51,8 +51,10 @@ class VisibleInput:
         values = np.zeros(mask.cells.shape, np.float32)
         # Reading responses costs time, and a clip has none.
         if visible.any():
-            # Missing values (NaN) become 0, as in the input of the network.
-            values[visible] = without_missing(window.responses[visible])
+            # Responses that were not recorded are hidden.
+            if window.missing is not None:
+                visible &= ~window.missing
+            values[visible] = window.responses[visible]
         behavior = behavior_of(window) if mask.has_visible_behavior else None
         return cls(
             visible=visible,

@@ -146,9 +146,10 @@ def fit(
     columns = _columns(series, floor, n_behavior, check, is_count=is_count)
     if fixed_mean is not None:
         columns[:, : fixed_mean.shape[1]] -= fixed_mean
+    share = _fill(columns, check)
     inputs, penalty = _inputs(series, video_penalty)
     weights, intercept = _ridge(inputs, columns, penalty, check)
-    residuals, scale = _residuals(inputs, columns, weights, intercept, check)
+    residuals, scale = _residuals(inputs, columns, weights, intercept, share, check)
     blocks = blocks_of(series.run, rate_hz)
     factors = fit_factors(
         residuals, blocks, rate_hz, n_behavior=n_behavior, check=check
@@ -185,12 +186,36 @@ def _columns(
     return columns
 
 
+def _fill(columns: np.ndarray, check: Check) -> np.ndarray:
+    """Put the mean of a column in place of missing values; return recorded shares.
+
+    Values at the mean add nothing to covariances.
+    """
+    n = len(columns)
+    total, count = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+    for first in range(0, n, _ROWS):
+        part = columns[first : first + _ROWS]
+        recorded = np.isfinite(part)
+        total += np.where(recorded, part, 0).sum(axis=0, dtype=np.float64)
+        count += recorded.sum(axis=0)
+        check()
+    if (count == n).all():
+        return np.ones(columns.shape[1])
+    mean = (total / np.maximum(count, 1)).astype(np.float32)
+    for first in range(0, n, _ROWS):
+        part = columns[first : first + _ROWS]
+        np.copyto(part, mean, where=~np.isfinite(part))
+        check()
+    return np.maximum(count, 1) / n
+
+
 def lowest_responses(responses: np.ndarray, *, is_count: bool) -> np.ndarray:
     """Return the first percentile of each neuron where it is negative, else 0."""
     floor = np.zeros(responses.shape[1], np.float32)
     if not is_count:
-        for neuron in np.flatnonzero(responses.min(axis=0) < 0):
-            floor[neuron] = min(np.quantile(responses[:, neuron], FLOOR_QUANTILE), 0)
+        for neuron in np.flatnonzero(np.fmin.reduce(responses, axis=0) < 0):
+            lowest = np.nanquantile(responses[:, neuron], FLOOR_QUANTILE)
+            floor[neuron] = min(lowest, 0)
     return floor
 
 
@@ -243,15 +268,21 @@ def _residuals(
     columns: np.ndarray,
     weights: np.ndarray,
     intercept: np.ndarray,
+    share: np.ndarray,
     check: Check,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return residuals of unit variance, which overwrite `columns`, and their scale."""
+    """Return residuals of unit variance, which overwrite `columns`, and their scale.
+
+    `share` (columns,) is the share of values that were recorded.
+    """
     for first in range(0, len(columns), _ROWS):
         part = slice(first, first + _ROWS)
         columns[part] -= intercept
         if len(weights):
             columns[part] -= inputs[part] @ weights
         check()
-    scale = np.maximum(columns.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
+    # Values that were filled in do not vary.
+    std = columns.std(axis=0, dtype=np.float64) / np.sqrt(share)
+    scale = np.maximum(std, 1e-3).astype(np.float32)
     columns /= scale
     return columns, scale

@@ -150,7 +150,7 @@ class LinearGaussian(Predictor):
         mean = self._mean(fitted, window, mask, video, behavior)
         n_neurons = mask.n_neurons
         visible = np.zeros(mean.shape, bool)
-        visible[:, :n_neurons] = mask.visible & np.isfinite(window.responses)
+        visible[:, :n_neurons] = visible_input.visible
         values = np.zeros_like(mean)
         values[:, :n_neurons] = to_fitted(
             visible_input.responses, fitted.floor, is_count=self._is_count

@@ -30,7 +30,7 @@ class TrainSeries:
     Attributes
     ----------
     responses
-        float32 (N, P): normalised responses, or counts per bin; missing values are 0.
+        float32 (N, P): normalised responses, or counts per bin; NaN where missing.
     behavior
         float32 (N, C): channels at the response samples; C = 0 without behaviour.
     video_inputs, behavior_inputs
@@ -122,7 +122,8 @@ def train_series(
         energy = np.zeros((spec.n_samples, 0), np.float32)
         if video:
             energy = video_inputs(frames_of(window), spec)
-        responses[filled : filled + length] = without_missing(window.responses)[samples]
+        recorded = np.where(np.isfinite(window.responses), window.responses, np.nan)
+        responses[filled : filled + length] = recorded[samples]
         filled += length
         run = np.full(spec.n_samples, part.run)
         # Copies, since a view would keep the values of the other samples.

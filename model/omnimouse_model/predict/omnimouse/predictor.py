@@ -88,6 +88,16 @@ def _checked_neurons(neurons: np.ndarray, n_neurons: int) -> np.ndarray:
     return columns
 
 
+def _packed(missing: np.ndarray | None) -> bytes:
+    return b"" if missing is None else np.packbits(missing).tobytes()
+
+
+def _tokens_key(item: Item) -> tuple[str, bytes]:
+    """Return equal keys for requests with the same tokens."""
+    window, mask = item
+    return mask.mask_id, _packed(window.missing)
+
+
 def _tensor_bytes(tensor: Tensor) -> int:
     return tensor.nbytes
 
@@ -135,7 +145,7 @@ class TransformerPredictor(Predictor):
     _cache: MemoryCache[Tensor] = field(
         default_factory=lambda: MemoryCache(CACHE_BYTES, _tensor_bytes), repr=False
     )
-    _layouts: OrderedDict[str, tuple[Layout, Layout]] = field(
+    _layouts: OrderedDict[tuple[str, bytes], tuple[Layout, Layout]] = field(
         default_factory=OrderedDict, repr=False
     )
     _checked: list[nn.Module] = field(init=False, repr=False)
@@ -380,10 +390,12 @@ class TransformerPredictor(Predictor):
         self.counters["encodings"] += 1
         with self._autocast():
             encoded, start = [], 0
-            # Each mask has tokens of its own; the rest of the batch is common.
-            for _, group in groupby(masks, key=lambda mask: mask.mask_id):
+            # Each mask has tokens of its own, and so have windows in which responses
+            # are missing; the rest of the batch is common.
+            for _, group in groupby(items, key=_tokens_key):
                 same = list(group)
-                of_mask, of_mask_on_device = self._layout(same[0])
+                window, mask = same[0]
+                of_mask, of_mask_on_device = self._layout(mask, window.missing)
                 part = batch.items(start, start + len(same))
                 encoded.append(self.net.encode_tokens(part, of_mask_on_device))
                 self.counters["tokens"] += len(of_mask.token_neurons) * len(same)
@@ -397,14 +409,20 @@ class TransformerPredictor(Predictor):
             context = self.net.process(batch, on_device, encoded, video)
             return _State(layout, batch, context)
 
-    def _layout(self, mask: Mask) -> tuple[Layout, Layout]:
-        """Return the layout of a mask, on the CPU and on the device."""
-        if mask.mask_id not in self._layouts:
-            layout = layout_from_mask(mask)
-            self._layouts[mask.mask_id] = layout, layout.to(self.device)
+    def _layout(
+        self, mask: Mask, missing: np.ndarray | None = None
+    ) -> tuple[Layout, Layout]:
+        """Return the layout of a mask, on the CPU and on the device.
+
+        `missing` bool (60, P): responses that no token may contain.
+        """
+        key = mask.mask_id, _packed(missing)
+        if key not in self._layouts:
+            layout = layout_from_mask(mask, missing)
+            self._layouts[key] = layout, layout.to(self.device)
             while len(self._layouts) > CACHED_LAYOUTS:
                 self._layouts.popitem(last=False)
-        return self._layouts[mask.mask_id]
+        return self._layouts[key]
 
     def _responses(self, window: Window) -> Tensor:
         # In stored order and without a mask, so that they serve every mask.

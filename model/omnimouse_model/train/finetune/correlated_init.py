@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnimouse_model.analysis.evaluate.tier_windows import spread_starts
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint
@@ -73,7 +73,7 @@ def embeddings_of_correlated(
         if cancelled():
             raise StoppedError("stopped before the first step; nothing was saved.")
         predicted.append(_predict(net, windows, mask, layout))
-        recorded += [without_missing(w.responses)[SCORED] for w in windows]
+        recorded += [w.filled_responses[SCORED] for w in windows]
     # (candidates, N): every known neuron with every new one.
     correlations = _correlations(np.concatenate(predicted), np.concatenate(recorded))
     best = np.argsort(-correlations, axis=0)[:N_AVERAGED]

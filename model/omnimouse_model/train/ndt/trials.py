@@ -55,7 +55,8 @@ class Trials:
     Attributes
     ----------
     train, validation
-        (trial, bin, neuron): whole numbers below 256, or float32.
+        (trial, bin, neuron): whole numbers below 256, or float32 with NaN where a
+        neuron was not observed.
     regions
         Region of each neuron; "" where the recording does not state it.
     schemes
@@ -78,8 +79,12 @@ class Trials:
     def mean_counts(self) -> np.ndarray:
         """Mean count per bin of each neuron over the train trials, float64 (N,)."""
         # Sums of whole numbers, without a copy of all counts as floats.
-        total = self.train.sum(axis=(0, 1), dtype=np.float64)
-        return np.asarray(total / (self.train.shape[0] * self.train.shape[1]))
+        if self.train.dtype == np.uint8:
+            total = self.train.sum(axis=(0, 1), dtype=np.float64)
+            return np.asarray(total / (self.train.shape[0] * self.train.shape[1]))
+        total = np.nansum(self.train, axis=(0, 1), dtype=np.float64)
+        observed = np.isfinite(self.train).sum(axis=(0, 1))
+        return np.asarray(total / np.maximum(observed, 1))
 
     def n_batches(self, batch: int) -> int:
         """Return the number of batches of an epoch; the last one may be smaller."""
@@ -117,8 +122,11 @@ class Trials:
         shape = (n_trials, n_bins, n_neurons)
         drawn = draw_scheme(scheme, shape, self.regions, rng, settings)
         values = counts.astype(np.float32)
+        # Missing counts are hidden, and are no targets.
+        observed = np.isfinite(values)
+        values = np.where(observed, values, np.float32(0))
         seen = np.where(drawn.hidden, np.float32(0), values)
-        scored = np.ascontiguousarray(drawn.target)
+        scored = np.ascontiguousarray(drawn.target & observed)
         return Batch(self.key, scheme, *map(torch.from_numpy, (seen, values, scored)))
 
 
@@ -193,13 +201,16 @@ def _possible(
 
 
 def _read(session: Session, starts: np.ndarray, spec: WindowSpec) -> np.ndarray:
-    """Return the responses (trial, bin, neuron) of windows, small where possible."""
+    """Return the responses (trial, bin, neuron) of windows, small where possible.
+
+    Missing responses are NaN.
+    """
     shape = (len(starts), spec.n_samples, session.n_neurons)
     counts: np.ndarray = np.zeros(shape, np.uint8)
     for number, start in enumerate(starts):
         # The Poisson loss needs responses that are not negative.
         values = np.maximum(session.window(float(start), spec).responses, 0)
-        values = np.nan_to_num(values, copy=False)
+        values = np.where(np.isfinite(values), values, np.float32(np.nan))
         is_small = counts.dtype != np.uint8 or (
             values.max(initial=0) < 256 and np.array_equal(values, np.rint(values))
         )

@@ -1,6 +1,7 @@
 """Training of neural data transformers: resume, stitchers, fine-tuning, scores."""
 
 import logging
+from copy import copy
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.nets.ndt.checkpoint import read_ndt
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
@@ -129,6 +131,36 @@ def test_targets_are_hidden_and_the_recording_is_not_changed(sessions):
         assert not batch.seen[batch.scored].any()
     np.testing.assert_array_equal(trials.train, before)
     np.testing.assert_allclose(trials.mean_counts, before.mean(axis=(0, 1)))
+
+
+def test_counts_of_time_in_which_a_unit_was_not_observed_are_no_targets():
+    session = opened("observed")
+    responses = session.responses
+    whole = (responses.start, responses.end_declared)
+    half = (responses.start, (whole[0] + whole[1]) / 2)
+    # All units but the first are observed for the whole time.
+    spans = np.array([half, *[whole] * 8])
+    observed = Observed(spans, np.arange(10))
+    trains = copy(responses.file)
+    trains.observed = observed
+    session = replace(session, responses=replace(responses, file=trains), _cache={})
+    trials = read_trials(trial_session(session, SPEC), CONFIG)
+    missing = np.isnan(trials.train)
+    assert missing[..., 0].any()
+    assert not missing[..., 1:].any()
+    rng, n_hidden = np.random.default_rng(0), 0
+    for place in range(4):
+        batch = trials.batch(CONFIG, 0, place, rng)
+        assert torch.isfinite(batch.counts).all()
+        n_hidden += int(batch.scored[..., 0].sum())
+    of_all = read_trials(trial_session(opened("observed"), SPEC), CONFIG)
+    rng, n_whole = np.random.default_rng(0), 0
+    for place in range(4):
+        n_whole += int(of_all.batch(CONFIG, 0, place, rng).scored[..., 0].sum())
+    assert n_hidden < 0.8 * n_whole
+    # The mean rate is that of the observed time.
+    rate = np.nanmean(trials.train[..., 0])
+    assert trials.mean_counts[0] == pytest.approx(rate)
 
 
 def test_one_region_leaves_inter_region_out_and_says_so(caplog):
