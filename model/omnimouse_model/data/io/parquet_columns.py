@@ -17,11 +17,14 @@ _LONGEST = 80
 """Characters of a text."""
 
 
-def read_parquet_columns(path: Path, inside: Path) -> dict[str, np.ndarray]:
+def read_parquet_columns(
+    path: Path, inside: Path
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the columns of a Parquet file inside the folder `inside`, by name.
 
     Integers are int64; other numbers, and integers with missing ones, are float64 with
-    NaN; texts are str. Columns of other types, and of long texts, are left out.
+    NaN; texts are str. Names of columns of other types, such as lists and dates, and of
+    long texts follow as a list.
 
     Raises
     ------
@@ -65,7 +68,9 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
-def _columns(path: Path, data: bytes, arrow: Any, parquet: Any) -> dict[str, Any]:
+def _columns(
+    path: Path, data: bytes, arrow: Any, parquet: Any
+) -> tuple[dict[str, np.ndarray], list[str]]:
     limits = {"thrift_string_size_limit": 2**24, "thrift_container_size_limit": 2**20}
     file = parquet.ParquetFile(arrow.BufferReader(data), **limits)
     rows, width = file.metadata.num_rows, file.metadata.num_columns
@@ -91,17 +96,22 @@ def _columns(path: Path, data: bytes, arrow: Any, parquet: Any) -> dict[str, Any
             values = _texts(table.column(name))
             if values is not None:
                 columns[name] = values
-    return columns
+    return columns, [name for name in schema.names if name not in columns]
 
 
 def _is_text(arrow: Any, kind: Any) -> bool:
+    if arrow.types.is_dictionary(kind):  # a categorical column of pandas
+        kind = kind.value_type
     return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
 
 
 def _is_number(arrow: Any, kind: Any) -> bool:
     types = arrow.types
     return bool(
-        types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_decimal(kind)
     )
 
 

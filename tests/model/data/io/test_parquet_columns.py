@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +16,7 @@ def written(tmp_path, **columns):
 
 
 def test_numbers_and_texts_keep_their_values(tmp_path):
-    columns = written(
+    columns, unread = written(
         tmp_path,
         whole=pa.array([1, -2, 3], pa.int16()),
         part=pa.array([0.5, None, np.inf]),
@@ -22,7 +24,12 @@ def test_numbers_and_texts_keep_their_values(tmp_path):
         truth=pa.array([True, False, None]),
         word=pa.array(["a", None, "é"]),
         large=pa.array(["a", "b", "a"], pa.large_string()),
+        category=pa.array(["x", None, "x"]).dictionary_encode(),
+        exact=pa.array([Decimal("1.50"), None, Decimal("2.25")]),
     )
+    assert unread == []
+    assert columns["category"].tolist() == ["x", "", "x"]
+    np.testing.assert_array_equal(columns["exact"], [1.5, np.nan, 2.25])
     assert columns["whole"].tolist() == [1, -2, 3]
     assert columns["whole"].dtype == np.int64
     np.testing.assert_array_equal(columns["part"], [0.5, np.nan, np.inf])
@@ -32,8 +39,8 @@ def test_numbers_and_texts_keep_their_values(tmp_path):
     assert columns["large"].tolist() == ["a", "b", "a"]
 
 
-def test_other_types_and_long_texts_are_left_out(tmp_path):
-    columns = written(
+def test_other_types_and_long_texts_are_named(tmp_path):
+    columns, unread = written(
         tmp_path,
         number=[1.0],
         lists=[[1, 2]],
@@ -42,6 +49,7 @@ def test_other_types_and_long_texts_are_left_out(tmp_path):
         long=["x" * 1000],
     )
     assert list(columns) == ["number"]
+    assert unread == ["lists", "records", "data", "long"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 100, b"\x80\x04."])

@@ -45,11 +45,16 @@ class Sorting:
     sorter: str
     files: dict[str, Path]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are both files of the spikes."""
+        return all(name in self.files for name in _NEEDED)
+
     def path(self, name: str) -> Path:
         """Return the path of a required dataset."""
         if name in self.files:
             return self.files[name]
-        folder = self.files[_NEEDED[0]].parent
+        folder = next(self.files[n] for n in _NEEDED if n in self.files).parent
         raise bad_file(
             folder / name,
             "missing_file",
@@ -84,7 +89,7 @@ def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sortin
     for sorting in _sortings(root):
         by_probe.setdefault(sorting.probe, {})[sorting.sorter] = sorting
     if sorter is None:
-        chosen = [own[min(own, key=sorter_rank)] for own in by_probe.values()]
+        chosen = [min(own.values(), key=_rank) for own in by_probe.values()]
     else:
         chosen = [own[sorter] for own in by_probe.values() if sorter in own]
     if not chosen:
@@ -130,6 +135,32 @@ def _of_object(files: dict[str, Path], name: str) -> dict[str, Path]:
     return {key: path for key, path in files.items() if key.startswith(f"{name}.")}
 
 
+def mixed_revisions(sorting: Sorting) -> str:
+    """Return a sentence about files of another revision than the spikes, "" if none."""
+    own = {_revision(sorting.path(name)) for name in _NEEDED}
+    others = {
+        name: _revision(path)
+        for name, path in sorting.files.items()
+        if name.startswith(("clusters.", "channels."))
+    }
+    mixed = sorted(set(others.values()) - own)
+    if not mixed and len(own) == 1:
+        return ""
+    return (
+        f"{sorting.probe}: the latest revision of each file is read: spikes of "
+        f"{' and '.join(sorted(own))}, tables of {', '.join(mixed or sorted(own))}"
+    )
+
+
+def _revision(path: Path) -> str:
+    name = path.parent.name
+    return name.strip("#") if _REVISION.fullmatch(name) else "no revision"
+
+
+def _rank(sorting: Sorting) -> tuple[bool, tuple[int, str]]:
+    return not sorting.is_complete, sorter_rank(sorting.sorter)
+
+
 def sorter_rank(sorter: str) -> tuple[int, str]:
     """Return a key that sorts sorters, best first."""
     place = SORTERS.index(sorter) if sorter in SORTERS else len(SORTERS)
@@ -137,7 +168,10 @@ def sorter_rank(sorter: str) -> tuple[int, str]:
 
 
 def _sortings(root: Path) -> Iterator[Sorting]:
-    """Yield all sortings of all probes, in the order of their names."""
+    """Yield all sortings of all probes, in the order of their names.
+
+    One that lacks a file of the spikes is also yielded: its reading names the file.
+    """
     for probe in _folders(root / "alf"):
         if _REVISION.fullmatch(probe.name) or _TASK.fullmatch(probe.name):
             continue
@@ -145,7 +179,7 @@ def _sortings(root: Path) -> Iterator[Sorting]:
             if _REVISION.fullmatch(folder.name):
                 continue
             files = _datasets(folder)
-            if all(name in files for name in _NEEDED):
+            if any(name in files for name in _NEEDED):
                 sorter = DIRECT if folder is probe else folder.name
                 yield Sorting(probe.name, sorter, files)
 

@@ -1,30 +1,44 @@
-"""Spikes and units of one probe of an ALF folder."""
+"""Spikes and units of one probe of an ALF folder.
+
+Only the spikes are indispensable. Tables of channels and clusters that are damaged, or
+do not fit the spikes, are left out with a warning.
+"""
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from omnimouse_model.data.io.file_stamp import FileStamp, bad_file
 from omnimouse_model.data.io.parquet_columns import read_parquet_columns
 from omnimouse_model.data.io.safe_files import (
+    ArrayFile,
     contained,
     load_small_array,
     npy_file,
     read_text,
 )
-from omnimouse_model.data.readers.alf.layout import Sorting
+from omnimouse_model.data.readers.alf.layout import Sorting, mixed_revisions
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.spiking_units import MAX_SPIKES, MAX_UNITS
 from omnimouse_model.data.readers.build.unit_tables import is_property_name
 
 _QUALITY = ("label", "ks2_label")
 """Columns of the metrics that are a label of quality, best first."""
 _ID = "cluster_id"
+_REGIONS = "channels.brainLocationIds_ccf_2017"
+_SAMPLE_TEST = 10_000
+"""Spikes that are looked at to tell sample numbers from seconds."""
+_MANY_SPIKES = 50
+"""Spikes from which on a count is compared with that of the metrics."""
+_Part = TypeVar("_Part")
 _MAX_CSV = 16 * 2**20
 _LONGEST = 80
 
@@ -70,36 +84,62 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     Raises
     ------
     SessionFormatError
-        A file is missing, damaged, or does not fit the others.
+        A file of the spikes is missing, damaged, or does not fit the other one.
     """
     times, unit, stamps = _spikes(sorting, root)
-    channel = _unit_channels(sorting, root)
-    metrics = _metrics(sorting, root)
-    n_units = _n_units(sorting, unit, channel, metrics)
-    properties = _in_rows(metrics, n_units, sorting, notes)
+    if mixed := mixed_revisions(sorting):
+        notes.assume("mixed_revisions", mixed)
+    n_spiking = int(unit.max()) + 1
+
+    def part(name: str, read: Callable[[Notes], _Part]) -> _Part | None:
+        return read_side_stream(f"{sorting.probe}: {name}", read, notes)
+
+    channel = part(
+        "clusters.channels", lambda _: _unit_channels(sorting, root, n_spiking)
+    )
+    metrics = part("clusters.metrics", lambda inner: _metrics(sorting, root, inner))
+    metrics = metrics or {}
+    n_units = _n_units(n_spiking, channel, metrics)
+    properties: dict[str, np.ndarray] | None = {}
+    if metrics:
+        properties = part(
+            "clusters.metrics",
+            lambda inner: _in_rows(metrics, n_units, sorting, inner),
+        )
+    properties = properties or {}
+    if (counts := properties.get("spike_count")) is not None:
+        _note_other_spikes(sorting, counts, unit, notes)
     quality = next((properties[n] for n in _QUALITY if n in properties), None)
-    uuids = _uuids(sorting, root, n_units)
+    uuids = part("clusters.uuids", lambda _: _uuids(sorting, root, n_units))
     if uuids is not None:
         properties["uuid"] = uuids
     region, xyz_um = None, np.full((n_units, 3), np.nan)
-    if channel is not None:
-        places = _of_channels(sorting, root, "channels.localCoordinates.npy", 2)
-        if places is not None:
-            own = _at(places, channel, sorting)
-            xyz_um[:, 0], xyz_um[:, 1] = own[:, 0], 0.0
-            # Stored from the tip upwards; depth is counted downwards.
-            xyz_um[:, 2] = np.nanmax(places[:, 1], initial=-np.inf) - own[:, 1]
-            xyz_um[~np.isfinite(xyz_um).all(axis=1)] = np.nan
-            properties["above_tip_um"] = own[:, 1]
-        atlas = _of_channels(sorting, root, "channels.mlapdv.npy", 3)
-        if atlas is not None:
-            own = _at(atlas, channel, sorting)
-            names = ("ml_um", "ap_um", "dv_um")
-            properties |= {name: own[:, k] for k, name in enumerate(names)}
-        ids = _of_channels(sorting, root, "channels.brainLocationIds_ccf_2017.npy", 1)
-        if ids is not None:
-            own = _at(ids, channel, sorting)[:, 0]
-            region = np.nan_to_num(own, nan=0.0, posinf=0.0, neginf=0.0).astype(int)
+
+    def of_units(name: str, width: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return a table of the channels, and its rows of the units."""
+        if channel is None:
+            return None
+        table = _of_channels(sorting, root, f"{name}.npy", width)
+        return None if table is None else (table, _at(table, channel, sorting))
+
+    places = part(
+        "channels.localCoordinates", lambda _: of_units("channels.localCoordinates", 2)
+    )
+    if places is not None:
+        table, own = places
+        xyz_um[:, 0], xyz_um[:, 1] = own[:, 0], 0.0
+        # Stored from the tip upwards; depth is counted downwards.
+        xyz_um[:, 2] = np.nanmax(table[:, 1], initial=-np.inf) - own[:, 1]
+        xyz_um[~np.isfinite(xyz_um).all(axis=1)] = np.nan
+        properties["above_tip_um"] = own[:, 1]
+    atlas = part("channels.mlapdv", lambda _: of_units("channels.mlapdv", 3))
+    if atlas is not None:
+        names = ("ml_um", "ap_um", "dv_um")
+        properties |= {name: atlas[1][:, k] for k, name in enumerate(names)}
+    ids = part(_REGIONS, lambda _: of_units(_REGIONS, 1))
+    if ids is not None:
+        own = ids[1][:, 0]
+        region = np.nan_to_num(own, nan=0.0, posinf=0.0, neginf=0.0).astype(int)
     return Probe(
         sorting.probe, times, unit, n_units, region, xyz_um, quality, properties, stamps
     )
@@ -110,25 +150,24 @@ def _spikes(
 ) -> tuple[np.ndarray, np.ndarray, tuple[FileStamp, ...]]:
     paths = [sorting.path(f"spikes.{name}.npy") for name in ("times", "clusters")]
     files = [npy_file(contained(path, root)) for path in paths]
-    for file, kinds, what in zip(files, ("f", "iu"), ("times", "units"), strict=True):
-        if file.dtype.kind not in kinds or file.shape not in (
-            (file.shape[:1] or (0,)),
-            (*file.shape[:1], 1),
-        ):
+    for file, what in zip(files, ("times", "units"), strict=True):
+        # MATLAB saves vectors as one row or one column.
+        is_vector = len(file.shape) == 1 or (len(file.shape) == 2 and 1 in file.shape)
+        if file.dtype.kind not in "fiu" or not is_vector:
             raise bad_file(
                 file.path,
                 "wrong_shape",
                 f"is {file.shape} {file.dtype}; (spikes,) {what} expected",
             )
-        if file.shape[0] > MAX_SPIKES:
-            problem = f"has {file.shape[0]:,} spikes; at most {MAX_SPIKES:,} are read"
+        if _count(file) > MAX_SPIKES:
+            problem = f"has {_count(file):,} spikes; at most {MAX_SPIKES:,} are read"
             raise bad_file(file.path, "too_large", problem)
-    if files[0].shape[0] != files[1].shape[0]:
+    if _count(files[0]) != _count(files[1]):
         raise bad_file(
             files[1].path,
             "wrong_length",
-            f"has {files[1].shape[0]:,} spikes, and {files[0].path.name} "
-            f"{files[0].shape[0]:,}",
+            f"has {_count(files[1]):,} spikes, and {files[0].path.name} "
+            f"{_count(files[0]):,}",
             "are both files of one revision?",
         )
     stamps = tuple(FileStamp.of(file.path) for file in files)
@@ -136,11 +175,19 @@ def _spikes(
     unit = np.array(files[1].open()).reshape(-1)
     if not len(times):
         raise bad_file(files[0].path, "empty", "holds no spikes")
-    if not np.isfinite(times).all():
-        at = int(np.flatnonzero(~np.isfinite(times))[0])
-        problem = f"holds a time that is not finite, at index {at}"
-        raise bad_file(files[0].path, "not_finite", problem)
+    is_bad = ~np.isfinite(times)
+    if is_bad.any():
+        at = int(np.flatnonzero(is_bad)[0])
+        problem = (
+            f"holds {int(is_bad.sum()):,} times that are not finite (NaN) of "
+            f"{len(times):,}, the first at index {at}"
+        )
+        raise bad_file(files[0].path, "not_finite", problem, "sort the probe again")
+    _check_seconds(times, files[0].path)
     refuse_quantised(times, files[0].path)
+    if unit.dtype.kind == "f" and not (unit == np.rint(unit)).all():
+        problem = "holds numbers of units that are not whole"
+        raise bad_file(files[1].path, "bad_array", problem)
     if unit.min() < 0 or unit.max() >= MAX_UNITS:
         raise bad_file(
             files[1].path,
@@ -151,40 +198,58 @@ def _spikes(
     return times.astype(np.float64, copy=False), unit.astype(np.int32), stamps
 
 
-def _unit_channels(sorting: Sorting, root: Path) -> np.ndarray | None:
+def _count(file: ArrayFile) -> int:
+    return math.prod(file.shape)
+
+
+def _check_seconds(times: np.ndarray, path: Path) -> None:
+    """Raise if the times are sample numbers."""
+    first = times[:_SAMPLE_TEST]
+    # Times in seconds are not whole, except by chance.
+    if times.dtype.kind == "f" and (len(first) < 10 or (first != np.rint(first)).any()):
+        return
+    raise bad_file(
+        path,
+        "bad_clock",
+        f"holds whole numbers up to {times.max():,.0f}, as sample numbers are; seconds "
+        "expected",
+        "divide them by the samples per second of the probe, such as 30,000",
+    )
+
+
+def _unit_channels(sorting: Sorting, root: Path, n_spiking: int) -> np.ndarray | None:
     """Return the channel of each unit, None if it is not stored."""
     path = sorting.files.get("clusters.channels.npy")
     if path is None:
         return None
     values = load_small_array(path, root).reshape(-1)
-    if values.dtype.kind not in "iu" or len(values) > MAX_UNITS:
+    is_whole = values.dtype.kind in "iu" or (
+        values.dtype.kind == "f" and bool((values == np.rint(values)).all())
+    )
+    if not is_whole or len(values) > MAX_UNITS:
         problem = f"is {values.shape} {values.dtype}; whole numbers (units,) expected"
         raise bad_file(path, "wrong_shape", problem)
+    if n_spiking > len(values):
+        raise bad_file(
+            path,
+            "wrong_length",
+            f"has {len(values):,} units, and spikes.clusters names unit "
+            f"{n_spiking - 1}",
+            "are both files of one revision?",
+        )
     return values.astype(np.int64)
 
 
 def _n_units(
-    sorting: Sorting,
-    unit: np.ndarray,
-    channel: np.ndarray | None,
-    metrics: dict[str, np.ndarray],
+    n_spiking: int, channel: np.ndarray | None, metrics: dict[str, np.ndarray]
 ) -> int:
     """Return the number of units, of which the last ones can have no spikes."""
-    n_spiking = int(unit.max()) + 1
-    if channel is None:
-        ids = metrics.get(_ID, np.zeros(0, np.int64))
-        is_whole = ids.dtype.kind in "iu" and len(ids)
-        named = int(ids.max()) + 1 if is_whole else 0
-        return max(n_spiking, min(named, MAX_UNITS))
-    if n_spiking > len(channel):
-        raise bad_file(
-            sorting.path("spikes.clusters.npy"),
-            "wrong_length",
-            f"names unit {n_spiking - 1}, and clusters.channels.npy has "
-            f"{len(channel):,} units",
-            "are both files of one revision?",
-        )
-    return len(channel)
+    if channel is not None:
+        return len(channel)
+    ids = metrics.get(_ID, np.zeros(0, np.int64))
+    is_whole = ids.dtype.kind in "iu" and len(ids)
+    named = int(ids.max()) + 1 if is_whole else 0
+    return max(n_spiking, min(named, MAX_UNITS))
 
 
 def _of_channels(
@@ -221,18 +286,25 @@ def _at(table: np.ndarray, channel: np.ndarray, sorting: Sorting) -> np.ndarray:
     return np.where(is_known[:, None], rows, np.nan)
 
 
-def _metrics(sorting: Sorting, root: Path) -> dict[str, np.ndarray]:
+def _metrics(sorting: Sorting, root: Path, notes: Notes) -> dict[str, np.ndarray]:
     """Return the columns of the table of quality metrics, {} if it is not stored."""
     path = sorting.files.get("clusters.metrics.pqt")
-    return {} if path is None else read_parquet_columns(path, root)
+    if path is None:
+        return {}
+    columns, unread = read_parquet_columns(path, root)
+    if unread:
+        # Labels that cannot be read must not be missing without a note.
+        listed = ", ".join(unread[:8])
+        message = f"not read from {path.name}: {listed}, which are no numbers or texts"
+        is_label = bool(set(_QUALITY) & set(unread))
+        (notes.warn if is_label else notes.assume)("unread_columns", message)
+    return columns
 
 
 def _in_rows(
     metrics: dict[str, np.ndarray], n_units: int, sorting: Sorting, notes: Notes
 ) -> dict[str, np.ndarray]:
     """Return the columns of the metrics as properties, one row for each unit."""
-    if not metrics:
-        return {}
     n_rows = len(next(iter(metrics.values())))
     ids = metrics.get(_ID, np.arange(n_rows))
     path = sorting.path("clusters.metrics.pqt")
@@ -265,6 +337,24 @@ def _in_rows(
         listed = ", ".join(left_out[:8])
         notes.assume("left_out_columns", f"not read from {path.name}: {listed}")
     return properties
+
+
+def _note_other_spikes(
+    sorting: Sorting, stored: np.ndarray, unit: np.ndarray, notes: Notes
+) -> None:
+    """Note metrics that were computed from other spikes, perhaps of other units."""
+    if stored.dtype.kind == "U":
+        return
+    counted = np.bincount(unit, minlength=len(stored))[: len(stored)]
+    known = np.isfinite(stored) & (np.maximum(stored, counted) >= _MANY_SPIKES)
+    other = known & (np.abs(stored - counted) > 0.1 * np.maximum(stored, counted))
+    if other.sum() > 0.5 * known.sum():
+        notes.warn(
+            "other_spikes",
+            f"{sorting.probe}: spike_count of clusters.metrics differs from the spikes "
+            f"of {int(other.sum()):,} of {int(known.sum()):,} units: are its labels "
+            "those of another sorting? (are both files of one revision?)",
+        )
 
 
 def _uuids(sorting: Sorting, root: Path, n_units: int) -> np.ndarray | None:

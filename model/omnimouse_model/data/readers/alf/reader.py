@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.alf.layout import (
+    Sorting,
     choose_sortings,
     has_spikes,
     sorters,
@@ -20,7 +24,15 @@ from omnimouse_model.data.readers.alf.trials import EVENT, read_trials
 from omnimouse_model.data.readers.alf.wheel import read_wheel
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.presentations import trials_without_screen
+from omnimouse_model.data.readers.build.presentations import (
+    PresentationIntervals,
+    trials_without_screen,
+)
+from omnimouse_model.data.readers.build.side_streams import (
+    is_in_milliseconds,
+    read_side_stream,
+    span_text,
+)
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
@@ -36,11 +48,14 @@ from omnimouse_model.data.readers.build.trial_events import (
     aligned_to_event,
     with_tiers,
 )
+from omnimouse_model.data.readers.build.trial_times import TrialClock
 from omnimouse_model.data.session import RECORDING_RATE, Session
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)
 _SUBJECT = re.compile(r"[\w.-]{1,80}")
 _DATE, _NUMBER = re.compile(r"\d{4}-\d{2}-\d{2}"), re.compile(r"\d{1,3}")
+_SAME_LENGTH = 0.98
+"""Least share of the longest recording of a probe that the others have."""
 _LATE_S = 60.0
 """A first spike later than this shows that time 0 is not the start of a recording."""
 
@@ -54,17 +69,28 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open an ALF folder; see `open_session`."""
     notes = Notes()
     sortings = choose_sortings(path, options.series, notes)
-    probes = [read_probe(sorting, path, notes) for sorting in sortings]
+    probes = _probes(sortings, path, notes)
     span = _span(probes, notes)
-    units, source = _all_units(probes, path, notes)
+    # Trials may begin before the first spike, at time 0 of the session.
+    clock = TrialClock(Interval(min(span[0], 0.0), span[1]), {}, {})
+    intervals = read_side_stream(
+        "trials", lambda inner: read_trials(path, clock, inner), notes
+    )
+    if intervals is None:
+        intervals = PresentationIntervals()
+    _check_unit(span, intervals, path)
+    units, source = _all_units(probes, span, path, notes)
     spikes = _all_spikes(probes, path)
     responses, chosen = spiking_responses(units, spikes, span, options, notes)
-    intervals = with_tiers(read_trials(path, notes), options, notes)
+    intervals = with_tiers(intervals, options, notes)
     alf = path / "alf"
     intervals = aligned_to_event(intervals, options.trial_event, EVENT, alf, notes)
     trials = trials_without_screen(intervals, responses.start)
     train = train_spans(None, trials, responses.start)
     responses = complete_statistics(responses, train, notes)
+    wheel = read_side_stream(
+        "running (wheel)", lambda inner: read_wheel(path, span, inner), notes
+    )
     session_id, animal_id = _identity(path, notes)
     names = list(dict.fromkeys(sorting.sorter for sorting in sortings))
     session = Session(
@@ -75,7 +101,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         fingerprint=folder_fingerprint(alf),
         units=as_units(chosen, responses, notes, source),
         responses=responses,
-        behavior={"eye_tracker": None, "treadmill": read_wheel(path, span, notes)},
+        behavior={"eye_tracker": None, "treadmill": wheel},
         stimulus=None,
         trials=trials,
         meta={"sorters": names, RECORDING_RATE: responses.rate_hz},
@@ -86,10 +112,32 @@ def read(path: Path, options: ReadOptions) -> Session:
     return finalise(session, notes)
 
 
+def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe]:
+    """Return the probes whose spikes can be read.
+
+    Raises
+    ------
+    SessionFormatError
+        No probe can be read.
+    """
+    if len(sortings) > 1:
+        found = [
+            read_side_stream(
+                f"probe {sorting.probe}", partial(read_probe, sorting, root), notes
+            )
+            for sorting in sortings
+        ]
+        probes = [probe for probe in found if probe is not None]
+        if probes:
+            return probes
+    return [read_probe(sorting, root, notes) for sorting in sortings]
+
+
 def _span(probes: Sequence[Probe], notes: Notes) -> tuple[float, float]:
     """Return the native time that all probes recorded."""
     first = max(float(probe.times.min()) for probe in probes)
-    last = min(float(probe.times.max()) for probe in probes)
+    ends = {probe.name: float(probe.times.max()) for probe in probes}
+    last = min(ends.values())
     # Time 0 is the start of the recording in sessions of the IBL.
     start = 0.0 if 0 <= first < _LATE_S else first
     notes.assume(
@@ -97,17 +145,47 @@ def _span(probes: Sequence[Probe], notes: Notes) -> tuple[float, float]:
         f"the recording lasts from {start:.6g} to {last:.6g} s, the last spike of the "
         "probe that ends first",
     )
+    if last - start < _SAME_LENGTH * (max(ends.values()) - start):
+        listed = ", ".join(f"{name} at {end:.6g} s" for name, end in ends.items())
+        notes.warn(
+            "stream_lengths",
+            f"the last spikes of the probes differ: {listed}; time that one of them "
+            "lacks is not read",
+        )
     return start, last
 
 
+def _check_unit(
+    span: tuple[float, float], intervals: PresentationIntervals, path: Path
+) -> None:
+    """Raise if the trials show that the times of spikes are milliseconds."""
+    if not len(intervals.on):
+        return
+    spikes = Interval(*span)
+    trials = Interval(float(intervals.on[0]), float(intervals.off.max()))
+    if is_in_milliseconds(spikes, trials):
+        raise bad_file(
+            path,
+            "bad_clock",
+            f"has spikes from {span_text(spikes)} and trials from {span_text(trials)}: "
+            "are the times of spikes milliseconds, or those of trials wrong?",
+            "divide spikes.times by 1000 if they are milliseconds",
+        )
+
+
 def _all_units(
-    probes: Sequence[Probe], root: Path, notes: Notes
+    probes: Sequence[Probe], span: tuple[float, float], root: Path, notes: Notes
 ) -> tuple[SpikingUnits, str]:
     """Return the units of all probes, and the source of their areas."""
     counts = [probe.n_units for probe in probes]
     # Numbers repeat on each probe: those of the second begin at 100,000.
     ids = [np.arange(n) + MAX_UNITS * k for k, n in enumerate(counts)]
-    n_spikes = [np.bincount(p.unit, minlength=p.n_units) for p in probes]
+    n_spikes = [
+        np.bincount(
+            p.unit[(p.times >= span[0]) & (p.times <= span[1])], minlength=p.n_units
+        )
+        for p in probes
+    ]
     area, source = None, ""
     if any(probe.region is not None for probe in probes):
         regions = [

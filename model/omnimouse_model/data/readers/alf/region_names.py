@@ -6,6 +6,7 @@ package iblatlas if it is installed; otherwise the ids are the names.
 
 import csv
 import io
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import contained, read_text
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.typed_fields import as_float
 
 TABLES = ("regions.csv", "allen_structure_tree.csv")
@@ -27,7 +29,7 @@ def region_names(ids: np.ndarray, root: Path, notes: Notes) -> tuple[np.ndarray,
     Ids of the left hemisphere can be negative; both hemispheres have the same names.
     """
     ids = np.abs(ids.astype(np.int64))
-    known, source = _known(np.unique(ids), root)
+    known, source = _known(np.unique(ids), root, notes)
     # Id 0 is outside the brain.
     names = [known.get(i, "void" if i == 0 else str(i)) for i in ids.tolist()]
     unknown = {str(i) for i in ids.tolist() if i and i not in known}
@@ -43,11 +45,17 @@ def region_names(ids: np.ndarray, root: Path, notes: Notes) -> tuple[np.ndarray,
     return np.array(names, np.str_), source or "channels.brainLocationIds_ccf_2017"
 
 
-def _known(ids: np.ndarray, root: Path) -> tuple[dict[int, str], str]:
+def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], str]:
     for folder in (root, root / "alf"):
         for name in TABLES:
-            if (folder / name).is_file():
-                return _of_table(contained(folder / name, root)), name
+            path = folder / name
+            if not path.is_file():
+                continue
+            names = read_side_stream(
+                f"names of regions ({name})", partial(_of_table, path, root), notes
+            )
+            if names is not None:
+                return names, name
     try:
         atlas = import_module("iblatlas.regions")
     except ImportError:
@@ -57,8 +65,8 @@ def _known(ids: np.ndarray, root: Path) -> tuple[dict[int, str], str]:
     return dict(zip(ids.tolist(), map(str, names), strict=True)), "iblatlas (Beryl)"
 
 
-def _of_table(path: Path) -> dict[int, str]:
-    text = read_text(path, _MAX_BYTES).removeprefix("\ufeff")
+def _of_table(path: Path, root: Path, _: Notes) -> dict[int, str]:
+    text = read_text(contained(path, root), _MAX_BYTES).removeprefix("\ufeff")
     try:
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except csv.Error as error:

@@ -45,10 +45,30 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
             f"has {len(times):,} times for {len(position):,} positions",
             "are both files of one revision?",
         )
-    if not np.isfinite(times).all() or (np.diff(times) < 0).any():
-        raise bad_file(times_path, "not_ascending", "does not ascend")
-    if not np.isfinite(position).all():
-        raise bad_file(path, "not_finite", "holds positions that are not finite")
+    for values, file in ((times, times_path), (position, path)):
+        is_bad = ~np.isfinite(values)
+        if is_bad.any():
+            at = int(np.flatnonzero(is_bad)[0])
+            problem = (
+                f"holds {int(is_bad.sum()):,} values that are not finite (NaN) of "
+                f"{len(values):,}, the first at index {at}"
+            )
+            raise bad_file(file, "not_finite", problem, "take these samples away")
+    falls = np.flatnonzero(np.diff(times) < 0)
+    if len(falls):
+        k = int(falls[0])
+        problem = (
+            f"decreases at index {k + 1}, from {times[k]:.6g} to {times[k + 1]:.6g} s"
+        )
+        raise bad_file(times_path, "not_ascending", problem, "sort the samples by time")
+    if times[-1] < span[0] or times[0] > span[1]:
+        raise bad_file(
+            times_path,
+            "no_overlap",
+            f"lasts from {times[0]:.6g} to {times[-1]:.6g} s, and the spikes from "
+            f"{span[0]:.6g} to {span[1]:.6g} s",
+            "bring both to one clock, in seconds",
+        )
     # The encoder stores only changes: before the first and after the last, the wheel
     # stands still.
     n = max(2, int((span[1] - span[0]) * RATE_HZ) + 1)
@@ -57,7 +77,8 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
     notes.assume(
         "wheel_speed",
         "the stream of running is the speed of the wheel, without direction, from "
-        f"positions interpolated at {RATE_HZ:g} Hz",
+        f"positions interpolated at {RATE_HZ:g} Hz; it stands still before the first "
+        f"position at {times[0]:.6g} s and after the last one at {times[-1]:.6g} s",
     )
     labels = {"names": ("wheel_speed",), "units": ("rad/s",)}
     rows = MemoryRows(path, speed[:, None])

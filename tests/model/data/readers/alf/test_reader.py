@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import shutil
 import sys
 from types import ModuleType
@@ -41,6 +42,12 @@ def written(tmp_path) -> AlfSession:
 
 def note_messages(session: Session) -> dict[str, str]:
     return {n.code: n.message for n in (*session.assumptions, *session.warnings)}
+
+
+def left_out(session: Session) -> str:
+    """The one warning about a part that was left out."""
+    (message,) = [n.message for n in session.warnings if n.code == "left_out_stream"]
+    return message
 
 
 def test_windows_of_trials_count_spikes_until_the_files_change(written):
@@ -241,7 +248,9 @@ def test_regions_are_named_by_a_table_of_the_session(written):
     assert session.units.area.tolist() == ["VISp", "672"] * 3
     assert "1 regions" in note_messages(session)["region_ids"]
     (written.path / "regions.csv").write_text("id,acronym\nfirst,VISp\n")
-    assert check_refusal(written.path).code == "bad_table"
+    session = open_session(written.path)
+    assert session.units.area.tolist() == ["385", "672"] * 3
+    assert "regions.csv" in left_out(session)
 
 
 def test_regions_are_named_by_iblatlas_if_it_is_installed(written, monkeypatch):
@@ -304,26 +313,64 @@ def test_spikes_in_any_order_are_sorted(written):
 @pytest.mark.parametrize(
     ("name", "values", "code", "words"),
     [
-        ("spikes.times", np.full(2400, np.nan), "not_finite", "index 0"),
+        ("spikes.times", np.full(2400, np.nan), "not_finite", "2,400 .* index 0"),
         ("spikes.times", np.zeros((2400, 2)), "wrong_shape", "2400, 2"),
-        ("spikes.times", np.zeros(2400, int), "wrong_shape", "int64"),
+        ("spikes.times", np.arange(2400), "bad_clock", "sample numbers"),
         ("spikes.times", np.zeros(0), "wrong_length", "2,400"),
         ("spikes.times", np.arange(2400) * 1e6, "bad_clock", "seconds"),
         ("spikes.clusters", np.zeros(7, int), "wrong_length", "7"),
         ("spikes.clusters", np.full(2400, -1), "bad_array", "-1"),
-        ("spikes.clusters", np.full(2400, 6), "wrong_length", "unit 6"),
+        ("spikes.clusters", np.full(2400, 0.5), "bad_array", "not whole"),
         ("spikes.clusters", np.full(2400, 10**9), "bad_array", "1000000000"),
-        ("clusters.channels", np.zeros(6), "wrong_shape", "float64"),
-        ("clusters.channels", np.full(6, 99), "bad_array", "99"),
-        ("channels.mlapdv", np.zeros((12, 2)), "wrong_shape", "12, 2"),
-        ("channels.localCoordinates", np.zeros(12), "wrong_shape", "12"),
     ],
 )
-def test_arrays_that_do_not_fit_are_named(written, name, values, code, words):
+def test_spikes_that_do_not_fit_are_named(written, name, values, code, words):
     np.save(written.probe / f"{name}.npy", values)
     error = check_refusal(written.path, words)
     assert error.code == code
     assert name in str(error) or error.code == "bad_clock"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("clusters.channels", np.zeros(6) + 0.5, "float64"),
+        ("clusters.channels", np.zeros(3, int), "3 units, .* unit 4"),
+        ("clusters.channels", np.full(6, 99), "99"),
+        ("channels.mlapdv", np.zeros((12, 2)), "12, 2"),
+        ("channels.localCoordinates", np.zeros(12), r"\(12,\)"),
+    ],
+)
+def test_tables_of_channels_that_do_not_fit_are_left_out(written, name, values, words):
+    expected = open_session(written.path).window(10.0, TRIALS).responses
+    np.save(written.probe / f"{name}.npy", values)
+    session = open_session(written.path)
+    messages = [n.message for n in session.warnings if n.code == "left_out_stream"]
+    assert messages
+    for message in messages:
+        assert re.search(words, message), message
+    n = session.n_neurons  # without channels, the unit without spikes is not known
+    np.testing.assert_array_equal(
+        session.window(10.0, TRIALS).responses[:, :5], expected[:, :5]
+    )
+    assert n in (5, 6)
+
+
+@pytest.mark.parametrize("shape", [(1, -1), (-1, 1)])
+def test_vectors_of_matlab_and_numbers_as_floats_are_read(written, shape):
+    expected = open_session(written.path).window(10.0, TRIALS).responses
+    times, unit = written.spikes["probe00"]
+    np.save(written.probe / "spikes.times.npy", times.reshape(shape))
+    np.save(written.probe / "spikes.clusters.npy", unit.astype(float).reshape(shape))
+    session = open_session(written.path)
+    np.testing.assert_array_equal(session.window(10.0, TRIALS).responses, expected)
+
+
+def test_times_in_milliseconds_are_refused_with_both_readings(written):
+    times, _ = written.spikes["probe00"]
+    np.save(written.probe / "spikes.times.npy", times * 1000)
+    error = check_refusal(written.path, "milliseconds")
+    assert "trials from 2 to" in str(error)
 
 
 def test_more_spikes_than_any_recording_are_refused_unread(written):
@@ -333,11 +380,12 @@ def test_more_spikes_than_any_recording_are_refused_unread(written):
     assert check_refusal(written.path).code == "too_large"
 
 
-@pytest.mark.parametrize("name", ["spikes.times", "channels.mlapdv"])
-def test_pickles_are_refused(written, name):
+def test_pickles_are_not_opened(written):
     made = written.path / "made"
-    hostile = pickle.dumps(CallingPickle(os.mkdir, str(made)))
-    (written.probe / f"{name}.npy").write_bytes(object_npy(hostile))
+    hostile = object_npy(pickle.dumps(CallingPickle(os.mkdir, str(made))))
+    (written.probe / "channels.mlapdv.npy").write_bytes(hostile)
+    assert "pickled" in left_out(open_session(written.path))
+    (written.probe / "spikes.times.npy").write_bytes(hostile)
     assert check_refusal(written.path).code == "pickled"
     assert not made.exists()
 
@@ -352,9 +400,10 @@ def test_no_link_of_another_user_is_followed(written, name, monkeypatch):
     (written.probe / name).symlink_to(outside)
     assert open_session(written.path).n_neurons
     give_away(written.probe / name, monkeypatch)
-    error = check_refusal(written.path)
-    assert error.code == "outside"
-    assert name in str(error)
+    if name == "spikes.times.npy":
+        assert check_refusal(written.path).code == "outside"
+    else:
+        assert name in left_out(open_session(written.path))
 
 
 def test_linked_folders_are_not_searched(written):
@@ -365,44 +414,127 @@ def test_linked_folders_are_not_searched(written):
 
 
 @pytest.mark.parametrize(
-    ("columns", "code", "words"),
+    ("columns", "words"),
     [
-        ({"intervals_0": None}, "bad_trials", "intervals_0"),
-        ({"intervals_1": np.array(["a"] * 20)}, "bad_trials", "intervals_1"),
-        ({"choice": [[1]] * 20, "intervals_1": None}, "bad_trials", "intervals_1"),
+        ({"intervals_0": None}, "intervals_0"),
+        ({"intervals_1": np.array(["a"] * 20)}, "intervals_1"),
+        ({"choice": [[1]] * 20, "intervals_1": None}, "intervals_1"),
     ],
 )
-def test_trials_without_intervals_are_refused(written, columns, code, words):
+def test_trials_without_intervals_are_left_out(written, columns, words):
     trials = {**written.trials, **columns}
     trials = {k: v for k, v in trials.items() if v is not None}
     write_table(written.path / "alf" / "_ibl_trials.table.pqt", trials)
-    error = check_refusal(written.path, words)
-    assert error.code == code
+    session = open_session(written.path)
+    assert words in left_out(session)
+    assert len(session.trials) == 0
 
 
-def test_trials_without_valid_times_are_left_out(written):
+def test_no_trial_vanishes_without_a_note(written):
     trials = {k: v.copy() for k, v in written.trials.items()}
     trials["intervals_0"][3] = np.nan
-    trials["intervals_1"][5] = 0.0
+    trials["intervals_1"][[5, 19]] = np.nan
     write_table(written.path / "alf" / "_ibl_trials.table.pqt", trials)
+    session = open_session(written.path, trial_event="start_time")
+    notes = note_messages(session)
+    assert "1 of 20 trials have no start" in notes["trials_without_start"]
+    assert "2 of 19 trials have no stop" in notes["trial_stops"]
+    ends = session.trials.t_off
+    assert len(ends) == 19
+    assert ends[4] == trials["intervals_0"][6]
+    assert ends[-1] == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_a_column_of_another_length_is_left_out(written):
+    alf = written.path / "alf"
+    (alf / "_ibl_trials.table.pqt").unlink()
+    begin = written.trials["intervals_0"]
+    intervals = np.stack([begin, begin + 2.0], axis=1)
+    np.save(alf / "_ibl_trials.intervals.npy", intervals)
+    np.save(alf / "_ibl_trials.choice.npy", np.ones(21))
+    np.save(alf / "_ibl_trials.feedbackType.npy", np.ones((20, 1)))
     session = open_session(written.path)
-    assert len(session.trials) == 18
-    assert note_messages(session)["odd_trials"].startswith("2 trials")
+    assert len(session.trials) == 20
+    assert session.trials.extra[0]["feedbackType"] == 1.0
+    message = note_messages(session)["left_out_columns"]
+    assert "choice" in message
+    assert "21 values for 20" in message
 
 
 @pytest.mark.parametrize(
-    ("columns", "code", "words"),
+    ("columns", "words"),
     [
-        ({"cluster_id": np.arange(6) + 1}, "wrong_length", "cluster_id 6"),
-        ({"cluster_id": np.zeros(6, int)}, "bad_table", "cluster_id"),
-        ({"cluster_id": np.full(6, np.nan)}, "bad_table", "cluster_id"),
+        ({"cluster_id": np.arange(6) + 1}, "cluster_id 6"),
+        ({"cluster_id": np.zeros(6, int)}, "cluster_id"),
+        ({"cluster_id": np.full(6, np.nan)}, "cluster_id"),
     ],
 )
-def test_metrics_of_other_units_are_refused(written, columns, code, words):
+def test_metrics_of_other_units_are_left_out(written, columns, words):
     path = written.probe / "clusters.metrics.pqt"
     table = {"label": np.ones(6), **columns}
     write_table(path, table)
-    assert check_refusal(written.path, words).code == code
+    session = open_session(written.path)
+    assert words in left_out(session)
+    assert "label" not in session.units.properties
+
+
+def test_labels_that_are_lists_are_named(written):
+    path = written.probe / "clusters.metrics.pqt"
+    write_table(path, {"cluster_id": np.arange(6), "label": [[1.0, 0.5]] * 6})
+    session = open_session(written.path)
+    assert "label" in note_messages(session)["unread_columns"]
+    assert "label" not in session.units.properties
+
+
+def test_metrics_of_another_sorting_are_noticed(written):
+    _, unit = written.spikes["probe00"]
+    counts = np.bincount(unit, minlength=6)
+    path = written.probe / "clusters.metrics.pqt"
+    for spikes, is_noted in ((counts, False), (counts[::-1].copy(), True)):
+        write_table(path, {"cluster_id": np.arange(6), "spike_count": spikes})
+        notes = note_messages(open_session(written.path))
+        assert ("other_spikes" in notes) == is_noted
+
+
+def test_revisions_that_differ_are_named(tmp_path):
+    root = tmp_path / "s"
+    written = write_alf(root, ProbeFiles(revision="#2024-05-06#"))
+    assert "mixed_revisions" not in note_messages(open_session(root))
+    older = written.probe.with_name("#2023-01-01#")
+    older.mkdir()
+    for path in written.probe.glob("cl*"):
+        path.rename(older / path.name)
+    message = note_messages(open_session(root))["mixed_revisions"]
+    assert "spikes of 2024-05-06" in message
+    assert "2023-01-01" in message
+
+
+def test_one_broken_probe_does_not_take_the_other_away(tmp_path):
+    written = write_alf(tmp_path / "s", *TWO)
+    (written.path / "alf" / "probe01" / "spikes.clusters.npy").unlink()
+    session = open_session(written.path)
+    assert set(session.units.probe) == {"probe00"}
+    message = left_out(session)
+    assert "probe01" in message
+    assert "spikes.clusters" in message
+    (written.probe / "spikes.clusters.npy").unlink()
+    assert check_refusal(written.path, "spikes.clusters").code == "missing_file"
+
+
+def test_rates_are_those_of_the_time_that_is_read(tmp_path):
+    written = write_alf(tmp_path / "s", *TWO)
+    folder = written.path / "alf" / "probe01"
+    times, unit = written.spikes["probe01"]
+    is_early = times < SECONDS / 3
+    np.save(folder / "spikes.times.npy", times[is_early])
+    np.save(folder / "spikes.clusters.npy", unit[is_early])
+    session = open_session(written.path)
+    message = note_messages(session)["stream_lengths"]
+    assert "probe01 at 19.9" in message or "probe01 at 20" in message
+    times, unit = written.spikes["probe00"]
+    counts = np.bincount(unit[times < SECONDS / 3], minlength=6)
+    rates = session.units.properties["rate_hz"][:6]
+    np.testing.assert_allclose(rates, counts / (SECONDS / 3), rtol=0.02)
 
 
 def test_metrics_of_some_units_leave_the_others_without(written):
@@ -415,41 +547,44 @@ def test_metrics_of_some_units_leave_the_others_without(written):
     assert "depth" in note_messages(session)["left_out_columns"]
 
 
-def test_a_table_that_is_no_parquet_is_refused(written):
+def test_a_table_that_is_no_parquet_is_left_out(written):
     (written.path / "alf" / "_ibl_trials.table.pqt").write_bytes(b"PAR1 and no more")
-    error = check_refusal(written.path)
-    assert error.code == "bad_parquet"
-    assert "_ibl_trials.table.pqt" in str(error)
+    session = open_session(written.path)
+    assert "_ibl_trials.table.pqt" in left_out(session)
+    assert len(session.trials) == 0
 
 
 def test_a_missing_package_is_named(written, monkeypatch):
+    (written.probe / "clusters.metrics.pqt").unlink()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    error = check_refusal(written.path)
-    assert error.code == "missing_package"
-    assert "pip install" in str(error)
+    assert "pip install" in left_out(open_session(written.path))
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "code"),
+    ("name", "values", "words"),
     [
-        ("position", np.zeros(5), "wrong_length"),
-        ("position", np.full(5900, np.inf), "not_finite"),
-        ("timestamps", np.arange(5900)[::-1] * 1.0, "not_ascending"),
-        ("timestamps", np.array(["a"] * 5900), "wrong_shape"),
-        ("timestamps", None, "missing_file"),
+        ("position", np.zeros(5), "5,900 times for 5 positions"),
+        ("position", np.full(5900, np.inf), "5,900 values that are not finite"),
+        ("timestamps", np.arange(5900)[::-1] * 1.0, "decreases at index 1"),
+        ("timestamps", np.arange(5900) + 1e6, "lasts from 1e[+]06"),
+        ("timestamps", np.array(["a"] * 5900), "U1"),
+        ("timestamps", None, "is missing"),
     ],
 )
-def test_a_damaged_wheel_is_refused(written, name, values, code):
+def test_a_damaged_wheel_is_left_out(written, name, values, words):
     path = written.path / "alf" / f"_ibl_wheel.{name}.npy"
     path.unlink()
     if values is not None:
         np.save(path, values)
-    error = check_refusal(written.path)
-    assert error.code == code
-    assert "wheel" in str(error)
+    session = open_session(written.path)
+    message = left_out(session)
+    assert "wheel" in message
+    assert re.search(words, message), message
+    assert session.behavior["treadmill"] is None
 
 
 def test_an_identity_for_each_unit_is_expected(written):
     (written.probe / "clusters.uuids.csv").write_text("uuids\na\nb\n")
-    error = check_refusal(written.path, "2 rows for 6 units")
-    assert error.code == "wrong_length"
+    session = open_session(written.path)
+    assert "2 rows for 6 units" in left_out(session)
+    assert "uuid" not in session.units.properties
