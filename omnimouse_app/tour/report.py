@@ -147,9 +147,11 @@ def open_the_demo(story: Story) -> None:
     controller = story.dock.controller
     session, state = controller.state.session, controller.state
     assert session is not None
-    minutes = session.duration_s / 60
     story.facts += [
-        ("Session", f"{session.id}: {session.n_neurons:,} neurons, {minutes:z.1f} min"),
+        (
+            "Session",
+            f"{session.id}: {session.n_neurons:,} neurons, {session.recorded_text}",
+        ),
         ("Model", state.predictor_name),
         ("Preset", dict(controller.presets).get(state.preset, "by hand")),
         ("From the open window to the first prediction", f"{seconds:z.1f} s"),

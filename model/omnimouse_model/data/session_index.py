@@ -331,7 +331,7 @@ def _describe(session: Session, path: Path) -> Entry:
         stimulus_minutes=_stimulus_minutes(session),
         behavior=session.behavior_names,
         problems=tuple(note.message for note in session.warnings),
-        length=session.duration_s / 60.0,
+        length=session.recorded_s / 60.0,
     )
 
 

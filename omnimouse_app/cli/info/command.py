@@ -232,6 +232,8 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
         "fingerprint": session.fingerprint,
         "neurons": session.n_neurons,
         "duration_s": session.duration_s,
+        "recorded_s": session.recorded_s,
+        "recorded": session.recorded_text,
         "streams": {n: _stream(session, s) for n, s in session.streams.items()},
         "spikes": session.responses.has_events,
         "trials": dict(Counter(session.trials.kind.tolist())),
@@ -293,8 +295,8 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     animal = f", animal {row['animal_id']}" if row["animal_id"] else ""
     yield f"Session {row['id']}{animal} ({row['format']})"
     yield f"  {row['path']}"
-    minutes = row["duration_s"] / 60
-    yield f"  {row['neurons']:,} neurons, {minutes:z.1f} min of responses"
+    recorded = row["recorded"]
+    yield f"  {row['neurons']:,} neurons, {recorded} of responses"
     yield "Streams"
     for name, stream in row["streams"].items():
         yield f"  {name:<12} {_stream_line(stream)}"

@@ -187,8 +187,8 @@ class ControlBar(Part):
         session, mask = state.session, state.mask
         title = "No recording is open"
         if session is not None:
-            minutes = session.duration_s / 60
-            title = f"{session.id} · {session.n_neurons:,} neurons · {minutes:z.0f} min"
+            neurons = f"{session.n_neurons:,} neurons"
+            title = f"{session.id} · {neurons} · {session.recorded_text}"
         # For example, that a preset does not fit the recording.
         warnings = list(self._controller.project.messages)
         if mask is not None and results.needs is not None:

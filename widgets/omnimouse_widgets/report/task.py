@@ -112,12 +112,11 @@ def script(data: ReportData) -> Iterator[Markup]:
 
 def _recording(data: ReportData) -> Iterator[tuple[object, object]]:
     session = data.content.session
-    minutes = session.duration_s / 60
     animal = f", animal {session.animal_id}" if session.animal_id else ""
     yield "Recording", f"{session.id}{animal}"
     yield (
         "Content",
-        f"{count(session.n_neurons, 'neuron')}, {minutes:z.1f} minutes at "
+        f"{count(session.n_neurons, 'neuron')}, {session.recorded_text} at "
         f"{session.responses.rate_hz:.4g} Hz; {', '.join(session.streams)}",
     )
     place = session.path if session.origin is None else "in memory or at an address"

@@ -248,7 +248,7 @@ def name_of(session: Session) -> str:
 
 def summary_of(session: Session) -> str:
     """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
-    parts = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:z.1f} min"]
+    parts = [f"{session.n_neurons:,} neurons", session.recorded_text]
     parts.append("video" if session.stimulus is not None else "no video")
     parts.append("behaviour" if session.behavior_names else "no behaviour")
     return " · ".join(parts)
