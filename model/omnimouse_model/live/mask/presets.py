@@ -13,7 +13,8 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.cells import is_stored_slowly
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
 from omnimouse_model.predict.predictor import Needs
 
@@ -227,7 +228,7 @@ _REGION: Final = "/"
 """Between the name of a preset and its region."""
 DEFAULT_PRESET = "video_behavior"
 FORECAST = "causal_response_25_behavior"
-"""Preset that fits every recording, because it needs responses only."""
+"""Preset that needs responses only, and fits recordings of 2 Hz or more."""
 
 
 def preset_named(name: str) -> Preset:
@@ -330,7 +331,9 @@ def presets_of(
 
 
 def lack(name: str, session: Session) -> str:
-    """Return which stream of a preset the session lacks, as a sentence; "" for none.
+    """Return what a preset lacks in a session, as a sentence; "" for nothing.
+
+    A stream, or a target that interpolation of a slow recording does not reveal.
 
     Examples
     --------
@@ -348,17 +351,25 @@ def lack(name: str, session: Session) -> str:
         return "This session has no behaviour to decode."
     if preset.one_of and not any(has[stream] for stream in preset.one_of):
         return f"This session has no {' and no '.join(preset.one_of)}."
+    # Only then are masks made for the question: a menu asks it of every preset.
+    if is_stored_slowly(session) and not preset.scheme:
+        mask = mask_for(name, session)
+        if not is_complete(name, mask):
+            return (
+                f"Recorded at {mask.recording_rate_hz:.3g} Hz: interpolation would "
+                "reveal every target."
+            )
     return ""
 
 
 def preset_for(name: str, session: Session) -> str:
-    """Return `name` if it fits the session, else the default or the forecast preset.
+    """Return `name` if it fits the session, else the first of three others that does.
 
     A preset does not fit if it needs a stream or a region that the session lacks, or if
     its mask has no visible input or no target.
     """
     choices = (name, DEFAULT_PRESET, FORECAST)
-    return next((one for one in choices if _fits(one, session)), FORECAST)
+    return next((one for one in choices if _fits(one, session)), HALF)
 
 
 def _fits(name: str, session: Session) -> bool:
@@ -374,7 +385,7 @@ def _fits(name: str, session: Session) -> bool:
 def is_complete(name: str, mask: Mask) -> bool:
     """Whether the mask of a preset, fitted to a session or a spec, has its parts."""
     has_input = mask.visible.any() or mask.frames.any() or mask.has_visible_behavior
-    has_target = mask.target.any() or mask.has_behavior_target
+    has_target = scored_cells(mask).any() or mask.has_behavior_target
     # The preset "nothing" has neither inputs nor targets on purpose.
     return name == "nothing" or bool(has_input and has_target)
 
@@ -402,7 +413,7 @@ def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:
     """
     name = regional_name(name, session, selected)
     mask = preset_named(name).make(session, selected)
-    lacking = []
+    notes, lacking = [mask.note] if mask.note else [], []
     if session.stimulus is None and mask.frames.any():
         mask = mask.with_frames(False)
         lacking.append("no video")
@@ -411,4 +422,5 @@ def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:
         lacking.append("no behaviour")
     if not lacking:
         return mask
-    return replace(mask, note=f"this session has {' and '.join(lacking)}")
+    notes.append(f"this session has {' and '.join(lacking)}")
+    return replace(mask, note="; ".join(notes))

@@ -19,6 +19,7 @@ from omnimouse_model.live.mask.presets import (
     presets_of,
 )
 from omnimouse_model.live.recording.first_view import first_view
+from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Needs
@@ -130,3 +131,18 @@ def test_presets_over_regions_need_several(session, one_region):
     assert not {*REGIONAL} & {preset.name for preset in presets_of(one_region)}
     assert preset_for("inter_region/HPC", one_region) == "video_behavior"
     assert preset_for("inter_region/HPC", session) == "inter_region/HPC"
+
+
+def test_presets_of_a_slow_recording_have_targets_or_a_reason():
+    draw = np.random.default_rng(0).gamma(1.0, 1.0, (200, 20))
+    slow = om.open_session({"responses": draw, "rate_hz": 1.0})
+    assert "1 Hz" in lack("causal_response_25_behavior", slow)
+    assert "1 Hz" in lack("causal", slow)
+    # The first preset on screen has targets that interpolation does not reveal.
+    first = preset_for("causal_response_25_behavior", slow)
+    assert scored_cells(mask_for(first, slow)).any()
+    at_3_hz = om.open_session({"responses": draw, "rate_hz": 3.0})
+    assert not lack("causal_response_25_behavior", at_3_hz)
+    note = mask_for("causal_response_25_behavior", at_3_hz).note
+    assert "adapted" in note
+    assert "no behaviour" in note
