@@ -13,6 +13,7 @@ from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.strategies import mask_from_strategy
 from tests.acceptance.frozen_core import checks
+from tests.acceptance.white_noise import noise_scores, white_noise
 from tests.conformance.metrics import factor_ceiling
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
@@ -102,3 +103,18 @@ def test_a_forecast_at_a_lag_correlates_as_the_process_does(walk):
     for score in found.scores:
         lag = int(score.strategy) - 24
         assert score.value == pytest.approx(PHI**lag, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate_hz", [1.0, 2.0, 3.0])
+def test_nothing_forecasts_white_noise_of_slow_recordings(rate_hz):
+    """With more rates, tasks and samples: `python -m tests.acceptance.white_noise`.
+
+    With the official guard, interpolation gave scores of .48, .20 and .11.
+    """
+    noise = white_noise(rate_hz, seed=0, n_test=100, n_neurons=60)
+    scores = [*noise_scores(noise, ["ridge", "linear-gaussian"], [FORECAST])]
+    # At 1 Hz, no target is left; the standard error of 60 neurons is about .013.
+    assert len(scores) == (0 if rate_hz == 1.0 else 2)
+    for score in scores:
+        assert abs(score.value) < 0.05
