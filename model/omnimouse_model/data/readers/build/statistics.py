@@ -7,7 +7,9 @@ import numpy as np
 
 from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import load_small_array
+from omnimouse_model.data.io.trial_files import TrialRows
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.placed_rows import PlacedRows
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
@@ -18,6 +20,9 @@ from omnimouse_model.errors import SessionFormatError
 _MAX_ROWS = 20_000
 _MAX_BYTES = 64 * 2**20
 _RUNS = 64
+# Missing responses are counted in a smaller sample: statistics that are stored need no
+# other look at the responses.
+_MISSING_BYTES = 16 * 2**20
 _LARGEST = 1e30  # well within float32, in which windows are divided
 
 
@@ -75,8 +80,18 @@ def complete_statistics(
     unknown = np.full(signal.n_columns, np.nan)
     mean = unknown if signal.mean is None else signal.mean
     std = unknown if signal.std is None else signal.std
+    sample = None
     if not np.isfinite([mean, std]).all():
-        computed_mean, computed_std, n_samples = _computed(signal, train)
+        sample = _sample(signal, train, _MAX_BYTES)
+    is_responses = signal.name == "responses"
+    is_recorded = np.full(signal.n_columns, True)
+    if is_responses and not signal.has_events:
+        # Values can also be missing in other tiers only.
+        whole = None if train is not None else sample
+        whole = _sample(signal, None, _MISSING_BYTES) if whole is None else whole
+        is_recorded = _note_missing(signal, whole, notes)
+    if sample is not None:
+        computed_mean, computed_std = _moments(sample)
         # Sound entries stay as stored: a dead neuron must not change the scale of the
         # others, with which the models were trained.
         mean = np.where(np.isfinite(mean), mean, computed_mean)
@@ -84,12 +99,12 @@ def complete_statistics(
         time = "all" if train is None else "train"
         notes.assume(
             "computed_statistics",
-            f"{signal.name}: mean or std computed from {n_samples:,} samples of {time} "
-            "time",
+            f"{signal.name}: mean or std computed from {len(sample):,} samples of "
+            f"{time} time",
         )
     # Responses have a least divisor (`Units.least_scale`); behaviour is divided by std.
-    if signal.name == "responses":
-        _note_silent(signal, std, notes)
+    if is_responses:
+        _note_silent(signal, std, is_recorded, notes)
         return replace(signal, mean=mean, std=std)
     return replace(signal, mean=mean, std=_without_zeros(signal, std, notes))
 
@@ -135,22 +150,26 @@ def usable_statistics(
     return np.where(is_usable, values, np.nan)
 
 
-def _computed(
-    signal: Signal, train: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, int]:
-    by_size = _MAX_BYTES // max(1, 8 * signal.n_columns)
+def _sample(signal: Signal, train: np.ndarray | None, most_bytes: int) -> np.ndarray:
+    """Return rows of train or all time, as stored, (rows, C)."""
+    by_size = most_bytes // max(1, 8 * signal.n_columns)
     rows = _train_rows(signal, train, max(1, min(_MAX_ROWS, by_size)))
-    values = signal.file.pick(rows, slice(None)).astype(np.float64)
+    return signal.file.pick(rows, slice(None))
+
+
+def _moments(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and std (C,) of the finite values."""
+    values = sample.astype(np.float64)
     finite = np.isfinite(values)
     count = np.maximum(finite.sum(axis=0), 1)  # a column without values has mean 0
     mean = np.where(finite, values, 0.0).sum(axis=0) / count
     # Two passes: E[x²] - E[x]² loses precision if the mean is large.
     spread = np.where(finite, values - mean, 0.0)
-    return mean, np.sqrt((spread**2).sum(axis=0) / count), len(rows)
+    return mean, np.sqrt((spread**2).sum(axis=0) / count)
 
 
 def _train_rows(signal: Signal, train: np.ndarray | None, most: int) -> np.ndarray:
-    """Return at most `most` rows of train time (or of all time), in even runs."""
+    """Return at most `most` recorded rows of train or of all time, in even runs."""
     first, stop = np.array([0]), np.array([signal.n_samples])
     if train is not None and len(train):
         begin = _first_rows(signal, train[:, 0])
@@ -159,12 +178,32 @@ def _train_rows(signal: Signal, train: np.ndarray | None, most: int) -> np.ndarr
         end = np.clip(_first_rows(signal, train[:, 1]), begin, np.maximum(begin, next_))
         if (end > begin).any():
             first, stop = begin, end
+    if signal.recorded_spans is not None:
+        first, stop = _in_recorded(signal, first, stop)
     # `sampled` counts rows over all spans joined; the last line maps them back.
     ends = np.cumsum(stop - first)
     total = int(ends[-1])
     sampled = _in_runs(total, most)
     span = np.searchsorted(ends, sampled, side="right")
     return np.asarray(stop[span] - (ends[span] - sampled), np.int64)
+
+
+def _in_recorded(
+    signal: Signal, first: np.ndarray, stop: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the parts of runs of rows that lie in recorded spans."""
+    assert signal.recorded_spans is not None
+    places = (signal.recorded_spans - signal.start) * signal.rate_hz
+    spans = np.rint(places).astype(np.int64)
+    begin, end = spans[:, 0], spans[:, 1] + 1
+    # The spans that overlap each run are neighbours.
+    low = np.searchsorted(end, first, side="right")
+    count = np.maximum(np.searchsorted(begin, stop, side="left") - low, 0)
+    run = np.repeat(np.arange(len(first)), count)
+    span = low[run] + np.arange(len(run)) - (np.cumsum(count) - count)[run]
+    parts = np.maximum(first[run], begin[span]), np.minimum(stop[run], end[span])
+    # A recording without responses in its train tier: its statistics are those of all.
+    return parts if (parts[1] > parts[0]).any() else (begin, end)
 
 
 def _in_runs(total: int, most: int) -> np.ndarray:
@@ -197,16 +236,49 @@ def _first_rows(signal: Signal, times: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(rows, 0, signal.n_samples), np.int64)
 
 
-def _note_silent(signal: Signal, std: np.ndarray, notes: Notes) -> None:
-    silent = np.flatnonzero(std == 0)
+def _note_missing(signal: Signal, sample: np.ndarray, notes: Notes) -> np.ndarray:
+    """Note responses that are NaN or infinite; return which columns have values."""
+    is_missing = ~np.isfinite(sample)
+    # Between the trials of a format without a clock, nothing was recorded. Lost frames
+    # of all neurons are counted where their places are known.
+    if isinstance(signal.file, TrialRows | PlacedRows):
+        is_missing = is_missing[~is_missing.all(axis=1)]
+    n_missing = int(is_missing.sum())
+    is_recorded = ~is_missing.all(axis=0) | (len(is_missing) == 0)
+    if n_missing:
+        columns = np.flatnonzero(is_missing.any(axis=0))
+        looked = f"{len(sample):,} samples"
+        # Of time with pauses, the sample has all that was recorded, or a part.
+        if len(sample) < round(signal.recorded_s * signal.rate_hz):
+            looked = f"a part of the recording, {looked}"
+        never = int((~is_recorded).sum())
+        whole = f", {never:,} of them without any value" if never else ""
+        notes.warn(
+            "missing_responses",
+            f"in {looked} of {signal.n_columns:,} neurons, {n_missing:,} responses "
+            f"({100 * n_missing / is_missing.size:.2g} %) are NaN or infinite, in "
+            f"{len(columns):,} neurons{whole} (columns {_listed(columns)}); they are "
+            "missing: hidden from models and not scored",
+        )
+    return np.asarray(is_recorded)
+
+
+def _listed(columns: np.ndarray) -> str:
+    more = ", …" if len(columns) > 8 else ""
+    return ", ".join(str(i) for i in columns[:8].tolist()) + more
+
+
+def _note_silent(
+    signal: Signal, std: np.ndarray, is_recorded: np.ndarray, notes: Notes
+) -> None:
+    """Note neurons that never vary, except those without any value."""
+    silent = np.flatnonzero((std == 0) & is_recorded)
     if len(silent):
-        listed = ", ".join(str(i) for i in silent[:8].tolist())
-        more = ", …" if len(silent) > 8 else ""
         silence = "have no spikes in the time of the statistics"
         state = silence if signal.has_events else "never vary"
         notes.warn(
             "zero_variance",
-            f"{len(silent)} of {len(std)} neurons {state} (columns {listed}{more})",
+            f"{len(silent)} of {len(std)} neurons {state} (columns {_listed(silent)})",
         )
 
 
