@@ -16,6 +16,7 @@ from omnimouse_model.data.readers.build.size_limits import LONGEST_S
 from omnimouse_model.data.readers.build.spike_counts import spike_signal
 from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.data.units import Units, probe_numbers
 
 MAX_SPIKES = 2**28
@@ -134,15 +135,20 @@ def spiking_responses(
     span: tuple[float, float],
     options: ReadOptions,
     notes: Notes,
+    *,
+    observed: Observed | None = None,
 ) -> tuple[Signal, SpikingUnits]:
     """Return the spikes of the units that are read as a stream, and these units.
 
-    Rates and presences are added to the properties of the units.
+    Rates and presences are added to the properties of the units. They are over the
+    time in which a unit was observed.
 
     Parameters
     ----------
     span
         Native times at which the recording begins and ends.
+    observed
+        Time in which each of the units was observed; None for all time.
 
     Raises
     ------
@@ -156,19 +162,37 @@ def spiking_responses(
         raise bad_file(
             path,
             "bad_clock",
-            f"has spikes from {span[0]:.6g} to {span[1]:.6g} s; a recording of 1 s to "
-            "a week expected",
-            "are times in seconds?",
+            f"has spikes from {span[0]:.10g} to {span[1]:.10g} s; a recording of 1 s "
+            "to a week expected",
+            "times are seconds: divide milliseconds by 1000, numbers of samples by the "
+            "sampling rate",
         )
-    properties = {"rate_hz": units.n_spikes / seconds, **units.properties}
+    if observed is None:
+        since, length = spikes.times - span[0], np.full(n_units, seconds)
+        n_spikes = units.n_spikes
+    else:
+        since = observed_time(spikes.times, spikes.unit, observed)
+        length = np.broadcast_to(observed.seconds(), (n_units,))
+        n_spikes = np.bincount(spikes.unit[since >= 0], minlength=n_units)
+        if outside := int(units.n_spikes.sum() - n_spikes.sum()):
+            notes.warn(
+                "unobserved_spikes",
+                f"{outside:,} of {len(spikes.times):,} spikes lie outside the time in "
+                "which their unit was observed; rates and windows leave them out",
+            )
+    # A unit that was never observed has no rate.
+    rate_hz = np.divide(
+        n_spikes, length, out=np.full(n_units, np.nan), where=length > 0
+    )
+    properties = {"rate_hz": rate_hz, **units.properties}
     if "presence_ratio" not in properties:
-        share = presence(spikes.times, spikes.unit, n_units, span)
-        properties["presence_ratio"] = share
+        properties["presence_ratio"] = presence(since, spikes.unit, length)
     units = replace(units, properties=properties)
     chosen = choose_units(units, options, path, notes)
     times, offsets = group_spikes(spikes.times, spikes.unit, chosen, n_units)
     file = FileSpikes(path, times, spikes.stamps)
-    return spike_signal(file, offsets, *span, notes), units.select(chosen)
+    kept = None if observed is None else observed.select(chosen)
+    return spike_signal(file, offsets, *span, notes, kept), units.select(chosen)
 
 
 def as_units(
@@ -240,20 +264,64 @@ def group_spikes(
     return times.astype(np.float64, copy=False), offsets
 
 
-def presence(
-    times: np.ndarray, unit: np.ndarray, n_units: int, span: tuple[float, float]
+def observed_time(
+    times: np.ndarray, unit: np.ndarray, observed: Observed
 ) -> np.ndarray:
+    """Return for each spike the seconds that its unit was observed before it.
+
+    float64 (spike,); NaN for spikes at times at which their unit was not observed.
+    """
+
+    def within(spikes: np.ndarray, spans: np.ndarray) -> np.ndarray:
+        if not len(spans):
+            return np.full(len(spikes), np.nan)
+        before = np.cumsum(np.concatenate([[0.0], np.diff(spans, axis=1)[:, 0]]))
+        row = np.searchsorted(spans[:, 0], spikes, side="right") - 1
+        begin, end = spans[row].T
+        is_inside = (row >= 0) & (spikes <= end)
+        return np.where(is_inside, before[row] + spikes - begin, np.nan)
+
+    if observed.offsets is None:
+        return within(times, observed.spans)
+    # Files with observed time hold the spikes of one unit after the other.
+    order = np.argsort(unit, kind="stable")
+    bounds = np.searchsorted(unit[order], np.arange(len(observed.offsets)))
+    found = np.full(len(times), np.nan)
+    for k in np.flatnonzero(np.diff(bounds)).tolist():
+        own = order[bounds[k] : bounds[k + 1]]
+        spans = observed.spans[observed.offsets[k] : observed.offsets[k + 1]]
+        found[own] = within(times[own], spans)
+    return found
+
+
+def presence(since: np.ndarray, unit: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Return the share of 10-s bins in which each unit has spikes, float64 (n,).
 
-    NaN for a recording that is too long for its number of units.
+    NaN for units that were never observed, and for a recording that is too long for
+    its number of units.
+
+    Parameters
+    ----------
+    since, unit
+        (spike,): seconds of observed time before each spike, NaN outside of it, and
+        row of its unit.
+    seconds
+        float64 (n,): observed time of each unit.
     """
-    n_bins = max(1, int(np.ceil((span[1] - span[0]) / PRESENCE_BIN_S)))
-    if n_bins * n_units > _MAX_BINS:
-        return np.full(n_units, np.nan)
-    index = np.clip((times - span[0]) // PRESENCE_BIN_S, 0, n_bins - 1)
-    has_spike = np.zeros((n_units, n_bins), bool)
+    n_bins = np.ceil(seconds / PRESENCE_BIN_S).astype(np.int64)
+    most = max(1, int(n_bins.max(initial=1)))
+    if most * len(seconds) > _MAX_BINS:
+        return np.full(len(seconds), np.nan)
+    is_inside = ~np.isnan(since)
+    if not is_inside.all():
+        since, unit = since[is_inside], unit[is_inside]
+    last = np.maximum(n_bins, 1)[unit] - 1
+    index = np.clip(since // PRESENCE_BIN_S, 0, last)
+    has_spike = np.zeros((len(seconds), most), bool)
     has_spike[unit, index.astype(np.int64)] = True
-    return np.asarray(has_spike.mean(axis=1))
+    share = np.full(len(seconds), np.nan)
+    np.divide(has_spike.sum(axis=1), n_bins, out=share, where=n_bins > 0)
+    return share
 
 
 def choose_units(

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -13,6 +15,11 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
     PresentationIntervals,
     trials_without_screen,
+)
+from omnimouse_model.data.readers.build.side_streams import (
+    is_in_milliseconds,
+    read_side_stream,
+    span_text,
 )
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
@@ -35,11 +42,16 @@ from omnimouse_model.data.readers.build.unit_tables import is_property_name
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.electrodes import UnitPlaces, read_places
 from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.observed import read_observed
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
-from omnimouse_model.data.readers.nwb.trials import read_intervals
+from omnimouse_model.data.readers.nwb.trials import (
+    read_intervals,
+    read_spans,
+)
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
     import h5py
@@ -54,8 +66,10 @@ _HELD_OUT = "heldout"
 _LONGEST = 80
 _TIERS = {"val": "validation"}
 """Names of the split of the benchmark -> tiers."""
-_LATE_S = 60.0
-"""A first spike later than this shows that time 0 is not the start of a recording."""
+_MANY_SPIKES = 20
+"""So many spike times are not whole numbers of seconds by chance."""
+_LONG_HOURS, _RARE_HZ = 12.0, 0.02
+"""A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
 
 def units_table(nwb: NwbFile) -> "h5py.Group | None":
@@ -84,10 +98,13 @@ def read_spikes(
     SessionFormatError
         A column is damaged, or no unit meets the options.
     """
-    spikes, ids = _spikes(nwb, table)
-    span = _span(nwb, table, spikes, notes)
+    spikes, ids = _spikes(nwb, table, notes)
+    _check_unit_of_times(nwb, spikes, notes)
     units = _units(nwb, table, spikes, ids, notes)
-    responses, chosen = spiking_responses(units, spikes, span, options, notes)
+    span, observed = read_observed(nwb, table, spikes, units, notes)
+    responses, chosen = spiking_responses(
+        units, spikes, span, options, notes, observed=observed
+    )
     stimulus, trials = _trials(nwb, responses, options, notes)
     train = train_spans(stimulus, trials, responses.start)
     responses = complete_statistics(responses, train, notes)
@@ -110,7 +127,9 @@ def read_spikes(
     return finalise(session, notes)
 
 
-def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[UnsortedSpikes, np.ndarray]:
+def _spikes(
+    nwb: NwbFile, table: "h5py.Group", notes: Notes
+) -> tuple[UnsortedSpikes, np.ndarray]:
     """Return the spikes of all units and the ids of the units."""
     n_spikes = nwb.shape(table, "spike_times")[0]
     ends = _column(nwb, table, "spike_times_index", "iu")
@@ -121,37 +140,83 @@ def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[UnsortedSpikes, np.ndarr
     if len(ids) > MAX_UNITS or n_spikes > MAX_SPIKES:
         found = f"{len(ids):,} units with {n_spikes:,} spikes"
         raise nwb.wrong(table, f"has {found}, too many")
+    if not n_spikes:
+        problem = f"has {len(ids):,} units, and none of them has a spike"
+        raise nwb.wrong(table, problem, "were the spike times written to the file?")
     counts = np.diff(ends, prepend=0)
     if (counts < 0).any() or ends[-1] != n_spikes:
         problem = f"ascends to {ends[-1]}, and there are {n_spikes} spikes"
         raise nwb.wrong(table, f"has a spike_times_index that {problem}")
     times = nwb.file.table(f"{table.name}/spike_times", 8 * MAX_SPIKES)
-    if times.dtype.kind != "f" or not n_spikes:
-        raise nwb.wrong(table, f"has {n_spikes} spike_times of {times.dtype}")
-    if not np.isfinite(times).all():
-        raise nwb.wrong(table, "has a spike time that is not finite")
+    if times.dtype.kind not in "fiu":
+        raise nwb.wrong(table, f"has {n_spikes:,} spike_times of {times.dtype}")
     unit = np.repeat(np.arange(len(ids)), counts)
-    path, stamps = nwb.file.path, (nwb.file.source,)
+    is_missing = ~np.isfinite(times)
+    if is_missing.any():
+        owner = ids[unit[int(is_missing.argmax())]]
+        found = f"{int(is_missing.sum()):,} of {n_spikes:,} spike times"
+        problem = f"has {found} that are NaN or infinite, the first in unit {owner}"
+        raise nwb.wrong(table, f"{problem}: not finite", "remove these spikes")
+    is_whole = times.dtype.kind != "f" or not (times != np.floor(times)).any()
+    if is_whole and n_spikes >= _MANY_SPIKES:
+        reach = f"{times.min():.10g} to {times.max():.10g}"
+        raise nwb.wrong(
+            table,
+            f"has only whole numbers as spike_times ({times.dtype}, {reach}); seconds "
+            "expected",
+            "divide numbers of samples by the sampling rate, milliseconds by 1000",
+        )
     times = times.astype(np.float64)
+    if len(np.unique(ids)) < len(ids):
+        notes.warn("duplicate_ids", f"{table.name}: ids of units occur more than once")
+    same_unit = unit[1:] == unit[:-1]
+    steps = np.diff(times)
+    if falls := int((same_unit & (steps < 0)).sum()):
+        notes.assume(
+            "unsorted_spikes",
+            f"{table.name}: spike times fall in {falls:,} places; they are sorted",
+        )
+    if repeats := int((same_unit & (steps == 0)).sum()):
+        notes.warn(
+            "repeated_spikes",
+            f"{table.name}: {repeats:,} of {n_spikes:,} spikes have the time of the "
+            "spike before them in the same unit; all are counted",
+        )
+    path, stamps = nwb.file.path, (nwb.file.source,)
     return UnsortedSpikes(path, times, unit, stamps), ids.astype(np.int64)
 
 
-def _span(
-    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, notes: Notes
-) -> tuple[float, float]:
-    """Return the native time that was recorded."""
-    if len(nwb.shape(table, "obs_intervals")) == 2:
-        observed = nwb.file.table(f"{table.name}/obs_intervals")
-        is_span = observed.dtype.kind == "f" and observed.shape[1:] == (2,)
-        if is_span and len(observed) and np.isfinite(observed).all():
-            return float(observed.min()), float(observed.max())
-    first, last = float(spikes.times.min()), float(spikes.times.max())
-    start = 0.0 if 0 <= first < _LATE_S else first
-    notes.assume(
-        "recording_end",
-        f"the recording lasts from {start:.6g} to {last:.6g} s, the last spike",
-    )
-    return start, last
+def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes, notes: Notes) -> None:
+    """Refuse spike times in milliseconds, where the times of trials show it."""
+    own = Interval(float(spikes.times.min()), float(spikes.times.max()))
+    for table in nwb.groups_of("TimeIntervals"):
+        spans = read_side_stream(
+            str(table.name), partial(_extent_of, nwb, table), Notes()
+        )
+        if spans is not None and is_in_milliseconds(own, spans):
+            raise SessionFormatError(
+                nwb.file.path,
+                "bad_clock",
+                f"{nwb.file.path.name}: spikes lie at {span_text(own)}, {table.name} "
+                f"at {span_text(spans)}: the spike times look like milliseconds",
+                "spike times are seconds: divide milliseconds by 1000",
+            )
+    hours = (own.stop - own.start) / 3600
+    rate_hz = len(spikes.times) / max(1, len(np.unique(spikes.unit)))
+    rate_hz /= max(1.0, own.stop - own.start)
+    if hours > _LONG_HOURS and rate_hz < _RARE_HZ:
+        notes.warn(
+            "rare_spikes",
+            f"spikes of {hours:.3g} hours, with {rate_hz:.2g} spikes per second and "
+            "unit: are the times in milliseconds or samples, not in seconds?",
+        )
+
+
+def _extent_of(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> Interval | None:
+    """Return the time from the first to the last start of a table of intervals."""
+    starts = read_spans(nwb, table)[:, 0]
+    starts = starts[np.isfinite(starts)]
+    return Interval(starts.min(), starts.max()) if len(starts) > 1 else None
 
 
 def _column(
@@ -175,7 +240,9 @@ def _units(
     n = len(ids)
     columns = _properties(nwb, table, n, notes)
     quality = next((columns[name] for name in _QUALITY if name in columns), None)
-    places = read_places(nwb, table, n)
+    read = partial(read_places, nwb, table, n)
+    places = read_side_stream("the position of units", read, notes)
+    places = places or UnitPlaces(np.full((n, 3), np.nan))
     depth = _column(nwb, table, "depth", "fiu")
     if depth is not None and len(depth) == n and np.isnan(places.xyz_um).all():
         places = _at_depth(places, depth.astype(np.float64))
