@@ -80,12 +80,24 @@ def summarise(session: "Session", n_bins: int) -> Overview:
 
 
 def _split(session: "Session") -> list[tuple[float, float, str]]:
-    """Begin and end in session seconds of train and test time, and the tier."""
-    last = session.common_interval().stop
-    return [
-        (float(start) - session.t0, min(float(stop), last) - session.t0, tier)
+    """Begin and end in session seconds of train and test time, and the tier.
+
+    Without the pauses of the recording.
+    """
+    common = session.common_interval()
+    recorded = session.responses.recorded_spans
+    if recorded is None:
+        recorded = np.array([[common.start, common.stop]])
+    parts = [
+        (max(start, first), min(stop, last, common.stop), tier)
         for tier, spans in session.split.items()
-        for start, stop in spans
+        for start, stop in spans.tolist()
+        for first, last in recorded.tolist()
+    ]
+    return [
+        (begin - session.t0, end - session.t0, tier)
+        for begin, end, tier in parts
+        if begin < end
     ]
 
 

@@ -122,3 +122,10 @@ def test_a_store_keeps_pauses_and_observed_time(tmp_path):
     assert stored.recorded_s == pytest.approx(session.recorded_s)
     assert stored.window_starts().tolist() == session.window_starts().tolist()
     assert np.isnan(stored.responses.read(1900, 1901)).all()
+
+
+def test_the_time_line_has_no_tier_in_a_pause():
+    overview = paused(600.0).overview(50)
+    spans = [*zip(overview.trial_on.tolist(), overview.trial_off.tolist(), strict=True)]
+    assert not any(on < 360.0 < off for on, off in spans)
+    assert overview.trial_tier.tolist() == ["train", "train", "test"]
