@@ -270,10 +270,14 @@ was recorded from 0 to 94.5 s.
             )
         return self.nearest_window(start_s, spec)
 
-    def nearest_window(self, start_s: float, spec: WindowSpec = OMNIMOUSE) -> Window:
+    def nearest_window(
+        self, start_s: float, spec: WindowSpec = OMNIMOUSE, direction: int = 0
+    ) -> Window:
         """Return the window nearest to a time, which may be outside the recording.
 
-        For a step or a click near an end of the recording.
+        For a step or a click near an end of the recording, or in a pause. A step from
+        one side of a pause ends on the other: `direction` 1 finds the next window, -1
+        the previous one, if a pause is at the time.
 
         Examples
         --------
@@ -296,10 +300,11 @@ was recorded from 0 to 94.5 s.
         near = int(np.searchsorted(begins, self.t0 + start_s))
         near = min(near, len(begins) - 1)
         # The point before can be nearer.
-        if near and abs(begins[near - 1] - self.t0 - start_s) < abs(
-            begins[near] - self.t0 - start_s
-        ):
-            near -= 1
+        if near:
+            before, after = np.abs(begins[near - 1 : near + 1] - self.t0 - start_s)
+            in_pause = after + before > 1.5 / GRID_RATE_HZ
+            is_before = direction < 0 if direction and in_pause else before < after
+            near -= int(is_before)
         return Window(self, near if starts is None else int(starts[near]), spec=spec)
 
     def _starts_without_pauses(self, spec: WindowSpec) -> tuple[np.ndarray, np.ndarray]:

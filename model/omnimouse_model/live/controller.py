@@ -30,7 +30,7 @@ from omnimouse_model.live.inference.baseline import BaselineClient
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Engine, Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.inference.request import name_of, next_start, step_between
+from omnimouse_model.live.inference.request import name_of, next_window, step_between
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.laboratory import Laboratory
@@ -490,10 +490,14 @@ class Controller:
         with self._lock:
             self._show_window(self._session.window(start_s, self.state.spec))
 
-    def seek_nearest(self, start_s: float) -> None:
-        """Move the window to a time as far as the recording allows, for steps."""
+    def seek_nearest(self, start_s: float, direction: int = 0) -> None:
+        """Move the window to a time as far as the recording allows, for steps.
+
+        `direction` 1 or -1 leads over a pause, see `Session.nearest_window`.
+        """
         with self._lock:
-            self._show_window(self._session.nearest_window(start_s, self.state.spec))
+            spec = self.state.spec
+            self._show_window(self._session.nearest_window(start_s, spec, direction))
 
     def centre_on(self, time_s: float) -> None:
         """Centre the window on a time, as far as the recording allows."""
@@ -514,8 +518,9 @@ class Controller:
 
     def step_window(self, n: int) -> None:
         """Move the window by `n` windows, or by `n` trials; stops at the ends."""
-        if self.state.window is not None:
-            self.seek_nearest(next_start(self.state.window, n))
+        with self._lock:
+            if self.state.window is not None:
+                self._show_window(next_window(self.state.window, n))
 
     def _follow_spec(self, spec: WindowSpec) -> None:
         """Change window and mask to the spec of the chosen predictor.

@@ -129,3 +129,16 @@ def test_the_time_line_has_no_tier_in_a_pause():
     spans = [*zip(overview.trial_on.tolist(), overview.trial_off.tolist(), strict=True)]
     assert not any(on < 360.0 < off for on, off in spans)
     assert overview.trial_tier.tolist() == ["train", "train", "test"]
+
+
+@pytest.mark.parametrize(("start_s", "step_s"), [(57.8, 2.0), (660.5, -2.0)])
+def test_a_step_leads_over_a_pause(start_s, step_s):
+    session = paused(600.0)
+    window = session.nearest_window(start_s)
+    direction = 1 if step_s > 0 else -1
+    beyond = session.nearest_window(window.start_s + step_s, direction=direction)
+    assert abs(beyond.start_s - window.start_s) > 590.0
+    # Elsewhere, and for a click, the nearest window is shown.
+    assert session.nearest_window(62.0).stop_s < 60.0
+    near = session.nearest_window(20.01, direction=-1)
+    assert near.start_s == session.nearest_window(20.01).start_s

@@ -85,26 +85,32 @@ def step_between(before: Window | None, after: Window) -> float:
     return step_s if round(abs(step_s), 2) <= longest_s else longest_s
 
 
-def next_start(window: Window, n: int) -> float:
-    """Return the start of the window `n` steps on, in seconds on the session clock.
+def next_window(window: Window, n: int) -> Window:
+    """Return the window `n` steps on, beyond a pause if there is one.
 
     A step is the duration of the window, or a trial for windows aligned to trials.
     """
-    if window.spec.align == "grid":
-        return window.start_s + n * window.spec.duration_s
-    starts = window.session.window_starts(None, spec=window.spec)
+    session, spec = window.session, window.spec
+    if spec.align == "grid":
+        start_s = window.start_s + n * spec.duration_s
+        return session.nearest_window(start_s, spec, direction=n)
+    starts = session.window_starts(None, spec=spec)
     # The nearest start, because the window's own start is rounded to a sample.
     current = int(np.argmin(np.abs(starts - window.start_s)))
-    return float(starts[min(max(current + n, 0), len(starts) - 1)])
+    start_s = float(starts[min(max(current + n, 0), len(starts) - 1)])
+    return session.nearest_window(start_s, spec)
 
 
 def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
     """Return the next and the previous window; only those inside the recording."""
     if step_s is None:
         step_s = window.spec.duration_s
-    starts = (window.start_s + step_s, window.start_s - step_s)
-    session = window.session
-    windows = (session.nearest_window(start_s, window.spec) for start_s in starts)
+    windows = (
+        window.session.nearest_window(
+            window.start_s + sign * step_s, window.spec, direction=sign
+        )
+        for sign in (1, -1)
+    )
     return tuple(near for near in windows if near.key != window.key)
 
 

@@ -40,7 +40,7 @@ def advance(controller: Controller, step: int, stride: int) -> None:
     if window is None or cursor < spec.n_samples or stride == spec.n_samples:
         controller.step_cursor(step)
         return
-    controller.seek_nearest(window.start_s + stride / spec.response_rate_hz)
+    controller.seek_nearest(window.start_s + stride / spec.response_rate_hz, 1)
     assert state.window is not None
     # The window may have moved by less at the end of the session: the cursor stays at
     # its time.
