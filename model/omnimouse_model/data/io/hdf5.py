@@ -1,6 +1,7 @@
 """Lazy reading of untrusted HDF5 files: no links to other files, limited sizes.
 
-h5py is imported only when an HDF5 file is opened.
+h5py is imported only when an HDF5 file is opened, hdf5plugin only when a dataset is
+compressed with a filter that h5py lacks.
 """
 
 import atexit
@@ -33,6 +34,18 @@ SCALAR_BYTES = 2**20
 _MAX_OBJECTS = 200_000
 _DEEPEST = 100
 _MAX_VALUES = 1024
+_MAX_LINKS = 16
+"""Soft links that one name may lead through."""
+_FILTERS = {
+    307: "bzip2",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "bitshuffle",
+    32013: "ZFP",
+    32015: "Zstandard",
+    32026: "Blosc2",
+}
+"""Number of a registered HDF5 filter -> its name."""
 _SCHEMAS = "specifications"
 """Group in which NWB caches its schemas; it is not part of the recording."""
 
@@ -40,18 +53,23 @@ _SCHEMAS = "specifications"
 class Hdf5:
     """One HDF5 file, opened at the first read; only its source is pickled.
 
-    `objects` must be called before anything is read: it refuses files with links to
-    other files, which HDF5 would follow.
+    Links to other files are never followed: what lies behind one is missing, and a
+    name that leads through one is refused.
 
     Parameters
     ----------
     source
         Source of the file's bytes.
+
+    Attributes
+    ----------
+    outside
+        Full name of each link to another file -> that file, after `objects`.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self._is_checked = False
+        self.outside: dict[str, str] = {}
         self._open()
 
     def _open(self) -> None:
@@ -61,7 +79,7 @@ class Hdf5:
 
     # Locks and open files cannot be pickled; worker processes open the file again.
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self.source, "_is_checked": self._is_checked}
+        return {"source": self.source, "outside": self.outside}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -89,12 +107,12 @@ class Hdf5:
             return self._file
 
     def objects(self) -> Iterator["h5py.Group | h5py.Dataset"]:
-        """Yield every group and dataset once, except cached schemas.
+        """Yield every group and dataset of this file once, except cached schemas.
 
         Raises
         ------
         SessionFormatError
-            If a link leads out of the file, or there are far too many objects.
+            If there are far too many objects.
         """
         import h5py
 
@@ -107,8 +125,8 @@ class Hdf5:
                 if address in visited:
                     continue
                 visited.add(address)
-                # Below the schemas, objects are still visited (their links are checked
-                # and they count towards the limit) but not yielded.
+                # Below the schemas, objects are still visited (they count towards the
+                # limit) but not yielded.
                 is_yielded = is_data and (depth > 0 or name != _SCHEMAS)
                 if is_yielded:
                     yield item
@@ -121,7 +139,6 @@ class Hdf5:
                         f"{self.path.name} holds more than {_MAX_OBJECTS:,} objects, "
                         f"or groups in more than {_DEEPEST} levels",
                     )
-        self._is_checked = True
 
     def _members(self, group: Any) -> list[tuple[str, Any, int]]:
         """Return name, object and address of the hard links of a group."""
@@ -130,13 +147,13 @@ class Hdf5:
         members = []
         with self.typed_errors(group.name):
             for name in sorted(group):
-                link = group.get(name, getlink=True)
-                if isinstance(link, h5py.ExternalLink):
-                    raise self._leads_out(f"{group.name}/{name}", link.filename)
-                # The target of a soft link is visited at its own path.
-                if isinstance(link, h5py.HardLink):
+                target = _target(group, name)
+                if target is None:
                     item = group[name]
                     members.append((name, item, h5py.h5o.get_info(item.id).addr))
+                # The target of a soft link is visited at its own path.
+                elif not isinstance(target, str):
+                    self.outside[f"{group.name.rstrip('/')}/{name}"] = target[0]
         return members
 
     def find(self, name: str, within: Any = None) -> Any:
@@ -145,19 +162,46 @@ class Hdf5:
         Raises
         ------
         SessionFormatError
-            If the object cannot be read, or its values lie in other files.
+            If the object cannot be read, or it or its values lie in other files.
         """
         import h5py
 
-        assert self._is_checked, "links are followed only after `objects` checked them"
-        group = self.root if within is None else within
-        if not isinstance(group, h5py.Group):
-            return None
         with self.typed_errors(name):
-            item = group.get(name)
+            item = self._resolved(name, self.root if within is None else within)
             # Before the shape is read: that of a virtual dataset may open other files.
             if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
                 raise self._leads_out(item.name, "another file")
+        return item
+
+    def _resolved(self, name: str, within: Any) -> Any:
+        """Return the object of a name, None if missing.
+
+        Each part of the name is looked up alone: HDF5 would open the other file of an
+        external link, also behind a soft link.
+        """
+        import h5py
+
+        item = self.root if name.startswith("/") else within
+        parts, n_links = name.split("/")[::-1], 0
+        while parts:
+            part = parts.pop()
+            if part in ("", "."):
+                continue
+            if not isinstance(item, h5py.Group) or not item.id.links.exists(
+                _encoded(part)
+            ):
+                return None
+            target = _target(item, part)
+            if target is None:
+                item = item[part]
+            elif isinstance(target, str):
+                n_links += 1
+                if n_links > _MAX_LINKS:
+                    raise ValueError("too many links")
+                item = self.root if target.startswith("/") else item
+                parts += target.split("/")[::-1]
+            else:
+                raise self._leads_out(f"{item.name.rstrip('/')}/{part}", target[0])
         return item
 
     def dataset(self, name: str) -> "h5py.Dataset":
@@ -166,8 +210,8 @@ class Hdf5:
         Raises
         ------
         SessionFormatError
-            If there is no such dataset, its values lie outside this file, or its
-            chunks are too large.
+            If there is no such dataset, its values lie outside this file, its chunks
+            are too large, or they are compressed with a filter that is not installed.
         """
         import h5py
 
@@ -192,7 +236,34 @@ class Hdf5:
                 f"{self.path.name}: {name} is stored in pieces of {n_bytes:,} bytes",
                 "write it again in smaller chunks",
             )
+        with self.typed_errors(name):
+            self._check_filters(name, item)
         return item
+
+    def _check_filters(self, name: str, dataset: "h5py.Dataset") -> None:
+        """Raise if a filter with which a dataset is compressed is not installed."""
+        import h5py
+
+        storage = dataset.id.get_create_plist()
+        for number in range(storage.get_nfilters()):
+            code, label = (storage.get_filter(number)[i] for i in (0, 3))
+            if h5py.h5z.filter_avail(code):
+                continue
+            try:
+                import hdf5plugin  # noqa: F401  # registers its filters
+            except ImportError:
+                remedy = "pip install hdf5plugin"
+            else:
+                remedy = "hdf5plugin lacks it: write the file again with gzip"
+            if not h5py.h5z.filter_avail(code):
+                known = _FILTERS.get(code) or label.decode("utf-8", "replace")[:40]
+                raise SessionFormatError(
+                    self.path,
+                    "missing_filter",
+                    f"{self.path.name}: {name} is compressed with the HDF5 filter "
+                    f"{known or 'of number'} ({code}), which is not installed",
+                    remedy,
+                )
 
     def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:
         """Return all values of a small dataset.
@@ -261,6 +332,28 @@ class Hdf5:
         )
 
 
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _target(group: Any, name: str) -> str | tuple[str, str] | None:
+    """Return where a link leads, without following it.
+
+    None for an object of the group, a path for a soft link, file and path for another
+    link.
+    """
+    import h5py
+
+    kind = group.id.links.get_info(_encoded(name)).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return None
+    value = group.id.links.get_val(_encoded(name))
+    if kind == h5py.h5l.TYPE_SOFT:
+        return str(value.decode("utf-8", "surrogateescape"))
+    file, path = value if isinstance(value, tuple) else (b"another file", b"")
+    return file.decode("utf-8", "replace"), path.decode("utf-8", "replace")
+
+
 def _count(shape: tuple[int, ...] | None) -> int:
     """Return the number of values of a shape; 1 for a scalar."""
     # dtype=object: Python integers, so that a hostile shape cannot overflow.
@@ -316,6 +409,8 @@ class Hdf5Rows:
         int64 (c,) columns that are read, or None for all.
     gain, offset
         Sample = stored value · gain + offset.
+    is_transposed
+        Whether the dataset is stored as (C, T).
     """
 
     def __init__(
@@ -325,18 +420,22 @@ class Hdf5Rows:
         columns: np.ndarray | None = None,
         gain: float = 1.0,
         offset: float = 0.0,
+        *,
+        is_transposed: bool = False,
     ) -> None:
         dataset = file.dataset(name)
         self.path = file.path
         self._file, self._name, self._columns = file, name, columns
         self._gain, self._offset = gain, offset
+        self._is_transposed = is_transposed
         self._dataset: Any = None
         stored = dataset.dtype
         self._is_plain = gain == 1.0 and offset == 0.0 and stored.kind == "f"
         self.dtype: np.dtype[Any] = stored if self._is_plain else np.dtype(np.float32)
-        n_columns = int(dataset.shape[1]) if len(dataset.shape) == 2 else 1
+        shape = dataset.shape[::-1] if is_transposed else dataset.shape
+        n_columns = int(shape[1]) if len(shape) == 2 else 1
         n_columns = n_columns if columns is None else len(columns)
-        self.shape: tuple[int, ...] = (int(dataset.shape[0]), n_columns)
+        self.shape: tuple[int, ...] = (int(shape[0]), n_columns)
 
     # An open h5py dataset cannot be pickled.
     def __getstate__(self) -> dict[str, Any]:
@@ -351,7 +450,11 @@ class Hdf5Rows:
         self.check()
         if self._dataset is None:
             self._dataset = self._file.dataset(self._name)
-        stored = self._file.read(self._dataset, slice(first, stop))
+        part = slice(first, stop)
+        if self._is_transposed:
+            stored = self._file.read(self._dataset, (slice(None), part)).T
+        else:
+            stored = self._file.read(self._dataset, part)
         return self._values(stored.reshape(len(stored), -1))
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
