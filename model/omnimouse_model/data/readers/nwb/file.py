@@ -1,13 +1,14 @@
 """Access to an NWB file by type: time series with their clocks, tables and texts."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnimouse_model.data.io.hdf5 import SCALAR_BYTES, Hdf5
-from omnimouse_model.data.readers.build.decode_text import text_of
+from omnimouse_model.data.readers.build.decode_text import text_of, texts_of
 from omnimouse_model.data.readers.build.size_limits import (
     MAX_FRAMES,
     MAX_ROWS,
@@ -18,10 +19,12 @@ from omnimouse_model.errors import SessionFormatError
 if TYPE_CHECKING:
     import h5py
 
-_JITTER = 0.01
-"""Largest deviation of samples from an even clock, as a fraction of a step."""
+JITTER = 0.3
+"""Largest deviation of samples from the fitted even clock, as a fraction of a step: a
+quarter, and the error of the fit."""
 _GAP = 1.5
-"""Longest step of an even clock, in mean steps."""
+"""Longest step of an even clock, in steps."""
+_CLOCK_HINT = "times are increasing seconds, one for each sample"
 _ROUNDED = 2
 """Additional deviation allowed for rounding, in units of the float spacing."""
 
@@ -38,12 +41,16 @@ class Clock:
         Number of samples.
     times
         float64 (T,) if samples are not evenly spaced, else None.
+    jitter
+        Largest deviation of the stored times from an even clock, as a fraction of a
+        step.
     """
 
     start: float
     rate_hz: float
     n: int
     times: np.ndarray | None = None
+    jitter: float = 0.0
 
     def at(self, samples: np.ndarray) -> np.ndarray:
         """Return the native times of samples by index."""
@@ -54,6 +61,12 @@ class Clock:
     def all_times(self) -> np.ndarray:
         """Return the native times of all samples."""
         return self.at(np.arange(self.n))
+
+    def scaled(self, factor: float) -> "Clock":
+        """Return the clock with its times in another unit: times · factor."""
+        times = None if self.times is None else self.times * factor
+        start, rate_hz = self.start * factor, self.rate_hz / factor
+        return replace(self, start=start, rate_hz=rate_hz, times=times)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,9 +104,21 @@ class NwbFile:
     def text(self, name: str) -> str:
         """Return a stored text, "" if missing."""
         # Optional fields are often absent; `table` would raise.
-        if self.file.find(name) is None:
+        if self.part(self.file.root, name) is None:
             return ""
         return text_of(self.file.table(name, SCALAR_BYTES))
+
+    def generator(self) -> str:
+        """Return the program that wrote the arrays: suite2p, neuroconv, or ""."""
+        if self.text("/session_description") == "suite2p_proc":
+            return "suite2p"
+        texts = [self.text("/general/source_script")]
+        # Rows of name and version.
+        written_by = "/general/was_generated_by"
+        if self.part(self.file.root, written_by) is not None:
+            texts += texts_of(self.file.table(written_by, SCALAR_BYTES))
+        found = re.search(r"neuroconv|suite2p", " ".join(texts), re.IGNORECASE)
+        return found[0].lower() if found else ""
 
     def names(self, group: "h5py.Group") -> list[str]:
         """Return the names of the members of a group, sorted."""
@@ -101,6 +126,15 @@ class NwbFile:
             raise self.wrong(group, "is not a group")
         with self.file.typed_errors(group.name):
             return sorted(group)
+
+    def part(self, group: "h5py.Group", name: str) -> Any:
+        """Return an optional object of a group, None if missing or in another file."""
+        try:
+            return self.file.find(name, group)
+        except SessionFormatError as error:
+            if error.code != "outside":
+                raise
+            return None
 
     def dereference(self, reference: Any, name: str) -> Any:
         """Return the object of an HDF5 object reference of the part `name`."""
@@ -119,34 +153,39 @@ class NwbFile:
             If the series has neither a rate nor timestamps, if these are invalid, or
             if the series is too long.
         """
-        # Checked first with an infinite rate: the count alone, before timestamps of
-        # that size are read.
-        path, name = self.file.path, str(group.name)
-        check_extent(path, name, n, np.inf, most_rows)
-        clock = self._clock(group, n)
-        check_extent(path, name, n, clock.rate_hz, most_rows)
+        clock = self.stored_clock(group, n, most_rows)
+        check_extent(self.file.path, str(group.name), n, clock.rate_hz, most_rows)
         return clock
 
-    def _clock(self, group: "h5py.Group", n: int) -> Clock:
-        if self.file.find("starting_time", group) is not None:
+    def stored_clock(
+        self, group: "h5py.Group", n: int, most_rows: int = MAX_ROWS
+    ) -> Clock:
+        """Return the clock of the n samples in its stored unit, of any duration.
+
+        Raises
+        ------
+        SessionFormatError
+            If the series has neither a rate nor timestamps, if these are invalid, or
+            if there are too many samples.
+        """
+        # The count alone, before timestamps of that size are read.
+        check_extent(self.file.path, str(group.name), n, np.inf, most_rows)
+        if self._is_even(group):
             return self._even(group, n)
         stored = self._timestamps(group, n)
         if n < 2:
             raise self.wrong(group, f"has {n} samples, too few for a rate")
         times = stored.astype(np.float64)
         steps = np.diff(times)
+        is_gap = steps > _GAP * float(np.median(steps))
+        step, deviation = _fitted_step(times, is_gap)
+        if is_gap.any():
+            # A gap lowers the mean rate, so the rate is that between the gaps.
+            return Clock(float(times[0]), 1 / step, n, times)
         rate = (n - 1) / float(times[-1] - times[0])
-        # Deviations from an ideal clock, not from step to step: small errors of the
-        # steps would otherwise add up to a drift without being noticed.
-        even = times[0] + np.arange(n) / rate
-        allowed = _JITTER / rate + _ROUNDED * _spacing(stored)
-        steady = np.abs(times - even).max() <= allowed
-        if steady and (steps <= _GAP / rate).all():
-            return Clock(float(times[0]), rate, n)
-        # Gaps lower the mean rate, so the rate comes from the other steps.
-        unbroken = steps <= _GAP * float(np.median(steps))
-        rate = int(unbroken.sum()) / float(steps[unbroken].sum())
-        return Clock(float(times[0]), rate, n, times)
+        if deviation > JITTER * step + _ROUNDED * _spacing(stored):
+            return Clock(float(times[0]), rate, n, times)
+        return Clock(float(times[0]), rate, n, jitter=deviation / step)
 
     def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Return native times float64 (n,) of the frames of a presentation.
@@ -155,39 +194,69 @@ class NwbFile:
         """
         path, name = self.file.path, str(group.name)
         check_extent(path, name, n, np.inf, MAX_FRAMES)
-        if self.file.find("starting_time", group) is not None:
+        if self._is_even(group):
             clock = self._even(group, n)
             check_extent(path, name, n, clock.rate_hz, MAX_FRAMES)
             return clock.all_times()
         return self._timestamps(group, n).astype(np.float64)
+
+    def _is_even(self, group: "h5py.Group") -> bool:
+        # Of a series with both, the times of the samples are the more exact ones.
+        times = self.file.find("timestamps", group)
+        has_times = times is not None and self.shape(group, "timestamps") != (0,)
+        return self.file.find("starting_time", group) is not None and not has_times
 
     def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Return the stored times of n samples, checked: finite and increasing."""
         if self.file.find("timestamps", group) is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
         shape = self.shape(group, "timestamps")
+        if len(shape) != 1:
+            found = f"has timestamps of shape {shape}; ({n},) expected"
+            raise self.wrong(group, found, _CLOCK_HINT)
         if shape != (n,):
-            raise self.wrong(group, f"has {shape} timestamps for {n} samples")
+            found = f"has {shape[0]:,} timestamps for {n:,} samples"
+            raise self.wrong(group, found, _CLOCK_HINT)
         stored = self.file.table(f"{group.name}/timestamps")
         if stored.dtype.kind not in "fiu":
-            raise self.wrong(group, f"has timestamps of {stored.dtype}")
+            raise self.wrong(group, f"has timestamps of {stored.dtype}", _CLOCK_HINT)
         times = stored.astype(np.float64)
-        rises = np.diff(times) > 0
-        if not np.isfinite(times).all() or not rises.all():
-            at = int(np.flatnonzero(~rises)[0]) + 1 if n > 1 else 0
-            raise self.wrong(group, f"has timestamps that do not increase at {at}")
+        missing = np.flatnonzero(~np.isfinite(times))
+        if len(missing):
+            found = f"{len(missing):,} of {n:,} timestamps that are NaN or infinite"
+            place = f"the first at sample {missing[0]}"
+            raise self.wrong(group, f"has {found}, {place}", _CLOCK_HINT)
+        back = np.flatnonzero(np.diff(times) <= 0)
+        if len(back):
+            at = int(back[0])
+            raise self.wrong(
+                group,
+                f"has timestamps that do not increase: {times[at]:.10g} at sample {at} "
+                f"is followed by {times[at + 1]:.10g} ({len(back):,} such steps)",
+                _CLOCK_HINT,
+            )
         return stored
 
     def _even(self, group: "h5py.Group", n: int) -> Clock:
         start = self.file.find("starting_time", group)
-        stored = self.file.table(f"{group.name}/starting_time", SCALAR_BYTES)
-        stored_rate = self.file.attribute(start, "rate")
-        try:
-            first, rate = float(stored), float(stored_rate)
-        except (TypeError, ValueError) as error:
-            raise self.wrong(group, f"has no valid starting_time: {error}") from error
+        hint = "store one time in seconds and one rate in samples per second"
+        values = []
+        for name, stored in (
+            (
+                "starting_time",
+                self.file.table(f"{group.name}/starting_time", SCALAR_BYTES),
+            ),
+            ("rate", np.asarray(self.file.attribute(start, "rate", ()))),
+        ):
+            if stored.size != 1:
+                found = "no rate" if not stored.size else f"{stored.size} values"
+                raise self.wrong(group, f"has {found} in its {name}, not one", hint)
+            if stored.dtype.kind not in "fiu":
+                raise self.wrong(group, f"has a {name} of {stored.dtype}", hint)
+            values.append(float(stored.reshape(-1)[0]))
+        first, rate = values
         if not (np.isfinite(first) and np.isfinite(rate) and rate > 0):
-            raise self.wrong(group, f"starts at {first} with rate {rate}")
+            raise self.wrong(group, f"starts at {first} s with the rate {rate}", hint)
         return Clock(first, rate, n)
 
     def shape(self, group: "h5py.Group", name: str = "data") -> tuple[int, ...]:
@@ -215,14 +284,35 @@ class NwbFile:
         data = self.file.find("data", group)
         return "" if data is None else text_of(self.file.attribute(data, "unit", ""))
 
-    def wrong(self, group: "h5py.Group", problem: str) -> SessionFormatError:
+    def wrong(
+        self,
+        group: "h5py.Group",
+        problem: str,
+        hint: str = "was the file written to its end, and validated?",
+    ) -> SessionFormatError:
         """Return the error for an invalid part of the file."""
         return SessionFormatError(
             self.file.path,
             "bad_series",
             f"{self.file.path.name}: {group.name} {problem}",
-            "was the file written to its end, and validated?",
+            hint,
         )
+
+
+def _fitted_step(times: np.ndarray, is_gap: np.ndarray) -> tuple[float, float]:
+    """Return the step of evenly spaced times, and the largest deviation from it.
+
+    One step is fitted to all stretches between gaps. Deviations are those from an ideal
+    clock, not from step to step: small errors of the steps would otherwise add up to a
+    drift without being noticed.
+    """
+    stretch = np.concatenate([[0], np.cumsum(is_gap)])
+    count = np.bincount(stretch)
+    since, number = times - times[0], np.arange(len(times), dtype=np.float64)
+    for values in (since, number):
+        values -= (np.bincount(stretch, values) / count)[stretch]
+    step = float(number @ since / (number @ number))
+    return step, float(np.abs(since - step * number).max())
 
 
 def _spacing(times: np.ndarray) -> float:

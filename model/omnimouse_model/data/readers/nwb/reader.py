@@ -1,49 +1,41 @@
 """Reader of NWB files with calcium imaging or spikes, based on types and names."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omnimouse_model.data.io.byte_source import LocalFile, Source
 from omnimouse_model.data.io.fingerprint import file_fingerprint
-from omnimouse_model.data.io.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
+from omnimouse_model.data.io.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.data.io.http_file import RemoteFile
-from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
+from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
-from omnimouse_model.data.readers.build.rate_notes import note_interpolation
-from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
 )
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.rows import EvenRows, SideBySide
-from omnimouse_model.data.readers.nwb.series import choose_series, short_name
+from omnimouse_model.data.readers.nwb.responses import read_responses
+from omnimouse_model.data.readers.nwb.series import choose_series, has_series
 from omnimouse_model.data.readers.nwb.spikes import UNITS, read_spikes, units_table
-from omnimouse_model.data.readers.nwb.stimulus import read_intervals, read_stimulus
-from omnimouse_model.data.readers.nwb.units import AREAS, PlaneUnits, read_units
+from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
+from omnimouse_model.data.readers.nwb.trials import read_intervals
+from omnimouse_model.data.readers.nwb.units import AREAS, PlaneUnits
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
 
-if TYPE_CHECKING:
-    import h5py
-
 LOOKED_FOR = ("*.nwb",)
-_DRIFT = 0.1
-"""Largest drift, in samples over the recording, between planes joined into one."""
-_SAME_TIME = 1e-6
-"""Rounding tolerance: in samples for row offsets, in seconds for plane lags."""
+_VERSION = re.compile(r"(?:NWB[-_ ]?)?(\d+)\.(\d+)(?:\.\d+)?[-_.]?([a-z]*)", re.I)
 
 
 def recognises(path: Path) -> bool:
@@ -64,7 +56,9 @@ def recognises(path: Path) -> bool:
         import h5py
 
         with h5py.File(path, "r") as file:
-            return not {"nwb_version", "neurodata_type"}.isdisjoint(file.attrs)
+            has_version = file.id.links.exists(b"nwb_version")  # as in version 1
+            marks = {"nwb_version", "neurodata_type"}
+            return has_version or not marks.isdisjoint(file.attrs)
     except Exception:  # h5py is missing, or the file is damaged
         return True
 
@@ -85,17 +79,25 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     """Open an NWB file from any byte source."""
     notes = Notes()
     nwb = NwbFile.scan(Hdf5(source))
+    _check_version(nwb)
+    if nwb.file.outside:
+        listed = [f"{name} (in {file})" for name, file in nwb.file.outside.items()]
+        more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
+        notes.assume(
+            "links_left_out",
+            f"links to other files are never followed: {', '.join(listed[:6])}{more}",
+        )
     units = units_table(nwb)
-    has_traces = any(True for _ in nwb.groups_of("RoiResponseSeries"))
-    if units is not None and (options.series == UNITS or not has_traces):
+    if units is not None and (options.series == UNITS or not has_series(nwb)):
         name = _identity(nwb, notes)
         return read_spikes(nwb, units, name, fingerprint, options, notes)
     chosen = choose_series(nwb, options.series, notes)
-    series = chosen.groups
-    responses, planes = _responses(nwb, series, options, notes)
-    stimulus = read_stimulus(nwb, responses.start, notes)
+    found = read_responses(nwb, chosen, options, notes)
+    responses, planes = found.signal, found.planes
+    intervals = read_intervals(nwb, responses, notes)
+    stimulus = read_stimulus(nwb, intervals, responses, notes)
     if stimulus is None:
-        trials = trials_without_screen(read_intervals(nwb), responses.start)
+        trials = trials_without_screen(intervals, responses.start)
     else:
         trials = stimulus.trials
     train = train_spans(stimulus, trials, responses.start)
@@ -108,13 +110,13 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         fingerprint=fingerprint,
         units=_units(planes, responses, notes),
         responses=responses,
-        behavior=read_behavior(nwb, notes),
+        behavior=read_behavior(nwb, responses, stimulus, notes),
         stimulus=stimulus,
         trials=trials,
-        images=_images(nwb, planes),
+        images=_images(nwb, planes, notes),
         # NWB files hold responses as they were recorded.
         meta={
-            "series": [group.name for group in series],
+            "series": [str(one.group.name) for one in found.series],
             RECORDING_RATE: responses.rate_hz,
         },
         series=chosen.name,
@@ -125,125 +127,34 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     return finalise(session, notes)
 
 
+def _check_version(nwb: NwbFile) -> None:
+    """Raise if the file has the layout of NWB 1, or of a pre-release of NWB 2."""
+    stored = text_of(nwb.file.attribute(nwb.file.root, "nwb_version", ""))
+    version = stored or nwb.text("/nwb_version")
+    parts = _VERSION.match(version.strip())
+    if parts is None:
+        return
+    major, minor, stage = int(parts[1]), int(parts[2]), parts[3].lower()
+    if major >= 2 and not (major == 2 and minor == 0 and stage):
+        return
+    what = "a pre-release of NWB 2" if major == 2 else f"NWB {major}"
+    raise SessionFormatError(
+        nwb.file.path,
+        "old_version",
+        f"{nwb.file.path.name} is {what} (nwb_version {version!r}), which is stored "
+        "in another layout than NWB 2.0 and later",
+        "convert it: read it with the package that wrote it (AllenSDK for files of the "
+        "Allen Institute) or with h5py, and write NWB 2 with pynwb or MatNWB, or save "
+        "its traces with numpy.savez(path, responses=…, rate_hz=…)",
+    )
+
+
 def _identity(nwb: NwbFile, notes: Notes) -> str:
     for name in ("/general/session_id", "/identifier"):
         if text := nwb.text(name):
             return text
     notes.assume("no_identity", "nothing names the session: the file's name is used")
     return nwb.file.path.stem
-
-
-# -- responses -----------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plane:
-    """One series: its rows, neurons and clock."""
-
-    name: str
-    rows: Rows
-    units: PlaneUnits
-    start: float
-    rate_hz: float
-
-
-def _responses(
-    nwb: NwbFile, series: Sequence["h5py.Group"], options: ReadOptions, notes: Notes
-) -> tuple[Signal, list[PlaneUnits]]:
-    """Return one signal of all planes recorded at one rate, and their units."""
-    planes = [_plane(nwb, group, options, notes) for group in series]
-    planes = _of_one_rate(planes, notes)
-    # The signal begins at the latest start. Whole samples of the other planes are
-    # skipped; the remaining lag of each plane, below one sample, is a phase shift.
-    start, rate_hz = max(plane.start for plane in planes), planes[0].rate_hz
-    skipped = [int(np.ceil((start - p.start) * rate_hz - _SAME_TIME)) for p in planes]
-    lags = [p.start + n / rate_hz - start for p, n in zip(planes, skipped, strict=True)]
-    rows: Rows = planes[0].rows
-    if len(planes) > 1:
-        rows = SideBySide(tuple(plane.rows for plane in planes), tuple(skipped))
-        notes.assume("planes", f"{len(planes)} series of one rate are read as one")
-    if rows.shape[0] < 2:
-        raise SessionFormatError(
-            nwb.file.path, "empty", f"{nwb.file.path.name}: responses hold no samples"
-        )
-    units = [plane.units for plane in planes]
-    shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
-    note_interpolation(rate_hz, notes)
-    signal = Signal.of_rows(
-        "responses",
-        rows,
-        rate_hz,
-        start,
-        shift_s=shift if max(map(abs, lags)) > _SAME_TIME else None,
-        mode="linear",
-    )
-    return signal, units
-
-
-def _plane(
-    nwb: NwbFile, group: "h5py.Group", options: ReadOptions, notes: Notes
-) -> _Plane:
-    shape, name = nwb.shape(group), short_name(group)
-    if len(shape) not in (1, 2) or not all(shape):
-        raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
-    n_regions = shape[1] if len(shape) == 2 else 1
-    if n_regions != shape[0] and nwb.shape(group, "rois") == (shape[0],):
-        raise SessionFormatError(
-            nwb.file.path,
-            "transposed",
-            f"{nwb.file.path.name}: {group.name} has data {shape} of {shape[0]} "
-            "regions: it is transposed",
-            "write it as (time, regions)",
-        )
-    if n_regions > MAX_COLUMNS:
-        raise nwb.wrong(group, f"has {n_regions:,} regions; at most {MAX_COLUMNS:,}")
-    units = read_units(nwb, group, n_regions, notes)
-    chosen = np.arange(n_regions)
-    if options.cells_only:
-        chosen = chosen[units.is_cell]
-    if not len(chosen):
-        raise nwb.wrong(group, f"marks none of {n_regions} regions as a cell")
-    note_no_cells(
-        n_regions,
-        int(units.is_cell.sum()),
-        notes,
-        where=name,
-        cells_only=options.cells_only,
-    )
-    dataset = nwb.file.dataset(f"{group.name}/data")
-    if dataset.dtype.kind not in "fiu":
-        raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
-    clock = nwb.clock(group, shape[0])
-    # None avoids a copy of every block that is read.
-    columns = None if len(chosen) == n_regions else chosen
-    rows: Rows = Hdf5Rows(nwb.file, f"{group.name}/data", columns, *nwb.gain(group))
-    if clock.times is not None:
-        rows = EvenRows(rows, clock.times, clock.rate_hz)
-        notes.assume(
-            "uneven_times",
-            f"{name} is unevenly sampled: brought to {clock.rate_hz:.4g} Hz, each "
-            "value held until the next; gaps are missing",
-        )
-    return _Plane(name, rows, units.select(chosen), clock.start, clock.rate_hz)
-
-
-def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
-    """Return the planes at the rate of the one with most neurons; note the others."""
-    main = max(planes, key=lambda plane: len(plane.units.unit_id))
-    same: list[_Plane] = []
-    others: list[_Plane] = []
-    for plane in planes:
-        # Rates computed from timestamps differ slightly; the drift over the whole
-        # recording decides.
-        length = min(plane.rows.shape[0], main.rows.shape[0])
-        drift = abs(plane.rate_hz - main.rate_hz) / main.rate_hz * length
-        (same if drift < _DRIFT else others).append(plane)
-    if others:
-        listed = ", ".join(f"{p.name} ({p.rate_hz:.6g} Hz)" for p in others)
-        notes.warn(
-            "other_rates",
-            f"{listed} were recorded at another rate than {main.rate_hz:.6g} Hz, and "
-            "are left out",
-        )
-    return same
 
 
 # -- neurons -------------------------------------------------------------------------
@@ -278,22 +189,27 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     )
 
 
-def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
+def _images(
+    nwb: NwbFile, planes: list[PlaneUnits], notes: Notes
+) -> dict[str, np.ndarray]:
     """Return the mean image, empty if there are several planes or no image.
 
     With several planes, nothing tells to which of them an image belongs.
     """
-    images = [
-        item
+    names = [
+        str(item.name)
         for item in nwb.groups_of("GrayscaleImage", "Image")
         if "/processing/" in item.name
         and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
     ]
-    if len(planes) != 1 or not images:
+    if len(planes) != 1 or not names:
         return {}
-    if len(nwb.file.dataset(images[0].name).shape) != 2:
+    image = read_side_stream(
+        "the mean image", lambda _: nwb.file.table(names[0]), notes
+    )
+    if image is None or image.ndim != 2 or image.dtype.kind not in "fiu":
         return {}
-    image = nwb.file.table(images[0].name)
-    if image.dtype.kind not in "fiu" or not image.size:
-        return {}
-    return {"mean": np.nan_to_num(image.astype(np.float32))}
+    # neuroconv stores images as (width, height), like its masks.
+    if nwb.generator() == "neuroconv" and image.shape != planes[0].image_size:
+        image = image.T
+    return {"mean": np.nan_to_num(image.astype(np.float32))} if image.size else {}

@@ -1,6 +1,11 @@
-"""Selection of responses in an NWB file: one kind, from all planes that have it."""
+"""Selection of responses in an NWB file: one kind, of every population that has it.
+
+Series of the same regions are alternatives or epochs of one population; series of
+other regions are further neurons. Which of the two, their clocks decide (`responses`).
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +17,70 @@ from omnimouse_model.errors import SessionFormatError
 if TYPE_CHECKING:
     import h5py
 
-# Kinds by priority: the models expect deconvolved activity.
-_ORDER = ("deconvolved", "DfOverF", "Fluorescence")
+_ORDER = (
+    "deconvolved",
+    "DfOverF",
+    "Fluorescence",
+    "corrected",
+    "demixed",
+    "denoised",
+    "events",
+    "neuropil",
+    "baseline",
+    "second channel",
+)
+"""Kinds, the best for the models first."""
+_ONLY_BY_NAME = frozenset({"events", "neuropil", "baseline", "second channel"})
+"""Kinds that are no activity of neurons in time: read only if asked for."""
+
+# NWB has no types for these kinds; only names tell, of series and containers. Names are
+# compared in lower case with `_` between words.
+_CORRECTED = re.compile(
+    r"(neuropil|npil|baseline|background|bg|bleach\w*)_?(correct|subtract|remov)\w*"
+    r"|(correct|subtract)\w*(_for|_from)?_(neuropil|npil|baseline|background)"
+    r"|correct|subtract|decontaminat|detrend"
+)
+_NAMES = (
+    ("deconvolved", re.compile(r"deconv|spike|spks")),
+    ("events", re.compile(r"event|transient|binari[sz]")),
+    ("neuropil", re.compile(r"neuropil|npil|(^|[_/])f_?neu|surround|background")),
+    ("baseline", re.compile(r"baseline")),
+    ("denoised", re.compile(r"denois")),
+    ("demixed", re.compile(r"demix|unmix")),
+    ("DfOverF", re.compile(r"dff|d_?f_?over_?f|delta_?f|(^|[_/])d_?f_f")),
+    ("baseline", re.compile(r"(^|[_/])f_?0($|[_/])")),
+)
+_SECOND = re.compile(
+    r"chan(nel)?_?2|tdtomato|td_tomato|mcherry|m_cherry|dsred|anatom|structural"
+    r"|(^|[_/])ch_?2($|[_/])"
+)
+_RED = re.compile(r"(^|[_/])(red|rfp)($|[_/])")
+_RED_ACTIVITY = re.compile(r"r-?geco|rcamp", re.IGNORECASE)
+"""Red indicators of activity."""
+_NO_ACTIVITY = re.compile(
+    r"tdtomato|mcherry|dsred|\brfp\b|mkate|sr-?101", re.IGNORECASE
+)
+"""Fluorophores that do not change with activity."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One series of responses.
+
+    Attributes
+    ----------
+    name
+        `container/series`, with more of the path if another series has that name.
+    kind
+        One of `_ORDER`.
+    table
+        Name of the table of its regions, "" if it names none.
+    """
+
+    name: str
+    group: "h5py.Group"
+    kind: str
+    table: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,15 +89,26 @@ class Chosen:
 
     Attributes
     ----------
-    name, groups
-        Name of the selected kind or single series, and its series.
+    name
+        Name of the selected kind or single series.
+    populations
+        Series of the selected kind; those that share regions are in one list, the one
+        with most regions first.
+    series
+        All series of responses in the file, best kind first.
     choices
         Selectable name -> description, best first.
     """
 
     name: str
-    groups: list["h5py.Group"]
+    populations: list[list[Series]]
+    series: list[Series]
     choices: dict[str, str]
+
+
+def has_series(nwb: NwbFile) -> bool:
+    """Return whether a file has series of responses of regions."""
+    return bool(_groups(nwb))
 
 
 def choose_series(nwb: NwbFile, name: str | None, notes: Notes) -> Chosen:
@@ -39,84 +117,226 @@ def choose_series(nwb: NwbFile, name: str | None, notes: Notes) -> Chosen:
     Raises
     ------
     SessionFormatError
-        If there are no responses, or not the requested ones.
+        If there are no responses, or not the requested ones, or only kinds that are
+        never chosen by themselves.
     """
-    kinds = _kinds(nwb)
-    single = {short_name(g): [g] for groups in kinds.values() for g in groups}
+    series = _all_series(nwb)
+    kinds: dict[str, list[Series]] = {}
+    for one in series:
+        kinds.setdefault(one.kind, []).append(one)
     choices = _choices(kinds)
     if name is not None:
-        groups = kinds.get(name) or single.get(name)
-        if groups is None:
-            raise SessionFormatError(
-                nwb.file.path,
-                "no_series",
-                f"{nwb.file.path.name} has no series {name!r}; it has "
-                f"{', '.join([*kinds, *single])}",
-                "choose one of these",
-            )
+        found = kinds.get(name) or _named(series, name)
+        if not found:
+            raise _refused(nwb, f"has no series {name!r}; it has", kinds)
         # A series that is the only one of its kind is named by the kind.
-        alone = (kind for kind, members in kinds.items() if members == groups)
-        return Chosen(next(alone, name), groups, choices)
-    best, used = next(iter(kinds.items()))
-    # Only if there was a choice.
-    if sum(map(len, kinds.values())) > len(used):
-        others = [other for other, (group,) in single.items() if group not in used]
+        alone = (kind for kind, members in kinds.items() if members == found)
+        return Chosen(next(alone, name), _populations(nwb, found), series, choices)
+    best = next(iter(kinds))
+    if best in _ONLY_BY_NAME:
+        raise _refused(nwb, "has no activity of neurons, only", kinds)
+    tables = {one.table for one in kinds[best]}
+    others = [one for one in series if one.kind not in _ONLY_BY_NAME]
+    others = [one for one in others if one.table not in tables]
+    if others:
+        notes.warn(
+            "planes_left_out",
+            f"{_listed(others)} are of other regions than the responses, and left out: "
+            f"these regions have no {best}",
+        )
+    return Chosen(best, _populations(nwb, kinds[best]), series, choices)
+
+
+def note_alternatives(chosen: Chosen, used: Sequence[Series], notes: Notes) -> None:
+    """Note which series are read, and which others could be, if there was a choice."""
+    others = [one for one in chosen.series if one not in used]
+    if others:
         notes.assume(
             "series",
-            f"responses are {best} ({', '.join(map(short_name, used))}); there are "
-            f"also {', '.join(others)}",
+            f"responses are {chosen.name} ({_listed(used)}); there are also "
+            f"{_listed(others)}, of which series= selects one",
         )
-    return Chosen(best, used, choices)
 
 
-def _kinds(nwb: NwbFile) -> dict[str, list["h5py.Group"]]:
-    """Return the series by kind, best kind first.
+def _listed(series: Sequence[Series]) -> str:
+    names = [one.name for one in series]
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(names[:12]) + more
+
+
+def _refused(
+    nwb: NwbFile, problem: str, kinds: dict[str, list[Series]]
+) -> SessionFormatError:
+    names = list(dict.fromkeys([*kinds, *(s.name for k in kinds.values() for s in k)]))
+    return SessionFormatError(
+        nwb.file.path,
+        "no_series",
+        f"{nwb.file.path.name} {problem} {', '.join(names)}",
+        "choose one of these with series=",
+    )
+
+
+def _named(series: list[Series], name: str) -> list[Series]:
+    """Return the one series with a name or an end of its path, [] if not one."""
+    exact = [one for one in series if name in (one.name, one.group.name)]
+    ends = [one for one in series if one.group.name.endswith(f"/{name}")]
+    found = exact or ends
+    return found if len(found) == 1 else []
+
+
+def _choices(kinds: dict[str, list[Series]]) -> dict[str, str]:
+    """Return all kinds, then the single series of kinds with several."""
+    choices = {kind: _listed(members) for kind, members in kinds.items()}
+    for kind, members in kinds.items():
+        if len(members) > 1:
+            choices |= {one.name: f"one of {kind}" for one in members}
+    return choices
+
+
+# -- series of a file ----------------------------------------------------------------
+def _groups(nwb: NwbFile) -> list["h5py.Group"]:
+    """Return series of responses: also those of extensions, such as detected events."""
+    known = [*nwb.groups_of("RoiResponseSeries")]
+    for kind in nwb.groups:
+        if kind != "RoiResponseSeries":
+            known += [
+                group
+                for group in nwb.groups_of(kind)
+                if hasattr(group, "keys") and {"data", "rois"} <= set(nwb.names(group))
+            ]
+    return known
+
+
+def _all_series(nwb: NwbFile) -> list[Series]:
+    """Return the series, best kind first; of a kind, those in a container first.
 
     Raises
     ------
     SessionFormatError
-        If the file contains no `RoiResponseSeries`.
+        If the file contains none.
     """
-    all_series = [*nwb.groups_of("RoiResponseSeries")]
-    if not all_series:
+    groups = _groups(nwb)
+    if not groups:
         inside = ", ".join(sorted(nwb.groups)[:12]) or "nothing that NWB knows"
+        links = [f"{name} in {file}" for name, file in nwb.file.outside.items()]
+        elsewhere = f"; in other files: {', '.join(links[:6])}" if links else ""
         raise SessionFormatError(
             nwb.file.path,
             "no_responses",
             f"{nwb.file.path.name} holds no RoiResponseSeries, and no Units with "
-            f"spike_times; it holds {inside}",
-            "only extracted traces of calcium imaging and sorted spikes can be read",
+            f"spike_times; it holds {inside}{elsewhere}",
+            "links to other files are never followed: copy the responses into this file"
+            if links
+            else "only extracted traces of calcium imaging and sorted spikes can be "
+            "read",
         )
-    kinds: dict[str, list[h5py.Group]] = {}
-    for group in all_series:
-        kinds.setdefault(_kind_of(nwb, group), []).append(group)
-    place = {kind: at for at, kind in enumerate(_ORDER)}
-    return dict(sorted(kinds.items(), key=lambda k: place.get(k[0], len(_ORDER))))
+    names = _unique_names([str(group.name) for group in groups])
+    found = []
+    for group, name in zip(groups, names, strict=True):
+        table = region_table(nwb, group)
+        kind = _kind_of(nwb, group, table)
+        found.append(Series(name, group, kind, "" if table is None else table.name))
+    holders = ("Fluorescence", "DfOverF")
+    return sorted(
+        found,
+        key=lambda s: (_ORDER.index(s.kind), _holder(nwb, s.group) not in holders),
+    )
 
 
-def _choices(kinds: dict[str, list["h5py.Group"]]) -> dict[str, str]:
-    """Return all kinds, then the single series of kinds with several."""
-    choices = {k: ", ".join(map(short_name, groups)) for k, groups in kinds.items()}
-    for kind, groups in kinds.items():
-        if len(groups) > 1:
-            choices |= {short_name(group): f"one of {kind}" for group in groups}
-    return choices
+def _unique_names(paths: list[str]) -> list[str]:
+    """Return the last two parts of each path, or more where these are equal."""
+    names = []
+    for path in paths:
+        parts = path.strip("/").split("/")
+        ends = ["/".join(parts[-n:]) for n in range(2, len(parts) + 1)]
+        unique = (end for end in ends if sum(p.endswith(f"/{end}") for p in paths) == 1)
+        names.append(next(unique, path))
+    return names
 
 
-def _kind_of(nwb: NwbFile, group: "h5py.Group") -> str:
-    kind = text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
-    names = short_name(group).lower()
-    # NWB has no type for deconvolved activity; only names tell.
-    if re.search(r"deconv|spike|event", names):
-        return "deconvolved"
-    if "neuropil" in names:
+def _holder(nwb: NwbFile, group: "h5py.Group") -> str:
+    return text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
+
+
+def _kind_of(nwb: NwbFile, group: "h5py.Group", table: "h5py.Group | None") -> str:
+    name = _in_words("/".join(str(group.name).split("/")[-2:]))
+    regions = "" if table is None else _in_words(table.name.split("/")[-1])
+    indicator, place = _indicator(nwb, table), f"{name}/{regions}"
+    is_red = _RED.search(place) and not _RED_ACTIVITY.search(indicator)
+    if _SECOND.search(place) or is_red or _NO_ACTIVITY.search(indicator):
+        return "second channel"
+    # "neuropil_corrected" is no neuropil.
+    rest, n_corrected = _CORRECTED.subn("", name)
+    if (
+        text_of(nwb.file.attribute(group, "neurodata_type", ""))
+        == "OphysEventDetection"
+    ):
+        return "events"
+    if "background" in regions:
         return "neuropil"
-    if kind == "DfOverF" or re.search(r"dff|df_?over_?f|delta_?f", names):
+    for kind, pattern in _NAMES:
+        if pattern.search(rest):
+            return kind
+    if _holder(nwb, group) == "DfOverF":
         return "DfOverF"
-    # A series in any other container is a kind of its own.
-    return "Fluorescence" if kind == "Fluorescence" else short_name(group)
+    return "corrected" if n_corrected else "Fluorescence"
 
 
-def short_name(group: "h5py.Group") -> str:
-    """Return the name of a series with that of its container: `container/series`."""
-    return "/".join(group.name.split("/")[-2:])
+def _in_words(name: str) -> str:
+    """Return a name in lower case with `_` between words: `RoiResponse` and `a b`."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", name)
+    return parted.lower()
+
+
+def _indicator(nwb: NwbFile, table: "h5py.Group | None") -> str:
+    plane = None if table is None else nwb.part(table, "imaging_plane")
+    return "" if plane is None else nwb.text(f"{plane.name}/indicator")
+
+
+# -- regions -------------------------------------------------------------------------
+def region_table(nwb: NwbFile, series: "h5py.Group") -> "h5py.Group | None":
+    """Return the table of a series' regions, None if it has no `rois`.
+
+    Raises
+    ------
+    SessionFormatError
+        If its `rois` name no table.
+    """
+    region = nwb.file.find("rois", series)
+    if region is None:
+        return None
+    reference = nwb.file.attribute(region, "table")
+    table = None if reference is None else nwb.dereference(reference, region.name)
+    if table is None or nwb.file.find("id", table) is None:
+        raise nwb.wrong(series, "has rois that name no table")
+    return table
+
+
+def _populations(nwb: NwbFile, series: list[Series]) -> list[list[Series]]:
+    """Return the series in lists of those that share regions, in their order."""
+    rows = {id(one): _region_rows(nwb, one) for one in series}
+    # With most regions first: one of all planes shares regions with that of each plane.
+    by_size = sorted(series, key=lambda one: -len(rows[id(one)]))
+    populations: list[tuple[str, set[int], list[Series]]] = []
+    for one in by_size:
+        own = rows[id(one)]
+        for table, regions, members in populations:
+            if table == one.table and not regions.isdisjoint(own):
+                members.append(one)
+                break
+        else:
+            populations.append((one.table, own, [one]))
+    place = {id(one): k for k, one in enumerate(series)}
+    populations.sort(key=lambda population: place[id(population[2][0])])
+    return [members for _, _, members in populations]
+
+
+def _region_rows(nwb: NwbFile, one: Series) -> set[int]:
+    """Return the rows of a series in its table; without a table, one that all share."""
+    if not one.table:
+        return {-1}
+    region = nwb.file.find("rois", one.group)
+    stored = nwb.file.table(region.name)
+    if stored.dtype.kind not in "iu":
+        raise nwb.wrong(one.group, f"has rois of {stored.dtype}")
+    return set(stored.reshape(-1).tolist())

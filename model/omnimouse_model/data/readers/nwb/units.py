@@ -1,14 +1,17 @@
 """Reader of the neurons of an NWB file: masks, areas, positions, cell flags."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.decode_text import text_of
+from omnimouse_model.data.io.hdf5 import SCALAR_BYTES
+from omnimouse_model.data.readers.build.decode_text import text_of, texts_of
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.size_limits import MAX_PIXELS
 from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.series import region_table
 
 if TYPE_CHECKING:
     import h5py
@@ -24,6 +27,10 @@ AREAS = {
 """Area names of the Allen atlas -> area names used here."""
 
 _QUALITY = ("iscell", "is_cell", "accepted", "is_accepted", "is_soma", "valid_roi")
+_NO_QUALITY = ("rejected", "is_rejected")
+"""Columns that mark cells, best first, and columns that mark other regions."""
+_TRUE = frozenset({"1", "true", "yes", "accepted", "cell", "soma"})
+_NO_AREA = frozenset({"unknown", "none", "na", "n/a", "n.a.", "unspecified"})
 _MASKS = ("pixel_mask", "image_mask", "voxel_mask")
 # Beginning of a unit's name -> factor to µm.
 _MICRONS = {"micro": 1.0, "um": 1.0, "µm": 1.0, "milli": 1e3, "mm": 1e3, "met": 1e6}
@@ -43,6 +50,8 @@ class PlaneUnits:
         bool (n,).
     location
         Brain area of the plane as stored, "" if unknown.
+    image_size
+        Height and width of the image masks, None without any.
     xy_px, xyz_um
         float32 (n, 2) and (n, 3) positions, NaN if unknown.
     masks
@@ -53,19 +62,20 @@ class PlaneUnits:
     unit_id: np.ndarray
     is_cell: np.ndarray
     location: str
+    image_size: tuple[int, int] | None
     xy_px: np.ndarray
     xyz_um: np.ndarray
     masks: list[tuple[np.ndarray, np.ndarray]]
 
     def select(self, rows: np.ndarray) -> "PlaneUnits":
         """Return only some regions."""
-        return PlaneUnits(
-            self.unit_id[rows],
-            self.is_cell[rows],
-            self.location,
-            self.xy_px[rows],
-            self.xyz_um[rows],
-            [self.masks[row] for row in rows.tolist()],
+        return replace(
+            self,
+            unit_id=self.unit_id[rows],
+            is_cell=self.is_cell[rows],
+            xy_px=self.xy_px[rows],
+            xyz_um=self.xyz_um[rows],
+            masks=[self.masks[row] for row in rows.tolist()],
         )
 
 
@@ -77,15 +87,11 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
     SessionFormatError
         If the `rois` of the series do not fit its columns or its table.
     """
-    region = nwb.file.find("rois", series)
-    if region is None:
-        raise nwb.wrong(series, "has no rois: nothing says which regions it is of")
-    rows = nwb.file.table(region.name)
-    reference = nwb.file.attribute(region, "table")
-    table = None if reference is None else nwb.dereference(reference, region.name)
-    if table is None or nwb.file.find("id", table) is None:
-        raise nwb.wrong(series, "has rois that name no table")
-    ids = nwb.file.table(f"{table.name}/id").astype(np.int64)
+    table = region_table(nwb, series)
+    if table is None:
+        return _without_table(nwb, series, n, notes)
+    rows = nwb.file.table(f"{series.name}/rois")
+    ids = _ids(nwb, table, notes)
     if rows.shape != (n,) or rows.dtype.kind not in "iu":
         raise nwb.wrong(series, f"has {rows.shape} rois for {n} columns")
     if len(rows) and (rows.min() < 0 or rows.max() >= len(ids)):
@@ -94,31 +100,148 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
         )
     # `rows` is the order of the columns; the table can have another order and more
     # regions.
-    masks = _Masks(nwb, table, len(ids), notes)
-    pixels = masks.of_all(rows)
+    masks = read_side_stream(
+        f"the column of masks of {table.name}",
+        lambda attempt: _masks(nwb, table, rows, len(ids), attempt),
+        notes,
+    )
+    pixels, image_size = masks or (_no_pixels(n), None)
     centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
-    location, xyz = _place(nwb, table, centre, notes)
+    plane = nwb.part(table, "imaging_plane")
+    location, xyz = _place(nwb, plane, centre, notes)
     return PlaneUnits(
         unit_id=ids[rows],
         is_cell=_quality(nwb, table, len(ids))[rows],
         location=location,
+        image_size=image_size,
         xy_px=centre[:, :2],
         xyz_um=xyz,
         masks=[(place[:, :2], weight) for place, weight in pixels],
     )
 
 
+def _without_table(
+    nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes
+) -> PlaneUnits:
+    """Return regions of which only their number is known."""
+    notes.warn(
+        "no_regions",
+        f"{series.name} has no rois, which name its regions in a table: they are "
+        "numbered from 0, without masks and positions",
+    )
+    planes = [*nwb.groups_of("ImagingPlane")]
+    plane = planes[0] if len(planes) == 1 else None
+    location, xyz = _place(nwb, plane, np.full((n, 3), np.nan, np.float32), notes)
+    return PlaneUnits(
+        unit_id=np.arange(n),
+        is_cell=np.ones(n, bool),
+        location=location,
+        image_size=None,
+        xy_px=np.full((n, 2), np.nan, np.float32),
+        xyz_um=xyz,
+        masks=[(place[:, :2], weight) for place, weight in _no_pixels(n)],
+    )
+
+
+def _no_pixels(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.zeros((0, 3), np.int16), np.zeros(0, np.float32))] * n
+
+
+def _ids(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> np.ndarray:
+    """Return the ids of a table's rows, int64; row numbers if they are no numbers."""
+    stored = nwb.file.table(f"{table.name}/id").reshape(-1)
+    if stored.dtype.kind not in "iuf":
+        try:
+            stored = np.array([int(text) for text in texts_of(stored)], np.int64)
+        except (ValueError, OverflowError):
+            return _row_numbers(table, len(stored), "texts", notes)
+    ids = stored.astype(np.int64)
+    if (ids.astype(stored.dtype) != stored).any() or (ids < 0).any() != (
+        stored < 0
+    ).any():
+        return _row_numbers(table, len(stored), "no integers of 64 bits", notes)
+    return ids
+
+
+def _row_numbers(table: "h5py.Group", n: int, found: str, notes: Notes) -> np.ndarray:
+    notes.assume(
+        "unit_ids", f"ids of {table.name} are {found}: neurons have their row numbers"
+    )
+    return np.arange(n)
+
+
+def imaging_rate(nwb: NwbFile, table: str) -> float:
+    """Return the frames per second that the plane of a table states, NaN if none."""
+    stored = nwb.part(nwb.file.root, f"{table}/imaging_plane/imaging_rate")
+    if not table or stored is None or stored.dtype.kind not in "fiu":
+        return float("nan")
+    values = nwb.file.table(stored.name).reshape(-1)
+    rate = float(values[0]) if len(values) else 0.0
+    return rate if 0 < rate < np.inf else float("nan")
+
+
 def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
     """Return which rows of a table are cells, bool (n,); all without such a column."""
-    for name in nwb.names(table):
-        if name.lower() not in _QUALITY:
+    stored = {name.lower(): name for name in nwb.names(table)}
+    for column in (*_QUALITY, *_NO_QUALITY):
+        if column not in stored or nwb.part(table, stored[column]) is None:
             continue
-        values = nwb.file.table(f"{table.name}/{name}")
-        if len(values) == n and values.dtype.kind in "biuf":
-            # `iscell` may have the columns of suite2p: flag, probability.
-            marked: np.ndarray = values.reshape(n, -1)[:, 0] > 0
-            return marked
+        values = nwb.file.table(f"{table.name}/{stored[column]}")
+        if not values.shape or len(values) != n or not n:
+            continue
+        # `iscell` may have the columns of suite2p: flag, probability.
+        values = values.reshape(n, -1)[:, 0]
+        if values.dtype.kind in "biuf":
+            marked = values > 0
+        else:
+            marked = np.array([text.lower() in _TRUE for text in texts_of(values)])
+        return ~marked if column in _NO_QUALITY else marked
     return np.ones(n, bool)
+
+
+# -- masks ---------------------------------------------------------------------------
+def _masks(
+    nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n: int, notes: Notes
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[int, int] | None]:
+    """Return pixels and weights of rows of a table, and the size of image masks."""
+    masks = _Masks(nwb, table, n, notes)
+    return masks.of_all(rows), masks.image_size
+
+
+def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | None:
+    """Return height and width of the imaged field and their source, None if unknown.
+
+    They come from images beside the table, or from the raw series. By the schema the
+    first axis is x, but programs store (height, width), except for neuroconv.
+    """
+    shapes: dict[tuple[int, ...], str] = {}
+    for image in nwb.groups_of("GrayscaleImage", "Image"):
+        shape = tuple(getattr(image, "shape", ()))
+        if "/processing/" in image.name and len(shape) == 2 and not image.is_virtual:
+            shapes.setdefault(shape, str(image.name))
+    is_mirrored = nwb.generator() == "neuroconv"
+    if not shapes:
+        plane = nwb.part(table, "imaging_plane")
+        for series in nwb.groups_of("TwoPhotonSeries", "OnePhotonSeries"):
+            own = nwb.part(series, "imaging_plane")
+            if plane is None or own is None or own.name != plane.name:
+                continue
+            data = nwb.part(series, "data")
+            shape = tuple(data.shape or ()) if data is not None else ()
+            if len(shape) == 3 and all(shape):
+                shapes.setdefault(shape[1:], str(series.name))
+            elif nwb.part(series, "dimension") is not None:
+                # Also of neuroconv (height, width).
+                stored = nwb.file.table(f"{series.name}/dimension", SCALAR_BYTES)
+                if stored.shape in ((2,), (3,)) and stored.dtype.kind in "iu":
+                    height, width = stored.tolist()[:2]
+                    shape = (width, height) if is_mirrored else (height, width)
+                    shapes.setdefault(shape, str(series.name))
+    # Images of several sizes do not tell which of them is that of this table.
+    if len(shapes) != 1:
+        return None
+    ((first, second), source) = next(iter(shapes.items()))
+    return (second, first, source) if is_mirrored else (first, second, source)
 
 
 class _Masks:
@@ -128,12 +251,15 @@ class _Masks:
         self._nwb, self._table, self._n = nwb, table, n
         self._values: Any = None
         self._ends = np.zeros(0, np.int64)
+        self._is_mirrored = False
+        self.image_size: tuple[int, int] | None = None
         self.kind = next((m for m in _MASKS if nwb.file.find(m, table) is not None), "")
         if self.kind == "image_mask":
             self._values = self._images(notes)
         elif self.kind:
             self._values = nwb.file.table(f"{table.name}/{self.kind}")
             self._check_ragged()
+            self._is_mirrored = self._are_pixels_mirrored(notes)
         if not self.kind:
             notes.assume("no_masks", f"{table.name} holds no masks of its regions")
 
@@ -148,8 +274,7 @@ class _Masks:
             If the masks have too many pixels.
         """
         if self._values is None:
-            nothing = np.zeros((0, 3), np.int16), np.zeros(0, np.float32)
-            return [nothing] * len(rows)
+            return _no_pixels(len(rows))
         if self.kind == "image_mask":
             by_row = self._of_images(np.unique(rows))
             self._check_pixels(sum(len(by_row[row][1]) for row in rows.tolist()))
@@ -170,8 +295,8 @@ class _Masks:
 
         Images are read in blocks of limited size, because most of their pixels are 0.
         """
-        _, height, width = self._values.shape
-        at_once = max(1, _BLOCK_BYTES // (8 * height * width))
+        _, first, second = self._values.shape
+        at_once = max(1, _BLOCK_BYTES // (8 * first * second))
         by_row: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         count = 0
         for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
@@ -186,9 +311,10 @@ class _Masks:
             self._check_pixels(count)
             weight = flat[marked].astype(np.float32)
             # Flat index -> image of the block, then row and column.
-            image, at = np.divmod(marked, height * width)
+            image, at = np.divmod(marked, first * second)
             place = np.zeros((len(at), 3), np.int16)
-            place[:, 0], place[:, 1] = np.divmod(at, width)
+            axes = [1, 0] if self._is_mirrored else [0, 1]
+            place[:, axes] = np.stack(np.divmod(at, second), axis=1)
             # `image` ascends: the pixels of image k are ends[k] to ends[k + 1].
             ends = np.searchsorted(image, np.arange(len(images) + 1))
             for row in block.tolist():
@@ -202,8 +328,9 @@ class _Masks:
         first = int(self._ends[row - 1]) if row else 0
         part = self._values[first : int(self._ends[row])]
         depth = part["z"] if self.kind == "voxel_mask" else np.zeros(len(part))
+        y, x = ("x", "y") if self._is_mirrored else ("y", "x")
         # Clipped before the cast to int16, which would wrap large values.
-        place = np.stack([part["y"], part["x"], depth], axis=1).astype(np.int64)
+        place = np.stack([part[y], part[x], depth], axis=1).astype(np.int64)
         return np.clip(place, 0, 32767).astype(np.int16), np.nan_to_num(
             part["weight"].astype(np.float32)
         )
@@ -224,11 +351,60 @@ class _Masks:
                 f"{images.name} is {images.shape}: too large to be read at opening",
             )
             return None
-        # Writers differ between (height, width) and (width, height).
-        notes.assume(
-            "mask_orientation", f"{images.name}: masks are taken as (height, width)"
-        )
+        first, second = images.shape[1:]
+        self._is_mirrored = self._are_images_mirrored(first, second, notes)
+        self.image_size = (second, first) if self._is_mirrored else (first, second)
         return images
+
+    def _are_images_mirrored(self, first: int, second: int, notes: Notes) -> bool:
+        """Return whether image masks are (width, height), and state why.
+
+        Programs differ; the schema says (x, y), that is (width, height).
+        """
+        axes, reason = "(height, width), as most programs store them", ""
+        size = _image_size(self._nwb, self._table)
+        if self._nwb.generator() == "neuroconv":
+            axes, reason = "(width, height)", "neuroconv stores them so"
+        elif size is not None and size[0] != size[1] and size[:2] == (first, second):
+            axes, reason = "(height, width)", f"as {size[2]}"
+        elif size is not None and size[0] != size[1] and size[1::-1] == (first, second):
+            axes = "(width, height)"
+            reason = f"{size[2]} has {size[0]} rows and {size[1]} columns"
+        text = f"{self._table.name}: image masks {first} × {second} are taken as {axes}"
+        notes.assume("mask_orientation", f"{text}: {reason}" if reason else text)
+        return axes == "(width, height)"
+
+    def _are_pixels_mirrored(self, notes: Notes) -> bool:
+        """Return whether x of the pixels is the row, and state why.
+
+        By the schema x is the column; suite2p and neuroconv store (row, column).
+        """
+        if not len(self._values):
+            return False
+        x, y = (int(np.nanmax(self._values[name])) for name in ("x", "y"))
+        program = self._nwb.generator()
+        text = text_of(self._nwb.file.attribute(self._table, "description", ""))
+        if not program and text.lower() == "suite2p output":
+            program = "suite2p"
+        size = _image_size(self._nwb, self._table)
+        is_mirrored, reason = bool(program), f"{program} stores them so"
+        if size is not None:
+            # Pixels may be numbered from 1.
+            fits = x <= size[1] and y <= size[0]
+            fits_mirrored = x <= size[0] and y <= size[1]
+            if fits != fits_mirrored:
+                is_mirrored = fits_mirrored
+                reason = (
+                    f"only so they fit {size[2]}, {size[0]} rows and {size[1]} columns"
+                )
+        if program or is_mirrored:
+            meaning = "row and column" if is_mirrored else "column and row"
+            notes.assume(
+                "mask_orientation",
+                f"{self._table.name}: x and y of the masks are taken as {meaning}: "
+                f"{reason}",
+            )
+        return is_mirrored
 
     def _check_ragged(self) -> None:
         names = self._values.dtype.names or ()
@@ -259,17 +435,17 @@ def _centre(place: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]
 
 
 def _place(
-    nwb: NwbFile, table: "h5py.Group", centre: np.ndarray, notes: Notes
+    nwb: NwbFile, plane: "h5py.Group | None", centre: np.ndarray, notes: Notes
 ) -> tuple[str, np.ndarray]:
-    """Return the location of the table's plane and positions in µm (n, 3).
+    """Return the location of an imaging plane and positions in µm (n, 3).
 
     Positions are origin + grid spacing · centre, NaN if the plane lacks either.
     """
     unknown = np.full((len(centre), 3), np.nan, np.float32)
-    plane = nwb.file.find("imaging_plane", table)
     if plane is None:
         return "", unknown
-    location = nwb.text(f"{plane.name}/location")
+    location = nwb.text(f"{plane.name}/location").strip()
+    location = "" if location.lower() in _NO_AREA else location
     origin = _microns(nwb, plane, "origin_coords")
     spacing = _microns(nwb, plane, "grid_spacing")
     if origin is None or spacing is None or len(origin) < 2 or len(spacing) < 2:
@@ -283,7 +459,7 @@ def _place(
 
 
 def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
-    if nwb.file.find(name, plane) is None:
+    if nwb.part(plane, name) is None:
         return None
     values = nwb.file.table(f"{plane.name}/{name}")
     unit = text_of(

@@ -41,9 +41,29 @@ def replace_with_link(path: Path, place: str, aim: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [SPECIFIED, DEEP, "scratch/x"])
-def test_no_link_leads_to_another_file(path, other_file, place):
+def test_a_link_to_another_file_is_named_and_not_followed(path, other_file, place):
     replace_with_link(path, place, other_file)
-    assert check_refusal(path).code == "outside"
+    session = open_session(path)
+    assert session.id == "an-identifier"
+    told = {note.code: note.message for note in session.assumptions}
+    assert f"/{place} (in {other_file})" in told["links_left_out"]
+
+
+@pytest.mark.parametrize("name", ["data", "rois", "timestamps"])
+def test_responses_in_another_file_are_refused(path, other_file, name):
+    with h5py.File(path, "a") as file:
+        file.pop(f"{SERIES}/{name}", None)
+        file[f"{SERIES}/{name}"] = h5py.ExternalLink(other_file, "/numbers")
+    refused = check_refusal(path, f"{name} lies in .*other.h5")
+    assert refused.code == "outside"
+
+
+def test_series_in_another_file_are_named(path, other_file):
+    with h5py.File(path, "a") as file:
+        del file["processing/ophys/Fluorescence"]
+        link = h5py.ExternalLink(other_file, "/")
+        file["processing/ophys/Fluorescence"] = link
+    assert "other.h5" in check_refusal(path, "processing/ophys/Fluorescence in").message
 
 
 @pytest.mark.parametrize("is_dataset_linked", [True, False])
@@ -63,14 +83,17 @@ def test_groups_of_other_files_are_not_entered(path, other_file, is_dataset_link
     ("name", "shape", "dtype"),
     [("general/session_id", (1,), "S8"), (f"{SERIES}/data", (300, 5), "f4")],
 )
-def test_values_in_other_files_are_refused(path, tmp_path, name, shape, dtype):
+def test_values_in_other_files_are_not_read(path, tmp_path, name, shape, dtype):
     (tmp_path / "raw").write_bytes(b"SECRETS!" * 750)
     with h5py.File(path, "a") as file:
         del file[name]
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         raw = [(str(tmp_path / "raw"), 0, size)]
         file.create_dataset(name, shape, dtype, external=raw)
-    assert check_refusal(path).code == "outside"
+    if name == f"{SERIES}/data":
+        assert check_refusal(path).code == "outside"
+    else:
+        assert open_session(path).id == "an-identifier"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +135,6 @@ def replace_by_sparse(
     [
         ("general/session_id", 3 * 2**30, "i1"),
         (f"{SERIES}/starting_time", 3 * 2**30, "f8"),
-        (f"{TABLE}/pixel_mask", 10**12, "f8"),
     ],
 )
 def test_values_that_are_not_there_take_no_memory(path, name, n, dtype):
@@ -120,12 +142,12 @@ def test_values_that_are_not_there_take_no_memory(path, name, n, dtype):
     assert check_refusal(path).code == "too_large"
 
 
-def test_transposed_responses_are_refused(path):
-    with h5py.File(path, "a") as file:
-        values, about = file[f"{SERIES}/data"][:], dict(file[f"{SERIES}/data"].attrs)
-        del file[f"{SERIES}/data"]
-        file.create_dataset(f"{SERIES}/data", data=values.T).attrs.update(about)
-    assert check_refusal(path).code == "transposed"
+def test_masks_that_are_too_large_are_left_out(path):
+    replace_by_sparse(path, f"{TABLE}/pixel_mask", (10**12,), "f8")
+    session = open_session(path)
+    assert session.units.roi is None
+    (warning,) = [w for w in session.warnings if w.code == "left_out_stream"]
+    assert "too many values" in warning.message
 
 
 def test_a_factor_is_not_a_table(path):
@@ -155,7 +177,9 @@ def test_one_late_time_makes_no_grid_of_terabytes(tmp_path, is_running):
     if is_running:
         name = "processing/behavior/running"
         add_series(path, name, np.ones(300), timestamps=times)
-    assert check_refusal(path).code == "bad_clock"
+        assert open_session(path).behavior["treadmill"] is None
+    else:
+        assert check_refusal(path).code == "bad_clock"
 
 
 def test_images_of_masks_are_read_in_blocks(tmp_path, monkeypatch):
@@ -182,4 +206,6 @@ def test_masks_have_a_bounded_number_of_pixels(tmp_path, mask, monkeypatch):
     path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
     assert open_session(path).n_neurons == 5
     monkeypatch.setattr(nwb_units, "MAX_PIXELS", 10)
-    check_refusal(path, r"recording\.nwb.*masks of")
+    session = open_session(path)
+    assert session.units.roi is None
+    assert any("masks of" in warning.message for warning in session.warnings)

@@ -1,0 +1,576 @@
+"""Responses of an NWB file: the selected series as one signal on one even clock.
+
+Series are stored with axes, units of time and pauses of many kinds. What the other
+facts of the file prove is corrected and noted; a contradiction is refused with both
+readings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.hdf5 import Hdf5Rows
+from omnimouse_model.data.io.row_source import Rows
+from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
+from omnimouse_model.data.readers.build.neurons import note_no_cells
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.placed_rows import PlacedRows, stretches
+from omnimouse_model.data.readers.build.rate_notes import note_interpolation
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
+from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
+from omnimouse_model.data.readers.nwb.rows import EndToEnd, SideBySide, place_samples
+from omnimouse_model.data.readers.nwb.series import Chosen, Series, note_alternatives
+from omnimouse_model.data.readers.nwb.units import PlaneUnits, imaging_rate, read_units
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.errors import SessionFormatError
+
+_DRIFT = 0.1
+"""Largest drift, in samples over the recording, between planes joined into one."""
+_SAME_TIME = 1e-6
+"""Rounding tolerance: in samples for row offsets, in seconds for plane lags."""
+_NOTED_JITTER = 0.01
+_SAME_RATE = 0.05
+"""Largest relative difference of two rates that count as the same."""
+_SAME_SPAN = 0.98
+"""Planes recorded together share at least this part of their time."""
+_SLOWEST_HZ = 0.2
+"""A lower rate is no rate of calcium imaging of activity."""
+_UNITS = (("ms", 1e3), ("µs", 1e6), ("minutes", 1 / 60))
+"""Unit of time -> its number in a second."""
+_MOST_PLANES = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Responses:
+    """Responses of a file.
+
+    Attributes
+    ----------
+    signal
+        The responses of all planes.
+    planes
+        Regions of each plane, in the order of the columns.
+    series
+        The series that are read.
+    """
+
+    signal: Signal
+    planes: list[PlaneUnits]
+    series: list[Series]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Timed:
+    """One series with its axes and its clock in seconds."""
+
+    series: Series
+    n_samples: int
+    n_regions: int
+    is_transposed: bool
+    clock: Clock
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Native times of the beginning of the first and the end of the last sample."""
+        first, last = self.clock.at(np.array([0, self.n_samples - 1])).tolist()
+        return first, last + 1 / self.clock.rate_hz
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plane:
+    """One population: its rows on an even clock, its neurons, its recorded rows."""
+
+    name: str
+    rows: Rows
+    units: PlaneUnits
+    start: float
+    rate_hz: float
+    jitter: float
+    place: np.ndarray | None
+    """int64 grid rows that were recorded, None for all."""
+
+    @property
+    def stop(self) -> float:
+        return self.start + self.rows.shape[0] / self.rate_hz
+
+
+def read_responses(
+    nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: Notes
+) -> Responses:
+    """Return one signal of all selected populations recorded at one rate.
+
+    Raises
+    ------
+    SessionFormatError
+        If a series contradicts itself, or no plane has cells and samples.
+    """
+    epochs = [_epochs(nwb, group, options, notes) for group in chosen.populations]
+    used = [timed.series for group in epochs for timed in group]
+    note_alternatives(chosen, used, notes)
+    found = [_plane(nwb, group, options, notes) for group in epochs]
+    planes = [plane for plane in found if plane is not None]
+    if not planes:
+        names = ", ".join(series.name for series in used)
+        raise SessionFormatError(
+            nwb.file.path,
+            "no_cells",
+            f"{nwb.file.path.name}: {names} has no region that is marked as a cell",
+            f"{ALL_ROIS}, reads all regions",
+        )
+    return _side_by_side(nwb, _of_one_rate(planes, notes), used, notes)
+
+
+# -- one series ----------------------------------------------------------------------
+def _timed(nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes) -> _Timed:
+    """Return a series with its axes and clock.
+
+    Raises
+    ------
+    SessionFormatError
+        If the data are no matrix of numbers, or axes or times contradict other facts.
+    """
+    group = series.group
+    shape = nwb.shape(group)
+    if len(shape) not in (1, 2) or not shape[0]:
+        raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
+    is_transposed = len(shape) == 2 and _is_transposed(nwb, series, shape, notes)
+    n_samples = shape[1] if is_transposed else shape[0]
+    n_regions = shape[0] if is_transposed else (shape[1] if len(shape) == 2 else 1)
+    if n_regions > MAX_COLUMNS:
+        raise nwb.wrong(group, f"has {n_regions:,} regions; at most {MAX_COLUMNS:,}")
+    dataset = nwb.file.dataset(f"{group.name}/data")
+    if dataset.dtype.kind not in "fiu":
+        raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
+    clock = _in_seconds(nwb, series, nwb.stored_clock(group, n_samples), options, notes)
+    check_extent(nwb.file.path, str(group.name), n_samples, clock.rate_hz)
+    return _Timed(series, n_samples, n_regions, is_transposed, clock)
+
+
+def _is_transposed(
+    nwb: NwbFile, series: Series, shape: tuple[int, ...], notes: Notes
+) -> bool:
+    """Return whether data of two axes are (regions, time), by the other facts."""
+    group, (first, second) = series.group, shape
+    rois, times = nwb.shape(group, "rois"), nwb.shape(group, "timestamps")
+    n_rois = rois[0] if len(rois) == 1 else None
+    n_times = times[0] if len(times) == 1 and times[0] else None
+    fits = n_rois in (None, second) and n_times in (None, first)
+    fits_transposed = n_rois in (None, first) and n_times in (None, second)
+    facts = [f"{n_rois} rois"] if n_rois is not None else []
+    facts += [f"{n_times} timestamps"] if n_times is not None else []
+    found = f"{series.name} has data {first} × {second}"
+    if first == second and fits:
+        notes.warn(
+            "square_axes",
+            f"{found}: nothing tells which axis is time; they are taken as (time, "
+            "regions), as NWB says",
+        )
+        return False
+    if fits_transposed and not fits:
+        notes.warn(
+            "transposed",
+            f"{found} and {' and '.join(facts)}: they are read as (regions, time)",
+        )
+        return True
+    readings = (
+        f"({first} samples of {second} regions, or {second} samples of {first} regions)"
+    )
+    is_unlikely = not facts and second > first
+    # The count of one of them fits no axis: reading it names the fault.
+    is_contrary = not fits and n_rois in shape and n_times in shape
+    if is_unlikely or is_contrary:
+        but = f"but {' and '.join(facts)}" if facts else "and neither rois nor times"
+        raise SessionFormatError(
+            nwb.file.path,
+            "axes",
+            f"{nwb.file.path.name}: {group.name} has data {first} × {second}, {but}: "
+            f"its axes are not known {readings}",
+            "store data as (time, regions), rois of each region, a time of each sample",
+        )
+    return False
+
+
+def _in_seconds(
+    nwb: NwbFile, series: Series, clock: Clock, options: ReadOptions, notes: Notes
+) -> Clock:
+    """Return the clock of a series in seconds, compared with the rate of its plane.
+
+    Raises
+    ------
+    SessionFormatError
+        If the times are hardly seconds, and nothing tells what they are.
+    """
+    stated = imaging_rate(nwb, series.table)
+    expected = options.rate_hz or stated
+    rate, name = clock.rate_hz, series.name
+    if _agree(rate, expected):
+        return clock
+    source = f"{expected:.4g} Hz"
+    source += " of rate_hz" if options.rate_hz else " of the imaging plane"
+    for unit, per_second in _UNITS:
+        if _agree(rate * per_second, expected):
+            notes.warn(
+                "time_unit",
+                f"times of {name} are read as {unit}: they would give {rate:.4g} "
+                f"samples per second, in {unit} {rate * per_second:.4g}, close to the "
+                f"{source}",
+            )
+            return clock.scaled(1 / per_second)
+    if rate == 1.0 and np.isfinite(expected) and _has_frame_numbers(nwb, series):
+        notes.warn(
+            "time_unit",
+            f"times of {name} are read as numbers of frames, at the {source}",
+        )
+        return clock.scaled(1 / expected)
+    if rate < _SLOWEST_HZ:
+        return _slow_clock(nwb, series, clock, expected, notes)
+    if not np.isfinite(stated) or _agree(rate, stated):
+        return clock
+    ratio = stated / rate
+    n_planes = len(nwb.groups.get("ImagingPlane", ()))
+    if 2 <= round(ratio) <= _MOST_PLANES and _agree(rate * round(ratio), stated):
+        text = (
+            f"imaging_rate of the plane of {name} is {stated:.4g} Hz, {round(ratio)} "
+            f"times the {rate:.4g} Hz of the series, which are used: it may count the "
+            "frames of all planes"
+        )
+        if n_planes == round(ratio):
+            notes.assume("imaging_rate", text)
+        else:
+            notes.warn("imaging_rate", f"{text}, or the rate of the series is wrong")
+    else:
+        notes.warn(
+            "imaging_rate",
+            f"{name} has {rate:.4g} samples per second, and its imaging plane "
+            f"{stated:.4g} Hz: the rate of the series is used; windows and lags are "
+            f"wrong by that factor if it is not right",
+        )
+    return clock
+
+
+def _agree(rate_hz: float, expected_hz: float) -> bool:
+    """Return whether two rates are nearly equal, false if one is not known."""
+    return abs(rate_hz - expected_hz) <= _SAME_RATE * expected_hz
+
+
+def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
+    if nwb.file.find("timestamps", series.group) is None:
+        return False
+    times = nwb.file.table(f"{series.group.name}/timestamps").astype(np.float64)
+    return bool((np.diff(times) == 1).all())
+
+
+def _slow_clock(
+    nwb: NwbFile, series: Series, clock: Clock, expected: float, notes: Notes
+) -> Clock:
+    """Return a clock in milliseconds if the other streams of the file say so."""
+    duration = clock.n / clock.rate_hz
+    other, source = _longest_span(nwb, series)
+    text = (
+        f"{clock.n:,} samples in {duration:.6g} s ({clock.rate_hz:.3g} per second), or "
+        f"in {duration / 1e3:.6g} s ({clock.rate_hz * 1e3:.4g} per second) if its "
+        "times are ms"
+    )
+    if not np.isfinite(expected) and 0.5 < 1e-3 * duration / max(other, 1e-9) < 2:
+        notes.warn(
+            "time_unit",
+            f"times of {series.name} are read as ms: it has {text}; {source} lasts "
+            f"{other:.4g} s",
+        )
+        return clock.scaled(1e-3)
+    about = f"; its imaging plane has {expected:.4g} Hz" if expected > 0 else ""
+    raise SessionFormatError(
+        nwb.file.path,
+        "bad_clock",
+        f"{nwb.file.path.name}: {series.group.name} has {text}{about}",
+        "store times in seconds, or state the right rate with rate_hz",
+    )
+
+
+def _longest_span(nwb: NwbFile, series: Series) -> tuple[float, str]:
+    """Return the duration and name of the longest other stream, 0 without any."""
+    found = (0.0, "")
+    kinds = ("TimeSeries", "SpatialSeries", "TwoPhotonSeries", "OnePhotonSeries")
+    for group in nwb.groups_of(*kinds, "ImageSeries"):
+        shape = nwb.shape(group) if nwb.part(group, "data") is not None else ()
+        if len(shape) and shape[0] > 1:
+            read = partial(_duration, nwb, group, shape[0])
+            duration = read_side_stream(group.name, read, Notes()) or 0.0
+            found = max(found, (duration, str(group.name)))
+    return found
+
+
+def _duration(nwb: NwbFile, group: Any, n: int, _: Notes) -> float:
+    return n / nwb.stored_clock(group, n).rate_hz
+
+
+# -- one population ------------------------------------------------------------------
+def _epochs(
+    nwb: NwbFile, population: Sequence[Series], options: ReadOptions, notes: Notes
+) -> list[_Timed]:
+    """Return the series of one population that follow each other, in time.
+
+    Of series of the same regions at the same time, the first one is taken.
+    """
+    if len(population) == 1:
+        return [_timed(nwb, population[0], options, notes)]
+    readings = [partial(_timed_as_noted, nwb, one, options) for one in population]
+    found = [
+        read_side_stream(one.name, reading, notes)
+        for one, reading in zip(population, readings, strict=True)
+    ]
+    usable = [timed for timed in found if timed is not None]
+    if not usable:
+        return [_timed(nwb, population[0], options, notes)]  # raises its error
+    chosen: list[_Timed] = []
+    regions = set(_regions(nwb, usable[0]))
+    for timed in usable:
+        first, stop = timed.span
+        slack = 1 / timed.clock.rate_hz
+        if any(
+            first < b - slack and a < stop - slack for a, b in (c.span for c in chosen)
+        ):
+            continue
+        if set(_regions(nwb, timed)) == regions:
+            chosen.append(timed)
+        else:
+            notes.warn(
+                "epochs_left_out",
+                f"{timed.series.name} has other regions than "
+                f"{usable[0].series.name}, of the same table, and is left out",
+            )
+    main = max(chosen, key=lambda timed: timed.n_samples)
+    for timed in chosen:
+        if not _agree(timed.clock.rate_hz, main.clock.rate_hz):
+            notes.warn(
+                "other_rates",
+                f"{timed.series.name} ({timed.clock.rate_hz:.6g} Hz) and "
+                f"{main.series.name} ({main.clock.rate_hz:.6g} Hz) have the same "
+                "regions at different rates: the shorter one is left out",
+            )
+    same = [t for t in chosen if _agree(t.clock.rate_hz, main.clock.rate_hz)]
+    return sorted(same, key=lambda timed: timed.clock.start)
+
+
+def _timed_as_noted(
+    nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes
+) -> _Timed:
+    return _timed(nwb, series, options, notes)
+
+
+def _regions(nwb: NwbFile, timed: _Timed) -> list[int]:
+    """Return the table rows of the columns of a series, their numbers without rois."""
+    if not timed.series.table:
+        return list(range(timed.n_regions))
+    rows: list[int] = nwb.file.table(f"{timed.series.group.name}/rois").tolist()
+    return rows
+
+
+def _plane(
+    nwb: NwbFile, epochs: list[_Timed], options: ReadOptions, notes: Notes
+) -> _Plane | None:
+    """Return the samples of one population on one grid, None if it has no cells."""
+    main, name = epochs[0], " and ".join(timed.series.name for timed in epochs)
+    units = read_units(nwb, main.series.group, main.n_regions, notes)
+    cells = np.arange(main.n_regions)
+    if options.cells_only:
+        cells = cells[units.is_cell]
+    note_no_cells(
+        main.n_regions,
+        int(units.is_cell.sum()),
+        notes,
+        where=name,
+        cells_only=options.cells_only,
+    )
+    if not len(cells):
+        notes.warn("no_cells", f"{name} has no region that is a cell: left out")
+        return None
+    parts = tuple(_rows(nwb, main, timed, cells) for timed in epochs)
+    units = units.select(cells)
+    clock = main.clock
+    if len(epochs) == 1 and clock.times is None:
+        _note_jitter(name, clock, notes)
+        return _Plane(
+            name, parts[0], units, clock.start, clock.rate_hz, clock.jitter, None
+        )
+    rates = [timed.clock.rate_hz for timed in epochs]
+    rate = rates[0]
+    if len(set(rates)) > 1:
+        steps = [timed.n_samples - 1 for timed in epochs]
+        rate = sum(steps) / sum(n / r for n, r in zip(steps, rates, strict=True))
+    times = np.concatenate([timed.clock.all_times() for timed in epochs])
+    n_rows = round((times[-1] - times[0]) * rate) + 1
+    check_extent(nwb.file.path, name, n_rows, rate)
+    source, place, is_even = place_samples(times, rate)
+    if len(epochs) > 1:
+        notes.assume(
+            "epochs",
+            f"{name} are epochs of the same regions: one recording with a pause",
+        )
+    _note_gaps(name, place, float(times[0]), rate, is_even, notes)
+    rows: Rows = parts[0] if len(parts) == 1 else EndToEnd(parts)
+    grid = PlacedRows(rows, source, place, int(place[-1]) + 1)
+    return _Plane(name, grid, units, float(times[0]), rate, 0.0, place)
+
+
+def _rows(nwb: NwbFile, main: _Timed, timed: _Timed, cells: np.ndarray) -> Hdf5Rows:
+    """Return the samples of the cells of an epoch, in the order of the main one."""
+    columns: np.ndarray | None = cells
+    if timed is not main:
+        at = {region: k for k, region in enumerate(_regions(nwb, timed))}
+        regions = np.array(_regions(nwb, main))[cells]
+        columns = np.array([at[region] for region in regions.tolist()])
+    elif len(cells) == main.n_regions:
+        columns = None  # avoids a copy of every block that is read
+    group = timed.series.group
+    return Hdf5Rows(
+        nwb.file,
+        f"{group.name}/data",
+        columns,
+        *nwb.gain(group),
+        is_transposed=timed.is_transposed,
+    )
+
+
+def _note_jitter(name: str, clock: Clock, notes: Notes) -> None:
+    if clock.jitter > _NOTED_JITTER:
+        notes.assume(
+            "jitter",
+            f"times of {name} deviate by up to {clock.jitter:.2g} samples from an even "
+            f"clock of {clock.rate_hz:.6g} Hz, on which each sample is read once",
+        )
+
+
+def _note_gaps(
+    name: str,
+    place: np.ndarray,
+    start: float,
+    rate_hz: float,
+    is_even: bool,
+    notes: Notes,
+) -> None:
+    spans, n_missing = stretches(place, int(place[-1]) + 1, start, rate_hz)
+    facts = []
+    if spans is not None:
+        paused = (
+            float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
+        )
+        pauses = "1 pause" if len(spans) == 2 else f"{len(spans) - 1} pauses"
+        facts.append(f"{pauses} of {paused:.6g} s")
+    if n_missing:
+        facts.append(f"{n_missing:,} missing samples")
+    what = f" with {' and '.join(facts)}, which are NaN" if facts else ""
+    if is_even:
+        how = "each sample is on its nearest row"
+    else:
+        how = "each row is the nearest sample, so that some are doubled or skipped"
+    notes.assume(
+        "uneven_times", f"{name} is read on a clock of {rate_hz:.6g} Hz{what}: {how}"
+    )
+
+
+# -- several planes ------------------------------------------------------------------
+def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
+    """Return the planes at the rate of the one with most neurons; note the others."""
+    main = max(planes, key=lambda plane: len(plane.units.unit_id))
+    same: list[_Plane] = []
+    others: list[_Plane] = []
+    for plane in planes:
+        # Rates computed from timestamps differ slightly; the drift over the whole
+        # recording decides.
+        length = min(plane.rows.shape[0], main.rows.shape[0])
+        drift = abs(plane.rate_hz - main.rate_hz) / main.rate_hz * length
+        allowed = _DRIFT + 2 * (plane.jitter + main.jitter)
+        (same if plane is main or drift < allowed else others).append(plane)
+    if others:
+        listed = ", ".join(f"{p.name} ({p.rate_hz:.6g} Hz)" for p in others)
+        notes.warn(
+            "other_rates",
+            f"{listed} were recorded at another rate than {main.name} "
+            f"({main.rate_hz:.6g} Hz), and are left out",
+        )
+    return same
+
+
+def _side_by_side(
+    nwb: NwbFile, planes: list[_Plane], series: list[Series], notes: Notes
+) -> Responses:
+    """Return the planes as one signal on the clock of the one with most neurons."""
+    main = max(planes, key=lambda plane: len(plane.units.unit_id))
+    rate = main.rate_hz
+    together = [plane for plane in planes if _is_together(plane, main)]
+    # The signal begins at the latest start. Whole samples of the other planes are
+    # skipped; the remaining lag of each plane, below one sample, is a phase shift.
+    start = max(plane.start for plane in together)
+    skipped = {
+        id(p): int(np.ceil((start - p.start) * rate - _SAME_TIME)) for p in planes
+    }
+    n = min(plane.rows.shape[0] - skipped[id(plane)] for plane in together)
+    parts: list[tuple[_Plane, Rows, int]] = []
+    places: list[np.ndarray | None] = []
+    for plane in planes:
+        first = skipped[id(plane)]
+        if plane in together and plane.place is None:
+            parts.append((plane, plane.rows, first))
+            places.append(None)
+            continue
+        stored = plane.place
+        if stored is None:
+            stored = np.arange(plane.rows.shape[0])
+        stored = stored[(stored >= first) & (stored < first + n)]
+        if plane not in together:
+            _note_other_time(plane, main, len(stored), notes)
+        if len(stored) > 1:
+            places.append(stored - first)
+            placed = PlacedRows(plane.rows, stored, stored - first, n)
+            parts.append((plane, placed, 0))
+    if n < 2 or not parts:
+        raise SessionFormatError(
+            nwb.file.path, "empty", f"{nwb.file.path.name}: responses hold no samples"
+        )
+    rows = parts[0][1]
+    if len(parts) > 1:
+        rows = SideBySide(tuple(p[1] for p in parts), tuple(p[2] for p in parts))
+        notes.assume("planes", f"{len(parts)} series of one rate are read as one")
+    lags = [plane.start + skipped[id(plane)] / rate - start for plane, _, _ in parts]
+    units = [plane.units for plane, _, _ in parts]
+    shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
+    spans, n_missing = None, 0
+    # A row that any plane has was recorded; the neurons of the others are NaN there.
+    recorded = [place for place in places if place is not None]
+    if len(recorded) == len(places):
+        place = np.unique(np.concatenate(recorded))
+        spans, n_missing = stretches(place, n, start, rate)
+    note_interpolation(rate, notes)
+    signal = Signal.of_rows(
+        "responses",
+        rows,
+        rate,
+        start,
+        shift_s=shift if max(map(abs, lags)) > _SAME_TIME else None,
+        mode="linear",
+        recorded_spans=spans,
+        n_missing=n_missing,
+    )
+    return Responses(signal, units, series)
+
+
+def _is_together(plane: _Plane, main: _Plane) -> bool:
+    common = min(plane.stop, main.stop) - max(plane.start, main.start)
+    longest = max(plane.stop - plane.start, main.stop - main.start)
+    return common >= _SAME_SPAN * longest
+
+
+def _note_other_time(plane: _Plane, main: _Plane, n_used: int, notes: Notes) -> None:
+    spans = (
+        f"{plane.name} covers {plane.start:.6g}–{plane.stop:.6g} s, {main.name} "
+        f"{main.start:.6g}–{main.stop:.6g} s"
+    )
+    if n_used > 1:
+        notes.warn("other_times", f"{spans}: neurons of the first are NaN elsewhere")
+    else:
+        notes.warn("other_times", f"{spans}: they share no time; the first is left out")
