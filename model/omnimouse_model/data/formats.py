@@ -4,7 +4,6 @@ Opening a session and fetching one from the model hub both need this table, and 
 also fetches: a module of its own avoids an import cycle.
 """
 
-import os
 from pathlib import Path
 
 from omnimouse_model.data.io.file_stamp import missing, unreadable
@@ -36,6 +35,8 @@ _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill", "alf")
 def session_folder(path: Path) -> Path:
     """Return the folder of a session from that folder, a folder around it, or a part.
 
+    The only NWB file of a folder is its session.
+
     Raises
     ------
     SessionFormatError
@@ -53,11 +54,23 @@ def session_folder(path: Path) -> Path:
     if not path.is_dir() or is_recording(path):
         return path
     try:
-        with os.scandir(path) as entries:
-            inner = [Path(entry.path) for entry in entries if entry.is_dir()]
+        inner = [entry for entry in path.iterdir() if entry.is_dir()]
+        files = nwb_files(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    return inner[0] if len(inner) == 1 and is_recording(inner[0]) else path
+    if len(inner) == 1 and is_recording(inner[0]):
+        return inner[0]
+    return session_folder(files[0]) if len(files) == 1 else path
+
+
+def nwb_files(folder: Path) -> list[Path]:
+    """Return the NWB files of a folder by their names, sorted."""
+    # macOS stores attributes of a file beside it, in one that begins with "._".
+    return sorted(
+        entry
+        for entry in folder.glob("*.nwb")
+        if not entry.name.startswith(".") and not entry.is_dir()
+    )
 
 
 def is_recording(path: Path) -> bool:

@@ -12,13 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.formats import READERS, is_recording, session_folder
+from omnimouse_model.data.formats import (
+    READERS,
+    is_recording,
+    nwb_files,
+    session_folder,
+)
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.unpack import is_archive
 from omnimouse_model.data.io.file_stamp import unreadable
 from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
-from omnimouse_model.data.io.safe_files import open_binary
+from omnimouse_model.data.io.safe_files import open_binary, read_json_mapping
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.build.unit_tables import (
@@ -269,6 +274,19 @@ def _of_folder(path: Path) -> tuple[str, str]:
     names = sorted(entry.name for entry in path.iterdir())
     if not names:
         return "is empty", "choose the folder that holds the recording"
+    files = [file.name for file in nwb_files(path)]
+    if len(files) > 1:
+        more = f", … ({len(files)} in all)" if len(files) > 12 else ""
+        return (
+            f"holds {len(files)} NWB files: {', '.join(files[:12])}{more}",
+            "open one of them; om.catalogue and Recordings in a folder… list all",
+        )
+    if _is_nwb_zarr(path):
+        return (
+            "is NWB in Zarr format, which is not read; NWB in HDF5 format is",
+            "convert it with hdmf-zarr and pynwb: open it with NWBZarrIO, and export "
+            "it with NWBHDF5IO",
+        )
     looked_for = ", ".join(n for reader in READERS.values() for n in reader.LOOKED_FOR)
     contents = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return (
@@ -276,6 +294,27 @@ def _of_folder(path: Path) -> tuple[str, str]:
         f"{contents}",
         f"a session is {_FORMATS}",
     )
+
+
+def _is_nwb_zarr(path: Path) -> bool:
+    """Return whether the attributes of a Zarr group, of version 2 or 3, are NWB's."""
+    for name in (".zattrs", ".zmetadata", "zarr.json"):
+        file = path / name
+        if not file.is_file():
+            continue
+        try:
+            stored = read_json_mapping(file)
+        except SessionFormatError:
+            continue
+        # Of the group itself, or consolidated: those of all groups by their names.
+        attributes = stored.get("attributes", stored)
+        if name == ".zmetadata":
+            groups = stored.get("metadata")
+            attributes = groups.get(".zattrs") if isinstance(groups, Mapping) else None
+        marks = {"nwb_version", "neurodata_type"}
+        if isinstance(attributes, Mapping) and not marks.isdisjoint(attributes):
+            return True
+    return False
 
 
 def _of_file(path: Path) -> tuple[str, str]:
