@@ -18,6 +18,8 @@ TRIAL_START = "start_time"
 """Event that is the stored start of a trial in every format."""
 EVENT_ENDS = ("_time", "_times")
 """Endings of the names of columns with times of events."""
+_MOST = 0.95
+"""Share of trials in which a time must fit to tell from where it is counted."""
 
 
 def with_tiers(
@@ -82,6 +84,7 @@ def aligned_to_event(
             f"has no trial event {event!r}; found: {', '.join(names)[:300]}",
             "choose one of these as trial_event",
         )
+    onset = _from_clock_zero(event, onset, intervals, notes)
     has_event = np.isfinite(onset) & np.isfinite(intervals.off)
     # An event after the end of its trial is an error of the file.
     has_event &= onset <= intervals.off
@@ -103,9 +106,32 @@ def aligned_to_event(
     return PresentationIntervals.sorted(onset[rows], intervals.off[rows], kept)
 
 
+def _from_clock_zero(
+    event: str, onset: np.ndarray, intervals: PresentationIntervals, notes: Notes
+) -> np.ndarray:
+    """Return times of an event on the clock of the trials.
+
+    Some files store them from the start of each trial: then the start is added.
+    """
+    on, off = intervals.on, intervals.off
+    known = np.flatnonzero(np.isfinite(onset))
+    if not len(known):
+        return onset
+    times, begin, end = onset[known], on[known], off[known]
+    inside = (times >= begin) & (times <= end)
+    is_relative = (times >= 0) & (begin + times <= end)
+    if inside.mean() > 1 - _MOST or is_relative.mean() < _MOST:
+        return onset
+    notes.warn(
+        "relative_event",
+        f"{event} is stored from the start of each trial: {TRIAL_START} is added",
+    )
+    return np.asarray(onset + on)
+
+
 def _times(values: Sequence[Any]) -> np.ndarray | None:
     """Return a column as times, NaN where missing; None if it is no numbers."""
-    numbers = [as_float(value) for value in values]
+    numbers = [np.nan if value is None else as_float(value) for value in values]
     if any(number is None for number in numbers):
         return None
     return np.array(numbers, np.float64)

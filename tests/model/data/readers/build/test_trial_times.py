@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.trial_times import TrialClock, trial_intervals
+
+NAN = np.nan
+UNIX = 1.7e9
+CLOCK = TrialClock(
+    Interval(0.0, 30.0), {"session_start_time": UNIX}, {"samples": 100.0}
+)
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "expected", "words"),
+    [
+        ([3, 9, 15], [5, 11, 17], [(3, 5), (9, 11), (15, 17)], ""),
+        ([3, 9, 15], [5, NAN, NAN], [(3, 5), (9, 15), (15, 30)], "2 of 3 trials have"),
+        ([3, 9, 9], [NAN] * 3, [(3, 9), (9, 30), (9, 30)], "3 of 3 trials have no"),
+        ([3, 9, 15], [5, 8, 17], [(3, 5), (9, 15), (15, 17)], "1 of 3 trials stop"),
+        ([15, 3, NAN], [17, 5, 11], [(3, 5), (15, 17)], "1 of 3 trials have no start"),
+        ([0, 0, 0], [0, 0, 0], [], "all 3 trials start at 0 s"),
+        ([9000, 25000], [11000, 26000], [(9, 11), (25, 26)], "9000 to 25000 s"),
+        ([9, 40], [11, 42], [(9, 11), (40, 42)], "1 of 2 trials start outside"),
+        ([UNIX + 9, UNIX + 12], [UNIX + 10] * 2, [], "subtract session_start_time"),
+        ([-UNIX + 9, -UNIX + 12], [0, 0], [], "add session_start_time"),
+        ([900, 2000, 2800], [0, 0, 0], [], "numbers of samples: divide them by 100"),
+        ([NAN, NAN], [1, 2], [], "2 of 2 trials have no start"),
+    ],
+)
+def test_no_trial_vanishes_without_a_note(on, off, expected, words):
+    notes = Notes()
+    arrays = (np.array(values, np.float64) for values in (on, off))
+    found = trial_intervals("trials", *arrays, {"row": range(len(on))}, CLOCK, notes)
+    spans = np.stack([found.on, found.off], axis=1)
+    np.testing.assert_allclose(spans, np.reshape(expected, (-1, 2)))
+    messages = [note.message for note in (*notes.warnings, *notes.assumptions)]
+    assert len(messages) == bool(words)
+    assert all(words in message for message in messages)
+
+
+def test_columns_follow_their_trials_and_events_their_unit():
+    on, off = np.array([12e3, NAN, 3e3]), np.array([14e3, 2.0, 5e3])
+    columns = {"go_time": [12500.0, 1.0, 3500.0], "side": ["a", "b", "c"]}
+    found = trial_intervals("trials", on, off, columns, CLOCK, Notes())
+    assert found.columns["side"] == ["c", "a"]
+    assert found.columns["go_time"] == [3.5, 12.5]
+    assert found.columns["duration_s"] == [2.0, 2.0]

@@ -1,0 +1,338 @@
+"""Streams beside the responses: what is read, and what a fault costs."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from tests.model.nwb_files import (
+    Samples,
+    add_series,
+    typed_group,
+    write_nwb,
+    write_samples,
+)
+from tests.model.nwb_units import replace_part, write_units
+
+RUNNING = "processing/behavior/running_speed"
+SPEED = np.linspace(0.0, 1.0, 640)  # 32 s at 20 Hz, from 0 s; responses: 2 to 32 s
+EYE = "acquisition/EyeTracking"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_nwb(tmp_path / "a.nwb")
+
+
+def note_messages(session: Session) -> dict[str, str]:
+    return {n.code: n.message for n in (*session.assumptions, *session.warnings)}
+
+
+def left_out(session: Session) -> list[str]:
+    return [n.message for n in session.warnings if n.code == "left_out_stream"]
+
+
+# -- running -------------------------------------------------------------------------
+TIMES = np.arange(640) / 20
+
+
+RUNNING_FAULTS = {
+    "(2, 640)": ("timestamps", np.stack([TIMES, TIMES + 0.01])),
+    "1 of 640": ("timestamps", np.where(TIMES == 7, np.nan, TIMES)),
+    "do not increase": ("timestamps", np.where(TIMES == 7, 5.0, TIMES)),
+    "500 timestamps": ("timestamps", TIMES[:500]),
+    "1700000000 to 1700000032 s": ("timestamps", TIMES + 1.7e9),
+    "not numbers": ("data", np.array([b"fast"] * 640)),
+    "(1, 640)": ("data", SPEED.reshape(1, 640)),
+}
+
+
+def test_each_faulty_running_costs_one_warning(path):
+    with h5py.File(path, "a") as file:
+        for k, (part, value) in enumerate(RUNNING_FAULTS.values()):
+            series = typed_group(file, f"{RUNNING}_{k}", "TimeSeries")
+            write_samples(series, SPEED, Samples(unit="cm/s", timestamps=TIMES))
+            del series[part]
+            series[part] = value
+        series = typed_group(file, f"{RUNNING}_9", "TimeSeries")
+        write_samples(series, SPEED, Samples(unit="cm/s"))
+        series["starting_time"].attrs["rate"] = np.array([20.0, 20.0])
+    session = open_session(path)
+    assert session.behavior["treadmill"] is None
+    faults = dict(enumerate(RUNNING_FAULTS)) | {9: "2 values"}
+    messages = left_out(session)
+    assert len(messages) == len(faults)
+    for k, words in faults.items():
+        (message,) = (m for m in messages if f"{RUNNING}_{k}" in m)
+        assert words in message
+    assert "running_source" not in note_messages(session)
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_running_is_the_speed_of_the_animal_before_raw_signals(path, is_damaged):
+    # The layout of the Allen Institute's files.
+    base = "processing/running"
+    for name, unit in (("dx", "cm"), ("speed_unfiltered", "cm/s"), ("v_sig", "V")):
+        add_series(path, f"{base}/{name}", SPEED + 5, unit=unit)
+    times = TIMES[: 600 if is_damaged else 640]
+    add_series(path, f"{base}/speed", SPEED, unit="cm/s", timestamps=times)
+    add_series(path, "stimulus/presentation/grating_speed", SPEED, unit="deg/s")
+    session = open_session(path)
+    expected = SPEED + 5 if is_damaged else SPEED
+    np.testing.assert_array_equal(session.behavior["treadmill"].data[:, 0], expected)
+    message = note_messages(session)["running_source"]
+    assert ("speed_unfiltered (not" if is_damaged else "speed (not") in message
+    assert "dx" not in message
+    assert len(left_out(session)) == is_damaged
+
+
+def test_other_series_are_no_running(path):
+    for name in (
+        "stimulus/presentation/running_speed",
+        "acquisition/grating_speed",
+        "acquisition/lick_times",
+        "processing/behavior/wheel_position",
+        "processing/behavior/running_speed_end_times",
+        "processing/behavior/saccade_velocity",
+    ):
+        add_series(path, name, SPEED, unit="cm/s")
+    session = open_session(path)
+    assert session.behavior["treadmill"] is None
+    assert not left_out(session)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "factor", "label"),
+    [
+        ("speed", "cm s^-1", 1.0, ("running", "cm/s")),
+        ("TreadmillVelocity", "meters per second", 100.0, ("running", "cm/s")),
+        ("wheel_speed", "rad/s", 1.0, ("wheel_speed", "rad/s")),
+    ],
+)
+def test_speeds_have_the_unit_that_they_say(path, name, unit, factor, label):
+    add_series(path, f"processing/behavior/{name}", SPEED, unit=unit)
+    running = open_session(path).behavior["treadmill"]
+    np.testing.assert_allclose(running.data[:, 0], SPEED * factor)
+    assert (running.names[0], running.units[0]) == label
+
+
+def test_running_in_milliseconds_is_read_in_seconds_and_a_gap_is_missing(path):
+    times = np.concatenate([TIMES[:300], TIMES[300:] + 2.0])
+    add_series(path, RUNNING, SPEED, unit="cm/s", timestamps=times * 1000)
+    session = open_session(path)
+    running = session.behavior["treadmill"]
+    assert (running.rate_hz, running.start) == (pytest.approx(20.0), 0.0)
+    assert "0 to 33950 s" in note_messages(session)["times_in_milliseconds"]
+    np.testing.assert_array_equal(running.data[:300, 0], SPEED[:300])
+    assert np.isnan(running.data[300:340]).all()
+    np.testing.assert_array_equal(running.data[340:, 0], SPEED[300:])
+
+
+# -- pupil ---------------------------------------------------------------------------
+def test_an_ellipse_of_the_pupil_is_its_position_and_size(path):
+    places = {}
+    for k, name in enumerate(("corneal_reflection", "eye", "pupil")):
+        places[name] = np.arange(1400.0).reshape(700, 2) + k
+        series = f"{EYE}/{name}_tracking"
+        add_series(path, series, places[name], "EllipseSeries", unit="meters")
+        with h5py.File(path, "a") as file:
+            file[f"{series}/area"] = np.full(700, 10.0 * k)
+    session = open_session(path)
+    eye = session.behavior["eye_tracker"]
+    assert eye.names == ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y")
+    assert eye.units == ("px²", "px²/s", "px", "px")
+    assert (eye.data[:, 0] == 20.0).all()
+    np.testing.assert_array_equal(eye.data[:, 2:], places["pupil"])
+    assert "taken as pixels" in note_messages(session)["pupil_unit"]
+
+
+def test_what_an_eye_camera_sees_is_no_pupil(path):
+    for name in (
+        "processing/behavior/Position/paw_position_eyecam",
+        "processing/behavior/Position/eyeblink_paw_xy",
+        "acquisition/eye_camera/lick_xy",
+        f"{EYE}/corneal_reflection_tracking",
+    ):
+        add_series(path, name, np.zeros((700, 2)), "SpatialSeries")
+    add_series(path, f"{EYE}/eye_tracking", np.zeros((700, 2)), "EllipseSeries")
+    assert open_session(path).behavior["eye_tracker"] is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["processing/behavior/eye_xy_positions", "acquisition/PupilTracking/PupilCenter"],
+)
+def test_the_pupil_is_found_by_words(path, name):
+    add_series(path, name, np.zeros((700, 2)), "SpatialSeries")
+    eye = open_session(path).behavior["eye_tracker"]
+    assert eye.names == ("pupil_x", "pupil_y")
+
+
+def test_a_faulty_position_leaves_the_size(path):
+    add_series(path, f"{EYE}/pupil_diameter", np.arange(700.0))
+    times = np.zeros(700)
+    series = f"{EYE}/pupil_position"
+    add_series(path, series, np.zeros((700, 2)), "SpatialSeries", timestamps=times)
+    session = open_session(path)
+    assert session.behavior["eye_tracker"].names == ("pupil_size", "pupil_dsize")
+    assert len(left_out(session)) == 1
+
+
+# -- trials --------------------------------------------------------------------------
+def add_table(path: Path, name: str, on: Any, off: Any, **columns: Any) -> Path:
+    with h5py.File(path, "a") as file:
+        table = typed_group(file, f"intervals/{name}", "TimeIntervals")
+        for key, values in {"start_time": on, "stop_time": off, **columns}.items():
+            table[key] = np.asarray(values)
+    return path
+
+
+def test_a_trial_without_a_stop_ends_at_the_next_start(path):
+    session = open_session(add_table(path, "trials", [3, 9, 15], [5, np.nan, np.nan]))
+    np.testing.assert_allclose(session.trials.t_on + session.t0, [3, 9, 15])
+    np.testing.assert_allclose(session.trials.t_off + session.t0, [5, 15, 31.9])
+    assert "2 of 3 trials" in note_messages(session)["trial_stops"]
+
+
+def test_trials_of_unequal_length_cost_the_table(path):
+    session = open_session(add_table(path, "trials", [3, 9, 15], [5, 11]))
+    assert not len(session.trials)
+    assert "3 start and 2 stop" in left_out(session)[0]
+
+
+def test_columns_of_trials_keep_their_values(path):
+    add_table(
+        path,
+        "trials",
+        [3, 9],
+        [5, 11],
+        correct=[True, False],
+        tags=[b"a", b"b", b"c"],
+        tags_index=[2, 3],
+        pixels=np.zeros((2, 4)),
+        contrast=[0.5, 0.1, 0.2],
+    )
+    session = open_session(path)
+    assert session.trials.extra[0]["correct"] is True
+    assert session.trials.extra[0]["tags"] == "a, b"
+    assert "tags_index" not in session.trials.extra[0]
+    message = note_messages(session)["left_out_columns"]
+    assert "contrast (3,)" in message
+    assert "pixels (2, 4)" in message
+
+
+def test_presentations_are_the_trials_where_no_table_is_called_so(path):
+    angle = [0.0, 90.0, 0.0]
+    add_table(
+        path, "drifting_gratings_presentations", [3, 9, 15], [5, 11, 17], angle=angle
+    )
+    shown = 20.0 + np.arange(60) / 30
+    frame = np.tile(np.arange(30), 2)
+    add_table(path, "movie_presentations", shown, shown + 1 / 30, frame=frame)
+    add_table(path, "epochs", [2.0], [30.0])
+    add_table(path, "invalid_times", [2.0], [3.0])
+    other = path.with_name("b.nwb")
+    shutil.copyfile(path, other)
+    session = open_session(path)
+    ids = ["drifting_gratings angle=0", "drifting_gratings angle=90"]
+    assert session.trials.stim_id.tolist() == [*ids, ids[0], "movie", "movie"]
+    assert session.trials.extra[1]["angle"] == 90.0
+    assert "angle" not in session.trials.extra[3]
+    np.testing.assert_allclose(session.trials.t_off[3:] + session.t0, [21.0, 22.0])
+    assert "60 rows are frames" in note_messages(session)["frames_joined"]
+    source = note_messages(session)["trial_source"]
+    assert "drifting_gratings_presentations" in source
+    # With a table of trials, presentations are named and not read.
+    session = open_session(add_table(other, "trials", [3.0], [5.0]))
+    assert len(session.trials) == 1
+    unread = note_messages(session)["trial_source"].split("not read:")[1]
+    assert "movie_presentations" in unread
+    assert "epochs" not in unread
+
+
+# -- stimulus ------------------------------------------------------------------------
+FILM = np.zeros((300, 8, 10), np.uint8)
+FRAME_TIMES = 3.0 + np.arange(300) / 30
+
+
+STIMULUS_FAULTS = {
+    "299 timestamps for 300": (FILM, FRAME_TIMES[:299]),
+    "300 timestamps for 299": (FILM[:299], FRAME_TIMES),
+    "1 of 300": (FILM, np.where(FRAME_TIMES == 3, np.nan, FRAME_TIMES)),
+    "do not increase": (FILM, FRAME_TIMES[::-1]),
+    "(8, 5, 2)": (FILM.reshape(300, 8, 5, 2), FRAME_TIMES),
+    "(8,)": (FILM[:, :, 0], FRAME_TIMES),
+    "|S1": (np.full(300, b"a"), FRAME_TIMES),
+}
+
+
+def test_each_faulty_stimulus_costs_one_warning(path):
+    for k, (data, times) in enumerate(STIMULUS_FAULTS.values()):
+        name = f"stimulus/presentation/film{k}"
+        add_series(path, name, data, "ImageSeries", timestamps=times)
+    session = open_session(path)
+    assert session.stimulus is None
+    for words, message in zip(STIMULUS_FAULTS, left_out(session), strict=True):
+        assert words in message
+
+
+def test_a_stimulus_on_another_clock_is_left_out(path):
+    name = "stimulus/presentation/film"
+    add_series(path, name, FILM, "ImageSeries", timestamps=FRAME_TIMES + 1e6)
+    session = open_session(path)
+    assert session.stimulus is None
+    assert "1000003 to 1000013" in left_out(session)[0]
+
+
+@pytest.mark.parametrize(
+    ("order", "words"), [([1, 2, 3], "subtract 1"), ([0, 7, 1], "there are 3")]
+)
+def test_images_that_do_not_exist_cost_the_presentation(path, order, words):
+    add_series(path, "stimulus/templates/set", FILM[:3], "ImageSeries", rate_hz=1.0)
+    name = "stimulus/presentation/shown"
+    add_series(path, name, np.array(order), "IndexSeries", start=4.0, rate_hz=0.3)
+    with h5py.File(path, "a") as file:
+        file[f"{name}/indexed_timeseries"] = h5py.SoftLink("/stimulus/templates/set")
+    (message,) = left_out(open_session(path))
+    assert words in message
+
+
+def test_images_are_shown_until_the_next_one_and_trials_without_are_counted(path):
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones(
+        (8, 10, 4), np.uint8
+    )
+    add_series(path, "stimulus/templates/set", images, "ImageSeries", rate_hz=1.0)
+    name = "stimulus/presentation/shown"
+    add_series(path, name, np.array([2, 0, 1]), "IndexSeries", start=4.0, rate_hz=0.3)
+    with h5py.File(path, "a") as file:
+        file[f"{name}/indexed_timeseries"] = h5py.SoftLink("/stimulus/templates/set")
+    session = open_session(add_table(path, "trials", [3.5, 25.0], [5.0, 27.0]))
+    shown, _ = session.stimulus.sample(np.array([4.5, 7.2, 7.8]))
+    assert shown.shape[1:] == (8, 10, 3)
+    assert shown[:, 0, 0, 0].tolist() == [2, 2, 0]
+    notes = note_messages(session)
+    assert "until the next one" in notes["image_ends"]
+    assert "1 of 2 trials" in notes["trials_without_frames"]
+
+
+# -- spiking recordings --------------------------------------------------------------
+def test_events_from_the_start_of_each_trial_are_moved_there(tmp_path):
+    path = write_units(tmp_path / "maze.nwb")
+    replace_part(path, "intervals/trials/cue_time", np.full(12, 0.25))
+    session = open_session(path, trial_event="cue_time")
+    np.testing.assert_allclose(session.trials.t_on, 1.25 + np.arange(12) * 3.0)
+    assert "start_time is added" in note_messages(session)["relative_event"]
+
+
+def test_a_split_survives_a_faulty_stimulus(tmp_path):
+    path = write_units(tmp_path / "maze.nwb")
+    name = "stimulus/presentation/film"
+    add_series(path, name, FILM, "ImageSeries", timestamps=FRAME_TIMES[:5])
+    session = open_session(path)
+    assert session.trials.tier.tolist()[-3:] == ["validation", "validation", "none"]
+    assert len(left_out(session)) == 1
