@@ -1,14 +1,18 @@
 """Redraw the maps of docs/architecture.md from the code: import graph and rooms.
 
     python docs/rooms.py
+    python docs/rooms.py --lines     # print the lines with code of each room
 
 A map is between `<!-- NAME -->` and `<!-- end -->`. The graph shows the imports between
 rooms, reduced to the arrows that do not follow from others. The list contains the first
 sentence of the docstring of each folder.
 """
 
+import argparse
 import ast
 import re
+import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,5 +112,78 @@ def updated(text: str) -> str:
     return MARKED.sub(redraw, text)
 
 
-if __name__ == "__main__":
+_WITHOUT_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+}
+
+
+def code_lines(path: Path) -> set[int]:
+    """Return the numbers of the lines of a module that hold code.
+
+    Imports count; blank lines, comments and docstrings do not.
+    """
+    lines: set[int] = set()
+    with tokenize.open(path) as stream:
+        for token in tokenize.generate_tokens(stream.readline):
+            if token.type not in _WITHOUT_CODE:
+                lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        # A text alone in a statement describes what is above it.
+        text = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(text, ast.Constant) and isinstance(text.value, str):
+            lines -= set(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    return lines
+
+
+def line_table() -> Iterator[str]:
+    """Yield a Markdown table of lines with code and imports: rooms, packages, tests."""
+    yield "| room | modules | lines with code | of them imports |"
+    yield "| --- | ---: | ---: | ---: |"
+    total: Counter[str] = Counter()
+    for package, folder in PACKAGES.items():
+        by_room: dict[str, Counter[str]] = {}
+        for path in sorted(folder.rglob("*.py")):
+            part = path.relative_to(folder).parts[0].removesuffix(".py")
+            by_room.setdefault(part, Counter()).update(_counts(path))
+        for part, counts in sorted(by_room.items()):
+            yield _row(f"`{package}/{part}`", counts)
+            total.update(counts)
+    yield _row("**the three packages**", total)
+    tests: Counter[str] = Counter()
+    for path in (ROOT / "tests").rglob("*.py"):
+        tests.update(_counts(path))
+    yield _row("`tests`", tests)
+
+
+def _counts(path: Path) -> Counter[str]:
+    code = code_lines(path)
+    imports: set[int] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return Counter(modules=1, code=len(code), imports=len(imports & code))
+
+
+def _row(name: str, counts: Counter[str]) -> str:
+    numbers = (f"{counts[key]:,}" for key in ("modules", "code", "imports"))
+    return f"| {name} | {' | '.join(numbers)} |"
+
+
+def main() -> None:
+    """Redraw the maps, or print the lines with code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", action="store_true")
+    if parser.parse_args().lines:
+        print("\n".join(line_table()))
+        return
     PAGE.write_text(updated(PAGE.read_text("utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -78,3 +78,18 @@ def test_every_table_of_the_documentation_names_a_valid_command():
             context = click.Context(target)
             _, target, arguments = target.resolve_command(context, arguments)
         target.make_context(command, arguments)
+
+
+def test_lines_with_code_leave_out_comments_docstrings_and_blanks(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text(
+        '"""What the module is.\n\nMore of it.\n"""\n'  # 1 to 4
+        "import os  # a reason\n\n"  # 5, 6
+        "# a comment\n"
+        "LIMIT = (\n    1,\n)\n"  # 8 to 10
+        '"""What the limit is."""\n'
+        "def size():\n"
+        '    """Return a text."""\n'
+        '    return """one\ntwo"""\n'  # 14, 15
+    )
+    assert script("rooms").code_lines(module) == {5, 8, 9, 10, 12, 14, 15}
