@@ -50,6 +50,7 @@ from omnimouse_model.data.readers.build.trial_events import (
 )
 from omnimouse_model.data.readers.build.trial_times import TrialClock
 from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.spike_trains import Observed
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)
 _SUBJECT = re.compile(r"[\w.-]{1,80}")
@@ -70,7 +71,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     notes = Notes()
     sortings = choose_sortings(path, options.series, notes)
     probes = _probes(sortings, path, notes)
-    span = _span(probes, notes)
+    span, observed = _recorded_time(probes, notes)
     # Trials may begin before the first spike, at time 0 of the session.
     clock = TrialClock(Interval(min(span[0], 0.0), span[1]), {}, {})
     intervals = read_side_stream(
@@ -79,9 +80,11 @@ def read(path: Path, options: ReadOptions) -> Session:
     if intervals is None:
         intervals = PresentationIntervals()
     _check_unit(span, intervals, path)
-    units, source = _all_units(probes, span, path, notes)
+    units, source = _all_units(probes, path, notes)
     spikes = _all_spikes(probes, path)
-    responses, chosen = spiking_responses(units, spikes, span, options, notes)
+    responses, chosen = spiking_responses(
+        units, spikes, span, options, notes, observed=observed
+    )
     intervals = with_tiers(intervals, options, notes)
     alf = path / "alf"
     intervals = aligned_to_event(intervals, options.trial_event, EVENT, alf, notes)
@@ -133,26 +136,36 @@ def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe
     return [read_probe(sorting, root, notes) for sorting in sortings]
 
 
-def _span(probes: Sequence[Probe], notes: Notes) -> tuple[float, float]:
-    """Return the native time that all probes recorded."""
+def _recorded_time(
+    probes: Sequence[Probe], notes: Notes
+) -> tuple[tuple[float, float], Observed | None]:
+    """Return the native span of the recording, and when each unit was observed.
+
+    None for all units in the whole span.
+    """
     first = max(float(probe.times.min()) for probe in probes)
     ends = {probe.name: float(probe.times.max()) for probe in probes}
-    last = min(ends.values())
     # Time 0 is the start of the recording in sessions of the IBL.
     start = 0.0 if 0 <= first < _LATE_S else first
-    notes.assume(
-        "recording_end",
-        f"the recording lasts from {start:.6g} to {last:.6g} s, the last spike of the "
-        "probe that ends first",
-    )
-    if last - start < _SAME_LENGTH * (max(ends.values()) - start):
-        listed = ", ".join(f"{name} at {end:.6g} s" for name, end in ends.items())
-        notes.warn(
-            "stream_lengths",
-            f"the last spikes of the probes differ: {listed}; time that one of them "
-            "lacks is not read",
+    earliest, latest = min(ends.values()), max(ends.values())
+    if earliest - start >= _SAME_LENGTH * (latest - start):
+        notes.assume(
+            "recording_end",
+            f"the recording lasts from {start:.6g} to {earliest:.6g} s, the last spike "
+            "of the probe that ends first",
         )
-    return start, last
+        return (start, earliest), None
+    listed = ", ".join(f"{name} at {end:.6g} s" for name, end in ends.items())
+    notes.warn(
+        "stream_lengths",
+        f"the last spikes of the probes differ: {listed}; the recording lasts from "
+        f"{start:.6g} to {latest:.6g} s, and units are missing after the last spike of "
+        "their probe",
+    )
+    counts = [probe.n_units for probe in probes]
+    stops = np.repeat(list(ends.values()), counts)
+    spans = np.stack([np.full(len(stops), start), stops], axis=1)
+    return (start, latest), Observed(spans, np.arange(len(stops) + 1))
 
 
 def _check_unit(
@@ -174,18 +187,13 @@ def _check_unit(
 
 
 def _all_units(
-    probes: Sequence[Probe], span: tuple[float, float], root: Path, notes: Notes
+    probes: Sequence[Probe], root: Path, notes: Notes
 ) -> tuple[SpikingUnits, str]:
     """Return the units of all probes, and the source of their areas."""
     counts = [probe.n_units for probe in probes]
     # Numbers repeat on each probe: those of the second begin at 100,000.
     ids = [np.arange(n) + MAX_UNITS * k for k, n in enumerate(counts)]
-    n_spikes = [
-        np.bincount(
-            p.unit[(p.times >= span[0]) & (p.times <= span[1])], minlength=p.n_units
-        )
-        for p in probes
-    ]
+    n_spikes = [np.bincount(p.unit, minlength=p.n_units) for p in probes]
     area, source = None, ""
     if any(probe.region is not None for probe in probes):
         regions = [

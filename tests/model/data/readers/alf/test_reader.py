@@ -521,7 +521,7 @@ def test_one_broken_probe_does_not_take_the_other_away(tmp_path):
     assert check_refusal(written.path, "spikes.clusters").code == "missing_file"
 
 
-def test_rates_are_those_of_the_time_that_is_read(tmp_path):
+def test_units_are_missing_after_the_end_of_their_probe(tmp_path):
     written = write_alf(tmp_path / "s", *TWO)
     folder = written.path / "alf" / "probe01"
     times, unit = written.spikes["probe01"]
@@ -529,11 +529,17 @@ def test_rates_are_those_of_the_time_that_is_read(tmp_path):
     np.save(folder / "spikes.times.npy", times[is_early])
     np.save(folder / "spikes.clusters.npy", unit[is_early])
     session = open_session(written.path)
-    message = note_messages(session)["stream_lengths"]
-    assert "probe01 at 19.9" in message or "probe01 at 20" in message
-    times, unit = written.spikes["probe00"]
-    counts = np.bincount(unit[times < SECONDS / 3], minlength=6)
-    rates = session.units.properties["rate_hz"][:6]
+    notes = note_messages(session)
+    assert "probe00 at 59.9" in notes["stream_lengths"]
+    assert "unobserved_spikes" not in notes
+    assert session.duration_s == pytest.approx(SECONDS, abs=0.1)
+    early = session.window(10.0, TRIALS).responses
+    late = session.window(45.0, TRIALS).responses
+    assert np.isfinite(early).all()
+    assert np.isfinite(late[:, :6]).all()
+    assert np.isnan(late[:, 6:]).all()
+    rates = session.units.properties["rate_hz"][6:]
+    counts = np.bincount(unit[is_early], minlength=4)
     np.testing.assert_allclose(rates, counts / (SECONDS / 3), rtol=0.02)
 
 
