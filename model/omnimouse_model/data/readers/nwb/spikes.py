@@ -1,5 +1,6 @@
 """Session of an NWB file with spikes: its table of units, trials and behaviour."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -60,7 +61,10 @@ UNITS = "Units"
 """Value of the option `series` that opens the spikes of a file."""
 _QUALITY = ("quality", "label", "unit_quality", "default_qc", "kslabel", "ks2_label")
 """Columns that are a label of quality, best first."""
-_NOT_COLUMNS = frozenset({"id", "spike_times", "spike_times_index", "waveform_mean"})
+_NOT_COLUMNS = re.compile(
+    r"id|depth|electrodes|electrode_group|obs_intervals|spike_times|waveform.*"
+)
+"""Columns that are read for another purpose, or not at all."""
 _HELD_OUT = "heldout"
 """Column of the Neural Latents Benchmark."""
 _LONGEST = 80
@@ -239,13 +243,15 @@ def _units(
 ) -> SpikingUnits:
     n = len(ids)
     columns = _properties(nwb, table, n, notes)
-    quality = next((columns[name] for name in _QUALITY if name in columns), None)
+    quality = _quality(columns, notes)
     read = partial(read_places, nwb, table, n)
     places = read_side_stream("the position of units", read, notes)
     places = places or UnitPlaces(np.full((n, 3), np.nan))
-    depth = _column(nwb, table, "depth", "fiu")
-    if depth is not None and len(depth) == n and np.isnan(places.xyz_um).all():
-        places = _at_depth(places, depth.astype(np.float64))
+    read_depth = partial(_property, nwb, table, "depth")
+    depth = read_side_stream(f"{table.name}/depth", read_depth, notes)
+    has_depth = depth is not None and depth.dtype.kind == "f" and depth.shape == (n,)
+    if depth is not None and has_depth and np.isnan(places.xyz_um).all():
+        places = _at_depth(places, depth)
         notes.assume("unit_depths", "depths of units are the column depth, in µm")
     area = places.area
     if area is None:
@@ -277,18 +283,20 @@ def _properties(
     """Return the columns of numbers and short texts by lower-case name."""
     found: dict[str, np.ndarray] = {}
     left_out = []
-    for stored in nwb.names(table):
+    names = nwb.names(table)
+    for stored in names:
+        # Ragged columns and their indices are no properties.
+        is_index = stored.endswith("_index") and stored.removesuffix("_index") in names
+        if _NOT_COLUMNS.fullmatch(stored) or is_index or f"{stored}_index" in names:
+            continue
+        read = partial(_property, nwb, table, stored)
+        column = read_side_stream(f"{table.name}/{stored}", read, notes)
         name = stored.lower()
-        if stored in _NOT_COLUMNS or nwb.shape(table, stored) != (n,):
-            continue
-        # Indices of ragged columns are no properties.
-        if stored.endswith("_index") and stored.removesuffix("_index") in table:
-            continue
-        values = nwb.file.table(f"{table.name}/{stored}")
-        column = _as_property(values)
         if column is None:
             continue
-        if not is_property_name(name) or name in found:
+        if column.shape != (n,):
+            left_out.append(f"{stored} {column.shape}")
+        elif not is_property_name(name) or name in found:
             left_out.append(stored)
         else:
             found[name] = column
@@ -301,8 +309,14 @@ def _properties(
     return found
 
 
-def _as_property(values: np.ndarray) -> np.ndarray | None:
+def _property(
+    nwb: NwbFile, table: "h5py.Group", name: str, notes: Notes
+) -> np.ndarray | None:
     """Return a column as numbers or texts; None for references and long texts."""
+    if len(shape := nwb.shape(table, name)) != 1:
+        # Only the shape of arrays is of interest.
+        return np.broadcast_to(np.nan, shape) if shape else None
+    values = nwb.file.table(f"{table.name}/{name}")
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
     if values.dtype.kind not in "OSU":
@@ -312,6 +326,19 @@ def _as_property(values: np.ndarray) -> np.ndarray | None:
     if not is_texts or any(len(word) > _LONGEST for word in words):
         return None
     return np.array(words, np.str_)
+
+
+def _quality(columns: Mapping[str, np.ndarray], notes: Notes) -> np.ndarray | None:
+    """Return the best label of quality that is known for some unit."""
+    for name in _QUALITY:
+        labels = columns.get(name)
+        if labels is None:
+            continue
+        if labels.dtype.kind == "U" or np.isfinite(labels).any():
+            return labels
+        message = f"the column {name} of units is NaN for all of them: no quality"
+        notes.warn("no_quality", message)
+    return None
 
 
 # -- trials --------------------------------------------------------------------------
