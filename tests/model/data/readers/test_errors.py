@@ -317,12 +317,15 @@ def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
 
 
 # -- spans and clocks ---------------------------------------------------------------
-def test_streams_that_do_not_overlap_are_named_with_their_spans(folder):
+def test_a_stream_that_does_not_overlap_is_left_out_with_both_spans(folder):
     path = folder / TIMES
     np.save(path, np.load(path) + 3000.0)
-    error = check_refusal(folder)
-    assert error.code == "no_overlap"
-    assert names_all(error.message, "responses", "1000.1–1016.0 s", "screen 4000.2–")
+    session = open_session(folder)
+    assert session.stimulus is None
+    message = note(session, "left_out_stream")
+    assert names_all(message, "video", "responses", "1000.1", "4000.2")
+    missing = [n.message for n in session.assumptions if n.code == "missing_stream"]
+    assert not any("screen" in message for message in missing)
 
 
 @pytest.mark.parametrize("key", ["n_signals", "n_timestamps"])

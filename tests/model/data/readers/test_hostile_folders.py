@@ -167,9 +167,11 @@ def test_an_image_of_texts_is_left_out(folder):
     assert "mean_image.npy holds <U1" in warnings_of(session)
 
 
-def test_one_sample_of_pupil_has_no_window():
+def test_one_sample_of_pupil_is_left_out():
     arrays = session_arrays(pupil_size=np.ones(1), pupil_x=None, pupil_y=None)
-    assert refusal(arrays).code == "no_overlap"
+    session = open_session(arrays)
+    assert session.behavior["eye_tracker"] is None
+    assert "left_out_stream" in {note.code for note in session.warnings}
 
 
 @pytest.fixture

@@ -9,6 +9,11 @@ from omnimouse_model.data.io.fingerprint import combine_options
 from omnimouse_model.data.readers.build.behavior_names import note_missing
 from omnimouse_model.data.readers.build.frame_notes import note_frames
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import (
+    common_time,
+    is_long_enough,
+    span_text,
+)
 from omnimouse_model.data.readers.build.size_limits import LONGEST_S
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
@@ -16,13 +21,24 @@ from omnimouse_model.data.readers.build.statistics import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
+from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.valid_starts import inside_trials
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError
 
-# The format refuses shorter sessions, whatever the windows
-# of other models.
+# The format refuses shorter sessions, whatever the windows of other models.
 _WINDOW_POINTS = grid_points(OMNIMOUSE.duration_s)
+_STREAMS = {
+    "screen": ("video", "stimulus", "screen", "image", "frames"),
+    "eye_tracker": ("pupil", "eye"),
+    "treadmill": ("running", "treadmill", "wheel", "speed"),
+}
+"""Name of a stream -> words for it, the first one for messages."""
+_WITHOUT_CLOCK = ("sensorium-2022", "sensorium-2023", "trial-tree")
+"""Formats whose trials have no common clock: all streams have the length of trials."""
+_SAME, _MARGIN_S, _LONG_MARGIN_S = 0.02, 0.5, 5.0
+"""Differences of lengths that need no warning: share; seconds that a stream lacks, and
+by which it is longer."""
 
 
 def finalise(session: Session, notes: Notes) -> Session:
@@ -33,10 +49,10 @@ def finalise(session: Session, notes: Notes) -> Session:
     SessionFormatError
         If the streams have no 2-s window in common, or cover more than a week.
     """
+    session = _without_distant_streams(session, notes)
     check_overlap(session)
-    for name in ("screen", "eye_tracker", "treadmill"):
-        if name not in session.streams:
-            notes.assume("missing_stream", f"the session has no {name}")
+    _note_absent(session, notes)
+    _note_lengths(session, notes)
     if session.stimulus is not None:
         note_frames(session.stimulus, notes)
     train = train_spans(session.stimulus, session.trials, session.t0)
@@ -69,6 +85,74 @@ def finalise(session: Session, notes: Notes) -> Session:
         warnings=tuple(notes.warnings),
         assumptions=tuple(notes.assumptions),
     )
+
+
+def _without_distant_streams(session: Session, notes: Notes) -> Session:
+    """Return the session without streams that do not overlap the responses."""
+    spans = {name: s.valid_interval() for name, s in session.streams.items()}
+    whole = spans.pop("responses")
+    if not is_long_enough(whole):
+        return session
+    for name, span in spans.items():
+        if is_long_enough(common_time(whole, span)):
+            continue
+        notes.warn(
+            "left_out_stream",
+            f"{_STREAMS[name][0]} is left out: it covers {span_text(span)}, and the "
+            f"responses {span_text(whole)}: no common 2-s window (bring all streams to "
+            "one clock, in seconds)",
+        )
+        if name == "screen":
+            session = replace(session, stimulus=None, trials=Trials.none())
+        else:
+            session = replace(session, behavior={**session.behavior, name: None})
+    return session
+
+
+def _note_absent(session: Session, notes: Notes) -> None:
+    """Note the streams that the session does not have."""
+    left_out = [
+        note.message.split(" is left out")[0].lower()
+        for note in notes.warnings
+        if note.code == "left_out_stream"
+    ]
+    for name, words in _STREAMS.items():
+        # A stream that was left out is in the files: its warning says so.
+        is_stored = any(word in title for title in left_out for word in words)
+        if name not in session.streams and not is_stored:
+            notes.assume("missing_stream", f"the session has no {name}")
+
+
+def _note_lengths(session: Session, notes: Notes) -> None:
+    """Warn with all durations if streams on one clock differ in length.
+
+    A wrong rate or unit of time makes a stream longer or shorter than it was. Streams
+    may also begin before the responses and end after them, by some seconds.
+    """
+    if session.format in _WITHOUT_CLOCK:
+        return
+    spans = {name: s.valid_interval() for name, s in session.streams.items()}
+    whole = spans.pop("responses")
+    length = whole.stop - whole.start
+    differing = {}
+    for name, span in spans.items():
+        shared = min(span.stop, whole.stop) - max(span.start, whole.start)
+        lacking, excess = length - shared, (span.stop - span.start) - shared
+        if lacking > max(_SAME * length, _MARGIN_S) or (
+            excess > max(_SAME * length, _LONG_MARGIN_S)
+        ):
+            differing[_STREAMS[name][0]] = span
+    if differing:
+        durations = ", ".join(
+            f"{title} {span.stop - span.start:.4g} s ({span.start - session.t0:.4g} to "
+            f"{span.stop - session.t0:.4g} s)"
+            for title, span in {"responses": whole, **differing}.items()
+        )
+        notes.warn(
+            "stream_lengths",
+            f"streams differ in length: {durations}; windows lie in the time that all "
+            "cover (if they were recorded together, check rates and units of time)",
+        )
 
 
 def _note_other_rate(session: Session, notes: Notes) -> None:
@@ -105,6 +189,12 @@ def check_overlap(session: Session) -> None:
     if common.start < common.stop and len(session.start_grid) >= _WINDOW_POINTS:
         return
     intervals = {n: s.valid_interval() for n, s in session.streams.items()}
+    own = intervals["responses"]
+    hint = "are all streams on one clock?"
+    # Windows keep half a second from both ends.
+    if own.stop - own.start < OMNIMOUSE.duration_s + 1:
+        rate_hz = session.responses.rate_hz
+        hint = f"is the rate of the responses, {rate_hz:.4g} Hz, right?"
     spans = ", ".join(
         f"{name} {interval.start:.1f}–{interval.stop:.1f} s"
         for name, interval in intervals.items()
@@ -113,5 +203,5 @@ def check_overlap(session: Session) -> None:
         session.path,
         "no_overlap",
         f"{spans}: no common 2-s window",
-        "are all streams on one clock?",
+        hint,
     )

@@ -1,0 +1,60 @@
+"""Checks across the streams of a recording."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from tests.model.data.refusals import check_refusal
+
+
+def opened(**arrays: Any) -> dict[str, str]:
+    """Warnings of a recording of 60 s with some streams beside the responses."""
+    responses = np.random.default_rng(0).gamma(1.0, 2.0, (1800, 5))
+    session = open_session({"responses": responses, "rate_hz": 30.0, **arrays})
+    return {note.code: note.message for note in session.warnings}
+
+
+def running(seconds: float, start_s: float = 0.0) -> dict[str, Any]:
+    values = np.random.default_rng(1).normal(size=int(seconds * 20))
+    return {"running": values, "running_rate_hz": 20.0, "running_start_s": start_s}
+
+
+@pytest.mark.parametrize(("seconds", "start_s"), [(60, 0), (59.5, 0.2), (64, -2)])
+def test_streams_of_one_length_need_no_warning(seconds, start_s):
+    assert "stream_lengths" not in opened(**running(seconds, start_s))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "start_s", "words"),
+    [
+        (30, 0, "running 29.95 s (0 to 29.95 s)"),
+        (60, 20, "running 59.95 s (20 to 79.95 s)"),
+        (180, 0, "running 179.9 s"),
+    ],
+)
+def test_streams_of_other_lengths_are_named_with_their_durations(
+    seconds, start_s, words
+):
+    message = opened(**running(seconds, start_s))["stream_lengths"]
+    assert "responses 59.97 s (0 to 59.97 s)" in message
+    assert words in message
+
+
+def test_a_video_that_is_ten_times_too_fast_is_named():
+    video = np.zeros((1800, 4, 6), np.uint8)
+    message = opened(video=video, video_rate_hz=300.0)["stream_lengths"]
+    assert "video 6 s (0 to 6 s)" in message
+
+
+def test_a_stream_of_another_clock_does_not_take_the_recording_away():
+    message = opened(**running(60, 1.7e9))["left_out_stream"]
+    assert "running" in message
+    assert "1700000000" in message
+
+
+def test_a_rate_that_makes_a_recording_too_short_is_named():
+    arrays = {"responses": np.ones((900, 5)), "rate_hz": 900.0}
+    error = check_refusal(arrays, "is the rate of the responses, 900 Hz, right")
+    assert error.code == "no_overlap"
