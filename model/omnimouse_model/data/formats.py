@@ -28,6 +28,8 @@ READERS = {
     "store": store,
 }
 """Name of a format -> its reader; the first one that recognises a path reads it."""
+_EXAMINED = 64
+"""Entries of a folder that are examined for other recordings than its NWB file."""
 # Users also choose a part of an experanto or ALF folder.
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill", "alf")
 
@@ -35,7 +37,7 @@ _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill", "alf")
 def session_folder(path: Path) -> Path:
     """Return the folder of a session from that folder, a folder around it, or a part.
 
-    The only NWB file of a folder is its session.
+    A folder with one NWB file and no other recording is that file.
 
     Raises
     ------
@@ -54,13 +56,17 @@ def session_folder(path: Path) -> Path:
     if not path.is_dir() or is_recording(path):
         return path
     try:
-        inner = [entry for entry in path.iterdir() if entry.is_dir()]
+        entries = [*path.iterdir()]
+        inner = [entry for entry in entries if entry.is_dir()]
         files = nwb_files(path)
     except OSError as error:
         raise unreadable(path, error) from error
     if len(inner) == 1 and is_recording(inner[0]):
         return inner[0]
-    return session_folder(files[0]) if len(files) == 1 else path
+    others = [entry for entry in entries[:_EXAMINED] if entry not in files]
+    if len(files) == 1 and not any(map(is_recording, others)):
+        return session_folder(files[0])
+    return path
 
 
 def nwb_files(folder: Path) -> list[Path]:

@@ -47,14 +47,14 @@ _NAMES = (
     ("baseline", re.compile(r"baseline")),
     ("denoised", re.compile(r"denois")),
     ("demixed", re.compile(r"demix|unmix")),
-    ("DfOverF", re.compile(r"dff|d_?f_?over_?f|delta_?f|(^|[_/])d_?f_f")),
+    ("DfOverF", re.compile(r"d_?ff|d_?f_?over_?f|delta_?f|(^|[_/])d_?f_f")),
     ("baseline", re.compile(r"(^|[_/])f_?0($|[_/])")),
 )
 _SECOND = re.compile(
     r"chan(nel)?_?2|tdtomato|td_tomato|mcherry|m_cherry|dsred|anatom|structural"
     r"|(^|[_/])ch_?2($|[_/])"
 )
-_RED = re.compile(r"(^|[_/])(red|rfp)($|[_/])")
+_RED = re.compile(r"(^|[_/])(red|rfp)_?\d*($|[_/])")
 _RED_ACTIVITY = re.compile(r"r-?geco|rcamp", re.IGNORECASE)
 """Red indicators of activity."""
 _NO_ACTIVITY = re.compile(

@@ -1,0 +1,365 @@
+"""Series, axes and clocks of responses in NWB files as strangers write them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from tests.model.data.refusals import check_refusal
+from tests.model.nwb_files import Nwb, Plane, typed_group, write_nwb, write_samples
+from tests.model.nwb_files import Samples as About
+
+OPHYS = "processing/ophys"
+FLUORESCENCE = f"{OPHYS}/Fluorescence"
+FIRST = f"{FLUORESCENCE}/RoiResponseSeries0"
+ALTERNATIVES = {
+    "deconvolved": ("Deconvolved", "spks"),
+    "DfOverF": ("dFF", "DeltaF_F"),
+    "Fluorescence": ("RoiResponseSeries", "F_raw"),
+    "corrected": ("NeuropilCorrected", "baseline_subtracted"),
+    "demixed": ("demixed_traces",),
+    "denoised": ("Denoised",),
+    "events": ("event_detection",),
+    "neuropil": ("Neuropil", "Fneu", "BackgroundTraces"),
+    "baseline": ("Baseline", "F0_"),
+    "second channel": ("Fluorescence_chan2", "RoiResponseSeriesRed"),
+}
+"""Kind -> names of series, whose number follows."""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "recording.nwb"
+
+
+def copy(path: Path) -> Path:
+    """A copy that can be changed; HDF5 locks files that are open."""
+    return Path(shutil.copy(path, path.with_name("other.nwb")))
+
+
+def values_of(path: Path, name: str) -> Any:
+    with h5py.File(path) as file:
+        return file[name][()]
+
+
+def told(session: Session, code: str) -> str:
+    """The notes of one kind in one text."""
+    notes = (*session.assumptions, *session.warnings)
+    return " | ".join(note.message for note in notes if note.code == code)
+
+
+def add_responses(path: Path, name: str, data: np.ndarray, **about: Any) -> np.ndarray:
+    """Add a series of the regions of the first one, and return its data."""
+    with h5py.File(path, "a") as file:
+        typed_group(file, name.rsplit("/", 1)[0], "Fluorescence")
+        series = typed_group(file, name, "RoiResponseSeries")
+        write_samples(series, data, About(**about))
+        series["rois"] = file[f"{FIRST}/rois"][()]
+        series["rois"].attrs["table"] = file[f"{FIRST}/rois"].attrs["table"]
+    return data
+
+
+def draw(n: int, seed: int = 9) -> np.ndarray:
+    return np.random.default_rng(seed).random((n, 5)).astype(np.float32)
+
+
+def set_imaging_rate(path: Path, rate_hz: float, plane: int = 0) -> Path:
+    with h5py.File(path, "a") as file:
+        file[f"general/optophysiology/p{plane}/imaging_rate"] = rate_hz
+    return path
+
+
+# -- alternatives and epochs ---------------------------------------------------------
+def test_series_of_the_same_regions_are_alternatives_in_order(path):
+    names = [name for kind in reversed(ALTERNATIVES) for name in ALTERNATIVES[kind]]
+    session = open_session(write_nwb(path, Nwb((Plane(series=tuple(names)),))))
+    assert session.n_neurons == 5
+    kinds = [name for name in session.series_choices if "/" not in name]
+    assert kinds == list(ALTERNATIVES)
+    for kind, members in ALTERNATIVES.items():
+        listed = session.series_choices[kind].split(", ")
+        assert set(listed) == {f"Fluorescence/{name}0" for name in members}
+    assert session.meta["series"] == [f"/{FLUORESCENCE}/Deconvolved0"]
+    assert "Fluorescence/spks0" in told(session, "series")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["events", "neuropil", "baseline", "second channel"])
+def test_other_kinds_are_never_chosen_by_themselves(path, kind):
+    (name, *_) = ALTERNATIVES[kind]
+    write_nwb(path, Nwb((Plane(series=(name,)),)))
+    assert f"Fluorescence/{name}0" in check_refusal(path, kind).message
+    assert open_session(path, series=kind).n_neurons == 5
+    assert open_session(path, series=f"{name}0").series == kind
+
+
+@pytest.mark.slow
+def test_a_container_of_the_same_name_in_another_module_is_an_alternative(path):
+    write_nwb(path)
+    name = "processing/ophys_2/Fluorescence/RoiResponseSeries0"
+    other = add_responses(path, name, draw(300), start=2.0, rate_hz=10.0)
+    session = open_session(path)
+    assert session.n_neurons == 5
+    assert session.meta["series"] == [f"/{FIRST}"]
+    chosen = "ophys_2/Fluorescence/RoiResponseSeries0"
+    assert chosen in session.series_choices
+    found = open_session(path, series=chosen).responses.data
+    np.testing.assert_array_equal(found, other)
+
+
+@pytest.mark.slow
+def test_the_series_of_all_planes_holds_those_of_each_plane(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        rows = file[f"{FIRST}/rois"]
+        for number, part in enumerate(([0, 1], [2, 3, 4])):
+            name = f"{FLUORESCENCE}/A_plane{number}"
+            series = typed_group(file, name, "RoiResponseSeries")
+            data = file[f"{FIRST}/data"][:, part]
+            write_samples(series, data, About(start=2.0, rate_hz=10.0))
+            series["rois"] = np.array(part)
+            series["rois"].attrs["table"] = rows.attrs["table"]
+    other = copy(path)
+    with h5py.File(other, "a") as file:
+        del file[FIRST]
+    assert open_session(path).meta["series"] == [f"/{FIRST}"]
+    session = open_session(other)
+    assert session.units.unit_id.tolist() == [10, 11, 12, 13, 14]
+    assert session.units.plane.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_epochs_of_the_same_regions_are_one_recording_with_a_pause(path):
+    write_nwb(path)
+    second = add_responses(
+        path, f"{FLUORESCENCE}/evoked", draw(200), start=600.03, rate_hz=10.0
+    )
+    session = open_session(path)
+    assert session.n_neurons == 5
+    assert session.recorded_s == pytest.approx(50.0)
+    assert session.duration_s == pytest.approx(618.0)
+    rows = session.responses.file
+    np.testing.assert_array_equal(rows.read(0, 300), values_of(path, f"{FIRST}/data"))
+    np.testing.assert_array_equal(rows.read(5980, 6180), second)
+    assert np.isnan(rows.read(300, 5980)).all()
+    picked = rows.pick(np.array([299, 300, 5980]), slice(1, 2))[:, 0]
+    first = values_of(path, f"{FIRST}/data")[299, 1]
+    np.testing.assert_array_equal(picked, [first, np.nan, second[0, 1]])
+    starts = session.window_starts() + session.t0
+    assert not ((starts + 2 > 31.9) & (starts < 600.0)).any()
+    assert "RoiResponseSeries0 and Fluorescence/evoked" in told(session, "epochs")
+
+
+@pytest.mark.slow
+def test_columns_of_an_epoch_are_brought_to_the_order_of_the_first(path):
+    write_nwb(path)
+    name = f"{FLUORESCENCE}/evoked"
+    second = add_responses(path, name, draw(200), start=100.0, rate_hz=10.0)
+    order = np.array([3, 1, 0, 4, 2])
+    with h5py.File(path, "a") as file:
+        file[f"{name}/rois"][:] = order
+    rows = open_session(path).responses.file
+    np.testing.assert_array_equal(rows.read(980, 1180)[:, order], second)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate_hz", [15.0, 10.02])
+def test_epochs_of_other_rates(path, rate_hz):
+    write_nwb(path)
+    n = int(rate_hz * 20)
+    add_responses(path, f"{FLUORESCENCE}/evoked", draw(n), start=100.0, rate_hz=rate_hz)
+    session = open_session(path)
+    if rate_hz == 15.0:
+        assert session.responses.n_samples == 300
+        assert "evoked (15 Hz)" in told(session, "other_rates")
+        assert "RoiResponseSeries0 (10 Hz)" in told(session, "other_rates")
+    else:
+        assert session.recorded_s == pytest.approx(50.0, abs=0.2)
+        assert "evoked" in told(session, "epochs")
+
+
+@pytest.mark.slow
+def test_a_faulty_alternative_is_left_out(path):
+    write_nwb(path)
+    times = np.full(300, np.nan)
+    add_responses(path, f"{FLUORESCENCE}/A", draw(300), timestamps=times)
+    session = open_session(path)
+    assert session.meta["series"] == [f"/{FIRST}"]
+    assert "300 of 300 timestamps" in told(session, "left_out_stream")
+
+
+@pytest.mark.slow
+def test_planes_recorded_at_other_times(path):
+    later = Plane(n=3, start=17.0, seconds=30.0)
+    session = open_session(write_nwb(path, Nwb((Plane(), later))))
+    assert (session.n_neurons, session.responses.n_samples) == (8, 300)
+    data = session.responses.data
+    assert np.isnan(data[:150, 5:]).all()
+    stored = values_of(path, f"{FLUORESCENCE}/RoiResponseSeries1/data")
+    np.testing.assert_array_equal(data[150:, 5:], stored[:150])
+    assert "covers 17–47 s" in told(session, "other_times")
+    assert session.recorded_s == pytest.approx(30.0)
+
+
+@pytest.mark.slow
+def test_a_plane_without_cells_is_left_out(path):
+    write_nwb(path, Nwb((Plane(), Plane(n=3))))
+    with h5py.File(path, "a") as file:
+        file[f"{OPHYS}/ImageSegmentation/S1/Accepted"] = np.zeros(3)
+    session = open_session(path)
+    assert session.n_neurons == 5
+    assert "RoiResponseSeries1" in told(session, "no_cells")
+    assert open_session(path, cells_only=False).n_neurons == 8
+
+
+# -- axes ----------------------------------------------------------------------------
+def transpose(path: Path) -> np.ndarray:
+    with h5py.File(path, "a") as file:
+        values, about = file[f"{FIRST}/data"][:], dict(file[f"{FIRST}/data"].attrs)
+        del file[f"{FIRST}/data"]
+        file.create_dataset(f"{FIRST}/data", data=values.T).attrs.update(about)
+    return values
+
+
+@pytest.mark.parametrize("has_times", [False, True])
+def test_transposed_responses_are_read_with_a_note(path, has_times):
+    times = 2 + np.arange(300) / 10 if has_times else None
+    write_nwb(path, Nwb((Plane(timestamps=times),)))
+    values = transpose(path)
+    with h5py.File(path, "a") as file:
+        file[f"{OPHYS}/ImageSegmentation/S0/iscell"] = np.array([1, 1, 0, 1, 1])
+    session = open_session(path)
+    np.testing.assert_array_equal(session.responses.data, values[:, [0, 1, 3, 4]])
+    assert "5 × 300" in told(session, "transposed")
+
+
+def test_axes_that_contradict_the_times_are_refused_with_both_readings(path):
+    write_nwb(path, Nwb((Plane(timestamps=2 + np.arange(300) / 10),)))
+    transpose(path)
+    with h5py.File(path, "a") as file:
+        table = file[f"{FIRST}/rois"].attrs["table"]
+        del file[f"{FIRST}/rois"]
+        file[f"{FIRST}/rois"] = np.arange(300) % 5
+        file[f"{FIRST}/rois"].attrs["table"] = table
+    words = "5 samples of 300 regions, or 300 samples of 5 regions"
+    assert check_refusal(path, words).code == "axes"
+
+
+@pytest.mark.slow
+def test_data_without_rois_are_regions_with_numbers_if_their_axes_are_plain(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        del file[f"{FIRST}/rois"]
+    other = copy(path)
+    transpose(other)
+    assert check_refusal(other, "neither rois nor times").code == "axes"
+    session = open_session(path)
+    assert session.units.unit_id.tolist() == [0, 1, 2, 3, 4]
+    assert session.units.area.tolist() == ["V1"] * 5
+    assert "no rois" in told(session, "no_regions")
+
+
+@pytest.mark.slow
+def test_square_data_are_noted(path):
+    write_nwb(path, Nwb((Plane(n=60, seconds=6.0),)))
+    assert "60 × 60" in told(open_session(path), "square_axes")
+
+
+# -- clocks --------------------------------------------------------------------------
+@pytest.mark.parametrize("per_second", [1e3, 1e6, 1 / 60])
+def test_times_in_another_unit_are_read_by_the_imaging_rate(path, per_second):
+    times = (2.0 + np.arange(300) / 10) * per_second
+    write_nwb(path, Nwb((Plane(timestamps=times),)))
+    session = open_session(set_imaging_rate(path, 10.0))
+    assert session.responses.rate_hz == pytest.approx(10.0)
+    assert session.responses.start == pytest.approx(2.0)
+    assert "imaging plane" in told(session, "time_unit")
+
+
+@pytest.mark.slow
+def test_a_recording_of_hours_in_milliseconds_is_no_week(path):
+    times = 1e3 * np.arange(300) * 40.0
+    write_nwb(path, Nwb((Plane(timestamps=times),)))
+    session = open_session(set_imaging_rate(path, 0.025))
+    assert session.duration_s == pytest.approx(12_000)
+
+
+@pytest.mark.slow
+def test_times_in_milliseconds_without_a_rate_to_compare(path):
+    times = 1e3 * (2.0 + np.arange(300) / 10)
+    write_nwb(path, Nwb((Plane(timestamps=times),)))
+    other = copy(path)
+    with h5py.File(other, "a") as file:
+        series = typed_group(file, "acquisition/running", "TimeSeries")
+        write_samples(series, np.ones(620), About(rate_hz=20.0))
+    refused = check_refusal(path, "0.01 per second.*10 per second.*ms")
+    assert "rate_hz" in refused.hint
+    assert open_session(path, rate_hz=10.0).responses.rate_hz == pytest.approx(10.0)
+    session = open_session(other)
+    assert session.responses.rate_hz == pytest.approx(10.0)
+    assert "/acquisition/running lasts 31 s" in told(session, "time_unit")
+
+
+@pytest.mark.slow
+def test_frame_numbers_are_no_seconds(path):
+    write_nwb(path, Nwb((Plane(timestamps=np.arange(300.0)),)))
+    session = open_session(set_imaging_rate(path, 10.0))
+    assert session.responses.rate_hz == pytest.approx(10.0)
+    assert "numbers of frames" in told(session, "time_unit")
+
+
+@pytest.mark.parametrize(
+    ("stated_hz", "words"), [(10.4, ""), (7.0, "7 Hz"), (30.0, "3 times the 10 Hz")]
+)
+def test_the_rate_is_compared_with_that_of_the_imaging_plane(path, stated_hz, words):
+    session = open_session(set_imaging_rate(write_nwb(path), stated_hz))
+    assert session.responses.rate_hz == 10.0
+    found = [note for note in session.warnings if note.code == "imaging_rate"]
+    assert len(found) == bool(words)
+    assert words in told(session, "imaging_rate")
+
+
+@pytest.mark.slow
+def test_the_rate_of_a_volume_of_planes_is_no_fault(path):
+    write_nwb(path, Nwb((Plane(n=2), Plane(n=2), Plane(n=2))))
+    for plane in range(3):
+        set_imaging_rate(path, 30.0, plane)
+    session = open_session(path)
+    assert "imaging_rate" not in [note.code for note in session.warnings]
+    assert "frames of all planes" in told(session, "imaging_rate")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("rate", np.nan, "rate nan"),
+        ("rate", np.array([10.0, 10.0]), "2 values in its rate"),
+        ("starting_time", np.zeros(3), "3 values in its starting_time"),
+        ("starting_time", np.nan, "starts at nan"),
+    ],
+)
+def test_clocks_need_one_start_and_one_rate(path, name, value, words):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        if name == "rate":
+            file[f"{FIRST}/starting_time"].attrs["rate"] = value
+        else:
+            del file[f"{FIRST}/starting_time"]
+            file[f"{FIRST}/starting_time"] = value
+            file[f"{FIRST}/starting_time"].attrs["rate"] = 10.0
+    check_refusal(path, words)
+
+
+@pytest.mark.slow
+def test_one_value_in_an_array_is_a_value(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        del file[f"{FIRST}/starting_time"]
+        file[f"{FIRST}/starting_time"] = np.array([4.0])
+        file[f"{FIRST}/starting_time"].attrs["rate"] = np.array([10.0])
+    assert open_session(path).responses.start == 4.0
