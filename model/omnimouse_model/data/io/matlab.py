@@ -1,0 +1,441 @@
+"""Safe reading of MATLAB files: arrays, texts, cells and structures, nothing else.
+
+Version 5 (also called 6 and 7) is read here and not by scipy, which takes all memory
+that a damaged file claims and reads whole arrays: a plain array is mapped instead.
+Version 7.3 is HDF5 and needs h5py. Objects and functions are never read.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+from omnimouse_model.data.io.byte_source import LocalFile
+from omnimouse_model.data.io.file_stamp import bad_file
+from omnimouse_model.data.io.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5
+from omnimouse_model.data.io.row_source import MemoryRows
+from omnimouse_model.data.io.safe_files import ArrayFile, open_binary
+from omnimouse_model.errors import SessionFormatError
+
+StoredArray = ArrayFile | MemoryRows
+"""An array (rows, columns) in a file or in memory."""
+
+_HEADER = 128
+_USER_BLOCK = 512
+"""Bytes before the HDF5 part of a file of version 7.3."""
+_MAX_BYTES = 4 * 2**30
+_MAX_RATIO = 64
+_SMALL_BYTES = 16 * 2**20
+"""An array may unpack to this many bytes, or to `_MAX_RATIO` times those of the file.
+Zeros of deconvolved activity pack best, to about a tenth."""
+_HEAD_BYTES = 1024
+"""Enough for flags, shape and name of an array."""
+_MAX_NODES = 1_500_000
+_MAX_MEMBERS = 10_000
+_DEEPEST = 16
+
+_MATRIX, _PACKED = 14, 15
+_TYPES = {
+    **{1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4"},
+    **{9: "f8", 12: "i8", 13: "u8"},
+}
+"""Number of a storage type -> dtype; texts have types of their own."""
+_TEXTS = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
+_CELL, _STRUCT, _CHAR = 1, 2, 4
+_NUMBERS = {
+    **{6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4"},
+    **{14: "i8", 15: "u8"},
+}
+"""Number of a class of arrays -> dtype in MATLAB."""
+_IS_LOGICAL, _IS_COMPLEX = 0x0200, 0x0800
+
+
+class MatFile(Protocol):
+    """The variables of a MATLAB file."""
+
+    path: Path
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the variables."""
+        ...
+
+    def array(self, name: str) -> StoredArray:
+        """Return a matrix of numbers; raise `SessionFormatError` for anything else."""
+        ...
+
+    def value(self, name: str, fields: Collection[str] | None = None) -> Any:
+        """Return a variable as plain containers, numbers, texts and arrays.
+
+        A cell array is a list, a structure a dict, an array of structures a list of
+        dicts, one number a number, and a row or column 1-D; matrices keep their shape.
+
+        Parameters
+        ----------
+        fields
+            Fields of structures that are read, None for all.
+        """
+        ...
+
+
+def open_mat(path: Path) -> MatFile:
+    """Open a MATLAB file of version 5 to 7.3.
+
+    Raises
+    ------
+    SessionFormatError
+        If it is not one, or of version 4.
+    """
+    with open_binary(path) as stream:
+        head = stream.read(_HEADER)
+        stream.seek(_USER_BLOCK)
+        is_hdf5 = SIGNATURE in (head[:8], stream.read(len(SIGNATURE)))
+        if is_hdf5:
+            return _Mat73(path)
+        if not head.startswith(b"MATLAB 5") or head[126:128] not in (b"IM", b"MI"):
+            raise bad_file(
+                path,
+                "not_mat",
+                "is not a MATLAB file of version 5 to 7.3",
+                "save it again in MATLAB: save(name, '-v7')",
+            )
+        return _Mat5(path, stream, "<" if head[126:128] == b"IM" else ">")
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SessionFormatError:
+        raise
+    except Exception as error:  # damaged bytes fail in many ways
+        raise _damaged(path, str(error)[:200]) from error
+
+
+def _damaged(path: Path, problem: str) -> SessionFormatError:
+    return bad_file(
+        path, "not_mat", f"cannot be read: {problem}", "is it whole? copy it again"
+    )
+
+
+def _check_size(path: Path, name: str, n_bytes: int) -> None:
+    most = min(_MAX_BYTES, max(_SMALL_BYTES, _MAX_RATIO * path.stat().st_size))
+    if n_bytes > most:
+        problem = f"{name} unpacks to {n_bytes:,} bytes; at most {most:,} are read"
+        raise bad_file(path, "too_large", problem)
+
+
+def _simple(values: np.ndarray) -> Any:
+    """Return one number as a number, a row or column as 1-D, other arrays as such."""
+    if values.size == 1:
+        return values.reshape(-1)[0].item()
+    is_row = values.ndim == 2 and 1 in values.shape
+    return values.reshape(-1) if is_row else values
+
+
+# -- version 5 -----------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A variable: its place in the file, and whether it is compressed."""
+
+    offset: int
+    n_bytes: int
+    is_packed: bool
+
+
+class _Mat5:
+    """Variables of a file of version 5; see `MatFile`."""
+
+    def __init__(self, path: Path, stream: BinaryIO, order: str) -> None:
+        self.path, self._order = path, order
+        self._members: dict[str, _Member] = {}
+        size = stream.seek(0, 2)
+        at = _HEADER
+        with _sound(path):
+            while at + 8 <= size:
+                stream.seek(at)
+                kind, n_bytes = struct.unpack(order + "II", stream.read(8))
+                if kind not in (_MATRIX, _PACKED) or at + 8 + n_bytes > size:
+                    raise ValueError(f"{n_bytes:,} bytes are claimed at {at:,}")
+                member = _Member(at + 8, n_bytes, kind == _PACKED)
+                head = _Elements(self._bytes(stream, member, _HEAD_BYTES), order)
+                self._members[head.header().name] = member
+                if len(self._members) > _MAX_MEMBERS:
+                    raise ValueError("it has too many variables")
+                at += 8 + n_bytes
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the variables."""
+        return self._members.keys()
+
+    def array(self, name: str) -> StoredArray:
+        """Return a matrix of numbers, mapped if it is stored as it is."""
+        member = self._members[name]
+        with open_binary(self.path) as stream, _sound(self.path):
+            elements = _Elements(self._bytes(stream, member, _HEAD_BYTES), self._order)
+            header = elements.header()
+            dtype = header.dtype(self._order)
+            if dtype is None or len(header.shape) != 2:
+                raise bad_file(
+                    self.path, "wrong_shape", f"holds {name}, which is no matrix"
+                )
+            stored, start, length = elements.tag()
+            n_bytes = math.prod(header.shape) * dtype.itemsize
+            is_plain = _TYPES.get(stored) == dtype.str[1:] and length == n_bytes
+            if is_plain and not member.is_packed:
+                offset = member.offset + start
+                if offset + n_bytes > member.offset + member.n_bytes:
+                    raise ValueError(f"{name} is cut off")
+                return ArrayFile(self.path, dtype, header.shape, offset, fortran=True)
+            _check_size(self.path, name, n_bytes)
+            whole = _Elements(self._bytes(stream, member, n_bytes + 4096), self._order)
+            return MemoryRows(self.path, whole.numbers(whole.header()))
+
+    def value(self, name: str, fields: Collection[str] | None = None) -> Any:
+        """Return a variable as plain containers; see `MatFile`."""
+        member = self._members[name]
+        with open_binary(self.path) as stream, _sound(self.path):
+            limit = min(MAX_TABLE_BYTES, max(_SMALL_BYTES, _MAX_RATIO * member.n_bytes))
+            data = self._bytes(stream, member, limit + 1)
+            if len(data) > limit:
+                raise bad_file(
+                    self.path,
+                    "too_large",
+                    f"holds {name} of more than {limit:,} bytes, too many for what it "
+                    "should be",
+                )
+            return _Elements(data, self._order).value(fields)
+
+    def _bytes(self, stream: BinaryIO, member: _Member, most: int) -> bytes:
+        """Return at most this many bytes of a variable, unpacked."""
+        stream.seek(member.offset)
+        if not member.is_packed:
+            return stream.read(min(most, member.n_bytes))
+        unpack, parts = zlib.decompressobj(), []
+        packed, unread, left = b"", member.n_bytes, most + 8
+        while left > 0 and not unpack.eof:
+            packed = packed or stream.read(min(unread, 2**20))
+            if not packed:
+                break
+            parts.append(unpack.decompress(packed, left))
+            left -= len(parts[-1])
+            packed = unpack.unconsumed_tail
+            unread = member.n_bytes - (stream.tell() - member.offset)
+        # A compressed variable has a tag of its own inside.
+        return b"".join(parts)[8:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Class, flags, shape and name of an array."""
+
+    kind: int
+    flags: int
+    shape: tuple[int, ...]
+    name: str
+
+    def dtype(self, order: str) -> np.dtype[Any] | None:
+        """Return the type of real numbers in MATLAB; None for anything else."""
+        if self.kind not in _NUMBERS or self.flags & _IS_COMPLEX:
+            return None
+        return np.dtype(order + _NUMBERS[self.kind])
+
+
+class _Elements:
+    """Elements of a variable, read one after another from its bytes."""
+
+    def __init__(self, data: bytes, order: str) -> None:
+        self._data, self._order, self._at = data, order, 0
+        # Every part has a tag of eight bytes; an array of structures without fields
+        # could claim any number of them.
+        self._left = min(_MAX_NODES, len(data) // 8 + 1)
+
+    def tag(self) -> tuple[int, int, int]:
+        """Return type, start and length of the next element, and go behind it."""
+        kind, n_bytes = struct.unpack_from(self._order + "II", self._data, self._at)
+        # A small element has its length in the tag and at most four bytes of data.
+        if kind >> 16:
+            kind, n_bytes, start = kind & 0xFFFF, kind >> 16, self._at + 4
+            if n_bytes > 4:
+                raise ValueError("a small element is too long")
+            self._at += 8
+        else:
+            start = self._at + 8
+            self._at = start + n_bytes + (-n_bytes % 8)
+        return kind, start, n_bytes
+
+    def header(self) -> _Header:
+        """Read class, flags, shape and name of an array."""
+        _, start, _ = self.tag()
+        flags = struct.unpack_from(self._order + "I", self._data, start)[0]
+        _, start, n_bytes = self.tag()
+        shape = struct.unpack_from(f"{self._order}{n_bytes // 4}i", self._data, start)
+        if len(shape) > 32 or any(n < 0 for n in shape):
+            raise ValueError(f"an array of {str(shape)[:60]}")
+        _, start, n_bytes = self.tag()
+        name = self._data[start : start + n_bytes].decode("latin1")
+        return _Header(flags & 0xFF, flags & 0xFF00, shape, name)
+
+    def numbers(self, header: _Header) -> np.ndarray:
+        """Read the numbers of an array."""
+        kind, start, n_bytes = self.tag()
+        stored = np.dtype(self._order + _TYPES[kind])
+        if start + n_bytes > len(self._data):
+            raise ValueError("an array is cut off")
+        count = n_bytes // stored.itemsize
+        values = np.zeros(0)
+        if count:  # numpy refuses an empty part
+            values = np.frombuffer(self._data, stored, count, start)
+        wanted = bool if header.flags & _IS_LOGICAL else header.dtype("=")
+        return values.astype(wanted).reshape(header.shape, order="F")
+
+    def value(self, fields: Collection[str] | None, depth: int = 0) -> Any:
+        """Read an array as plain containers; see `MatFile.value`."""
+        self._left -= 1
+        if self._left < 0 or depth > _DEEPEST:
+            raise ValueError("it has too many parts")
+        header = self.header()
+        if header.dtype("=") is not None:
+            return _simple(self.numbers(header))
+        if header.kind == _CHAR:
+            return self._text()
+        count = math.prod(header.shape)
+        if header.kind == _CELL:
+            return [self._inner(fields, depth) for _ in range(count)]
+        if header.kind == _STRUCT:
+            names = self._field_names()
+            items = [self._fields(names, fields, depth) for _ in range(count)]
+            return items[0] if count == 1 else items
+        return None
+
+    def _text(self) -> str:
+        kind, start, n_bytes = self.tag()
+        encoding = _TEXTS[kind]
+        if encoding == "utf-16":
+            encoding += "-le" if self._order == "<" else "-be"
+        return self._data[start : start + n_bytes].decode(encoding, "replace")
+
+    def _field_names(self) -> list[str]:
+        _, start, _ = self.tag()
+        length = struct.unpack_from(self._order + "i", self._data, start)[0]
+        _, start, n_bytes = self.tag()
+        text = self._data[start : start + n_bytes]
+        if length <= 0:
+            raise ValueError("names of fields without letters")
+        parts = [text[k : k + length] for k in range(0, len(text), length)]
+        return [part.split(b"\0")[0].decode("latin1") for part in parts]
+
+    def _fields(
+        self, names: list[str], fields: Collection[str] | None, depth: int
+    ) -> dict[str, Any]:
+        found = {}
+        for name in names:
+            if fields is None or name in fields:
+                found[name] = self._inner(fields, depth)
+            else:
+                self._inner(fields, depth, is_skipped=True)
+        # An array of structures without fields takes no bytes.
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it has too many parts")
+        return found
+
+    def _inner(
+        self, fields: Collection[str] | None, depth: int, *, is_skipped: bool = False
+    ) -> Any:
+        """Read or skip an array inside another one."""
+        kind, start, n_bytes = self.tag()
+        behind = self._at
+        if kind != _MATRIX or start + n_bytes > len(self._data):
+            raise ValueError("a part is cut off")
+        if is_skipped:
+            return None
+        # MATLAB writes an empty array without a header.
+        if not n_bytes:
+            return np.zeros(0)
+        self._at = start
+        value = self.value(fields, depth + 1)
+        self._at = behind
+        return value
+
+
+# -- version 7.3 ---------------------------------------------------------------------
+class _Mat73:
+    """Variables of a file of version 7.3, which is HDF5; see `MatFile`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = Hdf5(LocalFile(path))
+        # The check of all links must end before anything is read.
+        for _ in self._file.objects():
+            pass
+        self._names = [name for name in self._file.root if not name.startswith("#")]
+        self._left = _MAX_NODES
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the variables."""
+        return self._names
+
+    def array(self, name: str) -> StoredArray:
+        """Return a matrix of numbers, in memory."""
+        dataset = self._file.dataset(name)
+        if dataset.dtype.kind not in "fiu" or len(dataset.shape) != 2:
+            raise bad_file(
+                self.path, "wrong_shape", f"holds {name}, which is no matrix"
+            )
+        _check_size(self.path, name, 8 * math.prod(dataset.shape))
+        # MATLAB stores columns first.
+        return MemoryRows(self.path, self._file.table(name, _MAX_BYTES).T)
+
+    def value(self, name: str, fields: Collection[str] | None = None) -> Any:
+        """Return a variable as plain containers; see `MatFile`."""
+        with _sound(self.path):
+            return self._value(self._file.find(name), fields, 0)
+
+    def _value(self, item: Any, fields: Collection[str] | None, depth: int) -> Any:
+        import h5py
+
+        self._left -= 1
+        if self._left < 0 or depth > _DEEPEST:
+            raise ValueError("it has too many parts")
+        if isinstance(item, h5py.Group):
+            return self._structure(item, fields, depth)
+        dataset = self._file.dataset(item.name)
+        if "MATLAB_empty" in dataset.attrs:
+            return np.zeros(0)
+        values = self._file.table(item.name)
+        kind = dataset.attrs.get("MATLAB_class", b"")
+        if h5py.check_ref_dtype(dataset.dtype) is not None:
+            references = values.T.reshape(-1, order="F")
+            parts = [self._file.root[reference] for reference in references]
+            return [self._value(part, fields, depth + 1) for part in parts]
+        if kind == b"char":
+            return "".join(map(chr, values.reshape(-1).tolist()))
+        if kind == b"logical":
+            values = values.astype(bool)
+        return _simple(values.T)
+
+    def _structure(
+        self, group: Any, fields: Collection[str] | None, depth: int
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        names = [name for name in group if fields is None or name in fields]
+        parts = {name: self._file.find(name, group) for name in names}
+        found = {n: self._value(part, fields, depth + 1) for n, part in parts.items()}
+        # The fields of an array of structures are references to one value for each,
+        # which have no class of their own.
+        is_array = bool(parts) and all(
+            isinstance(found[name], list) and "MATLAB_class" not in part.attrs
+            for name, part in parts.items()
+        )
+        if not is_array:
+            return found
+        rows = zip(*found.values(), strict=True)
+        return [dict(zip(found, row, strict=True)) for row in rows]

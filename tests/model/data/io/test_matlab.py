@@ -1,0 +1,139 @@
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from omnimouse_model.data.io.matlab import open_mat
+from omnimouse_model.data.io.safe_files import ArrayFile
+from omnimouse_model.errors import SessionFormatError
+from tests.memory import check_memory
+
+DOUBLE, SINGLE = 6, 7
+
+
+def element(kind: int, data: bytes, claimed: int | None = None) -> bytes:
+    """One element of a MATLAB file: type, length, data."""
+    length = len(data) if claimed is None else claimed
+    return struct.pack("<II", kind, length) + data + bytes(-len(data) % 8)
+
+
+def array(kind: int, shape: tuple[int, ...], content: bytes, name: str = "") -> bytes:
+    """A variable, or an array inside another one."""
+    flags = element(6, struct.pack("<II", kind, 0))
+    sizes = element(5, struct.pack(f"<{len(shape)}i", *shape))
+    return element(14, flags + sizes + element(1, name.encode()) + content)
+
+
+def mat_file(path: Path, *variables: bytes) -> Path:
+    path.write_bytes(
+        b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(variables)
+    )
+    return path
+
+
+def refusal(path: Path, name: str) -> SessionFormatError:
+    def read() -> None:
+        mat = open_mat(path)
+        if name not in mat.names:
+            raise SessionFormatError(path, "no_name", "")
+        mat.value(name)
+
+    errors = []
+
+    def caught() -> None:
+        with pytest.raises(SessionFormatError) as error:
+            read()
+        errors.append(error.value)
+
+    check_memory(caught, 200)
+    return errors[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_what_scipy_writes_is_read(tmp_path, is_packed):
+    scipy_io = pytest.importorskip("scipy.io")
+    matrix = np.random.default_rng(0).random((3, 40)).astype(np.float32)
+    nested = {"fs": 7.5, "name": "é", "flags": np.array([True, False]), "none": []}
+    cells = np.array([{"a": np.arange(3), "b": k} for k in range(2)], object)
+    records = np.rec.fromarrays([np.arange(2), np.arange(2)], names="a,b")
+    written = {"m": matrix, "s": nested, "c": cells, "r": records, "one": matrix[:1]}
+    path = tmp_path / "x.mat"
+    scipy_io.savemat(path, written, do_compression=is_packed)
+    mat = open_mat(path)
+    assert list(mat.names) == list(written)
+    found = mat.array("m")
+    assert isinstance(found, ArrayFile) != is_packed
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.open(), matrix)
+    assert mat.array("one").shape == (1, 40)
+    value = mat.value("s")
+    assert (value["fs"], value["name"], value["none"].size) == (7.5, "é", 0)
+    assert value["flags"].tolist() == [True, False]
+    assert [c["b"] for c in mat.value("c")] == [0, 1]
+    assert mat.value("c", ("a",))[1]["a"].tolist() == [0, 1, 2]
+    assert mat.value("r") == [{"a": 0, "b": 0}, {"a": 1, "b": 1}]
+    with pytest.raises(SessionFormatError, match="is no matrix"):
+        mat.array("s")
+    scipy_io.savemat(path, {"m": matrix}, format="4")
+    with pytest.raises(SessionFormatError, match="version 5 to 7"):
+        open_mat(path)
+
+
+def test_files_of_version_7_3_are_read(tmp_path):
+    path = tmp_path / "x.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["F"] = np.arange(6.0).reshape(3, 2)  # columns first
+        file["ops/fs"] = np.array([[7.5]])
+        file["ops/name"] = np.array([[97], [98]], np.uint16)
+        file["ops/name"].attrs["MATLAB_class"] = np.bytes_("char")
+        references = []
+        for k in range(2):
+            file[f"#refs#/{k}/ypix"] = np.array([[0.0], [k]])
+            references.append([file[f"#refs#/{k}"].ref])
+        kind = h5py.special_dtype(ref=h5py.Reference)
+        file.create_dataset("stat", data=np.array(references, kind), dtype=kind)
+        file["stat"].attrs["MATLAB_class"] = np.bytes_("cell")
+    mat = open_mat(path)
+    assert set(mat.names) == {"F", "ops", "stat"}
+    np.testing.assert_array_equal(mat.array("F").open(), np.arange(6).reshape(3, 2).T)
+    assert mat.value("ops") == {"fs": 7.5, "name": "ab"}
+    assert [region["ypix"].tolist() for region in mat.value("stat")] == [[0, 0], [0, 1]]
+
+
+NUMBERS = element(9, np.arange(6.0).tobytes())
+DAMAGES: dict[str, tuple[Any, ...]] = {
+    "cut off": (array(DOUBLE, (2, 3), NUMBERS, "x")[:-20],),
+    "claims more": (array(DOUBLE, (2, 3000), NUMBERS, "x"),),
+    "negative": (array(DOUBLE, (-2, 3), NUMBERS, "x"),),
+    "number of unknown type": (array(DOUBLE, (2, 3), element(99, b"12345678"), "x"),),
+    "many cells": (array(1, (2**30, 1), b"", "x"),),
+    "many structures": (
+        array(2, (2**30, 1), element(5, b"\1\0\0\0") + element(1, b""), "x"),
+    ),
+    "deep": (array(1, (1, 1), b"", "x"),),
+    "nothing": (b"",),
+    "letters": (b"x" * 100,),
+}
+for _ in range(40):
+    DAMAGES["deep"] = (array(1, (1, 1), DAMAGES["deep"][0], "x"),)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_variables_end_in_the_typed_error(tmp_path, damage):
+    path = mat_file(tmp_path / "x.mat", *DAMAGES[damage])
+    assert refusal(path, "x").code in ("not_mat", "no_name")
+
+
+@pytest.mark.slow
+def test_nothing_unpacks_to_far_more_than_the_file_holds(tmp_path):
+    shape = (1, 3 * 2**20)
+    packed = zlib.compress(array(DOUBLE, shape, element(9, bytes(8 * shape[1])), "x"))
+    path = mat_file(tmp_path / "x.mat", element(15, packed)[: 8 + len(packed)])
+    assert refusal(path, "x").code == "too_large"
+    with pytest.raises(SessionFormatError, match="unpacks to 25,165,824 bytes"):
+        open_mat(path).array("x")
