@@ -203,24 +203,29 @@ def _mosaic(
     A single image contains all planes already. Stacks of images, and overlapping
     outlines of several planes without an image, are tiled row by row.
     """
-    stack = [images[f"mean_{i}"] for i in range(len(images)) if f"mean_{i}" in images]
+    # A plane without an image, such as one of the flyback, leaves its place empty.
+    stack = {
+        int(name.removeprefix("mean_")): image
+        for name, image in images.items()
+        if name.startswith("mean_")
+    }
     nowhere = np.zeros((len(units.unit_id), 2), np.int64)
     if not stack and ("mean" in images or not _overlap(units)):
         return images.get("mean"), nowhere
     planes = np.maximum(np.asarray(units.plane, np.int64), 0)
-    count = max(len(stack), int(planes.max(initial=0)) + 1)
+    count = 1 + max(*stack, int(planes.max(initial=0)), 0)
     columns = int(np.ceil(np.sqrt(count)))
     assert units.roi is not None
     reach = units.roi.yx.max(axis=0).astype(np.int64) + 1
-    height = max((image.shape[0] for image in stack), default=int(reach[0]))
-    width = max((image.shape[1] for image in stack), default=int(reach[1]))
+    height = max((image.shape[0] for image in stack.values()), default=int(reach[0]))
+    width = max((image.shape[1] for image in stack.values()), default=int(reach[1]))
     # Ceiling division.
     rows = -(-count // columns)
     corners = np.stack(np.divmod(planes, columns), axis=1) * (height, width)
     mean = None
     if stack:
         mean = np.zeros((rows * height, columns * width), np.float32)
-        for number, image in enumerate(stack):
+        for number, image in stack.items():
             row, column = divmod(number, columns)
             top, left = row * height, column * width
             mean[top : top + image.shape[0], left : left + image.shape[1]] = image
