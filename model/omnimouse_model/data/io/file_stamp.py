@@ -95,7 +95,7 @@ def not_fetched(path: Path) -> SessionFormatError:
         path,
         "not_fetched",
         "is a pointer of git-annex: its content is not here yet",
-        f"run: git annex get {path.name} (DataLad: datalad get {path.name})",
+        f"run: git annex get {path.name}, or: datalad get {path.name}",
     )
 
 

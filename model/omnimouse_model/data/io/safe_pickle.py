@@ -36,7 +36,8 @@ _COPIES = 8
 def load_pickled(path: Path) -> Any:
     """Return the object array of a `.npy` as plain containers, numbers and arrays.
 
-    A 0-d array gives its single object, other arrays give a list.
+    A 0-d array gives its single object, other arrays give a list. An empty array of
+    numbers gives an empty list.
 
     Raises
     ------
@@ -45,6 +46,9 @@ def load_pickled(path: Path) -> Any:
     """
     with open_binary(path) as stream:
         shape, _, dtype, offset = read_npy_header(stream, path, objects=True)
+        # suite2p saves the regions of a plane without any as numbers.
+        if not dtype.hasobject and 0 in shape:
+            return []
         if not dtype.hasobject:
             raise _refused(path, "holds a plain array where a pickled one is expected")
         size = stream.seek(0, 2)

@@ -177,3 +177,5 @@ def test_plain_arrays_are_told_apart(tmp_path):
     np.save(tmp_path / "stat.npy", np.arange(4))
     with pytest.raises(SessionFormatError, match="plain array where a pickled"):
         load_pickled(tmp_path / "stat.npy")
+    np.save(tmp_path / "stat.npy", np.zeros((0, 2)))
+    assert load_pickled(tmp_path / "stat.npy") == []

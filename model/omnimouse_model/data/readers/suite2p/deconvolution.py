@@ -16,7 +16,8 @@ def deconvolve(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
     Parameters
     ----------
     traces
-        float32 (regions, frames) fluorescence minus neuropil.
+        float32 (regions, frames) fluorescence minus neuropil. NaN stays NaN; calcium is
+        interpolated linearly there.
 
     Raises
     ------
@@ -37,6 +38,13 @@ def deconvolve(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
     activity = np.empty(traces.shape, np.float32)
     # OASIS takes float64.
     for i, trace in enumerate(traces.astype(np.float64)):
+        is_known = np.isfinite(trace)
+        if not is_known.any():
+            activity[i] = np.nan
+            continue
+        at = np.arange(len(trace))
+        trace = np.interp(at, at[is_known], trace[is_known])
         trace = trace - np.percentile(trace, _BASELINE_PERCENT)
         activity[i] = oasisAR1(trace, decay, lam=0.0)[1]
+        activity[i, ~is_known] = np.nan
     return activity

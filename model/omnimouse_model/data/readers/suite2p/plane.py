@@ -8,23 +8,16 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    contained,
-    label,
-    load_small_array,
-    npy_file,
-)
-from omnimouse_model.data.io.safe_pickle import load_pickled
-from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
+from omnimouse_model.data.io.matlab import StoredArray
+from omnimouse_model.data.io.row_source import MemoryRows
+from omnimouse_model.data.io.safe_files import ArrayFile, label
+from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.typed_fields import as_float, short
+from omnimouse_model.data.readers.build.typed_fields import as_float
+from omnimouse_model.data.readers.suite2p.files import Tables
+from omnimouse_model.data.readers.suite2p.settings import Scan, Settings, vector
 from omnimouse_model.errors import SessionFormatError
 
-_SETTINGS = ("ops", "settings", "db", "reg_outputs", "detect_outputs")
-"""Files with settings, by priority (versions before 1 have only `ops`)."""
-_DEFAULT_NEUCOEFF = 0.7
-"""Default of suite2p."""
 _NEEDED = {
     "spks": ("spks",),
     "deconvolved": ("F", "Fneu"),
@@ -32,16 +25,20 @@ _NEEDED = {
     "dff": ("F", "Fneu"),
 }
 """Files of traces that each kind of responses needs."""
+_MOST_PADDING = 64
+_SAME_LENGTH = 0.02
+"""Relative difference of two statements on the length that is no contradiction."""
+_SMOOTHER = 0.3
+"""A square array is transposed if values that follow each other in a column correlate
+more than those in a row, by this much: activity is smooth in time, not over regions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
-    """One plane as stored.
+    """One plane as stored, or the planes of a folder `combined`.
 
     Attributes
     ----------
-    number, n_planes
-        Number of this plane, from 0, and number of planes in the settings.
     folder
         Folder of the plane.
     files
@@ -51,10 +48,18 @@ class Plane:
     n_cells
         Number of regions that are marked as cells, None if no file says it.
     chosen
-        int64 (k,) regions that are read, ascending.
+        int64 (k,) regions that are read, ascending; empty if there are no cells.
+    number
+        int64 (k,) plane of every region in `chosen`, from 0.
+    bad_frames
+        bool (frames,) frames that suite2p marks as bad.
+    scan
+        How the plane was scanned.
     rate_hz, tau_s, neucoeff
-        Frames per second, decay time of the indicator, factor of the neuropil; the
-        first two are None if no file contains them.
+        Frames per second, decay time of the indicator, factor of the neuropil; None if
+        no file contains them, or what they contain cannot be right.
+    problems
+        Names of settings that cannot be right -> what is wrong with them.
     xy_px
         float32 (k, 2) x and y of the regions.
     masks
@@ -63,66 +68,102 @@ class Plane:
         float32 (height, width), or None.
     """
 
-    number: int
-    n_planes: int
     folder: Path
-    files: Mapping[str, ArrayFile]
+    files: Mapping[str, StoredArray]
     n_rois: int
     n_frames: int
     n_cells: int | None
     chosen: np.ndarray
+    number: np.ndarray
+    bad_frames: np.ndarray
+    scan: Scan
     rate_hz: float | None
+    problems: Mapping[str, str]
     tau_s: float | None
-    neucoeff: float
+    neucoeff: float | None
     xy_px: np.ndarray
     masks: list[tuple[np.ndarray, np.ndarray]]
     mean_image: np.ndarray | None
 
 
 def read_plane(
-    folder: Path, root: Path, number: int, options: ReadOptions, notes: Notes
+    folder: Path,
+    root: Path,
+    number: int | None,
+    options: ReadOptions,
+    notes: Notes,
+    matlab: Path | None = None,
 ) -> Plane:
-    """Read the tables of one plane and the headers of its traces."""
-    regions = _regions(folder, root, notes)
-    marked = _marked(folder, root)
+    """Read the tables of one plane and the headers of its traces.
+
+    Parameters
+    ----------
+    root
+        Folder of the session.
+    number
+        Number of the plane; None if the regions state it.
+    matlab
+        Its `Fall.mat`, if that is to be read in place of all other files.
+    """
+    tables = Tables(folder, root, notes, matlab)
+    settings = Settings(tables, notes)
+    regions = tables.regions()
+    marked = tables.marked()
     others = [len(table) for table in (regions, marked) if table is not None]
-    n_regions = others[0] if others else None
-    files = _traces(folder, root, n_regions, options.series, notes)
+    files = _traces(tables, others[0] if others else None, settings, options, notes)
     n_rois, n_frames = next(iter(files.values())).shape
-    settings = _Settings(folder, root, notes)
     if regions is not None and len(regions) != n_rois:
         raise bad_file(
-            folder / "stat.npy",
+            tables.path("stat"),
             "wrong_length",
             f"holds {len(regions)} regions, the traces {n_rois} regions",
             "are the files of one run of suite2p?",
         )
-    is_cell = _is_cell(folder, marked, n_rois)
-    chosen = _chosen(folder, is_cell, n_rois, options)
+    is_cell = _is_cell(tables, marked, n_rois)
+    chosen = np.arange(n_rois)
+    if options.cells_only and is_cell is not None:
+        chosen = np.flatnonzero(is_cell)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
     if regions is None:
         masks = [(np.zeros((0, 2), np.int16), np.zeros(0, np.float32)) for _ in chosen]
         centre = [(float("nan"), float("nan"))] * len(chosen)
     else:
-        masks = [_pixels(regions[i], i, folder, size) for i in chosen.tolist()]
+        path = tables.path("stat")
+        masks = [_pixels(regions[i], i, path, size) for i in chosen.tolist()]
         centre = [
             _centre(regions[i], mask) for i, mask in zip(chosen, masks, strict=True)
         ]
-    # The second name is that of suite2p 1.x.
-    neucoeff = settings.number("neucoeff", "neuropil_coefficient")
+    numbers = _numbers_of(regions, chosen, number, settings, notes, tables.folder)
+    if number is None:
+        n_frames -= _padding(files, chosen, numbers)
+    rate = settings.number("fs")
+    stated = settings.count("nframes")
+    if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
+        seconds = (
+            ""
+            if rate is None
+            else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
+        )
+        notes.warn(
+            "length_disagrees",
+            f"{label(folder)}: traces have {n_frames:,} frames, the settings say "
+            f"nframes {stated:,}{seconds}: was the recording cut or joined?",
+        )
     return Plane(
-        number=number,
-        n_planes=int(settings.number("nplanes") or 1),
         folder=folder,
         files=files,
         n_rois=n_rois,
         n_frames=n_frames,
         n_cells=None if is_cell is None else int(is_cell.sum()),
         chosen=chosen,
-        rate_hz=settings.number("fs"),
+        number=numbers,
+        bad_frames=settings.bad_frames(n_frames),
+        scan=settings.scan(n_frames),
+        rate_hz=rate,
+        problems=settings.problems,
         tau_s=settings.number("tau"),
-        neucoeff=_DEFAULT_NEUCOEFF if neucoeff is None else neucoeff,
+        neucoeff=settings.neucoeff(),
         xy_px=np.array(centre, np.float32).reshape(-1, 2),
         masks=masks,
         mean_image=mean,
@@ -130,66 +171,138 @@ def read_plane(
 
 
 def _traces(
-    folder: Path, root: Path, n_regions: int | None, series: str | None, notes: Notes
-) -> dict[str, ArrayFile]:
+    tables: Tables,
+    n_regions: int | None,
+    settings: Settings,
+    options: ReadOptions,
+    notes: Notes,
+) -> dict[str, StoredArray]:
     """Return the files of traces; those that the series does not need may be faulty.
 
     `n_regions` is the number of regions in the other files, None if unknown.
     """
-    paths = {name: folder / f"{name}.npy" for name in ("F", "Fneu", "spks")}
-    paths = {name: path for name, path in paths.items() if path.exists()}
-    wanted = series or ("spks" if "spks" in paths else "deconvolved")
-    needed = [name for name in _NEEDED.get(wanted, ()) if name in paths]
-    files: dict[str, ArrayFile] = {}
+    names = tables.trace_names()
+    if "spks" in names and len(names) > 1 and not settings.is_deconvolved():
+        names.remove("spks")
+        notes.warn(
+            "not_deconvolved",
+            f"{label(tables.folder)}: suite2p did not deconvolve, and filled spks with "
+            "zeros: it is left out",
+        )
+    wanted = options.series or ("spks" if "spks" in names else "deconvolved")
+    needed = [name for name in _NEEDED.get(wanted, ()) if name in names]
+    if settings.neucoeff() == 0 and "Fneu" in needed:
+        needed.remove("Fneu")
+    files: dict[str, StoredArray] = {}
     # The needed files first: their shape decides whether others fit.
-    for name in sorted(paths, key=lambda name: name not in needed):
+    for name in sorted(names, key=lambda name: name not in needed):
         try:
-            file = _numbers(contained(paths[name], root))
-            _check_regions(file, n_regions)
+            file = tables.traces(name)
+            n_frames = settings.count("nframes")
+            file = _oriented(file, name, n_regions, n_frames, notes)
             _check_same(file, files)
         except SessionFormatError as error:
-            if name in needed or len(paths) == 1:
+            if name in needed or len(names) == 1:
                 raise
             notes.warn("left_out", f"{error}; {wanted} does not need it: left out")
         else:
             files[name] = file
+    folder = tables.folder
     if not files:
         raise SessionFormatError(
-            folder, "missing_data", f"{label(folder)}: no traces can be read"
+            folder,
+            "missing_data",
+            f"{label(folder)}: no traces can be read",
+            "suite2p writes F.npy, Fneu.npy and spks.npy, if it found regions",
         )
     shape = next(iter(files.values())).shape
-    if 0 in shape:
+    if not shape[1]:
         raise SessionFormatError(
             folder, "empty", f"{label(folder)}: traces are {shape}: nothing to read"
         )
-    return {name: files[name] for name in paths if name in files}
+    return {name: files[name] for name in names if name in files}
 
 
-def _numbers(path: Path) -> ArrayFile:
-    file = npy_file(path)
-    if file.dtype.kind not in "fiu" or len(file.shape) != 2:
-        raise bad_file(
-            path,
-            "wrong_shape",
-            f"is {file.shape} {file.dtype}; (regions, frames) of numbers expected",
-            "was it written by suite2p?",
-        )
-    return file
+def _oriented(
+    file: StoredArray,
+    name: str,
+    n_regions: int | None,
+    n_frames: int | None,
+    notes: Notes,
+) -> StoredArray:
+    """Return traces as (regions, frames), after a comparison with the other files.
 
-
-def _check_regions(file: ArrayFile, n_regions: int | None) -> None:
-    """Raise if an array is transposed, as the number of regions shows."""
+    Raises
+    ------
+    SessionFormatError
+        If the traces alone could be meant in both ways, or contradict the files.
+    """
     rows, columns = file.shape
-    if n_regions not in (None, rows) and columns == n_regions:
+    if rows == columns:
+        _check_square(file, name, notes)
+        return file
+    if n_regions is not None:
+        is_turned, known = rows != n_regions == columns, f"{n_regions} regions"
+    elif n_frames in (rows, columns):
+        is_turned, known = rows == n_frames, f"{n_frames} frames"
+    elif rows > columns:
         raise bad_file(
             file.path,
-            "transposed",
-            f"is {file.shape}, and the plane has {n_regions} regions: it is transposed",
-            "save it as (regions, frames): numpy.save(path, array.T)",
+            "axes",
+            f"holds {name} of {rows:,} × {columns:,}: {rows:,} regions of {columns:,} "
+            f"frames, or {columns:,} regions of {rows:,} frames that are transposed; "
+            "there is no stat.npy or iscell.npy to tell",
+            "save it as (regions, frames), with stat.npy or iscell.npy of suite2p",
         )
+    else:
+        return file
+    if not is_turned:
+        return file
+    notes.warn(
+        "transposed",
+        f"{label(file.path)}: {name} is {rows} × {columns}, and the plane has {known}: "
+        "it is transposed, and read as (regions, frames)",
+    )
+    if isinstance(file, MemoryRows):
+        return MemoryRows(file.path, file.open().T)
+    return ArrayFile(
+        file.path, file.dtype, (columns, rows), file.offset, not file.fortran
+    )
 
 
-def _check_same(file: ArrayFile, others: Mapping[str, ArrayFile]) -> None:
+def _check_square(file: StoredArray, name: str, notes: Notes) -> None:
+    """Raise if the rows of a square array look like frames, and not like regions."""
+    values = file.open().astype(np.float64)
+    along_rows, along_columns = _persistence(values), _persistence(values.T)
+    found = f"{name} is {file.shape[0]} × {file.shape[1]}"
+    if along_columns > along_rows + _SMOOTHER:
+        raise bad_file(
+            file.path,
+            "axes",
+            f"is square: {found}, regions × frames or frames × regions. suite2p writes "
+            "regions × frames, but here the columns are smooth as activity in time is "
+            f"(correlation of neighbours {along_columns:.2f}), and the rows are not "
+            f"({along_rows:.2f})",
+            "if it is transposed, save it as (regions, frames)",
+        )
+    notes.assume(
+        "square",
+        f"{found}: read as regions × frames, the order in which suite2p writes",
+    )
+
+
+def _persistence(values: np.ndarray) -> float:
+    """Return the mean correlation of neighbours in the rows of a matrix."""
+    centred = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
+    power = (centred**2).sum(axis=1)
+    varies = power > 0
+    if not varies.any():
+        return 0.0
+    together = (centred[:, 1:] * centred[:, :-1]).sum(axis=1)
+    return float((together[varies] / power[varies]).mean())
+
+
+def _check_same(file: StoredArray, others: Mapping[str, StoredArray]) -> None:
     shape = next((other.shape for other in others.values()), file.shape)
     if file.shape != shape:
         raise bad_file(
@@ -200,29 +313,15 @@ def _check_same(file: ArrayFile, others: Mapping[str, ArrayFile]) -> None:
         )
 
 
-def _marked(folder: Path, root: Path) -> np.ndarray | None:
-    """Return the table of the regions that are cells, None if there is none."""
-    path = folder / "iscell.npy"
-    if not path.exists():
-        return None
-    marked = load_small_array(path, root)
-    if marked.ndim not in (1, 2) or marked.dtype.kind not in "fiub" or not marked.size:
-        raise bad_file(
-            path,
-            "wrong_shape",
-            f"is {marked.shape} {marked.dtype}; one row per region expected",
-            "was it written by suite2p?",
-        )
-    return marked
-
-
-def _is_cell(folder: Path, marked: np.ndarray | None, n_rois: int) -> np.ndarray | None:
+def _is_cell(
+    tables: Tables, marked: np.ndarray | None, n_rois: int
+) -> np.ndarray | None:
     """Return whether each region is marked as a cell, None if no file says it."""
     if marked is None:
         return None
     if len(marked) != n_rois:
         raise bad_file(
-            folder / "iscell.npy",
+            tables.path("iscell"),
             "wrong_length",
             f"is {marked.shape} for {n_rois} regions",
             "are the files of one run of suite2p?",
@@ -232,80 +331,103 @@ def _is_cell(folder: Path, marked: np.ndarray | None, n_rois: int) -> np.ndarray
     return np.asarray(flag > 0)
 
 
-def _chosen(
-    folder: Path, is_cell: np.ndarray | None, n_rois: int, options: ReadOptions
+def _numbers_of(
+    regions: list[Mapping[str, Any]] | None,
+    chosen: np.ndarray,
+    number: int | None,
+    settings: Settings,
+    notes: Notes,
+    folder: Path,
 ) -> np.ndarray:
-    """Return the regions to read, int64: those marked as cells, or all."""
-    if not options.cells_only or is_cell is None:
-        return np.arange(n_rois)
-    if not is_cell.any():
-        raise bad_file(
-            folder / "iscell.npy",
-            "empty",
-            f"marks none of {n_rois} regions as a cell",
-            f"{ALL_ROIS}, reads them all",
-        )
-    return np.flatnonzero(is_cell)
+    """Return the plane of each region: that of the folder, or what the region states.
+
+    In a folder `combined`, `iplane` counts the planes that suite2p combined. Since
+    version 1.1, these are the planes without those of the flyback.
+    """
+    if number is not None:
+        return np.full(len(chosen), number, np.int64)
+    stored = [as_float(region.get("iplane")) for region in regions or ()]
+    if not stored or any(plane is None or not 0 <= plane < 2**15 for plane in stored):
+        n_planes = settings.count("nplanes") or 1
+        if n_planes > 1:
+            notes.warn(
+                "planes_unknown",
+                f"{label(folder)} holds {n_planes} planes, and no region states "
+                "its plane (iplane in stat): lags between planes are unknown",
+            )
+        return np.zeros(len(chosen), np.int64)
+    plane = np.array(stored, np.int64)
+    left_out = settings.flyback()
+    if left_out & set(plane.tolist()):
+        every = range(int(plane.max()) + len(left_out) + 1)
+        plane = np.array([k for k in every if k not in left_out], np.int64)[plane]
+    numbers: np.ndarray = plane[chosen]
+    return numbers
+
+
+def _padding(
+    files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.ndarray
+) -> int:
+    """Return by how many frames the shortest plane of a folder `combined` is padded.
+
+    suite2p appends zeros to planes with fewer frames than others; F of a real frame is
+    never 0 in a whole plane.
+    """
+    if "F" not in files:
+        return 0
+    last = files["F"].open()[:, -_MOST_PADDING:][chosen]
+    padding = 0
+    for plane in np.unique(numbers):
+        is_zero = (last[numbers == plane] == 0).all(axis=0)
+        # All zeros are no padding.
+        if not is_zero.all():
+            padding = max(padding, int(is_zero[::-1].argmin()))
+    return padding
 
 
 # -- regions -------------------------------------------------------------------------
-def _regions(folder: Path, root: Path, notes: Notes) -> list[Mapping[str, Any]] | None:
-    """Return the regions, None without `stat.npy`."""
-    if not (folder / "stat.npy").exists():
-        notes.warn(
-            "no_contours",
-            f"{label(folder)} has no stat.npy: neurons have no positions and contours",
-        )
-        return None
-    path = contained(folder / "stat.npy", root)
-    regions: list[Mapping[str, Any]] = load_pickled(path)
-    is_list = isinstance(regions, list) and all(isinstance(r, Mapping) for r in regions)
-    if not is_list:
-        raise bad_file(
-            path,
-            "wrong_shape",
-            f"holds a {type(regions).__name__}; a list of regions expected",
-            "was it written by suite2p?",
-        )
-    return regions
-
-
 def _pixels(
-    region: Mapping[str, Any], number: int, folder: Path, size: tuple[int, ...] | None
+    region: Mapping[str, Any], number: int, path: Path, size: tuple[int, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return pixels int16 (k, 2) as row and column, and weights float32 (k,)."""
-    columns = [region.get(name) for name in ("ypix", "xpix", "lam")]
-    arrays = [c for c in columns if isinstance(c, np.ndarray) and c.ndim == 1]
-    path = folder / "stat.npy"
-    sound = (
-        len(arrays) == 3
-        and len({len(a) for a in arrays}) == 1
-        and all(a.dtype.kind in "iu" for a in arrays[:2])
-        and arrays[2].dtype.kind in "fiu"
-    )
-    if not sound:
+    columns = [vector(region.get(name)) for name in ("ypix", "xpix", "lam")]
+    arrays = [column for column in columns if column is not None]
+    if len(arrays) != 3 or len({len(a) for a in arrays}) != 1:
+        shapes = (
+            getattr(region.get(n), "shape", None) for n in ("ypix", "xpix", "lam")
+        )
         raise SessionFormatError(
             path,
             "wrong_shape",
             f"{label(path)}: region {number} has ypix, xpix and lam of "
-            f"{', '.join(str(getattr(c, 'shape', None)) for c in columns)}; three "
-            "arrays of one length expected",
+            f"{shapes}; three arrays of one length expected",
             "was it written by suite2p?",
         )
-    yx = np.stack(arrays[:2], axis=1).astype(np.int64)
+    places = np.stack(arrays[:2], axis=1)
+    # MATLAB stores whole numbers as floats.
+    is_whole = np.isfinite(places) & (places == np.rint(places))
+    if not is_whole.all():
+        raise SessionFormatError(
+            path,
+            "wrong_shape",
+            f"{label(path)}: region {number} has {places[~is_whole][0]:g} in ypix or "
+            "xpix; whole numbers expected",
+            "was it written by suite2p?",
+        )
     # Without an image size, the limit of int16, in which pixels are stored.
     height, width = size or (32767, 32767)
     # Before the cast to int16, which would wrap large values into the image.
-    if len(yx) and ((yx < 0) | (yx >= (height, width))).any():
+    if len(places) and ((places < 0) | (places >= (height, width))).any():
+        row, column = places.max(axis=0)
         raise SessionFormatError(
             path,
             "outside_image",
-            f"{label(path)}: region {number} has pixels up to row {yx[:, 0].max()}, "
-            f"column {yx[:, 1].max()}; the image is {height}×{width}",
+            f"{label(path)}: region {number} has pixels up to row {row:g}, column "
+            f"{column:g}; the image is {height}×{width}",
             "do stat.npy and ops.npy belong together?",
         )
     weight = np.nan_to_num(arrays[2].astype(np.float32))
-    return yx.astype(np.int16), weight
+    return places.astype(np.int16), weight
 
 
 def _centre(
@@ -323,73 +445,3 @@ def _centre(
         return float("nan"), float("nan")
     y, x = pixels[0].mean(axis=0).tolist()
     return x, y
-
-
-# -- settings ------------------------------------------------------------------------
-class _Settings:
-    """Settings of `ops.npy`, or of the files into which version 1 divides it."""
-
-    def __init__(self, folder: Path, root: Path, notes: Notes) -> None:
-        self._folder = folder
-        self._values: dict[str, Any] = {}
-        # Reversed, so that files of higher priority overwrite the others.
-        for name in reversed(_SETTINGS):
-            path = folder / f"{name}.npy"
-            if path.exists():
-                stored = load_pickled(contained(path, root))
-                if not isinstance(stored, Mapping):
-                    raise bad_file(
-                        path,
-                        "wrong_shape",
-                        f"holds a {type(stored).__name__}, not settings",
-                        "was it written by suite2p?",
-                    )
-                self._values.update(_flat(stored))
-        if not self._values:
-            notes.warn("no_settings", f"{label(folder)}: no ops.npy or settings.npy")
-
-    def number(self, *names: str) -> float | None:
-        """Return a positive number by the first name that exists; None if none does."""
-        for name in names:
-            if self._values.get(name) is None:
-                continue
-            value = as_float(self._values[name])
-            if value is None or not np.isfinite(value) or value <= 0:
-                raise SessionFormatError(
-                    self._folder / "ops.npy",
-                    "bad_key",
-                    f"{label(self._folder)}: {name} must be a positive number, found "
-                    f"{short(self._values[name])}",
-                    "correct it in suite2p, or take the file away",
-                )
-            return value
-        return None
-
-    def size(self) -> tuple[int, int] | None:
-        """Return height and width of the image in pixels, None if unknown."""
-        height, width = self.number("Ly"), self.number("Lx")
-        return None if height is None or width is None else (int(height), int(width))
-
-    def image(self, name: str) -> np.ndarray | None:
-        """Return a stored image float32 (height, width), None if missing."""
-        image = self._values.get(name)
-        if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
-            return None
-        # An image is only for display: a wrong one is omitted without an error.
-        if image.ndim != 2 or not image.size:
-            return None
-        return np.nan_to_num(image.astype(np.float32))
-
-
-def _flat(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by name, without the groups of version 1.
-
-    A setting outside the groups has priority over one of the same name inside.
-    """
-    flat: dict[str, Any] = {}
-    for key, value in stored.items():
-        if isinstance(value, Mapping):
-            flat.update({k: v for k, v in value.items() if k not in stored})
-        else:
-            flat[key] = value
-    return flat

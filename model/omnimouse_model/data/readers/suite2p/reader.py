@@ -1,21 +1,36 @@
 """Reader of suite2p folders: one plane, or several planes scanned in turn."""
 
+import os
 import re
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.fingerprint import folder_fingerprint
-from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.io.fingerprint import file_fingerprint, folder_fingerprint
+from omnimouse_model.data.io.matlab import open_mat
+from omnimouse_model.data.io.safe_files import load_small_array
+from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.placed_rows import stretches
 from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.statistics import complete_statistics
+from omnimouse_model.data.readers.suite2p.files import (
+    MATLAB,
+    TABLES,
+    TRACES,
+    is_plane,
+)
 from omnimouse_model.data.readers.suite2p.plane import Plane, read_plane
+from omnimouse_model.data.readers.suite2p.settings import marked_frames
 from omnimouse_model.data.readers.suite2p.traces import (
+    Frames,
     PlaneTraces,
     choose_series,
+    common_frames,
     series_choices,
 )
 from omnimouse_model.data.session import RECORDING_RATE, Session
@@ -24,50 +39,81 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
-LOOKED_FOR = ("suite2p/plane0",)
-_TRACES = ("F.npy", "spks.npy")
-_TABLES = ("stat.npy", "iscell.npy", "ops.npy", "settings.npy")
-_PLANE = re.compile(r"plane(\d+)")
-# A recording that stops within a volume gives its last planes one frame fewer.
-_MAX_UNEVEN = 1
+LOOKED_FOR = ("suite2p/plane0", MATLAB)
+_PLANE = re.compile(r"plane(\d{1,4})")
+_COMBINED = "combined"
+_BAD_FRAMES = "bad_frames.npy"
+_MAT_SUFFIX = ".mat"
+_SAME_RATE = 1e-3
+"""Largest relative difference of the stored rates of planes of one recording."""
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a folder contains suite2p planes, or is one."""
-    return bool(_plane_folders(path))
+    """Return whether a path is of suite2p: planes, one plane, or its `Fall.mat`."""
+    if path.is_file():
+        return path.suffix == _MAT_SUFFIX and _is_output(path)
+    return bool(_plane_folders(path) or _without_traces(path))
+
+
+def _is_output(path: Path) -> bool:
+    # A copy of Fall.mat may have any name; its variables tell.
+    if path.name == MATLAB:
+        return True
+    try:
+        names = set(open_mat(path).names)
+    except SessionFormatError:
+        return False
+    return bool(names & {"F", "spks"}) and bool(names & {"iscell", "stat", "ops"})
 
 
 def read(path: Path, options: ReadOptions) -> Session:
-    """Open a suite2p folder; see `open_session`."""
+    """Open a suite2p folder or its MATLAB output; see `open_session`."""
     notes = Notes()
+    matlab = path if path.is_file() else None
+    root = path if matlab is None else path.parent
     folders = _plane_folders(path)
+    if not folders:
+        lacking = ", ".join(_without_traces(path))
+        raise SessionFormatError(
+            path,
+            "missing_data",
+            f"{lacking} of {path.name} has neither F.npy nor spks.npy: suite2p found "
+            "no regions, or did not extract their traces",
+            "was the recording processed to its end?",
+        )
     # In order of their numbers, which are the order of scanning.
     planes = [
-        read_plane(f, path, number, options, notes) for number, f in folders.items()
+        read_plane(folder, root, number, options, notes, matlab)
+        for number, folder in folders.items()
     ]
+    bad = _BadFrames.of(path, folders)
+    planes = [bad.marked(plane, notes) for plane in planes]
     # Planes that are not read were scanned too, and count for the lag of the others.
-    scanned = 1 + max(*folders, *_not_read(folders, notes), 0)
-    choices = series_choices(planes)
-    series = choose_series(choices, planes, options.series, path, notes)
-    responses = _responses(path, planes, scanned, series, options, notes)
+    numbers = [*folders, *_not_read(folders, notes)]
+    scanned = 1 + max((n for n in numbers if n is not None), default=0)
+    _note_cells(planes, options, notes)
+    used = _with_cells(path, planes, notes)
+    choices = series_choices(used)
+    series = choose_series(choices, used, options.series, path, notes)
+    responses = _responses(path, used, scanned, series, options, notes)
     responses = complete_statistics(responses, None, notes)
     notes.assume("no_positions", "positions are pixels: no file gives their size")
-    _note_cells(planes, options, notes)
-    several = len(planes) > 1
     session = Session(
         id=_name(path),
         animal_id=None,
         path=path,
         format="suite2p",
-        fingerprint=folder_fingerprint(path),
+        fingerprint=bad.fingerprint(
+            folder_fingerprint(path) if matlab is None else file_fingerprint(path)
+        ),
         units=_units(planes, responses, notes),
         responses=responses,
         behavior={"eye_tracker": None, "treadmill": None},
         stimulus=None,
         trials=Trials.none(),
         images={
-            f"mean_{i}" if several else "mean": plane.mean_image
-            for i, plane in enumerate(planes)
+            "mean" if len(planes) == 1 else f"mean_{number or 0}": plane.mean_image
+            for number, plane in zip(folders, planes, strict=True)
             if plane.mean_image is not None
         },
         # suite2p does not upsample.
@@ -79,41 +125,68 @@ def read(path: Path, options: ReadOptions) -> Session:
     return finalise(session, notes)
 
 
-def _plane_folders(path: Path) -> dict[int, Path]:
-    """Return the folders of the planes by number.
+# -- folders -------------------------------------------------------------------------
+def _plane_folders(path: Path) -> dict[int | None, Path]:
+    """Return the folders of the planes by number; None if the regions state it.
 
-    `path` is one plane, a folder of planes, or a folder that contains `suite2p`.
+    `path` is one plane, a folder of planes, a folder that contains `suite2p`, or a
+    MATLAB file of one of them. The folder `combined` repeats all planes; it is read if
+    it is opened itself, or the only one.
     """
-    if _is_plane(path):
-        match = _PLANE.fullmatch(path.name)
-        return {int(match[1]) if match else 0: path}
+    if path.is_file():
+        return {_number(path.parent): path.parent}
+    if is_plane(path):
+        return {_number(path): path}
     for root in (path, path / "suite2p"):
-        try:
-            names = [p.name for p in root.iterdir()] if root.is_dir() else []
-        except OSError:
-            continue
-        folders = {
-            int(match[1]): root / match[0]
-            for match in map(_PLANE.fullmatch, names)
-            if match is not None and _is_plane(root / match[0])
+        planes: dict[int | None, Path] = {
+            number: folder
+            for number, folder in _numbered(root).items()
+            if is_plane(folder)
         }
-        if folders:
-            return dict(sorted(folders.items()))
+        if planes:
+            return planes
+        if is_plane(root):
+            return {None: root}
+        if is_plane(root / _COMBINED):
+            return {None: root / _COMBINED}
     return {}
 
 
-def _not_read(folders: dict[int, Path], notes: Notes) -> list[int]:
+def _number(folder: Path) -> int | None:
+    match = _PLANE.fullmatch(folder.name)
+    return int(match[1]) if match else None
+
+
+def _numbered(root: Path) -> dict[int, Path]:
+    """Return the folders `planeN` by number, in their order."""
+    try:
+        found = list(root.iterdir()) if root.is_dir() else []
+    except OSError:
+        return {}
+    numbers = {_number(folder): folder for folder in found if folder.is_dir()}
+    return {n: numbers[n] for n in sorted(n for n in numbers if n is not None)}
+
+
+def _without_traces(path: Path) -> list[str]:
+    """Return names of planes that have tables of suite2p and no traces."""
+    if not path.is_dir():
+        return []
+    folders = [f for root in (path, path / "suite2p") for f in _numbered(root).values()]
+    folders += [path] * (_number(path) is not None)
+    return [f.name for f in folders if any((f / file).is_file() for file in TABLES)]
+
+
+def _not_read(folders: dict[int | None, Path], notes: Notes) -> list[int]:
     """Return the numbers of planes beside those that are read, with a note for each."""
     first = next(iter(folders.values()))
-    if not _PLANE.fullmatch(first.name):
+    if _number(first) is None:
         return []
     root, not_read = first.parent, []
-    for path in sorted(root.iterdir()):
-        match = _PLANE.fullmatch(path.name)
-        if match is None or not path.is_dir() or int(match[1]) in folders:
+    for number, path in _numbered(root).items():
+        if number in folders:
             continue
-        not_read.append(int(match[1]))
-        if _is_plane(path):
+        not_read.append(number)
+        if is_plane(path):
             notes.assume(
                 "other_plane",
                 f"{path.name} is beside {first.name} and not read: open {root.name} "
@@ -121,25 +194,101 @@ def _not_read(folders: dict[int, Path], notes: Notes) -> list[int]:
             )
             continue
         lacks = "neither F.npy nor spks.npy"
-        if any((path / file).exists() for file in _TRACES):
+        if any(os.path.lexists(path / file) for file in TRACES):
             lacks = "no other file of suite2p than traces"
         notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
     return not_read
 
 
-def _is_plane(path: Path) -> bool:
-    # Traces alone could be those of another program.
-    return all(
-        any((path / file).exists() for file in files) for files in (_TRACES, _TABLES)
-    )
-
-
 def _name(path: Path) -> str:
     """Return the name of the recording's folder, above the folders of suite2p."""
+    if path.suffix == _MAT_SUFFIX:
+        if path.name != MATLAB:
+            return path.stem
+        path = path.parent
     # Every recording has folders of these names, so they identify none.
-    while path.name == "suite2p" or _PLANE.fullmatch(path.name):
+    while path.name in ("suite2p", _COMBINED) or _PLANE.fullmatch(path.name):
         path = path.parent
     return path.name
+
+
+def _with_cells(path: Path, planes: list[Plane], notes: Notes) -> list[Plane]:
+    """Return the planes with neurons, after a note on the others.
+
+    Raises
+    ------
+    SessionFormatError
+        If no plane has one.
+    """
+    empty = [plane for plane in planes if not len(plane.chosen)]
+    lacks = [
+        f"{plane.folder.name} has no regions"
+        if not plane.n_rois
+        else f"iscell.npy of {plane.folder.name} marks none of {plane.n_rois} regions "
+        "as a cell"
+        for plane in empty
+    ]
+    if len(empty) == len(planes):
+        has_regions = any(plane.n_rois for plane in planes)
+        raise SessionFormatError(
+            path,
+            "empty",
+            f"{path.name} has no neurons: {'; '.join(lacks)}",
+            f"{ALL_ROIS}, reads them all"
+            if has_regions
+            else "suite2p found nothing: run it with other settings of the detection",
+        )
+    if empty:
+        notes.warn("empty_plane", f"{'; '.join(lacks)}: the other planes are read")
+    return [plane for plane in planes if len(plane.chosen)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BadFrames:
+    """Frames that the user marked in `bad_frames.npy`, in the folder of the recording.
+
+    Attributes
+    ----------
+    numbers
+        Numbers of frames, or flags; None without the file.
+    is_outside
+        Whether the file lies above the folder that is opened, as `suite2p` is.
+    """
+
+    numbers: np.ndarray | None
+    is_outside: bool
+
+    @classmethod
+    def of(cls, path: Path, folders: dict[int | None, Path]) -> "_BadFrames":
+        """Return the bad frames of a recording."""
+        first = next(iter(folders.values()))
+        # suite2p reads the file beside its folder, that is, above those of the planes.
+        above = first.parent.parent
+        is_inner = first.name == _COMBINED or _PLANE.fullmatch(first.name)
+        if not is_inner or not os.path.lexists(above / _BAD_FRAMES):
+            return cls(None, False)
+        numbers = load_small_array(above / _BAD_FRAMES, above).reshape(-1)
+        return cls(numbers, not above.is_relative_to(path))
+
+    def marked(self, plane: Plane, notes: Notes) -> Plane:
+        """Return a plane with these frames marked as well."""
+        if self.numbers is None:
+            return plane
+        if self.numbers.dtype.kind not in "fiub":
+            text = f"{_BAD_FRAMES} holds {self.numbers.dtype}, no numbers: not used"
+            notes.warn("bad_setting", text)
+            return plane
+        where = f"{_BAD_FRAMES} for {plane.folder.name}"
+        bad = marked_frames(self.numbers, plane.bad_frames, where, notes)
+        return replace(plane, bad_frames=bad)
+
+    def fingerprint(self, fingerprint: str) -> str:
+        """Return a fingerprint that contains the file, if the folder does not."""
+        if self.numbers is None or not self.is_outside:
+            return fingerprint
+        digest = blake2b(fingerprint.encode(), digest_size=12)
+        digest.update(self.numbers.tobytes())
+        return digest.hexdigest()
 
 
 # -- responses -----------------------------------------------------------------------
@@ -152,18 +301,19 @@ def _responses(
     notes: Notes,
 ) -> Signal:
     rate = _rate(path, planes, options, notes)
-    length = [plane.n_frames for plane in planes]
-    if max(length) - min(length) > _MAX_UNEVEN:
+    frames = common_frames(path, planes, notes)
+    missing = _missing(path, planes, frames, notes)
+    recorded = ~np.logical_and.reduce(missing)
+    if recorded.sum() < 2:
         raise SessionFormatError(
             path,
-            "wrong_shape",
-            f"planes of {path.name} have {min(length)} to {max(length)} frames; one "
-            "volume gives all planes as many, or one fewer",
-            "was the recording processed to its end?",
+            "empty",
+            f"{path.name}: suite2p marks all frames but {recorded.sum()} as bad",
+            "was the registration right? badframes of ops.npy and bad_frames.npy count",
         )
-    if max(length) > min(length):
-        notes.assume("cut_frames", f"planes are cut to the shortest, {min(length)}")
-    rows = PlaneTraces(path, tuple(planes), series, rate, min(length))
+    place = np.flatnonzero(recorded)
+    spans, n_missing = stretches(place, frames.n_rows, 0.0, rate, frames.joints)
+    rows = PlaneTraces(path, planes, series, rate, frames, missing)
     note_interpolation(rate, notes)
     return Signal.of_rows(
         "responses",
@@ -172,7 +322,32 @@ def _responses(
         0.0,
         shift_s=_lags(planes, scanned, rate, notes),
         mode="linear",
+        recorded_spans=spans,
+        n_missing=n_missing,
     )
+
+
+def _missing(
+    path: Path, planes: list[Plane], frames: Frames, notes: Notes
+) -> list[np.ndarray]:
+    """Return the rows of each plane whose frames are bad, or only padding, bool."""
+    missing = []
+    for plane, source in zip(planes, frames.source, strict=True):
+        rows = slice(frames.n_rows) if source is None else source
+        missing.append(plane.bad_frames[rows])
+    counts = [int(bad.sum()) for bad in missing]
+    if any(counts):
+        parts = ", ".join(
+            f"{n:,} in {plane.folder.name}"
+            for n, plane in zip(counts, planes, strict=True)
+            if n
+        )
+        notes.assume(
+            "bad_frames",
+            f"{path.name}: frames that suite2p marks as bad are missing: {parts}, of "
+            f"{frames.n_rows:,}",
+        )
+    return missing
 
 
 def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -> float:
@@ -185,16 +360,16 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
     SessionFormatError
         If the planes differ in rate, or no rate is known.
     """
-    stored = {plane.rate_hz for plane in planes if plane.rate_hz is not None}
-    if len(stored) > 1:
+    stored = sorted({plane.rate_hz for plane in planes if plane.rate_hz is not None})
+    if stored and stored[-1] > stored[0] * (1 + _SAME_RATE):
         raise SessionFormatError(
             path,
             "bad_key",
-            f"planes of {path.name} have rates {sorted(stored)} in fs; one expected",
+            f"planes of {path.name} have rates {stored} in fs; one expected",
             "are all of one recording?",
         )
     if stored:
-        rate = stored.pop()
+        rate = stored[0]
         if options.rate_hz is not None and options.rate_hz != rate:
             notes.warn(
                 "rate_disagrees",
@@ -202,12 +377,18 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
                 f"{rate:g}, which is used",
             )
         return rate
+    problem = next((p.problems["fs"] for p in planes if "fs" in p.problems), "")
     if options.rate_hz is None:
+        lacking = (
+            f"{path.name}: {problem}: the frames per second of a plane are unknown"
+            if problem
+            else f"no ops.npy, settings.npy or ops of {MATLAB} in {path.name} gives "
+            "fs, the frames per second of a plane"
+        )
         raise SessionFormatError(
             path,
             MISSING_RATE,
-            f"no ops.npy or settings.npy of {path.name} gives fs, the frames per "
-            "second of a plane",
+            lacking,
             "state it: rate_hz=…, or --rate-hz",
         )
     if not 0.1 <= options.rate_hz <= 1000:
@@ -220,7 +401,8 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
         )
     notes.assume(
         "given_rate",
-        f"{options.rate_hz:g} Hz, as stated in the options; no file states it",
+        f"{options.rate_hz:g} Hz, as stated in the options; no file states "
+        f"{'a right one' if problem else 'it'}",
     )
     return options.rate_hz
 
@@ -229,17 +411,55 @@ def _lags(
     planes: list[Plane], scanned: int, rate_hz: float, notes: Notes
 ) -> np.ndarray | None:
     """Return the scan delay of each neuron's plane in seconds; None if all are 0."""
-    # Planes of a volume are scanned one after another, evenly over 1 / rate seconds.
-    # The folder may hold only some of the planes, hence also the stored number.
-    count = max(scanned, *(plane.n_planes for plane in planes))
-    lag = [plane.number / (rate_hz * count) for plane in planes]
-    if not any(lag):
+    depth, count = _depths(planes, scanned)
+    if not depth.any():
+        if any(plane.scan.is_mesoscope for plane in planes) and scanned > 1:
+            notes.assume(
+                "mesoscope",
+                "the folders are regions of one plane of a mesoscope, scanned within "
+                "one frame: no lags between them",
+            )
+        return None
+    if any(plane.scan.is_bidirectional for plane in planes):
+        notes.assume(
+            "plane_lags",
+            f"{count} planes are scanned forth and back: their lags change from volume "
+            "to volume, and none are taken",
+        )
         return None
     notes.assume(
         "plane_lags",
         f"planes are scanned in turn: plane p of {count} lags p/{count} of a volume",
     )
-    return np.repeat(np.array(lag), [len(plane.chosen) for plane in planes])
+    # Planes of a volume are scanned one after another, evenly over 1 / rate seconds.
+    return np.asarray(depth / (rate_hz * count))
+
+
+def _depths(planes: list[Plane], scanned: int) -> tuple[np.ndarray, int]:
+    """Return the place of each neuron's plane among those of a volume, and their count.
+
+    Of a mesoscope, a plane has several regions, with a folder each: suite2p numbers
+    folder = plane · regions + region. `nplanes` counts planes in version 1, and before
+    it folders.
+    """
+    number = np.concatenate([plane.number for plane in planes])
+    n_planes = max(plane.scan.n_planes for plane in planes)
+    scanned = max(scanned, int(number.max()) + 1)
+    if not any(plane.scan.is_mesoscope for plane in planes):
+        return number, max(scanned, n_planes)
+    n_regions = max(plane.scan.n_regions for plane in planes)
+    is_version_1 = any(plane.scan.is_version_1 for plane in planes)
+    if not is_version_1 and scanned <= n_planes and n_planes % n_regions == 0:
+        n_planes //= n_regions
+    if n_regions == 1:
+        # No file counts the regions: their planes are what the folders state, else one.
+        stated = [plane.scan.depth for plane in planes]
+        known = [depth for depth in stated if depth is not None]
+        depths = known if len(known) == len(planes) else [0] * len(planes)
+        depth = np.repeat(depths, [len(plane.chosen) for plane in planes])
+        return depth, int(depth.max()) + 1
+    depth = number // n_regions
+    return depth, max(n_planes, int(depth.max()) + 1)
 
 
 # -- neurons -------------------------------------------------------------------------
@@ -252,7 +472,7 @@ def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
         responses,
         notes,
         unit_id=np.concatenate(ids),
-        plane=np.repeat([p.number for p in planes], [len(p.chosen) for p in planes]),
+        plane=np.concatenate([plane.number for plane in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
         roi=Roi.of([mask for plane in planes for mask in plane.masks]),
     )

@@ -1,9 +1,10 @@
-"""Traces of suite2p planes as responses.
+"""Traces of suite2p planes as responses, and the frames that were recorded.
 
 Files are (regions, frames); responses are (frames, neurons).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,22 @@ SERIES = {
 }
 """Kinds of responses, best first."""
 
+_UNCORRECTED = "the factor of the neuropil is 0: F is read as it is"
 _BASELINE_PERCENT = 8.0
 """Percentile over time that serves as the baseline of a region."""
+_MAX_UNEVEN = 1
+"""Most frames by which planes of one volume differ."""
 _MAX_FRAMES = 4000
 """About the number of frames, spread over the recording, for a baseline."""
 
 
 def series_choices(planes: list[Plane]) -> dict[str, str]:
     """Return the kinds of responses available for all planes, with descriptions."""
-    files = _in_common(planes)
-    # Raw F is not offered: it contains the neuropil.
-    is_corrected = {"F", "Fneu"} <= files
+    # Raw F is not offered: it contains the neuropil, unless suite2p was told that
+    # there is none to subtract.
+    is_corrected = all(_can_be_corrected(plane) for plane in planes)
     can_be = {
-        "spks": "spks" in files,
+        "spks": "spks" in _in_common(planes),
         "deconvolved": is_corrected and all(p.tau_s is not None for p in planes),
         "F-neu": is_corrected,
         "dff": is_corrected,
@@ -61,14 +65,17 @@ def choose_series(
             path,
             "missing_data",
             f"planes of {path.name} have {files} in common; spks.npy, or F.npy and "
-            "Fneu.npy, expected",
+            "Fneu.npy with a factor of the neuropil (neucoeff), expected",
             "was the recording processed to its end?",
         )
     if name is not None and name not in choices:
+        needed = ("neucoeff", "neuropil_coefficient", "tau")
+        problems = {p.problems[n] for p in planes for n in needed if n in p.problems}
+        why = f" ({'; '.join(sorted(problems))})" if problems else ""
         raise SessionFormatError(
             path,
             "no_series",
-            f"{path.name} has no series {name!r}; it has {', '.join(choices)}",
+            f"{path.name} has no series {name!r}{why}; it has {', '.join(choices)}",
             "choose one of these",
         )
     # Never fluorescence by default: the models expect deconvolved activity.
@@ -84,6 +91,11 @@ def choose_series(
     others = [name for name in choices if name != used]
     more = f"; there are also {', '.join(others)}" if others else ""
     notes.assume("series", f"responses are {used}: {SERIES[used]}{more}")
+    if used != "spks":
+        factors = sorted({plane.neucoeff for plane in planes if plane.neucoeff})
+        told = " or ".join(f"{factor:g}" for factor in factors)
+        text = f"F less {told} times Fneu (neucoeff)" if told else _UNCORRECTED
+        notes.assume("neuropil", text)
     return used
 
 
@@ -92,22 +104,102 @@ def _in_common(planes: list[Plane]) -> set[str]:
     return set.intersection(*(set(plane.files) for plane in planes))
 
 
+def _can_be_corrected(plane: Plane) -> bool:
+    has_neuropil = "Fneu" in plane.files or plane.neucoeff == 0
+    return "F" in plane.files and has_neuropil and plane.neucoeff is not None
+
+
+# -- frames --------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Frames of several planes on one grid of volumes.
+
+    Attributes
+    ----------
+    n_rows
+        Volumes in which every plane was scanned.
+    source
+        int64 (n_rows,) frame of each row, for every plane; None if all are in order.
+    joints
+        Rows at which another folder begins, ascending.
+    """
+
+    n_rows: int
+    source: tuple[np.ndarray | None, ...]
+    joints: tuple[int, ...]
+
+
+def common_frames(path: Path, planes: Sequence[Plane], notes: Notes) -> Frames:
+    """Return the frames that all planes have, folder by folder.
+
+    A recording that stops within a volume gives its last planes one frame fewer, in
+    each folder that suite2p joined.
+
+    Raises
+    ------
+    SessionFormatError
+        If the planes differ in length by more.
+    """
+    total: list[tuple[int, ...]] = [(plane.n_frames,) for plane in planes]
+    folders = [plane.scan.folder_frames or total[i] for i, plane in enumerate(planes)]
+    if len({len(counts) for counts in folders}) > 1:
+        # Some planes do not state their folders: only their lengths can be compared.
+        folders = total
+    counts = np.array(folders, np.int64)
+    shortest, longest = counts.min(axis=0), counts.max(axis=0)
+    if (longest - shortest).max() > _MAX_UNEVEN:
+        raise SessionFormatError(
+            path,
+            "wrong_shape",
+            f"planes of {path.name} have {min(total)[0]} to {max(total)[0]} frames; "
+            "one volume gives all planes as many, or one fewer",
+            "was the recording processed to its end?",
+        )
+    n_rows = int(shortest.sum())
+    if max(total)[0] > n_rows:
+        notes.assume("cut_frames", f"planes are cut to the shortest, {n_rows}")
+    stated = next((p.scan.folder_frames for p in planes if p.scan.folder_frames), ())
+    if counts.shape[1] == 1 and len({n for (n,) in total}) == 1 and stated:
+        shortest = np.array(stated, np.int64)
+    ends = np.cumsum(shortest)
+    joints = sorted({int(end) for end in ends[:-1]} - {0, n_rows})
+    if joints:
+        lengths = ", ".join(f"{n:,}" for n in shortest if n)
+        notes.assume(
+            "joints",
+            f"suite2p joined {len(joints) + 1} folders ({lengths} frames); the pauses "
+            "between them are unknown, and no window touches a joint",
+        )
+    source: list[np.ndarray | None] = []
+    for own in counts:
+        first = np.cumsum(own) - own
+        parts = [np.arange(n) + a for a, n in zip(first, shortest, strict=False)]
+        is_even = len(own) == 1 or (own[:-1] == shortest[:-1]).all()
+        source.append(None if is_even else np.concatenate(parts))
+    return Frames(n_rows, tuple(source), tuple(joints))
+
+
+# -- traces --------------------------------------------------------------------------
 class PlaneTraces:
     """Selected regions of all planes as columns, (frames, neurons); see `Rows`."""
 
     def __init__(
         self,
         path: Path,
-        planes: tuple[Plane, ...],
+        planes: Sequence[Plane],
         series: str,
         rate_hz: float,
-        n_frames: int,
+        frames: Frames,
+        missing: Sequence[np.ndarray],
     ) -> None:
         self.path = path
         self._rate_hz = rate_hz
-        self.shape: tuple[int, ...] = (n_frames, sum(len(p.chosen) for p in planes))
+        n_neurons = sum(len(plane.chosen) for plane in planes)
+        self.shape: tuple[int, ...] = (frames.n_rows, n_neurons)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._planes, self._series = planes, series
+        self._planes, self._series, self._frames = planes, series, frames
+        # bool (n_rows,) of each plane; None if no frame is missing.
+        self._missing = [bad if bad.any() else None for bad in missing]
         self._baselines: list[tuple[np.ndarray, np.ndarray]] = []
         self._deconvolved: np.ndarray | None = None
 
@@ -132,19 +224,42 @@ class PlaneTraces:
     def _take(self, rows: slice | np.ndarray) -> np.ndarray:
         # Deconvolution depends on the whole trace, so parts cannot be computed alone.
         if self._series == "deconvolved":
-            return self._all_deconvolved()[rows]
-        parts = [self._of_plane(i, rows) for i in range(len(self._planes))]
-        return np.ascontiguousarray(np.concatenate(parts).T)
+            values = self._all_deconvolved()[rows].copy()
+        else:
+            parts = [self._of_plane(i, rows) for i in range(len(self._planes))]
+            values = np.ascontiguousarray(np.concatenate(parts).T)
+        at = 0
+        for plane, missing in zip(self._planes, self._missing, strict=True):
+            if missing is not None:
+                values[missing[rows], at : at + len(plane.chosen)] = np.nan
+            at += len(plane.chosen)
+        return values
 
     def _of_plane(self, index: int, rows: slice | np.ndarray) -> np.ndarray:
         """Return the selected regions of one plane, (regions, frames)."""
-        plane = self._planes[index]
         if self._series == "spks":
-            return _stored(plane, "spks", rows)
-        corrected = _corrected(plane, rows)
+            return self._stored(index, "spks", rows)
+        corrected = self._corrected(index, rows)
         if self._series == "dff":
             baseline, divisor = self._baseline(index)
             corrected = (corrected - baseline[:, None]) / divisor[:, None]
+        return corrected
+
+    def _stored(self, index: int, name: str, rows: slice | np.ndarray) -> np.ndarray:
+        plane, source = self._planes[index], self._frames.source[index]
+        frames = rows if source is None else source[rows]
+        # Frames before regions: the result of a slice is a view, and only the regions
+        # that are chosen are copied.
+        stored: np.ndarray = plane.files[name].open()[:, frames][plane.chosen]
+        return stored.astype(np.float32, copy=False)
+
+    def _corrected(self, index: int, rows: slice | np.ndarray) -> np.ndarray:
+        """Return F - neucoeff · Fneu, float32 (regions, frames)."""
+        corrected, factor = self._stored(index, "F", rows), self._planes[index].neucoeff
+        if factor:
+            corrected = corrected - np.float32(factor) * self._stored(
+                index, "Fneu", rows
+            )
         return corrected
 
     def _baseline(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,46 +269,45 @@ class PlaneTraces:
         """
         if not self._baselines:
             # A percentile needs few frames; a slice keeps the files mapped.
-            step = max(1, self.shape[0] // _MAX_FRAMES)
-            some = slice(0, self.shape[0], step)
-            self._baselines = [
-                (
-                    np.percentile(_corrected(p, some), _BASELINE_PERCENT, axis=1),
-                    _positive(
-                        np.percentile(_stored(p, "F", some), _BASELINE_PERCENT, axis=1)
-                    ),
-                )
-                for p in self._planes
-            ]
+            some = slice(0, self.shape[0], max(1, self.shape[0] // _MAX_FRAMES))
+            for i, missing in enumerate(self._missing):
+                is_known = slice(None) if missing is None else ~missing[some]
+                corrected = self._corrected(i, some)[:, is_known]
+                raw = self._stored(i, "F", some)[:, is_known]
+                divisor = _low(raw)
+                # 1 in place of divisors that are not positive.
+                divisor = np.where(divisor > 0, divisor, 1.0)
+                self._baselines.append((_low(corrected), divisor))
         return self._baselines[index]
 
     def _all_deconvolved(self) -> np.ndarray:
         if self._deconvolved is None:
             from omnimouse_model.data.readers.suite2p.deconvolution import deconvolve
 
-            all_rows = slice(0, self.shape[0])
-            parts = [
-                deconvolve(_corrected(p, all_rows), p.tau_s or 0.0, self._rate_hz)
-                for p in self._planes
-            ]
+            parts = []
+            for i, (plane, missing) in enumerate(
+                zip(self._planes, self._missing, strict=True)
+            ):
+                traces = self._corrected(i, slice(0, self.shape[0]))
+                if missing is not None:
+                    traces[:, missing] = np.nan
+                # Calcium does not decay from one folder to the next.
+                pieces = np.split(traces, self._frames.joints, axis=1)
+                tau_s = plane.tau_s or 0.0
+                done = [deconvolve(piece, tau_s, self._rate_hz) for piece in pieces]
+                parts.append(np.concatenate(done, axis=1))
             self._deconvolved = np.concatenate(parts).T
         return self._deconvolved
 
 
-def _stored(plane: Plane, name: str, rows: slice | np.ndarray) -> np.ndarray:
-    # Frames before regions: the result of a slice is a view, and only the regions
-    # that are chosen are copied.
-    stored: np.ndarray = plane.files[name].open()[:, rows][plane.chosen]
-    return stored.astype(np.float32, copy=False)
-
-
-def _corrected(plane: Plane, rows: slice | np.ndarray) -> np.ndarray:
-    """Return F - neucoeff · Fneu, float32 (regions, frames)."""
-    return _stored(plane, "F", rows) - np.float32(plane.neucoeff) * _stored(
-        plane, "Fneu", rows
-    )
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    """Return divisors: the values, with 1 in place of those that are not positive."""
-    return np.where(values > 0, values, 1.0)
+def _low(traces: np.ndarray) -> np.ndarray:
+    """Return the baseline of each trace; NaN if it has no value."""
+    is_known = ~np.isnan(traces)
+    low = np.full(len(traces), np.nan)
+    whole, broken = is_known.all(axis=1), is_known.any(axis=1)
+    broken &= ~whole
+    # Of traces with NaN, numpy takes one after the other, which is slow.
+    low[whole] = np.percentile(traces[whole], _BASELINE_PERCENT, axis=1)
+    if broken.any():
+        low[broken] = np.nanpercentile(traces[broken], _BASELINE_PERCENT, axis=1)
+    return low

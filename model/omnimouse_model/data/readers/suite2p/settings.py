@@ -1,0 +1,221 @@
+"""Settings of a suite2p plane, of which some can be wrong, and what they say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.safe_files import label
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.typed_fields import as_float, short
+from omnimouse_model.data.readers.suite2p.files import Tables
+
+_DEFAULT_NEUCOEFF = 0.7
+"""Default of suite2p."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """How a plane was scanned, as its settings state it.
+
+    Attributes
+    ----------
+    n_planes
+        Number of planes; of versions before 1, planes times regions of a mesoscope.
+    n_regions
+        Regions of a mesoscope in each plane, 1 without one.
+    depth
+        Place of this folder among the planes, None if no file says it.
+    is_mesoscope, is_version_1, is_bidirectional
+        Whether several regions are scanned in one frame; whether the settings are those
+        of version 1; whether every second volume is scanned backwards.
+    folder_frames
+        Frames of each folder (or file) that suite2p joined; empty if no file says it.
+    """
+
+    n_planes: int
+    n_regions: int
+    depth: int | None
+    is_mesoscope: bool
+    is_version_1: bool
+    is_bidirectional: bool
+    folder_frames: tuple[int, ...]
+
+
+class Settings:
+    """Settings of `ops.npy`, or of the files into which version 1 divides it.
+
+    Attributes
+    ----------
+    problems
+        Names of settings that cannot be right -> what is wrong with them.
+    """
+
+    def __init__(self, tables: Tables, notes: Notes) -> None:
+        self._where, self._notes = label(tables.folder), notes
+        self._values = tables.settings()
+        self.problems: dict[str, str] = {}
+        if not self._values:
+            notes.warn("no_settings", f"{self._where}: {tables.lacking_settings}")
+
+    def number(self, name: str, *, least: float | None = None) -> float | None:
+        """Return a positive number; None if it is missing or cannot be right.
+
+        With `least`, return a number of at least that.
+        """
+        value = self._values.get(name)
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.reshape(-1)[0].item()
+        if value is None or (isinstance(value, np.ndarray) and not value.size):
+            return None
+        found = as_float(value)
+        if found is not None and np.isfinite(found):
+            is_right = found > 0 if least is None else found >= least
+            if is_right:
+                return found
+        wanted = "a positive number" if least is None else f"a number from {least:g} on"
+        self._refuse(name, f"{name} must be {wanted}, found {short(value)}")
+        return None
+
+    def _refuse(self, name: str, problem: str) -> None:
+        if name not in self.problems:
+            self.problems[name] = problem
+            self._notes.warn("bad_setting", f"{self._where}: {problem}: not used")
+
+    def count(self, name: str) -> int | None:
+        """Return a whole number above 0; None if it is missing or cannot be right."""
+        value = self.number(name)
+        return None if value is None or value >= 2**31 else int(value)
+
+    def neucoeff(self) -> float | None:
+        """Return the factor of the neuropil, 0 for no correction; None if not right."""
+        # The second name is that of version 1.
+        for name in ("neucoeff", "neuropil_coefficient"):
+            value = self.number(name, least=0.0)
+            if value is not None or name in self.problems:
+                return value
+        return _DEFAULT_NEUCOEFF
+
+    def is_deconvolved(self) -> bool:
+        """Return whether suite2p deconvolved the traces; if not, spks holds zeros."""
+        # The second name is that of versions before 1.
+        values = [self._values.get(n) for n in ("do_deconvolution", "spikedetect")]
+        return not any(value is not None and value in (False, 0) for value in values)
+
+    def size(self) -> tuple[int, int] | None:
+        """Return height and width of the image in pixels, None if unknown."""
+        height, width = self.count("Ly"), self.count("Lx")
+        return None if height is None or width is None else (height, width)
+
+    def image(self, name: str) -> np.ndarray | None:
+        """Return a stored image float32 (height, width), None if missing."""
+        image = self._values.get(name)
+        if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
+            return None
+        # An image is only for display: a wrong one is omitted without an error.
+        if image.ndim != 2 or not image.size:
+            return None
+        return np.nan_to_num(image.astype(np.float32))
+
+    def flyback(self) -> frozenset[int]:
+        """Return the numbers of the planes of the flyback, which suite2p leaves out."""
+        numbers = vector(self._values.get("ignore_flyback"))
+        if numbers is None:
+            return frozenset()
+        return frozenset(numbers[numbers >= 0].astype(int).tolist())
+
+    def scan(self, n_frames: int) -> Scan:
+        """Return how the plane was scanned."""
+        n_regions = self.count("nrois") or 1
+        depth = as_float(self._values.get("iplane"))
+        return Scan(
+            n_planes=self.count("nplanes") or 1,
+            n_regions=n_regions,
+            depth=None if depth is None or not 0 <= depth < 2**15 else int(depth),
+            is_mesoscope=n_regions > 1 or self._values.get("mesoscan") in (True, 1),
+            is_version_1=bool(self._values.get("is_version_1"))
+            or "db_path" in self._values,
+            is_bidirectional=self._values.get("bruker_bidirectional") in (True, 1),
+            folder_frames=self._folder_frames(n_frames),
+        )
+
+    def _folder_frames(self, n_frames: int) -> tuple[int, ...]:
+        """Return the frames of each folder whose files suite2p joined.
+
+        Files of one folder (`frames_per_file`) follow each other without a pause, as
+        microscopes divide one recording. HDF5 and Scanbox files, which hold a recording
+        each, are counted in `nframes_per_folder`.
+        """
+        for name in ("frames_per_folder", "nframes_per_folder"):
+            frames = vector(self._values.get(name))
+            if frames is None or len(frames) < 2:
+                continue
+            if (frames >= 0).all() and frames.sum() == n_frames:
+                return tuple(frames.astype(int).tolist())
+            self._notes.warn(
+                "joints_unknown",
+                f"{self._where}: {name} counts {frames.sum():,.0f} frames in "
+                f"{len(frames)} folders, the traces have {n_frames:,}: where a folder "
+                "ends is unknown, and windows may touch a joint",
+            )
+        return ()
+
+    def bad_frames(self, n_frames: int) -> np.ndarray:
+        """Return which frames suite2p marks as bad, bool (frames,)."""
+        bad = np.zeros(n_frames, bool)
+        stored = self._values.get("badframes")
+        if stored is None:
+            return bad
+        frames = vector(stored, "fiub")
+        if frames is None:
+            self._refuse("badframes", f"badframes are {short(stored)}")
+            return bad
+        return marked_frames(frames, bad, f"{self._where}: badframes", self._notes)
+
+
+def marked_frames(
+    frames: np.ndarray, bad: np.ndarray, where: str, notes: Notes
+) -> np.ndarray:
+    """Return which frames are marked as bad, bool (frames,).
+
+    Parameters
+    ----------
+    frames
+        One flag for each frame, or numbers of frames from 0.
+    bad
+        bool (frames,) frames that are bad already.
+    where
+        Their source, for messages.
+    """
+    # MATLAB stores flags as numbers.
+    is_flags = frames.dtype.kind == "b" or bool(np.isin(frames, (0, 1)).all())
+    if is_flags and len(frames) == len(bad):
+        return np.asarray(bad | (frames > 0))
+    if frames.dtype.kind == "b":
+        problem = f"{where}: {len(frames):,} flags for {len(bad):,} frames: not used"
+        notes.warn("bad_setting", problem)
+        return bad
+    is_inside = (frames >= 0) & (frames < len(bad)) & (frames == np.rint(frames))
+    if not is_inside.all():
+        notes.warn(
+            "bad_setting",
+            f"{where}: {int((~is_inside).sum()):,} of {len(frames):,} numbers are no "
+            f"frames of {len(bad):,}: these are not used",
+        )
+    marked = bad.copy()
+    marked[frames[is_inside].astype(np.int64)] = True
+    return marked
+
+
+def vector(value: Any, kinds: str = "fiu") -> np.ndarray | None:
+    """Return the numbers of a list, or of an array of one row or column, as 1-D.
+
+    Arrays of other types than `kinds`, and matrices, give None.
+    """
+    if isinstance(value, list) and all(isinstance(v, int | float) for v in value):
+        value = np.array(value, np.float64)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = np.array([value])  # MATLAB knows no difference
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
+        return None
+    return value.reshape(-1) if value.size == max(value.shape, default=1) else None
