@@ -1,0 +1,184 @@
+"""Regions of NWB files: orientation of masks, ids, marks of cells."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from tests.model.nwb_files import Nwb, Plane, write_nwb
+
+TABLE = "processing/ophys/ImageSegmentation/S0"
+HEIGHT, WIDTH = 40, 60  # of the image masks that `write_nwb` writes
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "recording.nwb"
+
+
+def written(path: Path, mask: str, **datasets: Any) -> Path:
+    """A file of one plane, with further datasets by name (`__` for a slash)."""
+    write_nwb(path, Nwb((Plane(mask=mask, origin=False),)))
+    with h5py.File(path, "a") as file:
+        for name, value in datasets.items():
+            file[name.replace("__", "/")] = value
+    return path
+
+
+def add_mean_image(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    image = np.random.default_rng(1).random(shape).astype(np.float32)
+    with h5py.File(path, "a") as file:
+        file["processing/ophys/Backgrounds/meanImg"] = image
+        about = file["processing/ophys/Backgrounds/meanImg"].attrs
+        about["neurodata_type"] = "GrayscaleImage"
+    return image
+
+
+def orientation(session: Session) -> str:
+    notes = {note.code: note.message for note in session.assumptions}
+    return notes.get("mask_orientation", "")
+
+
+def image_rows_and_columns(path: Path, *, is_mirrored: bool) -> list[list[list[int]]]:
+    with h5py.File(path) as file:
+        masks = file[f"{TABLE}/image_mask"][()]
+    places = [np.argwhere(m.T if is_mirrored else m) for m in masks]
+    return [sorted(place.tolist()) for place in places]
+
+
+def regions(session: Session) -> list[list[list[int]]]:
+    assert session.units.roi is not None
+    n = session.n_neurons
+    return [sorted(session.units.roi.pixels(k)[0].tolist()) for k in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_mirrored", "words"),
+    [
+        (None, False, "(height, width), as most"),
+        ((HEIGHT, WIDTH), False, "meanImg"),
+        ((WIDTH, HEIGHT), True, "(width, height)"),
+    ],
+)
+def test_image_masks_have_the_axes_of_the_mean_image(path, shape, is_mirrored, words):
+    written(path, "image_mask")
+    image = None if shape is None else add_mean_image(path, shape)
+    session = open_session(path)
+    expected = image_rows_and_columns(path, is_mirrored=is_mirrored)
+    assert regions(session) == expected
+    assert words in orientation(session)
+    if image is not None:
+        np.testing.assert_array_equal(session.images["mean"], image)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["source_script", "was_generated_by"])
+def test_neuroconv_stores_images_and_masks_as_width_and_height(path, name):
+    text = "Created using NeuroConv v0.6.1"
+    value = text if name == "source_script" else np.array([[b"neuroconv", b"0.6.1"]])
+    written(path, "image_mask", **{f"general__{name}": value})
+    image = add_mean_image(path, (HEIGHT, WIDTH))  # (width, height), as the masks
+    session = open_session(path)
+    assert regions(session) == image_rows_and_columns(path, is_mirrored=True)
+    np.testing.assert_array_equal(session.images["mean"], image.T)
+    assert "neuroconv" in orientation(session)
+
+
+@pytest.mark.parametrize(
+    ("has_image", "is_suite2p", "is_mirrored"),
+    [
+        (False, False, False),
+        (False, True, True),
+        (True, False, True),
+    ],
+)
+def test_pixels_are_row_and_column_if_image_or_program_say_so(
+    path, has_image, is_suite2p, is_mirrored
+):
+    written(path, "pixel_mask")
+    with h5py.File(path, "a") as file:
+        pixels = file[f"{TABLE}/pixel_mask"][()]
+        pixels["x"] %= 20
+        file[f"{TABLE}/pixel_mask"][...] = pixels
+        if is_suite2p:
+            file[TABLE].attrs["description"] = "suite2p output"
+    if has_image:
+        add_mean_image(path, (20, 60))  # x is below 20, y is not
+    session = open_session(path)
+    places = np.concatenate([session.units.roi.pixels(k)[0] for k in range(5)])
+    y, x = ("x", "y") if is_mirrored else ("y", "x")
+    np.testing.assert_array_equal(places, np.stack([pixels[y], pixels[x]], axis=1))
+    assert bool(orientation(session)) == is_mirrored
+
+
+@pytest.mark.slow
+def test_an_image_refutes_the_program(path):
+    written(path, "pixel_mask")
+    with h5py.File(path, "a") as file:
+        pixels = file[f"{TABLE}/pixel_mask"][()]
+        pixels["y"] %= 20
+        file[f"{TABLE}/pixel_mask"][...] = pixels
+        file[TABLE].attrs["description"] = "suite2p output"
+    add_mean_image(path, (20, 60))
+    session = open_session(path)
+    assert "column and row" in orientation(session)
+    assert session.units.xy_px[:, 1].max() < 20
+
+
+@pytest.mark.slow
+def test_the_raw_series_of_the_plane_gives_the_size(path):
+    written(path, "image_mask")
+    with h5py.File(path, "a") as file:
+        raw = file.create_group("acquisition/TwoPhotonSeries")
+        raw.attrs["neurodata_type"] = "TwoPhotonSeries"
+        raw["imaging_plane"] = h5py.SoftLink("/general/optophysiology/p0")
+        raw["dimension"] = np.array([WIDTH, HEIGHT])  # (height, width)
+        raw["data"] = np.zeros((0, 0, 0), np.uint8)
+    session = open_session(path)
+    assert regions(session) == image_rows_and_columns(path, is_mirrored=True)
+    assert "TwoPhotonSeries has 60 rows" in orientation(session)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "cells"),
+    [
+        ("Rejected", [0, 1, 0, 0, 1], [0, 2, 3]),
+        ("Accepted", [1, np.nan, 0, 1, 1], [0, 3, 4]),
+        ("is_cell", [b"True", b"no", b"False", b"yes", b"True"], [0, 3, 4]),
+        ("other", [0, 1, 0, 0, 1], [0, 1, 2, 3, 4]),
+    ],
+)
+def test_marks_of_cells(path, column, values, cells):
+    written(path, "", **{f"{TABLE}/{column}".replace("/", "__"): values})
+    assert open_session(path).units.unit_id.tolist() == [10 + cell for cell in cells]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (np.array([7, 9, 11, 13, 2**63 - 1], np.uint64), [7, 9, 11, 13, 2**63 - 1]),
+        (np.array([7, 9, 11, 13, 2**64 - 1], np.uint64), [0, 1, 2, 3, 4]),
+        ([b"7", b"9", b"11", b"13", b"15"], [7, 9, 11, 13, 15]),
+        ([b"a", b"b", b"c", b"d", b"e"], [0, 1, 2, 3, 4]),
+        (np.array([1.0, 2.0, 3.0, 4.5, 5.0]), [0, 1, 2, 3, 4]),
+    ],
+)
+def test_ids_are_integers_or_row_numbers(path, ids, expected):
+    written(path, "")
+    with h5py.File(path, "a") as file:
+        del file[f"{TABLE}/id"]
+        file[f"{TABLE}/id"] = ids
+    session = open_session(path)
+    assert session.units.unit_id.tolist() == expected
+    codes = [note.code for note in session.assumptions]
+    assert ("unit_ids" in codes) == (expected == [0, 1, 2, 3, 4])
+
+
+def test_an_unknown_location_is_no_area(path):
+    write_nwb(path, Nwb((Plane(location="unknown"),)))
+    assert open_session(path).units.area is None
