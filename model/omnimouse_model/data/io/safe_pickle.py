@@ -165,7 +165,8 @@ _Replacements = dict[str, Callable[..., Any]]
 _BUILTINS: _Replacements = {
     kind.__name__: kind for kind in (dict, list, tuple, set, complex)
 }
-_DATES = ("datetime", "date", "time", "timedelta")
+# suite2p 1 stores the time of its run with its time zone.
+_DATES = ("datetime", "date", "time", "timedelta", "timezone")
 _NAMES: dict[str, _Replacements] = {
     "numpy": {
         "_reconstruct": lambda kind, shape, code: _Value(),

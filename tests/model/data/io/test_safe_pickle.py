@@ -16,6 +16,8 @@ from omnimouse_model.errors import SessionFormatError
 from tests.hostile_pickles import CallingPickle, object_npy
 from tests.memory import check_memory
 
+HERE = datetime.timezone(datetime.timedelta(hours=2), "here")
+
 
 def object_file(path: Path, payload: bytes) -> Path:
     path.write_bytes(object_npy(payload))
@@ -37,6 +39,7 @@ def test_what_suite2p_writes_is_read_as_it_was(tmp_path, protocol):
         "ordered": collections.OrderedDict(a=1),
         "path": pathlib.PurePosixPath("/data/raw"),
         "when": datetime.date(2024, 5, 1),
+        "ran": datetime.datetime(2025, 5, 1, 8, tzinfo=HERE),
         "nested": {"fs": 7.5, "again": [np.int64(3)]},
         "empty": np.zeros((0, 4)),
     }
