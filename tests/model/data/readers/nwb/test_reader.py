@@ -476,3 +476,64 @@ def test_a_file_that_changes_while_open_is_a_clear_error(path):
     assert session.is_stale
     with pytest.raises(SessionFormatError, match="changed while the session was open"):
         _ = session.window(4.0).responses
+
+
+@pytest.mark.parametrize(
+    ("version", "is_attribute", "words"),
+    [
+        ("NWB-1.0.6", False, "is NWB 1 .*NWB-1.0.6"),
+        ("1.0.5_beta", True, "is NWB 1 "),
+        ("2.0b", True, "a pre-release of NWB 2"),
+        ("2.0.0-beta", True, "a pre-release of NWB 2"),
+    ],
+)
+def test_old_versions_say_how_to_convert(path, version, is_attribute, words):
+    with h5py.File(path, "w") as file:
+        file["epochs/a"] = 1
+        if is_attribute:
+            file.attrs["nwb_version"] = version
+        else:
+            file["nwb_version"] = version
+    refused = check_refusal(path, words)
+    assert refused.code == "old_version"
+    assert "pynwb" in refused.hint
+
+
+def test_releases_of_version_2_are_read(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["nwb_version"] = "2.0.1"
+    assert open_session(path).n_neurons == 5
+
+
+def test_a_folder_of_nwb_files_is_its_only_file_or_lists_them(tmp_path):
+    folder = tmp_path / "sub-1"
+    folder.mkdir()
+    (folder / "._a.nwb").write_bytes(b"macOS")
+    first = write_nwb(folder / "a.nwb")
+    assert open_session(folder).path == first
+    assert is_session(folder)
+    write_nwb(folder / "b.nwb")
+    assert "open one of them" in check_refusal(folder, "2 NWB files: a.nwb, b.nwb").hint
+    assert not is_session(folder)
+
+
+def test_a_folder_with_another_recording_is_not_its_one_nwb_file(tmp_path):
+    write_nwb(tmp_path / "a.nwb")
+    np.savez(tmp_path / "b.npz", responses=np.ones((600, 3)), rate_hz=30.0)
+    assert not is_session(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (".zattrs", '{"nwb_version": "2.7.0"}'),
+        (".zmetadata", '{"metadata": {".zattrs": {"neurodata_type": "NWBFile"}}}'),
+        ("zarr.json", '{"attributes": {"nwb_version": "2.7.0"}, "zarr_format": 3}'),
+    ],
+)
+def test_nwb_in_zarr_format_is_refused_by_name(tmp_path, name, content):
+    folder = tmp_path / "a.nwb.zarr"
+    folder.mkdir()
+    (folder / name).write_text(content)
+    assert "NWBHDF5IO" in check_refusal(folder, "NWB in Zarr format").hint
