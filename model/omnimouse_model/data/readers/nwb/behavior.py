@@ -164,6 +164,18 @@ def _last(group: "h5py.Group") -> str:
     return str(group.name.rsplit("/", 1)[-1])
 
 
+def _has_columns(nwb: NwbFile, series: _Series, n: int, data: str = "data") -> bool:
+    """Return whether a dataset of a series can have n columns.
+
+    One that cannot be read can have them: the fault is told when it is read.
+    """
+    try:
+        shape = nwb.shape(series.group, data)
+    except SessionFormatError:
+        return True
+    return bool(shape) and (shape[1:] == (n,) or (n == 1 and len(shape) == 1))
+
+
 # -- samples -------------------------------------------------------------------------
 def _values(
     nwb: NwbFile,
@@ -261,7 +273,7 @@ def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:
     if words & _NOT_RUNNING or series.data != "data":
         return None
     moved, speed = bool(words & _MOVED), bool(words & _SPEED)
-    kind, _ = _speed_unit(nwb.unit(series.group))
+    kind, _ = _speed_unit(_stored_unit(nwb, series.group))
     if moved and speed:
         rank = 0
     elif speed and words - _SPEED <= _PLAIN_SPEED:
@@ -275,6 +287,14 @@ def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:
         return None
     order = ("length", "unknown", "angle", "other").index(kind)
     return order, int(bool(words & _SECOND_CHOICE)), rank
+
+
+def _stored_unit(nwb: NwbFile, group: "h5py.Group") -> str:
+    """Return the unit of a series, "" for data that cannot be read (told later)."""
+    try:
+        return nwb.unit(group)
+    except SessionFormatError:
+        return ""
 
 
 def _speed_unit(unit: str) -> tuple[str, float]:
@@ -393,9 +413,9 @@ def _sizes(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> list[_Serie
         replace(s, data=data)
         for s in pupil
         for data in ("area", "width", "height")
-        if "pupil" in s.words and nwb.shape(s.group, data)
+        if "pupil" in s.words and data in nwb.names(s.group)
     ]
-    pupil = [s for s in pupil if nwb.shape(s.group)[1:] in ((), (1,))]
+    pupil = [s for s in pupil if _has_columns(nwb, s, 1)]
     named = [s for s in pupil if s.words & _SIZES or s.words >= _PUPIL_TRACKING]
     # A width alone says less than the area.
     found = [e for e in ellipses[:1] if e.data == "area"] + named or ellipses[:1]
@@ -425,9 +445,8 @@ def _places(nwb: NwbFile, series: Sequence[_Series]) -> list[_Series]:
         kind = text_of(nwb.file.attribute(candidate.group, "neurodata_type", ""))
         is_pupil = "pupil" in words and not words & _NO_PUPIL
         is_gaze = bool((words | around) & _EYES) and words <= _GAZE
-        if nwb.shape(candidate.group)[1:] != (2,):
-            continue
-        if is_pupil or (is_gaze and kind != "EllipseSeries"):
+        is_named = is_pupil or (is_gaze and kind != "EllipseSeries")
+        if is_named and _has_columns(nwb, candidate, 2):
             found.append(candidate)
     return sorted(found, key=lambda s: _rank(s, "pupil"))
 

@@ -24,6 +24,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
 )
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.trials import (
+    INVALID_TIMES,
     clock_origins,
     ragged_texts,
     read_spans,
@@ -68,7 +69,8 @@ def read_observed(
             spans = [own if len(own) else np.array([span]) for own in spans]
     spans = _without_invalid(nwb, spans, units, notes)
     whole = np.array([span])
-    if all(np.array_equal(own, whole) for own in spans):
+    outside = (spikes.times < span[0]) | (spikes.times > span[1])
+    if all(np.array_equal(own, whole) for own in spans) and not outside.any():
         return span, None
     observed = Observed(spans[0])
     if not all(np.array_equal(own, spans[0]) for own in spans):
@@ -150,7 +152,7 @@ def _without_invalid(
     names = set(own_name.tolist()) - {""}
     rows: list[tuple[np.ndarray, frozenset[str]]] = []
     for table in nwb.groups_of("TimeIntervals"):
-        if table.name.rsplit("/", 1)[-1] == "invalid_times":
+        if table.name.rsplit("/", 1)[-1] == INVALID_TIMES:
             read = partial(_invalid_times, nwb, table, names)
             rows += read_side_stream(str(table.name), read, notes) or []
     if not rows:

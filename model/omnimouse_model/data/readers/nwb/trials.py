@@ -21,6 +21,7 @@ from omnimouse_model.data.signal import Signal
 if TYPE_CHECKING:
     import h5py
 
+INVALID_TIMES = "invalid_times"
 _TRIALS = "trials"
 _SHOWN = re.compile(r"presentations?|stimulus|stimuli|stim|trials?")
 """Words in the names of tables whose rows are shown stimuli."""
@@ -62,17 +63,18 @@ def read_intervals(
     trials, shown = _tables(nwb)
     tables = _read(nwb, trials[:1], notes)
     intervals = _merged(nwb, tables, responses, notes)
-    others = [*trials[1:], *shown]
     if not len(intervals.on) and shown:
         tables = [_named(_joined(t, notes)) for t in _read(nwb, shown, notes)]
         intervals = _merged(nwb, tables, responses, notes)
-        others = trials[1:]
-    if not len(intervals.on):
-        return intervals
-    if others or _last(tables[0]) != _TRIALS:
-        unread = f"; not read: {_listed(others)}" if others else ""
-        source = f"trials are the rows of {_listed(tables)}{unread}"
-        notes.assume("trial_source", source)
+    names = {table.name for table in tables}
+    others = [t for t in _all_tables(nwb) if t.name not in names]
+    if responses.has_events:
+        # Spikes are not counted in invalid times.
+        others = [t for t in others if _last(t) != INVALID_TIMES]
+    if others:
+        notes.assume("left_out_tables", f"not read: {_listed(others)}")
+    if len(intervals.on) and _last(tables[0]) != _TRIALS:
+        notes.assume("trial_source", f"trials are the rows of {_listed(tables)}")
     return intervals
 
 
@@ -142,12 +144,17 @@ def ragged_texts(nwb: NwbFile, table: "h5py.Group", name: str) -> list[str] | No
 
 
 # -- tables --------------------------------------------------------------------------
-def _tables(nwb: NwbFile) -> tuple[list["h5py.Group"], list["h5py.Group"]]:
-    """Return the tables of trials, and those whose rows are shown stimuli."""
+def _all_tables(nwb: NwbFile) -> list["h5py.Group"]:
+    """Return the tables of intervals, those of the file itself first."""
     # A dataset of this type is damaged, and no table.
     tables = [t for t in nwb.groups_of("TimeIntervals") if hasattr(t, "keys")]
-    # The table of the file itself, before those of processing modules.
     tables.sort(key=lambda t: (not t.name.startswith("/intervals/"), t.name.count("/")))
+    return tables
+
+
+def _tables(nwb: NwbFile) -> tuple[list["h5py.Group"], list["h5py.Group"]]:
+    """Return the tables of trials, and those whose rows are shown stimuli."""
+    tables = _all_tables(nwb)
     trials = [t for t in tables if _last(t) == _TRIALS]
     others = [t for t in tables if t not in trials]
     others = [t for t in others if not _has_word(t, _NOT_SHOWN)]

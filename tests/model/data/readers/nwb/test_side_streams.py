@@ -91,6 +91,18 @@ def test_running_is_the_speed_of_the_animal_before_raw_signals(path, is_damaged)
     assert len(left_out(session)) == is_damaged
 
 
+def test_a_stream_in_another_file_is_named_and_not_followed(path):
+    for name, n in ((RUNNING, 1), (f"{EYE}/pupil_position", 2)):
+        add_series(path, name, np.zeros((640, n)), "SpatialSeries", unit="cm/s")
+        link = h5py.ExternalLink("other.h5", "/data")
+        with h5py.File(path, "a") as file:
+            del file[f"{name}/data"]
+            file[f"{name}/data"] = link
+    running, pupil = left_out(open_session(path))
+    assert "other.h5" in running
+    assert "pupil_position" in pupil
+
+
 def test_other_series_are_no_running(path):
     for name in (
         "stimulus/presentation/running_speed",
@@ -250,9 +262,10 @@ def test_presentations_are_the_trials_where_no_table_is_called_so(path):
     # With a table of trials, presentations are named and not read.
     session = open_session(add_table(other, "trials", [3.0], [5.0]))
     assert len(session.trials) == 1
-    unread = note_messages(session)["trial_source"].split("not read:")[1]
+    assert "trial_source" not in note_messages(session)
+    unread = note_messages(session)["left_out_tables"]
     assert "movie_presentations" in unread
-    assert "epochs" not in unread
+    assert "epochs" in unread
 
 
 # -- stimulus ------------------------------------------------------------------------

@@ -226,6 +226,15 @@ def test_time_in_which_no_unit_was_observed_is_a_pause(path):
     assert not ((starts > 10.0) & (starts < 20.0)).any()
 
 
+def test_spikes_outside_the_common_intervals_do_not_raise_rates(path):
+    session = open_session(observe(path, *[[[10.0, 25.0], [20.0, 30.0]]] * 5))
+    times = spikes_of(path, 0)
+    inside = int(((times >= 10) & (times <= 30)).sum())
+    assert session.units.properties["rate_hz"][0] == pytest.approx(inside / 20)
+    assert "unobserved_spikes" in note_messages(session)
+    assert session.recorded_s == pytest.approx(20.0)
+
+
 def test_invalid_times_are_missing_for_the_units_that_they_name(path):
     with h5py.File(path, "a") as file:
         table = typed_group(file, "intervals/invalid_times", "TimeIntervals")
