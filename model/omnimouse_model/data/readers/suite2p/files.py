@@ -22,7 +22,8 @@ from omnimouse_model.errors import SessionFormatError
 MATLAB = "Fall.mat"
 TRACES = ("F.npy", "spks.npy")
 TABLES = ("stat.npy", "iscell.npy", "ops.npy", "settings.npy")
-_SETTINGS = ("ops", "settings", "db", "reg_outputs", "detect_outputs")
+_OUTPUTS = ("reg_outputs", "detect_outputs")
+_SETTINGS = ("ops", "settings", "db", *_OUTPUTS)
 """Files with settings, by priority (versions before 1 have only `ops`)."""
 _REGION_FIELDS = ("ypix", "xpix", "lam", "med", "iplane")
 
@@ -153,29 +154,41 @@ class Tables:
         inside = "" if self._mat is None else f", and no ops in {MATLAB}"
         return f"no ops.npy or settings.npy{inside}"
 
-    def settings(self) -> dict[str, Any]:
-        """Return the settings of all files by name, empty if there are none."""
+    def settings(self, *, has_rate: bool) -> dict[str, Any]:
+        """Return the settings of all files by name, empty if there are none.
+
+        If the rate is known without them (`has_rate`), none is indispensable.
+        """
         values: dict[str, Any] = {}
         # Reversed, so that files of higher priority overwrite the others.
         for name in reversed(_SETTINGS):
             if not self._has(name):
                 continue
-            path = self.folder / f"{name}.npy"
-            stored = load_pickled(contained(path, self._root))
-            if not isinstance(stored, Mapping):
-                raise bad_file(
-                    path,
-                    "wrong_shape",
-                    f"holds a {type(stored).__name__}, not settings",
-                    "was it written by suite2p?",
-                )
-            values.update(_flat(stored))
+            try:
+                values.update(_flat(self._stored_settings(name)))
+            except SessionFormatError as error:
+                if name not in _OUTPUTS and not has_rate:
+                    raise
+                self._notes.warn("left_out", f"{error}: read without it")
+                continue
             # Only version 1 divides the settings.
             values["is_version_1"] = values.get("is_version_1") or name != "ops"
         if not values and self._mat is not None and "ops" in self._mat.names:
             stored = self._mat.value("ops")
             values = _flat(stored) if isinstance(stored, Mapping) else {}
         return values
+
+    def _stored_settings(self, name: str) -> Mapping[str, Any]:
+        path = self.folder / f"{name}.npy"
+        stored = load_pickled(contained(path, self._root))
+        if not isinstance(stored, Mapping):
+            raise bad_file(
+                path,
+                "wrong_shape",
+                f"holds a {type(stored).__name__}, not settings",
+                "was it written by suite2p?",
+            )
+        return stored
 
 
 def _flat(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def read_plane(
         Its `Fall.mat`, if that is to be read in place of all other files.
     """
     tables = Tables(folder, root, notes, matlab)
-    settings = Settings(tables, notes)
+    settings = Settings(tables, notes, has_rate=options.rate_hz is not None)
     regions = tables.regions()
     marked = tables.marked()
     others = [len(table) for table in (regions, marked) if table is not None]

@@ -264,11 +264,14 @@ class _BadFrames:
         first = next(iter(folders.values()))
         # suite2p reads the file beside its folder, that is, above those of the planes.
         above = first.parent.parent
+        is_outside = not above.is_relative_to(path)
         is_inner = first.name == _COMBINED or _PLANE.fullmatch(first.name)
-        if not is_inner or not os.path.lexists(above / _BAD_FRAMES):
+        # Above what was opened, only where suite2p looks for it.
+        is_looked_for = is_inner and (not is_outside or first.parent.name == "suite2p")
+        if not is_looked_for or not os.path.lexists(above / _BAD_FRAMES):
             return cls(None, False)
         numbers = load_small_array(above / _BAD_FRAMES, above).reshape(-1)
-        return cls(numbers, not above.is_relative_to(path))
+        return cls(numbers, is_outside)
 
     def marked(self, plane: Plane, notes: Notes) -> Plane:
         """Return a plane with these frames marked as well."""

@@ -51,9 +51,9 @@ class Settings:
         Names of settings that cannot be right -> what is wrong with them.
     """
 
-    def __init__(self, tables: Tables, notes: Notes) -> None:
+    def __init__(self, tables: Tables, notes: Notes, *, has_rate: bool) -> None:
         self._where, self._notes = label(tables.folder), notes
-        self._values = tables.settings()
+        self._values = tables.settings(has_rate=has_rate)
         self.problems: dict[str, str] = {}
         if not self._values:
             notes.warn("no_settings", f"{self._where}: {tables.lacking_settings}")
@@ -99,8 +99,12 @@ class Settings:
     def is_deconvolved(self) -> bool:
         """Return whether suite2p deconvolved the traces; if not, spks holds zeros."""
         # The second name is that of versions before 1.
-        values = [self._values.get(n) for n in ("do_deconvolution", "spikedetect")]
-        return not any(value is not None and value in (False, 0) for value in values)
+        return False not in map(self._flag, ("do_deconvolution", "spikedetect"))
+
+    def _flag(self, name: str) -> bool | None:
+        """Return a setting that is true or false; None if it is neither."""
+        value = self._values.get(name)
+        return bool(value) if isinstance(value, bool | int | float) else None
 
     def size(self) -> tuple[int, int] | None:
         """Return height and width of the image in pixels, None if unknown."""
@@ -132,10 +136,10 @@ class Settings:
             n_planes=self.count("nplanes") or 1,
             n_regions=n_regions,
             depth=None if depth is None or not 0 <= depth < 2**15 else int(depth),
-            is_mesoscope=n_regions > 1 or self._values.get("mesoscan") in (True, 1),
-            is_version_1=bool(self._values.get("is_version_1"))
+            is_mesoscope=n_regions > 1 or self._flag("mesoscan") is True,
+            is_version_1=self._flag("is_version_1") is True
             or "db_path" in self._values,
-            is_bidirectional=self._values.get("bruker_bidirectional") in (True, 1),
+            is_bidirectional=self._flag("bruker_bidirectional") is True,
             folder_frames=self._folder_frames(n_frames),
         )
 

@@ -417,6 +417,15 @@ def test_settings_that_the_series_does_not_need_may_be_wrong(tmp_path):
     check_refusal(tmp_path, "neucoeff must be a number from 0 on", series="F-neu")
 
 
+def test_damaged_settings_are_left_out_if_the_rate_is_given(tmp_path):
+    files = small_plane(tmp_path / "plane0")
+    (tmp_path / "plane0/ops.npy").write_bytes(b"?")
+    check_refusal(tmp_path, r"ops\.npy is not a \.npy file")
+    session = open_session(tmp_path, rate_hz=12.0)
+    np.testing.assert_array_equal(session.responses.data, cells(files))
+    assert "ops.npy is not a .npy file" in notes_of(session)["left_out"]
+
+
 def test_zeros_in_place_of_activity_are_not_chosen(tmp_path):
     small_plane(tmp_path / "plane0", spikedetect=False, spks=np.zeros((6, 300)))
     session = open_session(tmp_path, series="F-neu")
@@ -549,6 +558,21 @@ def test_baselines_do_not_count_bad_frames(tmp_path):
     good = cells(files, "F")[60:]
     low = np.percentile(good, 8, axis=0)
     np.testing.assert_allclose(found, (good - low) / low, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_calcium_does_not_decay_over_bad_frames_and_joints(tmp_path):
+    bad = np.arange(300) % 50 == 7
+    settings = {"badframes": bad, "frames_per_folder": [100, 200]}
+    files = small_plane(tmp_path / "a/plane0", spks=None, **settings)
+    found = open_session(tmp_path / "a").responses.data
+    np.testing.assert_array_equal(np.isnan(found), np.repeat(bad[:, None], 4, axis=1))
+    # The second folder is deconvolved as a recording of its own.
+    parts = {name: files[name][:, 100:] for name in ("F", "Fneu")}
+    settings = {"badframes": bad[100:], "frames": 200}
+    small_plane(tmp_path / "b/plane0", spks=None, **parts, **settings)
+    alone = open_session(tmp_path / "b").responses.data
+    np.testing.assert_allclose(found[100:], alone, rtol=1e-5)
 
 
 # -- planes ----------------------------------------------------------------------------
