@@ -155,14 +155,22 @@ def _spikes(
     if times.dtype.kind not in "fiu":
         raise nwb.wrong(table, f"has {n_spikes:,} spike_times of {times.dtype}")
     unit = np.repeat(np.arange(len(ids)), counts)
-    is_missing = ~np.isfinite(times)
-    if is_missing.any():
-        owner = ids[unit[int(is_missing.argmax())]]
-        found = f"{int(is_missing.sum()):,} of {n_spikes:,} spike times"
-        problem = f"has {found} that are NaN or infinite, the first in unit {owner}"
-        raise nwb.wrong(table, f"{problem}: not finite", "remove these spikes")
-    is_whole = times.dtype.kind != "f" or not (times != np.floor(times)).any()
-    if is_whole and n_spikes >= _MANY_SPIKES:
+    is_time = np.isfinite(times)
+    if not is_time.any():
+        problem = f"has {n_spikes:,} spike times, and all of them are not finite"
+        raise nwb.wrong(table, problem, "were the spike times written to the file?")
+    if not is_time.all():
+        # Some programs write NaN for a unit without spikes.
+        first = ids[unit[int(is_time.argmin())]]
+        notes.warn(
+            "missing_spikes",
+            f"{table.name}: {int((~is_time).sum()):,} of {n_spikes:,} spike times are "
+            f"NaN or infinite, the first in unit {first}; left out",
+        )
+        times, unit = times[is_time], unit[is_time]
+    # A few of them first: the times of all spikes are large.
+    is_whole = all((t == np.floor(t)).all() for t in (times[:_MANY_SPIKES], times))
+    if is_whole and len(times) >= _MANY_SPIKES:
         reach = f"{times.min():.10g} to {times.max():.10g}"
         raise nwb.wrong(
             table,
@@ -170,17 +178,16 @@ def _spikes(
             "expected",
             "divide numbers of samples by the sampling rate, milliseconds by 1000",
         )
-    times = times.astype(np.float64)
+    times = times.astype(np.float64, copy=False)
     if len(np.unique(ids)) < len(ids):
         notes.warn("duplicate_ids", f"{table.name}: ids of units occur more than once")
     same_unit = unit[1:] == unit[:-1]
-    steps = np.diff(times)
-    if falls := int((same_unit & (steps < 0)).sum()):
+    if falls := int((same_unit & (times[1:] < times[:-1])).sum()):
         notes.assume(
             "unsorted_spikes",
             f"{table.name}: spike times fall in {falls:,} places; they are sorted",
         )
-    if repeats := int((same_unit & (steps == 0)).sum()):
+    if repeats := int((same_unit & (times[1:] == times[:-1])).sum()):
         notes.warn(
             "repeated_spikes",
             f"{table.name}: {repeats:,} of {n_spikes:,} spikes have the time of the "

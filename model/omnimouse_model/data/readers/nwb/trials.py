@@ -285,7 +285,7 @@ def _named(table: _Table) -> _Table:
     texts = {
         name: [_condition(value) for value in values]
         for name, values in table.columns.items()
-        if not _BOOKKEEPING.fullmatch(name)
+        if not _BOOKKEEPING.fullmatch(name.lower())
     }
     varied = {name: values for name, values in texts.items() if len(set(values)) > 1}
     ids = []

@@ -333,6 +333,22 @@ def test_images_are_shown_until_the_next_one_and_trials_without_are_counted(path
     assert "1 of 2 trials" in notes["trials_without_frames"]
 
 
+def test_images_are_numbered_as_their_collection_orders_them(path):
+    order = [3, 1, 0, 2, 1]
+    with h5py.File(path, "a") as file:
+        folder = typed_group(file, "stimulus/templates/images", "Images")
+        for k in range(4):
+            folder[f"img{k + 1}"] = np.full((8, 10), 10.0 * k)
+        names = [f"img{k}" for k in (4, 3, 2, 1)]
+        references = [folder[name].ref for name in names]
+        folder["order_of_images"] = np.array(references, h5py.ref_dtype)
+        shown = typed_group(file, "stimulus/presentation/flashes", "IndexSeries")
+        shown["data"], shown["timestamps"] = order, 4.0 + 2 * np.arange(5)
+        shown["indexed_images"] = h5py.SoftLink(folder.name)
+    frames, _ = open_session(path).stimulus.sample(4.5 + 2.0 * np.arange(5))
+    assert frames[:, 0, 0].tolist() == [10.0 * (3 - k) for k in order]
+
+
 # -- spiking recordings --------------------------------------------------------------
 def test_events_from_the_start_of_each_trial_are_moved_there(tmp_path):
     path = write_units(tmp_path / "maze.nwb")

@@ -131,7 +131,7 @@ def test_an_option_without_effect_is_told(tmp_path):
         ("spike_times_index", [1, 2, 3, 4, 5], "680"),
         ("spike_times_index", [200, 100, 300, 400, 680], "spike_times_index"),
         ("spike_times_index", [200, 680], "each unit"),
-        ("spike_times", np.full(680, np.inf), "680 of 680.*not finite"),
+        ("spike_times", np.full(680, np.inf), "all of them are not finite"),
         ("spike_times", np.arange(680), "int64.*sampling rate"),
         ("spike_times", np.arange(680) * 30.0, "whole numbers"),
         ("spike_times", np.arange(680) * 1e7 + 0.5, "week"),
@@ -161,6 +161,22 @@ def test_units_without_any_spike_are_refused(path):
     replace_part(path, "units/spike_times", np.zeros(0))
     replace_part(path, "units/spike_times_index", np.zeros(5, np.int64))
     check_refusal(path, "5 units, and none of them has a spike")
+
+
+def test_spike_times_that_are_nan_are_left_out_and_sorted(path):
+    with h5py.File(path, "a") as file:
+        times = file["units/spike_times"]
+        times[:200] = times[:200][::-1]
+        times[200] = np.nan
+        times[361] = times[360]
+    session = open_session(path)
+    unit, _ = session.responses.events(-np.inf, np.inf)
+    assert np.bincount(unit).tolist() == [200, 159, 0, 240, 80]
+    notes = note_messages(session)
+    assert "1 of 680" in notes["missing_spikes"]
+    assert "unit 11" in notes["missing_spikes"]
+    assert "1 of 680" in notes["repeated_spikes"]
+    assert "199 places" in notes["unsorted_spikes"]
 
 
 def test_spikes_in_milliseconds_are_refused_where_trials_show_it(path):
