@@ -178,7 +178,7 @@ class NwbFile:
         times = stored.astype(np.float64)
         steps = np.diff(times)
         is_gap = steps > _GAP * float(np.median(steps))
-        step, deviation = _fitted_step(times, is_gap)
+        step, deviation = fitted_step(times, is_gap)
         if is_gap.any():
             # A gap lowers the mean rate, so the rate is that between the gaps.
             return Clock(float(times[0]), 1 / step, n, times)
@@ -299,12 +299,19 @@ class NwbFile:
         )
 
 
-def _fitted_step(times: np.ndarray, is_gap: np.ndarray) -> tuple[float, float]:
+def fitted_step(times: np.ndarray, is_gap: np.ndarray) -> tuple[float, float]:
     """Return the step of evenly spaced times, and the largest deviation from it.
 
     One step is fitted to all stretches between gaps. Deviations are those from an ideal
     clock, not from step to step: small errors of the steps would otherwise add up to a
     drift without being noticed.
+
+    Parameters
+    ----------
+    times
+        float64 (n,) increasing.
+    is_gap
+        bool (n - 1,): the step after a time ends a stretch.
     """
     stretch = np.concatenate([[0], np.cumsum(is_gap)])
     count = np.bincount(stretch)

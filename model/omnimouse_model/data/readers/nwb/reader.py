@@ -88,7 +88,9 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
             f"links to other files are never followed: {', '.join(listed[:6])}{more}",
         )
     units = units_table(nwb)
-    if units is not None and (options.series == UNITS or not has_series(nwb)):
+    if units is not None and (
+        options.series == UNITS or not has_series(nwb, options.series)
+    ):
         name = _identity(nwb, notes)
         return read_spikes(nwb, units, name, fingerprint, options, notes)
     chosen = choose_series(nwb, options.series, notes)
@@ -124,6 +126,9 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         | ({} if units is None else {UNITS: "spike times"}),
         options=options.changed(),
     )
+    # Of a table that several series share, each fact is noted once.
+    for found_notes in (notes.warnings, notes.assumptions):
+        found_notes[:] = dict.fromkeys(found_notes)
     return finalise(session, notes)
 
 

@@ -8,7 +8,6 @@ readings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,11 @@ from omnimouse_model.data.readers.build.placed_rows import PlacedRows, stretches
 from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
-from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
+from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, fitted_step
 from omnimouse_model.data.readers.nwb.rows import EndToEnd, SideBySide, place_samples
 from omnimouse_model.data.readers.nwb.series import Chosen, Series, note_alternatives
-from omnimouse_model.data.readers.nwb.units import PlaneUnits, imaging_rate, read_units
+from omnimouse_model.data.readers.nwb.time_units import clock_in_seconds, rates_agree
+from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 
@@ -33,15 +33,13 @@ _DRIFT = 0.1
 _SAME_TIME = 1e-6
 """Rounding tolerance: in samples for row offsets, in seconds for plane lags."""
 _NOTED_JITTER = 0.01
-_SAME_RATE = 0.05
-"""Largest relative difference of two rates that count as the same."""
+_GAP = 1.5
+"""Longest step between two samples of one stretch, in steps."""
+_SAME_CELLS = 0.5
+"""Tables of one imaging plane share cells if half of the regions of the one lie by half
+in those of the other."""
 _SAME_SPAN = 0.98
 """Planes recorded together share at least this part of their time."""
-_SLOWEST_HZ = 0.2
-"""A lower rate is no rate of calcium imaging of activity."""
-_UNITS = (("ms", 1e3), ("µs", 1e6), ("minutes", 1 / 60))
-"""Unit of time -> its number in a second."""
-_MOST_PLANES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +110,7 @@ def read_responses(
     used = [timed.series for group in epochs for timed in group]
     note_alternatives(chosen, used, notes)
     found = [_plane(nwb, group, options, notes) for group in epochs]
-    planes = [plane for plane in found if plane is not None]
+    planes = _of_other_cells([plane for plane in found if plane is not None], notes)
     if not planes:
         names = ", ".join(series.name for series in used)
         raise SessionFormatError(
@@ -145,7 +143,7 @@ def _timed(nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes) -> 
     dataset = nwb.file.dataset(f"{group.name}/data")
     if dataset.dtype.kind not in "fiu":
         raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
-    clock = _in_seconds(nwb, series, nwb.stored_clock(group, n_samples), options, notes)
+    clock = clock_in_seconds(nwb, series, n_samples, options.rate_hz, notes)
     check_extent(nwb.file.path, str(group.name), n_samples, clock.rate_hz)
     return _Timed(series, n_samples, n_regions, is_transposed, clock)
 
@@ -194,120 +192,6 @@ def _is_transposed(
     return False
 
 
-def _in_seconds(
-    nwb: NwbFile, series: Series, clock: Clock, options: ReadOptions, notes: Notes
-) -> Clock:
-    """Return the clock of a series in seconds, compared with the rate of its plane.
-
-    Raises
-    ------
-    SessionFormatError
-        If the times are hardly seconds, and nothing tells what they are.
-    """
-    stated = imaging_rate(nwb, series.table)
-    expected = options.rate_hz or stated
-    rate, name = clock.rate_hz, series.name
-    if _agree(rate, expected):
-        return clock
-    source = f"{expected:.4g} Hz"
-    source += " of rate_hz" if options.rate_hz else " of the imaging plane"
-    for unit, per_second in _UNITS:
-        if _agree(rate * per_second, expected):
-            notes.warn(
-                "time_unit",
-                f"times of {name} are read as {unit}: they would give {rate:.4g} "
-                f"samples per second, in {unit} {rate * per_second:.4g}, close to the "
-                f"{source}",
-            )
-            return clock.scaled(1 / per_second)
-    if rate == 1.0 and np.isfinite(expected) and _has_frame_numbers(nwb, series):
-        notes.warn(
-            "time_unit",
-            f"times of {name} are read as numbers of frames, at the {source}",
-        )
-        return clock.scaled(1 / expected)
-    if rate < _SLOWEST_HZ:
-        return _slow_clock(nwb, series, clock, expected, notes)
-    if not np.isfinite(stated) or _agree(rate, stated):
-        return clock
-    ratio = stated / rate
-    n_planes = len(nwb.groups.get("ImagingPlane", ()))
-    if 2 <= round(ratio) <= _MOST_PLANES and _agree(rate * round(ratio), stated):
-        text = (
-            f"imaging_rate of the plane of {name} is {stated:.4g} Hz, {round(ratio)} "
-            f"times the {rate:.4g} Hz of the series, which are used: it may count the "
-            "frames of all planes"
-        )
-        if n_planes == round(ratio):
-            notes.assume("imaging_rate", text)
-        else:
-            notes.warn("imaging_rate", f"{text}, or the rate of the series is wrong")
-    else:
-        notes.warn(
-            "imaging_rate",
-            f"{name} has {rate:.4g} samples per second, and its imaging plane "
-            f"{stated:.4g} Hz: the rate of the series is used; windows and lags are "
-            f"wrong by that factor if it is not right",
-        )
-    return clock
-
-
-def _agree(rate_hz: float, expected_hz: float) -> bool:
-    """Return whether two rates are nearly equal, false if one is not known."""
-    return abs(rate_hz - expected_hz) <= _SAME_RATE * expected_hz
-
-
-def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
-    if nwb.file.find("timestamps", series.group) is None:
-        return False
-    times = nwb.file.table(f"{series.group.name}/timestamps").astype(np.float64)
-    return bool((np.diff(times) == 1).all())
-
-
-def _slow_clock(
-    nwb: NwbFile, series: Series, clock: Clock, expected: float, notes: Notes
-) -> Clock:
-    """Return a clock in milliseconds if the other streams of the file say so."""
-    duration = clock.n / clock.rate_hz
-    other, source = _longest_span(nwb, series)
-    text = (
-        f"{clock.n:,} samples in {duration:.6g} s ({clock.rate_hz:.3g} per second), or "
-        f"in {duration / 1e3:.6g} s ({clock.rate_hz * 1e3:.4g} per second) if its "
-        "times are ms"
-    )
-    if not np.isfinite(expected) and 0.5 < 1e-3 * duration / max(other, 1e-9) < 2:
-        notes.warn(
-            "time_unit",
-            f"times of {series.name} are read as ms: it has {text}; {source} lasts "
-            f"{other:.4g} s",
-        )
-        return clock.scaled(1e-3)
-    about = f"; its imaging plane has {expected:.4g} Hz" if expected > 0 else ""
-    raise SessionFormatError(
-        nwb.file.path,
-        "bad_clock",
-        f"{nwb.file.path.name}: {series.group.name} has {text}{about}",
-        "store times in seconds, or state the right rate with rate_hz",
-    )
-
-
-def _longest_span(nwb: NwbFile, series: Series) -> tuple[float, str]:
-    """Return the duration and name of the longest other stream, 0 without any."""
-    found = (0.0, "")
-    kinds = ("TimeSeries", "SpatialSeries", "TwoPhotonSeries", "OnePhotonSeries")
-    for group in nwb.groups_of(*kinds, "ImageSeries"):
-        shape = nwb.shape(group) if nwb.part(group, "data") is not None else ()
-        if len(shape) and shape[0] > 1:
-            read = partial(_duration, nwb, group, shape[0])
-            duration = read_side_stream(group.name, read, Notes()) or 0.0
-            found = max(found, (duration, str(group.name)))
-    return found
-
-
-def _duration(nwb: NwbFile, group: Any, n: int, _: Notes) -> float:
-    return n / nwb.stored_clock(group, n).rate_hz
-
-
 # -- one population ------------------------------------------------------------------
 def _epochs(
     nwb: NwbFile, population: Sequence[Series], options: ReadOptions, notes: Notes
@@ -318,12 +202,15 @@ def _epochs(
     """
     if len(population) == 1:
         return [_timed(nwb, population[0], options, notes)]
-    readings = [partial(_timed_as_noted, nwb, one, options) for one in population]
-    found = [
-        read_side_stream(one.name, reading, notes)
-        for one, reading in zip(population, readings, strict=True)
-    ]
-    usable = [timed for timed in found if timed is not None]
+    own_notes = {one.name: Notes() for one in population}
+    usable = []
+    for one in population:
+        reading = partial(_timed, nwb, one, options)
+        timed = read_side_stream(one.name, reading, own_notes[one.name])
+        if timed is None:
+            notes.warnings += own_notes[one.name].warnings
+        else:
+            usable.append(timed)
     if not usable:
         return [_timed(nwb, population[0], options, notes)]  # raises its error
     chosen: list[_Timed] = []
@@ -344,22 +231,20 @@ def _epochs(
                 f"{usable[0].series.name}, of the same table, and is left out",
             )
     main = max(chosen, key=lambda timed: timed.n_samples)
+    same = []
     for timed in chosen:
-        if not _agree(timed.clock.rate_hz, main.clock.rate_hz):
-            notes.warn(
-                "other_rates",
-                f"{timed.series.name} ({timed.clock.rate_hz:.6g} Hz) and "
-                f"{main.series.name} ({main.clock.rate_hz:.6g} Hz) have the same "
-                "regions at different rates: the shorter one is left out",
-            )
-    same = [t for t in chosen if _agree(t.clock.rate_hz, main.clock.rate_hz)]
+        if rates_agree(timed.clock.rate_hz, main.clock.rate_hz):
+            same.append(timed)
+            notes.warnings += own_notes[timed.series.name].warnings
+            notes.assumptions += own_notes[timed.series.name].assumptions
+            continue
+        notes.warn(
+            "other_rates",
+            f"{timed.series.name} ({timed.clock.rate_hz:.6g} Hz) has the regions of "
+            f"{main.series.name} ({main.clock.rate_hz:.6g} Hz) at another rate, and is "
+            "left out",
+        )
     return sorted(same, key=lambda timed: timed.clock.start)
-
-
-def _timed_as_noted(
-    nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes
-) -> _Timed:
-    return _timed(nwb, series, options, notes)
 
 
 def _regions(nwb: NwbFile, timed: _Timed) -> list[int]:
@@ -397,12 +282,11 @@ def _plane(
         return _Plane(
             name, parts[0], units, clock.start, clock.rate_hz, clock.jitter, None
         )
-    rates = [timed.clock.rate_hz for timed in epochs]
-    rate = rates[0]
-    if len(set(rates)) > 1:
-        steps = [timed.n_samples - 1 for timed in epochs]
-        rate = sum(steps) / sum(n / r for n, r in zip(steps, rates, strict=True))
     times = np.concatenate([timed.clock.all_times() for timed in epochs])
+    rate = clock.rate_hz
+    if len({timed.clock.rate_hz for timed in epochs}) > 1:
+        steps = np.diff(times)
+        rate = 1 / fitted_step(times, steps > _GAP * np.median(steps))[0]
     n_rows = round((times[-1] - times[0]) * rate) + 1
     check_extent(nwb.file.path, name, n_rows, rate)
     source, place, is_even = place_samples(times, rate)
@@ -474,6 +358,48 @@ def _note_gaps(
 
 
 # -- several planes ------------------------------------------------------------------
+def _of_other_cells(planes: list[_Plane], notes: Notes) -> list[_Plane]:
+    """Return the planes without further segmentations of the same imaging plane."""
+    different: list[_Plane] = []
+    for plane in planes:
+        name = plane.units.imaging_plane
+        same = [
+            other
+            for other in different
+            if name
+            and other.units.imaging_plane == name
+            and other.units.table != plane.units.table
+        ]
+        shares = [_overlap(first.units, plane.units) for first in same]
+        if shares and max(shares) >= _SAME_CELLS:
+            notes.warn(
+                "same_cells",
+                f"{plane.name} and {same[int(np.argmax(shares))].name} are regions at "
+                f"the same places of {name}, found twice: the first is left out",
+            )
+            continue
+        if shares and np.isnan(shares).any():
+            notes.warn(
+                "same_cells",
+                f"{plane.name} and {same[0].name} have tables of their own for one "
+                "imaging plane: if these are two segmentations, cells are read twice, "
+                "and series= should select one",
+            )
+        different.append(plane)
+    return different
+
+
+def _overlap(first: PlaneUnits, second: PlaneUnits) -> float:
+    """Return the median part of the second regions in the first, NaN without masks."""
+    union, *own = [
+        [place[:, 0].astype(np.int64) * 2**16 + place[:, 1] for place, _ in u.masks]
+        for u in (first, second)
+    ]
+    pixels = np.unique(np.concatenate([np.zeros(0, np.int64), *union]))
+    parts = [np.isin(place, pixels).mean() for place in own[0] if len(place)]
+    return float(np.median(parts)) if len(pixels) and parts else float("nan")
+
+
 def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
     """Return the planes at the rate of the one with most neurons; note the others."""
     main = max(planes, key=lambda plane: len(plane.units.unit_id))

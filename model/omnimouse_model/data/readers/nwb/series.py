@@ -106,9 +106,12 @@ class Chosen:
     choices: dict[str, str]
 
 
-def has_series(nwb: NwbFile) -> bool:
-    """Return whether a file has series of responses of regions."""
-    return bool(_groups(nwb))
+def has_series(nwb: NwbFile, name: str | None) -> bool:
+    """Return whether a file has responses of regions, without a name by themselves."""
+    groups = _groups(nwb)
+    if name is not None or not groups:
+        return bool(groups)
+    return any(one.kind not in _ONLY_BY_NAME for one in _all_series(nwb))
 
 
 def choose_series(nwb: NwbFile, name: str | None, notes: Notes) -> Chosen:
@@ -172,7 +175,7 @@ def _refused(
         nwb.file.path,
         "no_series",
         f"{nwb.file.path.name} {problem} {', '.join(names)}",
-        "choose one of these with series=",
+        "choose one of these with series=, or --series",
     )
 
 

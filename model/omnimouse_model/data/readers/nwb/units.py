@@ -50,6 +50,8 @@ class PlaneUnits:
         bool (n,).
     location
         Brain area of the plane as stored, "" if unknown.
+    table, imaging_plane
+        Full names of the table and of its imaging plane, "" if unknown.
     image_size
         Height and width of the image masks, None without any.
     xy_px, xyz_um
@@ -62,6 +64,8 @@ class PlaneUnits:
     unit_id: np.ndarray
     is_cell: np.ndarray
     location: str
+    table: str
+    imaging_plane: str
     image_size: tuple[int, int] | None
     xy_px: np.ndarray
     xyz_um: np.ndarray
@@ -113,6 +117,8 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
         unit_id=ids[rows],
         is_cell=_quality(nwb, table, len(ids))[rows],
         location=location,
+        table=str(table.name),
+        imaging_plane="" if plane is None else str(plane.name),
         image_size=image_size,
         xy_px=centre[:, :2],
         xyz_um=xyz,
@@ -136,6 +142,8 @@ def _without_table(
         unit_id=np.arange(n),
         is_cell=np.ones(n, bool),
         location=location,
+        table="",
+        imaging_plane="",
         image_size=None,
         xy_px=np.full((n, 2), np.nan, np.float32),
         xyz_um=xyz,

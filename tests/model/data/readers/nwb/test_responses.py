@@ -298,7 +298,9 @@ def test_times_in_milliseconds_without_a_rate_to_compare(path):
         write_samples(series, np.ones(620), About(rate_hz=20.0))
     refused = check_refusal(path, "0.01 per second.*10 per second.*ms")
     assert "rate_hz" in refused.hint
-    assert open_session(path, rate_hz=10.0).responses.rate_hz == pytest.approx(10.0)
+    for rate_hz in (10.0, 12.0):  # in ms; and simply another rate
+        session = open_session(path, rate_hz=rate_hz)
+        assert session.responses.rate_hz == pytest.approx(rate_hz)
     session = open_session(other)
     assert session.responses.rate_hz == pytest.approx(10.0)
     assert "/acquisition/running lasts 31 s" in told(session, "time_unit")
@@ -313,7 +315,7 @@ def test_frame_numbers_are_no_seconds(path):
 
 
 @pytest.mark.parametrize(
-    ("stated_hz", "words"), [(10.4, ""), (7.0, "7 Hz"), (30.0, "3 times the 10 Hz")]
+    ("stated_hz", "words"), [(10.4, ""), (7.0, "7 Hz"), (30.0, "3 times as many")]
 )
 def test_the_rate_is_compared_with_that_of_the_imaging_plane(path, stated_hz, words):
     session = open_session(set_imaging_rate(write_nwb(path), stated_hz))
@@ -321,6 +323,29 @@ def test_the_rate_is_compared_with_that_of_the_imaging_plane(path, stated_hz, wo
     found = [note for note in session.warnings if note.code == "imaging_rate"]
     assert len(found) == bool(words)
     assert words in told(session, "imaging_rate")
+
+
+def test_the_user_decides_between_two_rates(path):
+    set_imaging_rate(write_nwb(path), 7.0)
+    assert open_session(path, rate_hz=7.0).responses.rate_hz == 7.0
+
+
+@pytest.mark.slow
+def test_two_segmentations_of_one_plane_are_the_same_cells(path):
+    write_nwb(path, Nwb((Plane(), Plane(), Plane(mask=""))))
+    with h5py.File(path, "a") as file:
+        tables = [file[f"{OPHYS}/ImageSegmentation/S{k}"] for k in range(3)]
+        for table in tables[1:]:
+            del table["imaging_plane"]
+            table["imaging_plane"] = h5py.SoftLink("/general/optophysiology/p0")
+        for name in ("pixel_mask", "pixel_mask_index"):
+            del tables[1][name]
+            tables[1][name] = tables[0][name][()]
+    session = open_session(path)
+    assert session.units.unit_id.tolist() == [*range(10, 15), *range(30, 35)]
+    notes = told(session, "same_cells")
+    assert "RoiResponseSeries1 and Fluorescence/RoiResponseSeries0" in notes
+    assert "RoiResponseSeries2 and" in notes
 
 
 @pytest.mark.slow
