@@ -78,8 +78,12 @@ def choose_series(
             f"{path.name} has no series {name!r}{why}; it has {', '.join(choices)}",
             "choose one of these",
         )
-    # Never fluorescence by default: the models expect deconvolved activity.
-    used = name or ("spks" if "spks" in choices else "deconvolved")
+    # Not fluorescence by default: the models expect deconvolved activity. A factor of 0
+    # says that F itself is the signal, as with one photon.
+    best = "spks" if "spks" in choices else "deconvolved"
+    if "F-neu" in choices and all(plane.neucoeff == 0 for plane in planes):
+        best = "F-neu"
+    used = name or best
     if used not in choices:
         raise SessionFormatError(
             path,

@@ -371,10 +371,13 @@ def test_pixels_are_whole_numbers_of_any_type(tmp_path):
 
 def test_without_neuropil_to_subtract_f_is_read_as_it_is(tmp_path):
     files = small_plane(tmp_path / "plane0", neucoeff=0.0, Fneu=None)
-    session = open_session(tmp_path, series="F-neu")
+    session = open_session(tmp_path)
     np.testing.assert_array_equal(session.responses.data, cells(files, "F"))
+    assert session.series == "F-neu"
     assert "F is read as it is" in notes_of(session)["neuropil"]
-    assert open_session(tmp_path).series == "spks"
+    assert "spks" in notes_of(session)["series"]
+    deconvolved = open_session(tmp_path, series="spks")
+    np.testing.assert_array_equal(deconvolved.responses.data, cells(files))
 
 
 EMPTY = {
