@@ -1,25 +1,33 @@
 """Reader of plain arrays: a mapping in memory or an `.npz` with the same names."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.io.fingerprint import file_fingerprint
 from omnimouse_model.data.io.npz import Npz
 from omnimouse_model.data.io.row_source import MemoryRows, Rows
 from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.array_responses import (
+    PUPIL,
+    is_transposed,
+    response_rate,
+    stream_durations,
+)
 from omnimouse_model.data.readers.build.behavior_names import eye_signal
-from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
+from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.named_arrays import NamedArrays
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.placed_rows import stretches
 from omnimouse_model.data.readers.build.presentations import (
     Part,
     PresentationIntervals,
@@ -28,6 +36,15 @@ from omnimouse_model.data.readers.build.presentations import (
     video_parts,
 )
 from omnimouse_model.data.readers.build.rate_notes import note_interpolation
+from omnimouse_model.data.readers.build.side_streams import (
+    clock_remedy,
+    common_time,
+    is_in_milliseconds,
+    is_long_enough,
+    read_side_stream,
+    span_text,
+)
+from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
 from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ
 from omnimouse_model.data.readers.build.spiking_units import (
     SpikingUnits,
@@ -39,72 +56,22 @@ from omnimouse_model.data.readers.build.statistics import (
     train_spans,
 )
 from omnimouse_model.data.readers.build.trial_events import with_tiers
+from omnimouse_model.data.readers.build.trial_times import (
+    TrialClock,
+    trial_intervals,
+)
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
-from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
-_PUPIL = ("pupil_size", "pupil_x", "pupil_y")
-KEYS: dict[str, str] = {
-    "responses": "(time, neuron)",
-    "spike_times": "(spike,) instead of responses",
-    "spike_unit": "(spike,) whole numbers: the unit of each spike, from 0",
-    "stop_s": "end of the recording, with spike_times",
-    "probe": "(neuron,) texts: the probe of each unit",
-    "quality": "(neuron,) numbers or texts: the quality label of each unit",
-    "rate_hz": "responses per second",
-    "start_s": "time of the first response",
-    "unit_ids": "(neuron,) whole numbers",
-    "area": "(neuron,) texts",
-    "plane": "(neuron,) whole numbers",
-    "xyz_um": "(neuron, 3)",
-    "xy_px": "(neuron, 2) x and y on the mean image",
-    "roi_labels": "(height, width) whole numbers: 0, or neuron + 1",
-    "mean_image": "(height, width)",
-    "video": "(frame, height, width[, 3]) gray 0-255",
-    "video_times": "(frame,) onsets",
-    "video_rate_hz": "frames per second, where there are no video_times",
-    "video_start_s": "time of the first frame, with video_rate_hz",
-    "running": "(time,) cm/s",
-    "running_rate_hz": "samples per second",
-    "running_start_s": "time of the first sample",
-    "wheel": "(time,) speed of the wheel in rad/s, instead of running",
-    "wheel_rate_hz": "samples per second",
-    "wheel_start_s": "time of the first sample",
-    "pose": "(time,) a coordinate of the body in px, with the samples of the wheel",
-    "pupil_size": "(time,)",
-    "pupil_x": "(time,)",
-    "pupil_y": "(time,)",
-    "pupil_rate_hz": "samples per second",
-    "pupil_start_s": "time of the first sample",
-    "trial_start": "(trial,)",
-    "trial_stop": "(trial,)",
-    "trial_tier": "(trial,) texts: train, validation, test, …",
-    "trial_stim_id": "(trial,) texts or numbers",
-    "trial_side": "(trial,) texts or numbers: side of the stimulus",
-    "trial_choice": "(trial,) texts or numbers: choice of the animal",
-    "trial_block": "(trial,) texts or numbers: block of the trial",
-    "trial_outcome": "(trial,) texts or numbers: outcome of the trial",
-    "id": "the session's name",
-    "animal_id": "the animal's name",
-}
-"""Accepted names; all times in seconds on one clock. The first two are required."""
-
-
-_SYNONYMS = {
-    **dict.fromkeys(("fs", "rate", "fps", "sampling_rate"), "rate_hz"),
-    **dict.fromkeys(("speed", "velocity", "treadmill", "locomotion"), "running"),
-    **dict.fromkeys(("f", "spks", "traces", "dff", "data", "arr_0"), "responses"),
-    **dict.fromkeys(("tier", "tiers", "split"), "trial_tier"),
-    **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
-}
-"""Common other names (lower case) and the accepted name to suggest for each."""
 _TRIAL_FIELDS = ("side", "choice", "block", "outcome")
-_LONG_STEP_S = 1.0
-"""A longer time between video frames suggests that times are in milliseconds."""
+_MANY_TIMES = 20
+_MAX_SEARCHED_BYTES = 2**27
+_Part = TypeVar("_Part")
+_side = read_side_stream
 
 
 def recognises(path: Path) -> bool:
@@ -130,143 +97,33 @@ def recognises(path: Path) -> bool:
 def read(path: Path, options: ReadOptions) -> Session:
     """Open an `.npz`; see `open_session`."""
     archive = Npz(path)
-    session = _session(_Arrays(archive, path, options), options)
+    session = _session(NamedArrays(archive, path, options), options)
     return replace(session, path=path, fingerprint=file_fingerprint(path))
 
 
 def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
     """Return a session of arrays in memory; see `open_session`."""
     path = Path("arrays")
-    session = _session(_Arrays(arrays, path, options), options)
+    named = NamedArrays(arrays, path, options)
+    session = _session(named, options)
     digest = blake2b(digest_size=12)
     # Names, types and shapes are part of the hash: equal bytes can mean other values.
     for name in sorted(arrays):
-        value = np.ascontiguousarray(arrays[name])
+        value = np.ascontiguousarray(named.stored(name))
         layout = f"{name}\0{value.dtype.str}{np.shape(arrays[name])}\n"
         digest.update(layout.encode() + value.tobytes())
     return replace(session, fingerprint=digest.hexdigest(), origin=dict(arrays))
 
 
-class _Arrays:
-    """Arrays by name; each is checked when it is read."""
-
-    def __init__(
-        self, arrays: Mapping[str, Any], path: Path, options: ReadOptions
-    ) -> None:
-        self.arrays, self.path, self.options = arrays, path, options
-        # Number of all units, and rows int64 of those that are read; None for all.
-        self.n_units: int | None = None
-        self.chosen: np.ndarray | None = None
-        for name in arrays:
-            # A misspelled name must not be ignored: its data would be missing silently.
-            if name not in KEYS:
-                near = get_close_matches(str(name), KEYS, 1)
-                likely = _SYNONYMS.get(str(name).lower(), near[0] if near else "")
-                hint = f"did you mean {likely}?" if likely else "see docs/sessions.md"
-                raise self.wrong(name, "is not an accepted name", hint)
-        if "responses" not in arrays and "spike_times" not in arrays:
-            hint = "a session needs responses, or spike_times and spike_unit"
-            raise self.wrong("responses", "is missing", hint)
-
-    def wrong(self, name: str, problem: str, hint: str = "") -> SessionFormatError:
-        """Return the error for an array that does not fit."""
-        return SessionFormatError(
-            self.path,
-            "bad_array",
-            f"{self.path.name}: {name} {problem}",
-            hint or f"{name} is {KEYS.get(name, 'unknown')}",
-        )
-
-    def numbers(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray | None:
-        """Return an array of numbers, None if absent.
-
-        None in `shape` means any length of at least 1.
-        """
-        if name not in self.arrays:
-            return None
-        values = np.asarray(self.arrays[name])
-        fits = len(values.shape) == len(shape) and all(
-            n > 0 if w is None else n == w
-            for n, w in zip(values.shape, shape, strict=True)
-        )
-        if values.dtype.kind not in "fiu" or not fits:
-            sizes = ", ".join("any" if w is None else str(w) for w in shape)
-            problem, hint = f"is {values.shape} {values.dtype}; ({sizes}) numbers", ""
-            problem += " expected"
-            if values.dtype.kind in "US" and not shape:
-                hint = f"give {name} as a number, without quotes"
-            if name == "responses" and values.ndim == 1:
-                problem += ", one column for each neuron"
-                hint = "of a single neuron: responses[:, None]"
-            raise self.wrong(name, problem, hint)
-        return values
-
-    def integers(self, name: str, count: int) -> np.ndarray | None:
-        """Return an array of `count` whole numbers, None if absent."""
-        values = self.numbers(name, (count,))
-        if values is None or (values == np.round(values)).all():
-            return values
-        raise self.wrong(name, "contains numbers that are not whole")
-
-    def number(self, name: str, least: float = -np.inf) -> float | None:
-        """Return a finite number above `least`, None if absent."""
-        values = self.numbers(name, ())
-        if values is None:
-            return None
-        if not np.isfinite(values) or values <= least:
-            above = "" if least == -np.inf else f" above {least:g}"
-            raise self.wrong(name, f"is {values}; a finite number{above} expected")
-        return float(values)
-
-    def texts(self, name: str, count: int) -> np.ndarray | None:
-        """Return an array of `count` texts, None if absent."""
-        if name not in self.arrays:
-            return None
-        values = np.asarray(self.arrays[name])
-        if values.dtype.kind not in "US" or values.shape != (count,):
-            raise self.wrong(
-                name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
-            )
-        return decode_texts(values)
-
-    def names(self, name: str, count: int) -> np.ndarray | None:
-        """Return `count` texts, also of numbers such as 3 or 22.5; None if absent."""
-        values = self.values(name, count)
-        if values is None or values.dtype.kind not in "fiu":
-            return values
-        if not np.isfinite(values).all():
-            raise self.wrong(name, "contains numbers that are not finite")
-        return np.array([str(value).removesuffix(".0") for value in values])
-
-    def values(self, name: str, count: int) -> np.ndarray | None:
-        """Return an array of `count` texts or numbers, None if absent."""
-        if np.asarray(self.arrays.get(name, "")).dtype.kind in "US":
-            return self.texts(name, count)
-        return self.numbers(name, (count,))
-
-    def rows(self, name: str, values: np.ndarray) -> Rows:
-        """Return the rows of an array: mapped if stored uncompressed, else in memory.
-
-        `values` may have been converted; then the stored array is not used.
-        """
-        file = self.arrays.file(name) if isinstance(self.arrays, Npz) else None
-        if file is not None and file.dtype == values.dtype:
-            return file
-        return MemoryRows(self.path, values)
-
-    def text(self, name: str) -> str | None:
-        """Return one text, None if absent."""
-        return (
-            None if name not in self.arrays else text_of(np.asarray(self.arrays[name]))
-        )
-
-
-def _session(arrays: _Arrays, options: ReadOptions) -> Session:
+def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
     notes = Notes()
     responses = _responses(arrays, notes)
-    stimulus = _stimulus(arrays, responses.start, notes)
+    found = _side("trials", lambda inner: _intervals(arrays, responses, inner), notes)
+    intervals: PresentationIntervals = found or PresentationIntervals()
+    stimulus = _side(
+        "video", lambda inner: _stimulus(arrays, responses, intervals, inner), notes
+    )
     if stimulus is None:
-        intervals = _intervals(arrays)
         if options.split_seed is not None:
             intervals = with_tiers(intervals, options, notes)
         trials = trials_without_screen(intervals, responses.start)
@@ -278,7 +135,9 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     if name is None:
         name = arrays.path.stem
         notes.assume("no_identity", f"the arrays contain no id: '{name}' is used")
-    image = arrays.numbers("mean_image", (None, None))
+    image = _side(
+        "mean_image", lambda _: arrays.numbers("mean_image", (None, None)), notes
+    )
     session = Session(
         id=name,
         animal_id=arrays.text("animal_id"),
@@ -287,7 +146,10 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         fingerprint="",  # set by `read` and `read_mapping`
         units=_units(arrays, responses, notes),
         responses=responses,
-        behavior={"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays)},
+        behavior={
+            "eye_tracker": _side("pupil", lambda inner: _eye(arrays, inner), notes),
+            "treadmill": _side("running", lambda _: _running(arrays), notes),
+        },
         stimulus=stimulus,
         trials=trials,
         images={} if image is None else {"mean": image.astype(np.float32)},
@@ -298,7 +160,8 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     return finalise(session, notes)
 
 
-def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
+# -- spikes --------------------------------------------------------------------------
+def _spikes(arrays: NamedArrays, notes: Notes) -> Signal:
     """Read spike times as responses: counted in any bins, and at the model's rate."""
     times = arrays.numbers("spike_times", (None,))
     if times is None or "responses" in arrays.arrays:
@@ -308,34 +171,26 @@ def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
     unit = arrays.integers("spike_unit", len(times))
     if unit is None:
         raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
-    ids = np.shape(arrays.arrays.get("unit_ids", ()))
+    ids = arrays.length("unit_ids") if "unit_ids" in arrays.arrays else 0
     # A unit without spikes is known only from the list of ids.
-    n_units = ids[0] if ids and ids[0] else int(unit.max()) + 1
+    n_units = ids or int(unit.max()) + 1
     if unit.min() < 0 or unit.max() >= n_units:
-        reach = f"reaches from {unit.min()} to {unit.max()} for {n_units} units"
-        raise arrays.wrong("spike_unit", reach)
-    times = times.astype(np.float64)
-    if not np.isfinite(times).all():
-        raise arrays.wrong("spike_times", "holds a time that is not finite")
-    start = arrays.number("start_s") or 0.0
-    stop = arrays.number("stop_s", start)
-    if stop is None:
-        trials = arrays.numbers("trial_stop", (None,))
-        stop = max(times.max(), -np.inf if trials is None else trials.max())
-        notes.assume(
-            "recording_end",
-            f"the end of the recording is not given: {stop:.6g} s, the last spike or "
-            "trial",
+        raise arrays.wrong(
+            "spike_unit",
+            f"reaches from {unit.min()} to {unit.max()} for {n_units} units",
+            "numbers of units begin with 0, in the order of unit_ids",
         )
-    if (stop - start) * ROW_RATE_HZ < 1:
-        raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
+    refuse_quantised(times, arrays.path)
+    times = times.astype(np.float64)
+    start, stop = _spike_span(arrays, times, notes)
     rows = np.arange(n_units)
     nowhere = np.full((n_units, 3), np.nan)
+    inside = (times >= start) & (times <= stop)
     units = SpikingUnits(
         rows,
-        np.bincount(unit.astype(np.int64), minlength=n_units),
+        np.bincount(unit[inside].astype(np.int64), minlength=n_units),
         nowhere,
-        quality=_quality(arrays, n_units),
+        quality=_quality(arrays, n_units, notes),
     )
     spikes = UnsortedSpikes(arrays.path, times, unit.astype(np.int64))
     options, span = arrays.options, (start, stop)
@@ -345,54 +200,117 @@ def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
     return responses
 
 
-def _quality(arrays: _Arrays, n: int) -> np.ndarray | None:
+def _spike_span(
+    arrays: NamedArrays, times: np.ndarray, notes: Notes
+) -> tuple[float, float]:
+    """Return begin and end of a recording of spikes, after checks of their unit."""
+    is_bad = ~np.isfinite(times)
+    if is_bad.any():
+        at = int(np.flatnonzero(is_bad)[0])
+        problem = (
+            f"holds {int(is_bad.sum()):,} times that are not finite (NaN), the first "
+            f"at index {at}"
+        )
+        raise arrays.wrong("spike_times", problem, "leave these spikes out")
+    first, last = float(times.min()), float(times.max())
+    # Times in seconds are not whole, except by chance.
+    if len(times) >= _MANY_TIMES and (times == np.rint(times)).all():
+        raise arrays.wrong(
+            "spike_times",
+            f"holds whole numbers from {first:.10g} to {last:.10g}, as sample numbers "
+            "or milliseconds are; seconds expected",
+            "divide them by the sampling rate, or by 1000",
+        )
+    start = arrays.number("start_s") or 0.0
+    stop = arrays.number("stop_s", start)
+    if stop is None:
+        ends = _side("trials", lambda _: arrays.numbers("trial_stop", (None,)), Notes())
+        ends = np.zeros(0) if ends is None else ends[np.isfinite(ends)]
+        spikes = Interval(start, last)
+        if len(ends) and is_in_milliseconds(spikes, Interval(start, float(ends.max()))):
+            raise arrays.wrong(
+                "spike_times",
+                f"reaches to {last:.6g} and trial_stop to {ends.max():.6g}: are the "
+                "spikes in milliseconds, or the trials wrong?",
+                "divide spike_times by 1000 if they are milliseconds",
+            )
+        stop = max(last, float(ends.max(initial=last)))
+        notes.assume(
+            "recording_end",
+            f"the end of the recording is not given: {stop:.6g} s, the last spike or "
+            "trial",
+        )
+    if (stop - start) * ROW_RATE_HZ < 1:
+        raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
+    n_outside = int(((times < start) | (times > stop)).sum())
+    if n_outside > 0.5 * len(times):
+        raise arrays.wrong(
+            "spike_times",
+            f"reaches from {first:.10g} to {last:.10g}, and the recording from "
+            f"{start:.10g} to {stop:.10g} s: {n_outside:,} of {len(times):,} spikes "
+            "lie outside",
+            "are start_s, stop_s and spike_times in seconds on one clock?",
+        )
+    if n_outside:
+        notes.warn(
+            "spikes_outside",
+            f"{n_outside:,} of {len(times):,} spikes lie outside the recording, "
+            f"{start:.6g} to {stop:.6g} s; left out",
+        )
+    return start, stop
+
+
+def _quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:
     """Return the quality labels of n units, numbers or texts; None without any."""
-    labels = arrays.values("quality", n)
+    labels = _side("quality", lambda _: arrays.values("quality", n), notes)
     if labels is None or labels.dtype.kind == "U":
         return labels
     return labels.astype(np.float64)
 
 
-def _responses(arrays: _Arrays, notes: Notes) -> Signal:
+# -- responses -----------------------------------------------------------------------
+def _responses(arrays: NamedArrays, notes: Notes) -> Signal:
     if "spike_times" in arrays.arrays:
         return _spikes(arrays, notes)
     values = arrays.numbers("responses", (None, None))
     assert values is not None
-    _check_orientation(arrays, values)
-    # The rate of the file has priority; `finalise` warns if the option differs.
-    rate = arrays.number("rate_hz", 0.0) or arrays.options.rate_hz
-    if rate is None:
-        raise SessionFormatError(
-            arrays.path,
-            MISSING_RATE,
-            f"{arrays.path.name} gives no rate_hz, the responses per second",
-            "state it: rate_hz=…, or --rate-hz",
-        )
+    durations = stream_durations(arrays)
+    rate = response_rate(arrays, values.shape, durations, notes)
+    swaps = is_transposed(arrays, values, rate, durations, notes)
+    if swaps:
+        values = values.T
     start = arrays.number("start_s") or 0.0
     # Responses must be able to hold NaN.
     if values.dtype.kind != "f":
         values = values.astype(np.float32)
     note_interpolation(rate, notes)
-    rows = arrays.rows("responses", values)
-    return Signal.of_rows("responses", rows, rate, start, mode="linear")
+    rows = arrays.rows("responses", values, is_transposed=swaps)
+    signal = Signal.of_rows("responses", rows, rate, start, mode="linear")
+    return _with_pauses(signal, values)
 
 
-def _check_orientation(arrays: _Arrays, values: np.ndarray) -> None:
-    """Raise if the per-neuron arrays show that responses are (neuron, time)."""
-    per_neuron = ("unit_ids", "area", "plane", "xyz_um", "xy_px")
-    lengths = {np.shape(arrays.arrays[n])[:1] for n in per_neuron if n in arrays.arrays}
-    rows, columns = values.shape
-    # With as many samples as neurons, the lengths cannot show the order.
-    if rows < columns and lengths == {(rows,)}:
-        raise arrays.wrong(
-            "responses",
-            f"is {values.shape}, and the arrays of the neurons have {rows} rows",
-            "transpose them, to (time, neuron): responses.T",
-        )
+def _with_pauses(signal: Signal, values: np.ndarray) -> Signal:
+    """Return the responses with the time in which all neurons are NaN as not recorded.
+
+    Large arrays are not searched: their missing responses are counted in a sample.
+    """
+    if values.nbytes > _MAX_SEARCHED_BYTES:
+        return signal
+    # Most columns end the search with the first: one that has a value everywhere.
+    is_missing = np.full(len(values), True)
+    for column in range(values.shape[1]):
+        is_missing &= np.isnan(values[:, column])
+        if not is_missing.any():
+            return signal
+    place = np.flatnonzero(~is_missing)
+    if not len(place):
+        return signal
+    spans, n_missing = stretches(place, len(values), signal.start, signal.rate_hz)
+    return replace(signal, recorded_spans=spans, n_missing=n_missing)
 
 
 # -- behaviour -----------------------------------------------------------------------
-def _running(arrays: _Arrays) -> Signal | None:
+def _running(arrays: NamedArrays) -> Signal | None:
     """Return the stream of running: its speed, or that of a wheel with a pose."""
     names = [name for name in ("running", "wheel") if name in arrays.arrays]
     if len(names) > 1:
@@ -412,13 +330,14 @@ def _running(arrays: _Arrays) -> Signal | None:
         values.append(pose)
     rate = _required(arrays, f"{name}_rate_hz", name)
     start = arrays.number(f"{name}_start_s") or 0.0
+    check_extent(arrays.path, name, len(speed), rate)
     rows = MemoryRows(arrays.path, np.stack(values, axis=1).astype(np.float64))
     texts, units = zip(*labels, strict=True)
     return Signal.of_rows("treadmill", rows, rate, start, names=texts, units=units)
 
 
-def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
-    stored = {name: arrays.numbers(name, (None,)) for name in _PUPIL}
+def _eye(arrays: NamedArrays, notes: Notes) -> Signal | None:
+    stored = {name: arrays.numbers(name, (None,)) for name in PUPIL}
     columns = {name: v.astype(float) for name, v in stored.items() if v is not None}
     if not columns:
         return None
@@ -426,11 +345,12 @@ def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
         lengths = ", ".join(f"{name} {len(v)}" for name, v in columns.items())
         raise arrays.wrong(next(iter(columns)), f"differs in length: {lengths}")
     rate = _required(arrays, "pupil_rate_hz", "pupil")
+    check_extent(arrays.path, "pupil", len(next(iter(columns.values()))), rate)
     clock = rate, arrays.number("pupil_start_s") or 0.0
     return eye_signal(arrays.path, columns, {}, clock, notes)
 
 
-def _required(arrays: _Arrays, name: str, of: str) -> float:
+def _required(arrays: NamedArrays, name: str, of: str) -> float:
     rate = arrays.number(name, 0.0)
     if rate is None:
         raise arrays.wrong(name, f"is missing; {of} needs it")
@@ -470,7 +390,12 @@ class ArrayVideo:
         return np.array(self.video.read(int(chosen[0]), int(chosen[-1]) + 1))
 
 
-def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
+def _stimulus(
+    arrays: NamedArrays,
+    responses: Signal,
+    intervals: PresentationIntervals,
+    notes: Notes,
+) -> Stimulus | None:
     if "video" not in arrays.arrays:
         return None
     # `asarray` keeps a mapped video mapped.
@@ -483,17 +408,28 @@ def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
     ):
         raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
     times = _frame_times(arrays, len(video))
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    if step > _LONG_STEP_S:
+    recording, span = (
+        responses.valid_interval(),
+        Interval(float(times[0]), float(times[-1])),
+    )
+    if is_in_milliseconds(span, recording):
+        times = times / 1000.0
         notes.warn(
-            "slow_video",
-            f"frames of the video are {step:.3g} s apart: are the times in "
-            "milliseconds? divide them by 1000",
+            "converted_times",
+            f"video_times are read as milliseconds: as seconds they reach from "
+            f"{span_text(span)}, and the responses from {span_text(recording)}",
         )
-    intervals = _intervals(arrays)
+    elif not is_long_enough(common_time(span, recording)):
+        raise arrays.wrong(
+            "video",
+            f"is shown from {span_text(span)}, and the responses last from "
+            f"{span_text(recording)}: no common 2-s window",
+            clock_remedy(span, recording, {}),
+        )
     source = partial(ArrayVideo, arrays.rows("video", video))
     parts = video_parts("video", times, intervals, "")
     parts = [_named(part, intervals) for part in parts]
+    t0 = responses.start
     return build_stimulus(parts, intervals, t0, video.shape[1:], source, notes)
 
 
@@ -502,48 +438,92 @@ def _named(part: Part, intervals: PresentationIntervals) -> Part:
     return replace(part, stim_id=str(fields.get("stim_id", "")))
 
 
-def _frame_times(arrays: _Arrays, n: int) -> np.ndarray:
-    times = arrays.numbers("video_times", (n,))
-    if times is None:
+def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
+    if "video_times" not in arrays.arrays:
         rate = _required(arrays, "video_rate_hz", "video")
+        check_extent(arrays.path, "video", n, rate, MAX_FRAMES)
         return (arrays.number("video_start_s") or 0.0) + np.arange(n) / rate
+    times = arrays.numbers("video_times", (None,))
+    assert times is not None
+    if len(times) != n:
+        hint = "store the onset of each frame"
+        raise arrays.wrong(
+            "video_times", f"has {len(times):,} times for {n:,} frames", hint
+        )
     times = times.astype(np.float64)
-    steps = np.diff(times)
-    # Below, ~(steps > 0) also finds steps that are NaN.
-    if not np.isfinite(times).all() or (steps <= 0).any():
-        at = int(np.flatnonzero(~(steps > 0))[0]) + 1 if len(steps) else 0
-        raise arrays.wrong("video_times", f"do not increase at index {at}")
+    is_bad = ~np.isfinite(times)
+    if is_bad.any():
+        at = int(np.flatnonzero(is_bad)[0])
+        problem = (
+            f"holds {int(is_bad.sum()):,} times that are NaN, the first at index {at}"
+        )
+        raise arrays.wrong("video_times", problem)
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    if len(falls):
+        k = int(falls[0])
+        problem = (
+            f"do not increase at index {k + 1}: {times[k]:.6g}, {times[k + 1]:.6g} s"
+        )
+        raise arrays.wrong("video_times", problem)
     return times
 
 
-def _intervals(arrays: _Arrays) -> PresentationIntervals:
+def _intervals(
+    arrays: NamedArrays, responses: Signal, notes: Notes
+) -> PresentationIntervals:
     on = arrays.numbers("trial_start", (None,))
     if on is None:
+        if others := sorted(
+            name for name in arrays.arrays if name.startswith("trial_")
+        ):
+            raise arrays.wrong("trial_start", f"is missing; {others[0]} needs it")
         return PresentationIntervals()
-    off = arrays.numbers("trial_stop", (len(on),))
-    if off is None or not np.isfinite([on, off]).all() or (off < on).any():
-        raise arrays.wrong("trial_stop", "must follow trial_start, trial by trial")
-    columns = {
-        "tier": arrays.texts("trial_tier", len(on)),
-        "stim_id": arrays.names("trial_stim_id", len(on)),
+    n = len(on)
+    off = arrays.numbers("trial_stop", (n,))
+    if off is None:
+        off = np.full(n, np.nan)
+    readers = {
+        "tier": arrays.texts,
+        "stim_id": arrays.names,
+        **dict.fromkeys(_TRIAL_FIELDS, arrays.values),
     }
-    columns |= {name: arrays.values(f"trial_{name}", len(on)) for name in _TRIAL_FIELDS}
-    fields = {name: v.tolist() for name, v in columns.items() if v is not None}
-    fields["id"] = list(range(len(on)))  # before sorting: the user's own order
-    # Of a session with a video, a trial lasts until the next one.
-    fields["duration_s"] = (off - on).tolist()
-    return PresentationIntervals.sorted(
-        on.astype(np.float64), off.astype(np.float64), fields
+    fields: dict[str, list[Any]] = {}
+    for name, read in readers.items():
+        column = _side(
+            f"trial_{name}", partial(_column, read, f"trial_{name}", n), notes
+        )
+        if column is not None:
+            fields[name] = column.tolist()
+    fields["id"] = list(range(n))  # before sorting: the user's own order
+    clock = TrialClock(
+        responses.valid_interval(),
+        {},
+        {"samples of the responses": responses.rate_hz},
+    )
+    return trial_intervals(
+        "trials", on.astype(np.float64), off.astype(np.float64), fields, clock, notes
     )
 
 
+def _column(
+    read: Callable[[str, int], np.ndarray | None], name: str, n: int, _: Notes
+) -> np.ndarray | None:
+    return read(name, n)
+
+
 # -- neurons -------------------------------------------------------------------------
-def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
+def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns if arrays.n_units is None else arrays.n_units
-    plane, probe = arrays.integers("plane", n), arrays.texts("probe", n)
+
+    def side(name: str, read: Callable[[], _Part | None]) -> _Part | None:
+        return _side(name, lambda _: read(), notes)
+
+    plane = side("plane", lambda: arrays.integers("plane", n))
+    probe = side("probe", lambda: arrays.texts("probe", n))
     if probe is not None and plane is None:
         plane = probe_numbers(probe)
-    unit_id, roi = arrays.integers("unit_ids", n), _roi(arrays, n)
+    unit_id = side("unit_ids", lambda: arrays.integers("unit_ids", n))
+    roi = side("roi_labels", lambda: _roi(arrays, n))
     if arrays.chosen is not None:
         # Units keep their numbers; pixels belong to imaging, not to spikes.
         unit_id, roi = np.arange(n) if unit_id is None else unit_id, None
@@ -557,19 +537,21 @@ def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
         responses,
         notes,
         unit_id=read(unit_id),
-        area=read(arrays.texts("area", n)),
+        area=read(side("area", lambda: arrays.texts("area", n))),
         area_source="area",
         plane=read(plane),
-        xyz_um=read(arrays.numbers("xyz_um", (n, 3))),
-        xy_px=read(arrays.numbers("xy_px", (n, 2))),
+        xyz_um=read(side("xyz_um", lambda: arrays.numbers("xyz_um", (n, 3)))),
+        xy_px=read(side("xy_px", lambda: arrays.numbers("xy_px", (n, 2)))),
         roi=roi,
         probe=read(probe),
     )
-    quality = read(_quality(arrays, n))
+    # Of spikes, a fault of the labels was noted where units were chosen.
+    faults = Notes() if responses.has_events else notes
+    quality = read(_quality(arrays, n, faults))
     return units if quality is None else replace(units, properties={"quality": quality})
 
 
-def _roi(arrays: _Arrays, n: int) -> Roi | None:
+def _roi(arrays: NamedArrays, n: int) -> Roi | None:
     labels = arrays.numbers("roi_labels", (None, None))
     if labels is None:
         return None
