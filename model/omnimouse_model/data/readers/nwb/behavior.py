@@ -367,7 +367,8 @@ def _eye(
         chosen, sizes, clock = size
         columns["pupil_size"] = sizes[:, 0]
         # The unit of an ellipse is that of its position.
-        own = f"{unit}²" if chosen.data == "area" else _unit(nwb, chosen.group)
+        own = _unit(nwb, chosen.group) if chosen.data == "data" else unit
+        own += "²" if chosen.data == "area" else ""
         units |= {"pupil_size": own, "pupil_dsize": f"{own}/s"}
     if place is not None:
         if size is not None:
@@ -420,7 +421,7 @@ def _sizes(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> list[_Serie
     # A width alone says less than the area.
     found = [e for e in ellipses[:1] if e.data == "area"] + named or ellipses[:1]
     if found:
-        return sorted(found, key=lambda s: _rank(s, "pupil"))
+        return sorted(found, key=_rank)
     held = [s for s in pupil if s.around >= _PUPIL_TRACKING]
     holders = [s.group.parent.name for s in held]
     alone = [s for s in held if holders.count(s.group.parent.name) == 1]
@@ -448,12 +449,12 @@ def _places(nwb: NwbFile, series: Sequence[_Series]) -> list[_Series]:
         is_named = is_pupil or (is_gaze and kind != "EllipseSeries")
         if is_named and _has_columns(nwb, candidate, 2):
             found.append(candidate)
-    return sorted(found, key=lambda s: _rank(s, "pupil"))
+    return sorted(found, key=_rank)
 
 
-def _rank(series: _Series, word: str) -> tuple[bool, bool, bool]:
+def _rank(series: _Series) -> tuple[bool, bool, bool]:
     """Return the rank of a candidate, lower is better."""
-    here, around = word in series.words, word in series.around
+    here, around = "pupil" in series.words, "pupil" in series.around
     return not here, not around, bool(series.words & _SECOND_CHOICE)
 
 
