@@ -306,7 +306,15 @@ def waveform_parts(kind):
     return parts[kind]
 
 
-@pytest.mark.parametrize("kind", ["mean", "exchanged", "ragged", "spikes", "channel"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "mean",
+        "channel",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("exchanged", "ragged")),
+        pytest.param("spikes", marks=pytest.mark.slow),
+    ],
+)
 def test_a_unit_lies_at_its_largest_waveform(path, kind):
     list_all_electrodes(path)
     for name, values in waveform_parts(kind).items():
