@@ -5,6 +5,7 @@ compressed with a filter that h5py lacks.
 """
 
 import atexit
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -373,6 +374,18 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
     try:
         file = h5py.File(stream, "r")
     except Exception as error:
+        # The library knows the length from the beginning of the file.
+        sizes = re.search(
+            r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error)
+        )
+        if sizes:
+            raise SessionFormatError(
+                path,
+                "not_hdf5",
+                f"{path.name} is cut off: it holds {int(sizes[1]):,} of "
+                f"{int(sizes[2]):,} bytes",
+                "copy or download it again",
+            ) from error
         raise SessionFormatError(
             path,
             "not_hdf5",

@@ -106,7 +106,12 @@ def read_responses(
     SessionFormatError
         If a series contradicts itself, or no plane has cells and samples.
     """
-    epochs = [_epochs(nwb, group, options, notes) for group in chosen.populations]
+    filled = [_filled(nwb, group, notes) for group in chosen.populations]
+    if not any(filled):
+        first = chosen.populations[0][0].group
+        shape = nwb.shape(first)
+        raise nwb.wrong(first, f"has data {shape}; (time, regions) expected")
+    epochs = [_epochs(nwb, group, options, notes) for group in filled if group]
     used = [timed.series for group in epochs for timed in group]
     note_alternatives(chosen, used, notes)
     found = [_plane(nwb, group, options, notes) for group in epochs]
@@ -133,7 +138,7 @@ def _timed(nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes) -> 
     """
     group = series.group
     shape = nwb.shape(group)
-    if len(shape) not in (1, 2) or not shape[0]:
+    if len(shape) not in (1, 2):
         raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
     is_transposed = len(shape) == 2 and _is_transposed(nwb, series, shape, notes)
     n_samples = shape[1] if is_transposed else shape[0]
@@ -193,6 +198,15 @@ def _is_transposed(
 
 
 # -- one population ------------------------------------------------------------------
+def _filled(nwb: NwbFile, population: Sequence[Series], notes: Notes) -> list[Series]:
+    """Return the series with samples of regions; suite2p stores planes without any."""
+    empty = [one for one in population if 0 in nwb.shape(one.group)]
+    for one in empty:
+        text = f"{one.name} has data {nwb.shape(one.group)}: no sample of any region"
+        notes.warn("empty_series", f"{text}, left out")
+    return [one for one in population if one not in empty]
+
+
 def _epochs(
     nwb: NwbFile, population: Sequence[Series], options: ReadOptions, notes: Notes
 ) -> list[_Timed]:

@@ -51,16 +51,17 @@ _NAMES = (
     ("baseline", re.compile(r"(^|[_/])f_?0($|[_/])")),
 )
 _SECOND = re.compile(
-    r"chan(nel)?_?2|tdtomato|td_tomato|mcherry|m_cherry|dsred|anatom|structural"
-    r"|(^|[_/])ch_?2($|[_/])"
+    r"chan(nel)?_?2|tdtomato|td_tomato|mcherry|m_cherry|dsred|(^|[_/])ch_?2($|[_/])"
 )
+_ANATOMICAL = re.compile(r"anatom|structural")
+"""Names of series; tables are called so if regions were found on a mean image."""
 _RED = re.compile(r"(^|[_/])(red|rfp)_?\d*($|[_/])")
 _RED_ACTIVITY = re.compile(r"r-?geco|rcamp", re.IGNORECASE)
-"""Red indicators of activity."""
+_ACTIVITY = re.compile(r"camp|geco|ogb|cal-?\d|fluo-?\d|snfr|volt|grab", re.IGNORECASE)
 _NO_ACTIVITY = re.compile(
     r"tdtomato|mcherry|dsred|\brfp\b|mkate|sr-?101", re.IGNORECASE
 )
-"""Fluorophores that do not change with activity."""
+"""Indicators of activity that are red, of any colour, and labels of cells."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -266,7 +267,8 @@ def _kind_of(nwb: NwbFile, group: "h5py.Group", table: "h5py.Group | None") -> s
     regions = "" if table is None else _in_words(table.name.split("/")[-1])
     indicator, place = _indicator(nwb, table), f"{name}/{regions}"
     is_red = _RED.search(place) and not _RED_ACTIVITY.search(indicator)
-    if _SECOND.search(place) or is_red or _NO_ACTIVITY.search(indicator):
+    is_label = _NO_ACTIVITY.search(indicator) and not _ACTIVITY.search(indicator)
+    if _SECOND.search(place) or _ANATOMICAL.search(name) or is_red or is_label:
         return "second channel"
     # "neuropil_corrected" is no neuropil.
     rest, n_corrected = _CORRECTED.subn("", name)

@@ -464,6 +464,8 @@ def test_damaged_and_foreign_files_are_refused(path):
     write_nwb(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
+    check_refusal(path, f"holds {len(whole) // 2:,} of {len(whole):,} bytes")
+    path.write_bytes(whole[:8] + bytes(len(whole) - 8))
     check_refusal(path, "not a valid HDF5 file")
     path.write_bytes(b"not hdf5")
     check_refusal(path, "is not a recording")

@@ -216,6 +216,33 @@ def test_a_plane_without_cells_is_left_out(path):
     assert open_session(path, cells_only=False).n_neurons == 8
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(300, 0), (0, 300)])
+def test_a_plane_without_regions_is_left_out(path, shape):
+    write_nwb(path, Nwb((Plane(), Plane(n=3))))
+    with h5py.File(path, "a") as file:
+        series = file[f"{FLUORESCENCE}/RoiResponseSeries1"]
+        table = series["rois"].attrs["table"]
+        del series["data"], series["rois"]
+        series["data"], series["rois"] = np.zeros(shape), np.zeros(0, int)
+        series["rois"].attrs["table"] = table
+    session = open_session(path)
+    assert session.n_neurons == 5
+    assert "RoiResponseSeries1" in told(session, "empty_series")
+
+
+@pytest.mark.parametrize(
+    ("indicator", "is_label"), [("tdTomato", True), ("GCaMP6s and tdTomato", False)]
+)
+def test_a_label_of_cells_is_no_activity(path, indicator, is_label):
+    with h5py.File(write_nwb(path), "a") as file:
+        file["general/optophysiology/p0/indicator"] = indicator
+    if is_label:
+        check_refusal(path, "second channel")
+    else:
+        assert open_session(path).n_neurons == 5
+
+
 # -- axes ----------------------------------------------------------------------------
 def transpose(path: Path) -> np.ndarray:
     with h5py.File(path, "a") as file:
