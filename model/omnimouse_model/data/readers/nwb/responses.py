@@ -82,6 +82,7 @@ class _Timed:
 class _Plane:
     """One population: its rows on an even clock, its neurons, its recorded rows."""
 
+    series: list[Series]
     name: str
     rows: Rows
     units: PlaneUnits
@@ -112,19 +113,19 @@ def read_responses(
         shape = nwb.shape(first)
         raise nwb.wrong(first, f"has data {shape}; (time, regions) expected")
     epochs = [_epochs(nwb, group, options, notes) for group in filled if group]
-    used = [timed.series for group in epochs for timed in group]
-    note_alternatives(chosen, used, notes)
     found = [_plane(nwb, group, options, notes) for group in epochs]
     planes = _of_other_cells([plane for plane in found if plane is not None], notes)
     if not planes:
-        names = ", ".join(series.name for series in used)
+        names = ", ".join(timed.series.name for group in epochs for timed in group)
         raise SessionFormatError(
             nwb.file.path,
             "no_cells",
             f"{nwb.file.path.name}: {names} has no region that is marked as a cell",
             f"{ALL_ROIS}, reads all regions",
         )
-    return _side_by_side(nwb, _of_one_rate(planes, notes), used, notes)
+    responses = _side_by_side(nwb, _of_one_rate(planes, notes), notes)
+    note_alternatives(chosen, responses.series, notes)
+    return responses
 
 
 # -- one series ----------------------------------------------------------------------
@@ -273,7 +274,8 @@ def _plane(
     nwb: NwbFile, epochs: list[_Timed], options: ReadOptions, notes: Notes
 ) -> _Plane | None:
     """Return the samples of one population on one grid, None if it has no cells."""
-    main, name = epochs[0], " and ".join(timed.series.name for timed in epochs)
+    series, main = [timed.series for timed in epochs], epochs[0]
+    name = " and ".join(one.name for one in series)
     units = read_units(nwb, main.series.group, main.n_regions, notes)
     cells = np.arange(main.n_regions)
     if options.cells_only:
@@ -293,9 +295,8 @@ def _plane(
     clock = main.clock
     if len(epochs) == 1 and clock.times is None:
         _note_jitter(name, clock, notes)
-        return _Plane(
-            name, parts[0], units, clock.start, clock.rate_hz, clock.jitter, None
-        )
+        start, rate = clock.start, clock.rate_hz
+        return _Plane(series, name, parts[0], units, start, rate, clock.jitter, None)
     times = np.concatenate([timed.clock.all_times() for timed in epochs])
     rate = clock.rate_hz
     if len({timed.clock.rate_hz for timed in epochs}) > 1:
@@ -312,7 +313,7 @@ def _plane(
     _note_gaps(name, place, float(times[0]), rate, is_even, notes)
     rows: Rows = parts[0] if len(parts) == 1 else EndToEnd(parts)
     grid = PlacedRows(rows, source, place, int(place[-1]) + 1)
-    return _Plane(name, grid, units, float(times[0]), rate, 0.0, place)
+    return _Plane(series, name, grid, units, float(times[0]), rate, 0.0, place)
 
 
 def _rows(nwb: NwbFile, main: _Timed, timed: _Timed, cells: np.ndarray) -> Hdf5Rows:
@@ -436,9 +437,7 @@ def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
     return same
 
 
-def _side_by_side(
-    nwb: NwbFile, planes: list[_Plane], series: list[Series], notes: Notes
-) -> Responses:
+def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses:
     """Return the planes as one signal on the clock of the one with most neurons."""
     main = max(planes, key=lambda plane: len(plane.units.unit_id))
     rate = main.rate_hz
@@ -496,7 +495,7 @@ def _side_by_side(
         recorded_spans=spans,
         n_missing=n_missing,
     )
-    return Responses(signal, units, series)
+    return Responses(signal, units, [s for plane, _, _ in parts for s in plane.series])
 
 
 def _is_together(plane: _Plane, main: _Plane) -> bool:
