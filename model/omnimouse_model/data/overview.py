@@ -136,7 +136,7 @@ def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
 def _from_level(session: "Session", level: Level, edges: np.ndarray) -> np.ndarray:
     signal, n_bins = session.responses, len(edges) - 1
     total, count = _sums(session, level.mean)
-    middle = (np.arange(len(total)) + 0.5) * level.rows_per_bin / signal.rate_hz
+    middle = (level.bins + 0.5) * level.rows_per_bin / signal.rate_hz
     number = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, n_bins - 1)
     summed = np.bincount(number, total, n_bins)
     return _ratio(summed, np.bincount(number, count, n_bins))

@@ -31,10 +31,13 @@ class Level:
         Stored samples in a bin.
     mean
         Function that returns the means of a slice of columns, float32 (bins, columns).
+    bins
+        int64 (bins,) numbers of the bins, ascending: those in pauses are left out.
     """
 
     rows_per_bin: int
     mean: Callable[[slice], np.ndarray]
+    bins: Int64[np.ndarray, " bin"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
+from omnimouse_model.data.conversion.check import verify
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.open import open_session
@@ -122,6 +124,63 @@ def test_a_store_keeps_pauses_and_observed_time(tmp_path):
     assert stored.recorded_s == pytest.approx(session.recorded_s)
     assert stored.window_starts().tolist() == session.window_starts().tolist()
     assert np.isnan(stored.responses.read(1900, 1901)).all()
+
+
+@pytest.mark.slow
+def test_a_store_holds_no_rows_of_a_pause(tmp_path):
+    session = paused(3 * 86_400.0)
+    store = convert(session, tmp_path / "days.omses.zarr", report_comparison=print)
+    stored = open_session(store)
+    assert sum(f.stat().st_size for f in store.rglob("*")) < 2**20
+    assert stored.responses.n_samples == session.responses.n_samples
+    for first in (1795, session.responses.n_samples - 1205):
+        rows = session.responses.read(first, first + 10)
+        np.testing.assert_array_equal(stored.responses.read(first, first + 10), rows)
+        assert np.isnan(rows).any()
+        assert np.isfinite(rows).any()
+    assert stored.window_starts().tolist() == session.window_starts().tolist()
+    # Bins of 1 s, of which those in the pause are not stored either.
+    level = stored.responses.levels[0]
+    assert len(level.bins) == 100
+    first = session.responses.read(0, 30).mean(axis=0)
+    np.testing.assert_allclose(level.mean(slice(None))[0], first, rtol=1e-6)
+    # Programs of before would read such a store on a wrong clock.
+    assert zarr.open_group(str(store), mode="r").attrs["version"] == 2
+    verify(store, session)
+
+
+@pytest.mark.slow
+def test_a_store_of_spikes_keeps_pauses_and_observed_time(tmp_path):
+    trains = SpikeTrains(
+        MemoryRows(Path("x"), np.arange(0.5, 100.0)),
+        np.array([0, 60, 100]),
+        0.0,
+        RATE_HZ,
+        3000,
+        Observed(
+            np.array([[0.0, 30.0], [70.0, 100.0], [0.0, 30.0]]), np.array([0, 2, 3])
+        ),
+    )
+    spans, n_missing = stretches(
+        np.r_[np.arange(900), np.arange(2100, 3000)], 3000, 0.0, RATE_HZ
+    )
+    signal = Signal.of_rows(
+        "responses",
+        trains,
+        RATE_HZ,
+        0.0,
+        mean=np.ones(2),
+        std=np.ones(2),
+        recorded_spans=spans,
+        n_missing=n_missing,
+    )
+    plain = {"responses": np.ones((3000, 2), "f4"), "rate_hz": RATE_HZ}
+    session = replace(open_session(plain), responses=signal, _cache={})
+    stored = open_session(convert(session, tmp_path / "s.omses.zarr"))
+    verify(tmp_path / "s.omses.zarr", session)
+    np.testing.assert_array_equal(stored.responses.data, session.responses.data)
+    assert stored.responses.file.observed.seconds().tolist() == [60.0, 30.0]
+    assert stored.recorded_s == pytest.approx(60.0)
 
 
 def test_the_time_line_has_no_tier_in_a_pause():

@@ -37,6 +37,11 @@ from omnimouse_model.data.store.layout import (
     is_storable,
 )
 from omnimouse_model.data.store.pyramid import LevelWriter
+from omnimouse_model.data.store.recorded_rows import (
+    RecordedRows,
+    has_pauses,
+    recorded_bins,
+)
 from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.tables import (
     digest_of,
@@ -150,11 +155,13 @@ class _Conversion:
 
     def __init__(self, session: Session, part: Path, codec: Codec) -> None:
         self._session, self.part, self._codec = session, part, codec
+        self._rows = RecordedRows(session.responses)
         # First line of the journal: identifies the source and the settings. A
         # conversion is resumed only if it is equal.
         self._header: dict[str, Any] = {
             "format": FORMAT,
-            "version": VERSION,
+            # Earlier versions of this program read stores without pauses.
+            "version": VERSION if has_pauses(session.responses) else 1,
             "codec": codec,
             "source": {
                 "uri": str(session.path),
@@ -285,7 +292,7 @@ class _Conversion:
         self.part.mkdir()
         journal = self.part / JOURNAL
         _append(journal, self._header)
-        attributes = {"format": FORMAT, "version": VERSION}
+        attributes = {"format": FORMAT, "version": self._header["version"]}
         root = zarr.create_group(str(self.part), zarr_format=3, attributes=attributes)
         self._make_arrays(root)
 
@@ -320,7 +327,7 @@ class _Conversion:
         width = -(-n // RESPONSE_CHUNK[1]) * RESPONSE_CHUNK[1]
         make(
             "responses/data",
-            (responses.n_samples, n),
+            self._rows.shape,
             responses.dtype,
             RESPONSE_CHUNK,
             (SHARD_ROWS, width),
@@ -328,7 +335,7 @@ class _Conversion:
         for seconds in PYRAMID_SECONDS:
             make(
                 f"responses/pyramid/{seconds}s",
-                (-(-responses.n_samples // self._rows_of(seconds)), n, 3),
+                (len(recorded_bins(self._rows.runs, self._rows_of(seconds))), n, 3),
                 np.dtype(np.float32),
                 (128, 256, 3),
                 (PYRAMID_SHARD, -(-n // 256) * 256, 3),
@@ -348,7 +355,7 @@ class _Conversion:
     def _pieces(self) -> Iterator[tuple[tuple[str, ...], float, Callable[[], Any]]]:
         """Yield names, weight, and a function that writes and hashes each piece."""
         session = self._session
-        rows, n = session.responses.n_samples, session.n_neurons
+        rows, n = self._rows.shape
         for first in range(0, rows, SHARD_ROWS):
             stop = min(rows, first + SHARD_ROWS)
             yield (
@@ -377,7 +384,7 @@ class _Conversion:
             return zarr.open_array(str(self.part), path=name, mode="r+")
 
     def _responses(self, first: int, stop: int) -> list[str]:
-        values = self._session.responses.read(first, stop)
+        values = self._rows.read(first, stop)
         self._open("responses/data")[first:stop] = values
         return [digest_of(values)]
 
@@ -390,8 +397,11 @@ class _Conversion:
         ]
         for first in range(0, rows.shape[0], _ROWS_AT_ONCE):
             block = rows.read(first, min(rows.shape[0], first + _ROWS_AT_ONCE))
-            for level in levels:
-                level.add(block)
+            done = 0
+            for begin, end in self._rows.parts(first, first + len(block)):
+                for level in levels:
+                    level.add(begin, block[done : done + end - begin])
+                done += end - begin
         return [level.finish() for level in levels]
 
     def _frames(self, first: int, stop: int) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any, Literal
 import numpy as np
 
 FORMAT = "omses"
-VERSION = 1
+VERSION = 2
+"""Version 2: rows in pauses of a recording are not stored. Other stores have 1."""
 SUFFIX = ".omses.zarr"
 
 Codec = Literal["default", "fast", "none"]

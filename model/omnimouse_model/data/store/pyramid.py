@@ -13,30 +13,40 @@ class LevelWriter:
 
     def __init__(self, array: Any, rows_per_bin: int) -> None:
         self._array, self._step = array, rows_per_bin
-        self._rest: list[np.ndarray] = []
+        self._number, self._rest = 0, list[np.ndarray]()
         self._bins: list[np.ndarray] = []
         self._written, self._digest = 0, blake2b()
 
-    def add(self, rows: np.ndarray) -> None:
-        """Add the next block of rows."""
-        rows = np.concatenate([*self._rest, rows])
-        full = len(rows) // self._step * self._step
-        for first in range(0, full, self._step):
-            self._take(rows[first : first + self._step])
-        # Rows of a bin that the next block completes. A copy, because a view would keep
-        # the whole block in memory.
-        self._rest = [rows[full:].copy()]
+    def add(self, first: int, rows: np.ndarray) -> None:
+        """Add a block of rows from row `first` of the recording on, in their order.
+
+        Bins without any row, in pauses of the recording, are left out.
+        """
+        stop = first + len(rows)
+        number = first // self._step
+        if number != self._number:
+            self._finish_bin()
+        edges = range((number + 1) * self._step - first, len(rows), self._step)
+        for part in np.split(rows, edges)[:-1]:
+            self._rest.append(part)
+            self._finish_bin()
+        # Rows of a bin that the next block may complete. A copy, because a view would
+        # keep the whole block in memory.
+        self._number = (stop - 1) // self._step
+        last = max(first, self._number * self._step) - first
+        self._rest.append(rows[last:].copy())
 
     def finish(self) -> str:
         """Write the remaining bins; return the hash of the level."""
-        for rows in self._rest:
-            if len(rows):
-                self._take(rows)
+        self._finish_bin()
         self._write()
         return self._digest.hexdigest()[:32]
 
-    def _take(self, rows: np.ndarray) -> None:
-        self._bins.append(summarise(rows))
+    def _finish_bin(self) -> None:
+        if not self._rest:
+            return
+        self._bins.append(summarise(np.concatenate(self._rest)))
+        self._rest = []
         # A whole shard at a time: zarr would rewrite the file for a part of it.
         if len(self._bins) == PYRAMID_SHARD:
             self._write()

@@ -16,6 +16,7 @@ from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
+from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Level, Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
@@ -25,6 +26,11 @@ from omnimouse_model.data.store.layout import (
     MAX_TABLE_BYTES,
     PYRAMID_SECONDS,
     VERSION,
+)
+from omnimouse_model.data.store.recorded_rows import (
+    recorded_bins,
+    recorded_runs,
+    with_pauses,
 )
 from omnimouse_model.data.store.sharded import ShardedRows, piece
 from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
@@ -113,6 +119,14 @@ def _session(
 ) -> Session:
     store = _Store(path)
     responses = store.signal("responses", ShardedRows(path / "responses/data"))
+    n_rows = store.attributes("responses").get("rows")
+    if n_rows is not None:
+        check_extent(path, "responses", n_rows, responses.rate_hz)
+        spans = responses.recorded_spans
+        if spans is None or not np.isfinite(spans).all():
+            raise ValueError("stretches without times")
+        runs = recorded_runs(responses, n_rows)
+        responses = replace(responses, file=with_pauses(responses.file, runs, n_rows))
     responses = replace(responses, levels=tuple(_levels(path, responses)))
     if store.has("responses/spike_times"):
         responses = replace(responses, file=_spikes(store, responses))
@@ -172,9 +186,10 @@ def _levels(path: Path, responses: Signal) -> Iterator[Level]:
     for seconds in PYRAMID_SECONDS:
         rows = ShardedRows(path / "responses" / "pyramid" / f"{seconds}s")
         step = max(1, round(seconds * responses.rate_hz))
-        if rows.shape != (-(-responses.n_samples // step), responses.n_columns, 3):
+        bins = recorded_bins(recorded_runs(responses, responses.n_samples), step)
+        if rows.shape != (len(bins), responses.n_columns, 3):
             raise ValueError(f"a pyramid of {rows.shape}")
-        yield Level(step, partial(_means, rows))
+        yield Level(step, partial(_means, rows), bins)
 
 
 def _means(rows: ShardedRows, columns: slice) -> np.ndarray:

@@ -13,6 +13,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Trials
 from omnimouse_model.data.store.layout import little
+from omnimouse_model.data.store.recorded_rows import has_pauses
 from omnimouse_model.data.units import Roi, Units
 
 _TEXTS = [name for name, kind in TRIAL_COLUMNS.items() if kind is np.str_]
@@ -144,6 +145,9 @@ def _signals(session: Session) -> dict[str, Signal]:
 def _signal_attributes(signal: Signal) -> dict[str, Any]:
     # Only where samples are missing: stores from before this attribute stay valid.
     missing = {"n_missing": signal.n_missing} if signal.n_missing else {}
+    if signal.name == "responses" and has_pauses(signal):
+        # Rows of the recording, of which those in pauses are not stored.
+        missing["rows"] = signal.n_samples
     return missing | {
         "rate_hz": signal.rate_hz,
         "start": signal.start,
