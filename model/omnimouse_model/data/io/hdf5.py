@@ -329,7 +329,7 @@ class Hdf5:
             self.path,
             "outside",
             f"{self.path.name}: {name} lies in {target}, outside the file; refused",
-            "a session may only name what is in its own file",
+            "links to other files are never followed: copy the values into this file",
         )
 
 

@@ -231,8 +231,9 @@ class NwbFile:
             at = int(back[0])
             raise self.wrong(
                 group,
-                f"has timestamps that do not increase: {times[at]:.10g} at sample {at} "
-                f"is followed by {times[at + 1]:.10g} ({len(back):,} such steps)",
+                f"has timestamps that do not increase in {len(back):,} of {n - 1:,} "
+                f"steps, first from sample {at} ({times[at]:.10g} s) to sample {at + 1} "
+                f"({times[at + 1]:.10g} s)",
                 _CLOCK_HINT,
             )
         return stored

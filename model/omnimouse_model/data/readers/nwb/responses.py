@@ -359,7 +359,7 @@ def _note_gaps(
             float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
         )
         pauses = "1 pause" if len(spans) == 2 else f"{len(spans) - 1} pauses"
-        facts.append(f"{pauses} of {paused:.6g} s")
+        facts.append(f"{pauses} ({paused:.6g} s)")
     if n_missing:
         facts.append(f"{n_missing:,} missing samples")
     what = f" with {' and '.join(facts)}, which are NaN" if facts else ""
