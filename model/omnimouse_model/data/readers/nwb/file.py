@@ -232,8 +232,8 @@ class NwbFile:
             raise self.wrong(
                 group,
                 f"has timestamps that do not increase in {len(back):,} of {n - 1:,} "
-                f"steps, first from sample {at} ({times[at]:.10g} s) to sample {at + 1} "
-                f"({times[at + 1]:.10g} s)",
+                f"steps, first from sample {at} ({times[at]:.10g} s) to sample "
+                f"{at + 1} ({times[at + 1]:.10g} s)",
                 _CLOCK_HINT,
             )
         return stored
