@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
 
@@ -18,6 +19,15 @@ def check_refusal(
         open_session(source, **reading)
     assert "\n" not in str(caught.value)
     return caught.value
+
+
+def left_out(source: Any, **reading: Any) -> str:
+    """Open a recording and return its one warning about a part that was left out."""
+    session = source if isinstance(source, Session) else open_session(source, **reading)
+    found = [n.message for n in session.warnings if n.code == "left_out_stream"]
+    assert len(found) == 1, found
+    assert "\n" not in found[0]
+    return found[0]
 
 
 OTHER_USER = 54321

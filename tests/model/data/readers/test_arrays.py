@@ -11,7 +11,7 @@ from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from tests.model.data.refusals import check_refusal
+from tests.model.data.refusals import check_refusal, left_out
 
 N, SECONDS = 6, 40.0
 
@@ -155,12 +155,6 @@ def test_a_rate_may_be_said_beside():
 )
 def test_responses_that_do_not_fit_are_refused_with_a_remedy(changes, words):
     check_refusal(session_arrays(**changes), words)
-
-
-def left_out(session: Session) -> str:
-    """The one warning about a part that was left out."""
-    (message,) = [n.message for n in session.warnings if n.code == "left_out_stream"]
-    return message
 
 
 @pytest.mark.parametrize(

@@ -19,3 +19,9 @@ class Notes:
     def assume(self, code: str, message: str) -> None:
         """Record an assumption about information that the files lack."""
         self.assumptions.append(Note(code, message))
+
+    def warn_once(self, code: str, messages: list[str]) -> None:
+        """Record the first of many similar warnings, and the number of the others."""
+        if messages:
+            more = f"; and {len(messages) - 1:,} more" if messages[1:] else ""
+            self.warn(code, messages[0] + more)

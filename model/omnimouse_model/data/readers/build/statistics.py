@@ -110,9 +110,18 @@ def complete_statistics(
 
 
 def with_stored_statistics(signal: Signal, root: Path, notes: Notes) -> Signal:
-    """Return the stream with mean and std (C,) of its `meta` folder, if there are."""
-    mean, std = (_stored(signal, root, name, notes) for name in ("means", "stds"))
-    return replace(signal, mean=mean, std=std)
+    """Return the stream with mean and std (C,) of its `meta` folder, if there are.
+
+    Statistics that cannot be read are computed later, as missing ones are.
+    """
+    stored: list[np.ndarray | None] = []
+    for name in ("means", "stds"):
+        try:
+            stored.append(_stored(signal, root, name, notes))
+        except SessionFormatError as error:
+            notes.warn("bad_statistics", f"{error.message}; computed from the data")
+            stored.append(None)
+    return replace(signal, mean=stored[0], std=stored[1])
 
 
 def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray | None:

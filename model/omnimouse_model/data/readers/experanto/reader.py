@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import check_order, name_channels
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
@@ -60,7 +62,10 @@ def read(path: Path, options: ReadOptions) -> Session:
     behavior = {name: _behavior(path, name, names, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)
-    images, facts = read_images(path, notes)
+    images, facts = read_side_stream("imaging", partial(read_images, path), notes) or (
+        {},
+        {},
+    )
     root_meta = _root_metadata(path, notes)
     session_id, animal_id = _identity(path, root_meta, notes)
     session = Session(
@@ -136,8 +141,9 @@ def _is_described(root: Path, name: str, notes: Notes) -> bool:
 
 
 def _screen(root: Path, t0: float, notes: Notes) -> Stimulus | None:
-    is_described = _is_described(root, "screen", notes)
-    return read_screen(root, t0, notes) if is_described else None
+    if not _is_described(root, "screen", notes):
+        return None
+    return read_side_stream("screen", partial(read_screen, root, t0), notes)
 
 
 def _behavior(
@@ -145,9 +151,11 @@ def _behavior(
 ) -> Signal | None:
     if not _is_described(root, name, notes):
         return None
-    signal, _ = read_sequence(root, name, notes)
+    found = read_side_stream(name, partial(read_sequence, root, name), notes)
+    if found is None:
+        return None
     # Names first: the notes on statistics use them.
-    signal = name_channels(signal, names.get(name), notes)
+    signal = name_channels(found[0], names.get(name), notes)
     return with_stored_statistics(signal, root, notes)
 
 

@@ -1,17 +1,20 @@
 """Reader of the `screen` device of an experanto folder: slots, trials and files."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, stamped_files
 from omnimouse_model.data.io.safe_files import (
+    ArrayFile,
     load_small_array,
     npy_file,
     read_yaml_mapping,
 )
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.typed_fields import as_float, flag, wrong
 from omnimouse_model.data.readers.experanto.trials import StoredTrial, read_trials, word
 from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
@@ -112,6 +115,7 @@ def _trial_files(
     present = stamped_files(data)
     encoded = {n.rsplit(".", 1)[0]: n for n in present if n.lower().endswith(_ENCODED)}
     files: list[FileStamp | None] = []
+    faults = Notes()
     for trial in trials:
         files.append(None)
         if trial.file is None:
@@ -121,9 +125,13 @@ def _trial_files(
             trial.readable = False
             _note_missing(trial, encoded, notes)
             continue
-        files[-1] = present[trial.file]
         if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file].size, trial):
-            _check_file(data / trial.file, trial, size)
+            check = partial(_check_file, data / trial.file, trial, size)
+            if read_side_stream(f"screen: trial {trial.key}", check, faults) is None:
+                trial.readable = False
+                continue
+        files[-1] = present[trial.file]
+    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
     return tuple(files)
 
 
@@ -145,7 +153,10 @@ def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> 
     )
 
 
-def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...]) -> None:
+def _check_file(
+    path: Path, trial: StoredTrial, size: tuple[int, ...], _: Notes
+) -> ArrayFile:
+    """Return the file with the frames of a trial."""
     file = npy_file(path)
     if file.dtype.kind not in "fiu":
         raise _bad_file(path, trial, f"holds {file.dtype}, not gray values")
@@ -154,6 +165,7 @@ def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...]) -> None:
         raise _bad_file(
             path, trial, f"has {shape[0]} frames, meta says {trial.n_slots}"
         )
+    return file
 
 
 def _bad_file(path: Path, trial: StoredTrial, problem: str) -> SessionFormatError:

@@ -1,6 +1,7 @@
 """Reader of the neurons of an experanto folder: ids, areas, positions and masks."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from omnimouse_model.data.io.safe_files import (
 from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
@@ -42,7 +44,7 @@ def read_units(
         area_source=area_source,
         plane=None if fields is None else _finite(fields),
         xyz_um=arrays.numbers("cell_motor_coordinates", (n, 3)),
-        roi=read_roi(root, n, notes),
+        roi=read_side_stream("masks", partial(read_roi, root, n), notes),
         # The limit of the released models, which know recordings in this format.
         least_scale=1.0,
     )
@@ -69,7 +71,9 @@ class _Arrays:
         if isinstance(named, str):
             contained(path, self.root, is_named=True)
         if path.exists():
-            return load_small_array(path, self.root)
+            return read_side_stream(
+                name, lambda _: load_small_array(path, self.root), self.notes
+            )
         if named is not None:
             self.notes.warn(
                 "missing_unit_array",

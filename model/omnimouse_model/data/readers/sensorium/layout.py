@@ -14,6 +14,7 @@ from omnimouse_model.data.io.safe_files import (
 )
 from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.statistics import usable_statistics
 from omnimouse_model.errors import SessionFormatError
 
@@ -85,6 +86,10 @@ class Folder:
         """Return whether a trial has a file of a stream."""
         return trial in self._numbers[stream]
 
+    def has_any(self, stream: str) -> bool:
+        """Return whether a trial has a file of a stream."""
+        return bool(self._numbers[stream])
+
     def path(self, stream: str, trial: int) -> Path:
         """Return the path of a trial's file."""
         return self.data(stream) / f"{trial}.npy"
@@ -100,6 +105,14 @@ class Folder:
             raise bad_file(file.path, "wrong_shape", f"holds {file.dtype}, not numbers")
         return file
 
+    def small_numbers(self, stream: str, trial: int) -> np.ndarray:
+        """Return the array of a trial's file, in memory."""
+        path = self.path(stream, trial)
+        values = load_small_array(path, self.root)
+        if values.dtype.kind not in "fiu":
+            raise bad_file(path, "wrong_shape", f"holds {values.dtype}, not numbers")
+        return values
+
     def unit_array(
         self,
         name: str,
@@ -109,7 +122,9 @@ class Folder:
         text: bool = False,
     ) -> np.ndarray | None:
         """Return an array of `meta/neurons`, None if it is missing or does not fit."""
-        values = self._array("neurons", name)
+        values = read_side_stream(
+            f"neurons/{name}", lambda _: self._array("neurons", name), notes
+        )
         if values is None:
             return None
         shape = shape or (self.n_units,)
@@ -193,29 +208,26 @@ class Folder:
         }
 
     def _check_numbers(self) -> None:
-        """Raise if a trial lacks frames or behaviour.
+        """Raise if a trial lacks frames.
 
-        Responses may be withheld. A stream without any file counts as not recorded.
+        Responses may be withheld, and behaviour may be missing in some trials.
         """
-        for stream in self.streams:
-            numbers = self._numbers[stream]
-            if stream == "responses" or not numbers:
-                continue
-            if len(numbers) == self.n_trials == max(numbers) + 1:
-                continue
-            # A file number can be any integer, so `n_trials` can be huge: search only
-            # as far as the message needs.
-            first = range(min(self.n_trials, len(numbers) + _LISTED + 1))
-            missing = [number for number in first if number not in numbers]
-            listed = ", ".join(map(str, missing[:_LISTED]))
-            listed += ", …" if missing[_LISTED:] else ""
-            raise SessionFormatError(
-                self.data(stream),
-                "missing_trials",
-                f"{stream} has {len(numbers)} files, {self.screen} {self.n_trials}"
-                + (f" (missing: {listed})" if missing else ""),
-                "was the download complete?",
-            )
+        numbers = self._numbers[self.screen]
+        if len(numbers) == self.n_trials:
+            return
+        # A file number can be any integer, so `n_trials` can be huge: search only as
+        # far as the message needs.
+        first = range(min(self.n_trials, len(numbers) + _LISTED + 1))
+        missing = [number for number in first if number not in numbers]
+        listed = ", ".join(map(str, missing[:_LISTED]))
+        listed += ", …" if missing[_LISTED:] else ""
+        raise SessionFormatError(
+            self.data(self.screen),
+            "missing_trials",
+            f"{self.screen} has {len(numbers)} files, and the last one has number "
+            f"{self.n_trials - 1} (missing: {listed})",
+            "was the download complete?",
+        )
 
     def _frame_size(self) -> tuple[int, int]:
         file = self.file(self.screen, 0)

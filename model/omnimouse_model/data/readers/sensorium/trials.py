@@ -3,13 +3,15 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.io.file_stamp import FileStamp, bad_file
-from omnimouse_model.data.io.safe_files import ArrayFile, load_small_array
+from omnimouse_model.data.io.safe_files import ArrayFile
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.errors import SessionFormatError
 
@@ -63,11 +65,12 @@ def read_trials(folder: Folder, notes: Notes) -> list[SensoriumTrial]:
     tiers = folder.trial_array("tiers")
     if tiers is None:
         notes.warn("no_tiers", "meta/trials/tiers.npy is missing: trials have no tier")
-    trials = []
+    trials, faults = [], Notes()
     for number in range(folder.n_trials):
         facts = {name: values[number].item() for name, values in columns.items()}
         tier = "blank" if tiers is None else str(tiers[number])
-        trials.append(_trial(folder, number, tier, facts))
+        trials.append(_trial(folder, number, tier, facts, faults))
+    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
     trials = _without_odd_shapes(folder, trials, notes)
     _note(trials, notes)
     return trials
@@ -109,7 +112,7 @@ def _without_odd_shapes(
     """
     for name, stream, width in (("eye", "pupil_center", 4), ("running", "behavior", 1)):
         odd = [getattr(trial, name) is None for trial in trials]
-        if not any(odd) or not folder.has(stream, 0):
+        if not any(odd) or not folder.has_any(stream):
             continue
         if not all(odd):
             trials = [
@@ -117,10 +120,10 @@ def _without_odd_shapes(
                 for trial, is_odd in zip(trials, odd, strict=True)
             ]
         # Without `behavior`, the pupil centre alone is not used either: no warning.
-        elif folder.has("behavior", 0):
-            shape = folder.file(stream, 0).shape
+        elif folder.has_any("behavior"):
             notes.warn(
-                "wrong_shape", f"data/{stream} is not read: its trials are {shape}"
+                "wrong_shape",
+                f"data/{stream} is not read: no trial has the channels of the format",
             )
     return trials
 
@@ -132,12 +135,12 @@ def _masked(trial: SensoriumTrial, name: str, width: int) -> SensoriumTrial:
 
 
 def _trial(
-    folder: Folder, number: int, tier: str, facts: dict[str, Any]
+    folder: Folder, number: int, tier: str, facts: dict[str, Any], notes: Notes
 ) -> SensoriumTrial:
     frames = _frames(folder, number)
     total = int(frames.shape[2]) if folder.is_video else 1
     responses = _responses(folder, number, tier, total)
-    stored = _stored_behavior(folder, number)
+    stored = _stored_behavior(folder, number, notes)
     # Videos are (height, width, time): the time course of the first pixel.
     samples = [frames.open()[:1, :1].reshape(1, -1)[:, :total]]
     if responses is not None:
@@ -236,23 +239,31 @@ def _may_be_withheld(tier: str) -> bool:
     return any(fnmatchcase(tier, pattern) for pattern in (*_WITHHELD, "test"))
 
 
-def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None]:
+def _stored_behavior(
+    folder: Folder, number: int, notes: Notes
+) -> dict[str, np.ndarray | None]:
     """Return the behaviour arrays (channel, time) of a trial, None if missing."""
     arrays: dict[str, np.ndarray | None] = {}
     for stream in ("behavior", "pupil_center"):
         arrays[stream] = None
-        if folder.has(stream, number):
-            values = load_small_array(folder.path(stream, number), folder.root)
-            if values.dtype.kind not in "fiu":
-                path = folder.path(stream, number)
-                raise bad_file(
-                    path, "wrong_shape", f"holds {values.dtype}, not numbers"
-                )
-            # 2022: one value per channel, as (channel,) or (1, channel).
-            if not folder.is_video:
-                values = values.reshape(-1, 1)
-            arrays[stream] = values.astype(np.float64)
+        if not folder.has(stream, number):
+            continue
+        values = read_side_stream(
+            f"{stream} of trial {number}",
+            partial(_numbers, folder, stream, number),
+            notes,
+        )
+        if values is None:
+            continue
+        # 2022: one value per channel, as (channel,) or (1, channel).
+        if not folder.is_video:
+            values = values.reshape(-1, 1)
+        arrays[stream] = values.astype(np.float64)
     return arrays
+
+
+def _numbers(folder: Folder, stream: str, number: int, _: Notes) -> np.ndarray:
+    return folder.small_numbers(stream, number)
 
 
 def _valid_length(samples: list[np.ndarray], total: int) -> tuple[int, bool, bool]:

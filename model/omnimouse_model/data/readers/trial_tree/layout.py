@@ -22,6 +22,7 @@ from omnimouse_model.data.io.safe_files import (
     npy_file,
 )
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.errors import SessionFormatError
 
 RATE_HZ = 30.0
@@ -106,10 +107,12 @@ def read_trials(root: Path, notes: Notes) -> list[TreeTrial]:
             )
     trials: list[TreeTrial] = []
     size: tuple[int, ...] | None = None
+    faults = Notes()
     for folder in folders:
-        tree = _Tree(folder, size)
+        tree = _Tree(folder, size, faults)
         trials += tree.trials()
         size = tree.size
+    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
     if not trials:
         raise bad_file(folders[0] / "stimuli", "empty", "holds no trials")
     for kind, name in (("perspectives", "gaze"), ("modulations", "state")):
@@ -149,8 +152,8 @@ def n_units(trials: list[TreeTrial]) -> int:
 class _Tree:
     """One folder of trials."""
 
-    def __init__(self, root: Path, size: tuple[int, ...] | None) -> None:
-        self.root = root
+    def __init__(self, root: Path, size: tuple[int, ...] | None, faults: Notes) -> None:
+        self.root, self.faults = root, faults
         self.size = size
         """Height and width of the frames, and number of neurons."""
         # A download that lacks `training` must not be taken for repeats.
@@ -198,7 +201,8 @@ class _Tree:
         names = {name for files in listed.values() for name in self._names(files)}
         for kind, files in listed.items():
             missing = sorted(names - files.keys(), key=_natural)
-            if missing:
+            # Behaviour that is missing in a trial is NaN there.
+            if missing and kind not in _OPTIONAL:
                 more = f" and {len(missing) - 1} more" if missing[1:] else ""
                 raise bad_file(
                     self.root / kind / clip,
@@ -218,7 +222,11 @@ class _Tree:
     def _trial(
         self, prefix: str, clip: str, name: str, listed: dict[str, dict[str, FileStamp]]
     ) -> TreeTrial:
-        stamps = {kind: files[name + _ENDING] for kind, files in listed.items()}
+        stamps = {
+            kind: files[name + _ENDING]
+            for kind, files in listed.items()
+            if name + _ENDING in files
+        }
         frames, units = self._array(stamps["stimuli"]), self._array(stamps["units"])
         shape = frames.shape
         if frames.dtype != np.uint8 or not (
@@ -263,8 +271,15 @@ class _Tree:
     def _behavior(
         self, stamp: FileStamp | None, shape: tuple[int, int]
     ) -> np.ndarray | None:
+        """Return the behaviour of a trial, None if it is missing or faulty."""
         if stamp is None:
             return None
+        name = f"{stamp.path.parent.name} of {stamp.path.stem}"
+        return read_side_stream(
+            name, lambda _: self._numbers(stamp, shape), self.faults
+        )
+
+    def _numbers(self, stamp: FileStamp, shape: tuple[int, int]) -> np.ndarray:
         values = load_small_array(stamp.path, self.root)
         if values.dtype.kind != "f" or values.shape != shape:
             found = f"is {values.shape} {values.dtype}; {shape} numbers expected"

@@ -23,7 +23,7 @@ from tests.model.alf_folder import (
     write_alf,
     write_table,
 )
-from tests.model.data.refusals import check_refusal, give_away
+from tests.model.data.refusals import check_refusal, give_away, left_out
 
 TRIALS = WindowSpec(
     duration_s=3.0,
@@ -42,12 +42,6 @@ def written(tmp_path) -> AlfSession:
 
 def note_messages(session: Session) -> dict[str, str]:
     return {n.code: n.message for n in (*session.assumptions, *session.warnings)}
-
-
-def left_out(session: Session) -> str:
-    """The one warning about a part that was left out."""
-    (message,) = [n.message for n in session.warnings if n.code == "left_out_stream"]
-    return message
 
 
 def test_windows_of_trials_count_spikes_until_the_files_change(written):

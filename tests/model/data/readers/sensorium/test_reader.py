@@ -254,13 +254,26 @@ def test_a_hole_in_the_numbers_is_told(folder):
         ("responses", np.zeros((N_UNITS, 7), np.float32), r"\(12, 110\) expected"),
         ("videos", np.zeros((36, 60, PADDED), np.float32), "frames are"),
         ("videos", np.zeros((36, 64), np.float32), "frames are"),
-        ("behavior", np.full((2, 3), "a"), "not numbers"),
         ("responses", np.full((N_UNITS, PADDED), "a"), "not numbers"),
     ],
 )
 def test_a_file_of_another_shape_or_kind_is_named(folder, stream, values, words):
     np.save(folder / "data" / stream / "2.npy", values)
     assert check_refusal(folder, words).path.name == "2.npy"
+
+
+@pytest.mark.parametrize("values", [np.full((2, 3), "a"), np.array([{}]), None])
+def test_behaviour_that_cannot_be_read_masks_its_trial(folder, values):
+    path = folder / "data" / "behavior" / "2.npy"
+    path.unlink()
+    if values is not None:
+        np.save(path, values)
+    session = open_session(folder)
+    assert session.behavior["treadmill"] is not None
+    assert not len(session.window_starts("validation"))
+    assert len(session.window_starts("train"))
+    if values is not None:
+        assert "behavior of trial 2" in messages(session, "left_out_stream")[0]
 
 
 def test_pickled_and_short_arrays_are_refused(folder):

@@ -7,7 +7,7 @@ from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.twin.predictor import twin_spec
-from tests.model.data.refusals import check_refusal
+from tests.model.data.refusals import check_refusal, left_out
 from tests.model.trial_tree_folder import (
     LENGTHS,
     N_UNITS,
@@ -112,7 +112,6 @@ def test_a_tree_that_does_not_fit_names_its_file(tree):
         "samples": (np.array(7), ("7", "150")),
         "training": (np.array(3), ("int64",)),
         "stimuli": (frames.astype(np.float32), ("float32",)),
-        "perspectives": (np.zeros((150, 3), np.float32), ("(150, 3)", "(150, 2)")),
         "units": (np.zeros((149, N_UNITS), np.float32), ("149", "150")),
     }
     for kind, (values, words) in damages.items():
@@ -123,8 +122,24 @@ def test_a_tree_that_does_not_fit_names_its_file(tree):
         for word in words:
             assert word in refused, (kind, refused)
         path.write_bytes(before)
+
+
+def test_behaviour_that_does_not_fit_is_missing_in_its_trial(tree):
+    training = tree / "training_data_27203_4_7"
+    np.save(training / "perspectives" / "trial2.npy", np.zeros((150, 3), np.float32))
     (training / "modulations" / "trial1.npy").unlink()
-    check_refusal(tree, r"modulations has no trial1\.npy")
+    session = open_session(tree)
+    assert "perspectives of trial2" in left_out(session)
+    messages = [n.message for n in session.warnings if n.code == "missing_behavior"]
+    assert messages == [
+        "1 of 6 trials have no perspectives",
+        "1 of 6 trials have no modulations",
+    ]
+    eye = session.behavior["eye_tracker"]
+    for row, key in recorded(session):
+        first = round(float(session.trials.t_on[row]) * RATE_HZ)
+        gaze = eye.read(first, first + 9)[:, 2:]
+        assert np.isnan(gaze).all() == (key == "trial2")
 
 
 def test_linked_folders_are_not_followed_and_said(tree, tmp_path):
