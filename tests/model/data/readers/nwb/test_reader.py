@@ -501,6 +501,7 @@ def test_old_versions_say_how_to_convert(path, version, is_attribute, words):
     assert "pynwb" in refused.hint
 
 
+@pytest.mark.slow
 def test_releases_of_version_2_are_read(path):
     write_nwb(path)
     with h5py.File(path, "a") as file:
@@ -508,6 +509,7 @@ def test_releases_of_version_2_are_read(path):
     assert open_session(path).n_neurons == 5
 
 
+@pytest.mark.slow
 def test_a_folder_of_nwb_files_is_its_only_file_or_lists_them(tmp_path):
     folder = tmp_path / "sub-1"
     folder.mkdir()

@@ -75,7 +75,8 @@ def set_imaging_rate(path: Path, rate_hz: float, plane: int = 0) -> Path:
 
 
 # -- alternatives and epochs ---------------------------------------------------------
-def test_series_of_the_same_regions_are_alternatives_in_order(path):
+@pytest.mark.slow
+def test_names_tell_the_kinds_of_series(path):
     names = [name for kind in reversed(ALTERNATIVES) for name in ALTERNATIVES[kind]]
     session = open_session(write_nwb(path, Nwb((Plane(series=tuple(names)),))))
     assert session.n_neurons == 5
@@ -86,6 +87,14 @@ def test_series_of_the_same_regions_are_alternatives_in_order(path):
         assert set(listed) == {f"Fluorescence/{name}0" for name in members}
     assert session.meta["series"] == [f"/{FLUORESCENCE}/Deconvolved0"]
     assert "Fluorescence/spks0" in told(session, "series")
+
+
+def test_series_of_the_same_regions_are_alternatives(path):
+    names = ("RoiResponseSeries", "Denoised", "Baseline", "Neuropil")
+    session = open_session(write_nwb(path, Nwb((Plane(series=names),))))
+    assert session.n_neurons == 5
+    assert session.meta["series"] == [f"/{FIRST}"]
+    assert "Fluorescence/Denoised0" in told(session, "series")
 
 
 @pytest.mark.slow
@@ -231,6 +240,7 @@ def test_a_plane_without_regions_is_left_out(path, shape):
     assert "RoiResponseSeries1" in told(session, "empty_series")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("indicator", "is_label"), [("tdTomato", True), ("GCaMP6s and tdTomato", False)]
 )
@@ -252,7 +262,9 @@ def transpose(path: Path) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("has_times", [False, True])
+@pytest.mark.parametrize(
+    "has_times", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_transposed_responses_are_read_with_a_note(path, has_times):
     times = 2 + np.arange(300) / 10 if has_times else None
     write_nwb(path, Nwb((Plane(timestamps=times),)))
@@ -297,6 +309,7 @@ def test_square_data_are_noted(path):
 
 
 # -- clocks --------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("per_second", [1e3, 1e6, 1 / 60])
 def test_times_in_another_unit_are_read_by_the_imaging_rate(path, per_second):
     times = (2.0 + np.arange(300) / 10) * per_second
@@ -341,6 +354,7 @@ def test_frame_numbers_are_no_seconds(path):
     assert "numbers of frames" in told(session, "time_unit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stated_hz", "words"), [(10.4, ""), (7.0, "7 Hz"), (30.0, "3 times as many")]
 )

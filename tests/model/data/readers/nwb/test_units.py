@@ -59,8 +59,8 @@ def regions(session: Session) -> list[list[list[int]]]:
 @pytest.mark.parametrize(
     ("shape", "is_mirrored", "words"),
     [
-        (None, False, "(height, width), as most"),
-        ((HEIGHT, WIDTH), False, "meanImg"),
+        pytest.param(None, False, "(height, width), as most", marks=pytest.mark.slow),
+        pytest.param((HEIGHT, WIDTH), False, "meanImg", marks=pytest.mark.slow),
         ((WIDTH, HEIGHT), True, "(width, height)"),
     ],
 )
@@ -91,7 +91,7 @@ def test_neuroconv_stores_images_and_masks_as_width_and_height(path, name):
 @pytest.mark.parametrize(
     ("has_image", "is_suite2p", "is_mirrored"),
     [
-        (False, False, False),
+        pytest.param(False, False, False, marks=pytest.mark.slow),
         (False, True, True),
         (True, False, True),
     ],
@@ -143,6 +143,7 @@ def test_the_raw_series_of_the_plane_gives_the_size(path):
     assert "TwoPhotonSeries has 60 rows" in orientation(session)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "values", "cells"),
     [
@@ -179,6 +180,7 @@ def test_ids_are_integers_or_row_numbers(path, ids, expected):
     assert ("unit_ids" in codes) == (expected == [0, 1, 2, 3, 4])
 
 
+@pytest.mark.slow
 def test_an_unknown_location_is_no_area(path):
     write_nwb(path, Nwb((Plane(location="unknown"),)))
     assert open_session(path).units.area is None
