@@ -134,6 +134,13 @@ def without_pauses(session: "Session") -> np.ndarray:
     return np.asarray(free[free[:, 0] < free[:, 1]])
 
 
+def grid_stretches(session: "Session") -> np.ndarray:
+    """Ranges of the start grid, int64 (n, 2), in which windows touch no pause."""
+    inside = points_inside(session.start_grid, without_pauses(session))
+    edges = np.diff(inside.astype(np.int8), prepend=0, append=0)
+    return np.stack([np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)], axis=1)
+
+
 def recorded_behavior(session: "Session") -> list[Signal]:
     """Behaviour streams that the session has."""
     return [signal for signal in session.behavior.values() if signal is not None]

@@ -44,8 +44,21 @@ def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | 
         return None
     # Trials have no grid: their span follows from the recording.
     if choice == "trial":
-        return _trial_around(session, window)
-    return _page(window, _LENGTHS[choice])
+        page = _trial_around(session, window)
+    else:
+        page = _page(window, _LENGTHS[choice])
+    return None if page is None else _without_pauses(session, window, page)
+
+
+def _without_pauses(session: Session, window: Window, page: Page) -> Page:
+    """Return the part of a page in the recorded stretch of the window."""
+    spans = session.responses.recorded_spans
+    if spans is None:
+        return page
+    # Windows keep their distance from pauses: the window lies in one stretch.
+    row = int(np.searchsorted(spans[:, 0], window.native_start, side="right")) - 1
+    first, last = spans[max(row, 0)] - session.t0
+    return max(page[0], float(first)), min(page[1], float(last))
 
 
 def _page(window: Window, length_s: float, origin_s: float = 0.0) -> Page:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
+from omnimouse_model.analysis.evaluate.stitching import predict_span
 from omnimouse_model.data.conversion.check import verify
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.io.row_source import MemoryRows
@@ -18,6 +19,9 @@ from omnimouse_model.data.readers.build.placed_rows import (
 )
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
+from omnimouse_model.live.spans import page_around
+from omnimouse_model.masks import Mask
+from tests.predictors import EchoPredictor
 
 RATE_HZ = 30.0
 
@@ -188,6 +192,28 @@ def test_the_time_line_has_no_tier_in_a_pause():
     spans = [*zip(overview.trial_on.tolist(), overview.trial_off.tolist(), strict=True)]
     assert not any(on < 360.0 < off for on, off in spans)
     assert overview.trial_tier.tolist() == ["train", "train", "test"]
+
+
+@pytest.mark.parametrize(("span", "n"), [((50.0, 670.0), 2), ((55.0, 70.0), 1)])
+def test_no_window_of_a_stitched_span_touches_a_pause(span, n):
+    session = paused(600.0)
+    mask = Mask.nothing(session).ask(range(3), slice(30, 60)).with_frames(False)
+    found = predict_span(EchoPredictor(), session, mask, *span)
+    assert ((found.starts_s + 2.0 < 60.0) | (found.starts_s > 660.0)).all()
+    assert (np.diff(found.time) > 1.0).sum() == n - 1
+    # All recorded values are at their time; a window may read the sample before.
+    rows = np.rint(found.time * RATE_HZ).astype(int)
+    near = [session.responses.data[rows - early] for early in (0, 1)]
+    is_same = [np.isclose(found.truth, x, equal_nan=True) for x in near]
+    assert np.any(is_same, axis=0).all()
+    assert np.isnan(found.truth).sum() <= 3 * (n - 1)
+
+
+def test_a_page_of_the_traces_ends_at_a_pause():
+    session = paused(5.0)
+    before, after = session.nearest_window(59.0), session.nearest_window(65.0)
+    assert page_around(session, before, "10 s") == pytest.approx((56.0, 60.0 - 1 / 30))
+    assert page_around(session, after, "10 s") == pytest.approx((65.0, 74.0))
 
 
 @pytest.mark.parametrize(("start_s", "step_s"), [(57.8, 2.0), (660.5, -2.0)])

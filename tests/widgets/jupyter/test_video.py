@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.data.window_spec import VideoSpec
+from omnimouse_widgets.jupyter.film import Film
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
 CHUNK = 256
@@ -47,6 +49,27 @@ def test_frames_of_a_chunk_are_those_of_the_windows(video_page, session):
         window = session.window(float(session.start_grid[at]) - session.t0)
         assert window.start_index == at
         np.testing.assert_array_equal(both[at : at + 60], window.frames_u8)
+
+
+def test_frames_leave_out_a_pause_of_the_recording(session):
+    start, n = session.t0, session.responses.n_samples
+    spans = start + np.array([[0, 200], [400, n - 1]]) / session.responses.rate_hz
+    responses = replace(session.responses, recorded_spans=spans)
+    film = Film(replace(session, responses=responses, _cache={}), om.OMNIMOUSE)
+    ((first, lost_s),) = film.pauses
+    grid = film.session.start_grid - start
+    assert grid[first] - grid[first - 1] == pytest.approx(lost_s + 1 / 30, abs=1e-3)
+    assert lost_s == pytest.approx(199 / 30, abs=0.04)
+    for frame in (0, first - 1, first, film.n_frames - 1):
+        assert film.frame_near(film.seconds(frame)) == frame
+    assert film.frame_near(8.0) == first - 1
+    assert film.frame_near(12.0) == first
+    # Frames after the pause are those of their time.
+    number = first // film.per_chunk
+    frames, _ = film.read(number * film.per_chunk)
+    window = film.session.nearest_window(film.seconds(first + 10))
+    row = film.start_of(window) - number * film.per_chunk
+    np.testing.assert_array_equal(frames[row : row + 20], window.frames_u8[:20])
 
 
 def test_the_last_chunk_ends_with_the_session(video_page, session):

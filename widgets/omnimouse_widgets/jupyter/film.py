@@ -1,6 +1,7 @@
 """Frames of a whole session at the rate of a model, for the notebook's video."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from typing import Final
 
@@ -77,9 +78,28 @@ class Film:
         """Return the first response sample at which a frame is on screen."""
         return ceil(frame * self.spec.response_rate_hz / self._rate_hz - _ROUNDING)
 
+    @property
+    def pauses(self) -> tuple[tuple[int, float], ...]:
+        """First frame after each pause of the recording, and seconds of all so far."""
+        if self.session.responses.recorded_spans is None:
+            return ()
+        steps = np.diff(self.session.start_grid)
+        before = np.flatnonzero(steps > 1.5 / GRID_RATE_HZ)
+        frames = np.ceil((before + 1) * self._rate_hz / GRID_RATE_HZ - _ROUNDING)
+        lost_s = np.cumsum(steps[before] - 1.0 / GRID_RATE_HZ).round(4)
+        return tuple(zip(frames.astype(int).tolist(), lost_s.tolist(), strict=True))
+
     def frame_near(self, time_s: float) -> int:
         """Return the frame nearest to a time on the session clock."""
-        return round((time_s - self.seconds(0)) * self._rate_hz)
+        since_s, before_s = time_s - self.seconds(0), 0.0
+        for first, lost_s in self.pauses:
+            # A time in a pause is next to the frame on its nearer side.
+            if since_s - before_s < (first / self._rate_hz) + (lost_s - before_s) / 2:
+                return min(round((since_s - before_s) * self._rate_hz), first - 1)
+            before_s = lost_s
+            if since_s - lost_s < first / self._rate_hz:
+                return first
+        return round((since_s - before_s) * self._rate_hz)
 
     def seconds(self, frame: int) -> float:
         """Return the time of a frame on the session clock, in seconds."""
@@ -88,12 +108,15 @@ class Film:
 
     def read(self, first: int) -> tuple[np.ndarray, np.ndarray]:
         """Return uint8 (n, height, width) frames of a chunk, and bool (n,) validity."""
-        count = min(self.per_chunk, self.n_frames - first)
-        window = Window(self.session, 0, (), self.spec, self._native(first))
-        blocks = [
-            window.frames_at(np.arange(start, min(start + _READ, count)))
-            for start in range(0, count, _READ)
-        ]
+        stop = min(first + self.per_chunk, self.n_frames)
+        begins = [first, *(k for k, _ in self.pauses if first < k < stop)]
+        blocks = []
+        for begin, end in pairwise([*begins, stop]):
+            window = Window(self.session, 0, (), self.spec, self._native(begin))
+            blocks += [
+                window.frames_at(np.arange(start, min(start + _READ, end - begin)))
+                for start in range(0, end - begin, _READ)
+            ]
         frames, valid = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         return frames, valid
 

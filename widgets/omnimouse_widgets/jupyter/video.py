@@ -236,6 +236,7 @@ class VideoScrubber(Part):
             chunk=film.per_chunk,
             step=film.step,
             start_s=film.seconds(0),
+            pauses=film.pauses,
             has_video=session.stimulus is not None and spec.video is not None,
             bars=[[*_span(bar), bar.tier, bar.colour, bar.height, bar.letter]
                   for bar in bars],

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
+from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.valid_starts import grid_stretches
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import NotStoredError
 from omnimouse_model.masks import Mask, scored_cells
@@ -36,7 +38,8 @@ class SpanPrediction:
     Attributes
     ----------
     time
-        float64 (T,) seconds on the session clock, 30 per second.
+        float64 (T,) seconds on the session clock, 30 per second, without pauses of the
+        recording.
     neurons
         int64 (n,): session neuron index of each column.
     responses
@@ -161,15 +164,20 @@ class Stitching:
     def _window_starts(self, stride: int) -> np.ndarray:
         """Return the starts of windows with target cells inside the span.
 
-        Starts are multiples of the stride, and the last window of the session. They do
-        not depend on the span, so neighbouring spans share windows.
+        Starts are multiples of the stride, counted from the beginning of each stretch
+        without a pause, and the last window of the stretch. They do not depend on the
+        span, so neighbouring spans share windows.
         """
-        last = len(self._session.start_grid) - self._mask.n_samples
         rows = np.flatnonzero(self._scored.any(axis=1))
-        if not len(rows) or last < 0:
+        parts = [np.empty(0, np.int64)]
+        for begin, end in grid_stretches(self._session).tolist():
+            last = end - self._mask.n_samples
+            # The last window covers samples that no multiple reaches.
+            if last >= begin:
+                parts += [np.arange(begin, last, stride), np.array([last])]
+        starts = np.concatenate(parts)
+        if not len(rows):
             return np.empty(0, np.int64)
-        # The last window of the session covers samples that no multiple reaches.
-        starts = np.unique(np.append(np.arange(0, last + 1, stride), last))
         reaches = starts + rows[-1] >= self._first
         reaches &= starts + rows[0] < self._first + self._n_samples
         return np.asarray(starts[reaches])
@@ -247,10 +255,11 @@ class Stitching:
             band=None if self._band is None else self._band.copy(),
         )
 
-    def _places(self, start: int) -> tuple[slice, slice]:
-        """Return the overlap of span and window as slices of both."""
+    def _places(self, start: int, stop: int | None = None) -> tuple[slice, slice]:
+        """Return the overlap of span and window, up to a point, as slices of both."""
         low = max(start, self._first)
         high = min(start + self._mask.n_samples, self._first + self._n_samples)
+        high = high if stop is None else min(high, stop)
         at = slice(low - self._first, high - self._first)
         return at, slice(low - start, high - start)
 
@@ -262,15 +271,20 @@ class Stitching:
 
     def _read_recording(self) -> None:
         """Read the recorded values of cells that no window has predicted yet."""
-        last = len(self._session.start_grid) - self._mask.n_samples
-        while not self._is_read.all() and last >= 0:
+        grid = self._session.start_grid
+        # Ends of stretches of evenly spaced points: a pause has none.
+        ends = np.flatnonzero(np.diff(grid, append=np.inf) > 1.5 / GRID_RATE_HZ) + 1
+        while not self._is_read.all():
             # `argmin` of a bool array is the index of the first False, the first unread
             # sample.
             missing = self._first + int(np.argmin(self._is_read))
-            # The last window ends with the session and covers all samples after its
+            number = int(np.searchsorted(ends, missing, side="right"))
+            begin, end = int(ends[number - 1]) if number else 0, int(ends[number])
+            # The last window ends with the stretch and covers all samples after its
             # start.
-            at, rows = self._places(min(missing, last))
-            window = Window(self._session, min(missing, last), spec=self._mask.spec)
+            start = min(missing, max(begin, end - self._mask.n_samples))
+            at, rows = self._places(start, end)
+            window = Window(self._session, start, spec=self._mask.spec)
             recorded = self._recorded(window)[rows]
             is_free = self._source[at] == NOWHERE
             self._truth[at][is_free] = recorded[is_free]

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.valid_starts import grid_stretches
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
@@ -206,12 +207,14 @@ def _parts(
 ) -> Iterator[_Part]:
     """Yield the windows with trials, in time order."""
     session.nearest_window(0.0, spec)  # refuses a session that is too short
-    n_points, length = len(session.start_grid), grid_points(spec.duration_s)
-    starts = list(range(0, n_points - length + 1, max(1, length // 2)))
-    if starts[-1] + length < n_points:
-        starts.append(n_points - length)
+    length, starts = grid_points(spec.duration_s), list[int]()
+    # No window reaches over a pause of the recording.
+    for begin, end in grid_stretches(session).tolist():
+        if begin + length <= end:
+            starts += range(begin, end - length, max(1, length // 2))
+            starts.append(end - length)
     last_s = Window(session, starts[-1], spec=spec).sample_times_s[-1] + _TOLERANCE_S
-    first_s = Window(session, 0, spec=spec).start_s - _TOLERANCE_S
+    first_s = Window(session, starts[0], spec=spec).start_s - _TOLERANCE_S
     # NaN compares false.
     is_inside = (begins >= first_s) & (ends <= last_s)
     counted = -np.inf

@@ -9,7 +9,7 @@ const NO_VIDEO = "This model reads no video.";
 
 function render({ model, el }) {
   // `film.window`: frames of a window; for a model without video, its samples.
-  let film = { film: null, frames: 0, bars: [], kinds: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
+  let film = { film: null, frames: 0, pauses: [], bars: [], kinds: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
   let trials = new Float32Array(0); // start times, in seconds
   const chunks = new Map(); // number -> {frames, valid}; the least recently used first
   let at = 0; // frame of the session at the playhead
@@ -102,7 +102,7 @@ function render({ model, el }) {
       pendingGo = null;
     }
     requested = ""; // the kernel has dropped the requests
-    film = { bars: [], kinds: [], letters: "", ...message };
+    film = { pauses: [], bars: [], kinds: [], letters: "", ...message };
     takeSizes();
     trials = buffers.length ? float32(buffers[0]) : new Float32Array(0);
     coarse.max = Math.max(film.frames - 1, 1);
@@ -252,7 +252,14 @@ function render({ model, el }) {
   });
 
   // -- texts --------------------------------------------------------------------------------
-  const secondsAt = (frame) => film.start_s + frame / film.rate_hz;
+  // The frames skip pauses of the recording: [first frame after it, seconds of all so far].
+  const secondsAt = (frame) => film.start_s + frame / film.rate_hz
+    + (film.pauses.findLast(([first]) => first <= frame)?.[1] ?? 0);
+  const frameAt = (time) => {
+    const [first, lost] = film.pauses.findLast(([first]) => secondsAt(first) <= time) ?? [0, 0];
+    const next = film.pauses.find(([after]) => after > first)?.[0] ?? Infinity;
+    return Math.min((time - film.start_s - lost) * film.rate_hz, next);
+  };
   const barAt = (bars, time) => bars.find(([from, to]) => from <= time && time < to);
   function show() {
     picture.request(); strip.request(); session.request();
@@ -364,7 +371,7 @@ function render({ model, el }) {
   function drawSession(context, width, height) {
     context.clearRect(0, 0, width, height);
     if (!film.frames) return;
-    const xAt = (time) => xOf((time - film.start_s) * film.rate_hz, width);
+    const xAt = (time) => xOf(frameAt(time), width);
     // The upper 8 pixels show the stimulus, the others the tiers.
     const low = film.kinds.length ? 8 : 0, full = height - low - 2;
     for (const [from, to, , colour, share] of film.kinds) {
