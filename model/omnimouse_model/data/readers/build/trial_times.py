@@ -15,6 +15,8 @@ from omnimouse_model.data.readers.build.trial_events import EVENT_ENDS
 _MILLISECONDS = 1000.0
 _FEW, _MOST = 0.2, 0.95
 """Shares of trials inside the recording: of a wrong clock, and of the right one."""
+_ROUNDING_S = 1e-3
+"""Overlap of trials that needs no note: times are often rounded to milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def trial_intervals(
     """Return the trials of a table, sorted; no trial vanishes without a note.
 
     A trial without a stop, or with a stop before its start, ends at the next start,
-    the last one with the recording. Trials without a start are left out. A table is
+    the last one with the recording. A trial that lasts into the next one ends where
+    that begins. Trials without a start are left out. A table is
     left out if all its starts are equal, or if none lies in the recording.
 
     Parameters
@@ -93,7 +96,7 @@ def trial_intervals(
     off = _completed(name, on, off, clock.recording.stop, notes)
     # A session with a video ends a trial where the next one begins; this is its length.
     fields.setdefault("duration_s", (off - on).tolist())
-    return PresentationIntervals(on, off, fields)
+    return PresentationIntervals(on, _without_overlap(name, on, off, notes), fields)
 
 
 def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
@@ -161,3 +164,21 @@ def _completed(
                 "ends at the next start, the last trial with the recording",
             )
     return np.where(wrong, next_on, off)
+
+
+def _without_overlap(
+    name: str, on: np.ndarray, off: np.ndarray, notes: Notes
+) -> np.ndarray:
+    """Return the stops of sorted trials, none after the start of a later trial.
+
+    Time that a train and a test trial share would be trained on and scored.
+    """
+    later = np.append(on, np.inf)[np.searchsorted(on, on, side="right")]
+    n_long = int((off > later + _ROUNDING_S).sum())
+    if n_long:
+        notes.warn(
+            "overlapping_trials",
+            f"{name}: {n_long:,} of {len(on):,} trials overlap: they stop after the "
+            "start of the next one; each ends at that start",
+        )
+    return np.minimum(off, later)
