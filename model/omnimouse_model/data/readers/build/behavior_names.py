@@ -132,8 +132,6 @@ def _note_gaps(signal: Signal, notes: Notes) -> None:
 
 
 def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
-    if missing.all():
-        return f"{names}: all samples are missing (NaN)"
     # Padding makes every gap start and end with an edge, also at the stream's ends.
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
     lengths = (edges[1::2] - edges[::2]) / rate_hz

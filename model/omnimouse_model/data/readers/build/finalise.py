@@ -22,7 +22,7 @@ from omnimouse_model.data.readers.build.statistics import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.stimulus import Trials
-from omnimouse_model.data.valid_starts import inside_trials
+from omnimouse_model.data.valid_starts import inside_trials, missing_rows
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError
 
@@ -49,7 +49,7 @@ def finalise(session: Session, notes: Notes) -> Session:
     SessionFormatError
         If the streams have no 2-s window in common, or cover more than a week.
     """
-    session = _without_distant_streams(session, notes)
+    session = _without_distant_streams(_without_empty_streams(session, notes), notes)
     check_overlap(session)
     _note_absent(session, notes)
     _note_lengths(session, notes)
@@ -85,6 +85,24 @@ def finalise(session: Session, notes: Notes) -> Session:
         warnings=tuple(notes.warnings),
         assumptions=tuple(notes.assumptions),
     )
+
+
+def _without_empty_streams(session: Session, notes: Notes) -> Session:
+    """Return the session without behaviour that has no complete sample."""
+    for name, signal in session.behavior.items():
+        if signal is None or len(missing_rows(signal)) < signal.n_samples:
+            continue
+        is_empty = np.isnan(signal.data).all(axis=0)
+        columns = signal.names or tuple(map(str, range(signal.n_columns)))
+        empty = ", ".join(np.array(columns)[is_empty].tolist())
+        problem = f"{empty} is NaN in all" if empty else "a channel is NaN in each"
+        notes.warn(
+            "left_out_stream",
+            f"{_STREAMS[name][0]} is left out: {problem} of its "
+            f"{signal.n_samples:,} samples (leave out channels that were not recorded)",
+        )
+        session = replace(session, behavior={**session.behavior, name: None})
+    return session
 
 
 def _without_distant_streams(session: Session, notes: Notes) -> Session:

@@ -54,6 +54,13 @@ def test_a_stream_of_another_clock_does_not_take_the_recording_away():
     assert "1700000000" in message
 
 
+def test_a_stream_without_a_complete_sample_does_not_take_the_windows_away():
+    values = np.full(1200, np.nan)
+    found = opened(pupil_size=np.arange(1200.0), pupil_x=values, pupil_rate_hz=20.0)
+    assert "pupil_x is NaN in all of its 1,200 samples" in found["left_out_stream"]
+    assert not {"zero_variance", "missing_samples"} & set(found)
+
+
 def test_a_rate_that_makes_a_recording_too_short_is_named():
     arrays = {"responses": np.ones((900, 5)), "rate_hz": 900.0}
     error = check_refusal(arrays, "is the rate of the responses, 900 Hz, right")
