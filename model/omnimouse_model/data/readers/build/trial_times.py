@@ -181,4 +181,4 @@ def _without_overlap(
             f"{name}: {n_long:,} of {len(on):,} trials overlap: they stop after the "
             "start of the next one; each ends at that start",
         )
-    return np.minimum(off, later)
+    return np.asarray(np.minimum(off, later))
