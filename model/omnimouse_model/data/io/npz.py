@@ -72,6 +72,10 @@ class Npz(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._members)
 
+    # That of `Mapping` would read the array.
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
     def __getitem__(self, name: str) -> np.ndarray:
         member = self._members[name]
         file = self.file(name)

@@ -131,7 +131,7 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
         trials = stimulus.trials
     train = train_spans(stimulus, trials, responses.start)
     responses = complete_statistics(responses, train, notes)
-    name = arrays.text("id")
+    name = _side("id", lambda _: arrays.text("id"), notes)
     if name is None:
         name = arrays.path.stem
         notes.assume("no_identity", f"the arrays contain no id: '{name}' is used")
@@ -140,7 +140,7 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
     )
     session = Session(
         id=name,
-        animal_id=arrays.text("animal_id"),
+        animal_id=_side("animal_id", lambda _: arrays.text("animal_id"), notes),
         path=arrays.path,
         format="arrays",
         fingerprint="",  # set by `read` and `read_mapping`

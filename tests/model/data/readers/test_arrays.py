@@ -212,6 +212,15 @@ def test_archives_are_not_trusted(tmp_path):
     check_refusal(path, r"not a valid \.npz")
 
 
+@pytest.mark.parametrize("name", ["area", "id", "video", "running", "trial_tier"])
+def test_pickles_beside_the_responses_are_not_opened(name, tmp_path):
+    arrays = session_arrays(**{name: np.array(["V1", "LM", None] * 2, object)})
+    np.savez(tmp_path / "s.npz", **arrays)
+    session = open_session(tmp_path / "s.npz")
+    assert "pickled" in left_out(session)
+    np.testing.assert_array_equal(session.responses.data, arrays["responses"])
+
+
 def test_arrays_of_another_shape_type_or_time_are_another_session():
     values = np.arange(5400, dtype=np.float32).reshape(900, 6)
     alike = [values, values.reshape(1800, 3), values.view(np.int32)]
@@ -337,7 +346,7 @@ def test_more_neurons_than_samples_are_refused_with_both_readings():
     square = traces(120, 120)
     check_refusal({"responses": square.T, "rate_hz": 30.0}, "leave out one sample")
     noise = np.random.default_rng(0).normal(size=(120, 900))
-    check_refusal({"responses": noise, "rate_hz": 30.0}, "nothing shows which")
+    check_refusal({"responses": noise, "rate_hz": 30.0}, "no array shows which")
 
 
 @pytest.mark.parametrize("saved", [False, True])

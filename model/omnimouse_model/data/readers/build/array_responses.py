@@ -6,6 +6,7 @@ other arrays prove them, and otherwise refused with both readings.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 PUPIL = ("pupil_size", "pupil_x", "pupil_y")
 _PER_NEURON = ("unit_ids", "area", "plane", "xyz_um", "xy_px", "probe", "quality")
+_Found = TypeVar("_Found")
 _SLOWEST_HZ = 0.2
 """A lower rate is that of no recording, unless the user confirms it."""
 _SIMILAR = 0.9
@@ -87,27 +89,29 @@ def stream_durations(arrays: NamedArrays) -> dict[str, float]:
     for name in ("running", "wheel", *PUPIL, "video"):
         of = "pupil" if name in PUPIL else name
         if name in arrays.arrays and f"{of}_rate_hz" in arrays.arrays:
-            n = len(arrays.arrays[name]) if name == "video" else arrays.length(name)
-            finds.append((of, partial(_seconds, arrays, f"{of}_rate_hz", n)))
+            finds.append((of, partial(_seconds, arrays, f"{of}_rate_hz", name)))
     if "video_times" in arrays.arrays:
         finds.append(("video", partial(_reach, arrays, ["video_times"])))
     if {"trial_start", "trial_stop"} <= set(arrays.arrays):
         finds.append(("trials", partial(_reach, arrays, ["trial_start", "trial_stop"])))
-    found: dict[str, float] = {}
-    for name, find in finds:
-        # Faults of these arrays are noted where they are read.
-        try:
-            seconds = find()
-        except SessionFormatError:
-            continue
-        if seconds:
-            found[name] = seconds
-    return found
+    found = {name: _sound(find) for name, find in finds}
+    return {name: seconds for name, seconds in found.items() if seconds}
 
 
-def _seconds(arrays: NamedArrays, rate: str, n: int) -> float | None:
+def _sound(find: Callable[[], _Found | None]) -> _Found | None:
+    """Return a fact of an array beside the responses, None if the array is faulty.
+
+    Its fault is noted where the array is read.
+    """
+    try:
+        return find()
+    except SessionFormatError:
+        return None
+
+
+def _seconds(arrays: NamedArrays, rate: str, name: str) -> float | None:
     rate_hz = arrays.number(rate, 0.0)
-    return None if rate_hz is None else n / rate_hz
+    return None if rate_hz is None else arrays.length(name) / rate_hz
 
 
 def _reach(arrays: NamedArrays, names: Sequence[str]) -> float | None:
@@ -140,7 +144,12 @@ def is_transposed(
         Both orders are possible; the message names both readings.
     """
     rows, columns = values.shape
-    lengths = {arrays.length(name) for name in _PER_NEURON if name in arrays.arrays}
+    found = [
+        _sound(partial(arrays.length, name))
+        for name in _PER_NEURON
+        if name in arrays.arrays
+    ]
+    lengths = {n for n in found if n is not None}
     reasons = {n: f"the arrays of the neurons have {n:,} entries" for n in lengths}
     by_time = {
         n: f"{name} lasts {seconds:.4g} s"
@@ -206,9 +215,12 @@ def _check_order(
         )
         return
     cut = "leave out one sample and " if rows == columns else ""
+    seen = "no array shows which axis is time"
+    if along_neurons > _SMOOTH and along_neurons > 2 * along_time:
+        seen = "the values change slowly along the second axis, as traces do in time"
     raise arrays.wrong(
         "responses",
-        f"is {values.shape}, and nothing shows which axis is time: {both}",
+        f"is {values.shape}, with as many neurons as samples or more; {seen}: {both}",
         f"transpose them if time is the second axis: responses.T; otherwise {cut}add "
         "unit_ids, one number for each neuron, to confirm the order",
     )
