@@ -363,7 +363,7 @@ def test_a_stream_that_does_not_overlap_is_left_out_with_both_spans(folder):
     session = open_session(folder)
     assert session.stimulus is None
     message = note(session, "left_out_stream")
-    assert names_all(message, "video", "responses", "1000.1", "4000.2")
+    assert names_all(message, "stimulus", "responses", "1000.1", "4000.2")
     missing = [n.message for n in session.assumptions if n.code == "missing_stream"]
     assert not any("screen" in message for message in missing)
 

@@ -29,7 +29,7 @@ from omnimouse_model.errors import SessionFormatError
 # The format refuses shorter sessions, whatever the windows of other models.
 _WINDOW_POINTS = grid_points(OMNIMOUSE.duration_s)
 _STREAMS = {
-    "screen": ("video", "stimulus", "screen", "image", "frames"),
+    "screen": ("stimulus", "video", "screen", "image", "frames"),
     "eye_tracker": ("pupil", "eye"),
     "treadmill": ("running", "treadmill", "wheel", "speed"),
 }

@@ -45,7 +45,7 @@ def test_streams_of_other_lengths_are_named_with_their_durations(
 def test_a_video_that_is_ten_times_too_fast_is_named():
     video = np.zeros((1800, 4, 6), np.uint8)
     message = opened(video=video, video_rate_hz=300.0)["stream_lengths"]
-    assert "video 6 s (0 to 6 s)" in message
+    assert "stimulus 6 s (0 to 6 s)" in message
 
 
 def test_a_stream_of_another_clock_does_not_take_the_recording_away():
