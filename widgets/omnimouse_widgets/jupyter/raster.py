@@ -252,9 +252,11 @@ class Raster(Part):
         prediction = self._controller.results.population
         # Each field depends only on the objects in its key. All keys contain the
         # revision, because codes and values are in the order of the rows.
+        # Most windows have no missing response, and the same codes.
+        is_missing = window.missing is not None
         keys: dict[str, tuple[Any, ...]] = {
             "layout": (self._revision, mask.n_samples),
-            "codes": (self._revision, mask),
+            "codes": (self._revision, mask, window if is_missing else None),
             "values": (self._revision, window, prediction, state.raster_view),
             "ticks": (self._revision, window),
         }
@@ -346,10 +348,10 @@ class Raster(Part):
         }
 
     def _codes(
-        self, buffers: Buffers, rows: RasterRows, _: Session, mask: Mask, __: Window
+        self, buffers: Buffers, rows: RasterRows, _: Session, mask: Mask, window: Window
     ) -> int:
         """Append uint8 (rows, n_samples) codes; return the number of the buffer."""
-        codes = rows.codes(mask)
+        codes = rows.codes(mask, window)
         self._hatch_texts = hatch_text(codes)
         buffers.append(codes)
         return len(buffers) - 1

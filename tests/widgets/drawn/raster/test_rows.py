@@ -3,10 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.data.units import Units
-from omnimouse_model.masks import Mask, input_cells, scored_cells
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.masks import VISIBLE, Mask, input_cells, scored_cells
 from omnimouse_widgets.drawn.raster.order import arrange, missing
-from omnimouse_widgets.drawn.raster.rows import UNREAD, UNSCORED_TARGET, RasterRows
+from omnimouse_widgets.drawn.raster.rows import (
+    MISSING,
+    UNREAD,
+    UNSCORED_TARGET,
+    RasterRows,
+)
+from omnimouse_widgets.drawn.raster.text import hatch_text
 
 
 @given(st.integers(1, 900), st.integers(1, 60), st.data())
@@ -47,6 +55,24 @@ def test_rows_of_one_neuron_show_its_states_and_excluded_cells():
     assert np.array_equal(codes, expected)
     assert (codes[1, 10:16] == UNREAD).all()
     assert (codes[2, 20:25] == UNSCORED_TARGET).all()
+
+
+def test_responses_that_were_not_recorded_are_hatched():
+    values = np.ones((90, 6), "f4")
+    values[20:30, 0], values[:, 3] = np.nan, np.nan
+    window = open_session({"responses": values, "rate_hz": 30.0}).nearest_window(0.0)
+    mask = Mask.nothing(6).show(range(6))
+    missing = window.missing
+    codes = RasterRows.of(np.arange(6), 0, 6).codes(mask, window)
+    assert (codes[missing.T] == MISSING).all()
+    assert (codes[~missing.T] == VISIBLE).all()
+    assert "not recorded" in "".join(hatch_text(codes))
+    # A row of several neurons is missing where all of them are.
+    pairs = RasterRows.of(np.arange(6), 0, 6, 3).codes(mask, window)
+    assert (pairs == VISIBLE).all()
+    # A window of another model does not fit the mask.
+    other = window.at(WindowSpec(2.0, 10.0))
+    assert (RasterRows.of(np.arange(6), 0, 6).codes(mask, other) == VISIBLE).all()
 
 
 @pytest.fixture

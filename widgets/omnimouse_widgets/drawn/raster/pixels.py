@@ -17,8 +17,12 @@ OVERLAYS: Final[dict[RasterImage, tuple[int, int, int, int]]] = {
 
 
 def overlay_table(tints: tuple[int, int, int, int]) -> np.ndarray:
-    """Return uint8 (6, 4): RGBA of the display codes over the values."""
-    excluded = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
+    """Return uint8 (7, 4): RGBA of the display codes over the values."""
+    excluded = [
+        (*palette.rgb(palette.VISIBLE), 30),
+        (*palette.rgb(palette.TARGET), 40),
+        (0, 0, 0, 0),  # a missing response has no value and no part in the task
+    ]
     states = palette.state_table(tints)
     return np.concatenate([states, np.array(excluded, np.uint8)])
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.data.window import Window
 from omnimouse_model.live.state import RasterOrder
 from omnimouse_model.masks import HIDDEN, MIXED, Mask, input_cells, scored_cells
 
@@ -19,6 +20,9 @@ UNREAD: Final = 4
 """Display code of visible cells in runs too short for a token: not model input."""
 UNSCORED_TARGET: Final = 5
 """Display code of target cells too close to visible ones: not predicted."""
+MISSING: Final = 6
+"""Display code of cells without a recorded response: neither input nor scored."""
+HATCHED_CODES: Final = (UNREAD, UNSCORED_TARGET, MISSING)
 
 Ordering = RasterOrder
 
@@ -118,11 +122,12 @@ class RasterRows:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(total / weight, np.float32)
 
-    def codes(self, mask: Mask) -> np.ndarray:
+    def codes(self, mask: Mask, window: Window | None = None) -> np.ndarray:
         """Return uint8 (rows, n_samples) display codes; 3 (mixed) if a bin is mixed.
 
         Visible cells that form no token are `UNREAD`; target cells excluded by a rule
-        are `UNSCORED_TARGET`.
+        are `UNSCORED_TARGET`. Bins without a recorded response in the window are
+        `MISSING`.
         """
         picked = mask.cells[:, self.members.ravel()].reshape(-1, *self.members.shape)
         low, high = picked.min(axis=1), picked.max(axis=1)
@@ -130,6 +135,12 @@ class RasterRows:
         binned = _as_mask(codes, mask)
         codes[binned.visible & ~input_cells(binned)] = UNREAD
         codes[binned.target & ~scored_cells(binned)] = UNSCORED_TARGET
+        # While the model changes, the window can still be that of another spec.
+        if window is not None and window.spec == mask.spec:
+            missing = window.missing
+            if missing is not None:
+                of_bins = missing[:, self.members.ravel()].reshape(picked.shape)
+                codes[of_bins.all(axis=1)] = MISSING
         return np.ascontiguousarray(codes.T)
 
 

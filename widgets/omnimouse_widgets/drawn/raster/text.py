@@ -8,7 +8,12 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import RasterView
 from omnimouse_model.masks import TOKEN_SAMPLES
 from omnimouse_widgets.drawn.raster.order import order_text
-from omnimouse_widgets.drawn.raster.rows import UNREAD, UNSCORED_TARGET, RasterRows
+from omnimouse_widgets.drawn.raster.rows import (
+    MISSING,
+    UNREAD,
+    UNSCORED_TARGET,
+    RasterRows,
+)
 from omnimouse_widgets.drawn.raster.values import age_text
 
 VIEW_TIP: Final = (
@@ -18,6 +23,7 @@ VIEW_TIP: Final = (
 HATCHED: Final = {
     UNREAD: f"too short: the model reads runs of {TOKEN_SAMPLES} samples or more",
     UNSCORED_TARGET: "not predicted: the first samples, or right after visible ones",
+    MISSING: "not recorded: hidden from the model and not scored",
 }
 """Why cells are hatched."""
 

@@ -274,7 +274,8 @@ def raster_pixels(
     # A prediction of an older request is shown at half the brightness.
     if shown != "truth" and controller.results.is_population_old:
         base = base // 2
-    return blended(base, rows.codes(state.mask), overlay_table(OVERLAYS[shown]))
+    codes = rows.codes(state.mask, state.window)
+    return blended(base, codes, overlay_table(OVERLAYS[shown]))
 
 
 def _draw_raster(sheet: Sheet, controller: Controller) -> None:

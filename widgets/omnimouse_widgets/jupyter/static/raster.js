@@ -2,6 +2,7 @@
 // at once; the kernel sends later which states its cells have.
 
 const EXCLUDED_VISIBLE = 4, EXCLUDED_TARGET = 5; // codes of cells that the rules exclude
+const MISSING = 6; // code of cells without a recorded response
 const LEFT = 66, BOTTOM = 20, TOP = 5, TITLE = 16, GAP = 8;
 const HEIGHT = 340;
 const UNSENT = 0xffffffff; // instead of a `seq`: painted here, not sent yet
@@ -167,7 +168,7 @@ function render({ model, el }) {
   // Rectangles of excluded cells: runs along a row; equal rows below each other are one.
   function findHatches() {
     const found = [];
-    const isExcluded = (k) => codes[k] === EXCLUDED_VISIBLE || codes[k] === EXCLUDED_TARGET;
+    const isExcluded = (k) => codes[k] >= EXCLUDED_VISIBLE;
     for (let row = 0; row < layout.rows; ) {
       let last = row + 1;
       const first = row * nSamples;
@@ -328,6 +329,7 @@ function render({ model, el }) {
     const bin = binOf(position.row);
     if (bin < 0 || bin >= layout.rows) return "";
     const sample = sampleAt(position.sample), code = codes[bin * nSamples + sample];
+    if (code === MISSING) return `${layout.names[bin]} · sample ${sample} · ▨ ${constants.hatch_texts[code]}`;
     // An excluded cell keeps the name of its state.
     const state = constants.states[code === EXCLUDED_VISIBLE ? 1 : code === EXCLUDED_TARGET ? 2 : code];
     const reason = constants.hatch_texts[code];

@@ -383,7 +383,8 @@ class RasterPanel(QWidget):
         mask = self._controller.state.mask
         if self._rows is None or mask is None:
             return
-        self._codes = codes = self._rows.codes(mask)
+        window = self._controller.state.window
+        self._codes = codes = self._rows.codes(mask, window)
         # The status line contains the reasons for the hatching.
         reasons = hatch_text(codes)
         if reasons != self._hatch_reasons:

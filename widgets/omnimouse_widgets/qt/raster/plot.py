@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QGraphicsRectItem
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.pixels import blended, coloured
-from omnimouse_widgets.drawn.raster.rows import UNREAD, UNSCORED_TARGET
+from omnimouse_widgets.drawn.raster.rows import HATCHED_CODES
 from omnimouse_widgets.drawn.raster.values import RasterPicture
 from omnimouse_widgets.qt.raster.items import (
     Hatch,
@@ -217,8 +217,8 @@ class RasterPlot:
         # Only the values fade; the mask is always current.
         base = self._base // 2 if self.is_faded else self._base
         self.pixels.set_rgb(blended(base, codes, self._tints), self._rect)
-        # Both codes have the same pattern; the status line gives the reason.
-        is_hatched = (codes == UNREAD) | (codes == UNSCORED_TARGET)
+        # All these codes have the same pattern; the status line gives the reason.
+        is_hatched = np.isin(codes, HATCHED_CODES)
         self.hatch.set_rects(hatched_rects(is_hatched, self._rect))
 
     def set_cursor(self, sample: int) -> None:
