@@ -25,7 +25,7 @@ TABLES = ("stat.npy", "iscell.npy", "ops.npy", "settings.npy")
 _OUTPUTS = ("reg_outputs", "detect_outputs")
 _SETTINGS = ("ops", "settings", "db", *_OUTPUTS)
 """Files with settings, by priority (versions before 1 have only `ops`)."""
-_REGION_FIELDS = ("ypix", "xpix", "lam", "med", "iplane")
+_REGION_FIELDS = ("ypix", "xpix", "lam", "med", "iplane", "imerge")
 
 
 def is_plane(folder: Path) -> bool:

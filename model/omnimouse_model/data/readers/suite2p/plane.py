@@ -11,7 +11,7 @@ from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.matlab import StoredArray
 from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.io.safe_files import ArrayFile, label
-from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.readers.suite2p.files import Tables
@@ -28,6 +28,8 @@ _NEEDED = {
 _MOST_PADDING = 64
 _SAME_LENGTH = 0.02
 """Relative difference of two statements on the length that is no contradiction."""
+_PROBABLE = 0.5
+"""Probability above which suite2p marks a region as a cell."""
 _SMOOTHER = 0.3
 """A square array is transposed if values that follow each other in a column correlate
 more than those in a row, by this much: activity is smooth in time, not over regions."""
@@ -119,10 +121,12 @@ def read_plane(
             f"holds {len(regions)} regions, the traces {n_rois} regions",
             "are the files of one run of suite2p?",
         )
-    is_cell = _is_cell(tables, marked, n_rois)
+    is_cell = _is_cell(tables, marked, n_rois, notes)
     chosen = np.arange(n_rois)
-    if options.cells_only and is_cell is not None:
-        chosen = np.flatnonzero(is_cell)
+    if options.cells_only:
+        kept = np.ones(n_rois, bool) if is_cell is None else is_cell.copy()
+        kept[_merged_parts(regions, kept, tables.folder, notes)] = False
+        chosen = np.flatnonzero(kept)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
     if regions is None:
@@ -314,7 +318,7 @@ def _check_same(file: StoredArray, others: Mapping[str, StoredArray]) -> None:
 
 
 def _is_cell(
-    tables: Tables, marked: np.ndarray | None, n_rois: int
+    tables: Tables, marked: np.ndarray | None, n_rois: int, notes: Notes
 ) -> np.ndarray | None:
     """Return whether each region is marked as a cell, None if no file says it."""
     if marked is None:
@@ -328,7 +332,46 @@ def _is_cell(
         )
     # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
-    return np.asarray(flag > 0)
+    if flag.dtype.kind != "f" or (flag[np.isfinite(flag)] % 1 == 0).all():
+        return np.asarray(flag > 0)
+    is_cell = np.asarray(flag > _PROBABLE)
+    notes.warn(
+        "probabilities",
+        f"{label(tables.path('iscell'))} holds numbers from {np.nanmin(flag):.3g} to "
+        f"{np.nanmax(flag):.3g}, probabilities and not marks: the {is_cell.sum()} of "
+        f"{n_rois} regions above {_PROBABLE} are read as cells, as suite2p marks them",
+    )
+    return is_cell
+
+
+def _merged_parts(
+    regions: list[Mapping[str, Any]] | None,
+    is_cell: np.ndarray,
+    folder: Path,
+    notes: Notes,
+) -> np.ndarray:
+    """Return the cells that were merged into another cell, int64 (n,), with a note.
+
+    suite2p appends a merged region, which lists its parts in `imerge`, and leaves the
+    marks of the parts as they were: each neuron would be read twice.
+    """
+    listed = [
+        vector(region.get("imerge"))
+        for region, marked in zip(regions or (), is_cell, strict=False)
+        if marked
+    ]
+    known = [numbers for numbers in listed if numbers is not None]
+    parts = np.unique(np.concatenate([np.zeros(0), *known])).astype(np.int64)
+    parts = parts[(parts >= 0) & (parts < len(is_cell))]
+    parts = parts[is_cell[parts]]
+    if len(parts):
+        notes.assume(
+            "merged_regions",
+            f"{label(folder)}: {len(parts)} regions are parts of merged regions (imerge"
+            f" in stat), and left out: their neurons are read once ({ALL_ROIS}, keeps "
+            "them)",
+        )
+    return np.asarray(parts)
 
 
 def _numbers_of(

@@ -369,6 +369,26 @@ def test_pixels_are_whole_numbers_of_any_type(tmp_path):
     check_refusal(tmp_path, r"region 0 has 0\.5 in ypix or xpix; whole numbers")
 
 
+def test_probabilities_in_place_of_marks_are_told(tmp_path):
+    files = small_plane(tmp_path / "plane0", iscell=np.linspace(0.1, 0.9, 6))
+    session = open_session(tmp_path)
+    np.testing.assert_array_equal(session.responses.data, files["spks"][3:].T)
+    assert "3 of 6 regions above 0.5" in notes_of(session)["probabilities"]
+
+
+def test_parts_of_a_merged_region_are_not_read_beside_it(tmp_path):
+    files = small_plane(tmp_path / "plane0", iscell=np.ones((6, 2)))
+    stat = files["stat"]
+    for region in stat:
+        region["imerge"] = []
+    stat[5]["imerge"] = np.array([1, 2])
+    np.save(tmp_path / "plane0/stat.npy", stat, allow_pickle=True)
+    session = open_session(tmp_path)
+    assert session.units.unit_id.tolist() == [0, 3, 4, 5]
+    assert "2 regions are parts" in notes_of(session)["merged_regions"]
+    assert open_session(tmp_path, cells_only=False).n_neurons == 6
+
+
 def test_without_neuropil_to_subtract_f_is_read_as_it_is(tmp_path):
     files = small_plane(tmp_path / "plane0", neucoeff=0.0, Fneu=None)
     session = open_session(tmp_path)
@@ -648,6 +668,8 @@ def test_regions_of_a_mesoscope_lag_with_their_plane(tmp_path, settings, lags):
     for plane in range(4):
         small_plane(tmp_path / f"plane{plane}", n=2, frames=60, **settings)
     shift = open_session(tmp_path).responses.shift_s
+    # Lags that change from volume to volume are unknown.
+    assert (shift is None) == ("bruker_bidirectional" in settings)
     found = [0, 0, 0, 0] if shift is None else shift[::2] * 10
     np.testing.assert_allclose(found, lags)
 
