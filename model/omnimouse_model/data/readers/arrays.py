@@ -69,7 +69,8 @@ LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
 _TRIAL_FIELDS = ("side", "choice", "block", "outcome")
 _MANY_TIMES = 20
-_MAX_SEARCHED_BYTES = 2**27
+_MAX_SEARCHED = 2**27
+"""Bytes of responses in which pauses are searched for."""
 _Part = TypeVar("_Part")
 _side = read_side_stream
 
@@ -286,26 +287,34 @@ def _responses(arrays: NamedArrays, notes: Notes) -> Signal:
     note_interpolation(rate, notes)
     rows = arrays.rows("responses", values, is_transposed=swaps)
     signal = Signal.of_rows("responses", rows, rate, start, mode="linear")
-    return _with_pauses(signal, values)
+    return _with_pauses(arrays, signal, notes)
 
 
-def _with_pauses(signal: Signal, values: np.ndarray) -> Signal:
-    """Return the responses with the time in which all neurons are NaN as not recorded.
+def _with_pauses(arrays: NamedArrays, signal: Signal, notes: Notes) -> Signal:
+    """Return the responses with time in which all neurons are NaN as not recorded.
 
     Large arrays are not searched: their missing responses are counted in a sample.
     """
-    if values.nbytes > _MAX_SEARCHED_BYTES:
+    if signal.n_samples * signal.n_columns * signal.dtype.itemsize > _MAX_SEARCHED:
         return signal
-    # Most columns end the search with the first: one that has a value everywhere.
+    values = signal.data
     is_missing = np.full(len(values), True)
     for column in range(values.shape[1]):
         is_missing &= np.isnan(values[:, column])
+        # Mostly after the first column: it has a value everywhere.
         if not is_missing.any():
             return signal
     place = np.flatnonzero(~is_missing)
     if not len(place):
-        return signal
+        raise arrays.wrong("responses", "holds no number: all values are NaN")
     spans, n_missing = stretches(place, len(values), signal.start, signal.rate_hz)
+    lost = int(is_missing.sum())
+    n_pauses = 0 if spans is None else len(spans) - 1
+    notes.warn(
+        "pauses",
+        f"{lost:,} of {len(values):,} samples are NaN in all neurons: time that was "
+        f"not recorded, with {n_pauses:,} pauses of more than half a second",
+    )
     return replace(signal, recorded_spans=spans, n_missing=n_missing)
 
 

@@ -151,6 +151,8 @@ def test_a_rate_may_be_said_beside():
         ({"rate_hz": [30.0, 10.0]}, r"rate_hz is \(2,\)"),
         ({"rate_hz": np.nan}, "rate_hz is nan"),
         ({"responses": np.array([[{}]])}, "object"),
+        ({"responses": np.ones((9, 60, N))}, "join trials"),
+        ({"responses": np.full((900, N), np.nan)}, "all values are NaN"),
     ],
 )
 def test_responses_that_do_not_fit_are_refused_with_a_remedy(changes, words):
@@ -439,6 +441,7 @@ def test_time_without_any_response_is_a_pause():
     session = open_session({"responses": values, "rate_hz": 30.0})
     assert session.duration_s == pytest.approx(60.0)
     assert session.recorded_s == pytest.approx(50.0)
+    assert "300 of 1,800 samples are NaN" in warned(session, "pauses")
     starts = session.window_starts(None)
     assert not ((starts > 18.0) & (starts < 30.0)).any()
 

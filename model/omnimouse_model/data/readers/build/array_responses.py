@@ -16,6 +16,7 @@ from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 PUPIL = ("pupil_size", "pupil_x", "pupil_y")
 _PER_NEURON = ("unit_ids", "area", "plane", "xyz_um", "xy_px", "probe", "quality")
+_STATE_RATE = "state it: rate_hz=…, or --rate-hz"
 _Found = TypeVar("_Found")
 _SLOWEST_HZ = 0.2
 """A lower rate is that of no recording, unless the user confirms it."""
@@ -48,7 +49,10 @@ def response_rate(
         rate = arrays.number("rate_hz", 0.0)
     except SessionFormatError as error:
         if option is None:
-            raise
+            hint = f"{error.hint}; or {_STATE_RATE}"
+            raise SessionFormatError(
+                arrays.path, MISSING_RATE, error.message, hint
+            ) from error
         notes.warn("bad_rate", f"{error.message}; {option:g} Hz, as given, is used")
         return option
     if rate is None and option is None:
@@ -56,7 +60,7 @@ def response_rate(
             arrays.path,
             MISSING_RATE,
             f"{arrays.path.name} gives no rate_hz, the responses per second",
-            "state it: rate_hz=…, or --rate-hz",
+            _STATE_RATE,
         )
     if rate is None or rate == option or rate >= _SLOWEST_HZ:
         return rate or option or 0.0

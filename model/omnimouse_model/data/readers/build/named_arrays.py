@@ -149,6 +149,8 @@ class NamedArrays:
             if name == "responses" and values.ndim == 1:
                 problem += ", one column for each neuron"
                 hint = "of a single neuron: responses[:, None]"
+            if name == "responses" and values.ndim == 3:
+                hint = "join trials one after the other in time, as trial_start states"
             raise self.wrong(name, problem, hint)
         return values
 
