@@ -109,7 +109,7 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     properties = properties or {}
     if (counts := properties.get("spike_count")) is not None:
         _note_other_spikes(sorting, counts, unit, notes)
-    quality = next((properties[n] for n in _QUALITY if n in properties), None)
+    quality = _quality(properties, sorting, notes)
     uuids = part("clusters.uuids", lambda _: _uuids(sorting, root, n_units))
     if uuids is not None:
         properties["uuid"] = uuids
@@ -306,8 +306,13 @@ def _in_rows(
 ) -> dict[str, np.ndarray]:
     """Return the columns of the metrics as properties, one row for each unit."""
     n_rows = len(next(iter(metrics.values())))
-    ids = metrics.get(_ID, np.arange(n_rows))
     path = sorting.path("clusters.metrics.pqt")
+    if _ID not in metrics and n_rows != n_units:
+        problem = f"has {n_rows:,} rows for {n_units:,} units, and no {_ID}"
+        raise bad_file(path, "wrong_length", problem, "add the column cluster_id")
+    ids = metrics.get(_ID, np.arange(n_rows))
+    if ids.dtype.kind == "f" and (ids == np.rint(ids)).all():
+        ids = ids.astype(np.int64)
     if ids.dtype.kind not in "iu" or len(np.unique(ids)) != len(ids):
         raise bad_file(path, "bad_table", f"has no {_ID} of its own for each row")
     is_unit = (ids >= 0) & (ids < n_units)
@@ -337,6 +342,25 @@ def _in_rows(
         listed = ", ".join(left_out[:8])
         notes.assume("left_out_columns", f"not read from {path.name}: {listed}")
     return properties
+
+
+def _quality(
+    properties: dict[str, np.ndarray], sorting: Sorting, notes: Notes
+) -> np.ndarray | None:
+    """Return the labels of the units, None without any."""
+    for name in _QUALITY:
+        labels = properties.get(name)
+        if labels is None:
+            continue
+        is_known = labels != "" if labels.dtype.kind == "U" else np.isfinite(labels)
+        if is_known.any():
+            return labels
+        notes.warn(
+            "no_labels",
+            f"{sorting.probe}: {name} of clusters.metrics is missing (NaN) for all "
+            "units, and is not the quality",
+        )
+    return None
 
 
 def _note_other_spikes(

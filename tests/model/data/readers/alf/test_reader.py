@@ -461,6 +461,7 @@ def test_a_column_of_another_length_is_left_out(written):
         ({"cluster_id": np.arange(6) + 1}, "cluster_id 6"),
         ({"cluster_id": np.zeros(6, int)}, "cluster_id"),
         ({"cluster_id": np.full(6, np.nan)}, "cluster_id"),
+        ({"label": np.ones(4)}, "4 rows for 6 units, and no cluster_id"),
     ],
 )
 def test_metrics_of_other_units_are_left_out(written, columns, words):
@@ -470,6 +471,15 @@ def test_metrics_of_other_units_are_left_out(written, columns, words):
     session = open_session(written.path)
     assert words in left_out(session)
     assert "label" not in session.units.properties
+
+
+def test_labels_that_are_missing_are_no_quality(written):
+    path = written.probe / "clusters.metrics.pqt"
+    units = {"cluster_id": np.arange(6.0), "label": np.full(6, np.nan)}
+    write_table(path, {**units, "ks2_label": ["good"] + ["mua"] * 5})
+    session = open_session(written.path, quality="good")
+    assert session.units.unit_id.tolist() == [0]
+    assert "label of clusters.metrics is missing" in note_messages(session)["no_labels"]
 
 
 def test_labels_that_are_lists_are_named(written):
