@@ -50,3 +50,18 @@ def test_content_that_was_not_fetched_is_named(tmp_path, name):
     path.unlink()
     path.symlink_to(tmp_path / "gone")
     assert "gone, which is not there" in check_refusal(path).message
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.ones((9, 2), object), "a.npz/responses.npy contains pickled objects"),
+        (
+            np.zeros(9, [("f", "f4"), ("g", "f4")]),
+            "responses.npy holds records .* f, g",
+        ),
+    ],
+)
+def test_the_array_that_is_no_numbers_is_named(tmp_path, values, words):
+    np.savez(tmp_path / "a.npz", responses=values, rate_hz=30.0)
+    check_refusal(tmp_path / "a.npz", words)

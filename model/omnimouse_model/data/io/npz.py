@@ -85,7 +85,8 @@ class Npz(Mapping[str, np.ndarray]):
             with zipfile.ZipFile(stream).open(member) as packed:
                 # Bounded by the size that was checked when the archive was opened.
                 data = packed.read(member.file_size)
-            shape, fortran, dtype, offset = read_npy_header(BytesIO(data), self.path)
+            header = read_npy_header(BytesIO(data), self.path / member.filename)
+            shape, fortran, dtype, offset = header
             count = math.prod(shape)
             if len(data) - offset < count * dtype.itemsize:
                 raise _refused(
@@ -110,7 +111,8 @@ class Npz(Mapping[str, np.ndarray]):
             stream.seek(begin)
             # 128 KiB: more than the largest header that `read_npy_header` accepts.
             inner = BytesIO(stream.read(1 << 17))
-            shape, fortran, dtype, offset = read_npy_header(inner, self.path)
+            header = read_npy_header(inner, self.path / member.filename)
+            shape, fortran, dtype, offset = header
         n_bytes = math.prod(shape) * dtype.itemsize
         size = self.path.stat().st_size
         if n_bytes + offset > member.file_size or begin + offset + n_bytes > size:

@@ -183,7 +183,11 @@ def read_npy_header(
     if not is_sound or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
         raise _bad_header(path, f"shape {str(shape)[:60]}")
     # Recordings contain only numbers and strings, no structured types.
-    if dtype.names is not None or dtype.subdtype is not None or not dtype.itemsize:
+    if dtype.names is not None:
+        fields = ", ".join(dtype.names)[:60]
+        problem = f"holds records with the fields {fields}; numbers or texts expected"
+        raise bad_file(path, "not_npy", problem, "save each field as an array")
+    if dtype.subdtype is not None or not dtype.itemsize:
         raise _bad_header(path, f"a type {str(dtype)[:60]}")
     if dtype.hasobject and not objects:
         raise _pickled(path)

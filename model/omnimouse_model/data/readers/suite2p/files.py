@@ -168,7 +168,12 @@ class Tables:
                 values.update(_flat(self._stored_settings(name)))
             except SessionFormatError as error:
                 if name not in _OUTPUTS and not has_rate:
-                    raise
+                    remedy = "or read without it: rate_hz=…, or --rate-hz"
+                    hint = f"{error.hint}; {remedy}" if error.hint else remedy
+                    place, code = error.path, error.code
+                    raise SessionFormatError(
+                        place, code, error.message, hint
+                    ) from error
                 self._notes.warn("left_out", f"{error}: read without it")
                 continue
             # Only version 1 divides the settings.

@@ -443,7 +443,7 @@ def test_settings_that_the_series_does_not_need_may_be_wrong(tmp_path):
 def test_damaged_settings_are_left_out_if_the_rate_is_given(tmp_path):
     files = small_plane(tmp_path / "plane0")
     (tmp_path / "plane0/ops.npy").write_bytes(b"?")
-    check_refusal(tmp_path, r"ops\.npy is not a \.npy file")
+    assert "rate_hz=" in check_refusal(tmp_path, r"ops\.npy is not a \.npy file").hint
     session = open_session(tmp_path, rate_hz=12.0)
     np.testing.assert_array_equal(session.responses.data, cells(files))
     assert "ops.npy is not a .npy file" in notes_of(session)["left_out"]
