@@ -5,7 +5,8 @@
 Responses are independent gamma noise, which nothing can predict: the true score of
 every task is 0. Interpolation to the rate of OmniMouse must not raise it. The command
 prints a row for each rate, predictor and task, and exits with status 1 if too many
-intervals exclude 0 (5 % and two binomial standard errors), or a score exceeds .02.
+intervals exclude 0 (5 % and two binomial standard errors), or a score exceeds .02. Both
+hold for the centred and for the pooled score.
 """
 
 import argparse
@@ -51,6 +52,7 @@ class NoiseScore:
     rate_hz: float
     predictor: str
     task: str
+    kind: str
     value: float
     low: float
     high: float
@@ -80,50 +82,50 @@ def noise_scores(
     rate_hz = session.responses.rate_hz
     scores = om.evaluate(list(predictors), session, list(tasks))
     for score in scores.scores:
-        estimate = score.centred_estimate
-        if np.isfinite(estimate.value):
-            yield NoiseScore(
-                rate_hz,
-                score.predictor.partition("@")[0],
-                score.strategy,
-                estimate.value,
-                estimate.low,
-                estimate.high,
-            )
+        centred = score.centred_estimate
+        kinds = {
+            "centred": (centred.value, centred.low, centred.high),
+            "pooled": (score.value, score.ci_low, score.ci_high),
+        }
+        name = score.predictor.partition("@")[0]
+        for kind, numbers in kinds.items():
+            if np.isfinite(numbers[0]):
+                yield NoiseScore(rate_hz, name, score.strategy, kind, *numbers)
 
 
 def faults(scores: Sequence[NoiseScore]) -> list[str]:
     """Return what is wrong with the scores of white noise, [] if nothing is."""
     found = [
-        f"{s.predictor} at {s.rate_hz:g} Hz, {s.task}: {s.value:z.3f}"
+        f"{s.predictor} at {s.rate_hz:g} Hz, {s.task}, {s.kind}: {s.value:z.3f}"
         for s in scores
         if abs(s.value) > LARGEST
     ]
-    # A predictor that is constant has the score 0 with an interval of no width.
-    scored = [s for s in scores if s.high > s.low]
-    n = max(1, len(scored))
-    share = sum(s.excludes_zero for s in scored) / n
-    most = 0.05 + 2 * sqrt(0.05 * 0.95 / n)
-    if share > most:
-        found.append(
-            f"{100 * share:.1f} % of {n} intervals exclude 0; at most "
-            f"{100 * most:.1f} % expected"
-        )
+    for kind in ("centred", "pooled"):
+        # A predictor that is constant has the score 0 with an interval of no width.
+        scored = [s for s in scores if s.kind == kind and s.high > s.low]
+        n = max(1, len(scored))
+        share = sum(s.excludes_zero for s in scored) / n
+        most = 0.05 + 2 * sqrt(0.05 * 0.95 / n)
+        if share > most:
+            found.append(
+                f"{100 * share:.1f} % of {n} intervals of {kind} scores exclude 0; at "
+                f"most {100 * most:.1f} % expected"
+            )
     return found
 
 
 def finetuned_demo(session: om.Session, folder: Path) -> om.Predictor:
     """Return the demo model with embeddings of the session on its frozen core."""
-    demo = om.load_predictor("demo")
-    return om.finetune(demo, session, out=folder, train="embeddings")
+    demo, out = om.load_predictor("demo"), folder / "finetuned-demo"
+    return om.finetune(demo, session, out=out, train="embeddings")
 
 
 def table(scores: Sequence[NoiseScore]) -> Iterator[str]:
-    """Yield a Markdown table: mean score, largest score, intervals without 0."""
+    """Yield a Markdown table: mean, largest centred score, intervals without 0."""
     yield "| rate (Hz) | predictor | task | recordings | mean | largest | without 0 |"
     yield "| ---: | --- | --- | ---: | ---: | ---: | ---: |"
     groups: dict[tuple[float, str, str], list[NoiseScore]] = defaultdict(list)
-    for score in scores:
+    for score in (s for s in scores if s.kind == "centred"):
         groups[score.rate_hz, score.predictor, score.task].append(score)
     for (rate_hz, predictor, task), group in groups.items():
         values = np.array([score.value for score in group])
