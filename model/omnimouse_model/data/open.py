@@ -4,7 +4,7 @@ import copyreg
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -260,6 +260,9 @@ def _unknown(path: Path) -> SessionFormatError:
     return SessionFormatError(path, "unknown_format", f"{path} {problem}", hint)
 
 
+_LISTED, _LEVELS, _EXAMINED = 12, 3, 500
+"""Names in a message; levels of folders that are searched, and entries of them."""
+_BEGIN = 64
 _FORMATS = (
     "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto, "
     "ALF (IBL), digital-twin trials or *.omses.zarr"
@@ -271,29 +274,64 @@ _MATRIX = (
 
 def _of_folder(path: Path) -> tuple[str, str]:
     """Return the problem of a folder without a session, and a hint."""
-    names = sorted(entry.name for entry in path.iterdir())
-    if not names:
-        return "is empty", "choose the folder that holds the recording"
-    files = [file.name for file in nwb_files(path)]
-    if len(files) > 1:
-        more = f", … ({len(files)} in all)" if len(files) > 12 else ""
-        return (
-            f"holds {len(files)} NWB files: {', '.join(files[:12])}{more}",
-            "open one of them; om.catalogue and Recordings in a folder… list all",
-        )
     if _is_nwb_zarr(path):
         return (
             "is NWB in Zarr format, which is not read; NWB in HDF5 format is",
             "convert it with hdmf-zarr and pynwb: open it with NWBZarrIO, and export "
             "it with NWBHDF5IO",
         )
+    # macOS adds files that begin with a dot, and a folder for them.
+    names = sorted(
+        entry.name
+        for entry in path.iterdir()
+        if not entry.name.startswith(".") and entry.name != "__MACOSX"
+    )
+    if not names:
+        return "is empty", "choose the folder that holds the recording"
+    files = [file.name for file in nwb_files(path)]
+    inner = files if len(files) > 1 else _recordings_in(path, names)
+    if inner:
+        kind = "NWB files" if len(files) > 1 else "recordings"
+        more = f", … ({len(inner)} in all)" if len(inner) > _LISTED else ""
+        return (
+            f"holds {len(inner)} {kind}: {', '.join(inner[:_LISTED])}{more}",
+            "open one of them; om.catalogue and Recordings in a folder… list all",
+        )
+    if {"spike_times.npy", "spike_clusters.npy"} <= set(names):
+        return (
+            "is the output of Kilosort or phy, which counts spikes in samples",
+            "save spikes in seconds: numpy.savez(path, spike_times=…, spike_unit=…), "
+            "or write NWB with SpikeInterface and neuroconv",
+        )
     looked_for = ", ".join(n for reader in READERS.values() for n in reader.LOOKED_FOR)
-    contents = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    contents = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
     return (
         f"is not a session folder of a known format. Looked for: {looked_for}. Found: "
         f"{contents}",
         f"a session is {_FORMATS}",
     )
+
+
+def _recordings_in(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the recordings in the first levels of a folder, by relative path."""
+    level = [folder / name for name in names]
+    found: list[str] = []
+    n_examined = 0
+    for _ in range(_LEVELS):
+        below: list[Path] = []
+        for path in level:
+            n_examined += 1
+            if n_examined > _EXAMINED:
+                return found
+            if is_recording(path):
+                found.append(path.relative_to(folder).as_posix())
+            # A link to a parent folder would never end.
+            elif path.is_dir() and not path.is_symlink():
+                with suppress(OSError):  # a folder that may not be listed
+                    inner = sorted(path.iterdir())
+                    below += [entry for entry in inner if entry.name[0] != "."]
+        level = below
+    return found
 
 
 def _is_nwb_zarr(path: Path) -> bool:
@@ -320,10 +358,15 @@ def _is_nwb_zarr(path: Path) -> bool:
 def _of_file(path: Path) -> tuple[str, str]:
     """Return the problem of a file that is no session, and a hint."""
     with open_binary(path) as stream:
-        begin = stream.read(len(SIGNATURE))
+        begin = stream.read(_BEGIN)
     if not begin:
         return "is empty", "copy it again"
-    if begin == SIGNATURE:
+    if begin.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return (
+            "is a web page, not a recording",
+            "download it again: the server sent a page, perhaps of an error or a login",
+        )
+    if begin.startswith(SIGNATURE):
         return (
             "is HDF5, but not NWB: it has neither nwb_version nor neurodata_type",
             "save its arrays with numpy.savez(responses=…, rate_hz=…), or as NWB",
@@ -332,6 +375,11 @@ def _of_file(path: Path) -> tuple[str, str]:
         return f"is suite2p's {path.name}", "give the folder above it"
     if begin.startswith(_NPY):
         return "is one array", _MATRIX
+    if path.suffix.lower() in (".nwb", ".h5", ".hdf5"):
+        return (
+            f"is not HDF5, as NWB is: it begins with {begin[:8].decode('latin-1')!r}",
+            "was it downloaded whole? a page that asks to sign in may be saved instead",
+        )
     return "is not a recording", f"a session is {_FORMATS}; {_MATRIX}"
 
 

@@ -22,6 +22,27 @@ def _text(path: Path) -> None:
     path.write_text("a note")
 
 
+def _page(path: Path) -> None:
+    path.write_text("<!DOCTYPE html><html>403 Forbidden</html>")
+
+
+def _mac(path: Path) -> None:
+    (path / "__MACOSX").mkdir(parents=True)
+    (path / ".DS_Store").touch()
+
+
+def _days(path: Path) -> None:
+    for day in ("day1", "day2"):
+        (path / day).mkdir(parents=True)
+        np.savez(path / day / "a.npz", responses=np.ones((9, 2)), rate_hz=30.0)
+
+
+def _kilosort(path: Path) -> None:
+    path.mkdir()
+    for name in ("spike_times", "spike_clusters"):
+        np.save(path / f"{name}.npy", np.arange(9))
+
+
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
@@ -31,6 +52,10 @@ def _text(path: Path) -> None:
         ("F.npy", _array, "F.npy is suite2p's F.npy"),
         ("a.csv", _text, "a.csv is not a recording"),
         ("empty", Path.mkdir, "empty is empty"),
+        ("empty", _mac, "empty is empty"),
+        ("b.nwb", _page, "b.nwb is a web page"),
+        ("days", _days, "days holds 2 recordings: day1/a.npz, day2/a.npz"),
+        ("ks", _kilosort, "ks is the output of Kilosort or phy"),
     ],
 )
 def test_it_says_what_it_is(tmp_path, name, make, words):
