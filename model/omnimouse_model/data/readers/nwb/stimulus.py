@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _COLOURS, _WITH_ALPHA = 3, 4
 _EXPECTED = "(height, width[, 3])"
+_FRAMES = ("ImageSeries", "IndexSeries", "OpticalSeries")
+"""Types of series of images."""
 
 
 class NwbVideo:
@@ -89,9 +91,10 @@ def read_stimulus(
     A presentation that is faulty, or on another clock than the responses, is left out
     with a warning.
     """
-    all_series = [*nwb.groups_of("ImageSeries", "IndexSeries", "OpticalSeries")]
+    all_series = [*nwb.groups_of(*_FRAMES)]
     # Series under /stimulus/templates are only shown if a presentation refers to them.
     presented = [g for g in all_series if "/stimulus/presentation" in g.name]
+    _note_unread(nwb, notes)
     parts: list[Part] = []
     sizes: dict[tuple[int, ...], None] = {}
     for group in presented:
@@ -110,6 +113,12 @@ def read_stimulus(
             "size",
         )
     size = next(iter(sizes)) if len(sizes) == 1 else VIDEO_SIZE
+    if size[0] > size[1]:
+        notes.warn(
+            "frame_axes",
+            f"frames of {size[0]} × {size[1]} are taken as height × width, as most "
+            "programs store them; if they are width × height, they lie on their side",
+        )
     source = partial(NwbVideo, nwb.file)
     stimulus = build_stimulus(parts, intervals, responses.start, size, source, notes)
     span = stimulus.valid_interval()
@@ -131,6 +140,21 @@ def read_stimulus(
         return None
     _note_trials(intervals, stimulus, notes)
     return stimulus
+
+
+def _note_unread(nwb: NwbFile, notes: Notes) -> None:
+    """Note what was presented and is no image, such as an orientation or a laser."""
+    names = [
+        str(item.name)
+        for kind, items in nwb.groups.items()
+        for item in items
+        if kind not in (*_FRAMES, "TimeIntervals")
+        and item.name.rsplit("/", 1)[0] == "/stimulus/presentation"
+    ]
+    if names:
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        text = f"stimuli that are no images are not read: {', '.join(names[:6])}{more}"
+        notes.assume("stimulus_left_out", text)
 
 
 def _note_trials(

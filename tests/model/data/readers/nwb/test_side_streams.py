@@ -369,3 +369,23 @@ def test_a_split_survives_a_faulty_stimulus(tmp_path):
     session = open_session(path)
     assert session.trials.tier.tolist()[-3:] == ["validation", "validation", "none"]
     assert len(left_out(session)) == 1
+
+
+@pytest.mark.slow
+def test_stimuli_that_are_no_images_are_named(path):
+    with h5py.File(path, "a") as file:
+        for name, kind in (("angle", "TimeSeries"), ("laser", "OptogeneticSeries")):
+            series = typed_group(file, f"stimulus/presentation/{name}", kind)
+            write_samples(series, np.zeros(20), Samples())
+    message = note_messages(open_session(path))["stimulus_left_out"]
+    assert message.endswith(
+        "/stimulus/presentation/angle, /stimulus/presentation/laser"
+    )
+
+
+@pytest.mark.slow
+def test_frames_higher_than_wide_are_noted(path):
+    with h5py.File(path, "a") as file:
+        film = typed_group(file, "stimulus/presentation/film", "ImageSeries")
+        write_samples(film, np.zeros((600, 16, 9), np.uint8), Samples())
+    assert "16 × 9" in note_messages(open_session(path))["frame_axes"]
