@@ -53,6 +53,7 @@ def read_observed(
     n = len(units.unit_id)
     read = partial(_stored_spans, nwb, table, spikes, n)
     spans = read_side_stream(f"{table.name}/obs_intervals", read, notes)
+    sources = [] if spans is None else ["obs_intervals"]
     if spans is None:
         span = _span_of_spikes(spikes, notes)
         spans = [np.array([span])] * n
@@ -67,7 +68,10 @@ def read_observed(
                 "taken as observed all the time",
             )
             spans = [own if len(own) else np.array([span]) for own in spans]
-    spans = _without_invalid(nwb, spans, units, notes)
+    stated = spans
+    spans = _without_invalid(nwb, stated, units, notes)
+    if not all(map(np.array_equal, spans, stated)):
+        sources.append(INVALID_TIMES)
     whole = np.array([span])
     outside = (spikes.times < span[0]) | (spikes.times > span[1])
     if all(np.array_equal(own, whole) for own in spans) and not outside.any():
@@ -79,10 +83,12 @@ def read_observed(
     seconds = observed.seconds()
     least, most = f"{seconds.min():.6g}", f"{seconds.max():.6g}"
     each = most if least == most else f"{least} to {most}"
+    length = f"{span[1] - span[0]:.6g}"
+    part = f"of {length} s" if each != length else f"from {span[0]:.6g} s"
     notes.assume(
         "observed_time",
-        f"units were observed for {each} s of {span[1] - span[0]:.6g} s; at other "
-        "times they are missing, not silent",
+        f"by {' and '.join(sources)}, units were observed for {each} s {part}; at "
+        "other times they are missing, not silent",
     )
     return span, observed
 
@@ -123,8 +129,8 @@ def _stored_spans(
     if lost := int((~is_sound).sum()):
         notes.warn(
             "odd_obs_intervals",
-            f"{table.name}: {lost:,} of {len(values):,} obs_intervals do not end after "
-            "they begin; left out",
+            f"{table.name}: {lost:,} of {len(values):,} obs_intervals are NaN or do "
+            "not end after they begin; left out",
         )
     first, last = float(spikes.times.min()), float(spikes.times.max())
     covered = Observed(values[is_sound]).of_population()
