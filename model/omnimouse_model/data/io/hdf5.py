@@ -382,7 +382,7 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
             raise SessionFormatError(
                 path,
                 "not_hdf5",
-                f"{path.name} is cut off: it holds {int(sizes[1]):,} of "
+                f"{path.name} is truncated: it is cut off after {int(sizes[1]):,} of "
                 f"{int(sizes[2]):,} bytes",
                 "copy or download it again",
             ) from error

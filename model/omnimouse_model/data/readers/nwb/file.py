@@ -25,6 +25,8 @@ quarter, and the error of the fit."""
 _GAP = 1.5
 """Longest step of an even clock, in steps."""
 _CLOCK_HINT = "times are increasing seconds, one for each sample"
+_COARSEST_S = 1e-3
+"""Spacing of stored times above which samples may share one."""
 _ROUNDED = 2
 """Additional deviation allowed for rounding, in units of the float spacing."""
 
@@ -158,9 +160,19 @@ class NwbFile:
         return clock
 
     def stored_clock(
-        self, group: "h5py.Group", n: int, most_rows: int = MAX_ROWS
+        self,
+        group: "h5py.Group",
+        n: int,
+        most_rows: int = MAX_ROWS,
+        *,
+        instead_hz: float = np.nan,
     ) -> Clock:
         """Return the clock of the n samples in its stored unit, of any duration.
+
+        Parameters
+        ----------
+        instead_hz
+            Rate in place of one that is stored and no rate; see `rate_fault`.
 
         Raises
         ------
@@ -171,7 +183,7 @@ class NwbFile:
         # The count alone, before timestamps of that size are read.
         check_extent(self.file.path, str(group.name), n, np.inf, most_rows)
         if self._is_even(group):
-            return self._even(group, n)
+            return self._even(group, n, instead_hz)
         stored = self._timestamps(group, n)
         if n < 2:
             raise self.wrong(group, f"has {n} samples, too few for a rate")
@@ -229,6 +241,14 @@ class NwbFile:
         back = np.flatnonzero(np.diff(times) <= 0)
         if len(back):
             at = int(back[0])
+            if (coarse := _spacing(stored)) > _COARSEST_S:
+                raise self.wrong(
+                    group,
+                    f"has timestamps of {stored.dtype}, which near {times[0]:.10g} s "
+                    f"tells only times {coarse:.3g} s apart: {len(back):,} of "
+                    f"{n - 1:,} steps do not increase",
+                    "store them as float64, or from the start of the session",
+                )
             raise self.wrong(
                 group,
                 f"has timestamps that do not increase in {len(back):,} of {n - 1:,} "
@@ -238,27 +258,41 @@ class NwbFile:
             )
         return stored
 
-    def _even(self, group: "h5py.Group", n: int) -> Clock:
+    def rate_fault(self, group: "h5py.Group") -> str:
+        """Return what is wrong with a series' rate, "" if it is right or unused."""
+        return "" if not self._is_even(group) else self._rate(group)[1]
+
+    def _rate(self, group: "h5py.Group") -> tuple[float, str]:
+        """Return the stored rate, or NaN and what is wrong with it."""
         start = self.file.find("starting_time", group)
+        stored = np.asarray(self.file.attribute(start, "rate", ()))
+        if stored.size != 1:
+            found = "no rate" if not stored.size else f"{stored.size} values"
+            return np.nan, f"has {found} in its rate, not one"
+        value = stored.reshape(-1)[0]
+        try:
+            rate = float(text_of(value) if stored.dtype.kind in "OSU" else value)
+        except (TypeError, ValueError):
+            rate = np.nan
+        if not (np.isfinite(rate) and rate > 0):
+            return np.nan, f"has {text_of(value)!r} as its rate"
+        return rate, ""
+
+    def _even(self, group: "h5py.Group", n: int, instead_hz: float = np.nan) -> Clock:
         hint = "store one time in seconds and one rate in samples per second"
-        values = []
-        for name, stored in (
-            (
-                "starting_time",
-                self.file.table(f"{group.name}/starting_time", SCALAR_BYTES),
-            ),
-            ("rate", np.asarray(self.file.attribute(start, "rate", ()))),
-        ):
-            if stored.size != 1:
-                found = "no rate" if not stored.size else f"{stored.size} values"
-                raise self.wrong(group, f"has {found} in its {name}, not one", hint)
-            if stored.dtype.kind not in "fiu":
-                raise self.wrong(group, f"has a {name} of {stored.dtype}", hint)
-            values.append(float(stored.reshape(-1)[0]))
-        first, rate = values
-        if not (np.isfinite(first) and np.isfinite(rate) and rate > 0):
-            raise self.wrong(group, f"starts at {first} s with the rate {rate}", hint)
-        return Clock(first, rate, n)
+        stored = self.file.table(f"{group.name}/starting_time", SCALAR_BYTES)
+        if stored.size != 1:
+            found = f"has {stored.size} values in its starting_time, not one"
+            raise self.wrong(group, found, hint)
+        if stored.dtype.kind not in "fiu":
+            raise self.wrong(group, f"has a starting_time of {stored.dtype}", hint)
+        first = float(stored.reshape(-1)[0])
+        if not np.isfinite(first):
+            raise self.wrong(group, f"has the starting_time {first}", hint)
+        rate, fault = self._rate(group)
+        if fault and not np.isfinite(instead_hz):
+            raise self.wrong(group, fault, hint)
+        return Clock(first, instead_hz if fault else rate, n)
 
     def shape(self, group: "h5py.Group", name: str = "data") -> tuple[int, ...]:
         """Return the shape of a series' data, () if missing."""

@@ -25,7 +25,12 @@ from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.responses import read_responses
 from omnimouse_model.data.readers.nwb.series import choose_series, has_series
-from omnimouse_model.data.readers.nwb.spikes import UNITS, read_spikes, units_table
+from omnimouse_model.data.readers.nwb.spikes import (
+    UNITS,
+    note_unread_units,
+    read_spikes,
+    units_tables,
+)
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb.trials import read_intervals
 from omnimouse_model.data.readers.nwb.units import AREAS, PlaneUnits
@@ -87,13 +92,12 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
             "links_left_out",
             f"links to other files are never followed: {', '.join(listed[:6])}{more}",
         )
-    units = units_table(nwb)
-    if units is not None and (
-        options.series == UNITS or not has_series(nwb, options.series)
-    ):
+    units = units_tables(nwb)
+    if units and (options.series == UNITS or not has_series(nwb, options.series)):
         name = _identity(nwb, notes)
-        return read_spikes(nwb, units, name, fingerprint, options, notes)
+        return read_spikes(nwb, units[0], name, fingerprint, options, notes)
     chosen = choose_series(nwb, options.series, notes)
+    note_unread_units(nwb, units, notes)
     found = read_responses(nwb, chosen, options, notes)
     responses, planes = found.signal, found.planes
     intervals = read_intervals(nwb, responses, notes)
@@ -122,8 +126,7 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
             RECORDING_RATE: responses.rate_hz,
         },
         series=chosen.name,
-        series_choices=chosen.choices
-        | ({} if units is None else {UNITS: "spike times"}),
+        series_choices=chosen.choices | ({UNITS: "spike times"} if units else {}),
         options=options.changed(),
     )
     # Of a table that several series share, each fact is noted once.

@@ -111,7 +111,10 @@ def read_responses(
     if not any(filled):
         first = chosen.populations[0][0].group
         shape = nwb.shape(first)
-        raise nwb.wrong(first, f"has data {shape}; (time, regions) expected")
+        hint = "were regions found, and their traces written to the file?"
+        raise nwb.wrong(
+            first, f"has no sample of any region: its data are {shape}", hint
+        )
     epochs = [_epochs(nwb, group, options, notes) for group in filled if group]
     found = [_plane(nwb, group, options, notes) for group in epochs]
     planes = _of_other_cells([plane for plane in found if plane is not None], notes)
@@ -362,13 +365,13 @@ def _note_gaps(
         facts.append(f"{pauses} ({paused:.6g} s)")
     if n_missing:
         facts.append(f"{n_missing:,} missing samples")
-    what = f" with {' and '.join(facts)}, which are NaN" if facts else ""
+    what = f" with {' and '.join(facts)}, where responses are NaN" if facts else ""
     if is_even:
         how = "each sample is on its nearest row"
     else:
         how = "each row is the nearest sample, so that some are doubled or skipped"
     notes.assume(
-        "uneven_times", f"{name} is read on a clock of {rate_hz:.6g} Hz{what}: {how}"
+        "uneven_times", f"{name}: read on a clock of {rate_hz:.6g} Hz{what}: {how}"
     )
 
 
@@ -474,7 +477,13 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
     rows = parts[0][1]
     if len(parts) > 1:
         rows = SideBySide(tuple(p[1] for p in parts), tuple(p[2] for p in parts))
-        notes.assume("planes", f"{len(parts)} series of one rate are read as one")
+        listed = ", ".join(plane.name for plane, _, _ in parts[:12])
+        more = f" and {len(parts) - 12} more" if len(parts) > 12 else ""
+        notes.assume(
+            "planes",
+            f"{len(parts)} series of other regions are read as one population: "
+            f"{listed}{more}",
+        )
     lags = [plane.start + skipped[id(plane)] / rate - start for plane, _, _ in parts]
     units = [plane.units for plane, _, _ in parts]
     shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])

@@ -1,7 +1,7 @@
 """Session of an NWB file with spikes: its table of units, trials and behaviour."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -76,15 +76,25 @@ _LONG_HOURS, _RARE_HZ = 12.0, 0.02
 """A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
 
-def units_table(nwb: NwbFile) -> "h5py.Group | None":
-    """Return the table of units with spike times, None if there is none."""
+def units_tables(nwb: NwbFile) -> list["h5py.Group"]:
+    """Return the tables of units with spike times, the one that is read first."""
     tables = [
         table
         for table in nwb.groups_of("Units")
         if len(nwb.shape(table, "spike_times")) == 1
     ]
     # The table of the file itself, before those of processing modules.
-    return min(tables, key=lambda table: str(table.name).count("/"), default=None)
+    return sorted(tables, key=lambda table: str(table.name).count("/"))
+
+
+def note_unread_units(
+    nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes
+) -> None:
+    """Note tables of units beside the responses that are read."""
+    if tables:
+        listed = ", ".join(f"{t.name} ({nwb.shape(t, 'id')[0]:,})" for t in tables[:6])
+        text = f"the file has other units, sorted from spikes, not read: {listed}"
+        notes.assume("other_units", text)
 
 
 def read_spikes(
@@ -103,6 +113,8 @@ def read_spikes(
         A column is damaged, or no unit meets the options.
     """
     spikes, ids = _spikes(nwb, table, notes)
+    others = [other for other in units_tables(nwb) if other.name != table.name]
+    note_unread_units(nwb, others, notes)
     _check_unit_of_times(nwb, spikes, notes)
     units = _units(nwb, table, spikes, ids, notes)
     span, observed = read_observed(nwb, table, spikes, units, notes)

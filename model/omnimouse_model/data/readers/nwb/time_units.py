@@ -48,12 +48,18 @@ def clock_in_seconds(
     SessionFormatError
         If the times are hardly seconds, and nothing tells what they are.
     """
-    clock = nwb.stored_clock(series.group, n)
-    plane_hz, rate, name = imaging_rate(nwb, series.table), clock.rate_hz, series.name
+    plane_hz, name = imaging_rate(nwb, series.table), series.name
     expected = stated_hz or plane_hz
     source = f"{expected:.4g} Hz of " + (
         "rate_hz" if stated_hz else "its imaging plane"
     )
+    if fault := nwb.rate_fault(series.group):
+        if not np.isfinite(expected):
+            hint = "state the samples per second with rate_hz, or --rate-hz"
+            raise nwb.wrong(series.group, fault, hint)
+        notes.warn("bad_rate", f"{name} {fault}: the {source} is used")
+    clock = nwb.stored_clock(series.group, n, instead_hz=expected)
+    rate = clock.rate_hz
     if rates_agree(rate, expected):
         return clock
     for unit, per_second in _UNITS:

@@ -97,10 +97,17 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
     rows = nwb.file.table(f"{series.name}/rois")
     ids = _ids(nwb, table, notes)
     if rows.shape != (n,) or rows.dtype.kind not in "iu":
-        raise nwb.wrong(series, f"has {rows.shape} rois for {n} columns")
+        found = f"{len(rows)} rois" if rows.ndim == 1 else f"rois {rows.shape}"
+        raise nwb.wrong(series, f"has {found} of {rows.dtype} for {n} columns")
     if len(rows) and (rows.min() < 0 or rows.max() >= len(ids)):
         raise nwb.wrong(
             series, f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
+        )
+    if repeats := n - len(np.unique(rows)):
+        notes.warn(
+            "repeated_regions",
+            f"{series.name}: {repeats} of {n} columns have a region that another "
+            "column has too: each column is read as a neuron, so these count twice",
         )
     # `rows` is the order of the columns; the table can have another order and more
     # regions.

@@ -403,10 +403,10 @@ def test_the_rate_of_a_volume_of_planes_is_no_fault(path):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("rate", np.nan, "rate nan"),
+        ("rate", np.nan, "'nan' as its rate .*rate_hz"),
         ("rate", np.array([10.0, 10.0]), "2 values in its rate"),
         ("starting_time", np.zeros(3), "3 values in its starting_time"),
-        ("starting_time", np.nan, "starts at nan"),
+        ("starting_time", np.nan, "the starting_time nan"),
     ],
 )
 def test_clocks_need_one_start_and_one_rate(path, name, value, words):
@@ -429,3 +429,51 @@ def test_one_value_in_an_array_is_a_value(path):
         file[f"{FIRST}/starting_time"] = np.array([4.0])
         file[f"{FIRST}/starting_time"].attrs["rate"] = np.array([10.0])
     assert open_session(path).responses.start == 4.0
+
+
+def test_a_rate_that_is_none_is_replaced_by_that_of_the_imaging_plane(path):
+    set_imaging_rate(write_nwb(path), 10.0)
+    with h5py.File(path, "a") as file:
+        file[f"{FIRST}/starting_time"].attrs["rate"] = 0.0
+    session = open_session(path)
+    assert session.responses.rate_hz == 10.0
+    assert "'0.0' as its rate: the 10 Hz of its imaging plane" in told(
+        session, "bad_rate"
+    )
+    assert open_session(path, rate_hz=12.0).responses.rate_hz == 12.0
+
+
+@pytest.mark.slow
+def test_a_rate_stored_as_text_is_a_rate(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        file[f"{FIRST}/starting_time"].attrs["rate"] = "10.0"
+    assert open_session(path).responses.rate_hz == 10.0
+
+
+@pytest.mark.slow
+def test_times_too_coarse_for_their_steps_are_named_so(path):
+    times = (1.7e9 + np.arange(300) / 10).astype(np.float32)
+    check_refusal(write_nwb(path, Nwb((Plane(timestamps=times),))), "float32.* 128 s")
+
+
+@pytest.mark.slow
+def test_regions_of_several_columns_are_counted(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        file[f"{FIRST}/rois"][...] = [0, 0, 1, 2, 2]
+    session = open_session(path)
+    assert session.units.unit_id.tolist()[:3] == [10, 10, 11]
+    assert "2 of 5 columns" in told(session, "repeated_regions")
+
+
+@pytest.mark.slow
+def test_units_beside_traces_are_named(path):
+    with h5py.File(write_nwb(path), "a") as file:
+        table = typed_group(file, "units", "Units")
+        table["id"] = [3, 4]
+        table["spike_times"] = [1.5, 2.5, 3.5]
+        table["spike_times_index"] = [1, 3]
+    session = open_session(path)
+    assert "/units (2)" in told(session, "other_units")
+    assert open_session(path, series="Units").n_neurons == 2
