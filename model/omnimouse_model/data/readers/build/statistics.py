@@ -265,7 +265,7 @@ def _note_missing(signal: Signal, sample: np.ndarray, notes: Notes) -> np.ndarra
         notes.warn(
             "missing_responses",
             f"in {looked} of {signal.n_columns:,} neurons, {n_missing:,} responses "
-            f"({100 * n_missing / is_missing.size:.2g} %) are NaN or infinite, in "
+            f"({100 * n_missing / is_missing.size:.3g} %) are NaN or infinite, in "
             f"{len(columns):,} neurons{whole} (columns {_listed(columns)}); they are "
             "missing: hidden from models and not scored",
         )

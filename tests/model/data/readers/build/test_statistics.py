@@ -22,7 +22,7 @@ def test_missing_responses_are_counted():
     responses[100:400, 3] = np.nan
     responses[5, 2] = np.inf
     message = messages(open_responses(responses))["missing_responses"]
-    for part in ("900 samples", "301 responses", "5.6 %", "NaN", "2 neurons", "2, 3"):
+    for part in ("900 samples", "301 responses", "5.57 %", "NaN", "2 neurons", "2, 3"):
         assert part in message
 
 
