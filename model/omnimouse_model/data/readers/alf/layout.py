@@ -100,6 +100,11 @@ def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sortin
             f"has no spikes of {sorter!r}; the sorters are {names}",
             "choose one of these as series",
         )
+    others = [name for name in sorters(root) if name not in {s.sorter for s in chosen}]
+    if others:
+        used = ", ".join(dict.fromkeys(sorting.sorter for sorting in chosen))
+        message = f"spikes are those of {used}; there are also {', '.join(others)}"
+        notes.assume("series", f"{message} (series=…, or --series, chooses)")
     without = sorted(set(by_probe) - {sorting.probe for sorting in chosen})
     if without:
         message = f"{', '.join(without)} has no spikes of {sorter}, and is left out"

@@ -7,7 +7,7 @@ do not fit the spikes, are left out with a warning.
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from omnimouse_model.data.io.parquet_columns import read_parquet_columns
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     contained,
+    label,
     load_small_array,
     npy_file,
     read_text,
@@ -86,7 +87,7 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     SessionFormatError
         A file of the spikes is missing, damaged, or does not fit the other one.
     """
-    times, unit, stamps = _spikes(sorting, root)
+    times, unit, stamps = _spikes(sorting, root, notes)
     if mixed := mixed_revisions(sorting):
         notes.assume("mixed_revisions", mixed)
     n_spiking = int(unit.max()) + 1
@@ -114,13 +115,18 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     if uuids is not None:
         properties["uuid"] = uuids
     region, xyz_um = None, np.full((n_units, 3), np.nan)
+    lengths: dict[str, int] = {}
 
     def of_units(name: str, width: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Return a table of the channels, and its rows of the units."""
         if channel is None:
             return None
         table = _of_channels(sorting, root, f"{name}.npy", width)
-        return None if table is None else (table, _at(table, channel, sorting))
+        if table is None:
+            return None
+        own = _at(table, channel, sorting)
+        lengths[name] = len(table)
+        return table, own
 
     places = part(
         "channels.localCoordinates", lambda _: of_units("channels.localCoordinates", 2)
@@ -140,13 +146,15 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     if ids is not None:
         own = ids[1][:, 0]
         region = np.nan_to_num(own, nan=0.0, posinf=0.0, neginf=0.0).astype(int)
+    if channel is not None:
+        _note_unknown_channels(sorting.probe, channel, lengths, notes)
     return Probe(
         sorting.probe, times, unit, n_units, region, xyz_um, quality, properties, stamps
     )
 
 
 def _spikes(
-    sorting: Sorting, root: Path
+    sorting: Sorting, root: Path, notes: Notes
 ) -> tuple[np.ndarray, np.ndarray, tuple[FileStamp, ...]]:
     paths = [sorting.path(f"spikes.{name}.npy") for name in ("times", "clusters")]
     files = [npy_file(contained(path, root)) for path in paths]
@@ -175,14 +183,19 @@ def _spikes(
     unit = np.array(files[1].open()).reshape(-1)
     if not len(times):
         raise bad_file(files[0].path, "empty", "holds no spikes")
-    is_bad = ~np.isfinite(times)
-    if is_bad.any():
-        at = int(np.flatnonzero(is_bad)[0])
+    is_time = np.isfinite(times)
+    if not is_time.all():
+        first = int(np.flatnonzero(~is_time)[0])
         problem = (
-            f"holds {int(is_bad.sum()):,} times that are not finite (NaN) of "
-            f"{len(times):,}, the first at index {at}"
+            f"holds {int((~is_time).sum()):,} times that are not finite (NaN) of "
+            f"{len(times):,}, the first at index {first}"
         )
-        raise bad_file(files[0].path, "not_finite", problem, "sort the probe again")
+        if not is_time.any():
+            raise bad_file(files[0].path, "not_finite", problem, "sort the probe again")
+        notes.warn(
+            "missing_spikes", f"{label(files[0].path)} {problem}: spikes left out"
+        )
+        times, unit = times[is_time], unit[is_time]
     _check_seconds(times, files[0].path)
     refuse_quantised(times, files[0].path)
     if unit.dtype.kind == "f" and not (unit == np.rint(unit)).all():
@@ -284,6 +297,28 @@ def _at(table: np.ndarray, channel: np.ndarray, sorting: Sorting) -> np.ndarray:
         )
     rows = table[np.where(is_known, channel, 0)]
     return np.where(is_known[:, None], rows, np.nan)
+
+
+def _note_unknown_channels(
+    probe: str, channel: np.ndarray, lengths: Mapping[str, int], notes: Notes
+) -> None:
+    """Note units whose channel is not in a table of channels.
+
+    `lengths` are the numbers of channels of the tables.
+    """
+    by_length: dict[int, list[str]] = {}
+    for name, length in lengths.items():
+        by_length.setdefault(length, []).append(name)
+    for length, names in by_length.items():
+        is_unknown = (channel < 0) | (channel >= length)
+        if is_unknown.any():
+            notes.warn(
+                "unknown_channels",
+                f"{probe}: clusters.channels names channels from {channel.min()} to "
+                f"{channel.max()}, and {', '.join(names)} has {length:,} channels: "
+                f"{int(is_unknown.sum()):,} of {len(channel):,} units have none of its "
+                "values (are both files of one revision?)",
+            )
 
 
 def _metrics(sorting: Sorting, root: Path, notes: Notes) -> dict[str, np.ndarray]:

@@ -163,6 +163,7 @@ def test_the_preferred_sorter_is_read_and_others_can_be_chosen(tmp_path):
     assert session.n_neurons == 7
     assert session.series == "pykilosort"
     assert list(session.series_choices) == ["pykilosort", "alf"]
+    assert "there are also alf" in note_messages(session)["series"]
     direct = open_session(root, series="alf")
     assert direct.n_neurons == 3
     assert "probe01" in note_messages(direct)["left_out_probes"]
@@ -301,6 +302,23 @@ def test_spikes_in_any_order_are_sorted(written):
     np.save(written.probe / "spikes.clusters.npy", unit[order])
     session = open_session(written.path)
     np.testing.assert_array_equal(session.window(10.0, TRIALS).responses, expected)
+
+
+def test_spikes_without_a_time_are_left_out(written):
+    times, unit = written.spikes["probe00"]
+    np.save(written.probe / "spikes.times.npy", np.where(unit == 2, np.nan, times))
+    session = open_session(written.path)
+    found = np.bincount(session.responses.events(-1e9, 1e9)[0], minlength=6)
+    expected = np.bincount(unit[unit != 2], minlength=6)
+    np.testing.assert_array_equal(found, expected)
+    assert f"{np.sum(unit == 2)} times" in note_messages(session)["missing_spikes"]
+
+
+def test_channels_that_a_table_lacks_are_told(written):
+    np.save(written.probe / "clusters.channels.npy", [0, 1, 2, 3, 99, -1])
+    message = note_messages(open_session(written.path))["unknown_channels"]
+    assert "from -1 to 99" in message
+    assert "2 of 6 units" in message
 
 
 # -- damaged and hostile folders -----------------------------------------------------
