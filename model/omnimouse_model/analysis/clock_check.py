@@ -22,7 +22,9 @@ from omnimouse_model.analysis.stream_lags import (
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.valid_starts import even_starts
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, VIDEO_SIZE
+from omnimouse_model.metrics.correlation import nanmean
 
 LATENCY_S = (0.04, 0.28)
 """Usual latencies of responses after the screen, including the indicator's rise."""
@@ -116,7 +118,7 @@ def check_alignment(
         session = open_session(session)
     report = progress or (lambda share: None)
     span = session.common_interval()
-    length = span.stop - span.start
+    length = min(span.stop - span.start, session.recorded_s)
     parts = list(_parts(session, seed, report))
     pairs = list(_pairs(session, parts, latency_s))
     lags = []
@@ -154,8 +156,9 @@ def _parts(
     span = session.common_interval()
     length = min(_SEGMENT_S, span.stop - span.start)
     # Parts do not overlap, so that each estimate has its own data.
-    count = max(1, min(_SEGMENTS, int((span.stop - span.start) / length)))
-    starts = np.linspace(span.start, span.stop - length, count)
+    recorded_s = min(span.stop - span.start, session.recorded_s)
+    count = max(1, min(_SEGMENTS, int(recorded_s / length)))
+    starts = even_starts(session, span, length, count)
     draw = np.random.default_rng(seed)
     n = session.n_neurons
     columns = np.sort(draw.permutation(n)[: min(n, _NEURONS)])
@@ -163,7 +166,10 @@ def _parts(
         report(_READING * done / count)
         times = start + np.arange(int(length * RESPONSE_RATE_HZ)) * FRAME_S
         values, _ = session.responses.window(times)
-        streams = {"responses": np.nan_to_num(values[:, columns].astype(np.float64))}
+        # A missing response is at the neuron's mean, which adds nothing to a lag.
+        of_part = values[:, columns].astype(np.float64)
+        mean = np.nan_to_num(nanmean(of_part, 0))
+        streams = {"responses": np.where(np.isfinite(of_part), of_part, mean)}
         if session.stimulus is not None:
             streams["screen"] = _video(session, times)
         for signal in session.behavior.values():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.clock import (
+    Interval,
     gap_reach,
     points_inside,
     spans_without_gaps,
@@ -139,6 +140,35 @@ def grid_stretches(session: "Session") -> np.ndarray:
     inside = points_inside(session.start_grid, without_pauses(session))
     edges = np.diff(inside.astype(np.int8), prepend=0, append=0)
     return np.stack([np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)], axis=1)
+
+
+def even_starts(
+    session: "Session", within: Interval, length_s: float, count: int
+) -> np.ndarray:
+    """Native starts (count,) of parts of an interval, spread over its recorded time.
+
+    No part touches a pause, unless it is longer than all recorded stretches.
+    """
+    spans = session.responses.recorded_spans
+    if spans is None:
+        last_start = max(within.stop - length_s, within.start)
+        return np.linspace(within.start, last_start, count)
+    first, last = np.clip(spans, within.start, within.stop).T
+    room = last - first - length_s
+    room = np.maximum(room, 0.0) if (room > 0).any() else last - first
+    # Starts are even in the time that is left for them in the stretches.
+    ends = np.cumsum(room)
+    at = np.linspace(0.0, ends[-1], count)
+    row = np.minimum(np.searchsorted(ends, at), len(ends) - 1)
+    return np.asarray(first[row] + at - (ends - room)[row])
+
+
+def recorded_shares(session: "Session", on: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Share of the time from `on` to `off`, native, that lies in no pause."""
+    if session.responses.recorded_spans is None:
+        return np.ones(len(on))
+    before = session.responses.recorded_before
+    return np.asarray((before(off) - before(on)) / np.maximum(off - on, 1e-9))
 
 
 def recorded_behavior(session: "Session") -> list[Signal]:

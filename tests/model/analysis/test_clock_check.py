@@ -67,6 +67,20 @@ def test_the_lag_of_responses_behind_running_is_found():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_parts_lie_in_recorded_time():
+    arrays = running_arrays(2000.0)
+    arrays["responses"][6000:54_000] = np.nan
+    arrays["responses"][:, 4] = np.nan
+    session = om.open_session(arrays)
+    signal = session.responses
+    spans = signal.start + np.array([[0, 5999], [54_000, signal.n_samples - 1]]) / 30
+    paused = replace(signal, recorded_spans=spans)
+    (lag,) = om.check_alignment(replace(session, responses=paused, _cache={})).lags
+    assert lag.is_sure
+    assert lag.seconds == pytest.approx(0.4, abs=0.05)
+
+
 def test_dropped_frames_and_short_streams_are_told(tmp_path):
     session = om.open_session(write_folder(tmp_path / "s"))
     slots = session.stimulus.slot_t.copy()

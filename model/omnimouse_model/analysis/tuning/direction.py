@@ -27,6 +27,7 @@ from omnimouse_model.analysis.tuning.stimulus_blocks import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
+from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import selectivity_index
 
 DirectionSource = Literal["trials", "place", "screen"]
@@ -204,26 +205,44 @@ def _from_trials(
     # Trials without a direction, or outside the recording, are left out.
     with_direction = np.flatnonzero(np.isfinite(trial_table.degrees))
     means = np.array([_trial_mean(session, int(t), neurons) for t in with_direction])
-    usable = np.isfinite(means).all(axis=1)
+    usable = np.isfinite(means).any(axis=1)
     degrees, means = trial_table.degrees[with_direction][usable], means[usable]
-    directions, group = np.unique(degrees, return_inverse=True)
-    if len(directions) < 3:
-        problem = (
-            "The trial table has directions, but fewer than three of them lie within "
-            "the recording."
-        )
-        return tuple(_nothing(n, problem) for n in neurons.tolist())
-    shuffles = [draw.permutation(group) for _ in range(N_SHUFFLES)]
+    shuffles = [draw.permutation(len(degrees)) for _ in range(N_SHUFFLES)]
     return tuple(
-        _tuning(
-            int(neuron),
-            "trials",
-            directions,
-            _grouped(means[:, i], group, len(directions)),
-            np.array([_grouped(means[:, i], s, len(directions))[0] for s in shuffles]),
-            trial_table.has_directions,
-        )
+        _of_trials(int(neuron), degrees, means[:, i], shuffles, trial_table)
         for i, neuron in enumerate(neurons)
+    )
+
+
+def _of_trials(
+    neuron: int,
+    degrees: np.ndarray,
+    means: np.ndarray,
+    shuffles: list[np.ndarray],
+    trial_table: TrialDirections,
+) -> DirectionTuning:
+    """Return the tuning of one neuron over the trials in which it was recorded."""
+    known = np.isfinite(means)
+    directions, group = np.unique(degrees[known], return_inverse=True)
+    if len(directions) < 3:
+        return _nothing(
+            neuron,
+            "The trial table has directions, but fewer than three of them lie within "
+            "the recording.",
+        )
+    # Trials of a shuffle that this neuron misses are left out of it.
+    places = np.cumsum(known) - 1
+    shuffled = [
+        _grouped(means[known], group[places[order[known[order]]]], len(directions))[0]
+        for order in shuffles
+    ]
+    return _tuning(
+        neuron,
+        "trials",
+        directions,
+        _grouped(means[known], group, len(directions)),
+        np.array(shuffled),
+        trial_table.has_directions,
     )
 
 
@@ -234,8 +253,7 @@ def _trial_mean(session: Session, trial: int, neurons: np.ndarray) -> np.ndarray
     values, valid = session.responses.window(times, session.response_scale)
     if not valid.any():
         return np.full(len(neurons), np.nan)
-    mean: np.ndarray = values[valid][:, neurons].mean(axis=0)
-    return mean
+    return nanmean(values[valid][:, neurons], 0)
 
 
 def _grouped(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray, ...]:

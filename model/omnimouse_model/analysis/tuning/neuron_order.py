@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int
 
 from omnimouse_model.analysis.tuning.stimulus_blocks import ReportShare
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.valid_starts import even_starts
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.fits import scipy_module
@@ -57,9 +58,9 @@ def sampled_activity(
     Missing bins of a neuron hold its mean, which adds nothing to correlations.
     """
     length = BINS_PER_STRETCH * SAMPLES_PER_BIN
-    span, rate = session.responses.valid_interval(), RESPONSE_RATE_HZ
-    last = max(span.stop - length / rate, span.start)
-    starts = np.linspace(span.start, last, N_STRETCHES)
+    rate = RESPONSE_RATE_HZ
+    span = session.responses.valid_interval()
+    starts = even_starts(session, span, length / rate, N_STRETCHES)
     count = np.zeros((N_STRETCHES, BINS_PER_STRETCH), np.int64)
     binned_means = np.full((*count.shape, session.n_neurons), np.nan, np.float32)
     for stretch, start in enumerate(starts.tolist()):

@@ -115,7 +115,9 @@ def receptive_fields(
     if session.stimulus is None:
         return tuple(_nothing(n, "The session has no video.") for n in neurons.tolist())
     kinds: tuple[FieldKind, ...] = ("plain", "energy") if kind is None else (kind,)
-    sums = {k: _Sums(len(neurons), k) for k in kinds}
+    mean = (session.units.mean / session.response_scale)[neurons]
+    mean = mean.astype(np.float32)
+    sums = {k: _Sums(mean, k) for k in kinds}
     blocks = stimulus_blocks(
         session,
         neurons,
@@ -154,12 +156,13 @@ def _nothing(neuron: int, problem: str) -> ReceptiveField:
 class _Sums:
     """Sums of products of stimulus features with later responses, by half of blocks.
 
-    A constant feature 1 and a constant response 1 are included. Their products are the
-    counts and sums that centre the other products exactly, even with missing samples.
+    `mean` float32 (neuron,) stands in for missing responses. A constant feature 1 and a
+    constant response 1 are included. Their products are the counts and sums that centre
+    the other products exactly, even with missing samples.
     """
 
-    def __init__(self, n_neurons: int, kind: FieldKind) -> None:
-        self.kind = kind
+    def __init__(self, mean: np.ndarray, kind: FieldKind) -> None:
+        self.kind, self._mean, n_neurons = kind, mean, len(mean)
         self._bank = MotionBank(grid_places(), cell=4) if kind == "energy" else None
         self._step = _ENERGY_STEP if kind == "energy" else 1
         n_cells = int(np.prod(_CELLS[kind]))
@@ -189,8 +192,10 @@ class _Sums:
         # Unknown frames are 0 in all features, also in the constant feature.
         weight = has_frame[:, None].astype(np.float32)
         with_ones = np.concatenate([features * weight, weight], axis=1)
-        # Samples that were not recorded are 0, as is the constant response there.
-        values = np.nan_to_num(block.responses) * block.recorded[:, None]
+        # Samples that were not recorded are 0, as is the constant response there. A
+        # missing response of one neuron is at its mean, which adds nothing.
+        known = np.isfinite(block.responses)
+        values = np.where(known, block.responses, self._mean) * block.recorded[:, None]
         later = _at_lags(values, block.recorded, block.length)[:: self._step]
         half = block.number % 2
         product = with_ones.T @ later.reshape(len(later), -1)

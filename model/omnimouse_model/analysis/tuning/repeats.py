@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.valid_starts import recorded_shares
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import Status, moments, nanmean
 from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
@@ -109,6 +110,10 @@ def repeated_clips(
         # One sample of tolerance at the end.
         trials.t_off <= span.stop - session.t0 + 1.0 / SCREEN_RATE_HZ
     )
+    # A showing that touches a pause of the responses is no whole repeat.
+    on, off = (t + session.t0 for t in (trials.t_on, trials.t_off))
+    lost_s = (1.0 - recorded_shares(session, on, off)) * (off - on)
+    inside &= lost_s < 1.5 / session.responses.rate_hz
     usable = inside & trials.readable & np.isin(trials.kind, kinds)
     usable &= (trials.stim_id != "") & (trials.valid_trial != "False")
     by_clip: dict[str, list[int]] = {}
@@ -297,6 +302,10 @@ def _oracle(responses: np.ndarray) -> np.ndarray:
     """Return jackknife reliability per neuron, over samples in all repeats."""
     oracle = np.full(len(responses), np.nan)
     for i, responses_of in enumerate(responses):
+        # Repeats in which the neuron was not recorded are left out.
+        responses_of = responses_of[np.isfinite(responses_of).any(axis=1)]
+        if len(responses_of) < 2:
+            continue
         complete = np.isfinite(responses_of).all(axis=0)
         if complete.sum() > 1:
             oracle[i] = jackknife_reliability(

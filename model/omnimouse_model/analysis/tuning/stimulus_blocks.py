@@ -14,6 +14,7 @@ from omnimouse_model.data.clock import frame_slot
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.valid_starts import recorded_shares
 from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
 
@@ -63,6 +64,9 @@ def block_starts(session: Session, max_blocks: int = MAX_BLOCKS) -> np.ndarray:
     n_samples = int((span.stop - span.start) * SCREEN_RATE_HZ)
     # A last block of less than half the length is dropped.
     starts = np.arange(0, max(n_samples - BLOCK // 2, 0), BLOCK)
+    # So are blocks of which a pause of the responses takes more than half.
+    edges = span.start + np.stack([starts, starts + BLOCK]) / SCREEN_RATE_HZ
+    starts = starts[recorded_shares(session, *edges) > 0.5]
     if len(starts) > max_blocks:
         starts = starts[np.linspace(0, len(starts) - 1, max_blocks).round().astype(int)]
     return starts
@@ -104,8 +108,10 @@ def stimulus_blocks(
         values, recorded = session.responses.window(
             sample_times, session.response_scale
         )
+        values = values[:, neurons]
         recorded = recorded & (sample_times < span.stop)
-        yield StimulusBlock(number, frames, shown, values[:, neurons], recorded, before)
+        recorded &= np.isfinite(values).any(axis=1)
+        yield StimulusBlock(number, frames, shown, values, recorded, before)
     if progress is not None:
         progress(1.0)
 
