@@ -1,4 +1,4 @@
-"""Time in which the units of an NWB file were observed.
+"""Time in which the neurons of an NWB file were observed.
 
 Time outside `obs_intervals`, and in the table of invalid times, was not recorded: units
 are unknown there, not silent.
@@ -156,11 +156,7 @@ def _without_invalid(
     probe = units.probe if units.probe is not None else np.full(len(spans), "")
     own_name = np.char.lower(probe)
     names = set(own_name.tolist()) - {""}
-    rows: list[tuple[np.ndarray, frozenset[str]]] = []
-    for table in nwb.groups_of("TimeIntervals"):
-        if table.name.rsplit("/", 1)[-1] == INVALID_TIMES:
-            read = partial(_invalid_times, nwb, table, names)
-            rows += read_side_stream(str(table.name), read, notes) or []
+    rows = invalid_times(nwb, names, notes)
     if not rows:
         return spans
     left = [
@@ -176,10 +172,21 @@ def _without_invalid(
     return left
 
 
+def invalid_times(
+    nwb: NwbFile, probes: set[str], notes: Notes
+) -> list[tuple[np.ndarray, frozenset[str]]]:
+    """Return begin and end of each invalid time, with the probes that it names."""
+    rows: list[tuple[np.ndarray, frozenset[str]]] = []
+    for table in nwb.groups_of("TimeIntervals"):
+        if table.name.rsplit("/", 1)[-1] == INVALID_TIMES:
+            read = partial(_invalid_times, nwb, table, probes)
+            rows += read_side_stream(str(table.name), read, notes) or []
+    return rows
+
+
 def _invalid_times(
     nwb: NwbFile, table: "h5py.Group", probes: set[str], notes: Notes
 ) -> list[tuple[np.ndarray, frozenset[str]]]:
-    """Return begin and end of each invalid time, with the probes that it names."""
     times = read_spans(nwb, table)
     tags = None
     if nwb.shape(table, "tags_index") == (len(times),):

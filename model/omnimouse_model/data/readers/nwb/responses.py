@@ -21,6 +21,7 @@ from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, fitted_step
+from omnimouse_model.data.readers.nwb.observed import invalid_times
 from omnimouse_model.data.readers.nwb.rows import EndToEnd, SideBySide, place_samples
 from omnimouse_model.data.readers.nwb.series import Chosen, Series, note_alternatives
 from omnimouse_model.data.readers.nwb.time_units import clock_in_seconds, rates_agree
@@ -493,6 +494,12 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
     if len(recorded) == len(places):
         place = np.unique(np.concatenate(recorded))
         spans, n_missing = stretches(place, n, start, rate)
+    valid = _valid_rows(nwb, start, rate, n, notes)
+    if valid is not None:
+        whole = np.arange(n) if len(recorded) < len(places) else place
+        place = np.intersect1d(whole, valid)
+        rows = PlacedRows(rows, place, place, n)
+        spans, n_missing = stretches(place, n, start, rate)
     note_interpolation(rate, notes)
     signal = Signal.of_rows(
         "responses",
@@ -505,6 +512,31 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
         n_missing=n_missing,
     )
     return Responses(signal, units, [s for plane, _, _ in parts for s in plane.series])
+
+
+def _valid_rows(
+    nwb: NwbFile, start: float, rate_hz: float, n: int, notes: Notes
+) -> np.ndarray | None:
+    """Return the grid rows int64 outside the file's invalid times, None for all."""
+    spans = [span for span, _ in invalid_times(nwb, set(), notes)]
+    if not spans:
+        return None
+    bounds = np.ceil((np.array(spans) - start) * rate_hz - _SAME_TIME)
+    is_valid = np.ones(n, bool)
+    for first, stop in np.clip(bounds, 0, n).astype(np.int64).tolist():
+        is_valid[first:stop] = False
+    n_invalid = int(n - is_valid.sum())
+    if n_invalid == n:
+        text = "intervals/invalid_times is left out: it covers the whole recording"
+        notes.warn("left_out_stream", text)
+    if not 0 < n_invalid < n:
+        return None
+    notes.assume(
+        "invalid_times",
+        f"intervals/invalid_times: responses of {n_invalid / rate_hz:.6g} s are "
+        "missing, because the file calls them invalid",
+    )
+    return np.flatnonzero(is_valid)
 
 
 def _is_together(plane: _Plane, main: _Plane) -> bool:

@@ -68,9 +68,8 @@ def read_intervals(
         intervals = _merged(nwb, tables, responses, notes)
     names = {table.name for table in tables}
     others = [t for t in _all_tables(nwb) if t.name not in names]
-    if responses.has_events:
-        # Spikes are not counted in invalid times.
-        others = [t for t in others if _last(t) != INVALID_TIMES]
+    # Responses are missing in invalid times.
+    others = [t for t in others if _last(t) != INVALID_TIMES]
     if others:
         notes.assume("left_out_tables", f"not read: {_listed(others)}")
     if len(intervals.on) and _last(tables[0]) != _TRIALS:

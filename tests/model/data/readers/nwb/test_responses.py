@@ -477,3 +477,19 @@ def test_units_beside_traces_are_named(path):
     session = open_session(path)
     assert "/units (2)" in told(session, "other_units")
     assert open_session(path, series="Units").n_neurons == 2
+
+
+def test_invalid_times_of_traces_are_missing(path):
+    write_nwb(path, Nwb((Plane(start=0.0),)))
+    whole = open_session(copy(path)).responses.data
+    with h5py.File(path, "a") as file:
+        table = typed_group(file, "intervals/invalid_times", "TimeIntervals")
+        table["start_time"], table["stop_time"] = [10.0, 29.0], [15.0, 99.0]
+    session = open_session(path)
+    is_invalid = np.zeros(300, bool)
+    is_invalid[100:150] = is_invalid[290:] = True
+    rows = session.responses.data
+    assert np.isnan(rows[is_invalid]).all()
+    np.testing.assert_array_equal(rows[~is_invalid], whole[~is_invalid])
+    assert session.recorded_s == pytest.approx(24.0)
+    assert "6 s are missing" in told(session, "invalid_times")
