@@ -394,6 +394,11 @@ def _of_suite2p(session: Session) -> Independent | None:
     if session.series != "spks" or not files:
         return None
     planes = [np.load(path, mmap_mode="r") for path in files]
+    # Some repositories hold spks as (frames, regions), which the shape of F shows.
+    for number, path in enumerate(files):
+        stored = np.load(path.with_name("F.npy"), mmap_mode="r").shape
+        if planes[number].shape == stored[::-1] != stored:
+            planes[number] = planes[number].T
     # Planes are cut to the shortest.
     n = min(plane.shape[1] for plane in planes)
     sums = [row[:n].astype(np.float64).sum() for plane in planes for row in plane]
