@@ -88,7 +88,9 @@ def recognises(path: Path) -> bool:
             if stream.read(len(_ZIP)) != _ZIP:
                 return False
             with zipfile.ZipFile(path) as archive:
-                return any(name.endswith(".npy") for name in archive.namelist())
+                # Arrays in folders are those of a packed recording.
+                names = archive.namelist()
+                return any(n.endswith(".npy") and "/" not in n for n in names)
     except OSError:
         return False
     except Exception:  # a damaged archive fails in many ways
@@ -182,18 +184,22 @@ def _spikes(arrays: NamedArrays, notes: Notes) -> Signal:
             "numbers of units begin with 0, in the order of unit_ids",
         )
     refuse_quantised(times, arrays.path)
-    times = times.astype(np.float64)
+    times, unit = times.astype(np.float64), unit.astype(np.int64)
+    is_time = np.isfinite(times)
+    if not is_time.all():
+        times, unit = times[is_time], unit[is_time]
+        _note_missing_spikes(arrays, is_time, notes)
     start, stop = _spike_span(arrays, times, notes)
-    rows = np.arange(n_units)
-    nowhere = np.full((n_units, 3), np.nan)
     inside = (times >= start) & (times <= stop)
+    if not inside.all():
+        times, unit = times[inside], unit[inside]
     units = SpikingUnits(
-        rows,
-        np.bincount(unit[inside].astype(np.int64), minlength=n_units),
-        nowhere,
+        np.arange(n_units),
+        np.bincount(unit, minlength=n_units),
+        np.full((n_units, 3), np.nan),
         quality=_quality(arrays, n_units, notes),
     )
-    spikes = UnsortedSpikes(arrays.path, times, unit.astype(np.int64))
+    spikes = UnsortedSpikes(arrays.path, times, unit)
     options, span = arrays.options, (start, stop)
     responses, chosen = spiking_responses(units, spikes, span, options, notes)
     if len(chosen.unit_id) < n_units:
@@ -201,18 +207,24 @@ def _spikes(arrays: NamedArrays, notes: Notes) -> Signal:
     return responses
 
 
+def _note_missing_spikes(
+    arrays: NamedArrays, is_time: np.ndarray, notes: Notes
+) -> None:
+    """Note spikes whose time is not finite; raise if none is."""
+    count, first = int((~is_time).sum()), int(is_time.argmin())
+    problem = (
+        f"holds {count:,} times that are not finite (NaN) of {len(is_time):,}, the "
+        f"first at index {first}"
+    )
+    if not is_time.any():
+        raise arrays.wrong("spike_times", problem, "save the times of the spikes")
+    notes.warn("missing_spikes", f"spike_times {problem}: spikes left out")
+
+
 def _spike_span(
     arrays: NamedArrays, times: np.ndarray, notes: Notes
 ) -> tuple[float, float]:
     """Return begin and end of a recording of spikes, after checks of their unit."""
-    is_bad = ~np.isfinite(times)
-    if is_bad.any():
-        at = int(np.flatnonzero(is_bad)[0])
-        problem = (
-            f"holds {int(is_bad.sum()):,} times that are not finite (NaN), the first "
-            f"at index {at}"
-        )
-        raise arrays.wrong("spike_times", problem, "leave these spikes out")
     first, last = float(times.min()), float(times.max())
     # Times in seconds are not whole, except by chance.
     if len(times) >= _MANY_TIMES and (times == np.rint(times)).all():
@@ -429,11 +441,15 @@ def _stimulus(
             f"{span_text(span)}, and the responses from {span_text(recording)}",
         )
     elif not is_long_enough(common_time(span, recording)):
+        short = (
+            f"it has {len(video):,} frames of {video.shape[1]}×{video.shape[2]}: are "
+            "its axes (frame, height, width), and is its rate right?"
+        )
         raise arrays.wrong(
             "video",
             f"is shown from {span_text(span)}, and the responses last from "
             f"{span_text(recording)}: no common 2-s window",
-            clock_remedy(span, recording, {}),
+            clock_remedy(span, recording, {}) if is_long_enough(span) else short,
         )
     source = partial(ArrayVideo, arrays.rows("video", video))
     parts = video_parts("video", times, intervals, "")

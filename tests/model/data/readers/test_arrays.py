@@ -473,7 +473,7 @@ def test_vectors_of_other_programs_are_read(area):
         ({"spike_times": np.arange(60.0)}, "whole numbers from 0 to 59"),
         ({"scale": 1000.0}, "60 of 60 spikes lie outside|spikes lie outside"),
         ({"stop_s": None, "scale": 1000.0}, "milliseconds"),
-        ({"nan": 7}, "1 times that are not finite .* index 7"),
+        ({"nan": slice(None)}, "60 times that are not finite .* index 0"),
         ({"spike_unit": np.arange(60) % 3 + 1}, "begin with 0"),
     ],
 )
@@ -503,3 +503,23 @@ def test_spikes_outside_the_recording_are_counted():
     )
     assert "202 of 800" in warned(session, "spikes_outside")
     assert session.responses.data.sum() == 598
+    assert len(session.responses.events(0.0, 1e9)[0]) == 598
+
+
+def test_spikes_without_a_time_are_left_out():
+    times = np.linspace(1.03, 59.0, 60)
+    times[[7, 9]] = np.nan
+    session = open_session({"spike_times": times, "spike_unit": np.arange(60) % 3})
+    assert "2 times that are not finite" in warned(session, "missing_spikes")
+    counts = np.bincount(session.responses.events(0.0, 1e9)[0])
+    assert counts.tolist() == [19, 19, 20]
+
+
+def test_arrays_in_folders_of_an_archive_are_no_session(tmp_path):
+    np.savez(tmp_path / "r.zip.npz", **{"suite2p/plane0/F": np.ones((3, 9))})
+    assert check_refusal(tmp_path / "r.zip.npz").code == "archive"
+
+
+def test_ids_that_repeat_are_told():
+    session = open_session(session_arrays(unit_ids=np.array([1, 2, 2, 3, 3, 3])))
+    assert "5 of 6 neurons" in warned(session, "repeated_ids")

@@ -141,9 +141,10 @@ class NamedArrays:
             for n, w in zip(values.shape, shape, strict=True)
         )
         if values.dtype.kind not in "fiu" or not fits:
-            sizes = ", ".join("any" if w is None else str(w) for w in shape)
-            problem, hint = f"is {values.shape} {values.dtype}; ({sizes}) numbers", ""
-            problem += " expected"
+            wanted = f"{_shape_text(name, shape)} numbers" if shape else "one number"
+            problem, hint = f"is {values.shape} {values.dtype}; {wanted} expected", ""
+            if not values.size:
+                problem = f"is {values.shape}: it holds no value"
             if values.dtype.kind in "US" and not shape:
                 hint = f"give {name} as a number, without quotes"
             if name == "responses" and values.ndim == 1:
@@ -229,6 +230,16 @@ class NamedArrays:
         return (
             None if name not in self.arrays else text_of(np.asarray(self.arrays[name]))
         )
+
+
+def _shape_text(name: str, shape: tuple[int | None, ...]) -> str:
+    """Return a shape with the names of the axes that may have any length."""
+    axes = KEYS.get(name, "").partition(")")[0].removeprefix("(").split(", ")
+    names = axes if len(axes) == len(shape) else ["any"] * len(shape)
+    sizes = [
+        text if n is None else str(n) for n, text in zip(shape, names, strict=True)
+    ]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
 def _as_vector(values: np.ndarray, n_axes: int) -> np.ndarray:

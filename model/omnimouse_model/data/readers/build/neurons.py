@@ -32,6 +32,8 @@ def make_units(
     n = responses.n_columns
     assert responses.mean is not None
     assert responses.std is not None
+    if unit_id is not None:
+        _note_repeated(unit_id, notes)
     if area is None:
         notes.assume("no_areas", "the session does not say which areas it covers")
     if least_scale is None:
@@ -53,6 +55,21 @@ def make_units(
         least_scale=least_scale,
         probe=probe,
     )
+
+
+def _note_repeated(unit_id: np.ndarray, notes: Notes) -> None:
+    """Note ids that several neurons have."""
+    ids, counts = np.unique(unit_id, return_counts=True)
+    repeated = ids[counts > 1]
+    if len(repeated):
+        more = ", …" if len(repeated) > 8 else ""
+        notes.warn(
+            "repeated_ids",
+            f"{int(counts[counts > 1].sum()):,} of {len(unit_id):,} neurons share their"
+            f" id with another one (ids {', '.join(map(str, repeated[:8]))}{more}): "
+            "tables of properties cannot tell them apart, and a neuron may be there "
+            "twice",
+        )
 
 
 def note_no_cells(
