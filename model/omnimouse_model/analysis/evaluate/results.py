@@ -74,7 +74,7 @@ class Score:
         Score of the expected response on the same samples; known for simulated
         sessions, else NaN.
     neurons, per_neuron
-        Scored neurons, and their values of the metric (NaN: undefined).
+        Target neurons, and their values of the metric (NaN: undefined).
     refusal
         Reason if there is no value, else "".
     note
@@ -147,8 +147,8 @@ class Score:
 
     @property
     def n_neurons(self) -> int:
-        """Number of scored neurons."""
-        return len(self.neurons)
+        """Number of scored neurons: those with a recorded target, unless refused."""
+        return int(np.count_nonzero(self.counts)) or len(self.neurons)
 
     def neurons_and_time(self) -> Estimate:
         """Return the score with its interval over further neurons and windows.

@@ -20,6 +20,7 @@ from omnimouse_model.analysis.tuning.repeats import (
     ceiling_problem,
     most_frequent_status,
 )
+from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -40,6 +41,8 @@ from omnimouse_model.live.neurons.quantities import (
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
 
+_LOOKS: Final = 64
+"""Samples in which a neuron without a mean is looked for."""
 _FROM_REPEATS: Final = ("ceiling", "oracle")
 _OF_INFO: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
     "field_reliability": lambda f: _of_field(f, lambda field: field.reliability),
@@ -273,13 +276,32 @@ class Colouring(HasBackgroundTask):
             "depth": units.xyz_um[:, 2],
             "x": units.xyz_um[:, 0],
             "y": units.xyz_um[:, 1],
-            "mean": units.mean,
-            "variability": units.std,
+            "mean": np.where(_never_recorded(session), np.nan, units.mean),
+            "variability": np.where(_never_recorded(session), np.nan, units.std),
             "ceiling": unknown if ceiling is None else ceiling[1].single_trial_max,
             "oracle": unknown if ceiling is None else ceiling[1].oracle,
             "id": units.names,
         }
         return np.asarray(values[name], float), ()
+
+
+def _never_recorded(session: Session) -> np.ndarray:
+    """Return which neurons have no response in the recording, bool (P,).
+
+    Their mean and spread are stored as 0, which would be those of a silent neuron.
+    """
+
+    def find() -> np.ndarray:
+        units, signal, grid = session.units, session.responses, session.start_grid
+        is_still = (units.mean == 0) & (units.std == 0)
+        if not is_still.any() or not len(grid):
+            return np.zeros(len(is_still), bool)
+        times = grid[np.linspace(0, len(grid) - 1, _LOOKS).astype(int)]
+        rows = np.unique(((times - signal.start) * signal.rate_hz).astype(int))
+        values = signal.file.pick(rows, slice(None))
+        return np.asarray(is_still & ~np.isfinite(values).any(axis=0))
+
+    return cached(session._cache, "never recorded", find)
 
 
 def _read_ceiling(

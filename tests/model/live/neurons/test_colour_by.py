@@ -55,6 +55,17 @@ def test_a_scale_ends_at_the_outer_percentiles(controller):
     assert scale.ends == ("≤ 102 µm", "≥ 343 µm")
 
 
+def test_a_neuron_that_was_never_recorded_has_no_mean():
+    values = np.random.default_rng(0).gamma(1.0, 2.0, (900, 6))
+    values[:, 2], values[:, 4] = np.nan, 0.0
+    with open_controller(om.open_session({"responses": values, "rate_hz": 30.0})) as c:
+        for name in ("mean", "variability"):
+            c.set_colour_by(name)
+            found = c.colouring.scale.values
+            assert np.isnan(found).tolist() == [False, False, True, *[False] * 3]
+            assert found[4] == 0.0
+
+
 def test_areas_are_categories_and_an_unknown_one_is_nan(controller):
     controller.set_colour_by("area")
     scale = controller.colouring.scale
