@@ -186,10 +186,18 @@ def _note_other_rate(session: Session, notes: Notes) -> None:
 
 
 def _without_windows(session: Session) -> str:
-    longest = float(np.max(session.trials.t_off - session.trials.t_on, initial=0.0))
+    of, lengths = "trials", session.trials.t_off - session.trials.t_on
+    if not len(lengths):
+        of, spans = (
+            "what was recorded without a pause",
+            session.responses.recorded_spans,
+        )
+        if spans is None:
+            spans = np.array([[0.0, session.duration_s]])
+        lengths = spans[:, 1] - spans[:, 0]
     return (
-        "no window of OmniMouse, 2 s, lies within trials, of which the longest lasts "
-        f"{longest:.3g} s: OmniMouse cannot predict this recording"
+        f"no window of OmniMouse, 2 s, lies within {of}, of which the longest lasts "
+        f"{lengths.max():.3g} s: OmniMouse cannot predict this recording"
     )
 
 

@@ -224,13 +224,16 @@ def _without_tier(fields: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _without_overlap(parts: list[Part], notes: Notes) -> list[Part]:
     """Omit parts that begin before the last frame of the previous one."""
     single: list[Part] = []
+    dropped: list[Part] = []
     for part in parts:
-        if not single or part.times[0] > single[-1].times[-1]:
-            single.append(part)
-    if dropped := len(parts) - len(single):
+        is_free = not single or part.times[0] > single[-1].times[-1]
+        (single if is_free else dropped).append(part)
+    if dropped:
+        names = ", ".join(dict.fromkeys(part.stim_id or part.name for part in dropped))
         notes.warn(
             "overlapping_stimuli",
-            f"{dropped} presentations begin while another is shown; left out",
+            f"{len(dropped):,} of {len(parts):,} presentations begin while another is "
+            f"shown, and are left out: {names[:200]}",
         )
     return single
 

@@ -93,6 +93,13 @@ def trial_intervals(
             key: _scaled(values, scale) if key.endswith(EVENT_ENDS) else values
             for key, values in fields.items()
         }
+    stored = np.stack([on, off], axis=1)[np.isfinite(off)]
+    if repeats := len(stored) - len(np.unique(stored, axis=0)):
+        notes.warn(
+            "repeated_trials",
+            f"{name}: {repeats:,} of {len(on):,} trials start and stop with another "
+            "one: are they stored twice?",
+        )
     off = _completed(name, on, off, clock.recording.stop, notes)
     # A session with a video ends a trial where the next one begins; this is its length.
     fields.setdefault("duration_s", (off - on).tolist())
@@ -116,17 +123,20 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
             f"{span_text(recording)}; the times of trials are taken as milliseconds",
         )
         return 1.0 / _MILLISECONDS
-    if not inside:
+    counted = [
+        f"they look like numbers of {of}: divide them by {rate_hz:.6g}"
+        for of, rate_hz in clock.sample_rates.items()
+        if (on == np.round(on)).all()
+        and recording.contains(on / rate_hz).mean() >= _MOST
+    ]
+    if not inside or (counted and inside <= _FEW * n):
         remedy = clock_remedy(span, recording, clock.origins)
-        for of, rate_hz in clock.sample_rates.items():
-            is_whole = bool((on == np.round(on)).all())
-            if is_whole and recording.contains(on / rate_hz).mean() >= _MOST:
-                remedy = f"they look like numbers of {of}: divide them by {rate_hz:.6g}"
+        lie = f"{inside:,} of {n:,} trials lie" if inside else "no trial lies"
         notes.warn(
             "trials_left_out",
-            f"{name}: no trial lies in the recording: {n:,} trials start at "
+            f"{name}: {lie} in the recording: {n:,} trials start at "
             f"{span_text(span)}, the responses cover {span_text(recording)} of the "
-            f"clock of the file; the trials are left out ({remedy})",
+            f"clock of the file; the trials are left out ({[remedy, *counted][-1]})",
         )
         return 0.0
     notes.assume(
