@@ -262,6 +262,11 @@ class NwbFile:
         """Return what is wrong with a series' rate, "" if it is right or unused."""
         return "" if not self._is_even(group) else self._rate(group)[1]
 
+    def other_rate(self, group: "h5py.Group") -> float:
+        """Return the rate that is stored beside timestamps and not used, or NaN."""
+        has_rate = self.file.find("starting_time", group) is not None
+        return self._rate(group)[0] if has_rate and not self._is_even(group) else np.nan
+
     def _rate(self, group: "h5py.Group") -> tuple[float, str]:
         """Return the stored rate, or NaN and what is wrong with it."""
         start = self.file.find("starting_time", group)

@@ -156,7 +156,9 @@ def _without_invalid(
     probe = units.probe if units.probe is not None else np.full(len(spans), "")
     own_name = np.char.lower(probe)
     names = set(own_name.tolist()) - {""}
-    rows = invalid_times(nwb, names, notes)
+    bounds = np.concatenate(spans)
+    recording = Interval(float(bounds.min()), float(bounds.max()))
+    rows = invalid_times(nwb, names, recording, notes)
     if not rows:
         return spans
     left = [
@@ -173,15 +175,29 @@ def _without_invalid(
 
 
 def invalid_times(
-    nwb: NwbFile, probes: set[str], notes: Notes
+    nwb: NwbFile, probes: set[str], recording: Interval, notes: Notes
 ) -> list[tuple[np.ndarray, frozenset[str]]]:
-    """Return begin and end of each invalid time, with the probes that it names."""
+    """Return begin and end of each invalid time, with the probes that it names.
+
+    Those outside the recording are left out with a note.
+    """
     rows: list[tuple[np.ndarray, frozenset[str]]] = []
     for table in nwb.groups_of("TimeIntervals"):
         if table.name.rsplit("/", 1)[-1] == INVALID_TIMES:
             read = partial(_invalid_times, nwb, table, probes)
             rows += read_side_stream(str(table.name), read, notes) or []
-    return rows
+    used = [(s, p) for s, p in rows if s[0] < recording.stop and s[1] > recording.start]
+    if len(used) < len(rows):
+        bounds = np.array([span for span, _ in rows])
+        span = Interval(float(bounds.min()), float(bounds.max()))
+        remedy = clock_remedy(span, recording, clock_origins(nwb))
+        notes.warn(
+            "odd_invalid_times",
+            f"{len(rows) - len(used):,} of {len(rows):,} rows of invalid_times lie "
+            f"outside the recording: they cover {span_text(span)}, the responses "
+            f"{span_text(recording)} ({remedy})",
+        )
+    return used
 
 
 def _invalid_times(

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.io.hdf5 import Hdf5Rows
 from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
@@ -23,7 +24,12 @@ from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_ex
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, fitted_step
 from omnimouse_model.data.readers.nwb.observed import invalid_times
 from omnimouse_model.data.readers.nwb.rows import EndToEnd, SideBySide, place_samples
-from omnimouse_model.data.readers.nwb.series import Chosen, Series, note_alternatives
+from omnimouse_model.data.readers.nwb.series import (
+    Chosen,
+    Series,
+    note_alternatives,
+    region_rows,
+)
 from omnimouse_model.data.readers.nwb.time_units import clock_in_seconds, rates_agree
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
@@ -237,9 +243,18 @@ def _epochs(
     for timed in usable:
         first, stop = timed.span
         slack = 1 / timed.clock.rate_hz
-        if any(
-            first < b - slack and a < stop - slack for a, b in (c.span for c in chosen)
-        ):
+        shared = [
+            (min(stop, c.span[1]) - max(first, c.span[0]), c.series.name)
+            for c in chosen
+        ]
+        if shared and max(shared)[0] > slack:
+            if max(shared)[0] < _SAME_SPAN * min(stop - first, _length(chosen)):
+                notes.warn(
+                    "epochs_left_out",
+                    f"{timed.series.name} ({first:.6g}–{stop:.6g} s) and "
+                    f"{max(shared)[1]} share {max(shared)[0]:.4g} s of their time: "
+                    "epochs do not overlap, and the first is left out",
+                )
             continue
         if set(_regions(nwb, timed)) == regions:
             chosen.append(timed)
@@ -266,12 +281,16 @@ def _epochs(
     return sorted(same, key=lambda timed: timed.clock.start)
 
 
+def _length(epochs: Sequence[_Timed]) -> float:
+    """Return the duration of the shortest epoch."""
+    return min(one.span[1] - one.span[0] for one in epochs)
+
+
 def _regions(nwb: NwbFile, timed: _Timed) -> list[int]:
     """Return the table rows of the columns of a series, their numbers without rois."""
     if not timed.series.table:
         return list(range(timed.n_regions))
-    rows: list[int] = nwb.file.table(f"{timed.series.group.name}/rois").tolist()
-    return rows
+    return [int(row) for row in region_rows(nwb, timed.series.group)]
 
 
 def _plane(
@@ -312,7 +331,7 @@ def _plane(
     if len(epochs) > 1:
         notes.assume(
             "epochs",
-            f"{name} are epochs of the same regions: one recording with a pause",
+            f"{name} are epochs of the same regions: one recording, in their order",
         )
     _note_gaps(name, place, float(times[0]), rate, is_even, notes)
     rows: Rows = parts[0] if len(parts) == 1 else EndToEnd(parts)
@@ -366,6 +385,8 @@ def _note_gaps(
         facts.append(f"{pauses} ({paused:.6g} s)")
     if n_missing:
         facts.append(f"{n_missing:,} missing samples")
+    if is_even and not facts:
+        return
     what = f" with {' and '.join(facts)}, where responses are NaN" if facts else ""
     if is_even:
         how = "each sample is on its nearest row"
@@ -518,7 +539,8 @@ def _valid_rows(
     nwb: NwbFile, start: float, rate_hz: float, n: int, notes: Notes
 ) -> np.ndarray | None:
     """Return the grid rows int64 outside the file's invalid times, None for all."""
-    spans = [span for span, _ in invalid_times(nwb, set(), notes)]
+    recording = Interval(start, start + n / rate_hz)
+    spans = [span for span, _ in invalid_times(nwb, set(), recording, notes)]
     if not spans:
         return None
     bounds = np.ceil((np.array(spans) - start) * rate_hz - _SAME_TIME)

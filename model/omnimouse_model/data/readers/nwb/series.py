@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import NwbFile
@@ -340,8 +342,15 @@ def _region_rows(nwb: NwbFile, one: Series) -> set[int]:
     """Return the rows of a series in its table; without a table, one that all share."""
     if not one.table:
         return {-1}
-    region = nwb.file.find("rois", one.group)
+    return set(region_rows(nwb, one.group).tolist())
+
+
+def region_rows(nwb: NwbFile, series: "h5py.Group") -> np.ndarray:
+    """Return the rows int64 of a series' regions in its table, as stored."""
+    region = nwb.file.find("rois", series)
     stored = nwb.file.table(region.name)
-    if stored.dtype.kind not in "iu":
-        raise nwb.wrong(one.group, f"has rois of {stored.dtype}")
-    return set(stored.reshape(-1).tolist())
+    # MATLAB stores whole numbers as float64.
+    is_whole = stored.dtype.kind == "f" and bool((stored == np.round(stored)).all())
+    if stored.dtype.kind not in "iu" and not is_whole:
+        raise nwb.wrong(series, f"has rois of {stored.dtype}, not rows of its table")
+    return stored.reshape(-1).astype(np.int64)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.io.hdf5 import Hdf5
 from omnimouse_model.data.readers.build.decode_text import texts_of
@@ -19,6 +20,7 @@ from omnimouse_model.data.readers.build.presentations import (
 from omnimouse_model.data.readers.build.side_streams import (
     clock_remedy,
     common_time,
+    is_in_milliseconds,
     is_long_enough,
     read_side_stream,
     span_text,
@@ -95,10 +97,11 @@ def read_stimulus(
     # Series under /stimulus/templates are only shown if a presentation refers to them.
     presented = [g for g in all_series if "/stimulus/presentation" in g.name]
     _note_unread(nwb, notes)
+    recording = responses.valid_interval()
     parts: list[Part] = []
     sizes: dict[tuple[int, ...], None] = {}
     for group in presented:
-        read = partial(_presentation, nwb, group, intervals)
+        read = partial(_presentation, nwb, group, intervals, recording)
         found = read_side_stream(str(group.name), read, notes)
         if found is not None:
             parts += found[0]
@@ -122,7 +125,6 @@ def read_stimulus(
     source = partial(NwbVideo, nwb.file)
     stimulus = build_stimulus(parts, intervals, responses.start, size, source, notes)
     span = stimulus.valid_interval()
-    recording = responses.valid_interval()
     if not is_long_enough(span):
         notes.warn(
             "short_stimulus",
@@ -181,10 +183,11 @@ def _presentation(
     nwb: NwbFile,
     group: "h5py.Group",
     intervals: PresentationIntervals,
+    recording: Interval,
     notes: Notes,
 ) -> tuple[list[Part], list[tuple[int, ...]]]:
     """Return the parts of one presentation and its frame sizes, [] without frames."""
-    parts = _parts(nwb, group, intervals, notes)
+    parts = _parts(nwb, group, intervals, recording, notes)
     # One part per array: a session may show thousands of parts of it.
     arrays = list({part.name: part for part in parts if part.name}.values())
     sizes = [_frame_size(nwb, part) for part in arrays]
@@ -197,7 +200,11 @@ def _presentation(
 
 
 def _parts(
-    nwb: NwbFile, group: "h5py.Group", intervals: PresentationIntervals, notes: Notes
+    nwb: NwbFile,
+    group: "h5py.Group",
+    intervals: PresentationIntervals,
+    recording: Interval,
+    notes: Notes,
 ) -> list[Part]:
     """Return the parts of one presentation, none if its frames are elsewhere."""
     shape = nwb.shape(group)
@@ -215,6 +222,14 @@ def _parts(
         notes.warn("empty_stimulus", f"{group.name} holds no frames")
         return []
     times = nwb.onsets(group, shape[0])
+    span = Interval(float(times[0]), float(times[-1]))
+    if is_in_milliseconds(span, recording):
+        notes.warn(
+            "times_in_milliseconds",
+            f"{group.name} was shown at {span_text(span)}, the responses cover "
+            f"{span_text(recording)}; its times are taken as milliseconds",
+        )
+        times = times / 1e3
     # An IndexSeries: numbers of images instead of frames.
     if len(shape) == 1:
         return _stills(nwb, group, times, notes)

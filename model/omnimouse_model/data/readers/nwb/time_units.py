@@ -59,7 +59,13 @@ def clock_in_seconds(
             raise nwb.wrong(series.group, fault, hint)
         notes.warn("bad_rate", f"{name} {fault}: the {source} is used")
     clock = nwb.stored_clock(series.group, n, instead_hz=expected)
-    rate = clock.rate_hz
+    rate, stored_hz = clock.rate_hz, nwb.other_rate(series.group)
+    if np.isfinite(stored_hz) and not rates_agree(rate, stored_hz):
+        notes.warn(
+            "two_clocks",
+            f"{name} has timestamps of {rate:.4g} samples per second, which are used, "
+            f"and a rate of {stored_hz:.4g} beside them",
+        )
     if rates_agree(rate, expected):
         return clock
     for unit, per_second in _UNITS:

@@ -11,7 +11,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.size_limits import MAX_PIXELS
 from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.series import region_table
+from omnimouse_model.data.readers.nwb.series import region_rows, region_table
 
 if TYPE_CHECKING:
     import h5py
@@ -34,6 +34,7 @@ _NO_AREA = frozenset({"unknown", "none", "na", "n/a", "n.a.", "unspecified"})
 _MASKS = ("pixel_mask", "image_mask", "voxel_mask")
 # Beginning of a unit's name -> factor to µm.
 _MICRONS = {"micro": 1.0, "um": 1.0, "µm": 1.0, "milli": 1e3, "mm": 1e3, "met": 1e6}
+_MOST_SPACING_UM = 1000.0
 _MAX_MASK_BYTES = 4 * 2**30
 _BLOCK_BYTES = 32 * 2**20
 
@@ -94,15 +95,17 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
     table = region_table(nwb, series)
     if table is None:
         return _without_table(nwb, series, n, notes)
-    rows = nwb.file.table(f"{series.name}/rois")
+    rows = region_rows(nwb, series)
     ids = _ids(nwb, table, notes)
-    if rows.shape != (n,) or rows.dtype.kind not in "iu":
-        found = f"{len(rows)} rois" if rows.ndim == 1 else f"rois {rows.shape}"
-        raise nwb.wrong(series, f"has {found} of {rows.dtype} for {n} columns")
-    if len(rows) and (rows.min() < 0 or rows.max() >= len(ids)):
-        raise nwb.wrong(
-            series, f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
-        )
+    if len(rows) != n:
+        raise nwb.wrong(series, f"has {len(rows)} rois for {n} columns")
+    if n and (rows.min() < 0 or rows.max() >= len(ids)):
+        found = f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
+        if len(np.unique(ids)) < len(ids) or not np.isin(rows, ids).all():
+            raise nwb.wrong(series, found, "rois are rows of that table, from 0")
+        notes.warn("rois_are_ids", f"{series.name} {found}: they are read as its ids")
+        order = np.argsort(ids)
+        rows = order[np.searchsorted(ids, rows, sorter=order)]
     if repeats := n - len(np.unique(rows)):
         notes.warn(
             "repeated_regions",
@@ -463,6 +466,13 @@ def _place(
     location = "" if location.lower() in _NO_AREA else location
     origin = _microns(nwb, plane, "origin_coords")
     spacing = _microns(nwb, plane, "grid_spacing")
+    if spacing is not None and np.abs(spacing).max(initial=0.0) > _MOST_SPACING_UM:
+        notes.warn(
+            "grid_spacing",
+            f"{plane.name} has a grid_spacing of {spacing[0] / 1e6:.4g} m per pixel, "
+            "too much for a microscope: without positions (store it in meters)",
+        )
+        spacing = None
     if origin is None or spacing is None or len(origin) < 2 or len(spacing) < 2:
         notes.assume("no_positions", f"{plane.name} does not say where it lies")
         return location, unknown

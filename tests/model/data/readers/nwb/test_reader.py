@@ -413,7 +413,7 @@ def test_films_in_other_files_are_named_and_not_read(path):
     ("name", "value", "words"),
     [
         (f"{SERIES}/rois", np.array([0, 1, 2, 3, 9]), "has rois up to 9"),
-        (f"{SERIES}/rois", np.array([0, 1]), "has 2 rois of int64 for 5 columns"),
+        (f"{SERIES}/rois", np.array([0, 1]), "has 2 rois for 5 columns"),
         (f"{SERIES}/data", np.zeros((3, 4, 5)), r"has data \(3, 4, 5\)"),
         (f"{SERIES}/data", np.zeros((0, 5)), r"its data are \(0, 5\)"),
     ],

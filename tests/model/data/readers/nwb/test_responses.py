@@ -493,3 +493,57 @@ def test_invalid_times_of_traces_are_missing(path):
     np.testing.assert_array_equal(rows[~is_invalid], whole[~is_invalid])
     assert session.recorded_s == pytest.approx(24.0)
     assert "6 s are missing" in told(session, "invalid_times")
+
+
+@pytest.mark.slow
+def test_epochs_that_overlap_in_part_are_named(path):
+    write_nwb(path)
+    add_responses(path, f"{FLUORESCENCE}/Later", draw(300), rate_hz=10.0, start=31.0)
+    message = told(open_session(path), "epochs_left_out")
+    assert "Later share 1 s" in message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_rois_that_are_ids_of_the_table_are_read_so(path, dtype):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        table = file[f"{FIRST}/rois"].attrs["table"]
+        rows = file[f"{FIRST}/rois"][()]
+        ids = file[table]["id"][()]
+        del file[f"{FIRST}/rois"]
+        file[f"{FIRST}/rois"] = ids[rows].astype(dtype)
+        file[f"{FIRST}/rois"].attrs["table"] = table
+    session = open_session(path)
+    assert session.units.unit_id.tolist() == ids[rows].tolist()
+    assert "read as its ids" in told(session, "rois_are_ids")
+
+
+@pytest.mark.slow
+def test_timestamps_win_over_a_rate_beside_them(path):
+    write_nwb(path, Nwb((Plane(timestamps=2 + np.arange(300) / 10),)))
+    with h5py.File(path, "a") as file:
+        file[f"{FIRST}/starting_time"] = 0.0
+        file[f"{FIRST}/starting_time"].attrs["rate"] = 30.0
+    session = open_session(path)
+    assert session.responses.rate_hz == pytest.approx(10.0)
+    assert "rate of 30 " in told(session, "two_clocks")
+
+
+@pytest.mark.slow
+def test_pixels_of_a_meter_have_no_positions(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        file["general/optophysiology/p0/grid_spacing"][...] = 1.2
+    session = open_session(path)
+    assert "1.2 m per pixel" in told(session, "grid_spacing")
+    assert np.isnan(session.units.xyz_um).all()
+
+
+@pytest.mark.slow
+def test_invalid_times_on_another_clock_are_noted(path):
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        table = typed_group(file, "intervals/invalid_times", "TimeIntervals")
+        table["start_time"], table["stop_time"] = [1.7e9], [1.7e9 + 5]
+    assert "1700000000" in told(open_session(path), "odd_invalid_times")

@@ -389,3 +389,15 @@ def test_frames_higher_than_wide_are_noted(path):
         film = typed_group(file, "stimulus/presentation/film", "ImageSeries")
         write_samples(film, np.zeros((600, 16, 9), np.uint8), Samples())
     assert "16 × 9" in note_messages(open_session(path))["frame_axes"]
+
+
+@pytest.mark.slow
+def test_a_film_in_milliseconds_is_shown_in_seconds(path):
+    with h5py.File(path, "a") as file:
+        film = typed_group(file, "stimulus/presentation/film", "ImageSeries")
+        times = 1e3 * np.arange(640) / 20
+        write_samples(film, np.zeros((640, 9, 16), np.uint8), Samples(timestamps=times))
+    session = open_session(path)
+    assert "milliseconds" in note_messages(session)["times_in_milliseconds"]
+    span = session.stimulus.valid_interval()
+    assert (span.start, span.stop) == pytest.approx((0.0, 32.0), abs=0.1)
