@@ -150,15 +150,17 @@ def _refuse_collection(source: str) -> None:
 
 
 def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
-    responses = session.responses.n_samples * session.n_neurons
+    from omnimouse_model.data.store.recorded_rows import RecordedRows
+
+    n_rows, n_neurons = RecordedRows(session.responses).shape
     return {
         "name": "store",
         "value": n_bytes(store) / 2**20,
         "unit": "MiB",
         "path": str(store),
         "codec": codec,
-        # Size without compression, for comparison.
-        "responses_mib": responses * session.responses.dtype.itemsize / 2**20,
+        # Size without compression and pauses, for comparison.
+        "responses_mib": n_rows * n_neurons * session.responses.dtype.itemsize / 2**20,
     }
 
 
