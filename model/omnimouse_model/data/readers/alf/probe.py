@@ -196,8 +196,9 @@ def _spikes(
             "missing_spikes", f"{label(files[0].path)} {problem}: spikes left out"
         )
         times, unit = times[is_time], unit[is_time]
-    _check_seconds(times, files[0].path)
+    # Large times that were rounded to float32 are whole, too.
     refuse_quantised(times, files[0].path)
+    _check_seconds(times, files[0].path)
     if unit.dtype.kind == "f" and not (unit == np.rint(unit)).all():
         problem = "holds numbers of units that are not whole"
         raise bad_file(files[1].path, "bad_array", problem)

@@ -13,6 +13,9 @@ from omnimouse_model.data.signal import Signal
 
 RATE_HZ = 50.0
 """Samples of the speed per second: one for each bin of 20 ms."""
+_STILL_S, _SAME = 10.0, 0.02
+"""Longest time at an end in which a wheel without changes stood still: seconds, and
+share of the recording."""
 
 
 def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | None:
@@ -69,17 +72,31 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
             f"{span[0]:.6g} to {span[1]:.6g} s",
             "bring both to one clock, in seconds",
         )
-    # The encoder stores only changes: before the first and after the last, the wheel
-    # stands still.
     n = max(2, int((span[1] - span[0]) * RATE_HZ) + 1)
     grid = span[0] + np.arange(n) / RATE_HZ
     speed = np.abs(np.gradient(np.interp(grid, times, position))) * RATE_HZ
+    first, last = float(times[0]), float(times[-1])
     notes.assume(
         "wheel_speed",
         "the stream of running is the speed of the wheel, without direction, from "
-        f"positions interpolated at {RATE_HZ:g} Hz; it stands still before the first "
-        f"position at {times[0]:.6g} s and after the last one at {times[-1]:.6g} s",
+        f"positions interpolated at {RATE_HZ:g} Hz, from {first:.6g} to {last:.6g} s",
     )
+    # The encoder stores only changes: for a short time before the first and after the
+    # last one, the wheel stood still; in a long time, it was not recorded.
+    still_s = max(_STILL_S, _SAME * (span[1] - span[0]))
+    is_missing = np.zeros(n, bool)
+    if first - span[0] > still_s:
+        is_missing |= grid < first
+    if span[1] - last > still_s:
+        is_missing |= grid > last
+    if is_missing.any():
+        speed[is_missing] = np.nan
+        notes.warn(
+            "stream_lengths",
+            f"running (wheel) lasts {last - first:.6g} s ({first:.6g} to {last:.6g} s "
+            f"of the clock of the file), and the spikes {span[1] - span[0]:.6g} s "
+            f"({span[0]:.6g} to {span[1]:.6g} s): the wheel is missing in the rest",
+        )
     labels = {"names": ("wheel_speed",), "units": ("rad/s",)}
     rows = MemoryRows(path, speed[:, None])
     return Signal.of_rows("treadmill", rows, RATE_HZ, span[0], **labels)

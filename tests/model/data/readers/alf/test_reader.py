@@ -222,6 +222,18 @@ def test_the_speed_of_the_wheel_is_a_behaviour_channel(written):
     assert open_session(written.path).behavior["treadmill"] is None
 
 
+def test_a_wheel_of_a_part_of_the_recording_is_missing_in_the_rest(written):
+    alf = written.path / "alf"
+    for name in ("timestamps", "position"):
+        values = np.load(alf / f"_ibl_wheel.{name}.npy")
+        np.save(alf / f"_ibl_wheel.{name}.npy", values[: len(values) // 2])
+    session = open_session(written.path)
+    values, _ = session.behavior["treadmill"].sample(np.array([10.0, SECONDS - 5]))
+    np.testing.assert_array_equal(values[:, 0], [0.0, np.nan])
+    message = note_messages(session)["stream_lengths"]
+    assert "lasts 29.49 s" in message
+
+
 def test_units_without_a_position_are_listed_and_not_placed(written):
     places = np.load(written.probe / "channels.localCoordinates.npy")
     places[2] = np.nan
@@ -329,6 +341,7 @@ def test_channels_that_a_table_lacks_are_told(written):
         ("spikes.times", np.zeros((2400, 2)), "wrong_shape", "2400, 2"),
         ("spikes.times", np.arange(2400), "bad_clock", "sample numbers"),
         ("spikes.times", np.zeros(0), "wrong_length", "2,400"),
+        ("spikes.times", np.float32(1.7e9 + np.arange(2400)), "quantised_times", "128"),
         ("spikes.times", np.arange(2400) * 1e6, "bad_clock", "seconds"),
         ("spikes.clusters", np.zeros(7, int), "wrong_length", "7"),
         ("spikes.clusters", np.full(2400, -1), "bad_array", "-1"),
