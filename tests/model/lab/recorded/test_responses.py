@@ -1,10 +1,12 @@
 """Responses to trials, recorded and predicted, over the same samples."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.lab.recorded.responses import (
     recorded_responses,
     responses_to_trials,
@@ -75,6 +77,39 @@ def test_windows_cover_each_sample_of_a_trial_once(noisy, lag_s, spec):
     expected = [mean_over(noisy, trial, lag_s) for trial in trials]
     direct = recorded_responses(noisy, trials, NEURONS, lag_s=lag_s)
     np.testing.assert_allclose(direct, expected, rtol=1e-5)
+
+
+def test_no_window_touches_a_pause_of_the_recording(noisy):
+    signal = noisy.responses
+    first, stop = signal.n_samples // 3, signal.n_samples // 2
+    values = signal.data.copy()
+    values[first:stop] = np.nan
+    spans = np.array([[0, first - 1], [stop, signal.n_samples - 1]]) / RATE_HZ
+    paused = replace(
+        signal,
+        file=MemoryRows(Path("x"), values),
+        recorded_spans=signal.start + spans,
+    )
+    session, starts = replace(noisy, responses=paused, _cache={}), []
+
+    class Watched(EchoPredictor):
+        def encode(self, window, *rest):
+            starts.append(window.start_s)
+            return EchoPredictor.encode(self, window, *rest)
+
+    trials = direction_trials(noisy).trials
+    found = responses_to_trials(Watched(), session, trials, NEURONS)
+    whole = responses_to_trials(EchoPredictor(), noisy, trials, NEURONS)
+    began, ended = first / RATE_HZ, stop / RATE_HZ
+    assert all(s + 2 < began or s > ended for s in starts)
+    assert min(starts) < began
+    assert max(starts) > ended
+    on, off = noisy.trials.t_on[trials], noisy.trials.t_off[trials]
+    is_far = (off < began - 1) | ((on > ended + 1) & (off < off.max()))
+    np.testing.assert_allclose(found.recorded[is_far], whole.recorded[is_far], rtol=0.1)
+    in_pause = (on > began) & (off < ended)
+    assert in_pause.any()
+    assert np.isnan(found.recorded[in_pause]).all()
 
 
 def test_a_delay_of_the_responses_is_taken_into_account():
