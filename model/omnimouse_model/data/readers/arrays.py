@@ -69,6 +69,8 @@ LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
 _TRIAL_FIELDS = ("side", "choice", "block", "outcome")
 _MANY_TIMES = 20
+_LATE_S = 60.0
+"""A first spike later than this shows that time 0 is not the start of a recording."""
 _MAX_SEARCHED = 2**27
 """Bytes of responses in which pauses are searched for."""
 _Part = TypeVar("_Part")
@@ -234,11 +236,22 @@ def _spike_span(
             "or milliseconds are; seconds expected",
             "divide them by the sampling rate, or by 1000",
         )
-    start = arrays.number("start_s") or 0.0
+    starts, ends = (
+        _trial_times(arrays, name) for name in ("trial_start", "trial_stop")
+    )
+    given = arrays.number("start_s")
+    start = 0.0 if given is None else given
+    earliest = min(first, float(starts.min(initial=first)))
+    # Silence before the first spike would be taken for recorded time.
+    if given is None and not 0 <= earliest < _LATE_S:
+        start = earliest
+        notes.assume(
+            "recording_start",
+            f"the start of the recording is not given (start_s): {start:.10g} s, the "
+            "first spike or trial",
+        )
     stop = arrays.number("stop_s", start)
     if stop is None:
-        ends = _side("trials", lambda _: arrays.numbers("trial_stop", (None,)), Notes())
-        ends = np.zeros(0) if ends is None else ends[np.isfinite(ends)]
         spikes = Interval(start, last)
         if len(ends) and is_in_milliseconds(spikes, Interval(start, float(ends.max()))):
             raise arrays.wrong(
@@ -271,6 +284,12 @@ def _spike_span(
             f"{start:.6g} to {stop:.6g} s; left out",
         )
     return start, stop
+
+
+def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
+    """Return the finite times of trials, (n,); faults are noted where trials are."""
+    times = _side(name, lambda _: arrays.numbers(name, (None,)), Notes())
+    return np.zeros(0) if times is None else times[np.isfinite(times)]
 
 
 def _quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:

@@ -506,6 +506,17 @@ def test_spikes_outside_the_recording_are_counted():
     assert len(session.responses.events(0.0, 1e9)[0]) == 598
 
 
+@pytest.mark.parametrize("first", [1.7e9, 3600.0, -5.0])
+def test_spikes_of_any_clock_begin_with_the_first_one(first):
+    times = first + np.linspace(0.03, 60.0, 600)
+    arrays = {"spike_times": times, "spike_unit": np.arange(600) % 3}
+    session = open_session({**arrays, "trial_start": first + np.array([9.0, 20.0])})
+    assert session.t0 == times[0]
+    assert session.duration_s == pytest.approx(60, rel=0.01)
+    assert len(session.trials) == 2
+    assert open_session({**arrays, "start_s": first}).t0 == first
+
+
 def test_spikes_without_a_time_are_left_out():
     times = np.linspace(1.03, 59.0, 60)
     times[[7, 9]] = np.nan
