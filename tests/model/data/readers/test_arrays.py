@@ -532,5 +532,10 @@ def test_arrays_in_folders_of_an_archive_are_no_session(tmp_path):
 
 
 def test_ids_that_repeat_are_told():
-    session = open_session(session_arrays(unit_ids=np.array([1, 2, 2, 3, 3, 3])))
+    ids, plane = np.array([1, 2, 2, 3, 3, 3]), np.array([0, 0, 1, 0, 1, 2])
+    session = open_session(session_arrays(unit_ids=ids, plane=plane * 0))
     assert "5 of 6 neurons" in warned(session, "repeated_ids")
+    assert "(ids 2, 3)" in warned(session, "repeated_ids")
+    session = open_session(session_arrays(unit_ids=ids, plane=plane))
+    (message,) = [n.message for n in session.assumptions if n.code == "repeated_ids"]
+    assert "of another plane" in message

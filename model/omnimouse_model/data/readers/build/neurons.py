@@ -8,6 +8,8 @@ from omnimouse_model.data.readers.build.rate_notes import minimum_scale
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 
+_LISTED = 8
+
 
 def make_units(
     responses: Signal,
@@ -33,7 +35,7 @@ def make_units(
     assert responses.mean is not None
     assert responses.std is not None
     if unit_id is not None:
-        _note_repeated(unit_id, notes)
+        _note_repeated(unit_id, plane, notes)
     if area is None:
         notes.assume("no_areas", "the session does not say which areas it covers")
     if least_scale is None:
@@ -57,19 +59,32 @@ def make_units(
     )
 
 
-def _note_repeated(unit_id: np.ndarray, notes: Notes) -> None:
-    """Note ids that several neurons have."""
-    ids, counts = np.unique(unit_id, return_counts=True)
-    repeated = ids[counts > 1]
-    if len(repeated):
-        more = ", …" if len(repeated) > 8 else ""
-        notes.warn(
-            "repeated_ids",
-            f"{int(counts[counts > 1].sum()):,} of {len(unit_id):,} neurons share their"
-            f" id with another one (ids {', '.join(map(str, repeated[:8]))}{more}): "
-            "tables of properties cannot tell them apart, and a neuron may be there "
-            "twice",
-        )
+def _note_repeated(unit_id: np.ndarray, plane: np.ndarray | None, notes: Notes) -> None:
+    """Note ids that several neurons have, in one plane or in different ones."""
+    _, n_shared = _repeated(unit_id)
+    if not n_shared:
+        return
+    found = f"{n_shared:,} of {len(unit_id):,} neurons share their id with another one"
+    effect = "a table of properties gives them the same row"
+    planes = np.zeros(len(unit_id)) if plane is None else plane
+    inside, _ = _repeated(np.stack([planes, unit_id], axis=1))
+    if not len(inside):
+        notes.assume("repeated_ids", f"{found} of another plane: {effect}")
+        return
+    ids = np.unique(inside[:, 1].astype(np.int64))
+    more = ", …" if len(ids) > _LISTED else ""
+    notes.warn(
+        "repeated_ids",
+        f"{found} (ids {', '.join(map(str, ids[:_LISTED]))}{more}): {effect}, and a "
+        "neuron may be there twice",
+    )
+
+
+def _repeated(rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the rows that occur several times, and how many rows these are."""
+    found, counts = np.unique(rows, axis=0, return_counts=True)
+    is_shared = counts > 1
+    return found[is_shared], int(counts[is_shared].sum())
 
 
 def note_no_cells(
