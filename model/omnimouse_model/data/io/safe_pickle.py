@@ -187,6 +187,8 @@ _NAMES: dict[str, _Replacements] = {
         for pure in ("", "Pure")
         for system in ("", "Posix", "Windows")
     },
+    # The processor on which suite2p 1 ran.
+    "torch": {"device": _text},
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
@@ -40,6 +41,7 @@ def test_what_suite2p_writes_is_read_as_it_was(tmp_path, protocol):
         "path": pathlib.PurePosixPath("/data/raw"),
         "when": datetime.date(2024, 5, 1),
         "ran": datetime.datetime(2025, 5, 1, 8, tzinfo=HERE),
+        "device": torch.device("cpu"),
         "nested": {"fs": 7.5, "again": [np.int64(3)]},
         "empty": np.zeros((0, 4)),
     }
@@ -53,6 +55,7 @@ def test_what_suite2p_writes_is_read_as_it_was(tmp_path, protocol):
     assert found["tuple"] == [1, None, "x", b"\x00\xff"]
     assert found["ordered"] == {"a": 1}
     assert found["path"].replace("//", "/") == "/data/raw"
+    assert found["device"] == "cpu"
     assert found["nested"] == {"fs": 7.5, "again": [3]}
 
 

@@ -84,6 +84,14 @@ def aligned_to_event(
             f"has no trial event {event!r}; found: {', '.join(names)[:300]}",
             "choose one of these as trial_event",
         )
+    # Zeros in place of times: none was stored, or each is the start of its trial.
+    if event != TRIAL_START and not onset[np.isfinite(onset)].any():
+        notes.warn(
+            "missing_event",
+            f"{event} is 0 or missing in all {len(onset):,} trials: trials begin at "
+            f"{TRIAL_START}",
+        )
+        event, onset = TRIAL_START, intervals.on
     onset = _from_clock_zero(event, onset, intervals, notes)
     has_event = np.isfinite(onset) & np.isfinite(intervals.off)
     # An event after the end of its trial is an error of the file.

@@ -111,6 +111,17 @@ def test_trials_begin_at_any_event(written):
     assert "goCue_times" in str(error)
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_an_event_without_times_takes_no_trials_away(written, value):
+    columns = {**written.trials, "stimOn_times": np.full(20, value)}
+    write_table(written.path / "alf/_ibl_trials.table.pqt", columns)
+    session = open_session(written.path)
+    np.testing.assert_allclose(session.trials.t_on, columns["intervals_0"])
+    notes = note_messages(session)
+    assert "0 or missing in all 20 trials" in notes["missing_event"]
+    assert "begin at start_time" in notes["trial_event"]
+
+
 def test_units_are_chosen_by_quality_rate_and_presence(written):
     session = open_session(
         written.path, quality=0.66, min_rate_hz=0.5, min_presence=0.5
