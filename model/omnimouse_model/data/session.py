@@ -301,7 +301,8 @@ was recorded from 0 to 94.5 s.
         near = min(near, len(begins) - 1)
         # The point before can be nearer.
         if near:
-            before, after = np.abs(begins[near - 1 : near + 1] - self.t0 - start_s)
+            before = abs(float(begins[near - 1]) - self.t0 - start_s)
+            after = abs(float(begins[near]) - self.t0 - start_s)
             in_pause = after + before > 1.5 / GRID_RATE_HZ
             is_before = direction < 0 if direction and in_pause else before < after
             near -= int(is_before)
