@@ -262,7 +262,7 @@ def _unknown(path: Path) -> SessionFormatError:
 
 _LISTED, _LEVELS, _EXAMINED = 12, 3, 500
 """Names in a message; levels of folders that are searched, and entries of them."""
-_BEGIN = 64
+_BEGIN, _PARTS_DEEP = 64, 4
 _FORMATS = (
     "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto, "
     "ALF (IBL), digital-twin trials or *.omses.zarr"
@@ -297,6 +297,9 @@ def _of_folder(path: Path) -> tuple[str, str]:
             f"holds {len(inner)} {kind}: {', '.join(inner[:_LISTED])}{more}",
             "open one of them; om.catalogue and Recordings in a folder… list all",
         )
+    whole = next((p for p in [*path.parents][:_PARTS_DEEP] if is_recording(p)), None)
+    if whole is not None:
+        return f"is a part of the recording {whole}", f"open {whole.name}"
     if {"spike_times.npy", "spike_clusters.npy"} <= set(names):
         return (
             "is the output of Kilosort or phy, which counts spikes in samples",

@@ -177,7 +177,8 @@ def _sortings(root: Path) -> Iterator[Sorting]:
 
     One that lacks a file of the spikes is also yielded: its reading names the file.
     """
-    for probe in _folders(root / "alf"):
+    alf, n_probes = root / "alf", 0
+    for probe in _folders(alf):
         if _REVISION.fullmatch(probe.name) or _TASK.fullmatch(probe.name):
             continue
         for folder in (probe, *_folders(probe)):
@@ -185,8 +186,13 @@ def _sortings(root: Path) -> Iterator[Sorting]:
                 continue
             files = _datasets(folder)
             if any(name in files for name in _NEEDED):
+                n_probes += 1
                 sorter = DIRECT if folder is probe else folder.name
                 yield Sorting(probe.name, sorter, files)
+    # Before there were folders of probes. Beside them, these are the same spikes again.
+    files = {} if n_probes else _datasets(alf)
+    if any(name in files for name in _NEEDED):
+        yield Sorting(alf.name, DIRECT, files)
 
 
 def _datasets(folder: Path) -> dict[str, Path]:

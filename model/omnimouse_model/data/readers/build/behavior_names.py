@@ -136,9 +136,10 @@ def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
     lengths = (edges[1::2] - edges[::2]) / rate_hz
     gaps = "1 gap" if len(lengths) == 1 else f"{len(lengths)} gaps"
+    longest = f"{lengths.max():.2g}" if lengths.max() < 10 else f"{lengths.max():.0f}"
     return (
         f"{names}: {100 * missing.mean():.2g} % missing in {gaps}, longest "
-        f"{lengths.max():.2g} s; windows that touch them are left out"
+        f"{longest} s; windows that touch them are left out"
     )
 
 

@@ -250,7 +250,8 @@ def _note_missing(signal: Signal, sample: np.ndarray, notes: Notes) -> np.ndarra
     is_missing = ~np.isfinite(sample)
     # Between the trials of a format without a clock, nothing was recorded. Lost frames
     # of all neurons are counted where their places are known.
-    if isinstance(signal.file, TrialRows | PlacedRows):
+    has_pauses = signal.n_missing > 0 or signal.recorded_spans is not None
+    if has_pauses or isinstance(signal.file, TrialRows | PlacedRows):
         is_missing = is_missing[~is_missing.all(axis=1)]
     n_missing = int(is_missing.sum())
     is_recorded = ~is_missing.all(axis=0) | (len(is_missing) == 0)

@@ -183,6 +183,17 @@ def test_the_preferred_sorter_is_read_and_others_can_be_chosen(tmp_path):
     assert "pykilosort" in str(error)
 
 
+def test_spikes_without_a_folder_of_a_probe_are_read(tmp_path):
+    written = write_alf(tmp_path / "s")
+    for path in written.probe.iterdir():
+        shutil.copy(path, tmp_path / "s/alf")
+    assert open_session(tmp_path / "s").n_neurons == 6
+    check_refusal(written.probe, "is a part of the recording .*/s")
+    shutil.rmtree(written.probe.parent)
+    session = open_session(tmp_path / "s")
+    assert (session.n_neurons, session.series) == (6, "alf")
+
+
 def test_each_dataset_is_of_its_latest_revision(tmp_path):
     root = tmp_path / "s"
     write_alf(root, ProbeFiles(revision="#2023-01-01#", seed=1))
