@@ -129,15 +129,7 @@ def read_plane(
         chosen = np.flatnonzero(kept)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
-    if regions is None:
-        masks = [(np.zeros((0, 2), np.int16), np.zeros(0, np.float32)) for _ in chosen]
-        centre = [(float("nan"), float("nan"))] * len(chosen)
-    else:
-        path = tables.path("stat")
-        masks = [_pixels(regions[i], i, path, size) for i in chosen.tolist()]
-        centre = [
-            _centre(regions[i], mask) for i, mask in zip(chosen, masks, strict=True)
-        ]
+    masks, centre = _places(regions, chosen, tables.path("stat"), size, notes)
     numbers = _numbers_of(regions, chosen, number, settings, notes, tables.folder)
     if number is None:
         n_frames -= _padding(files, chosen, numbers)
@@ -168,7 +160,7 @@ def read_plane(
         problems=settings.problems,
         tau_s=settings.number("tau"),
         neucoeff=settings.neucoeff(),
-        xy_px=np.array(centre, np.float32).reshape(-1, 2),
+        xy_px=centre,
         masks=masks,
         mean_image=mean,
     )
@@ -429,6 +421,38 @@ def _padding(
 
 
 # -- regions -------------------------------------------------------------------------
+def _places(
+    regions: list[Mapping[str, Any]] | None,
+    chosen: np.ndarray,
+    path: Path,
+    size: tuple[int, ...] | None,
+    notes: Notes,
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Return pixels and weights, and x and y float32 (k, 2), of chosen regions.
+
+    A region whose pixels cannot be right has none of them, with one note for all.
+    """
+    masks = [(np.zeros((0, 2), np.int16), np.zeros(0, np.float32)) for _ in chosen]
+    centre = np.full((len(chosen), 2), np.nan, np.float32)
+    if regions is None:
+        return masks, centre
+    faults: list[SessionFormatError] = []
+    for row, number in enumerate(chosen.tolist()):
+        try:
+            masks[row] = _pixels(regions[number], number, path, size)
+        except SessionFormatError as error:
+            faults.append(error)
+        else:
+            centre[row] = _centre(regions[number], masks[row])
+    if faults:
+        notes.warn(
+            "bad_regions",
+            f"{len(faults):,} of {len(chosen):,} regions have pixels that cannot be "
+            f"right; they have no contour and no position: {faults[0]}",
+        )
+    return masks, centre
+
+
 def _pixels(
     region: Mapping[str, Any], number: int, path: Path, size: tuple[int, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -234,7 +234,6 @@ def test_arrays_of_another_length_are_refused(folder, name, part, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"Ly": 20}, "20×160"),
         ({"fs": "fast"}, "fs must be a positive number, found 'fa"),
     ],
 )
@@ -243,12 +242,15 @@ def test_settings_that_do_not_fit_are_refused(folder, settings, words):
     check_refusal(folder, words)
 
 
-def test_regions_without_weights_are_refused(folder):
+def test_regions_without_usable_pixels_have_no_place(folder):
     plane = folder / "suite2p" / "plane0"
     stat, first = raw_array(folder, 0, "stat"), int(cell_rows(folder, 0)[0])
     del stat[first]["lam"]
     np.save(plane / "stat.npy", stat, allow_pickle=True)
-    check_refusal(folder, f"region {first} has ypix, xpix")
+    message = notes_of(open_session(folder))["bad_regions"]
+    assert f"region {first} has ypix, xpix" in message
+    change_ops(folder, Ly=20)
+    assert "20×160" in notes_of(open_session(folder))["bad_regions"]
 
 
 def test_without_regions_a_plane_has_no_contours(folder):
@@ -366,7 +368,11 @@ def test_pixels_are_whole_numbers_of_any_type(tmp_path):
     np.testing.assert_array_equal(open_session(tmp_path).units.roi.yx, expected.yx)
     stat[0]["ypix"] = stat[0]["ypix"] + 0.5
     np.save(tmp_path / "plane0/stat.npy", stat, allow_pickle=True)
-    check_refusal(tmp_path, r"region 0 has 0\.5 in ypix or xpix; whole numbers")
+    session = open_session(tmp_path)
+    message = notes_of(session)["bad_regions"]
+    assert "region 0 has 0.5 in ypix or xpix; whole numbers" in message
+    assert "1 of 4 regions" in message
+    assert np.isnan(session.units.xy_px).any(axis=1).tolist() == [True] + [False] * 3
 
 
 def test_probabilities_in_place_of_marks_are_told(tmp_path):
