@@ -256,6 +256,8 @@ def _running(
     """Return the speed of the animal, or that of its wheel."""
     ranks = {s.name: _rank_of_running(nwb, s) for s in series}
     candidates = [s for s in series if ranks[s.name] is not None]
+    if not candidates:
+        _note_no_speed(nwb, series, notes)
     # The sort is stable: equal candidates stay in the stored order.
     candidates.sort(key=lambda s: ranks[s.name] or ())
     for place, candidate in enumerate(candidates):
@@ -265,6 +267,16 @@ def _running(
         if signal is not None:
             return signal
     return None
+
+
+def _note_no_speed(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> None:
+    """Note what may tell of running, and is no speed, such as counts of an encoder."""
+    moving = [s for s in series if s.words & (_MOVED | _SPEED | {"encoder"})]
+    if moving:
+        listed = ", ".join(
+            f"{s.name} ({_stored_unit(nwb, s.group) or 'no unit'})" for s in moving[:4]
+        )
+        notes.assume("no_speed", f"no running: by name and unit, no speed is {listed}")
 
 
 def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:

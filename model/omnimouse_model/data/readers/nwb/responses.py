@@ -187,7 +187,8 @@ def _is_transposed(
     if fits_transposed and not fits:
         notes.warn(
             "transposed",
-            f"{found} and {' and '.join(facts)}: they are read as (regions, time)",
+            f"{found} and {' and '.join(facts)}: they are transposed, and read as "
+            "(regions, time)",
         )
         return True
     readings = (

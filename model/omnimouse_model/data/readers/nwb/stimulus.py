@@ -133,9 +133,10 @@ def read_stimulus(
         )
         return None
     if not is_long_enough(common_time(span, recording)):
+        names = ", ".join(str(group.name) for group in presented[:4])
         notes.warn(
             "left_out_stream",
-            f"the stimulus is left out: it was shown at {span_text(span)}, the "
+            f"the stimulus is left out: {names} was shown at {span_text(span)}, the "
             f"responses cover {span_text(recording)} of the clock of the file "
             f"({clock_remedy(span, recording, clock_origins(nwb))})",
         )
@@ -210,13 +211,8 @@ def _parts(
     shape = nwb.shape(group)
     name = group.name.rsplit("/", 1)[-1]
     # Frames in other files are never opened; the dataset of the series is then empty.
-    if nwb.file.find("external_file", group) is not None and 0 in (shape or (0,)):
-        notes.warn(
-            "external_stimulus",
-            f"{group.name} is in files of its own ("
-            + ", ".join(texts_of(nwb.file.table(f"{group.name}/external_file"))[:3])
-            + "), which are not read",
-        )
+    if _is_elsewhere(nwb, group):
+        _note_elsewhere(nwb, group, notes)
         return []
     if not shape or not shape[0]:
         notes.warn("empty_stimulus", f"{group.name} holds no frames")
@@ -236,6 +232,21 @@ def _parts(
     return video_parts(f"{group.name}/data", times, intervals, name)
 
 
+def _is_elsewhere(nwb: NwbFile, group: "h5py.Group") -> bool:
+    """Return whether the frames of a series are in other files."""
+    has_files = nwb.file.find("external_file", group) is not None
+    return has_files and 0 in (nwb.shape(group) or (0,))
+
+
+def _note_elsewhere(nwb: NwbFile, group: "h5py.Group", notes: Notes) -> None:
+    files = texts_of(nwb.file.table(f"{group.name}/external_file"))
+    notes.warn(
+        "external_stimulus",
+        f"{group.name} is in files of its own ({', '.join(files[:3])}), which are not "
+        "read",
+    )
+
+
 def _stills(
     nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes
 ) -> list[Part]:
@@ -248,6 +259,9 @@ def _stills(
     series = nwb.file.find("indexed_timeseries", group)
     images = nwb.file.find("indexed_images", group)
     # Older files refer to the frames of a series, newer ones to single images.
+    if series is not None and _is_elsewhere(nwb, series):
+        _note_elsewhere(nwb, series, notes)
+        return []
     if series is not None:
         count = (nwb.shape(series) or (0,))[0]
         check_extent(nwb.file.path, str(series.name), count, np.inf, MAX_FRAMES)

@@ -23,7 +23,11 @@ _SAME_RATE = 0.05
 """Largest relative difference of two rates that count as the same."""
 _SLOWEST_HZ = 0.2
 """A lower rate is no rate of calcium imaging of activity."""
-_UNITS = (("ms", 1e3), ("µs", 1e6), ("minutes", 1 / 60))
+_UNITS = (
+    ("milliseconds (ms)", 1e3),
+    ("microseconds (µs)", 1e6),
+    ("minutes", 1 / 60),
+)
 """Unit of time -> how many are a second."""
 _MOST_PLANES = 64
 
@@ -100,15 +104,15 @@ def _note_imaging_rate(
     if not (2 <= ratio <= _MOST_PLANES and rates_agree(rate * ratio, plane_hz)):
         notes.warn(
             "imaging_rate",
-            f"{name} has {rate:.4g} samples per second, and its imaging plane "
-            f"{plane_hz:.4g} Hz: the rate of the series is used; rate_hz={plane_hz:g} "
-            "selects the other",
+            f"{name} has {rate:.4g} samples per second, and its imaging plane the "
+            f"imaging_rate {plane_hz:.4g} Hz: the rate of the series is used; "
+            f"rate_hz={plane_hz:g} selects the other",
         )
         return
     text = (
         f"{name} has {rate:.4g} samples per second, which are used; its imaging plane "
-        f"states {plane_hz:.4g} Hz, {ratio} times as many: it may count the frames of "
-        "all planes"
+        f"states the imaging_rate {plane_hz:.4g} Hz, {ratio} times as many: it may "
+        "count the frames of all planes"
     )
     if len(nwb.groups.get("ImagingPlane", ())) == ratio:
         notes.assume("imaging_rate", text)
@@ -137,8 +141,8 @@ def _slow_clock(
     if not np.isfinite(expected) and 0.5 < 1e-3 * duration / max(other, 1e-9) < 2:
         notes.warn(
             "time_unit",
-            f"times of {series.name} are read as ms: it has {text}; {source} lasts "
-            f"{other:.4g} s",
+            f"times of {series.name} are read as milliseconds (ms): it has {text}; "
+            f"{source} lasts {other:.4g} s",
         )
         return clock.scaled(1e-3)
     about = f"; {expected:.4g} Hz expected" if expected > 0 else ""

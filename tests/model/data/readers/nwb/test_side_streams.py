@@ -401,3 +401,24 @@ def test_a_film_in_milliseconds_is_shown_in_seconds(path):
     assert "milliseconds" in note_messages(session)["times_in_milliseconds"]
     span = session.stimulus.valid_interval()
     assert (span.start, span.stop) == pytest.approx((0.0, 32.0), abs=0.1)
+
+
+@pytest.mark.slow
+def test_counts_of_an_encoder_are_named_and_no_running(path):
+    with h5py.File(path, "a") as file:
+        counts = typed_group(file, "acquisition/rotary_encoder", "TimeSeries")
+        write_samples(counts, np.arange(640.0), Samples(unit="counts"))
+    session = open_session(path)
+    assert session.behavior["treadmill"] is None
+    assert "rotary_encoder (counts)" in note_messages(session)["no_speed"]
+
+
+@pytest.mark.slow
+def test_images_of_a_film_in_another_file_are_not_read(path):
+    with h5py.File(path, "a") as file:
+        film = typed_group(file, "stimulus/templates/film", "ImageSeries")
+        film["external_file"] = [b"film.avi"]
+        shown = typed_group(file, "stimulus/presentation/images", "IndexSeries")
+        write_samples(shown, np.arange(10), Samples(timestamps=3.0 + np.arange(10)))
+        shown["indexed_timeseries"] = h5py.SoftLink("/stimulus/templates/film")
+    assert "film.avi" in note_messages(open_session(path))["external_stimulus"]
