@@ -176,17 +176,9 @@ def _spikes(arrays: NamedArrays, notes: Notes) -> Signal:
     unit = arrays.integers("spike_unit", len(times))
     if unit is None:
         raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
-    ids = arrays.length("unit_ids") if "unit_ids" in arrays.arrays else 0
-    # A unit without spikes is known only from the list of ids.
-    n_units = ids or int(unit.max()) + 1
-    if unit.min() < 0 or unit.max() >= n_units:
-        raise arrays.wrong(
-            "spike_unit",
-            f"reaches from {unit.min()} to {unit.max()} for {n_units} units",
-            "numbers of units begin with 0, in the order of unit_ids",
-        )
+    unit, n_units = _unit_rows(arrays, unit.astype(np.int64), notes)
     refuse_quantised(times, arrays.path)
-    times, unit = times.astype(np.float64), unit.astype(np.int64)
+    times = times.astype(np.float64)
     is_time = np.isfinite(times)
     if not is_time.all():
         times, unit = times[is_time], unit[is_time]
@@ -207,6 +199,40 @@ def _spikes(arrays: NamedArrays, notes: Notes) -> Signal:
     if len(chosen.unit_id) < n_units:
         arrays.n_units, arrays.chosen = n_units, chosen.unit_id
     return responses
+
+
+def _unit_rows(
+    arrays: NamedArrays, unit: np.ndarray, notes: Notes
+) -> tuple[np.ndarray, int]:
+    """Return the row of the unit of each spike, and the number of units."""
+    n_ids = arrays.length("unit_ids") if "unit_ids" in arrays.arrays else 0
+    # A unit without spikes is known only from the list of ids.
+    n_units = n_ids or int(unit.max()) + 1
+    found = np.unique(unit)
+    first, last = int(found[0]), int(found[-1])
+    if first < 0 or last >= n_units:
+        ids = _side("unit_ids", lambda _: arrays.integers("unit_ids", n_ids), Notes())
+        if ids is None or not np.isin(found, ids).all():
+            raise arrays.wrong(
+                "spike_unit",
+                f"reaches from {first} to {last} for {n_units} units",
+                "numbers of units begin with 0, in the order of unit_ids",
+            )
+        notes.warn(
+            "unit_numbers",
+            f"spike_unit holds unit_ids, {first} to {last}, and no numbers from 0: "
+            "each spike is read as that of the unit with this id",
+        )
+        order = np.argsort(ids, kind="stable")
+        return order[np.searchsorted(ids, unit, sorter=order)], n_units
+    if not n_ids and 2 * len(found) < n_units:
+        notes.warn(
+            "unit_numbers",
+            f"spike_unit reaches to {last}, and {len(found):,} of these numbers have "
+            f"spikes: {n_units:,} units are read, the others silent (if the numbers "
+            "are ids: unit_ids, spike_unit = numpy.unique(ids, return_inverse=True))",
+        )
+    return unit, n_units
 
 
 def _note_missing_spikes(

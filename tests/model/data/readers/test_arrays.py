@@ -517,6 +517,20 @@ def test_spikes_of_any_clock_begin_with_the_first_one(first):
     assert open_session({**arrays, "start_s": first}).t0 == first
 
 
+def test_numbers_of_units_that_are_ids_are_told():
+    ids = np.array([204, 3, 17])
+    unit = ids[np.arange(60) % 3]
+    arrays = {"spike_times": np.linspace(1.03, 59.0, 60), "spike_unit": unit}
+    session = open_session(arrays)
+    assert session.n_neurons == 205
+    assert "3 of these numbers" in warned(session, "unit_numbers")
+    session = open_session({**arrays, "unit_ids": ids})
+    assert session.units.unit_id.tolist() == [204, 3, 17]
+    assert "3 to 204" in warned(session, "unit_numbers")
+    rows, times = session.responses.events(0.0, 3.5)
+    assert rows[np.argsort(times)].tolist() == [0, 1, 2]
+
+
 def test_spikes_without_a_time_are_left_out():
     times = np.linspace(1.03, 59.0, 60)
     times[[7, 9]] = np.nan
