@@ -182,7 +182,7 @@ class NwbFile:
         """
         # The count alone, before timestamps of that size are read.
         check_extent(self.file.path, str(group.name), n, np.inf, most_rows)
-        if self._is_even(group):
+        if self.is_even(group):
             return self._even(group, n, instead_hz)
         stored = self._timestamps(group, n)
         if n < 2:
@@ -206,13 +206,14 @@ class NwbFile:
         """
         path, name = self.file.path, str(group.name)
         check_extent(path, name, n, np.inf, MAX_FRAMES)
-        if self._is_even(group):
+        if self.is_even(group):
             clock = self._even(group, n)
             check_extent(path, name, n, clock.rate_hz, MAX_FRAMES)
             return clock.all_times()
         return self._timestamps(group, n).astype(np.float64)
 
-    def _is_even(self, group: "h5py.Group") -> bool:
+    def is_even(self, group: "h5py.Group") -> bool:
+        """Return whether a series has a rate, and no timestamps."""
         # Of a series with both, the times of the samples are the more exact ones.
         times = self.file.find("timestamps", group)
         has_times = times is not None and self.shape(group, "timestamps") != (0,)
@@ -260,12 +261,12 @@ class NwbFile:
 
     def rate_fault(self, group: "h5py.Group") -> str:
         """Return what is wrong with a series' rate, "" if it is right or unused."""
-        return "" if not self._is_even(group) else self._rate(group)[1]
+        return "" if not self.is_even(group) else self._rate(group)[1]
 
     def other_rate(self, group: "h5py.Group") -> float:
         """Return the rate that is stored beside timestamps and not used, or NaN."""
         has_rate = self.file.find("starting_time", group) is not None
-        return self._rate(group)[0] if has_rate and not self._is_even(group) else np.nan
+        return self._rate(group)[0] if has_rate and not self.is_even(group) else np.nan
 
     def _rate(self, group: "h5py.Group") -> tuple[float, str]:
         """Return the stored rate, or NaN and what is wrong with it."""

@@ -35,6 +35,8 @@ from omnimouse_model.errors import SessionFormatError
 if TYPE_CHECKING:
     import h5py
 
+_ROUNDED = 1e-6
+"""Rounding tolerance of rows, in samples."""
 _LATE_S = 60.0
 """A first spike later than this shows that time 0 is not the start of a recording."""
 
@@ -91,6 +93,32 @@ def read_observed(
         "other times they are missing, not silent",
     )
     return span, observed
+
+
+def valid_rows(
+    nwb: NwbFile, start: float, rate_hz: float, n: int, notes: Notes
+) -> np.ndarray | None:
+    """Return the grid rows int64 outside the file's invalid times, None for all."""
+    recording = Interval(start, start + n / rate_hz)
+    spans = [span for span, _ in _all_invalid_times(nwb, set(), recording, notes)]
+    if not spans:
+        return None
+    bounds = np.ceil((np.array(spans) - start) * rate_hz - _ROUNDED)
+    is_valid = np.ones(n, bool)
+    for first, stop in np.clip(bounds, 0, n).astype(np.int64).tolist():
+        is_valid[first:stop] = False
+    n_invalid = int(n - is_valid.sum())
+    if n_invalid == n:
+        text = "intervals/invalid_times is left out: it covers the whole recording"
+        notes.warn("left_out_stream", text)
+    if not 0 < n_invalid < n:
+        return None
+    notes.assume(
+        "invalid_times",
+        f"intervals/invalid_times: responses of {n_invalid / rate_hz:.6g} s are "
+        "missing, because the file calls them invalid",
+    )
+    return np.flatnonzero(is_valid)
 
 
 def _stored_spans(
@@ -158,7 +186,7 @@ def _without_invalid(
     names = set(own_name.tolist()) - {""}
     bounds = np.concatenate(spans)
     recording = Interval(float(bounds.min()), float(bounds.max()))
-    rows = invalid_times(nwb, names, recording, notes)
+    rows = _all_invalid_times(nwb, names, recording, notes)
     if not rows:
         return spans
     left = [
@@ -174,7 +202,7 @@ def _without_invalid(
     return left
 
 
-def invalid_times(
+def _all_invalid_times(
     nwb: NwbFile, probes: set[str], recording: Interval, notes: Notes
 ) -> list[tuple[np.ndarray, frozenset[str]]]:
     """Return begin and end of each invalid time, with the probes that it names.

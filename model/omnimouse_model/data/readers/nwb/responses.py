@@ -11,7 +11,6 @@ from functools import partial
 
 import numpy as np
 
-from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.io.hdf5 import Hdf5Rows
 from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
@@ -22,7 +21,7 @@ from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, fitted_step
-from omnimouse_model.data.readers.nwb.observed import invalid_times
+from omnimouse_model.data.readers.nwb.observed import valid_rows
 from omnimouse_model.data.readers.nwb.rows import EndToEnd, SideBySide, place_samples
 from omnimouse_model.data.readers.nwb.series import (
     Chosen,
@@ -42,6 +41,8 @@ _SAME_TIME = 1e-6
 _NOTED_JITTER = 0.01
 _GAP = 1.5
 """Longest step between two samples of one stretch, in steps."""
+_OTHER_RATE = 0.05
+"""Share of samples after one longer step that shows another rate."""
 _SAME_CELLS = 0.5
 """Tables of one imaging plane share cells if half of the regions of the one lie by half
 in those of the other."""
@@ -122,11 +123,11 @@ def read_responses(
         raise nwb.wrong(
             first, f"has no sample of any region: its data are {shape}", hint
         )
-    epochs = [_epochs(nwb, group, options, notes) for group in filled if group]
-    found = [_plane(nwb, group, options, notes) for group in epochs]
-    planes = _of_other_cells([plane for plane in found if plane is not None], notes)
+    full = [group for group in filled if group]
+    found = _populations(nwb, full, chosen, options, notes)
+    planes = _of_other_cells(found, notes)
     if not planes:
-        names = ", ".join(timed.series.name for group in epochs for timed in group)
+        names = ", ".join(one.name for group in filled for one in group)
         raise SessionFormatError(
             nwb.file.path,
             "no_cells",
@@ -136,6 +137,42 @@ def read_responses(
     responses = _side_by_side(nwb, _of_one_rate(planes, notes), notes)
     note_alternatives(chosen, responses.series, notes)
     return responses
+
+
+def _populations(
+    nwb: NwbFile,
+    filled: list[list[Series]],
+    chosen: Chosen,
+    options: ReadOptions,
+    notes: Notes,
+) -> list[_Plane]:
+    """Return the populations that have cells; a faulty one is left out.
+
+    Raises
+    ------
+    SessionFormatError
+        If all of them are faulty.
+    """
+
+    def population(group: list[Series], notes: Notes) -> list[_Plane]:
+        plane = _plane(nwb, _epochs(nwb, group, options, notes), options, notes)
+        return [] if plane is None else [plane]
+
+    if len(filled) > 1:
+        found = [
+            read_side_stream(group[0].name, partial(population, group), notes)
+            for group in filled
+        ]
+        if any(found):
+            return [plane for planes in found for plane in planes or []]
+    try:
+        return [plane for group in filled for plane in population(group, notes)]
+    except SessionFormatError as error:
+        others = [s.name for s in chosen.series if all(s not in g for g in filled)]
+        if not others:
+            raise
+        hint = f"{error.hint}; series= selects another one: {', '.join(others[:6])}"
+        raise SessionFormatError(error.path, error.code, error.message, hint) from error
 
 
 # -- one series ----------------------------------------------------------------------
@@ -386,6 +423,16 @@ def _note_gaps(
         facts.append(f"{pauses} ({paused:.6g} s)")
     if n_missing:
         facts.append(f"{n_missing:,} missing samples")
+    steps, count = np.unique(np.diff(place), return_counts=True)
+    longer = steps > 1
+    if longer.any() and count[longer].max() >= _OTHER_RATE * len(place):
+        step = int(steps[longer][count[longer].argmax()])
+        notes.warn(
+            "rate_changes",
+            f"{name}: {100 * count[longer].max() / len(place):.3g} % of the samples "
+            f"come {step} steps of the {rate_hz:.6g} Hz after the one before them: was "
+            f"a part recorded at {rate_hz / step:.4g} Hz? Rows between are NaN",
+        )
     if is_even and not facts:
         return
     what = f" with {' and '.join(facts)}, where responses are NaN" if facts else ""
@@ -516,7 +563,7 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
     if len(recorded) == len(places):
         place = np.unique(np.concatenate(recorded))
         spans, n_missing = stretches(place, n, start, rate)
-    valid = _valid_rows(nwb, start, rate, n, notes)
+    valid = valid_rows(nwb, start, rate, n, notes)
     if valid is not None:
         whole = np.arange(n) if len(recorded) < len(places) else place
         place = np.intersect1d(whole, valid)
@@ -534,32 +581,6 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
         n_missing=n_missing,
     )
     return Responses(signal, units, [s for plane, _, _ in parts for s in plane.series])
-
-
-def _valid_rows(
-    nwb: NwbFile, start: float, rate_hz: float, n: int, notes: Notes
-) -> np.ndarray | None:
-    """Return the grid rows int64 outside the file's invalid times, None for all."""
-    recording = Interval(start, start + n / rate_hz)
-    spans = [span for span, _ in invalid_times(nwb, set(), recording, notes)]
-    if not spans:
-        return None
-    bounds = np.ceil((np.array(spans) - start) * rate_hz - _SAME_TIME)
-    is_valid = np.ones(n, bool)
-    for first, stop in np.clip(bounds, 0, n).astype(np.int64).tolist():
-        is_valid[first:stop] = False
-    n_invalid = int(n - is_valid.sum())
-    if n_invalid == n:
-        text = "intervals/invalid_times is left out: it covers the whole recording"
-        notes.warn("left_out_stream", text)
-    if not 0 < n_invalid < n:
-        return None
-    notes.assume(
-        "invalid_times",
-        f"intervals/invalid_times: responses of {n_invalid / rate_hz:.6g} s are "
-        "missing, because the file calls them invalid",
-    )
-    return np.flatnonzero(is_valid)
 
 
 def _is_together(plane: _Plane, main: _Plane) -> bool:

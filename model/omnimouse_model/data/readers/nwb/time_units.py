@@ -14,7 +14,7 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
 from omnimouse_model.data.readers.nwb.series import Series
 from omnimouse_model.data.readers.nwb.units import imaging_rate
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 if TYPE_CHECKING:
     import h5py
@@ -59,8 +59,12 @@ def clock_in_seconds(
     )
     if fault := nwb.rate_fault(series.group):
         if not np.isfinite(expected):
-            hint = "state the samples per second with rate_hz, or --rate-hz"
-            raise nwb.wrong(series.group, fault, hint)
+            raise SessionFormatError(
+                nwb.file.path,
+                MISSING_RATE,
+                f"{nwb.file.path.name}: {series.group.name} {fault}",
+                "state the samples per second with rate_hz, or --rate-hz",
+            )
         notes.warn("bad_rate", f"{name} {fault}: the {source} is used")
     clock = nwb.stored_clock(series.group, n, instead_hz=expected)
     rate, stored_hz = clock.rate_hz, nwb.other_rate(series.group)
@@ -74,11 +78,15 @@ def clock_in_seconds(
         return clock
     for unit, per_second in _UNITS:
         if rates_agree(rate * per_second, expected):
+            is_even = nwb.is_even(series.group)
             notes.warn(
                 "time_unit",
-                f"times of {name} are read as {unit}, because that gives the {source}: "
-                f"as seconds they would give {rate:.4g} samples per second",
+                f"{'the rate' if is_even else 'times'} of {name} are read as {unit}, "
+                f"because that gives the {source}: as seconds they would give "
+                f"{rate:.4g} samples per second",
             )
+            if is_even:  # nothing tells that its starting_time is no second
+                return Clock(clock.start, rate * per_second, n)
             return clock.scaled(1 / per_second)
     if rate == 1 and np.isfinite(expected) and _has_frame_numbers(nwb, series):
         text = f"times of {name} are read as numbers of frames, at the {source}"

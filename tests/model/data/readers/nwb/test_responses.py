@@ -547,3 +547,40 @@ def test_invalid_times_on_another_clock_are_noted(path):
         table = typed_group(file, "intervals/invalid_times", "TimeIntervals")
         table["start_time"], table["stop_time"] = [1.7e9], [1.7e9 + 5]
     assert "1700000000" in told(open_session(path), "odd_invalid_times")
+
+
+@pytest.mark.slow
+def test_a_faulty_plane_leaves_the_others(path):
+    write_nwb(path, Nwb((Plane(), Plane(n=3))))
+    with h5py.File(path, "a") as file:
+        file[f"{FLUORESCENCE}/RoiResponseSeries0/starting_time"][...] = np.nan
+    session = open_session(path)
+    assert session.n_neurons == 3
+    assert "RoiResponseSeries0" in told(session, "left_out_stream")
+
+
+@pytest.mark.slow
+def test_the_refusal_of_a_series_names_the_others(path):
+    write_nwb(path)
+    times = np.append(np.arange(299) / 10, np.nan)
+    add_responses(path, f"{OPHYS}/DfOverF/dff", draw(300), timestamps=times)
+    check_refusal(path, "1 of 300 timestamps .* Fluorescence/RoiResponseSeries0")
+    assert open_session(path, series="Fluorescence").n_neurons == 5
+
+
+@pytest.mark.slow
+def test_a_change_of_the_rate_is_noted(path):
+    times = np.append(np.arange(200) / 10, 20 + np.arange(100) / 5)
+    session = open_session(write_nwb(path, Nwb((Plane(timestamps=times),))))
+    assert "33 %" in told(session, "rate_changes")
+    assert "5 Hz" in told(session, "rate_changes")
+
+
+@pytest.mark.slow
+def test_a_rate_in_kilohertz_leaves_the_first_time(path):
+    set_imaging_rate(write_nwb(path), 10.0)
+    with h5py.File(path, "a") as file:
+        file[f"{FIRST}/starting_time"].attrs["rate"] = 0.01
+    session = open_session(path)
+    assert session.responses.rate_hz == pytest.approx(10.0)
+    assert session.responses.start == 2.0
