@@ -57,5 +57,6 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
     elif high <= 1 and trials:
         notes.warn(
             "gray_range",
-            "stimulus looks 0–1; the model expects 0–255; not scaled: multiply by 255",
+            "the frames of the video that were looked at have gray values of 0 to 1; "
+            "models expect 0–255, and nothing is scaled (multiply the video by 255)",
         )
