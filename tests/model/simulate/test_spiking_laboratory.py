@@ -87,9 +87,11 @@ def test_an_unknown_animal_is_refused():
         ({"trial_choice": np.zeros(4)}, "trial_choice is"),
     ],
 )
-def test_wrong_movements_and_trials_are_refused(arrays, changes, problem):
-    with pytest.raises(SessionFormatError, match=problem):
-        om.open_session({**arrays, **changes})
+def test_wrong_movements_and_trial_columns_are_left_out(arrays, changes, problem):
+    session = om.open_session({**arrays, **changes})
+    (warning,) = [note for note in session.warnings if problem in note.message]
+    assert "left out" in warning.message
+    assert session.n_neurons == om.open_session(arrays).n_neurons
 
 
 def test_a_file_of_another_version_is_refused(tmp_path, arrays, monkeypatch):
