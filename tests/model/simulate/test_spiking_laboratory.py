@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.metrics.information import bits_per_spike
 from omnimouse_model.simulate.spiking_laboratory import (
     ANIMALS,
