@@ -413,17 +413,16 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
 def _lags(
     planes: list[Plane], scanned: int, rate_hz: float, notes: Notes
 ) -> np.ndarray | None:
-    """Return the scan delay of each neuron's plane in seconds; None for one plane."""
+    """Return the scan delay of each neuron's plane in seconds; None if all are 0."""
     depth, count = _depths(planes, scanned)
     if not depth.any():
-        if not any(plane.scan.is_mesoscope for plane in planes) or scanned == 1:
-            return None
-        notes.assume(
-            "mesoscope",
-            "the folders are regions of one plane of a mesoscope, scanned within one "
-            "frame: no lags between them",
-        )
-        return np.zeros(len(depth))
+        if any(plane.scan.is_mesoscope for plane in planes) and scanned > 1:
+            notes.assume(
+                "mesoscope",
+                "the folders are regions of one plane of a mesoscope, scanned within "
+                "one frame: no lags between them",
+            )
+        return None
     if any(plane.scan.is_bidirectional for plane in planes):
         notes.assume(
             "plane_lags",
