@@ -431,8 +431,7 @@ def _note_gaps(
             "rate_changes",
             f"{name}: {100 * count[longer].max() / len(place):.3g} % of the samples "
             f"come {step} steps of the {rate_hz:.6g} Hz after the one before them: was "
-            f"a part recorded at a lower rate, {rate_hz / step:.4g} Hz? Rows between "
-            "are NaN",
+            f"a part recorded at a lower rate, {rate_hz / step:.4g} Hz?",
         )
     if is_even and not facts:
         return
