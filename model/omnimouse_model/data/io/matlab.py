@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -56,6 +56,7 @@ _NUMBERS = {
 _IS_LOGICAL, _IS_COMPLEX = 0x0200, 0x0800
 
 
+@runtime_checkable
 class MatFile(Protocol):
     """The variables of a MATLAB file."""
 

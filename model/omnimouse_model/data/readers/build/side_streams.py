@@ -51,7 +51,7 @@ def common_time(first: Interval, second: Interval) -> Interval:
 
 def is_long_enough(span: Interval) -> bool:
     """Return whether a window fits into a span."""
-    return span.stop - span.start >= MIN_OVERLAP_S
+    return bool(span.stop - span.start >= MIN_OVERLAP_S)
 
 
 def is_in_milliseconds(span: Interval, recording: Interval) -> bool:
