@@ -63,7 +63,8 @@ def is_in_milliseconds(span: Interval, recording: Interval) -> bool:
     in_seconds = Interval(span.start / _MILLISECONDS, span.stop / _MILLISECONDS)
     length, recorded = (s.stop - s.start for s in (in_seconds, recording))
     shared = common_time(in_seconds, recording)
-    return (
+    # Times of arrays are numbers of NumPy.
+    return bool(
         min(length, recorded) >= _SIMILAR * max(length, recorded)
         and shared.stop - shared.start >= _SIMILAR * recorded
     )
