@@ -234,8 +234,8 @@ def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | Non
     """
     shapes: dict[tuple[int, ...], str] = {}
     for image in nwb.groups_of("GrayscaleImage", "Image"):
-        shape = tuple(getattr(image, "shape", ()))
-        if "/processing/" in image.name and len(shape) == 2 and not image.is_virtual:
+        shape = _stored_shape(nwb, nwb.file.root, str(image.name))
+        if "/processing/" in image.name and len(shape) == 2:
             shapes.setdefault(shape, str(image.name))
     is_mirrored = nwb.generator() == "neuroconv"
     if not shapes:
@@ -244,8 +244,7 @@ def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | Non
             own = nwb.part(series, "imaging_plane")
             if plane is None or own is None or own.name != plane.name:
                 continue
-            data = nwb.part(series, "data")
-            shape = tuple(data.shape or ()) if data is not None else ()
+            shape = _stored_shape(nwb, series, "data")
             if len(shape) == 3 and all(shape):
                 shapes.setdefault(shape[1:], str(series.name))
             elif nwb.part(series, "dimension") is not None:
@@ -260,6 +259,13 @@ def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | Non
         return None
     ((first, second), source) = next(iter(shapes.items()))
     return (second, first, source) if is_mirrored else (first, second, source)
+
+
+def _stored_shape(nwb: NwbFile, group: "h5py.Group", name: str) -> tuple[int, ...]:
+    """Return the shape of a dataset, () if its values lie in another file."""
+    # Not of the object of the walk: the shape of a virtual dataset opens other files.
+    found = nwb.part(group, name)
+    return tuple(getattr(found, "shape", None) or ())
 
 
 class _Masks:

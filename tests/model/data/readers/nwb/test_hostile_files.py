@@ -110,6 +110,32 @@ def test_virtual_values_are_refused(path, other_file, name, shape, source):
     assert check_refusal(path).code == "outside"
 
 
+def test_the_source_of_a_virtual_image_is_not_opened(path, other_file, monkeypatch):
+    # An unlimited virtual dataset has the shape of its source.
+    def select():
+        space = h5py.h5s.create_simple((7, 5), (h5py.h5s.UNLIMITED, 5))
+        space.select_hyperslab((0, 0), (h5py.h5s.UNLIMITED, 1), (1, 1), (1, 5))
+        return space
+
+    storage = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    storage.set_virtual(select(), bytes(other_file), b"table", select())
+    with h5py.File(path, "a") as file:
+        about = file["processing/ophys"].create_group("Images")
+        kind = h5py.h5t.STD_I64LE
+        h5py.h5d.create(about.id, b"mean", kind, select(), storage)
+        about["mean"].attrs["neurodata_type"] = "GrayscaleImage"
+    shape, seen = h5py.Dataset.shape, []
+
+    def shape_of(dataset):
+        seen.append(dataset.name)
+        return shape.fget(dataset)
+
+    monkeypatch.setattr(h5py.Dataset, "shape", property(shape_of))
+    assert open_session(path).n_neurons == 5
+    assert seen
+    assert "/processing/ophys/Images/mean" not in seen
+
+
 def test_links_in_circles_are_told(path):
     with h5py.File(path, "a") as file:
         del file["general/session_id"]
