@@ -29,9 +29,6 @@ from omnimouse_model.masks.selection import random_order, random_subset
 from omnimouse_model.masks.strategy import Strategy as Strategy
 from omnimouse_model.masks.token_layout import FULL_POPULATION
 
-_NO_TARGET = "no target is left"
-"""End of the note on a mask whose targets were all left out."""
-
 
 @cache
 def _tables() -> dict[str, Strategy]:
@@ -143,8 +140,10 @@ def mask_from_strategy(
 
 
 def lost_all_targets(mask: Mask) -> bool:
-    """Return whether a strategy had targets and a slow recording leaves none."""
-    return _NO_TARGET in mask.note
+    """Return whether a strategy has target responses and a slow recording none."""
+    if mask.target.any() or mask.name not in _tables():
+        return False
+    return bool(mask_from_strategy(mask.name, mask.n_neurons).target.any())
 
 
 def without_revealed(mask: Mask) -> Mask:
@@ -159,7 +158,7 @@ def without_revealed(mask: Mask) -> Mask:
     if not revealed.any():
         return mask
     cells = np.where(revealed, np.uint8(HIDDEN), mask.cells)
-    left = "" if (cells == TARGET).any() else f", so that {_NO_TARGET}"
+    left = "" if (cells == TARGET).any() else ", so that no target is left"
     note = (
         f"adapted to a recording at {mask.recording_rate_hz:.3g} Hz: targets within "
         f"{guard.after} samples of a visible one of the same neuron are left out, "

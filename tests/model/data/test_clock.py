@@ -121,3 +121,14 @@ def test_starts_need_the_whole_window():
 def test_the_last_trial_lasts_to_the_end(open_end):
     inside = clock.points_inside(np.arange(5.0), np.array([[2.0, open_end]]))
     assert inside.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_the_grid_ascends_over_pauses_and_joints_and_has_the_times_of_the_whole():
+    whole = clock.Interval(1.7e9 + 0.5, 1.7e9 + 100.0)
+    # A joint of two files at 60 Hz, between two points, and a pause from 60 to 80 s.
+    spans = 1.7e9 + np.array([[0.0, 40.006], [40.006 + 1 / 60, 60.0], [80.0, 100.5]])
+    grid, every = clock.start_grid(whole, spans), clock.start_grid(whole)
+    assert (np.diff(grid) > 0).all()
+    assert np.isin(grid, every).all()
+    assert not ((grid > 1.7e9 + 60.1) & (grid < 1.7e9 + 79.9)).any()
+    assert len(grid) == pytest.approx(len(every) - 20 * 30, abs=2)
