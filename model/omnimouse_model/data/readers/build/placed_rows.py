@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.row_source import Rows, pick_in_blocks
+from omnimouse_model.data.io.row_source import Rows
 
 _GAP = 1.5
 """A step between two samples that is longer than this many samples is a gap."""
 _PAUSE_S = 0.5
 _PAUSE_SAMPLES = 2.5
 """A gap is a pause if more time is missing than both; a shorter one is lost frames."""
-_SLAB_ROWS = 4096
 
 
 class PlacedRows:
@@ -26,8 +25,8 @@ class PlacedRows:
     rows
         Stored samples (T, C).
     source, place
-        int64 (n,), both increasing: rows of `rows` that are used, and their rows on
-        the grid.
+        int64 (n,), n > 0, both increasing: rows of `rows` that are used, and their rows
+        on the grid.
     n_rows
         Rows of the grid.
     """
@@ -39,6 +38,12 @@ class PlacedRows:
         self.shape: tuple[int, ...] = (n_rows, int(np.prod(rows.shape[1:], dtype=int)))
         # Integers cannot hold NaN.
         self.dtype: np.dtype[Any] = np.result_type(rows.dtype, np.float32)
+        if isinstance(rows, PlacedRows):
+            # Places of places are places of the samples below.
+            at = np.searchsorted(rows._place, source).clip(max=len(rows._place) - 1)
+            is_stored = rows._place[at] == source
+            source, place = rows._source[at[is_stored]], place[is_stored]
+            rows = rows._rows
         self._rows, self._source, self._place = rows, source, place
 
     def check(self) -> None:
@@ -59,9 +64,12 @@ class PlacedRows:
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered grid rows (ascending) of a slice of columns."""
-        return pick_in_blocks(
-            lambda first, stop: self.read(first, stop)[:, columns], rows, _SLAB_ROWS
-        )
+        at = np.searchsorted(self._place, rows).clip(max=len(self._place) - 1)
+        is_stored = self._place[at] == rows
+        stored = self._rows.pick(self._source[at[is_stored]], columns)
+        values = np.full((len(rows), stored.shape[1]), np.nan, self.dtype)
+        values[is_stored] = stored
+        return values
 
 
 def sample_places(times: np.ndarray, rate_hz: float) -> np.ndarray:

@@ -43,6 +43,42 @@ def test_a_gap_reads_as_missing_and_holds_no_rows_in_memory():
     ]
 
 
+class CountedRows(MemoryRows):
+    """Rows of which the read ones are counted."""
+
+    n_read = 0
+
+    def read(self, first, stop):
+        self.n_read += stop - first
+        return super().read(first, stop)
+
+    def pick(self, rows, columns):
+        self.n_read += len(rows)
+        return super().pick(rows, columns)
+
+
+def test_scattered_rows_read_no_others():
+    rows = CountedRows(Path("x"), np.arange(20_000.0).reshape(-1, 2))
+    place = np.r_[np.arange(5000), 6000 + np.arange(5000)]
+    placed = PlacedRows(rows, np.arange(10_000), place, 11_000)
+    wanted = np.array([0, 17, 5500, 6000, 10_999])
+    picked = placed.pick(wanted, slice(0, 1))
+    np.testing.assert_array_equal(picked[:, 0], [0.0, 34.0, np.nan, 10_000.0, 19_998.0])
+    assert rows.n_read == 4
+
+
+def test_places_of_places_are_read_once():
+    rows = CountedRows(Path("x"), np.arange(10.0).reshape(-1, 1))
+    inner = PlacedRows(rows, np.arange(10), np.r_[np.arange(5), 8 + np.arange(5)], 13)
+    # Grid rows 2 to 9 of the inner rows; nothing was recorded in 5 to 7.
+    outer = PlacedRows(inner, np.arange(2, 10), np.arange(8), 9)
+    expected = [2.0, 3.0, 4.0, *[np.nan] * 3, 5.0, 6.0, np.nan]
+    np.testing.assert_array_equal(outer.read(0, 9)[:, 0], expected)
+    picked = outer.pick(np.arange(9), slice(None))
+    np.testing.assert_array_equal(picked[:, 0], expected)
+    assert outer._rows is rows
+
+
 def test_integers_become_numbers_that_can_be_missing():
     rows = MemoryRows(Path("x"), np.ones((2, 1), np.int16))
     values = PlacedRows(rows, np.arange(2), np.array([0, 2]), 3).read(0, 3)
