@@ -71,6 +71,8 @@ _TRIAL_FIELDS = ("side", "choice", "block", "outcome")
 _MANY_TIMES = 20
 _LATE_S = 60.0
 """A first spike later than this shows that time 0 is not the start of a recording."""
+_FAR = 0.1
+"""Trials may reach beyond the spikes by this share of their time, or by _LATE_S."""
 _MAX_SEARCHED = 2**27
 """Bytes of responses in which pauses are searched for."""
 _Part = TypeVar("_Part")
@@ -262,31 +264,20 @@ def _spike_span(
             "or milliseconds are; seconds expected",
             "divide them by the sampling rate, or by 1000",
         )
-    starts, ends = (
-        _trial_times(arrays, name) for name in ("trial_start", "trial_stop")
-    )
-    given = arrays.number("start_s")
-    start = 0.0 if given is None else given
-    earliest = min(first, float(starts.min(initial=first)))
+    given, stop = arrays.number("start_s"), arrays.number("stop_s")
+    spikes = Interval(0.0 if given is None else given, last)
+    begin, end = _trial_reach(arrays, Interval(first, last), notes)
+    start = spikes.start
     # Silence before the first spike would be taken for recorded time.
-    if given is None and not 0 <= earliest < _LATE_S:
-        start = earliest
+    if given is None and not 0 <= min(first, begin) < _LATE_S:
+        start = min(first, begin)
         notes.assume(
             "recording_start",
             f"the start of the recording is not given (start_s): {start:.10g} s, the "
             "first spike or trial",
         )
-    stop = arrays.number("stop_s", start)
     if stop is None:
-        spikes = Interval(start, last)
-        if len(ends) and is_in_milliseconds(spikes, Interval(start, float(ends.max()))):
-            raise arrays.wrong(
-                "spike_times",
-                f"reaches to {last:.6g} and trial_stop to {ends.max():.6g}: are the "
-                "spikes in milliseconds, or the trials wrong?",
-                "divide spike_times by 1000 if they are milliseconds",
-            )
-        stop = max(last, float(ends.max(initial=last)))
+        stop = max(last, end)
         notes.assume(
             "recording_end",
             f"the end of the recording is not given: {stop:.6g} s, the last spike or "
@@ -312,10 +303,68 @@ def _spike_span(
     return start, stop
 
 
+def _trial_reach(
+    arrays: NamedArrays, spikes: Interval, notes: Notes
+) -> tuple[float, float]:
+    """Return the first start and the last stop of trials, where spikes confirm them.
+
+    Those of the spikes stand for none, for trials of another clock, and for wrong
+    times: one wrong trial must not make hours of silence. `stop_s` leaves nothing to
+    confirm.
+    """
+    starts, ends = (
+        _trial_times(arrays, name) for name in ("trial_start", "trial_stop")
+    )
+    times = np.concatenate([starts, ends])
+    if not len(times):
+        return spikes.start, spikes.stop
+    trials = Interval(float(times.min()), float(times.max()))
+    if "stop_s" not in arrays.arrays:
+        if len(ends) and is_in_milliseconds(spikes, trials):
+            raise arrays.wrong(
+                "spike_times",
+                f"reaches to {spikes.stop:.6g} and trial_stop to {ends.max():.6g}: are "
+                "the spikes in milliseconds, or the trials wrong?",
+                "divide spike_times by 1000 if they are milliseconds",
+            )
+        # Told where trials are read.
+        if is_in_milliseconds(trials, spikes):
+            starts, ends = starts / 1000.0, ends / 1000.0
+    far = max(_LATE_S, _FAR * (spikes.stop - spikes.start))
+    begin = float(starts.min(initial=spikes.start))
+    end = float(ends.max(initial=spikes.stop))
+    is_early, is_late = begin < spikes.start - far, end > spikes.stop + far
+    near = Interval(spikes.start - far, spikes.stop + far)
+    doubts = [
+        f"{name} reaches {word} {time:.6g} s"
+        for name, word, time, is_far in (
+            (
+                "trial_start",
+                "back to",
+                begin,
+                is_early and "start_s" not in arrays.arrays,
+            ),
+            ("trial_stop", "to", end, is_late and "stop_s" not in arrays.arrays),
+        )
+        if is_far
+    ]
+    # Without a trial near the spikes, all are of another clock; told where read.
+    if doubts and near.contains(starts).any():
+        notes.warn(
+            "trials_beyond_spikes",
+            f"{' and '.join(doubts)}, and the spikes from {span_text(spikes)}: "
+            "such trials do not lengthen the recording (state start_s and stop_s if it "
+            "lasted longer)",
+        )
+    return spikes.start if is_early else begin, spikes.stop if is_late else end
+
+
 def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
     """Return the finite times of trials, (n,); faults are noted where trials are."""
     times = _side(name, lambda _: arrays.numbers(name, (None,)), Notes())
-    return np.zeros(0) if times is None else times[np.isfinite(times)]
+    if times is None:
+        return np.zeros(0)
+    return times[np.isfinite(times)].astype(np.float64)
 
 
 def _quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:

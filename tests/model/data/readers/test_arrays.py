@@ -517,6 +517,29 @@ def test_spikes_of_any_clock_begin_with_the_first_one(first):
     assert open_session({**arrays, "start_s": first}).t0 == first
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "code", "words"),
+    [
+        (1e3, 1e3, "trials_in_milliseconds", "taken as milliseconds"),
+        (1.0, [1.0] * 59 + [170.0], "trials_beyond_spikes", "to 101320 s, and"),
+        ([-1e5] + [1.0] * 59, 1.0, "trials_beyond_spikes", "back to -100000 s"),
+    ],
+)
+def test_trials_do_not_lengthen_a_recording_of_spikes(start, stop, code, words):
+    on = 1.0 + np.arange(60) * 10.0
+    session = open_session(
+        {
+            "spike_times": np.linspace(0.3, 600.1, 900),
+            "spike_unit": np.arange(900) % 3,
+            "trial_start": on * np.array(start),
+            "trial_stop": (on + 5) * np.array(stop),
+        }
+    )
+    assert session.duration_s == pytest.approx(600, rel=0.01)
+    assert re.search(words, warned(session, code))
+    assert len(session.trials) == 60
+
+
 def test_numbers_of_units_that_are_ids_are_told():
     ids = np.array([204, 3, 17])
     unit = ids[np.arange(60) % 3]
