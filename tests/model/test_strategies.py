@@ -231,7 +231,9 @@ def test_a_forecast_at_1_hz_has_no_target_and_no_score():
     assert "1 Hz" in score.refusal
 
 
-@pytest.mark.parametrize("name", ["mean", "video-ridge", "last"])
+@pytest.mark.parametrize(
+    "name", ["mean", "last", pytest.param("video-ridge", marks=pytest.mark.slow)]
+)
 def test_a_task_from_video_alone_has_no_score_without_video(name):
     (score,) = evaluate(name, _stored_at(15.0), "test/video_only").scores
     assert np.isnan(score.value)
