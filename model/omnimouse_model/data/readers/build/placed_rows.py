@@ -31,6 +31,10 @@ class PlacedRows:
         Rows of the grid.
     """
 
+    _rows: Rows
+    _source: np.ndarray
+    _place: np.ndarray
+
     def __init__(
         self, rows: Rows, source: np.ndarray, place: np.ndarray, n_rows: int
     ) -> None:
