@@ -225,6 +225,22 @@ class Hdf5:
                 f"{self.path.name} has no dataset {name}",
                 "was the file written to its end?",
             )
+        self._check_storage(name, item)
+        return item
+
+    def referenced(self, item: "h5py.Dataset", name: str) -> "h5py.Dataset":
+        """Return a dataset that a reference leads to, after the checks of `dataset`.
+
+        `name` is for messages: HDF5 searches the whole file for that of the dataset.
+        """
+        with self.typed_errors(name):
+            if item.is_virtual or item.external:
+                raise self._leads_out(name, "another file")
+        self._check_storage(name, item)
+        return item
+
+    def _check_storage(self, name: str, item: "h5py.Dataset") -> None:
+        """Raise if the chunks of a dataset are too large, or a filter is missing."""
         with self.typed_errors(name):
             chunks = item.chunks
         # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
@@ -239,7 +255,6 @@ class Hdf5:
             )
         with self.typed_errors(name):
             self._check_filters(name, item)
-        return item
 
     def _check_filters(self, name: str, dataset: "h5py.Dataset") -> None:
         """Raise if a filter with which a dataset is compressed is not installed."""

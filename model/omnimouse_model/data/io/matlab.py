@@ -8,9 +8,10 @@ Version 7.3 is HDF5 and needs h5py. Objects and functions are never read.
 import math
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
@@ -32,13 +33,14 @@ _USER_BLOCK = 512
 _MAX_BYTES = 4 * 2**30
 _MAX_RATIO = 64
 _SMALL_BYTES = 16 * 2**20
-"""An array may unpack to this many bytes, or to `_MAX_RATIO` times those of the file.
+"""A file may unpack to this many bytes, or to `_MAX_RATIO` times its own.
 Zeros of deconvolved activity pack best, to about a tenth."""
 _HEAD_BYTES = 1024
 """Enough for flags, shape and name of an array."""
 _MAX_NODES = 1_500_000
 _MAX_MEMBERS = 10_000
 _DEEPEST = 16
+_LETTER_BYTES = 16
 
 _MATRIX, _PACKED = 14, 15
 _TYPES = {
@@ -125,11 +127,24 @@ def _damaged(path: Path, problem: str) -> SessionFormatError:
     )
 
 
-def _check_size(path: Path, name: str, n_bytes: int) -> None:
-    most = min(_MAX_BYTES, max(_SMALL_BYTES, _MAX_RATIO * path.stat().st_size))
-    if n_bytes > most:
-        problem = f"{name} unpacks to {n_bytes:,} bytes; at most {most:,} are read"
-        raise bad_file(path, "too_large", problem)
+class _Budget:
+    """Bytes to which the parts of one file may still unpack, all together."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._most = max(_SMALL_BYTES, _MAX_RATIO * path.stat().st_size)
+        self._left = self._most
+
+    def spend(self, name: str, n_bytes: int) -> None:
+        """Subtract the bytes of a part; raise if they are too many."""
+        most = min(self._most, _MAX_BYTES)
+        if n_bytes > min(self._left, most):
+            problem = f"{name} unpacks to {n_bytes:,} bytes"
+            if n_bytes <= most:
+                problem = f"{name} and the parts read before it unpack to more"
+            problem += f"; at most {most:,} bytes are read"
+            raise bad_file(self._path, "too_large", problem)
+        self._left -= n_bytes
 
 
 def _simple(values: np.ndarray) -> Any:
@@ -156,6 +171,7 @@ class _Mat5:
     def __init__(self, path: Path, stream: BinaryIO, order: str) -> None:
         self.path, self._order = path, order
         self._members: dict[str, _Member] = {}
+        self._budget = _Budget(path)
         size = stream.seek(0, 2)
         at = _HEADER
         with _sound(path):
@@ -195,7 +211,7 @@ class _Mat5:
                 if offset + n_bytes > member.offset + member.n_bytes:
                     raise ValueError(f"{name} is cut off")
                 return ArrayFile(self.path, dtype, header.shape, offset, fortran=True)
-            _check_size(self.path, name, n_bytes)
+            self._budget.spend(name, n_bytes)
             whole = _Elements(self._bytes(stream, member, n_bytes + 4096), self._order)
             return MemoryRows(self.path, whole.numbers(whole.header()))
 
@@ -212,7 +228,8 @@ class _Mat5:
                     f"holds {name} of more than {limit:,} bytes, too many for what it "
                     "should be",
                 )
-            return _Elements(data, self._order).value(fields)
+            spend = partial(self._budget.spend, name)
+            return _Elements(data, self._order, spend).value(fields)
 
     def _bytes(self, stream: BinaryIO, member: _Member, most: int) -> bytes:
         """Return at most this many bytes of a variable, unpacked."""
@@ -250,10 +267,16 @@ class _Header:
 
 
 class _Elements:
-    """Elements of a variable, read one after another from its bytes."""
+    """Elements of a variable, read one after another from its bytes.
 
-    def __init__(self, data: bytes, order: str) -> None:
+    `spend` is called with the bytes of every array of numbers in a value.
+    """
+
+    def __init__(
+        self, data: bytes, order: str, spend: Callable[[int], None] | None = None
+    ) -> None:
         self._data, self._order, self._at = data, order, 0
+        self._spend = spend
         # Every part has a tag of eight bytes; an array of structures without fields
         # could claim any number of them.
         self._left = min(_MAX_NODES, len(data) // 8 + 1)
@@ -291,10 +314,15 @@ class _Elements:
         if start + n_bytes > len(self._data):
             raise ValueError("an array is cut off")
         count = n_bytes // stored.itemsize
+        wanted = np.dtype(bool) if header.flags & _IS_LOGICAL else header.dtype("=")
+        if wanted is None or count != math.prod(header.shape):
+            raise ValueError(f"{count:,} numbers for {str(header.shape)[:60]}")
+        # MATLAB stores small whole numbers in one byte, whatever their type.
+        if self._spend is not None:
+            self._spend(count * wanted.itemsize)
         values = np.zeros(0)
         if count:  # numpy refuses an empty part
             values = np.frombuffer(self._data, stored, count, start)
-        wanted = bool if header.flags & _IS_LOGICAL else header.dtype("=")
         return values.astype(wanted).reshape(header.shape, order="F")
 
     def value(self, fields: Collection[str] | None, depth: int = 0) -> Any:
@@ -373,12 +401,10 @@ class _Mat73:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = Hdf5(LocalFile(path))
-        # The check of all links must end before anything is read.
-        for _ in self._file.objects():
-            pass
-        self._names = [name for name in self._file.root if not name.startswith("#")]
-        self._left = _MAX_NODES
+        self._file, self._budget = Hdf5(LocalFile(path)), _Budget(path)
+        with _sound(path):
+            # Only the names: what a link leads to is checked where it is read.
+            self._names = [n for n in self._file.root if not n.startswith("#")]
 
     @property
     def names(self) -> Collection[str]:
@@ -388,48 +414,92 @@ class _Mat73:
     def array(self, name: str) -> StoredArray:
         """Return a matrix of numbers, in memory."""
         dataset = self._file.dataset(name)
-        if dataset.dtype.kind not in "fiu" or len(dataset.shape) != 2:
+        if dataset.dtype.kind not in "fiu" or len(dataset.shape or ()) != 2:
             raise bad_file(
                 self.path, "wrong_shape", f"holds {name}, which is no matrix"
             )
-        _check_size(self.path, name, 8 * math.prod(dataset.shape))
+        self._budget.spend(name, dataset.dtype.itemsize * math.prod(dataset.shape))
         # MATLAB stores columns first.
-        return MemoryRows(self.path, self._file.table(name, _MAX_BYTES).T)
+        return MemoryRows(self.path, self._file.read(dataset, ()).T)
 
     def value(self, name: str, fields: Collection[str] | None = None) -> Any:
         """Return a variable as plain containers; see `MatFile`."""
         with _sound(self.path):
-            return self._value(self._file.find(name), fields, 0)
+            parts = _Parts(self._file, fields, partial(self._budget.spend, name), name)
+            return parts.value(self._file.find(name))
 
-    def _value(self, item: Any, fields: Collection[str] | None, depth: int) -> Any:
+
+class _Parts:
+    """Parts of one variable of a file of version 7.3."""
+
+    def __init__(
+        self,
+        file: Hdf5,
+        fields: Collection[str] | None,
+        spend: Callable[[int], None],
+        name: str,
+    ) -> None:
+        self._file, self._fields, self._spend, self._name = file, fields, spend, name
+        # A part is an object of the file, or at least a reference of eight bytes.
+        self._left = min(_MAX_NODES, file.path.stat().st_size // 8 + 1)
+        # Address in the file -> value and number of its parts. Any number of references
+        # may lead to one object, which is read once.
+        self._known: dict[int, tuple[Any, int]] = {}
+
+    def value(self, item: Any, depth: int = 0) -> Any:
+        """Return an object as plain containers; see `MatFile.value`."""
         import h5py
 
-        self._left -= 1
+        if item is None:
+            raise ValueError("a link leads to nothing")
+        address = h5py.h5o.get_info(item.id).addr
+        value, n_parts = self._known.get(address, (None, 1))
+        self._left -= n_parts
         if self._left < 0 or depth > _DEEPEST:
             raise ValueError("it has too many parts")
+        if address in self._known:
+            return value
+        before = self._left
         if isinstance(item, h5py.Group):
-            return self._structure(item, fields, depth)
-        dataset = self._file.dataset(item.name)
-        if "MATLAB_empty" in dataset.attrs:
+            value = self._structure(item, depth)
+        elif isinstance(item, h5py.Dataset):
+            value = self._stored(self._file.referenced(item, self._name), depth)
+        self._known[address] = value, 1 + before - self._left
+        return value
+
+    def _stored(self, dataset: Any, depth: int) -> Any:
+        import h5py
+
+        if "MATLAB_empty" in dataset.attrs or dataset.shape is None:
             return np.zeros(0)
-        values = self._file.table(item.name)
-        kind = dataset.attrs.get("MATLAB_class", b"")
+        count = math.prod(dataset.shape)
         if h5py.check_ref_dtype(dataset.dtype) is not None:
-            references = values.T.reshape(-1, order="F")
-            parts = [self._file.root[reference] for reference in references]
-            return [self._value(part, fields, depth + 1) for part in parts]
-        if kind == b"char":
+            # Each reference is an object of Python.
+            if count > self._left:
+                raise ValueError("it has too many parts")
+            root, references = self._file.root, np.asarray(dataset[()]).reshape(-1)
+            return [self.value(root[part], depth + 1) for part in references]
+        # Objects, functions and complex numbers.
+        if dataset.dtype.kind not in "fiub":
+            return None
+        kind = _class_of(dataset)
+        is_text = kind == b"char"
+        # Each letter is a number of Python before it is text.
+        self._spend(count * (_LETTER_BYTES if is_text else dataset.dtype.itemsize))
+        values = np.asarray(dataset[()])
+        if is_text:
             return "".join(map(chr, values.reshape(-1).tolist()))
         if kind == b"logical":
             values = values.astype(bool)
         return _simple(values.T)
 
     def _structure(
-        self, group: Any, fields: Collection[str] | None, depth: int
+        self, group: Any, depth: int
     ) -> dict[str, Any] | list[dict[str, Any]]:
-        names = [name for name in group if fields is None or name in fields]
+        wanted = self._fields
+        names = [name for name in group if wanted is None or name in wanted]
         parts = {name: self._file.find(name, group) for name in names}
-        found = {n: self._value(part, fields, depth + 1) for n, part in parts.items()}
+        found = {name: self.value(part, depth + 1) for name, part in parts.items()}
         # The fields of an array of structures are references to one value for each,
         # which have no class of their own.
         is_array = bool(parts) and all(
@@ -440,3 +510,11 @@ class _Mat73:
             return found
         rows = zip(*found.values(), strict=True)
         return [dict(zip(found, row, strict=True)) for row in rows]
+
+
+def _class_of(dataset: Any) -> Any:
+    """Return the class in MATLAB, as it is stored; None without one."""
+    name = "MATLAB_class"
+    # Not a list of classes, of any length.
+    is_one = name in dataset.attrs and dataset.attrs.get_id(name).shape == ()
+    return dataset.attrs[name] if is_one else None

@@ -105,6 +105,57 @@ def test_files_of_version_7_3_are_read(tmp_path):
     assert [region["ypix"].tolist() for region in mat.value("stat")] == [[0, 0], [0, 1]]
 
 
+def references(path: Path, *targets: dict[str, Any], repeat: int = 1) -> Path:
+    """A file of version 7.3 whose `stat` is a cell array of datasets."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        cells = [
+            file.create_dataset(f"#refs#/{k}", **target).ref
+            for k, target in enumerate(targets)
+        ]
+        file.create_dataset("stat", data=np.array(cells * repeat, h5py.ref_dtype))
+    return path
+
+
+def test_a_part_of_many_references_is_read_once(tmp_path):
+    large = {"shape": (10**6,), "dtype": "f8", "chunks": (10**5,)}
+    path = references(tmp_path / "x.mat", large, repeat=12)
+    first, *others = open_mat(path).value("stat")
+    assert first.shape == (10**6,)
+    assert all(other is first for other in others)
+    assert refusal(references(path, large, large, large), "stat").code == "too_large"
+
+
+def test_no_part_is_looked_up_by_its_name(tmp_path, monkeypatch):
+    # HDF5 searches the whole file for it.
+    path = references(tmp_path / "x.mat", {"data": np.arange(3)})
+    with h5py.File(path, "a") as file:
+        file["ops/fs"] = 7.5
+    mat = open_mat(path)
+    monkeypatch.delattr(h5py.h5i, "get_name")
+    assert mat.value("stat")[0].tolist() == [0, 1, 2]
+    assert mat.value("ops") == {"fs": 7.5}
+
+
+def test_references_and_links_lead_to_no_other_file(tmp_path):
+    layout = h5py.VirtualLayout((3,), "f8")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "x", (3,))
+    path = tmp_path / "x.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        inner = file.create_virtual_dataset("#refs#/0", layout).ref
+        file.create_dataset("stat", data=np.array([inner], h5py.ref_dtype))
+        file["F"] = h5py.ExternalLink("other.h5", "x")
+        file["ops"] = h5py.SoftLink("/nothing")
+    codes = [refusal(path, name).code for name in ("stat", "F", "ops")]
+    assert codes == ["outside", "outside", "not_mat"]
+
+
+def test_small_numbers_count_as_what_they_are_read_as(tmp_path):
+    part = array(DOUBLE, (2**20, 1), element(2, bytes(2**20)))
+    packed = zlib.compress(array(1, (3, 1), part * 3, "x"), 1)
+    path = mat_file(tmp_path / "x.mat", element(15, packed)[: 8 + len(packed)])
+    assert refusal(path, "x").code == "too_large"
+
+
 NUMBERS = element(9, np.arange(6.0).tobytes())
 DAMAGES: dict[str, tuple[Any, ...]] = {
     "cut off": (array(DOUBLE, (2, 3), NUMBERS, "x")[:-20],),
