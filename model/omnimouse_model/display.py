@@ -88,3 +88,8 @@ def interval_text(value: float, low: float, high: float) -> str:
         return "–"
     interval = "" if low != low else f" (95 % {low:z.3f} to {high:z.3f})"
     return f"{value:z.3f}{interval}"
+
+
+def count(n: int, noun: str) -> str:
+    """Return a count with its noun, such as `1 neuron` or `1,024 neurons`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

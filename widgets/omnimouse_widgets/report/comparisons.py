@@ -7,6 +7,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.display import count
 from omnimouse_model.live.neuron_scores import scores_of_neurons
 from omnimouse_model.live.report import ReportCondition, ReportData
 from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
@@ -17,7 +18,6 @@ from omnimouse_widgets.drawn.model.tier_score import window_tier_text
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.markup import (
     Markup,
-    count,
     facts,
     joined,
     number,

@@ -107,8 +107,3 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:z,.{digits}f}".replace("-", "−")
-
-
-def count(n: int, noun: str) -> str:
-    """Return a count with its noun, such as `1 neuron` or `1,024 neurons`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

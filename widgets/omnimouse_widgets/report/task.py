@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
+from omnimouse_model.display import count
 from omnimouse_model.live.neuron_scores import IN_WINDOW
 from omnimouse_model.live.report import ReportData
 from omnimouse_model.masks import (
@@ -27,7 +28,6 @@ from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import state_sample
 from omnimouse_widgets.report.markup import (
     Markup,
-    count,
     facts,
     joined,
     number,
