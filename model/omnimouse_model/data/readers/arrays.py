@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +65,7 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
+from omnimouse_model.display import count
 
 LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
@@ -74,7 +76,8 @@ _LATE_S = 60.0
 _FAR = 0.1
 """Trials may reach beyond the spikes by this share of their time, or by _LATE_S."""
 _MAX_SEARCHED = 2**27
-"""Bytes of responses in which pauses are searched for."""
+"""Bytes of a file of responses of which every row is searched for pauses."""
+_BLOCK_ROWS, _COLUMNS = 2**14, 256
 _Part = TypeVar("_Part")
 _side = read_side_stream
 
@@ -364,7 +367,7 @@ def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
     times = _side(name, lambda _: arrays.numbers(name, (None,)), Notes())
     if times is None:
         return np.zeros(0)
-    return times[np.isfinite(times)].astype(np.float64)
+    return np.asarray(times[np.isfinite(times)], np.float64)
 
 
 def _quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:
@@ -399,29 +402,57 @@ def _responses(arrays: NamedArrays, notes: Notes) -> Signal:
 def _with_pauses(arrays: NamedArrays, signal: Signal, notes: Notes) -> Signal:
     """Return the responses with time in which all neurons are NaN as not recorded.
 
-    Large arrays are not searched: their missing responses are counted in a sample.
+    In large files, only pauses are searched for: short losses within them are counted
+    in a sample.
     """
-    if signal.n_samples * signal.n_columns * signal.dtype.itemsize > _MAX_SEARCHED:
+    n, file = signal.n_samples, signal.file
+    # A map of a small file, and values in memory, can be looked at one by one.
+    n_bytes = n * signal.n_columns * signal.dtype.itemsize
+    is_searched_whole = isinstance(file, MemoryRows) or n_bytes <= _MAX_SEARCHED
+    lost = np.arange(n)
+    if not is_searched_whole:
+        # A pause, longer than half a second and 2.5 samples, contains one of them.
+        step = max(3, int(0.5 * signal.rate_hz))
+        probes = np.append(np.arange(0, n, step), n - 1)
+        around = np.isin(probes, _without_value(file, probes))
+        # What lies between a missing row and its neighbours may be missing too.
+        edges = around[1:] | around[:-1]
+        lost = np.flatnonzero(np.append(np.repeat(edges, np.diff(probes)), edges[-1]))
+    lost = _without_value(file, lost)
+    if not len(lost):
         return signal
-    values = signal.data
-    is_missing = np.full(len(values), True)
-    for column in range(values.shape[1]):
-        is_missing &= np.isnan(values[:, column])
-        # Mostly after the first column: it has a value everywhere.
-        if not is_missing.any():
-            return signal
-    place = np.flatnonzero(~is_missing)
-    if not len(place):
-        raise arrays.wrong("responses", "holds no number: all values are NaN")
-    spans, n_missing = stretches(place, len(values), signal.start, signal.rate_hz)
-    lost = int(is_missing.sum())
+    if len(lost) == n:
+        raise arrays.wrong(
+            "responses",
+            "holds no number: all values are NaN",
+            "save the responses as numbers, NaN only where none was recorded",
+        )
+    place = np.setdiff1d(np.arange(n), lost, assume_unique=True)
+    spans, n_missing = stretches(place, n, signal.start, signal.rate_hz)
     n_pauses = 0 if spans is None else len(spans) - 1
+    pauses = f", with {count(n_pauses, 'pause')}" if n_pauses else ""
+    least = "" if is_searched_whole else "at least "
     notes.warn(
         "pauses",
-        f"{lost:,} of {len(values):,} samples are NaN in all neurons: time that was "
-        f"not recorded, with {n_pauses:,} pauses of more than half a second",
+        f"{least}{len(lost):,} of {count(n, 'sample')} are NaN in all neurons: time "
+        f"that was not recorded{pauses}",
     )
     return replace(signal, recorded_spans=spans, n_missing=n_missing)
+
+
+def _without_value(file: Rows, rows: np.ndarray) -> np.ndarray:
+    """Return those of the rows (ascending) that are NaN in all columns."""
+    n_columns = int(file.shape[1])
+    # Mostly one column is enough: it has a value everywhere.
+    for first, stop in pairwise([0, *range(1, n_columns, _COLUMNS), n_columns]):
+        if not len(rows):
+            break
+        kept = [
+            block[np.isnan(file.pick(block, slice(first, stop))).all(axis=1)]
+            for block in np.split(rows, range(_BLOCK_ROWS, len(rows), _BLOCK_ROWS))
+        ]
+        rows = np.concatenate(kept)
+    return rows
 
 
 # -- behaviour -----------------------------------------------------------------------
@@ -446,14 +477,14 @@ def _running(arrays: NamedArrays) -> Signal | None:
     rate = _required(arrays, f"{name}_rate_hz", name)
     start = arrays.number(f"{name}_start_s") or 0.0
     check_extent(arrays.path, name, len(speed), rate)
-    rows = MemoryRows(arrays.path, np.stack(values, axis=1).astype(np.float64))
+    rows = MemoryRows(arrays.path, _finite(np.stack(values, axis=1)))
     texts, units = zip(*labels, strict=True)
     return Signal.of_rows("treadmill", rows, rate, start, names=texts, units=units)
 
 
 def _eye(arrays: NamedArrays, notes: Notes) -> Signal | None:
     stored = {name: arrays.numbers(name, (None,)) for name in PUPIL}
-    columns = {name: v.astype(float) for name, v in stored.items() if v is not None}
+    columns = {name: _finite(v) for name, v in stored.items() if v is not None}
     if not columns:
         return None
     if len({len(values) for values in columns.values()}) > 1:
@@ -463,6 +494,13 @@ def _eye(arrays: NamedArrays, notes: Notes) -> Signal | None:
     check_extent(arrays.path, "pupil", len(next(iter(columns.values()))), rate)
     clock = rate, arrays.number("pupil_start_s") or 0.0
     return eye_signal(arrays.path, columns, {}, clock, notes)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Return values as float64, NaN where they are infinite: these are missing too."""
+    values = values.astype(np.float64)
+    values[np.isinf(values)] = np.nan
+    return values
 
 
 def _required(arrays: NamedArrays, name: str, of: str) -> float:

@@ -9,6 +9,7 @@ import pytest
 
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from tests.model.data.refusals import check_refusal, left_out
@@ -441,9 +442,35 @@ def test_time_without_any_response_is_a_pause():
     session = open_session({"responses": values, "rate_hz": 30.0})
     assert session.duration_s == pytest.approx(60.0)
     assert session.recorded_s == pytest.approx(50.0)
-    assert "300 of 1,800 samples are NaN" in warned(session, "pauses")
+    assert warned(session, "pauses").endswith("not recorded, with 1 pause")
+    assert warned(session, "pauses").startswith("300 of 1,800 samples are NaN")
     starts = session.window_starts(None)
     assert not ((starts > 18.0) & (starts < 30.0)).any()
+
+
+@pytest.mark.parametrize("rate_hz", [2.0, 30.0])
+def test_pauses_of_large_files_are_found_by_a_few_rows(rate_hz, monkeypatch, tmp_path):
+    values = traces(1800, 6)
+    values[601:900] = np.nan
+    values[1700] = values[:, 0] = np.nan
+    monkeypatch.setattr(arrays, "_MAX_SEARCHED", 0)
+    np.savez(tmp_path / "r.npz", responses=values, rate_hz=rate_hz)
+    session = open_session(tmp_path / "r.npz")
+    spans = session.responses.recorded_spans * rate_hz
+    assert spans.tolist() == [[0.0, 600.0], [900.0, 1799.0]]
+    assert warned(session, "pauses").startswith("at least ")
+
+
+def test_infinite_samples_of_behaviour_are_missing():
+    speed = np.sin(np.arange(2000.0))
+    speed[500] = np.inf
+    eye = np.cos(np.arange(900.0))
+    eye[100] = -np.inf
+    session = open_session(session_arrays(running=speed, pupil_size=eye))
+    for name in ("treadmill", "eye_tracker"):
+        signal = session.behavior[name]
+        assert np.isfinite(signal.mean).all()
+        assert not np.isinf(signal.data).any()
 
 
 @pytest.mark.parametrize(
