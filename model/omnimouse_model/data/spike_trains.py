@@ -52,18 +52,24 @@ class Observed:
 
     def in_bins(self, start: float, rate_hz: float, n_bins: int) -> np.ndarray:
         """Return which bins lie within a span: bool (n_bins, n), or (n_bins, 1)."""
-        n = 1 if self.offsets is None else len(self.offsets) - 1
-        first = np.ceil((self.spans[:, 0] - start) * rate_hz - _EDGE)
-        stop = np.floor((self.spans[:, 1] - start) * rate_hz + _EDGE)
+        # Of the spans of each unit, only those that reach into the bins.
+        offsets = self.offsets
+        if offsets is None:
+            offsets = np.array([0, len(self.spans)])
+        begin, end = self.spans.T
+        low = _first_at_or_after(end, offsets, start)
+        high = _first_at_or_after(begin, offsets, start + n_bins / rate_hz)
+        n = len(low)
+        unit, used = _indices(low, high)
+        first = np.ceil((begin[used] - start) * rate_hz - _EDGE)
+        stop = np.floor((end[used] - start) * rate_hz + _EDGE)
         first, stop = np.maximum(first, 0), np.minimum(stop, n_bins)
-        used = np.flatnonzero(first < stop)
-        unit = np.zeros(len(used), np.int64)
-        if self.offsets is not None:
-            unit = np.searchsorted(self.offsets, used, side="right") - 1
+        holds = first < stop
+        first, stop, unit = first[holds], stop[holds], unit[holds]
         # +1 where a span begins and -1 where it ends: the running sum counts spans.
         steps = np.zeros((n_bins + 1, n), np.int32)
-        np.add.at(steps, (first[used].astype(np.int64), unit), 1)
-        np.add.at(steps, (stop[used].astype(np.int64), unit), -1)
+        np.add.at(steps, (first.astype(np.int64), unit), 1)
+        np.add.at(steps, (stop.astype(np.int64), unit), -1)
         return np.asarray(np.cumsum(steps[:-1], axis=0) > 0)
 
     def seconds(self) -> np.ndarray:
@@ -186,12 +192,11 @@ class SpikeTrains:
 
     def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unit and native time of all spikes in [start, stop)."""
-        times, n = self._file.open(), self.shape[1]
-        begin, end = self._first_after(times, start), self._first_after(times, stop)
-        count = np.maximum(end - begin, 0)
-        unit = np.repeat(np.arange(n), count)
-        within = np.arange(len(unit)) - np.repeat(np.cumsum(count) - count, count)
-        return unit, times[begin[unit] + within].astype(np.float64)
+        times = self._file.open()
+        begin = _first_at_or_after(times, self.offsets, start)
+        end = _first_at_or_after(times, self.offsets, stop)
+        unit, used = _indices(begin, end)
+        return unit, times[used].astype(np.float64)
 
     def _histogram(self, row: np.ndarray, unit: np.ndarray, height: int) -> np.ndarray:
         n = self.shape[1]
@@ -207,16 +212,27 @@ class SpikeTrains:
         observed = self.observed.in_bins(start, rate_hz, len(counts))
         return np.where(observed, counts, np.float32(np.nan))
 
-    def _first_after(self, times: np.ndarray, time: float) -> np.ndarray:
-        """Return the first spike at or after a time of each unit, int64 (n,).
 
-        All units are bisected at once: a loop over units in Python is slow for many.
-        """
-        low, high = self.offsets[:-1].copy(), self.offsets[1:].copy()
-        while (unfinished := low < high).any():
-            middle = (low + high) // 2
-            # Index 0 stands in for finished units, whose middle may be past the end.
-            before = unfinished & (times[np.where(unfinished, middle, 0)] < time)
-            high = np.where(unfinished & ~before, middle, high)
-            low = np.where(before, middle + 1, low)
-        return low
+def _first_at_or_after(
+    times: np.ndarray, offsets: np.ndarray, time: float
+) -> np.ndarray:
+    """Return the first ascending time of each unit at or after a time, int64 (n,).
+
+    All units are bisected at once: a loop over units in Python is slow for many.
+    """
+    low, high = offsets[:-1].copy(), offsets[1:].copy()
+    while (unfinished := low < high).any():
+        middle = (low + high) // 2
+        # Index 0 stands in for finished units, whose middle may be past the end.
+        before = unfinished & (times[np.where(unfinished, middle, 0)] < time)
+        high = np.where(unfinished & ~before, middle, high)
+        low = np.where(before, middle + 1, low)
+    return low
+
+
+def _indices(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the unit and the index of all values `begin` to `end` of each unit."""
+    count = np.maximum(end - begin, 0)
+    unit = np.repeat(np.arange(len(count)), count)
+    within = np.arange(len(unit)) - np.repeat(np.cumsum(count) - count, count)
+    return unit, begin[unit] + within

@@ -1,5 +1,6 @@
 """Time that was not recorded: no window touches it, and minutes leave it out."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,25 @@ def test_units_are_unknown_outside_their_observed_time():
     assert observed.seconds().tolist() == [4.0, 1.5]
     assert observed.select(np.array([1])).spans.tolist() == [[1.0, 2.5]]
     assert observed.of_population().tolist() == [[0.0, 4.0]]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_bins_of_a_window_do_not_process_all_observed_time(shared):
+    draw = np.random.default_rng(3)
+    edges = np.sort(draw.uniform(0, 5000, (1 if shared else 100, 2000)), axis=1)
+    spans = edges.reshape(-1, 2)
+    offsets = None if shared else np.arange(101) * 1000
+    observed = Observed(spans, offsets)
+    tracemalloc.start()
+    found = observed.in_bins(2503.1, 30.0, 60)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < max(spans.nbytes / 4, 50_000)
+    left = 2503.1 + np.arange(60) / 30
+    inside = (spans[:, 0] <= left[:, None]) & (spans[:, 1] >= left[:, None] + 1 / 30)
+    expected = inside.reshape(60, -1, 1000).any(axis=2)
+    assert expected.any()
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_missing_response_stays_missing_in_windows():
