@@ -32,7 +32,9 @@ def with_tiers(
     if not n or has_tiers(tiers):
         return intervals
     seed = 0 if options.split_seed is None else options.split_seed
-    tiers = random_tiers(n, seed)
+    # Trials that begin together share their time, and so their tier.
+    first = np.searchsorted(intervals.on, intervals.on)
+    tiers = random_tiers(n, seed)[first]
     counts = ", ".join(
         f"{int((tiers == name).sum()):,} {name}"
         for name in ("train", "validation", "test")

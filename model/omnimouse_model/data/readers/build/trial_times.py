@@ -50,8 +50,9 @@ def trial_intervals(
 
     A trial without a stop, or with a stop before its start, ends at the next start,
     the last one with the recording. A trial that lasts into the next one ends where
-    that begins. Trials without a start are left out. A table is
-    left out if all its starts are equal, or if none lies in the recording.
+    that begins. Trials without a start are left out, and those that repeat another one
+    or its start with another tier. A table is left out if all its starts are equal, or
+    if none lies in the recording.
 
     Parameters
     ----------
@@ -93,13 +94,9 @@ def trial_intervals(
             key: _scaled(values, scale) if key.endswith(EVENT_ENDS) else values
             for key, values in fields.items()
         }
-    stored = np.stack([on, off], axis=1)[np.isfinite(off)]
-    if repeats := len(stored) - len(np.unique(stored, axis=0)):
-        notes.warn(
-            "repeated_trials",
-            f"{name}: {repeats:,} of {len(on):,} trials start and stop with another "
-            "one: are they stored twice?",
-        )
+    kept = _without_repeats(name, PresentationIntervals(on, off, fields), notes)
+    on, off = on[kept], off[kept]
+    fields = {key: [values[i] for i in kept] for key, values in fields.items()}
     off = _completed(name, on, off, clock.recording.stop, notes)
     # A session with a video ends a trial where the next one begins; this is its length.
     fields.setdefault("duration_s", (off - on).tolist())
@@ -150,6 +147,58 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
 def _scaled(values: Sequence[Any], scale: float) -> Sequence[Any]:
     is_numbers = all(isinstance(value, int | float) for value in values)
     return [value * scale for value in values] if is_numbers else values
+
+
+def _without_repeats(
+    name: str, trials: PresentationIntervals, notes: Notes
+) -> list[int]:
+    """Return the rows of sorted trials that are read.
+
+    Of trials with one start and different tiers, the first one is: the others would be
+    scored in time that is trained on. So is the first one of equal trials.
+    """
+    n = len(trials.on)
+    kept: list[int] = []
+    n_equal = n_other_tier = n_beside = 0
+    first_tier: Any = None
+    seen: set[str] = set()
+    spans: set[float] = set()
+    for i in range(n):
+        fields = trials.row(i)
+        if not i or trials.on[i] != trials.on[i - 1]:
+            first_tier, seen, spans = None, set(), set()
+        off = float(trials.off[i])
+        # The number of a trial differs also where it is stored twice.
+        facts = repr((off, {k: v for k, v in fields.items() if k != "id"}))
+        if facts in seen:
+            n_equal += 1
+            continue
+        tier = fields.get("tier") or first_tier
+        if first_tier is not None and tier != first_tier:
+            n_other_tier += 1
+            continue
+        first_tier = tier
+        n_beside += off in spans
+        kept.append(i)
+        seen.add(facts)
+        spans.add(off)
+    for count, code, problem in (
+        (n_equal, "repeated_trials", "equal another one and are left out"),
+        (
+            n_other_tier,
+            "shared_starts",
+            "start with another one that has another tier, and are left out: time of "
+            "both would be trained on and scored",
+        ),
+        (
+            n_beside,
+            "repeated_trials",
+            "start and stop with another one: are they stored twice?",
+        ),
+    ):
+        if count:
+            notes.warn(code, f"{name}: {count:,} of {n:,} trials {problem}")
+    return kept
 
 
 def _completed(

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import PresentationIntervals
+from omnimouse_model.data.readers.build.trial_events import with_tiers
 from omnimouse_model.data.readers.build.trial_times import TrialClock, trial_intervals
 
 NAN = np.nan
@@ -49,6 +52,21 @@ def test_no_trial_vanishes_without_a_note(on, off, expected, words):
     messages = [note.message for note in (*notes.warnings, *notes.assumptions)]
     assert len(messages) == bool(words)
     assert all(re.search(words, message) for message in messages)
+
+
+def test_trials_do_not_share_time_between_tiers_or_with_their_copies():
+    on, off = np.array([3.0, 3.0, 9.0, 9.0, 15.0]), np.array([5.0, 5.0, 11, 11, 17])
+    columns = {"id": range(5), "tier": ["train", "test", "test", "test", "train"]}
+    notes = Notes()
+    found = trial_intervals("trials", on, off, columns, CLOCK, notes)
+    assert found.columns["id"] == [0, 2, 4]
+    assert found.off.tolist() == [5, 11, 17]
+    words = {note.code: note.message for note in notes.warnings}
+    assert "1 of 5 trials equal another one" in words["repeated_trials"]
+    assert "1 of 5 trials start with another one that" in words["shared_starts"]
+    plain = PresentationIntervals(np.repeat(np.arange(60.0), 2), np.ones(120), {})
+    tiers = with_tiers(plain, ReadOptions(split_seed=1), Notes()).columns["tier"]
+    assert tiers[::2] == tiers[1::2]
 
 
 def test_columns_follow_their_trials_and_events_their_unit():
