@@ -60,7 +60,7 @@ class Observed:
         low = _first_at_or_after(end, offsets, start)
         high = _first_at_or_after(begin, offsets, start + n_bins / rate_hz)
         n = len(low)
-        unit, used = _indices(low, high)
+        unit, used = indices(low, high)
         first = np.ceil((begin[used] - start) * rate_hz - _EDGE)
         stop = np.floor((end[used] - start) * rate_hz + _EDGE)
         first, stop = np.maximum(first, 0), np.minimum(stop, n_bins)
@@ -195,7 +195,7 @@ class SpikeTrains:
         times = self._file.open()
         begin = _first_at_or_after(times, self.offsets, start)
         end = _first_at_or_after(times, self.offsets, stop)
-        unit, used = _indices(begin, end)
+        unit, used = indices(begin, end)
         return unit, times[used].astype(np.float64)
 
     def _histogram(self, row: np.ndarray, unit: np.ndarray, height: int) -> np.ndarray:
@@ -230,7 +230,7 @@ def _first_at_or_after(
     return low
 
 
-def _indices(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def indices(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the unit and the index of all values `begin` to `end` of each unit."""
     count = np.maximum(end - begin, 0)
     unit = np.repeat(np.arange(len(count)), count)

@@ -29,7 +29,7 @@ from omnimouse_model.data.readers.nwb.trials import (
     ragged_texts,
     read_spans,
 )
-from omnimouse_model.data.spike_trains import Observed
+from omnimouse_model.data.spike_trains import Observed, indices
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
@@ -142,9 +142,8 @@ def _stored_spans(
     ends = None if len(values) != n else np.arange(1, n + 1)
     if nwb.shape(table, "obs_intervals_index"):
         ends = nwb.file.table(f"{table.name}/obs_intervals_index").reshape(-1)
-    if ends is None:
-        parts = [values[is_sound]] * n  # of all units together
-    else:
+    parts: list[np.ndarray] | None = None  # those of all units together
+    if ends is not None:
         ends = ends.astype(np.int64)
         falls = (np.diff(ends, prepend=0) < 0).any()
         if len(ends) != n or falls or ends[-1] != len(values):
@@ -171,6 +170,8 @@ def _stored_spans(
             f"{first:.10g} to {last:.10g} s",
             clock_remedy(span, Interval(first, last), clock_origins(nwb)),
         )
+    if parts is None:
+        return [covered] * n
     return [Observed(own).of_population() if len(own) > 1 else own for own in parts]
 
 
@@ -189,10 +190,14 @@ def _without_invalid(
     rows = _all_invalid_times(nwb, names, recording, notes)
     if not rows:
         return spans
-    left = [
-        _without(own, np.array([r for r, only in rows if not only or name in only]))
-        for own, name in zip(spans, own_name.tolist(), strict=True)
-    ]
+    # Units often share their spans: one array for all of them, see `_stored_spans`.
+    done: dict[tuple[int, str], np.ndarray] = {}
+    for own, name in zip(spans, own_name.tolist(), strict=True):
+        if (id(own), name) not in done:
+            holes = np.array([r for r, only in rows if not only or name in only])
+            done[id(own), name] = _without(own, holes)
+    pairs = zip(spans, own_name.tolist(), strict=True)
+    left = [done[id(own), name] for own, name in pairs]
     if not any(map(len, left)):
         notes.warn(
             "left_out_stream",
@@ -254,11 +259,18 @@ def _without(spans: np.ndarray, holes: np.ndarray) -> np.ndarray:
     if not len(holes):
         return spans
     holes = Observed(holes).of_population()
-    parts = [np.zeros((0, 2))]
-    for begin, end in spans.tolist():
-        inside = holes[(holes[:, 1] > begin) & (holes[:, 0] < end)]
-        parts.append(np.array([begin, *inside.ravel(), end]).reshape(-1, 2))
-    left = np.concatenate(parts)
+    # Of each span, its part in each stretch between two holes that it reaches.
+    begin, end = np.append(-np.inf, holes[:, 1]), np.append(holes[:, 0], np.inf)
+    low = np.searchsorted(end, spans[:, 0], side="right")
+    high = np.searchsorted(begin, spans[:, 1])
+    span, stretch = indices(low, high)
+    left = np.stack(
+        [
+            np.maximum(spans[span, 0], begin[stretch]),
+            np.minimum(spans[span, 1], end[stretch]),
+        ],
+        axis=1,
+    )
     return left[left[:, 1] > left[:, 0]]
 
 
