@@ -204,7 +204,7 @@ class PlaneTraces:
         self._planes, self._series, self._frames = planes, series, frames
         # bool (n_rows,) of each plane; None if no frame is missing.
         self._missing = [bad if bad.any() else None for bad in missing]
-        self._baselines: list[tuple[np.ndarray, np.ndarray]] = []
+        self._baselines: list[tuple[np.ndarray, np.ndarray]] | None = None
         self._deconvolved: np.ndarray | None = None
 
     # The deconvolved traces can be large; each process computes them again.
@@ -271,7 +271,9 @@ class PlaneTraces:
 
         dF/F divides by the raw baseline: the corrected one can be near 0 or negative.
         """
-        if not self._baselines:
+        # Assigned at once: several threads may ask first.
+        if self._baselines is None:
+            baselines = []
             # A percentile needs few frames; a slice keeps the files mapped.
             some = slice(0, self.shape[0], max(1, self.shape[0] // _MAX_FRAMES))
             for i, missing in enumerate(self._missing):
@@ -281,7 +283,8 @@ class PlaneTraces:
                 divisor = _low(raw)
                 # 1 in place of divisors that are not positive.
                 divisor = np.where(divisor > 0, divisor, 1.0)
-                self._baselines.append((_low(corrected), divisor))
+                baselines.append((_low(corrected), divisor))
+            self._baselines = baselines
         return self._baselines[index]
 
     def _all_deconvolved(self) -> np.ndarray:
@@ -309,9 +312,11 @@ def _low(traces: np.ndarray) -> np.ndarray:
     is_known = ~np.isnan(traces)
     low = np.full(len(traces), np.nan)
     whole, broken = is_known.all(axis=1), is_known.any(axis=1)
-    broken &= ~whole
+    # Without a frame, no value is known.
+    whole, broken = whole & broken, broken & ~whole
     # Of traces with NaN, numpy takes one after the other, which is slow.
-    low[whole] = np.percentile(traces[whole], _BASELINE_PERCENT, axis=1)
+    if whole.any():
+        low[whole] = np.percentile(traces[whole], _BASELINE_PERCENT, axis=1)
     if broken.any():
         low[broken] = np.nanpercentile(traces[broken], _BASELINE_PERCENT, axis=1)
     return low
