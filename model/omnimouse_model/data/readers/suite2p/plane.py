@@ -113,7 +113,7 @@ def read_plane(
     marked = tables.marked()
     others = [len(table) for table in (regions, marked) if table is not None]
     files = _traces(tables, others[0] if others else None, settings, options, notes)
-    n_rois, n_frames = next(iter(files.values())).shape
+    n_rois, n_stored = next(iter(files.values())).shape
     if regions is not None and len(regions) != n_rois:
         raise bad_file(
             tables.path("stat"),
@@ -131,8 +131,11 @@ def read_plane(
     size = settings.size() or (None if mean is None else mean.shape)
     masks, centre = _places(regions, chosen, tables.path("stat"), size, notes)
     numbers = _numbers_of(regions, chosen, number, settings, notes, tables.folder)
+    n_frames = n_stored
     if number is None:
         n_frames -= _padding(files, chosen, numbers)
+    scan = settings.scan(n_frames, n_stored)
+    _note_padding(n_stored - n_frames, len(scan.folder_frames), folder, notes)
     rate = settings.number("fs")
     stated = settings.count("nframes")
     if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
@@ -154,8 +157,8 @@ def read_plane(
         n_cells=None if is_cell is None else int(is_cell.sum()),
         chosen=chosen,
         number=numbers,
-        bad_frames=settings.bad_frames(n_frames),
-        scan=settings.scan(n_frames),
+        bad_frames=settings.bad_frames(n_frames, n_stored),
+        scan=scan,
         rate_hz=rate,
         problems=settings.problems,
         tau_s=settings.number("tau"),
@@ -418,6 +421,24 @@ def _padding(
         if not is_zero.all():
             padding = max(padding, int(is_zero[::-1].argmin()))
     return padding
+
+
+def _note_padding(padding: int, n_folders: int, folder: Path, notes: Notes) -> None:
+    """Add a note on frames that are cut, and a warning if they lacked elsewhere."""
+    if not padding:
+        return
+    frames = "1 frame" if padding == 1 else f"{padding} frames"
+    cut = f"{label(folder)}: some planes have {frames} fewer than others: all are cut"
+    if n_folders < 2:
+        notes.assume("cut_frames", cut)
+        return
+    # suite2p pads at the end alone.
+    notes.warn(
+        "cut_frames",
+        f"{cut} at their end. If a plane stopped early in one of the {n_folders} "
+        f"folders that were joined, its later activity is up to {frames} early: open "
+        "the folder of the single planes, where folders are aligned",
+    )
 
 
 # -- regions -------------------------------------------------------------------------

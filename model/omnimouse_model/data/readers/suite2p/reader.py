@@ -87,7 +87,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         for number, folder in folders.items()
     ]
     bad = _BadFrames.of(path, folders)
-    planes = [bad.marked(plane, notes) for plane in planes]
+    planes = bad.marked(planes, notes)
     # Planes that are not read were scanned too, and count for the lag of the others.
     numbers = [*folders, *_not_read(folders, notes)]
     scanned = 1 + max((n for n in numbers if n is not None), default=0)
@@ -273,17 +273,23 @@ class _BadFrames:
         numbers = load_small_array(above / _BAD_FRAMES, above).reshape(-1)
         return cls(numbers, is_outside)
 
-    def marked(self, plane: Plane, notes: Notes) -> Plane:
-        """Return a plane with these frames marked as well."""
+    def marked(self, planes: list[Plane], notes: Notes) -> list[Plane]:
+        """Return planes with these frames marked as well."""
         if self.numbers is None:
-            return plane
+            return planes
         if self.numbers.dtype.kind not in "fiub":
             text = f"{_BAD_FRAMES} holds {self.numbers.dtype}, no numbers: not used"
             notes.warn("bad_setting", text)
-            return plane
-        where = f"{_BAD_FRAMES} for {plane.folder.name}"
-        bad = marked_frames(self.numbers, plane.bad_frames, where, notes)
-        return replace(plane, bad_frames=bad)
+            return planes
+        # Some planes may be one frame shorter, or cut by their padding.
+        shapes = [file.shape for plane in planes for file in plane.files.values()]
+        n_stored, marked = max(n for _, n in shapes), []
+        for plane in planes:
+            where = f"{_BAD_FRAMES} for {plane.folder.name}"
+            own = plane.bad_frames
+            bad = marked_frames(self.numbers, own, n_stored, where, notes)
+            marked.append(replace(plane, bad_frames=bad))
+        return marked
 
     def fingerprint(self, fingerprint: str) -> str:
         """Return a fingerprint that contains the file, if the folder does not."""

@@ -128,8 +128,11 @@ class Settings:
             return frozenset()
         return frozenset(numbers[numbers >= 0].astype(int).tolist())
 
-    def scan(self, n_frames: int) -> Scan:
-        """Return how the plane was scanned."""
+    def scan(self, n_frames: int, n_stored: int) -> Scan:
+        """Return how the plane was scanned.
+
+        Of `n_stored` frames of the traces, those after `n_frames` are padding.
+        """
         n_regions = self.count("nrois") or 1
         depth = as_float(self._values.get("iplane"))
         return Scan(
@@ -140,10 +143,10 @@ class Settings:
             is_version_1=self._flag("is_version_1") is True
             or "db_path" in self._values,
             is_bidirectional=self._flag("bruker_bidirectional") is True,
-            folder_frames=self._folder_frames(n_frames),
+            folder_frames=self._folder_frames(n_frames, n_stored),
         )
 
-    def _folder_frames(self, n_frames: int) -> tuple[int, ...]:
+    def _folder_frames(self, n_frames: int, n_stored: int) -> tuple[int, ...]:
         """Return the frames of each folder whose files suite2p joined.
 
         Files of one folder (`frames_per_file`) follow each other without a pause, as
@@ -154,18 +157,21 @@ class Settings:
             frames = vector(self._values.get(name))
             if frames is None or len(frames) < 2:
                 continue
-            if (frames >= 0).all() and frames.sum() == n_frames:
-                return tuple(frames.astype(int).tolist())
+            total, is_sound = frames.sum(), (frames >= 0).all()
+            if is_sound and n_frames <= total <= n_stored:
+                # The padding lies at the end, so the last folders lose frames.
+                ends = np.minimum(np.cumsum(frames), n_frames)
+                return tuple(np.diff(ends, prepend=0).astype(int).tolist())
             self._notes.warn(
                 "joints_unknown",
-                f"{self._where}: {name} counts {frames.sum():,.0f} frames in "
-                f"{len(frames)} folders, the traces have {n_frames:,}: where a folder "
+                f"{self._where}: {name} counts {total:,.0f} frames in "
+                f"{len(frames)} folders, the traces have {n_stored:,}: where a folder "
                 "ends is unknown, and windows may touch a joint",
             )
         return ()
 
-    def bad_frames(self, n_frames: int) -> np.ndarray:
-        """Return which frames suite2p marks as bad, bool (frames,)."""
+    def bad_frames(self, n_frames: int, n_stored: int) -> np.ndarray:
+        """Return which frames suite2p marks as bad, bool (frames,); see `scan`."""
         bad = np.zeros(n_frames, bool)
         stored = self._values.get("badframes")
         if stored is None:
@@ -174,11 +180,12 @@ class Settings:
         if frames is None:
             self._refuse("badframes", f"badframes are {short(stored)}")
             return bad
-        return marked_frames(frames, bad, f"{self._where}: badframes", self._notes)
+        where = f"{self._where}: badframes"
+        return marked_frames(frames, bad, n_stored, where, self._notes)
 
 
 def marked_frames(
-    frames: np.ndarray, bad: np.ndarray, where: str, notes: Notes
+    frames: np.ndarray, bad: np.ndarray, n_stored: int, where: str, notes: Notes
 ) -> np.ndarray:
     """Return which frames are marked as bad, bool (frames,).
 
@@ -188,26 +195,34 @@ def marked_frames(
         One flag for each frame, or numbers of frames from 0.
     bad
         bool (frames,) frames that are bad already.
+    n_stored
+        Number of frames with those that were cut at the end, which may be marked too.
     where
         Their source, for messages.
     """
-    # MATLAB stores flags as numbers.
-    is_flags = frames.dtype.kind == "b" or bool(np.isin(frames, (0, 1)).all())
-    if is_flags and len(frames) == len(bad):
-        return np.asarray(bad | (frames > 0))
-    if frames.dtype.kind == "b":
-        problem = f"{where}: {len(frames):,} flags for {len(bad):,} frames: not used"
-        notes.warn("bad_setting", problem)
+    # MATLAB stores flags as numbers. There are only two frames of the numbers 0 and 1.
+    is_flags = frames.dtype.kind == "b"
+    is_flags |= len(frames) > 2 and bool(np.isin(frames, (0, 1)).all())
+    if is_flags:
+        if len(bad) <= len(frames) <= n_stored:
+            return np.asarray(bad | (frames[: len(bad)] > 0))
+        notes.warn(
+            "bad_setting",
+            f"{where}: {len(frames):,} flags for {n_stored:,} frames: not used, and "
+            f"{int((frames > 0).sum()):,} bad frames are read as good ones; write one "
+            "flag per frame, or the numbers of the bad frames",
+        )
         return bad
-    is_inside = (frames >= 0) & (frames < len(bad)) & (frames == np.rint(frames))
+    is_inside = (frames >= 0) & (frames < n_stored) & (frames == np.rint(frames))
     if not is_inside.all():
         notes.warn(
             "bad_setting",
             f"{where}: {int((~is_inside).sum()):,} of {len(frames):,} numbers are no "
-            f"frames of {len(bad):,}: these are not used",
+            f"frames of {n_stored:,}: these are not used",
         )
+    numbers = frames[is_inside].astype(np.int64)
     marked = bad.copy()
-    marked[frames[is_inside].astype(np.int64)] = True
+    marked[numbers[numbers < len(bad)]] = True
     return marked
 
 

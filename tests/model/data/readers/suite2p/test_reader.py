@@ -1,12 +1,15 @@
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 import pytest
 
 from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.readers.suite2p import traces
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from tests import SUITE2P
 from tests.model.data.refusals import check_refusal
@@ -521,6 +524,60 @@ def test_bad_frames_are_missing(tmp_path, bad):
     assert "32 in plane0, of 300" in notes_of(session)["bad_frames"]
 
 
+@pytest.mark.parametrize("length", [299, 301])
+def test_flags_of_another_length_are_told_and_not_taken_for_numbers(tmp_path, length):
+    flags = np.resize(np.uint8(FLAGS), length)
+    small_plane(tmp_path / "plane0", badframes=flags)
+    session = open_session(tmp_path)
+    assert not np.isnan(session.responses.data).any()
+    problem = notes_of(session)["bad_setting"]
+    assert f"{length} flags for 300 frames: not used" in problem
+
+
+def test_flags_count_the_longest_plane(tmp_path):
+    small_plane(tmp_path / "suite2p/plane0")
+    small_plane(tmp_path / "suite2p/plane1", frames=299)
+    for marks in (np.uint8(FLAGS), np.array([*np.flatnonzero(FLAGS), 299])):
+        np.save(tmp_path / "bad_frames.npy", marks)
+        session = open_session(tmp_path)
+        missing = np.isnan(session.responses.data)
+        np.testing.assert_array_equal(missing.all(axis=1), FLAGS[:299])
+        assert "bad_setting" not in notes_of(session)
+
+
+def test_threads_that_ask_together_get_the_same_baselines(tmp_path, monkeypatch):
+    for plane in (0, 1):
+        small_plane(tmp_path / f"plane{plane}", seed=plane)
+    rows = open_session(tmp_path, series="dff").responses.file
+    expected, barrier = rows.read(0, 300), Barrier(2, timeout=10)
+
+    def in_step(values: np.ndarray) -> np.ndarray:
+        barrier.wait()
+        return low(values)
+
+    low = traces._low
+    monkeypatch.setattr(traces, "_low", in_step)
+    parts = (
+        rows._planes,
+        "dff",
+        rows._rate_hz,
+        rows._frames,
+        [np.zeros(300, bool)] * 2,
+    )
+    fresh = traces.PlaneTraces(rows.path, *parts)
+    with ThreadPoolExecutor(2) as threads:
+        for found in threads.map(fresh.read, [0, 0], [300, 300]):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_plane_without_a_good_frame_has_no_baseline(tmp_path):
+    small_plane(tmp_path / "plane0", badframes=np.ones(300, bool))
+    small_plane(tmp_path / "plane1", seed=1)
+    missing = np.isnan(open_session(tmp_path, series="dff").responses.data)
+    assert missing.all(axis=0).tolist() == [True] * 4 + [False] * 4
+    assert not missing[:, 4:].any()
+
+
 @pytest.mark.slow
 def test_bad_frames_of_one_plane_are_missing_there(tmp_path):
     small_plane(tmp_path / "suite2p/plane0", badframes=np.array([5]))
@@ -640,14 +697,24 @@ def test_the_folder_of_all_planes_is_read_alone(tmp_path, settings, planes):
     assert open_session(tmp_path / "m5").n_neurons == 2
 
 
-def test_padding_of_the_folder_of_all_planes_is_cut(tmp_path):
-    files = small_plane(tmp_path / "source")
+@pytest.mark.parametrize("padding", [1, 2])
+@pytest.mark.parametrize("n_flags", [298, 300])
+def test_padding_of_the_folder_of_all_planes_is_cut(tmp_path, padding, n_flags):
+    files, n_frames = small_plane(tmp_path / "source"), 300 - padding
     for name in ("F", "Fneu", "spks"):
-        files[name][3:, -1] = 0
+        files[name][3:, n_frames:] = 0
     stat = regions_of_planes([0, 0, 0, 1, 1, 1])
-    settings = {"nplanes": 2, "badframes": np.zeros(299, bool)}
+    flags = FLAGS[: max(n_flags, n_frames)]
+    settings = {"nplanes": 2, "badframes": flags, "frames_per_folder": [100, 200]}
     small_plane(tmp_path / "r/combined", **{**files, "stat": stat, **settings})
-    assert open_session(tmp_path / "r").responses.n_samples == 299
+    session = open_session(tmp_path / "r")
+    missing = np.isnan(session.responses.data).all(axis=1)
+    np.testing.assert_array_equal(missing, FLAGS[:n_frames])
+    notes = notes_of(session)
+    assert "bad_setting" not in notes
+    assert f"2 folders (100, {n_frames - 100} frames)" in notes["joints"]
+    words = {1: "up to 1 frame early", 2: "up to 2 frames early"}
+    assert words[padding] in notes["cut_frames"]
 
 
 def test_regions_that_do_not_state_their_plane_are_told(tmp_path):
