@@ -242,7 +242,8 @@ def contained(path: Path, inside: Path, *, is_named: bool = False) -> Path:
             else f"links to files are followed; open {os.path.realpath(folder)} itself",
         )
     if not stat.S_ISREG(stat_file(path).st_mode):
-        raise _link_refused(path, f"which is no plain file: {real}", "copy it")
+        problem = f"to {real}, which is no plain file"
+        raise _link_refused(path, problem, "put a plain file in its place")
     _check_owners(place, root)
     return path
 
@@ -265,7 +266,7 @@ def _check_owners(place: Path, root: str) -> None:
     """Raise if a link of the folder belongs to another user than the folder."""
     # Windows has no numbers of users, so the owner of a link is unknown.
     if os.name == "nt":
-        raise _link_refused(place, "whose owner is unknown on Windows", "copy the file")
+        raise _link_refused(place, "and has no known owner on Windows", "copy the file")
     owner = Path(root).stat().st_uid
     # A link can lead to another link of the folder.
     while place.is_symlink() and _is_below(str(place), root):
@@ -281,7 +282,7 @@ def _check_owners(place: Path, root: str) -> None:
 
 
 def _link_refused(path: Path, problem: str, hint: str) -> SessionFormatError:
-    found = f"is a link that leads out of the session folder, {problem}"
+    found = f"is a link that leads out of the session folder {problem}"
     return bad_file(path, "outside", found, hint)
 
 

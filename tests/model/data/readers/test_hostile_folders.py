@@ -301,8 +301,8 @@ def test_a_link_ends_at_a_plain_file(folder, target):
     path.symlink_to(end)
     error = refusal(folder)
     words = {
-        "pipe": "no plain file",
-        "folder": "no plain file",
+        "pipe": f"session folder to {end}, which is no plain file",
+        "folder": f"session folder to {end}, which is no plain file",
         "nothing": f"is a link to {end}, which is not there",
         "annex": "git-annex",
     }
