@@ -118,8 +118,9 @@ def start_grid(
     # The same times as those of `arange` over the whole interval.
     n_points = max(0, int(np.ceil((common.stop - common.start) / step)))
     step = (common.start + step) - common.start
-    edges = np.ceil((recorded_spans - common.start) / step)
-    edges[:, 1] += 1
+    # Points from the first sample of a span to its last one, up to rounding.
+    place = (recorded_spans - common.start) / step
+    edges = np.stack([np.ceil(place[:, 0] - 1e-4), np.floor(place[:, 1] + 1e-4) + 1], 1)
     edges = np.clip(edges, 0, n_points).astype(np.int64)
     # Each point once, also at a joint of two spans.
     edges[1:, 0] = np.maximum(edges[1:, 0], edges[:-1, 1])

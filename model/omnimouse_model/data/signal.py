@@ -69,6 +69,11 @@ class Signal:
         float64 (span, 2): native times of the first and the last sample of each stretch
         that was recorded without a pause; None for one stretch. A joint of two files,
         with an unknown pause, also ends a stretch. Samples in a pause are NaN.
+    rounding_s
+        A time that is less than this before a sample counts as the time of the sample:
+        without it, a window at the rate of the stream would repeat one sample and lose
+        another wherever rounding puts a time before its sample. 0 for experanto, where
+        the direct formula is part of the format.
     n_missing
         Samples within the stretches that are missing (NaN) in all columns, such as
         lost frames.
@@ -88,6 +93,7 @@ class Signal:
     levels: tuple[Level, ...] = ()
     recorded_spans: Float64[np.ndarray, "span 2"] | None = None
     n_missing: int = 0
+    rounding_s: float = 0.0
     _order: list[ShiftOrder] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -96,6 +102,7 @@ class Signal:
     ) -> "Signal":
         """Return a stream that ends with its last row; see the other attributes."""
         end = start + (file.shape[0] - 1) / rate_hz
+        fields.setdefault("rounding_s", rounding_of(start, end, rate_hz))
         return cls(name, file, rate_hz, start, end, **fields)
 
     @property
@@ -153,7 +160,12 @@ class Signal:
         self, times: Float64[np.ndarray, " time"]
     ) -> Int64[np.ndarray, "time ..."]:
         """Row of every time, int64 (time,) or (time, C) with phase shifts."""
-        return previous_index(times, self.start, self.rate_hz, self.shift_s)
+        return previous_index(times, self._zero, self.rate_hz, self.shift_s)
+
+    @property
+    def _zero(self) -> float:
+        """Native time from which row 0 is read."""
+        return self.start - self.rounding_s
 
     def read(self, first: int, stop: int) -> Shaped[np.ndarray, "time column"]:
         """Rows `first` to `stop` as stored, not to be written to."""
@@ -254,7 +266,7 @@ class Signal:
 
     def _unshifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values of all columns at the same row, the last one before each time."""
-        rows = previous_index(times, self.start, self.rate_hz)
+        rows = previous_index(times, self._zero, self.rate_hz)
         valid = self.valid_interval().contains(times)
         valid &= (rows >= 0) & (rows < self.n_samples)
         rows = rows[valid]
@@ -270,7 +282,7 @@ class Signal:
         others read that row or one of the rows below (see `phase_gather`).
         """
         shifts = self._shift_order()
-        highest_row, edges = shifted_rows(times, self.start, self.rate_hz, shifts)
+        highest_row, edges = shifted_rows(times, self._zero, self.rate_hz, shifts)
         n_rows_below = edges.shape[1]
         # The fast path reads the rows below the highest one, which must exist.
         if int(highest_row[0]) < n_rows_below:
@@ -344,6 +356,13 @@ class Signal:
             assert self.shift_s is not None
             self._order.append(ShiftOrder.of(self.shift_s))
         return self._order[0]
+
+
+def rounding_of(start: float, stop: float, rate_hz: float) -> float:
+    """Return `Signal.rounding_s` of a stream: far below a sample, above rounding."""
+    # Times of windows are sums of a few numbers as large as these.
+    spacing = 4 * float(np.spacing(max(abs(start), abs(stop))))
+    return max(1e-6 / rate_hz, spacing)
 
 
 def is_interpolated(rate_hz: float, requested_hz: float) -> bool:

@@ -266,3 +266,29 @@ def test_behavior_before_its_recording_is_zero_and_marked(session):
     assert valid.any()
     assert not valid.all()
     assert not values[~valid].any()
+
+
+@pytest.mark.parametrize("start_s", [0.0, 3.7, 9000.0123, 1.7e9, 1.52e9 + 1 / 3])
+@pytest.mark.parametrize("rate_hz", [30.0, 60.0, 15.0])
+def test_windows_at_the_rate_of_a_recording_repeat_and_lose_no_sample(start_s, rate_hz):
+    n = int(200 * rate_hz)
+    values = np.tile(np.arange(n, dtype="f8")[:, None], 2)
+    arrays = {"responses": values, "rate_hz": rate_hz, "start_s": start_s}
+    session = om.open_session(arrays)
+    spec = om.WindowSpec(2.0, rate_hz)
+    for at in np.arange(1.0, 190.0, 7.3):
+        window = session.window(float(at), spec)
+        rows = np.rint(window.responses[:, 0] * session.response_scale[0])
+        assert (np.diff(rows) == 1).all()
+        # The row is the last sample at or before the time, up to rounding.
+        position = (window.native_start - start_s) * rate_hz
+        assert -1e-3 <= position - rows[0] < 1.0
+
+
+def test_spikes_in_rows_are_counted_once_in_windows_at_the_rate_of_the_rows():
+    # One spike in the middle of every bin of 1/30 s: all rows are 1.
+    times = (np.arange(3000) + 0.5) / 30
+    spikes = {"spike_times": times, "spike_unit": np.zeros(3000, int), "stop_s": 100.0}
+    session = om.open_session(spikes | {"start_s": 0.0})
+    rows = session.responses.index(session.window(20.0).times("responses"))
+    assert np.diff(rows).tolist() == [1] * 59

@@ -312,4 +312,5 @@ class _Store:
             mode=attributes["mode"],
             recorded_spans=spans,
             n_missing=int(attributes.get("n_missing", 0)),
+            rounding_s=float(attributes.get("rounding_s", 0.0)),
         )

@@ -143,8 +143,12 @@ def _signals(session: Session) -> dict[str, Signal]:
 
 
 def _signal_attributes(signal: Signal) -> dict[str, Any]:
-    # Only where samples are missing: stores from before this attribute stay valid.
-    missing = {"n_missing": signal.n_missing} if signal.n_missing else {}
+    # Only where they are not 0: stores from before these attributes stay valid.
+    missing: dict[str, Any] = {
+        name: value
+        for name in ("n_missing", "rounding_s")
+        if (value := getattr(signal, name))
+    }
     if signal.name == "responses" and has_pauses(signal):
         # Rows of the recording, of which those in pauses are not stored.
         missing["rows"] = signal.n_samples

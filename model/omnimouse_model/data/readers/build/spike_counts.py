@@ -7,7 +7,7 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.placed_rows import stretches
 from omnimouse_model.data.readers.build.size_limits import check_extent
-from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.signal import Signal, rounding_of
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains, TimesFile
 from omnimouse_model.data.window_spec import OMNIMOUSE
 
@@ -45,7 +45,8 @@ def spike_signal(
     )
     trains = SpikeTrains(file, offsets, start, ROW_RATE_HZ, n_rows, observed)
     end = start + n_rows / ROW_RATE_HZ
-    signal = Signal("responses", trains, ROW_RATE_HZ, start, end)
+    rounding_s = rounding_of(start, end, ROW_RATE_HZ)
+    signal = Signal("responses", trains, ROW_RATE_HZ, start, end, rounding_s=rounding_s)
     if observed is None:
         return signal
     common = Observed(observed.of_population())
