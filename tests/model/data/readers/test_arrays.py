@@ -184,6 +184,7 @@ def test_responses_that_do_not_fit_are_refused_with_a_remedy(changes, words):
         ({"running_start_s": 1e6}, "running is left out: .* no common 2-s window"),
         ({"trial_start": None}, "trial_start is missing"),
         ({"trial_stop": np.zeros(2)}, r"trials is left out: .* \(2,\)"),
+        ({"trial_start": np.array(["a"])}, r"; \(trial,\) numbers expected"),
         ({"trial_tier": np.array(["train"])}, r"trial_tier is \(1,\)"),
     ],
 )

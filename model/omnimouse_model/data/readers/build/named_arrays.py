@@ -234,7 +234,8 @@ class NamedArrays:
 
 def _shape_text(name: str, shape: tuple[int | None, ...]) -> str:
     """Return a shape with the names of the axes that may have any length."""
-    axes = KEYS.get(name, "").partition(")")[0].removeprefix("(").split(", ")
+    listed = KEYS.get(name, "").partition(")")[0].removeprefix("(")
+    axes = listed.removesuffix(",").split(", ")
     names = axes if len(axes) == len(shape) else ["any"] * len(shape)
     sizes = [
         text if n is None else str(n) for n, text in zip(shape, names, strict=True)

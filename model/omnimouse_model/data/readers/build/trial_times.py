@@ -116,7 +116,7 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
     if inside <= _FEW * n and milliseconds >= _MOST and covers:
         notes.warn(
             "trials_in_milliseconds",
-            f"{name}: trials start at {span_text(span)}, the responses cover "
+            f"{name}: {_starts_text(on)}, the responses cover "
             f"{span_text(recording)}; the times of trials are taken as milliseconds",
         )
         return 1.0 / _MILLISECONDS
@@ -131,9 +131,9 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
         lie = f"{inside:,} of {n:,} trials lie" if inside else "no trial lies"
         notes.warn(
             "trials_left_out",
-            f"{name}: {lie} in the recording: {n:,} trials start at "
-            f"{span_text(span)}, the responses cover {span_text(recording)} of the "
-            f"clock of the file; the trials are left out ({[remedy, *counted][-1]})",
+            f"{name}: {lie} in the recording: {_starts_text(on)}, the responses cover "
+            f"{span_text(recording)} of the clock of the file; the trials are left out "
+            f"({[remedy, *counted][-1]})",
         )
         return 0.0
     notes.assume(
@@ -142,6 +142,14 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
         f"cover {span_text(recording)}",
     )
     return 1.0
+
+
+def _starts_text(on: np.ndarray) -> str:
+    """Return when sorted trials start, for messages."""
+    if len(on) == 1:
+        return f"1 trial starts at {on[0]:.10g} s"
+    span = Interval(float(on[0]), float(on[-1]))
+    return f"{len(on):,} trials start at {span_text(span)}"
 
 
 def _scaled(values: Sequence[Any], scale: float) -> Sequence[Any]:
@@ -212,9 +220,14 @@ def _completed(
     # Trials that begin together do not end each other.
     after = np.searchsorted(on, on, side="right")
     next_on = np.append(on, max(end, float(on[-1])))[after]
+    # A duration fits between a start and the next one.
+    is_duration = (off > 0) & (on + off <= next_on + _ROUNDING_S)
+    likely = ""
+    if is_early.mean() > 1 - _MOST and is_duration[~is_missing].mean() >= _MOST:
+        likely = " (they look like durations: add the starts to the stops)"
     for problem, which in (
         ("have no stop time", is_missing),
-        ("stop before they start", is_early),
+        (f"stop before they start{likely}", is_early),
     ):
         if which.any():
             notes.warn(
