@@ -142,6 +142,9 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
             with _typed_errors(folder, name):
                 session: Session = reader.read(folder, options)
                 return session
+    only = _only_recording(folder)
+    if only is not None:
+        return _opened(only, options)
     raise _unknown(folder)
 
 
@@ -280,12 +283,7 @@ def _of_folder(path: Path) -> tuple[str, str]:
             "convert it with hdmf-zarr and pynwb: open it with NWBZarrIO, and export "
             "it with NWBHDF5IO",
         )
-    # macOS adds files that begin with a dot, and a folder for them.
-    names = sorted(
-        entry.name
-        for entry in path.iterdir()
-        if not entry.name.startswith(".") and entry.name != "__MACOSX"
-    )
+    names = _visible(path)
     if not names:
         return "is empty", "choose the folder that holds the recording"
     files = [file.name for file in nwb_files(path)]
@@ -293,6 +291,8 @@ def _of_folder(path: Path) -> tuple[str, str]:
     if inner:
         kind = "NWB files" if len(files) > 1 else "recordings"
         more = f", … ({len(inner)} in all)" if len(inner) > _LISTED else ""
+        if len(inner) == 1:
+            return f"holds the recording {inner[0]}", "open it"
         return (
             f"holds {len(inner)} {kind}: {', '.join(inner[:_LISTED])}{more}",
             "open one of them; om.catalogue and Recordings in a folder… list all",
@@ -313,6 +313,28 @@ def _of_folder(path: Path) -> tuple[str, str]:
         f"{contents}",
         f"a session is {_FORMATS}",
     )
+
+
+def _visible(folder: Path) -> list[str]:
+    """Return the sorted names in a folder, without hidden ones."""
+    # macOS adds files that begin with a dot, and a folder for them.
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name != "__MACOSX"
+    )
+
+
+def _only_recording(folder: Path) -> Path | None:
+    """Return the recording that lies alone in a folder, as one NWB file does."""
+    found: list[str] = []
+    with suppress(OSError):  # `_unknown` tells what cannot be read
+        if folder.is_dir():
+            found = _recordings_in(folder, _visible(folder))
+    # A link may lead anywhere, and deeper recordings belong to other folders.
+    if len(found) != 1 or "/" in found[0] or (folder / found[0]).is_symlink():
+        return None
+    return folder / found[0]
 
 
 def _recordings_in(folder: Path, names: Sequence[str]) -> list[str]:
