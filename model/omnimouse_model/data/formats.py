@@ -4,6 +4,8 @@ Opening a session and fetching one from the model hub both need this table, and 
 also fetches: a module of its own avoids an import cycle.
 """
 
+import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 from omnimouse_model.data.io.file_stamp import missing, unreadable
@@ -56,15 +58,19 @@ def session_folder(path: Path) -> Path:
     if not path.is_dir() or is_recording(path):
         return path
     try:
-        entries = [*path.iterdir()]
-        inner = [entry for entry in entries if entry.is_dir()]
+        with os.scandir(path) as found:
+            entries = [*found]
+            # Of a link alone, this asks the file system.
+            inner = [Path(entry.path) for entry in entries if entry.is_dir()]
         files = nwb_files(path)
     except OSError as error:
         raise unreadable(path, error) from error
     if len(inner) == 1 and is_recording(inner[0]):
         return inner[0]
-    others = [entry for entry in entries[:_EXAMINED] if entry not in files]
-    if len(files) == 1 and not any(map(is_recording, others)):
+    if len(files) != 1:
+        return path
+    others = (Path(entry.path) for entry in entries[:_EXAMINED])
+    if not any(is_recording(entry) for entry in others if entry not in files):
         return session_folder(files[0])
     return path
 
@@ -72,11 +78,12 @@ def session_folder(path: Path) -> Path:
 def nwb_files(folder: Path) -> list[Path]:
     """Return the NWB files of a folder by their names, sorted."""
     # macOS stores attributes of a file beside it, in one that begins with "._".
-    return sorted(
-        entry
-        for entry in folder.glob("*.nwb")
-        if not entry.name.startswith(".") and not entry.is_dir()
-    )
+    with os.scandir(folder) as entries:
+        return sorted(
+            Path(entry.path)
+            for entry in entries
+            if fnmatch(entry.name, "[!.]*.nwb") and not entry.is_dir()
+        )
 
 
 def is_recording(path: Path) -> bool:

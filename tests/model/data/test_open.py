@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
+from omnimouse_model.data import formats
+from omnimouse_model.data.open import open_session
 from tests.model.data.refusals import check_refusal
 
 
@@ -37,6 +40,12 @@ def _days(path: Path) -> None:
         np.savez(path / day / "a.npz", responses=np.ones((9, 2)), rate_hz=30.0)
 
 
+def _day(path: Path) -> None:
+    (path / "session" / "day1").mkdir(parents=True)
+    arrays = {"responses": np.ones((300, 2)), "rate_hz": 30.0}
+    np.savez(path / "session" / "day1" / "a.npz", **arrays)
+
+
 def _kilosort(path: Path) -> None:
     path.mkdir()
     for name in ("spike_times", "spike_clusters"):
@@ -55,6 +64,7 @@ def _kilosort(path: Path) -> None:
         ("empty", _mac, "empty is empty"),
         ("b.nwb", _page, "b.nwb is a web page"),
         ("days", _days, "days holds 2 recordings: day1/a.npz, day2/a.npz"),
+        ("day", _day, "day holds the recording session/day1/a.npz (open it)"),
         ("ks", _kilosort, "ks is the output of Kilosort or phy"),
     ],
 )
@@ -62,6 +72,12 @@ def test_it_says_what_it_is(tmp_path, name, make, words):
     make(tmp_path / name)
     refused = check_refusal(tmp_path / name, re.escape(words))
     assert refused.code == "unknown_format"
+
+
+def test_the_one_recording_of_a_folder_is_opened(tmp_path):
+    _day(tmp_path)
+    (tmp_path / "session" / "day1" / "notes.txt").touch()
+    assert open_session(tmp_path / "session" / "day1").path.name == "a.npz"
 
 
 @pytest.mark.parametrize("name", ["a.nwb", "a.npz"])
@@ -90,3 +106,13 @@ def test_content_that_was_not_fetched_is_named(tmp_path, name):
 def test_the_array_that_is_no_numbers_is_named(tmp_path, values, words):
     np.savez(tmp_path / "a.npz", responses=values, rate_hz=30.0)
     check_refusal(tmp_path / "a.npz", words)
+
+
+def test_the_files_of_a_large_folder_are_not_asked_one_by_one(tmp_path, monkeypatch):
+    for number in range(300):
+        (tmp_path / f"{number}.tif").touch()
+    monkeypatch.setattr(formats, "READERS", {})
+    asked, stat = [], os.stat
+    monkeypatch.setattr(os, "stat", lambda *a, **k: asked.append(a) or stat(*a, **k))
+    assert formats.session_folder(tmp_path) == tmp_path
+    assert 0 < len(asked) < 10
