@@ -158,10 +158,11 @@ def without_revealed(mask: Mask) -> Mask:
     if not revealed.any():
         return mask
     cells = np.where(revealed, np.uint8(HIDDEN), mask.cells)
+    seconds = guard.after / mask.spec.response_rate_hz
     left = "" if (cells == TARGET).any() else ", so that no target is left"
     note = (
         f"adapted to a recording at {mask.recording_rate_hz:.3g} Hz: targets within "
-        f"{guard.after} samples of a visible one of the same neuron are left out, "
+        f"{seconds:.2g} s of a visible sample of the same neuron are left out, "
         f"because interpolation reveals them{left}"
     )
     note = f"{mask.note}; {note}" if mask.note else note

@@ -134,6 +134,7 @@ def named_mask(name: str, session: "Session") -> "Mask":
 def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
     file, metadata = found.file, found.file.metadata
     first_s, last_s = file.span_s
+    adapted = "" if metadata.mask is None else metadata.mask.note
     return {
         "name": "predictions",
         "value": n_bytes(out) / 2**20,
@@ -152,7 +153,7 @@ def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
         "behavior": list(metadata.behavior_names),
         "first_s": first_s,
         "last_s": last_s,
-        "remarks": list(metadata.remarks),
+        "remarks": [text for text in (adapted, *metadata.remarks) if text],
     }
 
 

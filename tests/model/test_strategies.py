@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import EmptyMaskError, MaskError
@@ -18,6 +19,7 @@ from omnimouse_model.strategies import (
 )
 from omnimouse_model.tokens import layout_from_mask, query_starts
 from tests.model.plain_masks import official_rows, plain_mask, scaled_counts
+from tests.predictors import EchoPredictor
 
 
 def test_all_official_names_are_there_and_two_of_them_differ():
@@ -238,3 +240,18 @@ def test_a_task_from_video_alone_has_no_score_without_video(name):
     (score,) = evaluate(name, _stored_at(15.0), "test/video_only").scores
     assert np.isnan(score.value)
     assert "no video" in score.refusal
+
+
+def test_without_a_target_nothing_is_fitted_or_written(tmp_path):
+    session = _stored_at(1.0)
+
+    class Unprepared(EchoPredictor):
+        def prepare(self, session: Session) -> None:
+            raise AssertionError("a fit can take minutes")
+
+    (score,) = evaluate(Unprepared(), session, "test/causal_response_25").scores
+    assert "1 Hz" in score.refusal
+    out = tmp_path / "predictions.zarr"
+    with pytest.raises(MaskError, match="adapted to a recording at 1 Hz"):
+        predict_session("last", session, "test/causal_response_25", out)
+    assert not out.exists()

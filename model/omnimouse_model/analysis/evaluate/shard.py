@@ -227,7 +227,11 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
     session = shard.session
     spec = shard.spec
     # By identity, because predictors need not be hashable.
-    refusals = {id(p): _prepared(p, session, run) for p in shard.predictors}
+    refusals = {id(p): "" for p in shard.predictors}
+    masks = [condition.mask(session).stretched(spec) for condition in shard.conditions]
+    # A predictor is not fitted, which can take minutes, where nothing is scored.
+    if any(_has_score(mask, session) for mask in masks):
+        refusals = {id(p): _prepared(p, session, run) for p in shard.predictors}
     metric = named_metric(shard.metric)
     null: np.ndarray | None = None
     clips: tuple[RepeatedClip, ...] = ()
@@ -239,8 +243,7 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
         refusals = dict.fromkeys(refusals, str(error))
     groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
     running: list[RunningScore] = []
-    for condition in shard.conditions:
-        mask = condition.mask(session).stretched(spec)
+    for condition, mask in zip(shard.conditions, masks, strict=True):
         cells = _scored_cells(mask, condition, session, shard.neurons)
         empty = partial(
             RunningScore,
@@ -266,6 +269,12 @@ def _running_scores(shard: Shard, run: ShardRun) -> list[RunningScore]:
             for predictor in shard.predictors
         ]
     return running
+
+
+def _has_score(mask: Mask, session: Session) -> bool:
+    """Return whether a task asks responses, or behaviour that the session has."""
+    decodes = mask.has_behavior_target and bool(session.behavior_names)
+    return decodes or bool(scored_cells(mask).any())
 
 
 def _has_ceiling(session: Session, spec: WindowSpec) -> bool:

@@ -39,6 +39,7 @@ from omnimouse_model.predict.prediction_file.predictor import (
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.strategies import lost_all_targets
 
 SUFFIXES = (".zarr", ".nwb")
 _Batches = Callable[[list[int]], Iterator[tuple[int, FileBatch]]]
@@ -163,8 +164,10 @@ def _plan(
     condition = Condition.of(mask)
     fitted = condition.mask(session).stretched(predictor.needs.spec)
     cells = scored_cells(fitted)
-    if not cells.any() and not fitted.has_behavior_target:
-        raise MaskError(f"The mask {condition.name!r} has no target to predict.")
+    decodes = fitted.has_behavior_target and bool(session.behavior_names)
+    if not cells.any() and not decodes:
+        reason = f": {fitted.note}" if lost_all_targets(fitted) else ""
+        raise MaskError(f"{condition.name!r} has no target to predict{reason}.")
     starts = prediction_starts(session, fitted, tier)
     spec = fitted.spec
     metadata = Metadata(
