@@ -242,11 +242,14 @@ class NwbFile:
         back = np.flatnonzero(np.diff(times) <= 0)
         if len(back):
             at = int(back[0])
-            if (coarse := _spacing(stored)) > _COARSEST_S:
+            apart = _spacing(stored)
+            if apart > _COARSEST_S:
+                is_single = _as_stored(stored).dtype == np.float32 != stored.dtype
+                kind = f"{stored.dtype}{' with float32 values' if is_single else ''}"
                 raise self.wrong(
                     group,
-                    f"has timestamps of {stored.dtype}, which near {times[0]:.10g} s "
-                    f"tells only times {coarse:.3g} s apart: {len(back):,} of "
+                    f"has timestamps of {kind}, which near {times[0]:.10g} s "
+                    f"tells only times {apart:.3g} s apart: {len(back):,} of "
                     f"{n - 1:,} steps do not increase",
                     "store them as float64, or from the start of the session",
                 )
@@ -365,5 +368,17 @@ def fitted_step(times: np.ndarray, is_gap: np.ndarray) -> tuple[float, float]:
 
 def _spacing(times: np.ndarray) -> float:
     """Return the float spacing at the largest time, in the stored precision (s)."""
-    kind = times.dtype if times.dtype.kind == "f" else np.dtype(np.float64)
-    return float(np.spacing(np.abs(times).max().astype(kind)))
+    return float(np.spacing(np.abs(_as_stored(times)).max()))
+
+
+def _as_stored(times: np.ndarray) -> np.ndarray:
+    """Return times as floats of the precision in which they were stored first."""
+    if times.dtype.kind != "f":
+        return times.astype(np.float64)
+    # float32 times that a program wrote as float64 repeat, unlike those of an even
+    # clock of few binary digits.
+    if times.dtype.itemsize > 4 and (np.diff(times) == 0).any():
+        with np.errstate(over="ignore"):
+            single = times.astype(np.float32)
+        return single if np.array_equal(single, times) else times
+    return times
