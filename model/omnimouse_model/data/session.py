@@ -248,7 +248,7 @@ class Session(HasSummary):
         Raises
         ------
         TimeRangeError
-            The time is outside the recording.
+            The time is outside the recording, or in a pause.
         ValueError
             The session is shorter than a window, has no trial to align one to, or has
             traces where the spec counts events.
@@ -268,7 +268,23 @@ was recorded from 0 to 94.5 s.
                 f"start_s is {start_s:g} s; session {self.id!r} was recorded from 0 to "
                 f"{self.duration_s:g} s."
             )
-        return self.nearest_window(start_s, spec)
+        window = self.nearest_window(start_s, spec)
+        self._check_pause(start_s, window)
+        return window
+
+    def _check_pause(self, start_s: float, window: Window) -> None:
+        """Raise `TimeRangeError` if a time is in a pause, far from its window."""
+        spans, far_s = self.responses.recorded_spans, window.spec.duration_s + 1.0
+        if spans is None or abs(window.start_s - start_s) <= far_s:
+            return
+        first, last = (spans - self.t0).T
+        number = int(np.searchsorted(first, start_s, side="right"))
+        if 0 < number < len(first) and start_s > last[number - 1]:
+            raise TimeRangeError(
+                f"start_s is {start_s:g} s; nothing was recorded from "
+                f"{last[number - 1]:g} to {first[number]:g} s. nearest_window finds "
+                "the window beside this pause."
+            )
 
     def nearest_window(
         self, start_s: float, spec: WindowSpec = OMNIMOUSE, direction: int = 0

@@ -20,6 +20,7 @@ from omnimouse_model.data.readers.build.placed_rows import (
 )
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
+from omnimouse_model.errors import TimeRangeError
 from omnimouse_model.live.spans import page_around
 from omnimouse_model.masks import Mask
 from tests.predictors import EchoPredictor
@@ -247,3 +248,13 @@ def test_a_step_leads_over_a_pause(start_s, step_s):
     assert session.nearest_window(62.0).stop_s < 60.0
     near = session.nearest_window(20.01, direction=-1)
     assert near.start_s == session.nearest_window(20.01).start_s
+
+
+def test_a_window_is_not_read_far_from_the_time_that_is_asked():
+    session = paused(600.0)
+    with pytest.raises(
+        TimeRangeError, match=r"nothing was recorded from 59\.9667 to 660"
+    ):
+        session.window(300.0)
+    assert session.window(59.0).stop_s < 60.0
+    assert session.nearest_window(300.0).stop_s < 60.0

@@ -144,6 +144,7 @@ def build_stimulus(
     """
     parts = sorted(parts, key=lambda part: float(part.times[0]))
     parts = _with_holes(_without_overlap(parts, notes))
+    _note_unseen(parts, intervals, notes)
     # From here on, one part is one trial of the table; a hole is a trial of one slot.
     count = np.array([len(part.times) for part in parts])
     trial = np.repeat(np.arange(len(parts), dtype=np.int32), count)
@@ -152,6 +153,25 @@ def build_stimulus(
     frame = np.asarray(np.arange(len(slot_t)) - first[trial], np.int32)
     table = _table(parts, intervals, slot_t, first, count, t0)
     return Stimulus(slot_t, trial, frame, size, source_of(parts), table)
+
+
+def _note_unseen(
+    parts: Sequence[Part], intervals: PresentationIntervals, notes: Notes
+) -> None:
+    """Note trials of the recording in which no frame was shown."""
+    if not len(intervals.on):
+        return
+    begins = np.array([part.times[0] for part in parts if part.name])
+    row = np.searchsorted(intervals.on, begins + 1e-6, side="right") - 1
+    seen = row[(row >= 0) & (begins < intervals.off[np.maximum(row, 0)])]
+    unseen = np.setdiff1d(np.arange(len(intervals.on)), seen)
+    if len(unseen):
+        notes.warn(
+            "trials_without_frames",
+            f"{len(unseen):,} of {len(intervals.on):,} trials have no frame of the "
+            f"stimulus, the first at {intervals.on[unseen[0]]:.6g} s: they are not in "
+            "the trial table, in which trials last from frame to frame",
+        )
 
 
 def _table(
