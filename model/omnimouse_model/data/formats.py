@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from omnimouse_model.data.io.file_stamp import missing, unreadable
-from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.alf import reader as alf
+from omnimouse_model.data.readers.arrays import reader as arrays
 from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.readers.sensorium import reader as sensorium

@@ -25,7 +25,7 @@ from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.io.safe_files import open_binary, read_json_mapping
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
-from omnimouse_model.data.readers import arrays
+from omnimouse_model.data.readers.arrays import reader as arrays
 from omnimouse_model.data.readers.build.unit_tables import (
     table_stamps,
     with_unit_tables,

@@ -21,7 +21,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
 from tests.memory import check_memory
-from tests.model.data.readers.test_arrays import session_arrays
+from tests.model.data.readers.arrays.test_reader import session_arrays
 from tests.model.data.readers.test_errors import folder as folder
 from tests.model.data.refusals import OTHER_USER, give_away, left_out
 from tests.model.experanto_folder import save_json

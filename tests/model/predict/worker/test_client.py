@@ -28,7 +28,7 @@ from omnimouse_model.predict.worker import server as worker_process
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.server import Server, Source
 from omnimouse_model.predict.worker.transport import LinkEndedError
-from tests.model.data.readers.test_arrays import session_arrays
+from tests.model.data.readers.arrays.test_reader import session_arrays
 from tests.predictors import (
     BatchingPredictor,
     EchoPredictor,

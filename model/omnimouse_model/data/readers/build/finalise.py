@@ -7,7 +7,6 @@ import numpy as np
 from omnimouse_model.data.clock import full_window_starts, grid_points
 from omnimouse_model.data.io.fingerprint import combine_options
 from omnimouse_model.data.readers.build.behavior_names import note_missing
-from omnimouse_model.data.readers.build.frame_notes import note_frames
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import (
     common_time,
@@ -21,9 +20,9 @@ from omnimouse_model.data.readers.build.statistics import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
-from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.valid_starts import inside_trials, missing_rows
-from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
 
 # The format refuses shorter sessions, whatever the windows of other models.
@@ -41,6 +40,11 @@ _SAME, _MARGIN_S, _LONG_MARGIN_S = 0.02, 0.5, 5.0
 by which it is longer."""
 
 
+# Few frames are enough for the range of gray values, and opening stays fast.
+_SAMPLED_TRIALS = 6
+_SAMPLED_FRAMES = 4
+
+
 def finalise(session: Session, notes: Notes) -> Session:
     """Return the checked session with statistics of behaviour, notes and fingerprint.
 
@@ -54,7 +58,7 @@ def finalise(session: Session, notes: Notes) -> Session:
     _note_absent(session, notes)
     _note_lengths(session, notes)
     if session.stimulus is not None:
-        note_frames(session.stimulus, notes)
+        _note_frames(session.stimulus, notes)
     train = train_spans(session.stimulus, session.trials, session.t0)
     behavior = {
         name: signal and complete_statistics(signal, train, notes)
@@ -231,3 +235,54 @@ def check_overlap(session: Session) -> None:
         f"{spans}: no common 2-s window",
         hint,
     )
+
+
+def _note_frames(stimulus: Stimulus, notes: Notes) -> None:
+    """Note differences from OmniMouse's input; reads a few frames."""
+    size = stimulus.size
+    if size != VIDEO_SIZE:
+        height, width = VIDEO_SIZE
+        notes.warn(
+            "frame_size",
+            f"frames are {'×'.join(str(n) for n in size)}; OmniMouse's are "
+            f"{height}×{width} gray, to which its windows average them",
+        )
+    _note_values(stimulus, notes)
+
+
+def _note_values(stimulus: Stimulus, notes: Notes) -> None:
+    """Note gray values outside 0-255, the range of every model."""
+    has_frames = np.array([stimulus.source.has(i) for i in range(len(stimulus.trials))])
+    trials = np.flatnonzero(has_frames).tolist()
+    low, high, is_finite = np.inf, -np.inf, True
+    # Spread over the session, because stimuli can differ between its parts.
+    for trial in trials[:: max(1, len(trials) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
+        first = int(stimulus.trials.first_slot[trial])
+        n_slots = int(stimulus.trials.n_slots[trial])
+        step = max(1, n_slots // _SAMPLED_FRAMES)
+        for slot in range(first, first + n_slots, step):
+            frame = stimulus.frame(slot)
+            is_finite &= bool(np.isfinite(frame).all())
+            low, high = min(low, float(frame.min())), max(high, float(frame.max()))
+    n_unknown = int(np.isnan(stimulus.trials.blank_value[~has_frames]).sum())
+    if n_unknown:
+        notes.assume(
+            "no_gray", f"{n_unknown} blank trials name no gray level; mean gray"
+        )
+    if not is_finite:
+        notes.warn(
+            "not_finite",
+            "some frames hold values that are not finite; models receive mean gray",
+        )
+    if high > 255 or low < 0:
+        notes.warn(
+            "gray_range",
+            f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255",
+        )
+    # Values are never rescaled: a dark video can also stay below 1.
+    elif high <= 1 and trials:
+        notes.warn(
+            "gray_range",
+            "the frames of the video that were looked at have gray values of 0 to 1; "
+            "models expect 0–255, and nothing is scaled (multiply the video by 255)",
+        )

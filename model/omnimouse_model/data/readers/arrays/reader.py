@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,19 +15,13 @@ from omnimouse_model.data.io.fingerprint import file_fingerprint
 from omnimouse_model.data.io.npz import Npz
 from omnimouse_model.data.io.row_source import MemoryRows, Rows
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.array_responses import (
-    PUPIL,
-    is_transposed,
-    response_rate,
-    stream_durations,
-)
+from omnimouse_model.data.readers.arrays.named_arrays import NamedArrays
+from omnimouse_model.data.readers.arrays.responses import PUPIL, frame_responses
+from omnimouse_model.data.readers.arrays.spikes import spike_responses, unit_quality
 from omnimouse_model.data.readers.build.behavior_names import eye_signal
-from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.named_arrays import NamedArrays
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.placed_rows import stretches
 from omnimouse_model.data.readers.build.presentations import (
     Part,
     PresentationIntervals,
@@ -36,7 +29,6 @@ from omnimouse_model.data.readers.build.presentations import (
     trials_without_screen,
     video_parts,
 )
-from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.side_streams import (
     clock_remedy,
     common_time,
@@ -46,12 +38,6 @@ from omnimouse_model.data.readers.build.side_streams import (
     span_text,
 )
 from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
-from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ
-from omnimouse_model.data.readers.build.spiking_units import (
-    SpikingUnits,
-    UnsortedSpikes,
-    spiking_responses,
-)
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
@@ -65,19 +51,10 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
-from omnimouse_model.display import count
 
 LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"
 _TRIAL_FIELDS = ("side", "choice", "block", "outcome")
-_MANY_TIMES = 20
-_LATE_S = 60.0
-"""A first spike later than this shows that time 0 is not the start of a recording."""
-_FAR = 0.1
-"""Trials may reach beyond the spikes by this share of their time, or by _LATE_S."""
-_MAX_SEARCHED = 2**27
-"""Bytes of a file of responses of which every row is searched for pauses."""
-_BLOCK_ROWS, _COLUMNS = 2**14, 256
 _Part = TypeVar("_Part")
 _side = read_side_stream
 
@@ -127,7 +104,8 @@ def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
 
 def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
     notes = Notes()
-    responses = _responses(arrays, notes)
+    read = spike_responses if "spike_times" in arrays.arrays else frame_responses
+    responses = read(arrays, notes)
     found = _side("trials", lambda inner: _intervals(arrays, responses, inner), notes)
     intervals: PresentationIntervals = found or PresentationIntervals()
     stimulus = _side(
@@ -168,291 +146,6 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
         options=options.changed(),
     )
     return finalise(session, notes)
-
-
-# -- spikes --------------------------------------------------------------------------
-def _spikes(arrays: NamedArrays, notes: Notes) -> Signal:
-    """Read spike times as responses: counted in any bins, and at the model's rate."""
-    times = arrays.numbers("spike_times", (None,))
-    if times is None or "responses" in arrays.arrays:
-        raise arrays.wrong(
-            "spike_times", "and responses are both present: pass only one"
-        )
-    unit = arrays.integers("spike_unit", len(times))
-    if unit is None:
-        raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
-    unit, n_units = _unit_rows(arrays, unit.astype(np.int64), notes)
-    refuse_quantised(times, arrays.path)
-    times = times.astype(np.float64)
-    is_time = np.isfinite(times)
-    if not is_time.all():
-        times, unit = times[is_time], unit[is_time]
-        _note_missing_spikes(arrays, is_time, notes)
-    start, stop = _spike_span(arrays, times, notes)
-    inside = (times >= start) & (times <= stop)
-    if not inside.all():
-        times, unit = times[inside], unit[inside]
-    units = SpikingUnits(
-        np.arange(n_units),
-        np.bincount(unit, minlength=n_units),
-        np.full((n_units, 3), np.nan),
-        quality=_quality(arrays, n_units, notes),
-    )
-    spikes = UnsortedSpikes(arrays.path, times, unit)
-    options, span = arrays.options, (start, stop)
-    responses, chosen = spiking_responses(units, spikes, span, options, notes)
-    if len(chosen.unit_id) < n_units:
-        arrays.n_units, arrays.chosen = n_units, chosen.unit_id
-    return responses
-
-
-def _unit_rows(
-    arrays: NamedArrays, unit: np.ndarray, notes: Notes
-) -> tuple[np.ndarray, int]:
-    """Return the row of the unit of each spike, and the number of units."""
-    n_ids = arrays.length("unit_ids") if "unit_ids" in arrays.arrays else 0
-    # A unit without spikes is known only from the list of ids.
-    n_units = n_ids or int(unit.max()) + 1
-    found = np.unique(unit)
-    first, last = int(found[0]), int(found[-1])
-    if first < 0 or last >= n_units:
-        ids = _side("unit_ids", lambda _: arrays.integers("unit_ids", n_ids), Notes())
-        if ids is None or not np.isin(found, ids).all():
-            raise arrays.wrong(
-                "spike_unit",
-                f"reaches from {first} to {last} for {n_units} units",
-                "numbers of units begin with 0, in the order of unit_ids",
-            )
-        notes.warn(
-            "unit_numbers",
-            f"spike_unit holds unit_ids, {first} to {last}, and no numbers from 0: "
-            "each spike is read as that of the unit with this id",
-        )
-        order = np.argsort(ids, kind="stable")
-        return order[np.searchsorted(ids, unit, sorter=order)], n_units
-    if not n_ids and 2 * len(found) < n_units:
-        notes.warn(
-            "unit_numbers",
-            f"spike_unit reaches to {last}, and {len(found):,} of these numbers have "
-            f"spikes: {n_units:,} units are read, the others silent (if the numbers "
-            "are ids: unit_ids, spike_unit = numpy.unique(ids, return_inverse=True))",
-        )
-    return unit, n_units
-
-
-def _note_missing_spikes(
-    arrays: NamedArrays, is_time: np.ndarray, notes: Notes
-) -> None:
-    """Note spikes whose time is not finite; raise if none is."""
-    count, first = int((~is_time).sum()), int(is_time.argmin())
-    problem = (
-        f"holds {count:,} times that are not finite (NaN) of {len(is_time):,}, the "
-        f"first at index {first}"
-    )
-    if not is_time.any():
-        raise arrays.wrong("spike_times", problem, "save the times of the spikes")
-    notes.warn("missing_spikes", f"spike_times {problem}: spikes left out")
-
-
-def _spike_span(
-    arrays: NamedArrays, times: np.ndarray, notes: Notes
-) -> tuple[float, float]:
-    """Return begin and end of a recording of spikes, after checks of their unit."""
-    first, last = float(times.min()), float(times.max())
-    # Times in seconds are not whole, except by chance.
-    if len(times) >= _MANY_TIMES and (times == np.rint(times)).all():
-        raise arrays.wrong(
-            "spike_times",
-            f"holds whole numbers from {first:.10g} to {last:.10g}, as sample numbers "
-            "or milliseconds are; seconds expected",
-            "divide them by the sampling rate, or by 1000",
-        )
-    given, stop = arrays.number("start_s"), arrays.number("stop_s")
-    spikes = Interval(0.0 if given is None else given, last)
-    begin, end = _trial_reach(arrays, Interval(first, last), notes)
-    start = spikes.start
-    # Silence before the first spike would be taken for recorded time.
-    if given is None and not 0 <= min(first, begin) < _LATE_S:
-        start = min(first, begin)
-        notes.assume(
-            "recording_start",
-            f"the start of the recording is not given (start_s): {start:.10g} s, the "
-            "first spike or trial",
-        )
-    if stop is None:
-        stop = max(last, end)
-        notes.assume(
-            "recording_end",
-            f"the end of the recording is not given: {stop:.6g} s, the last spike or "
-            "trial",
-        )
-    if (stop - start) * ROW_RATE_HZ < 1:
-        raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
-    n_outside = int(((times < start) | (times > stop)).sum())
-    if n_outside > 0.5 * len(times):
-        raise arrays.wrong(
-            "spike_times",
-            f"reaches from {first:.10g} to {last:.10g}, and the recording from "
-            f"{start:.10g} to {stop:.10g} s: {n_outside:,} of {len(times):,} spikes "
-            "lie outside",
-            "are start_s, stop_s and spike_times in seconds on one clock?",
-        )
-    if n_outside:
-        notes.warn(
-            "spikes_outside",
-            f"{n_outside:,} of {len(times):,} spikes lie outside the recording, "
-            f"{start:.6g} to {stop:.6g} s; left out",
-        )
-    return start, stop
-
-
-def _trial_reach(
-    arrays: NamedArrays, spikes: Interval, notes: Notes
-) -> tuple[float, float]:
-    """Return the first start and the last stop of trials, where spikes confirm them.
-
-    Those of the spikes stand for none, for trials of another clock, and for wrong
-    times: one wrong trial must not make hours of silence. `stop_s` leaves nothing to
-    confirm.
-    """
-    starts, ends = (
-        _trial_times(arrays, name) for name in ("trial_start", "trial_stop")
-    )
-    times = np.concatenate([starts, ends])
-    if not len(times):
-        return spikes.start, spikes.stop
-    trials = Interval(float(times.min()), float(times.max()))
-    if "stop_s" not in arrays.arrays:
-        if len(ends) and is_in_milliseconds(spikes, trials):
-            raise arrays.wrong(
-                "spike_times",
-                f"reaches to {spikes.stop:.6g} and trial_stop to {ends.max():.6g}: are "
-                "the spikes in milliseconds, or the trials wrong?",
-                "divide spike_times by 1000 if they are milliseconds",
-            )
-        # Told where trials are read.
-        if is_in_milliseconds(trials, spikes):
-            starts, ends = starts / 1000.0, ends / 1000.0
-    far = max(_LATE_S, _FAR * (spikes.stop - spikes.start))
-    begin = float(starts.min(initial=spikes.start))
-    end = float(ends.max(initial=spikes.stop))
-    is_early, is_late = begin < spikes.start - far, end > spikes.stop + far
-    near = Interval(spikes.start - far, spikes.stop + far)
-    doubts = [
-        f"{name} reaches {word} {time:.6g} s"
-        for name, word, time, is_far in (
-            (
-                "trial_start",
-                "back to",
-                begin,
-                is_early and "start_s" not in arrays.arrays,
-            ),
-            ("trial_stop", "to", end, is_late and "stop_s" not in arrays.arrays),
-        )
-        if is_far
-    ]
-    # Without a trial near the spikes, all are of another clock; told where read.
-    if doubts and near.contains(starts).any():
-        notes.warn(
-            "trials_beyond_spikes",
-            f"{' and '.join(doubts)}, and the spikes from {span_text(spikes)}: "
-            "such trials do not lengthen the recording (state start_s and stop_s if it "
-            "lasted longer)",
-        )
-    return spikes.start if is_early else begin, spikes.stop if is_late else end
-
-
-def _trial_times(arrays: NamedArrays, name: str) -> np.ndarray:
-    """Return the finite times of trials, (n,); faults are noted where trials are."""
-    times = _side(name, lambda _: arrays.numbers(name, (None,)), Notes())
-    if times is None:
-        return np.zeros(0)
-    return np.asarray(times[np.isfinite(times)], np.float64)
-
-
-def _quality(arrays: NamedArrays, n: int, notes: Notes) -> np.ndarray | None:
-    """Return the quality labels of n units, numbers or texts; None without any."""
-    labels = _side("quality", lambda _: arrays.values("quality", n), notes)
-    if labels is None or labels.dtype.kind == "U":
-        return labels
-    return labels.astype(np.float64)
-
-
-# -- responses -----------------------------------------------------------------------
-def _responses(arrays: NamedArrays, notes: Notes) -> Signal:
-    if "spike_times" in arrays.arrays:
-        return _spikes(arrays, notes)
-    values = arrays.numbers("responses", (None, None))
-    assert values is not None
-    durations = stream_durations(arrays)
-    rate = response_rate(arrays, values.shape, durations, notes)
-    swaps = is_transposed(arrays, values, rate, durations, notes)
-    if swaps:
-        values = values.T
-    start = arrays.number("start_s") or 0.0
-    # Responses must be able to hold NaN.
-    if values.dtype.kind != "f":
-        values = values.astype(np.float32)
-    note_interpolation(rate, notes)
-    rows = arrays.rows("responses", values, is_transposed=swaps)
-    signal = Signal.of_rows("responses", rows, rate, start, mode="linear")
-    return _with_pauses(arrays, signal, notes)
-
-
-def _with_pauses(arrays: NamedArrays, signal: Signal, notes: Notes) -> Signal:
-    """Return the responses with time in which all neurons are NaN as not recorded.
-
-    In large files, only pauses are searched for: short losses within them are counted
-    in a sample.
-    """
-    n, file = signal.n_samples, signal.file
-    # A map of a small file, and values in memory, can be looked at one by one.
-    n_bytes = n * signal.n_columns * signal.dtype.itemsize
-    is_searched_whole = isinstance(file, MemoryRows) or n_bytes <= _MAX_SEARCHED
-    lost = np.arange(n)
-    if not is_searched_whole:
-        # A pause, longer than half a second and 2.5 samples, contains one of them.
-        step = max(3, int(0.5 * signal.rate_hz))
-        probes = np.append(np.arange(0, n, step), n - 1)
-        around = np.isin(probes, _without_value(file, probes))
-        # What lies between a missing row and its neighbours may be missing too.
-        edges = around[1:] | around[:-1]
-        lost = np.flatnonzero(np.append(np.repeat(edges, np.diff(probes)), edges[-1]))
-    lost = _without_value(file, lost)
-    if not len(lost):
-        return signal
-    if len(lost) == n:
-        raise arrays.wrong(
-            "responses",
-            "holds no number: all values are NaN",
-            "save the responses as numbers, NaN only where none was recorded",
-        )
-    place = np.setdiff1d(np.arange(n), lost, assume_unique=True)
-    spans, n_missing = stretches(place, n, signal.start, signal.rate_hz)
-    n_pauses = 0 if spans is None else len(spans) - 1
-    pauses = f", with {count(n_pauses, 'pause')}" if n_pauses else ""
-    least = "" if is_searched_whole else "at least "
-    notes.warn(
-        "pauses",
-        f"{least}{len(lost):,} of {count(n, 'sample')} are NaN in all neurons: time "
-        f"that was not recorded{pauses}",
-    )
-    return replace(signal, recorded_spans=spans, n_missing=n_missing)
-
-
-def _without_value(file: Rows, rows: np.ndarray) -> np.ndarray:
-    """Return those of the rows (ascending) that are NaN in all columns."""
-    n_columns = int(file.shape[1])
-    # Mostly one column is enough: it has a value everywhere.
-    for first, stop in pairwise([0, *range(1, n_columns, _COLUMNS), n_columns]):
-        if not len(rows):
-            break
-        kept = [
-            block[np.isnan(file.pick(block, slice(first, stop))).all(axis=1)]
-            for block in np.split(rows, range(_BLOCK_ROWS, len(rows), _BLOCK_ROWS))
-        ]
-        rows = np.concatenate(kept)
-    return rows
 
 
 # -- behaviour -----------------------------------------------------------------------
@@ -704,7 +397,7 @@ def _units(arrays: NamedArrays, responses: Signal, notes: Notes) -> Units:
     )
     # Of spikes, a fault of the labels was noted where units were chosen.
     faults = Notes() if responses.has_events else notes
-    quality = read(_quality(arrays, n, faults))
+    quality = read(unit_quality(arrays, n, faults))
     return units if quality is None else replace(units, properties={"quality": quality})
 
 

@@ -1,17 +1,24 @@
-"""Rate and axis order of the responses of plain arrays, compared with other arrays.
+"""Responses of plain arrays: their rate, order of axes and pauses.
 
 A rate in other units, or responses as (neuron, time), are converted with a note if
 other arrays prove them, and otherwise refused with both readings.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.named_arrays import NamedArrays
+from omnimouse_model.data.io.row_source import MemoryRows, Rows
+from omnimouse_model.data.readers.arrays.named_arrays import NamedArrays
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.placed_rows import stretches
+from omnimouse_model.data.readers.build.rate_notes import note_interpolation
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.display import count
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 PUPIL = ("pupil_size", "pupil_x", "pupil_y")
@@ -22,12 +29,90 @@ _SLOWEST_HZ = 0.2
 """A lower rate is that of no recording, unless the user confirms it."""
 _SIMILAR = 0.9
 """Durations of streams are similar if the shorter one has this share of the longer."""
+_MAX_SEARCHED = 2**27
+"""Bytes of a file of responses of which every row is searched for pauses."""
+_BLOCK_ROWS, _COLUMNS = 2**14, 256
 _BLOCK, _CLEAR, _SMOOTH = 2000, 4, 0.2
 """Rows and columns of which the smoothness is measured; so many times more samples than
 neurons need no look at the values; least correlation of neighbours in time."""
 
 
-def response_rate(
+def frame_responses(arrays: NamedArrays, notes: Notes) -> Signal:
+    """Return the responses of plain arrays with their rate, axes and pauses."""
+    values = arrays.numbers("responses", (None, None))
+    assert values is not None
+    durations = _stream_durations(arrays)
+    rate = _response_rate(arrays, values.shape, durations, notes)
+    swaps = _is_transposed(arrays, values, rate, durations, notes)
+    if swaps:
+        values = values.T
+    start = arrays.number("start_s") or 0.0
+    # Responses must be able to hold NaN.
+    if values.dtype.kind != "f":
+        values = values.astype(np.float32)
+    note_interpolation(rate, notes)
+    rows = arrays.rows("responses", values, is_transposed=swaps)
+    signal = Signal.of_rows("responses", rows, rate, start, mode="linear")
+    return _with_pauses(arrays, signal, notes)
+
+
+def _with_pauses(arrays: NamedArrays, signal: Signal, notes: Notes) -> Signal:
+    """Return the responses with time in which all neurons are NaN as not recorded.
+
+    In large files, only pauses are searched for: short losses within them are counted
+    in a sample.
+    """
+    n, file = signal.n_samples, signal.file
+    # A map of a small file, and values in memory, can be looked at one by one.
+    n_bytes = n * signal.n_columns * signal.dtype.itemsize
+    is_searched_whole = isinstance(file, MemoryRows) or n_bytes <= _MAX_SEARCHED
+    lost = np.arange(n)
+    if not is_searched_whole:
+        # A pause, longer than half a second and 2.5 samples, contains one of them.
+        step = max(3, int(0.5 * signal.rate_hz))
+        probes = np.append(np.arange(0, n, step), n - 1)
+        around = np.isin(probes, _without_value(file, probes))
+        # What lies between a missing row and its neighbours may be missing too.
+        edges = around[1:] | around[:-1]
+        lost = np.flatnonzero(np.append(np.repeat(edges, np.diff(probes)), edges[-1]))
+    lost = _without_value(file, lost)
+    if not len(lost):
+        return signal
+    if len(lost) == n:
+        raise arrays.wrong(
+            "responses",
+            "holds no number: all values are NaN",
+            "save the responses as numbers, NaN only where none was recorded",
+        )
+    place = np.setdiff1d(np.arange(n), lost, assume_unique=True)
+    spans, n_missing = stretches(place, n, signal.start, signal.rate_hz)
+    n_pauses = 0 if spans is None else len(spans) - 1
+    pauses = f", with {count(n_pauses, 'pause')}" if n_pauses else ""
+    least = "" if is_searched_whole else "at least "
+    notes.warn(
+        "pauses",
+        f"{least}{len(lost):,} of {count(n, 'sample')} are NaN in all neurons: time "
+        f"that was not recorded{pauses}",
+    )
+    return replace(signal, recorded_spans=spans, n_missing=n_missing)
+
+
+def _without_value(file: Rows, rows: np.ndarray) -> np.ndarray:
+    """Return those of the rows (ascending) that are NaN in all columns."""
+    n_columns = int(file.shape[1])
+    # Mostly one column is enough: it has a value everywhere.
+    for first, stop in pairwise([0, *range(1, n_columns, _COLUMNS), n_columns]):
+        if not len(rows):
+            break
+        kept = [
+            block[np.isnan(file.pick(block, slice(first, stop))).all(axis=1)]
+            for block in np.split(rows, range(_BLOCK_ROWS, len(rows), _BLOCK_ROWS))
+        ]
+        rows = np.concatenate(kept)
+    return rows
+
+
+def _response_rate(
     arrays: NamedArrays,
     shape: tuple[int, ...],
     durations: dict[str, float],
@@ -42,7 +127,7 @@ def response_rate(
     shape
         Shape of the responses, whose longer axis is taken as time here.
     durations
-        Seconds of other streams; see `stream_durations`.
+        Seconds of other streams; see `_stream_durations`.
     """
     option = arrays.options.rate_hz
     try:
@@ -87,7 +172,7 @@ def response_rate(
     )
 
 
-def stream_durations(arrays: NamedArrays) -> dict[str, float]:
+def _stream_durations(arrays: NamedArrays) -> dict[str, float]:
     """Return the seconds that other streams last, as far as they can be read."""
     finds: list[tuple[str, Callable[[], float | None]]] = []
     for name in ("running", "wheel", *PUPIL, "video"):
@@ -129,7 +214,7 @@ def _is_similar(seconds: float, others: float) -> bool:
     return min(seconds, others) >= _SIMILAR * max(seconds, others)
 
 
-def is_transposed(
+def _is_transposed(
     arrays: NamedArrays,
     values: np.ndarray,
     rate_hz: float,
@@ -169,7 +254,7 @@ def is_transposed(
     elif columns in by_time and rows not in by_time:
         # Another stream can be incomplete: the values must not speak against it, and
         # of more samples than neurons they must speak for it.
-        along_time, along_neurons = smoothness(values), smoothness(values.T)
+        along_time, along_neurons = _smoothness(values), _smoothness(values.T)
         is_doubtful = along_time > _SMOOTH and along_time > 2 * along_neurons
         is_likely = along_neurons > _SMOOTH and along_neurons > 2 * along_time
         swaps = is_likely if rows > columns else not is_doubtful
@@ -196,7 +281,7 @@ def _check_order(
     rows, columns = values.shape
     if rows > _CLEAR * columns:
         return
-    along_time, along_neurons = smoothness(values), smoothness(values.T)
+    along_time, along_neurons = _smoothness(values), _smoothness(values.T)
     is_clear = along_time > _SMOOTH and along_time > 2 * along_neurons
     both = (
         f"as (time, neuron) they are {columns:,} neurons in {rows / rate_hz:.4g} s, as "
@@ -230,7 +315,7 @@ def _check_order(
     )
 
 
-def smoothness(values: np.ndarray) -> float:
+def _smoothness(values: np.ndarray) -> float:
     """Return the median correlation of neighbours along the first axis, -1 to 1.
 
     What all columns or all rows have in common does not count. Only a part of large
