@@ -32,6 +32,7 @@ from omnimouse_model.data.readers.nwb.series import (
 from omnimouse_model.data.readers.nwb.time_units import clock_in_seconds, rates_agree
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.display import count
 from omnimouse_model.errors import SessionFormatError
 
 _DRIFT = 0.1
@@ -211,8 +212,8 @@ def _is_transposed(
     n_times = times[0] if len(times) == 1 and times[0] else None
     fits = n_rois in (None, second) and n_times in (None, first)
     fits_transposed = n_rois in (None, first) and n_times in (None, second)
-    facts = [f"{n_rois} rois"] if n_rois is not None else []
-    facts += [f"{n_times} timestamps"] if n_times is not None else []
+    facts = [count(n_rois, "roi")] if n_rois is not None else []
+    facts += [count(n_times, "timestamp")] if n_times is not None else []
     found = f"{series.name} has data {first} × {second}"
     if first == second and fits:
         notes.warn(
@@ -228,9 +229,10 @@ def _is_transposed(
             "(regions, time)",
         )
         return True
-    readings = (
-        f"({first} samples of {second} regions, or {second} samples of {first} regions)"
+    samples, regions = (
+        [count(n, noun) for n in shape] for noun in ("sample", "region")
     )
+    readings = f"({samples[0]} of {regions[1]}, or {samples[1]} of {regions[0]})"
     is_unlikely = not facts and second > first
     # The count of one of them fits no axis: reading it names the fault.
     is_contrary = not fits and n_rois in shape and n_times in shape
@@ -419,17 +421,16 @@ def _note_gaps(
         paused = (
             float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
         )
-        pauses = "1 pause" if len(spans) == 2 else f"{len(spans) - 1} pauses"
-        facts.append(f"{pauses} ({paused:.6g} s)")
+        facts.append(f"{count(len(spans) - 1, 'pause')} ({paused:.6g} s)")
     if n_missing:
-        facts.append(f"{n_missing:,} missing samples")
-    steps, count = np.unique(np.diff(place), return_counts=True)
+        facts.append(count(n_missing, "missing sample"))
+    steps, n_each = np.unique(np.diff(place), return_counts=True)
     longer = steps > 1
-    if longer.any() and count[longer].max() >= _OTHER_RATE * len(place):
-        step = int(steps[longer][count[longer].argmax()])
+    if longer.any() and n_each[longer].max() >= _OTHER_RATE * len(place):
+        step = int(steps[longer][n_each[longer].argmax()])
         notes.warn(
             "rate_changes",
-            f"{name}: {100 * count[longer].max() / len(place):.3g} % of the samples "
+            f"{name}: {100 * n_each[longer].max() / len(place):.3g} % of the samples "
             f"come {step} steps of the {rate_hz:.6g} Hz after the one before them: was "
             f"a part recorded at a lower rate, {rate_hz / step:.4g} Hz?",
         )

@@ -209,6 +209,13 @@ def test_jitter_neither_loses_nor_doubles_a_sample_and_a_gap_is_missing(path):
     assert session.recorded_s == pytest.approx(30.0, abs=0.01)
 
 
+@pytest.mark.parametrize(("n_lost", "words"), [(1, "1 missing sample,"), (2, "2 mis")])
+def test_lost_samples_are_counted(path, n_lost, words):
+    times = 2.0 + np.delete(np.arange(300), 100 + np.arange(n_lost)) / 10
+    session = numbered_recording(path, times)
+    assert f"with {words}" in note_messages(session)["uneven_times"]
+
+
 def test_jitter_of_an_even_clock_is_stated(path):
     jitter = np.random.default_rng(0).uniform(-0.02, 0.02, 300)
     session = recording(path, Plane(timestamps=2.0 + np.arange(300) / 10 + jitter))
