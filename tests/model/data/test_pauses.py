@@ -34,7 +34,7 @@ def paused(pause_s: float, trials: dict | None = None, joint: bool = False):
     plain = {"responses": np.ones((n, 3), "f4"), "rate_hz": RATE_HZ, **(trials or {})}
     times = np.arange(n) / RATE_HZ
     times[first:] += pause_s
-    place = np.arange(n) if joint else sample_places(times, RATE_HZ)
+    place = np.arange(n) if joint else sample_places(times, RATE_HZ)[0]
     n_rows = int(place[-1]) + 1
     rng = np.random.default_rng(0)
     rows = MemoryRows(Path("x"), rng.random((n, 3)).astype("f4"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.io.row_source import Rows
 
-_GAP = 1.5
+GAP = 1.5
 """A step between two samples that is longer than this many samples is a gap."""
 _PAUSE_S = 0.5
 _PAUSE_SAMPLES = 2.5
@@ -76,8 +76,8 @@ class PlacedRows:
         return values
 
 
-def sample_places(times: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return the grid row of each sample, int64 (n,), increasing.
+def sample_places(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, float]:
+    """Return the grid row of each sample, and their largest deviation in rows.
 
     The grid begins at the first sample. Rows are counted anew after each gap: whatever
     the jitter and the phase of a stretch, no sample is lost or doubled in it.
@@ -88,8 +88,15 @@ def sample_places(times: np.ndarray, rate_hz: float) -> np.ndarray:
         float64 (n,) increasing native times.
     rate_hz
         Samples per second between gaps.
+
+    Returns
+    -------
+    place
+        int64 (n,) grid rows, increasing.
+    deviation
+        From the even clock of a stretch, whose phase is free.
     """
-    begin = np.concatenate([[0], np.flatnonzero(np.diff(times) > _GAP / rate_hz) + 1])
+    begin = np.concatenate([[0], np.flatnonzero(np.diff(times) > GAP / rate_hz) + 1])
     first = np.zeros(len(times), np.int64)
     first[begin] = begin
     first = np.maximum.accumulate(first)
@@ -98,12 +105,14 @@ def sample_places(times: np.ndarray, rate_hz: float) -> np.ndarray:
     ordinal = np.arange(len(times)) - first
     late = (times - times[0]) * rate_hz - ordinal
     count = np.diff(np.append(begin, len(times)))
-    row = np.rint(np.add.reduceat(late, begin) / count).astype(np.int64)
+    phase = np.add.reduceat(late, begin) / count
+    deviation = float(np.abs(late - np.repeat(phase, count)).max())
+    row = np.rint(phase).astype(np.int64)
     row[0] = 0
     # A stretch begins after the end of the one before it, also after rounding.
     for k in range(1, len(row)):
         row[k] = max(row[k], row[k - 1] + count[k - 1])
-    return np.asarray(np.repeat(row, count) + ordinal, np.int64)
+    return np.asarray(np.repeat(row, count) + ordinal, np.int64), deviation
 
 
 def stretches(

@@ -9,6 +9,7 @@ import numpy as np
 
 from omnimouse_model.data.io.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.data.readers.build.decode_text import text_of, texts_of
+from omnimouse_model.data.readers.build.placed_rows import GAP
 from omnimouse_model.data.readers.build.size_limits import (
     MAX_FRAMES,
     MAX_ROWS,
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 JITTER = 0.3
 """Largest deviation of samples from the fitted even clock, as a fraction of a step: a
 quarter, and the error of the fit."""
-_GAP = 1.5
-"""Longest step of an even clock, in steps."""
 _CLOCK_HINT = "times are increasing seconds, one for each sample"
 _COARSEST_S = 1e-3
 """Spacing of stored times above which samples may share one."""
@@ -188,10 +187,8 @@ class NwbFile:
         if n < 2:
             raise self.wrong(group, f"has {n} samples, too few for a rate")
         times = stored.astype(np.float64)
-        steps = np.diff(times)
-        is_gap = steps > _GAP * float(np.median(steps))
-        step, deviation = fitted_step(times, is_gap)
-        if is_gap.any():
+        step, deviation, has_gaps = fitted_step(times)
+        if has_gaps:
             # A gap lowers the mean rate, so the rate is that between the gaps.
             return Clock(float(times[0]), 1 / step, n, times)
         rate = (n - 1) / float(times[-1] - times[0])
@@ -343,8 +340,8 @@ class NwbFile:
         )
 
 
-def fitted_step(times: np.ndarray, is_gap: np.ndarray) -> tuple[float, float]:
-    """Return the step of evenly spaced times, and the largest deviation from it.
+def fitted_step(times: np.ndarray) -> tuple[float, float, bool]:
+    """Return the step of even times, the largest deviation, and whether gaps are there.
 
     One step is fitted to all stretches between gaps. Deviations are those from an ideal
     clock, not from step to step: small errors of the steps would otherwise add up to a
@@ -353,17 +350,17 @@ def fitted_step(times: np.ndarray, is_gap: np.ndarray) -> tuple[float, float]:
     Parameters
     ----------
     times
-        float64 (n,) increasing.
-    is_gap
-        bool (n - 1,): the step after a time ends a stretch.
+        float64 (n,) increasing, n > 1.
     """
+    steps = np.diff(times)
+    is_gap = steps > GAP * float(np.median(steps))
     stretch = np.concatenate([[0], np.cumsum(is_gap)])
     count = np.bincount(stretch)
     since, number = times - times[0], np.arange(len(times), dtype=np.float64)
     for values in (since, number):
         values -= (np.bincount(stretch, values) / count)[stretch]
     step = float(number @ since / (number @ number))
-    return step, float(np.abs(since - step * number).max())
+    return step, float(np.abs(since - step * number).max()), bool(is_gap.any())
 
 
 def _spacing(times: np.ndarray) -> float:

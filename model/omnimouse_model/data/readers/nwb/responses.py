@@ -40,8 +40,6 @@ _DRIFT = 0.1
 _SAME_TIME = 1e-6
 """Rounding tolerance: in samples for row offsets, in seconds for plane lags."""
 _NOTED_JITTER = 0.01
-_GAP = 1.5
-"""Longest step between two samples of one stretch, in steps."""
 _OTHER_RATE = 0.05
 """Share of samples after one longer step that shows another rate."""
 _SAME_CELLS = 0.5
@@ -363,8 +361,7 @@ def _plane(
     times = np.concatenate([timed.clock.all_times() for timed in epochs])
     rate = clock.rate_hz
     if len({timed.clock.rate_hz for timed in epochs}) > 1:
-        steps = np.diff(times)
-        rate = 1 / fitted_step(times, steps > _GAP * np.median(steps))[0]
+        rate = 1 / fitted_step(times)[0]
     n_rows = round((times[-1] - times[0]) * rate) + 1
     check_extent(nwb.file.path, name, n_rows, rate)
     source, place, is_even = place_samples(times, rate)

@@ -9,8 +9,6 @@ from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.readers.build.placed_rows import sample_places
 from omnimouse_model.data.readers.nwb.file import JITTER
 
-_LONGEST_STEP = 1.5
-"""Longest step between two samples of a stretch, in steps of the grid."""
 _ROUNDED = 4
 """Tolerance for rounding of times, in units of the float spacing."""
 _NEAR = 0.75
@@ -39,15 +37,10 @@ def place_samples(
     is_even
         Whether all samples are used, each once.
     """
+    place, deviation = sample_places(times, rate_hz)
+    if deviation <= JITTER + rate_hz * _ROUNDED * np.spacing(times[-1]):
+        return np.arange(len(times)), place, True
     at = (times - times[0]) * rate_hz
-    place = sample_places(times, rate_hz)
-    begin = np.concatenate([[0], np.flatnonzero(np.diff(at) > _LONGEST_STEP) + 1])
-    count = np.diff(np.append(begin, len(at)))
-    # The phase of a stretch is free; the deviations from it are not.
-    late = at - place
-    late -= np.repeat(np.add.reduceat(late, begin) / count, count)
-    if np.abs(late).max() <= JITTER + rate_hz * _ROUNDED * np.spacing(times[-1]):
-        return np.arange(len(at)), place, True
     rows = np.unique(np.concatenate([np.floor(at), np.ceil(at)]))
     right = np.clip(np.searchsorted(at, rows), 1, len(at) - 1)
     source = right - (rows - at[right - 1] < at[right] - rows)

@@ -16,14 +16,18 @@ from omnimouse_model.data.readers.build.placed_rows import (
 def test_jitter_of_a_quarter_of_a_sample_neither_loses_nor_doubles_a_frame():
     draw = np.random.default_rng(0)
     times = 9000.0 + (np.arange(2000) + draw.uniform(-0.25, 0.25, 2000)) / 30.03
-    assert sample_places(times, 30.03).tolist() == list(range(2000))
+    place, deviation = sample_places(times, 30.03)
+    assert place.tolist() == list(range(2000))
+    assert 0.2 < deviation < 0.3
 
 
 def test_rows_are_counted_anew_after_a_gap_of_any_phase():
     # The second block begins half a sample beside the grid of the first one.
     draw = np.random.default_rng(1)
     second = 100.05 + (np.arange(500) + draw.uniform(-0.2, 0.2, 500)) / 10
-    place = sample_places(np.concatenate([np.arange(300) / 10, second]), 10.0)
+    times = np.concatenate([np.arange(300) / 10, second])
+    place, deviation = sample_places(times, 10.0)
+    assert deviation < 0.25  # of each stretch from its own phase
     assert place[:300].tolist() == list(range(300))
     assert np.diff(place[300:]).tolist() == [1] * 499
     assert abs(place[300] - 1000.5) <= 0.75
