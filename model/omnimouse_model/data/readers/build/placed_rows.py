@@ -25,8 +25,8 @@ class PlacedRows:
     rows
         Stored samples (T, C).
     source, place
-        int64 (n,), n > 0, both increasing: rows of `rows` that are used, and their rows
-        on the grid.
+        int64 (n,), both increasing: rows of `rows` that are used, and their rows on
+        the grid.
     n_rows
         Rows of the grid.
     """
@@ -44,10 +44,8 @@ class PlacedRows:
         self.dtype: np.dtype[Any] = np.result_type(rows.dtype, np.float32)
         if isinstance(rows, PlacedRows):
             # Places of places are places of the samples below.
-            at = np.searchsorted(rows._place, source).clip(max=len(rows._place) - 1)
-            is_stored = rows._place[at] == source
-            source, place = rows._source[at[is_stored]], place[is_stored]
-            rows = rows._rows
+            is_stored, source = rows._stored(source)
+            place, rows = place[is_stored], rows._rows
         self._rows, self._source, self._place = rows, source, place
 
     def check(self) -> None:
@@ -68,12 +66,17 @@ class PlacedRows:
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered grid rows (ascending) of a slice of columns."""
-        at = np.searchsorted(self._place, rows).clip(max=len(self._place) - 1)
-        is_stored = self._place[at] == rows
-        stored = self._rows.pick(self._source[at[is_stored]], columns)
+        is_stored, source = self._stored(rows)
+        stored = self._rows.pick(source, columns)
         values = np.full((len(rows), stored.shape[1]), np.nan, self.dtype)
         values[is_stored] = stored
         return values
+
+    def _stored(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which grid rows are stored, and their stored rows."""
+        at = np.searchsorted(self._place, rows)
+        is_stored = at < np.searchsorted(self._place, rows, side="right")
+        return is_stored, self._source[at[is_stored]]
 
 
 def sample_places(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, float]:

@@ -21,6 +21,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
     SpikingUnits,
     UnsortedSpikes,
     observed_time,
+    recording_start,
 )
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.trials import (
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 _ROUNDED = 1e-6
 """Rounding tolerance of rows, in samples."""
-_LATE_S = 60.0
-"""A first spike later than this shows that time 0 is not the start of a recording."""
 
 
 def read_observed(
@@ -96,29 +95,30 @@ def read_observed(
 
 
 def valid_rows(
-    nwb: NwbFile, start: float, rate_hz: float, n: int, notes: Notes
+    nwb: NwbFile, start: float, rate_hz: float, recorded: np.ndarray, notes: Notes
 ) -> np.ndarray | None:
-    """Return the grid rows int64 outside the file's invalid times, None for all."""
-    recording = Interval(start, start + n / rate_hz)
+    """Return the recorded grid rows outside the file's invalid times, None for all."""
+    stop = start + (int(recorded[-1]) + 1) / rate_hz
+    recording = Interval(start, stop)
     spans = [span for span, _ in _all_invalid_times(nwb, set(), recording, notes)]
     if not spans:
         return None
     bounds = np.ceil((np.array(spans) - start) * rate_hz - _ROUNDED)
-    is_valid = np.ones(n, bool)
-    for first, stop in np.clip(bounds, 0, n).astype(np.int64).tolist():
-        is_valid[first:stop] = False
-    n_invalid = int(n - is_valid.sum())
-    if n_invalid == n:
+    is_valid = np.ones(len(recorded), bool)
+    for first, last in np.searchsorted(recorded, bounds).tolist():
+        is_valid[first:last] = False
+    n_invalid = int((~is_valid).sum())
+    if n_invalid == len(recorded):
         text = "intervals/invalid_times is left out: it covers the whole recording"
         notes.warn("left_out_stream", text)
-    if not 0 < n_invalid < n:
+    if not 0 < n_invalid < len(recorded):
         return None
     notes.assume(
         "invalid_times",
         f"intervals/invalid_times: responses of {n_invalid / rate_hz:.6g} s are "
         "missing, because the file calls them invalid",
     )
-    return np.flatnonzero(is_valid)
+    return recorded[is_valid]
 
 
 def _stored_spans(
@@ -277,7 +277,7 @@ def _without(spans: np.ndarray, holes: np.ndarray) -> np.ndarray:
 def _span_of_spikes(spikes: UnsortedSpikes, notes: Notes) -> tuple[float, float]:
     """Return the native time of a recording that does not state it."""
     first, last = float(spikes.times.min()), float(spikes.times.max())
-    start = 0.0 if 0 <= first < _LATE_S else first
+    start = recording_start(first)
     notes.assume(
         "recording_end",
         f"the recording lasts from {start:.10g} to {last:.10g} s, the last spike",

@@ -555,18 +555,15 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
     lags = [plane.start + skipped[id(plane)] / rate - start for plane, _, _ in parts]
     units = [plane.units for plane, _, _ in parts]
     shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
-    spans, n_missing = None, 0
     # A row that any plane has was recorded; the neurons of the others are NaN there.
     recorded = [place for place in places if place is not None]
-    if len(recorded) == len(places):
-        place = np.unique(np.concatenate(recorded))
-        spans, n_missing = stretches(place, n, start, rate)
-    valid = valid_rows(nwb, start, rate, n, notes)
+    is_whole = len(recorded) < len(places)
+    place = np.arange(n) if is_whole else np.unique(np.concatenate(recorded))
+    valid = valid_rows(nwb, start, rate, place, notes)
     if valid is not None:
-        whole = np.arange(n) if len(recorded) < len(places) else place
-        place = np.intersect1d(whole, valid)
+        place = valid
         rows = PlacedRows(rows, place, place, n)
-        spans, n_missing = stretches(place, n, start, rate)
+    spans, n_missing = stretches(place, n, start, rate)
     note_interpolation(rate, notes)
     signal = Signal.of_rows(
         "responses",

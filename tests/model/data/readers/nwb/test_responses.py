@@ -541,6 +541,18 @@ def test_pixels_of_a_meter_have_no_positions(path):
 
 
 @pytest.mark.slow
+def test_invalid_times_of_all_that_was_recorded_are_left_out(path):
+    times = 2.0 + np.arange(300) / 10
+    times[150:] += 20.0
+    write_nwb(path, Nwb((Plane(timestamps=times),)))
+    with h5py.File(path, "a") as file:
+        table = typed_group(file, "intervals/invalid_times", "TimeIntervals")
+        table["start_time"], table["stop_time"] = [0.0, 37.0], [17.0, 60.0]
+    session = open_session(path)
+    assert "covers the whole recording" in told(session, "left_out_stream")
+    assert session.recorded_s == pytest.approx(30.0)
+
+
 def test_invalid_times_on_another_clock_are_noted(path):
     write_nwb(path)
     with h5py.File(path, "a") as file:
