@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,15 +29,17 @@ from omnimouse_model.data.readers.alf.layout import Sorting, mixed_revisions
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
-from omnimouse_model.data.readers.build.spiking_units import MAX_SPIKES, MAX_UNITS
+from omnimouse_model.data.readers.build.spiking_units import (
+    MAX_SPIKES,
+    MAX_UNITS,
+    sound_spike_times,
+)
 from omnimouse_model.data.readers.build.unit_tables import is_property_name
 
 _QUALITY = ("label", "ks2_label")
 """Columns of the metrics that are a label of quality, best first."""
 _ID = "cluster_id"
 _REGIONS = "channels.brainLocationIds_ccf_2017"
-_SAMPLE_TEST = 10_000
-"""Spikes that are looked at to tell sample numbers from seconds."""
 _MANY_SPIKES = 50
 """Spikes from which on a count is compared with that of the metrics."""
 _Part = TypeVar("_Part")
@@ -183,22 +186,10 @@ def _spikes(
     unit = np.array(files[1].open()).reshape(-1)
     if not len(times):
         raise bad_file(files[0].path, "empty", "holds no spikes")
-    is_time = np.isfinite(times)
-    if not is_time.all():
-        first = int(np.flatnonzero(~is_time)[0])
-        problem = (
-            f"holds {int((~is_time).sum()):,} times that are not finite (NaN) of "
-            f"{len(times):,}, the first at index {first}"
-        )
-        if not is_time.any():
-            raise bad_file(files[0].path, "not_finite", problem, "sort the probe again")
-        notes.warn(
-            "missing_spikes", f"{label(files[0].path)} {problem}: spikes left out"
-        )
-        times, unit = times[is_time], unit[is_time]
-    # Large times that were rounded to float32 are whole, too.
-    refuse_quantised(times, files[0].path)
-    _check_seconds(times, files[0].path)
+    path = files[0].path
+    refuse_quantised(times, path)
+    refuse = partial(bad_file, path, "bad_clock")
+    times, unit = sound_spike_times(times, unit, label(path), refuse, notes)
     if unit.dtype.kind == "f" and not (unit == np.rint(unit)).all():
         problem = "holds numbers of units that are not whole"
         raise bad_file(files[1].path, "bad_array", problem)
@@ -209,26 +200,11 @@ def _spikes(
             f"reaches from {unit.min()} to {unit.max()}; units are numbers from 0 to "
             f"{MAX_UNITS - 1:,}",
         )
-    return times.astype(np.float64, copy=False), unit.astype(np.int32), stamps
+    return times, unit.astype(np.int32), stamps
 
 
 def _count(file: ArrayFile) -> int:
     return math.prod(file.shape)
-
-
-def _check_seconds(times: np.ndarray, path: Path) -> None:
-    """Raise if the times are sample numbers."""
-    first = times[:_SAMPLE_TEST]
-    # Times in seconds are not whole, except by chance.
-    if times.dtype.kind == "f" and (len(first) < 10 or (first != np.rint(first)).any()):
-        return
-    raise bad_file(
-        path,
-        "bad_clock",
-        f"holds whole numbers up to {times.max():,.0f}, as sample numbers are; seconds "
-        "expected",
-        "divide them by the samples per second of the probe, such as 30,000",
-    )
 
 
 def _unit_channels(sorting: Sorting, root: Path, n_spiking: int) -> np.ndarray | None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.alf.layout import (
@@ -29,15 +28,15 @@ from omnimouse_model.data.readers.build.presentations import (
     trials_without_screen,
 )
 from omnimouse_model.data.readers.build.side_streams import (
-    is_in_milliseconds,
     read_side_stream,
-    span_text,
 )
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
     UnsortedSpikes,
     as_units,
+    recording_start,
+    refuse_milliseconds,
     spiking_responses,
 )
 from omnimouse_model.data.readers.build.statistics import (
@@ -57,8 +56,6 @@ _SUBJECT = re.compile(r"[\w.-]{1,80}")
 _DATE, _NUMBER = re.compile(r"\d{4}-\d{2}-\d{2}"), re.compile(r"\d{1,3}")
 _SAME_LENGTH = 0.98
 """Least share of the longest recording of a probe that the others have."""
-_LATE_S = 60.0
-"""A first spike later than this shows that time 0 is not the start of a recording."""
 
 
 def recognises(path: Path) -> bool:
@@ -79,7 +76,9 @@ def read(path: Path, options: ReadOptions) -> Session:
     )
     if intervals is None:
         intervals = PresentationIntervals()
-    _check_unit(span, intervals, path)
+    if len(intervals.on):
+        reach = Interval(float(intervals.on[0]), float(intervals.off.max()))
+        refuse_milliseconds(path, Interval(*span), reach, "trials")
     units, source = _all_units(probes, path, notes)
     spikes = _all_spikes(probes, path)
     responses, chosen = spiking_responses(
@@ -146,7 +145,7 @@ def _recorded_time(
     first = max(float(probe.times.min()) for probe in probes)
     ends = {probe.name: float(probe.times.max()) for probe in probes}
     # Time 0 is the start of the recording in sessions of the IBL.
-    start = 0.0 if 0 <= first < _LATE_S else first
+    start = recording_start(first)
     earliest, latest = min(ends.values()), max(ends.values())
     if earliest - start >= _SAME_LENGTH * (latest - start):
         notes.assume(
@@ -166,24 +165,6 @@ def _recorded_time(
     stops = np.repeat(list(ends.values()), counts)
     spans = np.stack([np.full(len(stops), start), stops], axis=1)
     return (start, latest), Observed(spans, np.arange(len(stops) + 1))
-
-
-def _check_unit(
-    span: tuple[float, float], intervals: PresentationIntervals, path: Path
-) -> None:
-    """Raise if the trials show that the times of spikes are milliseconds."""
-    if not len(intervals.on):
-        return
-    spikes = Interval(*span)
-    trials = Interval(float(intervals.on[0]), float(intervals.off.max()))
-    if is_in_milliseconds(spikes, trials):
-        raise bad_file(
-            path,
-            "bad_clock",
-            f"has spikes from {span_text(spikes)} and trials from {span_text(trials)}: "
-            "are the times of spikes milliseconds, or those of trials wrong?",
-            "divide spikes.times by 1000 if they are milliseconds",
-        )
 
 
 def _all_units(

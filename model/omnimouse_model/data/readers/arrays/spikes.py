@@ -1,5 +1,7 @@
 """Spike times of plain arrays: their units, their clock and the recorded time."""
 
+from functools import partial
+
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
@@ -13,17 +15,18 @@ from omnimouse_model.data.readers.build.side_streams import (
 )
 from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ
 from omnimouse_model.data.readers.build.spiking_units import (
+    LATE_S,
     SpikingUnits,
     UnsortedSpikes,
+    recording_start,
+    refuse_milliseconds,
+    sound_spike_times,
     spiking_responses,
 )
 from omnimouse_model.data.signal import Signal
 
-_MANY_TIMES = 20
-_LATE_S = 60.0
-"""A first spike later than this shows that time 0 is not the start of a recording."""
 _FAR = 0.1
-"""Trials may reach beyond the spikes by this share of their time, or by _LATE_S."""
+"""Trials may reach beyond the spikes by this share of their time, or by LATE_S."""
 
 
 def spike_responses(arrays: NamedArrays, notes: Notes) -> Signal:
@@ -38,11 +41,8 @@ def spike_responses(arrays: NamedArrays, notes: Notes) -> Signal:
         raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
     unit, n_units = _unit_rows(arrays, unit.astype(np.int64), notes)
     refuse_quantised(times, arrays.path)
-    times = times.astype(np.float64)
-    is_time = np.isfinite(times)
-    if not is_time.all():
-        times, unit = times[is_time], unit[is_time]
-        _note_missing_spikes(arrays, is_time, notes)
+    refuse = partial(arrays.wrong, "spike_times")
+    times, unit = sound_spike_times(times, unit, "spike_times", refuse, notes)
     start, stop = _spike_span(arrays, times, notes)
     inside = (times >= start) & (times <= stop)
     if not inside.all():
@@ -97,40 +97,16 @@ def _unit_rows(
     return unit, n_units
 
 
-def _note_missing_spikes(
-    arrays: NamedArrays, is_time: np.ndarray, notes: Notes
-) -> None:
-    """Note spikes whose time is not finite; raise if none is."""
-    count, first = int((~is_time).sum()), int(is_time.argmin())
-    problem = (
-        f"holds {count:,} times that are not finite (NaN) of {len(is_time):,}, the "
-        f"first at index {first}"
-    )
-    if not is_time.any():
-        raise arrays.wrong("spike_times", problem, "save the times of the spikes")
-    notes.warn("missing_spikes", f"spike_times {problem}: spikes left out")
-
-
 def _spike_span(
     arrays: NamedArrays, times: np.ndarray, notes: Notes
 ) -> tuple[float, float]:
     """Return begin and end of a recording of spikes, after checks of their unit."""
     first, last = float(times.min()), float(times.max())
-    # Times in seconds are not whole, except by chance.
-    if len(times) >= _MANY_TIMES and (times == np.rint(times)).all():
-        raise arrays.wrong(
-            "spike_times",
-            f"holds whole numbers from {first:.10g} to {last:.10g}, as sample numbers "
-            "or milliseconds are; seconds expected",
-            "divide them by the sampling rate, or by 1000",
-        )
     given, stop = arrays.number("start_s"), arrays.number("stop_s")
     spikes = Interval(0.0 if given is None else given, last)
     begin, end = _trial_reach(arrays, Interval(first, last), notes)
     start = spikes.start
-    # Silence before the first spike would be taken for recorded time.
-    if given is None and not 0 <= min(first, begin) < _LATE_S:
-        start = min(first, begin)
+    if given is None and (start := recording_start(min(first, begin))):
         notes.assume(
             "recording_start",
             f"the start of the recording is not given (start_s): {start:.10g} s, the "
@@ -180,17 +156,12 @@ def _trial_reach(
         return spikes.start, spikes.stop
     trials = Interval(float(times.min()), float(times.max()))
     if "stop_s" not in arrays.arrays:
-        if len(ends) and is_in_milliseconds(spikes, trials):
-            raise arrays.wrong(
-                "spike_times",
-                f"reaches to {spikes.stop:.6g} and trial_stop to {ends.max():.6g}: are "
-                "the spikes in milliseconds, or the trials wrong?",
-                "divide spike_times by 1000 if they are milliseconds",
-            )
+        if len(ends):
+            refuse_milliseconds(arrays.path, spikes, trials, "trials")
         # Told where trials are read.
         if is_in_milliseconds(trials, spikes):
             starts, ends = starts / 1000.0, ends / 1000.0
-    far = max(_LATE_S, _FAR * (spikes.stop - spikes.start))
+    far = max(LATE_S, _FAR * (spikes.stop - spikes.start))
     begin = float(starts.min(initial=spikes.start))
     end = float(ends.max(initial=spikes.stop))
     is_early, is_late = begin < spikes.start - far, end > spikes.stop + far

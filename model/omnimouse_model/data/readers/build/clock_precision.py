@@ -21,7 +21,10 @@ def refuse_quantised(stored: np.ndarray, path: Path) -> None:
         If the times are float32, or are float64 converted from float32 (no finer
         values, and repeated ones).
     """
-    if not len(stored) or stored.dtype.kind != "f":
+    if stored.dtype.kind != "f":
+        return
+    stored = stored[np.isfinite(stored)]
+    if not len(stored):
         return
     largest = np.abs(stored).max().astype(np.float32)
     quantum = float(np.spacing(largest))

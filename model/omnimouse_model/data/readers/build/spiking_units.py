@@ -1,33 +1,43 @@
 """Units of a spiking recording: their selection by quality, and their spike trains."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import (
+    is_in_milliseconds,
+    span_text,
+)
 from omnimouse_model.data.readers.build.size_limits import LONGEST_S
 from omnimouse_model.data.readers.build.spike_counts import spike_signal
 from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.data.units import Units, probe_numbers
+from omnimouse_model.errors import SessionFormatError
 
 MAX_SPIKES = 2**28
 """Five hours of 1,000 units with 15 spikes per second; their times take 2 GiB."""
 MAX_UNITS = 100_000
+LATE_S = 60.0
+"""A first spike later than this shows that time 0 is not the start of a recording."""
 PRESENCE_BIN_S = 10.0
 """Bins in which spikes are looked for, as in the metrics of the IBL."""
 _MAX_BINS = 2**27
 # A label such as 2/3 is stored with other digits than a user types.
 _TOLERANCE = 1e-2
 _MANY_LABELS = 8
+_MANY_SPIKES = 20
+"""So many times of spikes are not whole numbers of seconds by chance."""
 
 
 @runtime_checkable
@@ -127,6 +137,77 @@ class FileSpikes:
         """Return all spike times (spike,)."""
         self.check()
         return self.times
+
+
+def sound_spike_times(
+    times: np.ndarray,
+    unit: np.ndarray,
+    name: str,
+    refuse: Callable[[str, str], SessionFormatError],
+    notes: Notes,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spikes that have a time, and their units: float64 (spike,) seconds.
+
+    Parameters
+    ----------
+    times, unit
+        (spike,) times as stored, and the unit of each spike.
+    name
+        What holds the times, for a note.
+    refuse
+        Function that returns the error for a problem and a remedy.
+
+    Raises
+    ------
+    SessionFormatError
+        No time is finite, or the times are no seconds.
+    """
+    is_time = np.isfinite(times)
+    if not is_time.all():
+        first = int(is_time.argmin())
+        problem = (
+            f"has no finite time (NaN) for {int((~is_time).sum()):,} of {len(times):,} "
+            f"spikes, the first at index {first}"
+        )
+        if not is_time.any():
+            raise refuse(problem, "store the time of each spike, in seconds")
+        # Some programs write NaN for a unit without spikes.
+        notes.warn("missing_spikes", f"{name} {problem}: left out")
+        times, unit = times[is_time], unit[is_time]
+    # A few of them first: the times of all spikes are large.
+    is_whole = all((t == np.rint(t)).all() for t in (times[:_MANY_SPIKES], times))
+    if is_whole and len(times) >= _MANY_SPIKES:
+        raise refuse(
+            f"has only whole numbers as spike times, {times.min():.10g} to "
+            f"{times.max():.10g} ({times.dtype}), as sample numbers or milliseconds "
+            "are; seconds expected",
+            "divide sample numbers by the sampling rate, such as 30,000, and "
+            "milliseconds by 1000",
+        )
+    return times.astype(np.float64, copy=False), unit
+
+
+def recording_start(first: float) -> float:
+    """Return the start of a recording that states none, from its first spike.
+
+    It is 0, unless silence before a late spike would be taken for recorded time.
+    """
+    return 0.0 if 0 <= first < LATE_S else first
+
+
+def refuse_milliseconds(
+    path: Path, spikes: Interval, others: Interval, name: str
+) -> None:
+    """Raise if other times of the recording show that those of spikes are in ms."""
+    if is_in_milliseconds(spikes, others):
+        raise bad_file(
+            path,
+            "bad_clock",
+            f"has spikes from {span_text(spikes)}, and {name} from "
+            f"{span_text(others)}: are the times of spikes milliseconds, or those of "
+            f"{name} wrong?",
+            "divide the times of spikes by 1000 if they are milliseconds",
+        )
 
 
 def spiking_responses(

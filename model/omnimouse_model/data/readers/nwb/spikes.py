@@ -18,9 +18,7 @@ from omnimouse_model.data.readers.build.presentations import (
     trials_without_screen,
 )
 from omnimouse_model.data.readers.build.side_streams import (
-    is_in_milliseconds,
     read_side_stream,
-    span_text,
 )
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_SPIKES,
@@ -28,6 +26,8 @@ from omnimouse_model.data.readers.build.spiking_units import (
     SpikingUnits,
     UnsortedSpikes,
     as_units,
+    refuse_milliseconds,
+    sound_spike_times,
     spiking_responses,
 )
 from omnimouse_model.data.readers.build.statistics import (
@@ -52,7 +52,6 @@ from omnimouse_model.data.readers.nwb.trials import (
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
-from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
     import h5py
@@ -70,8 +69,6 @@ _HELD_OUT = "heldout"
 _LONGEST = 80
 _TIERS = {"val": "validation"}
 """Names of the split of the benchmark -> tiers."""
-_MANY_SPIKES = 20
-"""So many spike times are not whole numbers of seconds by chance."""
 _LONG_HOURS, _RARE_HZ = 12.0, 0.02
 """A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
@@ -167,30 +164,8 @@ def _spikes(
     if times.dtype.kind not in "fiu":
         raise nwb.wrong(table, f"has {n_spikes:,} spike_times of {times.dtype}")
     unit = np.repeat(np.arange(len(ids)), counts)
-    is_time = np.isfinite(times)
-    if not is_time.any():
-        problem = f"has {n_spikes:,} spike times, and all of them are not finite"
-        raise nwb.wrong(table, problem, "were the spike times written to the file?")
-    if not is_time.all():
-        # Some programs write NaN for a unit without spikes.
-        first = ids[unit[int(is_time.argmin())]]
-        notes.warn(
-            "missing_spikes",
-            f"{table.name}: {int((~is_time).sum()):,} of {n_spikes:,} spike times are "
-            f"NaN or infinite, the first in unit {first}; left out",
-        )
-        times, unit = times[is_time], unit[is_time]
-    # A few of them first: the times of all spikes are large.
-    is_whole = all((t == np.floor(t)).all() for t in (times[:_MANY_SPIKES], times))
-    if is_whole and len(times) >= _MANY_SPIKES:
-        reach = f"{times.min():.10g} to {times.max():.10g}"
-        raise nwb.wrong(
-            table,
-            f"has only whole numbers as spike_times ({times.dtype}, {reach}); seconds "
-            "expected",
-            "divide numbers of samples by the sampling rate, milliseconds by 1000",
-        )
-    times = times.astype(np.float64, copy=False)
+    refuse = partial(nwb.wrong, table)
+    times, unit = sound_spike_times(times, unit, str(table.name), refuse, notes)
     if len(np.unique(ids)) < len(ids):
         notes.warn("duplicate_ids", f"{table.name}: ids of units occur more than once")
     same_unit = unit[1:] == unit[:-1]
@@ -216,14 +191,8 @@ def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes, notes: Notes) -> 
         spans = read_side_stream(
             str(table.name), partial(_extent_of, nwb, table), Notes()
         )
-        if spans is not None and is_in_milliseconds(own, spans):
-            raise SessionFormatError(
-                nwb.file.path,
-                "bad_clock",
-                f"{nwb.file.path.name}: spikes lie at {span_text(own)}, {table.name} "
-                f"at {span_text(spans)}: the spike times look like milliseconds",
-                "spike times are seconds: divide milliseconds by 1000",
-            )
+        if spans is not None:
+            refuse_milliseconds(nwb.file.path, own, spans, str(table.name))
     hours = (own.stop - own.start) / 3600
     rate_hz = len(spikes.times) / max(1, len(np.unique(spikes.unit)))
     rate_hz /= max(1.0, own.stop - own.start)

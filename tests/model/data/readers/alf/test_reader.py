@@ -345,7 +345,8 @@ def test_spikes_without_a_time_are_left_out(written):
     found = np.bincount(session.responses.events(-1e9, 1e9)[0], minlength=6)
     expected = np.bincount(unit[unit != 2], minlength=6)
     np.testing.assert_array_equal(found, expected)
-    assert f"{np.sum(unit == 2)} times" in note_messages(session)["missing_spikes"]
+    message = note_messages(session)["missing_spikes"]
+    assert f"{np.sum(unit == 2)} of 2,400 spikes" in message
 
 
 def test_channels_that_a_table_lacks_are_told(written):
@@ -359,7 +360,7 @@ def test_channels_that_a_table_lacks_are_told(written):
 @pytest.mark.parametrize(
     ("name", "values", "code", "words"),
     [
-        ("spikes.times", np.full(2400, np.nan), "not_finite", "2,400 .* index 0"),
+        ("spikes.times", np.full(2400, np.nan), "bad_clock", "2,400 .* index 0"),
         ("spikes.times", np.zeros((2400, 2)), "wrong_shape", "2400, 2"),
         ("spikes.times", np.arange(2400), "bad_clock", "sample numbers"),
         ("spikes.times", np.zeros(0), "wrong_length", "2,400"),

@@ -498,10 +498,13 @@ def test_vectors_of_other_programs_are_read(area):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"spike_times": np.arange(60.0)}, "whole numbers from 0 to 59"),
+        ({"spike_times": np.arange(60.0)}, "whole numbers as spike times, 0 to 59"),
         ({"scale": 1000.0}, "60 of 60 spikes lie outside|spikes lie outside"),
         ({"stop_s": None, "scale": 1000.0}, "milliseconds"),
-        ({"nan": slice(None)}, "60 times that are not finite .* index 0"),
+        (
+            {"nan": slice(None)},
+            "no finite time .* 60 of 60 spikes, the first at index 0",
+        ),
         ({"spike_unit": np.arange(60) % 3 + 1}, "begin with 0"),
     ],
 )
@@ -586,7 +589,7 @@ def test_spikes_without_a_time_are_left_out():
     times = np.linspace(1.03, 59.0, 60)
     times[[7, 9]] = np.nan
     session = open_session({"spike_times": times, "spike_unit": np.arange(60) % 3})
-    assert "2 times that are not finite" in warned(session, "missing_spikes")
+    assert "2 of 60 spikes, the first at index 7" in warned(session, "missing_spikes")
     counts = np.bincount(session.responses.events(0.0, 1e9)[0])
     assert counts.tolist() == [19, 19, 20]
 
