@@ -32,9 +32,9 @@ from omnimouse_model.data.readers.build.presentations import (
 from omnimouse_model.data.readers.build.side_streams import (
     clock_remedy,
     common_time,
-    is_in_milliseconds,
     is_long_enough,
     read_side_stream,
+    scale_to_seconds,
     span_text,
 )
 from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
@@ -258,14 +258,9 @@ def _stimulus(
         responses.valid_interval(),
         Interval(float(times[0]), float(times[-1])),
     )
-    if is_in_milliseconds(span, recording):
-        times = times / 1000.0
-        notes.warn(
-            "converted_times",
-            f"video_times are read as milliseconds: as seconds they reach from "
-            f"{span_text(span)}, and the responses from {span_text(recording)}",
-        )
-    elif not is_long_enough(common_time(span, recording)):
+    scale = scale_to_seconds("video", span, recording, notes)
+    times = times * scale
+    if scale == 1.0 and not is_long_enough(common_time(span, recording)):
         short = (
             f"it has {len(video):,} frames of {video.shape[1]}×{video.shape[2]}: are "
             "its axes (frame, height, width), and is its rate right?"

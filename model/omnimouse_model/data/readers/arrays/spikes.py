@@ -9,6 +9,7 @@ from omnimouse_model.data.readers.arrays.named_arrays import NamedArrays
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import (
+    MILLISECOND_S,
     is_in_milliseconds,
     read_side_stream,
     span_text,
@@ -160,7 +161,7 @@ def _trial_reach(
             refuse_milliseconds(arrays.path, spikes, trials, "trials")
         # Told where trials are read.
         if is_in_milliseconds(trials, spikes):
-            starts, ends = starts / 1000.0, ends / 1000.0
+            starts, ends = starts * MILLISECOND_S, ends * MILLISECOND_S
     far = max(LATE_S, _FAR * (spikes.stop - spikes.start))
     begin = float(starts.min(initial=spikes.start))
     end = float(ends.max(initial=spikes.stop))

@@ -15,7 +15,7 @@ Stream = TypeVar("Stream")
 
 MIN_OVERLAP_S = 3.0
 """A window of 2 s with a margin of 0.5 s at both ends."""
-_MILLISECONDS = 1000.0
+MILLISECOND_S = 1e-3
 _SIMILAR = 0.5
 """Spans count as similar if the shorter one has this share of the longer one."""
 
@@ -60,7 +60,7 @@ def is_in_milliseconds(span: Interval, recording: Interval) -> bool:
     It does if the stored span is far longer, and a thousandth of it has about the
     length of the recording and lies on it.
     """
-    in_seconds = Interval(span.start / _MILLISECONDS, span.stop / _MILLISECONDS)
+    in_seconds = Interval(span.start * MILLISECOND_S, span.stop * MILLISECOND_S)
     length, recorded = (s.stop - s.start for s in (in_seconds, recording))
     shared = common_time(in_seconds, recording)
     # Times of arrays are numbers of NumPy.
@@ -68,6 +68,23 @@ def is_in_milliseconds(span: Interval, recording: Interval) -> bool:
         min(length, recorded) >= _SIMILAR * max(length, recorded)
         and shared.stop - shared.start >= _SIMILAR * recorded
     )
+
+
+def scale_to_seconds(
+    name: str, span: Interval, recording: Interval, notes: Notes
+) -> float:
+    """Return the factor from the times of a stream to seconds, with a warning if not 1.
+
+    Only milliseconds are recognised; see `is_in_milliseconds`.
+    """
+    if not is_in_milliseconds(span, recording):
+        return 1.0
+    notes.warn(
+        "times_in_milliseconds",
+        f"{name}: its times reach from {span_text(span)}, the responses cover "
+        f"{span_text(recording)}; they are taken as milliseconds",
+    )
+    return MILLISECOND_S
 
 
 def clock_remedy(

@@ -9,10 +9,13 @@ import numpy as np
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
-from omnimouse_model.data.readers.build.side_streams import clock_remedy, span_text
+from omnimouse_model.data.readers.build.side_streams import (
+    MILLISECOND_S,
+    clock_remedy,
+    span_text,
+)
 from omnimouse_model.data.readers.build.trial_events import EVENT_ENDS
 
-_MILLISECONDS = 1000.0
 _FEW, _MOST = 0.2, 0.95
 """Shares of trials inside the recording: of a wrong clock, and of the right one."""
 _ROUNDING_S = 1e-3
@@ -110,16 +113,16 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
     if inside == n:
         return 1.0
     span = Interval(float(on[0]), float(on[-1]))
-    milliseconds = float(recording.contains(on / _MILLISECONDS).mean())
+    milliseconds = float(recording.contains(on * MILLISECOND_S).mean())
     # Enough of them that a few trials at the begin do not decide.
-    covers = np.ptp(on) / _MILLISECONDS > _FEW * (recording.stop - recording.start)
+    covers = np.ptp(on) * MILLISECOND_S > _FEW * (recording.stop - recording.start)
     if inside <= _FEW * n and milliseconds >= _MOST and covers:
         notes.warn(
             "trials_in_milliseconds",
             f"{name}: {_starts_text(on)}, the responses cover "
             f"{span_text(recording)}; the times of trials are taken as milliseconds",
         )
-        return 1.0 / _MILLISECONDS
+        return MILLISECOND_S
     counted = [
         f"they look like numbers of {of}: divide them by {rate_hz:.6g}"
         for of, rate_hz in clock.sample_rates.items()

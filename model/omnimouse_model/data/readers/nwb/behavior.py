@@ -21,9 +21,9 @@ from omnimouse_model.data.readers.build.placed_rows import PlacedRows
 from omnimouse_model.data.readers.build.side_streams import (
     clock_remedy,
     common_time,
-    is_in_milliseconds,
     is_long_enough,
     read_side_stream,
+    scale_to_seconds,
     span_text,
 )
 from omnimouse_model.data.readers.build.size_limits import check_extent
@@ -229,13 +229,9 @@ def _clock(
     clock = nwb.stored_clock(group, n)
     ends = clock.at(np.array([0, n - 1]))
     span = Interval(float(ends[0]), float(ends[1]))
-    if is_in_milliseconds(span, recording):
-        notes.warn(
-            "times_in_milliseconds",
-            f"{group.name}: its times reach from {span_text(span)}, the responses "
-            f"cover {span_text(recording)}; they are taken as milliseconds",
-        )
-        clock = clock.scaled(1e-3)
+    scale = scale_to_seconds(str(group.name), span, recording, notes)
+    if scale != 1.0:
+        clock = clock.scaled(scale)
     elif not is_long_enough(common_time(span, recording)):
         raise SessionFormatError(
             nwb.file.path,

@@ -20,9 +20,9 @@ from omnimouse_model.data.readers.build.presentations import (
 from omnimouse_model.data.readers.build.side_streams import (
     clock_remedy,
     common_time,
-    is_in_milliseconds,
     is_long_enough,
     read_side_stream,
+    scale_to_seconds,
     span_text,
 )
 from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
@@ -219,13 +219,7 @@ def _parts(
         return []
     times = nwb.onsets(group, shape[0])
     span = Interval(float(times[0]), float(times[-1]))
-    if is_in_milliseconds(span, recording):
-        notes.warn(
-            "times_in_milliseconds",
-            f"{group.name} was shown at {span_text(span)}, the responses cover "
-            f"{span_text(recording)}; its times are taken as milliseconds",
-        )
-        times = times / 1e3
+    times = times * scale_to_seconds(str(group.name), span, recording, notes)
     # An IndexSeries: numbers of images instead of frames.
     if len(shape) == 1:
         return _stills(nwb, group, times, notes)

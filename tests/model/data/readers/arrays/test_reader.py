@@ -419,7 +419,7 @@ def test_times_in_milliseconds_are_recognised_by_the_responses():
             trial_stop=np.array([15e3, 25e3, 35e3]),
         )
     )
-    assert "milliseconds" in warned(session, "converted_times")
+    assert "milliseconds" in warned(session, "times_in_milliseconds")
     assert "milliseconds" in warned(session, "trials_in_milliseconds")
     assert session.stimulus is not None
     np.testing.assert_allclose(session.stimulus.slot_t[:900], times)
