@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -100,6 +101,14 @@ def open_session(
             )
         # Absolute: the option is stored with an analysis, and used in other processes.
         tables = str(Path(unit_tables).expanduser().absolute())
+    for name, value in {
+        "rate_hz": rate_hz,
+        "recording_rate_hz": recording_rate_hz,
+    }.items():
+        if value is not None and not (isfinite(value) and value > 0):
+            raise SessionFormatError(
+                name, "bad_option", f"{name} is {value}; a rate above 0 Hz expected"
+            )
     options = ReadOptions(
         behavior_names,
         rate_hz,

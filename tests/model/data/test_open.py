@@ -8,6 +8,7 @@ import pytest
 
 from omnimouse_model.data import formats
 from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import SessionFormatError
 from tests.model.data.refusals import check_refusal
 
 
@@ -116,3 +117,18 @@ def test_the_files_of_a_large_folder_are_not_asked_one_by_one(tmp_path, monkeypa
     monkeypatch.setattr(os, "stat", lambda *a, **k: asked.append(a) or stat(*a, **k))
     assert formats.session_folder(tmp_path) == tmp_path
     assert 0 < len(asked) < 10
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, -3.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["rate_hz", "recording_rate_hz"])
+def test_a_rate_that_cannot_be_is_refused_by_name(name, rate_hz):
+    arrays = {"responses": np.ones((600, 5)), "rate_hz": 30.0}
+    with pytest.raises(SessionFormatError, match=f"{name} is .*; a rate above 0"):
+        open_session(arrays, **{name: rate_hz})
+
+
+def test_a_recording_that_is_too_short_for_tiers_says_so():
+    short = open_session({"responses": np.ones((300, 5)), "rate_hz": 30.0})
+    (warning,) = [n for n in short.warnings if n.code == "no_tiers"]
+    assert "10 s" in warning.message
+    assert "too short" in warning.message

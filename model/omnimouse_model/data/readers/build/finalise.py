@@ -19,7 +19,7 @@ from omnimouse_model.data.readers.build.statistics import (
     train_spans,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.split import SPLIT_NOTE
+from omnimouse_model.data.split import SPLIT_NOTE, tiers_text
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.valid_starts import inside_trials, missing_rows
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, VIDEO_SIZE
@@ -82,6 +82,8 @@ def finalise(session: Session, notes: Notes) -> Session:
         )
     if session.split:
         notes.assume("inferred_tiers", SPLIT_NOTE)
+    elif not session.tiers():
+        notes.warn("no_tiers", f"{tiers_text(session)}: it has no scores")
     return replace(
         session,
         behavior=behavior,

@@ -480,7 +480,10 @@ def _place(
         )
         spacing = None
     if origin is None or spacing is None or len(origin) < 2 or len(spacing) < 2:
-        notes.assume("no_positions", f"{plane.name} does not say where it lies")
+        notes.assume(
+            "no_positions",
+            f"{plane.name} has no origin_coords and grid_spacing: positions are pixels",
+        )
         return location, unknown
     # With a spacing of two axes, depth is the same for the plane; with an origin of
     # two axes, it is unknown.

@@ -186,7 +186,7 @@ def test_a_rate_that_no_file_says_is_asked_for(folder):
     assert any(note.code == "given_rate" for note in session.assumptions)
     again = pickle.loads(pickle.dumps(session))
     assert again.responses.rate_hz == 12.0
-    check_refusal(folder, r"between 0\.1 and 1000", rate_hz=-1.0)
+    check_refusal(folder, r"between 0\.1 and 1000", rate_hz=0.01)
 
 
 def test_settings_of_version_1_are_found(folder):
