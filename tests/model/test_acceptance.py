@@ -97,10 +97,15 @@ def walk(tmp_path_factory):
 def test_a_forecast_at_a_lag_correlates_as_the_process_does(walk):
     conditions = [
         Condition(str(sample), partial(single_sample_mask, FORECAST, sample))
-        for sample in (30, 33, 40)
+        for sample in (30, 33, 36, 40)
     ]
     found = evaluate(LastVisible("last visible"), walk, conditions)
-    for score in found.scores:
+    # An unknown rate of recording is taken as 8 Hz: 8 samples are not scored.
+    guarded, *scores = found.scores
+    assert np.isnan(guarded.value)
+    assert "beside visible samples" in guarded.refusal
+    assert len(scores) == 3
+    for score in scores:
         lag = int(score.strategy) - 24
         assert score.value == pytest.approx(PHI**lag, abs=0.02)
 

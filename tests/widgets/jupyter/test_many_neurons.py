@@ -11,7 +11,9 @@ N = 70_000
 
 def test_neurons_beyond_the_limit_of_the_field_are_painted(empty_controller, page):
     responses = np.random.default_rng(0).random((120, N), np.float32)
-    session = open_session({"responses": responses, "rate_hz": 30.0})
+    # The ids confirm that there are more neurons than samples.
+    arrays = {"responses": responses, "rate_hz": 30.0, "unit_ids": np.arange(N)}
+    session = open_session(arrays)
     empty_controller.open_session(session)
     empty_controller.select([])
     painter, told = MaskPainter(empty_controller), threading.Event()

@@ -348,6 +348,11 @@ class RunningScore:
         """Return why no cell is scored."""
         if scored_cells(self.mask).any():
             return "None of the chosen neurons is a target."
+        if self.mask.target.any():
+            return (
+                "No target is scored: all lie beside visible samples of the same "
+                "neuron, which reveal them, or at the start of the window."
+            )
         return f"No response is a target: {self.mask.note or 'none is marked'}."
 
     def _note(self) -> str:
