@@ -109,9 +109,7 @@ def is_root() -> bool:
 
 def has_apt() -> bool:
     """Whether this is Debian, Ubuntu or a derivative of them."""
-    return (
-        shutil.which("apt-get") is not None and shutil.which("dpkg-query") is not None
-    )
+    return shutil.which("apt-get") is not None and shutil.which("dpkg-query") is not None
 
 
 def missing_libraries() -> list[str]:
@@ -131,9 +129,7 @@ def missing_libraries() -> list[str]:
         check=False,
     )
     lines = (line.split() for line in query.stdout.splitlines())
-    installed = {
-        line[1].removesuffix("t64") for line in lines if line[0] == "installed"
-    }
+    installed = {line[1].removesuffix("t64") for line in lines if line[0] == "installed"}
     return [name for name in LIBRARIES if name not in installed] + venv_module
 
 
@@ -381,9 +377,7 @@ def ensure_torch() -> None:
 def has_version(package: str, version: str) -> bool:
     """Whether the environment contains this version of a package, in any build."""
     code = f"from importlib.metadata import version; print(version({package!r}))"
-    query = subprocess.run(
-        [PYTHON, "-c", code], capture_output=True, text=True, check=False
-    )
+    query = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=False)
     return query.stdout.strip().partition("+")[0] == version
 
 
@@ -474,9 +468,7 @@ def gui_environment(scratch: str) -> dict[str, str]:
 def can_open_window(env: dict[str, str]) -> bool:
     """Whether Qt starts with these variables; only this proves that a display works."""
     code = "from qtpy.QtWidgets import QApplication; QApplication([])"
-    application = subprocess.run(
-        [PYTHON, "-c", code], env=env, capture_output=True, check=False
-    )
+    application = subprocess.run([PYTHON, "-c", code], env=env, capture_output=True, check=False)
     return application.returncode == 0
 
 
@@ -490,9 +482,7 @@ def virtual_screen() -> Iterator[dict[str, str]]:
         yield {}
         return
     if (server := shutil.which("Xvfb")) is None:
-        raise TaskError(
-            f"Xvfb is missing. On Debian or Ubuntu: {apt_command(LIBRARIES)}"
-        )
+        raise TaskError(f"Xvfb is missing. On Debian or Ubuntu: {apt_command(LIBRARIES)}")
     read, write = os.pipe()
     command = [server, "-displayfd", str(write), "-screen", "0", "1600x1000x24"]
     running = subprocess.Popen(
@@ -526,9 +516,7 @@ def demo(*arguments: str) -> int:
         with virtual_screen() as screen:
             env |= screen
             if not can_open_window(env):
-                raise TaskError(
-                    f"Qt cannot start. Install its libraries: {apt_command(LIBRARIES)}"
-                )
+                raise TaskError(f"Qt cannot start. Install its libraries: {apt_command(LIBRARIES)}")
             return subprocess.run(command, env=env, check=False).returncode
 
 
@@ -576,9 +564,7 @@ def run_parallel(commands: dict[str, list[str]], env: dict[str, str]) -> int:
         for background_name, background_command in background:
             log = stack.enter_context(tempfile.TemporaryFile())
             process = stack.enter_context(
-                subprocess.Popen(
-                    background_command, cwd=ROOT, env=env, stdout=log, stderr=log
-                )
+                subprocess.Popen(background_command, cwd=ROOT, env=env, stdout=log, stderr=log)
             )
             stack.callback(process.terminate)
             processes.append((background_name, process, log))
@@ -627,13 +613,9 @@ def test(*arguments: str) -> int:
             words = [*library, "-m", QUICK, *options]
             return run_all({"quick tests": words}, env)
         ensure_browser()
-        screens = [
-            stack.enter_context(virtual_screen()) for _ in range(N_TEST_PROCESSES)
-        ]
+        screens = [stack.enter_context(virtual_screen()) for _ in range(N_TEST_PROCESSES)]
         env |= screens[0]
-        env["OMNIMOUSE_TEST_DISPLAYS"] = " ".join(
-            screen["DISPLAY"] for screen in screens if screen
-        )
+        env["OMNIMOUSE_TEST_DISPLAYS"] = " ".join(screen["DISPLAY"] for screen in screens if screen)
         check_task = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
         if options:  # some of the tests
             tests = [*complete, SHAPE_CHECKS, "-m", SUITE, *options]

@@ -53,9 +53,7 @@ def run(command: str) -> str:
     if program is None:
         sys.exit(f"{name} is not installed: run python3 tasks.py setup")
     print(f"==> {command}", file=sys.stderr)
-    process = subprocess.run(
-        [program, *arguments], stdout=subprocess.PIPE, text=True, check=False
-    )
+    process = subprocess.run([program, *arguments], stdout=subprocess.PIPE, text=True, check=False)
     if status := process.returncode:
         sys.exit(f"{command} failed (exit status {status}); its table is unchanged")
     return process.stdout
@@ -84,9 +82,7 @@ def main(names: list[str]) -> None:
         text = path.read_text("utf-8")
         if not MARKED.search(text):
             if names:
-                sys.exit(
-                    f"{path} has no table between <!-- omnimouse … --> and <!-- end -->"
-                )
+                sys.exit(f"{path} has no table between <!-- omnimouse … --> and <!-- end -->")
             continue
         for updated in updates(text, run):
             path.write_text(updated, "utf-8")

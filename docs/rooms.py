@@ -35,9 +35,7 @@ MARKED = re.compile(r"<!-- (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 def imports() -> dict[str, set[str]]:
     """Return the rooms that each room imports; a room is a child of a package."""
-    graph = grimp.build_graph(
-        *PACKAGES, exclude_type_checking_imports=True, cache_dir=None
-    )
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
     rooms: dict[str, set[str]] = {}
     for importer in graph.modules:
         for imported in graph.find_modules_directly_imported_by(importer):

@@ -29,9 +29,7 @@ def _keep_quiet() -> None:
     """Print no traceback of an interrupt that no caller can catch."""
     show, show_unraisable = sys.excepthook, sys.unraisablehook
 
-    def hook(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not isinstance(error, KeyboardInterrupt):
             show(kind, error, trace)
 

@@ -111,17 +111,13 @@ def with_trials(session: Session, t_on: np.ndarray, t_off: np.ndarray) -> Sessio
     rows = np.arange(len(t_on)) % len(session.trials.t_on)
     table = {f.name: getattr(session.trials, f.name) for f in fields(session.trials)}
     columns = {
-        name: column[rows]
-        for name, column in table.items()
-        if isinstance(column, np.ndarray)
+        name: column[rows] for name, column in table.items() if isinstance(column, np.ndarray)
     }
     times = {"t_on": np.asarray(t_on, float), "t_off": np.asarray(t_off, float)}
     return replace(session, trials=replace(session.trials, **(columns | times)))
 
 
-def _write_stream(
-    folder: Path, data: np.ndarray, rate_hz: float, start: float, end: float
-) -> None:
+def _write_stream(folder: Path, data: np.ndarray, rate_hz: float, start: float, end: float) -> None:
     more: dict[str, Any] = {"end_time": float(end)}
     if folder.name == "responses":
         more["neuron_properties"] = {"unit_ids": "meta/unit_ids.npy"}

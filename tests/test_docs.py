@@ -45,10 +45,7 @@ def test_every_file_named_in_the_architecture_exists(root):
 
 
 def test_the_output_of_a_command_replaces_its_table():
-    text = (
-        "a\n<!-- omnimouse x --y -->\n{}<!-- end -->\nb\n"
-        "<!-- omnimouse z -->\n{}<!-- end -->\n"
-    )
+    text = "a\n<!-- omnimouse x --y -->\n{}<!-- end -->\nb\n<!-- omnimouse z -->\n{}<!-- end -->\n"
     outputs = {"omnimouse x --y": "| 1 |\n", "omnimouse z": "| 2 |\n"}
     *_, page = script("figures").updates(text.format("old\n", ""), outputs.__getitem__)
     assert page == text.format(*outputs.values())
@@ -65,9 +62,7 @@ def test_a_table_that_needs_a_checkout_is_left_without_one(monkeypatch):
 def test_every_table_of_the_documentation_names_a_valid_command():
     marked = script("figures").MARKED
     commands = [
-        command
-        for path in DOCS.glob("*.md")
-        for command in marked.findall(path.read_text("utf-8"))
+        command for path in DOCS.glob("*.md") for command in marked.findall(path.read_text("utf-8"))
     ]
     assert len(commands) >= 4
     for command in commands:

@@ -24,9 +24,7 @@ def test_no_folder_has_too_many_files(root, package):
     } == {}
 
 
-@pytest.mark.parametrize(
-    "folder", ["model/omnimouse_model/live", "widgets", "omnimouse_app"]
-)
+@pytest.mark.parametrize("folder", ["model/omnimouse_model/live", "widgets", "omnimouse_app"])
 def test_no_number_on_screen_is_minus_zero(root, folder):
     """The option `z` of a format prints -0.001 as 0.00."""
     found = {

@@ -29,9 +29,7 @@ from omnimouse_model.predict.predictor import (
     check_request,
 )
 
-COUNTS = om.WindowSpec(
-    duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial"
-)
+COUNTS = om.WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial")
 RECURRENT = om.WindowSpec(
     duration_s=2.0,
     response_rate_hz=30.0,
@@ -39,9 +37,7 @@ RECURRENT = om.WindowSpec(
     behavior=BehaviorSpec(20.0, ("pupil_size", "running")),
     warmup_s=1.0,
 )
-FRAMES = om.WindowSpec(
-    duration_s=16 / 30, response_rate_hz=30.0, video=VideoSpec(30.0, 36, 64)
-)
+FRAMES = om.WindowSpec(duration_s=16 / 30, response_rate_hz=30.0, video=VideoSpec(30.0, 36, 64))
 
 
 @dataclass
@@ -190,9 +186,7 @@ class FramePredictor(ToyPredictor):
         generator = torch.Generator().manual_seed(0)
         kernel = torch.randn(8, 1, 5, 9, 9, generator=generator) / 20
         weight = torch.randn(8, session.n_neurons, generator=generator)
-        features = torch.nn.functional.conv3d(
-            video[None, None], kernel, padding=(2, 0, 0)
-        )
+        features = torch.nn.functional.conv3d(video[None, None], kernel, padding=(2, 0, 0))
         pooled = features.clamp(min=0).mean(dim=(3, 4))[0].T
         return torch.nn.functional.softplus(pooled @ weight)
 
@@ -209,9 +203,7 @@ def _load(path, device):
     return TOYS[path.with_suffix(".json").read_text("utf-8").split('"')[-2]]()
 
 
-FAMILY = Family(
-    "toy", _load, {name: lambda _, made=made: made() for name, made in TOYS.items()}
-)
+FAMILY = Family("toy", _load, {name: lambda _, made=made: made() for name, made in TOYS.items()})
 
 
 def write_package(folder: Path) -> None:

@@ -20,9 +20,7 @@ _LONGEST_NAME = 200
 
 
 @contextmanager
-def atomic_path(
-    path: Path, mode: int = 0o644, *, is_sole: bool = False
-) -> Iterator[Path]:
+def atomic_path(path: Path, mode: int = 0o644, *, is_sole: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces it after success.
 
     By default, other users of the machine may read the file. Temporary files of
@@ -68,9 +66,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_abandoned(
-    folder: Path, name: str | None = None, older_s: float = _ABANDONED_S
-) -> None:
+def remove_abandoned(folder: Path, name: str | None = None, older_s: float = _ABANDONED_S) -> None:
     """Remove temporary files and folders that killed processes left in a folder.
 
     Parameters

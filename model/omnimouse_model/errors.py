@@ -28,9 +28,7 @@ class SessionFormatError(ValueError):
         The solution.
     """
 
-    def __init__(
-        self, path: str | Path, code: str, message: str, hint: str = ""
-    ) -> None:
+    def __init__(self, path: str | Path, code: str, message: str, hint: str = "") -> None:
         self.path = Path(path)
         self.code = code
         self.message = message

@@ -32,9 +32,7 @@ def spawn(
     variables of the process that its imports read; those of the user take precedence.
     """
     connection, child_end = SPAWN.Pipe()
-    process = SPAWN.Process(
-        target=target, args=(child_end, *arguments), name=name, daemon=True
-    )
+    process = SPAWN.Process(target=target, args=(child_end, *arguments), name=name, daemon=True)
     with (
         without_main_module(),
         _added_variables(environment or {}),

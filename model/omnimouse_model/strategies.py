@@ -39,11 +39,7 @@ def _tables() -> dict[str, Strategy]:
     for group in ("validation", "test", "test_additional"):
         rows = evaluation[group]
         # A list has the name in each row, an object has it as the key.
-        items = (
-            rows.items()
-            if isinstance(rows, dict)
-            else ((row["name"], row) for row in rows)
-        )
+        items = rows.items() if isinstance(rows, dict) else ((row["name"], row) for row in rows)
         named |= {f"{group}/{name}": _from_json(row) for name, row in items}
     return named
 
@@ -130,9 +126,7 @@ def mask_from_strategy(
     name = full_name(strategy) if isinstance(strategy, str) else ""
     official = _tables()[name] if isinstance(strategy, str) else strategy
     adapted = official.adapted(count)
-    mask = replace(
-        adapted.to_mask(total, order, name), recording_rate_hz=recording_rate(session)
-    )
+    mask = replace(adapted.to_mask(total, order, name), recording_rate_hz=recording_rate(session))
     # The name stays that of the official strategy, so the note must say what differs.
     if adapted != official:
         mask = replace(mask, note=_adaptation(official, adapted, count))

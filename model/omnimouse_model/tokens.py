@@ -214,9 +214,7 @@ def labels_from_responses(responses: Tensor, layout: Layout) -> Tensor:
     return windows[:, layout.query_samples, layout.query_neurons]
 
 
-def place_predictions(
-    rates: Tensor, layout: Layout, mask: Mask, columns: np.ndarray
-) -> np.ndarray:
+def place_predictions(rates: Tensor, layout: Layout, mask: Mask, columns: np.ndarray) -> np.ndarray:
     """Return the rates (Q, 5) of one item as float32 (60, n), NaN if not scored.
 
     `columns` are the neurons of the session to return, in this order.

@@ -168,16 +168,10 @@ def _without_session(checkpoint: "Checkpoint", session: str) -> "Checkpoint":
     animals = {k: a for k, a in checkpoint.animals.items() if k != session}
     removed = [f"sess_params.{session}."]
     if checkpoint.animals[session] not in animals.values():
-        removed.append(
-            f"animal_params._animal_embeddings.{checkpoint.animals[session]}"
-        )
+        removed.append(f"animal_params._animal_embeddings.{checkpoint.animals[session]}")
     return replace(
         checkpoint,
-        state={
-            k: v
-            for k, v in checkpoint.state.items()
-            if not k.startswith(tuple(removed))
-        },
+        state={k: v for k, v in checkpoint.state.items() if not k.startswith(tuple(removed))},
         sessions={k: n for k, n in checkpoint.sessions.items() if k != session},
         animals=animals,
         context={},
@@ -211,9 +205,7 @@ def _finetuned(
     return ScoredModel(train, _scores(tuned, session, settings), card)
 
 
-def _rows(
-    mouse: str, tuned: ScoredModel, references: tuple[ScoredModel, ...]
-) -> list[Row]:
+def _rows(mouse: str, tuned: ScoredModel, references: tuple[ScoredModel, ...]) -> list[Row]:
     rows = []
     for reference in references:
         for condition, (value, ceiling) in tuned.scores.items():

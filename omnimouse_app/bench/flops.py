@@ -90,9 +90,7 @@ def run_forward(
 ) -> Tensor:
     """Return the rates (1, Q, 5) of one forward pass; `all_rows` computes every row."""
     net, windows, layout = inputs.net, inputs.windows, inputs.layout
-    with torch.autocast(
-        inputs.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
-    ):
+    with torch.autocast(inputs.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
         tokens = net.encode_video(inputs.video, layout)
         context = net.encode(windows, layout, tokens, all_rows=all_rows)
         rates, _ = net.decode_responses(windows, layout, context)
@@ -125,9 +123,7 @@ def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
 
     def watch(module: nn.Module, part: str) -> None:
         start_s: list[float] = []
-        before = module.register_forward_pre_hook(
-            lambda *_: start_s.append(_now(device))
-        )
+        before = module.register_forward_pre_hook(lambda *_: start_s.append(_now(device)))
 
         def add(*_: object) -> None:
             seconds[part] += _now(device) - start_s.pop()
@@ -219,9 +215,7 @@ def masked_gflop(inputs: ForwardInput) -> dict[str, float]:
         + 4 * _pairs(query_plan) * d,
     }
     gflop = {
-        part: value * config.num_blocks / 1e9
-        if part in ("local", "global")
-        else value / 1e9
+        part: value * config.num_blocks / 1e9 if part in ("local", "global") else value / 1e9
         for part, value in flop.items()
     }
     return gflop | {"total": sum(gflop.values())}

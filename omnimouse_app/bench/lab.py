@@ -50,9 +50,7 @@ def command(model: str, session: str, repeats: int, device: str) -> list[Row]:
         "unit": "s",
         "n": repeats,
     }
-    runs = [
-        (name, partial(_experiment, name, predictor, recording)) for name in REPEATS
-    ]
+    runs = [(name, partial(_experiment, name, predictor, recording)) for name in REPEATS]
     if "stimulus_gradient" in predictor.needs.methods:
         runs.append(("exciting image", partial(_exciting, predictor, recording)))
     rows: list[Row] = []
@@ -68,9 +66,7 @@ def command(model: str, session: str, repeats: int, device: str) -> list[Row]:
     return rows
 
 
-def _experiment(
-    name: str, predictor: "Predictor", recording: "Session"
-) -> dict[str, Any]:
+def _experiment(name: str, predictor: "Predictor", recording: "Session") -> dict[str, Any]:
     """Run an experiment; return its number of windows, and its median error."""
     import numpy as np
 

@@ -45,9 +45,7 @@ SWEEP_S = 20.0
     help="The demo's 1,000 neurons, its spiking session of 100 units, a simulated "
     "session of 4,000 or 10,000 neurons, or all.",
 )
-@click.option(
-    "--moves", default=200, show_default=True, help="Number of timed mouse moves."
-)
+@click.option("--moves", default=200, show_default=True, help="Number of timed mouse moves.")
 @device_option
 def command(neurons: str, moves: int, device: "Device") -> list[Row]:
     """Time strokes, predictions, scrubbing and event-loop turns of the live window.

@@ -53,15 +53,12 @@ HELD_OUT_ON_CPU = 24
 @click.option(
     "--held-out",
     type=click.IntRange(min=1),
-    help=f"Neurons that are left out in turn.  [default: all; {HELD_OUT_ON_CPU} on a "
-    "CPU]",
+    help=f"Neurons that are left out in turn.  [default: all; {HELD_OUT_ON_CPU} on a CPU]",
 )
 @click.option("--trials", default=20, show_default=True, type=click.IntRange(min=1))
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(min=1))
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
-@folder_option(
-    "--mtm", help="Also time this checkout of IBL_MtM_model, with equal weights."
-)
+@folder_option("--mtm", help="Also time this checkout of IBL_MtM_model, with equal weights.")
 @threads_option(2)
 @device_option
 def command(
@@ -90,9 +87,7 @@ def command(
     from omnimouse_model.predict.omnimouse.loading import resolve_device
 
     place = resolve_device(device)
-    config = NdtConfig(
-        n_bins=BINS, block_dropout=0.4, has_session=False, leaks=mtm is not None
-    )
+    config = NdtConfig(n_bins=BINS, block_dropout=0.4, has_session=False, leaks=mtm is not None)
     rate = matmul_gflops("float32", place.type)
     rows: list[Row] = []
     for count in sizes:
@@ -191,8 +186,7 @@ def _measured(
         }, {}
     draw = np.random.default_rng(0)
     batches = [
-        spikes[draw.integers(len(spikes), size=BATCH)]
-        for _ in range(max(CHECKED, steps + FIRST))
+        spikes[draw.integers(len(spikes), size=BATCH)] for _ in range(max(CHECKED, steps + FIRST))
     ]
     own, other, differences = [], [], []
     with PublicNdt(mtm, net, list(_regions(session))) as public:
@@ -225,9 +219,7 @@ def _regions(session: "Session") -> np.ndarray:
     return area
 
 
-def _evaluation(
-    net: "Ndt", spikes: "torch.Tensor", n_out: int
-) -> tuple[float, np.ndarray]:
+def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, np.ndarray]:
     """Return the seconds of the evaluation of the first neurons, and their bits."""
     from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
 
@@ -292,9 +284,7 @@ def _losses(net: "Ndt", batches: "list[Batch]") -> Iterator[float]:
 
 
 # -- the floor -------------------------------------------------------------------------
-def _evaluation_flop(
-    config: "NdtConfig", predicted: "torch.Tensor", count: int
-) -> float:
+def _evaluation_flop(config: "NdtConfig", predicted: "torch.Tensor", count: int) -> float:
     """Return the FLOPs of one pass per neuron and trial with a spike of it.
 
     The whole population is embedded and read once; a pass has the blocks alone, and

@@ -43,9 +43,7 @@ explorer
     help="The demo's 1,000 neurons, a simulated session of 4,000 or 10,000, or all.",
 )
 @click.option("--moves", default=200, show_default=True, help="Number of timed moves.")
-@click.option(
-    "--answers", default=30, show_default=True, help="Number of timed predictions."
-)
+@click.option("--answers", default=30, show_default=True, help="Number of timed predictions.")
 @device_option
 def command(neurons: str, moves: int, answers: int, device: "Device") -> list[Row]:
     """Time strokes, predictions and the plots during a scrub in a notebook.

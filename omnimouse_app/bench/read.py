@@ -129,16 +129,12 @@ def _rates(
     readers = _readers(places)
     _compare(readers, window_starts[:N_COMPARED])
     timers: dict[str, Callable[[], tuple[float, float]]]
-    timers = {
-        name: partial(_time, read, window_starts) for name, read in readers.items()
-    }
+    timers = {name: partial(_time, read, window_starts) for name, read in readers.items()}
     revision = None
     with ExitStack() as stack:
         if checkout is not None:
             progress(0, 1, "opening it with the reference package")
-            native = [
-                session.window(start).native_start for start in window_starts.tolist()
-            ]
+            native = [session.window(start).native_start for start in window_starts.tolist()]
             package = ReferencePackage(checkout, session.path, native)
             stack.enter_context(package)
             compare_package(package, session, window_starts[:N_COMPARED])
@@ -215,9 +211,7 @@ def _take_turns(
     return times
 
 
-def compare_package(
-    package: ReferencePackage, session: "Session", starts: "np.ndarray"
-) -> None:
+def compare_package(package: ReferencePackage, session: "Session", starts: "np.ndarray") -> None:
     """Raise an error if the package returns other values.
 
     For the revision with which the released models were trained, whole windows are
@@ -247,9 +241,7 @@ def compare_package(
         for name, values in stored.items():
             # Equal bit by bit: the released models were trained on these values.
             if not np.array_equal(values, others[name], equal_nan=True):
-                raise ValueError(
-                    f"The reference package reads other {name} at {start:z.2f} s"
-                )
+                raise ValueError(f"The reference package reads other {name} at {start:z.2f} s")
 
 
 def _time(read: Reader, starts: "np.ndarray") -> tuple[float, float]:

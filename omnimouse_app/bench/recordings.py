@@ -93,9 +93,7 @@ def _write_stream(
     _write_json(folder / "meta.yml", meta)
 
 
-def _write_screen(
-    folder: Path, seconds: float, draw: np.random.Generator, size: Size
-) -> None:
+def _write_screen(folder: Path, seconds: float, draw: np.random.Generator, size: Size) -> None:
     (folder / "data").mkdir(parents=True)
     (folder / "meta").mkdir()
     time_s, slot = _START - 2.0, 0
@@ -154,12 +152,8 @@ def simulated_session(count: int) -> Path:
     from omnimouse_model import simulate
     from omnimouse_model.cache import cache_dir
 
-    held_out = simulate.HeldOut(
-        validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2
-    )
-    spec = simulate.MouseSpec(
-        "bench", session_id(count), count, 940001, count, 1.1, held_out
-    )
+    held_out = simulate.HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
+    spec = simulate.MouseSpec("bench", session_id(count), count, 940001, count, 1.1, held_out)
     return simulate.write_session(spec, cache_dir() / "bench" / f"neurons{count}")
 
 

@@ -116,9 +116,7 @@ def command(repeats: int) -> list[Row]:
                 with scratch_settings():
                     for name, seconds in _start(program, Path(cache)).items():
                         times.setdefault((start, name), []).append(seconds)
-    rows = [
-        row(name, values, "s", start=start) for (start, name), values in times.items()
-    ]
+    rows = [row(name, values, "s", start=start) for (start, name), values in times.items()]
     ratios = [
         row(f"{name.removesuffix('_s')}_ratio", _ratios(times, name), "", start="later")
         for name in ("window_s", "window_cpu_s")

@@ -66,9 +66,7 @@ class Times:
 @click.option("--windows", default=8, show_default=True, help="Windows timed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @device_option
-def command(
-    model: str, session: str, windows: int, threads: int | None, device: str
-) -> list[Row]:
+def command(model: str, session: str, windows: int, threads: int | None, device: str) -> list[Row]:
     """Time the live sweep, and the same contexts one by one from a cold start.
 
     `sweep_cost_ratio` is live ÷ cold. On a CPU its bound is the share of the cold cost
@@ -92,31 +90,23 @@ def command(
     return rows(measure(predictor, recording, windows), predictor, recording)
 
 
-def measure(
-    predictor: "TransformerPredictor", session: "Session", n_windows: int
-) -> list[Times]:
+def measure(predictor: "TransformerPredictor", session: "Session", n_windows: int) -> list[Times]:
     """Time windows spread over the test tier, after one warm-up window."""
     from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 
     starts = scored_starts(session, "test", n_windows)
-    times = [
-        _time_window(predictor, session, float(start)) for start in (starts[0], *starts)
-    ]
+    times = [_time_window(predictor, session, float(start)) for start in (starts[0], *starts)]
     # The first window is read and predicted twice; its first time includes the warm-up.
     return times[1:]
 
 
-def rows(
-    times: list[Times], predictor: "TransformerPredictor", session: "Session"
-) -> list[Row]:
+def rows(times: list[Times], predictor: "TransformerPredictor", session: "Session") -> list[Row]:
     """Return the ratio and its bound, medians over windows, and the raw times."""
     import numpy as np
 
     contexts = _contexts(session)
     n_video = sum(context.video for context in contexts)
-    values = {
-        f.name: np.array([getattr(t, f.name) for t in times]) for f in fields(Times)
-    }
+    values = {f.name: np.array([getattr(t, f.name) for t in times]) for f in fields(Times)}
     ratio = values["live"] / values["cold"]
     # Work that separate predictions repeat: reading for every context, encoding for
     # every context with video.
@@ -144,9 +134,7 @@ def rows(
     ]
 
 
-def _time_window(
-    predictor: "TransformerPredictor", session: "Session", start_s: float
-) -> Times:
+def _time_window(predictor: "TransformerPredictor", session: "Session", start_s: float) -> Times:
     """Time both methods in turn, context by context, as the load may vary."""
     import numpy as np
 
@@ -196,9 +184,7 @@ def _without_cache(predictor: "TransformerPredictor") -> "TransformerPredictor":
     return kind(predictor.net, predictor.name, predictor.weights_hash)
 
 
-def _encode_video(
-    predictor: "TransformerPredictor", session: "Session", start_s: float
-) -> None:
+def _encode_video(predictor: "TransformerPredictor", session: "Session", start_s: float) -> None:
     """Read and encode all frames of a window, as the predictor does."""
     import torch
 
@@ -212,9 +198,7 @@ def _encode_video(
         torch.inference_mode(),
         torch.autocast(predictor.device.type, torch.bfloat16, enabled=on_gpu),
     ):
-        predictor.net.encode_video(
-            video.to(predictor.device), layout.to(predictor.device)
-        )
+        predictor.net.encode_video(video.to(predictor.device), layout.to(predictor.device))
     if on_gpu:
         # CUDA calls return before their work is done.
         torch.cuda.synchronize()

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 @sessions_option
 @click.option("--steps", default=12, show_default=True, type=click.IntRange(min=1))
 @threads_option(2)
-@click.option(
-    "--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network."
-)
+@click.option("--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
@@ -76,9 +74,7 @@ def command(
         # Responses only, so that the costs of different configs can be compared.
         responses = tuple(replace(p, targets="responses") for p in settings.phases)
         dtype = precision or settings.precision
-        settings = replace(
-            settings, phases=responses, compile=is_compiled, precision=dtype
-        )
+        settings = replace(settings, phases=responses, compile=is_compiled, precision=dtype)
         cost = step_cost(settings, opened, place, steps)
         # Ratios of sums, not means of ratios: a slow step counts by its duration.
         shared = {

@@ -35,9 +35,7 @@ _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
     gflops=True,
 )
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
-@folder_option(
-    "--fnn", help="Also time this checkout of the public package, with equal weights."
-)
+@folder_option("--fnn", help="Also time this checkout of the public package, with equal weights.")
 @threads_option(2)
 @device_option
 def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
@@ -87,9 +85,7 @@ def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
         seconds = {}
         for precision in ("fp32", "bf16") if place.type == "cuda" else ("fp32",):
             rate = matmul_gflops(_DTYPES[precision], place.type)
-            with torch.autocast(
-                place.type, torch.bfloat16, enabled=precision == "bf16"
-            ):
+            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
                 difference = _difference(net, gray, rates)
                 for name, n_frames, step in (
                     ("twin_clip_ms", CLIP, CLIP),

@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.predictor import Predictor
 
 
-def untrained_model(
-    size: str, session_id: str, n_neurons: int, device: str
-) -> "Predictor":
+def untrained_model(size: str, session_id: str, n_neurons: int, device: str) -> "Predictor":
     """Return a model of a released size, or of the size "demo", for one session."""
     import torch
 

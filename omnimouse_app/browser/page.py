@@ -90,9 +90,7 @@ class NotebookPage:
         page.set_default_timeout(WAIT_MS)
         page.add_init_script(_PROBE)
         page.on("pageerror", lambda error: self._note(f"{error} {error.stack}"))
-        page.on(
-            "console", lambda line: self.console.append(f"{line.type}: {line.text}")
-        )
+        page.on("console", lambda line: self.console.append(f"{line.type}: {line.text}"))
 
     def _note(self, error: str) -> None:
         """Record an error of the page, except the one of Notebook 7.6 itself."""
@@ -180,9 +178,7 @@ class NotebookPage:
 
     def finish(self, action: str) -> Any:
         """Wait for an action of `start`, and return its result."""
-        self.page.wait_for_function(
-            "id => omnimouseActions[id].is_finished", arg=action
-        )
+        self.page.wait_for_function("id => omnimouseActions[id].is_finished", arg=action)
         result = self.page.evaluate("id => omnimouseActions[id]", action)
         if "error" in result:
             raise AssertionError(result["error"])
@@ -190,9 +186,7 @@ class NotebookPage:
 
     def is_finished(self, action: str) -> bool:
         """Return True if an action of `start` has ended."""
-        return bool(
-            self.page.evaluate("id => omnimouseActions[id].is_finished", action)
-        )
+        return bool(self.page.evaluate("id => omnimouseActions[id].is_finished", action))
 
     def events(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
         """Return the events so far of this kind that have these fields."""
@@ -308,9 +302,7 @@ def page_in(
     """
     before = server.kernels()
     # A new context has no cookies or storage of earlier pages.
-    context = browser.new_context(
-        viewport=SIZE, has_touch=has_touch, device_scale_factor=scale
-    )
+    context = browser.new_context(viewport=SIZE, has_touch=has_touch, device_scale_factor=scale)
     try:
         yield NotebookPage(context.new_page(), server)
     finally:

@@ -92,9 +92,7 @@ def write_pictures(
     return paths
 
 
-def _explorer(
-    tab: NotebookPage, model: str
-) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
     """Yield the name of each picture and the element or page that it shows."""
     tab.open([CELL.format(model=model)])
     # Hide the file list, which takes width from the pictures.
@@ -148,9 +146,7 @@ def _explorer(
     yield "saved", saved
 
 
-def _finetuning(
-    tab: NotebookPage, folder: str
-) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+def _finetuning(tab: NotebookPage, folder: str) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
     """Yield the picture of a fine-tuning to a mouse that is new to the model."""
     tab.open([NEW_MOUSE.format(folder=folder, steps=STEPS)])
     tab.run_all()

@@ -65,9 +65,7 @@ class NotebookServer:
 
     def kernels(self) -> list[str]:
         """Return the ids of the running kernels."""
-        return [
-            kernel["id"] for kernel in json.loads(self._request("GET", "api/kernels"))
-        ]
+        return [kernel["id"] for kernel in json.loads(self._request("GET", "api/kernels"))]
 
     def end_kernels(self, exceptions: Sequence[str] = ()) -> None:
         """End all kernels except some; each kernel holds a model in memory."""
@@ -109,9 +107,7 @@ def jupyter_server(
     env = private_environment(scratch, settings)
     # Another process may take the free port before the server starts.
     for _ in range(3):
-        server = NotebookServer(
-            _free_port(), secrets.token_hex(16), folder, scratch / LOG
-        )
+        server = NotebookServer(_free_port(), secrets.token_hex(16), folder, scratch / LOG)
         process = _start(server, env)
         try:
             if _responds(server, process):
@@ -150,9 +146,7 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def private_environment(
-    scratch: Path, settings: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
+def private_environment(scratch: Path, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Write settings to `scratch`; return an environment in which Jupyter uses them."""
     folders = {
         "JUPYTER_CONFIG_DIR": scratch / "config",

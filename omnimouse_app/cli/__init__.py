@@ -86,9 +86,7 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self._table.items()))
@@ -124,9 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
         threading.excepthook = _show_error_of_thread
     status: object = 0
     try:
-        status = group.main(
-            args=arguments, prog_name="omnimouse", standalone_mode=False
-        )
+        status = group.main(args=arguments, prog_name="omnimouse", standalone_mode=False)
     except SystemExit as end:
         status = end.code
     except click.ClickException as error:
@@ -166,9 +162,7 @@ def _show(message: str) -> None:
 
 def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:
     # TensorBoard's thread raises errors of the drive again on the main thread.
-    if isinstance(ended.exc_value, Exception) and not isinstance(
-        ended.exc_value, OSError
-    ):
+    if isinstance(ended.exc_value, Exception) and not isinstance(ended.exc_value, OSError):
         _show(message_of(ended.exc_value))
 
 

@@ -167,9 +167,7 @@ def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
 class _TimedProgress:
     """Progress of one part of the work, with an estimate of the time left."""
 
-    def __init__(
-        self, progress: Progress, name: str, stop: StopSignal, first: float = 0.0
-    ) -> None:
+    def __init__(self, progress: Progress, name: str, stop: StopSignal, first: float = 0.0) -> None:
         self._progress, self._name, self._stop = progress, name, stop
         self._time_left = TimeLeft(first)
         self.last_s = time.perf_counter()

@@ -62,9 +62,7 @@ def command(
         _write_report(out, is_tour, model, device)
         return
     if is_tour:
-        raise click.UsageError(
-            "--tour writes pictures: name a folder with --headless OUT."
-        )
+        raise click.UsageError("--tour writes pictures: name a folder with --headless OUT.")
     if not has_display():
         raise click.ClickException(
             "There is no display: use `omnimouse demo --headless demo_report`."

@@ -28,9 +28,7 @@ NOTEBOOKS = ("jupyter", "lab")
 MIN_DISK_GIB, MIN_MEMORY_GIB = 2.0, 3.0
 """Space for the generated demo, and memory of the demo model with its window."""
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
-    " ".join(
-        (files("omnimouse_app") / "system_libraries.txt").read_text("utf-8").split()
-    )
+    " ".join((files("omnimouse_app") / "system_libraries.txt").read_text("utf-8").split())
 )
 NO_DISPLAY = (
     "There is no display. `python3 tasks.py demo` starts a virtual one; any command "

@@ -18,19 +18,11 @@ COLUMNS = ("name", "value", "unit")
 
 @click.command("fetch")
 @click.argument("name", required=False)
-@click.option(
-    "--to", type=click.Path(path_type=Path), help="Target folder. [default: a cache]"
-)
-@click.option(
-    "--list", "as_list", is_flag=True, help="List the files without downloading them."
-)
-@click.option(
-    "--login", is_flag=True, help="Save a read token, as `hf auth login` does."
-)
+@click.option("--to", type=click.Path(path_type=Path), help="Target folder. [default: a cache]")
+@click.option("--list", "as_list", is_flag=True, help="List the files without downloading them.")
+@click.option("--login", is_flag=True, help="Save a read token, as `hf auth login` does.")
 @json_option
-def command(
-    name: str | None, to: Path | None, as_list: bool, login: bool, as_json: bool
-) -> None:
+def command(name: str | None, to: Path | None, as_list: bool, login: bool, as_json: bool) -> None:
     """Download NAME: omnimouse-5M, a released recording, or hf://… of either.
 
     ibl:EID, or ibl:subject/date/number, is a session of the International Brain
@@ -99,9 +91,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
         if target == archive:
             # An archive without a known ending would be unpacked onto itself.
             target = target.with_name(f"{target.name}.unpacked")
-        return unpack(
-            archive, target, lambda share: progress.show_share(share, "unpacking")
-        )
+        return unpack(archive, target, lambda share: progress.show_share(share, "unpacking"))
     _refuse(name)
     fetch = fetch_session if require_place(name).kind == "dataset" else fetch_checkpoint
     return fetch(name, to, progress.show_share)
@@ -113,9 +103,7 @@ def _refuse(name: str) -> None:
     from omnimouse_model.data.io.http_file import web_address
 
     if web_address(name) is not None:
-        raise ValueError(
-            f"{name} needs no download: open_session, info and app read addresses"
-        )
+        raise ValueError(f"{name} needs no download: open_session, info and app read addresses")
     if hub_place(name) is not None:
         return
     if Path(name).is_dir():
@@ -153,9 +141,7 @@ def _list_all(as_json: bool) -> None:
         if (name := short_name(file.path))
     ]
     title = f"{len(recordings)} recordings of {files.place}, {_licence(files)}:"
-    models: list[Row] = [
-        {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
-    ]
+    models: list[Row] = [{"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS]
     # The table shows recordings only: the line above names the checkpoints.
     rows = [*models, *recordings] if as_json else recordings
     emit(rows, as_json=as_json, title=title, columns=COLUMNS)

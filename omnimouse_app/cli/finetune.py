@@ -113,9 +113,7 @@ class FinetuneDisplay:
         elif progress.stage == "context":
             left = progress.seconds_left
             text = "" if left is None else f", about {left:z.0f} s left"
-            self._progress(
-                progress.step, progress.of, f"fitting the context part{text}"
-            )
+            self._progress(progress.step, progress.of, f"fitting the context part{text}")
 
     def finish(self) -> None:
         """Keep the last line on screen."""

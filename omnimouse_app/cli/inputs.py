@@ -27,8 +27,7 @@ sessions_option = click.option(
     multiple=True,
     default=("demo",),
     show_default="demo",
-    help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder. May be "
-    "repeated.",
+    help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder. May be repeated.",
 )
 device_option = click.option(
     "--device",
@@ -87,9 +86,7 @@ def threads_option(default: int | None = None, help: str = "CPU threads.") -> Op
 def scheduler_option(tasks: str) -> Option:
     """Return `--scheduler`, which refuses a wrong address before any work."""
 
-    def check(
-        ctx: click.Context, param: click.Parameter, address: str | None
-    ) -> str | None:
+    def check(ctx: click.Context, param: click.Parameter, address: str | None) -> str | None:
         if address is not None:
             from omnimouse_model.analysis.evaluate.dask_map import checked_scheduler
 
@@ -110,26 +107,20 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     The command receives a dict of keywords for `open_session`.
     """
 
-    @click.option(
-        "--rate-hz", type=float, help="Responses per second, if no file states it."
-    )
+    @click.option("--rate-hz", type=float, help="Responses per second, if no file states it.")
     @click.option(
         "--recording-rate-hz",
         type=click.FloatRange(min=0, min_open=True),
         help="Responses per second before they were upsampled, if no file states it.",
     )
     @click.option("--series", help="Kind of responses, if a session has several kinds.")
-    @click.option(
-        "--all-rois", is_flag=True, help="Include regions that are marked as no cells."
-    )
+    @click.option("--all-rois", is_flag=True, help="Include regions that are marked as no cells.")
     @click.option(
         "--unit-tables",
         type=click.Path(exists=True),
         help="CSV file with unit_id, or folder of such files: properties of neurons.",
     )
-    @click.option(
-        "--quality", help="Least quality label of units (spikes), or the text it is."
-    )
+    @click.option("--quality", help="Least quality label of units (spikes), or the text it is.")
     @click.option(
         "--min-rate-hz",
         type=click.FloatRange(min=0),
@@ -141,9 +132,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Least share of the recording in which a unit has spikes.",
     )
     @click.option("--trial-event", help="Event at which trials begin (spikes).")
-    @click.option(
-        "--split-seed", type=int, help="Seed of the split of trials without tiers."
-    )
+    @click.option("--split-seed", type=int, help="Seed of the split of trials without tiers.")
     @wraps(command)
     def with_reading(
         rate_hz: float | None,

@@ -96,8 +96,7 @@ def table(
     names, *cells = _cells(rows, columns)
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     is_right = [
-        name in right
-        or all(isinstance(row.get(name), int | float | None) for row in rows)
+        name in right or all(isinstance(row.get(name), int | float | None) for row in rows)
         for name in names
     ]
     lines = [
@@ -117,9 +116,7 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[str] | None = None) ->
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def shorten(
-    rows: Sequence[Row], width: int, min_width: int = 8
-) -> list[dict[str, str]]:
+def shorten(rows: Sequence[Row], width: int, min_width: int = 8) -> list[dict[str, str]]:
     """Shorten texts to fit a table into a width, the outer columns last."""
     names, *cells = _cells(rows, None)
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]

@@ -100,8 +100,7 @@ def command(
             part = unfinished_path(out)
             done, planned = saved_windows(part)
             exit_stopped(
-                f"{done} of {planned} windows are saved in {part}; the same command "
-                "continues"
+                f"{done} of {planned} windows are saved in {part}; the same command continues"
                 if part.exists()
                 else "nothing was written yet"
             )
@@ -142,9 +141,7 @@ def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
         "path": str(out),
         "session": metadata.session,
         "predictor": metadata.predictor,
-        "mask": ""
-        if metadata.mask is None
-        else metadata.mask.name or metadata.mask.mask_id,
+        "mask": "" if metadata.mask is None else metadata.mask.name or metadata.mask.mask_id,
         "tier": metadata.tier,
         "units": metadata.units,
         "windows": len(file.window_starts_s),

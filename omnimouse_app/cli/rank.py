@@ -82,9 +82,7 @@ _ORDERS = ("ranked", "random", "reverse")
     type=click.IntRange(min=0),
     help="Steps of a transfer; by default those of a fine-tuning.",
 )
-@click.option(
-    "--batch", type=click.IntRange(min=1), help="Windows per step of a transfer."
-)
+@click.option("--batch", type=click.IntRange(min=1), help="Windows per step of a transfer.")
 @click.option(
     "--curve",
     "with_curve",
@@ -177,8 +175,7 @@ def _stored(results: Path, shuffles: int) -> "tuple[RankTable, PretrainCurve | N
 
     if not results.is_file():
         raise click.BadParameter(
-            f"There is no file {results}: give CONFIG, --sessions and --heldout to "
-            "write it.",
+            f"There is no file {results}: give CONFIG, --sessions and --heldout to write it.",
             param_hint="--results",
         )
     found = read_ranking(results, shuffles=shuffles)
@@ -227,9 +224,7 @@ def _computed(
         "scheduler": scheduler,
     }
     with _stoppable(results) as options:
-        ranking = rank_sessions(
-            factory, sessions, heldout, criterion, **shared, **options
-        )
+        ranking = rank_sessions(factory, sessions, heldout, criterion, **shared, **options)
         if not with_curve:
             return ranking, None
         curve = pretrain_curve(
@@ -298,9 +293,7 @@ def _write_csv(rows: Sequence[dict[str, object]], path: Path) -> None:
     write_rows([{name: row.get(name) for name in names} for row in rows], path)
 
 
-def _write_page(
-    ranking: "RankTable", curve: "PretrainCurve | None", path: Path
-) -> None:
+def _write_page(ranking: "RankTable", curve: "PretrainCurve | None", path: Path) -> None:
     """Write the figures one below the other, as a page that needs no network."""
     from omnimouse_model.atomic import atomic_path
     from omnimouse_model.locking import sole_writer
@@ -401,9 +394,7 @@ def _fit_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
         {
             "heldout": fit.heldout,
             "order": fit.order,
-            "slope": None
-            if fit.line is None
-            else decimals(fit.line.slope, signed=True),
+            "slope": None if fit.line is None else decimals(fit.line.slope, signed=True),
             "slope, 95 %": interval(*fit.slope),
             "predicted": decimals(fit.predicted),
             "predicted, 95 %": interval(*fit.interval),

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 @click.command("report")
 @click.argument("analysis", type=click.Path(path_type=Path))
 @file_option("--out", help="The page. [default: beside the analysis, with its name]")
-@click.option(
-    "--recording", default="", help="Place of the recording, if it was moved."
-)
+@click.option("--recording", default="", help="Place of the recording, if it was moved.")
 @file_option(
     "--sweep",
     "sweeps",

@@ -127,17 +127,14 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
             exit_stopped(f"saved beside {results}: the same command continues.")
 
 
-def _curves(
-    results: Path, axis: "SizeAxis", quantity: "Quantity"
-) -> "tuple[ScalingCurve, ...]":
+def _curves(results: Path, axis: "SizeAxis", quantity: "Quantity") -> "tuple[ScalingCurve, ...]":
     """Fit the runs of a file; print warnings on standard error."""
     from omnimouse_model.analysis.scaling.fits import scaling_curves
     from omnimouse_model.analysis.scaling.runs import read_runs
 
     if not results.is_file():
         raise click.BadParameter(
-            f"There is no file {results}: give a file of `add_run`, or --train PLAN "
-            "to write it.",
+            f"There is no file {results}: give a file of `add_run`, or --train PLAN to write it.",
             param_hint="RESULTS",
         )
     # Fits warn about doubtful results; on standard error they do not mix with --json.
@@ -145,9 +142,7 @@ def _curves(
         warnings.simplefilter("always")
         curves = scaling_curves(read_runs(results), axis=axis, quantity=quantity)
     if not curves:
-        raise click.ClickException(
-            f"No run in {results} states its {axis} and {quantity}."
-        )
+        raise click.ClickException(f"No run in {results} states its {axis} and {quantity}.")
     for entry in messages:
         click.echo(f"Note: {entry.message}", err=True)
     return curves

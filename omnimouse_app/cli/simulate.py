@@ -31,9 +31,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
 )
 
 SPECS = {spec.name: spec for spec in (*DEMO_MICE, *DEMO_FURTHER)}
-TRIALS = WindowSpec(
-    3.0, 50.0, responses="count", align="trial", trial_offset_s=-BEFORE * STEP_S
-)
+TRIALS = WindowSpec(3.0, 50.0, responses="count", align="trial", trial_offset_s=-BEFORE * STEP_S)
 """Trials whose true rates are known."""
 
 
@@ -88,9 +86,7 @@ def _write(spec: MouseSpec, out: Path, *, is_quiet: bool) -> dict[str, Any]:
         label = f"{spec.name} ({spec.n_neurons} neurons, {spec.minutes:g} min)"
         with click.progressbar(length=100, label=label) as bar:
             # `update` takes the increment, not the position.
-            write_session(
-                spec, folder, lambda share: bar.update(int(100 * share) - bar.pos)
-            )
+            write_session(spec, folder, lambda share: bar.update(int(100 * share) - bar.pos))
     return _row(spec, folder, time.perf_counter() - start_s)
 
 

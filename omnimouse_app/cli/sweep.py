@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 
 
-def numbers(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[int, ...]:
+def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """Parse the values of an axis, separated by commas: "16,64,256"."""
     try:
         values = tuple(int(part) for part in value.split(",")) if value else ()
@@ -50,9 +48,7 @@ def numbers(
     return values
 
 
-def switches(
-    ctx: click.Context, param: click.Parameter, value: str
-) -> tuple[bool, ...]:
+def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bool, ...]:
     """Parse "on", "off" or "on,off"."""
     words = [part.strip() for part in value.split(",")]
     if not set(words) <= {"on", "off"}:
@@ -81,12 +77,8 @@ def switches(
     callback=numbers,
     help="Samples of history of all neurons before the target span: 0, or 10 to 25.",
 )
-@click.option(
-    "--video", metavar="on,off", callback=switches, default="on", show_default=True
-)
-@click.option(
-    "--behavior", metavar="on,off", callback=switches, default="on", show_default=True
-)
+@click.option("--video", metavar="on,off", callback=switches, default="on", show_default=True)
+@click.option("--behavior", metavar="on,off", callback=switches, default="on", show_default=True)
 @click.option("--grid", is_flag=True, help="Every combination of neurons and history.")
 @click.option(
     "--seeds",

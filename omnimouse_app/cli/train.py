@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 )
 @folder_option(
     "--mice",
-    help="Folder of the simulated training mice; missing ones are generated. "
-    "[default: the cache]",
+    help="Folder of the simulated training mice; missing ones are generated. [default: the cache]",
 )
 @click.option(
     "--steps",
@@ -57,14 +56,10 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Batches per step, instead of the config's.",
 )
-@click.option(
-    "--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network."
-)
+@click.option("--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network.")
 @device_option
 @threads_option()
-@file_option(
-    "--export", help="Write the averaged weights here (.safetensors) at the end."
-)
+@file_option("--export", help="Write the averaged weights here (.safetensors) at the end.")
 @folder_option(
     "--official",
     help="Write rank_*.ckpt, the format of the released models, here at the end.",
@@ -103,9 +98,7 @@ def command(
             )
         run = family(path, places, mice, export)
     else:
-        run = OmniMouseTraining(
-            path, places, mice, export, accumulate, is_compiled, official
-        )
+        run = OmniMouseTraining(path, places, mice, export, accumulate, is_compiled, official)
     _train(run, out, steps, device)
 
 
@@ -219,9 +212,7 @@ class OmniMouseTraining:
 
             with Progress() as line:
                 show = partial(line.show_share, text="fitting the context part")
-                path = export_run(
-                    out, self._export, self._settings, self._mice, show, cancelled
-                )
+                path = export_run(out, self._export, self._settings, self._mice, show, cancelled)
             click.echo(f"wrote {path}")
         if self._official is not None:
             from omnimouse_model.train.export.official import write_official
@@ -364,9 +355,7 @@ def _choices(
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if not choices:
-        raise click.BadParameter(
-            "The config names no sessions: give --sessions FOLDER."
-        )
+        raise click.BadParameter("The config names no sessions: give --sessions FOLDER.")
     return choices
 
 

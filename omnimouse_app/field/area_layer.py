@@ -49,8 +49,8 @@ class AreaLayer:
         self._pending: OutlinedAreas | None = None
         self._outlines: list[AreaOutline] = []
         self.layer: Shapes | None = None
-        self.task: BackgroundTask[tuple[Session, Field], OutlinedAreas] = (
-            BackgroundTask(outline_areas, self._receive, Execution(qt_post()))
+        self.task: BackgroundTask[tuple[Session, Field], OutlinedAreas] = BackgroundTask(
+            outline_areas, self._receive, Execution(qt_post())
         )
         self.task.changed.connect(self._report_fault)
 
@@ -99,9 +99,7 @@ class AreaLayer:
         plane = self._controller.planes.number
         # Hidden outlines stay in the layer with alpha 0, so that shapes and `_outlines`
         # keep the same order.
-        is_visible = np.array(
-            [plane in (None, outline.plane) for outline in self._outlines]
-        )
+        is_visible = np.array([plane in (None, outline.plane) for outline in self._outlines])
         colours = np.array(layer.edge_color)
         if len(colours) == len(is_visible) and (colours[:, 3] != is_visible).any():
             colours[:, 3] = is_visible

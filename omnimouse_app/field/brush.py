@@ -161,9 +161,7 @@ class Brush:
         self.detach()
         controller = self._controller
         controller.brush_chosen.disconnect(self._leave_select, missing_ok=True)
-        controller.state.events.active_span.disconnect(
-            self._report_state, missing_ok=True
-        )
+        controller.state.events.active_span.disconnect(self._report_state, missing_ok=True)
         controller.stepped.disconnect(self._report_step, missing_ok=True)
         self._viewer = None
 
@@ -280,14 +278,10 @@ class Brush:
         field = self._field
         if field is None or not is_click:
             return
-        neurons = self._controller.planes.visible_among(
-            neurons_at(field, *_pixel(layer, event))
-        )
+        neurons = self._controller.planes.visible_among(neurons_at(field, *_pixel(layer, event)))
         if len(neurons):
             selection = self._controller.state.selection
-            self.select(
-                int(neurons[0]) if add else neuron_on_click(neurons, selection), add
-            )
+            self.select(int(neurons[0]) if add else neuron_on_click(neurons, selection), add)
 
     def select(self, neuron: int, add: bool) -> None:
         """Select one neuron; with `add`, add it to the selection or remove it."""

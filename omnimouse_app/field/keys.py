@@ -49,8 +49,7 @@ def show_keys() -> None:
             window.activateWindow()
             return
     rows = "".join(
-        f"<tr><td><b>{escape(key)}</b></td>"
-        f"<td style='padding-left: 10px'>{escape(text)}</td></tr>"
+        f"<tr><td><b>{escape(key)}</b></td><td style='padding-left: 10px'>{escape(text)}</td></tr>"
         for key, text in all_keys().items()
     )
     windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))

@@ -68,9 +68,7 @@ class FieldLayers(QObject):
     layer_made = Signal(object)
     """Emitted with the new neuron layer of a session."""
 
-    def __init__(
-        self, viewer: Any, controller: Controller, brush: Brush, parent: QObject
-    ) -> None:
+    def __init__(self, viewer: Any, controller: Controller, brush: Brush, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._controller = controller
@@ -166,9 +164,7 @@ class FieldLayers(QObject):
         self._field_layers.clear()
         for layer in plugin_layers(self._viewer):
             self._viewer.layers.remove(layer)
-        self.field = self.mean = self.neurons = self.without_pixels = self.colours = (
-            None
-        )
+        self.field = self.mean = self.neurons = self.without_pixels = self.colours = None
         self.names = None
         self.tiles = ()
         self.areas.forget()
@@ -227,9 +223,7 @@ class FieldLayers(QObject):
         if self.without_pixels is not None:
             displayed = planes.is_visible
             neurons = positioned_neurons_without_pixels(field)
-            self.without_pixels.shown = (
-                True if displayed is None else displayed[neurons]
-            )
+            self.without_pixels.shown = True if displayed is None else displayed[neurons]
         self._show_areas()
         self.show_whole_field()
         self.request_drawing()

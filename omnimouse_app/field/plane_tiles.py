@@ -34,9 +34,7 @@ def outline_layer(field: Field) -> Shapes:
     )
 
 
-def _text_layer(
-    texts: Sequence[tuple[float, float, str]], anchor: str, colour: str
-) -> Points:
+def _text_layer(texts: Sequence[tuple[float, float, str]], anchor: str, colour: str) -> Points:
     return Points(
         np.array([(y, x) for y, x, _ in texts], float),
         size=1,
@@ -67,9 +65,7 @@ def name_planes(
 def _named_places(
     tiles: Sequence[Tile], name_of: Callable[[int], str], displayed: int | None
 ) -> list[tuple[float, float, str]]:
-    names = [
-        name_of(tile.plane) if displayed in (None, tile.plane) else "" for tile in tiles
-    ]
+    names = [name_of(tile.plane) if displayed in (None, tile.plane) else "" for tile in tiles]
     return name_places(tiles, names)
 
 

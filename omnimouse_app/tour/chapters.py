@@ -183,14 +183,11 @@ def experiment_on_the_twin(story: Story) -> None:
     controller.show_exciting()
     story.dock.bring_up("What if")
     results = controller.results
-    wait_for(
-        lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S
-    )
+    wait_for(lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S)
     story.picture(
         "laboratory_exciting",
         label_of("exciting"),
-        "The image to which the selected neurons of the twin respond most, in place of "
-        "the video.",
+        "The image to which the selected neurons of the twin respond most, in place of the video.",
     )
     controller.stimulus_edits.reset()
     story.dock.bring_up("OmniMouse")
@@ -242,9 +239,7 @@ def edit_the_stimulus(story: Story) -> None:
     results = controller.results
     controller.stimulus_edits.put(Mirror("horizontal"))
     # The edited input is predicted after the recorded one.
-    wait_for(
-        lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S
-    )
+    wait_for(lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S)
     edited, recorded = controller.stimulus_edits.window, controller.state.window
     assert edited is not None
     assert recorded is not None

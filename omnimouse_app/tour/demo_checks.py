@@ -71,9 +71,7 @@ def check_traces(dock: OmniMouseDock, model: str) -> Check:
     return check
 
 
-def _compared(
-    panel: TracesPanel, expected: Prediction, selection: tuple[int, ...]
-) -> Check:
+def _compared(panel: TracesPanel, expected: Prediction, selection: tuple[int, ...]) -> Check:
     column = {int(neuron): k for k, neuron in enumerate(expected.neurons)}
     largest, n_samples = 0.0, 0
     for row, neuron in enumerate(selection):
@@ -128,6 +126,5 @@ def check_behavior(dock: OmniMouseDock, model: str) -> Check:
 
 def _counts(states: np.ndarray) -> str:
     return ", ".join(
-        f"{int((states == code).sum()):,} {name}"
-        for code, name in enumerate(STATE_NAMES)
+        f"{int((states == code).sum()):,} {name}" for code, name in enumerate(STATE_NAMES)
     )

@@ -57,9 +57,7 @@ def _rest(milliseconds: int) -> None:
         QApplication.processEvents()
 
 
-def wait_for(
-    condition: Callable[[], bool], description: str, timeout_s: float = 60.0
-) -> float:
+def wait_for(condition: Callable[[], bool], description: str, timeout_s: float = 60.0) -> float:
     """Process Qt events until the condition holds; return the seconds that it took."""
     since = perf_counter()
     while not condition():
@@ -112,9 +110,7 @@ class Hand:
         # PyQt's type stubs declare its static functions as methods.
         QTest.keyClick(self.widget, key, modifier)  # type: ignore[call-overload]
 
-    def _send(
-        self, kind: QEvent.Type, at: Place, button: Any, buttons: Any, keys: Any
-    ) -> None:
+    def _send(self, kind: QEvent.Type, at: Place, button: Any, buttons: Any, keys: Any) -> None:
         local = QPointF(float(at[0]), float(at[1]))
         on_screen = QPointF(self.widget.mapToGlobal(QPoint(0, 0))) + local
         event = QMouseEvent(kind, local, on_screen, button, buttons, keys)

@@ -77,9 +77,7 @@ class Story:
         """Wait until enough windows are scored for an interval."""
         results = self.dock.controller.results
         wait_for(
-            lambda: (
-                results.tier_score is not None and not results.tier_score.is_preliminary
-            ),
+            lambda: results.tier_score is not None and not results.tier_score.is_preliminary,
             "the score",
             TRACES_S,
         )
@@ -184,9 +182,7 @@ def paint_the_field(story: Story) -> None:
     hand.move((20, 20), held=False)
     story.wait_for_prediction()
     elapsed = controller.results.elapsed_ms or float("nan")
-    story.facts += [
-        ("From the last stroke to the new prediction", f"{elapsed:z.0f} ms")
-    ]
+    story.facts += [("From the last stroke to the new prediction", f"{elapsed:z.0f} ms")]
     story.check(check_traces)
     story.check(check_scores)
     story.check(check_states)
@@ -287,8 +283,7 @@ def paint_the_raster(story: Story) -> None:
             "A box drawn on the raster over samples 5 to 24",
             f"{int(changed.sum()):,} cells changed, samples {_ends(samples)}",
             "only cells of samples 5-24, all of them visible",
-            samples == list(range(5, 25))
-            and bool((after.cells[changed] == VISIBLE).all()),
+            samples == list(range(5, 25)) and bool((after.cells[changed] == VISIBLE).all()),
         )
     )
     story.picture(

@@ -147,14 +147,8 @@ ACTIONS: Final[dict[str, Action]] = {
     "what_if_blank": lambda dock: _edit(dock, Blank()),
     "what_if_mirror": lambda dock: _edit(dock, Mirror()),
     "show_keys": lambda _: keys.show_keys(),
-    **{
-        f"show_{place.title.lower().replace(' ', '_')}": _bring_up(place.title)
-        for place in PANELS
-    },
-    **{
-        f"span_{choice.replace(' ', '_')}": _choose_span(choice)
-        for choice in SPAN_CHOICES
-    },
+    **{f"show_{place.title.lower().replace(' ', '_')}": _bring_up(place.title) for place in PANELS},
+    **{f"span_{choice.replace(' ', '_')}": _choose_span(choice) for choice in SPAN_CHOICES},
     **{f"preset_{preset.name}": _apply_preset(preset.name) for preset in PRESETS},
     **{f"behavior_{mode}": _set_behavior(mode) for mode in MODES},
     **{f"video_{name}": _show_video(name) for name in VIDEO_NAMES},

@@ -326,9 +326,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
     docks["Traces"].setMinimumHeight(LEAST_LOWER)
-    for first, second in pairwise(
-        ("Traces", "Context", "Behaviour", "Neurons", "Neuron")
-    ):
+    for first, second in pairwise(("Traces", "Context", "Behaviour", "Neurons", "Neuron")):
         window.tabifyDockWidget(docks[first], docks[second])
     window.tabifyDockWidget(docks["OmniMouse"], docks["What if"])
     window.tabifyDockWidget(docks["What if"], docks["Laboratory"])

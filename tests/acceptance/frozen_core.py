@@ -40,9 +40,7 @@ STEPS, TUNED_STEPS = 200, 60
 """Steps of training from scratch, and of fine-tuning."""
 
 
-def signed_session(
-    folder: Path, key: str, seed: int, minutes: int = 2, neurons: int = 16
-) -> World:
+def signed_session(folder: Path, key: str, seed: int, minutes: int = 2, neurons: int = 16) -> World:
     """Write a session of Poisson counts that follow one slow factor with either sign.
 
     It has responses only.

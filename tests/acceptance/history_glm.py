@@ -85,9 +85,7 @@ def _components(counts: np.ndarray) -> np.ndarray:
     return axes[:, :N_COMPONENTS]
 
 
-def _inputs(
-    counts: np.ndarray, starts: range, axes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _inputs(counts: np.ndarray, starts: range, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return own (trial, window, neuron, span) and shared inputs (trial, window, k)."""
     own = np.stack(
         [
@@ -112,9 +110,7 @@ def _windows(counts: np.ndarray, starts: range, width: int) -> np.ndarray:
     return np.stack([counts[:, t : t + width] for t in starts], axis=1)
 
 
-def _poisson_fit(
-    x: np.ndarray, y: np.ndarray, penalty: float
-) -> tuple[np.ndarray, float]:
+def _poisson_fit(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
     """Return weights and offset of a Poisson regression with a ridge, by Newton."""
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     ridge = np.full(x.shape[1], penalty * len(y))

@@ -73,9 +73,7 @@ def interrupt(words: list[str], delay_s: float, again_s: float | None = None) ->
     ends = (0, 1, 130, -signal.SIGINT) if "fetch" in words else (0, 130, -signal.SIGINT)
     # An interrupt of generated code, as of dataclasses, ends Python by the signal.
     if process.returncode not in ends:
-        return (
-            f"status {process.returncode} after Ctrl-C at {delay_s:.2f} s: {lines[-1:]}"
-        )
+        return f"status {process.returncode} after Ctrl-C at {delay_s:.2f} s: {lines[-1:]}"
     if len(lines) > MOST_LINES:
         return f"{len(lines)} lines after Ctrl-C at {delay_s:.2f} s: {lines[-1:]}"
     return ""
@@ -130,9 +128,7 @@ def _interrupt_all(options: argparse.Namespace, inputs: dict[str, str]) -> int:
                 if fault := interrupt(words, delay_s, again_s):
                     faults.append(fault)
         n_faults += len(faults)
-        print(
-            f"{command}: {options.moments} interrupts, {len(faults)} faults", flush=True
-        )
+        print(f"{command}: {options.moments} interrupts, {len(faults)} faults", flush=True)
         for fault in faults:
             print(f"    {fault}")
     return 1 if n_faults else 0

@@ -84,9 +84,7 @@ class World:
         neurons = np.random.default_rng(5)
         loading = neurons.normal(size=(3, N_NEURONS)) / np.sqrt(3)
         signal = _process(generator, n, 3, 0.3) @ loading
-        state = _process(generator, n, 1, self.tau_s) * neurons.normal(
-            1, 0.5, N_NEURONS
-        )
+        state = _process(generator, n, 1, self.tau_s) * neurons.normal(1, 0.5, N_NEURONS)
         known = generator.normal(size=(-(-n_s // RUN_S), N_NEURONS))
         known = np.repeat(known, RUN_S * RATE, axis=0)[:n]
         drive = signal + self.slow * state + self.trial * known
@@ -108,9 +106,7 @@ WORLDS = (
 )
 
 
-def _process(
-    generator: np.random.Generator, n: int, count: int, tau_s: float
-) -> np.ndarray:
+def _process(generator: np.random.Generator, n: int, count: int, tau_s: float) -> np.ndarray:
     """Return stationary processes (n, count) of variance 1, smooth within `tau_s`."""
     keep = np.exp(-1 / (tau_s * RATE))
     white = generator.normal(size=(n, count)) * np.sqrt(1 - keep**2)
@@ -152,9 +148,7 @@ def scores_over_windows(
     """
     blocks, sums = time_blocks(starts_s, WINDOW_S), BlockSums()
     order = in_turns(np.random.default_rng(0).permutation(len(starts_s)), blocks)
-    order = np.concatenate(
-        [np.sort(order[k : k + BATCH]) for k in range(0, len(order), BATCH)]
-    )
+    order = np.concatenate([np.sort(order[k : k + BATCH]) for k in range(0, len(order), BATCH)])
     for number, place in enumerate(order.tolist(), start=1):
         sums.add(int(blocks[place]), one_window(windows, place))
         if number in counts:
@@ -162,9 +156,7 @@ def scores_over_windows(
             trained = centres.without_each(total)
             centred = (
                 session_score(centres.correlations(total), total.count),
-                np.array(
-                    [session_score(centres.correlations(p), p.count) for p in rest]
-                ),
+                np.array([session_score(centres.correlations(p), p.count) for p in rest]),
                 np.array([session_score(values, total.count) for values in trained]),
             )
             left_out = [session_score(part.pearson(), part.count) for part in rest]
@@ -178,9 +170,7 @@ def one_window(windows: Moments, place: int) -> Moments:
     return Moments(*(getattr(windows, name)[place] for name in names))
 
 
-def live_estimates(
-    world: World, generator: np.random.Generator
-) -> list[tuple[Estimate, ...]]:
+def live_estimates(world: World, generator: np.random.Generator) -> list[tuple[Estimate, ...]]:
     """Return the `NUMBERS` over each count of windows of one recording."""
     period = RUN_S + TRAIN_S
     recorded, *models = world.draw(generator, N_RUNS * period)

@@ -85,9 +85,7 @@ def animal(model: NdtPredictor, session: Session) -> Animal:
     sums[TRUE_FORWARD] = LikelihoodSums.of(rates[:, FORWARD], ahead)
     windows = range(FORWARD.start, FORWARD.stop, WINDOW)
     for name, knows_time in ((REGRESSION, False), (WITH_TIME, True)):
-        found = predict_windows(
-            train, validation, test, windows, WINDOW, knows_time=knows_time
-        )
+        found = predict_windows(train, validation, test, windows, WINDOW, knows_time=knows_time)
         sums[name] = LikelihoodSums.of(found, ahead)
     return Animal(session.id, sums, time_blocks(starts, TRIALS.duration_s))
 
@@ -158,18 +156,14 @@ def main(folder: Path) -> int:
         )
         print(f"{name} …", file=sys.stderr, flush=True)
     trained = animals[:-1]
-    means = {
-        row: mean_of([a.estimate(value) for a in trained])
-        for row, value in ROWS.items()
-    }
+    means = {row: mean_of([a.estimate(value) for a in trained]) for row, value in ROWS.items()}
     table = [
         {"pooled bits per spike": row, "mean of the six": cell(means[row])}
         | {UNSEEN_SPIKES: cell(animals[-1].estimate(value))}
         for row, value in ROWS.items()
     ]
     each = [
-        {"animal": a.name} | {row: f"{ROWS[row](a.sums):.3f}" for row in SHOWN}
-        for a in animals
+        {"animal": a.name} | {row: f"{ROWS[row](a.sums):.3f}" for row in SHOWN} for a in animals
     ]
     for rows in (table, each, choices):
         print(markdown_table(rows) + "\n")

@@ -179,9 +179,7 @@ def _comparison(scores: dict[str, list[Score]]) -> Comparison:
         for own, other in zip(scores[BASELINE], scores[best], strict=True)
     ]
     value = float(np.mean([gain for gain, _ in gains]))
-    left_out = [
-        value + (part - gain) / len(gains) for gain, parts in gains for part in parts
-    ]
+    left_out = [value + (part - gain) / len(gains) for gain, parts in gains for part in parts]
     gain = jackknife(value, left_out, is_extended=False)
     return Comparison(best, values[best], values[BASELINE], gain)
 

@@ -128,16 +128,11 @@ def main() -> int:
     hits = sum(set(first) == set(RELATIVES) for first in firsts)
     pairs = zip(worlds, tables, strict=True)
     scores = [world.at_three(table) for world, table in pairs]
-    ranked, random, reverse = (
-        float(np.mean([score[name] for score in scores])) for name in ORDERS
-    )
+    ranked, random, reverse = (float(np.mean([score[name] for score in scores])) for name in ORDERS)
     checks = {
-        f"relatives first in {hits} of {len(worlds)} worlds": hits
-        >= MIN_SHARE * len(worlds),
+        f"relatives first in {hits} of {len(worlds)} worlds": hits >= MIN_SHARE * len(worlds),
         f"with three sessions, mean over worlds: ranked {ranked:.3f} >= random "
-        f"{random:.3f} >= reverse {reverse:.3f} bits per spike": ranked
-        >= random
-        >= reverse,
+        f"{random:.3f} >= reverse {reverse:.3f} bits per spike": ranked >= random >= reverse,
     }
     for text, is_passed in checks.items():
         print(f"{'ok' if is_passed else 'FAILED'}: {text}")

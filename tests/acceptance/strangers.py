@@ -388,9 +388,7 @@ def _rate_of_series(series: h5py.Group) -> float:
 
 
 def _of_suite2p(session: Session) -> Independent | None:
-    files = sorted(session.path.glob("**/plane*/spks.npy")) or sorted(
-        session.path.glob("spks.npy")
-    )
+    files = sorted(session.path.glob("**/plane*/spks.npy")) or sorted(session.path.glob("spks.npy"))
     if session.series != "spks" or not files:
         return None
     planes = [np.load(path, mmap_mode="r") for path in files]

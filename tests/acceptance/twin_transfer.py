@@ -32,9 +32,7 @@ SHARE = 0.1
 
 def score(path: Path, session: Session) -> float:
     """Return the correlation over the test tier, from video and behaviour."""
-    found = evaluate(
-        load_twin(path, "cpu"), session, "test/video_behavior", progress=silent
-    )
+    found = evaluate(load_twin(path, "cpu"), session, "test/video_behavior", progress=silent)
     return float(found.scores[0].value)
 
 

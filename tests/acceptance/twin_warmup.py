@@ -41,10 +41,7 @@ def rates(twin: TwinPredictor, starts: np.ndarray, warmup_s: float) -> np.ndarra
     mask = Mask.nothing(session, spec).ask(slice(None), slice(None))
     mask = mask.with_frames(True).with_behavior("visible").with_guard(guarded=False)
     return np.stack(
-        [
-            predictor.predict(session.window(float(s), spec), mask).responses
-            for s in starts
-        ]
+        [predictor.predict(session.window(float(s), spec), mask).responses for s in starts]
     )
 
 

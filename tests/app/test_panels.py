@@ -85,16 +85,12 @@ def test_a_layout_that_returns_and_a_dock_that_floats_show_their_panels(tabs):
     wait_for(lambda: docks["Traces"].widget().build().isVisible(), "the panel")
 
 
-def test_a_panel_that_cannot_be_built_says_why_in_its_dock(
-    qtbot, controller, panel_errors
-):
+def test_a_panel_that_cannot_be_built_says_why_in_its_dock(qtbot, controller, panel_errors):
     frame = PanelFrame(Place("Broken", "right", "traces.panel:Missing"), controller)
     qtbot.addWidget(frame)
     frame.show()
     frame.follow(True)
-    texts = [
-        label.text() for label in frame.findChildren(QWidget) if hasattr(label, "text")
-    ]
+    texts = [label.text() for label in frame.findChildren(QWidget) if hasattr(label, "text")]
     assert any("Missing" in text for text in texts)
     assert len(panel_errors) == 1
     panel_errors.clear()

@@ -162,9 +162,7 @@ def command_effects(dock) -> dict:
         "video_last": lambda: state.mask.frames[30:].all(),
         "video_all": lambda: state.mask.frames.all(),
         "show_neurons": lambda: not dock.panels["Neurons"].visibleRegion().isEmpty(),
-        "filter_neurons": lambda: (
-            dock.main_window.focusWidget() is dock.panels["Neurons"].filter
-        ),
+        "filter_neurons": lambda: dock.main_window.focusWidget() is dock.panels["Neurons"].filter,
         "what_if_blank": lambda: state.edits == (Blank(),),
         "what_if_mirror": lambda: state.edits == (Blank(), Mirror()),
         "what_if_reset": lambda: state.edits == (),
@@ -251,9 +249,7 @@ def visible_key_windows():
 def test_page_keys_step_trials_anywhere_and_with_alt_planes(dock, monkeypatch):
     steps, controller = [], dock.controller
     for what, stepped in (("planes", controller.planes), ("trials", controller.trials)):
-        monkeypatch.setattr(
-            type(stepped), "step", lambda _, n, what=what: steps.append((what, n))
-        )
+        monkeypatch.setattr(type(stepped), "step", lambda _, n, what=what: steps.append((what, n)))
     dock.viewer.window.activate()
     dock.viewer.layers.selection.active = dock.instrument.layers.neurons
     page_up, page_down = Qt.Key.Key_PageUp, Qt.Key.Key_PageDown

@@ -70,9 +70,7 @@ def test_a_spiking_session_is_explored(dock, spiking):
     controller.select([2])
     dock.bring_up("Trials")
     trials = dock.panels["Trials"]
-    wait_for(
-        lambda: trials.plot.shown.text.endswith("predicted for all"), "the averages"
-    )
+    wait_for(lambda: trials.plot.shown.text.endswith("predicted for all"), "the averages")
     labels = [line.label for line in trials.plot.shown.lines]
     assert [label.split(" · ")[0] for label in labels] == ["left", "right"]
     index = trials.model.index(6, 0)

@@ -27,9 +27,7 @@ def mice(tmp_path, monkeypatch):
     """Small ones in the place of the demo's own and the unseen one."""
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # of all that follow
     made = [
-        om.open_session(
-            simulate_mouse(tmp_path / name, N_NEURONS, 1.1, times=2, number=number)
-        )
+        om.open_session(simulate_mouse(tmp_path / name, N_NEURONS, 1.1, times=2, number=number))
         for number, name in enumerate(("demo", "unseen"), start=1)
     ]
     model = tmp_path / "demo.safetensors"

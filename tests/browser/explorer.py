@@ -37,9 +37,7 @@ COUNTED = (
 )
 
 
-def open_explorer(
-    tab: NotebookPage, *more: str, front: str = "lab", model: str = "mean"
-) -> str:
+def open_explorer(tab: NotebookPage, *more: str, front: str = "lab", model: str = "mean") -> str:
     """Open a notebook with an explorer on the demo, run it; its name.
 
     Where it matters little who predicts it is the mean, which is there at once.

@@ -18,9 +18,7 @@ CUT_TABS = """() => [...document.querySelectorAll(
     ".omnimouse-tabs > .lm-TabBar .lm-TabBar-tabLabel")]
   .filter((label) => label.scrollWidth > label.clientWidth)
   .map((label) => label.textContent)"""
-CELL_TYPES = (
-    "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
-)
+CELL_TYPES = "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
 IS_UNSAVED = "jupyterapp.shell.currentWidget.context.model.dirty"
 COMMS_OVER_SUBSHELLS = "jupyterapp.serviceManager.kernels.commsOverSubshells"
 EDGES = "explorer.neuron_scores.spread.edges"
@@ -93,9 +91,7 @@ def without_subshells(fresh_explorer):
     before = fresh_explorer.page.evaluate(COMMS_OVER_SUBSHELLS)
     fresh_explorer.page.evaluate(f"{COMMS_OVER_SUBSHELLS} = 'disabled'")
     yield fresh_explorer
-    fresh_explorer.page.evaluate(
-        f"before => {{ {COMMS_OVER_SUBSHELLS} = before }}", before
-    )
+    fresh_explorer.page.evaluate(f"before => {{ {COMMS_OVER_SUBSHELLS} = before }}", before)
 
 
 def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has_run(
@@ -128,9 +124,7 @@ def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
         "document.querySelector('.omnimouse-painter').append("
         "Object.assign(document.createElement('button'), { id: 'nameless' }))"
     )
-    assert any(
-        one.startswith("button-name") for one in grave_violations(fresh_explorer)
-    )
+    assert any(one.startswith("button-name") for one in grave_violations(fresh_explorer))
     fresh_explorer.page.evaluate("document.querySelector('#nameless').remove()")
 
 
@@ -143,9 +137,7 @@ def test_curves_follow_the_theme_of_the_page_and_images_do_not(fresh_explorer):
     for title in ("Context", "Traces"):
         fresh_explorer.page.get_by_role("tab", name=title, exact=True).last.click()
     fresh_explorer.page.locator(".omnimouse-curves").first.wait_for(state="attached")
-    dark, light = (
-        fresh_explorer.page.evaluate(look, is_light) for is_light in (False, True)
-    )
+    dark, light = (fresh_explorer.page.evaluate(look, is_light) for is_light in (False, True))
     assert dark == ["none"] * 3
     assert [shown == "none" for shown in light] == [False, False, True]
 
@@ -167,14 +159,10 @@ def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
     wait_until_marked(fresh_explorer, 2)
     # A bar by the mouse.
     box = bars.nth(8).bounding_box()
-    fresh_explorer.page.mouse.click(
-        box["x"] + box["width"] / 2, box["y"] + box["height"] - 3
-    )
+    fresh_explorer.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
     within = f"bool({EDGES}[8] <= {SCORES}[0] <= {SCORES}[-1] < {EDGES}[9])"
     fresh_explorer.wait_for_kernel(within, True)
-    wait_until_marked(
-        fresh_explorer, fresh_explorer.evaluate("len(explorer.selection)")
-    )
+    wait_until_marked(fresh_explorer, fresh_explorer.evaluate("len(explorer.selection)"))
     # A rectangle around points; twice over, as plotly would move the first.
     for end in (0.5, 0.7):
         fresh_explorer.evaluate("explorer.controller.select([])")
@@ -186,9 +174,7 @@ def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
     slider.press("ArrowRight")
     low = float(slider.get_attribute("aria-valuetext").split()[1])
     near = f"abs({SCORES}[0] - {low}) < 0.051 > abs({SCORES}[-1] - {low})"
-    fresh_explorer.wait_for_kernel(
-        f"bool(len(explorer.selection) < 64 and {near})", True
-    )
+    fresh_explorer.wait_for_kernel(f"bool(len(explorer.selection) < 64 and {near})", True)
     box = plot.bounding_box()
     x, y = box["x"] + 0.95 * box["width"], box["y"] + 0.8 * box["height"]
     fresh_explorer.page.mouse.dblclick(x, y)

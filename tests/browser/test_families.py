@@ -59,9 +59,7 @@ def check_journey(tab, folder, model, other, metric, shape):
 
 
 @pytest.mark.acceptance
-def test_spike_counts_are_painted_scrubbed_pinned_swept_saved_and_reopened(
-    tab, tmp_path
-):
+def test_spike_counts_are_painted_scrubbed_pinned_swept_saved_and_reopened(tab, tmp_path):
     recording = tmp_path / "spiking.npz"
     np.savez(recording, **spiking_arrays(SpikingSpec(n_trials=20)))
     tab.open([MAKE.format(recording=str(recording), model="toy-counts"), "explorer"])
@@ -86,9 +84,7 @@ def test_spike_counts_are_painted_scrubbed_pinned_swept_saved_and_reopened(
 
 @pytest.mark.acceptance
 @pytest.mark.parametrize("model", ["toy-recurrent", "toy-frames"])
-def test_a_model_of_video_is_painted_scrubbed_pinned_swept_saved_and_reopened(
-    tab, tmp_path, model
-):
+def test_a_model_of_video_is_painted_scrubbed_pinned_swept_saved_and_reopened(tab, tmp_path, model):
     recording = write_session(tmp_path / "mouse", 24)
     spec = TOYS[model]().needs.spec
     tab.open([MAKE.format(recording=str(recording), model=model), "explorer"])

@@ -111,9 +111,7 @@ def test_after_a_restart_the_view_says_so_and_the_cells_run_again(rerun_page):
     painted(rerun_page)
 
 
-@pytest.mark.parametrize(
-    "is_trusted", [True, pytest.param(False, marks=pytest.mark.acceptance)]
-)
+@pytest.mark.parametrize("is_trusted", [True, pytest.param(False, marks=pytest.mark.acceptance)])
 def test_the_last_picture_is_kept_out_of_sight_and_shown_where_no_kernel_is(
     fresh_explorer, tab, is_trusted
 ):
@@ -152,8 +150,7 @@ def test_in_another_front_end_a_stroke_is_painted_and_answered(tab, front):
     before, since = counts(tab), tab.now_ms()
     tab.drag(tab.part("field").first)
     tab.page.wait_for_function(
-        "(visible) => !document.querySelector('.omnimouse-counts')"
-        ".textContent.includes(visible)",
+        "(visible) => !document.querySelector('.omnimouse-counts').textContent.includes(visible)",
         arg=f"visible {before['visible']:,} ",
     )
     tab.wait_for_event("drawn", since, name="traces")

@@ -36,10 +36,7 @@ class TouchScreen:
             share = step / steps
             self.send_touches(
                 "Move",
-                *(
-                    (a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]))
-                    for a, b in ways
-                ),
+                *((a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])) for a, b in ways),
             )
         self.send_touches("End")
 
@@ -73,9 +70,7 @@ def test_one_finger_paints_and_a_tap_does(fresh_explorer):
 
 def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
     # Whatever still changes the picture, answers too, must be drawn before it is kept.
-    fresh_explorer.wait_for_kernel(
-        "explorer.controller.results.population_freshness", "fresh"
-    )
+    fresh_explorer.wait_for_kernel("explorer.controller.results.population_freshness", "fresh")
     hand, before = TouchScreen(fresh_explorer), wait_for_agreement(fresh_explorer)
     # The mouse or the keys of an earlier test may have left the ring of the brush.
     hand.field.dispatch_event("pointerleave")

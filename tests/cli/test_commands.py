@@ -85,9 +85,7 @@ def test_words_that_cannot_be_are_refused(words, status, value, capsys):
         (("demo", "--device", "nope"), "'nope' is not one of"),
     ],
 )
-def test_wrong_options_of_train_are_refused(
-    options, message, root, tmp_path, monkeypatch, capsys
-):
+def test_wrong_options_of_train_are_refused(options, message, root, tmp_path, monkeypatch, capsys):
     (tmp_path / "README.md").write_text((root / "README.md").read_text("utf-8"))
     demo = (root / "model/omnimouse_model/train/configs/demo.yaml").read_text("utf-8")
     (tmp_path / "unknown_task.yaml").write_text(demo.replace("video-36:", "video-63:"))

@@ -88,9 +88,7 @@ def test_columns_tiers_and_values_that_do_not_exist_are_told(folder):
 def test_in_silico_dots_have_the_recorded_colour(tmp_path):
     shown = gaussian_dots((18, 32), (3, 4), 2, duration_s=1.0, is_on=False)
     table = zip(shown.table["row_px"], shown.table["column_px"], strict=True)
-    rows = [
-        {"tier": "train", "row_px": float(y), "column_px": float(x)} for y, x in table
-    ]
+    rows = [{"tier": "train", "row_px": float(y), "column_px": float(x)} for y, x in table]
     frames = [shown.frames_of(k) for k in range(shown.n_videos)]
     write_videos(tmp_path / "screen", frames, rows)
     noise = np.random.default_rng(0).normal(size=(30 * len(rows), 2))

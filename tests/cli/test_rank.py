@@ -53,9 +53,7 @@ def study(tmp_path_factory):
 
 def test_the_command_ranks_and_draws(study, tmp_path):
     words, _ = study
-    results, page, table = (
-        tmp_path / f"x.{e}" for e in ("ranking.jsonl", "html", "csv")
-    )
+    results, page, table = (tmp_path / f"x.{e}" for e in ("ranking.jsonl", "html", "csv"))
     words = [*words, "--results", results, "--curve", "--shuffles", 1, "--seed", 3]
     done = run_command("rank", *words, "--json", "--figure", page, "--csv", table)
     assert done.exit_code == 0, done.stderr

@@ -124,9 +124,7 @@ def cells(scores: np.ndarray) -> list[str]:
     return [str(found.n), *map(number, values)]
 
 
-def test_the_page_has_the_numbers_of_the_library(
-    analysis, saved_facts, tmp_path, monkeypatch
-):
+def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path, monkeypatch):
     # Its scores are computed, not those that an earlier run has stored.
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     told = []
@@ -180,9 +178,7 @@ def test_a_spiking_window_is_told_in_its_own_rates_and_units():
     spec = om.WindowSpec(3.0, 50.0, responses="count", align="trial")
     window, mask = session.window(20.0, spec), om.Mask.nothing(session, spec).ask([3])
     rates = np.full((150, 1), 4.0, np.float32)
-    answer = Prediction(
-        rates, np.array([3]), None, mask.mask_id, "flat", units="spikes/s"
-    )
+    answer = Prediction(rates, np.array([3]), None, mask.mask_id, "flat", units="spikes/s")
     shown = ScreenContent(session, window, mask, (3,), answer, None, None, "")
     screen = ReportCondition("screen", "", "by hand", "flat", mask, answer)
     text = report_page(ReportData("spikes", "now", shown, "flat", "", (screen,)))
@@ -230,9 +226,7 @@ def test_numbers_of_a_window_name_its_tier_and_warn_of_train(report, controller)
     assert f"Scores in the boxes: over {n_windows} test windows" in text
     assert "r in this window (train tier)" in text
     assert text.count(IN_TRAIN) == 2  # above the conditions and the traces
-    over_tier = [
-        row for row in Page(text).rows if f"over {n_windows} test windows" in row
-    ]
+    over_tier = [row for row in Page(text).rows if f"over {n_windows} test windows" in row]
     assert over_tier[0][3:] == cells(controller.results.shown_scores)
 
 

@@ -145,9 +145,7 @@ def test_two_processes_train_twins_as_one_does(twin_config, recordings, tmp_path
     command += ["--sessions", str(recordings)]
     assert run(*command, "--out", str(tmp_path / "one")) == 0
     run_ranks(2, main, [*command, "--out", str(tmp_path / "two")])
-    one, two = (
-        load_file(tmp_path / out / "model.safetensors") for out in ("one", "two")
-    )
+    one, two = (load_file(tmp_path / out / "model.safetensors") for out in ("one", "two"))
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6, msg=name)
@@ -159,9 +157,7 @@ def ndt_files(tmp_path):
     folder = tmp_path / "spikes"
     folder.mkdir()
     for number, name in enumerate(("a", "b")):
-        arrays, _ = poisson_arrays(
-            name, n_trials=20, n_bins=20, n_neurons=9 + number, seed=number
-        )
+        arrays, _ = poisson_arrays(name, n_trials=20, n_bins=20, n_neurons=9 + number, seed=number)
         np.savez(folder / f"{name}.npz", **arrays)
     config = tmp_path / "ndt.yaml"
     config.write_text(
@@ -199,9 +195,7 @@ def test_transformers_of_spikes_are_trained_continued_exported_and_described(
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_two_processes_train_one_transformer_on_the_sessions_of_all(
-    ndt_files, tmp_path
-):
+def test_two_processes_train_one_transformer_on_the_sessions_of_all(ndt_files, tmp_path):
     config, folder = ndt_files
     out = tmp_path / "run"
     command = ["train", str(config), "--sessions", str(folder), "--out", str(out)]

@@ -67,9 +67,7 @@ def direction_line(arrays: Arrays) -> Line:
         theta = np.radians(irregular)
         for harmonic, index in ((2, "gosi"), (1, "gdsi")):
             found = selectivity_index(responses, theta, harmonic).value
-            line.add(
-                f"{name} {index}", found, arrays[f"exp_{name}_{index}"], rtol=EXACT
-            )
+            line.add(f"{name} {index}", found, arrays[f"exp_{name}_{index}"], rtol=EXACT)
         for unit, row in enumerate(arrays[f"exp_{name}_fit"]):
             _compare_fit(line, f"{name} fit {unit}", responses[unit], theta, row)
     if "exp_curves" in arrays:
@@ -125,9 +123,7 @@ def spatial_line(arrays: Arrays) -> Line:
     grid = area_average(arrays["dot_masks"], *arrays["exp_grid"].shape[1:])
     line.add("grid", grid, arrays["exp_grid"], 1e-6, rtol=SPATIAL)
     n_dots = len(grid)
-    events = Events(
-        np.zeros(n_dots, np.int64), arrays["onset"], arrays["offset"], np.zeros(n_dots)
-    )
+    events = Events(np.zeros(n_dots, np.int64), arrays["onset"], arrays["offset"], np.zeros(n_dots))
     response = event_responses(
         arrays["responses"][None],
         events,
@@ -141,9 +137,7 @@ def spatial_line(arrays: Arrays) -> Line:
         shown = np.flatnonzero(chosen)
         average = dot_average(grid, shown, response[:, chosen], "density")
         line.add(f"sta {name}", average, arrays[f"exp_sta_{name}"], 1e-6, rtol=SPATIAL)
-        density = np.isfinite(response[:, chosen]) @ grid[chosen].reshape(
-            len(shown), -1
-        )
+        density = np.isfinite(response[:, chosen]) @ grid[chosen].reshape(len(shown), -1)
         density = density.reshape(average.shape)
         line.add(
             f"density {name}",
@@ -199,14 +193,10 @@ def preparation_line(arrays: Arrays) -> Line:
     line.add("missing", missing, arrays["exp_nans"], rtol=EXACT)
     wide = float(arrays["wide_start"]), float(arrays["wide_end"])
     _compare_wide(line, arrays, wide, period, offset)
-    line.add(
-        "samples", n_samples(start, end, period), arrays["exp_samples"][0], rtol=EXACT
-    )
+    line.add("samples", n_samples(start, end, period), arrays["exp_samples"][0], rtol=EXACT)
     flips = flip_index(arrays["flips"], period)
     line.add("flips", flips, arrays["exp_flip_index"], rtol=EXACT)
-    scale, shift, homogeneous = (
-        arrays[k] for k in ("z_scale", "z_shift", "z_homogeneous")
-    )
+    scale, shift, homogeneous = (arrays[k] for k in ("z_scale", "z_shift", "z_homogeneous"))
     values = arrays["z_input"]
     affine = standardise(values, scale, shift, homogeneous)
     line.add("affine", affine, arrays["exp_affine"], rtol=EXACT)
@@ -229,16 +219,12 @@ def _compare_wide(
     expected = arrays["exp_wide"]
     best = min(
         (
-            resample(
-                arrays["times"], arrays["values"], *wide, period, kind=kind, offset_s=at
-            )
+            resample(arrays["times"], arrays["values"], *wide, period, kind=kind, offset_s=at)
             for kind in ("linear", "hamming")
             for at in (offset, 0.0)
         ),
         key=lambda found: (
-            float(np.nansum(np.abs(found - expected)))
-            if found.shape == expected.shape
-            else np.inf
+            float(np.nansum(np.abs(found - expected))) if found.shape == expected.shape else np.inf
         ),
     )
     size = float(np.nanmax(np.abs(expected)))
@@ -258,9 +244,7 @@ def _compare_trials(line: Line, arrays: Arrays) -> None:
         joined[kind] = join_trials(clips, burn_in)
     response, prediction = joined["response"], joined["prediction"]
     line.add("trials", response, arrays["exp_trials"], rtol=EXACT)
-    line.add(
-        "trials predicted", prediction, arrays["exp_trials_prediction"], rtol=EXACT
-    )
+    line.add("trials predicted", prediction, arrays["exp_trials_prediction"], rtol=EXACT)
     scores = cc_scores(prediction[None], response[None], "fnn")
     line.add("cc_max", scores.cc_max[0], arrays["exp_cc_max"], rtol=EXACT)
     line.add("cc_signal", scores.cc_abs[0], arrays["exp_cc_signal"], rtol=EXACT)
@@ -284,9 +268,7 @@ def exciting_lines(folder: Path) -> Iterator[Line]:
             1e-8,
             rtol=FRAMES,
         )
-    blurred = blur(
-        tensors["raw_start"][0], case["spatial_std"], case["temporal_std"], cutoff
-    )
+    blurred = blur(tensors["raw_start"][0], case["spatial_std"], case["temporal_std"], cutoff)
     line.add("blurred", blurred, tensors["gaussian.blurred_raw"][0], FRAMES)
     yield line
     for case in info["cases"]:
@@ -300,9 +282,7 @@ def network_of(folder: Path, name: str) -> TwinNetwork:
     return reference.net(name.split()[1]).requires_grad_(False).eval()
 
 
-def exciting_line(
-    net: TwinNetwork, case: dict[str, Any], tensors: dict[str, Tensor]
-) -> Line:
+def exciting_line(net: TwinNetwork, case: dict[str, Any], tensors: dict[str, Tensor]) -> Line:
     """Return the errors of one search."""
     name, descent = case["name"], case["optimiser"]
     line = Line(f"most exciting: {name}")

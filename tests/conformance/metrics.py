@@ -24,9 +24,7 @@ FIT = 1e-4
 """Tolerance of least-squares fits."""
 
 
-def _compared(
-    values: dict[str, Any], data: Arrays, tolerance: float = RTOL
-) -> Iterator[Case]:
+def _compared(values: dict[str, Any], data: Arrays, tolerance: float = RTOL) -> Iterator[Case]:
     """Cases of values that the file names `exp_` and the name."""
     for name, value in values.items():
         yield name, value, data[f"exp_{name}"], tolerance
@@ -37,8 +35,7 @@ def single_trial(data: Arrays) -> Iterator[Case]:
     scores = {}
     for policy in ("sensorium", "strict"):
         scores[policy] = [
-            metrics.single_trial(data[f"r{k}"], data[f"y{k}"], policy).value
-            for k in "01"
+            metrics.single_trial(data[f"r{k}"], data[f"y{k}"], policy).value for k in "01"
         ]
     values = {
         f"corr_{policy}{k}": value

@@ -178,9 +178,7 @@ def _compare_mask(
         line.add("hidden", drawn.hidden, hidden, 0.5)
         line.add("target", drawn.target, target, 0.5)
         return
-    drawn = draw_scheme(
-        scheme, hidden.shape, list(regions), np.random.default_rng(0), settings
-    )
+    drawn = draw_scheme(scheme, hidden.shape, list(regions), np.random.default_rng(0), settings)
     for key, ours, theirs in (
         ("hidden", drawn.hidden, hidden),
         ("target", drawn.target, target),
@@ -194,9 +192,7 @@ def _compare_mask(
         if len(set(region)) > 1:
             line.faults.append("targets in several regions")
         outside = ~np.isin(regions, region)
-        line.add(
-            "outside", hidden[..., outside], np.ones_like(hidden[..., outside]), 0.5
-        )
+        line.add("outside", hidden[..., outside], np.ones_like(hidden[..., outside]), 0.5)
         inside = hidden[..., ~outside]
         line.add("inside", inside, target[..., ~outside], 0.5)
     else:
@@ -308,9 +304,7 @@ def training_lines(reference: Reference) -> Iterator[Line]:
         ("clip1", training["steps_clip1"], 1.0),
     ):
         line, net = Line(f"training ({key})"), reference.net().train()
-        optimiser, schedule = one_cycle(
-            net.parameters(), training["total_steps"], training["lr"]
-        )
+        optimiser, schedule = one_cycle(net.parameters(), training["total_steps"], training["lr"])
         for step in steps:
             group = optimiser.param_groups[0]
             name = f"step {step['step']} "
@@ -319,9 +313,7 @@ def training_lines(reference: Reference) -> Iterator[Line]:
             loss, n_examples = _step_loss(net, reference.inputs, step)
             optimiser.zero_grad()
             loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(
-                net.parameters(), clip or float("inf")
-            )
+            norm = torch.nn.utils.clip_grad_norm_(net.parameters(), clip or float("inf"))
             line.add(name + "loss", float(loss.detach()), step["loss"], rtol=GRADIENTS)
             line.add(name + "norm", float(norm), step["grad_norm"], rtol=GRADIENTS)
             line.add(name + "n", n_examples, step["n_examples"], 0.5)
@@ -333,9 +325,7 @@ def training_lines(reference: Reference) -> Iterator[Line]:
         yield line
 
 
-def _step_loss(
-    net: Ndt, inputs: dict[str, Tensor], step: dict[str, Any]
-) -> tuple[Tensor, int]:
+def _step_loss(net: Ndt, inputs: dict[str, Tensor], step: dict[str, Any]) -> tuple[Tensor, int]:
     hidden, target = (inputs[step[k]].bool() for k in ("input_mask", "target_mask"))
     name = f"train.{step['step']}.spikes"
     spikes = inputs[name] if name in inputs else inputs[f"spikes.{step['session']}"]
@@ -370,8 +360,7 @@ def _public_names(net: Ndt) -> dict[str, str]:
     marked.load_state_dict(numbered)
     names = list(numbered)
     return {
-        names[int(value.flatten()[0])]: public
-        for public, value in own_to_public(marked).items()
+        names[int(value.flatten()[0])]: public for public, value in own_to_public(marked).items()
     }
 
 
@@ -424,9 +413,7 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
         "per_neuron": lambda: one_neuron_out(net, eid, spikes),
         "inter_region": lambda: inter_region(net, eid, spikes, regions),
         "intra_region": lambda: intra_region(net, eid, spikes, regions),
-        "forward_pred": lambda: last_bins(
-            net, eid, spikes, arrays["forward_pred.rates"].shape[1]
-        ),
+        "forward_pred": lambda: last_bins(net, eid, spikes, arrays["forward_pred.rates"].shape[1]),
         "windows_future_zeroed": lambda: forward_windows(net, eid, spikes, onset=onset),
         "windows_only_window_zeroed": lambda: forward_windows(
             net, eid, spikes, onset=onset, hides_future=False

@@ -93,17 +93,13 @@ def case_windows(reference: Reference, key: str, orders: np.ndarray) -> WindowBa
     inputs = reference.inputs
     ids = torch.from_numpy(orders)
     responses = inputs[f"{key}.responses"].float()
-    behavior = torch.cat(
-        [inputs[f"{key}.eye_tracker"], inputs[f"{key}.treadmill"]], dim=-1
-    ).float()
+    behavior = torch.cat([inputs[f"{key}.eye_tracker"], inputs[f"{key}.treadmill"]], dim=-1).float()
     absolute = inputs[f"{key}.timestamps.responses"]
     screen = inputs[f"{key}.timestamps.screen"]
     return WindowBatch(
         session=key,
         neuron_ids=ids,
-        responses=torch.gather(
-            responses, 2, ids[:, None].expand(-1, responses.shape[1], -1)
-        ),
+        responses=torch.gather(responses, 2, ids[:, None].expand(-1, responses.shape[1], -1)),
         behavior=behavior.transpose(1, 2),
         response_times=absolute - absolute.amin(dim=1, keepdim=True),
         video_times=video_step_times(screen - screen.amin(dim=1, keepdim=True)),
@@ -128,9 +124,7 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
         labels = labels_from_responses(windows.responses, layout)
         found |= _response_outputs(windows, layout, rates, labels)
         config = net.config
-        loss = poisson_loss(
-            rates, labels, config.poisson_eps, config.response_loss_clamp
-        )
+        loss = poisson_loss(rates, labels, config.poisson_eps, config.response_loss_clamp)
         found["response_loss"] = loss[None]
         losses.append(loss)
         hidden.append(queries)
@@ -138,9 +132,7 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
     if layout.behavior == "target":
         predicted, queries = net.decode_behavior(context)
         assert windows.behavior is not None
-        loss = behavior_loss(
-            predicted, windows.behavior, net.config.behavior_loss_clamp
-        )
+        loss = behavior_loss(predicted, windows.behavior, net.config.behavior_loss_clamp)
         found |= {"behavior_preds": predicted, "behavior_loss": loss[None]}
         losses.append(net.config.behavior_loss_factor * loss)
         hidden.append(queries)
@@ -183,9 +175,7 @@ def _response_outputs(
     """Flatten (time, neuron, 5 samples) blocks in the official order."""
     batch = len(rates)
     positions = layout.query_samples[:, None] + torch.arange(rates.shape[2])
-    ids = windows.neuron_ids[:, layout.query_neurons, None].expand(
-        -1, -1, rates.shape[2]
-    )
+    ids = windows.neuron_ids[:, layout.query_neurons, None].expand(-1, -1, rates.shape[2])
     flat = positions.flatten()
     return {
         "response_preds": rates.flatten(1),

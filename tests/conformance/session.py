@@ -67,9 +67,7 @@ def _tolerance(key: str) -> float:
         return LINEAR
     if "/rescaled/" in key and key.endswith("/values"):
         return 255 * NORMALISED
-    if re.search(
-        r"/windows/[^/]+/\d+/(responses|eye|treadmill|screen(_mean_std)?$)", key
-    ):
+    if re.search(r"/windows/[^/]+/\d+/(responses|eye|treadmill|screen(_mean_std)?$)", key):
         return NORMALISED
     return EXACT
 

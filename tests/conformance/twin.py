@@ -126,9 +126,7 @@ def check_cases(reference: Reference) -> Iterator[TwinLine]:
             before = _clip_before(case)
             twin.run(*(reference.input(x) for x in before))  # type: ignore[arg-type]
 
-        def record(
-            key: str, value: Tensor, maps: dict[str, list[Tensor]] = maps
-        ) -> None:
+        def record(key: str, value: Tensor, maps: dict[str, list[Tensor]] = maps) -> None:
             maps.setdefault(key, []).append(value)
 
         output = twin.run(
@@ -236,9 +234,7 @@ def check_loss(reference: Reference) -> TwinLine:
     targets, burn_in = reference.inputs[plan["units"]], plan["burnin"]
     with torch.inference_mode():
         logits = _forward(reference, plan, net, None)
-        line.add(
-            "loss_frames", net.losses(logits, targets), expected["loss_frames"], RATES
-        )
+        line.add("loss_frames", net.losses(logits, targets), expected["loss_frames"], RATES)
         line.add("loss", net.loss(logits, targets, burn_in), expected["loss"], RATES)
     net.train()
     _silence(net)
@@ -268,9 +264,7 @@ def _forward(
     """Return the logits of the training clips."""
     video = reference.inputs[plan["stimuli"]]
     frames = video.permute(0, 1, 4, 2, 3).float() / 255
-    pupil, behavior = (
-        reference.input(plan[name]) for name in ("perspectives", "modulations")
-    )
+    pupil, behavior = (reference.input(plan[name]) for name in ("perspectives", "modulations"))
     state = net.start(frames.shape[1], stream)
     output: TwinOutput = net(frames, pupil, behavior, state)
     return output.logits
@@ -327,11 +321,7 @@ def _compare_trained(
 ) -> None:
     after = {name: p.detach() for name, p in net.named_parameters()}
     for name in plan["unchanged"]:
-        if (
-            name in after
-            and name not in NOISE
-            and not torch.equal(after[name], before[name])
-        ):
+        if name in after and name not in NOISE and not torch.equal(after[name], before[name]):
             line.faults.append(f"{name} has changed")
     for key, value in expected.items():
         kind, _, name = key.partition(".")
@@ -372,9 +362,7 @@ def check_release(reference: Reference) -> Iterator[TwinLine]:
         if "scan" not in fact:
             continue
         line = TwinLine(f"release, scan {fact['scan'][0]}-{fact['scan'][1]}")
-        files = read_released(
-            reference.folder / "release", "-".join(map(str, fact["scan"]))
-        )
+        files = read_released(reference.folder / "release", "-".join(map(str, fact["scan"])))
         # Sizes come from the shapes alone.
         net = files.build()
         wanted = TwinConfig.from_public(fact)

@@ -396,9 +396,7 @@ def _change(draw: Random, stored: Any) -> str:
 
 def _poison(draw: Random, made: Path) -> str:
     levels = "\n".join(f"l{k}: &l{k} [{f'*l{k - 1}, ' * 9}]" for k in range(1, 12))
-    merged = "\n".join(
-        f"l{k}: &l{k} {{<<: [*l{k - 1}, *l{k - 1}]}}" for k in range(1, 40)
-    )
+    merged = "\n".join(f"l{k}: &l{k} {{<<: [*l{k - 1}, *l{k - 1}]}}" for k in range(1, 40))
     return draw.choice(
         [
             f"!!python/object/apply:os.system ['touch {made}']",

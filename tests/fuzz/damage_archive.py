@@ -77,9 +77,7 @@ def _odd_tar(draw: Random, members: list[tuple[tarfile.TarInfo, bytes]]) -> str:
     return f"{kind} {odd.name!r} {odd.linkname!r}"
 
 
-def _as_zip(
-    draw: Random, root: Path, members: list[tuple[tarfile.TarInfo, bytes]]
-) -> str:
+def _as_zip(draw: Random, root: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> str:
     odd = zipfile.ZipInfo(draw.choice(_NAMES))
     odd.external_attr = draw.choice([0, 0o120777, 0o010644, 0o100644]) << 16
     with zipfile.ZipFile(root, "w", zipfile.ZIP_DEFLATED) as zipped:

@@ -52,14 +52,10 @@ def _odd(draw: Random, n: int) -> Any:
 
 
 _COLUMNS: dict[str, Any] = {
-    "values": lambda draw, table, name: _replaced(
-        table, name, _odd(draw, table.num_rows)
-    ),
+    "values": lambda draw, table, name: _replaced(table, name, _odd(draw, table.num_rows)),
     "gone": lambda draw, table, name: table.drop_columns([name]),
     "twice": lambda draw, table, name: table.append_column(name, table.column(name)),
-    "fewer rows": lambda draw, table, name: table.slice(
-        draw.randrange(table.num_rows + 1)
-    ),
+    "fewer rows": lambda draw, table, name: table.slice(draw.randrange(table.num_rows + 1)),
     "more rows": lambda draw, table, name: pa.concat_tables([table, table]),
     "other name": lambda draw, table, name: table.rename_columns(
         [

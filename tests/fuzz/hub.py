@@ -37,9 +37,7 @@ _NAMES = (
     *("m/a.json", "m/.a.part", "m/é\u202e", "other", "m/\ud800"),
 )
 _DIGESTS = ("/../../name", "../" * 21 + "a", "0" * 40, "f" * 64, "A" * 40, "0" * 39)
-_STATUS = (
-    *(100, 200, 204, 206, 301, 302, 304, 307, 308, 400, 401, 403, 404, 408, 412),
-)
+_STATUS = (*(100, 200, 204, 206, 301, 302, 304, 307, 308, 400, 401, 403, 404, 408, 412),)
 _STATUS += (416, 418, 429, 500, 503, 511, 999, 0, -1)
 _FIELDS = (
     ("Location", ("", "/", "?", "//", "{hub}/store/m/a.json", "{store}/m/a.json")),
@@ -236,9 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def _hub_of(root: Path) -> Iterator[_Server]:
     with _Server(root) as server:
-        thread = threading.Thread(
-            target=server.serve_forever, args=(0.02,), daemon=True
-        )
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield server

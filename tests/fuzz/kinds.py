@@ -109,9 +109,7 @@ def _packed(root: Path) -> Path:
 
 
 KINDS: dict[str, Kind] = {
-    "alf": Kind(
-        _alf, (damage_array, damage_array, damage_parquet, damage_bytes, damage_tree)
-    ),
+    "alf": Kind(_alf, (damage_array, damage_array, damage_parquet, damage_bytes, damage_tree)),
     "archive": Kind(_packed, (damage_archive, damage_archive, damage_bytes)),
     "arrays": Kind(_archived, (damage_npz, damage_npz, damage_bytes)),
     "experanto": Kind(

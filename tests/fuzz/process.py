@@ -148,8 +148,7 @@ def _answer(
         passed_s = time.monotonic() - began
         if used_s > processor_s or passed_s > patience_s:
             raise _LimitError(
-                f"still running after {passed_s:.1f} s, {used_s:.1f} s of them on a "
-                "processor"
+                f"still running after {passed_s:.1f} s, {used_s:.1f} s of them on a processor"
             )
 
 

@@ -51,9 +51,7 @@ def dynamics_session(name: str, seed: int, n_trials: int, n_neurons: int) -> Ses
     return open_session(
         {
             "id": name,
-            "spike_times": np.repeat(
-                first[trial] + (bin_number + 0.5) / RATE_HZ, repeats
-            ),
+            "spike_times": np.repeat(first[trial] + (bin_number + 0.5) / RATE_HZ, repeats),
             "spike_unit": np.repeat(unit, repeats),
             "stop_s": 2.0 + length_s * n_trials,
             "unit_ids": np.arange(n_neurons),

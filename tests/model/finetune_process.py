@@ -91,9 +91,7 @@ class ScriptedFinetuning:
         if not self.result.exists():
             run_finetune(place, self.result, steps=0)
 
-    def __call__(
-        self, job: Job, tell: Report, stopped: Stopped, hurried: Stopped
-    ) -> None:
+    def __call__(self, job: Job, tell: Report, stopped: Stopped, hurried: Stopped) -> None:
         """Go on from the rows of the job's folder; see `spawn_finetune`."""
         self.hurried, fault, self.fault = hurried, self.fault, None
         if fault is not None:

@@ -13,9 +13,7 @@ from omnimouse_model.nets.omnimouse.network import OmniMouse
 
 SESSIONS = {"111-1-1": 5, "111-2-1": 4, "222-1-1": 3}
 ANIMALS = {"111-1-1": "111", "111-2-1": "111", "222-1-1": "222"}
-SMALL = replace(
-    SIZES["1M"], d_model=64, num_heads=1, d_embedding=16, num_response_latent_groups=8
-)
+SMALL = replace(SIZES["1M"], d_model=64, num_heads=1, d_embedding=16, num_response_latent_groups=8)
 """The 1M architecture, narrowed so that a test writes little."""
 
 

@@ -80,9 +80,7 @@ class PlainSession:
         first = [m["first_frame_idx"] for m in self.trials.values()]
         ends = [*self.slots[first[1:]], np.inf]
         inside = np.zeros(len(grid), bool)
-        for meta, begin, end in zip(
-            self.trials.values(), self.slots[first], ends, strict=True
-        ):
+        for meta, begin, end in zip(self.trials.values(), self.slots[first], ends, strict=True):
             tier = meta.get("tier")
             if ("blank" if tier is None else tier) in wanted:
                 inside |= (grid >= begin) & (grid < end)
@@ -93,9 +91,7 @@ class PlainSession:
                 for begin, end in stream.gaps():
                     inside &= ~((grid >= begin) & (grid < end))
         kept = [
-            i
-            for i in range(len(grid) - 59)
-            if inside[i : i + 60].all() and grid[i + 59] < high
+            i for i in range(len(grid) - 59) if inside[i : i + 60].all() and grid[i + 59] < high
         ]
         return grid[kept][::stride]
 

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from omnimouse_model.masks import Mask
 
 _STROKES = st.lists(
-    st.tuples(
-        st.integers(0, 58), st.integers(1, 60), st.floats(0.1, 1.0), st.integers(0, 2)
-    ),
+    st.tuples(st.integers(0, 58), st.integers(1, 60), st.floats(0.1, 1.0), st.integers(0, 2)),
     max_size=5,
 )
 

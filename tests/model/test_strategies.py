@@ -204,9 +204,7 @@ def _stored_at(rate_hz: float, n: int = 20) -> Session:
     return open_session({"responses": draw.astype("f4"), "rate_hz": rate_hz})
 
 
-@pytest.mark.parametrize(
-    ("rate_hz", "guard"), [(2.0, 30), (3.0, 20), (6.3, 10), (11.9, 6)]
-)
+@pytest.mark.parametrize(("rate_hz", "guard"), [(2.0, 30), (3.0, 20), (6.3, 10), (11.9, 6)])
 def test_slow_recordings_leave_out_targets_that_interpolation_reveals(rate_hz, guard):
     mask = mask_from_strategy("test/causal_response_25", _stored_at(rate_hz))
     first = np.flatnonzero(mask.target.any(axis=1))[0]

@@ -114,9 +114,7 @@ def _preload() -> None:
     assert not any(name.startswith("omnimouse_") for name in sys.modules)
 
 
-def _run(
-    mutants: list[Mutant], room_of: dict[Mutant, str], n_processes: int
-) -> Iterable[Outcome]:
+def _run(mutants: list[Mutant], room_of: dict[Mutant, str], n_processes: int) -> Iterable[Outcome]:
     context = multiprocessing.get_context("fork")
     start = time.monotonic()
     with ProcessPoolExecutor(n_processes, context, _enter_copy) as pool:
@@ -128,9 +126,7 @@ def _run(
             left = []
             for job, outcome in zip(jobs, pool.map(_test, jobs), strict=True):
                 elapsed = time.monotonic() - start
-                print(
-                    f"{elapsed:4.0f} s  {outcome.status:<8}  {job.mutant}", flush=True
-                )
+                print(f"{elapsed:4.0f} s  {outcome.status:<8}  {job.mutant}", flush=True)
                 if outcome.status == "survived" and marks != MARKS[-1]:
                     left.append(job.mutant)
                 else:
@@ -321,8 +317,7 @@ def _traced(tests: list[str], marks: str, traced: Path) -> int:
     data = trace.get_data()
     root = Path.cwd()
     lines = {
-        Path(path).relative_to(root).as_posix(): data.lines(path)
-        for path in data.measured_files()
+        Path(path).relative_to(root).as_posix(): data.lines(path) for path in data.measured_files()
     }
     traced.write_text(json.dumps(lines))
     return code

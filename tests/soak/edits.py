@@ -33,9 +33,7 @@ MAX_GROWTH_MIB = 48.0
 BEHAVIORS = ("visible", "target", "hidden")
 
 
-def check_numbers(
-    controller: Controller, window: Window, mask: Mask, targets: np.ndarray
-) -> None:
+def check_numbers(controller: Controller, window: Window, mask: Mask, targets: np.ndarray) -> None:
     """Check that the displayed predictions equal those computed here."""
     results = controller.results
     selection = np.array(controller.state.selection, np.int64)

@@ -299,7 +299,5 @@ def environment(folder: Path) -> dict[str, str]:
         "OMNIMOUSE_CACHE": str(folder / "cache"),
         "OMP_NUM_THREADS": "1",
         "NO_PROXY": "127.0.0.1,localhost",
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
-        ),
+        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
     }

@@ -137,9 +137,7 @@ def forked(
     return start
 
 
-def spawned(
-    words: list[str], environment: dict[str, str]
-) -> Callable[[Path, int], int]:
+def spawned(words: list[str], environment: dict[str, str]) -> Callable[[Path, int], int]:
     """Return a function that starts `omnimouse WORDS` as a user does."""
 
     def start(log: Path, change: int) -> int:

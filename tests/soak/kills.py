@@ -161,9 +161,7 @@ class Killer:
             fault = f"{kind}, killed {', '.join(map(str, moments))}: {fault}"
         return len(moments), fault
 
-    def _moment(
-        self, generator: random.Random, is_change: bool, is_real: bool
-    ) -> Moment:
+    def _moment(self, generator: random.Random, is_change: bool, is_real: bool) -> Moment:
         if is_change:
             return Moment(change=generator.randint(1, self.changes[0]))
         return Moment(generator.uniform(0, self.seconds[is_real]))

@@ -20,9 +20,7 @@ def canvas_position(canvas: Any, box: Any, x: float, y: float) -> QPointF:
     return QPointF(canvas.mapFromScene(box.mapViewToScene(QPointF(x, y))))
 
 
-def send(
-    widget: Any, kind: Any, at: QPointF, button: Any, buttons: Any, keys: Any
-) -> None:
+def send(widget: Any, kind: Any, at: QPointF, button: Any, buttons: Any, keys: Any) -> None:
     """Send one mouse event to a widget."""
     glob = widget.mapToGlobal(at)
     QApplication.sendEvent(widget, QMouseEvent(kind, at, glob, button, buttons, keys))

@@ -174,9 +174,7 @@ def residual_table() -> np.ndarray:
     """Return uint8 (256, 3): blue (too low) over dark grey to orange (too high)."""
     # Blue and orange are distinguishable with any colour vision, unlike red and green.
     stops = np.array([rgb(VISIBLE), (40, 42, 48), rgb(TARGET)], float)
-    columns = [
-        np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)
-    ]
+    columns = [np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)]
     return np.stack(columns, axis=1).round().astype(np.uint8)
 
 

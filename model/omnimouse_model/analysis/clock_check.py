@@ -81,9 +81,7 @@ class AlignmentReport:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sure lags outside the usual range, and problems."""
-        shifted = [
-            lag.describe() for lag in self.lags if lag.is_sure and lag.shift_frames
-        ]
+        shifted = [lag.describe() for lag in self.lags if lag.is_sure and lag.shift_frames]
         return (*shifted, *self.problems)
 
 
@@ -149,9 +147,7 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
 
 
 # -- streams -------------------------------------------------------------------------
-def _parts(
-    session: Session, seed: int, report: ReportShare
-) -> Iterator[dict[str, np.ndarray]]:
+def _parts(session: Session, seed: int, report: ReportShare) -> Iterator[dict[str, np.ndarray]]:
     """Read the streams of each part on one 30-Hz clock, (time, columns)."""
     span = session.common_interval()
     length = min(_SEGMENT_S, span.stop - span.start)
@@ -215,9 +211,7 @@ def _pairs(
         yield StreamPair("screen", "responses", pairs, _REACH_S, latency_s)
     for first, second in (("running", "responses"), ("running", "pupil")):
         pairs = [
-            (p[first], _population_mean(p[second]))
-            for p in parts
-            if first in p and second in p
+            (p[first], _population_mean(p[second])) for p in parts if first in p and second in p
         ]
         if pairs:
             yield StreamPair(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)

@@ -126,9 +126,7 @@ class PeriEventResponses:
             `conditions`.
         """
         own = labels[self.trials]
-        recorded, predicted = (
-            self._joined(values) for values in (self.recorded, self.predicted)
-        )
+        recorded, predicted = (self._joined(values) for values in (self.recorded, self.predicted))
         averages = []
         for label in sorted({*own.tolist()} - {""}):
             is_own = own == label
@@ -309,10 +307,7 @@ def event_windows(
 
 def _time_s(spec: WindowSpec) -> np.ndarray:
     """Return the middles of bins of counts, and the times of other samples."""
-    if spec.align == "trial":
-        offset_s = spec.trial_offset_s
-    else:
-        offset_s = -_BEFORE * spec.duration_s
+    offset_s = spec.trial_offset_s if spec.align == "trial" else -_BEFORE * spec.duration_s
     half = 0.5 / spec.response_rate_hz if spec.responses == "count" else 0.0
     return np.asarray(spec.sample_times_s + offset_s + half)
 

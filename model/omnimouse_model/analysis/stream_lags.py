@@ -127,8 +127,7 @@ def estimate_lag(pair: StreamPair, seed: int, report: ReportShare) -> Lag:
         # alignment. A shift of at least a quarter of a part (25 s of a full part) is
         # longer than all lags searched.
         turned = [
-            np.roll(b, int(draw.integers(len(b) // 4, 3 * len(b) // 4 + 1)), axis=0)
-            for b in y
+            np.roll(b, int(draw.integers(len(b) // 4, 3 * len(b) // 4 + 1)), axis=0) for b in y
         ]
         null = [_curve(a, b, lags) for a, b in zip(x, turned, strict=True)]
         peaks.append(np.sum(null, axis=0).max())

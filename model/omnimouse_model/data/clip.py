@@ -19,9 +19,7 @@ _TOLERANCE = 1e-4
 _NO_BEHAVIOR: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
-@dataclass(
-    frozen=True, slots=True, eq=False, repr=False, weakref_slot=True, kw_only=True
-)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True, kw_only=True)
 class Clip(Window):
     """Frames and behaviour of the user, for the neurons of a session.
 
@@ -65,9 +63,7 @@ class Clip(Window):
     spec: WindowSpec = OMNIMOUSE
     frames: np.ndarray
     rate_hz: float
-    behavior_by_name: Mapping[str, np.ndarray] = field(
-        default_factory=lambda: _NO_BEHAVIOR
-    )
+    behavior_by_name: Mapping[str, np.ndarray] = field(default_factory=lambda: _NO_BEHAVIOR)
     behavior_rate_hz: float = 20.0
     degrees_per_pixel: float | None = None
 
@@ -80,9 +76,7 @@ class Clip(Window):
         for name in ("rate_hz", "behavior_rate_hz"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
-                raise ValueError(
-                    f"{name} is {value}; a finite number above 0 expected."
-                )
+                raise ValueError(f"{name} is {value}; a finite number above 0 expected.")
         recorded = self.session.behavior_names
         for name, values in self.behavior_by_name.items():
             # A misspelled channel would otherwise be ignored silently.

@@ -30,9 +30,7 @@ class Interval:
     start: float
     stop: float
 
-    def contains(
-        self, times: Float64[np.ndarray, " time"]
-    ) -> Bool[np.ndarray, " time"]:
+    def contains(self, times: Float64[np.ndarray, " time"]) -> Bool[np.ndarray, " time"]:
         """bool per time, both ends included."""
         return (times >= self.start) & (times <= self.stop)
 
@@ -62,9 +60,7 @@ def frame_slot(
     return slots
 
 
-def window_times(
-    start: float, rate_hz: float, count: int
-) -> Float64[np.ndarray, " time"]:
+def window_times(start: float, rate_hz: float, count: int) -> Float64[np.ndarray, " time"]:
     """Sample times of a window that begins at `start`, float64 (count,)."""
     is_usual = count <= len(_POSITIONS)
     positions = _POSITIONS[:count] if is_usual else np.arange(float(count))

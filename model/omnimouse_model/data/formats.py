@@ -50,9 +50,7 @@ def session_folder(path: Path) -> Path:
     if not path.exists():
         if path.is_symlink():
             raise missing(path)
-        raise SessionFormatError(
-            path, "missing_file", f"{path} does not exist", "check the path"
-        )
+        raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
     if path.name in _PARTS and is_recording(path.parent):
         return path.parent
     if not path.is_dir() or is_recording(path):

@@ -279,9 +279,7 @@ _FORMATS = (
     "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto, "
     "ALF (IBL), digital-twin trials or *.omses.zarr"
 )
-_MATRIX = (
-    "a matrix of traces can be saved as one: numpy.savez(path, responses=…, rate_hz=…)"
-)
+_MATRIX = "a matrix of traces can be saved as one: numpy.savez(path, responses=…, rate_hz=…)"
 
 
 def _of_folder(path: Path) -> tuple[str, str]:
@@ -318,8 +316,7 @@ def _of_folder(path: Path) -> tuple[str, str]:
     looked_for = ", ".join(n for reader in READERS.values() for n in reader.LOOKED_FOR)
     contents = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
     return (
-        f"is not a session folder of a known format. Looked for: {looked_for}. Found: "
-        f"{contents}",
+        f"is not a session folder of a known format. Looked for: {looked_for}. Found: {contents}",
         f"a session is {_FORMATS}",
     )
 

@@ -95,9 +95,7 @@ def _split(session: "Session") -> list[tuple[float, float, str]]:
         for first, last in recorded.tolist()
     ]
     return [
-        (begin - session.t0, end - session.t0, tier)
-        for begin, end, tier in parts
-        if begin < end
+        (begin - session.t0, end - session.t0, tier) for begin, end, tier in parts if begin < end
     ]
 
 
@@ -151,9 +149,7 @@ def _from_samples(session: "Session", edges: np.ndarray) -> np.ndarray:
     return _ratio(total.reshape(shape).sum(axis=1), count.reshape(shape).sum(axis=1))
 
 
-def _sums(
-    session: "Session", read: Callable[[slice], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _sums(session: "Session", read: Callable[[slice], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Sum and number of the finite normalised responses of some neurons, per row."""
     total, count, scale = 0.0, 0, session.response_scale
     for columns in _neuron_blocks(session.n_neurons):

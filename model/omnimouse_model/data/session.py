@@ -215,9 +215,7 @@ class Session(HasSummary):
     def start_grid(self) -> np.ndarray:
         """Native times at which windows may begin or a frame of them lie, (n,)."""
         spans = self.responses.recorded_spans
-        return cached(
-            self._cache, "grid", lambda: start_grid(self.common_interval(), spans)
-        )
+        return cached(self._cache, "grid", lambda: start_grid(self.common_interval(), spans))
 
     @property
     def split(self) -> dict[str, np.ndarray]:
@@ -422,8 +420,7 @@ was recorded from 0 to 94.5 s.
         present = {*self.trials.tier.tolist(), *self.split, *COMMON_TIERS}
         if chosen is not None and chosen.isdisjoint(present):
             raise ValueError(
-                f"Session {self.id!r} has no window of tier {tier!r}; "
-                f"{tiers_text(self)}."
+                f"Session {self.id!r} has no window of tier {tier!r}; {tiers_text(self)}."
             )
         if chosen is not None and include_blanks:
             chosen = chosen | {BLANK_TIER}
@@ -457,9 +454,7 @@ was recorded from 0 to 94.5 s.
         off = np.minimum(self.trials.t_off, span.stop - self.t0)
         if self.responses.recorded_spans is not None:
             on, off = (self.responses.recorded_before(t + self.t0) for t in (on, off))
-        for tier, seconds in zip(
-            self.trials.tier.tolist(), np.maximum(off - on, 0.0), strict=True
-        ):
+        for tier, seconds in zip(self.trials.tier.tolist(), np.maximum(off - on, 0.0), strict=True):
             minutes[tier] += float(seconds) / 60.0
         return minutes
 
@@ -471,15 +466,9 @@ was recorded from 0 to 94.5 s.
         >>> session.overview(n_bins=100).population.shape
         (100,)
         """
-        return cached(
-            self._cache, ("overview", n_bins), lambda: summarise(self, n_bins)
-        )
+        return cached(self._cache, ("overview", n_bins), lambda: summarise(self, n_bins))
 
 
 def is_test_tier(tier: str) -> bool:
     """Whether a tier is held out for tests: `final_test*`, `*_test_*` or `test`."""
-    return (
-        tier == "test"
-        or fnmatchcase(tier, "final_test*")
-        or fnmatchcase(tier, "*_test_*")
-    )
+    return tier == "test" or fnmatchcase(tier, "final_test*") or fnmatchcase(tier, "*_test_*")

@@ -130,9 +130,7 @@ class Catalogue(Sequence[Entry]):
         40
         """
         if column not in COLUMNS:
-            raise ValueError(
-                f"A catalogue has no column {column!r}; it has {', '.join(COLUMNS)}."
-            )
+            raise ValueError(f"A catalogue has no column {column!r}; it has {', '.join(COLUMNS)}.")
         key = COLUMNS[column]
         # Recordings with most neurons or minutes are of most interest.
         falls = bool(self.entries) and not isinstance(key(self.entries[0]), str)
@@ -198,9 +196,7 @@ class Catalogue(Sequence[Entry]):
         return [tuple(order[:size]) for size in sizes]
 
 
-def catalogue(
-    folder: str | Path, progress: Progress | None = None, **reading: Any
-) -> Catalogue:
+def catalogue(folder: str | Path, progress: Progress | None = None, **reading: Any) -> Catalogue:
     """Describe every session in a folder and three levels below; reads no large data.
 
     Parameters
@@ -233,15 +229,12 @@ def catalogue_of(places: Sequence[Path], **reading: Any) -> Catalogue:
     return Catalogue(Path(folder), entries)
 
 
-def entries_of(
-    folder: Path, progress: Progress | None = None, **reading: Any
-) -> Iterator[Entry]:
+def entries_of(folder: Path, progress: Progress | None = None, **reading: Any) -> Iterator[Entry]:
     """Yield the entries of a folder as they are read; see `catalogue`."""
     report = progress or (lambda done, total, name: None)
     if folder.is_file():
         raise NotADirectoryError(
-            f"{folder} is a file, not a folder of recordings: open_session reads one "
-            "recording."
+            f"{folder} is a file, not a folder of recordings: open_session reads one recording."
         )
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder.")

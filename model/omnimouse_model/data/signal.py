@@ -135,9 +135,7 @@ class Signal:
             n_samples = float((last - first).sum() * self.rate_hz) + len(first)
         return (n_samples - self.n_missing) / self.rate_hz
 
-    def recorded_before(
-        self, times: Float64[np.ndarray, " time"]
-    ) -> Float64[np.ndarray, " time"]:
+    def recorded_before(self, times: Float64[np.ndarray, " time"]) -> Float64[np.ndarray, " time"]:
         """Seconds from the first sample to native times, without pauses."""
         if self.recorded_spans is None:
             return times - self.start
@@ -156,9 +154,7 @@ class Signal:
         shift = self._shift_order().shift
         return Interval(self.start + shift[-1], self.end_declared + shift[0])
 
-    def index(
-        self, times: Float64[np.ndarray, " time"]
-    ) -> Int64[np.ndarray, "time ..."]:
+    def index(self, times: Float64[np.ndarray, " time"]) -> Int64[np.ndarray, "time ..."]:
         """Row of every time, int64 (time,) or (time, C) with phase shifts."""
         return previous_index(times, self._zero, self.rate_hz, self.shift_s)
 
@@ -222,9 +218,7 @@ class Signal:
             return np.take_along_axis(slab, rows - first, axis=0)
         return np.array(slab[rows - first])
 
-    def _interpolate(
-        self, times: np.ndarray, rows: np.ndarray, keep_nan: bool
-    ) -> np.ndarray:
+    def _interpolate(self, times: np.ndarray, rows: np.ndarray, keep_nan: bool) -> np.ndarray:
         step = 1.0 / self.rate_hz
         at = times[:, None] if self.shift_s is None else times[:, None] - self.shift_s
         # Weights from the times of both neighbours, in the order of the reference.
@@ -299,9 +293,7 @@ class Signal:
     def _no_values(self) -> np.ndarray:
         return np.zeros((0, self.n_columns), np.float32)
 
-    def _sampled_window(
-        self, times: np.ndarray, mode: SampleMode
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _sampled_window(self, times: np.ndarray, mode: SampleMode) -> tuple[np.ndarray, np.ndarray]:
         values, indices = self.sample(times, mode)
         valid = np.zeros(len(times), bool)
         valid[indices] = True

@@ -186,9 +186,7 @@ class SpikeTrains:
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return the counts of scattered rows, which must ascend."""
         height = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // self.shape[1]))
-        return pick_in_blocks(
-            lambda first, stop: self.read(first, stop)[:, columns], rows, height
-        )
+        return pick_in_blocks(lambda first, stop: self.read(first, stop)[:, columns], rows, height)
 
     def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unit and native time of all spikes in [start, stop)."""
@@ -213,9 +211,7 @@ class SpikeTrains:
         return np.where(observed, counts, np.float32(np.nan))
 
 
-def _first_at_or_after(
-    times: np.ndarray, offsets: np.ndarray, time: float
-) -> np.ndarray:
+def _first_at_or_after(times: np.ndarray, offsets: np.ndarray, time: float) -> np.ndarray:
     """Return the first ascending time of each unit at or after a time, int64 (n,).
 
     All units are bisected at once: a loop over units in Python is slow for many.

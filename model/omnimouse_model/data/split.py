@@ -65,8 +65,7 @@ def random_tiers(n_trials: int, seed: int) -> np.ndarray:
     The order comes from hashes, so that it is the same in every version of NumPy.
     """
     keys = [
-        blake2b(f"{seed} {trial}".encode(), digest_size=8).digest()
-        for trial in range(n_trials)
+        blake2b(f"{seed} {trial}".encode(), digest_size=8).digest() for trial in range(n_trials)
     ]
     order = sorted(range(n_trials), key=keys.__getitem__)
     tiers = np.full(n_trials, "train", "<U10")
@@ -81,10 +80,7 @@ def tiers_text(session: "Session") -> str:
     tiers = session.tiers()
     if tiers:
         return f"its tiers are {', '.join(tiers)}"
-    return (
-        f"it lasts {session.duration_s:.3g} s, too short to be divided into train and "
-        "test"
-    )
+    return f"it lasts {session.duration_s:.3g} s, too short to be divided into train and test"
 
 
 def split_minutes(session: "Session") -> dict[str, float]:

@@ -106,8 +106,7 @@ class Trials:
     def of(cls, *, extra: Sequence[dict[str, Any]] = (), **columns: Any) -> "Trials":
         """Return the table of columns in any sequence, converted to their types."""
         typed: dict[str, Any] = {
-            name: np.asarray(columns.pop(name)).astype(kind)
-            for name, kind in TRIAL_COLUMNS.items()
+            name: np.asarray(columns.pop(name)).astype(kind) for name, kind in TRIAL_COLUMNS.items()
         }
         return cls(**typed, extra=tuple(extra), **columns)
 
@@ -129,9 +128,7 @@ class VideoSource(Protocol):
         """Raise `SessionFormatError` if a file is missing or has changed."""
         ...
 
-    def read(
-        self, trial: int, first: int, stop: int, size: tuple[int, ...]
-    ) -> np.ndarray:
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Frames `first` to `stop` of a trial that has frames, (n, *size) as stored."""
         ...
 
@@ -190,9 +187,7 @@ class Stimulus:
         frame: np.ndarray = self.frames(np.array([slot]))[0]
         return frame
 
-    def frames(
-        self, slots: Int64[np.ndarray, " time"]
-    ) -> Shaped[np.ndarray, "time ..."]:
+    def frames(self, slots: Int64[np.ndarray, " time"]) -> Shaped[np.ndarray, "time ..."]:
         """Frames of ascending slots, uint8 when all are whole grays, else float32."""
         if not len(slots):
             return np.zeros((0, *self.size), np.uint8)
@@ -249,9 +244,7 @@ class TrialFiles:
         """Whether a trial has a file."""
         return self.files[trial] is not None
 
-    def read(
-        self, trial: int, first: int, stop: int, size: tuple[int, ...]
-    ) -> np.ndarray:
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Frames `first` to `stop` of a trial's file, (n, *size) as stored."""
         file = self.files[trial]
         if file is None:
@@ -285,9 +278,7 @@ def _header(file: FileStamp, size: tuple[int, ...]) -> tuple[Any, ...]:
     return frame_shape(shape, size, file.path), fortran, dtype, offset
 
 
-def frame_shape(
-    stored: tuple[int, ...], size: tuple[int, ...], path: Path
-) -> tuple[int, ...]:
+def frame_shape(stored: tuple[int, ...], size: tuple[int, ...], path: Path) -> tuple[int, ...]:
     """(frames, *size) for a stored shape; one image may lack its first axis."""
     if stored == size:
         return (1, *size)

@@ -54,9 +54,7 @@ def allowed_times(
     return both
 
 
-def trial_starts(
-    session: "Session", tiers: frozenset[str] | None, spec: WindowSpec
-) -> np.ndarray:
+def trial_starts(session: "Session", tiers: frozenset[str] | None, spec: WindowSpec) -> np.ndarray:
     """Starts of windows that are aligned to trials, float64 (n,) session seconds.
 
     Left out are trials without readable frames, trials of other tiers, and trials
@@ -142,9 +140,7 @@ def grid_stretches(session: "Session") -> np.ndarray:
     return np.stack([np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)], axis=1)
 
 
-def even_starts(
-    session: "Session", within: Interval, length_s: float, count: int
-) -> np.ndarray:
+def even_starts(session: "Session", within: Interval, length_s: float, count: int) -> np.ndarray:
     """Native starts (count,) of parts of an interval, spread over its recorded time.
 
     No part touches a pause, unless it is longer than all recorded stretches.

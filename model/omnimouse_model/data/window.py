@@ -166,8 +166,7 @@ class Window(HasSummary):
         if spec.video is not None:
             video = spec.video
             facts["video"] = (
-                f"{spec.n_frames} frames of {video.height} x {video.width} at "
-                f"{video.rate_hz:g} Hz"
+                f"{spec.n_frames} frames of {video.height} x {video.width} at {video.rate_hz:g} Hz"
                 if self.has_video
                 else "not recorded"
             )
@@ -494,9 +493,7 @@ class Window(HasSummary):
         return tuple(Channel(n, float(mean), float(std)) for n, mean, std in rows)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def _behavior_at(
-        self, name: str, positions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _behavior_at(self, name: str, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Behaviour as recorded at some positions, z-scored, and its validity."""
         mean, std = self.session.behavior_statistics(name)
         signal = self.session.behavior[name]

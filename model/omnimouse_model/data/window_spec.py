@@ -118,13 +118,9 @@ class WindowSpec:
         _require_positive("duration_s", self.duration_s)
         _require_positive("response_rate_hz", self.response_rate_hz)
         if self.responses not in ("trace", "count"):
-            raise ValueError(
-                f"responses is {shortened(self.responses)}, not 'trace' or 'count'."
-            )
+            raise ValueError(f"responses is {shortened(self.responses)}, not 'trace' or 'count'.")
         if self.align not in ("grid", "trial"):
-            raise ValueError(
-                f"align is {shortened(self.align)}, not 'grid' or 'trial'."
-            )
+            raise ValueError(f"align is {shortened(self.align)}, not 'grid' or 'trial'.")
         if not (isfinite(self.warmup_s) and self.warmup_s >= 0):
             raise ValueError(f"warmup_s is {self.warmup_s!r}; expected at least 0.")
         if not isfinite(self.trial_offset_s):
@@ -228,19 +224,14 @@ def is_positive_number(value: object) -> TypeGuard[int | float]:
 
 def _require_positive(field: str, value: int | float) -> None:
     if not is_positive_number(value):
-        raise ValueError(
-            f"{field} is {shortened(value)}; expected a finite value above 0."
-        )
+        raise ValueError(f"{field} is {shortened(value)}; expected a finite value above 0.")
 
 
-def _require_integer_samples(
-    field: str, seconds: float, rate: str, rate_hz: float
-) -> None:
+def _require_integer_samples(field: str, seconds: float, rate: str, rate_hz: float) -> None:
     """Raise unless a time is a whole number of samples, and not too many."""
     if seconds * rate_hz > MAX_SAMPLES:
         raise ValueError(
-            f"{field} = {seconds!r} at {rate} = {rate_hz!r} is more than "
-            f"{MAX_SAMPLES:,} samples."
+            f"{field} = {seconds!r} at {rate} = {rate_hz!r} is more than {MAX_SAMPLES:,} samples."
         )
     # A duration such as 0.3 s has no exact binary value: compare with a tolerance.
     count = round(seconds * rate_hz)

@@ -94,9 +94,7 @@ def _start(name: str) -> tuple[BaseProcess, Connection]:
     return spawn(f"omnimouse-simulate-{name}", serve, name, environment=variables)
 
 
-def _await(
-    connection: Connection, process: BaseProcess, report: Callable[[float], None]
-) -> Path:
+def _await(connection: Connection, process: BaseProcess, report: Callable[[float], None]) -> Path:
     share = 0.0
     while True:
         report(share)

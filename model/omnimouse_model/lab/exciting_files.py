@@ -52,9 +52,7 @@ def write_exciting(found: ExcitingInputs, folder: Path) -> list[Path]:
     return [picture, arrays]
 
 
-def write_film(
-    path: Path, frames: UInt8[np.ndarray, "frame height width"], rate_hz: float
-) -> None:
+def write_film(path: Path, frames: UInt8[np.ndarray, "frame height width"], rate_hz: float) -> None:
     """Write gray frames as MP4 (H.264); pixels become blocks of an even number.
 
     Raises

@@ -157,9 +157,7 @@ def search_exciting(
                 "stimulus. Begin with another one."
             )
         (loss + settings.penalty * penalty).backward()
-        yield ExcitingStep(
-            float(loss.detach()), float(penalty.detach()), float(response.detach())
-        )
+        yield ExcitingStep(float(loss.detach()), float(penalty.detach()), float(response.detach()))
         with torch.no_grad():
             for parameter, speed in velocity.items():
                 assert parameter.grad is not None
@@ -171,9 +169,7 @@ def search_exciting(
                 parameter.sub_(settings.lr * speed)
 
 
-def exciting_loss(
-    stimulus: ExcitingStimulus, respond: Respond
-) -> tuple[Tensor, Tensor, Tensor]:
+def exciting_loss(stimulus: ExcitingStimulus, respond: Respond) -> tuple[Tensor, Tensor, Tensor]:
     """Return loss, penalty and mean response of a stimulus."""
     settings = stimulus.settings
     pixels = stimulus.pixels()

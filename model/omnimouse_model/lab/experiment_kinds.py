@@ -79,9 +79,7 @@ def _directions(responses: np.ndarray, shown: Stimulus, *_: object) -> Findings:
     )
 
 
-def _levels(
-    quantity: str, responses: np.ndarray, shown: Stimulus, *_: object
-) -> Findings:
+def _levels(quantity: str, responses: np.ndarray, shown: Stimulus, *_: object) -> Findings:
     found = levels_of(responses, shown)
     columns = {
         f"preferred_{quantity}": found.preferred,
@@ -149,9 +147,7 @@ def _shown_levels(
     seed: int,
     **settings: Any,
 ) -> Stimulus:
-    return grating_levels(
-        size, quantity, levels, repeats=repeats, seed=seed, **settings
-    )
+    return grating_levels(size, quantity, levels, repeats=repeats, seed=seed, **settings)
 
 
 def _level_experiment(

@@ -213,9 +213,7 @@ def run_experiment(
         store = cached_store(cache, about, shape)
     elif results is not None:
         store = ResponseStore(Path(results), about, shape)
-    responses = collected_responses(
-        of_videos, stimulus, len(neurons), store, progress, cancelled
-    )
+    responses = collected_responses(of_videos, stimulus, len(neurons), store, progress, cancelled)
     return ExperimentResult(
         chosen,
         stimulus,

@@ -45,8 +45,6 @@ def findings_arrays(findings: Findings) -> dict[str, np.ndarray]:
 def findings_of(arrays: Mapping[str, np.ndarray]) -> Findings:
     """Return findings from their arrays, the inverse of `findings_arrays`."""
     columns = {
-        name.removeprefix(_COLUMN): one
-        for name, one in arrays.items()
-        if name.startswith(_COLUMN)
+        name.removeprefix(_COLUMN): one for name, one in arrays.items() if name.startswith(_COLUMN)
     }
     return Findings(columns, *(arrays.get(name) for name in _OTHERS))

@@ -79,9 +79,7 @@ def errors_of(
     if "orientation_deg" in columns:
         return {
             "true_preferred_deg": found.preferred_deg,
-            "orientation_error_deg": found.orientation_error(
-                columns["orientation_deg"]
-            ),
+            "orientation_error_deg": found.orientation_error(columns["orientation_deg"]),
         }
     if "row_px" in columns:
         places = np.stack([columns["row_px"], columns["column_px"]], axis=1)

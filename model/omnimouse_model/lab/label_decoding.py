@@ -81,8 +81,7 @@ def decode_label(
     if len(names) < 2 or counts.min() < n_outer:
         found = ", ".join(f"{n}: {c}" for n, c in zip(names, counts, strict=True))
         raise ValueError(
-            f"Two classes with at least {n_outer} neurons each are needed; found "
-            f"{found or 'none'}."
+            f"Two classes with at least {n_outer} neurons each are needed; found {found or 'none'}."
         )
     generator = np.random.default_rng(seed)
     x = torch.from_numpy(np.asarray(features, np.float64))
@@ -153,9 +152,7 @@ def beyond_covariate(
     return LikelihoodRatio(statistic, degrees, p_value)
 
 
-def _stratified(
-    target: np.ndarray, n_folds: int, generator: np.random.Generator
-) -> np.ndarray:
+def _stratified(target: np.ndarray, n_folds: int, generator: np.random.Generator) -> np.ndarray:
     """Return the fold of each neuron; each class is spread over all folds."""
     fold = np.zeros(len(target), np.int64)
     first = 0

@@ -60,9 +60,7 @@ def respond_with(
             objective = gradients[0].cpu().numpy()
             # Torch records nothing in a backward pass, but a predictor may need it to.
             with torch.enable_grad():
-                _, by_gray = differentiable.stimulus_gradient(
-                    ctx.clip, neurons, objective
-                )
+                _, by_gray = differentiable.stimulus_gradient(ctx.clip, neurons, objective)
             return torch.from_numpy(by_gray * 255)
 
     def respond(frames: Tensor) -> Tensor:

@@ -54,8 +54,7 @@ def remote_responses(
     """
     size = max(1, WINDOWS_TOGETHER // windows_each)
     pieces = [
-        (question, tuple(videos[first : first + size]))
-        for first in range(0, len(videos), size)
+        (question, tuple(videos[first : first + size])) for first in range(0, len(videos), size)
     ]
     for _, found in map_pieces(_on_worker, pieces, scheduler, cancelled):
         yield from found
@@ -66,7 +65,5 @@ def _on_worker(piece: tuple[RemoteQuestion, tuple[int, ...]]) -> list[VideoRespo
     asked, videos = piece
     with asked.predictor.loaded(asked.session) as (predictor, session):
         return list(
-            video_responses(
-                predictor, session, asked.show(), asked.neurons, asked.lag_s, videos
-            )
+            video_responses(predictor, session, asked.show(), asked.neurons, asked.lag_s, videos)
         )

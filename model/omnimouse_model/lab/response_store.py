@@ -50,9 +50,7 @@ class ResponseStore:
         The folder holds something else, or another experiment, or is damaged.
     """
 
-    def __init__(
-        self, path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]
-    ) -> None:
+    def __init__(self, path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
         # Imported where it is used, here and below: the window starts without it.
         import zarr
 
@@ -65,8 +63,7 @@ class ResponseStore:
         self._check(path)
         try:
             self._responses, self._done = (
-                zarr.open_array(str(path), path=name, mode="r+")
-                for name in ("responses", "done")
+                zarr.open_array(str(path), path=name, mode="r+") for name in ("responses", "done")
             )
         except Exception as error:  # damaged files fail in many ways
             raise self._damage(error) from error
@@ -225,9 +222,7 @@ def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -
             dtype="float32",
             fill_value=np.nan,
         )
-        root.create_array(
-            "done", shape=(n_videos,), chunks=(1,), dtype="bool", fill_value=False
-        )
+        root.create_array("done", shape=(n_videos,), chunks=(1,), dtype="bool", fill_value=False)
         _put(new, path)
 
 

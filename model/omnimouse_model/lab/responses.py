@@ -68,9 +68,7 @@ def model_responses(
         lag_s,
         cancelled=cancelled,
     )
-    return collected_responses(
-        of_videos, stimulus, len(chosen), store, progress, cancelled
-    )
+    return collected_responses(of_videos, stimulus, len(chosen), store, progress, cancelled)
 
 
 def require_video(predictor: Predictor) -> None:

@@ -97,9 +97,7 @@ class LevelTuning:
     direction_deg: Float[np.ndarray, " neuron"]
 
 
-def levels_of(
-    responses: Float[np.ndarray, "event neuron"], stimulus: Stimulus
-) -> LevelTuning:
+def levels_of(responses: Float[np.ndarray, "event neuron"], stimulus: Stimulus) -> LevelTuning:
     """Return the tuning to the levels of `grating_levels`."""
     directions = stimulus.table["direction_deg"]
     shown = np.unique(directions)

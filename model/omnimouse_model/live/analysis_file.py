@@ -273,9 +273,7 @@ def read_analysis(path: Path) -> Analysis:
     # Checked before reading, so that a huge foreign file does not fill the memory.
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise AnalysisFileError(
-            "foreign", f"{path.name} is no analysis: it has {size:,} bytes."
-        )
+        raise AnalysisFileError("foreign", f"{path.name} is no analysis: it has {size:,} bytes.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     # Deeply nested JSON raises `RecursionError`.
@@ -397,9 +395,7 @@ def _mask(value: object) -> Mask | None:
 
 
 def _edits(value: object) -> tuple[Edit, ...]:
-    if not isinstance(value, list) or not all(
-        isinstance(row, Mapping) for row in value
-    ):
+    if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
         _refuse("edits", value, "a list of edits")
     try:
         return sort_edits(edits_from_json(value))
@@ -494,6 +490,4 @@ def _one_of(value: object, name: str, literal: Any) -> Any:
 
 
 def _refuse(name: str, value: object, expected: str) -> NoReturn:
-    raise AnalysisFileError(
-        "field", f"its {name}: found {shortened(value)}, expected {expected}."
-    )
+    raise AnalysisFileError("field", f"its {name}: found {shortened(value)}, expected {expected}.")

@@ -208,15 +208,11 @@ class Controller:
         self._store = StateStore(session_file)
         self._make_parts(load, execution, is_hub_used=is_hub_used)
 
-    def _make_parts(
-        self, load: Load, execution: Execution, *, is_hub_used: bool
-    ) -> None:
+    def _make_parts(self, load: Load, execution: Execution, *, is_hub_used: bool) -> None:
         """Make the parts; each gets the state, other parts and methods that it uses."""
         state, results, client = self.state, self.results, self._client
         # Order: a part is made before the parts that listen to it.
-        self.downloads = ModelDownloads(
-            self.choose_predictor, execution, is_enabled=is_hub_used
-        )
+        self.downloads = ModelDownloads(self.choose_predictor, execution, is_enabled=is_hub_used)
         self.loader = SessionLoader(
             self.show_view,
             lambda: self._last_preset,
@@ -229,9 +225,7 @@ class Controller:
         self.neuron_info = NeuronInfo(state, execution)
         self.neuron_order = SimilarityOrder(state, execution)
         self.laboratory = Laboratory(client, load, execution)
-        self.colouring = Colouring(
-            state, results, self.neuron_info, self.laboratory, execution
-        )
+        self.colouring = Colouring(state, results, self.neuron_info, self.laboratory, execution)
         self.repeats = RepeatsOnScreen(state, self.seek_nearest, execution)
         self.trials = TrialSteps(state, self.seek_nearest)
         self.trial_averages = TrialAverages(state, results, client.send)
@@ -243,9 +237,7 @@ class Controller:
         self.sweeps = Sweeps(client, load, execution)
         self.finetuning = Finetuning(client, self.choose_predictor, execution)
         self.ranking = RankingOnScreen(execution)
-        self.pins = Pins(
-            self._engine, client, self._lock, self.downloads, self._note_unpinned
-        )
+        self.pins = Pins(self._engine, client, self._lock, self.downloads, self._note_unpinned)
         self.exports = Exports(state, results, self.laboratory, execution)
         self.project = self._make_project(execution)
 
@@ -280,9 +272,7 @@ class Controller:
 
         A path is read on the calling thread; `loader.open` reads it in the background.
         """
-        self.show_view(
-            first_view(recording, self._last_preset, scores_of=self._store.scores_of)
-        )
+        self.show_view(first_view(recording, self._last_preset, scores_of=self._store.scores_of))
 
     def show_view(self, view: SessionView) -> None:
         """Show the first view of a recording, or a saved one.
@@ -385,9 +375,7 @@ class Controller:
     def make_pin_current(self, slot: int) -> None:
         """Make a pinned condition the live one; `undo` restores only the mask."""
         pin = self.pins[slot]
-        is_other = pin.predictor and not is_same_predictor(
-            pin.predictor, self._client.predictor
-        )
+        is_other = pin.predictor and not is_same_predictor(pin.predictor, self._client.predictor)
         # A mask of another spec must not be sent to the predictor of this one.
         is_foreign = pin.mask.spec != self.state.spec
         if is_other and is_foreign:
@@ -712,9 +700,7 @@ class Controller:
             self._last_preset = preset.name
             self._change(mask, preset.label, preset.name)
 
-    def set_mask(
-        self, mask: Mask, name: str = "Change the mask", preset: str = ""
-    ) -> None:
+    def set_mask(self, mask: Mask, name: str = "Change the mask", preset: str = "") -> None:
         """Replace the mask as one undo entry; `preset` names its preset, if any.
 
         Raises

@@ -79,9 +79,7 @@ class Laboratory(HasBackgroundTask):
 
     measured = Signal()
 
-    def __init__(
-        self, client: LiveClient, load: Load, execution: Execution = IN_THREADS
-    ) -> None:
+    def __init__(self, client: LiveClient, load: Load, execution: Execution = IN_THREADS) -> None:
         self.chosen = "directions"
         self.repeats = EXPERIMENTS[self.chosen].repeats
         self.label = "area"
@@ -291,8 +289,7 @@ class Laboratory(HasBackgroundTask):
             lines += [
                 "from omnimouse_model.analysis.barcodes import learned_neurons",
                 "learned = learned_neurons(predictor, session)",
-                f"found = om.lab.decode_barcodes(learned, session, {self.label!r}, "
-                f"folds={FOLDS})",
+                f"found = om.lab.decode_barcodes(learned, session, {self.label!r}, folds={FOLDS})",
                 "print(found.found.balanced_accuracy)",
                 "print(found.shuffled.balanced_accuracy)",
             ]

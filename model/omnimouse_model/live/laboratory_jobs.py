@@ -208,9 +208,7 @@ def _search(
     return found
 
 
-def _progress(
-    report: ReportProgress, kind: str, count: RunCount
-) -> Callable[[int, int], None]:
+def _progress(report: ReportProgress, kind: str, count: RunCount) -> Callable[[int, int], None]:
     """Return a function that counts, and reports with the expected time."""
     began_s, before = monotonic(), 0
 

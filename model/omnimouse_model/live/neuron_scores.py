@@ -71,6 +71,4 @@ def scores_of_neurons(
     slopes = np.full(len(values), np.nan)
     if is_centred:
         slopes[score.neurons] = score.slope_per_neuron
-    return ScoresOnScreen(
-        values, tier_score.tier, evidence(tier_score), slopes, score.is_pooled
-    )
+    return ScoresOnScreen(values, tier_score.tier, evidence(tier_score), slopes, score.is_pooled)

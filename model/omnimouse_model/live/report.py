@@ -228,9 +228,7 @@ def _distinct(conditions: Sequence[ReportCondition]) -> tuple[ReportCondition, .
     return tuple(distinct.values())
 
 
-def _live_conditions(
-    controller: Controller, content: ScreenContent
-) -> list[ReportCondition]:
+def _live_conditions(controller: Controller, content: ScreenContent) -> list[ReportCondition]:
     """Return the condition on screen and its baseline."""
     state, name = controller.state, controller.pins.condition_name
     sources: list[tuple[ConditionKind, str, str, Results]] = [

@@ -74,7 +74,5 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
 
     controller.loader.changed.connect(on_loader)
     controller.results.changed.connect(on_results)
-    controller.baseline.changed.connect(
-        lambda: on_scores(controller.baseline, state.baseline_name)
-    )
+    controller.baseline.changed.connect(lambda: on_scores(controller.baseline, state.baseline_name))
     controller.pins.changed.connect(on_pins)

@@ -273,9 +273,7 @@ class Results:
                 setattr(self, name, "error")
         self.changed.emit()
 
-    def take_refined(
-        self, tier_score: TierScore | None, tier_curves: TierCurves | None
-    ) -> None:
+    def take_refined(self, tier_score: TierScore | None, tier_curves: TierCurves | None) -> None:
         """Take a score or curves over more windows of a tier; None leaves the old."""
         self.tier_score = tier_score or self.tier_score
         self.tier_curves = tier_curves or self.tier_curves

@@ -43,10 +43,7 @@ def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | 
     if choice == "window" or window.exact_start is not None:
         return None
     # Trials have no grid: their span follows from the recording.
-    if choice == "trial":
-        page = _trial_around(session, window)
-    else:
-        page = _page(window, _LENGTHS[choice])
+    page = _trial_around(session, window) if choice == "trial" else _page(window, _LENGTHS[choice])
     return None if page is None else _without_pauses(session, window, page)
 
 

@@ -28,9 +28,7 @@ ColourBy = Literal[
     "lab", "id",
 ]  # fmt: skip
 """Quantity that colours the neurons; see `neurons.quantities`."""
-RasterOrder = Literal[
-    "stored", "state", "score", "similarity", "area", "depth", "x", "y"
-]
+RasterOrder = Literal["stored", "state", "score", "similarity", "area", "depth", "x", "y"]
 """Order of the raster's rows, from top to bottom."""
 RasterView = Literal["truth", "prediction", "residual", "pair", "beside"]
 """Images of the raster: one image, recorded and predicted, or all three."""

@@ -98,9 +98,7 @@ class StateStore:
             return shipped
         return read_scores(self._scores_path(session), session)
 
-    def note_scores(
-        self, session: Session, score: TierScore, predictor_name: str
-    ) -> None:
+    def note_scores(self, session: Session, score: TierScore, predictor_name: str) -> None:
         """Store the complete scores of a tier, the first time for a recording."""
         if not self._is_enabled or not score.is_complete:
             return
@@ -154,11 +152,7 @@ class StateStore:
             return
         address = web_address(source)
         # Without credentials, which are never stored.
-        place = (
-            str(Path(source).absolute())
-            if address is None
-            else display_address(address)
-        )
+        place = str(Path(source).absolute()) if address is None else display_address(address)
         places = dict.fromkeys([place, *self.recent_recordings])
         write_json(self._recordings_path, list(places)[:MAX_RECENT])
 
@@ -167,9 +161,7 @@ class StateStore:
         """Folder of backups of unsaved analyses."""
         return self.folder / "unsaved"
 
-    def back_up(
-        self, name: str, write: Callable[[Path], None]
-    ) -> tuple[Path, tuple[Path, ...]]:
+    def back_up(self, name: str, write: Callable[[Path], None]) -> tuple[Path, tuple[Path, ...]]:
         """Write a copy of an unsaved analysis and put it first in the recent list.
 
         Return its path, and the paths of deleted older copies: of copies that were

@@ -90,6 +90,5 @@ def first_target(cells: np.ndarray) -> int:
 def _check_count(n_samples: int, name: str, most: int) -> None:
     if not 0 <= n_samples <= most:
         raise MaskError(
-            f"A {name} of {n_samples} samples is not in 0..{most}, the samples "
-            "of a window."
+            f"A {name} of {n_samples} samples is not in 0..{most}, the samples of a window."
         )

@@ -158,15 +158,13 @@ def checked_modes(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:
     for mode in modes:
         if mode not in ("visible", "target", "hidden"):
             raise MaskError(
-                "Mask.behavior must be 'visible', 'target' or 'hidden', "
-                f"found {mode!r}."
+                f"Mask.behavior must be 'visible', 'target' or 'hidden', found {mode!r}."
             )
     if isinstance(behavior, tuple):
         count = 0 if spec.behavior is None else len(spec.behavior.channels)
         if len(modes) != count:
             raise MaskError(
-                f"Mask.behavior has {len(modes)} modes for the {count} channels of "
-                "the spec."
+                f"Mask.behavior has {len(modes)} modes for the {count} channels of the spec."
             )
         # One form for equal masks, so that their ids are equal.
         return modes[0] if len(set(modes)) == 1 else behavior
@@ -205,14 +203,10 @@ def _indices(selection: object, count: int, axis: str) -> np.ndarray:
     indices = np.atleast_1d(np.asarray(selection))
     if indices.dtype == bool:
         if indices.shape != (count,):
-            raise MaskError(
-                f"A bool choice of {axis} needs {count} values, found {indices.shape}."
-            )
+            raise MaskError(f"A bool choice of {axis} needs {count} values, found {indices.shape}.")
         return np.flatnonzero(indices)
     indices = indices.astype(np.int64)
     # Negative numbers would count from the end in NumPy, which hides mistakes.
     if len(indices) and not 0 <= indices.min() <= indices.max() < count:
-        raise MaskError(
-            f"There are {axis} 0..{count - 1}; found {indices.min()}..{indices.max()}."
-        )
+        raise MaskError(f"There are {axis} 0..{count - 1}; found {indices.min()}..{indices.max()}.")
     return indices

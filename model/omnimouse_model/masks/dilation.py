@@ -102,9 +102,7 @@ def _nearest(first: np.ndarray, second: np.ndarray, distance: float) -> np.ndarr
     except ImportError:  # of the `napari` extra; the result is the same, but slower
         return _nearest_of_all(first, second)
     # KDTree leaves out a distance that is equal to the bound, so the bound is larger.
-    distances = KDTree(second).query(
-        first, distance_upper_bound=distance * 1.001 + 1e-9
-    )
+    distances = KDTree(second).query(first, distance_upper_bound=distance * 1.001 + 1e-9)
     return np.asarray(distances[0])
 
 

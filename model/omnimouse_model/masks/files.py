@@ -179,16 +179,12 @@ def _spec(values: Mapping[str, Any]) -> WindowSpec:
 
 def _cells(values: Mapping[str, Any], n_neurons: int, n_samples: int) -> np.ndarray:
     expected = "an object of runs and neurons"
-    stored = _checked(
-        values, "cells", expected, lambda value: isinstance(value, Mapping)
-    )
+    stored = _checked(values, "cells", expected, lambda value: isinstance(value, Mapping))
     cells = np.zeros((n_samples, n_neurons), np.uint8)
     is_set = np.zeros(n_neurons, bool)
     for runs, neurons in stored.items():
         if not isinstance(neurons, str):
-            raise _invalid(
-                f"cells[{shortened(runs)}]", neurons, "neurons such as '0-99,105'"
-            )
+            raise _invalid(f"cells[{shortened(runs)}]", neurons, "neurons such as '0-99,105'")
         columns = _ranges(neurons, n_neurons, f"cells[{shortened(runs)}]")
         if is_set[columns].any():
             twice = int(columns[is_set[columns]][0])
@@ -288,9 +284,7 @@ def _checked(
 
 
 def _invalid(field: str, value: object, expected: str) -> MaskError:
-    return MaskError(
-        f"A stored mask's {field}: found {shortened(value)}, expected {expected}."
-    )
+    return MaskError(f"A stored mask's {field}: found {shortened(value)}, expected {expected}.")
 
 
 # -- on disk ----------------------------------------------------------------------

@@ -51,8 +51,7 @@ if TYPE_CHECKING:
     import pandas
 
 UNGUARDED = (
-    "Targets next to visible samples can be read off their neighbours: their scores "
-    "are too high."
+    "Targets next to visible samples can be read off their neighbours: their scores are too high."
 )
 
 
@@ -108,18 +107,12 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     def __post_init__(self) -> None:
         spec, cells = self.spec, np.asarray(self.cells, dtype=np.uint8)
         if cells.ndim != 2 or cells.shape[0] != spec.n_samples:
-            raise MaskError(
-                f"Mask.cells must be ({spec.n_samples}, P), found {cells.shape}."
-            )
+            raise MaskError(f"Mask.cells must be ({spec.n_samples}, P), found {cells.shape}.")
         if cells.size and cells.max() > TARGET:
-            raise MaskError(
-                f"Mask.cells must hold 0, 1 or 2, found {int(cells.max())}."
-            )
+            raise MaskError(f"Mask.cells must hold 0, 1 or 2, found {int(cells.max())}.")
         frames = np.asarray(self.frames, dtype=bool)
         if frames.shape != (spec.n_frames,):
-            raise MaskError(
-                f"Mask.frames must be ({spec.n_frames},), found {frames.shape}."
-            )
+            raise MaskError(f"Mask.frames must be ({spec.n_frames},), found {frames.shape}.")
         layout = self.token_layout
         if layout is None and spec == OMNIMOUSE:
             layout = TokenLayout(np.arange(cells.shape[1]))
@@ -163,9 +156,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         )
 
     @classmethod
-    def from_strategy(
-        cls, name: str, session: HasNeurons | int, seed: int | None = None
-    ) -> "Mask":
+    def from_strategy(cls, name: str, session: HasNeurons | int, seed: int | None = None) -> "Mask":
         """Return the mask of a named strategy; see `strategies.mask_from_strategy`.
 
         Examples
@@ -264,9 +255,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
             chosen[slice(None) if frames is True else frames] = frames is not False
         return self._by_hand(frames=chosen)
 
-    def with_behavior(
-        self, behavior: BehaviorModes | bool, channels: Sequence[str] = ()
-    ) -> "Mask":
+    def with_behavior(self, behavior: BehaviorModes | bool, channels: Sequence[str] = ()) -> "Mask":
         """Choose the mode of behaviour.
 
         Parameters
@@ -296,9 +285,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
             if not isinstance(behavior, tuple):
                 behavior = (behavior,) * len(names)
             modes = zip(names, behavior, self.channel_modes, strict=True)
-            behavior = tuple(
-                new if name in channels else old for name, new, old in modes
-            )
+            behavior = tuple(new if name in channels else old for name, new, old in modes)
         return self._by_hand(behavior=behavior)
 
     @property
@@ -322,16 +309,12 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     def require_layout(self) -> TokenLayout:
         """Return the token layout; raise `MaskError` for a mask of another model."""
         if self.token_layout is None:
-            raise MaskError(
-                "Order, cuts and context span exist in windows of OmniMouse only."
-            )
+            raise MaskError("Order, cuts and context span exist in windows of OmniMouse only.")
         return self.token_layout
 
     def with_order(self, order: Sequence[int] | np.ndarray) -> "Mask":
         """Choose which neurons enter OmniMouse, and in which order."""
-        return self._by_hand(
-            token_layout=replace(self.require_layout(), order=np.asarray(order))
-        )
+        return self._by_hand(token_layout=replace(self.require_layout(), order=np.asarray(order)))
 
     def with_cuts(self, *cuts: int) -> "Mask":
         """Choose the samples that no response token of OmniMouse crosses."""
@@ -340,9 +323,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     def with_context_span(self, start: int, stop: int) -> "Mask":
         """Choose the samples in which OmniMouse has time-slot latents."""
         span = (start, stop)
-        return self._by_hand(
-            token_layout=replace(self.require_layout(), context_span=span)
-        )
+        return self._by_hand(token_layout=replace(self.require_layout(), context_span=span))
 
     def _with_layout(self, layout: TokenLayout) -> "Mask":
         # The same object if nothing changed: the usual case of a stroke, without a
@@ -351,9 +332,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
             return self
         return self._by_hand(token_layout=layout)
 
-    def _with_visible_context(
-        self, neurons: np.ndarray | tuple[int, ...] = ()
-    ) -> "Mask":
+    def _with_visible_context(self, neurons: np.ndarray | tuple[int, ...] = ()) -> "Mask":
         """Return a mask with latents at visible samples and `neurons` in its order."""
         layout = self.token_layout
         if layout is None:
@@ -431,14 +410,10 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         note: str,
         name: str = "",
     ) -> "Mask":
-        modes = time_mapping.map_behavior(
-            self.channel_modes, self.spec.behavior, spec.behavior
-        )
+        modes = time_mapping.map_behavior(self.channel_modes, self.spec.behavior, spec.behavior)
         behavior: BehaviorModes = modes or "hidden"
         rate_hz = self.recording_rate_hz
-        return Mask(
-            cells, frames, behavior, spec, None, self.guarded, rate_hz, name, note
-        )
+        return Mask(cells, frames, behavior, spec, None, self.guarded, rate_hz, name, note)
 
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":
@@ -468,9 +443,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         [0, 60]
         """
         neurons = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
-        return self.with_cells(algebra.inverted(self.cells))._with_visible_context(
-            neurons
-        )
+        return self.with_cells(algebra.inverted(self.cells))._with_visible_context(neurons)
 
     def swap(self) -> "Mask":
         """Make visible cells targets and targets visible; the rest stays.
@@ -517,8 +490,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
             )
         if other.spec != self.spec:
             raise MaskError(
-                "Masks of two specs cannot be combined: map one to the other with "
-                "at(spec)."
+                "Masks of two specs cannot be combined: map one to the other with at(spec)."
             )
         modes = (self.channel_modes, other.channel_modes)
         behavior = rule(*map(algebra.behavior_codes, modes))

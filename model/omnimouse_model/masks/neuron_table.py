@@ -131,9 +131,7 @@ def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     return _named(term, columns)
 
 
-def _compared(
-    name: str, sign: str, operand: str, columns: Mapping[str, np.ndarray]
-) -> np.ndarray:
+def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     if name not in columns:
         raise ValueError(f"No column '{name}'; there are {', '.join(columns)}.")
     values, compare = columns[name], COMPARISONS[sign]

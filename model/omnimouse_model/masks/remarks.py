@@ -102,8 +102,7 @@ def _on_unread_cells(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:
     yield from _remark(
         "not-entering",
         (visible | mask.target) & ~in_order,
-        "are neither read nor scored: `order` leaves the neurons out. "
-        "Add them with with_order(…).",
+        "are neither read nor scored: `order` leaves the neurons out. Add them with with_order(…).",
     )
     cuts = f" ({', '.join(map(str, layout.cuts))})" if layout.cuts else ""
     yield from _remark(
@@ -126,8 +125,7 @@ def _on_guarded_cells(mask: Mask) -> Iterator[Remark]:
         yield from _remark(
             "unguarded",
             first | near,
-            f"are targets next to visible ones. {UNGUARDED} Leave them out with "
-            "with_guard(True).",
+            f"are targets next to visible ones. {UNGUARDED} Leave them out with with_guard(True).",
         )
         return
     yield from _remark(

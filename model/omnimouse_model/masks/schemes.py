@@ -146,8 +146,7 @@ def draw_scheme(
             and not settings.allow_degenerate
         ):
             raise MaskError(
-                f"The only region is {region!r}: without it, there is nothing to "
-                "predict it from."
+                f"The only region is {region!r}: without it, there is nothing to predict it from."
             )
     for _ in range(_TRIES):
         hidden, target = _draw(scheme, shape, names, region, rng, settings)
@@ -188,11 +187,7 @@ def nearest_scheme(
     """
     visible = cells == VISIBLE
     n_seen = int(visible.all(axis=1).sum())
-    if (
-        0 < n_seen < len(cells)
-        and visible[:n_seen].all()
-        and not visible[n_seen:].any()
-    ):
+    if 0 < n_seen < len(cells) and visible[:n_seen].all() and not visible[n_seen:].any():
         return "causal"
     seen = visible.all(axis=0)
     # Neurons that are visible in some bins alone are in no scheme over regions.

@@ -66,9 +66,7 @@ def select_planes(session: Session, *planes: int) -> np.ndarray:
     return np.flatnonzero(np.isin(plane_of, planes))
 
 
-def select_depths(
-    session: Session, low_um: float = -np.inf, high_um: float = np.inf
-) -> np.ndarray:
+def select_depths(session: Session, low_um: float = -np.inf, high_um: float = np.inf) -> np.ndarray:
     """Return the neurons from one depth to another, both included.
 
     Depths are in µm, measured as in the session.
@@ -184,9 +182,7 @@ def are_inside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 # -- by score or filter -------------------------------------------------------------
-def select_scores(
-    scores: np.ndarray, low: float = -np.inf, high: float = np.inf
-) -> np.ndarray:
+def select_scores(scores: np.ndarray, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
     """Return the neurons with a score (P,) from `low` to `high`, both included.
 
     Examples
@@ -287,13 +283,10 @@ def _positions(session: Session, unit: Unit) -> np.ndarray:
 
 
 def _unknown(session: Session, name: str) -> ValueError:
-    return ValueError(
-        f"Session {session.id!r} has no {name}; `omnimouse info` lists its content."
-    )
+    return ValueError(f"Session {session.id!r} has no {name}; `omnimouse info` lists its content.")
 
 
 def _absent(session: Session, name: str, present: Iterable[object]) -> ValueError:
     return ValueError(
-        f"Session {session.id!r} has no {name}; there are "
-        f"{', '.join(map(str, present))}."
+        f"Session {session.id!r} has no {name}; there are {', '.join(map(str, present))}."
     )

@@ -70,9 +70,7 @@ class Strategy:
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
-            raise MaskError(
-                f"A strategy's weight must be above 0, found {self.weight}."
-            )
+            raise MaskError(f"A strategy's weight must be above 0, found {self.weight}.")
         # The official defaults of a field that depend on another field only; the others
         # need the population, see `_resolve_defaults`.
         if self.prefix_len is None:
@@ -83,8 +81,7 @@ class Strategy:
         full = self.full_population_prefix_len or 0
         if self.prefix_len is not None and full > self.prefix_len:
             raise MaskError(
-                f"full_population_prefix_len {full} is longer than the prefix "
-                f"({self.prefix_len})."
+                f"full_population_prefix_len {full} is longer than the prefix ({self.prefix_len})."
             )
         if self.response_context_start_idx is None:
             self._set("response_context_start_idx", 0)
@@ -125,12 +122,8 @@ class Strategy:
         n_visible = n_neurons if visible is None else min(visible, n_neurons)
         # Rounding up both counts may exceed the population: targets give way.
         if 0 < n_visible < n_neurons:
-            targets = min(
-                n_neurons if targets is None else targets, n_neurons - n_visible
-            )
-        return replace(
-            self, n_visible_neurons=visible, max_n_reconstructed_neurons=targets
-        )
+            targets = min(n_neurons if targets is None else targets, n_neurons - n_visible)
+        return replace(self, n_visible_neurons=visible, max_n_reconstructed_neurons=targets)
 
     def _resolve_defaults(self, n: int) -> "_ResolvedStrategy":
         """Fill in every default for a population of `n` neurons."""
@@ -170,9 +163,7 @@ class Strategy:
             if value is not None and value < 0:
                 raise EmptyMaskError(f"{name} is {value}; give 0 or more, or null.")
 
-    def to_mask(
-        self, n_total: int, order: np.ndarray | None = None, name: str = ""
-    ) -> Mask:
+    def to_mask(self, n_total: int, order: np.ndarray | None = None, name: str = "") -> Mask:
         """Return the mask of the strategy for a population.
 
         Parameters
@@ -271,8 +262,7 @@ def _target_blocks(of: _ResolvedStrategy) -> list[CellBlock]:
     # `skip_n_samples` of the official code has the length of the guard.
     if start < GUARD_SAMPLES:
         raise MaskError(
-            f"Targets start at sample {start}; the first {GUARD_SAMPLES} samples "
-            "cannot be targets."
+            f"Targets start at sample {start}; the first {GUARD_SAMPLES} samples cannot be targets."
         )
     after_full = _guarded_end(of.first, of.full)
     after_prefix = _guarded_end(of.first, of.prefix)
@@ -295,8 +285,7 @@ def _target_blocks(of: _ResolvedStrategy) -> list[CellBlock]:
             )
         if end <= begin or (end - begin) % QUERY_SAMPLES:
             raise MaskError(
-                f"Targets of samples {begin}-{end} are not a multiple of "
-                f"{QUERY_SAMPLES}."
+                f"Targets of samples {begin}-{end} are not a multiple of {QUERY_SAMPLES}."
             )
     return blocks
 

@@ -38,9 +38,7 @@ def map_cells(
         # A sample that is partly outside the old window is not known to be visible.
         if first[sample] < 0 or stop[sample] > len(cells):
             is_visible[:] = False
-        mapped[sample] = np.where(
-            is_target, TARGET, np.where(is_visible, VISIBLE, HIDDEN)
-        )
+        mapped[sample] = np.where(is_target, TARGET, np.where(is_visible, VISIBLE, HIDDEN))
     return mapped
 
 

@@ -52,9 +52,7 @@ class TokenLayout:
             raise MaskError("Mask.order must list each neuron at most once.")
         start, stop = self.context_span
         if not 0 <= start <= stop <= _STOP:
-            raise MaskError(
-                f"Mask.context_span {self.context_span} is not in 0..{_STOP}."
-            )
+            raise MaskError(f"Mask.context_span {self.context_span} is not in 0..{_STOP}.")
         # Sorted and without repeats, so that equal layouts compare and hash as equal.
         cuts = tuple(sorted({int(cut) for cut in self.cuts}))
         if cuts and not 0 <= cuts[0] <= cuts[-1] < _STOP:

@@ -82,9 +82,7 @@ def _counted(
     return np.nan_to_num(values[counted]), np.asarray(counts, np.float64)[counted]
 
 
-def _value(
-    counted: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy
-) -> float:
+def _value(counted: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy) -> float:
     # A session without counted neurons has no mean of its own; left in, it would turn
     # the mean over sessions into NaN.
     sessions = [(values, weights) for values, weights in counted if len(values)]

@@ -103,9 +103,7 @@ class Moments:
         d_target = self.mean_target - target
         about_mean = self.square_prediction + self.count * d_prediction**2
         # Half of it at least, so that a single window has a finite score.
-        square_prediction = np.maximum(
-            about_mean - self.count * variance, about_mean / 2
-        )
+        square_prediction = np.maximum(about_mean - self.count * variance, about_mean / 2)
         square_target = self.square_target + self.count * d_target**2
         product = self.product + self.count * d_prediction * d_target
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -128,9 +126,7 @@ class Moments:
         # of the data even if its prediction is constant too.
         empty = self.count == 0
         flat_target = _is_flat(self.square_target, self.mean_target, self.count)
-        flat_prediction = _is_flat(
-            self.square_prediction, self.mean_prediction, self.count
-        )
+        flat_prediction = _is_flat(self.square_prediction, self.mean_prediction, self.count)
         return first_of(
             (empty, Status.EMPTY),
             (flat_target, Status.CONSTANT_TARGET),
@@ -260,6 +256,4 @@ def nanvar(values: np.ndarray, axis: int, ddof: int = 0) -> np.ndarray:
     count = np.isfinite(values).sum(axis=axis)
     biased = nanmean(spread * spread, axis)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(
-            np.where(count > ddof, biased * count / (count - ddof), np.nan)
-        )
+        return np.asarray(np.where(count > ddof, biased * count / (count - ddof), np.nan))

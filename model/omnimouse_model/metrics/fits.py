@@ -88,9 +88,7 @@ class LogLine:
         return middle - half, middle + half
 
 
-def fit_power_law(
-    x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
-) -> PowerLaw:
+def fit_power_law(x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]) -> PowerLaw:
     """Fit by least squares with a bounded exponent.
 
     For a fixed exponent, limit and amplitude are those of a straight line over x^-b.
@@ -111,13 +109,9 @@ def fit_power_law(
     grid = np.geomspace(low, high, _GRID)
     for _ in range(_ZOOMS):
         best = int(_lines(log_x, y, grid)[2].argmin())
-        grid = np.linspace(
-            grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)], _GRID
-        )
+        grid = np.linspace(grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)], _GRID)
     exponent = float(grid[_lines(log_x, y, grid)[2].argmin()])
-    limit, amplitude, rss = (
-        float(v[0]) for v in _lines(log_x, y, np.array([exponent]))
-    )
+    limit, amplitude, rss = (float(v[0]) for v in _lines(log_x, y, np.array([exponent])))
     return PowerLaw(
         limit,
         amplitude * float(np.exp(exponent * np.log(x).mean())),
@@ -141,9 +135,7 @@ def _lines(
     return limit, amplitude, (residual**2).sum(axis=1)
 
 
-def fit_log_line(
-    x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
-) -> LogLine:
+def fit_log_line(x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]) -> LogLine:
     """Fit y over ln x by least squares.
 
     Raises
@@ -171,9 +163,7 @@ def aicc(rss: float, n: int, n_parameters: int) -> float:
         return float("nan")
     # A perfect fit has no residual, and the logarithm of 0 is not finite.
     floor = np.finfo(np.float64).tiny
-    return float(
-        n * np.log(max(rss, floor) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-    )
+    return float(n * np.log(max(rss, floor) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
 
 
 def checked_points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,9 +26,7 @@ def ray(
 ) -> Float[np.ndarray, "*ray 3"]:
     """Return unit vectors at a polar angle from z (straight ahead), azimuth from x."""
     across = np.sin(polar)
-    return np.stack(
-        [across * np.cos(azimuth), across * np.sin(azimuth), np.cos(polar)], axis=-1
-    )
+    return np.stack([across * np.cos(azimuth), across * np.sin(azimuth), np.cos(polar)], axis=-1)
 
 
 def monitor_hit(

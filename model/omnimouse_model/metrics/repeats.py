@@ -205,9 +205,7 @@ def explainable_variance(
     is_ok = status == Status.OK
     with np.errstate(invalid="ignore", divide="ignore"):
         fev = np.where(is_ok, (total - noise) / total, np.nan)
-        feve = np.where(
-            is_ok & (total > noise), 1 - (error - noise) / (total - noise), np.nan
-        )
+        feve = np.where(is_ok & (total > noise), 1 - (error - noise) / (total - noise), np.nan)
     status = first_of(
         (is_ok & ~(total > noise), Status.NO_SIGNAL),
         default=status,

@@ -108,15 +108,11 @@ class RunningRepeats:
     def _add(self, part: slice, values: np.ndarray) -> None:
         present = np.isfinite(values)
         filled = np.where(present, values, 0.0)
-        for of, added in zip(
-            self._by_repeat, (present, filled, filled**2), strict=True
-        ):
+        for of, added in zip(self._by_repeat, (present, filled, filled**2), strict=True):
             of[:, part] += added.sum(axis=1)
         repeats, total = present.sum(axis=0), filled.sum(axis=0)
         average = total / np.maximum(repeats, 1)
-        for of, added in zip(
-            self._average, (repeats > 0, average, average**2), strict=True
-        ):
+        for of, added in zip(self._average, (repeats > 0, average, average**2), strict=True):
             of[part] += added.sum(axis=0)
         excess = np.maximum(repeats - 1, 0)
         self._excess[part] += excess.sum(axis=0)

@@ -36,8 +36,7 @@ def area_average(
 ) -> Float[np.ndarray, "image row column"]:
     """Return images of another size, whose pixels average the area that they cover."""
     rows, columns = (
-        _overlaps(size, new)
-        for size, new in zip(images.shape[1:], (height, width), strict=True)
+        _overlaps(size, new) for size, new in zip(images.shape[1:], (height, width), strict=True)
     )
     return np.asarray(rows @ np.asarray(images, np.float64) @ columns.T)
 

@@ -117,9 +117,7 @@ class BlockSums:
         mean, variance = _mean_prediction(self.total()[0], parts)
         # Of a single window there are none, but an axis of columns.
         shape = len(without), len(mean)
-        means, variances = (
-            np.array([one[k] for one in without]).reshape(shape) for k in (0, 1)
-        )
+        means, variances = (np.array([one[k] for one in without]).reshape(shape) for k in (0, 1))
         return Centres(mean, response, variance, means, variances)
 
     def without_each(self) -> list[tuple[Moments, np.ndarray]]:
@@ -128,10 +126,7 @@ class BlockSums:
         before = list(accumulate(parts, _merged))
         after = list(accumulate(reversed(parts), _merged))[::-1]
         # Merged from both sides: subtraction from the total would lose digits.
-        inner = [
-            _merged(one, other)
-            for one, other in zip(before[:-2], after[2:], strict=True)
-        ]
+        inner = [_merged(one, other) for one, other in zip(before[:-2], after[2:], strict=True)]
         return [*after[1:2], *inner, *before[-2:-1]]
 
     def _in_order(self) -> list[tuple[Moments, np.ndarray]]:
@@ -144,9 +139,7 @@ def _merged(
     return one[0].merged(other[0]), one[1] + other[1]
 
 
-def _mean_prediction(
-    total: Moments, parts: Sequence[Moments]
-) -> tuple[np.ndarray, np.ndarray]:
+def _mean_prediction(total: Moments, parts: Sequence[Moments]) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean prediction of each column, and its squared standard error.
 
     The error is that of independent parts; 0 for a single one.

@@ -47,9 +47,7 @@ class VonMises:
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
         """Return the fitted response to directions."""
-        return _curve(
-            np.array([self.mu, self.kappa, self.phi, self.amplitude, self.base]), theta
-        )
+        return _curve(np.array([self.mu, self.kappa, self.phi, self.amplitude, self.base]), theta)
 
 
 def event_means(

@@ -30,9 +30,7 @@ def zig_log_likelihood(
     ValueError
         A parameter is outside its range, or a response is negative.
     """
-    target, theta, k, q = (
-        np.asarray(value, np.float64) for value in (target, theta, k, q)
-    )
+    target, theta, k, q = (np.asarray(value, np.float64) for value in (target, theta, k, q))
     if not ((theta > 0).all() and (k > 0).all() and rho > 0):
         raise ValueError("theta, k and rho of a zero-inflated gamma must be positive.")
     if not ((q >= 0) & (q <= 1)).all():
@@ -48,11 +46,7 @@ def zig_log_likelihood(
         # A q of exactly 0 or 1 gives a log density of -inf, which is correct.
         zero = np.log1p(-q) - math.log(rho)
         gamma = (
-            np.log(q)
-            + (k - 1) * np.log(excess)
-            - excess / theta
-            - k * np.log(theta)
-            - log_gamma(k)
+            np.log(q) + (k - 1) * np.log(excess) - excess / theta - k * np.log(theta) - log_gamma(k)
         )
     missing = np.isnan(target)
     value = np.where(missing, np.nan, np.where(above, gamma, zero))
@@ -60,16 +54,12 @@ def zig_log_likelihood(
     return Valued(value, np.broadcast_to(status, value.shape))
 
 
-def zig_mean(
-    theta: np.ndarray, k: np.ndarray, q: np.ndarray, rho: float = RHO
-) -> np.ndarray:
+def zig_mean(theta: np.ndarray, k: np.ndarray, q: np.ndarray, rho: float = RHO) -> np.ndarray:
     """Return the expected response."""
     return np.asarray(q * (k * theta + rho) + (1 - q) * rho / 2)
 
 
-def zig_variance(
-    theta: np.ndarray, k: np.ndarray, q: np.ndarray, rho: float = RHO
-) -> np.ndarray:
+def zig_variance(theta: np.ndarray, k: np.ndarray, q: np.ndarray, rho: float = RHO) -> np.ndarray:
     """Return the variance of the response."""
     # Law of total variance; the means of the two parts, k theta + rho and rho / 2,
     # differ by k theta + rho / 2.

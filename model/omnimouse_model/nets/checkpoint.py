@@ -185,9 +185,7 @@ def read_own(path: Path) -> Checkpoint:
             "was replaced, or saving was cut short. Copy both again, or train on."
         )
     context = {
-        key.removeprefix(CONTEXT): state.pop(key)
-        for key in list(state)
-        if key.startswith(CONTEXT)
+        key.removeprefix(CONTEXT): state.pop(key) for key in list(state) if key.startswith(CONTEXT)
     }
     return Checkpoint(
         config=config,
@@ -205,9 +203,7 @@ def config_from_dict(values: dict[str, Any]) -> OmniMouseConfig:
     """Return a config from its JSON form; unknown fields are an error."""
     plain = {k: v for k, v in values.items() if k != "hiera"}
     hiera = typed_values(HieraConfig, values["hiera"])
-    return OmniMouseConfig(
-        hiera=HieraConfig(**hiera), **typed_values(OmniMouseConfig, plain)
-    )
+    return OmniMouseConfig(hiera=HieraConfig(**hiera), **typed_values(OmniMouseConfig, plain))
 
 
 def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
@@ -221,17 +217,13 @@ def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     for setting in fields(kind):
         choices, value = get_args(setting.type), values.get(setting.name)
         if get_origin(setting.type) is Literal and value not in (None, *choices):
-            raise TypeError(
-                f"{setting.name} is one of {choices}, found {shortened(value)}"
-            )
+            raise TypeError(f"{setting.name} is one of {choices}, found {shortened(value)}")
     unknown = sorted(values.keys() - {f.name for f in fields(kind)})
     if unknown:
         raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)[:80]}")
     floats = {f.name for f in fields(kind) if f.type in (float, float | None)}
     return {
-        name: float(value)
-        if name in floats and isinstance(value, int)
-        else plain_value(value)
+        name: float(value) if name in floats and isinstance(value, int) else plain_value(value)
         for name, value in values.items()
     }
 

@@ -25,9 +25,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             return read_own(path / FINISHED)
         if len(files) > 1:
             names = [file.name for file in files]
-            raise CheckpointError(
-                f"{path} holds several checkpoints: {names}; name one."
-            )
+            raise CheckpointError(f"{path} holds several checkpoints: {names}; name one.")
         if files:
             return read_own(files[0])
     elif path.suffix in (".safetensors", ".json"):

@@ -101,12 +101,8 @@ def config_of(
     # mypy cannot state that `kind` is a dataclass with defaults for all fields.
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(found, dict) or not found.keys() <= names:
-        raise CheckpointError(
-            f"{path}: config has fields that {kind.__name__} does not have."
-        )
-    plain: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in found.items()
-    }
+        raise CheckpointError(f"{path}: config has fields that {kind.__name__} does not have.")
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
     # As above.
     default = asdict(kind())  # type: ignore[call-overload]
     for name, value in plain.items():
@@ -123,8 +119,7 @@ def _checked(name: str, value: Any, wanted: Any, path: Path, is_count: bool) -> 
         value, (int, float) if isinstance(wanted, float) else type(wanted)
     ):
         raise CheckpointError(
-            f"{path}: config.{name} is {shortened(value)}; expected a value like "
-            f"{wanted!r}."
+            f"{path}: config.{name} is {shortened(value)}; expected a value like {wanted!r}."
         )
     limit = _MAX_COUNT if is_count else _MAX_SIZE
     parts = value if isinstance(value, tuple) else (value,)

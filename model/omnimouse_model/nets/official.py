@@ -87,8 +87,7 @@ def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
     for name, value in _FIXED.items():
         if name in settings and plain_value(settings[name]) != value:
             raise CheckpointError(
-                f"{name} = {settings[name]!r} is not supported; released models use "
-                f"{value!r}."
+                f"{name} = {settings[name]!r} is not supported; released models use {value!r}."
             )
     known = {f.name for f in fields(OmniMouseConfig)} - {"hiera"}
     plain, hiera = {}, {}
@@ -139,8 +138,7 @@ def official_shards(path: Path) -> list[Path]:
     missing = sorted(set(range(max(ranks) + 1)) - ranks.keys())
     if missing:
         raise CheckpointError(
-            f"{path}: shards {missing[:6]} are missing of {max(ranks) + 1}; "
-            "fetch them again."
+            f"{path}: shards {missing[:6]} are missing of {max(ranks) + 1}; fetch them again."
         )
     return [ranks[rank] for rank in sorted(ranks)]
 
@@ -172,8 +170,7 @@ def read_official(path: str | Path) -> Checkpoint:
         state=state,
         sessions={k: int(sessions[k]["n_neurons"]) for k in sorted(sessions)},
         animals={
-            key: str(entry.get("animal_id") or animal_of(key))
-            for key, entry in sessions.items()
+            key: str(entry.get("animal_id") or animal_of(key)) for key, entry in sessions.items()
         },
         source=str(path),
         assumed=assumed,
@@ -226,8 +223,7 @@ def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]
 def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> None:
     if not isinstance(key, str) or not isinstance(value, Tensor):
         raise CheckpointError(
-            f"{file}: state_dict[{key!r}] is a {type(value).__name__}, not a tensor "
-            "with a name."
+            f"{file}: state_dict[{key!r}] is a {type(value).__name__}, not a tensor with a name."
         )
     name = key.removeprefix(COMPILED_PREFIX)
     # The core is in every shard; parameters of a session are in one shard only.
@@ -236,14 +232,10 @@ def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> N
     state.setdefault(name, value)
 
 
-def _infer_config(
-    state: dict[str, Tensor], source: str
-) -> tuple[OmniMouseConfig, tuple[str, ...]]:
+def _infer_config(state: dict[str, Tensor], source: str) -> tuple[OmniMouseConfig, tuple[str, ...]]:
     """Return the released config that fits the shapes, and what they do not tell."""
     embedding, d = _shape(state, "neuron_to_model_proj.weight", source, 2)[::-1]
-    n_latents = _shape(
-        state, "response_latent_embedding._latent_embeddings.weight", source, 2
-    )[0]
+    n_latents = _shape(state, "response_latent_embedding._latent_embeddings.weight", source, 2)[0]
     pairs = _shape(state, "rotary_emb.inv_freq", source, 1)[0]
     n_layers = len({k.split(".")[1] for k in state if k.startswith("proc.")})
     # A head has two features per rotary frequency.
@@ -271,9 +263,7 @@ def _infer_config(
     )
 
 
-def _shape(
-    state: dict[str, Tensor], key: str, source: str, dimensions: int
-) -> tuple[int, ...]:
+def _shape(state: dict[str, Tensor], key: str, source: str, dimensions: int) -> tuple[int, ...]:
     """Return the shape of a tensor that every OmniMouse has."""
     if key not in state or state[key].ndim != dimensions:
         raise CheckpointError(

@@ -11,9 +11,7 @@ from omnimouse_model.errors import CheckpointError
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def load_strictly(
-    make: Callable[[], Net], state: Mapping[str, Tensor], source: str
-) -> Net:
+def load_strictly(make: Callable[[], Net], state: Mapping[str, Tensor], source: str) -> Net:
     """Make a network and give it the weights of a file, each in its own precision.
 
     Parameters
@@ -74,7 +72,5 @@ def _some(word: str, names: Iterable[str]) -> str:
     listed = sorted(names)
     if not listed:
         return ""
-    some = ", ".join(name[:120] for name in listed[:4]) + (
-        ", …" if len(listed) > 4 else ""
-    )
+    some = ", ".join(name[:120] for name in listed[:4]) + (", …" if len(listed) > 4 else "")
     return f"{len(listed)} {word} ({some}). "

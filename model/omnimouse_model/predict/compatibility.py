@@ -153,9 +153,7 @@ def _missing(needs: Needs, session: Session) -> list[str]:
         phrases.append("no behaviour: it stays hidden")
     # The weights of a model fix its number of channels.
     elif needs.sees_behavior and n_read is not None and n_channels != n_read:
-        phrases.append(
-            f"{n_channels} of {n_read} behaviour channels: they can only be hidden"
-        )
+        phrases.append(f"{n_channels} of {n_read} behaviour channels: they can only be hidden")
     elif needs.sees_behavior and (lacking := _lacking(needs, session)):
         phrases.append(f"no {', '.join(lacking)}: the mean instead")
     responses = session.responses
@@ -167,7 +165,6 @@ def _missing(needs: Needs, session: Session) -> list[str]:
     elif rate_hz < rate_read_hz * _SLOW:
         fill = "interpolated" if responses.mode == "linear" else "repeated"
         phrases.append(
-            f"responses at {rate_hz:.3g} Hz; the model reads {rate_read_hz:.3g} Hz: "
-            f"they are {fill}"
+            f"responses at {rate_hz:.3g} Hz; the model reads {rate_read_hz:.3g} Hz: they are {fill}"
         )
     return phrases

@@ -136,21 +136,16 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         version = description["omnimouse_ensemble"]
-        listed = [
-            (str(m["path"]), str(m["predictor_id"])) for m in description["members"]
-        ]
+        listed = [(str(m["path"]), str(m["predictor_id"])) for m in description["members"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is not an ensemble's file: {repr(error)[:200]}."
-        ) from error
+        raise CheckpointError(f"{path} is not an ensemble's file: {repr(error)[:200]}.") from error
     if version != FORMAT:
         raise CheckpointError(
             f"{path} has format {str(version)[:40]}, this version reads {FORMAT}."
         )
     if len(dict(listed)) < 2:
         raise CheckpointError(
-            f"{path}: members are {shortened(listed)}; expected at least two, all "
-            "different."
+            f"{path}: members are {shortened(listed)}; expected at least two, all different."
         )
     try:
         members = tuple(load(name) for name, _ in listed)

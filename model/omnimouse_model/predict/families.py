@@ -194,8 +194,6 @@ def _baselines() -> Family:
         from omnimouse_model.predict.baselines.predictor import naive_predictor
         from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 
-        return (
-            LinearGaussian() if name == LinearGaussian.name else naive_predictor(name)
-        )
+        return LinearGaussian() if name == LinearGaussian.name else naive_predictor(name)
 
     return Family("baseline", load, {name: partial(build, name) for name in BASELINES})

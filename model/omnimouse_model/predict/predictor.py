@@ -27,9 +27,7 @@ NOT_DECODED = "behaviour is not decoded"
 """Remarks of models that predict responses alone."""
 _MAX_KNOWN = 5
 """Known sessions that a message lists."""
-OptionalMethod = Literal[
-    "step", "stimulus_gradient", "embeddings", "stimulus_positions"
-]
+OptionalMethod = Literal["step", "stimulus_gradient", "embeddings", "stimulus_positions"]
 """Methods beyond `Predictor`, see `capabilities`; "step" stands for start and step."""
 
 
@@ -296,9 +294,7 @@ def check_responses_asked(name: str, mask: Mask) -> None:
         raise UnsupportedRequestError(f"{name!r} {NO_TARGETS}")
 
 
-def check_known(
-    name: str, n_neurons: Mapping[str, int], session: Session, solution: str
-) -> None:
+def check_known(name: str, n_neurons: Mapping[str, int], session: Session, solution: str) -> None:
     """Refuse a session that a model does not know.
 
     Parameters
@@ -405,9 +401,7 @@ class Predictor(Protocol):
         """Predict the target cells of `neurons`, by default of all with targets."""
         ...
 
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
+    def predict(self, window: Window, mask: Mask, neurons: np.ndarray | None = None) -> Prediction:
         """Return `decode(encode(window, mask), neurons)`."""
         return self.decode(self.encode(window, mask), neurons)
 

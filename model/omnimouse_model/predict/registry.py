@@ -118,16 +118,12 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def load_in_process(
-    name: str, session: Session | None, device: str = "auto"
-) -> Predictor:
+def load_in_process(name: str, session: Session | None, device: str = "auto") -> Predictor:
     """Build a predictor in this process; the live engine prepares the session."""
     return load_predictor(name, device=device)
 
 
-def save_ensemble(
-    path: str | Path, members: Sequence[str | Path], device: str = "auto"
-) -> Path:
+def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str = "auto") -> Path:
     """Write the file of an ensemble, the mean of some predictors.
 
     The file has the path (or name) and the id of each member; `load_predictor` refuses
@@ -146,13 +142,10 @@ def save_ensemble(
     """
     path = Path(path)
     if not path.name.endswith(ENSEMBLE_SUFFIX):
-        raise ValueError(
-            f"An ensemble's file ends in {ENSEMBLE_SUFFIX}, unlike {path.name}."
-        )
+        raise ValueError(f"An ensemble's file ends in {ENSEMBLE_SUFFIX}, unlike {path.name}.")
     # Absolute paths, so that the file can be loaded from any working folder.
     names = [
-        str(Path(member).resolve()) if Path(member).exists() else str(member)
-        for member in members
+        str(Path(member).resolve()) if Path(member).exists() else str(member) for member in members
     ]
     # Loaded to check that the members fit together, and for the ids of their weights.
     ensemble = Ensemble(tuple(load_predictor(name, device=device) for name in names))

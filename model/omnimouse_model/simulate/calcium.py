@@ -92,9 +92,7 @@ def _events(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return sizes.reshape(rate.shape)
 
 
-def _sizes(
-    chance: np.ndarray, rate: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _sizes(chance: np.ndarray, rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the summed event size of each sample; `chance` decides the count."""
     mean = rate.astype(np.float64)
     total = np.zeros(len(mean))

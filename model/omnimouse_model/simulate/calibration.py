@@ -31,9 +31,7 @@ STORED: Final = Path(__file__).with_suffix(".npz")
 """Normalisations (2, neuron) of the populations that `omnimouse demo` simulates."""
 
 
-def population_normalisation(
-    fields: ReceptiveFields, tuning: Tuning, seed: int
-) -> Normalisation:
+def population_normalisation(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisation:
     """Return the stored normalisation of a population, or compute it."""
     with np.load(STORED, allow_pickle=False) as stored:
         name = _name(seed, len(tuning.power))

@@ -32,8 +32,7 @@ class ResponseSums:
     def add(self, block: CalciumBlock) -> None:
         """Add a block."""
         responses, drive, full = (
-            part.astype(np.float64)
-            for part in (block.responses, block.drive, block.full)
+            part.astype(np.float64) for part in (block.responses, block.drive, block.full)
         )
         self.count += len(responses)
         products = {

@@ -66,9 +66,7 @@ def conditional_mean(
 
 # A sweep asks for the same two means in turn, and each takes seconds.
 @lru_cache(maxsize=2)
-def _computed_mean(
-    folder: str, spec: MouseSpec, given: Given
-) -> Float[np.ndarray, "time neuron"]:
+def _computed_mean(folder: str, spec: MouseSpec, given: Given) -> Float[np.ndarray, "time neuron"]:
     """Return the mean of a condition that is not stored, as a read-only array."""
     truth, simulation = open_truth(folder), Simulation(spec)
     keep = decay(simulation.population.calcium.tau_s)

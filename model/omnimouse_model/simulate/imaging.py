@@ -33,18 +33,14 @@ def plane_origins() -> list[tuple[int, int]]:
     ]
 
 
-def draw_imaging(
-    seed: int, anatomy: Anatomy
-) -> tuple[Outlines, Float[np.ndarray, "row column"]]:
+def draw_imaging(seed: int, anatomy: Anatomy) -> tuple[Outlines, Float[np.ndarray, "row column"]]:
     """Return the outlines of the neurons and the mean image (0 to about 1)."""
     rng = stream(seed, Purpose.IMAGING)
     outlines = _draw_outlines(rng, anatomy)
     rows = -(-len(PLANE_DEPTHS_UM) // PLANES_PER_ROW)
     image = np.zeros((rows * PLANE_PX, PLANES_PER_ROW * PLANE_PX))
     vessels = _vessels(rng)
-    bright = np.repeat(
-        rng.uniform(0.5, 1.4, len(anatomy.area)), np.diff(outlines.offsets)
-    )
+    bright = np.repeat(rng.uniform(0.5, 1.4, len(anatomy.area)), np.diff(outlines.offsets))
     y, x = outlines.yx.T
     # The brighter cell wins where masks overlap. Plain indexing would keep the last
     # one.
@@ -71,9 +67,7 @@ def _draw_outlines(rng: np.random.Generator, anatomy: Anatomy) -> Outlines:
         radius = _radius(rng, np.arctan2(down, right), size)
         distance = np.hypot(down, right) / radius
         rows, columns = np.nonzero(distance < 1)
-        places.append(
-            np.stack([corner[0] + reach[rows], corner[1] + reach[columns]], 1) + origin
-        )
+        places.append(np.stack([corner[0] + reach[rows], corner[1] + reach[columns]], 1) + origin)
         weights.append(_ring(distance[rows, columns]))
         counts.append(len(rows))
     return Outlines(
@@ -113,9 +107,7 @@ def _cloud(rng: np.random.Generator, sd: float) -> np.ndarray:
     return standard
 
 
-def _plane(
-    rng: np.random.Generator, cells: np.ndarray, vessels: np.ndarray
-) -> np.ndarray:
+def _plane(rng: np.random.Generator, cells: np.ndarray, vessels: np.ndarray) -> np.ndarray:
     """Return a plane: neuropil, cells in and out of focus, vessels, shot noise."""
     neuropil = 0.30 + 0.045 * _cloud(rng, 1.2) + 0.04 * _cloud(rng, 5.0)
     neuropil += 0.03 * _cloud(rng, 30.0)

@@ -216,9 +216,7 @@ def _local(rng: np.random.Generator, anatomy: Anatomy) -> Float[np.ndarray, "neu
     """Draw loadings of latents that act around three positions of the tissue each."""
     bumps = 3 * len(_LOCAL_TAU_S)
     places = rng.uniform(0, FIELD_UM, (bumps, 2))
-    heights = rng.choice([-1.0, 1.0], bumps, p=(0.3, 0.7)) * rng.uniform(
-        0.6, 1.4, bumps
-    )
+    heights = rng.choice([-1.0, 1.0], bumps, p=(0.3, 0.7)) * rng.uniform(0.6, 1.4, bumps)
     apart = anatomy.xyz_um[:, None, :2] - places
     # Bumps of 170 µm standard deviation: nearby neurons share fluctuations.
     weight = heights * np.exp(-0.5 * (apart**2).sum(-1) / 170.0**2)

@@ -115,9 +115,7 @@ class Normalisation:
         return shaped
 
 
-def normalisation(
-    response: Float[np.ndarray, "time neuron"], power: np.ndarray
-) -> Normalisation:
+def normalisation(response: Float[np.ndarray, "time neuron"], power: np.ndarray) -> Normalisation:
     """Return the constants from responses to a calibration video."""
     mean = response.mean(axis=0)
     return Normalisation(mean, _saturate(response / mean, power).mean(axis=0))
@@ -152,9 +150,7 @@ def _spatial_filters(
     down, right = rows - centre[:, 0], columns - centre[:, 1]
     sd, theta = tuning.envelope_sd[order], tuning.direction[order]
     frequency = 2 * np.pi / tuning.wavelength[order]
-    envelope = _products(
-        np.exp(-0.5 * (down / sd) ** 2), np.exp(-0.5 * (right / sd) ** 2)
-    )
+    envelope = _products(np.exp(-0.5 * (down / sd) ** 2), np.exp(-0.5 * (right / sd) ** 2))
     wave = _products(
         np.exp(1j * (frequency * np.sin(theta) * down + tuning.phase[order])),
         np.exp(1j * frequency * np.cos(theta) * right),
@@ -217,9 +213,7 @@ def _filter(
     return parts.transpose(1, 0, 2, 3).reshape(len(kernels), BLOCK_SAMPLES, n_neurons)
 
 
-def _combine(
-    even: np.ndarray, odd: np.ndarray, is_complex: bool, index: np.ndarray
-) -> np.ndarray:
+def _combine(even: np.ndarray, odd: np.ndarray, is_complex: bool, index: np.ndarray) -> np.ndarray:
     """Return the response to both directions, weighted by the direction index."""
     # Sums and differences of space-time separable filters are oriented in space-time:
     # the first prefers motion against the wave vector, the other along it.

@@ -109,9 +109,7 @@ class Simulation:
         trials = (Trial("lead", -1), *self.trials)
 
         def video(number: int) -> tuple[np.ndarray, np.ndarray]:
-            screen = trial_screen(
-                self.spec.session_seed, trials[number].video, textures
-            )
+            screen = trial_screen(self.spec.session_seed, trials[number].video, textures)
             return screen, rates.retina(number, screen)
 
         for number, (screen, retina) in enumerate(ahead(video, range(len(trials)))):
@@ -119,9 +117,7 @@ class Simulation:
             rng = stream(self.spec.session_seed, Purpose.EVENTS, number)
             recorded = imaging.record(drive, full, rng)
             if number > 0:
-                yield TrialBlock(
-                    trials[number], screen[BLANK_SAMPLES:], recorded, latents
-                )
+                yield TrialBlock(trials[number], screen[BLANK_SAMPLES:], recorded, latents)
 
 
 class _Rates:
@@ -131,9 +127,7 @@ class _Rates:
         tuning = population.tuning
         self._behavior, self._seed, self._tuning = behavior, seed, tuning
         self._fields = ReceptiveFields(tuning)
-        self._normalisation = population_normalisation(
-            self._fields, tuning, population.seed
-        )
+        self._normalisation = population_normalisation(self._fields, tuning, population.seed)
         self._memory = self._fields.resting_memory()
         self._gain = tuning.behavior_gain.T.astype(np.float32)
         self._fluctuations = _Fluctuations(population.coupling, seed)
@@ -141,13 +135,9 @@ class _Rates:
     def retina(self, number: int, screen: np.ndarray) -> np.ndarray:
         """Return the video of a block on the retina; needs no other block."""
         span = _span(number)
-        return to_retina(
-            screen, self._behavior.gaze_x[span], self._behavior.gaze_y[span]
-        )
+        return to_retina(screen, self._behavior.gaze_x[span], self._behavior.gaze_y[span])
 
-    def block(
-        self, number: int, retina: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def block(self, number: int, retina: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return drive, drive with fluctuations, and latents of the next block."""
         response, self._memory = self._fields.respond(retina, self._memory)
         drive = self._normalisation.apply(response, self._tuning.power)

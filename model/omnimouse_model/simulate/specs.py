@@ -72,9 +72,7 @@ class MouseSpec:
 
     def __post_init__(self) -> None:
         if self.n_neurons < 1:
-            raise ValueError(
-                f"A mouse needs at least one neuron, found {self.n_neurons}."
-            )
+            raise ValueError(f"A mouse needs at least one neuron, found {self.n_neurons}.")
         if self.n_trials <= self.held_out.total:
             raise ValueError(
                 f"{self.name!r}: {self.minutes} minutes are {self.n_trials} trials, "
@@ -126,8 +124,7 @@ UNSEEN = MouseSpec("unseen", "90009-1-1", 90009, 930001, 400, 12.0, _SHORT)
 
 _TINY = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=1)
 SMOKE_MICE = tuple(
-    MouseSpec(f"smoke-{k}", f"9010{k}-1-1", 90100 + k, 940000 + k, 40, 1.5, _TINY)
-    for k in (1, 2)
+    MouseSpec(f"smoke-{k}", f"9010{k}-1-1", 90100 + k, 940000 + k, 40, 1.5, _TINY) for k in (1, 2)
 )
 """Two small mice, simulated in seconds, to test that training works."""
 

@@ -77,9 +77,7 @@ class LaboratorySpec:
     n_trials: int = 300
 
 
-def laboratory_animal(
-    name: str, spec: LaboratorySpec = LaboratorySpec()
-) -> Mapping[str, Any]:
+def laboratory_animal(name: str, spec: LaboratorySpec = LaboratorySpec()) -> Mapping[str, Any]:
     """Return the recording of an animal as arrays that `open_session` reads.
 
     Raises
@@ -103,9 +101,7 @@ def laboratory_animal(
     is_second = region == _SECOND_PROBE
     depth_um = _depths(world.region)
     # Two of ten trials are held out, drawn at random.
-    tiers = np.repeat(
-        ["train", "validation", "test"], [n - 2 * (n // 10), *[n // 10] * 2]
-    )
+    tiers = np.repeat(["train", "validation", "test"], [n - 2 * (n // 10), *[n // 10] * 2])
     sides = np.where(world.is_left, "left", "right")
     choices = np.where(world.chose_left, "left", "right")
     speed, paw = _movements(world, draw)
@@ -334,9 +330,7 @@ def _depths(region: np.ndarray) -> np.ndarray:
     return depth_um
 
 
-def _movements(
-    world: _World, draw: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _movements(world: _World, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return speed of the wheel (bin,) in rad/s, and place of a paw (bin,) in px.
 
     The animal turns the wheel about 0.2 s after its choice; the paw moves with it.

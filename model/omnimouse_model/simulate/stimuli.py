@@ -55,17 +55,13 @@ def draw_textures(seed: int, count: int = 16) -> Textures:
         _band,
     )
     banks = [
-        np.stack(
-            [make(stream(seed, Purpose.TEXTURES, 100 * kind + i)) for i in range(count)]
-        )
+        np.stack([make(stream(seed, Purpose.TEXTURES, 100 * kind + i)) for i in range(count)])
         for kind, make in enumerate(makers)
     ]
     return Textures(*banks)
 
 
-def trial_video(
-    seed: int, video: int, textures: Textures
-) -> UInt8[np.ndarray, "frame row column"]:
+def trial_video(seed: int, video: int, textures: Textures) -> UInt8[np.ndarray, "frame row column"]:
     """Return video number `video` of a session: 300 frames of clips with hard cuts."""
     rng = stream(seed, Purpose.VIDEO, video)
     frames = np.empty((VIDEO_FRAMES, *FRAME_SHAPE), np.uint8)
@@ -155,9 +151,9 @@ def _leaves(rng: np.random.Generator) -> np.ndarray:
         across = -reach * np.sin(theta) + reach[:, None] * np.cos(theta)
         inside = (along / radius) ** 2 + (across / (radius * aspect)) ** 2 < 1
         rows, columns = np.nonzero(inside)
-        picture[
-            (y + reach[rows]) % TEXTURE_SIZE, (x + reach[columns]) % TEXTURE_SIZE
-        ] = rng.standard_normal()
+        picture[(y + reach[rows]) % TEXTURE_SIZE, (x + reach[columns]) % TEXTURE_SIZE] = (
+            rng.standard_normal()
+        )
     return _standardise(picture + 0.25 * _pink(rng))
 
 
@@ -206,9 +202,7 @@ def _flashes(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.n
     """Return a new still image every half second."""
     shot = np.arange(length) // (RATE_HZ // 2)
     y, x = rng.uniform(0, TEXTURE_SIZE, (2, shot[-1] + 1))
-    return _look_up(
-        texture, _column_vector(y[shot]) + _ROWS, _column_vector(x[shot]) + _COLUMNS
-    )
+    return _look_up(texture, _column_vector(y[shot]) + _ROWS, _column_vector(x[shot]) + _COLUMNS)
 
 
 def _grating(rng: np.random.Generator, length: int) -> np.ndarray:

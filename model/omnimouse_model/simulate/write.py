@@ -59,9 +59,7 @@ _ABANDONED_S = 3600.0
 """A temporary folder without writes for this long belongs to a killed run."""
 
 
-def write_session(
-    spec: MouseSpec, folder: str | Path, progress: ReportShare | None = None
-) -> Path:
+def write_session(spec: MouseSpec, folder: str | Path, progress: ReportShare | None = None) -> Path:
     """Simulate a session and write it to `folder`; do nothing if it exists already.
 
     Parameters
@@ -258,9 +256,7 @@ def _write_blocks(
 
 
 def _create(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    array: np.ndarray = np.lib.format.open_memmap(
-        path, mode="w+", dtype="<f4", shape=shape
-    )
+    array: np.ndarray = np.lib.format.open_memmap(path, mode="w+", dtype="<f4", shape=shape)
     return array
 
 
@@ -273,9 +269,7 @@ class _Screen:
             (place / name).mkdir(parents=True)
         np.save(place / "meta" / "means.npy", np.float64(113.0))
         np.save(place / "meta" / "stds.npy", np.float64(59.0))
-        _write_yaml(
-            place / "meta.yml", {"modality": "screen", "frame_rate": float(RATE_HZ)}
-        )
+        _write_yaml(place / "meta.yml", {"modality": "screen", "frame_rate": float(RATE_HZ)})
         self._trials: dict[str, dict[str, Any]] = {}
         self._onsets: list[np.ndarray] = []
 
@@ -314,9 +308,7 @@ class _Screen:
         _write_json(self._place / "combined_meta.json", self._trials)
 
 
-def _write_responses_meta(
-    simulation: Simulation, place: Path, moments: ResponseSums
-) -> None:
+def _write_responses_meta(simulation: Simulation, place: Path, moments: ResponseSums) -> None:
     spec, anatomy = simulation.spec, simulation.population.anatomy
     arrays = {
         "means": moments.mean("responses")[None],
@@ -339,15 +331,11 @@ def _write_responses_meta(
     )
 
 
-def _write_truth_meta(
-    simulation: Simulation, place: Path, moments: ResponseSums
-) -> None:
+def _write_truth_meta(simulation: Simulation, place: Path, moments: ResponseSums) -> None:
     population = simulation.population
     ceilings = moments.ceilings(population.calcium)
     np.savez(place / "ceilings.npz", drive=ceilings.drive, full=ceilings.full)
-    tuning = {
-        f.name: getattr(population.tuning, f.name) for f in fields(population.tuning)
-    }
+    tuning = {f.name: getattr(population.tuning, f.name) for f in fields(population.tuning)}
     np.savez(place / "tuning.npz", **tuning)
     np.save(place / "loadings.npy", population.coupling.loadings)
     spec = simulation.spec

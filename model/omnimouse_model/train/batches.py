@@ -59,9 +59,7 @@ class TrainingSession:
         """Key of the session's parameters in the network: its id."""
         return self.session.id
 
-    def target_rates(
-        self, window: Window, source: str, sees_responses: bool
-    ) -> np.ndarray:
+    def target_rates(self, window: Window, source: str, sees_responses: bool) -> np.ndarray:
         """Return the targets of the predicted rates, float32 (60, P).
 
         Raises
@@ -72,9 +70,7 @@ class TrainingSession:
         if source == "responses":
             return window.responses
         if self.truth is None:
-            raise ValueError(
-                f"Session {self.key!r} has no ground truth; use targets: responses."
-            )
+            raise ValueError(f"Session {self.key!r} has no ground truth; use targets: responses.")
         # Row k of the truth belongs to response sample k, so the same sampling rule
         # (previous sample) keeps targets and recorded responses aligned.
         signal = self.session.responses
@@ -82,9 +78,7 @@ class TrainingSession:
         # Fluctuations can only be inferred from visible responses. Without these, the
         # best possible prediction is the mean given stimulus and behaviour.
         stored = self.truth.full if sees_responses else self.truth.drive
-        rates: np.ndarray = (stored[rows] / self.session.response_scale).astype(
-            np.float32
-        )
+        rates: np.ndarray = (stored[rows] / self.session.response_scale).astype(np.float32)
         return rates
 
 
@@ -149,9 +143,7 @@ class Batch:
         return self.n_windows * each
 
 
-def sessions_of_phase(
-    sessions: list[TrainingSession], phase: Phase
-) -> list[TrainingSession]:
+def sessions_of_phase(sessions: list[TrainingSession], phase: Phase) -> list[TrainingSession]:
     """Return the sessions that a phase reads; a session without a name is in all."""
     names = phase.sessions
     if names is None:
@@ -231,9 +223,7 @@ def make_batch(
     if len(layout.query_neurons):
         ordered = np.stack(
             [
-                source.target_rates(w, phase.targets, sees_responses)[
-                    :, m.require_layout().order
-                ]
+                source.target_rates(w, phase.targets, sees_responses)[:, m.require_layout().order]
                 for w, m in zip(windows, masks, strict=True)
             ]
         )
@@ -246,9 +236,7 @@ def make_batch(
         video = torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
     if layout.behavior == "target":
         # Windows are (time, channel); the net predicts (channel, time).
-        behavior = torch.from_numpy(
-            np.stack([_recorded_behavior(w).T for w in windows])
-        )
+        behavior = torch.from_numpy(np.stack([_recorded_behavior(w).T for w in windows]))
     return Batch(batch, layout, video, rates, scored, behavior, task)
 
 
@@ -315,9 +303,7 @@ def _missing_at(orders: list[np.ndarray], windows: list[Window]) -> np.ndarray:
     return np.asarray(np.any(missing, axis=0))
 
 
-def _fewer_targets(
-    mask: Mask, limit: int, rng: np.random.Generator
-) -> tuple[Mask, Layout]:
+def _fewer_targets(mask: Mask, limit: int, rng: np.random.Generator) -> tuple[Mask, Layout]:
     neurons = np.flatnonzero(mask.target.any(axis=0))
     if len(neurons) <= limit:
         return mask, layout_from_mask(mask)

@@ -145,9 +145,7 @@ def state_of_rank(folder: Path, team: Team) -> dict[str, Any]:
     return read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
 
 
-def check_saved(
-    saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
-) -> None:
+def check_saved(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
     """Check that a save belongs to this training.
 
     Raises
@@ -198,9 +196,7 @@ def _save_result(run: Run, out: Path, folder: Path) -> None:
         for path in rank_files(folder)[1:]:
             state = read_state(path)
             weights |= state["average"] or state["net"]
-        net = Checkpoint(
-            net.config, weights, run.counts, net.animals, str(folder)
-        ).build()
+        net = Checkpoint(net.config, weights, run.counts, net.animals, str(folder)).build()
     card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
     save_checkpoint(out / MODEL, net, card)
     # (-inf, 0) is the value before the first validation, and 0 can be a valid step.
@@ -253,9 +249,7 @@ def _now(group: Group) -> dict[str, Any]:
     return {"betas": group.betas, "eps": group.eps, "weight_decay": weight_decay}
 
 
-def _joined(
-    main: dict[str, Any], state: dict[str, Any], which: str
-) -> dict[str, Tensor]:
+def _joined(main: dict[str, Any], state: dict[str, Any], which: str) -> dict[str, Tensor]:
     """Return the weights of the main rank's core and of a rank's own sessions."""
     own: dict[str, Tensor] = state[which]
     core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}

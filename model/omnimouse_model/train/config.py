@@ -238,8 +238,7 @@ def config_from(raw: Any) -> TrainConfig:
         if sessions is not None
         else (),
         phases=tuple(
-            _phase(values, where)
-            for where, values in _entries(settings.pop("phases"), "phases")
+            _phase(values, where) for where, values in _entries(settings.pop("phases"), "phases")
         ),
         core=Group(**checked_fields(Group, settings.pop("core"), "core")),
         session=Group(**checked_fields(Group, settings.pop("session"), "session")),
@@ -331,9 +330,7 @@ def session_choices(values: Any) -> tuple[SessionChoice, ...]:
     return choices
 
 
-def check_counts(
-    config: object, counts: Sequence[str], limits: Sequence[str] = ()
-) -> None:
+def check_counts(config: object, counts: Sequence[str], limits: Sequence[str] = ()) -> None:
     """Check that fields are whole numbers of at least 1; limits may also be None."""
     for name in (*counts, *limits):
         value = getattr(config, name)
@@ -347,9 +344,7 @@ def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:
     """Return field values for a dataclass; `TypeError` names the wrong field."""
     typed = typed_values(kind, _mapping(values, where))
     missing = [
-        f.name
-        for f in fields(kind)
-        if f.default is MISSING and f.default_factory is MISSING
+        f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING
     ]
     missing = [name for name in missing if name not in typed]
     if missing:
@@ -369,9 +364,7 @@ def _mapping(values: Any, where: str) -> dict[str, Any]:
 def _entries(values: Any, where: str) -> list[tuple[str, Any]]:
     """Return the entries of a list, each with its name for error messages."""
     if not isinstance(values, (list, tuple)) or not values:
-        raise TypeError(
-            f"{where} must be a list of one or more, found {shortened(values)}"
-        )
+        raise TypeError(f"{where} must be a list of one or more, found {shortened(values)}")
     return [(f"{where}[{number}]", entry) for number, entry in enumerate(values)]
 
 

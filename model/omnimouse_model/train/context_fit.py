@@ -148,9 +148,7 @@ def _mean_rates(
     windows = train_windows(session, spec)
     requests = ((session.window(w.start_s, spec), mask, None) for w in windows)
     parts = []
-    for window, prediction in zip(
-        windows, transformer.predict_many(requests), strict=True
-    ):
+    for window, prediction in zip(windows, transformer.predict_many(requests), strict=True):
         parts.append(filled(prediction.responses)[window.samples])
         progress(len(parts) / len(windows))
         check()

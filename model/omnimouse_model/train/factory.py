@@ -129,9 +129,7 @@ class ModelFactory:
             cancelled=watch.cancelled,
         )
 
-    def _train(
-        self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch
-    ) -> None:
+    def _train(self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch) -> None:
         """Start or resume the training of the family."""
         config = replace(self.config, seed=seed, sessions=())
         if isinstance(config, NdtTrainConfig):
@@ -201,6 +199,5 @@ def _check_targets(config: Config) -> None:
         targets = [phase.targets for phase in config.phases]
     if "truth" in targets:
         raise ValueError(
-            "targets is 'truth'; expected 'responses', since a ranking trains on what "
-            "was recorded."
+            "targets is 'truth'; expected 'responses', since a ranking trains on what was recorded."
         )

@@ -77,9 +77,7 @@ class LoopState:
         """
         self.skipped = self.skipped + 1 if is_skipped else 0
         if self.skipped == MAX_SKIPPED:
-            raise ValueError(
-                f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr."
-            )
+            raise ValueError(f"The loss was not finite in {MAX_SKIPPED} steps in a row; lower lr.")
         self.step += 1
 
     def load(self, saved: Mapping[str, Any]) -> None:
@@ -225,9 +223,7 @@ def _run(
                 row = training.step(prefetch.take(run.step))
                 row |= clock.rates(row) | {"waited_s": prefetch.waited_s}
                 run.seconds = row["seconds"]
-                is_best = run.step % settings.validate_every == 0 and _validate(
-                    training, row
-                )
+                is_best = run.step % settings.validate_every == 0 and _validate(training, row)
                 report(row)
                 # Clocks of ranks differ, and a save waits for all ranks: they decide
                 # together, with one message for both questions.
@@ -292,9 +288,7 @@ class _Clock:
         now = time.monotonic()
         taken = max(now - self._step, 1e-9)
         counted = {k: step[k] / taken for k in ("windows", "tokens") if k in step}
-        return {"seconds": self.seconds} | {
-            f"{name}_per_s": rate for name, rate in counted.items()
-        }
+        return {"seconds": self.seconds} | {f"{name}_per_s": rate for name, rate in counted.items()}
 
     def is_due(self, config: TrainingSettings, step: int) -> bool:
         """Return True if the config asks for a save after this step."""

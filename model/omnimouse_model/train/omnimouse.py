@@ -77,9 +77,7 @@ def train(
         run = start_run(settings, sessions, device, team, origin)
         return _OmniMouseTraining(run, settings, sessions, out, team, origin)
 
-    training = run_training(
-        open_training, out, device, team, max_steps, on_step, cancelled
-    )
+    training = run_training(open_training, out, device, team, max_steps, on_step, cancelled)
     return training.state.result
 
 
@@ -123,17 +121,13 @@ class _OmniMouseTraining:
         begin_phase(self.state, self.settings, self.sessions)
 
     def scores(self) -> dict[str, float]:
-        return validation_scores(
-            self.state.result, self.settings, self.sessions, self.team
-        )
+        return validation_scores(self.state.result, self.settings, self.sessions, self.team)
 
     def save(self) -> None:
         save(self.state, self.out, self.team)
 
 
-def with_epochs(
-    config: TrainConfig, sessions: list[TrainingSession], team: Team
-) -> TrainConfig:
+def with_epochs(config: TrainConfig, sessions: list[TrainingSession], team: Team) -> TrainConfig:
     """Return the config with epochs converted into steps.
 
     A phase ends after its epochs if this is sooner than its steps. An epoch is as long

@@ -179,9 +179,7 @@ def _check_team(config: TrainConfig, team: Team) -> None:
         )
 
 
-def draw_start(
-    run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team
-) -> None:
+def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team) -> None:
     """Draw the start values of net and average; all ranks get the main rank's core."""
     sessions = first_recordings(sessions_of_phase(sessions, config.phases[0]))
     # Start values are drawn on the CPU, so that they do not depend on the device.
@@ -253,9 +251,7 @@ def _fit_attention_heads(
     # Dropped paths would add noise to the activations that the heads are fitted to.
     run.net.eval()
     if phase.population_heads is not None:
-        set_population_attention_heads(
-            run.net, batches, *phase.population_heads, generator
-        )
+        set_population_attention_heads(run.net, batches, *phase.population_heads, generator)
     if phase.behavior_head is not None:
         set_behavior_attention_head(run.net, batches, phase.behavior_head, generator)
     run.net.to(run.device)

@@ -27,9 +27,7 @@ class Turn:
         """Return the index of the session of this turn."""
         return self.number % n_sessions
 
-    def windows(
-        self, n_sessions: int, n_windows: int, batch: int, key: str
-    ) -> np.ndarray:
+    def windows(self, n_sessions: int, n_windows: int, batch: int, key: str) -> np.ndarray:
         """Return indices of the session's windows to read, int64 (batch,).
 
         Windows that do not fill a batch at the end of an epoch are not read in it.

@@ -19,10 +19,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
     write_animal,
 )
 
-MICE = {
-    spec.name: spec
-    for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)
-}
+MICE = {spec.name: spec for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)}
 """Specs of the simulated mice for training, by name."""
 _SPIKING = tuple(name for name in ANIMALS if name != UNSEEN_SPIKES)
 
@@ -37,9 +34,7 @@ def check_mouse(name: str) -> None:
     """
     known = (*MICE, *_SPIKING)
     if not Path(name).exists() and name not in known:
-        raise ValueError(
-            f"{name!r} is neither a session folder nor one of {', '.join(known)}."
-        )
+        raise ValueError(f"{name!r} is neither a session folder nor one of {', '.join(known)}.")
 
 
 def sessions_in(place: Path) -> list[Path]:

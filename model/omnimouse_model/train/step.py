@@ -35,9 +35,7 @@ class Step:
     batches: list[Batch]
 
 
-def draw_step(
-    config: TrainConfig, sessions: list[TrainingSession], rank: int, number: int
-) -> Step:
+def draw_step(config: TrainConfig, sessions: list[TrainingSession], rank: int, number: int) -> Step:
     """Draw the batches of a step on one rank, from a generator seeded by its number."""
     phase, _ = config.phase_at(number)
     # Rank 0 draws the same as a run of one process.
@@ -52,9 +50,7 @@ def draw_step(
     return Step(seed, batches)
 
 
-def train_step(
-    run: Run, config: TrainConfig, drawn: Step, team: Team
-) -> dict[str, float]:
+def train_step(run: Run, config: TrainConfig, drawn: Step, team: Team) -> dict[str, float]:
     """Train on the batches of one step, and return the values to log.
 
     Gradients of the core are averaged over the batches of all ranks, those of a rank's
@@ -84,9 +80,7 @@ def train_step(
     return row | {"step": run.step, "lr": rates["core"], "session_lr": rates["session"]}
 
 
-def _gradients(
-    run: Run, config: TrainConfig, phase: Phase, drawn: Step
-) -> list[dict[str, float]]:
+def _gradients(run: Run, config: TrainConfig, phase: Phase, drawn: Step) -> list[dict[str, float]]:
     """Run forward and backward passes; return the losses and sizes of each batch."""
     run.net.train()
 

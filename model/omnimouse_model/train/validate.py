@@ -51,9 +51,7 @@ def validation_scores(
     net.eval()
     if config.validation != "official":
         # All ranks must take part in gather, so the others send an empty dict.
-        (scores, *_) = team.gather(
-            _demo_scores(net, config, sessions[0]) if team.is_main else {}
-        )
+        (scores, *_) = team.gather(_demo_scores(net, config, sessions[0]) if team.is_main else {})
     else:
         rows = [
             (source.session.n_neurons, _official_scores(net, config, source.session))
@@ -68,9 +66,7 @@ def validation_scores(
     return scores | ({SUMMARY: float(np.mean(of_responses))} if of_responses else {})
 
 
-def _demo_scores(
-    net: OmniMouse, config: TrainConfig, source: TrainingSession
-) -> dict[str, float]:
+def _demo_scores(net: OmniMouse, config: TrainConfig, source: TrainingSession) -> dict[str, float]:
     conditions = _limited(DEMO, source.session, config.model.behavior_channels)
     starts = source.held_out
     if config.validation == "demo":
@@ -85,9 +81,7 @@ def _demo_scores(
     return _values(results) | {f"decode_{b.channel}": b.value for b in results.behavior}
 
 
-def _limited(
-    conditions: Sequence[Condition], session: Session, channels: int
-) -> list[Condition]:
+def _limited(conditions: Sequence[Condition], session: Session, channels: int) -> list[Condition]:
     """Return the conditions limited to the inputs of a session.
 
     Conditions without remaining targets are dropped.
@@ -100,9 +94,7 @@ def _limited(
     return [limited(c) for c in conditions if streams.has_targets(c.mask(session))]
 
 
-def _official_scores(
-    net: OmniMouse, config: TrainConfig, session: Session
-) -> dict[str, float]:
+def _official_scores(net: OmniMouse, config: TrainConfig, session: Session) -> dict[str, float]:
     conditions = [
         Condition(name, partial(mask_from_strategy, name, seed=config.seed))
         for name in strategy_names()

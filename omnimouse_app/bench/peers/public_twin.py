@@ -56,9 +56,7 @@ def _built(net: "TwinNetwork") -> Any:  # a class of the foreign package
     config = net.config
 
     def make(module: str, name: str, *arguments: Any, **options: Any) -> Any:
-        return getattr(import_module(f"fnn.model.{module}"), name)(
-            *arguments, **options
-        )
+        return getattr(import_module(f"fnn.model.{module}"), name)(*arguments, **options)
 
     feedforward = make(
         "feedforwards",

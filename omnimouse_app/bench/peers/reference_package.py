@@ -132,9 +132,7 @@ class ReferencePackage:
         if not line:
             self._log.seek(0)
             lines = self._log.read().splitlines()[-MAX_LINES:]
-            raise ChildProcessError(
-                f"The reference package failed: {' | '.join(lines)}"
-            )
+            raise ChildProcessError(f"The reference package failed: {' | '.join(lines)}")
         result: dict[str, Any] = json.loads(line)
         if "missing" in result:
             raise ModuleNotFoundError(
@@ -236,9 +234,7 @@ def _result(dataset: Any, request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _samples(
-    experiment: Any, times: dict[str, list[float]]
-) -> Iterator[tuple[str, np.ndarray]]:
+def _samples(experiment: Any, times: dict[str, list[float]]) -> Iterator[tuple[str, np.ndarray]]:
     for name, native_s in times.items():
         values = experiment.interpolate(np.array(native_s), device=name)
         # One revision also returns the validity of the samples.

@@ -110,8 +110,7 @@ def _is_complete(controller: "Controller") -> bool:
     if controller.results.error is not None:
         raise RuntimeError(f"The prediction failed: {controller.results.error}")
     return all(
-        one is not None and one.is_complete and one.mask is controller.state.mask
-        for one in found
+        one is not None and one.is_complete and one.mask is controller.state.mask for one in found
     )
 
 

@@ -57,9 +57,7 @@ class Turns:
     waited: list[float]
 
 
-def measure_strokes(
-    dock: OmniMouseDock, codes: tuple[int, int], moves: int = 200
-) -> Strokes:
+def measure_strokes(dock: OmniMouseDock, codes: tuple[int, int], moves: int = 200) -> Strokes:
     """Paint around the field with two codes in turn, and time every move."""
     canvas = Canvas(dock.viewer, dock.main_window)
     hand, frames = Hand(canvas.widget), _Frames(canvas.widget)
@@ -121,9 +119,7 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
     """Return the updates per second of video, raster and traces, by window step."""
     controller = dock.controller
     frames = _Frames(Canvas(dock.viewer, dock.main_window).widget)
-    panels: list[Any] = [
-        dock.panels[title] for title in ("Raster", "Stimulus", "Traces")
-    ]
+    panels: list[Any] = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
     rates: list[float] = []
     # There must be room for the steps forward before the end of the recording.
     controller.step_window(-SCRUB)

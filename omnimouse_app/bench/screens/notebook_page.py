@@ -42,9 +42,7 @@ def explorer_rows(
         tab.wait_for_kernel(NO_REQUEST_PENDING, True)
         # Strokes are identified by the number of their request, so no request may be
         # pending before a stroke.
-        yield row(
-            "stroke_pixels_ms", stroke_pixels_ms(tab, codes, moves), "ms", **about
-        )
+        yield row("stroke_pixels_ms", stroke_pixels_ms(tab, codes, moves), "ms", **about)
         if model == "running":
             times = stroke_prediction_ms(tab, answers)
             yield row("stroke_prediction_ms", times, "ms", **about)
@@ -53,9 +51,7 @@ def explorer_rows(
             yield row("plot_updates_hz", rates, "Hz", plot=plot, **about)
 
 
-def stroke_pixels_ms(
-    tab: NotebookPage, codes: tuple[int, int], moves: int
-) -> list[float]:
+def stroke_pixels_ms(tab: NotebookPage, codes: tuple[int, int], moves: int) -> list[float]:
     """Return the times from mouse to painted frame, for moves that touch a neuron."""
     since = tab.now_ms()
     field = tab.part("field").first

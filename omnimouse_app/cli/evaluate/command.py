@@ -74,9 +74,7 @@ if TYPE_CHECKING:
     "--ensemble",
     help="Score the mean of all --model too, and write it to this .ensemble.json.",
 )
-@click.option(
-    "--baselines/--no-baselines", default=True, help="Score naive predictors, too."
-)
+@click.option("--baselines/--no-baselines", default=True, help="Score naive predictors, too.")
 @click.option(
     "--tier",
     "tiers",
@@ -93,9 +91,7 @@ if TYPE_CHECKING:
 )
 @metric_option
 @max_windows_option
-@file_option(
-    "--out", help="Results file; results that it contains are not computed again."
-)
+@file_option("--out", help="Results file; results that it contains are not computed again.")
 @scheduler_option("windows")
 @file_option("--parquet", help="Write the scores of every neuron, too.")
 @device_option
@@ -126,9 +122,7 @@ def command(
     request that a predictor does not support is shown as "–". With --out, Ctrl-C loses
     no finished result: the same command continues.
     """
-    if settings["metric"] not in (None, "correlation") and (
-        paper_table or sensorium2023
-    ):
+    if settings["metric"] not in (None, "correlation") and (paper_table or sensorium2023):
         raise click.UsageError("These protocols are scored by correlation only.")
     from omnimouse_model.predict.families import BASELINES
 
@@ -203,8 +197,7 @@ def _evaluate(
     is_named = out is not None or settings["scheduler"] is not None
     if is_named and not all(isinstance(condition, str) for condition in conditions):
         raise click.UsageError(
-            "With --out or --scheduler name the conditions: --strategy or "
-            "--paper-table."
+            "With --out or --scheduler name the conditions: --strategy or --paper-table."
         )
     with interruptible() as stop, Progress() as progress:
         # With something to save, Ctrl-C ends after the current step instead of at once.

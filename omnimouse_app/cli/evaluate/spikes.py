@@ -53,9 +53,7 @@ def evaluate_spikes(
         for predictor, session, tier in product(predictors, sessions, tiers):
             # Decoded labels alone need no spikes of all trials.
             if {*asked} - {CHOICE}:
-                rows += _bits(
-                    predictor, session, tier, asked, max_windows, progress, stop.check
-                )
+                rows += _bits(predictor, session, tier, asked, max_windows, progress, stop.check)
             if CHOICE in asked:
                 rows += _choices(predictor, session, tier)
     emit(rows, as_json=as_json, text=_text(rows))

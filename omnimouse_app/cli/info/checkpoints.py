@@ -120,8 +120,7 @@ def _omnimouse_lines(row: Mapping[str, Any]) -> Iterator[str]:
     size = f"size {row['size']}" if row["size"] != "custom" else "a size of its own"
     yield f"  {size}: {row['value']:,} parameters, {row['precision']}"
     yield (
-        f"  {config['num_layers']} layers of width {config['d_model']}, "
-        f"{config['num_heads']} heads"
+        f"  {config['num_layers']} layers of width {config['d_model']}, {config['num_heads']} heads"
     )
     if row["context_part"]:
         yield f"  context part for {', '.join(row['context_part'])}"
@@ -141,9 +140,6 @@ def _twin_lines(row: Mapping[str, Any]) -> Iterator[str]:
 def _ndt_lines(row: Mapping[str, Any]) -> Iterator[str]:
     config, spec = row["config"], row["spec"]
     yield f"  neural data transformer: {row['value']:,} parameters, {row['precision']}"
-    yield (
-        f"  {config['n_layers']} layers of width {config['d_model']}, "
-        f"{config['n_heads']} heads"
-    )
+    yield (f"  {config['n_layers']} layers of width {config['d_model']}, {config['n_heads']} heads")
     n_bins = round(spec["duration_s"] * spec["response_rate_hz"])
     yield f"  trials of {n_bins} bins, {1000 / spec['response_rate_hz']:g} ms each"

@@ -55,9 +55,7 @@ SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
     help="Estimate the lags between the streams of a session, and check its clocks.",
 )
 @reading_options
-def command(
-    path: str, as_json: bool, column: str, check: bool, reading: dict[str, Any]
-) -> None:
+def command(path: str, as_json: bool, column: str, check: bool, reading: dict[str, Any]) -> None:
     """Describe the session, checkpoint or folder of sessions at PATH.
 
     'demo', 'unseen', 'spikes' and 'unseen-spikes' are the simulated sessions,
@@ -147,9 +145,7 @@ def is_collection(path: Path) -> bool:
     return path.is_dir() and not is_session(path)
 
 
-def catalogue_table(
-    folder: Path, column: str, as_json: bool, reading: dict[str, Any]
-) -> None:
+def catalogue_table(folder: Path, column: str, as_json: bool, reading: dict[str, Any]) -> None:
     """Print one row per session; without any, explain what a session looks like.
 
     Ctrl-C ends the search; the sessions read until then are printed.

@@ -61,9 +61,7 @@ def command(
     if unknown:
         raise click.UsageError(f"Session {recording.id} has no neuron {unknown[0]}.")
     chosen = np.flatnonzero(np.isin(ids, neurons))
-    settings = replace(
-        SEARCH, is_static=not is_video, temperature=-0.5 if inhibiting else 0.5
-    )
+    settings = replace(SEARCH, is_static=not is_video, temperature=-0.5 if inhibiting else 0.5)
     with interruptible() as stop, Progress() as line:
         found = search_starts(
             predictor,

@@ -59,9 +59,7 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-table_option = file_option(
-    "--out", help="Write a table of the neurons here (.csv or .parquet)."
-)
+table_option = file_option("--out", help="Write a table of the neurons here (.csv or .parquet).")
 results_option = folder_option(
     "--results",
     help="Keep the responses here (.zarr); a stopped experiment goes on there.",
@@ -82,9 +80,7 @@ def workers_option(run: Callable[..., None]) -> Callable[..., None]:
 
     @scheduler_option("videos")
     @wraps(run)
-    def with_workers(
-        model: str, device: str, scheduler: str | None, **others: Any
-    ) -> None:
+    def with_workers(model: str, device: str, scheduler: str | None, **others: Any) -> None:
         workers = None if scheduler is None else Workers(scheduler, model, device)
         run(model=model, device=device, workers=workers, **others)
 

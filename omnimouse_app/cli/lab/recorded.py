@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 COLUMNS = ("name", "value", "low", "high", "unit", "n")
 
 
-def _pairs(
-    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
-) -> dict[str, str]:
+def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     """Return columns and values of texts such as `contrast=0.8`."""
     for text in texts:
         if "=" not in text:
@@ -117,8 +115,7 @@ def command(
     else:
         if len(names) not in (0, 2):
             raise click.UsageError(
-                "Places of dots are read from two columns: --column VERTICAL "
-                "--column HORIZONTAL."
+                "Places of dots are read from two columns: --column VERTICAL --column HORIZONTAL."
             )
         places: Any = names or None
         settings |= {"place_columns": places, "unit": unit}
@@ -131,9 +128,7 @@ def command(
     if in_silico:
         model, _ = run_on_model(experiment, predictor, recording, None, seed=seed)
     with interruptible(), Progress() as line:
-        found = compare(
-            model, recording, progress=partial(line, text="windows"), **settings
-        )
+        found = compare(model, recording, progress=partial(line, text="windows"), **settings)
     _report(found, recording, out, as_json=as_json)
 
 
@@ -154,9 +149,7 @@ def _report(
     about = found.about
     predictor, shown = about["predictor"], about["stimulus"]
     if about.get("experiment") in ("fields", "black_fields"):
-        shown = (
-            "black " if about["experiment"] == "black_fields" else "white "
-        ) + shown
+        shown = ("black " if about["experiment"] == "black_fields" else "white ") + shown
     emit(
         [asdict(value) | {"predictor": predictor} for value in found.summary],
         as_json=as_json,

@@ -44,9 +44,7 @@ def test_a_planted_shift_is_found_and_a_small_one_is_no_fault(session, report, f
 def test_responses_of_another_time_cannot_be_placed(session):
     values = np.roll(session.responses.data, session.responses.n_samples // 2, axis=0)
     moved = replace(session.responses, file=MemoryRows(Path("x"), values))
-    found = om.check_alignment(
-        replace(session, responses=moved, behavior={}, _cache={})
-    )
+    found = om.check_alignment(replace(session, responses=moved, behavior={}, _cache={}))
     assert not found.lags[0].is_sure
     assert not found.warnings
 

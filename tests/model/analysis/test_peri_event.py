@@ -64,9 +64,7 @@ def test_averages_are_those_of_the_trials_of_each_label(arrays, session, mask):
         counts = np.array([np.histogram(own - onset, edges)[0] for onset in onsets])
         rates = counts / 0.06
         # An onset is rounded to a sample, so that a spike can change its bin.
-        np.testing.assert_allclose(
-            average.recorded[:, 0].mean(), rates.mean(), rtol=0.02
-        )
+        np.testing.assert_allclose(average.recorded[:, 0].mean(), rates.mean(), rtol=0.02)
         assert np.corrcoef(average.recorded[:, 0], rates.mean(axis=0))[0, 1] > 0.98
         np.testing.assert_allclose(average.predicted[:, 0], average.recorded[:, 0])
         np.testing.assert_allclose(
@@ -81,9 +79,7 @@ def test_averages_are_those_of_the_trials_of_each_label(arrays, session, mask):
 def test_a_response_that_begins_at_the_onset_has_no_bin_before_it(mask, n_before):
     time_s = (np.arange(100) - n_before + 0.5) * 0.02
     step = np.tile((time_s > 0).astype(np.float32)[:, None], (4, 1, 1))
-    found = PeriEventResponses(
-        *(mask, "test", np.arange(4), NEURONS[:1], time_s, step, step, 4)
-    )
+    found = PeriEventResponses(*(mask, "test", np.arange(4), NEURONS[:1], time_s, step, step, 4))
     (average,) = found.averages(np.full(4, "left"))
     np.testing.assert_array_equal(average.recorded[:, 0], found.bin_s > 0)
     np.testing.assert_allclose(found.bin_s[found.bin_s > 0][0], 0.03)
@@ -123,9 +119,7 @@ def test_windows_of_a_grid_begin_before_the_onset(session):
     is_asked = np.isfinite(found.predicted[0, :, 0])
     assert is_asked[30:].all()
     assert not is_asked[:30].any()
-    np.testing.assert_allclose(
-        found.predicted[:, 30:], found.recorded[:, 30:] + 1, rtol=1e-5
-    )
+    np.testing.assert_allclose(found.predicted[:, 30:], found.recorded[:, 30:] + 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("spec", [COUNTS, om.OMNIMOUSE])

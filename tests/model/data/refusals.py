@@ -11,9 +11,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
 
-def check_refusal(
-    source: Any, words: str | None = None, **reading: Any
-) -> SessionFormatError:
+def check_refusal(source: Any, words: str | None = None, **reading: Any) -> SessionFormatError:
     """Check that opening fails with one line that matches; return the error."""
     with pytest.raises(SessionFormatError, match=words) as caught:
         open_session(source, **reading)

@@ -182,13 +182,9 @@ def test_a_store_of_spikes_keeps_pauses_and_observed_time(tmp_path):
         0.0,
         RATE_HZ,
         3000,
-        Observed(
-            np.array([[0.0, 30.0], [70.0, 100.0], [0.0, 30.0]]), np.array([0, 2, 3])
-        ),
+        Observed(np.array([[0.0, 30.0], [70.0, 100.0], [0.0, 30.0]]), np.array([0, 2, 3])),
     )
-    spans, n_missing = stretches(
-        np.r_[np.arange(900), np.arange(2100, 3000)], 3000, 0.0, RATE_HZ
-    )
+    spans, n_missing = stretches(np.r_[np.arange(900), np.arange(2100, 3000)], 3000, 0.0, RATE_HZ)
     signal = Signal.of_rows(
         "responses",
         trains,
@@ -252,9 +248,7 @@ def test_a_step_leads_over_a_pause(start_s, step_s):
 
 def test_a_window_is_not_read_far_from_the_time_that_is_asked():
     session = paused(600.0)
-    with pytest.raises(
-        TimeRangeError, match=r"nothing was recorded from 59\.9667 to 660"
-    ):
+    with pytest.raises(TimeRangeError, match=r"nothing was recorded from 59\.9667 to 660"):
         session.window(300.0)
     assert session.window(59.0).stop_s < 60.0
     assert session.nearest_window(300.0).stop_s < 60.0

@@ -17,9 +17,7 @@ from tests.fuzz.process import FaultError, case_servers, in_fork
 
 SEEDS = range(6, 14)
 """Of each kind; `python -m tests.fuzz` takes thousands."""
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="needs processes that are forked"
-)
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs processes that are forked")
 
 
 @pytest.fixture(scope="module")

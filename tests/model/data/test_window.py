@@ -14,9 +14,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
 
-STILLS = tuple(
-    trial for _ in range(12) for trial in (Trial("image", "train"), Trial("blank"))
-)
+STILLS = tuple(trial for _ in range(12) for trial in (Trial("image", "train"), Trial("blank")))
 KINDS = {
     "usual": Folder(),
     "epoch clock": Folder(t0=1_523_456_789.123, n_neurons=40),
@@ -48,10 +46,7 @@ QUICK_KINDS = {"usual", "epoch clock", "npy, no shifts", "gaps, also at the ends
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        kind if kind in QUICK_KINDS else pytest.param(kind, marks=pytest.mark.slow)
-        for kind in KINDS
-    ],
+    [kind if kind in QUICK_KINDS else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
 )
 def test_window_starts_and_values_are_the_formats(kind, tmp_path):
     root = write_folder(tmp_path / "a", KINDS[kind])
@@ -122,9 +117,7 @@ def test_window_starts_survive_the_way_through_seconds_at_epoch_times(tmp_path):
     np.testing.assert_array_equal(again, chosen)
 
 
-@pytest.mark.parametrize(
-    ("end", "first", "known"), [("stop", -30, 31), ("start", -5, None)]
-)
+@pytest.mark.parametrize(("end", "first", "known"), [("stop", -30, 31), ("start", -5, None)])
 def test_positions_outside_a_stream_are_zero_and_marked(session, end, first, known):
     edge = getattr(session.responses.valid_interval(), end)
     times = edge + np.arange(first, first + 60) / 30.0

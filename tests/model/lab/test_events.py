@@ -25,9 +25,7 @@ def test_samples_from_onset_to_offset_count_both_included():
 
 def test_values_are_grouped_after_rounding():
     responses = np.array([[1.0], [3.0], [np.nan], [5.0]])
-    found = responses_by_value(
-        responses, np.array([10.01, 10.04, 20.0, 30.0]), digits=1
-    )
+    found = responses_by_value(responses, np.array([10.01, 10.04, 20.0, 30.0]), digits=1)
     assert found.values.tolist() == [10.0, 20.0, 30.0]
     np.testing.assert_array_equal(found.response, [[2.0, np.nan, 5.0]])
     assert found.count.tolist() == [[2, 0, 1]]

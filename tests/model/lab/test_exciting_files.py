@@ -67,9 +67,7 @@ def test_arrays_and_an_image_say_what_was_searched(found, tmp_path):
     assert about["settings"]["temperature"] == SEARCH.temperature
 
 
-def test_without_its_package_a_film_is_refused_and_arrays_are_kept(
-    found, tmp_path, monkeypatch
-):
+def test_without_its_package_a_film_is_refused_and_arrays_are_kept(found, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ExportError, match=r"omnimouse-app\[video\]"):
         write_exciting(found, tmp_path)

@@ -47,9 +47,7 @@ def test_the_gradient_is_that_of_the_predictor(predictor, session):
     change[:, 4:12, 8:24] = 8 / 255
     with torch.no_grad():
         rise = respond(frames + change)[30:].sum() - respond(frames - change)[30:].sum()
-    assert float((frames.grad * 2 * change).sum()) == pytest.approx(
-        float(rise), rel=0.1
-    )
+    assert float((frames.grad * 2 * change).sum()) == pytest.approx(float(rise), rel=0.1)
 
 
 def test_responses_rise_and_the_best_start_is_first(found):

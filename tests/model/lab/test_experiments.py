@@ -165,15 +165,11 @@ def test_nothing_to_measure_is_refused(session, change, words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fields", "size"])
-def test_what_was_found_is_kept_beside_the_responses(
-    name, session, tmp_path, monkeypatch
-):
+def test_what_was_found_is_kept_beside_the_responses(name, session, tmp_path, monkeypatch):
     def find(**settings):
         model, neurons = EnergyNeurons(reads_places=name == "fields"), np.arange(3)
         path = tmp_path / "kept.zarr"
-        found = run_experiment(
-            name, model, session, neurons, repeats=1, results=path, **settings
-        )
+        found = run_experiment(name, model, session, neurons, repeats=1, results=path, **settings)
         return found.findings
 
     first = find()
@@ -197,9 +193,7 @@ def test_what_was_found_is_kept_beside_the_responses(
     attributes = tmp_path / "kept.zarr" / "findings" / "zarr.json"
     attributes.write_text(attributes.read_text()[:40])
     again = find()
-    np.testing.assert_array_equal(
-        list(again.columns.values()), list(first.columns.values())
-    )
+    np.testing.assert_array_equal(list(again.columns.values()), list(first.columns.values()))
     assert json.loads(attributes.read_text())["attributes"]["names"]
 
 

@@ -49,9 +49,7 @@ def test_workers_find_the_same(name, settings, session, scheduler):
 
 
 @pytest.mark.slow
-def test_finished_videos_are_kept_and_only_missing_ones_are_computed(
-    session, scheduler, tmp_path
-):
+def test_finished_videos_are_kept_and_only_missing_ones_are_computed(session, scheduler, tmp_path):
     ask = {"repeats": 1, "results": tmp_path / "responses.zarr"}
     ask |= {"scheduler": scheduler}
     finished = []

@@ -48,9 +48,7 @@ def test_a_grating_moves_in_its_direction_at_its_speed():
 
 
 def test_gratings_take_turns_and_repeat_with_their_seed():
-    one, again, other = (
-        drifting_gratings((9, 16), 4, 9, seed=seed) for seed in (1, 1, 2)
-    )
+    one, again, other = (drifting_gratings((9, 16), 4, 9, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.frames_of(5), again.frames_of(5))
     assert not np.array_equal(one.frames_of(5), other.frames_of(5))
     shown = set(zip(one.table["period_deg"], one.table["temporal_hz"], strict=True))
@@ -85,9 +83,7 @@ def test_preferred_directions_are_found(session):
 @pytest.mark.slow
 def test_places_are_found(session):
     dots = gaussian_dots((36, 64), repeats=1, sd_deg=12.0)
-    responses = model_responses(
-        EnergyNeurons(reads_places=True), session, dots, np.arange(4)
-    )
+    responses = model_responses(EnergyNeurons(reads_places=True), session, dots, np.arange(4))
     fields = receptive_fields(responses, dots, (36, 64))
     away = np.hypot(*(fields.center_px - PLACES - 0.5).T)
     assert away.max() / 64 < 0.02
@@ -103,9 +99,7 @@ def test_places_are_found_with_sparse_noise(session):
     # These neurons read one pixel of a square of 4 x 4.3 pixels.
     assert np.hypot(*(places - PLACES - 0.5).T).max() < 3
     # Light excites them as much as dark inhibits them.
-    np.testing.assert_allclose(
-        columns["largest_on"], -columns["smallest_off"], rtol=0.35
-    )
+    np.testing.assert_allclose(columns["largest_on"], -columns["smallest_off"], rtol=0.35)
     # The average has the 9 rows of the squares.
     peak = found.findings.average.reshape(4, -1).argmax(axis=1)
     assert np.abs(peak // 15 * 4 + 2 - PLACES[:, 0]).max() <= 4
@@ -174,9 +168,7 @@ def test_a_stop_and_a_model_without_video_are_told(session):
     gratings = drifting_gratings((36, 64), 4, 1)
     model = EnergyNeurons()
     with pytest.raises(StoppedError, match="after 2 of 4"):
-        model_responses(
-            model, session, gratings, np.arange(4), cancelled=lambda: model.asked > 1
-        )
+        model_responses(model, session, gratings, np.arange(4), cancelled=lambda: model.asked > 1)
     with pytest.raises(UnsupportedRequestError, match="sees no video"):
         model_responses(load_predictor("mean"), session, gratings)
 
@@ -208,9 +200,7 @@ def test_a_video_without_event_is_finished_without_a_prediction(session):
     events = Events(np.array([1]), np.array([0.5]), np.array([1.0]), np.zeros(1))
     stimulus = Stimulus("one of two", {}, 30.0, 2, 60, lambda _: frames, events)
     model, seen = EnergyNeurons(), []
-    found = model_responses(
-        model, session, stimulus, progress=lambda *done: seen.append(done)
-    )
+    found = model_responses(model, session, stimulus, progress=lambda *done: seen.append(done))
     assert np.isfinite(found).all()
     assert model.asked == 1
     assert seen == [(1, 2), (2, 2)]
@@ -226,9 +216,7 @@ def test_a_short_video_ends_with_its_window(session):
 @pytest.mark.slow
 def test_levels_are_compared_at_the_preferred_direction(session):
     period = 18 * Monitor().degrees_per_pixel(64)
-    shown = grating_levels(
-        (36, 64), "period_deg", (period / 2, period, 2 * period), 8, 1
-    )
+    shown = grating_levels((36, 64), "period_deg", (period / 2, period, 2 * period), 8, 1)
     responses = model_responses(EnergyNeurons(), session, shown, np.arange(4))
     tuning = levels_of(responses, shown)
     np.testing.assert_allclose(tuning.preferred, period)
@@ -237,9 +225,7 @@ def test_levels_are_compared_at_the_preferred_direction(session):
 
 
 def test_a_disc_leaves_the_rest_grey():
-    shown = grating_levels(
-        (36, 64), "diameter_deg", (10.0, 40.0), 1, 1, center=(9.0, 16.0)
-    )
+    shown = grating_levels((36, 64), "diameter_deg", (10.0, 40.0), 1, 1, center=(9.0, 16.0))
     small, large = (shown.frames_of(k)[0] != GRAY for k in (0, 1))
     assert small.sum() < large.sum() < 36 * 64
     row, column = np.argwhere(large).mean(axis=0)

@@ -30,9 +30,7 @@ def motion(frames):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("convention", "factor"), [("release", 1), ("nominal", 3)])
-def test_pink_noise_moves_in_its_directions_at_the_speed_of_its_convention(
-    convention, factor
-):
+def test_pink_noise_moves_in_its_directions_at_the_speed_of_its_convention(convention, factor):
     # The full size of the generator; a temporal filter of little effect, so that the
     # motion of neighbouring frames is that of the pattern.
     noise = pink_noise(
@@ -135,9 +133,7 @@ def test_images_are_shown_between_grey(tmp_path):
     images = images_in(tmp_path)
     shown = still_images(images, SIZE)
     frames = shown.frames_of(1)
-    np.testing.assert_array_equal(
-        frames[20], np.asarray(Image.open(tmp_path / "b.png"))
-    )
+    np.testing.assert_array_equal(frames[20], np.asarray(Image.open(tmp_path / "b.png")))
     assert (frames[:15] == GRAY).all()
     assert (frames[30:] == GRAY).all()
     assert shown.events.onset.tolist() == [0.5, 0.5]

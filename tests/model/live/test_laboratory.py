@@ -197,9 +197,7 @@ def test_what_cannot_run_says_why(controller):
 
 
 @pytest.mark.slow
-def test_results_are_written_as_tables_and_belong_to_the_recording(
-    controller, tmp_path
-):
+def test_results_are_written_as_tables_and_belong_to_the_recording(controller, tmp_path):
     controller.laboratory.start()
     path = tmp_path / "directions.csv"
     assert controller.laboratory.write(path) == [path]

@@ -39,9 +39,7 @@ def test_the_tier_scores_of_pins_are_found_and_repeats_are_left_out(controller):
     assert (other.letter, other.tier_score) == ("C", None)
 
 
-@pytest.mark.parametrize(
-    ("is_shown", "words"), [(False, "switched off"), (True, "stopped")]
-)
+@pytest.mark.parametrize(("is_shown", "words"), [(False, "switched off"), (True, "stopped")])
 def test_a_report_states_why_a_pin_has_no_prediction(controller, is_shown, words):
     controller.pins.pin()
     assert report_of_screen(controller).conditions[-1].refusal == ""

@@ -61,12 +61,8 @@ def test_neurons_are_hidden_in_all_bins_and_bins_of_all_neurons():
     assert (hidden != hidden[:1]).any()
     hidden = draw("causal").hidden
     assert (hidden == hidden[..., :1]).all()
-    np.testing.assert_array_equal(
-        np.flatnonzero(draw("co-smooth").hidden[0, 0]), [1, 3]
-    )
-    np.testing.assert_array_equal(
-        np.flatnonzero(draw("forward-pred").hidden[0, :, 0]), [10, 11]
-    )
+    np.testing.assert_array_equal(np.flatnonzero(draw("co-smooth").hidden[0, 0]), [1, 3])
+    np.testing.assert_array_equal(np.flatnonzero(draw("forward-pred").hidden[0, :, 0]), [10, 11])
 
 
 def test_a_region_is_hidden_or_alone_visible():
@@ -80,9 +76,7 @@ def test_a_region_is_hidden_or_alone_visible():
         assert drawn.hidden[..., names != drawn.region].all()
         assert not drawn.target[..., names != drawn.region].any()
         inside = names == drawn.region
-        np.testing.assert_array_equal(
-            drawn.hidden[..., inside], drawn.target[..., inside]
-        )
+        np.testing.assert_array_equal(drawn.hidden[..., inside], drawn.target[..., inside])
     assert found == set(REGIONS)
 
 
@@ -90,9 +84,7 @@ def test_one_region_leaves_nothing_to_predict_from():
     one = ["V1"] * 15
     with pytest.raises(MaskError, match="only region is 'V1'"):
         draw("inter-region", regions=one)
-    everything = draw(
-        "inter-region", settings=SchemeSettings(allow_degenerate=True), regions=one
-    )
+    everything = draw("inter-region", settings=SchemeSettings(allow_degenerate=True), regions=one)
     assert everything.hidden.all()
     assert draw("intra-region", regions=one).target.any()
 

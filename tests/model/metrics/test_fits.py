@@ -32,8 +32,7 @@ def test_a_power_law_is_recovered_from_noise(noise, off, share, bias):
 @pytest.mark.slow
 def test_the_criterion_prefers_the_law_the_points_come_from():
     prefers = [
-        fit_power_law(SIZES, y).aicc < fit_log_line(SIZES, y).aicc
-        for y in TRUTH + 0.02 * DRAWS
+        fit_power_law(SIZES, y).aicc < fit_log_line(SIZES, y).aicc for y in TRUTH + 0.02 * DRAWS
     ]
     assert np.mean(prefers) >= 0.95
     y = (0.2 + 0.03 * np.log(SIZES)) * (1 + 0.02 * DRAWS[1])

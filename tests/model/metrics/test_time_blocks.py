@@ -107,9 +107,7 @@ def test_the_error_of_the_mean_prediction_adds_to_the_interval():
     centres = blocks.centres(np.zeros(2))
     rest = np.delete(values[:, 0], 3, axis=0).mean(axis=1)
     np.testing.assert_allclose(centres.predictions[3], rest.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(
-        centres.variances[3], rest.var(axis=0, ddof=1) / 4, rtol=1e-12
-    )
+    np.testing.assert_allclose(centres.variances[3], rest.var(axis=0, ddof=1) / 4, rtol=1e-12)
 
 
 def test_blocks_hold_windows_in_a_row():

@@ -59,9 +59,7 @@ def window(session):
 
 
 def _transformer(session) -> TransformerPredictor:
-    net = OmniMouse(
-        replace(SMALL, behavior_channels=0), {session.id: N}, {session.id: "m"}
-    )
+    net = OmniMouse(replace(SMALL, behavior_channels=0), {session.id: N}, {session.id: "m"})
     initialise(net, torch.Generator().manual_seed(1))
     with torch.no_grad():
         for parameter in net.parameters():  # large enough for every path to show
@@ -210,7 +208,6 @@ def test_the_scale_of_a_neuron_is_that_of_its_recorded_samples(session):
     spec = OMNIMOUSE
     whole = open_session({"responses": values, "rate_hz": RATE_HZ, "id": "whole"})
     of_gaps, of_whole = (
-        fit(train_series(s, spec), RATE_HZ, is_count=False).scale
-        for s in (session, whole)
+        fit(train_series(s, spec), RATE_HZ, is_count=False).scale for s in (session, whole)
     )
     assert of_gaps[7] == pytest.approx(of_whole[7], rel=0.1)

@@ -15,9 +15,7 @@ from omnimouse_model.simulate.calibration import calibrate, population_normalisa
 from omnimouse_model.simulate.population import draw_population
 from omnimouse_model.simulate.receptive_fields import ReceptiveFields
 
-TINY = simulate.MouseSpec(
-    "frozen", "70003-1-1", 90000, 17, 24, 1.5, simulate.HeldOut(1, 1, 1, 3)
-)
+TINY = simulate.MouseSpec("frozen", "70003-1-1", 90000, 17, 24, 1.5, simulate.HeldOut(1, 1, 1, 3))
 
 
 def test_the_specs_of_the_mice_are_frozen():

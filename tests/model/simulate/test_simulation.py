@@ -79,9 +79,7 @@ def standardise(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(0)) / x.std(0)
 
 
-def ridge(
-    inputs: np.ndarray, wanted: np.ndarray, penalty: float
-) -> tuple[np.ndarray, slice]:
+def ridge(inputs: np.ndarray, wanted: np.ndarray, penalty: float) -> tuple[np.ndarray, slice]:
     """Predictions on the last quarter of a fit on the first three."""
     cut = len(inputs) * 3 // 4
     x, y = standardise(inputs), wanted - wanted[:cut].mean(0)

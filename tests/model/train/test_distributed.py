@@ -109,9 +109,7 @@ def test_two_processes_train_as_one_that_accumulates_both_batches(run_of_two, mi
         state |= read_state(path)["net"]
     net.load_state_dict(state)
     core, _ = split_parameters(net, "core")
-    own = [
-        [p for s in share for p in net.session(s.key).parameters()] for share in shares
-    ]
+    own = [[p for s in share for p in net.session(s.key).parameters()] for share in shares]
     groups = [(core, CONFIG.core), *((part, CONFIG.session) for part in own)]
     optimisers = [
         torch.optim.AdamW(p, betas=g.betas, eps=g.eps, weight_decay=g.weight_decay)
@@ -139,9 +137,7 @@ def test_two_processes_train_as_one_that_accumulates_both_batches(run_of_two, mi
         found.append(total)
     logged = [loss for _, loss in losses(out)]
     assert logged == pytest.approx(found, abs=1e-5)
-    merged = {
-        name: value for part in weights(out)[::-1] for name, value in part.items()
-    }
+    merged = {name: value for part in weights(out)[::-1] for name, value in part.items()}
     assert merged.keys() == net.state_dict().keys()
     for name, value in net.state_dict().items():
         torch.testing.assert_close(merged[name], value, atol=1e-5, rtol=0, msg=name)

@@ -127,9 +127,7 @@ def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
     folder = simulate_mouse(tmp_path / "mouse", 40, 1.1, times=2)
     sessions = [open_training_session(folder, SessionChoice("small"))]
     first = replace(PHASE, steps=1, batch=1, targets="truth")
-    second = replace(
-        first, name="second", steps=2, population_heads=(1, 0), behavior_head=0
-    )
+    second = replace(first, name="second", steps=2, population_heads=(1, 0), behavior_head=0)
     config = replace(CONFIG, phases=(first, second))
     whole = train(config, sessions, tmp_path / "whole")
     for _ in range(2):  # the first stop is where the phase begins

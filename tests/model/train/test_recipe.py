@@ -90,9 +90,7 @@ def test_sessions_take_turns_and_an_epoch_reads_every_window_once():
 
 def test_epochs_end_a_phase_where_its_steps_would_not(sessions):
     def steps_until_end(steps: int, epochs: int | None, accumulate: int = 1) -> int:
-        phase = replace(
-            CONFIG.phases[0], steps=steps, epochs=epochs, accumulate=accumulate
-        )
+        phase = replace(CONFIG.phases[0], steps=steps, epochs=epochs, accumulate=accumulate)
         found = with_epochs(replace(CONFIG, phases=(phase,)), sessions, Team())
         return found.total_steps
 

@@ -128,9 +128,7 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     row = trace_rows(controller, TraceOptions(is_large=True))[0]
     raw = trace_rows(controller, TraceOptions(is_large=False))[0]
     is_known = np.isfinite(raw.predicted)
-    assert np.std(row.predicted[is_known]) == pytest.approx(
-        np.std(row.truth[is_known]), rel=1e-5
-    )
+    assert np.std(row.predicted[is_known]) == pytest.approx(np.std(row.truth[is_known]), rel=1e-5)
     factor = np.std(raw.truth[is_known]) / np.std(raw.predicted[is_known])
     size = float(row.label.rpartition("┃ ")[2].split()[0])
     assert row.predicted_bar == pytest.approx(size * factor, rel=1e-5)
@@ -161,6 +159,4 @@ def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(contr
 
 def test_the_legend_names_the_metric_of_the_scores():
     entries = legend_entries(evidence="over 30 test windows", symbol="bits/spike")
-    assert ("bits/spike", "over 30 test windows") in {
-        (e.glyph, e.text) for e in entries
-    }
+    assert ("bits/spike", "over 30 test windows") in {(e.glyph, e.text) for e in entries}

@@ -53,9 +53,7 @@ def test_curves_have_means_a_baseline_and_lines_over_trials(axis):
     means = [trace for trace in figure.data if trace.mode == "lines+markers"]
     lines = [trace for trace in figure.data if trace.mode == "lines"]
     assert [trace.name for trace in means] == ["ranked", "reverse"]
-    np.testing.assert_allclose(
-        means[0].x, np.array(SIZES) * (10 if axis == "trials" else 1)
-    )
+    np.testing.assert_allclose(means[0].x, np.array(SIZES) * (10 if axis == "trials" else 1))
     np.testing.assert_allclose(means[0].y[0], 0.2 * np.log(2) + 0.005)
     np.testing.assert_allclose(means[0].error_y.array, 0.01 / np.sqrt(2))
     assert figure.layout.shapes[0].y0 == pytest.approx(0.1)

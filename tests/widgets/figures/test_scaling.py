@@ -22,9 +22,7 @@ def curves(tmp_path_factory):
         for model, sizes in {"1M": (8, 16, 32), "5M": (8, 16, 32, 64, 128)}.items():
             for size in sizes:
                 for seed in range(2):
-                    run = ScalingRun(
-                        model, sessions=size, seed=seed, order=f"random {seed}"
-                    )
+                    run = ScalingRun(model, sessions=size, seed=seed, order=f"random {seed}")
                     score = 0.4 - 0.5 * size**-0.5 + 0.002 * draw.normal()
                     scores = {name: score + 0.0005 * n for name, n in MICE.items()}
                     rows.append(RunScore(run, str(len(rows)), task, scores, MICE))

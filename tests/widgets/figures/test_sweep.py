@@ -14,9 +14,7 @@ NEURONS, HISTORY = (0, 16, 64), (0, 10, 25)
 
 def context_sweep_of_all(*, grid: bool = False) -> ContextSweep:
     """Every row there is, with scores that say from which context and draw they are."""
-    plan = SweepPlan(
-        NEURONS, HISTORY, (True, False), (True, False), (0, 1, 2), grid=grid
-    )
+    plan = SweepPlan(NEURONS, HISTORY, (True, False), (True, False), (0, 1, 2), grid=grid)
     draw = np.random.default_rng(5)
     rows = []
     for context in plan.contexts:
@@ -54,9 +52,7 @@ def test_points_and_bars_are_the_sweeps(target, n_curves):
         places = [place_on(curve.axis, value) + aside for value in curve.values]
         np.testing.assert_allclose(trace.x, places)
         np.testing.assert_allclose(trace.y, [p.score for p in known])
-        np.testing.assert_allclose(
-            trace.error_y.array, [p.sem for p in known], atol=1e-9
-        )
+        np.testing.assert_allclose(trace.error_y.array, [p.sem for p in known], atol=1e-9)
         assert f"{known[0].score:.3f}" in trace.hovertext[0]
         found += 1
     assert found == n_curves
@@ -74,9 +70,7 @@ def test_a_grid_has_a_curve_for_each_history():
     for trace, history in zip(figure.data, HISTORY, strict=True):
         points = [sweep.point(Context(n, history, True, False)) for n in NEURONS]
         np.testing.assert_allclose(trace.y, [p.score for p in points])
-        np.testing.assert_allclose(
-            trace.error_y.array, [p.sem for p in points], atol=1e-9
-        )
+        np.testing.assert_allclose(trace.error_y.array, [p.sem for p in points], atol=1e-9)
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     with pytest.raises(ValueError, match="grid=True"):
         context_grid_figure(context_sweep_of_all())

@@ -65,9 +65,7 @@ def _unpacked(
     if content["op"] != "drawing":
         return [(content, raw)]
     left = iter(raw)
-    return [
-        (one, [next(left) for _ in range(one["buffers"])]) for one in content["parts"]
-    ]
+    return [(one, [next(left) for _ in range(one["buffers"])]) for one in content["parts"]]
 
 
 @pytest.fixture

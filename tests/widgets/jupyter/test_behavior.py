@@ -13,9 +13,7 @@ def test_recorded_and_decoded_channels_are_drawn(part, controller, page):
     controller.set_behavior("target")
     fields, buffers = page(part, "rows").wait_for("rows")
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
-    assert [row["label"] for row in fields["rows"]] == [
-        f"{name} · r = 1.00 here" for name in names
-    ]
+    assert [row["label"] for row in fields["rows"]] == [f"{name} · r = 1.00 here" for name in names]
     numbers = np.frombuffer(buffers[0], np.float32)[sum(fields["lengths"]) :]
     truth, decoded = numbers.reshape(5, 2, 40)[4]
     window = controller.state.window

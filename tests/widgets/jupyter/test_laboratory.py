@@ -26,9 +26,7 @@ def part(controller):
     return Laboratory(controller, repeats=1)
 
 
-def test_the_page_runs_an_experiment_and_draws_the_selected_neuron(
-    part, controller, page
-):
+def test_the_page_runs_an_experiment_and_draws_the_selected_neuron(part, controller, page):
     opened = page(part, "view", "plot")
     message, _ = opened.wait_for("view")
     assert "16 predictions" in message["cost"]

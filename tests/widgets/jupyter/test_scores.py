@@ -102,9 +102,7 @@ def test_bars_select_their_neurons(part, controller, scores_page):
 def test_the_filter_counts_those_that_it_keeps(part, controller, scores_page):
     part.filter = "score>0.5"
     count = int((controller.results.scores > 0.5).sum())
-    scores_page.wait_for(
-        "scores", lambda *_: len(figure_values(part)["points"][1]) == count
-    )
+    scores_page.wait_for("scores", lambda *_: len(figure_values(part)["points"][1]) == count)
     assert f"{count} neurons" in part.summary
     assert "score>0.5" in part.summary
     with pytest.raises(ValueError, match="<<"):

@@ -65,9 +65,7 @@ def assert_drawn(part, sweep, line=0):
         points = part.chart.points((curve.axis, curve.label, line))
         places, scores, sems = zip(*points, strict=True)
         np.testing.assert_allclose(scores, [p.score for p in known])
-        np.testing.assert_allclose(
-            sems, np.nan_to_num([p.sem for p in known]), atol=1e-9
-        )
+        np.testing.assert_allclose(sems, np.nan_to_num([p.sem for p in known]), atol=1e-9)
         if line == 0:
             aside = dodge(curve.label, curve.axis, curve.values)
             expected = [place_on(curve.axis, v) + aside for v in curve.values]
@@ -114,9 +112,7 @@ def test_a_sweep_of_a_cell_replaces_the_live_one(part, noisy_controller, sweep_p
 
 def test_a_form_starts_a_sweep_that_is_kept(part, noisy_controller, sweep_page):
     sweep_page.say("form", **FORM)
-    sweep_page.wait_for(
-        "estimate", lambda m, _: "predictions" in m["text"] and m["is_possible"]
-    )
+    sweep_page.wait_for("estimate", lambda m, _: "predictions" in m["text"] and m["is_possible"])
     sweep_page.say("start", **FORM)
     (entry,) = noisy_controller.sweeps.entries
     assert entry.name == "mine"

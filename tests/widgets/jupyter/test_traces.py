@@ -137,9 +137,7 @@ def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     found = RowsMessage(seen.wait_for("rows"))
     other = controller.baseline.population
     column = list(other.neurons).index(7)
-    np.testing.assert_allclose(
-        found.curves[0]["baseline"], other.responses[:, column], rtol=1e-6
-    )
+    np.testing.assert_allclose(found.curves[0]["baseline"], other.responses[:, column], rtol=1e-6)
     assert "┅" in found.labels[0]
     legend = seen.wait_for("bar")[0]["legend"]
     assert ("┅", "mean") in [(sign, text) for sign, _, text in legend]

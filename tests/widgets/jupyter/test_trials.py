@@ -48,9 +48,7 @@ def test_the_page_lists_trials_moves_and_chooses_a_condition(controller, page):
     assert part.tier == "test"
     part.tier = "validation"
     controller.finish_scores()
-    opened.wait_for(
-        "averages", lambda message, _: "validation trials" in message["text"]
-    )
+    opened.wait_for("averages", lambda message, _: "validation trials" in message["text"])
     opened.say("gone")
     assert not controller.state.peri_event_shown
 

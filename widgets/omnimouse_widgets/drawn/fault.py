@@ -9,10 +9,7 @@ COPY_TIP: Final = "Copy the error and its traceback, for a report"
 
 def fault_text(error: BaseException) -> str:
     """Return the message of an error, for the view that has it."""
-    return (
-        f"Error in this view: {type(error).__name__}: {error}\n"
-        "The rest of OmniMouse goes on."
-    )
+    return f"Error in this view: {type(error).__name__}: {error}\nThe rest of OmniMouse goes on."
 
 
 def fault_details(error: BaseException) -> str:

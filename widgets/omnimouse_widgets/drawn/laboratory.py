@@ -95,9 +95,7 @@ def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
     return _decoding_text(result)
 
 
-def _experiment_text(
-    result: ExperimentResult, columns: Mapping[str, np.ndarray]
-) -> str:
+def _experiment_text(result: ExperimentResult, columns: Mapping[str, np.ndarray]) -> str:
     n = len(result.neurons)
     parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
     if "osi" in columns:
@@ -114,9 +112,7 @@ def _experiment_text(
     else:
         experiment = result.experiment
         median = np.nanmedian(result.values)
-        parts.append(
-            f"median {experiment.value_label.lower()} {median:g} {experiment.unit}"
-        )
+        parts.append(f"median {experiment.value_label.lower()} {median:g} {experiment.unit}")
     return "; ".join(part.strip() for part in parts) + f". {result.predictor_id}"
 
 
@@ -150,9 +146,7 @@ def neuron_text(controller: Controller, neuron: int | None) -> str:
     at = column_of(result, neuron)
     if result is None or at is None or session is None:
         return ""
-    columns = {
-        name: float(values[at]) for name, values in laboratory.columns(result).items()
-    }
+    columns = {name: float(values[at]) for name, values in laboratory.columns(result).items()}
     return f"Neuron {session.units.names[neuron]}: {_found_text(result, columns)}"
 
 

@@ -105,9 +105,7 @@ def lab_plot(controller: Controller, neuron: int | None) -> LabPlot:
     return _plot_of_neuron(controller, result, at)
 
 
-def _plot_of_neuron(
-    controller: Controller, result: ExperimentResult, at: int
-) -> LabPlot:
+def _plot_of_neuron(controller: Controller, result: ExperimentResult, at: int) -> LabPlot:
     findings, experiment = result.findings, result.experiment
     if findings.average is not None:
         columns = {name: float(values[at]) for name, values in findings.columns.items()}
@@ -169,8 +167,7 @@ def _at_size(
 ) -> Float[np.ndarray, "height width"]:
     """Return a field at the size of the frames: the value of the grid at each pixel."""
     row, column = (
-        np.arange(new) * old // new
-        for new, old in zip(size, average.shape, strict=True)
+        np.arange(new) * old // new for new, old in zip(size, average.shape, strict=True)
     )
     return np.asarray(average[row][:, column])
 

@@ -147,15 +147,10 @@ def ranking_matrix(ranking: RankTable) -> Matrix:
         ranking.heldout,
         mean[list(rows)],
         tuple(
-            tuple(
-                f"{_number(mean[row, column])} ({ranks[row, column]})"
-                for column in columns
-            )
+            tuple(f"{_number(mean[row, column])} ({ranks[row, column]})" for column in columns)
             for row in rows
         ),
-        tuple(
-            tuple(_cell_tip(ranking, row, column) for column in columns) for row in rows
-        ),
+        tuple(tuple(_cell_tip(ranking, row, column) for column in columns) for row in rows),
     )
 
 
@@ -213,9 +208,7 @@ def curve_plot(content: RankingContent, heldout: str, axis: Axis) -> CurvePlot |
     lines = []
     for order in curve.orders:
         own = [mean for mean in means if mean.order == order]
-        fits = [
-            fit for fit in content.fits if (fit.heldout, fit.order) == (heldout, order)
-        ]
+        fits = [fit for fit in content.fits if (fit.heldout, fit.order) == (heldout, order)]
         lines.append(
             OrderLine(
                 order,
@@ -239,9 +232,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return [number for number in numbers if low <= number <= high]
 
 
-def fit_points(
-    fit: OrderFit, means: Sequence[CurveMean]
-) -> tuple[np.ndarray, np.ndarray]:
+def fit_points(fit: OrderFit, means: Sequence[CurveMean]) -> tuple[np.ndarray, np.ndarray]:
     """Return points (x, y) of a fitted line from the fewest trials to all."""
     if fit.line is None:
         return _NO_POINTS

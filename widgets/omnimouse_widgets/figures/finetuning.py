@@ -64,9 +64,7 @@ def finetune_figure(folder: str | Path, *, theme: Theme = "light") -> "Figure":
     return figure
 
 
-def _line(
-    points: list[tuple[int, float]], name: str, line: dict[str, Any]
-) -> dict[str, Any]:
+def _line(points: list[tuple[int, float]], name: str, line: dict[str, Any]) -> dict[str, Any]:
     # An empty log has no points to transpose.
     steps, values = zip(*points, strict=True) if points else ((), ())
     return style.scatter(

@@ -105,18 +105,14 @@ def direction_map_figure(
     }
     x, y = (np.round(places[neurons, axis], 1) for axis in (0, 1))
     names = [f"neuron {name}" for name in session.units.names[neurons].tolist()]
-    figure.add_trace(
-        scatter(x, y, "markers", marker=marker, text=names, hoverinfo="text")
-    )
+    figure.add_trace(scatter(x, y, "markers", marker=marker, text=names, hoverinfo="text"))
     return figure
 
 
 def exciting_figure(found: "ExcitingInputs", *, theme: Theme = "light") -> "Figure":
     """Return the image of each start, or the middle frame of a video, best first."""
     n = len(found.videos)
-    figure = new_figure(
-        theme, 260, title={"text": f"most exciting input of {found.predictor_id}"}
-    )
+    figure = new_figure(theme, 260, title={"text": f"most exciting input of {found.predictor_id}"})
     height, width = found.videos.shape[2:]
     for number, video in enumerate(found.videos):
         figure.add_trace(

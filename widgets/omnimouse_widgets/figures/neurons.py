@@ -100,8 +100,7 @@ def score_histogram(
         raise ValueError("No neuron has a score.")
     if len(all_scores) > len(_COLOURS):
         raise ValueError(
-            f"At most {len(_COLOURS)} outlines can be distinguished, found "
-            f"{len(all_scores)}."
+            f"At most {len(_COLOURS)} outlines can be distinguished, found {len(all_scores)}."
         )
     # Common bins, so that the outlines can be compared.
     edges = score_bins(finite)
@@ -118,9 +117,7 @@ def score_histogram(
         line = {"color": colour, "width": 2, "dash": style.DASHES[number]}
         figure.add_trace(_outline(edges, counts, name, line))
         mean = (score.value, score.value)
-        figure.add_shape(
-            style.line_shape(mean, (0, 1), colour, yref="y domain", line=line)
-        )
+        figure.add_shape(style.line_shape(mean, (0, 1), colour, yref="y domain", line=line))
     return figure
 
 
@@ -224,6 +221,5 @@ def _outline(
         line={**line, "shape": "hv"},
         fill="tozeroy",
         fillcolor=style.with_alpha(line["color"], 0.15),
-        hovertemplate=f"{style.hover(name)}<br>from %{{x:.2f}}: %{{y}} neurons"
-        "<extra></extra>",
+        hovertemplate=f"{style.hover(name)}<br>from %{{x:.2f}}: %{{y}} neurons<extra></extra>",
     )

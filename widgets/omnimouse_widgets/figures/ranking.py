@@ -106,9 +106,7 @@ def pretrain_figure(
     for panel, heldout in enumerate(names, start=1):
         for order in curve.orders:
             means = [
-                mean
-                for mean in curve.means()
-                if (mean.heldout, mean.order) == (heldout, order)
+                mean for mean in curve.means() if (mean.heldout, mean.order) == (heldout, order)
             ]
             colour = style.themed(theme, COLOURS[order])
             traces = [_means_trace(means, axis, colour, curve.unit)]
@@ -127,9 +125,7 @@ def pretrain_figure(
     return figure
 
 
-def _layout(
-    curve: PretrainCurve, axis: Axis, theme: Theme, notes: str
-) -> dict[str, Any]:
+def _layout(curve: PretrainCurve, axis: Axis, theme: Theme, notes: str) -> dict[str, Any]:
     names = list(curve.baseline)
     width = (1 - _GAP * (len(names) - 1)) / len(names)
     layout: dict[str, Any] = {
@@ -171,9 +167,7 @@ def _layout(
     return layout
 
 
-def _means_trace(
-    means: Sequence[CurveMean], axis: Axis, colour: str, unit: str
-) -> dict[str, Any]:
+def _means_trace(means: Sequence[CurveMean], axis: Axis, colour: str, unit: str) -> dict[str, Any]:
     symbol = SYMBOLS[means[0].order]
     return style.scatter(
         [getattr(mean, axis) for mean in means],
@@ -188,9 +182,7 @@ def _means_trace(
     )
 
 
-def _fit_trace(
-    fit: OrderFit, means: Sequence[CurveMean], colour: str
-) -> dict[str, Any]:
+def _fit_trace(fit: OrderFit, means: Sequence[CurveMean], colour: str) -> dict[str, Any]:
     return style.scatter(
         *fit_points(fit, means),
         "lines",

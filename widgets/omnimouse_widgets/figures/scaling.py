@@ -33,9 +33,7 @@ _AXES: Final[dict[SizeAxis, str]] = {
 _FITS: Final[dict[FitName, str]] = {"law": "power law", "line": "line over log size"}
 
 
-def scaling_figure(
-    curves: Sequence[ScalingCurve], *, theme: Theme = "light"
-) -> "Figure":
+def scaling_figure(curves: Sequence[ScalingCurve], *, theme: Theme = "light") -> "Figure":
     """Draw the result of `scaling_curves` (Fig. 5 and 7).
 
     Of the two fits, the one that the points prefer is drawn. Bars and bands are 95 %
@@ -65,15 +63,11 @@ def scaling_figure(
             trace |= {"xaxis": f"x{panel + 1}", "yaxis": f"y{panel + 1}"}
             # All panels share one legend group per curve: one entry is sufficient.
             is_named = trace.get("showlegend", False) and panel == 0
-            figure.add_trace(
-                {**trace, "legendgroup": curve.name, "showlegend": is_named}
-            )
+            figure.add_trace({**trace, "legendgroup": curve.name, "showlegend": is_named})
     return figure
 
 
-def _layout(
-    curves: Sequence[ScalingCurve], conditions: Sequence[str]
-) -> dict[str, Any]:
+def _layout(curves: Sequence[ScalingCurve], conditions: Sequence[str]) -> dict[str, Any]:
     axis, quantity = curves[0].axis, curves[0].quantity
     width = (1 - _GAP * (len(conditions) - 1)) / len(conditions)
     reasons = _refusals(curves)
@@ -129,14 +123,11 @@ def _refusals(curves: Sequence[ScalingCurve]) -> str:
             more = "" if is_everywhere else f" ({task_name(curve.condition)})"
             names.setdefault(curve.refusal, {})[f"{curve.name}{more}"] = None
     return "\n".join(
-        f"No fit of {', '.join(curves_of)}: {reason}"
-        for reason, curves_of in names.items()
+        f"No fit of {', '.join(curves_of)}: {reason}" for reason, curves_of in names.items()
     )
 
 
-def _traces(
-    curve: ScalingCurve, colour: str, mark: str, shift: float
-) -> list[dict[str, Any]]:
+def _traces(curve: ScalingCurve, colour: str, mark: str, shift: float) -> list[dict[str, Any]]:
     """Return band, fit, runs and means, from back to front.
 
     `shift` is the factor by which this curve's marks are shifted.
@@ -165,10 +156,7 @@ def _traces(
         hovertext=[_size_text(curve, number) for number in range(len(x))],
     )
     fits = [] if curve.law is None else _fit_traces(curve, colour)
-    return [
-        {"name": curve.name, "hoverinfo": "text", **trace}
-        for trace in (*fits, runs, sizes)
-    ]
+    return [{"name": curve.name, "hoverinfo": "text", **trace} for trace in (*fits, runs, sizes)]
 
 
 def _fit_traces(curve: ScalingCurve, colour: str) -> list[dict[str, Any]]:

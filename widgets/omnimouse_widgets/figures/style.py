@@ -86,9 +86,7 @@ def scatter(
     return {"type": "scatter", "mode": mode, "x": plain(x), "y": plain(y), **fields}
 
 
-def bars(
-    sizes: Sequence[float] | np.ndarray, below: np.ndarray | None = None
-) -> dict[str, Any]:
+def bars(sizes: Sequence[float] | np.ndarray, below: np.ndarray | None = None) -> dict[str, Any]:
     """Return error bars of these sizes, on both sides or with others below.
 
     A point whose size is NaN has no bar.
@@ -111,9 +109,7 @@ def line_shape(
 def plain(values: Sequence[float] | np.ndarray) -> list[float | None]:
     """Return a list of floats, with None for values that are not finite."""
     # JSON has no NaN; plotly leaves a gap at null.
-    return [
-        float(value) if np.isfinite(value) else None for value in np.asarray(values)
-    ]
+    return [float(value) if np.isfinite(value) else None for value in np.asarray(values)]
 
 
 def hover(text: str) -> str:

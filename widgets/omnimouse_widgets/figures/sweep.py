@@ -361,9 +361,7 @@ def _bars(points: Sequence[Point]) -> dict[str, Any]:
     return style.bars(ends[:, 1] - scores, scores - ends[:, 0])
 
 
-def _points(
-    spots: Sequence[PlottedPoint], offset: float, is_old: bool
-) -> dict[str, Any]:
+def _points(spots: Sequence[PlottedPoint], offset: float, is_old: bool) -> dict[str, Any]:
     return {
         "x": style.plain([spot.x + offset for spot in spots]),
         "y": style.plain([spot.point.score for spot in spots]),
@@ -373,9 +371,7 @@ def _points(
     }
 
 
-def _grid_trace(
-    curve: Curve, number: int, colour: str, metric: Metric
-) -> dict[str, Any]:
+def _grid_trace(curve: Curve, number: int, colour: str, metric: Metric) -> dict[str, Any]:
     # Refused contexts, such as too long histories, have no score.
     points = [point for point in curve.points if np.isfinite(point.score)]
     texts = [

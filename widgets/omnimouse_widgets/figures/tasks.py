@@ -93,9 +93,7 @@ class TaskTable:
         lines = self.texts()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = [
-            "  ".join(
-                text.ljust(width) for text, width in zip(line, widths, strict=True)
-            )
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
             for line in lines
         ]
         return "\n".join([self.caption, *(row.rstrip() for row in rows), *self.notes])
@@ -162,11 +160,7 @@ def task_table(scores: Scores) -> TaskTable:
     rows = {
         model: (
             *(_response(scores, strategy, model) for strategy in strategies),
-            *(
-                cell
-                for strategy in decoded
-                for cell in _behavior(scores, strategy, model, groups)
-            ),
+            *(cell for strategy in decoded for cell in _behavior(scores, strategy, model, groups)),
         )
         for model in models
     }
@@ -200,14 +194,10 @@ def _response(scores: Scores, strategy: str, model: str) -> TaskCell:
     return TaskCell(scores.overall(strategy, model), note)
 
 
-def _behavior(
-    scores: Scores, strategy: str, model: str, groups: Sequence[str]
-) -> list[TaskCell]:
+def _behavior(scores: Scores, strategy: str, model: str, groups: Sequence[str]) -> list[TaskCell]:
     own = [s for s in scores.behavior if (s.strategy, s.predictor) == (strategy, model)]
     note = next((s.refusal for s in own if s.refusal), "")
-    values = [
-        _mean([s.value for s in own if s.channel in GROUPS[group]]) for group in groups
-    ]
+    values = [_mean([s.value for s in own if s.channel in GROUPS[group]]) for group in groups]
     return [TaskCell(value, note) for value in (_mean(values), *values)]
 
 

@@ -53,9 +53,7 @@ class BehaviorDecoder(TraceMessage):
         events, results = self.controller.state.events, self.controller.results
         # The legend is constant: it has no signals and is drawn once for each page.
         return [
-            Drawing(
-                self._draw_rows, [], [events.window, results.changed], [events.mask]
-            ),
+            Drawing(self._draw_rows, [], [events.window, results.changed], [events.mask]),
             Drawing(self._draw_legend),
             *self.common_drawings(),
         ]

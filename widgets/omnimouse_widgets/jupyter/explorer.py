@@ -116,17 +116,13 @@ class Explorer:
         link((self.table, "filter"), (self.neuron_scores, "filter"))
         self.widget = self._layout()
         # The painter is always on the page, unlike the parts in the tabs.
-        self._picture = SavedPicture(
-            controller, is_live=lambda: self.painter.is_visible
-        )
+        self._picture = SavedPicture(controller, is_live=lambda: self.painter.is_visible)
         if self._owns_controller:
             controller.choose_predictor(predictor)
             controller.choose_baseline(baseline)
             self.open(session)
         if self._last_session is not None:
-            self.bar.offer(
-                "Restore the mask of the last run of this cell", self.restore
-            )
+            self.bar.offer("Restore the mask of the last run of this cell", self.restore)
 
     def _new_controller(self, device: Device) -> Controller:
         memory = _memory_file()

@@ -100,9 +100,7 @@ class FineTune(Part):
         """
         finetuning = self._controller.finetuning
         if not finetuning.wait(timeout_s):
-            raise TimeoutError(
-                f"Not done after {timeout_s:z.0f} s: {finetuning.message}."
-            )
+            raise TimeoutError(f"Not done after {timeout_s:z.0f} s: {finetuning.message}.")
         if finetuning.error is not None:
             raise finetuning.error
         return self

@@ -72,9 +72,7 @@ class Laboratory(Part):
         laboratory, changed = controller.laboratory, controller.laboratory.changed
         # In this order: an experiment brings its usual number of repeats.
         self.bind("experiment", changed, lambda: laboratory.chosen, laboratory.choose)
-        self.bind(
-            "repeats", changed, lambda: laboratory.repeats, laboratory.set_repeats
-        )
+        self.bind("repeats", changed, lambda: laboratory.repeats, laboratory.set_repeats)
         self.bind("label", changed, lambda: laboratory.label, laboratory.set_label)
         self._link(changed, self._follow)
         self._follow()
@@ -227,9 +225,7 @@ class Laboratory(Part):
             marks = {"place": plot.place if has_place else None, "outline": outline}
             size = {"height": height, "width": width}
             pixels = np.ascontiguousarray(plot.pixels)
-            self.add_if_changed(
-                "plot", [pixels], kind="image", **size, **marks, **fields
-            )
+            self.add_if_changed("plot", [pixels], kind="image", **size, **marks, **fields)
         elif isinstance(plot, Confusion):
             names = {"label": plot.label, "classes": plot.classes}
             shares = (plot.shares.ravel(),)

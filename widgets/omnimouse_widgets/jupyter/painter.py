@@ -97,8 +97,8 @@ class MaskPainter(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         # Outlining takes a second: not on the thread that draws all parts.
-        self._outlining: BackgroundTask[tuple[Session, Field], OutlinedAreas] = (
-            BackgroundTask(outline_areas, self._take_outlines)
+        self._outlining: BackgroundTask[tuple[Session, Field], OutlinedAreas] = BackgroundTask(
+            outline_areas, self._take_outlines
         )
         self._outlined: OutlinedAreas | None = None
         super().__init__(controller, **traits)
@@ -109,9 +109,7 @@ class MaskPainter(Part):
         self._sent: tuple[object, np.ndarray, dict[str, int]] | None = None
         self.bind_field("code", self._set_code, "brush_code")
         self.bind("_n_samples", events.window, lambda: state.spec.n_samples)
-        self.bind_field(
-            "span", lambda span: controller.set_active_span(*span), "active_span"
-        )
+        self.bind_field("span", lambda span: controller.set_active_span(*span), "active_span")
         self.bind_field("colour_by", controller.set_colour_by)
         self.bind_field("selection", controller.select)
         results, colouring = controller.results, controller.colouring
@@ -174,9 +172,7 @@ class MaskPainter(Part):
             self._field_number += 1
         return self._field[1]
 
-    def paint(
-        self, neurons: Sequence[int] | np.ndarray, code: int | None = None
-    ) -> None:
+    def paint(self, neurons: Sequence[int] | np.ndarray, code: int | None = None) -> None:
         """Paint neurons as one undo step; `code` defaults to that of the brush."""
         code = self.code if code is None else code
         with self._controller.stroke(self.stroke_name({"code": code})):
@@ -317,9 +313,7 @@ class MaskPainter(Part):
                         "path": np.round(outline.yx, 1).tolist(),
                         "colour": _hex(colour),
                     }
-                    for outline, colour in zip(
-                        outlined.outlines, outlined.colours, strict=True
-                    )
+                    for outline, colour in zip(outlined.outlines, outlined.colours, strict=True)
                 ]
         self.add_if_changed("areas", outlines=outlines)
 
@@ -351,16 +345,12 @@ class MaskPainter(Part):
                 self.add_message("patch", [changed, codes[changed]], **fields)
         else:
             buffers = [codes, _brush_rows(state)]
-            self.add_message(
-                "codes", buffers + ([] if rows is None else [rows]), **fields
-            )
+            self.add_message("codes", buffers + ([] if rows is None else [rows]), **fields)
         self._sent = (key, codes, handled)
 
     def _draw_steps(self) -> None:
         controller = self._controller
-        self.add_if_changed(
-            "steps", undo=controller.undo_name, redo=controller.redo_name
-        )
+        self.add_if_changed("steps", undo=controller.undo_name, redo=controller.redo_name)
 
     def _colour_rows(self, field: Field) -> np.ndarray | None:
         """Return uint8 (2, P, 4) colours of cores and rims; None if codes suffice."""
@@ -437,8 +427,7 @@ class MaskPainter(Part):
             table = palette.scale_table(is_cyclic=scale.quantity.period is not None)
             # 17 stops follow the tables closely; the browser interpolates.
             stops = ", ".join(
-                _hex(table[at] / 255)
-                for at in np.linspace(0, 255, 17).round().astype(int)
+                _hex(table[at] / 255) for at in np.linspace(0, 255, 17).round().astype(int)
             )
             legend["bar"] = f"linear-gradient(to right, {stops})"
         return legend

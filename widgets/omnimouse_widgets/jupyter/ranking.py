@@ -65,9 +65,7 @@ class Ranking(FigurePart):
             lambda: "" if ranking.path is None else str(ranking.path),
             self._open,
         )
-        self.observe(
-            lambda _: self._options_changed.emit(), ["view", "heldout", "axis"]
-        )
+        self.observe(lambda _: self._options_changed.emit(), ["view", "heldout", "axis"])
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of texts and table, and of the figure."""

@@ -119,12 +119,8 @@ class Raster(Part):
         self._hatch_texts: tuple[str, ...] = ()
         super().__init__(controller, **traits)
         state, set_raster = controller.state, controller.set_raster
-        self.bind_field(
-            "order", lambda order: set_raster(order, state.raster_view), "raster_order"
-        )
-        self.bind_field(
-            "view", lambda view: set_raster(state.raster_order, view), "raster_view"
-        )
+        self.bind_field("order", lambda order: set_raster(order, state.raster_view), "raster_order")
+        self.bind_field("view", lambda view: set_raster(state.raster_order, view), "raster_view")
         self.bind_field("code", controller.set_brush, "brush_code")
         self.bind_field("cursor", controller.set_cursor)
         self.bind_field("selection", controller.select)
@@ -188,9 +184,7 @@ class Raster(Part):
         rows = self._layouts.get(int(content["rows"]))
         if rows is None:
             raise ValueError("The rows changed during the stroke: paint it again.")
-        for first, last, start, stop in np.frombuffer(buffers[0], np.uint16).reshape(
-            -1, 4
-        ):
+        for first, last, start, stop in np.frombuffer(buffers[0], np.uint16).reshape(-1, 4):
             # A stroke over columns also includes the neurons that are not in view.
             neurons: np.ndarray | slice = slice(None)
             if not content.get("all"):
@@ -396,8 +390,7 @@ def _is_same(key: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     their arrays would take as long as a drawing.
     """
     return len(key) == len(other) and all(
-        a is b or (isinstance(a, int | str) and a == b)
-        for a, b in zip(key, other, strict=True)
+        a is b or (isinstance(a, int | str) and a == b) for a, b in zip(key, other, strict=True)
     )
 
 

@@ -90,9 +90,7 @@ class ScoreChart:
                 trace.update(x=spread.places, width=0.92 * width, opacity=opacity)
             self._bars.y = spread.counts
             # float32: half the bytes of a message.
-            self._points.update(
-                x=np.float32(values), y=np.float32(scores), opacity=opacity
-            )
+            self._points.update(x=np.float32(values), y=np.float32(scores), opacity=opacity)
             self._points.hovertemplate = _hover(across, spread.metric)
             figure.layout.xaxis2.update(_axis(across))
             figure.layout.shapes = _lines(mean, scores, across)

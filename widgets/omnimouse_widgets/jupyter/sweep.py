@@ -146,9 +146,7 @@ class ContextSweep(FigurePart):
         self._controller.show_sweep(False, self)
 
     # -- what code may call -----------------------------------------------------------
-    def start(
-        self, plan: SweepPlan | None = None, name: str = "", **fields: Any
-    ) -> None:
+    def start(self, plan: SweepPlan | None = None, name: str = "", **fields: Any) -> None:
         """Start a sweep of the open session in the background and save its points.
 
         Pass a plan, or the fields of one: `start(neurons=(0, 16, 64), seeds=(0, 1))`.
@@ -331,9 +329,7 @@ class ContextSweep(FigurePart):
         if self._form and session is not None:
             # An incomplete form is normal while the user types: show what is wrong.
             try:
-                estimate = sweeps.estimate(
-                    plan_of(self._form, self.controller.state.spec)
-                )
+                estimate = sweeps.estimate(plan_of(self._form, self.controller.state.spec))
                 text = "" if estimate is None else estimate.text
             except ValueError as error:
                 text, is_possible = str(error), False

@@ -69,9 +69,7 @@ class SweepChart:
         self._mark: CurrentPoint | None = None
         self._message = ""
 
-    def show_sweeps(
-        self, drawn: Sequence[DrawnSweep], hidden: Sequence[str] = ()
-    ) -> None:
+    def show_sweeps(self, drawn: Sequence[DrawnSweep], hidden: Sequence[str] = ()) -> None:
         """Draw the sweeps, except the conditions in `hidden`; send only changes."""
         traces = sweep_traces(drawn, hidden=hidden, theme="dark", cache=self._spots)
         names = [(sweep.name, sweep.line) for sweep in drawn]

@@ -105,9 +105,7 @@ class NeuronTable(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         # No rows before the first drawing: early messages of a page then find none.
-        self._arrangement = TableRows(
-            0, COLUMNS, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0)
-        )
+        self._arrangement = TableRows(0, COLUMNS, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0))
         super().__init__(controller, **traits)
         events = controller.state.events
         self.bind_field("selection", controller.select)
@@ -140,8 +138,7 @@ class NeuronTable(Part):
         names = (*COLUMNS, *property_names(self.controller))
         if proposal["value"] not in names:
             raise TraitError(
-                f"sort_by: found {proposal['value']!r}, expected one of "
-                f"{', '.join(names)}."
+                f"sort_by: found {proposal['value']!r}, expected one of {', '.join(names)}."
             )
         return str(proposal["value"])
 
@@ -199,9 +196,7 @@ class NeuronTable(Part):
         # Read here, on the thread of the message: an error appears in `problem`, and
         # the table is that of the moment of the click.
         controller = self.controller
-        screen = exports.screen_content(
-            controller.state, controller.results, controller.laboratory
-        )
+        screen = exports.screen_content(controller.state, controller.results, controller.laboratory)
         view = str(content["view"])
         # On a thread, because 10,000 rows take 0.5 s.
         thread = Thread(target=self._send_csv, args=(screen, view))
@@ -292,6 +287,4 @@ class NeuronTable(Part):
         selection = self.controller.state.selection
         rows = np.flatnonzero(np.isin(self._arrangement.neurons, selection[-1:]))
         if len(rows):
-            self.add_message(
-                "selected", row=int(rows[0]), version=self._arrangement.version
-            )
+            self.add_message("selected", row=int(rows[0]), version=self._arrangement.version)

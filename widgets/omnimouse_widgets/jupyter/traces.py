@@ -72,15 +72,11 @@ class Traces(TraceMessage):
         )
         self.bind_field(
             "common_scale",
-            lambda is_on: controller.set_traces(
-                common_scale=is_on, as_large=state.as_large
-            ),
+            lambda is_on: controller.set_traces(common_scale=is_on, as_large=state.as_large),
         )
         self.bind_field(
             "as_large",
-            lambda is_on: controller.set_traces(
-                common_scale=state.common_scale, as_large=is_on
-            ),
+            lambda is_on: controller.set_traces(common_scale=state.common_scale, as_large=is_on),
         )
         self.bind("progress", pins.changed, lambda: pins.predictions.message)
 
@@ -161,9 +157,7 @@ class Traces(TraceMessage):
             symbol=state.metric.symbol,
             has_band=has_band(controller.results, is_large=state.as_large),
         )
-        pinned = trace_words.pin_signs(
-            state.pins, pin_results(controller), pins.problem_of
-        )
+        pinned = trace_words.pin_signs(state.pins, pin_results(controller), pins.problem_of)
         self.add_if_changed(
             "bar",
             legend=signs,

@@ -106,9 +106,7 @@ def _in_common(data: ReportData, own: list[Scores]) -> Iterator[Markup]:
         )
         yield tag("p", text, class_="alert")
     else:
-        yield tag(
-            "p", "These are over different neurons; over the common neurons they are:"
-        )
+        yield tag("p", "These are over different neurons; over the common neurons they are:")
         yield _score_table(data, f"over the {n:,} in common", common)
 
 
@@ -171,10 +169,7 @@ def _most_changed(change: WhatIf, names: np.ndarray) -> Markup:
     place = {int(neuron): at for at, neuron in enumerate(change.neurons)}
     neurons = change.most_changed(MAX_CHANGED).tolist()
     values = (change.change, change.mean_change)
-    rows = [
-        (str(names[n]), *(number(float(value[place[n]])) for value in values))
-        for n in neurons
-    ]
+    rows = [(str(names[n]), *(number(float(value[place[n]])) for value in values)) for n in neurons]
     head = ("most changed neurons", "change", "mean change")
     return table(head, rows, neurons=neurons)
 

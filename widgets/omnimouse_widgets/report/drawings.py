@@ -270,9 +270,7 @@ def traces(
     span = (float(times[0]) - half, float(times[-1]) + half)
     low, high = _ends(lines)
     frame = Frame(44, 4, 586, height, span, (low, high))
-    parts = svg.left_axis(
-        frame, svg.ticks_between(low, high, 3)[:4], _digits(low, high)
-    )
+    parts = svg.left_axis(frame, svg.ticks_between(low, high, 3)[:4], _digits(low, high))
     step = frame.width / len(times)
     for start, stop, code in groups(states):
         name = STATE_CLASSES[code]
@@ -453,9 +451,7 @@ def state_sample(code: int, *, has_target: bool = True) -> Markup:
     return svg.picture(12, 12, "", marks)
 
 
-def _marks(
-    places: np.ndarray, size: float, code: int, *, has_target: bool
-) -> list[Markup]:
+def _marks(places: np.ndarray, size: float, code: int, *, has_target: bool) -> list[Markup]:
     if code == HIDDEN:
         return [svg.dots(places, 0.55 * size, "dot hidden")]
     if code == VISIBLE:

@@ -90,9 +90,7 @@ def table(
     return tag("div", tag("table", thead, tag("tbody", *body)), class_="wide")
 
 
-def facts(
-    rows: Iterable[tuple[object, object]], conditions: Sequence[str] = ()
-) -> Markup:
+def facts(rows: Iterable[tuple[object, object]], conditions: Sequence[str] = ()) -> Markup:
     """Return a list of names and values; entries with a condition key can be hidden."""
     parts = []
     for at, (name, value) in enumerate(rows):

@@ -46,9 +46,7 @@ def write_report(
     return write_page(report_of_screen(controller), path, report_progress)
 
 
-def write_page(
-    data: ReportData, path: Path, report_progress: ReportProgress = no_report
-) -> Path:
+def write_page(data: ReportData, path: Path, report_progress: ReportProgress = no_report) -> Path:
     """Write the page to a file, atomically."""
     # Before the file is opened: an exception leaves no temporary file.
     content = report_bytes(data, report_progress)

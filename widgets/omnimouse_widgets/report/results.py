@@ -122,9 +122,7 @@ def field(data: ReportData) -> Iterator[Markup]:
         if not np.isfinite(scores).all():
             legend.append((drawings.state_sample(HIDDEN), "no score"))
         by_score = pictures.by_score(scores)
-        figures.append(
-            tag("figure", tag("h3", "By score"), by_score, drawings.legend(legend))
-        )
+        figures.append(tag("figure", tag("h3", "By score"), by_score, drawings.legend(legend)))
     yield tag("div", *figures, class_="pair")
     yield tag("p", pictures.description, class_="quiet")
 
@@ -141,9 +139,7 @@ def traces(data: ReportData) -> Iterator[Markup]:
         for c in data.conditions
         if any(c.trace(neuron) is not None for neuron in content.selection)
     ]
-    edited = (
-        "" if data.what_if is None else f"what if ({data.edits_text}): no recording"
-    )
+    edited = "" if data.what_if is None else f"what if ({data.edits_text}): no recording"
     yield _line_legend(predicted, "recorded", edited if data.what_if else "")
     units = drawn_units(content.window.spec)
     yield tag(
@@ -164,9 +160,7 @@ def traces(data: ReportData) -> Iterator[Markup]:
         # The condition on screen is the first, so it is drawn last and in front.
         for condition in reversed(predicted):
             values = predicted_at(condition.prediction, neuron, content.window)
-            lines += (
-                [] if values is None else [PlotLine(style_class(condition), values)]
-            )
+            lines += [] if values is None else [PlotLine(style_class(condition), values)]
         if data.what_if is not None:
             values = predicted_of(data.what_if.after, neuron, content.window)
             lines += [] if values is None else [PlotLine("edited", values)]
@@ -181,9 +175,7 @@ def traces(data: ReportData) -> Iterator[Markup]:
         yield tag("figure", title, picture, id=f"neuron-{neuron}", data_neuron=neuron)
 
 
-def _line_legend(
-    conditions: Sequence[ReportCondition], recording: str, edited: str = ""
-) -> Markup:
+def _line_legend(conditions: Sequence[ReportCondition], recording: str, edited: str = "") -> Markup:
     """Return the legend of the lines; an entry hides its lines, or its condition.
 
     The recording and the edited prediction belong to no condition that can be hidden.

@@ -131,9 +131,7 @@ def style_sheet() -> str:
         rules.append(f".{name} {{ stroke: var(--{name}); }}")
         rules.append(f".fill-{name} {{ fill: var(--{name}); }}")
     for slot, dash in enumerate(("6 2", "8 2 2 2", "3 2", "10 3")):
-        rules.append(
-            f".pin{slot} {{ stroke: var(--pin{slot}); stroke-dasharray: {dash}; }}"
-        )
+        rules.append(f".pin{slot} {{ stroke: var(--pin{slot}); stroke-dasharray: {dash}; }}")
     for at in range(len(palette.CONDITION_COLOURS)):
         # Colours are variables, so that the light and the dark scheme need the same
         # rules.

@@ -59,9 +59,7 @@ def line(frame: Frame, x: np.ndarray, y: np.ndarray, class_: str) -> Markup:
     return tag("path", d="".join(steps), class_=f"line {class_}")
 
 
-def dots(
-    places: np.ndarray, width: float, class_: str | None, **look: object
-) -> Markup:
+def dots(places: np.ndarray, width: float, class_: str | None, **look: object) -> Markup:
     """Return round marks at positions (n, 2), as one path."""
     if not len(places):
         return Markup()
@@ -90,9 +88,7 @@ def label(
     x: float, y: float, content: str, anchor: str = "middle", class_: str = "label"
 ) -> Markup:
     """Return text at a position."""
-    return tag(
-        "text", content, x=f"{x:z.1f}", y=f"{y:z.1f}", text_anchor=anchor, class_=class_
-    )
+    return tag("text", content, x=f"{x:z.1f}", y=f"{y:z.1f}", text_anchor=anchor, class_=class_)
 
 
 def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "axis") -> Markup:
@@ -101,9 +97,7 @@ def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "axis") -> Ma
     return tag("line", class_=class_, **{k: f"{v:z.1f}" for k, v in ends.items()})
 
 
-def bottom_axis(
-    frame: Frame, ticks: Sequence[tuple[float, str]], title: str
-) -> list[Markup]:
+def bottom_axis(frame: Frame, ticks: Sequence[tuple[float, str]], title: str) -> list[Markup]:
     """Return an axis below the plot, with its label."""
     base = frame.top + frame.height
     parts = [rule(frame.left, base, frame.left + frame.width, base)]

@@ -169,8 +169,7 @@ def _mask(data: ReportData) -> Iterator[Markup]:
         tag(
             "figcaption",
             "Above: how many neurons are visible, target or hidden at each sample of "
-            "the window."
-            + (" Below: which video frames are visible." if len(mask.frames) else ""),
+            "the window." + (" Below: which video frames are visible." if len(mask.frames) else ""),
         ),
     )
     codes = (VISIBLE, TARGET, HIDDEN)

@@ -190,9 +190,7 @@ class RunningScore:
         gain[counted] = poisson_gain(rates[counted], counts[counted], null[counted])
         return gain
 
-    def _add_behavior(
-        self, window: Window, decoded: np.ndarray | None, block: int
-    ) -> None:
+    def _add_behavior(self, window: Window, decoded: np.ndarray | None, block: int) -> None:
         """Add the decoded channels that the session also has."""
         truth, names = window.behavior, self.channels
         matched = np.full(truth.shape, np.nan, np.float32)
@@ -260,10 +258,7 @@ class RunningScore:
     def _left_out(self, parts: Sequence[tuple[Moments, np.ndarray]]) -> np.ndarray:
         """Return the score of each part, float64 (n_parts,)."""
         return np.array(
-            [
-                session_score(self._values(sums, gain), sums.count)
-                for sums, gain in parts
-            ]
+            [session_score(self._values(sums, gain), sums.count) for sums, gain in parts]
         )
 
     def _centred(
@@ -278,8 +273,7 @@ class RunningScore:
         centres, total = self.centres, self.blocks.total()[0]
         per_neuron = centres.correlations(total)
         left_out = [
-            session_score(centres.correlations(sums), sums.count)
-            for sums, _ in without_each
+            session_score(centres.correlations(sums), sums.count) for sums, _ in without_each
         ]
         train_left_out = [
             session_score(values, total.count) for values in centres.without_each(total)
@@ -309,9 +303,7 @@ class RunningScore:
             # A predictor may refuse after some windows: never report a partial score.
             value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
             values = np.full(len(values), np.nan)
-        centred_values, centred, centred_left_out, train_left_out = self._centred(
-            without_each
-        )
+        centred_values, centred, centred_left_out, train_left_out = self._centred(without_each)
         slopes = np.empty(0)
         if len(centred_values):
             slopes = self.blocks.total()[0].slope()
@@ -397,9 +389,7 @@ class RunningScore:
         ]
 
 
-def _matched(
-    n_decoded: int, names: Sequence[str]
-) -> tuple[dict[int, int], dict[str, str]]:
+def _matched(n_decoded: int, names: Sequence[str]) -> tuple[dict[int, int], dict[str, str]]:
     """Return the decoded column of each channel, and reasons for missing columns.
 
     Equal numbers of channels are matched by position, other numbers by name.
@@ -408,8 +398,7 @@ def _matched(
         return {column: column for column in range(n_decoded)}, {}
     if n_decoded != len(CHANNELS):
         reason = (
-            f"decoded {n_decoded} channels, the session has {len(names)}: they "
-            "cannot be matched."
+            f"decoded {n_decoded} channels, the session has {len(names)}: they cannot be matched."
         )
         return {}, dict.fromkeys(names, reason)
     columns = {k: CHANNELS.index(n) for k, n in enumerate(names) if n in CHANNELS}

@@ -80,9 +80,7 @@ def as_tuple(strategies: Strategies) -> tuple[str | Mask | Condition, ...]:
     return tuple(strategies)
 
 
-def conditions(
-    strategies: Strategies, seeds: Sequence[int] = ()
-) -> tuple[Condition, ...]:
+def conditions(strategies: Strategies, seeds: Sequence[int] = ()) -> tuple[Condition, ...]:
     """Return the conditions of one or several strategies, in order.
 
     With seeds, each random draw of the neurons of a named strategy is a condition.

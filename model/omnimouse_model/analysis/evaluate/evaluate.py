@@ -180,8 +180,7 @@ def shard_scores(
         `cancelled()` returned true.
     """
     total = sum(
-        len(shard.starts) * len(shard.conditions) * len(shard.predictors)
-        for shard in shards
+        len(shard.starts) * len(shard.conditions) * len(shard.predictors) for shard in shards
     )
     run = ShardRun(total, progress, cancelled)
     for shard in shards:

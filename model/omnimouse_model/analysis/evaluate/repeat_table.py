@@ -98,9 +98,7 @@ class RepeatTable:
         """Whether any sample was predicted in two repeats or more."""
         return bool((np.isfinite(self.recorded).sum(axis=0) > 1).any())
 
-    def scores(
-        self, part: np.ndarray | slice = slice(None)
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def scores(self, part: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return CC_norm of each neuron, and its number of samples.
 
         Neurons without a ceiling are NaN and have no samples, so that they do not enter

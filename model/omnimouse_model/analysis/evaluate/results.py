@@ -116,16 +116,10 @@ class Score:
     groups: tuple[GroupScore, ...] = ()
     left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     centred: float = float("nan")
-    centred_left_out: np.ndarray = field(
-        default_factory=lambda: np.empty(0), repr=False
-    )
+    centred_left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     train_left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    centred_per_neuron: np.ndarray = field(
-        default_factory=lambda: np.empty(0), repr=False
-    )
-    slope_per_neuron: np.ndarray = field(
-        default_factory=lambda: np.empty(0), repr=False
-    )
+    centred_per_neuron: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    slope_per_neuron: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     metric: str = "correlation"
 
     @property
@@ -292,9 +286,7 @@ class Scores(HasSummary):
         weights = np.array([seeds[0].n_neurons for seeds in sessions])
         value, limits = overall_score(values, weights), METRICS[self.metric].limits
         if len(set(mice)) > 1:
-            without_one_mouse = [
-                np.array(mice) != mouse for mouse in dict.fromkeys(mice)
-            ]
+            without_one_mouse = [np.array(mice) != mouse for mouse in dict.fromkeys(mice)]
             left_out = [overall_score(values[k], weights[k]) for k in without_one_mouse]
             return jackknife(value, left_out, unit="mice", min_units=2, limits=limits)
         if len(sessions) > 1:
@@ -320,10 +312,7 @@ class Scores(HasSummary):
     def centred_gain(self, score: Score, baseline: str) -> Estimate:
         """Return the paired difference of a centred score from that of a baseline."""
         other = self.find(score.strategy, baseline, score.session)
-        both = (
-            (one.centred, one.centred_left_out, one.train_left_out)
-            for one in (score, other)
-        )
+        both = ((one.centred, one.centred_left_out, one.train_left_out) for one in (score, other))
         return jackknife_gain(*both, limits=CORRELATION_LIMITS)
 
     @property
@@ -393,9 +382,7 @@ class Scores(HasSummary):
             return {**dict.fromkeys(names), "baseline": None}
         gains = self.gain(score, self.baseline), self.centred_gain(score, self.baseline)
         numbers = [
-            number_or_none(number)
-            for gain in gains
-            for number in (gain.value, gain.low, gain.high)
+            number_or_none(number) for gain in gains for number in (gain.value, gain.low, gain.high)
         ]
         return {**dict(zip(names, numbers, strict=True)), "baseline": self.baseline}
 

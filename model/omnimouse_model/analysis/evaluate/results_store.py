@@ -71,9 +71,7 @@ class RowFormat(Generic[Row]):
         values = _json_line(line)
         version = values[f"omnimouse_{self.name}"]
         if version != FORMAT:
-            raise ResultsFileError(
-                f"it has format {version}, this version writes {FORMAT}"
-            )
+            raise ResultsFileError(f"it has format {version}, this version writes {FORMAT}")
         return {**values, "definition": dict(values["definition"])}
 
     def read(self, path: Path) -> tuple[JsonRow, list[Row]]:
@@ -211,8 +209,7 @@ class ResultsFile(Generic[Row]):
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsFileError(
-                f"{self.path} is not the results file of {self.kind.label}. Choose "
-                "another path."
+                f"{self.path} is not the results file of {self.kind.label}. Choose another path."
             ) from error
         self._compare(stored)
         self._read, self._n_lines = len(line), 1
@@ -221,8 +218,7 @@ class ResultsFile(Generic[Row]):
         # The round trip turns tuples into lists, as they are in the file.
         definition = json.loads(json.dumps(self.definition))
         differences = "; ".join(
-            f"{name} {_short(stored.get(name))} in the file, "
-            f"{_short(definition.get(name))} here"
+            f"{name} {_short(stored.get(name))} in the file, {_short(definition.get(name))} here"
             for name in dict.fromkeys((*definition, *stored))
             if name not in definition or definition[name] != stored.get(name)
         )

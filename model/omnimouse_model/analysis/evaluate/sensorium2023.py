@@ -229,9 +229,7 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
             rows = np.flatnonzero(is_target & (frame >= 0) & (frame < length))
             # Models predict normalised responses; the submission is in recording units.
             # Where windows overlap, the later window overwrites the earlier one.
-            rates = (
-                prediction.responses[rows] * session.response_scale[prediction.neurons]
-            )
+            rates = prediction.responses[rows] * session.response_scale[prediction.neurons]
             predicted[np.ix_(frame[rows], prediction.neurons)] = rates
     return ClipPrediction(
         session.id,

@@ -150,9 +150,7 @@ class ShardScores:
         # Conditions that show the same share the expected responses of the session.
         given = {number: _given(ceiling) for number, ceiling in ceilings.items()}
         rates = {key: _expected(self.shard.session, key) for key in {*given.values()}}
-        self._expected = [
-            (ceiling, rates[given[number]]) for number, ceiling in ceilings.items()
-        ]
+        self._expected = [(ceiling, rates[given[number]]) for number, ceiling in ceilings.items()]
 
     def add(self, number: int) -> None:
         """Predict a batch of windows and add it to all scores.
@@ -292,8 +290,7 @@ def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:
     clips = repeated_clips(session, KINDS)
     if not clips:
         raise UnsupportedRequestError(
-            f"{metric.name} needs repeats of a stimulus; session {session.id!r} has "
-            "none."
+            f"{metric.name} needs repeats of a stimulus; session {session.id!r} has none."
         )
     return clips
 

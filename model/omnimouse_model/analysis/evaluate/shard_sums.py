@@ -75,9 +75,7 @@ def _block_arrays(sums: BlockSums, name: str) -> Arrays:
         f"{name}_counts": np.stack([found.count for found, _ in parts]),
         f"{name}_sums": np.stack(
             [
-                np.stack(
-                    [*(getattr(found, one.name) for one in fields(found)[1:]), total]
-                )
+                np.stack([*(getattr(found, one.name) for one in fields(found)[1:]), total])
                 for found, total in parts
             ]
         ),

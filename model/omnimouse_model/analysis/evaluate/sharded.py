@@ -161,9 +161,7 @@ def evaluate_all(
         else:
             remote = [RemotePredictor.of(source, device) for source in predictors]
             sources = dict(zip(map(id, loaded), remote, strict=True))
-            computed = _scores_on_workers(
-                missing, sources, scheduler, report, cancelled
-            )
+            computed = _scores_on_workers(missing, sources, scheduler, report, cancelled)
         for key, scores in computed:
             finished[key] = scores
             if file is not None:
@@ -171,9 +169,7 @@ def evaluate_all(
     # In planned order, not in the order of completion.
     parts = [finished[key] for key in shards if key in finished]
     planned = list(shards.values())
-    return {
-        t: merge_scores([p for p in parts if p.tier == t], planned, t) for t in tiers
-    }
+    return {t: merge_scores([p for p in parts if p.tier == t], planned, t) for t in tiers}
 
 
 def _check_names(strategies: Sequence[str | Mask | Condition]) -> None:
@@ -185,9 +181,7 @@ def _check_names(strategies: Sequence[str | Mask | Condition]) -> None:
             )
 
 
-def _key(
-    shard: Shard, strategies: Sequence[str | Mask | Condition], seeds: Sequence[int]
-) -> str:
+def _key(shard: Shard, strategies: Sequence[str | Mask | Condition], seeds: Sequence[int]) -> str:
     """Return a hash of all facts that the scores of a shard depend on."""
     ids = [predictor.predictor_id for predictor in shard.predictors]
     # Absent for correlations, so that existing results files are continued.

@@ -38,9 +38,7 @@ class StimulusGroups:
         groups = LABELS[by](session)
         return cls(trials.t_on[order], trials.t_off[order], groups[order])
 
-    def at(
-        self, times_s: Float[np.ndarray, " sample"]
-    ) -> Shaped[np.ndarray, " sample"]:
+    def at(self, times_s: Float[np.ndarray, " sample"]) -> Shaped[np.ndarray, " sample"]:
         """Return the groups at times on the session clock, "" outside all trials."""
         if not len(self.t_on):
             return np.full(len(times_s), "")

@@ -44,9 +44,7 @@ def common_scores(
     return tuple(None if s is None else np.where(shared, s, np.nan) for s in each)
 
 
-def scores_by_area(
-    scores: np.ndarray, units: Units
-) -> tuple[tuple[str, ScoreSummary], ...]:
+def scores_by_area(scores: np.ndarray, units: Units) -> tuple[tuple[str, ScoreSummary], ...]:
     """Return summaries by area, sorted by name with "" last; () without areas."""
     if units.area is None:
         return ()

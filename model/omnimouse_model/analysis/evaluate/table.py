@@ -21,9 +21,7 @@ NOTES = {
 }
 
 
-def neuron_columns(
-    results: Scores, sessions: Sequence[Session] = ()
-) -> dict[str, np.ndarray]:
+def neuron_columns(results: Scores, sessions: Sequence[Session] = ()) -> dict[str, np.ndarray]:
     """Return columns, one row per session, strategy, predictor, stimulus and neuron.
 
     Parameters
@@ -43,9 +41,7 @@ def neuron_columns(
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def write_neurons(
-    results: Scores, path: str | Path, sessions: Sequence[Session] = ()
-) -> Path:
+def write_neurons(results: Scores, path: str | Path, sessions: Sequence[Session] = ()) -> Path:
     """Write `neuron_columns` as Parquet, atomically.
 
     Raises
@@ -63,26 +59,20 @@ def write_neurons(
     path = Path(path)
     # Parquet tells a missing value (null) from NaN; readers expect null.
     columns: Mapping[str, np.ndarray] = neuron_columns(results, sessions)
-    content = parquet_bytes(
-        {name: _nullable(values) for name, values in columns.items()}, NOTES
-    )
+    content = parquet_bytes({name: _nullable(values) for name, values in columns.items()}, NOTES)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return path
 
 
-def _parts(
-    score: Score, results: Scores, session: Session | None
-) -> list[dict[str, np.ndarray]]:
+def _parts(score: Score, results: Scores, session: Session | None) -> list[dict[str, np.ndarray]]:
     each = [("", score.per_neuron, score.counts)]
     each += [(part.group, part.per_neuron, part.counts) for part in score.groups]
     n = score.n_neurons
     parts = []
     # One part for all samples (stimulus ""), and one per group of stimuli.
     for stimulus, values, counts in each:
-        status = np.where(
-            counts == 0, "empty", np.where(np.isnan(values), "constant", "ok")
-        )
+        status = np.where(counts == 0, "empty", np.where(np.isnan(values), "constant", "ok"))
         columns = {
             "session": np.full(n, score.session),
             "tier": np.full(n, results.tier),

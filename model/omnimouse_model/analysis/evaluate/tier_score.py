@@ -226,7 +226,5 @@ def centred_steps(arrays: Arrays) -> CentredSteps:
     steps, centred = arrays["steps"].tolist(), arrays["centred"].tolist()
     return {
         step: (value, rest, of_train)
-        for step, value, rest, of_train in zip(
-            steps, centred, parts[::2], parts[1::2], strict=True
-        )
+        for step, value, rest, of_train in zip(steps, centred, parts[::2], parts[1::2], strict=True)
     }

@@ -53,15 +53,12 @@ def scored_starts(
     starts = tier_starts(session, tier, spec)
     if not len(starts):
         raise UnsupportedRequestError(
-            f"Session {session.id!r} has no window of tier {tier!r}; "
-            f"{tiers_text(session)}."
+            f"Session {session.id!r} has no window of tier {tier!r}; {tiers_text(session)}."
         )
     return spread_starts(starts, max_windows)
 
 
-def tier_starts(
-    session: Session, tier: str, spec: WindowSpec = OMNIMOUSE
-) -> np.ndarray:
+def tier_starts(session: Session, tier: str, spec: WindowSpec = OMNIMOUSE) -> np.ndarray:
     """Return the starts (n,) of a tier's windows, none if it has no window."""
     rule = WindowRule.of(tier, spec)
     return session.window_starts(tier, rule.stride, rule.include_blanks, spec)

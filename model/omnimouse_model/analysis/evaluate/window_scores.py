@@ -50,9 +50,7 @@ def _correlations(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     rows = np.isfinite(predicted).any(axis=1)
     starts = range(0, predicted.shape[1], _BLOCK_NEURONS)
     blocks = [slice(start, start + _BLOCK_NEURONS) for start in starts]
-    return np.concatenate(
-        [correlation(predicted[rows, b], truth[rows, b], axis=0) for b in blocks]
-    )
+    return np.concatenate([correlation(predicted[rows, b], truth[rows, b], axis=0) for b in blocks])
 
 
 def scored_counts(

@@ -127,9 +127,7 @@ def what_if(
     return WhatIf(changed, before or predict(window), predict(changed))
 
 
-def edit_remarks(
-    edits: Iterable[Edit], mask: Mask, needs: Needs | None = None
-) -> tuple[str, ...]:
+def edit_remarks(edits: Iterable[Edit], mask: Mask, needs: Needs | None = None) -> tuple[str, ...]:
     """Return remarks on edits without effect under a mask and on unchanged inputs."""
     edits, remarks = tuple(edits), []
     video = [edit for edit in edits if isinstance(edit, VideoEdit)]
@@ -142,9 +140,7 @@ def edit_remarks(
     elif video and withholds and not _is_visible(video, mask):
         remarks.append("The edited frames are hidden: that edit changes nothing.")
     if behavior and needs is not None and not needs.sees_behavior:
-        remarks.append(
-            "This predictor does not see behaviour: that edit changes nothing."
-        )
+        remarks.append("This predictor does not see behaviour: that edit changes nothing.")
     elif behavior and not mask.has_visible_behavior:
         remarks.append("Behaviour is not visible: that edit changes nothing.")
     # The responses to the edited stimulus are unknown, so visible ones contradict it.

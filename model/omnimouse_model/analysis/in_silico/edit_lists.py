@@ -94,9 +94,7 @@ def apply_edits(window: Window, edits: Iterable[Edit]) -> Window:
     return window.with_edits((*window.edits, *edits))
 
 
-def edits_for(
-    edits: Iterable[Edit], old: WindowSpec, new: WindowSpec
-) -> tuple[Edit, ...]:
+def edits_for(edits: Iterable[Edit], old: WindowSpec, new: WindowSpec) -> tuple[Edit, ...]:
     """Map edits made for windows of one spec to windows of another.
 
     Spans and frozen frames keep their share of the window, as in `Mask.stretched`;

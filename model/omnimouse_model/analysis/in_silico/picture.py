@@ -112,9 +112,7 @@ class Picture:
 
 
 @lru_cache(maxsize=8)
-def _frames(
-    pixels: str, shape: tuple[int, int, int]
-) -> UInt8[np.ndarray, "frame height width"]:
+def _frames(pixels: str, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "frame height width"]:
     """Return the frames of a text of `Picture`; at most `MAX_BYTES` are unpacked."""
     expected = int(np.prod(shape))
     unpacker = zlib.decompressobj()

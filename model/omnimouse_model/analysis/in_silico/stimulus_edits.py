@@ -136,17 +136,13 @@ class Mirror:
     def __post_init__(self) -> None:
         _check(self)
         if self.axis not in ("horizontal", "vertical"):
-            raise ValueError(
-                f"Mirror along 'horizontal' or 'vertical', not {self.axis!r}."
-            )
+            raise ValueError(f"Mirror along 'horizontal' or 'vertical', not {self.axis!r}.")
 
     def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read mirrored frames."""
         # Frames are (time, row, column).
         axis = 2 if self.axis == "horizontal" else 1
-        return with_changed_frames(
-            self.span, read, lambda frames: np.flip(frames, axis)
-        )
+        return with_changed_frames(self.span, read, lambda frames: np.flip(frames, axis))
 
     def describe(self, spec: WindowSpec) -> str:
         """Return `mirrored` or `upside down`."""

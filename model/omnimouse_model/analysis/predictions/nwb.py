@@ -41,9 +41,7 @@ _NO_DATE = "1970-01-01T00:00:00+00:00"
 def require_h5py() -> None:
     """Raise `ModuleNotFoundError` with the remedy if NWB files cannot be written."""
     if find_spec("h5py") is None:
-        raise ModuleNotFoundError(
-            'Writing NWB needs h5py: pip install "omnimouse-app[nwb]".'
-        )
+        raise ModuleNotFoundError('Writing NWB needs h5py: pip install "omnimouse-app[nwb]".')
 
 
 def write_nwb(folder: Path, path: Path, session: Session) -> None:
@@ -60,9 +58,7 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
     ):
         _write_root(file, arrays.metadata, session)
         metadata = file.create_dataset(NWB_METADATA, data=json.dumps(arrays.metadata))
-        _label(
-            metadata, "core", "ScratchData", notes="metadata of the predictions, JSON"
-        )
+        _label(metadata, "core", "ScratchData", notes="metadata of the predictions, JSON")
         module = file.create_group(NWB_MODULE)
         _label(module, "core", "ProcessingModule", description="Predictions")
         unit = str(arrays.metadata["units"])
@@ -75,13 +71,8 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
             _write_series(module, arrays, "behavior_window", "", "n.a.")
             names = ", ".join(arrays.metadata["behavior_names"])
             module["behavior"].attrs["comments"] = f"channels: {names}"
-        columns = {
-            name: (arrays.table(source), text)
-            for name, (source, text) in _NEURONS.items()
-        }
-        _write_table(
-            module, "neurons", columns, "predicted neurons", "hdmf-common/DynamicTable"
-        )
+        columns = {name: (arrays.table(source), text) for name, (source, text) in _NEURONS.items()}
+        _write_table(module, "neurons", columns, "predicted neurons", "hdmf-common/DynamicTable")
         starts = arrays.table("window_starts_s")
         duration_s = float(arrays.metadata["spec"]["duration_s"])
         spans = {
@@ -93,9 +84,7 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
         _write_table(intervals, "prediction_windows", spans, text, "core/TimeIntervals")
 
 
-def _write_root(
-    file: "h5py.File", metadata: Mapping[str, Any], session: Session
-) -> None:
+def _write_root(file: "h5py.File", metadata: Mapping[str, Any], session: Session) -> None:
     _label(file, "core", "NWBFile", nwb_version=_NWB_VERSION)
     now = datetime.now(UTC).isoformat()
     tier = metadata["tier"] or "all"

@@ -158,9 +158,7 @@ def _fill(part: UnfinishedFile, batches: _Batches, progress: Progress) -> None:
         raise StoppedError("The prediction was cancelled.")
 
 
-def _plan(
-    predictor: Predictor, session: Session, mask: str | Mask, tier: str | None
-) -> Plan:
+def _plan(predictor: Predictor, session: Session, mask: str | Mask, tier: str | None) -> Plan:
     condition = Condition.of(mask)
     fitted = condition.mask(session).stretched(predictor.needs.spec)
     cells = scored_cells(fitted)

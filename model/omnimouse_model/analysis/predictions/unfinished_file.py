@@ -152,9 +152,7 @@ def open_unfinished(path: Path, plan: Plan) -> Iterator["UnfinishedFile"]:
         _create(folder, header)
     try:
         with locked(journal, wait=False) as file:
-            part = UnfinishedFile(
-                folder, plan, file, _resume(folder, file, header, plan)
-            )
+            part = UnfinishedFile(folder, plan, file, _resume(folder, file, header, plan))
             try:
                 yield part
             finally:
@@ -313,9 +311,7 @@ def _make_rows(
     )
 
 
-def _pieces(
-    plan: Plan, number: int, batch: FileBatch
-) -> Iterator[tuple[str, slice, np.ndarray]]:
+def _pieces(plan: Plan, number: int, batch: FileBatch) -> Iterator[tuple[str, slice, np.ndarray]]:
     """Yield array, rows and values of a batch."""
     first, count = number * BATCH, len(plan.starts_of(number))
     height = len(plan.samples)
@@ -368,9 +364,7 @@ def _resume(
             break
         n_bytes += len(line)
     if not n_bytes and len(list(folder.iterdir())) > 1:
-        raise ResultsFileError(
-            f"{folder / JOURNAL} is damaged. Remove {folder} to begin anew."
-        )
+        raise ResultsFileError(f"{folder / JOURNAL} is damaged. Remove {folder} to begin anew.")
     file.seek(n_bytes)
     file.truncate()
     if not n_bytes:  # a kill while the header was written, before all else
@@ -418,17 +412,13 @@ def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) ->
         behavior = np.zeros((0, channels), np.float32)
         if plan.n_decoded and channels:
             behavior = rows("behavior", plan.n_decoded)
-        batch = FileBatch(
-            rows("responses", height), rows("valid", height), behavior, "", ()
-        )
+        batch = FileBatch(rows("responses", height), rows("valid", height), behavior, "", ())
     except Exception:  # zarr raises many types for damaged files
         return False
     return bool(batch.digest == note["hash"])
 
 
-def _compare(
-    path: Path, stored: Mapping[str, Any], question: Mapping[str, Any]
-) -> None:
+def _compare(path: Path, stored: Mapping[str, Any], question: Mapping[str, Any]) -> None:
     """Raise if two questions differ."""
     differences = [
         f"{name} is {stored.get(name)} in the file, {value} here"
@@ -437,6 +427,5 @@ def _compare(
     ]
     if differences:
         raise ResultsFileError(
-            f"{path} has other predictions: {'; '.join(differences)}. Choose another "
-            "path."
+            f"{path} has other predictions: {'; '.join(differences)}. Choose another path."
         )

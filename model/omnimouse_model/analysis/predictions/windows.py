@@ -34,9 +34,7 @@ def prediction_starts(session: Session, mask: Mask, tier: str | None) -> np.ndar
         chosen = _consecutive(indices, target_points(mask))
         starts = np.asarray(session.start_grid[chosen] - session.t0)
     if not len(starts):
-        raise ValueError(
-            f"Session {session.id!r} has no valid window of {spec.duration_s:g} s."
-        )
+        raise ValueError(f"Session {session.id!r} has no valid window of {spec.duration_s:g} s.")
     return starts
 
 

@@ -86,9 +86,7 @@ class TaskScore:
                     f"behaviour, which has {CORRELATION!r}."
                 )
         elif self.metric != BITS:
-            raise ValueError(
-                f"metric is {self.metric!r}; the task {self.task!r} has {BITS!r}."
-            )
+            raise ValueError(f"metric is {self.metric!r}; the task {self.task!r} has {BITS!r}.")
 
     @property
     def name(self) -> str:

@@ -46,14 +46,9 @@ def curve_from_scores(
         members = tuple(sorted(ids))
         for seed in seeds:
             run = found[members, heldout, seed]
-            points.append(
-                CurvePoint(
-                    heldout, order, shuffle, members, run.trials, seed, run.value
-                )
-            )
+            points.append(CurvePoint(heldout, order, shuffle, members, run.trials, seed, run.value))
     baseline = {
-        name: tuple(found[(), name, seed].value for seed in seeds)
-        for name in ranking.heldout
+        name: tuple(found[(), name, seed].value for seed in seeds) for name in ranking.heldout
     }
     return PretrainCurve(
         tuple(points),

@@ -143,8 +143,7 @@ class PretrainCurve(HasSummary):
         found = []
         if len(seeds) == 1:
             found.append(
-                f"All models have one seed ({seeds.pop()}): another one may change "
-                "the curves."
+                f"All models have one seed ({seeds.pop()}): another one may change the curves."
             )
         found += seed_warnings(self.ranking_seeds)
         if len(self.orders) == 1 and len(shuffles) < 2:
@@ -162,9 +161,7 @@ class PretrainCurve(HasSummary):
         for heldout, order, runs in self._groups():
             base = float(np.mean(self.baseline[heldout]))
             for k in sorted({run.k for run in runs}):
-                models = {
-                    (run.sessions, run.seed): run for run in runs if run.k == k
-                }.values()
+                models = {(run.sessions, run.seed): run for run in runs if run.k == k}.values()
                 values = np.array([run.value for run in models])
                 mean, n = float(values.mean()), len(values)
                 gain = mean - base
@@ -226,9 +223,7 @@ class PretrainCurve(HasSummary):
     def _groups(self) -> Iterator[tuple[str, OrderName, list[CurvePoint]]]:
         for heldout in self.baseline:
             for order in self.orders:
-                runs = [
-                    p for p in self.points if (p.heldout, p.order) == (heldout, order)
-                ]
+                runs = [p for p in self.points if (p.heldout, p.order) == (heldout, order)]
                 yield heldout, order, runs
 
     def _facts(self) -> dict[str, str]:
@@ -245,11 +240,7 @@ class PretrainCurve(HasSummary):
             (
                 f"{best.heldout}, {best.order}",
                 f"best {best.mean:z.3f} at k = {best.k}, {best.gain:+z.3f}"
-                + (
-                    f" ({best.gain_percent:+z.1f} %)"
-                    if np.isfinite(best.gain_percent)
-                    else ""
-                )
+                + (f" ({best.gain_percent:+z.1f} %)" if np.isfinite(best.gain_percent) else "")
                 + " over the baseline",
             )
             for best in self.best_gains()
@@ -273,9 +264,7 @@ def _fit(
     for run in runs:
         if run.k < curve.n_sessions:
             series.setdefault((run.shuffle, run.seed), []).append(run)
-    curves = [
-        np.array([[p.trials, p.value] for p in points]).T for points in series.values()
-    ]
+    curves = [np.array([[p.trials, p.value] for p in points]).T for points in series.values()]
     try:
         line = fit_log_line(*np.concatenate(curves or [np.zeros((2, 0))], axis=1))
     except ValueError as error:
@@ -286,10 +275,7 @@ def _fit(
     slope = interval = unknown
     if len(curves) > 1:
         drawn = draw.integers(len(curves), size=(n_resamples, len(curves)))
-        lines = [
-            fit_log_line(*np.concatenate([curves[i] for i in row], axis=1))
-            for row in drawn
-        ]
+        lines = [fit_log_line(*np.concatenate([curves[i] for i in row], axis=1)) for row in drawn]
         slope = _ends([fit.slope for fit in lines])
         interval = _ends([float(fit(float(curve.trials))) for fit in lines])
     return OrderFit(

@@ -110,16 +110,10 @@ class Job:
         # Training never reads a test tier, whatever is scored.
         train = tuple(without_test(s, factory.spec) for s in self.sessions)
         heldout = tuple(without_test(s, factory.spec) for s in self.heldout)
-        place = folder / core_key(
-            factory.settings, self.sessions or self.heldout, self.seed
-        )
-        core = factory.pretrain(
-            train or heldout, self.seed, place / "core", self._part(watch, 0)
-        )
+        place = folder / core_key(factory.settings, self.sessions or self.heldout, self.seed)
+        core = factory.pretrain(train or heldout, self.seed, place / "core", self._part(watch, 0))
         trials = sum(n_trials(session, factory.spec) for session in train)
-        for number, (session, view) in enumerate(
-            zip(self.heldout, heldout, strict=True), start=1
-        ):
+        for number, (session, view) in enumerate(zip(self.heldout, heldout, strict=True), start=1):
             model = core
             if train:
                 key = transfer_key(factory.transfer_settings, session)
@@ -142,9 +136,7 @@ class Job:
 
     def _part(self, watch: Watch, done: int) -> Watch:
         """Return the watch of one training, after some of this job are done."""
-        return replace(
-            watch, report=lambda share: watch.report((done + share) / self.steps)
-        )
+        return replace(watch, report=lambda share: watch.report((done + share) / self.steps))
 
 
 def run_jobs(

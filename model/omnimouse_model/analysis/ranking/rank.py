@@ -80,9 +80,7 @@ pretraining sessions, and each session needs an id of its own.
     criterion = criterion_of(metric, factory.spec)
     study = Study(factory, criterion, VALIDATION)
     jobs = [
-        Job(study, (session,), tuple(targets), seed)
-        for seed in seeds
-        for session in pretraining
+        Job(study, (session,), tuple(targets), seed) for seed in seeds for session in pretraining
     ]
     with shown_progress(progress) as report:
         found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
@@ -104,9 +102,7 @@ def check_sessions(
         There are none, one is listed twice, or one lacks a tier.
     """
     if not sessions or not heldout:
-        raise ValueError(
-            "Give one or more sessions, and one or more held-out sessions."
-        )
+        raise ValueError("Give one or more sessions, and one or more held-out sessions.")
     ids = [session.id for session in (*sessions, *heldout)]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
         raise ValueError(

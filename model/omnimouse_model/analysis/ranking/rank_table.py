@@ -20,8 +20,7 @@ def seed_warnings(seeds: Sequence[int]) -> tuple[str, ...]:
     if len(seeds) > 1:
         return ()
     return (
-        f"The ranking rests on one seed ({seeds[0]}): another one may rank the "
-        "sessions otherwise.",
+        f"The ranking rests on one seed ({seeds[0]}): another one may rank the sessions otherwise.",
     )
 
 
@@ -122,9 +121,7 @@ class RankTable(HasSummary):
             tuple(sessions),
             tuple(heldout),
             tuple(seeds),
-            np.array(
-                [[[score.value for score in row] for row in part] for part in rows]
-            ),
+            np.array([[[score.value for score in row] for row in part] for part in rows]),
             tuple(row[0].trials for row in rows[0]),
             rows[0][0][0].metric,
             rows[0][0][0].unit,

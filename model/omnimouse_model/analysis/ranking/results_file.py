@@ -92,9 +92,7 @@ sessions otherwise.
 
 def _complete(scores: Sequence[TransferScore], size: int) -> list[int]:
     """Return the seeds that have so many combinations of sessions."""
-    return sorted(
-        seed for seed in {s.seed for s in scores} if _n_pairs(scores, seed) == size
-    )
+    return sorted(seed for seed in {s.seed for s in scores} if _n_pairs(scores, seed) == size)
 
 
 def _n_pairs(scores: Sequence[TransferScore], seed: int) -> int:
@@ -102,9 +100,7 @@ def _n_pairs(scores: Sequence[TransferScore], seed: int) -> int:
     return len({(s.sessions, s.heldout) for s in scores if s.seed == seed})
 
 
-def _curve(
-    ranking: RankTable, scores: Sequence[TransferScore], most: int
-) -> PretrainCurve | None:
+def _curve(ranking: RankTable, scores: Sequence[TransferScore], most: int) -> PretrainCurve | None:
     """Return the largest curve of equal orders whose scores are there; None without.
 
     Of a curve that was stopped, orders, shuffles, sizes or seeds are missing.

@@ -62,9 +62,7 @@ def _parsed(values: JsonRow) -> TransferScore:
     return TransferScore(**(values | {"sessions": sessions, "value": value}))
 
 
-RANKING: RowFormat[TransferScore] = RowFormat(
-    "ranking", "a ranking of sessions", _plain, _parsed
-)
+RANKING: RowFormat[TransferScore] = RowFormat("ranking", "a ranking of sessions", _plain, _parsed)
 
 
 def open_results(path: str | Path | None) -> ResultsFile[TransferScore]:
@@ -88,9 +86,7 @@ def content_of(sessions: Sequence[Session]) -> list[list[str]]:
     return sorted([session.id, session.fingerprint] for session in sessions)
 
 
-def core_key(
-    settings: Mapping[str, Any], sessions: Sequence[Session], seed: int
-) -> str:
+def core_key(settings: Mapping[str, Any], sessions: Sequence[Session], seed: int) -> str:
     """Return a hash of all that a trained core depends on."""
     return row_key(settings=settings, sessions=content_of(sessions), seed=seed)
 

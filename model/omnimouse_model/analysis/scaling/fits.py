@@ -183,9 +183,7 @@ def _name(row: RunScore, axis: SizeAxis) -> str:
     return row.run.model
 
 
-def _mean(
-    row: RunScore, quantity: Quantity, sessions: Sequence[str] | None = None
-) -> float:
+def _mean(row: RunScore, quantity: Quantity, sessions: Sequence[str] | None = None) -> float:
     """Return the loss of a row, or its mean score weighted by neurons per session."""
     if quantity == "loss":
         return row.loss

@@ -90,9 +90,7 @@ def _parsed(values: JsonRow) -> RunScore:
     return RunScore(**(values | {"run": run, "scores": scores, "loss": loss}))
 
 
-SCALING: RowFormat[RunScore] = RowFormat(
-    "scaling", "a scaling analysis", _plain, _parsed
-)
+SCALING: RowFormat[RunScore] = RowFormat("scaling", "a scaling analysis", _plain, _parsed)
 WHAT = "scores of runs of several sizes"
 # Constant, so that runs of any size and condition share a file.
 _DEFINITION = {"what": WHAT}
@@ -130,9 +128,7 @@ def add_run(
     return rows
 
 
-def run_scores(
-    run: ScalingRun, results: Scores, losses: Mapping[str, float]
-) -> list[RunScore]:
+def run_scores(run: ScalingRun, results: Scores, losses: Mapping[str, float]) -> list[RunScore]:
     """Return one row per condition of an evaluation of one model, without refusals."""
     # A condition that the model refuses has no row, so that it can be added later.
     by_condition: dict[str, list[Score]] = {}
@@ -157,9 +153,7 @@ def add_rows(results: str | Path, rows: Sequence[RunScore]) -> None:
     file = ResultsFile(SCALING, Path(results), _DEFINITION)
     for row in rows:
         # Evaluated sessions and tier are not in the key: one row per run and condition.
-        key = row_key(
-            run=asdict(row.run), condition=row.condition, predictor=row.predictor
-        )
+        key = row_key(run=asdict(row.run), condition=row.condition, predictor=row.predictor)
         file.add(key, row)
 
 
@@ -176,6 +170,5 @@ def read_runs(results: str | Path) -> tuple[RunScore, ...]:
         return tuple(SCALING.read(path)[1])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsFileError(
-            f"{path} is not the results file of a scaling analysis: "
-            f"{repr(error)[:200]}."
+            f"{path} is not the results file of a scaling analysis: {repr(error)[:200]}."
         ) from error

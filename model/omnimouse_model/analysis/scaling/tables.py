@@ -32,9 +32,7 @@ def _figure_points(curve: ScalingCurve) -> Iterator[tuple[Any, ...]]:
         fit, unknown = curve.fit(name), np.full(DRAWN, np.nan)
         if fit is not None:
             low, high = curve.bands.get(name, (unknown, unknown))
-            for x, y, *ends in zip(
-                curve.along, fit(curve.along), low, high, strict=True
-            ):
+            for x, y, *ends in zip(curve.along, fit(curve.along), low, high, strict=True):
                 yield name, x, y, None, *ends
 
 
@@ -69,8 +67,7 @@ def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
             "n": len(curve.x),
             "n_sizes": len(np.unique(curve.x)),
             "sizes": [
-                {"x": size.x, "mean": size.mean, "n": size.n}
-                | _ends(size.low, size.high)
+                {"x": size.x, "mean": size.mean, "n": size.n} | _ends(size.low, size.high)
                 for size in curve.sizes
             ],
             "refusal": curve.refusal,

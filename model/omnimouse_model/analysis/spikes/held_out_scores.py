@@ -200,9 +200,7 @@ def held_out_rates(
     spikes = torch.from_numpy(np.nan_to_num(counts)).to(model.device)
     if condition == "forward":
         onset, n_windows = _forward_bins(model.spec)
-        rates = forward_windows(
-            *(model.net, session.id, spikes), onset=onset, n_windows=n_windows
-        )
+        rates = forward_windows(*(model.net, session.id, spikes), onset=onset, n_windows=n_windows)
         return rates, counts[:, onset : onset + n_windows * WINDOW]
     regions = session.units.region_of
     rates_of: dict[str, Callable[..., np.ndarray]] = {
@@ -271,9 +269,7 @@ def _refusal(condition: HeldOut, session: Session, spec: WindowSpec) -> str:
     return ""
 
 
-def _estimates(
-    sums: LikelihoodSums, blocks: np.ndarray
-) -> tuple[Estimate, Estimate, np.ndarray]:
+def _estimates(sums: LikelihoodSums, blocks: np.ndarray) -> tuple[Estimate, Estimate, np.ndarray]:
     """Return mean and pooled bits with their intervals over trials, and all bits."""
     left_out = [sums.of_trials(blocks != block) for block in np.unique(blocks)]
     own = sums.per_neuron()

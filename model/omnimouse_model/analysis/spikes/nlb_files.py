@@ -57,8 +57,7 @@ def read_nlb(path: str | Path) -> dict[str, dict[str, np.ndarray]]:
         raise SessionFormatError(
             path,
             "missing_data",
-            f"{path.name} has no group with arrays; expected one per dataset, such as "
-            "mc_maze_20",
+            f"{path.name} has no group with arrays; expected one per dataset, such as mc_maze_20",
         )
     return found
 
@@ -88,33 +87,24 @@ def write_submission(path: str | Path, datasets: Mapping[str, Arrays]) -> None:
     import h5py
 
     for dataset, arrays in datasets.items():
-        wanted = [
-            f"{tier}_rates_{kind}" for tier in ("train", "eval") for kind in RATES
-        ]
+        wanted = [f"{tier}_rates_{kind}" for tier in ("train", "eval") for kind in RATES]
         for name in (*wanted, *arrays):
             if name not in arrays:
                 raise ValueError(f"{dataset}: {name} is missing.")
             values = arrays[name]
             if values.ndim != 3:
                 raise ValueError(
-                    f"{dataset}: {name} is {values.shape}; expected (trial, bin, "
-                    "neuron)."
+                    f"{dataset}: {name} is {values.shape}; expected (trial, bin, neuron)."
                 )
             if not (np.isfinite(values) & (values >= 0)).all():
-                raise ValueError(
-                    f"{dataset}: {name} has rates that are negative or not finite."
-                )
+                raise ValueError(f"{dataset}: {name} has rates that are negative or not finite.")
     with atomic_path(Path(path)) as temporary, h5py.File(temporary, "w") as file:
         for dataset, arrays in datasets.items():
             for name, values in arrays.items():
-                file.create_dataset(
-                    f"{dataset}/{name}", data=values, compression="gzip"
-                )
+                file.create_dataset(f"{dataset}/{name}", data=values, compression="gzip")
 
 
-def score_submission(
-    target: str | Path, submission: str | Path
-) -> dict[str, dict[str, float]]:
+def score_submission(target: str | Path, submission: str | Path) -> dict[str, dict[str, float]]:
     """Return co-bps, and fp-bps where the targets have it, of each dataset.
 
     Raises
@@ -146,17 +136,14 @@ def score_submission(
     return scores
 
 
-def _check(
-    path: Path, dataset: str, arrays: Arrays, name: str, counts: np.ndarray
-) -> None:
+def _check(path: Path, dataset: str, arrays: Arrays, name: str, counts: np.ndarray) -> None:
     if name not in arrays:
         raise _missing(path, f"{dataset}/{name}")
     if arrays[name].shape != counts.shape:
         raise SessionFormatError(
             path,
             "shape",
-            f"{path.name}: {dataset}/{name} is {arrays[name].shape}; the target is "
-            f"{counts.shape}",
+            f"{path.name}: {dataset}/{name} is {arrays[name].shape}; the target is {counts.shape}",
         )
 
 

@@ -223,9 +223,7 @@ def _decoding(encoding: _Encoding, column: str, labels: np.ndarray) -> TrialDeco
     held_out = torch.from_numpy(np.searchsorted(names, of_validation[is_known]))
     fits = {p: fit_logistic(x, target, p, len(names)) for p in PENALTIES}
     losses = {
-        p: float(
-            torch.nn.functional.cross_entropy(fit(x_validation[is_known]), held_out)
-        )
+        p: float(torch.nn.functional.cross_entropy(fit(x_validation[is_known]), held_out))
         for p, fit in fits.items()
     }
     penalty = min(PENALTIES, key=losses.__getitem__)

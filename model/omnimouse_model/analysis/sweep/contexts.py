@@ -71,8 +71,7 @@ class Context:
             raise ValueError(f"A context has 0 neurons or more, not {self.neurons}.")
         if self.history_samples < 0:
             raise ValueError(
-                f"A context has 0 samples of history or more, not "
-                f"{self.history_samples}."
+                f"A context has 0 samples of history or more, not {self.history_samples}."
             )
 
     @property

@@ -136,9 +136,7 @@ def live_sweep(
             "There are no recorded responses to an edited window: remove the edits, "
             "then run the sweep."
         )
-    sweep = finished or _empty_sweep(
-        predictor, window, len(neurons), behavior, seeds, metric
-    )
+    sweep = finished or _empty_sweep(predictor, window, len(neurons), behavior, seeds, metric)
     if sweep.rows:
         yield sweep
     rows = {(row.seed, row.context): row for row in sweep.rows}
@@ -156,9 +154,7 @@ def live_sweep(
     results = _results(predictor, window, list(masks.values()), neurons, outdated)
     for seed, context in cells:
         if (seed, context) in masks:
-            row = SweepRow(
-                window.session.id, sweep.predictor, context, seed, len(neurons)
-            )
+            row = SweepRow(window.session.id, sweep.predictor, context, seed, len(neurons))
             row = _with_score(row, window, masks[seed, context], next(results), metric)
         else:
             row = replace(rows[first_seed, context], seed=seed)

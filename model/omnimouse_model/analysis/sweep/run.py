@@ -229,9 +229,7 @@ class _Run:
                 return
             yield dict(zip(keys, rows, strict=True))
 
-    def parts_on(
-        self, scheduler: str, predictor: RemotePredictor
-    ) -> Iterator[dict[str, SweepRow]]:
+    def parts_on(self, scheduler: str, predictor: RemotePredictor) -> Iterator[dict[str, SweepRow]]:
         """Compute the missing rows on a scheduler, in the order of completion."""
         batches = self._batches()
         pieces = [tuple(self.cells[key] for key in keys) for keys in batches]
@@ -247,9 +245,7 @@ class _Run:
     def _report(self, done: int, step: str) -> None:
         self._progress(done, self._n_windows(self.cells), step)
 
-    def _report_part(
-        self, before: int, step: str, done: int, total: int, what: str
-    ) -> None:
+    def _report_part(self, before: int, step: str, done: int, total: int, what: str) -> None:
         self._report(before + done, step)
 
     def _batches(self) -> list[list[str]]:
@@ -279,9 +275,7 @@ def _score_on_worker(
 ) -> list[SweepRow]:
     """Compute the rows of cells of one session on a worker."""
     with predictor.loaded(cells[0].session) as (loaded, session):
-        return score_cells(
-            loaded, [replace(cell, session=session) for cell in cells], plan
-        )
+        return score_cells(loaded, [replace(cell, session=session) for cell in cells], plan)
 
 
 def _definition(

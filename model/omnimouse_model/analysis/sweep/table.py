@@ -184,8 +184,7 @@ class ContextSweep(HasSummary):
         return [
             (
                 f"{value:,} {units[curve.axis]}, {curve.label}",
-                point.refusal
-                or interval_text(point.score, point.ci_low, point.ci_high),
+                point.refusal or interval_text(point.score, point.ci_low, point.ci_high),
             )
             for curve in self.curves()
             for value, point in zip(curve.values, curve.points, strict=True)
@@ -262,9 +261,7 @@ class ContextSweep(HasSummary):
                 return curve
         names = "; ".join(dict.fromkeys(f"{c.axis} with {c.label}" for c in curves))
         label = inputs_label(video, behavior)
-        raise KeyError(
-            f"No curve of {axis} with {label} at {fixed}; there are: {names}"
-        )
+        raise KeyError(f"No curve of {axis} with {label} at {fixed}; there are: {names}")
 
     def point(self, context: Context, target: str = RESPONSES) -> Point:
         """Return the mean over draws and sessions under one context."""
@@ -326,11 +323,7 @@ class ContextSweep(HasSummary):
 
 def write_together(sweeps: Mapping[str, ContextSweep], path: str | Path) -> Path:
     """Write several sweeps as one CSV table, whose first column names the sweep."""
-    rows = [
-        {"sweep": name, **line}
-        for name, sweep in sweeps.items()
-        for line in sweep.table()
-    ]
+    rows = [{"sweep": name, **line} for name, sweep in sweeps.items() for line in sweep.table()]
     return write_rows(rows, path)
 
 
@@ -370,9 +363,7 @@ def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
     return mean, float(sem), low, high, weight, float(len(scored))
 
 
-def _tidy(
-    row: SweepRow, line: Line, value: int, metric: str
-) -> Iterator[dict[str, object]]:
+def _tidy(row: SweepRow, line: Line, value: int, metric: str) -> Iterator[dict[str, object]]:
     for target in (RESPONSES, *row.decoded):
         is_response = target == RESPONSES
         yield {

@@ -79,9 +79,7 @@ class TierCurves:
                 ci_high=float("nan"),
                 ceiling=float("nan"),
             )
-            for row, values, known in zip(
-                self.sweep.rows, scores, is_known, strict=True
-            )
+            for row, values, known in zip(self.sweep.rows, scores, is_known, strict=True)
         )
         return replace(self.sweep, rows=rows)
 

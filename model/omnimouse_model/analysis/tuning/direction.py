@@ -301,9 +301,7 @@ def _no_motion(session: Session) -> str:
 class _Motion:
     """Motion energy by direction at each neuron's place, and the responses to it."""
 
-    def __init__(
-        self, session: Session, neurons: np.ndarray, centres_yx: np.ndarray
-    ) -> None:
+    def __init__(self, session: Session, neurons: np.ndarray, centres_yx: np.ndarray) -> None:
         self._session, self._neurons = session, neurons
         self._is_placed = np.isfinite(centres_yx).all(axis=1)
         placed = centres_yx[self._is_placed]
@@ -353,9 +351,7 @@ class _Motion:
         # choice.
         if len(response) < 3 * shift:
             seconds = len(response) / _RATE_HZ
-            problem = (
-                f"Too little video with responses: {seconds:.0f} s, 60 s are needed"
-            )
+            problem = f"Too little video with responses: {seconds:.0f} s, 60 s are needed"
             return _nothing(neuron, f"{problem}.")
         weight = _weights(energy)
         if not weight.sum(axis=0).all():

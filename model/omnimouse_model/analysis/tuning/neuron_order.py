@@ -45,9 +45,7 @@ def similarity_order(
         Called with the finished share; an exception stops the work.
     """
     activity = sampled_activity(session, lambda share: progress(_READING * share))
-    return order_by_similarity(
-        activity, lambda share: progress(_READING + (1 - _READING) * share)
-    )
+    return order_by_similarity(activity, lambda share: progress(_READING + (1 - _READING) * share))
 
 
 def sampled_activity(

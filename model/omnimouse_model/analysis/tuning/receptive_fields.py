@@ -129,10 +129,7 @@ def receptive_fields(
     for block in blocks:
         for part in sums.values():
             part.add(block)
-    by_kind = [
-        _fields(neurons, part, ridge if k == "plain" else None)
-        for k, part in sums.items()
-    ]
+    by_kind = [_fields(neurons, part, ridge if k == "plain" else None) for k, part in sums.items()]
     return tuple(max(pair, key=_worth) for pair in zip(*by_kind, strict=True))
 
 
@@ -266,9 +263,7 @@ def _at_lags(values: np.ndarray, recorded: np.ndarray, length: int) -> np.ndarra
 
 
 # -- from sums to fields -------------------------------------------------------------
-def _fields(
-    neurons: np.ndarray, sums: _Sums, ridge: float | None
-) -> list[ReceptiveField]:
+def _fields(neurons: np.ndarray, sums: _Sums, ridge: float | None) -> list[ReceptiveField]:
     """Return one field per neuron, of one kind."""
     parts = [sums.correlations(halves) for halves in _HALVES]
     if ridge is not None:

@@ -308,9 +308,7 @@ def _oracle(responses: np.ndarray) -> np.ndarray:
             continue
         complete = np.isfinite(responses_of).all(axis=0)
         if complete.sum() > 1:
-            oracle[i] = jackknife_reliability(
-                responses_of[:, complete].T[:, :, None]
-            ).value[0]
+            oracle[i] = jackknife_reliability(responses_of[:, complete].T[:, :, None]).value[0]
     return oracle
 
 

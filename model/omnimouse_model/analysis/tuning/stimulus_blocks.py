@@ -105,9 +105,7 @@ def stimulus_blocks(
         frames, shown = _contrast(stimulus, frame_times)
         # The last block may extend past the end of the common interval.
         shown &= frame_times < span.stop
-        values, recorded = session.responses.window(
-            sample_times, session.response_scale
-        )
+        values, recorded = session.responses.window(sample_times, session.response_scale)
         values = values[:, neurons]
         recorded = recorded & (sample_times < span.stop)
         recorded &= np.isfinite(values).any(axis=1)

@@ -40,10 +40,7 @@ def verify(
         A piece differs; the error names the first one.
     """
     # `open_session` would refuse an unfinished store.
-    if is_unfinished:
-        session = read(path, ReadOptions(), is_unfinished=True)
-    else:
-        session = open_session(path)
+    session = read(path, ReadOptions(), is_unfinished=True) if is_unfinished else open_session(path)
     # Reading has compared the tables with their hash.
     hashes = read_json_mapping(path / "zarr.json")["attributes"]["hashes"]
     if source is not None:
@@ -56,11 +53,7 @@ def verify(
         if progress is not None:
             progress(done / len(pieces))
         _compare(path, name, _digest(rows, first, stop), hashes[name])
-        if (
-            source is not None
-            and recorded is not None
-            and name.startswith("responses/data/")
-        ):
+        if source is not None and recorded is not None and name.startswith("responses/data/"):
             digest = digest_of(recorded.read(first, stop))
             _compare_with(source, path, digest, hashes[name])
     if source is not None:
@@ -69,9 +62,7 @@ def verify(
         _compare_videos(path, session, source, progress)
 
 
-def _pieces(
-    path: Path, hashes: Mapping[str, str]
-) -> Iterator[tuple[str, ShardedRows, int, int]]:
+def _pieces(path: Path, hashes: Mapping[str, str]) -> Iterator[tuple[str, ShardedRows, int, int]]:
     """Yield name, array, first and last row of each piece."""
     arrays: dict[str, list[int]] = {}
     for name in hashes:

@@ -79,9 +79,7 @@ def missing_samples(
     middle = np.nanmedian(times)
     is_missing = (np.isnan(times) | np.isnan(trace)).astype(float)
     at = _targets(start_s - middle, end_s - middle, period_s) + offset_s
-    share = np.interp(
-        at, _filled(times - middle), is_missing, left=np.nan, right=np.nan
-    )
+    share = np.interp(at, _filled(times - middle), is_missing, left=np.nan, right=np.nan)
     return np.asarray(share > 0)
 
 
@@ -141,9 +139,7 @@ def _sample_of(seconds: np.ndarray | float, period_s: float) -> np.ndarray:
 
 
 def _targets(start_s: float, end_s: float, period_s: float) -> np.ndarray:
-    targets: np.ndarray = (
-        np.arange(n_samples(start_s, end_s, period_s)) * period_s + start_s
-    )
+    targets: np.ndarray = np.arange(n_samples(start_s, end_s, period_s)) * period_s + start_s
     return targets
 
 

@@ -104,9 +104,7 @@ def convert(
         raise FileExistsError(f"{path} is there already: choose another name.")
     source = session.path
     if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
-        raise ValueError(
-            f"{path} is inside the session {source} itself: choose a place beside it."
-        )
+        raise ValueError(f"{path} is inside the session {source} itself: choose a place beside it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path), sole_writer(path):
         _write_all(session, path, codec, progress, report_comparison)
@@ -344,9 +342,7 @@ class _Conversion:
             size, count = videos.size, videos.count
             chunk, shard = frame_rows(videos.frame_bytes, FRAME_SHARD)
             dtype = videos.dtype
-            make(
-                "stimulus/frames", (count, *size), dtype, (chunk, *size), (shard, *size)
-            )
+            make("stimulus/frames", (count, *size), dtype, (chunk, *size), (shard, *size))
 
     def _rows_of(self, seconds: int) -> int:
         return max(1, round(seconds * self._session.responses.rate_hz))

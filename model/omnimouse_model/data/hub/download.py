@@ -45,9 +45,7 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 _LOOK_S = 0.2
 
 
-def fetch_files(
-    listing: Listing, folder: Path, progress: Progress | None = None
-) -> None:
+def fetch_files(listing: Listing, folder: Path, progress: Progress | None = None) -> None:
     """Download every file of a listing into a folder that is for one commit.
 
     A file gets its name after its checksum was compared. After a stop or kill at any
@@ -117,9 +115,7 @@ def _fetch_file(
     part.replace(target)
 
 
-def _download(
-    listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]
-) -> None:
+def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
     """Append the missing bytes of one file; try again if the connection drops."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -148,9 +144,7 @@ def _download(
     raise fault
 
 
-def _append(
-    listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]
-) -> None:
+def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
     from huggingface_hub import hf_hub_url
 
     place, headers = listing.place, hub_headers()

@@ -170,9 +170,7 @@ def _following(answer: Any) -> Any:
     """Return the request to which an answer redirects, without a token elsewhere."""
     if answer.next_request is None:
         host = printable(answer.request.url.host)
-        raise FetchError(
-            "refused", f"{host} redirects to something that is no address."
-        )
+        raise FetchError("refused", f"{host} redirects to something that is no address.")
     return answer.next_request
 
 

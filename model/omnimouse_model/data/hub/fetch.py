@@ -71,9 +71,7 @@ def require_place(name: str) -> HubPlace:
     if place is None:
         listed = ", ".join(CHECKPOINTS)
         if name.lower().startswith("omnimouse"):
-            raise FetchError(
-                "not_found", f"There is no checkpoint {name!r}; there are {listed}."
-            )
+            raise FetchError("not_found", f"There is no checkpoint {name!r}; there are {listed}.")
         raise FetchError(
             "not_found",
             f"{name!r} is no name of the hub; there are {listed}, released recordings "

@@ -50,8 +50,7 @@ def fetch_session(
     if place.kind != "dataset":
         raise FetchError(
             "not_found",
-            f"{name} is a checkpoint; recordings are in datasets: "
-            "hf://datasets/owner/name/path.",
+            f"{name} is a checkpoint; recordings are in datasets: hf://datasets/owner/name/path.",
         )
     return fetch_place(place, to, progress, _DOWNLOAD_SHARE, list_files, _put)
 

@@ -148,9 +148,7 @@ def _client(folder: Path) -> Any:
             "Sessions of the International Brain Laboratory need the ONE client: "
             "pip install ONE-api",
         ) from error
-    return module.ONE(
-        base_url=SERVER, password=_PASSWORD, silent=True, cache_dir=folder
-    )
+    return module.ONE(base_url=SERVER, password=_PASSWORD, silent=True, cache_dir=folder)
 
 
 @contextmanager

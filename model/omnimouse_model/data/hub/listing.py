@@ -68,9 +68,7 @@ def list_files(place: HubPlace) -> Listing:
         files = tuple(_files(place, siblings))
         commit = info.get("sha")
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
-            raise FetchError(
-                "refused", f"{place}: {str(commit)[:60]!r} is not a commit."
-            )
+            raise FetchError("refused", f"{place}: {str(commit)[:60]!r} is not a commit.")
         card = info.get("cardData")
         licence = card.get("license") if isinstance(card, dict) else None
         short = printable(str(licence or ""))[:_LICENCE_LENGTH]
@@ -103,8 +101,7 @@ def _answer(place: HubPlace) -> dict[str, Any]:
 def _no_list(found: str) -> FetchError:
     return FetchError(
         "refused",
-        f"The server at {endpoint()} sends no list of files ({found}); it is not the "
-        "hub.",
+        f"The server at {endpoint()} sends no list of files ({found}); it is not the hub.",
     )
 
 
@@ -124,9 +121,7 @@ def _files(place: HubPlace, siblings: list[Any]) -> Iterator[HubFile]:
     if not matches:
         near = get_close_matches(place.path, [name for name, _ in entries], 1, 0.8)
         hint = f" Did you mean {printable(near[0])}?" if near else ""
-        raise FetchError(
-            "not_found", f"{place} is not in its repository, {place.page}.{hint}"
-        )
+        raise FetchError("not_found", f"{place} is not in its repository, {place.page}.{hint}")
     # A name must not lead outside the folder, and two names that differ in case alone
     # would overwrite each other on Windows and macOS. No file is the folder of others.
     names: set[str] = set()

@@ -46,9 +46,7 @@ def save_token(token: str) -> None:
         with answer_to(f"{endpoint()}/api/whoami-v2", headers):
             pass  # the status says it all
     except (http_error(), OSError) as error:
-        raise _not_saved(
-            f"{endpoint()} did not accept it ({first_line(error)})"
-        ) from error
+        raise _not_saved(f"{endpoint()} did not accept it ({first_line(error)})") from error
     place = Path(constants.HF_TOKEN_PATH)
     place.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(place, 0o600) as temporary:

@@ -22,7 +22,5 @@ def path_inside(folder: Path, name: str) -> Path:
     is_sound = bool(name) and not leads_outside(name) and is_plain_name(name)
     # `resolve` follows links that are in the folder already.
     if not is_sound or not path.resolve().is_relative_to(folder.resolve()):
-        raise FetchError(
-            "refused", f"The hub names a file {name[:200]!r}, which is refused."
-        )
+        raise FetchError("refused", f"The hub names a file {name[:200]!r}, which is refused.")
     return path

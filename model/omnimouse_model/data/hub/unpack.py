@@ -134,16 +134,12 @@ def _unpack(archive: Path, into: Path, progress: Progress | None) -> None:
         (inner[0] if is_single else part).replace(into)
 
 
-def _write(
-    archive: Path, members: list[_Member], folder: Path, progress: Progress | None
-) -> None:
+def _write(archive: Path, members: list[_Member], folder: Path, progress: Progress | None) -> None:
     total = max(1, sum(m.size for m in members if m.copied is None))
     done = 0
     for member in members:
         target = folder / member.name
-        (target if member.is_folder else target.parent).mkdir(
-            parents=True, exist_ok=True
-        )
+        (target if member.is_folder else target.parent).mkdir(parents=True, exist_ok=True)
         if member.copied is not None:
             shutil.copyfile(folder / member.copied, target)
         if member.open is None:
@@ -217,9 +213,7 @@ def _safe_name(archive: Path, name: str) -> str:
     if leads_outside(name):
         raise _outside(archive, name)
     if not is_plain_name(name):
-        raise _refused(
-            archive, f"member {name!r} has a name that not every system can hold"
-        )
+        raise _refused(archive, f"member {name!r} has a name that not every system can hold")
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
@@ -259,9 +253,7 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
             raise _refused(archive, f"member '{info.name}' is no plain file or folder")
     for name, aim in links:
         if aim not in regular:
-            raise _refused(
-                archive, f"member '{name}' is a link to '{aim}', which is no file in it"
-            )
+            raise _refused(archive, f"member '{name}' is a link to '{aim}', which is no file in it")
         yield _Member(name, regular[aim].size, copied=aim)
 
 
@@ -325,14 +317,10 @@ def _broken(archive: Path, problem: str) -> SessionFormatError:
 
 def _outside(archive: Path, name: str, link: str = "") -> SessionFormatError:
     through = f" (a link to '{link}')" if link else ""
-    return _refused(
-        archive, f"member '{name}'{through} would be written outside the target folder"
-    )
+    return _refused(archive, f"member '{name}'{through} would be written outside the target folder")
 
 
-def _refused(
-    archive: Path, why: str, hint: str = "nothing was unpacked"
-) -> SessionFormatError:
+def _refused(archive: Path, why: str, hint: str = "nothing was unpacked") -> SessionFormatError:
     return SessionFormatError(
         archive, "refused_archive", f"{archive.name} was refused: {why}", hint
     )

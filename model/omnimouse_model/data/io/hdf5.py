@@ -188,9 +188,7 @@ class Hdf5:
             part = parts.pop()
             if part in ("", "."):
                 continue
-            if not isinstance(item, h5py.Group) or not item.id.links.exists(
-                _encoded(part)
-            ):
+            if not isinstance(item, h5py.Group) or not item.id.links.exists(_encoded(part)):
                 return None
             target = _target(item, part)
             if target is None:
@@ -335,8 +333,7 @@ class Hdf5:
         return SessionFormatError(
             self.path,
             "too_large",
-            f"{self.path.name}: {name} {problem}, too many values for what it should "
-            "be",
+            f"{self.path.name}: {name} {problem}, too many values for what it should be",
         )
 
     def _leads_out(self, name: object, target: object) -> SessionFormatError:
@@ -390,9 +387,7 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
         file = h5py.File(stream, "r")
     except Exception as error:
         # The library knows the length from the beginning of the file.
-        sizes = re.search(
-            r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error)
-        )
+        sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
         if sizes:
             raise SessionFormatError(
                 path,

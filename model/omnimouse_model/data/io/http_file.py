@@ -106,9 +106,7 @@ class RemoteFile:
     @property
     def fingerprint(self) -> str:
         """Hash of address, size and version as reported by the server."""
-        return hashlib.blake2b(repr((self.url, self._version)).encode()).hexdigest()[
-            :32
-        ]
+        return hashlib.blake2b(repr((self.url, self._version)).encode()).hexdigest()[:32]
 
     def open(self) -> Any:
         """Return a binary file object that reads blocks on demand."""
@@ -168,9 +166,7 @@ class RemoteFile:
                 stream.read(7)
         except Exception as error:  # fsspec, aiohttp and the system have their own
             problem = f"cannot be read in parts: {str(error)[:200] or error!r}"
-            raise self._error(
-                "unreadable", problem, "download it, and open the copy"
-            ) from error
+            raise self._error("unreadable", problem, "download it, and open the copy") from error
 
     def _error(
         self, code: str, problem: str, hint: str = "check the address and connection"
@@ -190,7 +186,5 @@ class RemoteFile:
                 "pip install 'omnimouse-app[nwb]'",
             ) from error
         # No limit on the total time: a slow download that makes progress is fine.
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S
-        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
         return fsspec.filesystem("http", client_kwargs={"timeout": timeout})

@@ -122,9 +122,7 @@ def _sound(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, problem: str) -> SessionFormatError:
-    return bad_file(
-        path, "not_mat", f"cannot be read: {problem}", "is it whole? copy it again"
-    )
+    return bad_file(path, "not_mat", f"cannot be read: {problem}", "is it whole? copy it again")
 
 
 class _Budget:
@@ -200,9 +198,7 @@ class _Mat5:
             header = elements.header()
             dtype = header.dtype(self._order)
             if dtype is None or len(header.shape) != 2:
-                raise bad_file(
-                    self.path, "wrong_shape", f"holds {name}, which is no matrix"
-                )
+                raise bad_file(self.path, "wrong_shape", f"holds {name}, which is no matrix")
             stored, start, length = elements.tag()
             n_bytes = math.prod(header.shape) * dtype.itemsize
             is_plain = _TYPES.get(stored) == dtype.str[1:] and length == n_bytes
@@ -225,8 +221,7 @@ class _Mat5:
                 raise bad_file(
                     self.path,
                     "too_large",
-                    f"holds {name} of more than {limit:,} bytes, too many for what it "
-                    "should be",
+                    f"holds {name} of more than {limit:,} bytes, too many for what it should be",
                 )
             spend = partial(self._budget.spend, name)
             return _Elements(data, self._order, spend).value(fields)
@@ -272,9 +267,7 @@ class _Elements:
     `spend` is called with the bytes of every array of numbers in a value.
     """
 
-    def __init__(
-        self, data: bytes, order: str, spend: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, data: bytes, order: str, spend: Callable[[int], None] | None = None) -> None:
         self._data, self._order, self._at = data, order, 0
         self._spend = spend
         # Every part has a tag of eight bytes; an array of structures without fields
@@ -415,9 +408,7 @@ class _Mat73:
         """Return a matrix of numbers, in memory."""
         dataset = self._file.dataset(name)
         if dataset.dtype.kind not in "fiu" or len(dataset.shape or ()) != 2:
-            raise bad_file(
-                self.path, "wrong_shape", f"holds {name}, which is no matrix"
-            )
+            raise bad_file(self.path, "wrong_shape", f"holds {name}, which is no matrix")
         self._budget.spend(name, dataset.dtype.itemsize * math.prod(dataset.shape))
         # MATLAB stores columns first.
         return MemoryRows(self.path, self._file.read(dataset, ()).T)
@@ -493,9 +484,7 @@ class _Parts:
             values = values.astype(bool)
         return _simple(values.T)
 
-    def _structure(
-        self, group: Any, depth: int
-    ) -> dict[str, Any] | list[dict[str, Any]]:
+    def _structure(self, group: Any, depth: int) -> dict[str, Any] | list[dict[str, Any]]:
         wanted = self._fields
         names = [name for name in group if wanted is None or name in wanted]
         parts = {name: self._file.find(name, group) for name in names}

@@ -62,9 +62,7 @@ class Npz(Mapping[str, np.ndarray]):
                 raise _refused(path, f"unpacks to {total:,} bytes")
             for m in members:
                 if m.compress_type not in _METHODS or m.flag_bits & _ENCRYPTED:
-                    raise _refused(
-                        path, f"packs {m.filename} in a way that numpy does not"
-                    )
+                    raise _refused(path, f"packs {m.filename} in a way that numpy does not")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -89,9 +87,7 @@ class Npz(Mapping[str, np.ndarray]):
             shape, fortran, dtype, offset = header
             count = math.prod(shape)
             if len(data) - offset < count * dtype.itemsize:
-                raise _refused(
-                    self.path, f"holds less of {name} than its shape {shape}"
-                )
+                raise _refused(self.path, f"holds less of {name} than its shape {shape}")
             values = np.frombuffer(data, dtype, count, offset)
         return values.reshape(shape, order="F" if fortran else "C")
 
@@ -116,9 +112,7 @@ class Npz(Mapping[str, np.ndarray]):
         n_bytes = math.prod(shape) * dtype.itemsize
         size = self.path.stat().st_size
         if n_bytes + offset > member.file_size or begin + offset + n_bytes > size:
-            raise _refused(
-                self.path, f"holds less of {member.filename} than its shape {shape}"
-            )
+            raise _refused(self.path, f"holds less of {member.filename} than its shape {shape}")
         return ArrayFile(self.path, dtype, shape, begin + offset, fortran)
 
 

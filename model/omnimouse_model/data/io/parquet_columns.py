@@ -17,9 +17,7 @@ _LONGEST = 80
 """Characters of a text."""
 
 
-def read_parquet_columns(
-    path: Path, inside: Path
-) -> tuple[dict[str, np.ndarray], list[str]]:
+def read_parquet_columns(path: Path, inside: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the columns of a Parquet file inside the folder `inside`, by name.
 
     Integers are int64; other numbers, and integers with missing ones, are float64 with
@@ -62,9 +60,7 @@ def _bytes(path: Path) -> bytes:
         except OSError as error:
             raise unreadable(path, error) from error
     if len(data) > _MAX_BYTES:
-        raise bad_file(
-            path, "too_large", f"has more than {_MAX_BYTES:,} bytes, too many"
-        )
+        raise bad_file(path, "too_large", f"has more than {_MAX_BYTES:,} bytes, too many")
     return data
 
 
@@ -84,9 +80,7 @@ def _columns(
         problem = f"has {rows:,} rows of {len(texts)} columns of texts, too many"
         raise bad_file(path, "too_large", problem)
     # Texts stay dictionaries: repeated long texts would otherwise fill the memory.
-    file = parquet.ParquetFile(
-        arrow.BufferReader(data), read_dictionary=texts, **limits
-    )
+    file = parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=texts, **limits)
     table = file.read(columns=[*numbers, *texts], use_threads=False)
     columns: dict[str, np.ndarray] = {}
     for name in schema.names:

@@ -119,9 +119,7 @@ def gather_shifted(
     gathered = np.empty((len(highest), n_columns), np.float32)
     # One time per step of the loop: the index then fits into the fastest cache.
     firsts = ((highest - n_steps) * n_columns).tolist()
-    for first, row, stair, is_odd in zip(
-        firsts, gathered, stairs, odd.tolist(), strict=True
-    ):
+    for first, row, stair, is_odd in zip(firsts, gathered, stairs, odd.tolist(), strict=True):
         index = _flat_index(stair, shifts) if is_odd else common_index
         # numpy buffers the output in mode "raise"; "wrap" is faster. No index wraps:
         # `_flat_index` stays within the block.

@@ -95,6 +95,4 @@ def pick_in_blocks(
     if gap is not None:
         is_end |= np.diff(rows) > gap
     runs = np.split(rows, np.flatnonzero(is_end) + 1)
-    return np.concatenate(
-        [read(int(run[0]), int(run[-1]) + 1)[run - run[0]] for run in runs]
-    )
+    return np.concatenate([read(int(run[0]), int(run[-1]) + 1)[run - run[0]] for run in runs])

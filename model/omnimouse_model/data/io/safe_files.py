@@ -132,8 +132,7 @@ def npy_file(path: Path) -> ArrayFile:
         raise bad_file(
             path,
             "wrong_size",
-            f"declares {shape} {dtype}, {declared:,} bytes, "
-            f"but holds {max(0, size - offset):,}",
+            f"declares {shape} {dtype}, {declared:,} bytes, but holds {max(0, size - offset):,}",
             "incomplete download? fetch it again",
         )
     return ArrayFile(path, dtype, shape, offset, fortran)
@@ -205,9 +204,7 @@ def _npy_description(
 
 
 def _bad_header(path: Path, problem: str) -> SessionFormatError:
-    return SessionFormatError(
-        path, "not_npy", f"{label(path)}: not a valid .npy header: {problem}"
-    )
+    return SessionFormatError(path, "not_npy", f"{label(path)}: not a valid .npy header: {problem}")
 
 
 def contained(path: Path, inside: Path, *, is_named: bool = False) -> Path:
@@ -335,9 +332,7 @@ def read_text(path: Path, limit: int) -> str:
     with open_binary(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > limit:
-            raise bad_file(
-                path, "too_large", f"has {size:,} bytes; at most {limit:,} are read"
-            )
+            raise bad_file(path, "too_large", f"has {size:,} bytes; at most {limit:,} are read")
         try:
             data = stream.read()
         except OSError as error:
@@ -444,9 +439,7 @@ def _check_nodes(value: object, most: int) -> None:
         if not isinstance(item, dict | list | tuple | set):
             return 1
         if id(item) not in sizes:
-            sizes[id(item)] = (
-                most  # until the count is known: a cycle exceeds the limit
-            )
+            sizes[id(item)] = most  # until the count is known: a cycle exceeds the limit
             inner = [*item, *item.values()] if isinstance(item, dict) else item
             sizes[id(item)] = 1 + sum(map(size, inner))
         return sizes[id(item)]

@@ -120,9 +120,7 @@ def _array(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> np.ndarr
     # Checked before `frombuffer`: the pickle chooses type and shape freely.
     odd = kind.hasobject or kind.names or kind.subdtype or not kind.itemsize
     if odd or n_bytes != len(data):
-        raise ValueError(
-            f"an array of {str(shape)[:60]} {dtype.name[:20]} in {len(data)} bytes"
-        )
+        raise ValueError(f"an array of {str(shape)[:60]} {dtype.name[:20]} in {len(data)} bytes")
     flat = np.frombuffer(data, kind) if n_bytes else np.zeros(0, kind)
     return flat.reshape(shape, order="F" if fortran else "C")
 
@@ -162,9 +160,7 @@ def _nothing(*_: Any) -> None:
 
 
 _Replacements = dict[str, Callable[..., Any]]
-_BUILTINS: _Replacements = {
-    kind.__name__: kind for kind in (dict, list, tuple, set, complex)
-}
+_BUILTINS: _Replacements = {kind.__name__: kind for kind in (dict, list, tuple, set, complex)}
 # suite2p 1 stores the time of its run with its time zone.
 _DATES = ("datetime", "date", "time", "timedelta", "timezone")
 _NAMES: dict[str, _Replacements] = {
@@ -183,9 +179,7 @@ _NAMES: dict[str, _Replacements] = {
     "__builtin__": {**_BUILTINS, "bytes": lambda: b""},
     "datetime": dict.fromkeys(_DATES, _text),
     "pathlib": {
-        f"{pure}{system}Path": _text
-        for pure in ("", "Pure")
-        for system in ("", "Posix", "Windows")
+        f"{pure}{system}Path": _text for pure in ("", "Pure") for system in ("", "Posix", "Windows")
     },
     # The processor on which suite2p 1 ran.
     "torch": {"device": _text},

@@ -114,9 +114,7 @@ def _check_files(path: Path) -> None:
                 )
 
 
-def _session(
-    path: Path, attributes: Mapping[str, Any], options: ReadOptions
-) -> Session:
+def _session(path: Path, attributes: Mapping[str, Any], options: ReadOptions) -> Session:
     store = _Store(path)
     responses = store.signal("responses", ShardedRows(path / "responses/data"))
     n_rows = store.attributes("responses").get("rows")
@@ -138,9 +136,7 @@ def _session(
     stimulus = _stimulus(store)
     session = Session(
         id=str(attributes["id"]),
-        animal_id=None
-        if attributes["animal_id"] is None
-        else str(attributes["animal_id"]),
+        animal_id=None if attributes["animal_id"] is None else str(attributes["animal_id"]),
         path=path,
         format=f"store ({attributes['source']['format']})",
         fingerprint=combine_options(folder_fingerprint(path), options.changed()),
@@ -249,9 +245,7 @@ class StoreVideo:
         if self._frames is not None:
             self._frames.check()
 
-    def read(
-        self, trial: int, first: int, stop: int, size: tuple[int, ...]
-    ) -> np.ndarray:
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Return frames `first` to `stop` of a trial."""
         if self._frames is None:
             raise KeyError(f"Trial {trial} has no frames of its own.")

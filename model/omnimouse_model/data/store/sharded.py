@@ -137,9 +137,7 @@ class ShardedRows:
         if shard not in self._index:
             path = self._files[shard].path
             index = self._verified(path, stored[-self._index_bytes :]).tobytes()
-            self._index[shard] = np.frombuffer(index, "<u8").reshape(
-                *self._per_shard, 2
-            )
+            self._index[shard] = np.frombuffer(index, "<u8").reshape(*self._per_shard, 2)
         return self._index[shard]
 
     # -- description ------------------------------------------------------------
@@ -152,11 +150,7 @@ class ShardedRows:
         self.shape: tuple[int, ...] = array.shape
         self.dtype: np.dtype[Any] = array.dtype.newbyteorder("<")
         shard, self._chunk = array.shards, array.chunks
-        if (
-            not shard
-            or not self.shape
-            or any(map(int.__lt__, shard[1:], self.shape[1:]))
-        ):
+        if not shard or not self.shape or any(map(int.__lt__, shard[1:], self.shape[1:])):
             raise ValueError(f"shards {shard} of {self.shape}")
         self._chunk_bytes = (
             # Python integers (dtype object) do not overflow, whatever the metadata

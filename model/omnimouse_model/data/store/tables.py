@@ -41,9 +41,7 @@ def _with_text_keys(value: Any) -> Any:
     """Return the same value with keys that JSON can store."""
     if isinstance(value, Mapping):
         return {
-            key if isinstance(key, str | int | float | None) else str(key): (
-                _with_text_keys(item)
-            )
+            key if isinstance(key, str | int | float | None) else str(key): (_with_text_keys(item))
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
@@ -101,9 +99,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
 
 def group_attributes(session: Session) -> dict[str, dict[str, Any]]:
     """Return the attributes of the groups of a store, by group."""
-    attributes = {
-        name: _signal_attributes(signal) for name, signal in _signals(session).items()
-    }
+    attributes = {name: _signal_attributes(signal) for name, signal in _signals(session).items()}
     units = session.units
     attributes["units"] = {
         "area": None if units.area is None else units.area.tolist(),
@@ -145,9 +141,7 @@ def _signals(session: Session) -> dict[str, Signal]:
 def _signal_attributes(signal: Signal) -> dict[str, Any]:
     # Only where they are not 0: stores from before these attributes stay valid.
     missing: dict[str, Any] = {
-        name: value
-        for name in ("n_missing", "rounding_s")
-        if (value := getattr(signal, name))
+        name: value for name in ("n_missing", "rounding_s") if (value := getattr(signal, name))
     }
     if signal.name == "responses" and has_pauses(signal):
         # Rows of the recording, of which those in pauses are not stored.

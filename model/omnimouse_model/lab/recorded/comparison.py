@@ -123,8 +123,7 @@ def both_responses(
     if isinstance(model, ExperimentResult):
         if model.session_id != session.id:
             raise ValueError(
-                f"The experiment was done in session {model.session_id!r}, not in "
-                f"{session.id!r}."
+                f"The experiment was done in session {model.session_id!r}, not in {session.id!r}."
             )
         if neurons is not None:
             raise ValueError("`neurons` are those of the experiment: leave them out.")
@@ -144,14 +143,10 @@ def both_responses(
         cancelled=cancelled,
     )
     is_used = np.isfinite(found.recorded).any(axis=1)
-    return BothResponses(
-        chosen, is_used, found.recorded[is_used], found.predicted[is_used]
-    )
+    return BothResponses(chosen, is_used, found.recorded[is_used], found.predicted[is_used])
 
 
-def require_experiment(
-    model: Predictor | ExperimentResult, column: str, name: str
-) -> None:
+def require_experiment(model: Predictor | ExperimentResult, column: str, name: str) -> None:
     """Raise `ValueError` if the result of an experiment lacks a column."""
     if isinstance(model, ExperimentResult) and column not in model.findings.columns:
         raise ValueError(
@@ -187,9 +182,7 @@ def provenance_of(
 
 
 # -- the population ------------------------------------------------------------------
-def share_within_noise(
-    low: np.ndarray, is_chosen: np.ndarray, seed: int
-) -> PopulationValue:
+def share_within_noise(low: np.ndarray, is_chosen: np.ndarray, seed: int) -> PopulationValue:
     """Return the share of neurons whose difference the noise alone can explain."""
     known = low[is_chosen & np.isfinite(low)]
     return _of_population("share_within_noise", known == 0, np.mean, "share", seed)
@@ -215,10 +208,6 @@ def _of_population(
     if not n:
         return PopulationValue(name, float("nan"), float("nan"), float("nan"), unit, 0)
     draw = np.random.default_rng(seed)
-    drawn = [
-        float(statistic(values[draw.integers(n, size=n)])) for _ in range(N_RESAMPLES)
-    ]
+    drawn = [float(statistic(values[draw.integers(n, size=n)])) for _ in range(N_RESAMPLES)]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return PopulationValue(
-        name, float(statistic(values)), float(low), float(high), unit, n
-    )
+    return PopulationValue(name, float(statistic(values)), float(low), float(high), unit, n)

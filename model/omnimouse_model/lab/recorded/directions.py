@@ -206,9 +206,7 @@ class _OrderedTrials:
             np.exp(2j * np.radians(values)),
         )
 
-    def orientation(
-        self, trials: np.ndarray, sizes: np.ndarray
-    ) -> Float[np.ndarray, " neuron"]:
+    def orientation(self, trials: np.ndarray, sizes: np.ndarray) -> Float[np.ndarray, " neuron"]:
         """Return preferred orientations, radians, from `sizes` trials per direction.
 
         The same as `directions_of`, which also returns all else and is slower. NaN
@@ -292,9 +290,7 @@ def _split_half_differences(
     return np.stack(away)
 
 
-def _at_levels(
-    curves: ValueResponses, levels: np.ndarray
-) -> Float[np.ndarray, "neuron level"]:
+def _at_levels(curves: ValueResponses, levels: np.ndarray) -> Float[np.ndarray, "neuron level"]:
     """Return mean responses to levels; NaN for those that were not shown."""
     response = np.full((len(curves.response), len(levels)), np.nan)
     _, to, of = np.intersect1d(levels, curves.values, return_indices=True)
@@ -302,9 +298,7 @@ def _at_levels(
     return response
 
 
-def _curve_correlation(
-    recorded: np.ndarray, predicted: np.ndarray
-) -> Float[np.ndarray, " neuron"]:
+def _curve_correlation(recorded: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, " neuron"]:
     """Return the correlation over directions; NaN with fewer than three in common."""
     is_known = np.isfinite(recorded) & np.isfinite(predicted)
     found = moments(predicted.T, recorded.T, valid=is_known.T).pearson()
@@ -343,9 +337,5 @@ def _directions_summary(columns: Columns, seed: int) -> tuple[PopulationValue, .
     ]
     everyone = np.ones(len(is_tuned), bool)
     correlation = columns["curve_correlation"]
-    found.append(
-        median_of(
-            "median_curve_correlation", correlation, everyone, "correlation", seed
-        )
-    )
+    found.append(median_of("median_curve_correlation", correlation, everyone, "correlation", seed))
     return *found, share_within_noise(columns["difference_low_deg"], is_compared, seed)

@@ -37,9 +37,9 @@ def _difference(session: Session, dots: PlaceTrials, at: int) -> float:
     frames, _ = stimulus.sample(times[np.isfinite(times)])
     if not len(frames):
         return 0.0
-    gray: Float[np.ndarray, "moment height width"] = frames.reshape(
-        *frames.shape[:3], -1
-    ).mean(axis=3)
+    gray: Float[np.ndarray, "moment height width"] = frames.reshape(*frames.shape[:3], -1).mean(
+        axis=3
+    )
     height, width = gray.shape[1:]
     row = dots.rows[dots.row[at]] / dots.height_widths * height
     column = dots.columns[dots.column[at]] * width

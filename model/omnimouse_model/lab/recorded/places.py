@@ -100,9 +100,7 @@ def compare_places(
     StoppedError
         `cancelled()` returned True.
     """
-    found = place_trials(
-        session, place_columns, unit, tier=tier, where=where, monitor=monitor
-    )
+    found = place_trials(session, place_columns, unit, tier=tier, where=where, monitor=monitor)
     require_experiment(model, "column_px", "fields")
     both = both_responses(
         model, session, found.trials, neurons, lag_s, behavior, progress, cancelled

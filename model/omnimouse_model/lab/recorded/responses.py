@@ -75,9 +75,7 @@ def recorded_responses(
         for piece in range(first, stop, length):
             samples = np.arange(piece, min(piece + length, stop))
             # A quarter of a sample later, so that rounding cannot change the sample.
-            values, valid = signal.window(
-                session.t0 + (samples + 0.25) / rate_hz, scale
-            )
+            values, valid = signal.window(session.t0 + (samples + 0.25) / rate_hz, scale)
             chosen = values[valid][:, neurons].astype(np.float64)
             total += np.nansum(chosen, axis=0)
             count += np.isfinite(chosen).sum(axis=0)
@@ -135,16 +133,12 @@ def responses_to_trials(
     def requests() -> Iterator[Request]:
         for part in parts:
             if part.first not in masks:
-                asked = Mask.nothing(session, spec).ask(
-                    neurons, slice(part.first, spec.n_samples)
-                )
+                asked = Mask.nothing(session, spec).ask(neurons, slice(part.first, spec.n_samples))
                 masks[part.first] = asked.with_frames(True).with_behavior(behavior)
             belongs = _is_of_trial(part, begins, ends)
             # A window keeps what it has read: a copy does, and is dropped.
             window = part.window.with_edits(())
-            pending.append(
-                (_Part(window, part.times, part.first, part.trials), belongs)
-            )
+            pending.append((_Part(window, part.times, part.first, part.trials), belongs))
             yield window, masks[part.first], neurons
 
     predictor.prepare(session)
@@ -179,9 +173,7 @@ def require_recorded_video(predictor: Predictor, session: Session) -> None:
         )
 
 
-def _times_of(
-    session: Session, trials: np.ndarray, lag_s: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _times_of(session: Session, trials: np.ndarray, lag_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and the last time of trials in seconds, with the lag.
 
     A trial lasts until the next one begins, unless the recording states when it ends.
@@ -225,9 +217,7 @@ def _parts(
         counted = float(times[-1])
         if first >= len(times):
             continue
-        has_samples = (begins <= times[-1] + _TOLERANCE_S) & (
-            ends >= times[first] - _TOLERANCE_S
-        )
+        has_samples = (begins <= times[-1] + _TOLERANCE_S) & (ends >= times[first] - _TOLERANCE_S)
         part = _Part(window, times, first, np.flatnonzero(is_inside & has_samples))
         if _is_of_trial(part, begins, ends).any():
             yield part

@@ -24,9 +24,7 @@ Where = Mapping[str, str | int | float]
 """Values that columns of the trial table must have."""
 
 DIRECTION_COLUMNS: Final = tuple(
-    f"{name}{unit}"
-    for name in (*DIRECTION_NAMES, *ORIENTATION_NAMES)
-    for unit in ("", "_deg")
+    f"{name}{unit}" for name in (*DIRECTION_NAMES, *ORIENTATION_NAMES) for unit in ("", "_deg")
 )
 """Columns of the direction of motion in degrees."""
 PLACE_COLUMNS: Final[Mapping[tuple[str, str], Unit | None]] = {

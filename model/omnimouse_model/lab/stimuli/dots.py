@@ -53,10 +53,7 @@ def gaussian_dots(
     column = (np.arange(n_columns) + 0.5) * width / n_columns
     places = np.stack(np.meshgrid(row, column, indexing="ij"), -1).reshape(-1, 2)
     order = np.concatenate(
-        [
-            np.random.default_rng([seed, k]).permutation(len(places))
-            for k in range(repeats)
-        ]
+        [np.random.default_rng([seed, k]).permutation(len(places)) for k in range(repeats)]
     )
     sd = sd_deg / monitor.degrees_per_pixel(width)
     rows, columns = np.mgrid[:height, :width] + 0.5

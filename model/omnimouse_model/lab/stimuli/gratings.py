@@ -180,8 +180,7 @@ def drifting_gabors(
     phase = rng.uniform(0, 2 * np.pi, n)
     row, column = rng.uniform(0, height, n), rng.uniform(0, width, n)
     period, hz = (
-        low * (high / low) ** rng.uniform(0, 1, n)
-        for low, high in (periods_deg, temporal_hz)
+        low * (high / low) ** rng.uniform(0, 1, n) for low, high in (periods_deg, temporal_hz)
     )
     pixel_deg = monitor.degrees_per_pixel(width)
     rows, columns = np.mgrid[:height, :width] + 0.5

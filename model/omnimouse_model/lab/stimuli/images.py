@@ -43,8 +43,7 @@ def still_images(
     images = np.asarray(images)
     if images.ndim != 3 or images.dtype != np.uint8 or not len(images):
         raise ValueError(
-            f"images is {images.shape} {images.dtype}; uint8 (image, height, width) "
-            "expected."
+            f"images is {images.shape} {images.dtype}; uint8 (image, height, width) expected."
         )
     before, shown, after = (round(s * rate_hz) for s in (blank_s, image_s, 0.2))
 
@@ -81,8 +80,7 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS)
     if not files:
         raise ValueError(
-            f"{folder} has no image; expected files that end with "
-            f"{', '.join(_ENDINGS)}."
+            f"{folder} has no image; expected files that end with {', '.join(_ENDINGS)}."
         )
     images: list[np.ndarray] = []
     for file in files:
@@ -104,8 +102,7 @@ def movie(frames: np.ndarray, size: tuple[int, int], rate_hz: float = 30.0) -> S
     frames = np.asarray(frames)
     if frames.ndim != 3 or frames.dtype != np.uint8 or not len(frames):
         raise ValueError(
-            f"frames is {frames.shape} {frames.dtype}; uint8 (frame, height, width) "
-            "expected."
+            f"frames is {frames.shape} {frames.dtype}; uint8 (frame, height, width) expected."
         )
 
     def frames_of(video: int) -> np.ndarray:

@@ -163,11 +163,7 @@ class Pins:
         with self._lock:
             session = self._state.session
             n_neurons = 0 if session is None else session.n_neurons
-            fitting = [
-                self._with_predictor(pin)
-                for pin in pins
-                if pin.mask.n_neurons == n_neurons
-            ]
+            fitting = [self._with_predictor(pin) for pin in pins if pin.mask.n_neurons == n_neurons]
             self._set(tuple(fitting))
             messages = [
                 f"Its pinned {pin.letter} is not predicted: {problem}."

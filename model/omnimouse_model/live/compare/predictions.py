@@ -131,9 +131,7 @@ class PinPredictions:
         # Any change of pins, span or selection ends the effect of `stop`.
         self._is_stopped = False
         pins = self._state.pins
-        self._results.keep_slots(
-            {LIVE, *(pin.slot for pin in pins if not self._problem_of(pin))}
-        )
+        self._results.keep_slots({LIVE, *(pin.slot for pin in pins if not self._problem_of(pin))})
         # Spans of the previous choice are not drawn any more; they can be large.
         if self._state.trace_span == "window":
             self.spans.clear()
@@ -221,8 +219,7 @@ class PinPredictions:
         """Whether exactly these tasks are being predicted."""
         unfinished = self._unfinished()
         return len(unfinished) == len(tasks) > 0 and all(
-            is_same_task(one, other)
-            for one, other in zip(unfinished, tasks, strict=True)
+            is_same_task(one, other) for one, other in zip(unfinished, tasks, strict=True)
         )
 
     def _tasks(self) -> list[PinTask]:

@@ -142,9 +142,7 @@ class BackgroundTask(Generic[Request, Result]):
         return self._work(request, report)
 
     # -- on the drawing thread --------------------------------------------------------
-    def _on_progress(
-        self, message: str, share: float | None, outdated: Outdated
-    ) -> None:
+    def _on_progress(self, message: str, share: float | None, outdated: Outdated) -> None:
         # A message that arrives after the end would make an idle task look busy.
         if self.is_busy and not outdated():
             self.message, self.share = message, share

@@ -109,9 +109,7 @@ class LiveClient:
             self._sent = (state.window, self.predictor)
             if unedited is None:
                 sweep, what_if = request.has_sweep, bool(request.edits)
-                self.results.mark_requested(
-                    number, sweep=sweep, what_if=what_if, mask=state.mask
-                )
+                self.results.mark_requested(number, sweep=sweep, what_if=what_if, mask=state.mask)
             else:
                 self.results.mark_edited(number)
         self._engine.start()
@@ -164,9 +162,7 @@ class LiveClient:
         self.results.needs = self.results.residence = None
         self.results.learned = None
 
-    def moved_predictions(
-        self, window: Window
-    ) -> tuple[Prediction | None, Prediction | None]:
+    def moved_predictions(self, window: Window) -> tuple[Prediction | None, Prediction | None]:
         """Return selected and population predictions moved to an overlapping window."""
         before, mask, results = self.state.window, self.state.mask, self.results
         if before is None or mask is None:
@@ -227,9 +223,7 @@ class LiveClient:
         if not is_served(stage.needs.spec, window.spec):
             self._on_spec(stage.needs.spec)
 
-    def _time(
-        self, request: LiveRequest, prediction: Prediction, took_s: float
-    ) -> None:
+    def _time(self, request: LiveRequest, prediction: Prediction, took_s: float) -> None:
         """Record the time of a population prediction."""
         # Few neurons take less time; their time would make a sweep look too fast.
         is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons

@@ -201,9 +201,7 @@ class Engine:
     # -- on the engine's thread -----------------------------------------------------
     def _start_thread(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._loop, name="omnimouse-engine", daemon=True
-            )
+            self._thread = threading.Thread(target=self._loop, name="omnimouse-engine", daemon=True)
             self._thread.start()
 
     def _loop(self) -> None:

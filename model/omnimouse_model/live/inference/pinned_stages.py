@@ -75,9 +75,7 @@ class PinnedStageRunner:
         self._loaded: dict[tuple[str, str], Predictor] = {}
         self._unfinished: dict[int, tuple[PinTask, Stitching]] = {}
 
-    def stages(
-        self, request: PinRequest, outdated: Outdated
-    ) -> Iterator[PinResult | None]:
+    def stages(self, request: PinRequest, outdated: Outdated) -> Iterator[PinResult | None]:
         """Yield the results of all tasks in order; an error affects only its own.
 
         The first stage is None: after it, the engine checks for newer requests.
@@ -116,13 +114,9 @@ class PinnedStageRunner:
             predictor.prepare(request.session)
             if task.page is None:
                 result = _predict_window(predictor, request, task, outdated)
-                yield replace(
-                    result, find_tier_score=self._scored(predictor, request, task)
-                )
+                yield replace(result, find_tier_score=self._scored(predictor, request, task))
             else:
-                yield from self._predict_page(
-                    predictor, request.session, task, outdated
-                )
+                yield from self._predict_page(predictor, request.session, task, outdated)
         finally:
             # The live request may use the same predictor: it must not be stopped by
             # the `outdated` of this one.
@@ -161,9 +155,7 @@ class PinnedStageRunner:
         del self._unfinished[task.slot]
         yield _span_result(task, stitching)
 
-    def _without_prediction(
-        self, session: Session, task: PinTask, error: str
-    ) -> PinResult:
+    def _without_prediction(self, session: Session, task: PinTask, error: str) -> PinResult:
         """Return a result with an error message; over a page, with the recording, too.
 
         A later request predicts the page from the beginning.

@@ -106,9 +106,7 @@ def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
     if step_s is None:
         step_s = window.spec.duration_s
     windows = (
-        window.session.nearest_window(
-            window.start_s + sign * step_s, window.spec, direction=sign
-        )
+        window.session.nearest_window(window.start_s + sign * step_s, window.spec, direction=sign)
         for sign in (1, -1)
     )
     return tuple(near for near in windows if near.key != window.key)

@@ -74,9 +74,7 @@ class ScoreStore:
     metric and whatever else changes the numbers.
     """
 
-    def __init__(
-        self, folder: Path | None = None, limit_bytes: int = LIMIT_BYTES
-    ) -> None:
+    def __init__(self, folder: Path | None = None, limit_bytes: int = LIMIT_BYTES) -> None:
         self._folder, self._limit_bytes = folder, limit_bytes
 
     @property
@@ -251,10 +249,7 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parsed(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
     floats = {f.name for f in fields(kind) if f.type is float}
-    return {
-        name: number(value) if name in floats else value
-        for name, value in values.items()
-    }
+    return {name: number(value) if name in floats else value for name, value in values.items()}
 
 
 # -- curves ---------------------------------------------------------------------------

@@ -136,9 +136,7 @@ class StageRunner:
         self._stream = Stream()
         self._tiers = TierResults(store)
         self._pinned = PinnedStageRunner(load, self._loaded_as, self._tiers)
-        self._peri_events = MemoryCache[PeriEvent](
-            MAX_SCORE_BYTES, lambda events: events.n_bytes
-        )
+        self._peri_events = MemoryCache[PeriEvent](MAX_SCORE_BYTES, lambda events: events.n_bytes)
 
     def __call__(
         self,
@@ -271,9 +269,7 @@ class StageRunner:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
 
-    def _known_in_tier(
-        self, predictor: Predictor, request: LiveRequest
-    ) -> Iterator[Stage]:
+    def _known_in_tier(self, predictor: Predictor, request: LiveRequest) -> Iterator[Stage]:
         """Yield the score and the curves over the tier, as far as they are known."""
         score = self._tiers.score(predictor, request)
         if score is not None:
@@ -289,9 +285,7 @@ class StageRunner:
             self._learned = known = learned_neurons(predictor, session)
         return known
 
-    def _peri_event(
-        self, predictor: Predictor, request: LiveRequest
-    ) -> PeriEvent | None:
+    def _peri_event(self, predictor: Predictor, request: LiveRequest) -> PeriEvent | None:
         """Return the averages over trials, which earlier requests may have begun."""
         session, spec, mask = request.session, predictor.needs.spec, request.mask
         tier = request.trial_tier or scored_tier(session, spec)
@@ -414,9 +408,7 @@ def _predict_mapped(
 ) -> Iterator[Stage]:
     """Predict the same time span at the rates of another spec."""
     since = perf_counter()
-    population = predict_same_span(
-        predictor, request.window, request.mask, targets, outdated
-    )
+    population = predict_same_span(predictor, request.window, request.mask, targets, outdated)
     selection = np.array(request.selection, np.int64)
     # The whole population is predicted at once here: a mapped prediction has no
     # encoding that could be reused.

@@ -36,9 +36,7 @@ class Stream:
     _state: Any = field(default=None, repr=False)
     _prediction: Prediction | None = field(default=None, repr=False)
 
-    def follow(
-        self, predictor: Predictor, window: Window, mask: Mask
-    ) -> Prediction | None:
+    def follow(self, predictor: Predictor, window: Window, mask: Mask) -> Prediction | None:
         """Return the prediction of a window that overlaps with the previous one.
 
         It has all neurons, NaN outside of the target cells. None after a jump and after
@@ -74,9 +72,7 @@ class Stream:
             return None
         self._state, self._prediction = state, prediction
         values = np.where(scored_cells(mask), prediction.responses, np.float32(np.nan))
-        return replace(
-            prediction, responses=values, mask_id=mask.mask_id, behavior=None
-        )
+        return replace(prediction, responses=values, mask_id=mask.mask_id, behavior=None)
 
     def _n_new(self, predictor: Predictor, window: Window) -> int | None:
         """Return the samples that follow the previous window; None after a jump."""

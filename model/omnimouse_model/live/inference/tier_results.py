@@ -54,12 +54,8 @@ class TierResults:
 
     def __init__(self, store: ScoreStore | None = None) -> None:
         self._store = store
-        self._scorings = MemoryCache[TierScoring](
-            MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes
-        )
-        self._sweeps = MemoryCache[TierSweep](
-            MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes
-        )
+        self._scorings = MemoryCache[TierScoring](MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes)
+        self._sweeps = MemoryCache[TierSweep](MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes)
         self._scores = MemoryCache[TierScore](MAX_COMPLETE, lambda _: 1)
         self._curves = MemoryCache[TierCurves](MAX_COMPLETE, lambda _: 1)
         # Unfinished task that can be stored -> number of batches in its stored sums.
@@ -169,9 +165,7 @@ class TierResults:
         self._scorings.clear()
         self._sweeps.clear()
 
-    def _scoring(
-        self, predictor: Predictor, request: LiveRequest, key: Key
-    ) -> TierScoring:
+    def _scoring(self, predictor: Predictor, request: LiveRequest, key: Key) -> TierScoring:
         session, mask, metric = request.session, request.mask, request.metric
         tier = scored_tier(session, predictor.needs.spec)
 
@@ -201,9 +195,7 @@ class TierResults:
             self._n_stored[key] = self._n_stored.pop(key)
         return cache.get(key, lambda: self._continued(request, key, make))
 
-    def _continued(
-        self, request: LiveRequest, key: Key, make: Callable[[], Work]
-    ) -> Work:
+    def _continued(self, request: LiveRequest, key: Key, make: Callable[[], Work]) -> Work:
         """Return a new computation, with the sums of an earlier process if stored."""
         store, work = self._store_of(request), make()
         if store is None:
@@ -221,9 +213,7 @@ class TierResults:
 
     def _unfinished(self, key: Key) -> TierScoring | TierSweep | None:
         is_complete = key in self._scores or key in self._curves
-        return (
-            None if is_complete else self._scorings.peek(key) or self._sweeps.peek(key)
-        )
+        return None if is_complete else self._scorings.peek(key) or self._sweeps.peek(key)
 
     def _store_in_time(self, key: Key) -> None:
         """Store the sums of a task that is being refined, unless it was just done."""
@@ -246,9 +236,7 @@ class TierResults:
         # The id of an object that the user made need not tell its weights.
         return self._store if isinstance(request.predictor, str) else None
 
-    def _write(
-        self, request: LiveRequest, key: Key, found: TierScore | TierCurves
-    ) -> None:
+    def _write(self, request: LiveRequest, key: Key, found: TierScore | TierCurves) -> None:
         store = self._store_of(request)
         if store is not None:
             store.add(key, found)

@@ -34,8 +34,7 @@ class ActiveSpans:
         """Set the span of a code; `ValueError` if it is not inside the window."""
         if not 0 <= start < stop <= self._n_samples:
             raise ValueError(
-                f"The active span {start}-{stop} is not in 0-{self._n_samples}; give "
-                "start < stop."
+                f"The active span {start}-{stop} is not in 0-{self._n_samples}; give start < stop."
             )
         self._spans[checked_code(code)] = (int(start), int(stop))
         return self._spans[code]

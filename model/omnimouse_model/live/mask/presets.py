@@ -73,9 +73,7 @@ def _causal(session: Session, _selected: Sequence[int]) -> Mask:
     return _drawn("forward-pred", session, SchemeSettings(bins=last))
 
 
-def _over_regions(
-    scheme: str, region: str, session: Session, selected: Sequence[int]
-) -> Mask:
+def _over_regions(scheme: str, region: str, session: Session, selected: Sequence[int]) -> Mask:
     """Ask one region, and in it the selected neurons."""
     drawn = _drawn(scheme, session, SchemeSettings(region=region))
     assert session.units.area is not None
@@ -135,8 +133,7 @@ PRESETS: tuple[Preset, ...] = (
     _official(
         "video_only",
         "Video only",
-        "Only the video is visible; the second half of the window is predicted for "
-        "every neuron.",
+        "Only the video is visible; the second half of the window is predicted for every neuron.",
         has_responses=False,
         one_of=("video",),
     ),
@@ -191,15 +188,13 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         CO_SMOOTHING,
         "Co-smoothing",
-        "Three of ten neurons, the selected ones among them, are predicted from the "
-        "others.",
+        "Three of ten neurons, the selected ones among them, are predicted from the others.",
         _co_smoothing,
     ),
     Preset(
         "causal",
         "Causal",
-        "The first 70 % of the window are visible; the rest is predicted, for every "
-        "neuron.",
+        "The first 70 % of the window are visible; the rest is predicted, for every neuron.",
         _causal,
     ),
     _regional(
@@ -306,9 +301,7 @@ def regions_of(session: Session | None) -> tuple[str, ...]:
     return tuple(names) if len(names) > 1 else ()
 
 
-def presets_of(
-    session: Session | None, needs: Needs | None = None
-) -> tuple[Preset, ...]:
+def presets_of(session: Session | None, needs: Needs | None = None) -> tuple[Preset, ...]:
     """Return the presets that a session can have and a model can answer.
 
     Some need several regions, others a model that reads video or behaviour, or one

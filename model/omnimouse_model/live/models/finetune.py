@@ -196,9 +196,7 @@ class Finetuning(HasBackgroundTask):
         """Whether a stopped fine-tuning has start values, and so makes a model."""
         return self.can_resume and self.start_score is not None
 
-    def folder_for(
-        self, model: str, session: Session, train: TrainedPart = "embeddings"
-    ) -> Path:
+    def folder_for(self, model: str, session: Session, train: TrainedPart = "embeddings") -> Path:
         """Return the folder of the fine-tuning of a model to a recording."""
         return folder_for(self.folder, model, session, train)
 
@@ -251,16 +249,10 @@ class Finetuning(HasBackgroundTask):
             return self._fail(
                 "Open a recording and choose a model by its name, file or folder first."
             )
-        path = (
-            self.folder_for(predictor_name, session, train)
-            if out is None
-            else Path(out)
-        )
+        path = self.folder_for(predictor_name, session, train) if out is None else Path(out)
         # The process of the fine-tuning may have another working folder.
         path = path.absolute()
-        self._begin(
-            FinetuneRequest(predictor_name, session, path, train, steps, state.device)
-        )
+        self._begin(FinetuneRequest(predictor_name, session, path, train, steps, state.device))
 
     def resume(self) -> None:
         """Continue a stopped or failed fine-tuning from its last save."""
@@ -338,9 +330,7 @@ class Finetuning(HasBackgroundTask):
         code = "busy" if self.is_busy else "no_model_or_session"
         self._task.fail(FinetuneError(code, message))
 
-    def _take_rows(
-        self, request: FinetuneRequest, rows: Sequence[dict[str, float]]
-    ) -> None:
+    def _take_rows(self, request: FinetuneRequest, rows: Sequence[dict[str, float]]) -> None:
         if request is not self.request:
             return
         for row in rows:
@@ -356,9 +346,7 @@ class Finetuning(HasBackgroundTask):
                 if value is not None:
                     points.append((step, value))
 
-    def _take_progress(
-        self, request: FinetuneRequest, progress: dict[str, Any]
-    ) -> None:
+    def _take_progress(self, request: FinetuneRequest, progress: dict[str, Any]) -> None:
         # Messages that arrive after a stop or a new start are dropped.
         if request is not self.request or request.stop.is_set():
             return
@@ -381,9 +369,7 @@ class Finetuning(HasBackgroundTask):
             self._choose(str(request.path))
 
     # -- on a thread of its own -------------------------------------------------------
-    def _run(
-        self, request: FinetuneRequest, _: ReportProgress
-    ) -> Iterator[FinetuneRequest]:
+    def _run(self, request: FinetuneRequest, _: ReportProgress) -> Iterator[FinetuneRequest]:
         def report(kind: str, value: Any) -> None:
             take = self._take_rows if kind == "rows" else self._take_progress
             self._post(partial(take, request, value))

@@ -54,9 +54,7 @@ class FinetunedModel:
     @property
     def text(self) -> str:
         """Text such as "demo, fine-tuned to 90009-1-1"."""
-        return (
-            f"{Path(self.model).name.partition('@')[0]}, fine-tuned to {self.session}"
-        )
+        return f"{Path(self.model).name.partition('@')[0]}, fine-tuned to {self.session}"
 
 
 def finetuned_in(path: Path) -> FinetunedModel | None:

@@ -159,9 +159,7 @@ class Colouring(HasBackgroundTask):
 
     def toggle(self) -> None:
         """Switch between the state and the quantity chosen last."""
-        self.choose(
-            self._last_quantity if self._state.colour_by == "state" else "state"
-        )
+        self.choose(self._last_quantity if self._state.colour_by == "state" else "state")
 
     def draw(self, viewer: object, name: ColourBy | None) -> None:
         """Register the quantity that a view draws, so that its data are read.
@@ -232,8 +230,7 @@ class Colouring(HasBackgroundTask):
             return replace(
                 quantity,
                 label=f"{experiment.value_label} (model)",
-                explanation=f"{experiment.label}, {measured.predictor_id}: a property "
-                "of the model",
+                explanation=f"{experiment.label}, {measured.predictor_id}: a property of the model",
                 unit=experiment.unit,
                 period=experiment.period,
             )
@@ -251,9 +248,7 @@ class Colouring(HasBackgroundTask):
             return True
         return bool(np.isfinite(self._values(name, session)[0]).any())
 
-    def _values(
-        self, name: ColourBy, session: Session
-    ) -> tuple[np.ndarray, tuple[str, ...]]:
+    def _values(self, name: ColourBy, session: Session) -> tuple[np.ndarray, tuple[str, ...]]:
         units, n = session.units, session.n_neurons
         unknown = np.full(n, np.nan)
         if name == "area":
@@ -325,15 +320,11 @@ def _categories_of(
     return np.where(names == "", np.nan, indices), categories
 
 
-def _of_field(
-    info: NeuronProperties, number: Callable[[ReceptiveField], float]
-) -> float:
+def _of_field(info: NeuronProperties, number: Callable[[ReceptiveField], float]) -> float:
     field = info.field
     return np.nan if field is None or field.problem else float(number(field))
 
 
-def _of_tuning(
-    info: NeuronProperties, number: Callable[[DirectionTuning], float]
-) -> float:
+def _of_tuning(info: NeuronProperties, number: Callable[[DirectionTuning], float]) -> float:
     tuning = info.tuning
     return np.nan if tuning is None or tuning.problem else float(number(tuning))

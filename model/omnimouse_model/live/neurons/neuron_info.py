@@ -239,9 +239,7 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     yield session, infos
     # NaN: without a receptive field, tuning is computed from the whole screen.
     centres = [(np.nan, np.nan) if f.problem else f.centre_yx for f in fields]
-    tunings = direction_tuning(
-        session, neurons, np.array(centres), progress=report_tuning
-    )
+    tunings = direction_tuning(session, neurons, np.array(centres), progress=report_tuning)
     infos = tuple(replace(i, tuning=t) for i, t in zip(infos, tunings, strict=True))
     yield session, infos
 

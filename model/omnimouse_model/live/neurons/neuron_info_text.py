@@ -100,8 +100,7 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
     if len(nearest):
         names = learned.names
         near = ", ".join(
-            f"{names[other]} ({far:z.2f})"
-            for other, far in zip(nearest, distance, strict=True)
+            f"{names[other]} ({far:z.2f})" for other, far in zip(nearest, distance, strict=True)
         )
         parts.append(f"nearest barcodes: {near}")
     return " · ".join(parts)

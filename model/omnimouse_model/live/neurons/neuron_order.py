@@ -82,9 +82,7 @@ class SimilarityOrder(HasBackgroundTask):
             self._computed = None
 
 
-def _compute(
-    session: Session, report: ReportProgress
-) -> Iterator[tuple[Session, np.ndarray]]:
+def _compute(session: Session, report: ReportProgress) -> Iterator[tuple[Session, np.ndarray]]:
     def report_share(share: float) -> None:
         report(f"Comparing neurons: {100 * share:z.0f} %")
 

@@ -211,9 +211,7 @@ class Scale:
         return _plain(value, min(max(2 - below, 0), _MAX_DIGITS))
 
 
-def make_scale(
-    quantity: Quantity, values: np.ndarray, categories: tuple[str, ...]
-) -> Scale:
+def make_scale(quantity: Quantity, values: np.ndarray, categories: tuple[str, ...]) -> Scale:
     """Return the scale of some values, between their outer percentiles."""
     finite = values[np.isfinite(values)]
     low, high = 0.0, 1.0

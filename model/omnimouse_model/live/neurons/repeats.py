@@ -170,9 +170,7 @@ class RepeatsOnScreen(HasBackgroundTask):
         if session is not None:
             clip = self.clips[number]
             middle = min(2 * self._half_s, clip.duration_s) / 2
-            self._seek(
-                float(session.trials.t_on[clip.trials[0]]) + middle - self._half_s
-            )
+            self._seek(float(session.trials.t_on[clip.trials[0]]) + middle - self._half_s)
 
     # -- internal ---------------------------------------------------------------------
     @property
@@ -273,10 +271,7 @@ def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
     )
     one = f"{single}{interval_text(repeats)}"
     n_repeats = len(repeats.onset_s)
-    return (
-        f"Reliability of {n_repeats} repeats: one {one}, mean {top} · oracle {oracle} "
-        f"({scope})"
-    )
+    return f"Reliability of {n_repeats} repeats: one {one}, mean {top} · oracle {oracle} ({scope})"
 
 
 def interval_text(repeats: ClipRepeats) -> str:

@@ -38,9 +38,7 @@ class TrialAverages:
 
     changed = Signal()
 
-    def __init__(
-        self, state: LiveState, results: Results, request: Callable[[], None]
-    ) -> None:
+    def __init__(self, state: LiveState, results: Results, request: Callable[[], None]) -> None:
         self._state, self._results, self._request = state, results, request
         self._viewers: set[object] = set()
         self._conditions: tuple[Session | None, Mapping[str, np.ndarray]] = (None, {})
@@ -100,8 +98,7 @@ class TrialAverages:
         """Choose the column; raise `ValueError` if it is no condition."""
         if name not in self.conditions:
             raise ValueError(
-                f"No condition {name!r}; there are "
-                f"{', '.join(self.conditions) or 'none'}."
+                f"No condition {name!r}; there are {', '.join(self.conditions) or 'none'}."
             )
         if name != self._state.event_condition:
             self._state.event_condition = name
@@ -111,8 +108,7 @@ class TrialAverages:
         """Choose the tier of the trials; raise `ValueError` if no trial has it."""
         if name not in self.tiers:
             raise ValueError(
-                f"No trial of a tier {name!r}; there are "
-                f"{', '.join(self.tiers) or 'none'}."
+                f"No trial of a tier {name!r}; there are {', '.join(self.tiers) or 'none'}."
             )
         if name != self.tier:
             self._state.trial_tier = name

@@ -114,9 +114,7 @@ class ScreenContent:
         }
 
 
-def screen_content(
-    state: LiveState, results: Results, laboratory: Laboratory
-) -> ScreenContent:
+def screen_content(state: LiveState, results: Results, laboratory: Laboratory) -> ScreenContent:
     """Return a snapshot of the screen's content.
 
     Raises

@@ -39,9 +39,7 @@ from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.state_store import StateStore
 
-OTHER_MODEL = (
-    "Its model has changed since it was saved: now it is {new_id}, it was {old_id}."
-)
+OTHER_MODEL = "Its model has changed since it was saved: now it is {new_id}, it was {old_id}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +252,7 @@ class Project(HasBackgroundTask):
         if self._request is not None:
             self.open(self._request.path, recording)
 
-    def restore(
-        self, fallback: OpenRequest | None = None, last: LastSession | None = None
-    ) -> bool:
+    def restore(self, fallback: OpenRequest | None = None, last: LastSession | None = None) -> bool:
         """Reopen the last session in the background; see `Controller.restore`.
 
         `last` is the last session, if it was read before.
@@ -300,9 +296,7 @@ class Project(HasBackgroundTask):
         if self.is_changed or (is_lost and not self._backups.is_saved(current)):
             self._backup = (self.name or current.recording, current)
 
-    def on_opened(
-        self, reopened: ReopenedAnalysis | None, messages: tuple[str, ...] = ()
-    ) -> None:
+    def on_opened(self, reopened: ReopenedAnalysis | None, messages: tuple[str, ...] = ()) -> None:
         """Update after a recording is shown, as a saved analysis or as a new one.
 
         `messages` are those of a new one.
@@ -336,9 +330,7 @@ class Project(HasBackgroundTask):
             self._autosave.close(timeout_s)
             self._store.end()
 
-    def _read(
-        self, request: _FileRequest, report: ReportProgress
-    ) -> Iterator[OpenRequest]:
+    def _read(self, request: _FileRequest, report: ReportProgress) -> Iterator[OpenRequest]:
         path = request.path
         try:
             analysis = read_analysis(path)

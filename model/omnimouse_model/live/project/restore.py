@@ -119,9 +119,7 @@ def restore_analysis(
     )
 
 
-def _recording_problems(
-    analysis: Analysis, session: Session, window: Window
-) -> Iterator[str]:
+def _recording_problems(analysis: Analysis, session: Session, window: Window) -> Iterator[str]:
     """Yield how the recording differs from the saved one."""
     if analysis.fingerprint and analysis.fingerprint != session.fingerprint:
         yield (
@@ -135,9 +133,7 @@ def _recording_problems(
         )
 
 
-def _selection_for_view(
-    analysis: Analysis, view: SessionView
-) -> tuple[tuple[int, ...], list[str]]:
+def _selection_for_view(analysis: Analysis, view: SessionView) -> tuple[tuple[int, ...], list[str]]:
     """Return the selected neurons that the recording has, and a message on others."""
     assert view.session is not None
     n_neurons = view.session.n_neurons
@@ -146,15 +142,11 @@ def _selection_for_view(
         # A minimal analysis after damage has no selection: the traces would be empty.
         return selection or view.selection, []
     if len(selection) < len(analysis.selection):
-        return selection, [
-            "Some of the neurons that were selected are not in the recording."
-        ]
+        return selection, ["Some of the neurons that were selected are not in the recording."]
     return selection, []
 
 
-def _mask_for_view(
-    analysis: Analysis, view: SessionView
-) -> tuple[Mask | None, str, list[str]]:
+def _mask_for_view(analysis: Analysis, view: SessionView) -> tuple[Mask | None, str, list[str]]:
     """Return the analysis' mask and preset, or those of the view with a message."""
     assert view.session is not None
     n_neurons = view.session.n_neurons
@@ -183,9 +175,7 @@ def _preset_of(analysis: Analysis, session: Session) -> str:
     return analysis.preset if made == mask else ""
 
 
-def _edits_for_window(
-    analysis: Analysis, window: Window
-) -> tuple[tuple[Edit, ...], list[str]]:
+def _edits_for_window(analysis: Analysis, window: Window) -> tuple[tuple[Edit, ...], list[str]]:
     """Return the edits that the recording can have, and a message for each other."""
     edits, messages = [], []
     spec = window.spec
@@ -195,7 +185,5 @@ def _edits_for_window(
             apply_edits(window, [edit])
             edits.append(edit)
         except ValueError as error:
-            messages.append(
-                f"The what-if “{describe_edits([edit], spec)}” is left out: {error}"
-            )
+            messages.append(f"The what-if “{describe_edits([edit], spec)}” is left out: {error}")
     return tuple(edits), messages

@@ -17,8 +17,7 @@ from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.predict.registry import is_predictor
 
 MUST_FETCH = (
-    "Its {kind} is on the model hub and not on this machine: {name}. {action}, or "
-    "choose another."
+    "Its {kind} is on the model hub and not on this machine: {name}. {action}, or choose another."
 )
 
 

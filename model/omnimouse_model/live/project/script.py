@@ -25,9 +25,7 @@ BEHAVIOR_LINES = (
 """Lines that score decoded behaviour, per channel."""
 
 
-def script_of(
-    state: LiveState, predictor: str, analysis: Path | None, folder: Path
-) -> str:
+def script_of(state: LiveState, predictor: str, analysis: Path | None, folder: Path) -> str:
     """Return a script that opens the session, predicts and prints the score.
 
     The mask is made by a strategy or preset if that gives the same mask, else it is

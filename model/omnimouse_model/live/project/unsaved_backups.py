@@ -79,9 +79,7 @@ class UnsavedBackups:
 
     def _write(self, name: str, analysis: Analysis) -> None:
         try:
-            path, deleted = self._store.back_up(
-                name, partial(write_analysis, analysis=analysis)
-            )
+            path, deleted = self._store.back_up(name, partial(write_analysis, analysis=analysis))
         except Exception as error:  # the user must know that the work is lost
             logger.warning("Unsaved work could not be backed up.", exc_info=True)
             problem = getattr(error, "strerror", None) or str(error)

@@ -68,9 +68,7 @@ class FirstScores:
         return self.ranks if is_same and self.predictor == predictor_name else {}
 
 
-def first_scores(
-    session: Session, found: TierScore, predictor_name: str
-) -> FirstScores | None:
+def first_scores(session: Session, found: TierScore, predictor_name: str) -> FirstScores | None:
     """Return the first neurons and window by a complete score; None for few targets."""
     score = found.score
     if score is None or not found.window_scores:

@@ -179,9 +179,7 @@ def first_start(session: Session) -> float:
     affect the choice.
     """
     for tier in ("test", "validation", "oracle", None):
-        if tier is not None and not set(session.named_tiers(tier)) & set(
-            session.tiers()
-        ):
+        if tier is not None and not set(session.named_tiers(tier)) & set(session.tiers()):
             continue
         starts = session.window_starts(tier=tier)
         # The trials of a tier can be too short for a window.

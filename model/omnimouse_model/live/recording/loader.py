@@ -143,9 +143,7 @@ class SessionLoader(HasBackgroundTask):
         self.open(OpenRequest(place, start_s, message, options=options))
 
     # -- on the task's thread ---------------------------------------------------------
-    def _views(
-        self, request: OpenRequest, report: ReportProgress
-    ) -> Iterator[SessionView]:
+    def _views(self, request: OpenRequest, report: ReportProgress) -> Iterator[SessionView]:
         try:
             view = self._read(request, report)
         # Other errors are faults of the program: a fallback must not hide them.

@@ -28,6 +28,4 @@ SAMPLES: Final = {
 def with_model(name: str) -> OpenRequest:
     """Return a request that opens a sample and chooses the model trained on it."""
     predictor = MODELS.get(name, "")
-    return replace(
-        SAMPLES[name], restore=lambda view: replace(view, predictor=predictor)
-    )
+    return replace(SAMPLES[name], restore=lambda view: replace(view, predictor=predictor))

@@ -101,9 +101,7 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
         is_scored &= np.isfinite(results.scores)
     if results.scores is None or not is_scored.any():
         problem = _score_problem(results, has_target=bool(mask.target.any()))
-        return CurrentPoint(
-            context, state.metric, float("nan"), 0, False, is_old, problem
-        )
+        return CurrentPoint(context, state.metric, float("nan"), 0, False, is_old, problem)
     # The live curves are of the selected neurons: the mark is comparable with them only
     # if it is of the same ones.
     is_selected = np.zeros_like(is_scored)

@@ -29,8 +29,6 @@ def live_sweeps(state: LiveState, results: Results) -> dict[str, ContextSweep]:
 
 
 @lru_cache(maxsize=4)
-def selected_sweep(
-    curves: TierCurves, selection: tuple[int, ...]
-) -> ContextSweep | None:
+def selected_sweep(curves: TierCurves, selection: tuple[int, ...]) -> ContextSweep | None:
     """Return the curves of the selected neurons, the same object in each drawing."""
     return curves.of_neurons(selection)

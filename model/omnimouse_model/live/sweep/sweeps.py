@@ -71,9 +71,7 @@ class Sweeps:
 
     changed = Signal()
 
-    def __init__(
-        self, client: LiveClient, load: Load, execution: Execution = IN_THREADS
-    ) -> None:
+    def __init__(self, client: LiveClient, load: Load, execution: Execution = IN_THREADS) -> None:
         # An attribute, so that tests and notebooks can choose another folder.
         self.folder = config_dir() / "sweeps"
         self.entries: tuple[SavedSweep, ...] = ()
@@ -150,9 +148,7 @@ class Sweeps:
         pace = self._paces.get(self._pace_key)
         each_s = self._client.population_s if pace is None else pace
         spec = self._client.state.spec
-        return estimate_of(
-            plan, session, each_s, is_of_sweep=pace is not None, spec=spec
-        )
+        return estimate_of(plan, session, each_s, is_of_sweep=pace is not None, spec=spec)
 
     # -- actions ----------------------------------------------------------------------
     def start(self, plan: SweepPlan, name: str = "") -> None:
@@ -369,9 +365,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _read_folder(
-    folder: Path, report: ReportProgress
-) -> Iterator[tuple[SavedSweep, ...]]:
+def _read_folder(folder: Path, report: ReportProgress) -> Iterator[tuple[SavedSweep, ...]]:
     entries = []
     for path in saved_sweeps(folder):
         report(f"Reading {path.name}")

@@ -85,9 +85,7 @@ class NdtCheckpoint:
         CheckpointError
             Tensors are missing, unexpected or of another shape; it names them.
         """
-        return load_strictly(
-            lambda: Ndt(self.config, self.sessions), self.state, self.source
-        )
+        return load_strictly(lambda: Ndt(self.config, self.sessions), self.state, self.source)
 
 
 def save_ndt(path: Path, checkpoint: NdtCheckpoint) -> None:
@@ -123,9 +121,7 @@ def read_ndt(path: Path) -> NdtCheckpoint:
     described = path.with_suffix(".json")
     if path.suffix == ".json":
         path = path.with_suffix(".safetensors")
-    description = read_description(
-        path, "omnimouse_ndt", FORMAT, "a neural data transformer"
-    )
+    description = read_description(path, "omnimouse_ndt", FORMAT, "a neural data transformer")
     sessions = session_counts(description, described)
     is_safetensors = path.suffix == ".safetensors"
     state = read_safetensors(path) if is_safetensors else read_tensors(path)
@@ -142,9 +138,7 @@ def read_ndt(path: Path) -> NdtCheckpoint:
     spec = description.get("spec") or {}
     if not isinstance(spec, dict):
         raise CheckpointError(f"{described}: spec is no table of fields.")
-    return NdtCheckpoint(
-        config, spec, state, sessions, str(path), assumed, description.get("card")
-    )
+    return NdtCheckpoint(config, spec, state, sessions, str(path), assumed, description.get("card"))
 
 
 def _with_sizes(

@@ -76,8 +76,7 @@ class NdtConfig:
                 raise ValueError(f"{field} is {value}; expected 0 to less than 1.")
         if self.d_model % self.n_heads:
             raise ValueError(
-                f"n_heads is {self.n_heads}; expected a divisor of d_model "
-                f"({self.d_model})."
+                f"n_heads is {self.n_heads}; expected a divisor of d_model ({self.d_model})."
             )
 
 
@@ -196,9 +195,7 @@ class Embedder(nn.Module):
             self.embed_session = _embedding(n_sessions, config.d_model)
         self.dropout = Dropout(config.dropout)
 
-    def forward(
-        self, x: Tensor, prompt: int | None, session: int | None, record: Record
-    ) -> Tensor:
+    def forward(self, x: Tensor, prompt: int | None, session: int | None, record: Record) -> Tensor:
         """Return tokens (B, K + T, d_model) of stitched bins (B, T, d_token)."""
         x = self.embed_spikes(x)
         record("embed_spikes_out", x)
@@ -248,9 +245,7 @@ class Attention(nn.Module):
             mixed = self.dropout(scores.softmax(-1)) @ v
         else:
             dropped = self.dropout.p if self.training else 0.0
-            mixed = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=seen, dropout_p=dropped
-            )
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropped)
         out: Tensor = self.out_proj(self.dropout(mixed.transpose(1, 2).flatten(2)))
         return out
 
@@ -416,14 +411,10 @@ class Ndt(nn.Module):
     def embed_bins(self, counts: Tensor, session: str, bins: Tensor) -> Tensor:
         """Return the tokens (n, d_model) of single bins with counts (n, N)."""
         embedder = self.encoder.embedder
-        values = embedder.project(
-            embedder.embed_spikes(self.stitchers[session](counts))
-        )
+        values = embedder.project(embedder.embed_spikes(self.stitchers[session](counts)))
         return values + embedder.embed_pos.weight[bins]
 
-    def mix(
-        self, tokens: Tensor, mask: Tensor | None, record: Record = no_record
-    ) -> Tensor:
+    def mix(self, tokens: Tensor, mask: Tensor | None, record: Record = no_record) -> Tensor:
         """Return tokens after the blocks and the last norm, under an attention mask."""
         for number, block in enumerate(self.encoder.layers):
             tokens = block(tokens, mask, _prefixed(record, f"block.{number}."))
@@ -469,8 +460,7 @@ class Ndt(nn.Module):
             )
         if self.config.has_prompt and scheme not in PROMPTS:
             raise UnsupportedRequestError(
-                f"Scheme {scheme!r} has no prompt; those with one are "
-                f"{', '.join(PROMPTS)}."
+                f"Scheme {scheme!r} has no prompt; those with one are {', '.join(PROMPTS)}."
             )
 
     def shared(self) -> Iterable[tuple[str, nn.Parameter]]:

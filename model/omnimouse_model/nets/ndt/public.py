@@ -105,16 +105,13 @@ def public_to_own(
                 name = f"{public}{count}.{part}"
                 if name not in state:
                     raise CheckpointError(
-                        f"{source} has no {name}, for the {count} neurons of session "
-                        f"{session!r}."
+                        f"{source} has no {name}, for the {count} neurons of session {session!r}."
                     )
                 own[f"{mine}.{session}.{part}"] = state[name].clone()
                 used.add(name)
     unexpected = sorted(set(state) - used)
     if unexpected:
-        raise CheckpointError(
-            f"{source} has {unexpected[0]}, which belongs to no given session."
-        )
+        raise CheckpointError(f"{source} has {unexpected[0]}, which belongs to no given session.")
     return own
 
 

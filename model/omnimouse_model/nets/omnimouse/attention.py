@@ -55,8 +55,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     turned = k.transpose(-1, -2)
     scaled = q * q.shape[-1] ** -0.5
     blocks = [
-        torch.softmax(rows @ turned, dim=-1) @ v
-        for rows in scaled.split(_BLOCK_QUERIES, dim=-2)
+        torch.softmax(rows @ turned, dim=-1) @ v for rows in scaled.split(_BLOCK_QUERIES, dim=-2)
     ]
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
 
@@ -222,9 +221,7 @@ class _Heads(nn.Module):
         x = rms_norm(x.float(), None, self.eps).to(dtype)
         return x if phases is None else rotate(x, phases)
 
-    def _mix(
-        self, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None
-    ) -> Tensor:
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None) -> Tensor:
         # Grouped-query attention: several query heads share one head of keys. The
         # released models have as many of both.
         if self.n_kv_heads != self.n_heads:
@@ -349,9 +346,7 @@ class SelfBlock(nn.Module):
 class CrossBlock(nn.Module):
     """Transformer block in which queries attend a context."""
 
-    def __init__(
-        self, dim: int, n_heads: int, n_kv_heads: int, hidden: int, eps: float
-    ) -> None:
+    def __init__(self, dim: int, n_heads: int, n_kv_heads: int, hidden: int, eps: float) -> None:
         super().__init__()
         self.attn_pre_norm_context = Norm(dim, eps=eps)
         self.attn_pre_norm = Norm(dim, eps=eps)

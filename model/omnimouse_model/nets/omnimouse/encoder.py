@@ -33,9 +33,7 @@ from omnimouse_model.nets.omnimouse.layers import (
 class WindowAttention(nn.Module):
     """Attention within windows, with optional max-pooled queries."""
 
-    def __init__(
-        self, dim_in: int, dim_out: int, heads: int, layout: WindowLayout
-    ) -> None:
+    def __init__(self, dim_in: int, dim_out: int, heads: int, layout: WindowLayout) -> None:
         super().__init__()
         self.heads, self.dim_out, self.layout = heads, dim_out, layout
         self.qkv = nn.Linear(dim_in, 3 * dim_out)
@@ -52,9 +50,7 @@ class WindowAttention(nn.Module):
             q = q.unflatten(3, (-1, pool)).amax(dim=4)
         # Normalised queries and keys bound the scores, in float32 because the squares
         # of bf16 features lose their small terms.
-        q, k = (
-            rms_norm(part.float(), None, 1e-5).to(score_type(part)) for part in (q, k)
-        )
+        q, k = (rms_norm(part.float(), None, 1e-5).to(score_type(part)) for part in (q, k))
         v = v.to(score_type(v))
         mixed = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
         # -> (batch, window, query, dim)

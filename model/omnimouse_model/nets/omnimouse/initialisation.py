@@ -76,9 +76,7 @@ def _uniform_bias(conv: nn.Conv3d, generator: torch.Generator) -> None:
     """Torch's own default for convolutions, but from the generator."""
     assert conv.bias is not None
     fan_in = conv.weight[0].numel()
-    nn.init.uniform_(
-        conv.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator
-    )
+    nn.init.uniform_(conv.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
 
 
 # -- 2. neurons and residual branches -------------------------------------------------
@@ -95,9 +93,7 @@ def set_mean_rates(net: OmniMouse, session: str, rates: np.ndarray) -> None:
     rates = np.maximum(np.asarray(rates, np.float64), 1e-3)
     logits = np.log(np.expm1(rates * beta)) / beta
     with torch.no_grad():
-        net.session(session)._neuron_biases.copy_(
-            torch.from_numpy(logits).float()[:, None]
-        )
+        net.session(session)._neuron_biases.copy_(torch.from_numpy(logits).float()[:, None])
 
 
 def set_neuron_embeddings(net: OmniMouse, session: str, values: np.ndarray) -> None:

@@ -78,9 +78,7 @@ class DropPath(nn.Module):
         # The factor 1 / keep preserves the expected value: evaluation needs none.
         keep = 1.0 - self.rate
         shape = (x.shape[0], *([1] * (x.ndim - 1)))
-        return x * torch.empty(shape, device=x.device).bernoulli_(keep).to(
-            x.dtype
-        ).div_(keep)
+        return x * torch.empty(shape, device=x.device).bernoulli_(keep).to(x.dtype).div_(keep)
 
 
 # -- the same functions by blocks of rows, with their own gradients -------------------

@@ -82,17 +82,13 @@ class OmniMouse(nn.Module):
         d, e = config.d_model, config.d_embedding
         # Keep the order of these assignments: `initialise` draws in it, and optimiser
         # states of saved runs name parameters by their number.
-        self.behavior_channel_embeddings = nn.Parameter(
-            torch.zeros(config.behavior_channels, d)
-        )
+        self.behavior_channel_embeddings = nn.Parameter(torch.zeros(config.behavior_channels, d))
         # Rows: responses, video, behaviour.
         self.missing_modality_embeddings = nn.Parameter(torch.zeros(3, d))
         self.behavior_readout_proj = nn.Parameter(
             torch.zeros(config.behavior_channels, config.n_behavior_samples, d)
         )
-        self.register_buffer(
-            "behavior_timestamps", torch.zeros(config.behavior_channels)
-        )
+        self.register_buffer("behavior_timestamps", torch.zeros(config.behavior_channels))
         self.behavior_timestamps: Tensor
         self.sess_params = nn.ModuleDict(
             {key: SessionParameters(n, e) for key, n in sessions.items()}
@@ -107,9 +103,7 @@ class OmniMouse(nn.Module):
         self.exp_time_embedding = ExperimentTime(config)
         self.response_latent_embedding = Latents(config)
         self.response_featx = ResponseFeatures(config)
-        self.response_readout_proj = nn.Linear(
-            d, config.response_stride_samples, bias=False
-        )
+        self.response_readout_proj = nn.Linear(d, config.response_stride_samples, bias=False)
         # `hiera`, `featx`, `enc`, `proc` and `decs` are abbreviations of the released
         # names and cannot be changed.
         self.hiera = VideoEncoder(config.hiera, d)
@@ -121,9 +115,7 @@ class OmniMouse(nn.Module):
         # Deeper layers are dropped more often, as in Huang et al. (2016).
         rates = np.linspace(0, config.drop_path_rate, config.num_layers).tolist()
         self.enc = CrossBlock(d, *heads, hidden, eps)
-        self.proc = nn.ModuleList(
-            SelfBlock(d, *heads, hidden, eps, rate) for rate in rates
-        )
+        self.proc = nn.ModuleList(SelfBlock(d, *heads, hidden, eps, rate) for rate in rates)
         self.decs = nn.ModuleList(
             CrossBlock(d, *heads, hidden_size(d, config.decoder_ffn_hidden_mult), eps)
             for _ in range(2 if config.per_modality_decoders else 1)
@@ -154,9 +146,7 @@ class OmniMouse(nn.Module):
         # If every animal has one session, the two vectors have the same information.
         has_several = len(animals) > len(set(animals))
         if self.config.always_use_animal_embeddings or has_several:
-            meta = meta + self.animal_to_model_proj(
-                self.animal_params.vector(self.animals[key])
-            )
+            meta = meta + self.animal_to_model_proj(self.animal_params.vector(self.animals[key]))
         if not self.config.add_exp_time_embedding:
             return meta[None]
         if start_times is None:
@@ -217,12 +207,8 @@ class OmniMouse(nn.Module):
             parts.append(values + neurons[:, layout.token_neurons])
         if layout.behavior == "visible":
             if windows.behavior is None:
-                raise ValueError(
-                    f"Session {windows.session!r} has no behaviour to show."
-                )
-            parts.append(
-                self.behavior_featx(windows.behavior) + self._channel_vectors(meta)
-            )
+                raise ValueError(f"Session {windows.session!r} has no behaviour to show.")
+            parts.append(self.behavior_featx(windows.behavior) + self._channel_vectors(meta))
         if not parts:
             # Nothing is visible, or only video: a sequence of length zero.
             return neurons[:, :0]
@@ -273,9 +259,7 @@ class OmniMouse(nn.Module):
             # latents go through the layers (POYO; Azabou et al., 2023).
             keys = self.enc.keys(tokens, self._token_phases(samples, layout))
             latents = self.enc(latents, phases, keys, plan)
-        return EncodedTokens(
-            meta, neurons, tokens, start, latents, intervals, phases, plan
-        )
+        return EncodedTokens(meta, neurons, tokens, start, latents, intervals, phases, plan)
 
     def _latents_start(self, vectors: Tensor, layout: Layout, meta: Tensor) -> Tensor:
         """Latents with the identity and one vector per modality that is missing."""

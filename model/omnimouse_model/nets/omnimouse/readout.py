@@ -16,9 +16,7 @@ from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.times import Intervals
 
 
-def query_intervals(
-    config: OmniMouseConfig, windows: WindowBatch, layout: Layout
-) -> Intervals:
+def query_intervals(config: OmniMouseConfig, windows: WindowBatch, layout: Layout) -> Intervals:
     """Intervals of the response queries.
 
     They look ahead: by default from the first sample to 10 samples later. The paper
@@ -27,9 +25,7 @@ def query_intervals(
     rate = config.sample_rate_hz
     # Seconds, because recorded samples are not exactly 1/30 s apart.
     back = config.response_query_lookback_samples / rate
-    return Intervals.of_samples(
-        windows, layout.query_runs, back, config.query_lookahead / rate
-    )
+    return Intervals.of_samples(windows, layout.query_runs, back, config.query_lookahead / rate)
 
 
 def attended_runs(

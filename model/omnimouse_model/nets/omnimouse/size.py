@@ -37,14 +37,11 @@ def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) 
         with torch.device("meta"):
             net = OmniMouse(config, dict(sessions), dict.fromkeys(sessions, "animal"))
     except Exception as error:  # numbers that make no net fail in many ways
-        raise ValueError(
-            f"{name}: model makes no network: {repr(error)[:200]}."
-        ) from error
+        raise ValueError(f"{name}: model makes no network: {repr(error)[:200]}.") from error
     count = sum(parameter.numel() for parameter in net.parameters())
     if count > MAX_PARAMETERS:
         raise ValueError(
-            f"{name}: model has {count:,} parameters; expected at most "
-            f"{MAX_PARAMETERS:,}."
+            f"{name}: model has {count:,} parameters; expected at most {MAX_PARAMETERS:,}."
         )
 
 
@@ -59,9 +56,7 @@ def check_numbers(config: OmniMouseConfig, name: str) -> None:
     for field, number in _numbers(config):
         limit = MAX_LAYERS if field in _LAYERS else MAX_SIZE
         if abs(number) > limit:
-            raise ValueError(
-                f"{name}: model.{field} is {number:,}; expected at most {limit:,}."
-            )
+            raise ValueError(f"{name}: model.{field} is {number:,}; expected at most {limit:,}.")
 
 
 def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int]]:

@@ -139,9 +139,7 @@ class AttentionPlan:
     )
 
     @staticmethod
-    def between(
-        queries: Intervals, keys: Intervals, *, ideal: bool = False
-    ) -> "AttentionPlan":
+    def between(queries: Intervals, keys: Intervals, *, ideal: bool = False) -> "AttentionPlan":
         """Build the plan from the intervals of both sequences; `ideal` rounds them."""
         if ideal:
             queries, keys = queries.ideal(), keys.ideal()

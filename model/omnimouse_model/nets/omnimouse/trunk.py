@@ -135,9 +135,7 @@ class Latents(nn.Module):
         length_s = config.response_latent_window_samples / rate
 
         def ids() -> Tensor:
-            return torch.cat(
-                [torch.arange(groups).repeat(slots), groups + torch.arange(registers)]
-            )
+            return torch.cat([torch.arange(groups).repeat(slots), groups + torch.arange(registers)])
 
         def timestamps() -> Tensor:
             starts = (torch.arange(slots) * stride_s).repeat_interleave(groups)
@@ -160,9 +158,7 @@ class Latents(nn.Module):
         self._latent_timestamps: Tensor
         self._latent_window_sizes: Tensor
 
-    def select(
-        self, span: tuple[int, int], rate: float
-    ) -> tuple[Tensor, Tensor, Intervals]:
+    def select(self, span: tuple[int, int], rate: float) -> tuple[Tensor, Tensor, Intervals]:
         """Vectors (L, d), timestamps (L,) and intervals of the latents in a span."""
         times = self._latent_timestamps
         start = span[0] / rate
@@ -209,9 +205,7 @@ class ResponseFeatures(nn.Module):
         return F.linear(windows, kernel, self._feature_proj.bias)
 
 
-def token_intervals(
-    config: OmniMouseConfig, windows: WindowBatch, layout: Layout
-) -> Intervals:
+def token_intervals(config: OmniMouseConfig, windows: WindowBatch, layout: Layout) -> Intervals:
     """Intervals of the response tokens, then of the behaviour tokens."""
     length = config.response_window_samples / config.sample_rate_hz
     parts = [Intervals.of_samples(windows, layout.token_runs, 0.0, length)]

@@ -131,9 +131,7 @@ class TwinState:
             self.kernels[layer] = layer.kernel(self.stream)
         return self.kernels[layer]
 
-    def joint_kernel(
-        self, key: nn.Module, layers: list[nn.Module], groups: int
-    ) -> Kernel:
+    def joint_kernel(self, key: nn.Module, layers: list[nn.Module], groups: int) -> Kernel:
         """Return the weights of layers with the same input as one layer.
 
         In each group, the outputs of the layers follow each other.
@@ -211,9 +209,7 @@ class Layer(nn.Module):
             for _ in range(streams)
         )
         if gain is not None:
-            self.gains = nn.ParameterList(
-                torch.full(by_group, float(gain)) for _ in range(streams)
-            )
+            self.gains = nn.ParameterList(torch.full(by_group, float(gain)) for _ in range(streams))
         if has_bias:
             self.biases = nn.ParameterList(
                 torch.full(by_group, float(bias)) for _ in range(streams)
@@ -293,23 +289,17 @@ class GroupMixing(nn.Module):
     mask: Tensor
     zero: Tensor
 
-    def __init__(
-        self, streams: int, groups: int, inputs: int, outputs: int, gain: float
-    ) -> None:
+    def __init__(self, streams: int, groups: int, inputs: int, outputs: int, gain: float) -> None:
         super().__init__()
         self.fan_in = (groups - 1) * inputs
         bound = 1 / math.sqrt(self.fan_in)
-        self.register_buffer(
-            "mask", ~torch.eye(groups, dtype=torch.bool)[:, :, None, None]
-        )
+        self.register_buffer("mask", ~torch.eye(groups, dtype=torch.bool)[:, :, None, None])
         self.register_buffer("zero", torch.zeros(groups, groups, outputs, inputs))
         self.weights = nn.ParameterList(
             torch.empty(groups, groups - 1, outputs, inputs).uniform_(-bound, bound)
             for _ in range(streams)
         )
-        self.gains = nn.ParameterList(
-            torch.full((groups, outputs), gain) for _ in range(streams)
-        )
+        self.gains = nn.ParameterList(torch.full((groups, outputs), gain) for _ in range(streams))
 
     def effective(self, stream: int) -> Tensor:
         """Return the normalised weight of one stream as one (output, input) matrix."""
@@ -427,9 +417,7 @@ class Perspective(nn.Module):
         axes = rotation(angle)
         points = center + axes[..., 0] * xy[..., :1] + axes[..., 1] * xy[..., 1:]
         rays = F.normalize(points, dim=-1)
-        turned = torch.einsum(
-            "nij,n...i->n...j", rotation(self.mlp(pupil, state)), rays
-        )
+        turned = torch.einsum("nij,n...i->n...j", rotation(self.mlp(pupil, state)), rays)
         polar = torch.arccos(turned[..., 2].clamp(-1, 1)) / self.radians
         azimuth = torch.atan2(turned[..., 1], turned[..., 0])
         return polar[..., None] * torch.stack([azimuth.cos(), azimuth.sin()], -1)
@@ -465,9 +453,7 @@ class Gaze(nn.Module):
         self.nonlinear = config.gaze_nonlinear
         width = config.gaze_features
         # The eye begins without a rotation.
-        first = Layer(
-            1, config.pupil, width, gain=None, is_normalised=False, is_zero=True
-        )
+        first = Layer(1, config.pupil, width, gain=None, is_normalised=False, is_zero=True)
         hidden = [Layer(1, width, width) for _ in range(config.gaze_layers - 1)]
         self.linears = nn.ModuleList([first, *hidden, Layer(1, width, 3)])
 
@@ -583,9 +569,7 @@ def plane_grid(height: int, width: int) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
-def to_sampling(
-    points: Tensor, source: tuple[int, int], target: tuple[int, int]
-) -> Tensor:
+def to_sampling(points: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
     """Return points in half widths as coordinates of `grid_sample`.
 
     The factors near 1 are those of the release; without them, rates change by 1 %.
@@ -600,9 +584,7 @@ def to_sampling(
 def sample(images: Tensor, points: Tensor, periphery: Periphery) -> Tensor:
     """Return bilinear values of images (N, C, h, w) at points (N, H, W, 2)."""
     padding = {"dark": "zeros", "extend": "border"}[periphery]
-    return F.grid_sample(
-        images, points, mode="bilinear", padding_mode=padding, align_corners=False
-    )
+    return F.grid_sample(images, points, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
 # -- modulation ----------------------------------------------------------------------
@@ -675,9 +657,7 @@ class StateLstm(nn.Module):
         kernels = [state.kernel(gate) for gate in gates]
         streams = x.shape[2]
         weight = torch.cat([k.matrices(streams) for k in kernels], 1)
-        bias = torch.cat(
-            [k.bias.view(streams, -1) for k in kernels if k.bias is not None], 1
-        )
+        bias = torch.cat([k.bias.view(streams, -1) for k in kernels if k.bias is not None], 1)
         if self not in state.lstms:
             zero = x.new_zeros(x.shape[1], streams, self.hidden)
             state.lstms[self] = (zero, zero)
@@ -685,9 +665,7 @@ class StateLstm(nn.Module):
         outputs, cells = [], []
         for frame in x:
             both = torch.cat([frame, h], -1)
-            i, f, g, o = (torch.einsum("nsi,soi->nso", both, weight) + bias).chunk(
-                4, -1
-            )
+            i, f, g, o = (torch.einsum("nsi,soi->nso", both, weight) + bias).chunk(4, -1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
             outputs.append(h)
@@ -708,9 +686,7 @@ class Core(nn.Module):
         self.feedforward = FeedForward(config)
         self.recurrent = Recurrent(config)
 
-    def forward(
-        self, retina: Tensor, animal: Tensor, state: TwinState, record: Record
-    ) -> Tensor:
+    def forward(self, retina: Tensor, animal: Tensor, state: TwinState, record: Record) -> Tensor:
         """Return maps (T, N, S * C, H, W)."""
         maps = self.feedforward(retina, state, record)
         result: Tensor = self.recurrent(maps, animal, state, record)
@@ -860,9 +836,7 @@ class Recurrent(nn.Module):
             ),
         ]
         if groups > 1:
-            mixing = GroupMixing(
-                streams, groups, hidden // groups, inputs // groups, gain
-            )
+            mixing = GroupMixing(streams, groups, hidden // groups, inputs // groups, gain)
             parts.insert(0, mixing)
         self.proj_x = nn.ModuleList(parts)
         gate_inputs, gate_kernel = inputs + hidden, kernel
@@ -898,9 +872,7 @@ class Recurrent(nn.Module):
             self.add_module(f"proj_{name}", layer)
         self.out = Layer(streams, hidden, config.out_channels)
 
-    def forward(
-        self, maps: Tensor, animal: Tensor, state: TwinState, record: Record
-    ) -> Tensor:
+    def forward(self, maps: Tensor, animal: Tensor, state: TwinState, record: Record) -> Tensor:
         """Return maps (T, N, S * C, H, W) of (N, S * C, T, H, W) and (T, N, S * F)."""
         *mixing, from_maps, from_animal = self.proj_x
         fixed = in_time(from_maps(maps, state))
@@ -910,9 +882,7 @@ class Recurrent(nn.Module):
         shift = per_stream(by_stream, state.kernel(from_animal)).flatten(2)
         fixed = fixed + shift[..., None, None]
         if self not in state.lstms:
-            zero = fixed.new_zeros(
-                fixed.shape[1], streams * self.hidden, *fixed.shape[3:]
-            )
+            zero = fixed.new_zeros(fixed.shape[1], streams * self.hidden, *fixed.shape[3:])
             state.lstms[self] = (zero, zero)
         h, c = state.lstms[self]
         outputs = []
@@ -953,9 +923,7 @@ class Recurrent(nn.Module):
             record(f"recurrent.{name}_before_nonlinearity", gate[None])
         return i, f, g, o
 
-    def _attention(
-        self, z: Tensor, groups: int, state: TwinState, record: Record
-    ) -> Tensor:
+    def _attention(self, z: Tensor, groups: int, state: TwinState, record: Record) -> Tensor:
         """Return the values of all positions, weighted by similarity; per group."""
         layers = [self.get_submodule(f"proj_{name}") for name in "qkv"]
         weight = state.joint_kernel(self.scales, layers, groups).weight
@@ -965,9 +933,7 @@ class Recurrent(nn.Module):
         q, k, v = (rows @ by_group).chunk(3, -1)
         if record is not no_record:
             for name, value in (("q", q), ("k", k), ("v", v)):
-                record(
-                    f"recurrent.{name}", value.transpose(2, 3).reshape(z.shape)[None]
-                )
+                record(f"recurrent.{name}", value.transpose(2, 3).reshape(z.shape)[None])
         chosen = self.scales if state.stream is None else [self.scales[state.stream]]
         scale = torch.cat(list(chosen))[:, None]
         # The length is never 0, so that no epsilon is added, as in the release.
@@ -983,9 +949,7 @@ def convolve(x: Tensor, kernel: Kernel) -> Tensor:
     if weight.shape[-1] == 1:
         return mix_channels(x, kernel)
     groups = x.shape[1] // weight.shape[1]
-    return F.conv2d(
-        x, weight, kernel.bias, padding=weight.shape[-1] // 2, groups=groups
-    )
+    return F.conv2d(x, weight, kernel.bias, padding=weight.shape[-1] // 2, groups=groups)
 
 
 # -- readout -------------------------------------------------------------------------
@@ -996,9 +960,7 @@ class Readout(nn.Module):
         super().__init__()
         self.position = Position(n_units)
         self.feature = Feature(config, n_units)
-        self.biases = nn.ParameterList(
-            torch.zeros(n_units, 1) for _ in range(config.streams)
-        )
+        self.biases = nn.ParameterList(torch.zeros(n_units, 1) for _ in range(config.streams))
 
     def forward(self, maps: Tensor, state: TwinState, units: Tensor | None) -> Tensor:
         """Return logits (T, N, S, U) of maps (T, N, S * C, H, W)."""
@@ -1049,9 +1011,7 @@ class Feature(nn.Module):
     def __init__(self, config: TwinConfig, n_units: int) -> None:
         super().__init__()
         size = (n_units, 1, config.out_channels)
-        self.weights = nn.ParameterList(
-            torch.zeros(size) for _ in range(config.streams)
-        )
+        self.weights = nn.ParameterList(torch.zeros(size) for _ in range(config.streams))
 
 
 # -- network -------------------------------------------------------------------------
@@ -1165,9 +1125,7 @@ class TwinNetwork(nn.Module):
         stimuli = stimuli.expand(-1, n_clips, -1, -1, -1)
         for first in range(0, n_frames, FRAMES_AT_ONCE):
             now = slice(first, first + FRAMES_AT_ONCE)
-            retina = self.perspective(
-                stimuli[now], pupil[now], state, periphery, record
-            )
+            retina = self.perspective(stimuli[now], pupil[now], state, periphery, record)
             animal = self.modulation(behavior[now], state, record)
             yield self.core(retina, animal, state, record)
 

@@ -61,9 +61,7 @@ class ReleasedTwin:
         CheckpointError
             Tensors are missing, unexpected or of another shape; it names them.
         """
-        net = load_strictly(
-            lambda: TwinNetwork(self.config, self.n_units), self.state, self.source
-        )
+        net = load_strictly(lambda: TwinNetwork(self.config, self.n_units), self.state, self.source)
         _check_mask(net, self.source)
         return net
 
@@ -105,9 +103,7 @@ def read_released(
     try:
         config = config or config_from_shapes(state)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise CheckpointError(
-            f"{source} has no tensor {error} of a digital twin."
-        ) from error
+        raise CheckpointError(f"{source} has no tensor {error} of a digital twin.") from error
     return ReleasedTwin(config, state, source, unit_ids)
 
 

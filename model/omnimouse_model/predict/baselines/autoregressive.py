@@ -78,9 +78,7 @@ class _Sums:
     count: int = 0
     sums: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(
-        self, history: np.ndarray, target: np.ndarray, behavior: np.ndarray
-    ) -> None:
+    def add(self, history: np.ndarray, target: np.ndarray, behavior: np.ndarray) -> None:
         """Add windows: history (w, f, P), target (w, h, P), behaviour (w, h, b)."""
         self.count += len(history)
         parts = {
@@ -113,9 +111,7 @@ class _Sums:
             # The history is each neuron's own; behaviour is the same for all neurons.
             neurons = len(mean_x)
             mean_b, bb = total["b"][step] / n, total["bb"][step] / n
-            mean_b, bb = (
-                np.broadcast_to(part, (neurons, *part.shape)) for part in (mean_b, bb)
-            )
+            mean_b, bb = (np.broadcast_to(part, (neurons, *part.shape)) for part in (mean_b, bb))
             fb = total["fb"][step] / n
             mean_x = np.concatenate([mean_x, mean_b], axis=1)
             upper = np.concatenate([xx, fb.transpose(0, 2, 1)], axis=1)
@@ -130,9 +126,7 @@ class _Sums:
         )
 
 
-def _batches(
-    session: Session, spec: WindowSpec
-) -> Iterator[tuple[int, list[np.ndarray]]]:
+def _batches(session: Session, spec: WindowSpec) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Yield fold and [history, target, behaviour] in chunks of one fold."""
     later = _LAST + np.array(HORIZONS)
     pending: dict[int, list[tuple[np.ndarray, ...]]] = {
@@ -160,8 +154,7 @@ def _choose(train: _Sums, held_out: _Sums, *, behavior: bool) -> float:
     # One penalty for all horizons: chosen for each, it would follow the noise.
     steps = (HORIZONS.index(6), HORIZONS.index(20))
     systems = [
-        (train.system(s, behavior=behavior), held_out.system(s, behavior=behavior))
-        for s in steps
+        (train.system(s, behavior=behavior), held_out.system(s, behavior=behavior)) for s in steps
     ]
     scores = [
         sum(float(test.correlation(fit.solve(p)).mean()) for fit, test in systems)

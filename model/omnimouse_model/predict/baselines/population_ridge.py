@@ -48,9 +48,7 @@ def _lags(n_neurons: int) -> tuple[int, ...]:
     return LAGS if n_neurons <= MAX_LAGGED else LAGS[:1]
 
 
-def lagged(
-    values: np.ndarray, visible: np.ndarray, lags: tuple[int, ...]
-) -> np.ndarray:
+def lagged(values: np.ndarray, visible: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
     """Return responses (60, P) at every lag, (60, lags x P).
 
     Where the lagged sample is not visible, the sample itself replaces it.
@@ -204,9 +202,7 @@ def _n_channels(n_joint: int, n_neurons: int, n_lags: int) -> int:
     return (n_joint - n_lags * n_neurons) // (len(BEHAVIOR_LAGS) + 1)
 
 
-def _regression(
-    joint: Covariance, inputs: np.ndarray, outputs: np.ndarray
-) -> Covariance:
+def _regression(joint: Covariance, inputs: np.ndarray, outputs: np.ndarray) -> Covariance:
     """Return the covariance of some columns of the joint matrix with others."""
     return Covariance(
         joint.mean_x[inputs],

@@ -123,9 +123,7 @@ class NaivePredictor(Predictor):
         lowest = 0.0 if fit[LOWEST] >= 0 else -np.inf
         rates = np.maximum(prediction.responses, lowest)
         # Target cells are found once, and not for each part that is decoded.
-        return Encoded(
-            window, mask, (replace(prediction, responses=rates), scored_cells(mask))
-        )
+        return Encoded(window, mask, (replace(prediction, responses=rates), scored_cells(mask)))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""

@@ -18,9 +18,7 @@ class Covariance:
     xy: np.ndarray
     variance_y: np.ndarray
 
-    def part(
-        self, inputs: np.ndarray, outputs: np.ndarray | None = None
-    ) -> "Covariance":
+    def part(self, inputs: np.ndarray, outputs: np.ndarray | None = None) -> "Covariance":
         """Return the covariance of some inputs and outputs, by index."""
         out = slice(None) if outputs is None else outputs
         return Covariance(

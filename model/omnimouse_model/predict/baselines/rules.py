@@ -140,14 +140,9 @@ class Interpolation:
         # Without any visible sample both are outside, and the mean replaces the value.
         without = (first < 0) | (first >= n)
         first, last = (np.clip(place, 0, n - 1) for place in (first, last))
-        low, high = (
-            np.take_along_axis(inputs.responses, place, axis=0)
-            for place in (first, last)
-        )
+        low, high = (np.take_along_axis(inputs.responses, place, axis=0) for place in (first, last))
         share = (samples - first) / np.maximum(last - first, 1)
-        rates = np.where(
-            without, fit["mean"], low + np.clip(share, 0, 1) * (high - low)
-        )
+        rates = np.where(without, fit["mean"], low + np.clip(share, 0, 1) * (high - low))
         return RulePrediction(rates, None, mean_remark(mask.target & without))
 
 
@@ -159,9 +154,7 @@ def mean_rates(session: Session, spec: WindowSpec = OMNIMOUSE) -> np.ndarray:
     total, count = np.zeros(session.n_neurons), np.zeros(session.n_neurons)
     # A stride of one window: overlapping windows would count samples twice.
     stride = grid_points(spec.duration_s)
-    for _, window in training_windows(
-        session, stride=stride, most=MAX_WINDOWS, spec=spec
-    ):
+    for _, window in training_windows(session, stride=stride, most=MAX_WINDOWS, spec=spec):
         finite = np.isfinite(window.responses)
         total += np.where(finite, window.responses, 0).sum(axis=0, dtype=np.float64)
         count += finite.sum(axis=0)

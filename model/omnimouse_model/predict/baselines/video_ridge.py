@@ -83,9 +83,7 @@ class VideoRidge:
             features["behavior"] = behavior_inputs(inputs.behavior)
         if not features:
             rates = np.broadcast_to(fit["mean"], mask.cells.shape)
-            return RulePrediction(
-                rates, None, "mean rate: the session has no behaviour"
-            )
+            return RulePrediction(rates, None, "mean rate: the session has no behaviour")
         # Weights fitted to both streams are wrong if one is missing, so each
         # combination has its own fit.
         key = "both" if len(features) == 2 else next(iter(features))

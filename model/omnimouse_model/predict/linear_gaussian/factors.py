@@ -242,9 +242,7 @@ class _Axes:
         draw = np.random.default_rng(0).standard_normal((len(self._weight), n_axes))
         return np.linalg.qr(draw.astype(np.float32))[0]
 
-    def iterate(
-        self, blocks: Sequence[Block], basis: np.ndarray, rounds: int
-    ) -> np.ndarray:
+    def iterate(self, blocks: Sequence[Block], basis: np.ndarray, rounds: int) -> np.ndarray:
         """Return orthonormal columns (P, q), the largest axis first."""
         variance = self._variance(blocks)
         # Communality: the part of a column's variance that the axes explain.

@@ -79,9 +79,7 @@ class LinearGaussianFit:
         )
 
 
-def to_fitted(
-    responses: np.ndarray, floor: np.ndarray, *, is_count: bool
-) -> np.ndarray:
+def to_fitted(responses: np.ndarray, floor: np.ndarray, *, is_count: bool) -> np.ndarray:
     """Return responses as they are fitted: square roots above the floor, or counts.
 
     The square root makes the variance of shot noise the same at all rates. Counts per
@@ -151,9 +149,7 @@ def fit(
     weights, intercept = _ridge(inputs, columns, penalty, check)
     residuals, scale = _residuals(inputs, columns, weights, intercept, share, check)
     blocks = blocks_of(series.run, rate_hz)
-    factors = fit_factors(
-        residuals, blocks, rate_hz, n_behavior=n_behavior, check=check
-    )
+    factors = fit_factors(residuals, blocks, rate_hz, n_behavior=n_behavior, check=check)
     fitted = LinearGaussianFit(floor, weights, intercept, scale, factors)
     if not all(np.isfinite(array).all() for array in fitted.arrays().values()):
         raise UnsupportedRequestError(
@@ -178,9 +174,7 @@ def _columns(
     # In pieces: copies of all responses would take most of the memory of a fit.
     for first in range(0, n_samples, _ROWS):
         rows = slice(first, first + _ROWS)
-        columns[rows, :n_neurons] = to_fitted(
-            series.responses[rows], floor, is_count=is_count
-        )
+        columns[rows, :n_neurons] = to_fitted(series.responses[rows], floor, is_count=is_count)
         check()
     columns[:, n_neurons:] = series.behavior[:, :n_behavior]
     return columns

@@ -204,9 +204,7 @@ class Posterior:
         return product.reshape(n_factors, n_modes, n_factors, n_modes)
 
 
-def _shared_variance(
-    loadings: np.ndarray, basis: np.ndarray, factors: np.ndarray
-) -> np.ndarray:
+def _shared_variance(loadings: np.ndarray, basis: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return the variance (T, n) of loadings (n, K) times factors in a basis (T, m)."""
     # Covariance of the factors at each sample, (T, K, K).
     covariance = np.einsum("tj,kjlm,tm->tkl", basis, factors, basis, optimize=True)

@@ -131,12 +131,8 @@ class LinearGaussian(Predictor):
         spec, session = self._spec, window.session
         check_request(self.predictor_id, self.needs, window, mask)
         if not (mask.target.any() or mask.has_behavior_target):
-            raise UnsupportedRequestError(
-                f"{self.predictor_id!r}: the mask has no target."
-            )
-        visible_input = VisibleInput.from_window(
-            window, mask, video=reads_video(session, spec)
-        )
+            raise UnsupportedRequestError(f"{self.predictor_id!r}: the mask has no target.")
+        visible_input = VisibleInput.from_window(window, mask, video=reads_video(session, spec))
         modes = _modes(window, mask)
         channels = behavior = None
         if "visible" in modes:
@@ -182,9 +178,7 @@ class LinearGaussian(Predictor):
         unit = self._spec.response_rate_hz if self._is_count else 1.0
 
         def responses(values: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
-            rates = from_fitted(
-                values, spread, state.floor[neurons], is_count=self._is_count
-            )
+            rates = from_fitted(values, spread, state.floor[neurons], is_count=self._is_count)
             return np.where(cells[:, neurons], rates * unit, np.nan).astype(np.float32)
 
         return Prediction(
@@ -196,9 +190,7 @@ class LinearGaussian(Predictor):
             scale=None if self._is_count else window.session.response_scale[neurons],
             units="spikes/s" if self._is_count else "normalised",
             times_s=window.sample_times_s,
-            band=np.stack(
-                [responses(mean - half_width, 0.0), responses(mean + half_width, 0.0)]
-            ),
+            band=np.stack([responses(mean - half_width, 0.0), responses(mean + half_width, 0.0)]),
         )
 
     def _mean(
@@ -227,9 +219,7 @@ class LinearGaussian(Predictor):
         return self._spec.responses == "count"
 
     def _series(self, session: Session, *, video: bool, behavior: bool) -> TrainSeries:
-        return train_series(
-            session, self._spec, video=video, behavior=behavior, check=self._check
-        )
+        return train_series(session, self._spec, video=video, behavior=behavior, check=self._check)
 
     def _check(self) -> None:
         stop_if(self._outdated)

@@ -127,9 +127,7 @@ def train_series(
         filled += length
         run = np.full(spec.n_samples, part.run)
         # Copies, since a view would keep the values of the other samples.
-        parts.append(
-            tuple(values[samples].copy() for values in (channels, energy, lagged, run))
-        )
+        parts.append(tuple(values[samples].copy() for values in (channels, energy, lagged, run)))
         check()
     channels, energy, lagged, run = (
         np.concatenate(columns) for columns in zip(*parts, strict=True)

@@ -93,9 +93,7 @@ def one_neuron_out(
     return _neuron_by_neuron(net, session, spikes, "neuron", neurons, progress)
 
 
-def inter_region(
-    net: Ndt, session: str, spikes: Trials, regions: Sequence[str]
-) -> np.ndarray:
+def inter_region(net: Ndt, session: str, spikes: Trials, regions: Sequence[str]) -> np.ndarray:
     """Predict the neurons of each region from all other regions.
 
     Neurons without a region ("") are hidden, and their rates are NaN.
@@ -128,9 +126,7 @@ def intra_region(
         inside = np.flatnonzero(names == region)
         seen = torch.zeros_like(spikes)
         seen[..., inside] = spikes[..., inside]
-        rates[..., inside] = _neuron_by_neuron(
-            net, session, seen, "intra-region", inside, progress
-        )
+        rates[..., inside] = _neuron_by_neuron(net, session, seen, "intra-region", inside, progress)
     return rates
 
 

@@ -47,8 +47,7 @@ TRIALS = WindowSpec(
 )
 """Trials of Jiang et al.: 150 bins of 20 ms, from 0.5 s before the onset."""
 NEW_SESSION = (
-    "Fine-tune it to this recording: omnimouse finetune, or om.finetune(predictor, "
-    "session, out)."
+    "Fine-tune it to this recording: omnimouse finetune, or om.finetune(predictor, session, out)."
 )
 _BATCH = 8
 """Windows predicted at once."""
@@ -162,9 +161,7 @@ class NdtPredictor(Predictor):
         def check(request: Request) -> None:
             self._check(*request[:2])
 
-        yield from predict_in_batches(
-            requests, _BATCH, check, self._predict_batch, cancelled
-        )
+        yield from predict_in_batches(requests, _BATCH, check, self._predict_batch, cancelled)
 
     def embeddings(self, session: Session) -> np.ndarray:
         """Return the readout weights of each neuron, float32 (P, d_model)."""

@@ -101,9 +101,7 @@ def read_context(
     return fits
 
 
-def mean_mask(
-    needs: Needs, session: Session, frames: np.ndarray, *, behavior: bool
-) -> Mask:
+def mean_mask(needs: Needs, session: Session, frames: np.ndarray, *, behavior: bool) -> Mask:
     """Return the mask of the mean: all responses are targets, none is visible.
 
     Behaviour is visible to a transformer only if the session has its channels.
@@ -152,9 +150,7 @@ class OmniMouseWithContext(LinearGaussian):
                 context, transformer.needs.n_neurons, self.name
             ).items()
         }
-        self._rates = MemoryCache[np.ndarray](
-            MAX_CACHED_BYTES, lambda rates: rates.nbytes
-        )
+        self._rates = MemoryCache[np.ndarray](MAX_CACHED_BYTES, lambda rates: rates.nbytes)
 
     @property
     def predictor_id(self) -> str:
@@ -230,9 +226,7 @@ class OmniMouseWithContext(LinearGaussian):
             mean[:, : mask.n_neurons] += gain * rates
         return mean
 
-    def _mean_rates(
-        self, window: Window, frames: np.ndarray, *, behavior: bool
-    ) -> np.ndarray:
+    def _mean_rates(self, window: Window, frames: np.ndarray, *, behavior: bool) -> np.ndarray:
         """Return the transformer's rates without responses, float32 (n_samples, P)."""
         key = (window.key, frames.tobytes(), behavior)
         mask = mean_mask(self.needs, window.session, frames, behavior=behavior)

@@ -51,9 +51,7 @@ def fetch_checkpoint(
     """
     place = require_place(name)
     if place.kind != "model":
-        raise FetchError(
-            "not_found", f"{name} is a dataset; checkpoints are at hf://owner/name."
-        )
+        raise FetchError("not_found", f"{name} is a dataset; checkpoints are at hf://owner/name.")
     return fetch_place(place, to, progress, _FETCHING, _list_checkpoint, _put)
 
 

@@ -27,9 +27,7 @@ def checked_modules(net: nn.Module, device: torch.device) -> list[nn.Module]:
 
 
 @contextmanager
-def checked_between(
-    modules: Iterable[nn.Module], check: Callable[[], None]
-) -> Iterator[None]:
+def checked_between(modules: Iterable[nn.Module], check: Callable[[], None]) -> Iterator[None]:
     """Call `check` before each of the modules; it may raise."""
 
     # Hooks get the module and its inputs, which the check does not need.

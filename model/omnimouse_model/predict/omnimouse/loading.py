@@ -42,8 +42,7 @@ def resolve_device(device: str) -> torch.device:
         raise UnsupportedRequestError(problem)
     if device == "mps":
         raise UnsupportedRequestError(
-            "Apple GPUs have no float64, which the rotary frequencies need; choose the "
-            "device cpu."
+            "Apple GPUs have no float64, which the rotary frequencies need; choose the device cpu."
         )
     return torch.device(device)
 
@@ -54,10 +53,7 @@ def _why_no_cuda() -> str:
     CUDA needs about 500 MiB there for itself, which it keeps until the process ends.
     """
     if not torch.cuda.is_available():
-        return (
-            "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says "
-            "more)."
-        )
+        return "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says more)."
     # Each process of `torchrun` has a GPU of its own.
     rank = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
     try:

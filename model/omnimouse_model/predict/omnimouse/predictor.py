@@ -82,8 +82,7 @@ def _checked_neurons(neurons: np.ndarray, n_neurons: int) -> np.ndarray:
     columns = np.asarray(neurons, np.int64)
     if len(columns) and (columns.min() < 0 or columns.max() >= n_neurons):
         raise UnsupportedRequestError(
-            f"Neurons must be 0 to {n_neurons - 1}, found {columns.min()} to "
-            f"{columns.max()}."
+            f"Neurons must be 0 to {n_neurons - 1}, found {columns.min()} to {columns.max()}."
         )
     return columns
 
@@ -324,9 +323,7 @@ class TransformerPredictor(Predictor):
             self._reduce(fault, is_decoding)
 
     def _reduce(self, fault: str, is_decoding: bool) -> None:
-        reduced = self._settings.reduced(
-            is_decoding=is_decoding, can_move=self.can_move
-        )
+        reduced = self._settings.reduced(is_decoding=is_decoding, can_move=self.can_move)
         if reduced is None:
             raise UnsupportedRequestError(
                 f"{self.name!r} has too little memory for this mask, even in "
@@ -370,9 +367,7 @@ class TransformerPredictor(Predictor):
 
     # -- the network --------------------------------------------------------------
     def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self._settings.is_bf16
-        )
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._settings.is_bf16)
 
     @torch.inference_mode()
     def _encode(self, items: list[Item]) -> _State:
@@ -409,9 +404,7 @@ class TransformerPredictor(Predictor):
             context = self.net.process(batch, on_device, encoded, video)
             return _State(layout, batch, context)
 
-    def _layout(
-        self, mask: Mask, missing: np.ndarray | None = None
-    ) -> tuple[Layout, Layout]:
+    def _layout(self, mask: Mask, missing: np.ndarray | None = None) -> tuple[Layout, Layout]:
         """Return the layout of a mask, on the CPU and on the device.
 
         `missing` bool (60, P): responses that no token may contain.

@@ -37,9 +37,7 @@ NWB_NAMES = {
     "window_starts_s": "intervals/prediction_windows/start_time",
 }
 """Place of each array in an NWB file; the names of the arrays in a zarr group."""
-_CODECS = frozenset(
-    {"bytes", "transpose", "sharding_indexed", "blosc", "zstd", "gzip", "crc32c"}
-)
+_CODECS = frozenset({"bytes", "transpose", "sharding_indexed", "blosc", "zstd", "gzip", "crc32c"})
 _ARRAY_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
@@ -127,9 +125,7 @@ class _ZarrArrays:
             )
         attributes = _metadata_of(path).get("attributes")
         self.path = path
-        self.metadata: dict[str, Any] = (
-            attributes if isinstance(attributes, dict) else {}
-        )
+        self.metadata: dict[str, Any] = attributes if isinstance(attributes, dict) else {}
 
     @property
     def fingerprint(self) -> str:
@@ -166,34 +162,26 @@ class _ZarrRows:
         # The names of the codecs are read before zarr looks them up.
         used = _codec_names(_metadata_of(path, name).get("codecs"))
         if not used or not used <= _CODECS:
-            raise self._wrong(
-                f"has codecs {str(sorted(used))[:200]}", f"some of {sorted(_CODECS)}"
-            )
+            raise self._wrong(f"has codecs {str(sorted(used))[:200]}", f"some of {sorted(_CODECS)}")
         try:
             self._array = zarr.open_array(str(path / name), mode="r", zarr_format=3)
             self.shape: tuple[int, ...] = self._array.shape
             self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
             piece = self._array.shards or self._array.chunks
         except _ARRAY_ERRORS as error:
-            raise self._wrong(
-                f"cannot be opened ({str(error)[:200]})", "an array"
-            ) from error
+            raise self._wrong(f"cannot be opened ({str(error)[:200]})", "an array") from error
         if self.dtype.kind not in "iufb" or not self.shape:
             raise self._wrong(f"is {self.shape} {self.dtype}", "an array of numbers")
         # Python integers do not overflow, whatever the file claims.
         n_bytes = int(np.prod(piece, dtype=object)) * self.dtype.itemsize
         if n_bytes > MAX_CHUNK_BYTES:
-            raise self._wrong(
-                f"has chunks of {n_bytes:,} bytes", f"at most {MAX_CHUNK_BYTES:,}"
-            )
+            raise self._wrong(f"has chunks of {n_bytes:,} bytes", f"at most {MAX_CHUNK_BYTES:,}")
 
     def read(self, first: int, stop: int) -> np.ndarray:
         try:
             return np.asarray(self._array[first:stop])
         except _ARRAY_ERRORS as error:
-            raise self._wrong(
-                f"is damaged ({str(error)[:200]})", "complete chunks"
-            ) from error
+            raise self._wrong(f"is damaged ({str(error)[:200]})", "complete chunks") from error
 
     def _wrong(self, found: str, expected: str) -> PredictionsFileError:
         return PredictionsFileError(
@@ -254,9 +242,7 @@ class _NwbArrays:
 
     def rows(self, name: str) -> StoredRows:
         if not self.has(name):
-            raise PredictionsFileError(
-                "array", f"{self.path} has no dataset {NWB_NAMES[name]!r}."
-            )
+            raise PredictionsFileError("array", f"{self.path} has no dataset {NWB_NAMES[name]!r}.")
         return Hdf5Rows(self._file, NWB_NAMES[name])
 
     def table(self, name: str) -> np.ndarray:
@@ -264,13 +250,10 @@ class _NwbArrays:
         return self._file.table(NWB_NAMES[name])
 
 
-def _check_size(
-    path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> None:
+def _check_size(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if n_bytes > MAX_TABLE_BYTES:
         raise PredictionsFileError(
             "array",
-            f"{path}: array {name!r} has {n_bytes:,} bytes; expected at most "
-            f"{MAX_TABLE_BYTES:,}.",
+            f"{path}: array {name!r} has {n_bytes:,} bytes; expected at most {MAX_TABLE_BYTES:,}.",
         )

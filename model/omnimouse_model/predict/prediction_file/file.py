@@ -70,9 +70,7 @@ class Series:
         """Rows and columns."""
         return int(self.values.shape[0]), int(self.values.shape[1])
 
-    def rows_at(
-        self, times_s: np.ndarray, window: int, tolerance_s: float
-    ) -> np.ndarray:
+    def rows_at(self, times_s: np.ndarray, window: int, tolerance_s: float) -> np.ndarray:
         """Return the row of each time, int64, -1 for times that are not stored.
 
         Parameters
@@ -226,21 +224,15 @@ class _Arrays:
     def series(self, name: str, times: str, window: str) -> Series:
         values = self.arrays.rows(name)
         if len(values.shape) != 2 or values.dtype.kind != "f":
-            raise self._wrong(
-                name, f"{values.shape} {values.dtype}", "floats (time, column)"
-            )
+            raise self._wrong(name, f"{values.shape} {values.dtype}", "floats (time, column)")
         n_rows = int(values.shape[0])
         times_s = self.numbers(times, "iuf").astype(np.float64)
         if times_s.shape != (n_rows,) or not np.isfinite(times_s).all():
-            raise self._wrong(
-                times, f"{times_s.shape} numbers", f"{n_rows} finite numbers"
-            )
+            raise self._wrong(times, f"{times_s.shape} numbers", f"{n_rows} finite numbers")
         unknown = np.full(n_rows, -1, np.int64)
         return Series(values, times_s, self.column(window, n_rows, unknown, "iu"))
 
-    def column(
-        self, name: str, length: int, otherwise: np.ndarray, kinds: str
-    ) -> np.ndarray:
+    def column(self, name: str, length: int, otherwise: np.ndarray, kinds: str) -> np.ndarray:
         """Return an optional array of a length; unsigned numbers become signed."""
         if not self.arrays.has(name):
             return otherwise

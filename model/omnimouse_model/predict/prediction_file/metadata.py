@@ -169,9 +169,7 @@ class _Reader:
         try:
             return spec_from_dict(self.values["spec"])
         except ValueError as error:
-            raise PredictionsFileError(
-                "field", f"{self.path}: spec: {error}"
-            ) from error
+            raise PredictionsFileError("field", f"{self.path}: spec: {error}") from error
 
     def mask(self, n_neurons: int) -> Mask | None:
         if self.values.get("mask") is None:
@@ -179,9 +177,7 @@ class _Reader:
         try:
             mask = Mask.from_dict(self.values["mask"])
         except MaskError as error:
-            raise PredictionsFileError(
-                "field", f"{self.path}: mask: {error}"
-            ) from error
+            raise PredictionsFileError("field", f"{self.path}: mask: {error}") from error
         if mask.n_neurons != n_neurons:
             raise PredictionsFileError(
                 "field",

@@ -232,9 +232,7 @@ class StoredPredictions(HasSummary, Predictor):
         )
 
 
-def _rows(
-    series: Series, times_s: np.ndarray, number: int, tolerance_s: float
-) -> np.ndarray:
+def _rows(series: Series, times_s: np.ndarray, number: int, tolerance_s: float) -> np.ndarray:
     # A file may state starts of windows without the window of each row.
     number = number if (series.window >= 0).any() else -1
     return series.rows_at(times_s, number, tolerance_s)

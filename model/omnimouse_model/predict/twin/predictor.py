@@ -135,9 +135,7 @@ class TwinPredictor(Predictor):
             spec=self.spec,
             sessions=frozenset(self.n_neurons),
             n_neurons=self.n_neurons,
-            methods=frozenset(
-                {"step", "stimulus_gradient", "embeddings", "stimulus_positions"}
-            ),
+            methods=frozenset({"step", "stimulus_gradient", "embeddings", "stimulus_positions"}),
         )
 
     def stop_when(self, outdated: Outdated) -> None:
@@ -204,9 +202,7 @@ class TwinPredictor(Predictor):
         def check(request: Request) -> None:
             self._check(*request[:2])
 
-        yield from predict_in_batches(
-            requests, size, check, self._predict_batch, cancelled
-        )
+        yield from predict_in_batches(requests, size, check, self._predict_batch, cancelled)
 
     @torch.inference_mode()
     def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
@@ -285,9 +281,7 @@ class TwinPredictor(Predictor):
         check_responses_asked(self.name, mask)
 
     def _twin_of(self, session: Session) -> TwinOfSession:
-        check_known(
-            self.name, self.n_neurons, session, "A new animal needs a transfer."
-        )
+        check_known(self.name, self.n_neurons, session, "A new animal needs a transfer.")
         if session.stimulus is None:
             raise UnsupportedRequestError(
                 f"{self.name!r} needs video, which session {session.id} lacks."
@@ -299,9 +293,7 @@ class TwinPredictor(Predictor):
         return self._twins[session.id]
 
     @torch.inference_mode()
-    def _maps(
-        self, net: TwinNetwork, requests: Sequence[tuple[Window, Mask]]
-    ) -> Tensor:
+    def _maps(self, net: TwinNetwork, requests: Sequence[tuple[Window, Mask]]) -> Tensor:
         """Return the core's maps (T, N, C, H, W) of windows of one session."""
         state = net.start(len(requests))
         before = []
@@ -326,9 +318,7 @@ class TwinPredictor(Predictor):
         self, window: Window, seen: np.ndarray, modes: Sequence[str]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return frames, gaze and behaviour (T, 1, ...); hidden values are the mean."""
-        gray_levels = np.where(
-            seen[:, None, None], window.frames_u8, np.uint8(HIDDEN_GRAY)
-        )
+        gray_levels = np.where(seen[:, None, None], window.frames_u8, np.uint8(HIDDEN_GRAY))
         visible = [mode == "visible" for mode in modes]
         behavior = np.where(visible, window.behavior, 0.0)
         gray = torch.from_numpy(gray_levels).to(self.device)

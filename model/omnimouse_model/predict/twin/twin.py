@@ -124,8 +124,7 @@ class DigitalTwin:
         output = self.run(stimuli, perspectives, modulations, reset=reset, units=units)
         rates = output.rates[burnin:].cpu().numpy()
         is_single = all(
-            x is None or x.ndim < n
-            for x, n in ((stimuli, 5), (perspectives, 3), (modulations, 3))
+            x is None or x.ndim < n for x, n in ((stimuli, 5), (perspectives, 3), (modulations, 3))
         )
         return rates[:, 0] if is_single else rates
 
@@ -154,9 +153,7 @@ class DigitalTwin:
             Called with the name and value of intermediate maps.
         """
         if periphery not in ("dark", "extend"):
-            raise UnsupportedRequestError(
-                f"periphery is {periphery!r}, not dark or extend."
-            )
+            raise UnsupportedRequestError(f"periphery is {periphery!r}, not dark or extend.")
         frames = self._frames(stimuli)
         pupil = self._behavior(perspectives, "perspectives", len(frames))
         behavior = self._behavior(modulations, "modulations", len(frames))
@@ -197,12 +194,8 @@ class DigitalTwin:
         units: Any = None,
     ) -> np.ndarray:
         """Return the rates (U,) of the frame (H, W) that follows the last one."""
-        pupil, behavior = (
-            None if x is None else x[None] for x in (perspective, modulation)
-        )
-        rates = self.predict(
-            frame[None], pupil, behavior, reset=self.state is None, units=units
-        )
+        pupil, behavior = (None if x is None else x[None] for x in (perspective, modulation))
+        rates = self.predict(frame[None], pupil, behavior, reset=self.state is None, units=units)
         one: np.ndarray = rates[0]
         return one
 
@@ -250,16 +243,12 @@ class DigitalTwin:
         frames = frames.to(self.device).permute(0, 1, 4, 2, 3)
         return frames.to(torch.float32) / 255
 
-    def _behavior(
-        self, values: Array | None, name: str, n_frames: int
-    ) -> Tensor | None:
+    def _behavior(self, values: Array | None, name: str, n_frames: int) -> Tensor | None:
         """Return behaviour (T, N, values) on the device."""
         if values is None:
             return None
         found = torch.as_tensor(values)
-        wanted = {"perspectives": self.net.config.pupil}.get(
-            name, self.net.config.behavior
-        )
+        wanted = {"perspectives": self.net.config.pupil}.get(name, self.net.config.behavior)
         if found.ndim == 2:
             found = found[:, None]
         if found.ndim != 3 or found.shape[2] != wanted or len(found) != n_frames:

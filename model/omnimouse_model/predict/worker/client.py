@@ -144,9 +144,7 @@ class WorkerPredictor(Predictor):
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Request neurons; encodes again if another encoding replaced this one."""
         indices = None if neurons is None else pack_indices(neurons)
-        return self._finished(
-            self._with_restart(lambda: self._decode(encoded, indices))
-        )
+        return self._finished(self._with_restart(lambda: self._decode(encoded, indices)))
 
     def prefetch(self, window: Window, mask: Mask) -> None:
         """Prepare a window in the worker; has no effect before the worker is used."""
@@ -426,8 +424,6 @@ def _remedy(fault: str, n_crashes: int) -> str:
     )
 
 
-def load_in_worker(
-    name: str, session: Session | None, device: str = "auto"
-) -> Predictor:
+def load_in_worker(name: str, session: Session | None, device: str = "auto") -> Predictor:
     """Build a predictor in a process of its own, for which no view has to wait."""
     return WorkerPredictor(name, device=device)

@@ -23,9 +23,7 @@ from omnimouse_model.predict.worker.server import Server, Source
 from omnimouse_model.predict.worker.transport import LinkEndedError
 
 
-def remote_predictor(
-    scheduler: str, source: Source, device: str = "auto"
-) -> WorkerPredictor:
+def remote_predictor(scheduler: str, source: Source, device: str = "auto") -> WorkerPredictor:
     """Return a predictor on a worker of a Dask scheduler.
 
     The worker reads recordings and checkpoints from the same paths as this machine.
@@ -73,9 +71,7 @@ class DaskLink:
     shares_memory = False
     process_id = None
 
-    def __init__(
-        self, address: str, source: Source, device: str, threads: int | None
-    ) -> None:
+    def __init__(self, address: str, source: Source, device: str, threads: int | None) -> None:
         self._client = connect(address)
         self._pending: deque[Any] = deque()
         try:
@@ -85,9 +81,7 @@ class DaskLink:
                 self._created = self._client.submit(
                     ServerActor, source, device, threads, actor=True, workers=workers
                 )
-                self._actor: Any = self._created.result(
-                    timeout=dask_scheduler.START_TIMEOUT_S
-                )
+                self._actor: Any = self._created.result(timeout=dask_scheduler.START_TIMEOUT_S)
                 # The first attribute access binds the actor to this client.
                 _ = self._actor.cancel
         except Exception as error:  # Dask and the actor's module raise many kinds

@@ -195,9 +195,7 @@ class Server:
         self._encoded = None
         self._encoded = self._loaded().encode(self._window, self._mask)
 
-    def _decode(
-        self, neurons: bytes | None, memory_name: str
-    ) -> Prediction | InSharedMemory:
+    def _decode(self, neurons: bytes | None, memory_name: str) -> Prediction | InSharedMemory:
         self._memory.attach(memory_name)
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
@@ -206,9 +204,7 @@ class Server:
             prediction = predictor.decode(self._encoded)
         else:
             indices = unpack_indices(neurons)
-            prediction = decode_in_parts(
-                predictor, self._encoded, indices, self._outdated
-            )
+            prediction = decode_in_parts(predictor, self._encoded, indices, self._outdated)
         responses = prediction.responses
         if not self._memory.put(responses):
             return prediction
@@ -242,9 +238,7 @@ class Server:
         stop_if(self._outdated)
         return BatchResult(predictions)
 
-    def _prefetch(
-        self, key: int, arguments: InputArguments, frames: np.ndarray
-    ) -> None:
+    def _prefetch(self, key: int, arguments: InputArguments, frames: np.ndarray) -> None:
         predictor, session = self._loaded(), self._sessions[key]
         if isinstance(predictor, Prefetcher):
             window = inputs_from(session, arguments)
@@ -254,9 +248,7 @@ class Server:
 
     # -- verbs of optional methods ----------------------------------------------------
     def _embeddings(self, key: int) -> np.ndarray:
-        vectors: np.ndarray = self._offering("embeddings").embeddings(
-            self._sessions[key]
-        )
+        vectors: np.ndarray = self._offering("embeddings").embeddings(self._sessions[key])
         return vectors
 
     def _stimulus_positions(self, key: int) -> np.ndarray:
@@ -284,9 +276,7 @@ class Server:
     def _start(self, key: int) -> str:
         return self._store(self._offering("step").start(self._sessions[key]))
 
-    def _step(
-        self, key: int, arguments: InputArguments, state_key: str
-    ) -> tuple[Prediction, str]:
+    def _step(self, key: int, arguments: InputArguments, state_key: str) -> tuple[Prediction, str]:
         if state_key not in self._states:
             raise UnsupportedRequestError(
                 "The worker no longer has the state of this stream: start a new one."
@@ -300,9 +290,7 @@ class Server:
         """Return the predictor, if it announces an optional method."""
         predictor = self._loaded()
         if method not in predictor.needs.methods:
-            raise UnsupportedRequestError(
-                f"{predictor.predictor_id!r} offers no {method}."
-            )
+            raise UnsupportedRequestError(f"{predictor.predictor_id!r} offers no {method}.")
         return predictor
 
     def _store(self, state: Any) -> str:

@@ -51,9 +51,7 @@ class Prefetch(Generic[Drawn]):
         Seconds that the last `take` waited.
     """
 
-    def __init__(
-        self, draw: Callable[[int], Drawn], last: int, processes: int = 0
-    ) -> None:
+    def __init__(self, draw: Callable[[int], Drawn], last: int, processes: int = 0) -> None:
         self.waited_s = 0.0
         self._draw, self._last, self._processes = draw, last, processes
         self._thread = ThreadPoolExecutor(1, "batches")

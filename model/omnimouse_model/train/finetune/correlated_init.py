@@ -81,15 +81,11 @@ def embeddings_of_correlated(
     return neighbours.mean(dim=0).detach().cpu()
 
 
-def _candidates(
-    model: Checkpoint, meta: dict[str, Tensor], animal: str, seed: int
-) -> OmniMouse:
+def _candidates(model: Checkpoint, meta: dict[str, Tensor], animal: str, seed: int) -> OmniMouse:
     """Return the model with random neurons of all its sessions as one session."""
     parts: dict[str, list[Tensor]] = {}
     for name in ("_neuron_embeddings.weight", "_neuron_biases"):
-        parts[name] = [
-            model.state[f"sess_params.{key}.{name}"] for key in model.sessions
-        ]
+        parts[name] = [model.state[f"sess_params.{key}.{name}"] for key in model.sessions]
     total = sum(model.sessions.values())
     rows = np.random.default_rng(seed).permutation(total)[:CANDIDATES]
     candidates = {
@@ -112,9 +108,7 @@ def _batches(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
 
 
 @torch.inference_mode()
-def _predict(
-    net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout
-) -> np.ndarray:
+def _predict(net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout) -> np.ndarray:
     """Return predicted rates of the scored samples (windows x 30, candidates)."""
     device = layout.query_neurons.device
     # The mask hides all responses, so their values do not matter.

@@ -73,17 +73,14 @@ class Cancellation:
         """Raise `StoppedError` if the run was cancelled; its folder has the save."""
         if self.is_received:
             raise StoppedError(
-                f"stopped at step {step} of {of}; saved in {out}: the same call goes "
-                "on from there."
+                f"stopped at step {step} of {of}; saved in {out}: the same call goes on from there."
             )
 
 
 class Reports:
     """Progress reports from the rows of a log, including rows before a resume."""
 
-    def __init__(
-        self, report: Callable[[FinetuneProgress], None], of: int, log: Path
-    ) -> None:
+    def __init__(self, report: Callable[[FinetuneProgress], None], of: int, log: Path) -> None:
         self.last = FinetuneProgress("starting", 0, of)
         self._report, self._log = report, log
         self._recent: list[dict[str, float]] = []

@@ -283,9 +283,7 @@ def _config(
         name=train,
         steps=steps,
         batch=batch,
-        tasks=official_tasks(
-            Streams.of(source.session, model.config.behavior_channels)
-        ),
+        tasks=official_tasks(Streams.of(source.session, model.config.behavior_channels)),
         warmup=min(20, steps),
         decay=0.5,
         behavior_weight=model.config.behavior_loss_factor,

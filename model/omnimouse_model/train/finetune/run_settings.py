@@ -43,9 +43,7 @@ def write_settings(
             )
         return
     if (out / LAST).exists() or (out / FILE).exists():
-        raise FinetuneError(
-            "other_run", f"{out} holds a training run: choose another folder."
-        )
+        raise FinetuneError("other_run", f"{out} holds a training run: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, is_sole=True) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n", "utf-8")

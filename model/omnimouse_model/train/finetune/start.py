@@ -57,8 +57,7 @@ class StartValues:
         self.base = {
             name: value
             for name, value in model.state.items()
-            if not name.startswith("sess_params.")
-            or name.startswith(f"sess_params.{key}.")
+            if not name.startswith("sess_params.") or name.startswith(f"sess_params.{key}.")
         }
 
     def is_trained(self, name: str) -> bool:
@@ -77,9 +76,7 @@ class StartValues:
         name = f"{ANIMALS}{self.animal}"
         if name not in state:
             meta[name] = _mean([v for k, v in state.items() if k.startswith(ANIMALS)])
-        vector = _mean(
-            [state[f"sess_params.{k}._session_embedding"] for k in self.model.sessions]
-        )
+        vector = _mean([state[f"sess_params.{k}._session_embedding"] for k in self.model.sessions])
         neurons = embeddings_of_correlated(
             self.model,
             self.source.session,

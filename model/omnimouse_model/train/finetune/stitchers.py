@@ -122,9 +122,7 @@ def fit_stitchers(
         mean_rates=True,
         validate_every=max(1, n_steps // VALIDATIONS),
     )
-    train_session = partial(
-        train_ndt, config, [source], out, device=device, origin=origin
-    )
+    train_session = partial(train_ndt, config, [source], out, device=device, origin=origin)
     reports = run_with_reports(train_session, n_steps, out, progress, cancelled)
     _finish(out, ndt, origin, source, reports, settings)
 
@@ -137,9 +135,7 @@ def _hold_out(session: Session, ndt: NdtPredictor, seed: int) -> TrainingSession
     count = len(source.starts)
     order = np.random.default_rng(seed).permutation(count)
     held = np.sort(order[: max(1, round(SHARE * count))])
-    return replace(
-        source, starts=np.delete(source.starts, held), held_out=source.starts[held]
-    )
+    return replace(source, starts=np.delete(source.starts, held), held_out=source.starts[held])
 
 
 def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:

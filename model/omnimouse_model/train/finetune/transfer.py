@@ -81,9 +81,7 @@ def transfer(
     chosen = {"train": train, "seed": seed, "batch": batch}
     write_settings(out, twin.predictor_id, twin.weights, session, chosen)
     config = _config(origin, train, n_steps, batch, seed)
-    train_session = partial(
-        train_twins, config, [source], out, device=device, origin=origin
-    )
+    train_session = partial(train_twins, config, [source], out, device=device, origin=origin)
     reports = run_with_reports(train_session, n_steps, out, progress, cancelled)
     _finish(out, twin, origin, source, reports, settings)
 
@@ -137,11 +135,7 @@ def _finish(
             f"{path} does not hold the frozen core of {twin.predictor_id}: it "
             "was written over. Remove the folder and fine-tune again."
         )
-    trained = [
-        v
-        for k, v in own.items()
-        if k != MEAN and not (is_frozen and k.startswith(FROZEN))
-    ]
+    trained = [v for k, v in own.items() if k != MEAN and not (is_frozen and k.startswith(FROZEN))]
     if not is_frozen:
         trained += list(best.core.values())
     # Other sessions remain valid only with an unchanged core.
@@ -155,7 +149,5 @@ def _finish(
     }
     card = result_card(about, frozen, trained, reports.last, best.card or {})
     reports.saving()
-    finished = replace(
-        best, sessions=known | {source.key: own}, card={"finetuned": card}
-    )
+    finished = replace(best, sessions=known | {source.key: own}, card={"finetuned": card})
     save_twins(out / FINISHED, finished)

@@ -83,9 +83,7 @@ def set_behavior_attention_head(
         raise ValueError("Such heads cannot be turned to behaviour one by one.")
     # Orthogonal directions: one for the value of the head, one for each channel.
     random = torch.randn(dim, 1 + features.n_channels, generator=generator)
-    output, *directions = torch.linalg.qr(random)[0].T.to(
-        net.behavior_channel_embeddings.device
-    )
+    output, *directions = torch.linalg.qr(random)[0].T.to(net.behavior_channel_embeddings.device)
     tokens, keys, values, starts = [], [], [], []
     for batch in batches:
         inputs = encoder_inputs(net, batch)
@@ -100,9 +98,7 @@ def set_behavior_attention_head(
     latents = net.enc.attn_pre_norm(torch.stack(starts))
     queries = _latent_queries(latents.shape[1], features).to(x)
     rows = slice(head * size, (head + 1) * size)
-    attention.wq.weight[rows] = ridge(
-        latents, queries.expand(len(latents), -1, -1), PENALTY / 10
-    )
+    attention.wq.weight[rows] = ridge(latents, queries.expand(len(latents), -1, -1), PENALTY / 10)
     attention.wkv.weight[rows] = balanced_ridge(x, target_keys, is_rare)
     # `wkv` has the rows of the keys first; those of the values begin at `dim`. Only the
     # first value of the head is used, and it reaches the latents along `output`.

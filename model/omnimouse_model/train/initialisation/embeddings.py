@@ -103,9 +103,7 @@ def fit_batches(
         means = torch.from_numpy(mean_rates(source.session)).float()
         for task in READ_TASKS:
             batch = to_device(make_batch(source, task, phase, config, rng), device)
-            batches.append(
-                FitBatch(batch.windows, batch.layout, batch.video, loadings, means)
-            )
+            batches.append(FitBatch(batch.windows, batch.layout, batch.video, loadings, means))
     return batches
 
 

@@ -61,9 +61,7 @@ def set_population_attention_heads(
     dim, features = net.config.d_model, _HeadFeatures.of(net)
     # Orthogonal directions: one code per component, two for the values of the head.
     random = torch.randn(dim, features.n_components + N_HALVES, generator=generator)
-    codes, outputs = torch.linalg.qr(random)[0].T.split(
-        (features.n_components, N_HALVES)
-    )
+    codes, outputs = torch.linalg.qr(random)[0].T.split((features.n_components, N_HALVES))
     device = net.behavior_channel_embeddings.device
     codes, outputs = codes.to(device), outputs.to(device)
     _fit_encoder_head(net, batches, encoder_head, features, codes, outputs)
@@ -142,9 +140,7 @@ def _fit_encoder_head(
     # The queries of the other heads are fitted again to their present values, because
     # the codes change the latents from which they are computed.
     queries = attention.wq(net.enc.attn_pre_norm(without_codes))
-    queries[..., features.rows(head)] = _group_queries(len(latents), features).to(
-        queries
-    )
+    queries[..., features.rows(head)] = _group_queries(len(latents), features).to(queries)
     with_codes = net.enc.attn_pre_norm(without_codes + added_codes)
     attention.wq.weight.copy_(ridge(with_codes, queries, PENALTY / 10))
     latents.add_(added_codes)
@@ -273,7 +269,5 @@ def _code_keys(x: Tensor, n_group_latents: int, features: _HeadFeatures) -> Tens
     keys[:, :n_group_latents, features.constant] = share
     latents = torch.arange(n_group_latents)
     group = latents % len(features.sign)
-    keys[:, latents, features.slow[features.component[group]]] = (
-        features.sign.to(x)[group] * share
-    )
+    keys[:, latents, features.slow[features.component[group]]] = features.sign.to(x)[group] * share
     return keys

@@ -62,9 +62,7 @@ def set_motion_energy(net: OmniMouse, clips: Tensor) -> None:
     assert patches.bias is not None
     gabors = drifting_gabors(patches.kernel_size)
     n_gabors, n_free = len(gabors), patches.out_channels - len(gabors)
-    up, gate, down = (
-        getattr(block.mlp, f"{name}_proj").weight for name in ("up", "gate", "down")
-    )
+    up, gate, down = (getattr(block.mlp, f"{name}_proj").weight for name in ("up", "gate", "down"))
     if n_free < N_ENERGIES or len(up) < 2 * n_gabors:
         raise ValueError(
             f"A start from motion energy needs {n_gabors + N_ENERGIES} channels and "
@@ -108,11 +106,7 @@ def drifting_gabors(size: tuple[int, ...]) -> Tensor:
         # Twice as many angles as orientations: both directions of motion.
         for angle in torch.arange(2 * ORIENTATIONS) * (math.pi / ORIENTATIONS):
             along = x * angle.cos() + y * angle.sin()
-            phase = (
-                2
-                * math.pi
-                * (along / wavelength - SPEED_HZ * t[:, None, None] / FRAMES_PER_S)
-            )
+            phase = 2 * math.pi * (along / wavelength - SPEED_HZ * t[:, None, None] / FRAMES_PER_S)
             envelope = window * torch.exp(-(x**2 + y**2) / (0.84 * wavelength) ** 2 * 2)
             for wave in (phase.cos(), phase.sin()):
                 gabor = envelope * wave

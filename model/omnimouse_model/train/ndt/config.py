@@ -137,8 +137,7 @@ def _config(values: Any) -> NdtTrainConfig:
     )
     if config.spec.n_samples > config.model.n_bins:
         raise TypeError(
-            f"spec has {config.spec.n_samples} bins; model.n_bins is "
-            f"{config.model.n_bins}"
+            f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
         )
     known = PROMPTS if config.model.has_prompt else SCHEMES
     if not config.schemes or not set(config.schemes) <= set(known):

@@ -87,9 +87,7 @@ def train_ndt(
     def open_training() -> _NdtTraining:
         return _NdtTraining.of(config, sessions, out, place, team, origin)
 
-    training = run_training(
-        open_training, out, place, team, max_steps, on_step, cancelled
-    )
+    training = run_training(open_training, out, place, team, max_steps, on_step, cancelled)
     return training.net
 
 
@@ -307,9 +305,7 @@ class _NdtTraining:
             values = [v for name, v in listed if name == scheme and isfinite(v)]
             if values:
                 scores[scheme] = float(np.mean(values))
-        return scores | (
-            {SUMMARY: float(np.mean(list(scores.values())))} if scores else {}
-        )
+        return scores | ({SUMMARY: float(np.mean(list(scores.values())))} if scores else {})
 
     @torch.inference_mode()
     def _bits(self, trials: Trials, scheme: str) -> float:
@@ -389,9 +385,7 @@ def _set_mean_rates(net: Ndt, trials: Trials) -> None:
     bias.copy_(torch.from_numpy(np.log(rates)))
 
 
-def _start_values(
-    origin: NdtCheckpoint, sessions: Mapping[str, int]
-) -> dict[str, Tensor]:
+def _start_values(origin: NdtCheckpoint, sessions: Mapping[str, int]) -> dict[str, Tensor]:
     """Return the tensors of a trained model that a new one starts with.
 
     The embedding of an unknown session is the mean of the trained ones.
@@ -400,10 +394,7 @@ def _start_values(
     if SESSION_TABLE in state:
         table, known = state[SESSION_TABLE], list(origin.sessions)
         state[SESSION_TABLE] = torch.stack(
-            [
-                table[known.index(name)] if name in known else table.mean(0)
-                for name in sessions
-            ]
+            [table[known.index(name)] if name in known else table.mean(0) for name in sessions]
         )
     for name, count in sessions.items():
         if origin.sessions.get(name) == count:

@@ -131,9 +131,7 @@ class Trials:
 
 
 # -- opening -------------------------------------------------------------------------
-def open_trial_session(
-    folder: Path, choice: SessionChoice, spec: WindowSpec
-) -> TrainingSession:
+def open_trial_session(folder: Path, choice: SessionChoice, spec: WindowSpec) -> TrainingSession:
     """Open a session for training, with the starts of its train trials."""
     return replace(trial_session(open_session(folder), spec), weight=choice.weight)
 
@@ -179,9 +177,7 @@ def read_trials(source: TrainingSession, config: NdtTrainConfig) -> Trials:
     )
 
 
-def _possible(
-    config: NdtTrainConfig, session: str, regions: tuple[str, ...]
-) -> tuple[str, ...]:
+def _possible(config: NdtTrainConfig, session: str, regions: tuple[str, ...]) -> tuple[str, ...]:
     """Return the schemes that leave something to predict from."""
     schemes = config.schemes
     if len({*regions} - {""}) < 2 and not config.allow_degenerate:

@@ -124,8 +124,6 @@ def _check_kinds(settings: dict[str, Any]) -> None:
             raise TypeError(f"{name} must be whole numbers, found {found}")
     for name in ("models", "training"):
         if not isinstance(settings[name], dict) or not settings[name]:
-            raise TypeError(
-                f"{name} must hold named fields, found {shortened(settings[name])}"
-            )
+            raise TypeError(f"{name} must hold named fields, found {shortened(settings[name])}")
     if own := {"seed", "model", "sessions"} & set(settings["training"]):
         raise TypeError(f"training holds {', '.join(sorted(own))}, which vary")

@@ -145,18 +145,12 @@ def _run_study(
     done = 0
     for run in runs:
 
-        def report(
-            step: int, text: str, before: int = done, name: str = run.name
-        ) -> None:
+        def report(step: int, text: str, before: int = done, name: str = run.name) -> None:
             # The defaults bind the values of this run, not those of later ones.
             progress(before + step, total, f"{name}: {text}")
 
         # Steps of finished runs count as done too, so that progress reaches the total.
-        missing = [
-            strategy
-            for strategy in plan.strategies
-            if run.key(strategy) not in file.rows
-        ]
+        missing = [strategy for strategy in plan.strategies if run.key(strategy) not in file.rows]
         if missing:
             work = _Work(run, folder / run.name, device, report, cancelled)
             for row in work.rows(plan, evaluated, missing):
@@ -170,14 +164,10 @@ def study_runs(
     """Yield all runs of a plan, one curve after the other, and write the manifests."""
     drawn = {}
     for order in plan.orders:
-        manifest = collections_manifest(
-            catalogue, plan.collections, order, always=evaluated
-        )
+        manifest = collections_manifest(catalogue, plan.collections, order, always=evaluated)
         folder.mkdir(parents=True, exist_ok=True)
         write_manifest(manifest, folder / f"collections-{order}.json")
-        drawn[order] = [
-            tuple(collection["members"]) for collection in manifest["collections"]
-        ]
+        drawn[order] = [tuple(collection["members"]) for collection in manifest["collections"]]
     for seed in plan.seeds:
         for order, collections in drawn.items():
             for model in plan.models:
@@ -187,9 +177,7 @@ def study_runs(
 
 
 # -- runs and sessions of a plan ------------------------------------------------------
-def _config(
-    plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int
-) -> TrainConfig:
+def _config(plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int) -> TrainConfig:
     """Return the training config of one run."""
     sessions = tuple(SessionChoice(member["path"]) for member in members)
     config = plan.config_of(model).with_sessions(sessions)
@@ -241,9 +229,7 @@ def _definition(plan: StudyPlan, evaluated: list[str]) -> dict[str, Any]:
     }
 
 
-def _check_names(
-    file: ResultsFile[RunScore], plan: StudyPlan, runs: list[StudyRun]
-) -> None:
+def _check_names(file: ResultsFile[RunScore], plan: StudyPlan, runs: list[StudyRun]) -> None:
     """Raise ResultsFileError if a run in the results differs from one of this name."""
     # A predictor id is the run's name, "@" and a hash of the weights.
     keys = {(r.name, c): r.key(c) for r in runs for c in plan.strategies}
@@ -267,21 +253,16 @@ class _Work:
     report: Callable[[int, str], None]
     cancelled: Callable[[], bool]
 
-    def rows(
-        self, plan: StudyPlan, evaluated: list[str], strategies: list[str]
-    ) -> list[RunScore]:
+    def rows(self, plan: StudyPlan, evaluated: list[str], strategies: list[str]) -> list[RunScore]:
         """Train or resume the run, and return its scores, one row per condition."""
         sessions = [
-            open_training_session(Path(choice.mouse), choice)
-            for choice in self.run.config.sessions
+            open_training_session(Path(choice.mouse), choice) for choice in self.run.config.sessions
         ]
         run = self._trained(sessions)
         steps = self.run.config.total_steps
         self.report(steps, "scoring")
         scores = evaluate(
-            load_checkpoint_predictor(
-                self.out / MODEL, device=self.device, name=self.run.name
-            ),
+            load_checkpoint_predictor(self.out / MODEL, device=self.device, name=self.run.name),
             # The same sessions for all collections, so that scores are comparable.
             [source.session for source in sessions if source.key in evaluated],
             strategies,
@@ -309,9 +290,7 @@ class _Work:
         )
         # A cancelled `train` returns normally, and its net must not be scored.
         if self.cancelled():
-            raise StoppedError(
-                "The study was cancelled; the same plan goes on from here."
-            )
+            raise StoppedError("The study was cancelled; the same plan goes on from here.")
         # The core only: embeddings grow with the number of neurons, and cost few
         # operations.
         parameters = sum(p.numel() for p in split_parameters(net)[0])

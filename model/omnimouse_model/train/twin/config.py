@@ -134,7 +134,5 @@ def _config(values: Any) -> TwinTrainConfig:
     if len(size) != 2 or not all(isinstance(n, int) and n > 1 for n in size):
         raise TypeError(f"frame_size must be height and width, found {shortened(size)}")
     if config.burn_in >= config.frames:
-        raise TypeError(
-            f"burn_in must be below frames ({config.frames}), found {config.burn_in}"
-        )
+        raise TypeError(f"burn_in must be below frames ({config.frames}), found {config.burn_in}")
     return config

@@ -117,9 +117,7 @@ def _rules(
 ) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...] | None, bool]]:
     """Yield name, parameter, dimensions of its norm, and whether it decays."""
     mixing = {
-        f"{name}.weights"
-        for name, module in net.named_modules()
-        if isinstance(module, GroupMixing)
+        f"{name}.weights" for name, module in net.named_modules() if isinstance(module, GroupMixing)
     }
     for name, parameter in net.named_parameters():
         kind = name.rpartition(".")[0]

@@ -102,9 +102,7 @@ def train_twins(
     def open_training() -> _TwinTraining:
         return _TwinTraining.of(config, sessions, out, place, team, origin)
 
-    training = run_training(
-        open_training, out, place, team, max_steps, on_step, cancelled
-    )
+    training = run_training(open_training, out, place, team, max_steps, on_step, cancelled)
     return training.nets
 
 
@@ -237,9 +235,7 @@ class _TwinTraining:
             rng = np.random.default_rng([config.seed, number, self.team.rank])
             weight = np.array([self.sessions[key].weight for key in keys])
             count = min(config.sessions_per_step, len(keys))
-            chosen = rng.choice(
-                len(keys), count, replace=False, p=weight / weight.sum()
-            )
+            chosen = rng.choice(len(keys), count, replace=False, p=weight / weight.sum())
             keys = [keys[k] for k in chosen]
         # One stream for all ranks: they average the gradients of the same parameters.
         rng = np.random.default_rng([config.seed, number])
@@ -250,9 +246,7 @@ class _TwinTraining:
             rng = np.random.default_rng([_seed(config.seed, key), number])
             starts = rng.choice(self.starts[key], config.clips)
             clips.append(
-                read_clips(
-                    self.sessions[key], starts, spec, self.means[key], config.targets
-                )
+                read_clips(self.sessions[key], starts, spec, self.means[key], config.targets)
             )
         return _Drawn(clips, stream, number)
 
@@ -273,9 +267,7 @@ class _TwinTraining:
         """Train on the clips of one step, and return the values to log."""
         config = self.settings
         cycle, epoch = config.epoch_of(self.state.step)
-        lr = learning_rate(
-            epoch, cycle, config.lr, config.cycle_epochs, config.warmup_epochs
-        )
+        lr = learning_rate(epoch, cycle, config.lr, config.cycle_epochs, config.warmup_epochs)
         for net in self.nets.values():
             _train_mode(net, config.frozen)
             net.zero_grad()

@@ -82,9 +82,7 @@ def receptive_field_centers(source: TrainingSession, targets: Targets) -> np.nda
     return np.asarray(energy @ places)
 
 
-def _positions(
-    net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int]
-) -> Tensor:
+def _positions(net: TwinNetwork, centers: np.ndarray, frame_size: tuple[int, int]) -> Tensor:
     """Return readout positions before tanh (U, 2) for centers on the monitor."""
     # Points of the monitor are in half widths.
     aspect = frame_size[0] / frame_size[1]

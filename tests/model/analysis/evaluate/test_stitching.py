@@ -75,8 +75,7 @@ def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
             rows = {
                 first + sample - start: number
                 for number, start in enumerate(starts)
-                if 0 <= first + sample - start < 60
-                and asked[first + sample - start, neuron]
+                if 0 <= first + sample - start < 60 and asked[first + sample - start, neuron]
             }
             row = max(rows)
             assert found.source[sample, column] == rows[row]
@@ -146,9 +145,7 @@ def test_progress_is_told_and_a_stop_ends_it(session):
     assert told == [(k + 1, len(told)) for k in range(len(told))]
     assert len(told) > 5
     with pytest.raises(StoppedError):
-        predict_span(
-            predictor, *ask, outdated=lambda: predictor.counters.get("encodings") == 2
-        )
+        predict_span(predictor, *ask, outdated=lambda: predictor.counters.get("encodings") == 2)
     assert predictor.counters["encodings"] == 2
 
 

@@ -59,9 +59,7 @@ def test_the_worlds_of_live_intervals_have_its_scores(session, mask):
         predictor, cells = ContextPredictor(), scored_cells(mask)[:, 20:]
         windows = [session.window(start) for start in starts]
         both = [(predictor.predict(w, mask).responses, w.responses) for w in windows]
-        predicted, recorded = (
-            [*map(np.float64, part)] for part in zip(*both, strict=True)
-        )
+        predicted, recorded = ([*map(np.float64, part)] for part in zip(*both, strict=True))
         recorded = [part[:, 20:] for part in recorded]
         return moments(np.array(predicted), np.array(recorded), 1, cells)
 

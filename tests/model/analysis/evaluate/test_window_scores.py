@@ -7,9 +7,7 @@ from omnimouse_model.analysis.evaluate import window_scores as scores
 from tests.small_sessions import write_session
 
 
-def test_scores_do_not_depend_on_how_many_neurons_are_scored_at_once(
-    tmp_path, monkeypatch
-):
+def test_scores_do_not_depend_on_how_many_neurons_are_scored_at_once(tmp_path, monkeypatch):
     session = om.open_session(write_session(tmp_path / "mouse"))
     window = session.window(0.0)
     mask = om.Mask.nothing(session).ask(slice(1, None), slice(30, 60))

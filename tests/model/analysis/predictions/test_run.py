@@ -152,8 +152,7 @@ def test_counts_of_trials_are_predicted_in_their_own_windows(tmp_path):
     assert stored.file.metadata.units == "spikes/s"
     assert stored.file.neurons.tolist() == list(range(12, 24))
     found, expected = (
-        om.evaluate(p, session, mask, centred=False).scores[0].value
-        for p in (stored, predictor)
+        om.evaluate(p, session, mask, centred=False).scores[0].value for p in (stored, predictor)
     )
     assert found == expected
 

@@ -111,9 +111,7 @@ def test_a_stopped_ranking_goes_on(study):
     with pytest.raises(StoppedError):
         rank_sessions(*study[0], **options, cancelled=stop_in_the_middle)
     n_stopped = len(factory.trainings())
-    again = rank_sessions(
-        *study[0], **options, progress=lambda *report: seen.append(report)
-    )
+    again = rank_sessions(*study[0], **options, progress=lambda *report: seen.append(report))
     assert np.array_equal(again.values, whole.values)
     # The core of a transfer that was missing is loaded once more.
     assert len(factory.trainings()) - n_before <= 36 + 1
@@ -177,9 +175,7 @@ def test_the_task_fits_the_metric_and_the_model(heldout):
     with pytest.raises(ValueError, match="fve"):
         TaskScore("forward", "fve")
     with pytest.raises(ValueError, match="neural data transformer"):
-        TaskScore("forward", "bits_per_spike").score(
-            FakeModel(0.0), heldout[0], "validation"
-        )
+        TaskScore("forward", "bits_per_spike").score(FakeModel(0.0), heldout[0], "validation")
     with pytest.raises(ValueError, match="sideways"):
         TaskScore("sideways", "correlation")
     of_any_family = task_score("test/all_response_only", OMNIMOUSE)
@@ -221,11 +217,7 @@ def test_curves_follow_the_orders_and_share_cores(study):
     assert means["ranked", 4].trials == 112
     assert means["ranked", 4].gain == pytest.approx(0.5)
     assert means["ranked", 4].gain_percent == pytest.approx(100.0)
-    cores = [
-        tuple(ids)
-        for what, ids, _ in factory.trainings()[n_before:]
-        if what != "transfer"
-    ]
+    cores = [tuple(ids) for what, ids, _ in factory.trainings()[n_before:] if what != "transfer"]
     assert len(cores) == len(set(cores))
     assert ("new",) in cores
     assert ("a", "b", "c", "d") in cores
@@ -266,11 +258,7 @@ def test_a_line_over_log_trials_predicts_all_sessions(study):
     longer = replace(curve, points=tuple(points), n_sessions=16, trials=160)
     fit = longer.fits(200)[0]
     assert fit.line.slope == pytest.approx(0.1)
-    assert (
-        fit.predicted
-        == pytest.approx(fit.measured)
-        == pytest.approx(0.21 + 0.1 * np.log(160))
-    )
+    assert fit.predicted == pytest.approx(fit.measured) == pytest.approx(0.21 + 0.1 * np.log(160))
     low, high = fit.interval
     assert (low, high) == pytest.approx((fit.predicted - 0.01, fit.predicted + 0.01))
     alone = replace(longer, points=longer.points[::2]).fits(10)[0]

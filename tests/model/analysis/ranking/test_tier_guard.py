@@ -69,9 +69,7 @@ def test_samples_of_a_test_tier_cannot_be_read(session):
         np.asarray(view.window(start).responses)
     assert not len(view.window_starts("test"))
     train = session.window_starts("train", stride=7, include_blanks=True)
-    assert np.array_equal(
-        view.window_starts("train", stride=7, include_blanks=True), train
-    )
+    assert np.array_equal(view.window_starts("train", stride=7, include_blanks=True), train)
     for start in train.tolist():
         np.asarray(view.window(start).responses)
     with pytest.raises(HeldBackError):

@@ -19,9 +19,7 @@ def growth_runs(model, limit, sizes=SIZES, seeds=3, order="random 0"):
     offset = dict(zip(SESSIONS, draw.normal(0, 0.03, len(SESSIONS)), strict=True))
     for size in sizes:
         for seed in range(seeds):
-            run = runs.ScalingRun(
-                model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order
-            )
+            run = runs.ScalingRun(model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order)
             score = limit - 0.5 * size**-0.6 + 0.002 * draw.normal()
             scores = {name: score + offset[name] for name in SESSIONS}
             name = f"{model}-{size}-{seed}"

@@ -12,11 +12,7 @@ from omnimouse_model.analysis.spikes.nlb_files import (
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.metrics.information import bits_per_spike
 
-NAMES = [
-    f"{tier}_rates_{kind}"
-    for tier in ("train", "eval")
-    for kind in ("heldin", "heldout")
-]
+NAMES = [f"{tier}_rates_{kind}" for tier in ("train", "eval") for kind in ("heldin", "heldout")]
 FORWARD = [f"eval_rates_{kind}_forward" for kind in ("heldin", "heldout")]
 
 
@@ -47,9 +43,7 @@ def test_a_submission_is_scored_as_its_arrays(rates, target, tmp_path):
     spikes = read_nlb(target)["mc_maze_20"]
     assert "names" not in spikes
     scores = score_submission(target, path)["mc_maze_20"]
-    held_out = bits_per_spike(
-        rates["eval_rates_heldout"], spikes["eval_spikes_heldout"]
-    )
+    held_out = bits_per_spike(rates["eval_rates_heldout"], spikes["eval_spikes_heldout"])
     assert scores["co-bps"] == pytest.approx(held_out.value)
     later = [
         np.concatenate([part[n] for n in names], axis=-1)

@@ -42,9 +42,7 @@ def path(spiking, tmp_path_factory):
     torch.manual_seed(0)
     net = Ndt(CONFIG, {spiking.id: spiking.n_neurons})
     file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
-    save_ndt(
-        file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions)
-    )
+    save_ndt(file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions))
     return file
 
 
@@ -101,12 +99,8 @@ def test_what_is_not_possible_is_said(spiking, model):
         ({"trial_offset_s": 0.2}, "begin 0.2 s after the onset"),
     ],
 )
-def test_trials_without_a_window_after_the_onset_are_refused(
-    spiking, model, change, words
-):
-    other = NdtPredictor(
-        *("other", "", replace(TRIALS, **change), model.net, model.device)
-    )
+def test_trials_without_a_window_after_the_onset_are_refused(spiking, model, change, words):
+    other = NdtPredictor(*("other", "", replace(TRIALS, **change), model.net, model.device))
     (score,) = om.score_held_out(other, spiking, ["forward"])
     assert words in score.refusal
     assert score.row()["value"] is None

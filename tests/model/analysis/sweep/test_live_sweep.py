@@ -117,9 +117,7 @@ def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
     assert point.sem == pytest.approx(np.std(drawn, ddof=1) / np.sqrt(3))
 
 
-def live_request(
-    session: om.Session, window: om.Window, **changes: object
-) -> LiveRequest:
+def live_request(session: om.Session, window: om.Window, **changes: object) -> LiveRequest:
     mask = om.mask_from_strategy("test/video_behavior", session)
     request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes
     return LiveRequest(session, window, predictor=EchoPredictor(), **request)

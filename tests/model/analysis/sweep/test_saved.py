@@ -30,9 +30,7 @@ def test_half_a_last_line_is_left_out_and_left_alone(session, tmp_path):
     assert path.read_bytes() == half
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n', 9999 * "\xff"]
-)
+@pytest.mark.parametrize("text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n', 9999 * "\xff"])
 def test_a_file_that_is_none_says_so(tmp_path, text):
     path = tmp_path / f"odd{SUFFIX}"
     path.write_bytes(text.encode("latin-1"))

@@ -35,9 +35,7 @@ def stop_after(n):
 @pytest.mark.slow
 def test_after_the_last_window_they_are_those_of_a_sweep(curves, session):
     *partial, found = curves.refine(lambda: False)
-    assert [part.n_windows for part in partial] == [
-        2 * n for n in range(1, len(partial) + 1)
-    ]
+    assert [part.n_windows for part in partial] == [2 * n for n in range(1, len(partial) + 1)]
     plan = found.sweep.plan
     expected = om.context_sweep(
         ContextPredictor(),
@@ -53,9 +51,7 @@ def test_after_the_last_window_they_are_those_of_a_sweep(curves, session):
     # Live curves have no ceilings.
     nothing = float("nan")
     for row, other in zip(found.sweep.rows, expected.rows, strict=True):
-        assert repr(replace(row, ceiling=nothing)) == repr(
-            replace(other, ceiling=nothing)
-        )
+        assert repr(replace(row, ceiling=nothing)) == repr(replace(other, ceiling=nothing))
 
 
 @pytest.mark.slow
@@ -98,9 +94,7 @@ def test_they_continue_where_they_were_stopped(curves, session):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sweep", "is_on"), [(True, True), (False, True), (True, False)]
-)
+@pytest.mark.parametrize(("sweep", "is_on"), [(True, True), (False, True), (True, False)])
 def test_they_are_computed_in_idle_time_while_they_are_visible(
     session, small_batches, sweep, is_on
 ):
@@ -119,7 +113,5 @@ def test_they_are_computed_in_idle_time_while_they_are_visible(
     if first:
         # Painting does not change the contexts: the curves return at once.
         painted = replace(request, mask=mask.ask([0], (40, 50)))
-        known = next(
-            s for s in runner.when_idle(painted, lambda: False) if s.tier_curves
-        )
+        known = next(s for s in runner.when_idle(painted, lambda: False) if s.tier_curves)
         assert known.tier_curves.is_complete

@@ -17,9 +17,7 @@ N = 4
 RATE_HZ = 30.0
 
 
-def _session(
-    n_s: int, change: tuple[slice, slice] | None = None, **arrays: object
-) -> Session:
+def _session(n_s: int, change: tuple[slice, slice] | None = None, **arrays: object) -> Session:
     """Noise with a response to each of four stimuli of one second, shown in turn."""
     draw = np.random.default_rng(0)
     kind = np.arange(n_s) % 4

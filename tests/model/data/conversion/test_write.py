@@ -246,9 +246,7 @@ def test_a_damaged_piece_is_not_moved_but_written_anew(session, tmp_path, small_
 
 
 @pytest.mark.slow
-def test_a_kill_while_a_begun_store_is_removed_is_no_dead_end(
-    session, tmp_path, monkeypatch
-):
+def test_a_kill_while_a_begun_store_is_removed_is_no_dead_end(session, tmp_path, monkeypatch):
     part, remove = tmp_path / "m.zarr.part", shutil.rmtree
 
     def killed(path: Path) -> None:
@@ -435,9 +433,7 @@ def test_any_numbers_are_stored_read_and_compared(dtype, frame_dtype, tmp_path):
         found, stored = (s.streams[stream].data for s in (session, again))
         np.testing.assert_array_equal(stored, found)
         assert stored.dtype == found.dtype.newbyteorder("<")
-    found, stored = (
-        s.stimulus.source.read(1, 0, 120, s.stimulus.size) for s in (session, again)
-    )
+    found, stored = (s.stimulus.source.read(1, 0, 120, s.stimulus.size) for s in (session, again))
     np.testing.assert_array_equal(stored, found)
 
 

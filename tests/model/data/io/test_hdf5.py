@@ -36,9 +36,7 @@ def test_a_missing_filter_is_named_with_its_package(path, monkeypatch):
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
     file = Hdf5(LocalFile(path))
-    with pytest.raises(
-        SessionFormatError, match=r"/values .* filter .*\(1\)"
-    ) as caught:
+    with pytest.raises(SessionFormatError, match=r"/values .* filter .*\(1\)") as caught:
         file.dataset("/values")
     assert caught.value.code == "missing_filter"
     assert "pip install hdf5plugin" in caught.value.hint

@@ -110,9 +110,7 @@ def test_secrets_of_an_address_stay_in_it(hub):
         assert "SIGNATURE" not in text
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("none.nwb", "missing_file"), ("text.nwb", "not_hdf5")]
-)
+@pytest.mark.parametrize(("name", "code"), [("none.nwb", "missing_file"), ("text.nwb", "not_hdf5")])
 def test_what_cannot_be_read_is_told(hub, name, code):
     assert check_refusal(address(hub, name)).code == code
 

@@ -29,9 +29,7 @@ def array(kind: int, shape: tuple[int, ...], content: bytes, name: str = "") -> 
 
 
 def mat_file(path: Path, *variables: bytes) -> Path:
-    path.write_bytes(
-        b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(variables)
-    )
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(variables))
     return path
 
 
@@ -109,8 +107,7 @@ def references(path: Path, *targets: dict[str, Any], repeat: int = 1) -> Path:
     """A file of version 7.3 whose `stat` is a cell array of datasets."""
     with h5py.File(path, "w", userblock_size=512) as file:
         cells = [
-            file.create_dataset(f"#refs#/{k}", **target).ref
-            for k, target in enumerate(targets)
+            file.create_dataset(f"#refs#/{k}", **target).ref for k, target in enumerate(targets)
         ]
         file.create_dataset("stat", data=np.array(cells * repeat, h5py.ref_dtype))
     return path
@@ -163,9 +160,7 @@ DAMAGES: dict[str, tuple[Any, ...]] = {
     "negative": (array(DOUBLE, (-2, 3), NUMBERS, "x"),),
     "number of unknown type": (array(DOUBLE, (2, 3), element(99, b"12345678"), "x"),),
     "many cells": (array(1, (2**30, 1), b"", "x"),),
-    "many structures": (
-        array(2, (2**30, 1), element(5, b"\1\0\0\0") + element(1, b""), "x"),
-    ),
+    "many structures": (array(2, (2**30, 1), element(5, b"\1\0\0\0") + element(1, b""), "x"),),
     "deep": (array(1, (1, 1), b"", "x"),),
     "nothing": (b"",),
     "letters": (b"x" * 100,),

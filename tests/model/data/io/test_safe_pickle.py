@@ -143,15 +143,9 @@ def doubling_pickle(call: bytes, times: int, end: bytes) -> bytes:
     [
         b"\x80\x05\x96" + struct.pack("<Q", 2**31) + b".",
         doubling_pickle(b"cpathlib\nPurePosixPath\n", 27, b"R") + b".",
-        doubling_pickle(b"", 60, b"").replace(
-            b"\x80\x04", b"\x80\x04cdatetime\ndate\n", 1
-        )
+        doubling_pickle(b"", 60, b"").replace(b"\x80\x04", b"\x80\x04cdatetime\ndate\n", 1)
         + b"\x85R.",
-        b"\x80\x02]("
-        + b"N" * 10**6
-        + b"e\x940"
-        + b"cbuiltins\nlist\nh\x00\x85R" * 2000
-        + b".",
+        b"\x80\x02](" + b"N" * 10**6 + b"e\x940" + b"cbuiltins\nlist\nh\x00\x85R" * 2000 + b".",
         array_state((3,), b"(2,)i4", bytes(24)),
         array_state((3,), b"(1,i4", bytes(12)),
         array_state((10**12,), b"S0", b""),

@@ -90,9 +90,7 @@ def replace_file(path: Path, content: Any) -> None:
         (SHIFTS, np.full(9, np.nan), "not_finite", ["phase_shifts.npy"]),
     ],
 )
-def test_a_broken_file_of_responses_is_refused_and_named(
-    folder, name, content, code, values
-):
+def test_a_broken_file_of_responses_is_refused_and_named(folder, name, content, code, values):
     replace_file(folder / name, content)
     error = check_refusal(folder)
     assert error.code == code
@@ -181,16 +179,12 @@ def test_a_file_of_another_length_says_by_how_much(folder):
 def test_rows_and_columns_must_be_those_of_meta(tmp_path):
     root = write_folder(tmp_path / "s", mem=False)
     edit_yaml(root / META, n_signals=10)
-    assert names_all(
-        check_refusal(root).message, "data.npy", "(481, 9)", "n_signals 10"
-    )
+    assert names_all(check_refusal(root).message, "data.npy", "(481, 9)", "n_signals 10")
     edit_yaml(root / META, n_signals=9, n_timestamps=500)
     assert "n_timestamps 500" in check_refusal(root).message
 
 
-@pytest.mark.parametrize(
-    "name", ["unit_ids", "fields", "cell_motor_coordinates", "area"]
-)
+@pytest.mark.parametrize("name", ["unit_ids", "fields", "cell_motor_coordinates", "area"])
 def test_unit_arrays_of_another_length_are_left_out(folder, name):
     np.save(folder / f"responses/meta/{name}.npy", np.arange(7))
     session = open_session(folder)
@@ -300,9 +294,7 @@ def test_quantised_times_are_left_out(tmp_path):
     assert "128 s" in left_out(root)
 
 
-@pytest.mark.parametrize(
-    "name", ["responses/meta/area.npy", "eye_tracker/data.npy", TIMES, FRAMES]
-)
+@pytest.mark.parametrize("name", ["responses/meta/area.npy", "eye_tracker/data.npy", TIMES, FRAMES])
 def test_pickled_arrays_are_not_opened(folder, name):
     hostile = CallingPickle(os.mkdir, str(folder / "planted"))
     np.save(folder / name, np.array([hostile], object), allow_pickle=True)

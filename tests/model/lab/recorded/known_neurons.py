@@ -52,9 +52,7 @@ def recording(
     frames = np.arange(round(TRIAL_S * RATE_HZ)) / RATE_HZ
     # Grey before the first and after the last trial, so that both lie in windows.
     grey = OFFSET_S + np.arange(round(FIRST_S * RATE_HZ) - 3) / RATE_HZ
-    video_times = np.concatenate(
-        [grey, *(begin + frames for begin in onset), onset[-1] + 1 + grey]
-    )
+    video_times = np.concatenate([grey, *(begin + frames for begin in onset), onset[-1] + 1 + grey])
     session = om.open_session(
         {
             "id": "9-1-1",
@@ -69,8 +67,7 @@ def recording(
     )
     # Plain arrays have no other columns; those of an NWB file have these.
     extra = tuple(
-        dict(shown[fields["id"]]) if "id" in fields else {}
-        for fields in session.trials.extra
+        dict(shown[fields["id"]]) if "id" in fields else {} for fields in session.trials.extra
     )
     return with_columns(session, extra)
 
@@ -130,9 +127,7 @@ class KnownNeurons(Predictor):
         trial = np.clip(np.floor(number + 0.01), 0, len(self.evoked) - 1)
         rates = self.evoked[trial.astype(int)][:, neurons]
         values = np.where(mask.target[:, neurons], rates, np.nan)
-        return Prediction(
-            values.astype(np.float32), neurons, None, mask.mask_id, self.predictor_id
-        )
+        return Prediction(values.astype(np.float32), neurons, None, mask.mask_id, self.predictor_id)
 
 
 def turned_model(

@@ -78,9 +78,7 @@ def test_two_trials_of_a_direction_give_intervals_that_cover():
 def test_noise_widens_the_interval():
     model, widths = turned_model(PREFERRED_DEG, 30.0), []
     for noise in (0.3, 1.5):
-        columns = compare_directions(
-            model, grating_session(PREFERRED_DEG, noise=noise)
-        ).columns
+        columns = compare_directions(model, grating_session(PREFERRED_DEG, noise=noise)).columns
         width = columns["difference_high_deg"] - columns["difference_low_deg"]
         widths.append(np.median(width))
     assert widths[1] > 2 * widths[0]
@@ -166,9 +164,7 @@ def test_a_model_or_session_without_video_is_refused(clean):
     with pytest.raises(UnsupportedRequestError, match="'mean'"):
         compare_directions(om.load_predictor("mean"), clean)
     with pytest.raises(UnsupportedRequestError, match="9-1-1"):
-        compare_directions(
-            turned_model(PREFERRED_DEG, 0.0), replace(clean, stimulus=None)
-        )
+        compare_directions(turned_model(PREFERRED_DEG, 0.0), replace(clean, stimulus=None))
 
 
 def test_a_stopped_comparison_says_so(clean):

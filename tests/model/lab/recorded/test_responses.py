@@ -125,9 +125,7 @@ def test_a_delay_of_the_responses_is_taken_into_account():
 def test_only_windows_with_trials_are_predicted(noisy):
     model, seen = EchoPredictor(), []
     trials = direction_trials(noisy).trials[10:12]
-    responses_to_trials(
-        model, noisy, trials, NEURONS, progress=lambda *of: seen.append(of)
-    )
+    responses_to_trials(model, noisy, trials, NEURONS, progress=lambda *of: seen.append(of))
     assert 2 <= model.counters["decodings"] <= 3
     assert seen[-1] == (len(seen), len(seen))
 
@@ -144,9 +142,7 @@ def test_long_trials_are_read_in_pieces(noisy, monkeypatch):
 
 def test_trials_that_leave_the_recording_have_no_response(noisy):
     trials = direction_trials(noisy).trials
-    late = replace(
-        noisy.trials, t_off=noisy.trials.t_off + 1e3 * (noisy.trials.t_on > 40)
-    )
+    late = replace(noisy.trials, t_off=noisy.trials.t_off + 1e3 * (noisy.trials.t_on > 40))
     moved = replace(noisy, trials=late)
     direct = recorded_responses(moved, trials, NEURONS)
     found = responses_to_trials(EchoPredictor(), moved, trials, NEURONS)

@@ -47,9 +47,7 @@ def test_directions_are_read_from_a_known_column(gratings):
     ("zero_deg", "is_clockwise", "expected"),
     [(0.0, False, 45.0), (90.0, False, 135.0), (90.0, True, 45.0), (0.0, True, 315.0)],
 )
-def test_stored_angles_become_directions_of_motion(
-    gratings, zero_deg, is_clockwise, expected
-):
+def test_stored_angles_become_directions_of_motion(gratings, zero_deg, is_clockwise, expected):
     found = direction_trials(gratings, zero_deg=zero_deg, is_clockwise=is_clockwise)
     assert found.direction_deg[1] == expected
 
@@ -134,9 +132,7 @@ def dots(names, place):
 
 def test_places_in_pixels_and_degrees_agree():
     monitor_deg = np.degrees(55.2 / 15)
-    found = place_trials(
-        dots(("row_px", "column_px"), lambda r, c: (9 + 9 * r, 8 + 16 * c))
-    )
+    found = place_trials(dots(("row_px", "column_px"), lambda r, c: (9 + 9 * r, 8 + 16 * c)))
     np.testing.assert_allclose(found.rows, [9 / 64, 18 / 64, 27 / 64], atol=1e-5)
     np.testing.assert_allclose(found.columns, [0.125, 0.375, 0.625, 0.875])
     assert found.row.tolist() == [r for r, _ in GRID]

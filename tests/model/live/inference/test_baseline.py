@@ -183,9 +183,7 @@ def test_without_a_predictor_the_baseline_follows_the_mask(session):
     controller.close()
 
 
-def test_a_dropped_request_of_the_model_frees_the_baseline(
-    answered_controller, model, beside
-):
+def test_a_dropped_request_of_the_model_frees_the_baseline(answered_controller, model, beside):
     """A request that waits behind another one is dropped without an answer."""
     made = answered_controller
     open_gates(beside)

@@ -150,9 +150,7 @@ def test_an_interrupted_addition_counts_no_window_twice(
 
 
 @pytest.mark.parametrize("damage", ["cut", "pickle", "foreign", "another question"])
-def test_a_file_that_cannot_be_read_is_scored_again(
-    request_of, tmp_path, caplog, damage
-):
+def test_a_file_that_cannot_be_read_is_scored_again(request_of, tmp_path, caplog, damage):
     request = replace(request_of, sweep=False)
     store = ScoreStore(tmp_path)
     fresh, *_ = final_stages(request, store)
@@ -175,18 +173,13 @@ def test_a_file_that_cannot_be_read_is_scored_again(
     assert final_stages(request, store)[2] == 0
 
 
-def test_files_are_bounded_and_the_least_recently_used_are_removed(
-    request_of, tmp_path, mask
-):
+def test_files_are_bounded_and_the_least_recently_used_are_removed(request_of, tmp_path, mask):
     store = ScoreStore(tmp_path)
     final_stages(replace(request_of, sweep=False), store)
     (first,) = tmp_path.glob("*.npz")
     os.utime(first, (1, 1))
     small = ScoreStore(tmp_path, limit_bytes=int(2.5 * first.stat().st_size))
-    requests = [
-        replace(request_of, sweep=False, mask=mask.hide([neuron]))
-        for neuron in (20, 21)
-    ]
+    requests = [replace(request_of, sweep=False, mask=mask.hide([neuron])) for neuron in (20, 21)]
     final_stages(requests[0], small)
     assert first.exists()
     # It is used again, so that it is no longer the oldest.
@@ -204,9 +197,7 @@ def test_objects_that_a_user_made_are_not_stored(request_of, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_masks_that_a_model_of_video_cannot_tell_apart_share_a_score(
-    request_of, tmp_path, mask
-):
+def test_masks_that_a_model_of_video_cannot_tell_apart_share_a_score(request_of, tmp_path, mask):
     store, kind = ScoreStore(tmp_path), VideoModel
     request = replace(request_of, sweep=False, mask=mask.with_behavior("visible"))
     first, *_ = final_stages(request, store, kind)

@@ -73,9 +73,7 @@ def test_only_new_frames_are_computed_and_the_numbers_go_on(session, mask):
     # One move may be a step of the user; the second runs the warm-up.
     assert found[:2] == [None, None]
     assert counter.frames_read == [30, 60, 3, 36]
-    for prediction, start, last in zip(
-        found[2:], starts[2:], (89, 92, 128), strict=True
-    ):
+    for prediction, start, last in zip(found[2:], starts[2:], (89, 92, 128), strict=True):
         others = np.delete(prediction.responses, [3, 5], axis=1)
         assert np.isnan(others).all()
         assert np.isnan(prediction.responses[:30]).all()
@@ -139,9 +137,7 @@ def test_the_scored_prediction_of_the_window_follows(session, mask):
     names = [stage.name for stage in stages]
     assert names[:3] == ["streamed", "selected", "population"]
     # A newer request ends it before the whole window is computed.
-    stage = runner(
-        replace(request, window=at(session, 8.3)), iter([False, True]).__next__
-    )
+    stage = runner(replace(request, window=at(session, 8.3)), iter([False, True]).__next__)
     assert next(stage).name == "streamed"
     with pytest.raises(StoppedError):
         next(stage)

@@ -132,9 +132,7 @@ def test_a_stop_ends_the_process_which_saves_first(mouse_folder, tmp_path, is_hu
         started.extend(processes())
 
     with pytest.raises(StoppedError):
-        spawn_finetune(
-            job, tell, lambda: max(steps, default=0) >= 1, lambda: is_hurried
-        )
+        spawn_finetune(job, tell, lambda: max(steps, default=0) >= 1, lambda: is_hurried)
     assert started
     assert not any(process.is_alive() for process in started)
     assert is_hurried or saved_step(tmp_path / "run") >= steps[-1]

@@ -36,9 +36,7 @@ def test_painting_is_limited_to_the_plane_shown(controller):
     controller.planes.show(2)
     assert controller.planes.number == 2
     np.testing.assert_array_equal(controller.planes.is_visible, PLANE == 2)
-    np.testing.assert_array_equal(
-        controller.planes.visible_among(np.array([7, 0, 1, 5])), [7, 1]
-    )
+    np.testing.assert_array_equal(controller.planes.visible_among(np.array([7, 0, 1, 5])), [7, 1])
     with pytest.raises(ValueError, match=r"The planes are 0, 2, 5, not 1\."):
         controller.planes.show(1)
 

@@ -94,9 +94,7 @@ def check_score(line: str, controller: Controller) -> None:
 
 
 def content_of(controller):
-    return exports.screen_content(
-        controller.state, controller.results, controller.laboratory
-    )
+    return exports.screen_content(controller.state, controller.results, controller.laboratory)
 
 
 @pytest.mark.slow
@@ -218,9 +216,7 @@ def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
     content = content_of(controller)
     table = exports.neuron_columns(content)
     neurons = found.score.neurons
-    np.testing.assert_array_equal(
-        table["r_test"][neurons], found.score.centred_per_neuron
-    )
+    np.testing.assert_array_equal(table["r_test"][neurons], found.score.centred_per_neuron)
     np.testing.assert_array_equal(table["r"], controller.results.scores)
     assert f"over {found.n_total} test windows" in content.definitions["r_test"]
     assert "r_test (neuron,)" in str(exports.arrays_of(content)["README"])

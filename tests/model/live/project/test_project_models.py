@@ -89,9 +89,7 @@ def test_a_pin_is_predicted_after_its_model_was_fetched(
     controller, save_analysis, fetched_names, monkeypatch
 ):
     is_here: list[str] = []
-    monkeypatch.setattr(
-        downloads, "must_be_fetched", lambda name: name == FAR and not is_here
-    )
+    monkeypatch.setattr(downloads, "must_be_fetched", lambda name: name == FAR and not is_here)
     controller.pins.pin("near")
     controller.project.open(save_analysis(FAR, predictor=FAR))
     assert "A is not predicted" in controller.project.messages[1]
@@ -115,9 +113,7 @@ def test_a_start_downloads_nothing_by_itself(session_folder, tmp_path, fetched_n
     assert fetched_names == []
 
 
-def test_baselines_and_reports_need_a_fetched_model(
-    controller, save_analysis, fetched_names
-):
+def test_baselines_and_reports_need_a_fetched_model(controller, save_analysis, fetched_names):
     controller.choose_baseline("last")
     controller.project.open(save_analysis(baseline=FAR))
     assert FAR in controller.project.messages[0]
@@ -145,9 +141,7 @@ def test_no_other_predictor_answers_for_a_pinned_object(controller, save_analysi
 @pytest.mark.parametrize("weights", ["0123", "4567"])
 def test_other_weights_of_the_same_name_are_reported(session_folder, tmp_path, weights):
     def answering(weights: str) -> Controller:
-        made = Controller(
-            synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}")
-        )
+        made = Controller(synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}"))
         made.choose_predictor("mean")
         return made
 

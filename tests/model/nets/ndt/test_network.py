@@ -93,8 +93,7 @@ def test_padding_changes_nothing():
     padded = counts.masked_fill(~is_real[..., None], -1)
     for scheme in ("neuron", "causal"):
         one, other = (
-            net(x, "a", scheme, is_real=is_real).log_rates[:, :6]
-            for x in (counts, padded)
+            net(x, "a", scheme, is_real=is_real).log_rates[:, :6] for x in (counts, padded)
         )
         torch.testing.assert_close(one, other, rtol=0, atol=0)
         short = net(counts[:, :6], "a", scheme).log_rates

@@ -12,9 +12,7 @@ from omnimouse_model.nets.omnimouse.times import AttentionPlan, Intervals
 
 def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
     torch.manual_seed(0)
-    queries = Intervals(
-        torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.5, 1, 9.5]), (3, 2, 1)
-    )
+    queries = Intervals(torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.5, 1, 9.5]), (3, 2, 1))
     keys = Intervals(
         torch.tensor([0.0, 0.4, 0.5, 0.0]), torch.tensor([0.4, 0.6, 2, 8]), (2, 1, 3, 2)
     )

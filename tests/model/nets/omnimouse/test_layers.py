@@ -22,9 +22,7 @@ def plain_norm(layer: Norm, x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), layer.weight, layer.eps)
 
 
-def answer_and_gradients(
-    layer: nn.Module, answer: Callable[[Tensor], Tensor]
-) -> list[Tensor]:
+def answer_and_gradients(layer: nn.Module, answer: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """The answer and all gradients, of inputs that lie in memory in another order."""
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(3, 24, 700, generator=draw).transpose(1, 2).requires_grad_()
@@ -48,9 +46,7 @@ def test_blocks_change_no_answer_and_no_gradient(kind, block_bytes, monkeypatch)
         plain = answer_and_gradients(norm, lambda x: plain_norm(norm, x))
         found = answer_and_gradients(norm, norm)
     else:
-        plain = answer_and_gradients(
-            feed_forward, lambda x: plain_feed_forward(feed_forward, x)
-        )
+        plain = answer_and_gradients(feed_forward, lambda x: plain_feed_forward(feed_forward, x))
         found = answer_and_gradients(feed_forward, feed_forward)
     assert len(found) == len(plain) == (3 if kind == "norm" else 5)
     for mine, theirs in zip(found, plain, strict=True):

@@ -38,9 +38,7 @@ def test_every_case_gives_the_official_outputs(reference, name):
 
 
 def test_every_error_case_is_refused_as_officially(reference):
-    problems = {
-        c["name"]: parity.refused_as(reference, c) for c in reference.error_cases
-    }
+    problems = {c["name"]: parity.refused_as(reference, c) for c in reference.error_cases}
     assert not {k: v for k, v in problems.items() if v}
 
 

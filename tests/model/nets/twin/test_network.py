@@ -65,8 +65,7 @@ def test_full_size_has_the_released_number_of_parameters():
     with torch.device("meta"):
         net = TwinNetwork(TwinConfig(), 10)
     counts = {
-        name: sum(p.numel() for p in part.parameters())
-        for name, part in net.named_children()
+        name: sum(p.numel() for p in part.parameters()) for name, part in net.named_children()
     }
     assert counts == {
         "core": 4_528_640,
@@ -107,9 +106,7 @@ def test_gaps_of_behaviour_are_its_mean(twin, clip):
     filled = twin.predict(video, np.nan_to_num(pupil), np.nan_to_num(behavior))
     np.testing.assert_array_equal(twin.predict(video, pupil, behavior), filled)
     nothing = np.zeros((40, 2), np.float32)
-    np.testing.assert_array_equal(
-        twin.predict(video), twin.predict(video, nothing, nothing)
-    )
+    np.testing.assert_array_equal(twin.predict(video), twin.predict(video, nothing, nothing))
 
 
 def test_a_ray_at_a_polar_angle_lands_at_its_tangent_on_the_monitor():

@@ -36,8 +36,7 @@ def test_a_scan_has_its_units_and_one_state_dict_is_the_same(release, tmp_path):
     torch.save(dict(files.state), path)
     video = torch.zeros(3, 16, 24, dtype=torch.uint8)
     one, other = (
-        DigitalTwin.from_pretrained(*where).predict(video)
-        for where in ((release, "4-7"), (path,))
+        DigitalTwin.from_pretrained(*where).predict(video) for where in ((release, "4-7"), (path,))
     )
     assert (one == other).all()
 

@@ -225,9 +225,7 @@ def test_a_horizon_between_fitted_ones_is_interpolated(session, predictors):
     weight[:, :, 0] = 1.0 + np.arange(len(weight))[:, None]
     fit |= {"alone_weight": weight, "alone_intercept": 0 * fit["alone_intercept"]}
     mask = Mask.nothing(session).show([0], slice(0, 30)).ask([0], slice(30, 60))
-    seen = VisibleInput.from_window(
-        session.window(3.0), mask, responses=True, video=False
-    )
+    seen = VisibleInput.from_window(session.window(3.0), mask, responses=True, video=False)
     found = RULES["ridge"]().predict(fit, seen, mask).responses[:, 0]
     last = seen.responses[29, 0]
     np.testing.assert_allclose(found[[44, 46, 49]], last * np.array([8, 8.4, 9]))
@@ -248,9 +246,7 @@ def test_the_penalty_without_behavior_is_its_own(session, predictors):
     ridge, fit = RULES["context-ridge"](), None
     fit = dict(predictors["context-ridge"]._fits[session.fingerprint])
     mask = half_population_mask(session, behavior=False)
-    seen = VisibleInput.from_window(
-        session.window(3.0), mask, responses=True, video=False
-    )
+    seen = VisibleInput.from_window(session.window(3.0), mask, responses=True, video=False)
     before = ridge.predict(fit, seen, mask).responses
     with_behavior = fit["penalties"] * np.array([1.0, 1e6])
     after = ridge.predict(fit | {"penalties": with_behavior}, seen, mask).responses

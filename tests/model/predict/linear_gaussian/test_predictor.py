@@ -38,9 +38,7 @@ def session(tmp_path_factory):
     responses = 40 + 4 * (shared + private + noise + running * loading)
     folder = tmp_path_factory.mktemp("world") / "session"
     tiers = ["train", "train", "train", "final_test_1"]
-    return om.open_session(
-        write_known_session(folder, responses, behavior=behavior, tiers=tiers)
-    )
+    return om.open_session(write_known_session(folder, responses, behavior=behavior, tiers=tiers))
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,7 @@ def folder(tmp_path_factory):
     for k in range(1, N_FRAMES):
         state[k] = 0.92 * state[k - 1] + noise[k]
     gain = generator.uniform(0.5, 1.5, (N_NEURONS, 1))
-    spks = np.exp(0.4 * gain * state) + generator.exponential(
-        size=(N_NEURONS, N_FRAMES)
-    )
+    spks = np.exp(0.4 * gain * state) + generator.exponential(size=(N_NEURONS, N_FRAMES))
     path = tmp_path_factory.mktemp("public") / "mouse"
     path.mkdir()
     np.save(path / "spks.npy", spks.astype(np.float32))
@@ -40,9 +38,7 @@ def test_a_fit_reads_nothing_within_two_seconds_of_its_test_windows(session):
     scored = []
     for fold in folds(session):
         grid = fold.start_grid
-        train, test = (
-            grid[inside_trials(fold, frozenset({tier}))] for tier in ("train", "test")
-        )
+        train, test = (grid[inside_trials(fold, frozenset({tier}))] for tier in ("train", "test"))
         assert np.abs(train[:, None] - test).min() >= 2.0
         scored.append(test)
     np.testing.assert_allclose(np.diff(np.concatenate(scored)), 1 / 30)
@@ -58,9 +54,7 @@ def test_twenty_samples_of_a_hole_are_scored_at_any_rate(folder, rate_hz):
 
 
 @pytest.mark.slow
-def test_the_table_has_the_scores_or_the_reason_of_each_recording(
-    folder, monkeypatch, capsys
-):
+def test_the_table_has_the_scores_or_the_reason_of_each_recording(folder, monkeypatch, capsys):
     monkeypatch.setattr(public_recordings, "MAX_WINDOWS", 8)
     assert main([f"{folder},rate_hz={RATE_HZ}", f"{folder / 'none'}"]) == 1
     head, _, found, missing = capsys.readouterr().out.splitlines()

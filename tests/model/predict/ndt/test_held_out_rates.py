@@ -21,9 +21,7 @@ REGIONS = ["CA1", "CA1", "LP", "LP", "LP"]
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    config = NdtConfig(
-        d_token=12, n_bins=40, d_model=16, n_layers=2, n_heads=2, d_inner=24
-    )
+    config = NdtConfig(d_token=12, n_bins=40, d_model=16, n_layers=2, n_heads=2, d_inner=24)
     return Ndt(config, {"a": 5}).eval()
 
 
@@ -39,9 +37,7 @@ def changed(spikes, bins=slice(None), neurons=slice(None)):
     return other
 
 
-def test_a_neuron_is_predicted_without_itself_however_many_at_once(
-    net, spikes, monkeypatch
-):
+def test_a_neuron_is_predicted_without_itself_however_many_at_once(net, spikes, monkeypatch):
     rates = one_neuron_out(net, "a", spikes)
     other = one_neuron_out(net, "a", changed(spikes, neurons=2))
     np.testing.assert_allclose(rates[..., 2], other[..., 2], rtol=1e-5)

@@ -39,9 +39,7 @@ def net(spiking):
 @pytest.fixture(scope="module")
 def path(net, tmp_path_factory):
     file = tmp_path_factory.mktemp("ndt") / "ndt.safetensors"
-    save_ndt(
-        file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions)
-    )
+    save_ndt(file, NdtCheckpoint(CONFIG, asdict(TRIALS), net.state_dict(), net.sessions))
     return file
 
 

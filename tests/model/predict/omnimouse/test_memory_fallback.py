@@ -80,9 +80,7 @@ def answer(predictor: TransformerPredictor, session: object) -> Prediction:
 
 # CUDA itself, outside of PyTorch's allocator, raises the second one.
 @pytest.mark.parametrize("error", [FULL, RuntimeError("CUDA error: out of memory\n…")])
-def test_smaller_parts_give_the_same_answer_and_say_so(
-    net, session, monkeypatch, error
-):
+def test_smaller_parts_give_the_same_answer_and_say_so(net, session, monkeypatch, error):
     whole = answer(net, session)
     assert whole.status == "ok"
     limit_queries(net, 33, monkeypatch, error)

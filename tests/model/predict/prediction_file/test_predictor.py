@@ -146,9 +146,7 @@ def test_the_live_engine_shows_a_file(session, tmp_path):
         assert mask_of_file(controller.state, controller.results.needs) is None
 
 
-def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(
-    session, tmp_path
-):
+def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(session, tmp_path):
     path = write(session, tmp_path / "mine.zarr")
     state = LiveState(trace_span="10 s")
     with closing(Controller(state, load=load_in_process, synchronous=True)) as made:
@@ -167,9 +165,7 @@ def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(
         assert not is_predicted[span.time < 4.9].any()
         assert np.isfinite(span.truth).all()
         n_missing = sum(start <= 3.0 for start in span.starts_s)
-        assert predictions.remark == MISSING.format(
-            n=n_missing, total=len(span.starts_s)
-        )
+        assert predictions.remark == MISSING.format(n=n_missing, total=len(span.starts_s))
         made.seek(17.5)
         assert predictions.remark == NOT_PREDICTED
         with pytest.raises(NotStoredError, match="has no prediction"):
@@ -177,7 +173,5 @@ def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(
     counts = []
     stored = om.open_predictions(path)
     mask = Mask.nothing(session, stored.needs.spec).ask(range(10))
-    predict_span(
-        stored, session, mask, 0.0, 10.0, progress=lambda *now: counts.append(now)
-    )
+    predict_span(stored, session, mask, 0.0, 10.0, progress=lambda *now: counts.append(now))
     assert counts == [(n, counts[-1][1]) for n in range(1, counts[-1][1] + 1)]

@@ -70,16 +70,12 @@ def test_rates_do_not_depend_on_recorded_responses(predictor, window, mask, sess
     part = predictor.predict(window, half, np.array([3, 1]))
     asked = np.isfinite(part.responses)
     assert asked.any()
-    np.testing.assert_allclose(
-        part.responses[asked], whole.responses[:, [3, 1]][asked], rtol=1e-5
-    )
+    np.testing.assert_allclose(part.responses[asked], whole.responses[:, [3, 1]][asked], rtol=1e-5)
     assert part.neurons.tolist() == [3, 1]
 
 
 @pytest.mark.slow
-def test_video_and_behaviour_change_rates_only_where_they_are_shown(
-    predictor, window, mask
-):
+def test_video_and_behaviour_change_rates_only_where_they_are_shown(predictor, window, mask):
     hidden = mask.with_frames(False).with_behavior("hidden")
     seen, unseen = predictor.predict(window, mask), predictor.predict(window, hidden)
     assert not np.allclose(seen.responses, unseen.responses)
@@ -144,9 +140,7 @@ def test_the_gradient_is_the_slope(predictor, session, window):
 
 
 @pytest.mark.slow
-def test_other_sessions_and_masks_without_responses_are_refused(
-    predictor, window, mask, session
-):
+def test_other_sessions_and_masks_without_responses_are_refused(predictor, window, mask, session):
     empty = om.Mask.nothing(session, predictor.needs.spec).with_behavior("target")
     with pytest.raises(UnsupportedRequestError, match="decodes no behaviour"):
         predictor.predict(window, empty)

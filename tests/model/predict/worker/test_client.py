@@ -60,9 +60,7 @@ class Script:
     def set(self, verb: str, *fates: str) -> None:
         self.fates[verb] = deque(fates)
 
-    def connect(
-        self, source: Source, device: str, threads: int | None
-    ) -> "ScriptedLink":
+    def connect(self, source: Source, device: str, threads: int | None) -> "ScriptedLink":
         server = Server(source, device, threads, lambda number: False)
         self.links.append(ScriptedLink(self, server))
         assert self.starts <= MAX_STARTS, "It is started again without an end."
@@ -273,9 +271,7 @@ def test_a_stream_goes_on_in_the_worker(imaging):
 
 def test_playback_goes_on_after_the_worker_was_killed(imaging):
     script, here, stream = Script(), RecurrentPredictor(), Stream()
-    worker = WorkerPredictor(
-        RecurrentPredictor, torch_threads=1, connect=script.connect
-    )
+    worker = WorkerPredictor(RecurrentPredictor, torch_threads=1, connect=script.connect)
     every = om.Mask.nothing(imaging, RECURRENT).ask(slice(None), slice(None))
     mask = every.with_frames(True).with_behavior("visible").with_guard(False)
     frames = [imaging.window(12 + 0.1 * k, RECURRENT) for k in range(5)]

@@ -247,9 +247,7 @@ def test_a_full_memory_is_one_line_with_what_to_do(text):
     ("free", "is_full"),
     [(40, True), (4000, False), (RuntimeError("CUDA error: out of memory"), True)],
 )
-def test_errors_of_cuda_libraries_on_a_full_gpu_are_a_full_memory(
-    monkeypatch, free, is_full
-):
+def test_errors_of_cuda_libraries_on_a_full_gpu_are_a_full_memory(monkeypatch, free, is_full):
     def memory():
         if isinstance(free, Exception):
             raise free

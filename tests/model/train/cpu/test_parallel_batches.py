@@ -35,9 +35,7 @@ def two_threads():
     torch.set_num_threads(threads)
 
 
-def config_of_three_batches(
-    model: OmniMouseConfig, compiles: bool = False
-) -> TrainConfig:
+def config_of_three_batches(model: OmniMouseConfig, compiles: bool = False) -> TrainConfig:
     phases = tuple(replace(p, accumulate=3) for p in CONFIG.phases)
     return replace(CONFIG, model=model, phases=phases, compile=compiles)
 

@@ -72,8 +72,7 @@ def card_of(out: Path) -> dict[str, Any]:
 def check_same(out: Path, other: Path) -> None:
     """Two runs logged and ended the same, to the bit."""
     mine, theirs = (
-        [(row["step"], row.get("loss")) for row in log_rows(run / FILE)]
-        for run in (out, other)
+        [(row["step"], row.get("loss")) for row in log_rows(run / FILE)] for run in (out, other)
     )
     assert mine == theirs
     check_holds(out, other)
@@ -91,8 +90,7 @@ def check_answers(out: Path, base: Path, session: Session) -> None:
     """Two models answer alike; how weights lie in memory changes the last bits."""
     mask = om.mask_from_strategy("test/video_behavior", session)
     mine, theirs = (
-        om.load_predictor(path).predict(session.window(3.0), mask).responses
-        for path in (out, base)
+        om.load_predictor(path).predict(session.window(3.0), mask).responses for path in (out, base)
     )
     np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 

@@ -28,9 +28,7 @@ pytestmark = pytest.mark.slow  # almost every test trains
 assert_same = partial(torch.testing.assert_close, rtol=0, atol=0)
 
 SPEC = om.WindowSpec(0.4, 50.0, responses="count", align="trial")
-MODEL = NdtConfig(
-    d_token=8, n_bins=20, d_model=16, n_layers=2, n_heads=2, d_inner=24, dropout=0.1
-)
+MODEL = NdtConfig(d_token=8, n_bins=20, d_model=16, n_layers=2, n_heads=2, d_inner=24, dropout=0.1)
 CONFIG = NdtTrainConfig(
     seed=3, model=MODEL, spec=SPEC, batch=4, steps=8, lr=1e-2, validate_every=3,
     save_every_s=None,
@@ -97,9 +95,7 @@ def test_a_step_leaves_the_stitchers_of_other_sessions_as_they_are(sessions, tmp
         moved = {
             key
             for key in "ab"
-            if not torch.equal(
-                after[f"stitchers.{key}.weight"], before[f"stitchers.{key}.weight"]
-            )
+            if not torch.equal(after[f"stitchers.{key}.weight"], before[f"stitchers.{key}.weight"])
         }
         if number == 1:
             assert len(moved) == 1
@@ -212,9 +208,7 @@ def test_stitchers_are_fitted_on_a_frozen_transformer(trained, new, tmp_path):
             value = torch.cat([value, value.mean(0, keepdim=True)])
         torch.testing.assert_close(after[name], value, rtol=0, atol=1e-7, msg=name)
     assert set(after) - set(before) == {
-        f"{part}.new.{kind}"
-        for part in ("stitchers", "readouts")
-        for kind in ("weight", "bias")
+        f"{part}.new.{kind}" for part in ("stitchers", "readouts") for kind in ("weight", "bias")
     }
     card = mine.checkpoint().card["finetuned"]
     assert card["n_trained"] == 7 * (8 + 16 + 1) + 8
@@ -242,9 +236,7 @@ def test_everything_can_be_trained_and_a_stopped_run_goes_on(trained, new, tmp_p
     )
 
 
-def test_only_stitchers_have_gradients_where_the_transformer_is_frozen(
-    new, trained, tmp_path
-):
+def test_only_stitchers_have_gradients_where_the_transformer_is_frozen(new, trained, tmp_path):
     net = train_ndt(
         replace(CONFIG, trained="stitchers", steps=2),
         [trial_session(new, SPEC)],
@@ -253,17 +245,13 @@ def test_only_stitchers_have_gradients_where_the_transformer_is_frozen(
     )
     have = {name for name, p in net.named_parameters() if p.grad is not None}
     assert have == {
-        f"{part}.new.{kind}"
-        for part in ("stitchers", "readouts")
-        for kind in ("weight", "bias")
+        f"{part}.new.{kind}" for part in ("stitchers", "readouts") for kind in ("weight", "bias")
     }
 
 
 def test_recordings_without_spikes_or_trials_are_refused(trained, new, tmp_path):
     model = om.load_predictor(trained / "model.safetensors", device="cpu")
-    traces = om.open_session(
-        {"responses": np.ones((900, 5)), "rate_hz": 30.0, "id": "traces"}
-    )
+    traces = om.open_session({"responses": np.ones((900, 5)), "rate_hz": 30.0, "id": "traces"})
     with pytest.raises(FinetuneError, match="not spike times"):
         om.finetune(model, traces, tmp_path, steps=1)
     for name, problem in (("a.b", "dot"), ("a", "knows session")):
@@ -273,9 +261,7 @@ def test_recordings_without_spikes_or_trials_are_refused(trained, new, tmp_path)
 
 # -- configs ---------------------------------------------------------------------------
 def test_shipped_configs_are_those_of_the_papers():
-    jiang, mtm = (
-        read_ndt_config(config_path(name)) for name in ("ndt-jiang", "ndt-mtm")
-    )
+    jiang, mtm = (read_ndt_config(config_path(name)) for name in ("ndt-jiang", "ndt-mtm"))
     assert jiang == NdtTrainConfig(seed=42)
     assert family_of_config(config_path("ndt-mtm")) == "ndt"
     assert (mtm.clip, mtm.reduction, mtm.causal_ratio) == (None, "sum", 0.6)

@@ -94,9 +94,7 @@ def twins(sessions, tmp_path_factory):
 
 def tensors(path):
     found = read_twins(path)
-    own = {
-        f"{k}.{n}": v for k, values in found.sessions.items() for n, v in values.items()
-    }
+    own = {f"{k}.{n}": v for k, values in found.sessions.items() for n, v in values.items()}
     return {**found.core, **own}
 
 
@@ -104,9 +102,7 @@ def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):
     train_twins(CONFIG, sessions, tmp_path, max_steps=1)
     train_twins(CONFIG, sessions, tmp_path, cancelled=lambda: True)
     nets = train_twins(CONFIG, sessions, tmp_path)
-    assert_same(
-        tensors(tmp_path / "model.safetensors"), tensors(twins / "model.safetensors")
-    )
+    assert_same(tensors(tmp_path / "model.safetensors"), tensors(twins / "model.safetensors"))
     rows = list(log_rows(tmp_path / FILE))
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert nets["a-1-1"].core is nets["b-1-1"].core
@@ -114,9 +110,7 @@ def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):
 
 def test_a_save_of_another_training_is_refused(sessions, twins):
     with pytest.raises(ValueError, match="model"):
-        train_twins(
-            replace(CONFIG, model=replace(MODEL, out_channels=8)), sessions, twins
-        )
+        train_twins(replace(CONFIG, model=replace(MODEL, out_channels=8)), sessions, twins)
     with pytest.raises(ValueError, match="sessions"):
         train_twins(CONFIG, sessions[:1], twins)
     with pytest.raises(ValueError, match="same id"):
@@ -180,22 +174,15 @@ def test_a_transfer_trains_all_but_the_core(sessions, twins, tmp_path):
     session = replace(sessions[1].session, id="c-1-1")
     stops = iter([False, True])
     with pytest.raises(StoppedError):
-        om.finetune(
-            twin, session, tmp_path, steps=4, batch=2, cancelled=lambda: next(stops)
-        )
+        om.finetune(twin, session, tmp_path, steps=4, batch=2, cancelled=lambda: next(stops))
     mine = om.finetune(twin, session, tmp_path, steps=4, batch=2)
     assert mine.needs.sessions == {"a-1-1", "b-1-1", "c-1-1"}
     before, after = (
-        tensors(p)
-        for p in (twins / "model.safetensors", tmp_path / "finetuned.safetensors")
+        tensors(p) for p in (twins / "model.safetensors", tmp_path / "finetuned.safetensors")
     )
     assert_same({k: after[k] for k in before}, before)
-    own = {
-        k.removeprefix("c-1-1."): v for k, v in after.items() if k.startswith("c-1-1.")
-    }
-    start = {
-        k.removeprefix("a-1-1."): v for k, v in before.items() if k.startswith("a-1-1.")
-    }
+    own = {k.removeprefix("c-1-1."): v for k, v in after.items() if k.startswith("c-1-1.")}
+    start = {k.removeprefix("a-1-1."): v for k, v in before.items() if k.startswith("a-1-1.")}
     frozen = [k for k in own if k.startswith("modulation.lstm.")]
     assert frozen
     assert all(torch.equal(own[k], start[k]) for k in frozen)
@@ -225,9 +212,7 @@ def test_only_known_parts_can_be_trained(sessions, twins, tmp_path):
         om.finetune(twin, sessions[0].session, tmp_path, train="embedding")
 
 
-def test_a_session_without_a_validation_tier_is_trained_without_scores(
-    sessions, tmp_path
-):
+def test_a_session_without_a_validation_tier_is_trained_without_scores(sessions, tmp_path):
     source = sessions[0]
     tiers = np.where(
         source.session.trials.tier == "validation", "train", source.session.trials.tier

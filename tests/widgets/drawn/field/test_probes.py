@@ -61,9 +61,7 @@ def test_without_any_depth_units_are_a_grid(session):
 def test_units_without_a_probe_have_no_column(session):
     units = session.units
     # The text of no probe is the name of a group of its own.
-    lost = replace(
-        units, plane=np.where(np.isin(range(len(units)), LOST), 2, units.plane)
-    )
+    lost = replace(units, plane=np.where(np.isin(range(len(units)), LOST), 2, units.plane))
     names = [text for _, _, text in probe_texts(lost)]
     assert names == [text for _, _, text in probe_texts(units)]
     np.testing.assert_array_equal(probe_places(lost), probe_places(units))

@@ -31,9 +31,7 @@ def test_the_state_of_a_figure_is_its_current_content(figure):
 def test_a_page_first_gets_a_complete_figure(monkeypatch):
     opened = []
     create = comm.create_comm
-    monkeypatch.setattr(
-        comm, "create_comm", lambda **new: opened.append(new) or create(**new)
-    )
+    monkeypatch.setattr(comm, "create_comm", lambda **new: opened.append(new) or create(**new))
     made = new_figure_widget([{"type": "heatmap", "z": [[1.0]]}], {"height": 200})
     made.close()
     state = opened[-1]["data"]["state"]

@@ -76,9 +76,7 @@ def test_a_stop_offers_the_result_and_to_go_on(controller, section, script, qtbo
     for step in (2, 3):
         script.last = step
         told = f"step {step} of 4000"
-        qtbot.waitUntil(
-            lambda told=told: told in section.message.text(), timeout=LONG_MS
-        )
+        qtbot.waitUntil(lambda told=told: told in section.message.text(), timeout=LONG_MS)
         QTest.mouseClick(section.stop, LEFT)
         qtbot.waitUntil(section.start.isVisible, timeout=LONG_MS)
         if step == 2:

@@ -75,9 +75,7 @@ def test_levels_and_fields_are_drawn(panel, controller, redraw, name):
         assert not panel.plot.curve.isVisible()
 
 
-def test_what_cannot_run_is_told_and_a_table_is_saved(
-    panel, controller, redraw, tmp_path
-):
+def test_what_cannot_run_is_told_and_a_table_is_saved(panel, controller, redraw, tmp_path):
     pick(panel.experiment, "exciting")
     redraw()
     assert "gradient" in panel.cost.text()
@@ -121,9 +119,7 @@ def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_
 
 
 @pytest.mark.slow
-def test_a_found_image_is_shown_and_becomes_a_what_if_edit(
-    session, show, redraw, monkeypatch
-):
+def test_a_found_image_is_shown_and_becomes_a_what_if_edit(session, show, redraw, monkeypatch):
     monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
     with open_controller(session, FramePredictor()) as controller:
         controller.select([3])
@@ -138,9 +134,7 @@ def test_a_found_image_is_shown_and_becomes_a_what_if_edit(
         press(panel.run)
         redraw()
         found = controller.laboratory.exciting
-        np.testing.assert_array_equal(
-            panel.plot.image.image[..., 0], found.videos[0, 0]
-        )
+        np.testing.assert_array_equal(panel.plot.image.image[..., 0], found.videos[0, 0])
         press(panel.what_if)
         assert requests == ["what if"]
         assert len(controller.state.edits) == 1
@@ -168,9 +162,7 @@ def test_a_confusion_matrix_is_drawn(session, show, redraw):
         assert "balanced accuracy 100 %" in panel.found.text()
 
 
-def test_the_neuron_panel_shows_the_result_of_its_neuron(
-    panel, controller, show, redraw
-):
+def test_the_neuron_panel_shows_the_result_of_its_neuron(panel, controller, show, redraw):
     neuron = show(NeuronInfoPanel(controller), 420, 900)
     redraw()
     assert not neuron.lab.canvas.isVisible()

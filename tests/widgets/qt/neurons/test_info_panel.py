@@ -63,9 +63,7 @@ def sized_field(neuron: int) -> ReceptiveField:
     found[3, 5] = 0.2
     lags = np.arange(16) / 30
     course = np.exp(-(((lags - 0.2) / 0.1) ** 2))
-    return ReceptiveField(
-        neuron, "energy", found, lags, course, 0.2, 0.61, (13.5, 21.5), 9.0
-    )
+    return ReceptiveField(neuron, "energy", found, lags, course, 0.2, 0.61, (13.5, 21.5), 9.0)
 
 
 @pytest.fixture(autouse=True)

@@ -56,9 +56,7 @@ def test_a_ranking_is_opened_and_looked_at(panel, controller, redraw):
     assert panel.minimumSizeHint().width() <= 400
 
 
-def test_a_wrong_file_is_told_and_the_command_is_copied(
-    panel, controller, redraw, tmp_path
-):
+def test_a_wrong_file_is_told_and_the_command_is_copied(panel, controller, redraw, tmp_path):
     lines = RANKING.read_bytes().splitlines(keepends=True)
     (short := tmp_path / "short.ranking.jsonl").write_bytes(b"".join(lines[:4]))
     controller.ranking.open(short)

@@ -66,9 +66,7 @@ def test_a_letter_in_the_closed_menu_opens_it_and_chooses_nothing(panel):
 
 def test_a_choice_of_the_last_recording_is_dropped(show):
     chosen, columns = [], ["area", "plane"]
-    box = combo_box(
-        chosen.append, [(name, name) for name in columns], offered=lambda: columns
-    )
+    box = combo_box(chosen.append, [(name, name) for name in columns], offered=lambda: columns)
     show(box)
     pick(box, "plane")
     columns.remove("plane")  # another recording opens; the menu is not drawn again yet

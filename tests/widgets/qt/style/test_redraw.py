@@ -65,9 +65,7 @@ def test_many_signals_are_one_drawing(panel, source, show, redraw, n_first, part
     assert panel.calls == parts
 
 
-def test_a_part_that_fails_is_shown_and_leaves_the_others_drawn(
-    qtbot, qapp, show, panel_errors
-):
+def test_a_part_that_fails_is_shown_and_leaves_the_others_drawn(qtbot, qapp, show, panel_errors):
     calls: list[str] = []
 
     def fail() -> None:
@@ -99,9 +97,7 @@ class PanelWithButton(QWidget):
         raise ValueError("no curve fits")
 
 
-def test_an_error_of_a_button_is_shown_in_its_panel_alone(
-    qtbot, show, panel_errors, monkeypatch
-):
+def test_an_error_of_a_button_is_shown_in_its_panel_alone(qtbot, show, panel_errors, monkeypatch):
     others = []
     monkeypatch.setattr(sys, "excepthook", lambda *told: others.append(told[1]))
     panel = PanelWithButton()

@@ -20,9 +20,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_the_wheel_is_left_to_the_panel_and_changes_only_a_control_with_the_focus(
-    show, kind
-):
+def test_the_wheel_is_left_to_the_panel_and_changes_only_a_control_with_the_focus(show, kind):
     control, content = MAKERS[kind](), QWidget()
     QVBoxLayout(content).addWidget(control)
     area = show(scroll_vertically(content))

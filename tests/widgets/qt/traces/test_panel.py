@@ -36,9 +36,7 @@ def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
     redraw()
     assert stack.cursor.value() == pytest.approx(float(times[42]))
     for samples in ((42, 35, 30, 25, 20), (51,)):
-        path = [
-            canvas_position(stack.canvas, stack.box, times[k], 1.5) for k in samples
-        ]
+        path = [canvas_position(stack.canvas, stack.box, times[k], 1.5) for k in samples]
         drag(stack.canvas.viewport(), path)
         redraw()
         assert controller.state.cursor == samples[-1]

@@ -157,8 +157,7 @@ def test_a_press_on_a_listed_neuron_selects_it(panel, controller, redraw):
 
 def test_a_time_of_the_session_before_is_no_edit(panel, controller, redraw, tmp_path):
     longer, shorter = (
-        open_session(write_session(tmp_path / str(repeats), 20, repeats))
-        for repeats in (2, 1)
+        open_session(write_session(tmp_path / str(repeats), 20, repeats)) for repeats in (2, 1)
     )
     controller.open_session(longer)
     redraw()

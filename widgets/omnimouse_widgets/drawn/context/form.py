@@ -15,9 +15,7 @@ DRAWS: Final = 5
 WINDOWS: Final = 32
 TIPS: Final = {
     "neurons": "Numbers of other visible neurons, separated by commas",
-    "history": (
-        f"Visible samples of all neurons before targets: 0, or 10 to {history_end()}"
-    ),
+    "history": (f"Visible samples of all neurons before targets: 0, or 10 to {history_end()}"),
     "draws": "Random draws of neurons; error bars are the s.e.m. over them",
     "windows": "Maximum number of windows, spread over the tier; 0 for all",
     "tier": "Held-out windows; “test” stands for all test tiers",

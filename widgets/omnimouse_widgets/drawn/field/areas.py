@@ -89,9 +89,7 @@ def probe_area_outlines(units: Units) -> list[AreaOutline]:
     return outlines
 
 
-def area_outlines(
-    centres: np.ndarray, area: np.ndarray, plane: np.ndarray
-) -> list[AreaOutline]:
+def area_outlines(centres: np.ndarray, area: np.ndarray, plane: np.ndarray) -> list[AreaOutline]:
     """Return the outlines of the areas in every plane, the largest piece first.
 
     Parameters
@@ -112,9 +110,7 @@ def area_outlines(
     return outlines
 
 
-def _of_plane(
-    plane: int, centres: np.ndarray, area: np.ndarray
-) -> Iterator[AreaOutline]:
+def _of_plane(plane: int, centres: np.ndarray, area: np.ndarray) -> Iterator[AreaOutline]:
     # Imported when areas are first shown: these libraries take seconds.
     from scipy.spatial import KDTree
     from skimage.measure import approximate_polygon, find_contours

@@ -13,9 +13,7 @@ from omnimouse_widgets.drawn.field.neuron_colours import (
 )
 
 
-def core_and_rim(
-    controller: Controller, field: Field
-) -> tuple[np.ndarray, np.ndarray] | None:
+def core_and_rim(controller: Controller, field: Field) -> tuple[np.ndarray, np.ndarray] | None:
     """Return core and rim colours (P, 4) of all neurons.
 
     None while mask and field belong to different sessions.
@@ -46,9 +44,7 @@ def flat_rows(
     is_visible = controller.planes.is_visible
     if is_visible is not None:
         core[~is_visible, 3] = rim[~is_visible, 3] = 0
-    selected = controller.planes.visible_among(
-        np.asarray(controller.state.selection, np.int64)
-    )
+    selected = controller.planes.visible_among(np.asarray(controller.state.selection, np.int64))
     return label_rows(core, rim, selected, has_rims=field.has_rims)
 
 

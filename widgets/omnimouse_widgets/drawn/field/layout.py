@@ -157,9 +157,7 @@ def neurons_inside(field: Field, polygon: np.ndarray) -> np.ndarray:
     return np.flatnonzero(are_inside(field.centres, polygon))
 
 
-def _mark_piece(
-    field: Field, a: np.ndarray, b: np.ndarray, radius: float, hit: np.ndarray
-) -> None:
+def _mark_piece(field: Field, a: np.ndarray, b: np.ndarray, radius: float, hit: np.ndarray) -> None:
     height, width = field.owner.shape
     top, left = np.maximum(np.floor(np.minimum(a, b) - radius), 0).astype(int)
     bottom, right = np.ceil(np.maximum(a, b) + radius).astype(int) + 1
@@ -195,9 +193,7 @@ def _within(
     return np.asarray(distance <= radius**2)
 
 
-def _mosaic(
-    units: Units, images: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray | None, np.ndarray]:
+def _mosaic(units: Units, images: Mapping[str, np.ndarray]) -> tuple[np.ndarray | None, np.ndarray]:
     """Return the planes' mean images side by side and each neuron's offset (P, 2).
 
     A single image contains all planes already. Stacks of images, and overlapping

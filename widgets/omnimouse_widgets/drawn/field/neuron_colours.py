@@ -54,9 +54,7 @@ SCORED_RIM = np.array([1, 1, 1, 0.30], np.float32)
 UNSCORED_RIM = np.array(_rgba(palette.UNSCORED, 0.55), np.float32)
 
 
-def state_colours(
-    states: np.ndarray, most: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def state_colours(states: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return core and rim colours (P, 4) of neurons by mask code (3 is mixed).
 
     `most` is the maximum code of each neuron. It colours the rim of a mixed neuron:
@@ -107,9 +105,7 @@ def scale_colours(
     core[is_known, 3] = 1
     if not has_rims:
         core[is_known & (states == HIDDEN), 3] = OLD_ALPHA
-    return core, np.where(
-        (most == TARGET)[:, None], core, state_colours(states, most)[1]
-    )
+    return core, np.where((most == TARGET)[:, None], core, state_colours(states, most)[1])
 
 
 def label_rows(

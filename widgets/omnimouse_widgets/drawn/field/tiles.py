@@ -98,18 +98,14 @@ def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
     return next((tile for tile in tiles if tile.plane == plane), None)
 
 
-def name_places(
-    tiles: Sequence[Tile], names: Sequence[str]
-) -> list[tuple[float, float, str]]:
+def name_places(tiles: Sequence[Tile], names: Sequence[str]) -> list[tuple[float, float, str]]:
     """Return the upper left corner and the name of each tile, as (y, x, name).
 
     Planes that overlap share one list of names, in the corner of the field.
     """
     if any(one.overlaps(other) for one, other in combinations(tiles, 2)):
         return [(0.0, 0.0, "\n".join(filter(None, names)))]
-    return [
-        (tile.top, tile.left, name) for tile, name in zip(tiles, names, strict=True)
-    ]
+    return [(tile.top, tile.left, name) for tile, name in zip(tiles, names, strict=True)]
 
 
 def _with_room(tile: Tile, tiles: Sequence[Tile], height: float, width: float) -> Tile:

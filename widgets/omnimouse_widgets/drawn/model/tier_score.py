@@ -24,9 +24,7 @@ _TIP: Final = (
     "refined while nothing else is requested. 95 % interval: these neurons in further "
     "windows. "
 )
-IN_TRAIN: Final = (
-    "This window is in the train tier: models of this recording were fitted to it."
-)
+IN_TRAIN: Final = "This window is in the train tier: models of this recording were fitted to it."
 NO_SCORE: Final = "–"
 COMPUTING: Final = "◌ computing…"
 _CENTRED: Final = (

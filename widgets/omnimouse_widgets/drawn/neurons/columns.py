@@ -80,9 +80,7 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
         # Sorting and filtering distinguish text by dtype, also in an empty table.
         texts = dict.fromkeys(TEXT_COLUMNS, np.empty(0, str))
         return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | texts
-    columns = table_columns(
-        state.session, state.mask, state.active_span, results.shown_scores
-    )
+    columns = table_columns(state.session, state.mask, state.active_span, results.shown_scores)
     return {**columns, **controller.laboratory.neuron_columns()}
 
 

@@ -124,9 +124,7 @@ class SecondQuantity:
         return bool(np.isfinite(self.values).any())
 
 
-def distribution_of(
-    controller: Controller, text: str = "", against: str = ""
-) -> ScoreDistribution:
+def distribution_of(controller: Controller, text: str = "", against: str = "") -> ScoreDistribution:
     """Return the scores on screen of the neurons passing a filter.
 
     A pinned condition has scores of the window alone, so that they are drawn `against`
@@ -176,9 +174,7 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     return np.arange(low, high + 1) * width
 
 
-def second_quantity(
-    controller: Controller, against: str, neurons: np.ndarray
-) -> SecondQuantity:
+def second_quantity(controller: Controller, against: str, neurons: np.ndarray) -> SecondQuantity:
     """Return the second quantity of some neurons; `against` is one of `AGAINST`."""
     if against in LETTERS:
         return _pinned(controller, LETTERS.index(against), neurons)
@@ -194,9 +190,7 @@ def second_quantity(
     problem = controller.colouring.message_of(name)
     # Ceilings are correlations: they bound no other metric.
     is_score = quantity.unit == "r" == controller.state.metric.symbol
-    return SecondQuantity(
-        quantity.label + unit, values, scale.categories, is_score, problem
-    )
+    return SecondQuantity(quantity.label + unit, values, scale.categories, is_score, problem)
 
 
 def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
@@ -212,9 +206,7 @@ def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
     return choices
 
 
-def summary_text(
-    controller: Controller, spread: ScoreDistribution, text: str = ""
-) -> str:
+def summary_text(controller: Controller, spread: ScoreDistribution, text: str = "") -> str:
     """Return the score of the population, and how those of the neurons are spread.
 
     Without scores, return the reason.
@@ -279,9 +271,7 @@ def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> SecondQua
     answer = pins.predictions.windows.get(slot)
     if answer is None:
         problem = pins.problem_of(pin) or pins.predictions.message
-        problem = problem or (
-            "" if pin.is_shown else f"{letter} is not shown under Traces"
-        )
+        problem = problem or ("" if pin.is_shown else f"{letter} is not shown under Traces")
         return SecondQuantity(label, unknown, is_score=True, problem=problem)
     if answer.scores is None:
         problem = answer.error or f"{letter} has no target"

@@ -101,9 +101,7 @@ def average_plot(controller: Controller) -> AveragePlot:
     return AveragePlot(time_s, lines, text, drawn_units(state.spec))
 
 
-def _text(
-    controller: Controller, neuron: int, found: tuple[ConditionAverage, ...]
-) -> str:
+def _text(controller: Controller, neuron: int, found: tuple[ConditionAverage, ...]) -> str:
     """Return e.g. `neuron 7 · 20 test trials · predicted for 12`."""
     responses, session = controller.results.peri_event, controller.state.session
     assert responses is not None

@@ -47,9 +47,7 @@ def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarra
     return np.asarray((base * base_share + 127) // 255 + added[codes], np.uint8)
 
 
-def coloured(
-    values: np.ndarray, levels: tuple[float, float], table: np.ndarray
-) -> np.ndarray:
+def coloured(values: np.ndarray, levels: tuple[float, float], table: np.ndarray) -> np.ndarray:
     """Map values to 256 colours, uint8 (…, 3); NaN is black."""
     low, high = levels
     is_finite = np.isfinite(values)

@@ -77,9 +77,7 @@ class RasterRows:
     weights: np.ndarray
 
     @classmethod
-    def of(
-        cls, order: np.ndarray, start: int, stop: int, max_rows: int = MAX_ROWS
-    ) -> "RasterRows":
+    def of(cls, order: np.ndarray, start: int, stop: int, max_rows: int = MAX_ROWS) -> "RasterRows":
         """Bin the rows `start` to `stop` of an ordering."""
         start, stop = max(0, start), min(len(order), stop)
         size = max(1, -(-(stop - start) // max_rows))

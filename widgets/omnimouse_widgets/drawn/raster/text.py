@@ -32,9 +32,7 @@ def hatch_text(codes: np.ndarray | None) -> tuple[str, ...]:
     """Return the reasons for hatching among these display codes."""
     if codes is None:
         return ()
-    return tuple(
-        f"▨ {parts}" for code, parts in HATCHED.items() if (codes == code).any()
-    )
+    return tuple(f"▨ {parts}" for code, parts in HATCHED.items() if (codes == code).any())
 
 
 def status_text(

@@ -17,9 +17,7 @@ TICK_HEIGHT: Final = 0.8
 """Height of a tick, as a share of a row."""
 
 
-def spike_ticks(
-    window: Window, rows: RasterRows, low: float, high: float
-) -> np.ndarray | None:
+def spike_ticks(window: Window, rows: RasterRows, low: float, high: float) -> np.ndarray | None:
     """Return the spikes between two samples as float32 (spike, 2): sample and row.
 
     None for recordings without spike times, where rows have several neurons, and for

@@ -48,9 +48,7 @@ def images_of(view: View) -> tuple[RasterImage, ...]:
     return ("truth", "prediction") if view == "pair" else (view,)
 
 
-def picture(
-    image: RasterImage, window: Window, prediction: Prediction | None
-) -> RasterPicture:
+def picture(image: RasterImage, window: Window, prediction: Prediction | None) -> RasterPicture:
     """Return the values to draw; NaN where there is no prediction.
 
     Truth and prediction use the levels of the window, so that they are comparable.
@@ -86,17 +84,13 @@ def age_text(results: Results) -> str:
         return "no prediction yet"
     if results.population_freshness == "streamed":
         return "streamed, not scored"
-    return (
-        "prediction of an earlier mask or window" if results.is_population_old else ""
-    )
+    return "prediction of an earlier mask or window" if results.is_population_old else ""
 
 
 def all_neurons(prediction: Prediction | None, window: Window) -> np.ndarray:
     """Predicted responses (n_samples, P) of every neuron, NaN without one."""
     shape = window.spec.n_samples, window.session.n_neurons
-    if prediction is not None and np.array_equal(
-        prediction.neurons, np.arange(shape[1])
-    ):
+    if prediction is not None and np.array_equal(prediction.neurons, np.arange(shape[1])):
         return units.predicted(prediction, window)
     values = np.full(shape, np.nan, np.float32)
     if prediction is not None:

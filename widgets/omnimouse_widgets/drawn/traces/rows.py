@@ -152,9 +152,7 @@ def _score(controller: Controller, neuron: int) -> _RowScore:
     return _RowScore(in_tier, here)
 
 
-def _in_window(
-    controller: Controller, neuron: int, time: np.ndarray, truth: np.ndarray
-) -> Trace:
+def _in_window(controller: Controller, neuron: int, time: np.ndarray, truth: np.ndarray) -> Trace:
     state, results = controller.state, controller.results
     baseline, answers = controller.baseline, controller.pins.predictions.windows
     window, mask = state.window, state.mask
@@ -203,9 +201,7 @@ def _as_large(row: Trace, spec: WindowSpec) -> Trace:
     )
 
 
-def _scaled(
-    curve: np.ndarray | None, truth: np.ndarray
-) -> tuple[float, np.ndarray | None]:
+def _scaled(curve: np.ndarray | None, truth: np.ndarray) -> tuple[float, np.ndarray | None]:
     """Return the height of one unit of a prediction in the row, and the scaled curve.
 
     The height is 0, and the curve as it is, if it has no shape to scale: rounding of a
@@ -312,10 +308,7 @@ def _slots(controller: Controller) -> list[int]:
     """Return slots up to the last shown pin; hidden ones are replaced by `NO_SLOT`."""
     # Overlays are stored by slot: a hidden pin must keep its place before later pins.
     visible = {pin.slot for pin in controller.state.pins if pin.is_shown}
-    return [
-        slot if slot in visible else NO_SLOT
-        for slot in range(max(visible, default=-1) + 1)
-    ]
+    return [slot if slot in visible else NO_SLOT for slot in range(max(visible, default=-1) + 1)]
 
 
 def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], ...]:
@@ -328,9 +321,7 @@ def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], .
     marks = tuple(
         (
             pin.letter,
-            "–"
-            if controller.pins.problem_of(pin)
-            else pinned_score(answers.get(pin.slot), neuron),
+            "–" if controller.pins.problem_of(pin) else pinned_score(answers.get(pin.slot), neuron),
             palette.PINS[pin.slot],
         )
         for pin in controller.state.pins
@@ -396,9 +387,7 @@ def pinned_score(answer: PinResult | None, neuron: int) -> str:
     return f"{value:z.2f}" if np.isfinite(value) else "–"
 
 
-def responses_over(
-    span: SpanPrediction | None, neuron: int, n_samples: int
-) -> np.ndarray | None:
+def responses_over(span: SpanPrediction | None, neuron: int, n_samples: int) -> np.ndarray | None:
     """Return one neuron's stitched samples, or None if not predicted."""
     column = None if span is None else span.column(neuron)
     # A result over another span does not fit the time axis of the row.
@@ -407,9 +396,7 @@ def responses_over(
     return span.responses[:, column]
 
 
-def predicted_at(
-    prediction: Prediction | None, neuron: int, window: Window
-) -> np.ndarray | None:
+def predicted_at(prediction: Prediction | None, neuron: int, window: Window) -> np.ndarray | None:
     """Return one neuron's prediction at the samples of a window, or None.
 
     A prediction at another rate is held until its next sample, for drawing only: it is
@@ -428,9 +415,7 @@ def predicted_at(
     return np.where(inside, values[np.maximum(rows, 0)], np.nan)
 
 
-def predicted_of(
-    prediction: Prediction | None, neuron: int, window: Window
-) -> np.ndarray | None:
+def predicted_of(prediction: Prediction | None, neuron: int, window: Window) -> np.ndarray | None:
     """Return one neuron's predicted samples as drawn, or None if not predicted.
 
     They have the unit of the window, and samples of their own.
@@ -444,9 +429,7 @@ def predicted_of(
     return units.predicted(prediction, window)[:, columns[0]]
 
 
-def band_of(
-    prediction: Prediction | None, neuron: int, window: Window
-) -> np.ndarray | None:
+def band_of(prediction: Prediction | None, neuron: int, window: Window) -> np.ndarray | None:
     """Return the limits of one neuron's band as drawn (2, n), or None without one."""
     if prediction is None or prediction.band is None:
         return None

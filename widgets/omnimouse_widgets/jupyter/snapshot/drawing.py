@@ -49,18 +49,14 @@ class Sheet:
         # A dict as an ordered set: if there are too many, the first colours stay exact.
         self._exact = dict.fromkeys((BACKGROUND,))
 
-    def text(
-        self, x: float, y: float, content: str, colour: str, size: float = 11
-    ) -> float:
+    def text(self, x: float, y: float, content: str, colour: str, size: float = 11) -> float:
         """Draw a text with its upper left corner at (x, y); return its right end."""
         self.keep_exact(colour)
         place = (SCALE * x, SCALE * y)
         self._draw.text(place, plain(content), fill=colour, font=_font(size))
         return x + width_of(content, size)
 
-    def picture(
-        self, pixels: np.ndarray, x: float, y: float, width: float, height: float
-    ) -> None:
+    def picture(self, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
         """Draw uint8 (rows, columns, 3) in a rectangle; enlarged pixels stay sharp.
 
         Its colours are approximate in the finished image: see `keep_exact`.

@@ -180,9 +180,7 @@ def _coarse(grey: np.ndarray) -> np.ndarray:
     # Incomplete blocks at the right and lower edges keep their first pixel.
     blocks = grey[::BLOCK, ::BLOCK].copy()
     height, width = grey.shape[0] // BLOCK, grey.shape[1] // BLOCK
-    whole = grey[: height * BLOCK, : width * BLOCK].reshape(
-        height, BLOCK, width, BLOCK, -1
-    )
+    whole = grey[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK, -1)
     blocks[:height, :width] = whole.mean(axis=(1, 3))
     blocks = (blocks // GREY_STEP) * GREY_STEP + GREY_STEP // 2
     large = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
@@ -262,9 +260,7 @@ def _arrangement(controller: Controller) -> Arrangement:
     )
 
 
-def raster_pixels(
-    controller: Controller, shown: RasterImage, rows: RasterRows
-) -> np.ndarray:
+def raster_pixels(controller: Controller, shown: RasterImage, rows: RasterRows) -> np.ndarray:
     """Return uint8 (rows, n_samples, 3): values blended with the tints of the mask."""
     state = controller.state
     assert state.window is not None

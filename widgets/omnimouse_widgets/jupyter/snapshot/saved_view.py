@@ -128,9 +128,7 @@ class SavedPicture:
     @property
     def _is_settled(self) -> bool:
         results = self._controller.results
-        is_awaited = (
-            results.freshness in AWAITED or results.population_freshness in AWAITED
-        )
+        is_awaited = results.freshness in AWAITED or results.population_freshness in AWAITED
         return not (is_awaited or self._controller.in_stroke)
 
     def _watch(self) -> None:
@@ -221,8 +219,7 @@ def _bundle(content: Snapshot | str) -> Bundle:
         text = content.text
         data = b64encode(content.png).decode("ascii")
         html = (
-            f'<img alt="{escape(text)}" width="{content.width}" '
-            f'src="data:image/png;base64,{data}">'
+            f'<img alt="{escape(text)}" width="{content.width}" src="data:image/png;base64,{data}">'
         )
         png = {"image/png": data}
     return {

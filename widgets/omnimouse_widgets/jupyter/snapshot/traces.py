@@ -95,9 +95,7 @@ class _Row:
         return self.x + (np.asarray(times, float) - start) / (stop - start) * self.width
 
 
-def _draw_trace(
-    sheet: Sheet, controller: Controller, trace: Trace, row: _Row, span: float
-) -> None:
+def _draw_trace(sheet: Sheet, controller: Controller, trace: Trace, row: _Row, span: float) -> None:
     top, low = row.y + LABEL, low_and_scale(trace)[0]
     _shade(partial(sheet.box, y=top, height=HEIGHT), trace, row)
     end = sheet.text(row.x, row.y, cut(trace.label, 0.6 * row.width), TEXT)

@@ -15,14 +15,10 @@ def script(*names: str) -> str:
     """
     # Concatenation replaces imports: anywidget passes one module as text to the page,
     # so a relative `import` would have no base address.
-    return "\n".join(
-        (_STATIC / f"{name}.js").read_text("utf-8") for name in ("common", *names)
-    )
+    return "\n".join((_STATIC / f"{name}.js").read_text("utf-8") for name in ("common", *names))
 
 
 @cache
 def style(*names: str) -> str:
     """Return the common style sheet followed by the named style sheets."""
-    return "\n".join(
-        (_STATIC / f"{name}.css").read_text("utf-8") for name in ("style", *names)
-    )
+    return "\n".join((_STATIC / f"{name}.css").read_text("utf-8") for name in ("style", *names))

@@ -225,30 +225,22 @@ class Part(ProblemWidget):
         if trait in self._initial:
             self.set_trait(trait, self._initial[trait])
 
-    def bind_field(
-        self, trait: str, write: Callable[[Any], object], field: str = ""
-    ) -> None:
+    def bind_field(self, trait: str, write: Callable[[Any], object], field: str = "") -> None:
         """Synchronise a trait with a field of the live state, by default of its name.
 
         See `bind`.
         """
         name, state = field or trait, self._controller.state
-        self.bind(
-            trait, getattr(state.events, name), lambda: getattr(state, name), write
-        )
+        self.bind(trait, getattr(state.events, name), lambda: getattr(state, name), write)
 
     # -- to the page ------------------------------------------------------------------
-    def add_message(
-        self, op: str, buffers: Sequence[Buffer] = (), **fields: Any
-    ) -> None:
+    def add_message(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
         """Add a message to the current drawing; only for drawing functions."""
         # The page replaces the content of an earlier message of the same name.
         self._last.pop(op, None)
         self._messages.append(({"op": op, **fields}, buffers))
 
-    def add_if_changed(
-        self, op: str, buffers: Sequence[Buffer] = (), **fields: Any
-    ) -> None:
+    def add_if_changed(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
         """Add a message as `add_message` does, unless the page has this content."""
         content = fields, [_raw(buffer) for buffer in buffers]
         if self._last.get(op) != content:

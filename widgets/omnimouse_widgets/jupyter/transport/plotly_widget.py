@@ -131,9 +131,7 @@ def _figure_class() -> Any:
             if change["new"]:
                 self._js2py_layoutDelta = None
 
-        def __init__(
-            self, traces: list[dict[str, Any]], layout: dict[str, Any]
-        ) -> None:
+        def __init__(self, traces: list[dict[str, Any]], layout: dict[str, Any]) -> None:
             super().__init__(traces, layout)
             if self.has_trait("_config"):  # plotly has no public name for this option
                 self._config = CONFIG

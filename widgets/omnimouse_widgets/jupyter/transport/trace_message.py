@@ -111,9 +111,7 @@ class TraceMessage(Part):
         return f"{sign} {text}"
 
 
-def rows_message(
-    rows: Sequence[Trace], scale: Scale
-) -> tuple[dict[str, Any], list[np.ndarray]]:
+def rows_message(rows: Sequence[Trace], scale: Scale) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Return the fields of a message with rows of curves, and its two buffers.
 
     The first buffer is float32. It contains the distinct time axes in seconds from
@@ -172,9 +170,7 @@ def _curves_of(rows: Sequence[Trace]) -> list[str]:
         names += LIMITS
     n_slots = max(len(row.overlays) for row in rows)
     return names + [
-        str(slot)
-        for slot in range(n_slots)
-        if any(has_overlay(row, slot) for row in rows)
+        str(slot) for slot in range(n_slots) if any(has_overlay(row, slot) for row in rows)
     ]
 
 

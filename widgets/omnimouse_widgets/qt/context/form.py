@@ -52,9 +52,7 @@ class SweepForm(QWidget):
         self.windows.setSpecialValueText("all")
         self.tier, self.name = MenuBox(), QLineEdit()
         self.name.setPlaceholderText("name")
-        self.button = push_button(
-            "Start", "Start the sweep in the background", self._press
-        )
+        self.button = push_button("Start", "Start the sweep in the background", self._press)
         self.summary = wrapped_label()
         self._lay_out()
         for signal in (
@@ -115,9 +113,7 @@ class SweepForm(QWidget):
         """
         return SweepPlan(
             neurons=numbers_in(self.neurons.text(), "Neurons"),
-            history_samples=histories_in(
-                self.history.text(), self._controller.state.spec
-            ),
+            history_samples=histories_in(self.history.text(), self._controller.state.spec),
             video=_chosen(self.video),
             behavior=_chosen(self.behavior),
             seeds=tuple(range(self.draws.value())),

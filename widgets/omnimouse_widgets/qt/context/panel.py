@@ -149,14 +149,10 @@ class ContextPanel(QWidget):
             "Show the curves of held-out and of selected neurons over the tier",
         )
         self.live.setChecked(True)
-        self.sweep = toggle_button(
-            "Sweep…", "Sweep over many windows in the background"
-        )
+        self.sweep = toggle_button("Sweep…", "Sweep over many windows in the background")
         self.show_saved = toggle_button("Saved…", "Compare, resume or delete sweeps")
         self.sweep.clicked.connect(lambda: self._turn_to(self.form, self.sweep))
-        self.show_saved.clicked.connect(
-            lambda: self._turn_to(self.saved, self.show_saved)
-        )
+        self.show_saved.clicked.connect(lambda: self._turn_to(self.saved, self.show_saved))
         tooltip = "Save the displayed sweeps as CSV, PNG or SVG"
         self.export = push_button("Export…", tooltip, self._choose_file)
 
@@ -267,9 +263,7 @@ class ContextPanel(QWidget):
         before = self._drawn[2:] if self._drawn[:2] == [looks, hidden] else None
         # `before` and `same` have equal lengths, because `looks` has one entry per
         # sweep.
-        if before is None or any(
-            one is not other for one, other in zip(before, same, strict=True)
-        ):
+        if before is None or any(one is not other for one, other in zip(before, same, strict=True)):
             self.plot.show_sweeps(drawn, hidden)
             self.legend.show_sweeps(drawn)
             self._drawn = [looks, hidden, *same]

@@ -81,14 +81,10 @@ class ContextPlot:
         self._spots = PointCache()
         self._names: list[tuple[str, int]] = []
 
-    def show_sweeps(
-        self, sweeps: list[DrawnSweep], hidden: Collection[str] = ()
-    ) -> None:
+    def show_sweeps(self, sweeps: list[DrawnSweep], hidden: Collection[str] = ()) -> None:
         """Draw the sweeps, except the conditions in `hidden`."""
         self._names = [(sweep.name, sweep.line) for sweep in sweeps]
-        spots = [
-            spot for spot in self._spots.points_of(sweeps) if spot.label not in hidden
-        ]
+        spots = [spot for spot in self._spots.points_of(sweeps) if spot.label not in hidden]
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
             plot.show(own, values_of(sweeps, axis), rate_of(sweeps))
@@ -114,9 +110,7 @@ class ContextPlot:
         """The message shown in place of data, or ""."""
         return self._message.text
 
-    def drawn_points(
-        self, axis: ContextAxis, label: str, line: int = 0
-    ) -> list[tuple[float, ...]]:
+    def drawn_points(self, axis: ContextAxis, label: str, line: int = 0) -> list[tuple[float, ...]]:
         """Return (value, score, length of the bar) of the points of one curve."""
         return self.axes[axis].drawn_points(label, line)
 
@@ -177,9 +171,7 @@ class ContextPlot:
             colour = self._colour(dark)
             painter.translate(x + 5, middle)
             symbol = palette.CONDITION_SYMBOLS[label]
-            drawSymbol(
-                painter, symbol, 9, plot_style.pen(colour), plot_style.brush(colour)
-            )
+            drawSymbol(painter, symbol, 9, plot_style.pen(colour), plot_style.brush(colour))
             painter.restore()
             x = _write(painter, x + 14, middle, label, text)
         for row, (name, line) in enumerate(self._named, 1):
@@ -219,14 +211,10 @@ class _AxisPlot:
             scale.label.setFont(plot_style.small_font())
         else:
             scale.setStyle(showValues=False)
-        self.line = pg.InfiniteLine(
-            angle=90, pen=plot_style.pen(palette.CURSOR, dotted=True)
-        )
+        self.line = pg.InfiniteLine(angle=90, pen=plot_style.pen(palette.CURSOR, dotted=True))
         self.line.setZValue(1)
         self.line.hide()
-        self.points = TipPoints(
-            tip=lambda x, y, data: data.tip, hoverSize=10, antialias=True
-        )
+        self.points = TipPoints(tip=lambda x, y, data: data.tip, hoverSize=10, antialias=True)
         self.star = TipPoints(tip=lambda x, y, data: data, symbol="star", size=14)
         self.points.setZValue(20)
         self.star.setZValue(30)
@@ -251,9 +239,7 @@ class _AxisPlot:
         words = "correlation" if symbol in ("r", "") else symbol
         self.plot.setLabel("left", words, color=plot_style.AXIS)
 
-    def show(
-        self, spots: list[PlottedPoint], values: tuple[int, ...], rate_hz: float
-    ) -> None:
+    def show(self, spots: list[PlottedPoint], values: tuple[int, ...], rate_hz: float) -> None:
         """Draw the points with their lines and error bars."""
         self._spots, self._values, self._rate_hz = spots, values, rate_hz
         curves = {(spot.label, spot.line) for spot in spots}
@@ -408,9 +394,7 @@ def line_pen(colour: str, line: int) -> QPen:
 @cache
 def fill_of(label: str, line: int) -> QBrush:
     """Return the point fill: solid for the first line, open for others."""
-    return plot_style.brush(
-        plot_style.BACKGROUND if line else palette.CONDITION_COLOURS[label]
-    )
+    return plot_style.brush(plot_style.BACKGROUND if line else palette.CONDITION_COLOURS[label])
 
 
 # Cached, because a drawing asks for the brush and the pen of every point.

@@ -162,15 +162,11 @@ class SavedSweeps(QWidget):
     def _draw_buttons(self) -> None:
         sweeps, path = self._sweeps, self.current
         entry = None if path is None else sweeps.entry_of(path)
-        is_partial = (
-            entry is not None and entry.sweep is not None and not entry.is_complete
-        )
+        is_partial = entry is not None and entry.sweep is not None and not entry.is_complete
         self.resume.setEnabled(is_partial and not sweeps.is_busy)
         self.delete.setEnabled(entry is not None and path != sweeps.running)
         # Choosing another row cancels the confirmation.
         self._unconfirmed = path if path == self._unconfirmed else None
         is_asking = self._unconfirmed is not None
         self.delete.setText("Really?" if is_asking else "Delete")
-        self.delete.setToolTip(
-            "Press again to delete" if is_asking else "Delete the file"
-        )
+        self.delete.setToolTip("Press again to delete" if is_asking else "Delete the file")

@@ -85,9 +85,7 @@ class AdvancedSection(QWidget):
         numbers = self.cuts.text().replace(",", " ").split()
         if not all(text.isdigit() and int(text) < self._n_samples for text in numbers):
             last = self._n_samples - 1
-            show_text(
-                self.warning, f"✕ Cuts are samples from 0 to {last}, e.g. 20, 40."
-            )
+            show_text(self.warning, f"✕ Cuts are samples from 0 to {last}, e.g. 20, 40.")
             return
         self._change_layout(cuts=tuple(sorted({int(text) for text in numbers})))
         self._draw()
@@ -137,9 +135,7 @@ class AdvancedSection(QWidget):
                 with QSignalBlocker(box):
                     box.setRange(0, self._n_samples)
                     box.setValue(value)
-                describe(
-                    box, f"{end} sample that has context latents (0-{self._n_samples})"
-                )
+                describe(box, f"{end} sample that has context latents (0-{self._n_samples})")
         with QSignalBlocker(self.guarded):
             self.guarded.setChecked(mask.guarded)
         # Counts are not upsampled, so they need no guard.

@@ -137,9 +137,7 @@ class BrushSection(QWidget):
         start, stop = self.start.value(), self.stop.value()
         # A span has at least one sample: the edited end stays, the other end moves.
         if start >= stop:
-            start, stop = (
-                (start, start + 1) if changed is self.start else (stop - 1, stop)
-            )
+            start, stop = (start, start + 1) if changed is self.start else (stop - 1, stop)
         # `_draw_brush` sets the boxes, too: only a difference is a user action.
         if (start, stop) != self._controller.state.active_span:
             self._controller.set_active_span(start, stop)
@@ -162,9 +160,7 @@ class BrushSection(QWidget):
             with QSignalBlocker(box):
                 box.setRange(least, n_samples - 1 + least)
                 box.setValue(value)
-            box.setToolTip(
-                f"{end} sample that a stroke on the field sets (0-{n_samples})"
-            )
+            box.setToolTip(f"{end} sample that a stroke on the field sets (0-{n_samples})")
         self.seconds.setText(f"{(stop - start) / state.spec.response_rate_hz:z.2f} s")
 
     def _draw_growth(self) -> None:
@@ -180,9 +176,7 @@ class BrushSection(QWidget):
         with QSignalBlocker(self.distance):
             self.distance.setSuffix(f" {region.unit}" if region.unit else "")
             self.distance.setValue(round(region.distance))
-        self.grow.setToolTip(
-            f"Paint the neurons within {near} of {word} ones as {word} (G)"
-        )
+        self.grow.setToolTip(f"Paint the neurons within {near} of {word} ones as {word} (G)")
         self.shrink.setToolTip(
             f"Hide the {word} neurons within {near} of others (Shift+G)"
             if code != HIDDEN

@@ -54,9 +54,7 @@ class ClockCheckSection(QWidget):
 def report_lines(report: AlignmentReport) -> tuple[list[str], list[str]]:
     """Return the lines without and with a need for attention, with confidence."""
     # A warning can be the text of a lag: it is then shown only among the warnings.
-    lines = {
-        lag.describe(): f"{lag.describe()} ({lag.confidence()})" for lag in report.lags
-    }
+    lines = {lag.describe(): f"{lag.describe()} ({lag.confidence()})" for lag in report.lags}
     alert = [lines.get(text, text) for text in report.warnings]
     quiet = [line for text, line in lines.items() if text not in report.warnings]
     return [report.remark] if report.remark else quiet, alert

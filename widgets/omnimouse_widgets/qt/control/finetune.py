@@ -42,9 +42,7 @@ class FinetuneSection(QWidget):
             tooltip=TIPS["train"],
             name="Trained part",
         )
-        self.steps = number_box(
-            QSpinBox, self.draw, tooltip=TIPS["steps"], name="Steps"
-        )
+        self.steps = number_box(QSpinBox, self.draw, tooltip=TIPS["steps"], name="Steps")
         self.bar = progress_bar("Fine-tuned")
         self.stop = push_button("Stop", TIPS["stop"], self._finetuning.stop)
         self._plot_place = QVBoxLayout()
@@ -107,9 +105,7 @@ class FinetuneSection(QWidget):
         The panel calls this: an empty section is not visible and would not redraw.
         """
         finetuning = self._finetuning
-        view = finetune_view.finetune_view(
-            self._controller, self._trained, self.steps.value()
-        )
+        view = finetune_view.finetune_view(self._controller, self._trained, self.steps.value())
         # A run is always shown; an offer is shown after the button was pressed.
         is_open = view.is_shown and (self._is_open or not view.has_choices)
         has_curve = is_open and not view.has_choices and bool(finetuning.validations)

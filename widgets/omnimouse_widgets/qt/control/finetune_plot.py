@@ -56,9 +56,7 @@ class FinetunePlot:
         box.sigResized.connect(lambda *_: label.setPos(box.boundingRect().right(), 0))
         return plot
 
-    def show(
-        self, losses: Sequence[Point], scores: Sequence[Point], n_steps: int
-    ) -> None:
+    def show(self, losses: Sequence[Point], scores: Sequence[Point], n_steps: int) -> None:
         """Draw the points on an axis from 0 to `n_steps`."""
         for curve, points in (
             (self.losses, losses),

@@ -221,9 +221,7 @@ class ModelSection(QWidget):
         self.dot.set_tone(tone)
         self.freshness.set_text(text)
         self.freshness.setToolTip(f"Age of the displayed prediction: {text}")
-        self.cancel.setVisible(
-            self._patience.is_long or self._baseline_patience.is_long
-        )
+        self.cancel.setVisible(self._patience.is_long or self._baseline_patience.is_long)
         show_text(self.notice, f"⚠ {results.notice}" if results.notice else "")
         stored = mask_of_file(self._controller.state, results.needs)
         self.stored.setVisible(stored is not None)

@@ -193,9 +193,7 @@ class AnalysisSection(QWidget):
                 raise ExportError(f"{path.name}: end it in .png or .svg.")
             condition, look = self._figure_condition(), self._look_of_traces()
             # Draw now, on the Qt thread; only the bytes go to the background task.
-            content = traces_figure(
-                self._controller, condition, look, is_svg=kind == ".svg"
-            )
+            content = traces_figure(self._controller, condition, look, is_svg=kind == ".svg")
         except ExportError as error:
             self._exports.refuse(error)
             return
@@ -226,9 +224,7 @@ class AnalysisSection(QWidget):
     def export_report(self) -> None:
         """Choose a file and write the report of the current analysis to it."""
         draw = self._draw_report
-        if draw is None or not self._exports.is_ready(
-            lambda: report_of_screen(self._controller)
-        ):
+        if draw is None or not self._exports.is_ready(lambda: report_of_screen(self._controller)):
             return
         name = f"{self._analyses.name or 'report'}.html"
         path = self._choose_path("Report", name, REPORT)
@@ -299,9 +295,7 @@ class AnalysisSection(QWidget):
         If no suffix was typed, the suffix of the selected file type is added.
         """
         # Qt does not append a suffix itself on every platform, hence the code below.
-        text, kind = QFileDialog.getSaveFileName(
-            self, title, str(self._folder() / name), kinds
-        )
+        text, kind = QFileDialog.getSaveFileName(self, title, str(self._folder() / name), kinds)
         if not text:
             return None
         self._copied = ""

@@ -93,9 +93,7 @@ class RecordingSection(QWidget):
         self.rate.setSuffix(" Hz")
         describe(self.rate, "Sampling rate of the responses of each plane", "Rate")
         self.use_rate = push_button("Open at this rate", "", self._open_at_rate)
-        self.series = combo_box(
-            self._choose_series, offered=self._series_choices, name="Series"
-        )
+        self.series = combo_box(self._choose_series, offered=self._series_choices, name="Series")
         Form(self).add_rows(
             row_of(self.name, self.notes_button, self.open, stretch=0),
             self.summary,
@@ -128,16 +126,12 @@ class RecordingSection(QWidget):
         name_menu(self.recent, "Recent")
 
     def _choose_folder(self) -> None:
-        self._open_chosen(
-            QFileDialog.getExistingDirectory(self, "Open a recording", self._near())
-        )
+        self._open_chosen(QFileDialog.getExistingDirectory(self, "Open a recording", self._near()))
 
     def _choose_file(self) -> None:
         kinds = "Recordings (*.nwb *.npz *.h5 *.hdf5);;All files (*)"
         title = "Open a file"
-        self._open_chosen(
-            QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0]
-        )
+        self._open_chosen(QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0])
 
     def _choose_table(self) -> None:
         title, kinds = "Properties of neurons", "Tables (*.csv)"
@@ -234,9 +228,7 @@ class RecordingSection(QWidget):
         show_text(self.problem, f"Not opened: {named}" if reason else "")
         self.dismiss.setVisible(bool(reason))
         # Only this error can be solved with a number from the user.
-        lacks_rate = isinstance(fault, SessionFormatError) and (
-            fault.code == MISSING_RATE
-        )
+        lacks_rate = isinstance(fault, SessionFormatError) and (fault.code == MISSING_RATE)
         self.rate.setVisible(lacks_rate)
         self.use_rate.setVisible(lacks_rate)
 

@@ -75,9 +75,7 @@ class TaskSection(QWidget):
         self.video = SegmentedButton(VIDEO, "Video")
         self.video.picked.connect(self._video_picked)
         self.behavior = SegmentedButton(BEHAVIOR, "Behaviour")
-        self.behavior.picked.connect(
-            lambda mode: controller.set_behavior(cast(BehaviorMode, mode))
-        )
+        self.behavior.picked.connect(lambda mode: controller.set_behavior(cast(BehaviorMode, mode)))
         self.caveat = wrapped_label("alert")
         form = Form(self)
         form.add("Preset", row_of(self.preset, self.region, stretch=0))
@@ -119,9 +117,7 @@ class TaskSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_preset(self) -> None:
         state = self._controller.state
-        set_items(
-            self.preset, [(text, name) for name, text in self._controller.presets]
-        )
+        set_items(self.preset, [(text, name) for name, text in self._controller.presets])
         problems = self._controller.preset_problems
         for number in range(self.preset.count()):
             problem = problems.get(self.preset.itemData(number), "")

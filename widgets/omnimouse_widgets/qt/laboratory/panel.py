@@ -75,9 +75,7 @@ class LaboratoryPanel(QWidget):
         self.colour = push_button(
             "Colour field", text.TIPS["colour"], lambda: controller.set_colour_by("lab")
         )
-        self.what_if = push_button(
-            "What if", text.TIPS["what_if"], self._show_in_what_if
-        )
+        self.what_if = push_button("What if", text.TIPS["what_if"], self._show_in_what_if)
         self.export = push_button("Export…", text.TIPS["export"], self._choose_file)
         self.python = push_button("Copy as Python", text.TIPS["python"], self._copy)
         self._lay_out()
@@ -87,9 +85,7 @@ class LaboratoryPanel(QWidget):
             self.repeats.setMinimumWidth(78)
         # Names are cut in a narrow dock, and no hidden box widens it.
         for box, n_characters in ((self.experiment, 14), (self.label, 6)):
-            box.setSizeAdjustPolicy(
-                box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
+            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(n_characters)
         self.label.hide()
         self.what_if.hide()
@@ -206,9 +202,7 @@ class LaboratoryPanel(QWidget):
         self.explanation.setText(f"{text.explanation(laboratory)} {text.OF_MODEL}")
         with QSignalBlocker(self.repeats):
             self.repeats.setValue(laboratory.repeats)
-        self.cost.set_text(
-            laboratory.message if is_busy else text.cost_text(laboratory)
-        )
+        self.cost.set_text(laboratory.message if is_busy else text.cost_text(laboratory))
         self.run.setEnabled(not is_busy and not laboratory.problem)
         self.bar.setVisible(is_busy)
         self.stop.setVisible(is_busy)

@@ -95,10 +95,7 @@ class LabCanvas:
         """Return the plot as a picture of its size on screen, and a text below it."""
         view = self.canvas.viewport().rect()
         background = plot_style.BACKGROUND, plot_style.TEXT
-        paper, ink = (
-            themed_colour(colour, is_light=self.canvas.is_light)
-            for colour in background
-        )
+        paper, ink = (themed_colour(colour, is_light=self.canvas.is_light) for colour in background)
         lines = description.splitlines()
 
         def paint(painter: QPainter) -> None:
@@ -195,9 +192,7 @@ class LabCanvas:
         known = plot.values[np.isfinite(plot.values)]
         high = max(float(known.max(initial=0.0)), 1e-12)
         low = float(known.min(initial=0.0))
-        self.plot.setRange(
-            xRange=(-0.3, len(places) - 0.5), yRange=(low, 1.08 * high), padding=0
-        )
+        self.plot.setRange(xRange=(-0.3, len(places) - 0.5), yRange=(low, 1.08 * high), padding=0)
 
     def _show_polar(self, plot: Polar) -> None:
         shown = [self.rim, self.curve, self.points, self.preferred]

@@ -113,12 +113,8 @@ class NeuronInfoPanel(QWidget):
             "Previous selected neuron (← or Shift+N)",
             partial(self._facts.step, -1),
         )
-        self.next = _button(
-            "▸", "Next selected neuron (→ or N)", partial(self._facts.step, 1)
-        )
-        self.copy = _button(
-            "Copy", "Copy the numbers as text (Ctrl+C)", self.copy_numbers
-        )
+        self.next = _button("▸", "Next selected neuron (→ or N)", partial(self._facts.step, 1))
+        self.copy = _button("Copy", "Copy the numbers as text (Ctrl+C)", self.copy_numbers)
         self.export = _button("Export ▾", "Save the picture, or all numbers as a table")
         # The style draws its own arrow over the text.
         self.export.setStyleSheet("QToolButton::menu-indicator { image: none; }")
@@ -284,9 +280,7 @@ class NeuronInfoPanel(QWidget):
         predicted = predicted_of(chosen, neuron, state.window)
         if predicted is None:
             return None
-        return align_prediction(
-            repeats, state.window.timestamps["responses"], predicted
-        )
+        return align_prediction(repeats, state.window.timestamps["responses"], predicted)
 
     def _draw_head(self) -> None:
         state, neuron = self._controller.state, self._facts.focus
@@ -403,7 +397,5 @@ class NeuronInfoPanel(QWidget):
         show_text(self.repeats_line, text)
 
 
-def _button(
-    text: str, tooltip: str, action: Callable[[], object] | None = None
-) -> QToolButton:
+def _button(text: str, tooltip: str, action: Callable[[], object] | None = None) -> QToolButton:
     return tool_button(text, tooltip, action, name=tooltip.split(" (")[0])

@@ -64,9 +64,7 @@ class FieldPlot:
         is_known = field is not None and not field.problem
         for item in (self.image, self.centre):
             item.setVisible(is_known)
-        self._missing = (
-            WAITING if field is None else NONE_FOUND if field.problem else ""
-        )
+        self._missing = WAITING if field is None else NONE_FOUND if field.problem else ""
         self._tell()
         if field is None or field.problem:
             return
@@ -111,9 +109,7 @@ class LagPlot:
     def __init__(self) -> None:
         box = pg.ViewBox(enableMenu=False, enableMouse=False)
         self.plot = _titled_plot("lag (ms)", box, bottom=True)
-        self.zero = pg.InfiniteLine(
-            0, angle=0, pen=plot_style.pen(plot_style.AXIS, dotted=True)
-        )
+        self.zero = pg.InfiniteLine(0, angle=0, pen=plot_style.pen(plot_style.AXIS, dotted=True))
         self.curve = plot_style.curve(palette.VISIBLE)
         self.best = pg.InfiniteLine(angle=90, pen=plot_style.pen(palette.CURSOR))
         for item in (self.zero, self.curve, self.best):
@@ -206,9 +202,7 @@ class RepeatsPlot:
         self.rows.addItem(self.image)
         self.window = plot_style.curve(palette.PREDICTED)
         self.rows.addItem(self.window)
-        self.means = pg.PlotItem(
-            viewBox=pg.ViewBox(enableMenu=False, enableMouse=False)
-        )
+        self.means = pg.PlotItem(viewBox=pg.ViewBox(enableMenu=False, enableMouse=False))
         plot_style.style_plot(self.means, left=False)
         self.means.setLabel("bottom", "time in the clip (s)", color=plot_style.AXIS)
         self.means.getAxis("bottom").label.setFont(plot_style.small_font())

@@ -16,10 +16,7 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
-SELECT = (
-    QItemSelectionModel.SelectionFlag.ClearAndSelect
-    | QItemSelectionModel.SelectionFlag.Rows
-)
+SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
 
 TITLE_MARGIN = 22
 """Width in pixels of the sort arrow and the margins of a column title."""
@@ -76,8 +73,7 @@ class NeuronsPanel(QWidget):
     def _build_view(self) -> None:
         self.view, titles = row_table(
             self.table,
-            f"Select rows to see their traces (the last {MAX_SELECTED})\n"
-            "Click a title to sort",
+            f"Select rows to see their traces (the last {MAX_SELECTED})\nClick a title to sort",
         )
         titles.setMinimumSectionSize(34)
         # The state has the longest texts: it takes the width that the numbers leave.
@@ -161,9 +157,7 @@ class NeuronsPanel(QWidget):
         # One call with all ranges: one signal instead of one per row.
         ranges = QItemSelection()
         for row in rows.tolist():
-            left, right = (
-                self.table.index(row, c) for c in (0, self.table.columnCount() - 1)
-            )
+            left, right = (self.table.index(row, c) for c in (0, self.table.columnCount() - 1))
             ranges.select(left, right)
         self._selection_model.select(ranges, SELECT)
         if len(rows):

@@ -122,9 +122,7 @@ class RepeatsSideBySide:
             heights = -MEAN_HEIGHT + 0.02 + (values - low) * scale
             return np.append(heights, np.nan)  # NaN breaks the line between repeats
 
-        places = [
-            np.append(repeats.time_s + k * self.pitch, np.nan) for k in range(len(each))
-        ]
+        places = [np.append(repeats.time_s + k * self.pitch, np.nan) for k in range(len(each))]
         x = np.concatenate(places)
         self.means.setData(x, np.concatenate([placed(values) for values in each]))
         self.average.setData(x, np.concatenate([placed(average)] * len(each)))
@@ -159,10 +157,7 @@ def binned_rows(responses: np.ndarray) -> np.ndarray:
     size = -(-len(responses) // MAX_ROWS)
     if size <= 1:
         return responses
-    groups = [
-        _mean(responses[first : first + size])
-        for first in range(0, len(responses), size)
-    ]
+    groups = [_mean(responses[first : first + size]) for first in range(0, len(responses), size)]
     return np.stack(groups)
 
 

@@ -58,9 +58,7 @@ class NeuronTableModel(QAbstractTableModel):
         """Return the number of columns."""
         return 0 if parent.isValid() else len(COLUMNS) + len(self._properties)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = 0
-    ) -> Any:
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
         """Return the title or the tooltip of a column."""
         if orientation != Qt.Orientation.Horizontal:
             return None
@@ -89,9 +87,7 @@ class NeuronTableModel(QAbstractTableModel):
             return self._icon(str(value))
         return None
 
-    def sort(
-        self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
-    ) -> None:
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; unknown values are last in both directions."""
         self._sorted_by = (column, order)
         self._arrange()

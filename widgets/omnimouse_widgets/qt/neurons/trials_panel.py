@@ -160,9 +160,7 @@ class AveragesPlot:
         self.plot = pg.PlotItem(viewBox=self.box)
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot)
-        self.onset = pg.InfiniteLine(
-            0, angle=90, pen=plot_style.pen(palette.AXIS, dotted=True)
-        )
+        self.onset = pg.InfiniteLine(0, angle=90, pen=plot_style.pen(palette.AXIS, dotted=True))
         self.box.addItem(self.onset, ignoreBounds=True)
         self.message = plot_style.Message(self.box)
         self._items: list[pg.GraphicsObject] = []

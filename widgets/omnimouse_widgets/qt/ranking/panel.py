@@ -61,12 +61,8 @@ class RankingPanel(QWidget):
         self.example = push_button(
             "Example", text.TIPS["example"], lambda: self._ranking.open(RANKING)
         )
-        self.refresh = push_button(
-            "Refresh", text.TIPS["refresh"], self._ranking.read_again
-        )
-        self.command = push_button(
-            "Copy command", text.TIPS["command"], self._copy_command
-        )
+        self.refresh = push_button("Refresh", text.TIPS["refresh"], self._ranking.read_again)
+        self.command = push_button("Copy command", text.TIPS["command"], self._copy_command)
         self.name, self.status = ElidedLabel(), wrapped_label()
         self.problem = wrapped_label("alert", is_selectable=True)
         self.warning = wrapped_label("alert")
@@ -152,9 +148,7 @@ class RankingPanel(QWidget):
     # -- from state to screen ---------------------------------------------------------
     def _draw(self) -> None:
         ranking, content = self._ranking, self._ranking.content
-        self.name.set_text(
-            ranking.message or ("" if ranking.path is None else ranking.path.name)
-        )
+        self.name.set_text(ranking.message or ("" if ranking.path is None else ranking.path.name))
         self.name.setToolTip("" if ranking.path is None else str(ranking.path))
         self.refresh.setEnabled(ranking.path is not None and not ranking.is_busy)
         show_text(self.problem, "" if ranking.error is None else f"✕ {ranking.error}")

@@ -35,9 +35,7 @@ class CurvesPlot:
         # An SI prefix would show 0.3 as 300 (x0.001).
         for axis in ("left", "bottom"):
             self.plot.getAxis(axis).enableAutoSIPrefix(False)
-        self.baseline = pg.InfiniteLine(
-            angle=0, pen=plot_style.pen(plot_style.TEXT, dashed=True)
-        )
+        self.baseline = pg.InfiniteLine(angle=0, pen=plot_style.pen(plot_style.TEXT, dashed=True))
         self.box.addItem(self.baseline, ignoreBounds=True)
         self.message = plot_style.Message(self.box)
         self.marks: list[TipPoints] = []

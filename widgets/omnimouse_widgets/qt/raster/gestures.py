@@ -117,9 +117,7 @@ class RasterGestures:
             self.box_changed.emit()
         elif self._held == "column":
             columns = box_block(last, at, self._n_samples).samples
-            self._controller.paint_cells(
-                slice(None), columns, self._controller.state.brush_code
-            )
+            self._controller.paint_cells(slice(None), columns, self._controller.state.brush_code)
         elif self._held == "row":
             low, high = sorted((last[1], at[1]))
             self._paint(RasterBlock(slice(0, self._n_samples), low, high))

@@ -51,9 +51,7 @@ class Pixels(_InView):
         )
         # QImage does not copy its data: keep the bytes as long as the image.
         self._bytes = pixels.tobytes()
-        self._image = QImage(
-            self._bytes, width, height, 4 * width, QImage.Format.Format_RGB32
-        )
+        self._image = QImage(self._bytes, width, height, 4 * width, QImage.Format.Format_RGB32)
         self._rect = rect
         self.update()
 
@@ -174,9 +172,7 @@ class Span(_InView):
         # The raster's vertical axis is inverted, so top and bottom may be swapped.
         top, bottom = sorted((view.top(), view.bottom()))
         start, stop = self.span
-        rect = painter.transform().mapRect(
-            QRectF(start, top, stop - start, bottom - top)
-        )
+        rect = painter.transform().mapRect(QRectF(start, top, stop - start, bottom - top))
         painter.resetTransform()
         brush = plot_style.brush(self._colour)
         # Filled rectangles: Qt draws lines wider than one pixel with a slower

@@ -418,9 +418,7 @@ class RasterPanel(QWidget):
 
     def _draw_status(self) -> None:
         self.ordering.draw()
-        text = status_text(
-            self._controller, self._rows, self._view, self._hatch_reasons
-        )
+        text = status_text(self._controller, self._rows, self._view, self._hatch_reasons)
         self.status.set_text(text)
         self.status.setToolTip(plain_tip(text))
 

@@ -195,9 +195,7 @@ class RasterPlot:
         self.plot.titleLabel.setMaximumHeight(height)
         self.plot.layout.setRowFixedHeight(0, height)
 
-    def set_values(
-        self, picture: RasterPicture, values: np.ndarray, rect: QRectF
-    ) -> None:
+    def set_values(self, picture: RasterPicture, values: np.ndarray, rect: QRectF) -> None:
         """Set values (rows, n_samples), with the levels and colours of a picture."""
         self.values = values
         self._base = coloured(values, picture.levels, picture.table)
@@ -229,9 +227,7 @@ class RasterPlot:
     def set_span(self, span: tuple[int, int], code: int) -> None:
         """Outline the active span in the brush colour."""
         # The colour of hidden (code 0) is too dark for the black background.
-        self.span.set_span(
-            span, palette.STATE_COLOURS[code] if code else plot_style.AXIS
-        )
+        self.span.set_span(span, palette.STATE_COLOURS[code] if code else plot_style.AXIS)
 
     def set_marks(self, rows: Sequence[int]) -> None:
         """Mark the rows of selected neurons at the left edge."""

@@ -20,9 +20,7 @@ class RasterBlock:
     high: float
 
 
-def brush_blocks(
-    start: Point, stop: Point, radius: Point, n_samples: int
-) -> list[RasterBlock]:
+def brush_blocks(start: Point, stop: Point, radius: Point, n_samples: int) -> list[RasterBlock]:
     """Return the cells that an elliptic brush touches between two positions.
 
     Parameters

@@ -92,9 +92,7 @@ def toggle_button(text: str, tooltip: str, style: str = TOGGLE_STYLE) -> QToolBu
     return button
 
 
-def _set_up(
-    button: QAbstractButton, tooltip: str, action: Action | None, name: str = ""
-) -> None:
+def _set_up(button: QAbstractButton, tooltip: str, action: Action | None, name: str = "") -> None:
     describe(button, tooltip, name)
     if action is not None:
         # `clicked` sends whether the button is checked, which `action` does not take.

@@ -62,9 +62,7 @@ def _is_tall(control: QWidget | QLayout) -> bool:
 class Section(QFrame):
     """Titled part of the panel; with `is_open`, a click on the title toggles it."""
 
-    def __init__(
-        self, title: str, content: QWidget, *, is_open: bool | None = None
-    ) -> None:
+    def __init__(self, title: str, content: QWidget, *, is_open: bool | None = None) -> None:
         super().__init__()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -158,9 +156,7 @@ def row_of(*widgets: QWidget, stretch: int = -1, spacing: int = 6) -> QHBoxLayou
     return row
 
 
-def column_in(
-    panel: QWidget, *parts: QWidget | QLayout, stretch: int, spacing: int = 4
-) -> None:
+def column_in(panel: QWidget, *parts: QWidget | QLayout, stretch: int, spacing: int = 4) -> None:
     """Lay out a panel as a column; the part at index `stretch` takes free height."""
     column = QVBoxLayout(panel)
     column.setContentsMargins(4, 4, 4, 4)

@@ -42,9 +42,7 @@ class MenuBox(QComboBox):
         if metrics.horizontalAdvance(text) <= room:
             super().paintEvent(event)
             return
-        option.currentText = metrics.elidedText(
-            text, Qt.TextElideMode.ElideRight, room - _MARGIN
-        )
+        option.currentText = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room - _MARGIN)
         painter = QStylePainter(self)
         painter.setPen(self.palette().color(QPalette.ColorRole.Text))
         painter.drawComplexControl(kind, option)

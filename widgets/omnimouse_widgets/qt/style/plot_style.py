@@ -67,16 +67,12 @@ def style_axis(axis: pg.AxisItem, colour: str = AXIS) -> None:
 class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
     """Axis with tick labels in seconds."""
 
-    def tickStrings(
-        self, values: list[float], _scale: float, _spacing: float
-    ) -> list[str]:
+    def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
         """Return labels such as `100 s`."""
         return [f"{value:g} s" for value in values]
 
 
-def pen(
-    colour: str, width: float = 1.0, *, dashed: bool = False, dotted: bool = False
-) -> QPen:
+def pen(colour: str, width: float = 1.0, *, dashed: bool = False, dotted: bool = False) -> QPen:
     """Return a pen with constant width at any zoom; widths above 1 draw slower."""
     pen = QPen(QColor(colour), width)
     # Cosmetic: the width is in pixels, not in data units.
@@ -118,9 +114,7 @@ def set_codes(item: pg.ImageItem, codes: np.ndarray, rect: QRectF, n: int) -> No
     item.setRect(rect)
 
 
-def text_item(
-    text: str, colour: str = TEXT, anchor: tuple[float, float] = (0, 0)
-) -> pg.TextItem:
+def text_item(text: str, colour: str = TEXT, anchor: tuple[float, float] = (0, 0)) -> pg.TextItem:
     """Return a text item in the small font."""
     item = pg.TextItem(text, color=colour, anchor=anchor)
     item.setFont(small_font())

@@ -155,9 +155,7 @@ def _themed(value: _Coloured, is_light: bool) -> _Coloured:
     return copy
 
 
-def _replace(
-    value: _Coloured, is_light: bool, change: Callable[[_Coloured], object]
-) -> None:
+def _replace(value: _Coloured, is_light: bool, change: Callable[[_Coloured], object]) -> None:
     new = _themed(value, is_light)
     # A call without a change would repaint the item without end.
     if new is not value:

@@ -53,9 +53,7 @@ class SegmentedButton(QWidget):
 
     picked = Signal(object)
 
-    def __init__(
-        self, choices: Sequence[Choice], name: str, *, shrinks: bool = True
-    ) -> None:
+    def __init__(self, choices: Sequence[Choice], name: str, *, shrinks: bool = True) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self.setStyleSheet(STYLE)
@@ -70,9 +68,7 @@ class SegmentedButton(QWidget):
             if number in (0, len(choices) - 1):
                 button.setProperty("place", "first" if number == 0 else "last")
             if not shrinks:
-                button.setSizePolicy(
-                    QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed
-                )
+                button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
             # The number is the identifier that `idClicked` sends.
             self._group.addButton(button, number)
             row.addWidget(button)

@@ -57,9 +57,7 @@ KEYS: Final = (
         "show the neurons in 3-D or on the field",
         lambda c: c.planes.show_in_space(not c.state.in_space),
     ),
-    Key(
-        "G", "grow the painted region by a distance", lambda c: c.painted_region.grow()
-    ),
+    Key("G", "grow the painted region by a distance", lambda c: c.painted_region.grow()),
     Key(
         "Shift+G",
         "shrink the painted region by a distance",
@@ -68,15 +66,11 @@ KEYS: Final = (
     Key("Shift+S", "traces: as large as the recording, or one scale", switch_scale),
     Key("Shift+P", "pin the current condition", lambda c: c.pins.pin_or_notify()),
     *(
-        Key(
-            f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1)
-        )
+        Key(f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1))
         # `partial` binds the slot now; a lambda would use the last value of `n`.
         for n in range(1, MAX_PINS + 1)
     ),
-    Key(
-        "N", "information on the next selected neuron", lambda c: c.neuron_info.step(1)
-    ),
+    Key("N", "information on the next selected neuron", lambda c: c.neuron_info.step(1)),
     Key(
         "Shift+N",
         "information on the previous neuron",

@@ -234,9 +234,7 @@ class TimePanel(QWidget):
             # is in the range only then.
             self.trial.setRange(min(number, 1), max(trials.count, 1))
             self.trial.setSuffix(f" / {trials.count}")
-            self.trial.setSpecialValueText(
-                "" if number else f"trial – / {trials.count}"
-            )
+            self.trial.setSpecialValueText("" if number else f"trial – / {trials.count}")
             self.trial.setValue(number)
         repeats = () if clip is None or session is None else clip.trials
         starts = [] if session is None else session.trials.t_on[list(repeats)].tolist()

@@ -76,9 +76,7 @@ class StimulusPanel(QWidget):
     def _build_bar(self) -> None:
         self.strip = FrameStrip()
         self.strip.scrubbed.connect(self._scrubbed)
-        self.strip.paint_began.connect(
-            lambda: self._controller.begin_stroke("Paint frames")
-        )
+        self.strip.paint_began.connect(lambda: self._controller.begin_stroke("Paint frames"))
         self.strip.painted.connect(self._paint_frames)
         self.strip.paint_ended.connect(self._controller.end_stroke)
         step = self._controller.step_cursor

@@ -109,9 +109,7 @@ class TracesPanel(QWidget):
             self.progress.setText(f"{text} ✕")
             # A child outside a layout does not follow the size of its text.
             self.progress.adjustSize()
-            self.progress.move(
-                self.stack.canvas.width() - self.progress.width() - 16, 4
-            )
+            self.progress.move(self.stack.canvas.width() - self.progress.width() - 16, 4)
 
     def _draw_cursor(self) -> None:
         self.stack.set_cursor(cursor_s(self._controller))

@@ -96,9 +96,7 @@ class PinBar(QWidget):
         chip.clicked.connect(partial(pins.show, slot))
         menu = QMenu(chip)
         # Lambdas without arguments: `triggered` also sends whether it is checked.
-        menu.addAction(
-            "Restore this condition", lambda: self._controller.make_pin_current(slot)
-        )
+        menu.addAction("Restore this condition", lambda: self._controller.make_pin_current(slot))
         menu.addAction("Rename…", lambda: self._ask_name(slot))
         menu.addAction("Unpin", lambda: pins.unpin(slot))
         chip.setMenu(menu)

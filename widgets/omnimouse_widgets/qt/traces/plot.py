@@ -62,9 +62,7 @@ class SpanAxis(plot_style.SecondsAxis):
 
     start = -np.inf
 
-    def tickStrings(
-        self, values: list[float], scale: float, spacing: float
-    ) -> list[str]:
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         """Return labels such as `100 s`; empty before the first sample."""
         labels = super().tickStrings(values, scale, spacing)
         pairs = zip(values, labels, strict=True)
@@ -212,9 +210,7 @@ class TraceStack(QObject):
         self.bars.setData(*_scale_bars(self._rows, traces, heights, BAR_AT))
         heights = [trace.predicted_bar for trace in traces]
         self.predicted_bars.setVisible(any(heights))
-        self.predicted_bars.setData(
-            *_scale_bars(self._rows, traces, heights, PREDICTED_BAR_AT)
-        )
+        self.predicted_bars.setData(*_scale_bars(self._rows, traces, heights, PREDICTED_BAR_AT))
         # All rows share one item and thus one opacity; they are of the same request.
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(STALE_OPACITY if is_stale else 1.0)
@@ -369,9 +365,7 @@ class _PlacedRow:
         return np.asarray((heights - self.at) / self.fill * self.scale + self.low)
 
 
-def _placed_row(
-    trace: Trace, at: int, fill: float, low: float, scale: float
-) -> _PlacedRow:
+def _placed_row(trace: Trace, at: int, fill: float, low: float, scale: float) -> _PlacedRow:
     nothing = np.full(len(trace.time), np.nan)
 
     def placed(values: np.ndarray | None) -> np.ndarray:
@@ -431,9 +425,7 @@ def _scale_bars(
         return np.empty(0), np.empty(0)
     start, stop = traces[0].extent
     x = start + place * (stop - start)
-    shares = [
-        high * row.fill / row.scale for row, high in zip(rows, heights, strict=True)
-    ]
+    shares = [high * row.fill / row.scale for row, high in zip(rows, heights, strict=True)]
     ends = [
         (row.at + (row.fill - share) / 2, row.at + (row.fill + share) / 2, np.nan)
         for row, share in zip(rows, shares, strict=True)

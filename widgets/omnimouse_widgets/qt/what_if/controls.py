@@ -118,8 +118,7 @@ class WhatIfControls(QWidget):
         self.at = number_box(QDoubleSpinBox, self._put_picture)
         form.add("Video", row_of(self.picture, self.at, stretch=0))
         self.mirrors = {
-            axis: toggle_button(text, f"Mirror the video: {axis}")
-            for axis, text in MIRRORS.items()
+            axis: toggle_button(text, f"Mirror the video: {axis}") for axis, text in MIRRORS.items()
         }
         for axis, button in self.mirrors.items():
             button.setAccessibleName(button.toolTip())
@@ -235,9 +234,7 @@ class WhatIfControls(QWidget):
         made: dict[str, Callable[[], Edit]] = {
             "behavior_set": lambda: BehaviorSet(name, value, span),
             "behavior_scale": lambda: BehaviorScale(name, value, span),
-            "behavior_shift": lambda: BehaviorShift(
-                name, round(value / self._sample_s), span
-            ),
+            "behavior_shift": lambda: BehaviorShift(name, round(value / self._sample_s), span),
         }
         # A channel has at most one kind of edit: a new one replaces the others.
         replaced = [(k, name) for k in CHANGES if k]
@@ -387,9 +384,7 @@ class WhatIfControls(QWidget):
             yield
 
 
-def _menu(
-    items: Mapping[str, str], tooltip: str, action: Callable[[], object]
-) -> QComboBox:
+def _menu(items: Mapping[str, str], tooltip: str, action: Callable[[], object]) -> QComboBox:
     pairs = [(text, value) for value, text in items.items()]
     box = combo_box(lambda _: action(), pairs, tooltip=tooltip, name=tooltip)
     box.setMinimumContentsLength(6)

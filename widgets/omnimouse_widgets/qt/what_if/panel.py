@@ -99,9 +99,7 @@ class WhatIfPanel(QWidget):
         self.remarks = wrapped_label("alert")
 
     def _build_frames(self) -> None:
-        self.canvas = plot_style.canvas(
-            "The frame at the cursor: as recorded, and edited"
-        )
+        self.canvas = plot_style.canvas("The frame at the cursor: as recorded, and edited")
         # Fixed, because the controls beside it need the rest of the width.
         self.canvas.setFixedSize(132, 190)
         self.recorded = self._picture(0, "recorded", palette.RECORDED)

@@ -19,9 +19,7 @@ DIRECT = "alf"
 """Name of the sorter whose files lie in the folder of the probe itself."""
 SORTERS = ("iblsorter", "pykilosort")
 """Preferred sorters, best first."""
-_DATASET = re.compile(
-    r"(?:_[^_.]+_)?([A-Za-z]+\.[A-Za-z0-9_]+)(?:\.[0-9a-f-]{36})?\.(npy|pqt|csv)"
-)
+_DATASET = re.compile(r"(?:_[^_.]+_)?([A-Za-z]+\.[A-Za-z0-9_]+)(?:\.[0-9a-f-]{36})?\.(npy|pqt|csv)")
 _REVISION = re.compile(r"#.+#")
 _TASK = re.compile(r"task_\d+")
 _NEEDED = ("spikes.times.npy", "spikes.clusters.npy")
@@ -210,11 +208,7 @@ def _datasets(folder: Path) -> dict[str, Path]:
 
 def _folders(folder: Path) -> list[Path]:
     # Linked folders could lead outside, or never end.
-    return [
-        Path(entry.path)
-        for entry in _entries(folder)
-        if entry.is_dir(follow_symlinks=False)
-    ]
+    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
 
 
 def _entries(folder: Path) -> Sequence["os.DirEntry[str]"]:

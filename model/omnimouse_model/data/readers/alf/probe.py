@@ -98,9 +98,7 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     def part(name: str, read: Callable[[Notes], _Part]) -> _Part | None:
         return read_side_stream(f"{sorting.probe}: {name}", read, notes)
 
-    channel = part(
-        "clusters.channels", lambda _: _unit_channels(sorting, root, n_spiking)
-    )
+    channel = part("clusters.channels", lambda _: _unit_channels(sorting, root, n_spiking))
     metrics = part("clusters.metrics", lambda inner: _metrics(sorting, root, inner))
     metrics = metrics or {}
     n_units = _n_units(n_spiking, channel, metrics)
@@ -131,9 +129,7 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
         lengths[name] = len(table)
         return table, own
 
-    places = part(
-        "channels.localCoordinates", lambda _: of_units("channels.localCoordinates", 2)
-    )
+    places = part("channels.localCoordinates", lambda _: of_units("channels.localCoordinates", 2))
     if places is not None:
         table, own = places
         xyz_um[:, 0], xyz_um[:, 1] = own[:, 0], 0.0
@@ -151,9 +147,7 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
         region = np.nan_to_num(own, nan=0.0, posinf=0.0, neginf=0.0).astype(int)
     if channel is not None:
         _note_unknown_channels(sorting.probe, channel, lengths, notes)
-    return Probe(
-        sorting.probe, times, unit, n_units, region, xyz_um, quality, properties, stamps
-    )
+    return Probe(sorting.probe, times, unit, n_units, region, xyz_um, quality, properties, stamps)
 
 
 def _spikes(
@@ -177,8 +171,7 @@ def _spikes(
         raise bad_file(
             files[1].path,
             "wrong_length",
-            f"has {_count(files[1]):,} spikes, and {files[0].path.name} "
-            f"{_count(files[0]):,}",
+            f"has {_count(files[1]):,} spikes, and {files[0].path.name} {_count(files[0]):,}",
             "are both files of one revision?",
         )
     stamps = tuple(FileStamp.of(file.path) for file in files)
@@ -223,16 +216,13 @@ def _unit_channels(sorting: Sorting, root: Path, n_spiking: int) -> np.ndarray |
         raise bad_file(
             path,
             "wrong_length",
-            f"has {len(values):,} units, and spikes.clusters names unit "
-            f"{n_spiking - 1}",
+            f"has {len(values):,} units, and spikes.clusters names unit {n_spiking - 1}",
             "are both files of one revision?",
         )
     return values.astype(np.int64)
 
 
-def _n_units(
-    n_spiking: int, channel: np.ndarray | None, metrics: dict[str, np.ndarray]
-) -> int:
+def _n_units(n_spiking: int, channel: np.ndarray | None, metrics: dict[str, np.ndarray]) -> int:
     """Return the number of units, of which the last ones can have no spikes."""
     if channel is not None:
         return len(channel)
@@ -242,9 +232,7 @@ def _n_units(
     return max(n_spiking, min(named, MAX_UNITS))
 
 
-def _of_channels(
-    sorting: Sorting, root: Path, name: str, width: int
-) -> np.ndarray | None:
+def _of_channels(sorting: Sorting, root: Path, name: str, width: int) -> np.ndarray | None:
     """Return a table of the channels, float64 (channel, width), None if not stored."""
     path = sorting.files.get(name)
     if path is None:
@@ -345,9 +333,7 @@ def _in_rows(
             left_out.append(stored)
             continue
         is_text = values.dtype.kind == "U"
-        column = (
-            np.full(n_units, "", values.dtype) if is_text else np.full(n_units, np.nan)
-        )
+        column = np.full(n_units, "", values.dtype) if is_text else np.full(n_units, np.nan)
         column[ids] = values
         properties[name] = column
     if left_out:

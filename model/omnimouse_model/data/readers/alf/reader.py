@@ -71,9 +71,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     span, observed = _recorded_time(probes, notes)
     # Trials may begin before the first spike, at time 0 of the session.
     clock = TrialClock(Interval(min(span[0], 0.0), span[1]), {}, {})
-    intervals = read_side_stream(
-        "trials", lambda inner: read_trials(path, clock, inner), notes
-    )
+    intervals = read_side_stream("trials", lambda inner: read_trials(path, clock, inner), notes)
     if intervals is None:
         intervals = PresentationIntervals()
     if len(intervals.on):
@@ -81,18 +79,14 @@ def read(path: Path, options: ReadOptions) -> Session:
         refuse_milliseconds(path, Interval(*span), reach, "trials")
     units, source = _all_units(probes, path, notes)
     spikes = _all_spikes(probes, path)
-    responses, chosen = spiking_responses(
-        units, spikes, span, options, notes, observed=observed
-    )
+    responses, chosen = spiking_responses(units, spikes, span, options, notes, observed=observed)
     intervals = with_tiers(intervals, options, notes)
     alf = path / "alf"
     intervals = aligned_to_event(intervals, options.trial_event, EVENT, alf, notes)
     trials = trials_without_screen(intervals, responses.start)
     train = train_spans(None, trials, responses.start)
     responses = complete_statistics(responses, train, notes)
-    wheel = read_side_stream(
-        "running (wheel)", lambda inner: read_wheel(path, span, inner), notes
-    )
+    wheel = read_side_stream("running (wheel)", lambda inner: read_wheel(path, span, inner), notes)
     session_id, animal_id = _identity(path, notes)
     names = list(dict.fromkeys(sorting.sorter for sorting in sortings))
     session = Session(
@@ -124,9 +118,7 @@ def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe
     """
     if len(sortings) > 1:
         found = [
-            read_side_stream(
-                f"probe {sorting.probe}", partial(read_probe, sorting, root), notes
-            )
+            read_side_stream(f"probe {sorting.probe}", partial(read_probe, sorting, root), notes)
             for sorting in sortings
         ]
         probes = [probe for probe in found if probe is not None]
@@ -167,9 +159,7 @@ def _recorded_time(
     return (start, latest), Observed(spans, np.arange(len(stops) + 1))
 
 
-def _all_units(
-    probes: Sequence[Probe], root: Path, notes: Notes
-) -> tuple[SpikingUnits, str]:
+def _all_units(probes: Sequence[Probe], root: Path, notes: Notes) -> tuple[SpikingUnits, str]:
     """Return the units of all probes, and the source of their areas."""
     counts = [probe.n_units for probe in probes]
     # Numbers repeat on each probe: those of the second begin at 100,000.
@@ -177,16 +167,13 @@ def _all_units(
     n_spikes = [np.bincount(p.unit, minlength=p.n_units) for p in probes]
     area, source = None, ""
     if any(probe.region is not None for probe in probes):
-        regions = [
-            np.zeros(p.n_units) if p.region is None else p.region for p in probes
-        ]
+        regions = [np.zeros(p.n_units) if p.region is None else p.region for p in probes]
         area, source = region_names(np.concatenate(regions), root, notes)
         has_region = [np.full(p.n_units, p.region is not None) for p in probes]
         area = np.where(np.concatenate(has_region), area, "")
     names = dict.fromkeys(name for probe in probes for name in probe.properties)
     joined = {
-        name: _joined([probe.properties.get(name) for probe in probes], counts)
-        for name in names
+        name: _joined([probe.properties.get(name) for probe in probes], counts) for name in names
     }
     return SpikingUnits(
         unit_id=np.concatenate(ids),
@@ -199,9 +186,7 @@ def _all_units(
     ), source
 
 
-def _joined(
-    columns: Sequence[np.ndarray | None], counts: Sequence[int]
-) -> np.ndarray | None:
+def _joined(columns: Sequence[np.ndarray | None], counts: Sequence[int]) -> np.ndarray | None:
     """Return a column of all probes, NaN or "" for probes without it.
 
     None if no probe has it, or numbers on one are texts on another.
@@ -224,9 +209,7 @@ def _all_spikes(probes: Sequence[Probe], root: Path) -> UnsortedSpikes:
     if len(probes) > 1:
         first = np.cumsum([0, *(probe.n_units for probe in probes[:-1])])
         times = np.concatenate([probe.times for probe in probes])
-        unit = np.concatenate(
-            [p.unit + np.int32(n) for p, n in zip(probes, first, strict=True)]
-        )
+        unit = np.concatenate([p.unit + np.int32(n) for p, n in zip(probes, first, strict=True)])
     return UnsortedSpikes(root / "alf", times, unit, stamps)
 
 

@@ -45,9 +45,7 @@ def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationInte
             columns |= _column(path, attribute, root, notes)
     table = files.get("trials.table.pqt")
     if table is not None:
-        found = read_side_stream(
-            "trials.table", lambda inner: _table(table, root, inner), notes
-        )
+        found = read_side_stream("trials.table", lambda inner: _table(table, root, inner), notes)
         columns |= found or {}
     columns = {k: v for k, v in columns.items() if not k.startswith("__")}
     if not columns:
@@ -64,12 +62,8 @@ def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationInte
         )
     on, off = (columns.pop(name).astype(np.float64) for name in (_BEGIN, _END))
     # Numbers that no time has count as missing.
-    on, off = (
-        np.where(np.abs(times) < _LATEST_S, times, np.nan) for times in (on, off)
-    )
-    fields: dict[str, Sequence[Any]] = {
-        name: values.tolist() for name, values in columns.items()
-    }
+    on, off = (np.where(np.abs(times) < _LATEST_S, times, np.nan) for times in (on, off))
+    fields: dict[str, Sequence[Any]] = {name: values.tolist() for name, values in columns.items()}
     fields["stim_id"] = _stimuli(columns, n)
     fields["id"] = list(range(n))
     return trial_intervals("trials", on, off, fields, clock, notes)
@@ -85,9 +79,7 @@ def _table(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
 
 
 def _column(path: Path, name: str, root: Path, notes: Notes) -> dict[str, np.ndarray]:
-    found = read_side_stream(
-        f"trials.{name}", lambda _: _of_array(path, name, root), notes
-    )
+    found = read_side_stream(f"trials.{name}", lambda _: _of_array(path, name, root), notes)
     return found or {}
 
 

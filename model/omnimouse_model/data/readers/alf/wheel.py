@@ -60,9 +60,7 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
     falls = np.flatnonzero(np.diff(times) < 0)
     if len(falls):
         k = int(falls[0])
-        problem = (
-            f"decreases at index {k + 1}, from {times[k]:.6g} to {times[k + 1]:.6g} s"
-        )
+        problem = f"decreases at index {k + 1}, from {times[k]:.6g} to {times[k + 1]:.6g} s"
         raise bad_file(times_path, "not_ascending", problem, "sort the samples by time")
     if times[-1] < span[0] or times[0] > span[1]:
         raise bad_file(

@@ -77,9 +77,7 @@ class NamedArrays:
     Vectors may have one row or one column, as MATLAB saves them. Masked values are NaN.
     """
 
-    def __init__(
-        self, arrays: Mapping[str, Any], path: Path, options: ReadOptions
-    ) -> None:
+    def __init__(self, arrays: Mapping[str, Any], path: Path, options: ReadOptions) -> None:
         self.arrays, self.path, self.options = arrays, path, options
         # Number of all units, and rows int64 of those that are read; None for all.
         self.n_units: int | None = None
@@ -131,14 +129,11 @@ class NamedArrays:
             return None
         return self._numbers(name, self.stored(name), shape)
 
-    def _numbers(
-        self, name: str, values: np.ndarray, shape: tuple[int | None, ...]
-    ) -> np.ndarray:
+    def _numbers(self, name: str, values: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
         """Return values that are numbers of a shape."""
         values = _as_vector(values, len(shape))
         fits = len(values.shape) == len(shape) and all(
-            n > 0 if w is None else n == w
-            for n, w in zip(values.shape, shape, strict=True)
+            n > 0 if w is None else n == w for n, w in zip(values.shape, shape, strict=True)
         )
         if values.dtype.kind not in "fiu" or not fits:
             wanted = f"{_shape_text(name, shape)} numbers" if shape else "one number"
@@ -183,9 +178,7 @@ class NamedArrays:
             return None
         values = _as_vector(self.stored(name), 1)
         if values.dtype.kind not in "US" or values.shape != (count,):
-            raise self.wrong(
-                name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
-            )
+            raise self.wrong(name, f"is {values.shape} {values.dtype}; ({count},) texts expected")
         return decode_texts(values)
 
     def names(self, name: str, count: int) -> np.ndarray | None:
@@ -205,9 +198,7 @@ class NamedArrays:
             return self.texts(name, count)
         return self.numbers(name, (count,))
 
-    def rows(
-        self, name: str, values: np.ndarray, *, is_transposed: bool = False
-    ) -> Rows:
+    def rows(self, name: str, values: np.ndarray, *, is_transposed: bool = False) -> Rows:
         """Return the rows of an array: mapped if stored uncompressed, else in memory.
 
         `values` may have been converted; then the stored array is not used.
@@ -227,9 +218,7 @@ class NamedArrays:
 
     def text(self, name: str) -> str | None:
         """Return one text, None if absent."""
-        return (
-            None if name not in self.arrays else text_of(np.asarray(self.arrays[name]))
-        )
+        return None if name not in self.arrays else text_of(np.asarray(self.arrays[name]))
 
 
 def _shape_text(name: str, shape: tuple[int | None, ...]) -> str:
@@ -237,9 +226,7 @@ def _shape_text(name: str, shape: tuple[int | None, ...]) -> str:
     listed = KEYS.get(name, "").partition(")")[0].removeprefix("(")
     axes = listed.removesuffix(",").split(", ")
     names = axes if len(axes) == len(shape) else ["any"] * len(shape)
-    sizes = [
-        text if n is None else str(n) for n, text in zip(shape, names, strict=True)
-    ]
+    sizes = [text if n is None else str(n) for n, text in zip(shape, names, strict=True)]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 

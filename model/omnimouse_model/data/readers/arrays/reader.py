@@ -108,9 +108,7 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
     responses = read(arrays, notes)
     found = _side("trials", lambda inner: _intervals(arrays, responses, inner), notes)
     intervals: PresentationIntervals = found or PresentationIntervals()
-    stimulus = _side(
-        "video", lambda inner: _stimulus(arrays, responses, intervals, inner), notes
-    )
+    stimulus = _side("video", lambda inner: _stimulus(arrays, responses, intervals, inner), notes)
     if stimulus is None:
         if options.split_seed is not None:
             intervals = with_tiers(intervals, options, notes)
@@ -123,9 +121,7 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
     if name is None:
         name = arrays.path.stem
         notes.assume("no_identity", f"the arrays contain no id: '{name}' is used")
-    image = _side(
-        "mean_image", lambda _: arrays.numbers("mean_image", (None, None)), notes
-    )
+    image = _side("mean_image", lambda _: arrays.numbers("mean_image", (None, None)), notes)
     session = Session(
         id=name,
         animal_id=_side("animal_id", lambda _: arrays.text("animal_id"), notes),
@@ -227,9 +223,7 @@ class ArrayVideo:
         """Raise `SessionFormatError` if the file is missing or has changed."""
         self.video.check()
 
-    def read(
-        self, trial: int, first: int, stop: int, size: tuple[int, ...]
-    ) -> np.ndarray:
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Return frames `first` to `stop` of a trial."""
         # `video_parts` makes runs of consecutive frames, so the ends are enough.
         chosen = self.parts[trial].frames[first:stop]
@@ -247,11 +241,7 @@ def _stimulus(
     # `asarray` keeps a mapped video mapped.
     video = np.asarray(arrays.arrays["video"])
     colour = video.ndim == 4 and video.shape[3] == 3
-    if (
-        video.dtype.kind not in "fiu"
-        or 0 in video.shape
-        or not (colour or video.ndim == 3)
-    ):
+    if video.dtype.kind not in "fiu" or 0 in video.shape or not (colour or video.ndim == 3):
         raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
     times = _frame_times(arrays, len(video))
     recording, span = (
@@ -292,35 +282,25 @@ def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
     assert times is not None
     if len(times) != n:
         hint = "store the onset of each frame"
-        raise arrays.wrong(
-            "video_times", f"has {len(times):,} times for {n:,} frames", hint
-        )
+        raise arrays.wrong("video_times", f"has {len(times):,} times for {n:,} frames", hint)
     times = times.astype(np.float64)
     is_bad = ~np.isfinite(times)
     if is_bad.any():
         at = int(np.flatnonzero(is_bad)[0])
-        problem = (
-            f"holds {int(is_bad.sum()):,} times that are NaN, the first at index {at}"
-        )
+        problem = f"holds {int(is_bad.sum()):,} times that are NaN, the first at index {at}"
         raise arrays.wrong("video_times", problem)
     falls = np.flatnonzero(np.diff(times) <= 0)
     if len(falls):
         k = int(falls[0])
-        problem = (
-            f"do not increase at index {k + 1}: {times[k]:.6g}, {times[k + 1]:.6g} s"
-        )
+        problem = f"do not increase at index {k + 1}: {times[k]:.6g}, {times[k + 1]:.6g} s"
         raise arrays.wrong("video_times", problem)
     return times
 
 
-def _intervals(
-    arrays: NamedArrays, responses: Signal, notes: Notes
-) -> PresentationIntervals:
+def _intervals(arrays: NamedArrays, responses: Signal, notes: Notes) -> PresentationIntervals:
     on = arrays.numbers("trial_start", (None,))
     if on is None:
-        if others := sorted(
-            name for name in arrays.arrays if name.startswith("trial_")
-        ):
+        if others := sorted(name for name in arrays.arrays if name.startswith("trial_")):
             raise arrays.wrong("trial_start", f"is missing; {others[0]} needs it")
         return PresentationIntervals()
     n = len(on)
@@ -334,9 +314,7 @@ def _intervals(
     }
     fields: dict[str, list[Any]] = {}
     for name, read in readers.items():
-        column = _side(
-            f"trial_{name}", partial(_column, read, f"trial_{name}", n), notes
-        )
+        column = _side(f"trial_{name}", partial(_column, read, f"trial_{name}", n), notes)
         if column is not None:
             fields[name] = column.tolist()
     fields["id"] = list(range(n))  # before sorting: the user's own order

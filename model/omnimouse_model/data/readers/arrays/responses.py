@@ -135,9 +135,7 @@ def _response_rate(
     except SessionFormatError as error:
         if option is None:
             hint = f"{error.hint}; or {_STATE_RATE}"
-            raise SessionFormatError(
-                arrays.path, MISSING_RATE, error.message, hint
-            ) from error
+            raise SessionFormatError(arrays.path, MISSING_RATE, error.message, hint) from error
         notes.warn("bad_rate", f"{error.message}; {option:g} Hz, as given, is used")
         return option
     if rate is None and option is None:
@@ -233,11 +231,7 @@ def _is_transposed(
         Both orders are possible; the message names both readings.
     """
     rows, columns = values.shape
-    found = [
-        _sound(partial(arrays.length, name))
-        for name in _PER_NEURON
-        if name in arrays.arrays
-    ]
+    found = [_sound(partial(arrays.length, name)) for name in _PER_NEURON if name in arrays.arrays]
     lengths = {n for n in found if n is not None}
     reasons = {n: f"the arrays of the neurons have {n:,} entries" for n in lengths}
     by_time = {
@@ -274,9 +268,7 @@ def _is_transposed(
     return swaps
 
 
-def _check_order(
-    arrays: NamedArrays, values: np.ndarray, rate_hz: float, notes: Notes
-) -> None:
+def _check_order(arrays: NamedArrays, values: np.ndarray, rate_hz: float, notes: Notes) -> None:
     """Raise if nothing shows which axis of responses is time."""
     rows, columns = values.shape
     if rows > _CLEAR * columns:

@@ -34,9 +34,7 @@ def spike_responses(arrays: NamedArrays, notes: Notes) -> Signal:
     """Read spike times as responses: counted in any bins, and at the model's rate."""
     times = arrays.numbers("spike_times", (None,))
     if times is None or "responses" in arrays.arrays:
-        raise arrays.wrong(
-            "spike_times", "and responses are both present: pass only one"
-        )
+        raise arrays.wrong("spike_times", "and responses are both present: pass only one")
     unit = arrays.integers("spike_unit", len(times))
     if unit is None:
         raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
@@ -62,9 +60,7 @@ def spike_responses(arrays: NamedArrays, notes: Notes) -> Signal:
     return responses
 
 
-def _unit_rows(
-    arrays: NamedArrays, unit: np.ndarray, notes: Notes
-) -> tuple[np.ndarray, int]:
+def _unit_rows(arrays: NamedArrays, unit: np.ndarray, notes: Notes) -> tuple[np.ndarray, int]:
     """Return the row of the unit of each spike, and the number of units."""
     n_ids = arrays.length("unit_ids") if "unit_ids" in arrays.arrays else 0
     # A unit without spikes is known only from the list of ids.
@@ -72,9 +68,7 @@ def _unit_rows(
     found = np.unique(unit)
     first, last = int(found[0]), int(found[-1])
     if first < 0 or last >= n_units:
-        ids = read_side_stream(
-            "unit_ids", lambda _: arrays.integers("unit_ids", n_ids), Notes()
-        )
+        ids = read_side_stream("unit_ids", lambda _: arrays.integers("unit_ids", n_ids), Notes())
         if ids is None or not np.isin(found, ids).all():
             raise arrays.wrong(
                 "spike_unit",
@@ -98,9 +92,7 @@ def _unit_rows(
     return unit, n_units
 
 
-def _spike_span(
-    arrays: NamedArrays, times: np.ndarray, notes: Notes
-) -> tuple[float, float]:
+def _spike_span(arrays: NamedArrays, times: np.ndarray, notes: Notes) -> tuple[float, float]:
     """Return begin and end of a recording of spikes, after checks of their unit."""
     first, last = float(times.min()), float(times.max())
     given, stop = arrays.number("start_s"), arrays.number("stop_s")
@@ -117,8 +109,7 @@ def _spike_span(
         stop = max(last, end)
         notes.assume(
             "recording_end",
-            f"the end of the recording is not given: {stop:.6g} s, the last spike or "
-            "trial",
+            f"the end of the recording is not given: {stop:.6g} s, the last spike or trial",
         )
     if (stop - start) * ROW_RATE_HZ < 1:
         raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
@@ -140,18 +131,14 @@ def _spike_span(
     return start, stop
 
 
-def _trial_reach(
-    arrays: NamedArrays, spikes: Interval, notes: Notes
-) -> tuple[float, float]:
+def _trial_reach(arrays: NamedArrays, spikes: Interval, notes: Notes) -> tuple[float, float]:
     """Return the first start and the last stop of trials, where spikes confirm them.
 
     Those of the spikes stand for none, for trials of another clock, and for wrong
     times: one wrong trial must not make hours of silence. `stop_s` leaves nothing to
     confirm.
     """
-    starts, ends = (
-        _trial_times(arrays, name) for name in ("trial_start", "trial_stop")
-    )
+    starts, ends = (_trial_times(arrays, name) for name in ("trial_start", "trial_stop"))
     times = np.concatenate([starts, ends])
     if not len(times):
         return spikes.start, spikes.stop

@@ -86,9 +86,7 @@ def name_channels(signal: Signal, option: Sequence[str] | None, notes: Notes) ->
     return replace(signal, names=names, units=units)
 
 
-def _default_names(
-    signal: Signal, notes: Notes
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _default_names(signal: Signal, notes: Notes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     n = signal.n_columns
     if signal.name == "treadmill" and n == 1:
         message = "running: its unit is not stored; taken to be cm/s"

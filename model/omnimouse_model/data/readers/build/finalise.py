@@ -77,9 +77,7 @@ def finalise(session: Session, notes: Notes) -> Session:
             "recordings; targets beside visible samples are left out accordingly",
         )
     if session.t0:
-        notes.assume(
-            "clock", f"clock: 0 is the first response, {session.t0:.10g} s in the file"
-        )
+        notes.assume("clock", f"clock: 0 is the first response, {session.t0:.10g} s in the file")
     if session.split:
         notes.assume("inferred_tiers", SPLIT_NOTE)
     elif not session.tiers():
@@ -186,8 +184,7 @@ def _note_other_rate(session: Session, notes: Notes) -> None:
     if option is not None and option != rate_hz and not is_noted:
         notes.warn(
             "rate_disagrees",
-            f"responses: {option:g} Hz was given, the file says {rate_hz:g}, which is "
-            "used",
+            f"responses: {option:g} Hz was given, the file says {rate_hz:g}, which is used",
         )
 
 
@@ -228,8 +225,7 @@ def check_overlap(session: Session) -> None:
         rate_hz = session.responses.rate_hz
         hint = f"is the rate of the responses, {rate_hz:.4g} Hz, right?"
     spans = ", ".join(
-        f"{name} {interval.start:.1f}–{interval.stop:.1f} s"
-        for name, interval in intervals.items()
+        f"{name} {interval.start:.1f}–{interval.stop:.1f} s" for name, interval in intervals.items()
     ).replace("responses", "responses cover", 1)
     raise SessionFormatError(
         session.path,
@@ -268,9 +264,7 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
             low, high = min(low, float(frame.min())), max(high, float(frame.max()))
     n_unknown = int(np.isnan(stimulus.trials.blank_value[~has_frames]).sum())
     if n_unknown:
-        notes.assume(
-            "no_gray", f"{n_unknown} blank trials name no gray level; mean gray"
-        )
+        notes.assume("no_gray", f"{n_unknown} blank trials name no gray level; mean gray")
     if not is_finite:
         notes.warn(
             "not_finite",

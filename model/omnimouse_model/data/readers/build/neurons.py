@@ -87,9 +87,7 @@ def _repeated(rows: np.ndarray) -> tuple[np.ndarray, int]:
     return found[is_shared], int(counts[is_shared].sum())
 
 
-def note_no_cells(
-    n_rois: int, n_cells: int, notes: Notes, *, where: str, cells_only: bool
-) -> None:
+def note_no_cells(n_rois: int, n_cells: int, notes: Notes, *, where: str, cells_only: bool) -> None:
     """Note how many regions are marked as no cells, and whether they are read.
 
     `where` names the file or the series.

@@ -35,9 +35,7 @@ class PlacedRows:
     _source: np.ndarray
     _place: np.ndarray
 
-    def __init__(
-        self, rows: Rows, source: np.ndarray, place: np.ndarray, n_rows: int
-    ) -> None:
+    def __init__(self, rows: Rows, source: np.ndarray, place: np.ndarray, n_rows: int) -> None:
         self.path: Path = rows.path
         self.shape: tuple[int, ...] = (n_rows, int(np.prod(rows.shape[1:], dtype=int)))
         # Integers cannot hold NaN.

@@ -97,9 +97,7 @@ class PresentationIntervals:
         Columns that a trial does not have (None) are left out.
         """
         fields = {
-            name: values[row]
-            for name, values in self.columns.items()
-            if values[row] is not None
+            name: values[row] for name, values in self.columns.items() if values[row] is not None
         }
         split = next((fields[name] for name in _TIERS if name in fields), None)
         if split is not None and str(split):
@@ -155,9 +153,7 @@ def build_stimulus(
     return Stimulus(slot_t, trial, frame, size, source_of(parts), table)
 
 
-def _note_unseen(
-    parts: Sequence[Part], intervals: PresentationIntervals, notes: Notes
-) -> None:
+def _note_unseen(parts: Sequence[Part], intervals: PresentationIntervals, notes: Notes) -> None:
     """Note trials of the recording in which no frame was shown."""
     if not len(intervals.on):
         return

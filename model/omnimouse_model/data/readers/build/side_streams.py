@@ -20,9 +20,7 @@ _SIMILAR = 0.5
 """Spans count as similar if the shorter one has this share of the longer one."""
 
 
-def read_side_stream(
-    name: str, read: Callable[[Notes], Stream], notes: Notes
-) -> Stream | None:
+def read_side_stream(name: str, read: Callable[[Notes], Stream], notes: Notes) -> Stream | None:
     """Return what `read` returns, None if it raises `SessionFormatError`.
 
     One warning then names stream, fault and remedy; notes that `read` made before are
@@ -70,9 +68,7 @@ def is_in_milliseconds(span: Interval, recording: Interval) -> bool:
     )
 
 
-def scale_to_seconds(
-    name: str, span: Interval, recording: Interval, notes: Notes
-) -> float:
+def scale_to_seconds(name: str, span: Interval, recording: Interval, notes: Notes) -> float:
     """Return the factor from the times of a stream to seconds, with a warning if not 1.
 
     Only milliseconds are recognised; see `is_in_milliseconds`.
@@ -87,9 +83,7 @@ def scale_to_seconds(
     return MILLISECOND_S
 
 
-def clock_remedy(
-    span: Interval, recording: Interval, origins: Mapping[str, float]
-) -> str:
+def clock_remedy(span: Interval, recording: Interval, origins: Mapping[str, float]) -> str:
     """Return how the times of a stream come onto the clock of the recording.
 
     Parameters

@@ -39,6 +39,5 @@ def check_extent(
         raise SessionFormatError(
             path,
             "too_large",
-            f"{path.name}: {name} has {n_rows:,} samples; at most {most_rows:,} are "
-            "read",
+            f"{path.name}: {name} has {n_rows:,} samples; at most {most_rows:,} are read",
         )

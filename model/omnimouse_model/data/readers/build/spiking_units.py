@@ -181,8 +181,7 @@ def sound_spike_times(
             f"has only whole numbers as spike times, {times.min():.10g} to "
             f"{times.max():.10g} ({times.dtype}), as sample numbers or milliseconds "
             "are; seconds expected",
-            "divide sample numbers by the sampling rate, such as 30,000, and "
-            "milliseconds by 1000",
+            "divide sample numbers by the sampling rate, such as 30,000, and milliseconds by 1000",
         )
     return times.astype(np.float64, copy=False), unit
 
@@ -195,9 +194,7 @@ def recording_start(first: float) -> float:
     return 0.0 if 0 <= first < LATE_S else first
 
 
-def refuse_milliseconds(
-    path: Path, spikes: Interval, others: Interval, name: str
-) -> None:
+def refuse_milliseconds(path: Path, spikes: Interval, others: Interval, name: str) -> None:
     """Raise if other times of the recording show that those of spikes are in ms."""
     if is_in_milliseconds(spikes, others):
         raise bad_file(
@@ -262,9 +259,7 @@ def spiking_responses(
                 "which their unit was observed; rates and windows leave them out",
             )
     # A unit that was never observed has no rate.
-    rate_hz = np.divide(
-        n_spikes, length, out=np.full(n_units, np.nan), where=length > 0
-    )
+    rate_hz = np.divide(n_spikes, length, out=np.full(n_units, np.nan), where=length > 0)
     properties = {"rate_hz": rate_hz, **units.properties}
     if "presence_ratio" not in properties:
         properties["presence_ratio"] = presence(since, spikes.unit, length)
@@ -276,9 +271,7 @@ def spiking_responses(
     return spike_signal(file, offsets, *span, notes, kept), units.select(chosen)
 
 
-def as_units(
-    chosen: SpikingUnits, responses: Signal, notes: Notes, source: str
-) -> Units:
+def as_units(chosen: SpikingUnits, responses: Signal, notes: Notes, source: str) -> Units:
     """Return the neurons of a session for chosen units.
 
     A note counts those without a position.
@@ -345,9 +338,7 @@ def group_spikes(
     return times.astype(np.float64, copy=False), offsets
 
 
-def observed_time(
-    times: np.ndarray, unit: np.ndarray, observed: Observed
-) -> np.ndarray:
+def observed_time(times: np.ndarray, unit: np.ndarray, observed: Observed) -> np.ndarray:
     """Return for each spike the seconds that its unit was observed before it.
 
     float64 (spike,); NaN for spikes at times at which their unit was not observed.
@@ -405,9 +396,7 @@ def presence(since: np.ndarray, unit: np.ndarray, seconds: np.ndarray) -> np.nda
     return share
 
 
-def choose_units(
-    units: SpikingUnits, options: ReadOptions, path: Path, notes: Notes
-) -> np.ndarray:
+def choose_units(units: SpikingUnits, options: ReadOptions, path: Path, notes: Notes) -> np.ndarray:
     """Return the rows of the units that meet the options, int64 (k,).
 
     The properties `rate_hz` and `presence_ratio` are compared with the limits. Notes
@@ -430,8 +419,7 @@ def choose_units(
     elif units.quality is not None:
         notes.assume(
             "unit_quality",
-            f"all {len(kept):,} units are read, with the quality labels "
-            f"{_counted(units.quality)}",
+            f"all {len(kept):,} units are read, with the quality labels {_counted(units.quality)}",
         )
     if not kept.any():
         raise bad_file(
@@ -478,8 +466,7 @@ def _has_quality(units: SpikingUnits, least: float | str, path: Path) -> np.ndar
             raise bad_file(
                 path,
                 "no_units",
-                f"has no unit of quality {str(least)!r}; its labels are "
-                f"{_counted(labels)}",
+                f"has no unit of quality {str(least)!r}; its labels are {_counted(labels)}",
                 "choose one of these labels",
             )
     else:
@@ -488,8 +475,7 @@ def _has_quality(units: SpikingUnits, least: float | str, path: Path) -> np.ndar
             raise bad_file(
                 path,
                 "bad_option",
-                f"has numbers as quality labels ({_counted(labels)}), and quality is "
-                f"{least!r}",
+                f"has numbers as quality labels ({_counted(labels)}), and quality is {least!r}",
                 "give the least label as a number",
             )
         met = labels >= number - _TOLERANCE

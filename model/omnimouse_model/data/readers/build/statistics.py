@@ -26,9 +26,7 @@ _MISSING_BYTES = 16 * 2**20
 _LARGEST = 1e30  # well within float32, in which windows are divided
 
 
-def train_spans(
-    stimulus: Stimulus | None, trials: Trials, t0: float = 0.0
-) -> np.ndarray | None:
+def train_spans(stimulus: Stimulus | None, trials: Trials, t0: float = 0.0) -> np.ndarray | None:
     """Return native spans (n, 2) of the trials of tier train, None without any.
 
     Parameters
@@ -49,9 +47,7 @@ def train_spans(
     return np.asarray(spans[is_train])
 
 
-def complete_statistics(
-    signal: Signal, train: np.ndarray | None, notes: Notes
-) -> Signal:
+def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) -> Signal:
     """Return the stream with mean and std (C,), computed where they are unknown.
 
     A std of 0 stays 0 for responses and becomes 1 for behaviour.
@@ -99,8 +95,7 @@ def complete_statistics(
         time = "all" if train is None else "train"
         notes.assume(
             "computed_statistics",
-            f"{signal.name}: mean or std computed from {len(sample):,} samples of "
-            f"{time} time",
+            f"{signal.name}: mean or std computed from {len(sample):,} samples of {time} time",
         )
     # Responses have a least divisor (`Units.least_scale`); behaviour is divided by std.
     if is_responses:
@@ -141,9 +136,7 @@ def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray |
     return usable_statistics(values, is_std, f"{signal.name}/meta/{name}.npy", notes)
 
 
-def usable_statistics(
-    values: np.ndarray, is_std: bool, name: str, notes: Notes
-) -> np.ndarray:
+def usable_statistics(values: np.ndarray, is_std: bool, name: str, notes: Notes) -> np.ndarray:
     """Return stored statistics float64 (C,), NaN for values that cannot be used."""
     # (C,), (1, C) and (C, 1) all occur.
     values = values.reshape(-1).astype(np.float64)
@@ -278,9 +271,7 @@ def _listed(columns: np.ndarray) -> str:
     return ", ".join(str(i) for i in columns[:8].tolist()) + more
 
 
-def _note_silent(
-    signal: Signal, std: np.ndarray, is_recorded: np.ndarray, notes: Notes
-) -> None:
+def _note_silent(signal: Signal, std: np.ndarray, is_recorded: np.ndarray, notes: Notes) -> None:
     """Note neurons that never vary, except those without any value."""
     silent = np.flatnonzero((std == 0) & is_recorded)
     if len(silent):

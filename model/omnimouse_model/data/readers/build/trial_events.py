@@ -36,13 +36,11 @@ def with_tiers(
     first = np.searchsorted(intervals.on, intervals.on)
     tiers = random_tiers(n, seed)[first]
     counts = ", ".join(
-        f"{int((tiers == name).sum()):,} {name}"
-        for name in ("train", "validation", "test")
+        f"{int((tiers == name).sum()):,} {name}" for name in ("train", "validation", "test")
     )
     notes.assume(
         "trial_split",
-        f"no tiers: trials are divided 8:1:1 at random with split_seed {seed} "
-        f"({counts})",
+        f"no tiers: trials are divided 8:1:1 at random with split_seed {seed} ({counts})",
     )
     columns = {**intervals.columns, "tier": tiers.tolist()}
     return replace(intervals, columns=columns)
@@ -90,8 +88,7 @@ def aligned_to_event(
     if event != TRIAL_START and not onset[np.isfinite(onset)].any():
         notes.warn(
             "missing_event",
-            f"{event} is 0 or missing in all {len(onset):,} trials: trials begin at "
-            f"{TRIAL_START}",
+            f"{event} is 0 or missing in all {len(onset):,} trials: trials begin at {TRIAL_START}",
         )
         event, onset = TRIAL_START, intervals.on
     onset = _from_clock_zero(event, onset, intervals, notes)
@@ -109,9 +106,7 @@ def aligned_to_event(
             "none before their end; left out",
         )
     rows = np.flatnonzero(has_event)
-    kept = {
-        name: [values[i] for i in rows.tolist()] for name, values in columns.items()
-    }
+    kept = {name: [values[i] for i in rows.tolist()] for name, values in columns.items()}
     kept[TRIAL_START] = intervals.on[rows].tolist()
     return PresentationIntervals.sorted(onset[rows], intervals.off[rows], kept)
 

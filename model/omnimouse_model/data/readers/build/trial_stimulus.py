@@ -86,9 +86,7 @@ def stimulus_of_trials(
         t_on=on,
         t_off=np.append(on[1:], line.stop - line.start),
         blank_value=_with_holes([np.nan] * n, MEAN_GRAY),
-        **{
-            name: _with_holes(columns[name], of_hole) for name, of_hole in _HOLE.items()
-        },
+        **{name: _with_holes(columns[name], of_hole) for name, of_hole in _HOLE.items()},
     )
     return Stimulus(slot_t, slot_trial, slot_frame, size, source, trials)
 

@@ -71,8 +71,7 @@ def trial_intervals(
     if n and len(rows) < n:
         notes.warn(
             "trials_without_start",
-            f"{name}: {n - len(rows):,} of {n:,} trials have no start time and are "
-            "left out",
+            f"{name}: {n - len(rows):,} of {n:,} trials have no start time and are left out",
         )
     if not len(rows):
         return PresentationIntervals()
@@ -126,8 +125,7 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
     counted = [
         f"they look like numbers of {of}: divide them by {rate_hz:.6g}"
         for of, rate_hz in clock.sample_rates.items()
-        if (on == np.round(on)).all()
-        and recording.contains(on / rate_hz).mean() >= _MOST
+        if (on == np.round(on)).all() and recording.contains(on / rate_hz).mean() >= _MOST
     ]
     if not inside or (counted and inside <= _FEW * n):
         remedy = clock_remedy(span, recording, clock.origins)
@@ -160,9 +158,7 @@ def _scaled(values: Sequence[Any], scale: float) -> Sequence[Any]:
     return [value * scale for value in values] if is_numbers else values
 
 
-def _without_repeats(
-    name: str, trials: PresentationIntervals, notes: Notes
-) -> list[int]:
+def _without_repeats(name: str, trials: PresentationIntervals, notes: Notes) -> list[int]:
     """Return the rows of sorted trials that are read.
 
     Of trials with one start and different tiers, the first one is: the others would be
@@ -212,9 +208,7 @@ def _without_repeats(
     return kept
 
 
-def _completed(
-    name: str, on: np.ndarray, off: np.ndarray, end: float, notes: Notes
-) -> np.ndarray:
+def _completed(name: str, on: np.ndarray, off: np.ndarray, end: float, notes: Notes) -> np.ndarray:
     """Return the stops of sorted trials, those that are missing or wrong replaced."""
     is_missing, is_early = ~np.isfinite(off), off < on
     wrong = is_missing | is_early
@@ -241,9 +235,7 @@ def _completed(
     return np.where(wrong, next_on, off)
 
 
-def _without_overlap(
-    name: str, on: np.ndarray, off: np.ndarray, notes: Notes
-) -> np.ndarray:
+def _without_overlap(name: str, on: np.ndarray, off: np.ndarray, notes: Notes) -> np.ndarray:
     """Return the stops of sorted trials, none after the start of a later trial.
 
     Time that a train and a test trial share would be trained on and scored.

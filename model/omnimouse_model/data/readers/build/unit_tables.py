@@ -26,9 +26,7 @@ MATRICES = ("readout_weights", "readout_locations")
 """Arrays of the release with one row for each row of the table beside them."""
 _SCAN_KEYS = ("session", "scan_idx")
 _POSITION, _AREA = ("unit_x", "unit_y", "unit_z"), "brain_area"
-_TAKEN = frozenset(
-    {"id", "area", "probe", "plane", "depth", "x", "y", "state", "score"}
-)
+_TAKEN = frozenset({"id", "area", "probe", "plane", "depth", "x", "y", "state", "score"})
 """Names with a meaning of their own in the table of neurons."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SCAN = re.compile(r"(\d+)-(\d+)$")
@@ -138,9 +136,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.exists():
-        raise SessionFormatError(
-            path, "missing_file", f"{path} does not exist", "check the path"
-        )
+        raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
     try:
         found = sorted(path.glob("*.csv")) + sorted(path.glob("*/*.csv"))
     except OSError as error:
@@ -256,8 +252,7 @@ def _ids_in_order(session: Session, tables: Sequence[_Table]) -> np.ndarray:
         first.path,
         "wrong_length",
         f"has {len(first.row)} rows for {n} neurons",
-        "the recording has no unit ids, so that one table must have all neurons in "
-        "their order",
+        "the recording has no unit ids, so that one table must have all neurons in their order",
     )
 
 
@@ -289,9 +284,7 @@ def _add(join: _Join, table: _Table) -> None:
     takes_area = _AREA in table.texts and units.area is None
     takes_positions = positions is not None and bool(np.isnan(units.xyz_um).all())
     for name, values in _columns(table):
-        is_used = (name == _AREA and takes_area) or (
-            name in _POSITION and takes_positions
-        )
+        is_used = (name == _AREA and takes_area) or (name in _POSITION and takes_positions)
         if is_used:
             continue
         if name in (_AREA, *_POSITION) or not is_property_name(name):
@@ -299,9 +292,7 @@ def _add(join: _Join, table: _Table) -> None:
             continue
         if name in properties:
             origin = join.origin.get(name, "the recording")
-            raise bad_file(
-                table.path, "bad_table", f"has column {name!r}, and so has {origin}"
-            )
+            raise bad_file(table.path, "bad_table", f"has column {name!r}, and so has {origin}")
         unknown: Any = "" if values.dtype.kind == "U" else np.nan
         joined = np.full((len(rows), *values.shape[1:]), unknown, values.dtype)
         joined[has_row] = values[rows[has_row]]

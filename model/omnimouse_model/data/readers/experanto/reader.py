@@ -111,9 +111,7 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
     )
 
 
-def _recording_rate(
-    meta: Mapping[str, Any], root_meta: Mapping[str, Any]
-) -> dict[str, float]:
+def _recording_rate(meta: Mapping[str, Any], root_meta: Mapping[str, Any]) -> dict[str, float]:
     """Return the rate before upsampling, if the metadata state it."""
     value = meta.get("original_sampling_rate")
     # Simulated recordings are computed at their rate, not upsampled.
@@ -134,9 +132,7 @@ def _is_described(root: Path, name: str, notes: Notes) -> bool:
     is_described = (root / name / "meta.yml").exists()
     # A folder without its description is an error of the files; no folder is normal.
     if not is_described and (root / name).is_dir():
-        notes.warn(
-            "missing_meta", f"{name}/meta.yml is missing; the {name} is not read"
-        )
+        notes.warn("missing_meta", f"{name}/meta.yml is missing; the {name} is not read")
     return is_described
 
 
@@ -169,9 +165,7 @@ def _root_metadata(root: Path, notes: Notes) -> Mapping[str, Any]:
         return {}
 
 
-def _identity(
-    root: Path, meta: Mapping[str, Any], notes: Notes
-) -> tuple[str, str | None]:
+def _identity(root: Path, meta: Mapping[str, Any], notes: Notes) -> tuple[str, str | None]:
     """Return session key and animal, by the rules of the reference package.
 
     The order is `data_key`, `scan_key`, animal-session-scan, folder name. Checkpoints

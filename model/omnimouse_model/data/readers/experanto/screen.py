@@ -94,8 +94,7 @@ def _fitting_slots(
         raise SessionFormatError(
             folder / "timestamps.npy",
             "bad_trials",
-            f"screen/timestamps.npy has {len(slot_t):,} times, the trials take "
-            f"{n_slots:,} slots",
+            f"screen/timestamps.npy has {len(slot_t):,} times, the trials take {n_slots:,} slots",
             "was the download complete?",
         )
     # Too many times do no harm; with too few, frames would have no onset.
@@ -148,23 +147,18 @@ def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> 
     hint = f" (found {other}: encoded stimuli are not supported)" if other else ""
     notes.warn(
         "missing_trial_file",
-        f"trial {trial.key} ({trial.kind}, tier {trial.tier}): "
-        f"data/{trial.file} missing{hint}",
+        f"trial {trial.key} ({trial.kind}, tier {trial.tier}): data/{trial.file} missing{hint}",
     )
 
 
-def _check_file(
-    path: Path, trial: StoredTrial, size: tuple[int, ...], _: Notes
-) -> ArrayFile:
+def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...], _: Notes) -> ArrayFile:
     """Return the file with the frames of a trial."""
     file = npy_file(path)
     if file.dtype.kind not in "fiu":
         raise _bad_file(path, trial, f"holds {file.dtype}, not gray values")
     shape = frame_shape(file.shape, size, path)
     if shape[0] != trial.n_slots:
-        raise _bad_file(
-            path, trial, f"has {shape[0]} frames, meta says {trial.n_slots}"
-        )
+        raise _bad_file(path, trial, f"has {shape[0]} frames, meta says {trial.n_slots}")
     return file
 
 

@@ -34,9 +34,7 @@ from omnimouse_model.errors import SessionFormatError
 _MAX_DEFICIT = 10
 
 
-def read_sequence(
-    root: Path, name: str, notes: Notes
-) -> tuple[Signal, Mapping[str, Any]]:
+def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
     """Return the stream of one device, with mapped samples, and its metadata.
 
     Raises
@@ -136,9 +134,7 @@ def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     return file
 
 
-def _shape_error(
-    path: Path, shape: tuple[int, ...], key: str, declared: int
-) -> SessionFormatError:
+def _shape_error(path: Path, shape: tuple[int, ...], key: str, declared: int) -> SessionFormatError:
     return bad_file(
         path,
         "wrong_shape",
@@ -147,9 +143,7 @@ def _shape_error(
     )
 
 
-def _phase_shifts(
-    root: Path, folder: Path, meta: Mapping[str, Any]
-) -> np.ndarray | None:
+def _phase_shifts(root: Path, folder: Path, meta: Mapping[str, Any]) -> np.ndarray | None:
     """Return the phase shift per column in seconds, float64; None if not declared.
 
     float32 shifts would turn bounds in Unix time into float32 (NumPy 2), which resolves

@@ -29,9 +29,7 @@ from omnimouse_model.errors import SessionFormatError
 _CHECKED = 2**24
 
 
-def read_spikes(
-    root: Path, name: str, notes: Notes
-) -> tuple[Signal, Mapping[str, Any]]:
+def read_spikes(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
     """Return the spikes of a device as responses, and the metadata."""
     folder = root / name
     path = folder / "meta.yml"
@@ -84,8 +82,7 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
         raise bad_file(
             file.path,
             "wrong_shape",
-            f"is {file.shape} {file.dtype}; spike_indices of "
-            f"meta.yml say ({n_spikes},) times",
+            f"is {file.shape} {file.dtype}; spike_indices of meta.yml say ({n_spikes},) times",
             "was the download complete?",
         )
     return file
@@ -115,9 +112,7 @@ def _check_times(file: ArrayFile, offsets: np.ndarray) -> None:
         refuse_quantised(part, file.path)
 
 
-def _check_order(
-    file: ArrayFile, times: np.ndarray, first: int, offsets: np.ndarray
-) -> None:
+def _check_order(file: ArrayFile, times: np.ndarray, first: int, offsets: np.ndarray) -> None:
     """Check the order of a block of times that begins at index `first`."""
     falls = np.flatnonzero(~(np.diff(times) >= 0)) + 1 + first
     # Times may fall where the next unit begins.

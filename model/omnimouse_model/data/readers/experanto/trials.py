@@ -79,18 +79,13 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
         If there are no trials, or their metadata are wrong.
     """
     combined = folder / "combined_meta.json"
-    numbered = sorted(
-        n for n in stamped_files(folder / "meta") if _NUMBERED.fullmatch(n)
-    )
+    numbered = sorted(n for n in stamped_files(folder / "meta") if _NUMBERED.fullmatch(n))
     if combined.exists():
         stored: Mapping[str, Any] = read_json_mapping(combined, folder.parent)
         _note_stale(folder, stored, numbered, notes)
         source = combined
     else:
-        stored = {
-            n[:5]: read_yaml_mapping(folder / "meta" / n, folder.parent)
-            for n in numbered
-        }
+        stored = {n[:5]: read_yaml_mapping(folder / "meta" / n, folder.parent) for n in numbered}
         source = folder / "meta"
     if not stored:
         raise SessionFormatError(
@@ -106,9 +101,7 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
     return trials
 
 
-def _trial(
-    key: str, meta: object, source: Path, use_names: bool, notes: Notes
-) -> StoredTrial:
+def _trial(key: str, meta: object, source: Path, use_names: bool, notes: Notes) -> StoredTrial:
     if not isinstance(meta, Mapping):
         raise _bad(source, key, f"must hold key: value pairs, found {short(meta)}")
     kind = word(meta.get("modality", "")).lower()
@@ -118,8 +111,7 @@ def _trial(
     if kind not in KINDS:
         notes.warn(
             "unknown_modality",
-            f"trial {key}: unknown modality {short(meta.get('modality'))}; "
-            "treated as invalid",
+            f"trial {key}: unknown modality {short(meta.get('modality'))}; treated as invalid",
         )
         # The number of slots is set later, from the next trial.
         return StoredTrial(key, "unknown", meta, first, 1, size, None, readable=False)
@@ -136,9 +128,7 @@ def _file_name(key: str, meta: Mapping[str, Any], source: Path, use_names: bool)
     if use_names:
         stimulus = meta.get("stimulus_name")
         if not isinstance(stimulus, str) or not stimulus:
-            raise _bad(
-                source, key, "has no stimulus_name, but meta.yml asks to use them"
-            )
+            raise _bad(source, key, "has no stimulus_name, but meta.yml asks to use them")
         name = stimulus.removesuffix(".npy")
     # Colons and backslashes too: drives and separators on Windows.
     if re.search(r"[\\/\x00:]", name) or name in (".", "..", ""):
@@ -217,9 +207,7 @@ def _note_tiers(trials: list[StoredTrial], notes: Notes) -> None:
         )
 
 
-def _note_stale(
-    folder: Path, stored: Mapping[str, Any], numbered: list[str], notes: Notes
-) -> None:
+def _note_stale(folder: Path, stored: Mapping[str, Any], numbered: list[str], notes: Notes) -> None:
     if not numbered:
         return
     keys = {name[:5] for name in numbered}

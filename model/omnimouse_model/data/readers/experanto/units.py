@@ -25,9 +25,7 @@ from omnimouse_model.errors import SessionFormatError
 _AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")
 
 
-def read_units(
-    root: Path, responses: Signal, meta: Mapping[str, Any], notes: Notes
-) -> Units:
+def read_units(root: Path, responses: Signal, meta: Mapping[str, Any], notes: Notes) -> Units:
     """Read the unit arrays; missing ones and those of another length are omitted."""
     n = responses.n_columns
     # The description can name other files than those of the usual names.
@@ -71,9 +69,7 @@ class _Arrays:
         if isinstance(named, str):
             contained(path, self.root, is_named=True)
         if path.exists():
-            return read_side_stream(
-                name, lambda _: load_small_array(path, self.root), self.notes
-            )
+            return read_side_stream(name, lambda _: load_small_array(path, self.root), self.notes)
         if named is not None:
             self.notes.warn(
                 "missing_unit_array",
@@ -106,8 +102,7 @@ class _Arrays:
     def _drop(self, name: str, values: np.ndarray) -> None:
         self.notes.warn(
             "wrong_length",
-            f"{name}.npy has {len(np.atleast_1d(values))} values for {self.n} units; "
-            "left out",
+            f"{name}.npy has {len(np.atleast_1d(values))} values for {self.n} units; left out",
         )
 
 
@@ -124,9 +119,7 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
         return None
     stored = Npz(contained(path, root), MAX_SMALL_ARRAY_BYTES)
     if not {"offsets", "yx", "weight"} <= set(stored):
-        raise SessionFormatError(
-            path, "wrong_shape", "rois.npz must hold offsets, yx and weight"
-        )
+        raise SessionFormatError(path, "wrong_shape", "rois.npz must hold offsets, yx and weight")
     offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))
     # `Roi` relies on offsets that start at 0, never fall and end at the pixel count.
     sound = (
@@ -142,14 +135,10 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
     if not sound:
         notes.warn("wrong_length", f"rois.npz does not fit {n} units; left out")
         return None
-    return Roi(
-        offsets.astype(np.int64), pixels.astype(np.int16), weight.astype(np.float32)
-    )
+    return Roi(offsets.astype(np.int64), pixels.astype(np.int16), weight.astype(np.float32))
 
 
-def read_images(
-    root: Path, notes: Notes
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_images(root: Path, notes: Notes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read mean images and metadata of the `imaging` folder, empty if missing."""
     folder = root / "imaging"
     images: dict[str, np.ndarray] = {}

@@ -43,9 +43,7 @@ _JOINED = re.compile(
     r"|(?<=running)(?=speed|vel)|(?<=treadmill)(?=speed|vel)"
 )
 """Places within words such as `pupildiameter` and `runningspeed`."""
-_WRAPPERS = frozenset(
-    ("processing", "acquisition", "analysis", "behavior", "behaviour")
-)
+_WRAPPERS = frozenset(("processing", "acquisition", "analysis", "behavior", "behaviour"))
 
 
 def _listed(words: str) -> frozenset[str]:
@@ -142,8 +140,7 @@ def read_behavior(
         _Series(group, _words(_last(group)), _words(*group.name.split("/")[1:-1]))
         for group in nwb.groups_of("TimeSeries", "SpatialSeries", "EllipseSeries")
         # What is shown or described there does not come from the animal.
-        if not group.name.startswith(("/stimulus/", "/general/"))
-        and hasattr(group, "keys")
+        if not group.name.startswith(("/stimulus/", "/general/")) and hasattr(group, "keys")
     ]
     running = _running(nwb, series, recording, notes)
     if running is not None:
@@ -154,9 +151,7 @@ def read_behavior(
 
 def _words(*names: str) -> frozenset[str]:
     """Return the lower-case words of names such as `PupilTracking` or `eye_xy`."""
-    words = [
-        word.lower() for n in names if n not in _WRAPPERS for word in _WORD.findall(n)
-    ]
+    words = [word.lower() for n in names if n not in _WRAPPERS for word in _WORD.findall(n)]
     return frozenset(part for word in words for part in _JOINED.split(word))
 
 
@@ -216,15 +211,12 @@ def _values(
     kind = "has gaps" if is_even else "is unevenly sampled: each sample is the nearest"
     notes.assume(
         "uneven_times",
-        f"{name} {kind}; {missing:,} of {n_rows:,} samples at {clock.rate_hz:.4g} Hz "
-        "are missing",
+        f"{name} {kind}; {missing:,} of {n_rows:,} samples at {clock.rate_hz:.4g} Hz are missing",
     )
     return rows.read(0, n_rows), Clock(clock.start, clock.rate_hz, n_rows)
 
 
-def _clock(
-    nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval, notes: Notes
-) -> Clock:
+def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval, notes: Notes) -> Clock:
     """Return the clock of a series that lies in the recording."""
     clock = nwb.stored_clock(group, n)
     ends = clock.at(np.array([0, n - 1]))
@@ -414,9 +406,7 @@ def _sizes(nwb: NwbFile, series: Sequence[_Series], notes: Notes) -> list[_Serie
     The name of the container counts only if it holds a single candidate: it does not
     tell which of several series is the size.
     """
-    pupil = [
-        s for s in series if "pupil" in s.words | s.around and not s.words & _NO_PUPIL
-    ]
+    pupil = [s for s in series if "pupil" in s.words | s.around and not s.words & _NO_PUPIL]
     # The size of an ellipse is a dataset beside its position.
     ellipses = [
         replace(s, data=data)
@@ -472,9 +462,7 @@ def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
     return EYE_UNITS[0] if stored.lower() in _NO_UNITS else stored
 
 
-def _position_unit(
-    nwb: NwbFile, series: _Series, values: np.ndarray, notes: Notes
-) -> str:
+def _position_unit(nwb: NwbFile, series: _Series, values: np.ndarray, notes: Notes) -> str:
     """Return the unit of positions: metres, the default of NWB, only where possible."""
     unit = _unit(nwb, series.group)
     typical = float(np.nanmedian(np.abs(values))) if np.isfinite(values).any() else 0.0

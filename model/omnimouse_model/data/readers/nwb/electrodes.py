@@ -109,9 +109,7 @@ def _names(
     return names
 
 
-def _positions(
-    nwb: NwbFile, table: "h5py.Group", n: int, group: np.ndarray | None
-) -> np.ndarray:
+def _positions(nwb: NwbFile, table: "h5py.Group", n: int, group: np.ndarray | None) -> np.ndarray:
     """Return the positions of the electrodes, float64 (n, 3), NaN where unknown."""
     across = _numbers(nwb, table, _ACROSS, n)
     along = _numbers(nwb, table, _ALONG, n)
@@ -122,9 +120,7 @@ def _positions(
     return places
 
 
-def _listed(
-    nwb: NwbFile, units: "h5py.Group", n: int, n_electrodes: int
-) -> list[np.ndarray]:
+def _listed(nwb: NwbFile, units: "h5py.Group", n: int, n_electrodes: int) -> list[np.ndarray]:
     """Return the rows of the electrodes of each unit, empty where none is stored."""
     rows = _whole(nwb, units, "electrodes")
     ends = _whole(nwb, units, "electrodes_index")
@@ -297,9 +293,7 @@ def _texts(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> np.ndarray |
     """Return a column of texts, None if it is missing or all are empty."""
     if nwb.shape(table, name) != (n,):
         return None
-    words = [
-        word[:_LONGEST] for word in texts_of(nwb.file.table(f"{table.name}/{name}"))
-    ]
+    words = [word[:_LONGEST] for word in texts_of(nwb.file.table(f"{table.name}/{name}"))]
     return np.array(words, np.str_) if any(words) else None
 
 

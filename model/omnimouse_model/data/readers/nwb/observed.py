@@ -240,16 +240,12 @@ def _invalid_times(
     tags = None
     if nwb.shape(table, "tags_index") == (len(times),):
         tags = ragged_texts(nwb, table, "tags")
-    words = [
-        frozenset(re.split(r"[,;\s]+", text.lower()))
-        for text in tags or [""] * len(times)
-    ]
+    words = [frozenset(re.split(r"[,;\s]+", text.lower())) for text in tags or [""] * len(times)]
     is_sound = np.isfinite(times).all(axis=1) & (times[:, 1] > times[:, 0])
     if lost := int((~is_sound).sum()):
         notes.warn(
             "odd_invalid_times",
-            f"{table.name}: {lost:,} of {len(times):,} rows do not end after they "
-            "begin; left out",
+            f"{table.name}: {lost:,} of {len(times):,} rows do not end after they begin; left out",
         )
     return [(times[k], words[k] & probes) for k in np.flatnonzero(is_sound).tolist()]
 

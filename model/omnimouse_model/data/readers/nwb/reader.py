@@ -197,9 +197,7 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     )
 
 
-def _images(
-    nwb: NwbFile, planes: list[PlaneUnits], notes: Notes
-) -> dict[str, np.ndarray]:
+def _images(nwb: NwbFile, planes: list[PlaneUnits], notes: Notes) -> dict[str, np.ndarray]:
     """Return the mean image, empty if there are several planes or no image.
 
     With several planes, nothing tells to which of them an image belongs.
@@ -212,9 +210,7 @@ def _images(
     ]
     if len(planes) != 1 or not names:
         return {}
-    image = read_side_stream(
-        "the mean image", lambda _: nwb.file.table(names[0]), notes
-    )
+    image = read_side_stream("the mean image", lambda _: nwb.file.table(names[0]), notes)
     if image is None or image.ndim != 2 or image.dtype.kind not in "fiu":
         return {}
     # neuroconv stores images as (width, height), like its masks.

@@ -104,9 +104,7 @@ class _Plane:
         return self.start + self.rows.shape[0] / self.rate_hz
 
 
-def read_responses(
-    nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: Notes
-) -> Responses:
+def read_responses(nwb: NwbFile, chosen: Chosen, options: ReadOptions, notes: Notes) -> Responses:
     """Return one signal of all selected populations recorded at one rate.
 
     Raises
@@ -119,9 +117,7 @@ def read_responses(
         first = chosen.populations[0][0].group
         shape = nwb.shape(first)
         hint = "were regions found, and their traces written to the file?"
-        raise nwb.wrong(
-            first, f"has no sample of any region: its data are {shape}", hint
-        )
+        raise nwb.wrong(first, f"has no sample of any region: its data are {shape}", hint)
     full = [group for group in filled if group]
     found = _populations(nwb, full, chosen, options, notes)
     planes = _of_other_cells(found, notes)
@@ -159,8 +155,7 @@ def _populations(
 
     if len(filled) > 1:
         found = [
-            read_side_stream(group[0].name, partial(population, group), notes)
-            for group in filled
+            read_side_stream(group[0].name, partial(population, group), notes) for group in filled
         ]
         if any(found):
             return [plane for planes in found for plane in planes or []]
@@ -200,9 +195,7 @@ def _timed(nwb: NwbFile, series: Series, options: ReadOptions, notes: Notes) -> 
     return _Timed(series, n_samples, n_regions, is_transposed, clock)
 
 
-def _is_transposed(
-    nwb: NwbFile, series: Series, shape: tuple[int, ...], notes: Notes
-) -> bool:
+def _is_transposed(nwb: NwbFile, series: Series, shape: tuple[int, ...], notes: Notes) -> bool:
     """Return whether data of two axes are (regions, time), by the other facts."""
     group, (first, second) = series.group, shape
     rois, times = nwb.shape(group, "rois"), nwb.shape(group, "timestamps")
@@ -223,13 +216,10 @@ def _is_transposed(
     if fits_transposed and not fits:
         notes.warn(
             "transposed",
-            f"{found} and {' and '.join(facts)}: they are transposed, and read as "
-            "(regions, time)",
+            f"{found} and {' and '.join(facts)}: they are transposed, and read as (regions, time)",
         )
         return True
-    samples, regions = (
-        [count(n, noun) for n in shape] for noun in ("sample", "region")
-    )
+    samples, regions = ([count(n, noun) for n in shape] for noun in ("sample", "region"))
     readings = f"({samples[0]} of {regions[1]}, or {samples[1]} of {regions[0]})"
     is_unlikely = not facts and second > first
     # The count of one of them fits no axis: reading it names the fault.
@@ -281,10 +271,7 @@ def _epochs(
     for timed in usable:
         first, stop = timed.span
         slack = 1 / timed.clock.rate_hz
-        shared = [
-            (min(stop, c.span[1]) - max(first, c.span[0]), c.series.name)
-            for c in chosen
-        ]
+        shared = [(min(stop, c.span[1]) - max(first, c.span[0]), c.series.name) for c in chosen]
         if shared and max(shared)[0] > slack:
             if max(shared)[0] < _SAME_SPAN * min(stop - first, _length(chosen)):
                 notes.warn(
@@ -331,9 +318,7 @@ def _regions(nwb: NwbFile, timed: _Timed) -> list[int]:
     return [int(row) for row in region_rows(nwb, timed.series.group)]
 
 
-def _plane(
-    nwb: NwbFile, epochs: list[_Timed], options: ReadOptions, notes: Notes
-) -> _Plane | None:
+def _plane(nwb: NwbFile, epochs: list[_Timed], options: ReadOptions, notes: Notes) -> _Plane | None:
     """Return the samples of one population on one grid, None if it has no cells."""
     series, main = [timed.series for timed in epochs], epochs[0]
     name = " and ".join(one.name for one in series)
@@ -415,9 +400,7 @@ def _note_gaps(
     spans, n_missing = stretches(place, int(place[-1]) + 1, start, rate_hz)
     facts = []
     if spans is not None:
-        paused = (
-            float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
-        )
+        paused = float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
         facts.append(f"{count(len(spans) - 1, 'pause')} ({paused:.6g} s)")
     if n_missing:
         facts.append(count(n_missing, "missing sample"))
@@ -438,9 +421,7 @@ def _note_gaps(
         how = "each sample is on its nearest row"
     else:
         how = "each row is the nearest sample, so that some are doubled or skipped"
-    notes.assume(
-        "uneven_times", f"{name}: read on a clock of {rate_hz:.6g} Hz{what}: {how}"
-    )
+    notes.assume("uneven_times", f"{name}: read on a clock of {rate_hz:.6g} Hz{what}: {how}")
 
 
 # -- several planes ------------------------------------------------------------------
@@ -452,9 +433,7 @@ def _of_other_cells(planes: list[_Plane], notes: Notes) -> list[_Plane]:
         same = [
             other
             for other in different
-            if name
-            and other.units.imaging_plane == name
-            and other.units.table != plane.units.table
+            if name and other.units.imaging_plane == name and other.units.table != plane.units.table
         ]
         shares = [_overlap(first.units, plane.units) for first in same]
         if shares and max(shares) >= _SAME_CELLS:
@@ -516,9 +495,7 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
     # The signal begins at the latest start. Whole samples of the other planes are
     # skipped; the remaining lag of each plane, below one sample, is a phase shift.
     start = max(plane.start for plane in together)
-    skipped = {
-        id(p): int(np.ceil((start - p.start) * rate - _SAME_TIME)) for p in planes
-    }
+    skipped = {id(p): int(np.ceil((start - p.start) * rate - _SAME_TIME)) for p in planes}
     n = min(plane.rows.shape[0] - skipped[id(plane)] for plane in together)
     parts: list[tuple[_Plane, Rows, int]] = []
     places: list[np.ndarray | None] = []
@@ -549,8 +526,7 @@ def _side_by_side(nwb: NwbFile, planes: list[_Plane], notes: Notes) -> Responses
         more = f" and {len(parts) - 12} more" if len(parts) > 12 else ""
         notes.assume(
             "planes",
-            f"{len(parts)} series of other regions are read as one population: "
-            f"{listed}{more}",
+            f"{len(parts)} series of other regions are read as one population: {listed}{more}",
         )
     lags = [plane.start + skipped[id(plane)] / rate - start for plane, _, _ in parts]
     units = [plane.units for plane, _, _ in parts]

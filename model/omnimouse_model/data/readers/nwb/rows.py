@@ -15,9 +15,7 @@ _NEAR = 0.75
 """Distance from a grid row, in steps, up to which a sample is its value."""
 
 
-def place_samples(
-    times: np.ndarray, rate_hz: float
-) -> tuple[np.ndarray, np.ndarray, bool]:
+def place_samples(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return the places of uneven samples on an even grid from the first sample.
 
     Samples between two gaps that are even within a quarter of a step stay neighbours:

@@ -60,9 +60,7 @@ _ANATOMICAL = re.compile(r"anatom|structural")
 _RED = re.compile(r"(^|[_/])(red|rfp)_?\d*($|[_/])")
 _RED_ACTIVITY = re.compile(r"r-?geco|rcamp", re.IGNORECASE)
 _ACTIVITY = re.compile(r"camp|geco|ogb|cal-?\d|fluo-?\d|snfr|volt|grab", re.IGNORECASE)
-_NO_ACTIVITY = re.compile(
-    r"tdtomato|mcherry|dsred|\brfp\b|mkate|sr-?101", re.IGNORECASE
-)
+_NO_ACTIVITY = re.compile(r"tdtomato|mcherry|dsred|\brfp\b|mkate|sr-?101", re.IGNORECASE)
 """Indicators of activity that are red, of any colour, and labels of cells."""
 
 
@@ -170,9 +168,7 @@ def _listed(series: Sequence[Series]) -> str:
     return ", ".join(names[:12]) + more
 
 
-def _refused(
-    nwb: NwbFile, problem: str, kinds: dict[str, list[Series]]
-) -> SessionFormatError:
+def _refused(nwb: NwbFile, problem: str, kinds: dict[str, list[Series]]) -> SessionFormatError:
     names = list(dict.fromkeys([*kinds, *(s.name for k in kinds.values() for s in k)]))
     return SessionFormatError(
         nwb.file.path,
@@ -233,8 +229,7 @@ def _all_series(nwb: NwbFile) -> list[Series]:
             f"spike_times; it holds {inside}{elsewhere}",
             "links to other files are never followed: copy the responses into this file"
             if links
-            else "only extracted traces of calcium imaging and sorted spikes can be "
-            "read",
+            else "only extracted traces of calcium imaging and sorted spikes can be read",
         )
     names = _unique_names([str(group.name) for group in groups])
     found = []
@@ -274,10 +269,7 @@ def _kind_of(nwb: NwbFile, group: "h5py.Group", table: "h5py.Group | None") -> s
         return "second channel"
     # "neuropil_corrected" is no neuropil.
     rest, n_corrected = _CORRECTED.subn("", name)
-    if (
-        text_of(nwb.file.attribute(group, "neurodata_type", ""))
-        == "OphysEventDetection"
-    ):
+    if text_of(nwb.file.attribute(group, "neurodata_type", "")) == "OphysEventDetection":
         return "events"
     if "background" in regions:
         return "neuropil"

@@ -76,17 +76,13 @@ _LONG_HOURS, _RARE_HZ = 12.0, 0.02
 def units_tables(nwb: NwbFile) -> list["h5py.Group"]:
     """Return the tables of units with spike times, the one that is read first."""
     tables = [
-        table
-        for table in nwb.groups_of("Units")
-        if len(nwb.shape(table, "spike_times")) == 1
+        table for table in nwb.groups_of("Units") if len(nwb.shape(table, "spike_times")) == 1
     ]
     # The table of the file itself, before those of processing modules.
     return sorted(tables, key=lambda table: str(table.name).count("/"))
 
 
-def note_unread_units(
-    nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes
-) -> None:
+def note_unread_units(nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes) -> None:
     """Note tables of units beside the responses that are read."""
     if tables:
         listed = ", ".join(f"{t.name} ({nwb.shape(t, 'id')[0]:,})" for t in tables[:6])
@@ -115,9 +111,7 @@ def read_spikes(
     _check_unit_of_times(nwb, spikes, notes)
     units = _units(nwb, table, spikes, ids, notes)
     span, observed = read_observed(nwb, table, spikes, units, notes)
-    responses, chosen = spiking_responses(
-        units, spikes, span, options, notes, observed=observed
-    )
+    responses, chosen = spiking_responses(units, spikes, span, options, notes, observed=observed)
     stimulus, trials = _trials(nwb, responses, options, notes)
     train = train_spans(stimulus, trials, responses.start)
     responses = complete_statistics(responses, train, notes)
@@ -140,9 +134,7 @@ def read_spikes(
     return finalise(session, notes)
 
 
-def _spikes(
-    nwb: NwbFile, table: "h5py.Group", notes: Notes
-) -> tuple[UnsortedSpikes, np.ndarray]:
+def _spikes(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> tuple[UnsortedSpikes, np.ndarray]:
     """Return the spikes of all units and the ids of the units."""
     n_spikes = nwb.shape(table, "spike_times")[0]
     ends = _column(nwb, table, "spike_times_index", "iu")
@@ -188,9 +180,7 @@ def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes, notes: Notes) -> 
     """Refuse spike times in milliseconds, where the times of trials show it."""
     own = Interval(float(spikes.times.min()), float(spikes.times.max()))
     for table in nwb.groups_of("TimeIntervals"):
-        spans = read_side_stream(
-            str(table.name), partial(_extent_of, nwb, table), Notes()
-        )
+        spans = read_side_stream(str(table.name), partial(_extent_of, nwb, table), Notes())
         if spans is not None:
             refuse_milliseconds(nwb.file.path, own, spans, str(table.name))
     hours = (own.stop - own.start) / 3600
@@ -211,9 +201,7 @@ def _extent_of(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> Interval | No
     return Interval(starts.min(), starts.max()) if len(starts) > 1 else None
 
 
-def _column(
-    nwb: NwbFile, table: "h5py.Group", name: str, kinds: str
-) -> np.ndarray | None:
+def _column(nwb: NwbFile, table: "h5py.Group", name: str, kinds: str) -> np.ndarray | None:
     """Return a column of numbers, None if there is none of these kinds."""
     if len(nwb.shape(table, name)) != 1:
         return None
@@ -265,9 +253,7 @@ def _at_depth(places: UnitPlaces, depth: np.ndarray) -> UnitPlaces:
     return replace(places, xyz_um=xyz_um, probe=probe)
 
 
-def _properties(
-    nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes
-) -> dict[str, np.ndarray]:
+def _properties(nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> dict[str, np.ndarray]:
     """Return the columns of numbers and short texts by lower-case name."""
     found: dict[str, np.ndarray] = {}
     left_out = []
@@ -297,9 +283,7 @@ def _properties(
     return found
 
 
-def _property(
-    nwb: NwbFile, table: "h5py.Group", name: str, notes: Notes
-) -> np.ndarray | None:
+def _property(nwb: NwbFile, table: "h5py.Group", name: str, notes: Notes) -> np.ndarray | None:
     """Return a column as numbers or texts; None for references and long texts."""
     if len(shape := nwb.shape(table, name)) != 1:
         # Only the shape of arrays is of interest.

@@ -56,9 +56,7 @@ class NwbVideo:
         """Raise `SessionFormatError` if the file is missing or has changed."""
         self._file.source.check()
 
-    def read(
-        self, trial: int, first: int, stop: int, size: tuple[int, ...]
-    ) -> np.ndarray:
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Return frames `first` to `stop` of a trial, (n, *size).
 
         Frames of another size are averaged to the size of the model.
@@ -78,11 +76,7 @@ class NwbVideo:
             stored = stored[..., :_COLOURS]
         elif stored.shape[3:] == (1,):
             stored = stored[..., 0]
-        return (
-            stored
-            if stored.shape[1:] == size
-            else fit_video(stored, (size[0], size[1]))
-        )
+        return stored if stored.shape[1:] == size else fit_video(stored, (size[0], size[1]))
 
 
 def read_stimulus(
@@ -112,8 +106,7 @@ def read_stimulus(
         # A session has one frame size, and no size is right for all presentations.
         notes.assume(
             "several_sizes",
-            "presentations differ in size: all are averaged to gray at OmniMouse's "
-            "size",
+            "presentations differ in size: all are averaged to gray at OmniMouse's size",
         )
     size = next(iter(sizes)) if len(sizes) == 1 else VIDEO_SIZE
     if size[0] > size[1]:
@@ -160,9 +153,7 @@ def _note_unread(nwb: NwbFile, notes: Notes) -> None:
         notes.assume("stimulus_left_out", text)
 
 
-def _note_trials(
-    intervals: PresentationIntervals, stimulus: Stimulus, notes: Notes
-) -> None:
+def _note_trials(intervals: PresentationIntervals, stimulus: Stimulus, notes: Notes) -> None:
     """Note trials of the table during which no presentation begins."""
     if not len(intervals.on):
         return
@@ -236,14 +227,11 @@ def _note_elsewhere(nwb: NwbFile, group: "h5py.Group", notes: Notes) -> None:
     files = texts_of(nwb.file.table(f"{group.name}/external_file"))
     notes.warn(
         "external_stimulus",
-        f"{group.name} is in files of its own ({', '.join(files[:3])}), which are not "
-        "read",
+        f"{group.name} is in files of its own ({', '.join(files[:3])}), which are not read",
     )
 
 
-def _stills(
-    nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes
-) -> list[Part]:
+def _stills(nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes) -> list[Part]:
     """Return the parts of images shown by number, each until the next one."""
     stored = nwb.file.table(f"{group.name}/data")
     if stored.dtype.kind not in "fiu" or (stored != np.round(stored)).any():

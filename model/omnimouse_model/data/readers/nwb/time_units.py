@@ -54,9 +54,7 @@ def clock_in_seconds(
     """
     plane_hz, name = imaging_rate(nwb, series.table), series.name
     expected = stated_hz or plane_hz
-    source = f"{expected:.4g} Hz of " + (
-        "rate_hz" if stated_hz else "its imaging plane"
-    )
+    source = f"{expected:.4g} Hz of " + ("rate_hz" if stated_hz else "its imaging plane")
     if fault := nwb.rate_fault(series.group):
         if not np.isfinite(expected):
             raise SessionFormatError(
@@ -104,9 +102,7 @@ def clock_in_seconds(
     return clock
 
 
-def _note_imaging_rate(
-    nwb: NwbFile, name: str, rate: float, plane_hz: float, notes: Notes
-) -> None:
+def _note_imaging_rate(nwb: NwbFile, name: str, rate: float, plane_hz: float, notes: Notes) -> None:
     """Note that a series has another rate than its imaging plane."""
     ratio = round(plane_hz / rate)
     if not (2 <= ratio <= _MOST_PLANES and rates_agree(rate * ratio, plane_hz)):
@@ -135,9 +131,7 @@ def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
     return bool((np.diff(times) == 1).all())
 
 
-def _slow_clock(
-    nwb: NwbFile, series: Series, clock: Clock, expected: float, notes: Notes
-) -> Clock:
+def _slow_clock(nwb: NwbFile, series: Series, clock: Clock, expected: float, notes: Notes) -> Clock:
     """Return a clock in milliseconds if the other streams of the file say so."""
     duration = clock.n / clock.rate_hz
     other, source = _longest_span(nwb)

@@ -52,9 +52,7 @@ class _Table:
     columns: dict[str, list[Any]]
 
 
-def read_intervals(
-    nwb: NwbFile, responses: Signal, notes: Notes
-) -> PresentationIntervals:
+def read_intervals(nwb: NwbFile, responses: Signal, notes: Notes) -> PresentationIntervals:
     """Return the trials of the file, empty if there are none.
 
     Without a table of trials, these are the rows of all tables of presentations in the
@@ -169,8 +167,7 @@ def _has_word(table: "h5py.Group", words: re.Pattern[str]) -> bool:
 def _read(nwb: NwbFile, tables: Sequence["h5py.Group"], notes: Notes) -> list[_Table]:
     """Return the tables that can be read."""
     found = [
-        read_side_stream(str(table.name), partial(_table, nwb, table), notes)
-        for table in tables
+        read_side_stream(str(table.name), partial(_table, nwb, table), notes) for table in tables
     ]
     return [table for table in found if table is not None and len(table.on)]
 
@@ -261,9 +258,7 @@ def _joined(table: _Table, notes: Notes) -> _Table:
     )
     rows = order[first].tolist()
     columns = {
-        name: [values[i] for i in rows]
-        for name, values in table.columns.items()
-        if name != "frame"
+        name: [values[i] for i in rows] for name, values in table.columns.items() if name != "frame"
     }
     return _Table(table.name, on[first], off[last], columns)
 

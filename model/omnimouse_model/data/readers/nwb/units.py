@@ -136,9 +136,7 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
     )
 
 
-def _without_table(
-    nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes
-) -> PlaneUnits:
+def _without_table(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> PlaneUnits:
     """Return regions of which only their number is known."""
     notes.warn(
         "no_regions",
@@ -174,17 +172,13 @@ def _ids(nwb: NwbFile, table: "h5py.Group", notes: Notes) -> np.ndarray:
         except (ValueError, OverflowError):
             return _row_numbers(table, len(stored), "texts", notes)
     ids = stored.astype(np.int64)
-    if (ids.astype(stored.dtype) != stored).any() or (ids < 0).any() != (
-        stored < 0
-    ).any():
+    if (ids.astype(stored.dtype) != stored).any() or (ids < 0).any() != (stored < 0).any():
         return _row_numbers(table, len(stored), "no integers of 64 bits", notes)
     return ids
 
 
 def _row_numbers(table: "h5py.Group", n: int, found: str, notes: Notes) -> np.ndarray:
-    notes.assume(
-        "unit_ids", f"ids of {table.name} are {found}: neurons have their row numbers"
-    )
+    notes.assume("unit_ids", f"ids of {table.name} are {found}: neurons have their row numbers")
     return np.arange(n)
 
 
@@ -326,9 +320,7 @@ class _Masks:
         for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
             if not len(block):
                 continue
-            images = self._nwb.file.read(
-                self._values, slice(int(block[0]), int(block[-1]) + 1)
-            )
+            images = self._nwb.file.read(self._values, slice(int(block[0]), int(block[-1]) + 1))
             flat = images.reshape(-1)
             marked = np.flatnonzero((flat != 0) & ~np.isnan(flat))
             count += len(marked)
@@ -366,9 +358,7 @@ class _Masks:
                 self._table, f"has image masks {images.shape} for {self._n} regions"
             )
         if not images.size or images.dtype.kind not in "fiub":
-            raise self._nwb.wrong(
-                self._table, f"has image masks {images.shape} of {images.dtype}"
-            )
+            raise self._nwb.wrong(self._table, f"has image masks {images.shape} of {images.dtype}")
         if images.size * images.dtype.itemsize > _MAX_MASK_BYTES:
             notes.warn(
                 "masks_not_read",
@@ -418,15 +408,12 @@ class _Masks:
             fits_mirrored = x <= size[0] and y <= size[1]
             if fits != fits_mirrored:
                 is_mirrored = fits_mirrored
-                reason = (
-                    f"only so they fit {size[2]}, {size[0]} rows and {size[1]} columns"
-                )
+                reason = f"only so they fit {size[2]}, {size[0]} rows and {size[1]} columns"
         if program or is_mirrored:
             meaning = "row and column" if is_mirrored else "column and row"
             notes.assume(
                 "mask_orientation",
-                f"{self._table.name}: x and y of the masks are taken as {meaning}: "
-                f"{reason}",
+                f"{self._table.name}: x and y of the masks are taken as {meaning}: {reason}",
             )
         return is_mirrored
 
@@ -496,9 +483,7 @@ def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
     if nwb.part(plane, name) is None:
         return None
     values = nwb.file.table(f"{plane.name}/{name}")
-    unit = text_of(
-        nwb.file.attribute(nwb.file.find(name, plane), "unit", "meters")
-    ).lower()
+    unit = text_of(nwb.file.attribute(nwb.file.find(name, plane), "unit", "meters")).lower()
     factor = next((f for word, f in _MICRONS.items() if unit.startswith(word)), None)
     if factor is None or values.dtype.kind not in "fiu":
         return None

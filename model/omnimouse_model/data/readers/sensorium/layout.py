@@ -64,9 +64,7 @@ class Folder:
             )
         self.n_units = next(iter(self.file("responses", recorded).shape), 0)
         if not self.n_units:
-            raise SessionFormatError(
-                self.data("responses"), "empty", "responses hold 0 units"
-            )
+            raise SessionFormatError(self.data("responses"), "empty", "responses hold 0 units")
 
     @property
     def screen(self) -> str:
@@ -122,9 +120,7 @@ class Folder:
         text: bool = False,
     ) -> np.ndarray | None:
         """Return an array of `meta/neurons`, None if it is missing or does not fit."""
-        values = read_side_stream(
-            f"neurons/{name}", lambda _: self._array("neurons", name), notes
-        )
+        values = read_side_stream(f"neurons/{name}", lambda _: self._array("neurons", name), notes)
         if values is None:
             return None
         shape = shape or (self.n_units,)
@@ -151,8 +147,7 @@ class Folder:
             raise SessionFormatError(
                 self.root / "meta" / "trials" / f"{name}.npy",
                 "wrong_length",
-                f"trials/{name}.npy has {len(values)} values for {self.n_trials} "
-                "trials",
+                f"trials/{name}.npy has {len(values)} values for {self.n_trials} trials",
                 "was the download complete?",
             )
         return values
@@ -193,9 +188,7 @@ class Folder:
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
         path = self.root / "meta" / kind / f"{name}.npy"
-        return (
-            decode_texts(load_small_array(path, self.root)) if path.exists() else None
-        )
+        return decode_texts(load_small_array(path, self.root)) if path.exists() else None
 
     def _numbered(self, stream: str) -> dict[int, FileStamp]:
         """Return the files of a stream by trial number."""
@@ -256,8 +249,7 @@ def _links(root: Path) -> dict[str, str]:
             raise SessionFormatError(
                 path,
                 "outside",
-                f"config.json: link '{name}' must name a folder of data/, found "
-                f"{other!r}",
+                f"config.json: link '{name}' must name a folder of data/, found {other!r}",
                 "a session may only name files of its own folder",
             )
     return {str(name): other for name, other in links.items()}

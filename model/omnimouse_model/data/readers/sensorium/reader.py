@@ -95,17 +95,13 @@ def _regular(lengths: np.ndarray, rate_hz: float) -> TimeLine:
     return TimeLine(rate_hz, np.arange(count) + 1, np.ones(count, np.int64), count + 1)
 
 
-def _responses(
-    folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine
-) -> Signal:
+def _responses(folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine) -> Signal:
     files = tuple(trial.responses for trial in trials)
     rows = TrialRows(folder.data("responses"), files, line, folder.n_units)
     return Signal("responses", rows, line.rate_hz, line.start, line.stop)
 
 
-def _stimulus(
-    folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine
-) -> Stimulus:
+def _stimulus(folder: Folder, trials: Sequence[SensoriumTrial], line: TimeLine) -> Stimulus:
     n, is_video = len(trials), folder.is_video
     columns: dict[str, Sequence[Any]] = {
         "key": [t.key for t in trials],
@@ -172,7 +168,5 @@ def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
     numbers = [str(part[0]) for part in parts if part is not None and len(part)]
     if len(numbers) == len(names):
         return "-".join(numbers), numbers[0]
-    notes.assume(
-        "no_identity", f"nothing names the session: '{folder.root.name}' is the folder"
-    )
+    notes.assume("no_identity", f"nothing names the session: '{folder.root.name}' is the folder")
     return folder.root.name, None

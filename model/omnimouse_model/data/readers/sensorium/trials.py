@@ -239,9 +239,7 @@ def _may_be_withheld(tier: str) -> bool:
     return any(fnmatchcase(tier, pattern) for pattern in (*_WITHHELD, "test"))
 
 
-def _stored_behavior(
-    folder: Folder, number: int, notes: Notes
-) -> dict[str, np.ndarray | None]:
+def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.ndarray | None]:
     """Return the behaviour arrays (channel, time) of a trial, None if missing."""
     arrays: dict[str, np.ndarray | None] = {}
     for stream in ("behavior", "pupil_center"):

@@ -19,9 +19,7 @@ class SensoriumFrames(TrialFrames):
 
     is_video: bool
 
-    def read(
-        self, trial: int, first: int, stop: int, size: tuple[int, ...]
-    ) -> np.ndarray:
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Return frames `first` to `stop` of a trial, or its only image."""
         stored = self.stored(trial)
         if self.is_video:

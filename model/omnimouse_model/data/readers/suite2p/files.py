@@ -33,17 +33,14 @@ def is_plane(folder: Path) -> bool:
     # Traces alone could be those of another program. A link to nothing counts: the
     # error for it says what to do.
     return os.path.lexists(folder / MATLAB) or all(
-        any(os.path.lexists(folder / file) for file in files)
-        for files in (TRACES, TABLES)
+        any(os.path.lexists(folder / file) for file in files) for files in (TRACES, TABLES)
     )
 
 
 class Tables:
     """Tables of one plane: `.npy` files, or variables of a MATLAB file."""
 
-    def __init__(
-        self, folder: Path, root: Path, notes: Notes, matlab: Path | None
-    ) -> None:
+    def __init__(self, folder: Path, root: Path, notes: Notes, matlab: Path | None) -> None:
         self.folder = folder
         self._root, self._notes = root, notes
         self._has_files = matlab is None
@@ -126,8 +123,7 @@ class Tables:
             lacking = "stat.npy" if self._mat is None else f"stat in {MATLAB}"
             self._notes.warn(
                 "no_contours",
-                f"{label(self.folder)} has no {lacking}: neurons have no positions and "
-                "contours",
+                f"{label(self.folder)} has no {lacking}: neurons have no positions and contours",
             )
             return None
         if mat is None:
@@ -171,9 +167,7 @@ class Tables:
                     remedy = "or read without it: rate_hz=…, or --rate-hz"
                     hint = f"{error.hint}; {remedy}" if error.hint else remedy
                     place, code = error.path, error.code
-                    raise SessionFormatError(
-                        place, code, error.message, hint
-                    ) from error
+                    raise SessionFormatError(place, code, error.message, hint) from error
                 self._notes.warn("left_out", f"{error}: read without it")
                 continue
             # Only version 1 divides the settings.

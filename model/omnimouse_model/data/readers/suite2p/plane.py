@@ -139,11 +139,7 @@ def read_plane(
     rate = settings.number("fs")
     stated = settings.count("nframes")
     if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
-        seconds = (
-            ""
-            if rate is None
-            else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
-        )
+        seconds = "" if rate is None else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
         notes.warn(
             "length_disagrees",
             f"{label(folder)}: traces have {n_frames:,} frames, the settings say "
@@ -264,9 +260,7 @@ def _oriented(
     )
     if isinstance(file, MemoryRows):
         return MemoryRows(file.path, file.open().T)
-    return ArrayFile(
-        file.path, file.dtype, (columns, rows), file.offset, not file.fortran
-    )
+    return ArrayFile(file.path, file.dtype, (columns, rows), file.offset, not file.fortran)
 
 
 def _check_square(file: StoredArray, name: str, notes: Notes) -> None:
@@ -403,9 +397,7 @@ def _numbers_of(
     return numbers
 
 
-def _padding(
-    files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.ndarray
-) -> int:
+def _padding(files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.ndarray) -> int:
     """Return by how many frames the shortest plane of a folder `combined` is padded.
 
     suite2p appends zeros to planes with fewer frames than others; F of a real frame is
@@ -481,9 +473,7 @@ def _pixels(
     columns = [vector(region.get(name)) for name in ("ypix", "xpix", "lam")]
     arrays = [column for column in columns if column is not None]
     if len(arrays) != 3 or len({len(a) for a in arrays}) != 1:
-        shapes = (
-            getattr(region.get(n), "shape", None) for n in ("ypix", "xpix", "lam")
-        )
+        shapes = (getattr(region.get(n), "shape", None) for n in ("ypix", "xpix", "lam"))
         raise SessionFormatError(
             path,
             "wrong_shape",

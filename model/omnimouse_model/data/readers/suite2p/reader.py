@@ -139,9 +139,7 @@ def _plane_folders(path: Path) -> dict[int | None, Path]:
         return {_number(path): path}
     for root in (path, path / "suite2p"):
         planes: dict[int | None, Path] = {
-            number: folder
-            for number, folder in _numbered(root).items()
-            if is_plane(folder)
+            number: folder for number, folder in _numbered(root).items() if is_plane(folder)
         }
         if planes:
             return planes
@@ -189,8 +187,7 @@ def _not_read(folders: dict[int | None, Path], notes: Notes) -> list[int]:
         if is_plane(path):
             notes.assume(
                 "other_plane",
-                f"{path.name} is beside {first.name} and not read: open {root.name} "
-                "for all planes",
+                f"{path.name} is beside {first.name} and not read: open {root.name} for all planes",
             )
             continue
         lacks = "neither F.npy nor spks.npy"
@@ -224,8 +221,7 @@ def _with_cells(path: Path, planes: list[Plane], notes: Notes) -> list[Plane]:
     lacks = [
         f"{plane.folder.name} has no regions"
         if not plane.n_rois
-        else f"iscell.npy of {plane.folder.name} marks none of {plane.n_rois} regions "
-        "as a cell"
+        else f"iscell.npy of {plane.folder.name} marks none of {plane.n_rois} regions as a cell"
         for plane in empty
     ]
     if len(empty) == len(planes):
@@ -336,9 +332,7 @@ def _responses(
     )
 
 
-def _missing(
-    path: Path, planes: list[Plane], frames: Frames, notes: Notes
-) -> list[np.ndarray]:
+def _missing(path: Path, planes: list[Plane], frames: Frames, notes: Notes) -> list[np.ndarray]:
     """Return the rows of each plane whose frames are bad, or only padding, bool."""
     missing = []
     for plane, source in zip(planes, frames.source, strict=True):
@@ -347,9 +341,7 @@ def _missing(
     counts = [int(bad.sum()) for bad in missing]
     if any(counts):
         parts = ", ".join(
-            f"{n:,} in {plane.folder.name}"
-            for n, plane in zip(counts, planes, strict=True)
-            if n
+            f"{n:,} in {plane.folder.name}" for n, plane in zip(counts, planes, strict=True) if n
         )
         notes.assume(
             "bad_frames",
@@ -404,8 +396,7 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
         raise SessionFormatError(
             path,
             MISSING_RATE,
-            f"{path.name}: rate_hz must lie between 0.1 and 1000, found "
-            f"{options.rate_hz:g}",
+            f"{path.name}: rate_hz must lie between 0.1 and 1000, found {options.rate_hz:g}",
             "say how often each plane was scanned per second",
         )
     notes.assume(
@@ -416,9 +407,7 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
     return options.rate_hz
 
 
-def _lags(
-    planes: list[Plane], scanned: int, rate_hz: float, notes: Notes
-) -> np.ndarray | None:
+def _lags(planes: list[Plane], scanned: int, rate_hz: float, notes: Notes) -> np.ndarray | None:
     """Return the scan delay of each neuron's plane in seconds; None if all are 0."""
     depth, count = _depths(planes, scanned)
     if not depth.any():

@@ -140,8 +140,7 @@ class Settings:
             n_regions=n_regions,
             depth=None if depth is None or not 0 <= depth < 2**15 else int(depth),
             is_mesoscope=n_regions > 1 or self._flag("mesoscan") is True,
-            is_version_1=self._flag("is_version_1") is True
-            or "db_path" in self._values,
+            is_version_1=self._flag("is_version_1") is True or "db_path" in self._values,
             is_bidirectional=self._flag("bruker_bidirectional") is True,
             folder_frames=self._folder_frames(n_frames, n_stored),
         )

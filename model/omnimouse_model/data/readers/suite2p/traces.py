@@ -261,9 +261,7 @@ class PlaneTraces:
         """Return F - neucoeff · Fneu, float32 (regions, frames)."""
         corrected, factor = self._stored(index, "F", rows), self._planes[index].neucoeff
         if factor:
-            corrected = corrected - np.float32(factor) * self._stored(
-                index, "Fneu", rows
-            )
+            corrected = corrected - np.float32(factor) * self._stored(index, "Fneu", rows)
         return corrected
 
     def _baseline(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -292,9 +290,7 @@ class PlaneTraces:
             from omnimouse_model.data.readers.suite2p.deconvolution import deconvolve
 
             parts = []
-            for i, (plane, missing) in enumerate(
-                zip(self._planes, self._missing, strict=True)
-            ):
+            for i, (plane, missing) in enumerate(zip(self._planes, self._missing, strict=True)):
                 traces = self._corrected(i, slice(0, self.shape[0]))
                 if missing is not None:
                     traces[:, missing] = np.nan

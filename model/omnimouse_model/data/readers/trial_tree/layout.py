@@ -157,14 +157,10 @@ class _Tree:
         self.size = size
         """Height and width of the frames, and number of neurons."""
         # A download that lacks `training` must not be taken for repeats.
-        self.is_training = (root / "training").is_dir() or root.name.startswith(
-            TRAINING
-        )
+        self.is_training = (root / "training").is_dir() or root.name.startswith(TRAINING)
         for kind in _NEEDED:
             if not (root / kind).is_dir():
-                raise bad_file(
-                    root, "missing_folder", f"has no folder {kind}", _INCOMPLETE
-                )
+                raise bad_file(root, "missing_folder", f"has no folder {kind}", _INCOMPLETE)
         self.kinds = [
             *(("training", "samples") if self.is_training else ()),
             *_NEEDED,
@@ -223,15 +219,11 @@ class _Tree:
         self, prefix: str, clip: str, name: str, listed: dict[str, dict[str, FileStamp]]
     ) -> TreeTrial:
         stamps = {
-            kind: files[name + _ENDING]
-            for kind, files in listed.items()
-            if name + _ENDING in files
+            kind: files[name + _ENDING] for kind, files in listed.items() if name + _ENDING in files
         }
         frames, units = self._array(stamps["stimuli"]), self._array(stamps["units"])
         shape = frames.shape
-        if frames.dtype != np.uint8 or not (
-            len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)
-        ):
+        if frames.dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)):
             raise _wrong(frames, "uint8 (samples, height, width, 1)")
         if units.dtype.kind != "f" or len(units.shape) != 2:
             raise _wrong(units, "floating-point numbers (samples, neurons)")
@@ -268,16 +260,12 @@ class _Tree:
     def _array(self, stamp: FileStamp) -> ArrayFile:
         return npy_file(contained(stamp.path, self.root))
 
-    def _behavior(
-        self, stamp: FileStamp | None, shape: tuple[int, int]
-    ) -> np.ndarray | None:
+    def _behavior(self, stamp: FileStamp | None, shape: tuple[int, int]) -> np.ndarray | None:
         """Return the behaviour of a trial, None if it is missing or faulty."""
         if stamp is None:
             return None
         name = f"{stamp.path.parent.name} of {stamp.path.stem}"
-        return read_side_stream(
-            name, lambda _: self._numbers(stamp, shape), self.faults
-        )
+        return read_side_stream(name, lambda _: self._numbers(stamp, shape), self.faults)
 
     def _numbers(self, stamp: FileStamp, shape: tuple[int, int]) -> np.ndarray:
         values = load_small_array(stamp.path, self.root)

@@ -54,9 +54,7 @@ _NORMALISED = "s.d."
 class TreeFrames(TrialFrames):
     """Video frames of the trials of a tree, (time, height, width[, 1]) per file."""
 
-    def read(
-        self, trial: int, first: int, stop: int, size: tuple[int, ...]
-    ) -> np.ndarray:
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Return frames `first` to `stop` of a trial."""
         return np.array(self.stored(trial)[first:stop].reshape(-1, *size))
 
@@ -177,7 +175,5 @@ def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
         # Released folders are named training_data_{animal}_{session}_{scan}.
         if match := _SCAN.match(folder.name):
             return "-".join(match.groups()), match[1]
-    notes.assume(
-        "no_identity", f"nothing names the session: '{path.name}' is the folder"
-    )
+    notes.assume("no_identity", f"nothing names the session: '{path.name}' is the folder")
     return path.name, None

@@ -123,9 +123,7 @@ def test_an_event_without_times_takes_no_trials_away(written, value):
 
 
 def test_units_are_chosen_by_quality_rate_and_presence(written):
-    session = open_session(
-        written.path, quality=0.66, min_rate_hz=0.5, min_presence=0.5
-    )
+    session = open_session(written.path, quality=0.66, min_rate_hz=0.5, min_presence=0.5)
     assert session.units.unit_id.tolist() == [1, 4]
     message = note_messages(session)["unit_selection"]
     for part in (
@@ -398,9 +396,7 @@ def test_tables_of_channels_that_do_not_fit_are_left_out(written, name, values, 
     for message in messages:
         assert re.search(words, message), message
     n = session.n_neurons  # without channels, the unit without spikes is not known
-    np.testing.assert_array_equal(
-        session.window(10.0, TRIALS).responses[:, :5], expected[:, :5]
-    )
+    np.testing.assert_array_equal(session.window(10.0, TRIALS).responses[:, :5], expected[:, :5])
     assert n in (5, 6)
 
 

@@ -263,9 +263,7 @@ def test_texts_of_bytes_are_texts():
     assert "train" in session.trials.tier.tolist()
 
 
-@pytest.mark.parametrize(
-    "numbers", [np.array([90, 270, 90]), np.array([90, 270, 90], np.float32)]
-)
+@pytest.mark.parametrize("numbers", [np.array([90, 270, 90]), np.array([90, 270, 90], np.float32)])
 def test_stimulus_ids_may_be_numbers(numbers):
     session = open_session(session_arrays(trial_stim_id=numbers))
     readable = session.trials.readable

@@ -34,9 +34,7 @@ def test_streams_of_one_length_need_no_warning(seconds, start_s):
         (180, 0, "running 179.9 s"),
     ],
 )
-def test_streams_of_other_lengths_are_named_with_their_durations(
-    seconds, start_s, words
-):
+def test_streams_of_other_lengths_are_named_with_their_durations(seconds, start_s, words):
     message = opened(**running(seconds, start_s))["stream_lengths"]
     assert "responses 59.97 s (0 to 59.97 s)" in message
     assert words in message

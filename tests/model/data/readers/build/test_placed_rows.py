@@ -39,9 +39,7 @@ def test_a_gap_reads_as_missing_and_holds_no_rows_in_memory():
     placed = PlacedRows(rows, np.arange(4), place, 10**9 + 2)
     assert placed.read(0, 3)[:, 0].tolist()[:2] == [0.0, 2.0]
     assert np.isnan(placed.read(2, 5)).all()
-    assert placed.pick(np.array([1, 5, 10**9 + 1]), slice(1, 2))[
-        [0, 2], 0
-    ].tolist() == [
+    assert placed.pick(np.array([1, 5, 10**9 + 1]), slice(1, 2))[[0, 2], 0].tolist() == [
         3.0,
         7.0,
     ]

@@ -12,9 +12,7 @@ from omnimouse_model.data.readers.build.trial_times import TrialClock, trial_int
 
 NAN = np.nan
 UNIX = 1.7e9
-CLOCK = TrialClock(
-    Interval(0.0, 30.0), {"session_start_time": UNIX}, {"samples": 100.0}
-)
+CLOCK = TrialClock(Interval(0.0, 30.0), {"session_start_time": UNIX}, {"samples": 100.0})
 
 
 @pytest.mark.parametrize(

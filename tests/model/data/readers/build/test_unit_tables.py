@@ -99,9 +99,7 @@ def test_neurons_with_ids_from_0_are_joined_by_them(tmp_path):
 
 def test_columns_that_are_not_joined_are_noted(arrays, tmp_path):
     path = tmp_path / "units.csv"
-    path.write_text(
-        "\ufeffunit_id,cc norm,depth,cc\r\n100.0, 1 ,2,NA\r\n101,1,2,0.5\r\n"
-    )
+    path.write_text("\ufeffunit_id,cc norm,depth,cc\r\n100.0, 1 ,2,NA\r\n101,1,2,0.5\r\n")
     session = om.open_session(arrays, unit_tables=path)
     assert list(session.units.properties) == ["cc"]
     np.testing.assert_array_equal(session.units.properties["cc"][:2], [np.nan, 0.5])

@@ -338,9 +338,7 @@ def test_a_single_frame_alone_does_not_take_the_recording_away(path):
     assert session.window(5.0).responses.shape == (60, 5)
 
 
-def add_trials(
-    path: Path, start: list[float], stop: list[float], **columns: list[bytes]
-) -> None:
+def add_trials(path: Path, start: list[float], stop: list[float], **columns: list[bytes]) -> None:
     with h5py.File(path, "a") as file:
         table = typed_group(file, "intervals/trials", "TimeIntervals")
         table["start_time"], table["stop_time"] = start, stop

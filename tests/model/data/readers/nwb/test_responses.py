@@ -144,9 +144,7 @@ def test_the_series_of_all_planes_holds_those_of_each_plane(path):
 
 def test_epochs_of_the_same_regions_are_one_recording_with_a_pause(path):
     write_nwb(path)
-    second = add_responses(
-        path, f"{FLUORESCENCE}/evoked", draw(200), start=600.03, rate_hz=10.0
-    )
+    second = add_responses(path, f"{FLUORESCENCE}/evoked", draw(200), start=600.03, rate_hz=10.0)
     session = open_session(path)
     assert session.n_neurons == 5
     assert session.recorded_s == pytest.approx(50.0)
@@ -262,9 +260,7 @@ def transpose(path: Path) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize(
-    "has_times", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("has_times", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_transposed_responses_are_read_with_a_note(path, has_times):
     times = 2 + np.arange(300) / 10 if has_times else None
     write_nwb(path, Nwb((Plane(timestamps=times),)))
@@ -437,9 +433,7 @@ def test_a_rate_that_is_none_is_replaced_by_that_of_the_imaging_plane(path):
         file[f"{FIRST}/starting_time"].attrs["rate"] = 0.0
     session = open_session(path)
     assert session.responses.rate_hz == 10.0
-    assert "'0.0' as its rate: the 10 Hz of its imaging plane" in told(
-        session, "bad_rate"
-    )
+    assert "'0.0' as its rate: the 10 Hz of its imaging plane" in told(session, "bad_rate")
     assert open_session(path, rate_hz=12.0).responses.rate_hz == 12.0
 
 

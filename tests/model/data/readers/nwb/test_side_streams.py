@@ -240,9 +240,7 @@ def test_columns_of_trials_keep_their_values(path):
 
 def test_presentations_are_the_trials_where_no_table_is_called_so(path):
     angle = [0.0, 90.0, 0.0]
-    add_table(
-        path, "drifting_gratings_presentations", [3, 9, 15], [5, 11, 17], angle=angle
-    )
+    add_table(path, "drifting_gratings_presentations", [3, 9, 15], [5, 11, 17], angle=angle)
     shown = 20.0 + np.arange(60) / 30
     frame = np.tile(np.arange(30), 2)
     add_table(path, "movie_presentations", shown, shown + 1 / 30, frame=frame)
@@ -320,9 +318,7 @@ def test_images_that_do_not_exist_cost_the_presentation(path, order, words):
 
 
 def test_images_are_shown_until_the_next_one_and_trials_without_are_counted(path):
-    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones(
-        (8, 10, 4), np.uint8
-    )
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((8, 10, 4), np.uint8)
     add_series(path, "stimulus/templates/set", images, "ImageSeries", rate_hz=1.0)
     name = "stimulus/presentation/shown"
     add_series(path, name, np.array([2, 0, 1]), "IndexSeries", start=4.0, rate_hz=0.3)
@@ -378,9 +374,7 @@ def test_stimuli_that_are_no_images_are_named(path):
             series = typed_group(file, f"stimulus/presentation/{name}", kind)
             write_samples(series, np.zeros(20), Samples())
     message = note_messages(open_session(path))["stimulus_left_out"]
-    assert message.endswith(
-        "/stimulus/presentation/angle, /stimulus/presentation/laser"
-    )
+    assert message.endswith("/stimulus/presentation/angle, /stimulus/presentation/laser")
 
 
 @pytest.mark.slow

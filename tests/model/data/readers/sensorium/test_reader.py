@@ -92,9 +92,7 @@ def test_neurons_and_scale_are_those_of_the_folder(video):
     positions = np.load(neurons / "cell_motor_coordinates.npy")
     np.testing.assert_array_equal(video.units.xyz_um, positions)
     std = np.load(statistics / "responses/all/std.npy").reshape(-1)
-    np.testing.assert_allclose(
-        video.response_scale, np.maximum(std, 0.01 * std.mean()), rtol=1e-6
-    )
+    np.testing.assert_allclose(video.response_scale, np.maximum(std, 0.01 * std.mean()), rtol=1e-6)
     assert video.units.area is None
 
 
@@ -113,9 +111,7 @@ def test_windows_lie_within_trials_and_hold_their_values(folder):
             assert all(valid.all() for valid in window.valid.values())
             rows = slice(number, number + 60)
             stored = raw_array(folder, "responses", trial)[:, rows].T
-            np.testing.assert_allclose(
-                window.responses, stored / session.response_scale, rtol=1e-6
-            )
+            np.testing.assert_allclose(window.responses, stored / session.response_scale, rtol=1e-6)
             frames = np.moveaxis(raw_array(folder, "videos", trial)[..., rows], -1, 0)
             np.testing.assert_allclose(window.video, (frames - 113) / 59, atol=1e-5)
             at = number + np.floor(np.arange(40) * 1.5 + 0.25).astype(int)
@@ -125,9 +121,7 @@ def test_windows_lie_within_trials_and_hold_their_values(folder):
             np.testing.assert_allclose(window.behavior[:, 4], expected, atol=1e-4)
 
 
-def change_trial(
-    folder: Path, stream: str, trial: int, where: object, value: float
-) -> None:
+def change_trial(folder: Path, stream: str, trial: int, where: object, value: float) -> None:
     values = raw_array(folder, stream, trial)
     values[where] = value
     np.save(folder / "data" / stream / f"{trial}.npy", values)

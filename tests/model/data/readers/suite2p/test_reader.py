@@ -172,9 +172,7 @@ def test_without_spks_the_traces_are_deconvolved(folder):
     for k in range(len(found)):
         calcium[k] = found[k] + (decay * calcium[k - 1] if k else 0)
     corrected = traces_of_cells(folder, "F") - 0.7 * traces_of_cells(folder, "Fneu")
-    agreement = [
-        np.corrcoef(calcium[:, i], corrected[:, i])[0, 1] for i in range(found.shape[1])
-    ]
+    agreement = [np.corrcoef(calcium[:, i], corrected[:, i])[0, 1] for i in range(found.shape[1])]
     assert np.median(agreement) > 0.9
 
 
@@ -265,9 +263,7 @@ def test_without_regions_a_plane_has_no_contours(folder):
     assert session.n_neurons == expected.n_neurons
     is_lost = session.units.plane == 0
     assert np.isnan(session.units.xy_px[is_lost]).all()
-    np.testing.assert_array_equal(
-        session.units.xy_px[~is_lost], expected.units.xy_px[~is_lost]
-    )
+    np.testing.assert_array_equal(session.units.xy_px[~is_lost], expected.units.xy_px[~is_lost])
     rows = np.arange(20)
     np.testing.assert_array_equal(
         session.responses.file.pick(rows, slice(None)),
@@ -333,8 +329,7 @@ def small_plane(place: Path, *, n=6, frames=300, seed=0, **changes: Any) -> dict
     F, Fneu, spks = (np.float32(rows).reshape(n, frames) + 1 for rows in traces)
     row, column = np.mgrid[0:3, 0:3]
     regions = [
-        {"ypix": row.ravel() + 3 * k, "xpix": column.ravel(), "lam": np.ones(9)}
-        for k in range(n)
+        {"ypix": row.ravel() + 3 * k, "xpix": column.ravel(), "lam": np.ones(9)} for k in range(n)
     ]
     files = {
         **{"F": F, "Fneu": Fneu, "spks": spks},
@@ -611,9 +606,7 @@ def test_no_window_touches_the_joint_of_two_folders(tmp_path):
 
 
 def test_files_of_one_folder_are_one_recording(tmp_path):
-    small_plane(
-        tmp_path / "plane0", frames_per_folder=[300], frames_per_file=[100, 200]
-    )
+    small_plane(tmp_path / "plane0", frames_per_folder=[300], frames_per_file=[100, 200])
     assert open_session(tmp_path).responses.recorded_spans is None
 
 
