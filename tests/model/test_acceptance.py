@@ -124,3 +124,14 @@ def test_nothing_forecasts_white_noise_of_slow_recordings(rate_hz):
     assert len(scores) == (0 if rate_hz == 1.0 else 4)
     for score in scores:
         assert abs(score.value) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["context-ridge", "linear-gaussian"])
+def test_the_score_of_white_noise_at_1_hz_has_an_interval_that_contains_0(name):
+    draw = np.random.default_rng(0).gamma(1.0, 1.0, (900, 20)).astype("f4")
+    noise = open_session({"responses": draw, "rate_hz": 1.0})
+    (score,) = evaluate(name, noise, "test/population_1024_response").scores
+    assert score.ci_low < 0 < score.ci_high
+    centred = score.centred_estimate
+    assert centred.low < 0 < centred.high
