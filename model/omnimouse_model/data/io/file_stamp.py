@@ -1,6 +1,8 @@
 """Snapshot of file sizes and modification times, taken when a session is opened."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +115,20 @@ def unreadable(path: Path, error: Exception) -> SessionFormatError:
 def bad_file(path: Path, code: str, problem: str, hint: str = "") -> SessionFormatError:
     """Return the error for a file or folder; the message begins with its name."""
     return SessionFormatError(path, code, f"{label(path)} {problem}", hint)
+
+
+@contextmanager
+def damage_refused(refusal: Callable[[str], SessionFormatError]) -> Iterator[None]:
+    """Turn every other error of the block into the refusal of a damaged file.
+
+    `refusal` takes the start of the error's text. Damaged bytes fail in many ways.
+    """
+    try:
+        yield
+    except SessionFormatError:
+        raise
+    except Exception as error:
+        raise refusal(str(error)[:200]) from error
 
 
 def label(path: Path) -> str:

@@ -8,8 +8,8 @@ Version 7.3 is HDF5 and needs h5py. Objects and functions are never read.
 import math
 import struct
 import zlib
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.data.io.byte_source import LocalFile
-from omnimouse_model.data.io.file_stamp import bad_file
+from omnimouse_model.data.io.file_stamp import bad_file, damage_refused
 from omnimouse_model.data.io.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5
 from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.io.safe_files import ArrayFile, open_binary
@@ -66,11 +66,17 @@ class MatFile(Protocol):
 
     @property
     def names(self) -> Collection[str]:
-        """Names of the variables."""
+        """Names of the variables in the file."""
         ...
 
     def array(self, name: str) -> StoredArray:
-        """Return a matrix of numbers; raise `SessionFormatError` for anything else."""
+        """Return a variable that is a matrix of numbers.
+
+        Raises
+        ------
+        SessionFormatError
+            The variable is anything else.
+        """
         ...
 
     def value(self, name: str, fields: Collection[str] | None = None) -> Any:
@@ -111,14 +117,8 @@ def open_mat(path: Path) -> MatFile:
         return _Mat5(path, stream, "<" if head[126:128] == b"IM" else ">")
 
 
-@contextmanager
-def _sound(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except SessionFormatError:
-        raise
-    except Exception as error:  # damaged bytes fail in many ways
-        raise _damaged(path, str(error)[:200]) from error
+def _sound(path: Path) -> AbstractContextManager[None]:
+    return damage_refused(partial(_damaged, path))
 
 
 def _damaged(path: Path, problem: str) -> SessionFormatError:
@@ -187,11 +187,11 @@ class _Mat5:
 
     @property
     def names(self) -> Collection[str]:
-        """Names of the variables."""
+        """Names of the variables in the file."""
         return self._members.keys()
 
     def array(self, name: str) -> StoredArray:
-        """Return a matrix of numbers, mapped if it is stored as it is."""
+        """Return a variable that is a matrix: a memory map if it is not compressed."""
         member = self._members[name]
         with open_binary(self.path) as stream, _sound(self.path):
             elements = _Elements(self._bytes(stream, member, _HEAD_BYTES), self._order)
@@ -301,7 +301,7 @@ class _Elements:
         return _Header(flags & 0xFF, flags & 0xFF00, shape, name)
 
     def numbers(self, header: _Header) -> np.ndarray:
-        """Read the numbers of an array."""
+        """Return the values of the array that `header` describes."""
         kind, start, n_bytes = self.tag()
         stored = np.dtype(self._order + _TYPES[kind])
         if start + n_bytes > len(self._data):
@@ -401,11 +401,11 @@ class _Mat73:
 
     @property
     def names(self) -> Collection[str]:
-        """Names of the variables."""
+        """Names of the variables in the file."""
         return self._names
 
     def array(self, name: str) -> StoredArray:
-        """Return a matrix of numbers, in memory."""
+        """Return a variable that is a matrix, read into memory."""
         dataset = self._file.dataset(name)
         if dataset.dtype.kind not in "fiu" or len(dataset.shape or ()) != 2:
             raise bad_file(self.path, "wrong_shape", f"holds {name}, which is no matrix")

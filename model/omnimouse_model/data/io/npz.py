@@ -3,13 +3,13 @@
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
+from omnimouse_model.data.io.file_stamp import bad_file, damage_refused
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     open_binary,
@@ -116,15 +116,8 @@ class Npz(Mapping[str, np.ndarray]):
         return ArrayFile(self.path, dtype, shape, begin + offset, fortran)
 
 
-@contextmanager
-def _sound(path: Path) -> Iterator[None]:
-    """Turn all errors of damaged archives into `SessionFormatError`."""
-    try:
-        yield
-    except SessionFormatError:
-        raise
-    except Exception as error:  # a damaged archive fails in many ways
-        raise _refused(path, f"is not a valid .npz: {str(error)[:200]}") from error
+def _sound(path: Path) -> AbstractContextManager[None]:
+    return damage_refused(lambda problem: _refused(path, f"is not a valid .npz: {problem}"))
 
 
 def _refused(path: Path, problem: str) -> SessionFormatError:
