@@ -21,7 +21,7 @@ from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, fitted_step
-from omnimouse_model.data.readers.nwb.observed import valid_rows
+from omnimouse_model.data.readers.nwb.observed_time import valid_rows
 from omnimouse_model.data.readers.nwb.rows import EndToEnd, SideBySide, place_samples
 from omnimouse_model.data.readers.nwb.series import (
     Chosen,

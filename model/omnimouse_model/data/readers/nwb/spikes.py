@@ -43,7 +43,7 @@ from omnimouse_model.data.readers.build.unit_tables import is_property_name
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.electrodes import UnitPlaces, read_places
 from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.observed import read_observed
+from omnimouse_model.data.readers.nwb.observed_time import read_observed
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb.trials import (
     read_intervals,
@@ -301,7 +301,7 @@ def _property(nwb: NwbFile, table: "h5py.Group", name: str, notes: Notes) -> np.
 
 
 def _quality(columns: Mapping[str, np.ndarray], notes: Notes) -> np.ndarray | None:
-    """Return the best label of quality that is known for some unit."""
+    """Return the quality label of each unit, from the first column that has labels."""
     for name in _QUALITY:
         labels = columns.get(name)
         if labels is None:
