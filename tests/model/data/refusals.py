@@ -1,4 +1,4 @@
-"""Check of recordings that are refused."""
+"""Recordings that are refused, and notes of those that are read."""
 
 import os
 from pathlib import Path
@@ -47,3 +47,8 @@ def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return os.stat_result(fields)
 
     monkeypatch.setattr(os, "lstat", lstat)
+
+
+def notes_of(session: Session) -> dict[str, str]:
+    """Messages of the warnings and assumptions of a session, by their codes."""
+    return {n.code: n.message for n in (*session.warnings, *session.assumptions)}

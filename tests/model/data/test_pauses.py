@@ -28,6 +28,21 @@ from tests.predictors import EchoPredictor
 RATE_HZ = 30.0
 
 
+def responses_of(rows, n_units: int, recorded_spans: np.ndarray, n_missing: int) -> Signal:
+    """Responses whose statistics do not matter."""
+    ones = np.ones(n_units)
+    return Signal.of_rows(
+        "responses",
+        rows,
+        RATE_HZ,
+        0.0,
+        mean=ones,
+        std=ones,
+        recorded_spans=recorded_spans,
+        n_missing=n_missing,
+    )
+
+
 def paused(pause_s: float, trials: dict | None = None, joint: bool = False):
     """A recording of 60 s, a pause, and 40 s; with `joint`, of two files."""
     n, first = 3000, 1800
@@ -40,16 +55,7 @@ def paused(pause_s: float, trials: dict | None = None, joint: bool = False):
     rows = MemoryRows(Path("x"), rng.random((n, 3)).astype("f4"))
     spans, n_missing = stretches(place, n_rows, 0.0, RATE_HZ, (first,) if joint else ())
     placed = PlacedRows(rows, np.arange(n), place, n_rows)
-    signal = Signal.of_rows(
-        "responses",
-        placed,
-        RATE_HZ,
-        0.0,
-        mean=np.ones(3),
-        std=np.ones(3),
-        recorded_spans=spans,
-        n_missing=n_missing,
-    )
+    signal = responses_of(placed, 3, spans, n_missing)
     return replace(open_session(plain), responses=signal, _cache={})
 
 
@@ -185,16 +191,7 @@ def test_a_store_of_spikes_keeps_pauses_and_observed_time(tmp_path):
         Observed(np.array([[0.0, 30.0], [70.0, 100.0], [0.0, 30.0]]), np.array([0, 2, 3])),
     )
     spans, n_missing = stretches(np.r_[np.arange(900), np.arange(2100, 3000)], 3000, 0.0, RATE_HZ)
-    signal = Signal.of_rows(
-        "responses",
-        trains,
-        RATE_HZ,
-        0.0,
-        mean=np.ones(2),
-        std=np.ones(2),
-        recorded_spans=spans,
-        n_missing=n_missing,
-    )
+    signal = responses_of(trains, 2, spans, n_missing)
     plain = {"responses": np.ones((3000, 2), "f4"), "rate_hz": RATE_HZ}
     session = replace(open_session(plain), responses=signal, _cache={})
     stored = open_session(convert(session, tmp_path / "s.omses.zarr"))
