@@ -238,7 +238,7 @@ class Hdf5:
         return item
 
     def _check_storage(self, name: str, item: "h5py.Dataset") -> None:
-        """Raise if the chunks of a dataset are too large, or a filter is missing."""
+        """Raise if the chunks of a dataset are too large, or no filter can decompress them."""
         with self.typed_errors(name):
             chunks = item.chunks
         # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
@@ -350,7 +350,7 @@ def _encoded(name: str) -> bytes:
 
 
 def _target(group: Any, name: str) -> str | tuple[str, str] | None:
-    """Return where a link leads, without following it.
+    """Return what a link of a group points to, without opening it.
 
     None for an object of the group, a path for a soft link, file and path for another
     link.

@@ -32,7 +32,7 @@ def has_pauses(signal: Signal) -> bool:
 
 
 class RecordedRows:
-    """Rows of a stream in its recorded stretches, one stretch after the other."""
+    """The rows of a stream that were recorded, without those of its pauses."""
 
     def __init__(self, signal: Signal) -> None:
         self._signal = signal

@@ -67,7 +67,7 @@ _SYNONYMS = {
     **dict.fromkeys(("tier", "tiers", "split"), "trial_tier"),
     **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
 }
-"""Common other names (lower case) and the accepted name to suggest for each."""
+"""Names (lower case) that are not accepted, and the accepted name to suggest for each."""
 _POSITIONS = ("xyz_um", "xy_px")
 
 

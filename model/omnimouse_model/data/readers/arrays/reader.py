@@ -146,7 +146,7 @@ def _session(arrays: NamedArrays, options: ReadOptions) -> Session:
 
 # -- behaviour -----------------------------------------------------------------------
 def _running(arrays: NamedArrays) -> Signal | None:
-    """Return the stream of running: its speed, or that of a wheel with a pose."""
+    """Return the stream `running`, or `wheel` with the columns of `pose`, if one is there."""
     names = [name for name in ("running", "wheel") if name in arrays.arrays]
     if len(names) > 1:
         raise arrays.wrong("wheel", "and running are both present: pass only one")

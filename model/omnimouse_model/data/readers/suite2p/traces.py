@@ -1,4 +1,4 @@
-"""Traces of suite2p planes as responses, and the frames that were recorded.
+"""Responses from the traces of suite2p planes, without bad frames.
 
 Files are (regions, frames); responses are (frames, neurons).
 """
