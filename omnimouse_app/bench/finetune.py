@@ -112,7 +112,7 @@ def command(
     demo model: its weights are removed first, and the reference is the demo model
     itself, which was trained on it.
     """
-    from omnimouse_model.cache import cache_dir
+    from omnimouse_model.storage.cache import cache_dir
 
     out = out or cache_dir() / "bench" / "finetune"
     rows: list[Row] = []
@@ -138,13 +138,13 @@ def _unseen(settings: Settings) -> list[Row]:
 
 
 def _companion(settings: Settings) -> list[Row]:
-    from omnimouse_model.cache import cache_dir
     from omnimouse_model.data.open import open_session
     from omnimouse_model.demo import CHECKPOINT
     from omnimouse_model.nets.checkpoint_formats import read_checkpoint
     from omnimouse_model.predict.omnimouse.loading import predictor_from_checkpoint
     from omnimouse_model.predict.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session
+    from omnimouse_model.storage.cache import cache_dir
 
     (spec,) = (spec for spec in TRAINING_MICE if spec.name == COMPANION)
     session = open_session(write_session(spec, cache_dir() / "mice" / spec.name))

@@ -11,9 +11,9 @@ import click
 
 from omnimouse_app.cli.interrupt import STOPPED
 from omnimouse_app.sigint import was_interrupted
-from omnimouse_model.drive import explained
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.predict.devices import full_memory_text
+from omnimouse_model.storage.write import explained
 
 COMMANDS = {
     "app": "Open napari with the plugin.",

@@ -12,7 +12,7 @@ from omnimouse_app.cli.inputs import (
     require_source_code,
     session_folder,
 )
-from omnimouse_model.drive import writing
+from omnimouse_model.storage.write import writing
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device

@@ -79,8 +79,8 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     from omnimouse_model.data.hub.fetch import require_place
     from omnimouse_model.data.hub.fetch_session import fetch_session
     from omnimouse_model.data.hub.ibl_sessions import ibl_session_name
-    from omnimouse_model.data.hub.unpack import is_archive, unpack, without_ending
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
+    from omnimouse_model.storage.archives import is_archive, unpack, without_ending
 
     if ibl_session_name(name) is not None:
         return fetch_session(name, to, progress.show_share)
@@ -100,7 +100,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
 def _refuse(name: str) -> None:
     """Raise an error for a name that is neither an archive nor on the hub."""
     from omnimouse_model.data.hub.names import hub_place
-    from omnimouse_model.data.io.http_file import web_address
+    from omnimouse_model.storage.http_file import web_address
 
     if web_address(name) is not None:
         raise ValueError(f"{name} needs no download: open_session, info and app read addresses")

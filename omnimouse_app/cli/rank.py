@@ -295,8 +295,8 @@ def _write_csv(rows: Sequence[dict[str, object]], path: Path) -> None:
 
 def _write_page(ranking: "RankTable", curve: "PretrainCurve | None", path: Path) -> None:
     """Write the figures one below the other, as a page that needs no network."""
-    from omnimouse_model.atomic import atomic_path
-    from omnimouse_model.locking import sole_writer
+    from omnimouse_model.storage.locks import sole_writer
+    from omnimouse_model.storage.write import atomic_path
     from omnimouse_widgets.figures import pretrain_figure, ranking_figure
 
     try:

@@ -150,8 +150,8 @@ def _curves(results: Path, axis: "SizeAxis", quantity: "Quantity") -> "tuple[Sca
 
 def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
     """Write the figure as an HTML page that contains plotly."""
-    from omnimouse_model.atomic import atomic_path
-    from omnimouse_model.locking import sole_writer
+    from omnimouse_model.storage.locks import sole_writer
+    from omnimouse_model.storage.write import atomic_path
     from omnimouse_widgets.figures import scaling_figure
 
     try:

@@ -121,8 +121,8 @@ class TrainingCommand(Protocol):
 
 def _train(run: TrainingCommand, out: Path, steps: int | None, device: str) -> None:
     """Run a training with progress, and write its results."""
-    from omnimouse_model.locking import sole_writer
     from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.storage.locks import sole_writer
     from omnimouse_model.train.distributed import joined, local_device
 
     place = local_device(resolve_device(device))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.atomic import atomic_path
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, facts, joined, table, tag
 from omnimouse_widgets.report.markup import text as escaped

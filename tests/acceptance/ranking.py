@@ -19,8 +19,8 @@ from omnimouse_model.analysis.ranking.curve import pretrain_curve
 from omnimouse_model.analysis.ranking.orders import ORDERS
 from omnimouse_model.analysis.ranking.rank import rank_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.nets.ndt.network import NdtConfig
+from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.train.factory import ModelFactory
 from omnimouse_model.train.ndt.config import NdtTrainConfig
 from tests.model.dynamics_world import (

@@ -21,12 +21,9 @@ import h5py
 import numpy as np
 import yaml
 
-from omnimouse_model.data.io.safe_files import (
-    read_json_mapping,
-    read_yaml_mapping,
-)
-from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.pickles import load_pickled
+from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 from tests.hostile_pickles import CallingPickle, object_npy
 
 SECRET = "outside.npy"

@@ -8,7 +8,6 @@ import os
 from fnmatch import fnmatch
 from pathlib import Path
 
-from omnimouse_model.data.io.file_stamp import missing, unreadable
 from omnimouse_model.data.readers.alf import reader as alf
 from omnimouse_model.data.readers.arrays import reader as arrays
 from omnimouse_model.data.readers.experanto import reader as experanto
@@ -18,6 +17,7 @@ from omnimouse_model.data.readers.suite2p import reader as suite2p
 from omnimouse_model.data.readers.trial_tree import reader as trial_tree
 from omnimouse_model.data.store import reader as store
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import missing, unreadable
 
 READERS = {
     "experanto": experanto,

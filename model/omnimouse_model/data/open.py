@@ -20,11 +20,6 @@ from omnimouse_model.data.formats import (
     session_folder,
 )
 from omnimouse_model.data.hub.names import hub_place
-from omnimouse_model.data.hub.unpack import is_archive
-from omnimouse_model.data.io.file_stamp import unreadable
-from omnimouse_model.data.io.hdf5 import SIGNATURE
-from omnimouse_model.data.io.http_file import display_address, web_address
-from omnimouse_model.data.io.safe_files import open_binary, read_json_mapping
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.readers.arrays import reader as arrays
 from omnimouse_model.data.readers.build.unit_tables import (
@@ -34,6 +29,11 @@ from omnimouse_model.data.readers.build.unit_tables import (
 from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
+from omnimouse_model.storage.archives import is_archive
+from omnimouse_model.storage.files import open_binary, unreadable
+from omnimouse_model.storage.hdf5 import SIGNATURE
+from omnimouse_model.storage.http_file import display_address, web_address
+from omnimouse_model.storage.trees import read_json_mapping
 
 logger = logging.getLogger(__name__)
 

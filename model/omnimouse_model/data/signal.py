@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, previous_index
-from omnimouse_model.data.io.phase_gather import (
+from omnimouse_model.data.phase_gather import (
     ShiftOrder,
     gather_shifted,
     shifted_rows,
 )
-from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.spike_trains import SpikeTrains
+from omnimouse_model.storage.row_source import Rows
 
 SampleMode = Literal["previous", "linear"]
 _SLOW = 0.9

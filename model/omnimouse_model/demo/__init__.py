@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
+from omnimouse_model.storage.cache import cache_dir
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

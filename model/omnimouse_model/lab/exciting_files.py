@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import UInt8
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import ExportError
 from omnimouse_model.lab.exciting_search import ExcitingInputs
 from omnimouse_model.lab.stimuli.stimulus import GRAY
+from omnimouse_model.storage.write import atomic_path
 
 MISSING: Final = (
     "A film (MP4) needs the package av, which is not installed: "

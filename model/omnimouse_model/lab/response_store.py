@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.storage.trees import read_json_mapping
 
 SUFFIX = ".zarr"
 FORMAT = "omnimouse-laboratory"

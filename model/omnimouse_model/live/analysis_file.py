@@ -31,7 +31,6 @@ from omnimouse_model.analysis.in_silico.edit_lists import (
     edits_to_json,
     sort_edits,
 )
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.window_spec import OMNIMOUSE
@@ -47,6 +46,7 @@ from omnimouse_model.live.state import (
     RasterView,
 )
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.storage.write import atomic_path
 
 FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"

@@ -10,9 +10,6 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.in_silico.picture import Picture
-from omnimouse_model.atomic import atomic_path
-from omnimouse_model.cache import cache_dir
-from omnimouse_model.csv_table import csv_bytes
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.lab.decoding_cost import count_fits, fit_seconds
@@ -51,7 +48,9 @@ from omnimouse_model.masks.neuron_table import (
     label_columns,
     table_columns,
 )
-from omnimouse_model.parquet import parquet_bytes
+from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
+from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.predict.compatibility import FALLBACK
+from omnimouse_model.storage.write import atomic_path
 
 logger = logging.getLogger(__name__)
 

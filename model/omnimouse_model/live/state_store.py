@@ -10,8 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
-from omnimouse_model.atomic import remove_abandoned
-from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.demo import is_demo
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -29,6 +27,8 @@ from omnimouse_model.live.recording.first_scores import (
     read_scores,
     shipped_scores,
 )
+from omnimouse_model.storage.http_file import display_address, web_address
+from omnimouse_model.storage.write import remove_abandoned
 
 logger = logging.getLogger(__name__)
 

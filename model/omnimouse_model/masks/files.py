@@ -23,7 +23,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.window_spec import (
     ASSUMED_RATE_HZ,
     OMNIMOUSE,
@@ -34,6 +33,7 @@ from omnimouse_model.data.window_spec import (
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import BehaviorMode
 from omnimouse_model.masks.token_layout import QUERY_SAMPLES, TokenLayout
+from omnimouse_model.storage.write import atomic_path
 
 FORMAT = "omnimouse-mask"
 OMNIMOUSE_VERSION, OTHER_VERSION = 1, 2

@@ -16,12 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.size import check_numbers
 from omnimouse_model.nets.strict import load_strictly
+from omnimouse_model.storage.write import atomic_path
 
 FORMAT = 1
 FAMILY = "omnimouse"

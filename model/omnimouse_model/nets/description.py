@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from safetensors.torch import save_file
 from torch import Tensor
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.storage.write import atomic_path
 
 _MAX_UNITS = 10**6
 _MAX_SIZE, _MAX_COUNT = 4096, 64

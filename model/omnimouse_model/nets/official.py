@@ -22,7 +22,7 @@ from omnimouse_model.nets.checkpoint import (
     save_checkpoint,
 )
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
-from omnimouse_model.nets.tensor_file import load_pickle
+from omnimouse_model.storage.tensors import load_pickle
 
 COMPILED_PREFIX = "_orig_mod."
 

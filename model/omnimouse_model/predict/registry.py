@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from reprlib import Repr
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, hub_place
 from omnimouse_model.data.session import Session
@@ -18,6 +17,7 @@ from omnimouse_model.predict.families import builders, load_of_family
 from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_model.predict.prediction_file.predictor import open_predictions
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.write import atomic_path
 
 _SHORT = Repr()
 _SHORT.maxstring = 200

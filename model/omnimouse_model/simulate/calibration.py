@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.simulate.population import Tuning, draw_population
 from omnimouse_model.simulate.processes import Purpose, stream
 from omnimouse_model.simulate.receptive_fields import (
@@ -25,6 +24,7 @@ from omnimouse_model.simulate.specs import (
     UNSEEN,
 )
 from omnimouse_model.simulate.stimuli import ahead, draw_textures, trial_screen
+from omnimouse_model.storage.write import atomic_path
 
 N_BLOCKS = 18
 STORED: Final = Path(__file__).with_suffix(".npz")

@@ -18,8 +18,8 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.simulate.spiking import poisson_spikes, red_noise
+from omnimouse_model.storage.write import atomic_path
 
 VERSION = 3
 """Raised whenever files change, so that older ones are not used."""

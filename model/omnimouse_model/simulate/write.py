@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from omnimouse_model.drive import writing
 from omnimouse_model.simulate.behavior import device_traces
 from omnimouse_model.simulate.ceilings import ResponseSums
 from omnimouse_model.simulate.imaging import (
@@ -43,6 +42,7 @@ from omnimouse_model.simulate.specs import (
 from omnimouse_model.simulate.stimuli import GRAY
 from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import spec_fingerprint
+from omnimouse_model.storage.write import writing
 
 logger = logging.getLogger(__name__)
 ReportShare = Callable[[float], None]

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.tensor_file import load_pickle
+from omnimouse_model.storage.tensors import load_pickle
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_model.train.config import Group, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run

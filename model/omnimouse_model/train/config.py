@@ -6,11 +6,11 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, Literal
 
-from omnimouse_model.data.io.safe_files import read_yaml_mapping
 from omnimouse_model.errors import MaskError, SessionFormatError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
+from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.train.tasks import check_task
 
 Targets = Literal["responses", "truth"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from omnimouse_model.analysis.ranking.factory import Watch
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import StoppedError
@@ -18,6 +17,7 @@ from omnimouse_model.predict.omnimouse.loading import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import twin_spec
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_model.train.batches import training_session
 from omnimouse_model.train.checkpoints import best_or_last
 from omnimouse_model.train.config import (

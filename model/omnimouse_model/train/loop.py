@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from omnimouse_model.drive import writing
-from omnimouse_model.locking import sole_writer
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.write import writing
 from omnimouse_model.train.cpu.malloc import reused_heap
 from omnimouse_model.train.cpu.prefetch import Prefetch, drawing_processes
 from omnimouse_model.train.distributed import Team

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.atomic import atomic_path
+from omnimouse_model.storage.write import atomic_path
 
 FILE = "metrics.jsonl"
 EVENTS = "tensorboard"

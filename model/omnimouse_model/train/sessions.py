@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.open import is_session
 from omnimouse_model.simulate import (
     DEMO_FURTHER,
@@ -18,6 +17,7 @@ from omnimouse_model.simulate.spiking_laboratory import (
     VERSION,
     write_animal,
 )
+from omnimouse_model.storage.cache import cache_dir
 
 MICE = {spec.name: spec for spec in (*TRAINING_MICE, *DEMO_FURTHER, *SMOKE_MICE, *STUDY_MICE)}
 """Specs of the simulated mice for training, by name."""

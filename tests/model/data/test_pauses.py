@@ -11,7 +11,6 @@ import zarr
 from omnimouse_model.analysis.evaluate.stitching import predict_span
 from omnimouse_model.data.conversion.check import verify
 from omnimouse_model.data.conversion.write import convert
-from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.placed_rows import (
     PlacedRows,
@@ -23,6 +22,7 @@ from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.errors import TimeRangeError
 from omnimouse_model.live.spans import page_around
 from omnimouse_model.masks import Mask
+from omnimouse_model.storage.row_source import MemoryRows
 from tests.predictors import EchoPredictor
 
 RATE_HZ = 30.0

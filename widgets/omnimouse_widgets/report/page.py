@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.report import ReportData, no_report, report_of_screen
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_widgets.report import comparisons, experiments, neurons, results, task
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, tag

@@ -14,10 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from omnimouse_model.atomic import remove_abandoned, temporary_folder
-from omnimouse_model.drive import writing
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.locking import locked, sole_writer
+from omnimouse_model.storage.locks import locked, sole_writer
+from omnimouse_model.storage.write import remove_abandoned, temporary_folder, writing
 
 FORMAT = 1
 Row = TypeVar("Row")

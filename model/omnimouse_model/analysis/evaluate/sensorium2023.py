@@ -16,15 +16,15 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.analysis.evaluate.shard import BATCH
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
-from omnimouse_model.parquet import arrow_module
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.tables import arrow_module
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_model.strategies import mask_from_strategy
 
 # The scored frames of the competition: DROPPED <= frame < LAST.

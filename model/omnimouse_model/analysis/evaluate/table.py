@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import Score, Scores
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
-from omnimouse_model.parquet import parquet_bytes
+from omnimouse_model.storage.tables import parquet_bytes
+from omnimouse_model.storage.write import atomic_path
 
 NOTES = {
     "r": (

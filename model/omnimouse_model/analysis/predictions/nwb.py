@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.predict.prediction_file.arrays import (
     NWB_METADATA,
@@ -22,6 +21,7 @@ from omnimouse_model.predict.prediction_file.arrays import (
     StoredArrays,
     open_arrays,
 )
+from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
     import h5py

@@ -27,9 +27,7 @@ from omnimouse_model.analysis.predictions.unfinished_file import (
 )
 from omnimouse_model.analysis.predictions.windows import prediction_starts
 from omnimouse_model.data.session import Session
-from omnimouse_model.drive import writing
 from omnimouse_model.errors import MaskError, StoppedError
-from omnimouse_model.locking import sole_writer
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.predict.prediction_file.predictor import (
@@ -39,6 +37,8 @@ from omnimouse_model.predict.prediction_file.predictor import (
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.write import writing
 from omnimouse_model.strategies import lost_all_targets
 
 SUFFIXES = (".zarr", ".nwb")

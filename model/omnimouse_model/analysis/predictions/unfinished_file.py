@@ -23,7 +23,6 @@ from omnimouse_model.analysis.evaluate.accumulate import CHANNELS
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import RESPONSE_CHUNK, compressors
 from omnimouse_model.errors import PredictionsFileError, ResultsFileError
-from omnimouse_model.locking import LockedError, locked
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.prediction_file.file import (
     JOURNAL,
@@ -31,6 +30,7 @@ from omnimouse_model.predict.prediction_file.file import (
     unfinished_path,
 )
 from omnimouse_model.predict.prediction_file.metadata import Metadata
+from omnimouse_model.storage.locks import LockedError, locked
 
 BATCH = 8
 """Windows in a batch, all of which are in memory."""

@@ -29,9 +29,9 @@ from omnimouse_model.analysis.ranking.scores import (
 from omnimouse_model.analysis.ranking.tier_guard import without_test
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.locking import sole_writer
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.progress import Progress
+from omnimouse_model.storage.locks import sole_writer
 
 STOPPED = "stopped; what is finished is saved: the same call continues."
 _one_at_a_time = threading.Lock()

@@ -13,10 +13,10 @@ from omnimouse_model.analysis.evaluate.results_store import (
     number,
     row_key,
 )
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.storage.cache import cache_dir
 
 SUFFIX = ".ranking.jsonl"
 VALIDATION, TEST = "validation", "test"

@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session_index import Catalogue, Entry
+from omnimouse_model.storage.write import atomic_path
 
 FORMAT = 1
 

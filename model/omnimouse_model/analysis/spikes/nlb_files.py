@@ -18,11 +18,11 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.io.byte_source import LocalFile
-from omnimouse_model.data.io.hdf5 import Hdf5
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.metrics.nlb import nlb_scores
+from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.hdf5 import Hdf5
+from omnimouse_model.storage.write import atomic_path
 
 Arrays = Mapping[str, np.ndarray]
 RATES: Final = ("heldin", "heldout")

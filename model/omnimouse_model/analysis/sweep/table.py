@@ -15,9 +15,9 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.sweep.contexts import Context, inputs_label
 from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.display import HasSummary, data_frame, interval_text
-from omnimouse_model.locking import sole_writer
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
     import pandas

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.session import Session
@@ -17,6 +16,7 @@ from omnimouse_model.data.store.recorded_rows import RecordedRows
 from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.tables import digest_of, table_digest
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.trees import read_json_mapping
 
 Progress = Callable[[float], None]
 

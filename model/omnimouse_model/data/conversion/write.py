@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.conversion.check import verify
-from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import (
     FORMAT,
@@ -52,9 +51,10 @@ from omnimouse_model.data.store.tables import (
     table_digest,
 )
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
-from omnimouse_model.drive import writing
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.locking import sole_writer
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.write import writing
 
 Progress = Callable[[float], None]
 JOURNAL = "journal.jsonl"

@@ -15,8 +15,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from omnimouse_model.atomic import atomic_path, remove_abandoned
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.auth import endpoint, http_error, hub_headers
 from omnimouse_model.data.hub.body import blocks_of
 from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes, printable
@@ -25,6 +23,8 @@ from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.paths import path_inside
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.write import atomic_path, remove_abandoned
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.download import (
     Progress,
     commit_folder,
@@ -19,6 +18,7 @@ from omnimouse_model.data.hub.errors import folder_bytes
 from omnimouse_model.data.hub.listing import Listing
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.cache import cache_dir
 
 Put = Callable[[Listing, Path, Path, Progress], None]
 """Function of (listing, downloaded folder, target, progress) that makes the target."""

@@ -7,8 +7,8 @@ from omnimouse_model.data.hub.download import Progress
 from omnimouse_model.data.hub.fetch import fetch_place, require_place
 from omnimouse_model.data.hub.ibl_sessions import fetch_ibl_session, ibl_session_name
 from omnimouse_model.data.hub.listing import Listing, list_files
-from omnimouse_model.data.hub.unpack import is_archive, unpack
 from omnimouse_model.errors import FetchError, SessionFormatError
+from omnimouse_model.storage.archives import is_archive, unpack
 
 _DOWNLOAD_SHARE = 0.8
 """Estimated share of the time for the download; the rest is for unpacking."""

@@ -8,11 +8,11 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.hub.download import Progress
-from omnimouse_model.data.hub.unpack import leads_outside
 from omnimouse_model.data.readers.alf.layout import DIRECT, dataset_name, sorter_rank
 from omnimouse_model.errors import FetchError, StoppedError
+from omnimouse_model.storage.archives import leads_outside
+from omnimouse_model.storage.cache import cache_dir
 
 SERVER = "https://openalyx.internationalbrainlab.org"
 _PASSWORD = "international"

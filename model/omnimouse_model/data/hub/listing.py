@@ -15,8 +15,8 @@ from omnimouse_model.data.hub.body import blocks_of
 from omnimouse_model.data.hub.errors import as_fetch_errors, printable
 from omnimouse_model.data.hub.exchange import answer_to
 from omnimouse_model.data.hub.names import HubPlace
-from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.archives import is_plain_name, leads_outside
 
 # Fifty times the list of the released recordings.
 _LONGEST = 32 * 2**20

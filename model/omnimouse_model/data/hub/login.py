@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.hub.auth import (
     TOKENS_PAGE,
     endpoint,
@@ -14,6 +13,7 @@ from omnimouse_model.data.hub.auth import (
 from omnimouse_model.data.hub.errors import first_line
 from omnimouse_model.data.hub.exchange import answer_to
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.write import atomic_path
 
 
 def save_token(token: str) -> None:

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside, without_ending
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.archives import is_plain_name, leads_outside, without_ending
 
 OWNER = "the-enigma-project"
 DATASET = f"{OWNER}/omnimouse-dataset"

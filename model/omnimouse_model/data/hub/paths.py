@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.archives import is_plain_name, leads_outside
 
 
 def path_inside(folder: Path, name: str) -> Path:

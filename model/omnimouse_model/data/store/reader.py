@@ -10,10 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.fingerprint import combine_options, folder_fingerprint
-from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
 from omnimouse_model.data.readers.build.size_limits import check_extent
@@ -35,6 +31,10 @@ from omnimouse_model.data.store.recorded_rows import (
 from omnimouse_model.data.store.sharded import ShardedRows, piece
 from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.fingerprint import combine_options, folder_fingerprint
+from omnimouse_model.storage.row_source import MemoryRows
+from omnimouse_model.storage.trees import read_json_mapping
 
 LOOKED_FOR = ("zarr.json",)
 _STREAMS = ("eye_tracker", "treadmill")

@@ -6,9 +6,9 @@ the other, and the bins of its summaries that contain such rows.
 
 import numpy as np
 
-from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.readers.build.placed_rows import PlacedRows
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.storage.row_source import Rows
 
 
 def recorded_runs(signal: Signal, n_rows: int) -> np.ndarray:

@@ -14,11 +14,11 @@ from typing import Any, cast
 import google_crc32c
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.row_source import pick_in_blocks
-from omnimouse_model.data.io.safe_files import ArrayFile, label
 from omnimouse_model.data.store.layout import MAX_CHUNK_BYTES, is_storable
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file, label
+from omnimouse_model.storage.npy import ArrayFile
+from omnimouse_model.storage.row_source import pick_in_blocks
 
 # Bytes of an index entry (offset and length, uint64 each), of a CRC-32C, and of the
 # header of a blosc buffer.

@@ -35,10 +35,10 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
-from omnimouse_model.atomic import atomic_path, remove_abandoned
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
+from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.write import atomic_path, remove_abandoned
 
 VERSION = 6
 """Increased when scores are computed in another way, or stored in another form."""

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.drive import explained
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -36,8 +34,9 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.masks.neuron_table import table_columns
 from omnimouse_model.metrics.named import METRICS, Metric
-from omnimouse_model.parquet import parquet_bytes as table_bytes
 from omnimouse_model.predict.predictor import Prediction, in_window_units
+from omnimouse_model.storage.tables import parquet_bytes as table_bytes
+from omnimouse_model.storage.write import atomic_path, explained
 
 README = """\
 What OmniMouse showed, in one window of {duration} s. Rows of ({n}, neuron) arrays are

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from omnimouse_model.data.io.http_file import web_address
-from omnimouse_model.drive import explained
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
     STATE_FIELDS,
@@ -38,6 +36,8 @@ from omnimouse_model.live.project.unsaved_backups import (
 from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.storage.http_file import web_address
+from omnimouse_model.storage.write import explained
 
 OTHER_MODEL = "Its model has changed since it was saved: now it is {new_id}, it was {old_id}."
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.data.hub.names import hub_place
-from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -26,6 +25,7 @@ from omnimouse_model.live.recording.first_view import (
     first_view,
     read_ahead,
 )
+from omnimouse_model.storage.http_file import display_address, web_address
 
 logger = logging.getLogger(__name__)
 

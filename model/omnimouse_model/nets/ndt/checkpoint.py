@@ -27,7 +27,7 @@ from omnimouse_model.nets.ndt.public import (
     sizes_from_shapes,
 )
 from omnimouse_model.nets.strict import load_strictly
-from omnimouse_model.nets.tensor_file import read_safetensors, read_tensors
+from omnimouse_model.storage.tensors import read_safetensors, read_tensors
 
 FAMILY = "ndt"
 FORMAT = 1

@@ -23,9 +23,9 @@ from omnimouse_model.nets.description import (
     session_counts,
 )
 from omnimouse_model.nets.strict import load_strictly
-from omnimouse_model.nets.tensor_file import read_safetensors
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.storage.tensors import read_safetensors
 
 FAMILY = "twin"
 FORMAT = 1

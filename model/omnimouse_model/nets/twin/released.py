@@ -17,9 +17,9 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.strict import load_strictly
-from omnimouse_model.nets.tensor_file import read_tensors
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.storage.tensors import read_tensors
 
 CORE = "params_core.pt"
 ARCHIVE_MD5 = "58fcac4b31ad2902c81e339432cec787"

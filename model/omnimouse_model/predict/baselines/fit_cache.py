@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
-from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import tiers_text
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.locking import sole_writer
+from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.write import atomic_path
 
 Fit = dict[str, np.ndarray]
 LOWEST = "lowest"

@@ -12,13 +12,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.data.io.byte_source import LocalFile
-from omnimouse_model.data.io.fingerprint import file_fingerprint
-from omnimouse_model.data.io.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5, Hdf5Rows
-from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.data.store.layout import MAX_CHUNK_BYTES
 from omnimouse_model.errors import PredictionsFileError, SessionFormatError
 from omnimouse_model.predict.prediction_file.metadata import FORMAT
+from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.fingerprint import file_fingerprint
+from omnimouse_model.storage.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5, Hdf5Rows
+from omnimouse_model.storage.trees import read_json_mapping
 
 NWB_MODULE = "processing/predictions"
 NWB_METADATA = "scratch/omnimouse_predictions"

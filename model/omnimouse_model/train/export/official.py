@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_model.train.checkpoints import last_state, rank_files, read_state
 from omnimouse_model.train.config import TrainConfig
 

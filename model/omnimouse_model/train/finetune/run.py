@@ -22,7 +22,6 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError
-from omnimouse_model.locking import sole_writer
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
@@ -35,6 +34,7 @@ from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import TwinPredictor
+from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import BEST, saved_step
 from omnimouse_model.train.config import Group, Phase, TrainConfig

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_model.train.checkpoints import LAST
 from omnimouse_model.train.metrics_log import FILE
 

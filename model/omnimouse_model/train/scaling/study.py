@@ -31,9 +31,9 @@ from omnimouse_model.analysis.scaling.runs import (
 )
 from omnimouse_model.data.session_index import Catalogue, catalogue_of
 from omnimouse_model.errors import ResultsFileError, StoppedError
-from omnimouse_model.locking import sole_writer
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.progress import Progress, silent
+from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import MODEL
 from omnimouse_model.train.config import SessionChoice, TrainConfig

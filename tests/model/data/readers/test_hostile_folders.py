@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.data.io.npz import Npz
-from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.io.safe_files import read_json_mapping, read_yaml_mapping
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.statistics import _train_rows
 from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.npy import Npz
+from omnimouse_model.storage.row_source import MemoryRows
+from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 from tests import SESSIONS
 from tests.memory import check_memory
 from tests.model.data.readers.arrays.test_reader import session_arrays

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.lab.recorded.responses import (
     recorded_responses,
     responses_to_trials,
 )
 from omnimouse_model.lab.recorded.trials import direction_trials
+from omnimouse_model.storage.row_source import MemoryRows
 from tests.model.lab.recorded.known_neurons import (
     OFFSET_S,
     RATE_HZ,

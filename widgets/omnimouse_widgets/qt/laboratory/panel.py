@@ -5,10 +5,10 @@ from pathlib import Path
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QSpinBox, QVBoxLayout, QWidget
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory_jobs import BARCODES, MAX_REPEATS
+from omnimouse_model.storage.write import atomic_path
 from omnimouse_widgets.drawn import laboratory as text
 from omnimouse_widgets.drawn.laboratory_plots import Image, lab_plot
 from omnimouse_widgets.qt.laboratory.plot import LabCanvas

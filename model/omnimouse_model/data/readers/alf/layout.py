@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.data.io.file_stamp import bad_file, unreadable
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file, unreadable
 
 DIRECT = "alf"
 """Name of the sorter whose files lie in the folder of the probe itself."""

@@ -15,16 +15,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, bad_file
-from omnimouse_model.data.io.parquet_columns import read_parquet_columns
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    contained,
-    label,
-    load_small_array,
-    npy_file,
-    read_text,
-)
 from omnimouse_model.data.readers.alf.layout import Sorting, mixed_revisions
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
@@ -35,6 +25,9 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
 )
 from omnimouse_model.data.readers.build.unit_tables import is_property_name
+from omnimouse_model.storage.files import FileStamp, bad_file, contained, label, read_text
+from omnimouse_model.storage.npy import ArrayFile, load_small_array, npy_file
+from omnimouse_model.storage.parquet_columns import read_parquet_columns
 
 _QUALITY = ("label", "ks2_label")
 """Columns of the metrics that are a label of quality, best first."""

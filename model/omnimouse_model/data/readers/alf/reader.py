@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.alf.layout import (
     Sorting,
@@ -50,6 +49,7 @@ from omnimouse_model.data.readers.build.trial_events import (
 from omnimouse_model.data.readers.build.trial_times import TrialClock
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.spike_trains import Observed
+from omnimouse_model.storage.fingerprint import folder_fingerprint
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)
 _SUBJECT = re.compile(r"[\w.-]{1,80}")

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.safe_files import contained, read_text
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.typed_fields import as_float
+from omnimouse_model.storage.files import bad_file, contained, read_text
 
 TABLES = ("regions.csv", "allen_structure_tree.csv")
 """Tables with the columns `id` and `acronym`, in the session or its ALF folder."""

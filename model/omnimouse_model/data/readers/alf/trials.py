@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.parquet_columns import read_parquet_columns
-from omnimouse_model.data.io.safe_files import load_small_array
 from omnimouse_model.data.readers.alf.layout import behavior_files
 from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.notes import Notes
@@ -18,6 +15,9 @@ from omnimouse_model.data.readers.build.trial_times import (
     TrialClock,
     trial_intervals,
 )
+from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.npy import load_small_array
+from omnimouse_model.storage.parquet_columns import read_parquet_columns
 
 EVENT = "stimOn_times"
 """Event at which trials begin if the table has it."""

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.npz import Npz
-from omnimouse_model.data.io.row_source import MemoryRows, Rows
-from omnimouse_model.data.io.safe_files import ArrayFile
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.npy import ArrayFile, Npz
+from omnimouse_model.storage.row_source import MemoryRows, Rows
 
 KEYS: dict[str, str] = {
     "responses": "(time, neuron)",

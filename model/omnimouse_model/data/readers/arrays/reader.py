@@ -11,9 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.io.fingerprint import file_fingerprint
-from omnimouse_model.data.io.npz import Npz
-from omnimouse_model.data.io.row_source import MemoryRows, Rows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.arrays.named_arrays import NamedArrays
 from omnimouse_model.data.readers.arrays.responses import PUPIL, frame_responses
@@ -51,6 +48,9 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
+from omnimouse_model.storage.fingerprint import file_fingerprint
+from omnimouse_model.storage.npy import Npz
+from omnimouse_model.storage.row_source import MemoryRows, Rows
 
 LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from omnimouse_model.data.io.row_source import MemoryRows, Rows
 from omnimouse_model.data.readers.arrays.named_arrays import NamedArrays
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.placed_rows import stretches
@@ -20,6 +19,7 @@ from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+from omnimouse_model.storage.row_source import MemoryRows, Rows
 
 PUPIL = ("pupil_size", "pupil_x", "pupil_y")
 _PER_NEURON = ("unit_ids", "area", "plane", "xyz_um", "xy_px", "probe", "quality")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.safe_files import label
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import label
 
 _QUANTUM_S = 1e-3
 

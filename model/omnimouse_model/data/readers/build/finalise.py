@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from omnimouse_model.data.clock import full_window_starts, grid_points
-from omnimouse_model.data.io.fingerprint import combine_options
 from omnimouse_model.data.readers.build.behavior_names import note_missing
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import (
@@ -24,6 +23,7 @@ from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.valid_starts import inside_trials, missing_rows
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.fingerprint import combine_options
 
 # The format refuses shorter sessions, whatever the windows of other models.
 _WINDOW_POINTS = grid_points(OMNIMOUSE.duration_s)

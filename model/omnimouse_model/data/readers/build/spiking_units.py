@@ -9,7 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
@@ -24,6 +23,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.data.units import Units, probe_numbers
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file
 
 MAX_SPIKES = 2**28
 """Five hours of 1,000 units with 15 spikes per second; their times take 2 GiB."""

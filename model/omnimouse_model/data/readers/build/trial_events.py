@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import PresentationIntervals
 from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.split import has_tiers, random_tiers
+from omnimouse_model.storage.files import bad_file
 
 TRIAL_START = "start_time"
 """Event that is the stored start of a trial in every format."""

@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp
-from omnimouse_model.data.io.safe_files import npy_file
-from omnimouse_model.data.io.trial_files import TimeLine
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.stimulus import (
     BLANK_TIER,
@@ -21,6 +18,9 @@ from omnimouse_model.data.stimulus import (
     Trials,
     VideoSource,
 )
+from omnimouse_model.data.trial_files import TimeLine
+from omnimouse_model.storage.files import FileStamp
+from omnimouse_model.storage.npy import npy_file
 
 _HOLE: dict[str, Any] = {
     "kind": "invalid",

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.safe_files import label
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import label
 
 _MISSING = object()
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, unreadable
-from omnimouse_model.data.io.safe_files import contained, npy_file, read_text
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import FileStamp, bad_file, contained, read_text, unreadable
+from omnimouse_model.storage.npy import npy_file
 
 MATRICES = ("readout_weights", "readout_locations")
 """Arrays of the release with one row for each row of the table beside them."""

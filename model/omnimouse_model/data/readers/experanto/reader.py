@@ -6,13 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.data.io.file_stamp import missing
-from omnimouse_model.data.io.fingerprint import folder_fingerprint
-from omnimouse_model.data.io.safe_files import (
-    label,
-    read_json_mapping,
-    read_yaml_mapping,
-)
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import check_order, name_channels
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -32,6 +25,9 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.window_spec import is_positive_number
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import label, missing
+from omnimouse_model.storage.fingerprint import folder_fingerprint
+from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
 BEHAVIOR = ("eye_tracker", "treadmill")
 LOOKED_FOR = ("responses/meta.yml", "screen/meta.yml")

@@ -5,13 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, stamped_files
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    load_small_array,
-    npy_file,
-    read_yaml_mapping,
-)
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
@@ -19,6 +12,9 @@ from omnimouse_model.data.readers.build.typed_fields import as_float, flag, wron
 from omnimouse_model.data.readers.experanto.trials import StoredTrial, read_trials, word
 from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import FileStamp, bad_file, stamped_files
+from omnimouse_model.storage.npy import ArrayFile, load_small_array, npy_file
+from omnimouse_model.storage.trees import read_yaml_mapping
 
 # With more trials than this, headers are read only of files with unexpected sizes:
 # sessions can have 18,000 trials, and each header costs the opening of a file.

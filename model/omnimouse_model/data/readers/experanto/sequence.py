@@ -8,15 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    contained,
-    label,
-    load_small_array,
-    npy_file,
-    read_yaml_mapping,
-)
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.typed_fields import (
     count,
@@ -28,6 +19,9 @@ from omnimouse_model.data.readers.build.typed_fields import (
 )
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file, contained, label
+from omnimouse_model.storage.npy import ArrayFile, load_small_array, npy_file
+from omnimouse_model.storage.trees import read_yaml_mapping
 
 # Samples by which the declared end may lie after the last sample. In the official
 # sessions it is 2.6 to 7.3 samples.

@@ -6,13 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    label,
-    npy_file,
-    read_yaml_mapping,
-)
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
@@ -24,6 +17,9 @@ from omnimouse_model.data.readers.build.typed_fields import (
 )
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file, label
+from omnimouse_model.storage.npy import ArrayFile, npy_file
+from omnimouse_model.storage.trees import read_yaml_mapping
 
 # Spike times checked at once: a limit on memory for long recordings.
 _CHECKED = 2**24

@@ -8,17 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.data.io.file_stamp import stamped_files
-from omnimouse_model.data.io.safe_files import (
-    contained,
-    label,
-    read_json_mapping,
-    read_yaml_mapping,
-)
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.typed_fields import short
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import contained, label, stamped_files
+from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
 KINDS = ("video", "image", "blank", "invalid")
 _NUMBERED = re.compile(r"\d{5}\.yml")

@@ -7,13 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.npz import Npz
-from omnimouse_model.data.io.safe_files import (
-    MAX_SMALL_ARRAY_BYTES,
-    contained,
-    load_small_array,
-    read_yaml_mapping,
-)
 from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
@@ -21,6 +14,9 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import contained
+from omnimouse_model.storage.npy import MAX_SMALL_ARRAY_BYTES, Npz, load_small_array
+from omnimouse_model.storage.trees import read_yaml_mapping
 
 _AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.readers.build.behavior_names import EYE_UNITS, eye_signal
 from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
@@ -33,6 +32,7 @@ from omnimouse_model.data.readers.nwb.trials import clock_origins
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.row_source import MemoryRows
 
 if TYPE_CHECKING:
     import h5py

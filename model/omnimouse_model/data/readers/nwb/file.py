@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.io.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.data.readers.build.decode_text import text_of, texts_of
 from omnimouse_model.data.readers.build.placed_rows import GAP
 from omnimouse_model.data.readers.build.size_limits import (
@@ -16,6 +15,7 @@ from omnimouse_model.data.readers.build.size_limits import (
     check_extent,
 )
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.hdf5 import SCALAR_BYTES, Hdf5
 
 if TYPE_CHECKING:
     import h5py

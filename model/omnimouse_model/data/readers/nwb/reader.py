@@ -6,10 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.byte_source import LocalFile, Source
-from omnimouse_model.data.io.fingerprint import file_fingerprint
-from omnimouse_model.data.io.hdf5 import SIGNATURE, Hdf5
-from omnimouse_model.data.io.http_file import RemoteFile
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -38,6 +34,10 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.byte_source import LocalFile, Source
+from omnimouse_model.storage.fingerprint import file_fingerprint
+from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5
+from omnimouse_model.storage.http_file import RemoteFile
 
 LOOKED_FOR = ("*.nwb",)
 _VERSION = re.compile(r"(?:NWB[-_ ]?)?(\d+)\.(\d+)(?:\.\d+)?[-_.]?([a-z]*)", re.I)

@@ -8,7 +8,6 @@ import numpy as np
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.frames import fit_video
-from omnimouse_model.data.io.hdf5 import Hdf5
 from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
@@ -32,6 +31,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.hdf5 import Hdf5
 
 if TYPE_CHECKING:
     import h5py

@@ -4,19 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, stamped_files
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    contained,
-    load_small_array,
-    npy_file,
-    read_json_mapping,
-)
 from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.statistics import usable_statistics
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import FileStamp, bad_file, contained, stamped_files
+from omnimouse_model.storage.npy import ArrayFile, load_small_array, npy_file
+from omnimouse_model.storage.trees import read_json_mapping
 
 RATE_HZ = 30.0
 """Rate of all streams of the format with videos."""

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.fingerprint import folder_fingerprint
-from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.io.trial_files import HOLE_S, TimeLine, TrialRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -34,7 +31,10 @@ from omnimouse_model.data.readers.sensorium.videos import SensoriumFrames
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.trial_files import HOLE_S, TimeLine, TrialRows
 from omnimouse_model.data.units import Units
+from omnimouse_model.storage.fingerprint import folder_fingerprint
+from omnimouse_model.storage.row_source import MemoryRows
 
 LOOKED_FOR = ("data/videos", "data/images")
 _IMAGE_S = 0.5

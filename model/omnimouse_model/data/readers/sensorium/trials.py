@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, bad_file
-from omnimouse_model.data.io.safe_files import ArrayFile
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import FileStamp, bad_file
+from omnimouse_model.storage.npy import ArrayFile
 
 # Tiers whose responses the competitions did not publish.
 _WITHHELD = ("live_test*", "final_test*")

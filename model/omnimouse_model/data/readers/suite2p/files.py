@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.matlab import MatFile, StoredArray, open_mat
-from omnimouse_model.data.io.safe_files import (
-    contained,
-    label,
-    load_small_array,
-    npy_file,
-)
-from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file, contained, label
+from omnimouse_model.storage.matlab import MatFile, StoredArray, open_mat
+from omnimouse_model.storage.npy import load_small_array, npy_file
+from omnimouse_model.storage.pickles import load_pickled
 
 MATLAB = "Fall.mat"
 TRACES = ("F.npy", "spks.npy")

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.matlab import StoredArray
-from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.io.safe_files import ArrayFile, label
 from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.readers.suite2p.files import Tables
 from omnimouse_model.data.readers.suite2p.settings import Scan, Settings, vector
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file, label
+from omnimouse_model.storage.matlab import StoredArray
+from omnimouse_model.storage.npy import ArrayFile
+from omnimouse_model.storage.row_source import MemoryRows
 
 _NEEDED = {
     "spks": ("spks",),

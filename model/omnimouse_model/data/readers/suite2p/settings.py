@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.safe_files import label
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.typed_fields import as_float, short
 from omnimouse_model.data.readers.suite2p.files import Tables
+from omnimouse_model.storage.files import label
 
 _DEFAULT_NEUCOEFF = 0.7
 """Default of suite2p."""

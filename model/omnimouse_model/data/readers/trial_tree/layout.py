@@ -13,17 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, stamped_files
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    contained,
-    label,
-    load_small_array,
-    npy_file,
-)
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import FileStamp, bad_file, contained, label, stamped_files
+from omnimouse_model.storage.npy import ArrayFile, load_small_array, npy_file
 
 RATE_HZ = 30.0
 """Frames and samples per second, after the resampling of the release."""

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.fingerprint import folder_fingerprint
-from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.io.trial_files import TimeLine, TrialRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import eye_signal
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -43,6 +40,9 @@ from omnimouse_model.data.readers.trial_tree.layout import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.trial_files import TimeLine, TrialRows
+from omnimouse_model.storage.fingerprint import folder_fingerprint
+from omnimouse_model.storage.row_source import MemoryRows
 
 LOOKED_FOR = ("stimuli/ and units/", "training_data/")
 _SCAN = re.compile(rf"(?:{TRAINING}|{EVALUATION})[-_](\d+)[-_](\d+)[-_](\d+)$")

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.readers.build.placed_rows import (
     PlacedRows,
     sample_places,
     stretches,
 )
+from omnimouse_model.storage.row_source import MemoryRows
 
 
 def test_jitter_of_a_quarter_of_a_sample_neither_loses_nor_doubles_a_frame():

@@ -1,9 +1,12 @@
-"""Tables as Parquet with metadata; needs pyarrow (the extra `analysis`)."""
+"""Tables as CSV and Parquet."""
 
+import csv
 import io
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from omnimouse_model.errors import ExportError
 
@@ -34,3 +37,12 @@ def arrow_module(part: str = "") -> Any:
         return import_module(f"pyarrow.{part}" if part else "pyarrow")
     except ImportError:
         raise ExportError(MISSING) from None
+
+
+def csv_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Return a table of columns of one length, with their names in the first line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode()

@@ -4,8 +4,8 @@ from errno import EACCES, ENOSPC
 
 import pytest
 
-from omnimouse_model import drive
-from omnimouse_model.drive import DriveError, writing
+from omnimouse_model.storage import write as drive
+from omnimouse_model.storage.write import DriveError, writing
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp
-from omnimouse_model.data.io.safe_files import npy_file
+from omnimouse_model.storage.files import FileStamp
+from omnimouse_model.storage.npy import npy_file
 
 HOLE_S = 2.5
 """Length of a hole: longer than a window of 2 s."""

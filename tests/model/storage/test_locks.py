@@ -9,8 +9,8 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
-from omnimouse_model.data.hub.unpack import unpack
-from omnimouse_model.locking import OutputBusyError, sole_writer
+from omnimouse_model.storage.archives import unpack
+from omnimouse_model.storage.locks import OutputBusyError, sole_writer
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from omnimouse_model.train.scaling.study import models_folder, run_study
 from tests.model.finetune_process import NEW
@@ -19,7 +19,7 @@ from tests.predictors import EchoPredictor
 HOLD = """
 import sys
 from pathlib import Path
-from omnimouse_model.locking import sole_writer
+from omnimouse_model.storage.locks import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.data.io.byte_source import LocalFile
-from omnimouse_model.data.io.file_stamp import bad_file, damage_refused
-from omnimouse_model.data.io.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5
-from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.io.safe_files import ArrayFile, open_binary
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
+from omnimouse_model.storage.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5
+from omnimouse_model.storage.npy import ArrayFile
+from omnimouse_model.storage.row_source import MemoryRows
 
 StoredArray = ArrayFile | MemoryRows
 """An array (rows, columns) in a file or in memory."""

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from omnimouse_model.data.io.byte_source import LocalFile
-from omnimouse_model.data.io.hdf5 import Hdf5
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.hdf5 import Hdf5
 
 ZSTANDARD = 32015
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file, unreadable
-from omnimouse_model.data.io.safe_files import contained, open_binary
 from omnimouse_model.errors import ExportError, SessionFormatError
-from omnimouse_model.parquet import arrow_module
+from omnimouse_model.storage.files import bad_file, contained, open_binary, unreadable
+from omnimouse_model.storage.tables import arrow_module
 
 # Limits that stop damaged or hostile files; tables of units and trials stay far below.
 _MAX_BYTES, _MAX_ROWS, _MAX_COLUMNS = 64 * 2**20, 2**20, 1024

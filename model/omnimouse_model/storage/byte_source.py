@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from omnimouse_model.data.io.file_stamp import FileStamp
-from omnimouse_model.data.io.safe_files import open_binary
+from omnimouse_model.storage.files import FileStamp, open_binary
 
 
 @runtime_checkable

@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from omnimouse_model.data.io.byte_source import Source
-from omnimouse_model.data.io.row_source import pick_in_blocks
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.byte_source import Source
+from omnimouse_model.storage.row_source import pick_in_blocks
 
 if TYPE_CHECKING:
     import h5py

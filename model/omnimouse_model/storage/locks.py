@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from omnimouse_model.cache import cache_dir
+from omnimouse_model.storage.cache import cache_dir
 
 
 class LockedError(OSError):

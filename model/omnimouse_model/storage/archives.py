@@ -26,9 +26,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from omnimouse_model.atomic import temporary_folder
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.locking import sole_writer
+from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.write import temporary_folder
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
 # below the 255 that most file systems allow.

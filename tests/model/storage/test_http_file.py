@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.io import http_file
 from omnimouse_model.data.readers.build import statistics
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import http_file
 from tests.hub_server import Hub, Repository, local_server
 from tests.model.data.refusals import check_refusal
 from tests.model.nwb_files import Nwb, Plane, write_nwb

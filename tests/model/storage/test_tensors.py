@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets.tensor_file import read_tensors
+from omnimouse_model.storage.tensors import read_tensors
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from omnimouse_model.atomic import atomic_path, remove_abandoned, temporary_folder
+from omnimouse_model.storage.write import atomic_path, remove_abandoned, temporary_folder
 
 LEFT = (".a.csv.0ab_cd9x.part", ".a.csv.01234567.part")
 OTHERS = (".a.csv.original", ".b.csv.01234567.part", ".a.csv.0123456789.part")

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from omnimouse_model.data.io.parquet_columns import read_parquet_columns
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.parquet_columns import read_parquet_columns
 
 
 def written(tmp_path, **columns):

@@ -17,13 +17,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import bad_file
-from omnimouse_model.data.io.safe_files import (
-    MAX_SMALL_ARRAY_BYTES,
-    open_binary,
-    read_npy_header,
-)
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import bad_file, open_binary
+from omnimouse_model.storage.npy import MAX_SMALL_ARRAY_BYTES, read_npy_header
 
 _MAX_DIMENSIONS = 8
 _DEEPEST = 32

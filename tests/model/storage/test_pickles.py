@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.pickles import load_pickled
 from tests.hostile_pickles import CallingPickle, object_npy
 from tests.memory import check_memory
 

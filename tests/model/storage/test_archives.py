@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_model.data.hub import unpack as archives
-from omnimouse_model.data.hub.unpack import is_archive, unpack
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError, StoppedError
+from omnimouse_model.storage import archives
+from omnimouse_model.storage.archives import is_archive, unpack
 from tests.model.data.refusals import check_refusal
 from tests.model.experanto_folder import write_folder
 

@@ -1,1 +1,0 @@
-"""File access that is safe for untrusted files: size limits, no pickles."""

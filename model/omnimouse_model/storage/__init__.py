@@ -1,0 +1,1 @@
+"""The only place that opens and writes files: safe for untrusted content, atomic on writing."""
