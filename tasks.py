@@ -34,6 +34,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -65,6 +66,8 @@ SHAPE_CHECKS = "--jaxtyping-packages=omnimouse_model,beartype.beartype"
 # each process, which takes seconds, for example napari's.
 PLUGINS = ("xdist", "_hypothesis_pytestplugin", "jaxtyping._pytest_plugin")
 WINDOW_PLUGINS = (*PLUGINS, "pytestqt.plugin", "random_order.plugin")
+TEST_LIMIT_S = 35 * 60
+"""Several times what all tests of one command take on two slow cores."""
 SUITE = "not gpu and not acceptance"
 QUICK = f"{SUITE} and not slow and not process and not gui and not browser"
 LIBRARY_TESTS = "tests/model"
@@ -499,7 +502,10 @@ def virtual_screen() -> Iterator[dict[str, str]]:
         yield {"DISPLAY": f":{number}", "QT_QPA_PLATFORM": "xcb"}
     finally:
         running.terminate()
-        running.wait()
+        try:
+            running.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            running.kill()
 
 
 def demo(*arguments: str) -> int:
@@ -539,16 +545,40 @@ def checks() -> dict[str, list[str]]:
     }
 
 
-def run_all(commands: dict[str, list[str]], env: dict[str, str]) -> int:
-    """Run all commands, one after the other; return 1 if any of them failed."""
+def run_all(
+    commands: dict[str, list[str]], env: dict[str, str], limit_s: float | None = None
+) -> int:
+    """Run all commands, one after the other; return 1 if any of them failed.
+
+    A command that takes longer than the limit in seconds is killed, and has failed.
+    """
     failed = []
     for name, command in commands.items():
         with step(name):
-            status = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
-            if status != 0:
-                failed.append(f"{name} (exit status {status})")
+            try:
+                done = subprocess.run(command, cwd=ROOT, env=env, check=False, timeout=limit_s)
+                reason = f"exit status {done.returncode}" if done.returncode else ""
+            except subprocess.TimeoutExpired:
+                reason = f"killed after {limit_s:,.0f} s"
+            if reason:
+                failed.append(f"{name} ({reason})")
     say(f"==> FAILED: {', '.join(failed)}" if failed else "==> all passed")
     return 1 if failed else 0
+
+
+def kill_orphans(scratch: str) -> None:
+    """Kill processes that tests left behind: those whose environment has the folder (Linux).
+
+    Such a process keeps the output of this one open, and whoever waits for the end of
+    that output would wait for ever.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
+        number = int(folder.name)
+        with contextlib.suppress(OSError):
+            if number != os.getpid() and os.fsencode(scratch) in (folder / "environ").read_bytes():
+                name = (folder / "comm").read_text().strip()
+                os.kill(number, signal.SIGKILL)
+                say(f"    killed {name} ({number}), which outlived its test")
 
 
 def check(*_: str) -> int:
@@ -568,7 +598,7 @@ def run_parallel(commands: dict[str, list[str]], env: dict[str, str]) -> int:
             )
             stack.callback(process.terminate)
             processes.append((background_name, process, log))
-        failed = run_all({name: command}, env) != 0
+        failed = run_all({name: command}, env, TEST_LIMIT_S) != 0
         for background_name, process, log in processes:
             with step(f"{background_name} (ran at the same time)"):
                 failed |= process.wait() != 0
@@ -602,6 +632,7 @@ def test(*arguments: str) -> int:
     complete = [*pytest, *named_plugins(WINDOW_PLUGINS)]
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="omnimouse-"))
+        stack.callback(kill_orphans, scratch)
         env = gui_environment(scratch)
         env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
         env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -611,7 +642,7 @@ def test(*arguments: str) -> int:
             if not has_test_path(options):
                 options.append(LIBRARY_TESTS)
             words = [*library, "-m", QUICK, *options]
-            return run_all({"quick tests": words}, env)
+            return run_all({"quick tests": words}, env, TEST_LIMIT_S)
         ensure_browser()
         screens = [stack.enter_context(virtual_screen()) for _ in range(N_TEST_PROCESSES)]
         env |= screens[0]
@@ -623,7 +654,7 @@ def test(*arguments: str) -> int:
         library += [SHAPE_CHECKS, "-m", CHECKED, LIBRARY_TESTS]
         others = [*complete, "-m", f"{SUITE} and not ({CHECKED})"]
         failed = run_parallel({"checks": check_task, "library tests": library}, env)
-        return run_all({"other tests": others}, env) or failed
+        return run_all({"other tests": others}, env, TEST_LIMIT_S) or failed
 
 
 def has_test_path(options: Iterable[str]) -> bool:

@@ -84,7 +84,7 @@ def test_every_installation_uses_the_constraints_file(tasks, monkeypatch):
     installations = [command for command in commands if "install" in command]
     assert len(installations) == 3
     assert all(str(tasks.CONSTRAINTS) in command for command in installations)
-    assert {"napari>=0.9.2,<0.10", "pytest>=8"} <= set(commands[1])
+    assert {"napari>=0.9.2,<0.10", "pytest>=9.2"} <= set(commands[1])
 
 
 @pytest.fixture
@@ -171,6 +171,26 @@ def test_a_failed_check_fails_the_task_after_the_others_have_run(tasks, capfd):
     output = capfd.readouterr().out
     assert "ran" in output
     assert "FAILED: one" in output
+
+
+@pytest.mark.process
+def test_a_command_that_hangs_is_killed_and_has_failed(tasks, capfd):
+    hangs = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert tasks.run_all({"tests": hangs}, dict(os.environ), limit_s=0.2) == 1
+    assert "tests (killed after" in capfd.readouterr().out
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_processes_that_tests_left_behind_are_killed(tasks, tmp_path, capfd):
+    sleeps = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+    settings = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+    with subprocess.Popen(sleeps, stdout=subprocess.PIPE, env=settings) as left:
+        assert left.stdout is not None
+        left.stdout.readline()
+        tasks.kill_orphans(str(tmp_path))
+        assert left.wait(timeout=30) == -9
+    assert f"({left.pid}), which outlived its test" in capfd.readouterr().out
 
 
 def test_notebooks_are_served_to_this_machine_only(tasks, monkeypatch):

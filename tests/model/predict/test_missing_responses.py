@@ -144,7 +144,7 @@ def test_windows_of_one_mask_with_other_missing_responses_have_their_own_tokens(
     together = transformer.predict_many((window, mask, None) for window in windows)
     for window, found in zip(windows, together, strict=True):
         alone = _transformer(session).predict(window, mask)
-        np.testing.assert_allclose(found.responses, alone.responses, atol=2e-6)
+        np.testing.assert_allclose(found.responses, alone.responses, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["ridge", "context-ridge", "linear-gaussian"])
