@@ -12,8 +12,7 @@ from packaging.requirements import Requirement
 
 CONDA_NAMES = {"torch": "pytorch", "huggingface-hub": "huggingface_hub"}
 
-
-IN_CONDA = ("napari", "jupyter", "lab", "dask", "nwb", "hub", "analysis", "video")
+IN_CONDA = ("napari", "jupyter", "lab", "dask", "nwb", "hub", "analysis", "video", "train")
 
 
 def tables(root: Path) -> tuple[list[str], dict[str, list[str]], list[list[str]]]:
