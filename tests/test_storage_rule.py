@@ -1,0 +1,178 @@
+"""Outside `omnimouse_model.storage`, nothing turns a path or a URL into content.
+
+`storage_rule_files.txt` lists the files that still do, one per line. A file that no longer
+does is taken off the list; nothing is added to it.
+"""
+
+import ast
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("model/omnimouse_model", "widgets/omnimouse_widgets", "omnimouse_app")
+STORAGE = "model/omnimouse_model/storage/"
+LIST = Path(__file__).with_name("storage_rule_files.txt")
+# Modules whose purpose is to read or write files, or to load from a URL.
+MODULES = (
+    *("pickle", "shelve", "mmap", "yaml", "zipfile", "tarfile", "gzip", "bz2", "lzma"),
+    *("sqlite3", "scipy.io", "safetensors", "urllib.request", "http.client", "aiohttp"),
+    *("fsspec", "requests", "httpx", "joblib", "tomllib", "imageio", "tifffile", "pynwb"),
+)
+CALLS = (
+    *("io.open", "os.open", "codecs.open", "json.load", "json.loads"),
+    *("numpy.load", "numpy.memmap", "numpy.fromfile", "numpy.save", "numpy.savez"),
+    *("numpy.savez_compressed", "numpy.savetxt", "numpy.loadtxt", "numpy.genfromtxt"),
+    *("numpy.lib.format.open_memmap", "h5py.File", "torch.load", "torch.save"),
+    *("PIL.Image.open", "marshal.load", "cv2.imread", "cv2.VideoCapture"),
+    *("pyarrow.memory_map", "pyarrow.OSFile", "pyarrow.input_stream"),
+)
+CALLS_THAT_BEGIN = ("zarr.open", "zarr.load", "zarr.save", "zarr.create", "pandas.read_")
+CALLS_THAT_BEGIN += ("pyarrow.parquet.", "pyarrow.csv.", "pyarrow.feather.", "pyarrow.dataset.")
+METHODS = ("read_text", "read_bytes", "write_text", "write_bytes", "open_memmap", "to_parquet")
+MODES = frozenset("rwxabt+")
+
+
+def violations(source: str) -> list[str]:
+    """Return `line: name` of each place of a module that opens, reads or writes a file."""
+    tree = ast.parse(source)
+    names, found = {}, []
+    for node in _run(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for bound, full in _imported(node):
+                names[bound] = full
+                if _is_module(full) or full in CALLS:
+                    found.append((node.lineno, full))
+    for node in _run(tree):
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
+            name = _full_name(node, names)
+            if name in CALLS or name.startswith(CALLS_THAT_BEGIN) or name == "open":
+                found.append((node.lineno, name))
+            elif isinstance(node, ast.Attribute) and node.attr in METHODS:
+                found.append((node.lineno, f".{node.attr}"))
+        elif isinstance(node, ast.Call) and _opens_path(node):
+            found.append((node.lineno, ".open"))
+    return [f"{line}: {name}" for line, name in sorted(set(found))]
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that run: not imports for the type checker alone."""
+    for node in ast.iter_child_nodes(tree):
+        is_typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not is_typing:
+            yield node
+            yield from _run(node)
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
+    """Yield the name that an import binds, and the full name of what it imports."""
+    for alias in node.names:
+        if isinstance(node, ast.ImportFrom):
+            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+        elif alias.asname:
+            yield alias.asname, alias.name
+        else:
+            # `import a.b` binds `a`; what is imported is `a.b`.
+            first = alias.name.split(".")[0]
+            yield first, first
+            yield alias.name, alias.name
+
+
+def _is_module(full: str) -> bool:
+    # Errors of these modules are caught where content is used.
+    if full.endswith(("Error", "Exception", "BadZipFile")):
+        return False
+    return any(full == name or full.startswith(f"{name}.") for name in MODULES)
+
+
+def _full_name(node: ast.expr, names: dict[str, str]) -> str:
+    """Return the dotted name of an expression with its import; "" if it has none."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        owner = _full_name(node.value, names)
+        return f"{owner}.{node.attr}" if owner else ""
+    return ""
+
+
+def _opens_path(call: ast.Call) -> bool:
+    """Whether a call is `path.open(…)`, which its mode or its empty arguments show."""
+    if not (isinstance(call.func, ast.Attribute) and call.func.attr == "open"):
+        return False
+    modes = [one.value for one in call.args[:1] if isinstance(one, ast.Constant)]
+    modes += [k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)]
+    has_mode = any(isinstance(one, str) and one and set(one) <= MODES for one in modes)
+    return has_mode or any(keyword.arg in ("mode", "encoding") for keyword in call.keywords)
+
+
+def violating_files() -> dict[str, list[str]]:
+    """Return the violations of every module of the three packages outside the kit."""
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    named = {path.relative_to(ROOT).as_posix(): path for path in paths}
+    found = {
+        name: violations(path.read_text(encoding="utf-8"))
+        for name, path in sorted(named.items())
+        if not name.startswith(STORAGE)
+    }
+    return {name: places for name, places in found.items() if places}
+
+
+def listed_files() -> set[str]:
+    """Return the names of the list."""
+    return set(LIST.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.slow
+def test_nothing_outside_storage_opens_a_file_but_the_listed_modules():
+    found, listed = violating_files(), listed_files()
+    new = [f"{name}:{place}" for name in found.keys() - listed for place in found[name]]
+    assert not new, "use omnimouse_model.storage:\n" + "\n".join(sorted(new))
+    if clean := sorted(listed - found.keys()):
+        warnings.warn(f"take off {LIST.name}: {', '.join(clean)}", stacklevel=1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open('a')",
+        "import os; os.open('a', 0)",
+        "path.open('rb')",
+        "path.open(encoding='utf-8')",
+        "path.read_text()",
+        "reader = path.write_bytes",
+        "import numpy as np; np.load('a')",
+        "from numpy.lib.format import open_memmap",
+        "import numpy as np; loader = np.load",
+        "import h5py; h5py.File('a')",
+        "import zarr; zarr.open_group('a')",
+        "from json import loads; loads('1')",
+        "import json; json.load(file)",
+        "def f():\n    import yaml",
+        "from scipy import io",
+        "from safetensors.torch import load_file",
+        "import urllib.request",
+        "from PIL import Image; Image.open('a')",
+        "import pandas as pd; pd.read_csv('a')",
+        "import pyarrow.parquet as pq; pq.read_table('a')",
+    ],
+)
+def test_a_line_that_opens_a_file_is_found(line):
+    assert violations(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import json; json.dumps({})",
+        "from urllib.parse import urlsplit",
+        "recordings.open(path)",
+        "import webbrowser; webbrowser.open(address)",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import yaml",
+        "from zipfile import BadZipFile",
+        "import numpy as np; np.asarray([1])",
+    ],
+)
+def test_a_line_without_files_is_not_found(line):
+    assert not violations(line)
