@@ -1,4 +1,11 @@
-"""Opening untrusted files: regular files inside their folder, with limits of size."""
+"""Opening untrusted files: regular files inside their folder, with limits of size.
+
+A file is opened first, without waiting, and then looked at: its kind by `fstat`, its place
+by the folders that led to it, each opened from the one before. So nobody can exchange a
+name between a check and the opening. On systems where a file cannot be opened from an open
+folder (Windows), the substitute opens the file by its path, resolves the path afterwards
+and compares the result with the open file; links that lead out are refused there.
+"""
 
 import os
 import re
@@ -6,108 +13,65 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ELOOP, EMLINK, ENOTDIR, ENXIO
 from pathlib import Path
 from typing import BinaryIO
 
 from omnimouse_model.errors import SessionFormatError
 
+# O_NONBLOCK: opening a named pipe would otherwise wait forever. The names that Windows
+# lacks are 0; O_BINARY exists on Windows alone.
+_NAMES = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
+_FILE = os.O_RDONLY | sum(getattr(os, name, 0) for name in _NAMES)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_OPENS_FROM_FOLDERS = bool(_NO_LINK) and os.open in os.supports_dir_fd
+_MAX_LINKS = 40
+_BLOCK = 2**20
 
-def contained(path: Path, inside: Path, *, is_named: bool = False) -> Path:
-    """Return `path` if it lies in the session folder `inside`, or is a link of it.
 
-    A link of the folder leads anywhere to a plain file, as DataLad and clusters lay
-    them out, if its owner is that of the folder: nobody else can choose its target.
+def open_binary(
+    path: Path, inside: Path | None = None, *, is_named: bool = False, follows: bool = True
+) -> BinaryIO:
+    """Open a regular file for reading, unbuffered.
+
+    A file that only points to content, which git-annex or Git LFS has not fetched yet,
+    is refused as well.
 
     Parameters
     ----------
+    inside
+        Session folder in which the file must lie. A link of the folder leads anywhere to
+        a plain file, as DataLad and clusters lay them out, if its owner is that of the
+        folder: nobody else can choose its target.
     is_named
         Whether the content of a file names the path. Such a path never leads out.
+    follows
+        Whether links are followed at all; not in folders that are continued.
 
     Raises
     ------
     SessionFormatError
-        If the path leads out of the folder otherwise, or to nothing.
+        The file is missing, no plain file, or leads out of the folder.
     """
-    root, real = os.path.realpath(inside), os.path.realpath(path)
-    if _is_below(real, root):
-        return path
-    place = Path(os.path.realpath(path.parent), path.name)
-    if is_named or not place.is_symlink() or not _is_below(str(place), root):
-        folder = None if is_named else _linked_folder(path, root)
-        found = "" if folder is None else f": {folder.name} is a link to a folder"
-        raise SessionFormatError(
-            path,
-            "outside",
-            f"{path} points outside the session folder{found}",
-            "a session may only name files of its own folder"
-            if folder is None
-            else f"links to files are followed; open {os.path.realpath(folder)} itself",
-        )
-    if not stat.S_ISREG(stat_file(path).st_mode):
-        problem = f"to {real}, which is no plain file"
-        raise _link_refused(path, problem, "put a plain file in its place")
-    _check_owners(place, root)
-    return path
-
-
-def _is_below(real: str, root: str) -> bool:
-    # With the separator, so that /data/a2 does not count as inside /data/a.
-    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
-
-
-def _linked_folder(path: Path, root: str) -> Path | None:
-    """Return the folder on the way to a path that is a link out of the session."""
-    for folder in path.parents:
-        is_last = _is_below(os.path.realpath(folder.parent), root)
-        if folder.is_symlink() and is_last:
-            return folder
-    return None
-
-
-def _check_owners(place: Path, root: str) -> None:
-    """Raise if a link of the folder belongs to another user than the folder."""
-    # Windows has no numbers of users, so the owner of a link is unknown.
-    if os.name == "nt":
-        raise _link_refused(place, "and has no known owner on Windows", "copy the file")
-    owner = Path(root).stat().st_uid
-    # A link can lead to another link of the folder.
-    while place.is_symlink() and _is_below(str(place), root):
-        found = os.lstat(place).st_uid
-        if found != owner:
-            raise _link_refused(
-                place,
-                f"and belongs to user {found}; the session folder to user {owner}",
-                "copy the file in its place, or give the link to the folder's owner",
-            )
-        target = place.parent / place.readlink()
-        place = Path(os.path.realpath(target.parent), target.name)
-
-
-def _link_refused(path: Path, problem: str, hint: str) -> SessionFormatError:
-    found = f"is a link that leads out of the session folder {problem}"
-    return bad_file(path, "outside", found, hint)
-
-
-_POINTER_BYTES = 2**15
-"""Largest pointer that git-annex writes."""
-_ANNEX = re.compile(rb"(/annex/objects/|(\.\./)*\.git/annex/objects/)[^\n]+\n?")
-_LFS = b"version https://git-lfs.github.com/"
-
-
-def open_binary(path: Path) -> BinaryIO:
-    """Open a regular file for reading; raise `SessionFormatError` if impossible.
-
-    A file that only points to content, which git-annex or Git LFS has not fetched yet,
-    is refused as well.
-    """
-    info = stat_file(path)
-    # Opening a named pipe would wait forever.
-    if not stat.S_ISREG(info.st_mode):
-        raise bad_file(path, "unreadable", "is not a plain file")
     try:
-        stream = path.open("rb", buffering=0)
-    except OSError as error:
+        handle = _open(path, inside, is_named, follows)
+    except SessionFormatError:
+        raise
+    except FileNotFoundError as error:
+        raise missing(path) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if getattr(error, "errno", None) == ENXIO:
+            raise _no_plain_file(path) from error
         raise unreadable(path, error) from error
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
+            raise _no_plain_file(path)
+        stream = open(path, "rb", buffering=0, opener=lambda *_: handle)  # noqa: SIM115
+    except BaseException:
+        os.close(handle)
+        raise
     if info.st_size <= _POINTER_BYTES:
         try:
             _check_pointer(stream, path)
@@ -115,6 +79,171 @@ def open_binary(path: Path) -> BinaryIO:
             stream.close()
             raise
     return stream
+
+
+def contained(path: Path, inside: Path, *, is_named: bool = False) -> Path:
+    """Return `path` if `open_binary` opens it; it raises `SessionFormatError` otherwise."""
+    open_binary(path, inside, is_named=is_named).close()
+    return path
+
+
+def _no_plain_file(path: Path) -> SessionFormatError:
+    if path.is_symlink():
+        found = f"is a link to {os.path.realpath(path)}, which is no plain file"
+        return bad_file(path, "unreadable", found, "put a plain file in its place")
+    return bad_file(path, "unreadable", "is not a plain file")
+
+
+def _open(path: Path, inside: Path | None, is_named: bool, follows: bool) -> int:
+    if inside is None:
+        return os.open(path, _FILE | (0 if follows else _NO_LINK))
+    # Names only, unlike `resolve`: links are looked at on the way.
+    root, whole = (Path(os.path.normpath(p.absolute())) for p in (inside, path))
+    if root not in whole.parents:
+        raise _outside(path)
+    parts = whole.relative_to(root).parts
+    if not _OPENS_FROM_FOLDERS:
+        return _open_and_compare(path, root)
+    walk = _Walk(path, root, is_named, follows)
+    try:
+        return walk.open(parts)
+    finally:
+        walk.close()
+
+
+class _Walk:
+    """The way from a session folder to a file, one open folder after the other."""
+
+    def __init__(self, path: Path, root: Path, is_named: bool, follows: bool) -> None:
+        self._path = path
+        self._is_named = is_named
+        self._follows = follows
+        self._root = os.path.realpath(root)
+        self._folders = [os.open(root, _FOLDER)]
+        self._names: list[str] = []  # of the open folders below the root
+        self._owner = os.fstat(self._folders[0]).st_uid
+
+    def close(self) -> None:
+        """Close the folders."""
+        self._up_to(0)
+        os.close(self._folders.pop())
+
+    def _up_to(self, depth: int) -> None:
+        while len(self._names) > depth:
+            os.close(self._folders.pop())
+            self._names.pop()
+
+    def open(self, parts: tuple[str, ...]) -> int:
+        """Return the open file at the names below the root."""
+        left, n_links = list(reversed(parts)), 0
+        while left:
+            name = left.pop()
+            if name == "..":
+                if not self._names:
+                    raise _outside(self._path)
+                self._up_to(len(self._names) - 1)
+                continue
+            try:
+                flags = _FOLDER if left else _FILE
+                handle = os.open(name, flags | _NO_LINK, dir_fd=self._folders[-1])
+            except OSError as error:
+                # Of links: Linux and macOS, FreeBSD, and folders that are links.
+                if error.errno not in (ELOOP, EMLINK, ENOTDIR):
+                    raise
+                target = self._target(name)
+                n_links += 1
+                if target is None or n_links > _MAX_LINKS:
+                    raise
+                inner = self._inner(target)
+                if inner is None:
+                    return self._open_outside(name, target, is_last=not left)
+                left += reversed(inner)
+                continue
+            if not left:
+                return handle
+            self._folders.append(handle)
+            self._names.append(name)
+        raise _no_plain_file(self._path)
+
+    def _target(self, name: str) -> str | None:
+        """Return where a name of the last folder leads, None if it is no link."""
+        folder = self._folders[-1]
+        before = os.lstat(name, dir_fd=folder)
+        if not stat.S_ISLNK(before.st_mode):
+            return None
+        if not self._follows:
+            raise bad_file(self._path, "outside", "is a link", "put the file in its place")
+        if before.st_uid != self._owner:
+            raise _link_refused(
+                self._path,
+                f"{name} belongs to user {before.st_uid}; the session folder to user {self._owner}",
+                "copy the file in its place, or give the link to the folder's owner",
+            )
+        target = os.readlink(name, dir_fd=folder)
+        after = os.lstat(name, dir_fd=folder)
+        # Another user of the folder may have exchanged it after its owner was read.
+        if (before.st_ino, before.st_ctime_ns) != (after.st_ino, after.st_ctime_ns):
+            raise bad_file(self._path, "changed", "changed while it was opened", "try again")
+        return target
+
+    def _inner(self, target: str) -> tuple[str, ...] | None:
+        """Return the names of a target from the last folder, None if it leads out."""
+        names = tuple(part for part in target.split("/") if part not in ("", "."))
+        depth = lowest = len(self._names)
+        for name in names:
+            depth += -1 if name == ".." else 1
+            lowest = min(lowest, depth)
+        if not target.startswith("/") and lowest >= 0:
+            return names
+        # By another way, it may lead back into the folder.
+        place = self._place(target)
+        if Path(self._root) not in place.parents:
+            return None
+        self._up_to(0)
+        return place.relative_to(self._root).parts
+
+    def _place(self, target: str) -> Path:
+        return Path(os.path.normpath(Path(self._root, *self._names, target)))
+
+    def _open_outside(self, name: str, target: str, *, is_last: bool) -> int:
+        """Open the file outside the session folder at which a link of its owner ends."""
+        if self._is_named:
+            raise _outside(self._path)
+        if not is_last:
+            hint = f"links to files are followed; open {self._place(target)} itself"
+            raise _outside(self._path, f": {name} is a link to a folder", hint)
+        return os.open(target, _FILE, dir_fd=self._folders[-1])
+
+
+def _open_and_compare(path: Path, root: Path) -> int:
+    """Open a file, and compare it with what its resolved path names afterwards."""
+    handle = os.open(path, _FILE)
+    try:
+        place = Path(os.path.realpath(path))
+        if Path(os.path.realpath(root)) not in place.parents:
+            raise _link_refused(path, "its owner is not known on this system", "copy the file")
+        if not os.path.samestat(place.stat(), os.fstat(handle)):
+            raise bad_file(path, "changed", "changed while it was opened", "try again")
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _outside(path: Path, found: str = "", hint: str = "") -> SessionFormatError:
+    hint = hint or "a session may only name files of its own folder"
+    problem = f"{path} points outside the session folder{found}"
+    return SessionFormatError(path, "outside", problem, hint)
+
+
+def _link_refused(path: Path, problem: str, hint: str) -> SessionFormatError:
+    return bad_file(path, "outside", f"is a link, and is not followed: {problem}", hint)
+
+
+_POINTER_BYTES = 2**15
+"""Largest pointer that git-annex writes."""
+_ANNEX = re.compile(rb"(/annex/objects/|(\.\./)*\.git/annex/objects/)[^\n]+\n?")
+_LFS = b"version https://git-lfs.github.com/"
 
 
 def _check_pointer(stream: BinaryIO, path: Path) -> None:
@@ -132,18 +261,35 @@ def _check_pointer(stream: BinaryIO, path: Path) -> None:
         raise bad_file(path, "not_fetched", found, "run: git lfs pull")
 
 
-def read_text(path: Path, limit: int) -> str:
-    """Read a UTF-8 text file of at most `limit` bytes."""
-    with open_binary(path) as stream:
+def read_bytes(
+    path: Path,
+    limit: int,
+    inside: Path | None = None,
+    *,
+    is_named: bool = False,
+    follows: bool = True,
+) -> bytes:
+    """Return the content of a file of at most `limit` bytes; see `open_binary`."""
+    with open_binary(path, inside, is_named=is_named, follows=follows) as stream:
+        # The size is a guess: a file can grow while it is read.
         size = os.fstat(stream.fileno()).st_size
-        if size > limit:
-            raise bad_file(path, "too_large", f"has {size:,} bytes; at most {limit:,} are read")
+        data = bytearray()
         try:
-            data = stream.read()
+            while size <= limit and (block := stream.read(min(_BLOCK, limit + 1 - len(data)))):
+                data += block
+                size = max(size, len(data))
         except OSError as error:
             raise unreadable(path, error) from error
+    if size > limit:
+        raise bad_file(path, "too_large", f"has {size:,} bytes; at most {limit:,} are read")
+    return bytes(data)
+
+
+def read_text(path: Path, limit: int, inside: Path | None = None, *, is_named: bool = False) -> str:
+    """Return the text of a UTF-8 file of at most `limit` bytes, without a mark of order."""
+    data = read_bytes(path, limit, inside, is_named=is_named)
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise bad_file(

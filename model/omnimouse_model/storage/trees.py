@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import contained, label, read_text
+from omnimouse_model.storage.files import label, read_text
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_YAML_BYTES = 4 * 2**20
@@ -38,7 +38,7 @@ def _read_mapping(
     kind: str,
     parse: Callable[[str], object],
 ) -> dict[str, Any]:
-    text = read_text(path if inside is None else contained(path, inside), limit)
+    text = read_text(path, limit, inside)
     code = f"bad_{kind.lower()}"
     try:
         value = parse(text)

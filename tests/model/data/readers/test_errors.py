@@ -493,10 +493,14 @@ def test_a_session_sent_elsewhere_must_be_the_same_there(folder):
 
 
 def test_barred_files_are_a_clear_error(folder, monkeypatch):
-    def barred(path: Path, mode: str, **_: Any) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    real = os.open
 
-    monkeypatch.setattr(Path, "open", barred)
+    def barred(name: Any, flags: int, **options: Any) -> int:
+        if not flags & os.O_DIRECTORY:
+            raise PermissionError(13, "Permission denied", str(name))
+        return real(name, flags, **options)
+
+    monkeypatch.setattr(os, "open", barred)
     assert names_all(check_refusal(folder).message, "meta.yml", "Permission denied")
 
 

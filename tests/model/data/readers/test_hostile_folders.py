@@ -285,7 +285,7 @@ def test_a_name_elsewhere_is_told_and_not_taken(folder, monkeypatch):
     give_away(folder / "meta.json", monkeypatch)
     session = open_session(folder)
     assert session.id == folder.name
-    assert "meta.json is a link that leads out" in warnings_of(session)
+    assert "meta.json is a link, and is not followed" in warnings_of(session)
 
 
 @pytest.mark.parametrize("target", ["pipe", "folder", "nothing", "annex"])
@@ -301,8 +301,8 @@ def test_a_link_ends_at_a_plain_file(folder, target):
     path.symlink_to(end)
     error = refusal(folder)
     words = {
-        "pipe": f"session folder to {end}, which is no plain file",
-        "folder": f"session folder to {end}, which is no plain file",
+        "pipe": f"is a link to {end}, which is no plain file",
+        "folder": f"is a link to {end}, which is no plain file",
         "nothing": f"is a link to {end}, which is not there",
         "annex": "git-annex",
     }

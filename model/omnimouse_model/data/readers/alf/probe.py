@@ -377,7 +377,7 @@ def _uuids(sorting: Sorting, root: Path, n_units: int) -> np.ndarray | None:
     path = sorting.files.get("clusters.uuids.csv")
     if path is None:
         return None
-    text = read_text(contained(path, root), _MAX_CSV)
+    text = read_text(path, _MAX_CSV, root)
     try:
         rows: Sequence[list[str]] = [
             row for row in csv.reader(io.StringIO(text), strict=True) if row

@@ -15,7 +15,7 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.typed_fields import as_float
-from omnimouse_model.storage.files import bad_file, contained, read_text
+from omnimouse_model.storage.files import bad_file, read_text
 
 TABLES = ("regions.csv", "allen_structure_tree.csv")
 """Tables with the columns `id` and `acronym`, in the session or its ALF folder."""
@@ -65,7 +65,7 @@ def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], s
 
 
 def _of_table(path: Path, root: Path, _: Notes) -> dict[int, str]:
-    text = read_text(contained(path, root), _MAX_BYTES).removeprefix("\ufeff")
+    text = read_text(path, _MAX_BYTES, root)
     try:
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except csv.Error as error:

@@ -162,7 +162,7 @@ def _files(path: Path) -> list[Path]:
 def _read(path: Path, session_id: str) -> _Table:
     """Return the rows of a session."""
     # Excel writes a mark at the beginning of UTF-8 files.
-    text = read_text(path, _MAX_BYTES).removeprefix("\ufeff")
+    text = read_text(path, _MAX_BYTES)
     lines = csv.reader(io.StringIO(text), strict=True)
     try:
         header = [name.strip().lower() for name in next(lines, [])]

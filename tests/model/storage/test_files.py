@@ -1,0 +1,184 @@
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import files
+from omnimouse_model.storage.files import open_binary, read_bytes, read_text
+from tests.model.data.refusals import OTHER_USER, give_away
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A session folder with one file in a folder of its own."""
+    (tmp_path / "session/inner").mkdir(parents=True)
+    (tmp_path / "session/inner/a.txt").write_text("inside")
+    (tmp_path / "secret.txt").write_text("outside")
+    return tmp_path / "session"
+
+
+def refusal(path: Path, inside: Path | None = None, **options: bool) -> SessionFormatError:
+    with pytest.raises(SessionFormatError) as error:
+        read_bytes(path, 1000, inside, **options)
+    return error.value
+
+
+def test_a_file_of_the_folder_is_read(folder):
+    assert read_bytes(folder / "inner/a.txt", 6, folder) == b"inside"
+
+
+def test_names_that_climb_out_are_refused(folder):
+    assert refusal(folder / "../secret.txt", folder).code == "outside"
+    assert refusal(folder / "inner/../../secret.txt", folder).code == "outside"
+    assert refusal(folder.parent / "secret.txt", folder).code == "outside"
+    (folder.parent / "session2").mkdir()
+    (folder.parent / "session2/a.txt").write_text("x")
+    assert refusal(folder.parent / "session2/a.txt", folder).code == "outside"
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder", "/dev/zero", "/dev/null", "/dev/tty"])
+def test_only_plain_files_are_opened_and_nothing_waits(folder, name):
+    path = folder / name
+    if name == "pipe":
+        os.mkfifo(path)
+    elif name == "folder":
+        path.mkdir()
+    elif not path.exists():
+        pytest.skip(f"this system has no {name}")
+    assert refusal(path).code == "unreadable"
+    if not name.startswith("/"):
+        assert "not a plain file" in refusal(path, folder).message
+        (folder / "link").symlink_to(path)
+        assert "no plain file" in refusal(folder / "link", folder).message
+
+
+def test_a_link_of_the_owner_leads_to_a_plain_file_anywhere(folder):
+    (folder / "link").symlink_to("../secret.txt")
+    (folder / "two").symlink_to(folder / "link")
+    assert read_bytes(folder / "link", 100, folder) == b"outside"
+    assert read_bytes(folder / "two", 100, folder) == b"outside"
+
+
+def test_a_link_inside_is_followed_also_by_another_way(folder):
+    (folder / "inner/back").symlink_to(f"../../{folder.name}/inner/a.txt")
+    (folder / "other").symlink_to("inner")
+    assert read_bytes(folder / "other/back", 100, folder, is_named=True) == b"inside"
+
+
+def test_a_link_that_a_file_names_never_leads_out(folder):
+    (folder / "link").symlink_to("../secret.txt")
+    assert refusal(folder / "link", folder, is_named=True).code == "outside"
+
+
+def test_no_link_is_followed_where_links_are_not_allowed(folder):
+    (folder / "link").symlink_to("inner/a.txt")
+    (folder / "other").symlink_to("inner")
+    for name in ("link", "other/a.txt"):
+        assert refusal(folder / name, folder, follows=False).code == "outside"
+    assert refusal(folder / "link", follows=False).code == "unreadable"
+
+
+def test_linked_folders_that_lead_out_are_not_followed(folder):
+    (folder.parent / "elsewhere").mkdir()
+    (folder.parent / "elsewhere/b.txt").write_text("x")
+    (folder / "linked").symlink_to("../elsewhere")
+    error = refusal(folder / "linked/b.txt", folder)
+    assert "linked is a link to a folder" in error.message
+    assert str(folder.parent / "elsewhere") in error.hint
+
+
+def test_links_of_another_user_are_not_followed(folder, monkeypatch):
+    (folder / "link").symlink_to("inner/a.txt")
+    give_away(folder / "link", monkeypatch)
+    assert f"belongs to user {OTHER_USER}" in refusal(folder / "link", folder).message
+
+
+def test_a_circle_of_links_ends(folder):
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    assert refusal(folder / "one", folder).code == "unreadable"
+
+
+def test_a_link_that_is_exchanged_after_its_owner_was_read_is_refused(folder, monkeypatch):
+    (folder / "link").symlink_to("inner/a.txt")
+    real = os.readlink
+
+    def exchanged(name: str, **options: int) -> str:
+        (folder / "link").unlink()
+        (folder / "link").symlink_to("../secret.txt")
+        return real(name, **options)
+
+    monkeypatch.setattr(os, "readlink", exchanged)
+    assert refusal(folder / "link", folder).code == "changed"
+
+
+def test_a_folder_that_is_exchanged_on_the_way_does_not_lead_out(folder, monkeypatch):
+    (folder.parent / "elsewhere").mkdir()
+    (folder.parent / "elsewhere/a.txt").write_text("outside")
+    real = os.open
+
+    def exchanged(name: str, flags: int, **options: int) -> int:
+        handle = real(name, flags, **options)
+        if name == "inner":
+            (folder / "inner").rename(folder / "moved")
+            (folder / "inner").symlink_to("../elsewhere")
+        return handle
+
+    monkeypatch.setattr(os, "open", exchanged)
+    assert read_bytes(folder / "inner/a.txt", 100, folder) == b"inside"
+
+
+def test_no_open_file_is_left(folder):
+    (folder / "link").symlink_to("../secret.txt")
+    (folder / "out").symlink_to("..")
+    before = len(list(Path("/dev/fd").iterdir()))
+    for name in ("inner/a.txt", "link", "out/secret.txt", "inner/none", "inner/a.txt/b"):
+        for is_named in (False, True):
+            with suppress(SessionFormatError):
+                read_bytes(folder / name, 100, folder, is_named=is_named)
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_where_folders_cannot_be_walked_the_resolved_path_is_compared(folder, monkeypatch):
+    monkeypatch.setattr(files, "_OPENS_FROM_FOLDERS", False)
+    (folder / "link").symlink_to("../secret.txt")
+    (folder / "inner/link").symlink_to("a.txt")
+    assert read_bytes(folder / "inner/link", 100, folder) == b"inside"
+    assert refusal(folder / "link", folder).code == "outside"
+    monkeypatch.setattr(os.path, "samestat", lambda *_: False)
+    assert refusal(folder / "inner/a.txt", folder).code == "changed"
+
+
+def test_a_file_that_grows_stays_within_the_limit(folder, monkeypatch):
+    path = folder / "inner/a.txt"
+    path.write_bytes(b"x" * 5000)
+    small = os.stat_result((stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, 10, 0, 0, 0))
+    monkeypatch.setattr(os, "fstat", lambda _: small)
+    with pytest.raises(SessionFormatError, match="at most 1,000 are read"):
+        read_bytes(path, 1000)
+
+
+@pytest.mark.parametrize("name", ["a\0b.txt", "x" * 5000])
+def test_names_that_no_file_can_have_are_one_line(folder, name):
+    assert refusal(folder / name).code == "unreadable"
+    assert refusal(folder / name, folder).code == "unreadable"
+
+
+def test_a_mark_of_byte_order_is_no_text(folder):
+    (folder / "a.txt").write_bytes("ä".encode("utf-8-sig"))
+    assert read_text(folder / "a.txt", 100) == "ä"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_other_encodings_are_refused(folder, encoding):
+    (folder / "a.txt").write_bytes("1\nä".encode(encoding))
+    with pytest.raises(SessionFormatError, match="not UTF-8"):
+        read_text(folder / "a.txt", 100)
+
+
+def test_the_stream_has_the_name_of_its_file(folder):
+    with open_binary(folder / "inner/a.txt", folder) as stream:
+        assert Path(stream.name) == folder / "inner/a.txt"
