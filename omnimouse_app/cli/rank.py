@@ -317,7 +317,7 @@ def _write_page(ranking: "RankTable", curve: "PretrainCurve | None", path: Path)
     page = '<!doctype html><meta charset="utf-8"><title>Ranking of sessions</title>'
     with (
         sole_writer(path, wait=True),
-        atomic_path(path, is_sole=True) as temporary,
+        atomic_path(path) as temporary,
     ):
         temporary.write_text(page + "\n".join(parts), encoding="utf-8")
 

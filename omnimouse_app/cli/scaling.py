@@ -162,7 +162,7 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
         ) from error
     with (
         sole_writer(path, wait=True),
-        atomic_path(path, is_sole=True) as temporary,
+        atomic_path(path) as temporary,
     ):
         # With plotly.js inside, the page needs no network.
         figure.write_html(temporary, include_plotlyjs=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_text
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, facts, joined, table, tag
 from omnimouse_widgets.report.markup import text as escaped
@@ -57,8 +57,7 @@ def write_page(page: Page, path: Path) -> Path:
         _checks(page.checks),
     )
     # A reader never sees a half-written page.
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(path, html)
     return path
 
 

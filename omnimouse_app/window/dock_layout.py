@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import QByteArray, QEvent, QObject
 from qtpy.QtWidgets import QMainWindow
 
-from omnimouse_model.live.last_session import config_dir, write_json
+from omnimouse_model.live.last_session import config_dir, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class DockLayout(QObject):
         """Store the layout on closing, while every dock still exists."""
         if event is not None and event.type() == QEvent.Type.Close:
             state = self._window.saveState(VERSION).toBase64()
-            write_json(_path(), {"docks": bytes(state.data()).decode()})
+            write_state(_path(), {"docks": bytes(state.data()).decode()})
         return False
 
     def restore(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch.distributed import TCPStore
 
+from omnimouse_model.storage import write
 from omnimouse_model.train import checkpoints
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import last_state, saved_step
@@ -134,17 +135,18 @@ def run(mice: Path, out: Path, dies_at: str = "") -> None:
 
 
 def _die_at_write(number: int) -> None:
-    whole, written = checkpoints.atomic_path, []
+    whole, written = write.atomic_path, []
 
     @contextmanager
     def atomic_path(path: Path, **settings: bool) -> Iterator[Path]:
         with whole(path, **settings) as temporary:
             yield temporary
-            written.append(path)
+            if path.name == checkpoints.LAST or path.suffix == ".pt":
+                written.append(path)
             if len(written) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    checkpoints.atomic_path = atomic_path
+    checkpoints.atomic_path = write.atomic_path = atomic_path
 
 
 def check_compiled(mice: Path, out: Path) -> None:

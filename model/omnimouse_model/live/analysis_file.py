@@ -46,7 +46,7 @@ from omnimouse_model.live.state import (
     RasterView,
 )
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_json
 
 FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"
@@ -256,8 +256,7 @@ def write_analysis(path: Path, analysis: Analysis) -> None:
             relative = os.path.relpath(place, path.parent)
             values["recording"][name] = Path(relative).as_posix()
     # A crash while writing leaves the old file as it was.
-    with atomic_path(path, mode=0o600) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_json(path, values, is_private=True)
 
 
 def read_analysis(path: Path) -> Analysis:

@@ -50,7 +50,7 @@ from omnimouse_model.masks.neuron_table import (
 )
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_bytes
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -402,8 +402,7 @@ class Laboratory(HasBackgroundTask):
         else:
             path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
             content = csv_bytes(columns)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(path, content)
         return [path]
 
     def close(self, timeout_s: float = 5.0) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.predict.compatibility import FALLBACK
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def config_dir() -> Path:
 def write_last_session(last: LastSession, path: Path | None = None) -> None:
     """Write the session atomically; log, and do not raise, if it cannot be written."""
     values = {field.name: getattr(last, field.name) for field in fields(last)}
-    write_json(path or config_dir() / "live.json", values)
+    write_state(path or config_dir() / "live.json", values)
 
 
 def read_last_session(path: Path | None = None) -> LastSession | None:
@@ -112,13 +112,12 @@ def read_last_session(path: Path | None = None) -> LastSession | None:
         return None
 
 
-def write_json(path: Path, values: object) -> None:
+def write_state(path: Path, values: object) -> None:
     """Write a file of the config folder atomically; log if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Readable by the user only: paths and addresses can be private.
-        with atomic_path(path, mode=0o600) as sibling:
-            sibling.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        write_json(path, values, is_private=True)
     except OSError as error:
         logger.warning("%s is not saved: %s", path.name, error)
 

@@ -18,8 +18,8 @@ from omnimouse_model.live.last_session import (
     LastSession,
     config_dir,
     read_last_session,
-    write_json,
     write_last_session,
+    write_state,
 )
 from omnimouse_model.live.recording.first_scores import (
     FirstScores,
@@ -28,7 +28,6 @@ from omnimouse_model.live.recording.first_scores import (
     shipped_scores,
 )
 from omnimouse_model.storage.http_file import display_address, web_address
-from omnimouse_model.storage.write import remove_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ class StateStore:
         if stored is None or not stored.mask_id:
             scores = first_scores(session, score, predictor_name)
             if scores is not None:
-                write_json(path, asdict(scores))
+                write_state(path, asdict(scores))
 
     def _scores_path(self, session: Session) -> Path:
         name = hashlib.sha256(session.fingerprint.encode()).hexdigest()[:32]
@@ -137,7 +136,7 @@ class StateStore:
             # A copy that was opened is in use, even if it was not saved under another
             # name.
             if path.parent == self.unsaved_folder and path.name not in self._in_use:
-                write_json(self._in_use_path, sorted({*self._in_use, path.name}))
+                write_state(self._in_use_path, sorted({*self._in_use, path.name}))
 
     @property
     def recent_recordings(self) -> tuple[str, ...]:
@@ -154,7 +153,7 @@ class StateStore:
         # Without credentials, which are never stored.
         place = str(Path(source).absolute()) if address is None else display_address(address)
         places = dict.fromkeys([place, *self.recent_recordings])
-        write_json(self._recordings_path, list(places)[:MAX_RECENT])
+        write_state(self._recordings_path, list(places)[:MAX_RECENT])
 
     @property
     def unsaved_folder(self) -> Path:
@@ -187,8 +186,6 @@ class StateStore:
 
     def _prune(self, newest: Path) -> tuple[Path, ...]:
         """Delete the oldest copies that were never opened; return their paths."""
-        # Copies have different names, so that the next write does not remove these.
-        remove_abandoned(self.unsaved_folder)
         try:
             copies = self.unsaved_folder.glob(f"*{SUFFIX}")
             others = [p for p in copies if p.name not in self._in_use and p != newest]
@@ -208,7 +205,7 @@ class StateStore:
 
     def _put_first(self, path: Path) -> None:
         paths = dict.fromkeys([str(path), *map(str, self.recent)])
-        write_json(self._recent_path, list(paths)[:MAX_RECENT])
+        write_state(self._recent_path, list(paths)[:MAX_RECENT])
 
     @property
     def _in_use(self) -> tuple[str, ...]:

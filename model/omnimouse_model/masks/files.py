@@ -33,7 +33,6 @@ from omnimouse_model.data.window_spec import (
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import BehaviorMode
 from omnimouse_model.masks.token_layout import QUERY_SAMPLES, TokenLayout
-from omnimouse_model.storage.write import atomic_path
 
 FORMAT = "omnimouse-mask"
 OMNIMOUSE_VERSION, OTHER_VERSION = 1, 2
@@ -288,15 +287,6 @@ def _invalid(field: str, value: object, expected: str) -> MaskError:
 
 
 # -- on disk ----------------------------------------------------------------------
-def write_json(path: str | Path, values: Mapping[str, Any]) -> Path:
-    """Write values as JSON, atomically; folders are created."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
-    return path
-
-
 def read_json(path: str | Path) -> Any:
     """Return the values of a JSON file; raise `MaskError` for other files."""
     size = Path(path).stat().st_size

@@ -46,6 +46,7 @@ from omnimouse_model.masks.cells import (
     states,
 )
 from omnimouse_model.masks.token_layout import TokenLayout
+from omnimouse_model.storage.write import write_json
 
 if TYPE_CHECKING:
     import pandas
@@ -653,7 +654,10 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         >>> om.Mask.load(mask.save("mask.json")) == mask
         True
         """
-        return files.write_json(path, self.to_dict())
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, self.to_dict())
+        return path
 
     @classmethod
     def load(cls, path: str | Path) -> "Mask":

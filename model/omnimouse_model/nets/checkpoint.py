@@ -21,7 +21,7 @@ from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.size import check_numbers
 from omnimouse_model.nets.strict import load_strictly
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import atomic_path, write_json
 
 FORMAT = 1
 FAMILY = "omnimouse"
@@ -118,10 +118,9 @@ def save_checkpoint(
         "card": card or {},
         "assumed": list(assumed),
     }
-    with atomic_path(path.with_suffix(".json"), is_sole=True) as temporary:
-        temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
+    write_json(path.with_suffix(".json"), description)
     # Last: after a kill, the weights must not look like a whole checkpoint.
-    with atomic_path(path, is_sole=True) as temporary:
+    with atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"pair": pair})
     return path
 

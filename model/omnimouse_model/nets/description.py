@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import atomic_path, write_json
 
 _MAX_UNITS = 10**6
 _MAX_SIZE, _MAX_COUNT = 4096, 64
@@ -28,8 +28,7 @@ def save_described(
     """Write weights and their description, each atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The weights last: with them, the checkpoint is complete.
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
+    write_json(path.with_suffix(".json"), description)
     with atomic_path(path) as temporary:
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
 

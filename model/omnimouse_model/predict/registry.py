@@ -1,6 +1,5 @@
 """Build a predictor from a name, a checkpoint, an ensemble or the model hub."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from omnimouse_model.predict.families import builders, load_of_family
 from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_model.predict.prediction_file.predictor import open_predictions
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_json
 
 _SHORT = Repr()
 _SHORT.maxstring = 200
@@ -157,6 +156,5 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    write_json(path, description)
     return path

@@ -24,7 +24,7 @@ from omnimouse_model.simulate.specs import (
     UNSEEN,
 )
 from omnimouse_model.simulate.stimuli import ahead, draw_textures, trial_screen
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_arrays
 
 N_BLOCKS = 18
 STORED: Final = Path(__file__).with_suffix(".npz")
@@ -68,8 +68,7 @@ def store_normalisations() -> None:
         constants = calibrate(ReceptiveFields(tuning), tuning, spec.population_seed)
         name = _name(spec.population_seed, spec.n_neurons)
         found[name] = np.stack([constants.mean, constants.mean_power])
-    with atomic_path(STORED) as partial, partial.open("wb") as file:
-        np.savez(file, **found)  # type: ignore[arg-type]  # numpy's kwds stub
+    write_arrays(STORED, found)
 
 
 def _name(seed: int, n_neurons: int) -> str:

@@ -128,7 +128,6 @@ def _unpack(archive: Path, into: Path, progress: Progress | None) -> None:
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
             _write(archive, checked, part, progress)
-        part.chmod(0o755)  # a temporary folder gives access to its owner only
         inner = list(part.iterdir())
         is_single = len(inner) == 1 and inner[0].is_dir()
         (inner[0] if is_single else part).replace(into)

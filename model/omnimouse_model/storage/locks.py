@@ -1,6 +1,7 @@
 """Exclusive access to files and outputs that several processes may write."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -15,22 +16,45 @@ class LockedError(OSError):
     """Another process has locked a file."""
 
 
+def open_without_links(path: Path, mode: str) -> BinaryIO:
+    """Open a file in a binary mode; raise `OSError` for links and for what is no file."""
+
+    def opener(name: str, flags: int) -> int:
+        # Non-blocking: opening a pipe waits for its other end.
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.open(name, flags, 0o666)
+
+    # Ignored type: a mode that is not written here gives no binary file for mypy.
+    file: BinaryIO = open(path, mode, opener=opener)  # type: ignore[assignment]  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or (
+        not hasattr(os, "O_NOFOLLOW") and path.is_symlink()
+    ):
+        file.close()
+        raise OSError(f"{path} is no file.")
+    return file
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[BinaryIO]:
     """Open a file for reading and writing, and lock it against other processes.
 
     Other calls wait, or raise `LockedError` at once if `wait` is false. The system
     removes the lock when the process ends, also when it is killed.
+
+    Raises
+    ------
+    OSError
+        The path is a link, or no file.
     """
-    with path.open("r+b") as file:
-        _lock(file, wait)
+    with open_without_links(path, "r+b") as file:
+        lock(file, wait)
         try:
             yield file
             # On the drive before another process may append.
             file.flush()
             os.fsync(file.fileno())
         finally:
-            _unlock(file)
+            unlock(file)
 
 
 _HELD: ContextVar[frozenset[str]] = ContextVar("_HELD", default=frozenset())
@@ -87,7 +111,8 @@ if os.name == "nt":  # pragma: no cover
     # file is locked.
     _UNUSED_BYTE = 2**62
 
-    def _lock(file: BinaryIO, wait: bool) -> None:
+    def lock(file: BinaryIO, wait: bool) -> None:
+        """Lock an open file; raise `LockedError` if another process has it and `wait` is false."""
         file.seek(_UNUSED_BYTE)
         # Ignored types: `msvcrt` has these names on Windows alone.
         mode = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
@@ -97,18 +122,21 @@ if os.name == "nt":  # pragma: no cover
             raise LockedError(f"{file.name} is locked.") from error
         file.seek(0)
 
-    def _unlock(file: BinaryIO) -> None:
+    def unlock(file: BinaryIO) -> None:
+        """Give an open file free."""
         file.seek(_UNUSED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
 
 else:
     import fcntl
 
-    def _lock(file: BinaryIO, wait: bool) -> None:
+    def lock(file: BinaryIO, wait: bool) -> None:
+        """Lock an open file; raise `LockedError` if another process has it and `wait` is false."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise LockedError(f"{file.name} is locked.") from error
 
-    def _unlock(file: BinaryIO) -> None:
+    def unlock(file: BinaryIO) -> None:
+        """Give an open file free."""
         fcntl.flock(file, fcntl.LOCK_UN)

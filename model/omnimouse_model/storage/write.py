@@ -1,99 +1,186 @@
-"""Atomic writing: a file appears under its name only when it is complete."""
+"""Writing: a file appears under its name when it is complete and on the drive.
 
+A file is written in a temporary folder beside its target, `.NAME.PROCESS-RANDOM.part`,
+whose file `lock` is locked by its process. What nobody locks is left over from a killed
+process, and the next write in that folder removes it. The lock is not on the temporary
+file itself: HDF5 locks its files, too, and a library may create its file anew.
+"""
+
+import json
 import os
 import re
 import shutil
-import tempfile
-import time
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS
+from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
+from secrets import token_hex
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from omnimouse_model.storage.locks import LockedError, lock, open_without_links
 
 SUFFIX = ".part"
-"""Ending of temporary files."""
-_ABANDONED_S = 3600.0
-"""Age of a temporary file whose process must have been killed."""
+"""Ending of temporary folders."""
 _LONGEST_NAME = 200
-"""Bytes of a target's name in that of its temporary file; file systems allow 255."""
+"""Bytes of a target's name in that of its temporary folder; file systems allow 255."""
+_TEMPORARY = re.compile(rf"\..+\.\d+-[0-9a-f]{{8}}{re.escape(SUFFIX)}")
+_LOCK = "lock"
+_SYSTEM = 0
+"""Owner of the links of the system: /tmp is one on macOS."""
+
+
+def write_text(path: Path, text: str, *, is_private: bool = False) -> None:
+    """Write a text as UTF-8 in place of what the file held; see `atomic_path`."""
+    write_bytes(path, text.encode(), is_private=is_private)
+
+
+def write_json(path: Path, values: Any, *, is_private: bool = False) -> None:
+    """Write values as JSON in place of what the file held; see `atomic_path`."""
+    write_text(path, json.dumps(values, indent=1) + "\n", is_private=is_private)
+
+
+def write_bytes(path: Path, content: bytes, *, is_private: bool = False) -> None:
+    """Write bytes in place of what the file held; see `atomic_path`."""
+    with atomic_path(path, is_private=is_private) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an `.npz` file; see `atomic_path`."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
 
 
 @contextmanager
-def atomic_path(path: Path, mode: int = 0o644, *, is_sole: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, which replaces it after success.
+def atomic_path(path: Path, *, is_private: bool = False) -> Iterator[Path]:
+    """Yield a temporary path, which replaces `path` after success.
 
-    By default, other users of the machine may read the file. Temporary files of
-    killed processes are removed an hour later by the next write of `path`.
+    The file has the mode of the one that it replaces, else that of the umask.
 
     Parameters
     ----------
-    is_sole
-        No other process writes this file meanwhile, so that they are removed at once.
+    is_private
+        Only its owner may read the file.
 
     Raises
     ------
     DriveError
-        The drive is full or read-only, or the folder is not the user's.
+        The drive is full or read-only, the folder is not the user's, or a link of
+        another user leads to it.
     """
+    path = path.absolute()
     with writing(path):
-        remove_abandoned(path.parent, path.name, 0.0 if is_sole else _ABANDONED_S)
-        # Beside the target, because a rename is atomic only within one file system.
-        handle, name = tempfile.mkstemp(SUFFIX, _prefix(path.name), path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
+        _check_target(path)
+        with temporary_folder(path) as folder:
+            temporary = folder / path.name
             yield temporary
-            # mkstemp gives access to its owner only; a writer may recreate the file.
-            temporary.chmod(mode)
+            # Its bytes before its name: a power failure leaves the old file or the new.
+            with temporary.open("r+b") as file:
+                os.fsync(file.fileno())
+            if is_private:
+                temporary.chmod(0o600)
+            elif path.is_file():
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            sync_folder(path.parent)
 
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`, removed at the end unless it was renamed.
-
-    Folders of killed processes are removed first: the caller must be the only process
-    that writes `path`.
-    """
-    remove_abandoned(path.parent, path.name, 0.0)
-    folder = Path(tempfile.mkdtemp(SUFFIX, _prefix(path.name), path.parent))
+    """Yield an empty folder on the drive of `path`, removed unless it was renamed."""
+    remove_left_over(path.parent)
+    outer, held = _locked_folder(path)
     try:
-        yield folder
+        # Only its owner can look into the outer one; this one may be given a name.
+        inner = outer / "new"
+        inner.mkdir()
+        yield inner
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        # The lock last: what has none is empty.
+        shutil.rmtree(outer / "new", ignore_errors=True)
+        held.close()
+        shutil.rmtree(outer, ignore_errors=True)
 
 
-def remove_abandoned(folder: Path, name: str | None = None, older_s: float = _ABANDONED_S) -> None:
-    """Remove temporary files and folders that killed processes left in a folder.
+def sync_folder(folder: Path) -> None:
+    """Put the names of the files in a folder on the drive."""
+    if os.name == "nt":  # pragma: no cover
+        return  # Windows opens no folders
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (EINVAL, ENOTSUP):  # some network drives
+            raise
+    finally:
+        os.close(handle)
 
-    Parameters
-    ----------
-    name
-        Name of their target; None for all targets.
-    older_s
-        Least time since their last change, in seconds.
-    """
-    begin = r"\..+\." if name is None else re.escape(_prefix(name))
-    # The names of `tempfile`, so that no file of a user is removed.
-    pattern = re.compile(rf"{begin}[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
+
+def remove_left_over(folder: Path) -> None:
+    """Remove temporary folders that killed processes of this user have left in a folder."""
     # What cannot be listed or removed does not keep a file from being written.
-    with suppress(OSError):
-        for path in folder.iterdir():
-            if not pattern.fullmatch(path.name):
-                continue
+    with suppress(OSError), os.scandir(folder) as entries:
+        for path in [Path(e.path) for e in entries if _TEMPORARY.fullmatch(e.name)]:
             with suppress(OSError):
-                if time.time() - path.lstat().st_mtime < older_s:
-                    continue
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+                _remove_unless_locked(path)
 
 
-def _prefix(name: str) -> str:
-    return f".{os.fsencode(name)[:_LONGEST_NAME].decode('utf-8', 'ignore')}."
+def _remove_unless_locked(path: Path) -> None:
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or not is_own(info):
+        return
+    try:
+        with open_without_links(path / _LOCK, "r+b") as file:
+            lock(file, wait=False)
+            shutil.rmtree(path / "new", ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
+    except FileNotFoundError:
+        path.rmdir()  # killed before it had a lock; or the other process tries again
+    else:
+        shutil.rmtree(path, ignore_errors=True)  # again: Windows removes no open file
+
+
+def _locked_folder(path: Path) -> tuple[Path, BinaryIO]:
+    """Return a new folder beside a path, and its file `lock`, locked."""
+    name = os.fsencode(path.name)[:_LONGEST_NAME].decode("utf-8", "ignore")
+    while True:
+        folder = path.with_name(f".{name}.{os.getpid()}-{token_hex(4)}{SUFFIX}")
+        folder.mkdir(mode=0o700)
+        with suppress(FileNotFoundError, LockedError):
+            file = open_without_links(folder / _LOCK, "xb")
+            try:
+                lock(file, wait=False)
+            except LockedError:
+                file.close()
+                raise
+            except OSError:  # a drive without locks, where nothing is ever left over
+                return folder, file
+            if (folder / _LOCK).exists():
+                return folder, file
+            file.close()
+        # Another process took it for left over before it was locked.
+
+
+def is_own(info: os.stat_result) -> bool:
+    """Whether a file belongs to the user of this process."""
+    return os.name == "nt" or info.st_uid == os.geteuid()
+
+
+def _check_target(path: Path) -> None:
+    """Raise `DriveError` unless a path is a file, or free, with no foreign link before it."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DriveError(f"{path} is no file: choose another name.")
+    for place in (path, *path.parents):
+        with suppress(FileNotFoundError):
+            info = place.lstat()
+            if stat.S_ISLNK(info.st_mode) and not is_own(info) and info.st_uid != _SYSTEM:
+                raise DriveError(
+                    f"{place} is a link of another user: choose a place that is not behind it."
+                )
 
 
 # -- errors of the drive

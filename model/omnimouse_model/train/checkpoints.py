@@ -26,7 +26,7 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.storage.tensors import load_pickle
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import atomic_path, write_json
 from omnimouse_model.train.config import Group, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run
@@ -122,7 +122,7 @@ def write_state(
     """
     folder = out / f"state-{step:08d}"
     folder.mkdir(exist_ok=True)
-    with atomic_path(folder / f"rank_{team.rank}.pt", is_sole=True) as temporary:
+    with atomic_path(folder / f"rank_{team.rank}.pt") as temporary:
         torch.save(state, temporary)
     # The main rank may name this save only after all ranks have written their files.
     team.wait()
@@ -131,8 +131,7 @@ def write_state(
         for path in rank_files(folder)[team.size :]:
             path.unlink()
         write_result(folder)
-        with atomic_path(out / LAST, is_sole=True) as temporary:
-            temporary.write_text(json.dumps({"state": folder.name}), "utf-8")
+        write_json(out / LAST, {"state": folder.name})
         _remove_others(folder)
     # No rank may begin the next save while the main rank removes old folders.
     team.wait()

@@ -17,7 +17,7 @@ from omnimouse_model.predict.omnimouse.loading import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import twin_spec
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_json
 from omnimouse_model.train.batches import training_session
 from omnimouse_model.train.checkpoints import best_or_last
 from omnimouse_model.train.config import (
@@ -100,9 +100,7 @@ class ModelFactory:
             self._train(sessions, seed, out, watch)
             if watch.cancelled():
                 raise StoppedError(f"stopped; saved in {out}.")
-            with atomic_path(out / TRAINED, is_sole=True) as temporary:
-                about = {"sessions": [s.id for s in sessions], "seed": seed}
-                temporary.write_text(json.dumps(about) + "\n", "utf-8")
+            write_json(out / TRAINED, {"sessions": [s.id for s in sessions], "seed": seed})
         watch.report(1.0)
         return load_predictor(best_or_last(out), device=self.device)
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_text
 
 FILE = "metrics.jsonl"
 EVENTS = "tensorboard"
@@ -25,8 +25,7 @@ class MetricsLog:
         self._path = out / FILE
         if self._path.exists():
             rows = [row for row in log_rows(self._path) if row["step"] <= step]
-            with atomic_path(self._path, is_sole=True) as temporary:
-                temporary.write_text("".join(map(_line, rows)), "utf-8")
+            write_text(self._path, "".join(map(_line, rows)))
         self._events = _events(out / EVENTS, step)
 
     def add(self, row: dict[str, float]) -> None:

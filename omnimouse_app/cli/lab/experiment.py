@@ -162,12 +162,11 @@ def median_row(name: str, values: "np.ndarray", unit: str = "index") -> dict[str
 def write_table(path: Path, columns: "Mapping[str, np.ndarray]") -> None:
     """Write a table as CSV or, with the suffix .parquet, as Parquet."""
     from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
-    from omnimouse_model.storage.write import atomic_path
+    from omnimouse_model.storage.write import write_bytes
 
     is_parquet = path.suffix.lower() == ".parquet"
     content = parquet_bytes(dict(columns), {}) if is_parquet else csv_bytes(columns)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
 
 
 def report(

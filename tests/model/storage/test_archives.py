@@ -53,7 +53,7 @@ def test_a_session_is_unpacked_with_and_without_a_folder_of_its_own(tmp_path):
         with tarfile.open(tmp_path / name, mode) as tar:  # type: ignore[call-overload]
             tar.add(folder, inside)
         shares: list[float] = []
-        (tmp_path / f".{name}.out.01234567.part" / "one").mkdir(parents=True)  # a kill
+        (tmp_path / f".{name}.out.77-01234567.part").mkdir()  # a kill
         out = unpack(tmp_path / name, tmp_path / f"{name}.out", shares.append)
         assert shares[-1] == 1.0
         assert (out / "responses").is_dir()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.report import ReportData, no_report, report_of_screen
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets.report import comparisons, experiments, neurons, results, task
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, tag
@@ -50,8 +50,7 @@ def write_page(data: ReportData, path: Path, report_progress: ReportProgress = n
     """Write the page to a file, atomically."""
     # Before the file is opened: an exception leaves no temporary file.
     content = report_bytes(data, report_progress)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     return path
 
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.storage.locks import locked, sole_writer
-from omnimouse_model.storage.write import remove_abandoned, temporary_folder, writing
+from omnimouse_model.storage.write import remove_left_over, temporary_folder, writing
 
 FORMAT = 1
 Row = TypeVar("Row")
@@ -138,7 +138,7 @@ class ResultsFile(Generic[Row]):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with sole_writer(self.path, wait=True):
             # Also if the file exists: a kill may have followed its creation.
-            remove_abandoned(self.path.parent, self.path.name, 0.0)
+            remove_left_over(self.path.parent)
             if not self.path.exists():
                 self._create()
         self.refresh()

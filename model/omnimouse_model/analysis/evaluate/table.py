@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.results import Score, Scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.storage.tables import parquet_bytes
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_bytes
 
 NOTES = {
     "r": (
@@ -60,8 +60,7 @@ def write_neurons(results: Scores, path: str | Path, sessions: Sequence[Session]
     # Parquet tells a missing value (null) from NaN; readers expect null.
     columns: Mapping[str, np.ndarray] = neuron_columns(results, sessions)
     content = parquet_bytes({name: _nullable(values) for name, values in columns.items()}, NOTES)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     return path
 
 

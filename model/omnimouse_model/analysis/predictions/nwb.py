@@ -53,7 +53,7 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
 
     arrays = open_arrays(folder)
     with (
-        atomic_path(path, is_sole=True) as temporary,
+        atomic_path(path) as temporary,
         h5py.File(temporary, "w") as file,
     ):
         _write_root(file, arrays.metadata, session)

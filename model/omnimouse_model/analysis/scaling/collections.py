@@ -1,13 +1,12 @@
 """Nested collections of training sessions, with a manifest of their contents."""
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from omnimouse_model.data.session_index import Catalogue, Entry
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_json
 
 FORMAT = 1
 
@@ -42,8 +41,7 @@ def collections_manifest(
 def write_manifest(manifest: Mapping[str, Any], path: str | Path) -> Path:
     """Write a manifest as JSON, atomically."""
     path = Path(path)
-    with atomic_path(path, is_sole=True) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_json(path, manifest)
     return path
 
 

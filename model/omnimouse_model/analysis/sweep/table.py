@@ -332,7 +332,7 @@ def write_rows(lines: Sequence[Mapping[str, object]], path: str | Path) -> Path:
     path = Path(path)
     with (
         sole_writer(path, wait=True),
-        atomic_path(path, is_sole=True) as temporary,
+        atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         # Without rows the file still gets a header, so that it is valid CSV.

@@ -24,7 +24,7 @@ from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.paths import path_inside
 from omnimouse_model.errors import FetchError
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.write import atomic_path, remove_abandoned
+from omnimouse_model.storage.write import remove_left_over, write_json
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -219,7 +219,7 @@ def locked_target(
         # Checked again under the lock: another process may have finished meanwhile.
         if _is_fetched(place, target):
             shutil.rmtree(work, ignore_errors=True)
-            remove_abandoned(target.parent, target.name, 0.0)
+            remove_left_over(target.parent)
             yield None
             return
         yield work
@@ -302,5 +302,4 @@ def write_origin(target: Path, listing: Listing) -> None:
         "fetched": time.strftime("%Y-%m-%d"),
         "files": {file.path: file.checksum for file in listing.files},
     }
-    with atomic_path(_record_of(target), is_sole=True) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    write_json(_record_of(target), record)

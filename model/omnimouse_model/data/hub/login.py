@@ -13,7 +13,7 @@ from omnimouse_model.data.hub.auth import (
 from omnimouse_model.data.hub.errors import first_line
 from omnimouse_model.data.hub.exchange import answer_to
 from omnimouse_model.errors import FetchError
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_text
 
 
 def save_token(token: str) -> None:
@@ -49,8 +49,7 @@ def save_token(token: str) -> None:
         raise _not_saved(f"{endpoint()} did not accept it ({first_line(error)})") from error
     place = Path(constants.HF_TOKEN_PATH)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(place, 0o600) as temporary:
-        temporary.write_text(token)
+    write_text(place, token, is_private=True)
 
 
 def _not_saved(reason: str) -> FetchError:

@@ -38,7 +38,7 @@ from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.write import atomic_path, remove_abandoned
+from omnimouse_model.storage.write import write_arrays
 
 VERSION = 6
 """Increased when scores are computed in another way, or stored in another form."""
@@ -138,10 +138,7 @@ class ScoreStore:
         arrays = {**arrays, _FACTS: np.array(text)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
-            # Of killed processes.
-            remove_abandoned(path.parent)
+            write_arrays(path, arrays)
             _remove_oldest(path.parent, limit_bytes)
         except OSError as error:
             # Without the file, the score is computed again after a restart.

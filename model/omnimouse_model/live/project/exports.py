@@ -36,7 +36,7 @@ from omnimouse_model.masks.neuron_table import table_columns
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.predict.predictor import Prediction, in_window_units
 from omnimouse_model.storage.tables import parquet_bytes as table_bytes
-from omnimouse_model.storage.write import atomic_path, explained
+from omnimouse_model.storage.write import explained, write_bytes
 
 README = """\
 What OmniMouse showed, in one window of {duration} s. Rows of ({n}, neuron) arrays are
@@ -377,8 +377,7 @@ def _write(request: tuple[Path, MakeContent], report: ReportProgress) -> Iterato
     report(f"Writing {path.name}")
     try:
         # A write that fails leaves an existing file as it was.
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(path, content)
     except OSError as error:
         raise ExportError(f"Not written: {explained(error)}") from None
     yield path

@@ -19,8 +19,7 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_arrays
 
 Fit = dict[str, np.ndarray]
 LOWEST = "lowest"
@@ -83,12 +82,7 @@ def _read(path: Path) -> Fit | None:
 def _write(path: Path, fit: Fit) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            sole_writer(path.parent, wait=True),
-            atomic_path(path, is_sole=True) as sibling,
-            sibling.open("wb") as file,
-        ):
-            np.savez(file, **fit)  # type: ignore[arg-type]  # numpy's kwds stub
+        write_arrays(path, fit)
     except OSError as error:
         # Without a stored fit, the next start is slower but correct.
         _log.warning("The fit is not stored: %s.", error)

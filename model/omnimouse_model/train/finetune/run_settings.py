@@ -7,7 +7,7 @@ from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_json
 from omnimouse_model.train.checkpoints import LAST
 from omnimouse_model.train.metrics_log import FILE
 
@@ -45,5 +45,4 @@ def write_settings(
     if (out / LAST).exists() or (out / FILE).exists():
         raise FinetuneError("other_run", f"{out} holds a training run: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path, is_sole=True) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    write_json(path, about)

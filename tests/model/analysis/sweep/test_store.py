@@ -68,9 +68,9 @@ def test_a_last_line_of_a_newer_version_is_kept(session, results):
 
 
 def test_what_a_kill_after_the_creation_has_left_is_removed(session, results):
-    left = results.with_name(f".{results.name}.01234567.part")
+    left = results.with_name(f".{results.name}.77-01234567.part")
     left.mkdir()
-    (left / "header").touch()
+    (left / "lock").touch()
     context_sweep(ContextPredictor(), session, **SHORT, results=results)
     assert [path.name for path in results.parent.iterdir()] == [results.name]
 

@@ -364,7 +364,7 @@ def test_a_failed_write_leaves_the_old_file(controller, path, tmp_path, monkeypa
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert not controller.project.save()
     monkeypatch.undo()
     assert "the drive is full" in str(controller.project.error)

@@ -97,17 +97,6 @@ def test_unreadable_old_copies_are_not_deleted(memory, monkeypatch):
     assert gone == ()
 
 
-def test_what_a_killed_backup_has_left_is_deleted_an_hour_later(memory, tmp_path):
-    (path,) = memory.fill(1) or unsaved_copies(tmp_path)
-    left = path.with_name(f".{path.name}.01234567.part")
-    left.touch()
-    memory.fill(1)
-    assert left.exists()  # another window may be writing it
-    os.utime(left, (1, 1))
-    memory.fill(1)
-    assert not left.exists()
-
-
 @pytest.mark.slow
 def test_an_opened_copy_is_never_deleted(controller, session_folder, tmp_path, memory):
     controller.paint([11], HIDDEN)

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QSpinBox, QVBoxLayout, QWi
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory_jobs import BARCODES, MAX_REPEATS
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets.drawn import laboratory as text
 from omnimouse_widgets.drawn.laboratory_plots import Image, lab_plot
 from omnimouse_widgets.qt.laboratory.plot import LabCanvas
@@ -183,8 +183,7 @@ class LaboratoryPanel(QWidget):
         lines = (self.neuron.full_text, text.summary(self._laboratory))
         picture = self.plot.picture("\n".join(line for line in lines if line))
         is_svg = path.suffix.lower() == ".svg"
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(picture.svg() if is_svg else picture.png())
+        write_bytes(path, picture.svg() if is_svg else picture.png())
         return path
 
     # -- from state to screen ---------------------------------------------------------
