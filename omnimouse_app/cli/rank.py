@@ -295,8 +295,7 @@ def _write_csv(rows: Sequence[dict[str, object]], path: Path) -> None:
 
 def _write_page(ranking: "RankTable", curve: "PretrainCurve | None", path: Path) -> None:
     """Write the figures one below the other, as a page that needs no network."""
-    from omnimouse_model.storage.locks import sole_writer
-    from omnimouse_model.storage.write import atomic_path
+    from omnimouse_model.storage.write import write_text
     from omnimouse_widgets.figures import pretrain_figure, ranking_figure
 
     try:
@@ -315,11 +314,7 @@ def _write_page(ranking: "RankTable", curve: "PretrainCurve | None", path: Path)
         for number, figure in enumerate(figures)
     ]
     page = '<!doctype html><meta charset="utf-8"><title>Ranking of sessions</title>'
-    with (
-        sole_writer(path, wait=True),
-        atomic_path(path) as temporary,
-    ):
-        temporary.write_text(page + "\n".join(parts), encoding="utf-8")
+    write_text(path, page + "\n".join(parts))
 
 
 # -- tables ----------------------------------------------------------------------------

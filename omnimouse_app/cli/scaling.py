@@ -150,8 +150,7 @@ def _curves(results: Path, axis: "SizeAxis", quantity: "Quantity") -> "tuple[Sca
 
 def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
     """Write the figure as an HTML page that contains plotly."""
-    from omnimouse_model.storage.locks import sole_writer
-    from omnimouse_model.storage.write import atomic_path
+    from omnimouse_model.storage.write import write_text
     from omnimouse_widgets.figures import scaling_figure
 
     try:
@@ -160,12 +159,8 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
         raise click.ClickException(
             f'A figure needs plotly: pip install "omnimouse-app[jupyter]" ({error}).'
         ) from error
-    with (
-        sole_writer(path, wait=True),
-        atomic_path(path) as temporary,
-    ):
-        # With plotly.js inside, the page needs no network.
-        figure.write_html(temporary, include_plotlyjs=True)
+    # With plotly.js inside, the page needs no network.
+    write_text(path, figure.to_html(include_plotlyjs=True))
 
 
 def report(curves: "Sequence[ScalingCurve]", *, as_markdown: bool = False) -> str:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.current_point import current_point
+from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.context.text import (
@@ -243,7 +244,7 @@ class ContextPanel(QWidget):
             return
         picture = self.plot.picture()
         try:
-            path.write_bytes(picture.svg() if suffix == ".svg" else picture.png())
+            write_bytes(path, picture.svg() if suffix == ".svg" else picture.png())
         except OSError as error:
             show_text(self.problem, f"Not saved: {error}")
 
