@@ -19,6 +19,7 @@ from omnimouse_model.data.formats import (
     nwb_files,
     session_folder,
 )
+from omnimouse_model.data.hub.ibl_sessions import ibl_session_name
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.readers.arrays import reader as arrays
@@ -67,8 +68,8 @@ def open_session(
     path
         A folder or file of a session, a folder that contains only one, or a part of
         one; arrays by name, as docs/sessions.md lists them; a name or address on the
-        model hub, downloaded the first time (see `fetch_session`); or the web address
-        of an NWB file, of which only the required parts are transferred.
+        model hub or `ibl:EID`, downloaded the first time (see `fetch_session`); or the
+        web address of an NWB file, of which only the required parts are transferred.
     behavior_names, rate_hz, recording_rate_hz, series, cells_only, unit_tables
         Facts that the files lack or state wrongly; see `ReadOptions`.
     quality, min_rate_hz, min_presence, trial_event, split_seed
@@ -246,12 +247,13 @@ copyreg.pickle(Session, _reduce)
 
 
 def _on_this_machine(path: str | Path) -> Path:
-    """Return the local path, after a download from the hub if necessary."""
-    if Path(path).exists() or (place := hub_place(str(path))) is None:
+    """Return the local path, after a download from the hub or of IBL if necessary."""
+    name = str(path)
+    if Path(path).exists() or (hub_place(name) is None and ibl_session_name(name) is None):
         return Path(path)
     from omnimouse_model.data.hub.fetch_session import fetch_session
 
-    return fetch_session(str(place))
+    return fetch_session(name)
 
 
 def _unknown(path: Path) -> SessionFormatError:
@@ -420,6 +422,8 @@ def is_session(path: str | Path) -> bool:
     Addresses count as sessions; opening reports their problems.
     """
     if web_address(path) is not None or hub_place(str(path)) is not None:
+        return True
+    if ibl_session_name(str(path)) is not None:
         return True
     try:
         folder = session_folder(Path(path))

@@ -1,7 +1,11 @@
-"""Download of sessions of the International Brain Laboratory with its ONE client."""
+"""Download of sessions of the International Brain Laboratory with its ONE client.
+
+The client opens files and imports many packages: it runs in a process of its
+own.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
 from importlib import import_module
@@ -10,13 +14,18 @@ from typing import Any
 
 from omnimouse_model.data.hub.download import Progress
 from omnimouse_model.data.readers.alf.layout import DIRECT, dataset_name, sorter_rank
-from omnimouse_model.errors import FetchError, StoppedError
+from omnimouse_model.errors import FetchError
 from omnimouse_model.storage.archives import leads_outside
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.library_process import (
+    Answer,
+    LibraryError,
+    Limits,
+    Report,
+    call_library,
+)
 
 SERVER = "https://openalyx.internationalbrainlab.org"
-_PASSWORD = "international"
-"""Public: the server asks every visitor for it, as its documentation states."""
 _PREFIX = "ibl:"
 _EID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PLACE = re.compile(r"[\w.-]{1,80}/\d{4}-\d{2}-\d{2}/\d{1,3}")
@@ -35,6 +44,9 @@ _NEEDED = {
 }
 """Datasets that the reader uses."""
 _REVISION = re.compile(r"#.+#")
+_DOWNLOAD = f"{__name__}:download"
+_LIMITS = Limits(seconds=6 * 3600.0)
+"""A session has about 1 GB; a slow connection takes hours."""
 
 
 def ibl_session_name(name: str) -> str | None:
@@ -81,6 +93,27 @@ def fetch_ibl_session(
     """
     folder = cache_dir() / "ibl" if to is None else Path(to).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    arguments = {"name": name, "folder": str(folder)}
+    try:
+        facts, _ = call_library(_DOWNLOAD, arguments, limits=_LIMITS, report=progress)
+    except LibraryError as error:
+        if error.kind == "FetchError":
+            raise FetchError(error.code, error.text) from error
+        raise FetchError("interrupted", f"The ONE client, {name}: {error.text}.") from error
+    root = Path(str(facts.get("root")))
+    if not root.is_relative_to(folder):
+        raise FetchError("damaged", f"The ONE client put session {name} elsewhere: {root}.")
+    if progress is not None:
+        progress(1.0, "downloaded")
+    return root
+
+
+def download(arguments: Mapping[str, Any], report: Report) -> Answer:
+    """Fetch the files of a session with the client; runs in a process of its own.
+
+    `arguments` are the name of the session and the folder; the fact is its `root`.
+    """
+    name, folder = arguments["name"], Path(arguments["folder"])
     with _as_fetch_errors(name):
         client = _client(folder)
         paths = needed_datasets([str(path) for path in client.list_datasets(name)])
@@ -88,13 +121,10 @@ def fetch_ibl_session(
             raise FetchError("not_found", f"Session {name} has no sorted spikes.")
         root = folder
         for done, path in enumerate(paths):
-            if progress is not None:
-                progress(done / len(paths), f"downloading {path}")
+            report(done / len(paths), f"downloading {path}")
             file = Path(client.load_dataset(name, path, download_only=True))
             root = file.parents[len(PurePosixPath(path).parts) - 1]
-    if progress is not None:
-        progress(1.0, "downloaded")
-    return root
+    return {"root": str(root)}, {}
 
 
 def needed_datasets(paths: Sequence[str]) -> list[str]:
@@ -146,9 +176,17 @@ def _client(folder: Path) -> Any:
         raise FetchError(
             "missing_package",
             "Sessions of the International Brain Laboratory need the ONE client: "
-            "pip install ONE-api",
+            "pip install 'omnimouse-app[ibl]'",
         ) from error
-    return module.ONE(base_url=SERVER, password=_PASSWORD, silent=True, cache_dir=folder)
+    try:
+        # Silent: a question for an account would wait for ever.
+        return module.ONE(base_url=SERVER, silent=True, cache_dir=folder)
+    except ValueError as error:  # from 3.6 on, without an account
+        raise FetchError(
+            "gated",
+            f"ONE knows no account of the public database: create one at {SERVER}/signup, and run "
+            f"once in Python: from one.api import ONE; ONE(base_url='{SERVER}', username='NAME').",
+        ) from error
 
 
 @contextmanager
@@ -156,7 +194,7 @@ def _as_fetch_errors(name: str) -> Iterator[None]:
     """Raise errors of the client and of the network as `FetchError`."""
     try:
         yield
-    except (FetchError, StoppedError):
+    except FetchError:
         raise
     except Exception as error:
         # The classes of the client are known only where it is installed.

@@ -1,7 +1,6 @@
 import shutil
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -11,50 +10,73 @@ from omnimouse_model.errors import FetchError
 from tests.model.alf_folder import ProbeFiles, write_alf
 
 EID = "4ecb5d24-f5cc-402c-be28-9d0f7cb14b3a"
+CLIENT = '''
+import shutil
+from pathlib import Path
+
+SERVED, LOADED = Path({served!r}), Path({loaded!r})
 
 
-class StandIn:
+class ONE:
     """The parts of the ONE client that are used, for sessions in a local folder."""
 
-    served: Path
-    loaded: list[str]
-    error: Exception | None = None
-
-    def __init__(self, *, base_url, password, silent, cache_dir):
+    def __init__(self, *, base_url, silent, cache_dir):
         assert base_url.startswith("https://")
+        if {without_account}:
+            raise ValueError("No Alyx username")
         self.cache = Path(cache_dir)
 
     def list_datasets(self, eid):
-        if self.error is not None:
-            raise self.error
-        files = [p for p in self.served.rglob("*") if p.is_file()]
-        return [p.relative_to(self.served).as_posix() for p in files]
+        {error}
+        files = [p for p in SERVED.rglob("*") if p.is_file()]
+        return [p.relative_to(SERVED).as_posix() for p in files]
 
     def load_dataset(self, eid, dataset, *, download_only):
         assert download_only
         target = self.cache / "lab/Subjects/mouse_1/2024-05-06/001" / dataset
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.served / dataset, target)
-        self.loaded.append(dataset)
+        shutil.copy(SERVED / dataset, target)
+        with LOADED.open("a") as stream:
+            stream.write(dataset + "\\n")
         return target
+'''
+
+
+@dataclass
+class StandIn:
+    """A package `one` where the process of the client finds it."""
+
+    package: Path
+    served: Path
+
+    @property
+    def loaded(self) -> list[str]:
+        return (self.package / "loaded.txt").read_text().splitlines()
+
+    def write(self, error: str = "pass", *, without_account: bool = False) -> None:
+        text = CLIENT.format(
+            served=str(self.served),
+            loaded=str(self.package / "loaded.txt"),
+            error=error,
+            without_account=without_account,
+        )
+        (self.package / "api.py").write_text(text)
 
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    class Client(StandIn):
-        served = tmp_path / "served"
-
-    Client.loaded = []
-    write_alf(Client.served, ProbeFiles(sorter=""), ProbeFiles(revision="#2024-05-06#"))
-    (Client.served / "raw_video_data").mkdir()
-    (Client.served / "raw_video_data" / "_iblrig_leftCamera.raw.mp4").touch()
-    module = ModuleType("one.api")
-    vars(module)["ONE"] = Client
-    monkeypatch.setitem(sys.modules, "one", ModuleType("one"))
-    monkeypatch.setitem(sys.modules, "one.api", module)
-    return Client
+    stand_in = StandIn(tmp_path / "packages/one", tmp_path / "served")
+    stand_in.package.mkdir(parents=True)
+    (stand_in.package / "__init__.py").touch()
+    stand_in.write()
+    monkeypatch.syspath_prepend(str(stand_in.package.parent))
+    write_alf(stand_in.served, ProbeFiles(sorter=""), ProbeFiles(revision="#2024-05-06#"))
+    (stand_in.served / "raw_video_data").mkdir()
+    (stand_in.served / "raw_video_data" / "_iblrig_leftCamera.raw.mp4").touch()
+    return stand_in
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", [EID, "mouse_1/2024-05-06/001"])
 def test_a_session_is_fetched_and_opens(client, tmp_path, name):
     steps = []
@@ -100,19 +122,22 @@ def test_other_names_are_refused(name):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (ConnectionError("no route"), "interrupted"),
-        (OSError(28, "No space left on device"), "no_space"),
-        (ValueError("unknown eid"), "not_found"),
-        (RuntimeError("odd"), "damaged"),
+        ("raise ConnectionError('no route')", "interrupted"),
+        ("raise OSError(28, 'No space left on device')", "no_space"),
+        ("raise ValueError('unknown eid')", "not_found"),
+        ("raise RuntimeError('odd')", "damaged"),
+        ("import os; os._exit(1)", "interrupted"),
     ],
 )
+@pytest.mark.process
 def test_errors_of_the_client_are_typed(client, tmp_path, error, code):
-    client.error = error
+    client.write(error)
     with pytest.raises(FetchError) as caught:
         om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
     assert caught.value.code == code
 
 
+@pytest.mark.process
 def test_a_session_without_spikes_is_not_found(client, tmp_path):
     shutil.rmtree(client.served / "alf" / "probe00")
     with pytest.raises(FetchError, match="no sorted spikes") as caught:
@@ -120,9 +145,25 @@ def test_a_session_without_spikes_is_not_found(client, tmp_path):
     assert caught.value.code == "not_found"
 
 
-def test_a_missing_client_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "one", None)
-    monkeypatch.setitem(sys.modules, "one.api", None)
-    with pytest.raises(FetchError, match="pip install ONE-api") as caught:
+@pytest.mark.process
+def test_a_missing_client_is_named(client, tmp_path):
+    (client.package / "api.py").unlink()
+    with pytest.raises(FetchError, match=r"omnimouse-app\[ibl\]") as caught:
         om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
     assert caught.value.code == "missing_package"
+
+
+@pytest.mark.process
+def test_an_address_opens_as_a_session(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
+    session = om.open_session(f"ibl:{EID}")
+    assert session.path.is_relative_to(tmp_path / "cache")
+    assert session.id == "mouse_1_2024-05-06_001"
+
+
+@pytest.mark.process
+def test_a_missing_account_is_told_with_the_way_to_make_one(client, tmp_path):
+    client.write(without_account=True)
+    with pytest.raises(FetchError, match=r"/signup.*username=") as caught:
+        om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
+    assert caught.value.code == "gated"

@@ -1,0 +1,255 @@
+"""Libraries that open files themselves: each call runs in a process of its own, with limits.
+
+The process runs one function of this project, which imports the library. It gets plain
+arguments (JSON) and returns plain facts (JSON) and arrays (`.npy`), which are read like
+all other files of strangers: nothing is unpickled. Address space, processor time and
+file size are limited by the system where it can (Linux; macOS enforces no address
+space, Windows none of the three); wall-clock time and output are limited everywhere.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.npy import npy_file
+from omnimouse_model.storage.trees import read_json_mapping
+
+Report = Callable[[float, str], None]
+"""Called with the finished share and the current step; may raise to stop."""
+Answer = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]
+"""What a function in the process returns: facts for JSON, and arrays by name."""
+
+_ARGUMENTS, _FACTS, _FAULT, _STEP, _LOG = (
+    *("arguments.json", "facts.json", "fault.json", "step.json", "log.txt"),
+)
+_POLL_S = 0.05
+_MOST_ARRAYS = 64
+_LONGEST_TEXT = 300
+_LOG_BYTES = 2000
+_ENVIRONMENT = (
+    *("PATH", "HOME", "USERPROFILE", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"),
+    *("LD_LIBRARY_PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"),
+    *("http_proxy", "https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE"),
+)
+"""Variables that the process inherits: none with a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a call: bytes of memory and of results, and seconds of wall-clock time."""
+
+    memory_bytes: int = 8 * 2**30
+    output_bytes: int = 4 * 2**30
+    seconds: float = 600.0
+
+
+class LibraryError(Exception):
+    """A call of a library failed; the message has one line.
+
+    Attributes
+    ----------
+    kind
+        Name of the error class in the process; "limit" for a limit that was exceeded,
+        "ended" for a process that ended without an answer.
+    code
+        Code of an error of this project, else "".
+    """
+
+    def __init__(self, kind: str, text: str, code: str = "") -> None:
+        self.kind, self.text, self.code = kind, " ".join(text.split())[:_LONGEST_TEXT], code
+        super().__init__(self.text)
+
+
+def call_library(
+    function: str,
+    arguments: Mapping[str, Any],
+    *,
+    limits: Limits | None = None,
+    report: Report | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return facts and arrays that a function returns in a process of its own.
+
+    Parameters
+    ----------
+    function
+        "module:name" of a function `(arguments, report)` that returns an `Answer`.
+    arguments
+        Values for JSON.
+    report
+        Called a few times per second with what the function reported last; if it
+        raises, the process is ended.
+
+    Raises
+    ------
+    LibraryError
+        The function failed, exceeded a limit, or its process ended.
+    SessionFormatError
+        Its answer is damaged.
+    """
+    limits = Limits() if limits is None else limits
+    with tempfile.TemporaryDirectory(prefix="omnimouse-library-") as name:
+        folder = Path(name)
+        request = {
+            "function": function,
+            "arguments": dict(arguments),
+            "memory_bytes": limits.memory_bytes,
+            "output_bytes": limits.output_bytes,
+            "seconds": limits.seconds,
+        }
+        (folder / _ARGUMENTS).write_text(json.dumps(request), "utf-8")
+        with (folder / _LOG).open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, str(folder)],
+                cwd=folder,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                # A group of its own, so that processes of the library end as well.
+                start_new_session=True,
+            )
+        try:
+            _wait(process, folder, limits, report)
+        finally:
+            _end(process)
+        return _answer(folder, process.returncode, limits)
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of the process: the same packages, one thread, no tokens."""
+    inherited = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    paths = [path for path in sys.path if path and Path(path).is_absolute()]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**inherited, **threads, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]", folder: Path, limits: Limits, report: Report | None
+) -> None:
+    """Wait for the end of the process, and watch its time and its output."""
+    began = time.monotonic()
+    last: tuple[float, str] | None = None
+    while process.poll() is None:
+        if time.monotonic() - began > limits.seconds:
+            raise LibraryError("limit", f"it took more than {limits.seconds:g} s and was ended")
+        if _size(folder) > limits.output_bytes:
+            raise LibraryError("limit", f"it wrote more than {limits.output_bytes:,} bytes")
+        step = None if report is None else _step(folder)
+        if report is not None and step is not None and step != last:
+            report(*step)
+            last = step
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_S)
+
+
+def _size(folder: Path) -> int:
+    n_bytes = 0
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # renamed meanwhile
+            n_bytes += entry.stat(follow_symlinks=False).st_size
+    return n_bytes
+
+
+def _step(folder: Path) -> tuple[float, str] | None:
+    """Return what the function reported last, None before its first report."""
+    with suppress(SessionFormatError, TypeError, ValueError):  # not there, or half written
+        step = read_json_mapping(folder / _STEP)
+        return float(step["share"]), str(step["text"])[:_LONGEST_TEXT]
+    return None
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the process and those that it started."""
+    # The group can outlive its first process; on Windows there are no groups.
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+    process.wait()
+
+
+def _answer(
+    folder: Path, code: int | None, limits: Limits
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the facts and arrays in the folder; raise if there are none."""
+    if (folder / _FAULT).is_file():
+        fault = read_json_mapping(folder / _FAULT)
+        raise LibraryError(*(str(fault.get(name, "")) for name in ("kind", "text", "code")))
+    if code or not (folder / _FACTS).is_file():
+        with open_binary(folder / _LOG) as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _LOG_BYTES))
+            log = stream.read(_LOG_BYTES).decode("utf-8", "replace").strip()
+        last = log.splitlines()[-1] if log else "it wrote no message"
+        raise LibraryError("ended", f"its process ended with code {code}: {last}")
+    facts = read_json_mapping(folder / _FACTS)
+    files = sorted(path for path in folder.iterdir() if path.suffix == ".npy")
+    if len(files) > _MOST_ARRAYS or _size(folder) > limits.output_bytes:
+        raise LibraryError("limit", f"it returned {len(files)} arrays, or too many bytes")
+    # Copies: the folder is removed.
+    return facts, {path.stem: np.array(npy_file(path).open()) for path in files}
+
+
+# -- in the process ------------------------------------------------------------------
+def _limit(memory_bytes: int, output_bytes: int, seconds: float) -> None:
+    """Set the limits of the system for this process, where there are any."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    wanted = {
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_FSIZE: output_bytes,
+        resource.RLIMIT_CPU: int(seconds) + 1,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, most in wanted.items():
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with suppress(ValueError, OSError):  # macOS refuses a limit of address space
+            resource.setrlimit(kind, (most, most))
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    # Renamed, so that nobody reads half of it.
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value), "utf-8")
+    part.replace(path)
+
+
+def _run(folder: Path) -> None:
+    """Call the function that the arguments in the folder name; write its answer."""
+    request = read_json_mapping(folder / _ARGUMENTS)
+    _limit(*(request[name] for name in ("memory_bytes", "output_bytes", "seconds")))
+
+    def report(share: float, text: str) -> None:
+        _write(folder / _STEP, {"share": share, "text": text})
+
+    try:
+        module, _, name = str(request["function"]).partition(":")
+        facts, arrays = getattr(import_module(module), name)(request["arguments"], report)
+        for key, values in arrays.items():
+            np.save(folder / f"{key}.npy", np.asarray(values), allow_pickle=False)
+        _write(folder / _FACTS, facts)
+    except MemoryError:
+        most = f"{request['memory_bytes'] / 2**30:.3g} GiB"
+        _write(folder / _FAULT, {"kind": "limit", "text": f"it needs more memory than {most}"})
+    except Exception as error:  # the library may raise anything
+        code, text = getattr(error, "code", ""), str(error)[:2000]
+        kind = type(error).__name__
+        _write(folder / _FAULT, {"kind": kind, "text": text, "code": str(code)})
+
+
+if __name__ == "__main__":
+    _run(Path(sys.argv[1]))
