@@ -1,108 +1,320 @@
-"""JSON and YAML of untrusted files: bounded size, depth and number of values."""
+"""JSON and YAML of any origin: bounded size, depth, number of values and of digits.
+
+Depth is counted before anything is built: libyaml's own builder is recursive and ends the
+process at 60,000 brackets. Infinity, numbers beyond 64 bits or a double, a key twice and
+half surrogate pairs are refused; NaN is read only where laboratories write it.
+"""
 
 import json
-from collections.abc import Callable, Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import yaml
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import label, read_text
+from omnimouse_model.storage.files import label, read_bytes, read_text
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_YAML_BYTES = 4 * 2**20
-_MAX_NODES = 1_000_000
+MAX_DEPTH = 100
+_MAX_JSON_VALUES = 5_000_000
+_MAX_YAML_VALUES = 1_000_000
+_MAX_DIGITS = 20
+_MAX_BITS = 64
+_LONGEST_PROBLEM = 300
 
 
-def read_yaml_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader; errors contain the line.
-
-    With `inside`, the file must lie in that folder, links resolved.
-    """
-    return _read_mapping(path, inside, MAX_YAML_BYTES, "YAML", _parse_yaml)
+# -- JSON ---------------------------------------------------------------------------
+def read_json(
+    path: Path,
+    inside: Path | None = None,
+    *,
+    limit: int = MAX_JSON_BYTES,
+    follows: bool = True,
+    nan: bool = False,
+) -> Any:
+    """Return the value in a JSON file; `nan` reads NaN. See `open_binary` for the rest."""
+    return decode_json(read_bytes(path, limit, inside, follows=follows), path, nan=nan)
 
 
 def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
-    """Read a JSON object of at most 256 MiB; errors contain the line.
+    """Return the object in a JSON file of a laboratory; errors contain the line."""
+    return _mapping(read_json(path, inside, nan=True), path, "JSON")
 
-    With `inside`, the file must lie in that folder, links resolved.
+
+def read_json_lines(path: Path, limit: int = MAX_JSON_BYTES) -> Iterator[Any]:
+    """Yield the value of each line; a last line without its line break is left out.
+
+    A killed process can leave half a line.
     """
-    return _read_mapping(path, inside, MAX_JSON_BYTES, "JSON", json.loads)
+    for number, line in enumerate(read_bytes(path, limit).split(b"\n")[:-1], 1):
+        yield decode_json(line, path, line=number)
 
 
-def _read_mapping(
-    path: Path,
-    inside: Path | None,
-    limit: int,
-    kind: str,
-    parse: Callable[[str], object],
-) -> dict[str, Any]:
-    text = read_text(path, limit, inside)
-    code = f"bad_{kind.lower()}"
-    try:
-        value = parse(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)  # of YAML
-        line = getattr(error, "lineno", None if mark is None else mark.line + 1)
-        position = "" if line is None else f" line {line}"
-        problem = getattr(error, "problem", None) or getattr(error, "msg", error)
-        raise SessionFormatError(
-            path,
-            code,
-            f"{label(path)}{position}: not valid {kind}: {problem}",
-            "only plain keys and values are read",
-        ) from error
-    if not isinstance(value, Mapping):
-        content = "nothing" if value is None else f"a {type(value).__name__}"
-        raise SessionFormatError(
-            path, code, f"{label(path)}: must hold `key: value` pairs, found {content}"
-        )
-    return {str(key): item for key, item in value.items()}
+def decode_json(
+    text: str | bytes, place: str | Path, *, nan: bool = False, line: int | None = None
+) -> Any:
+    """Return the value of JSON text.
+
+    Parameters
+    ----------
+    place
+        File, or words such as "the answer of the hub", for messages.
+    nan
+        Whether NaN is read.
+    line
+        Line of the file at which the text is, for messages.
+
+    Raises
+    ------
+    SessionFormatError
+        The text is no JSON, or exceeds a limit.
+    """
+    with _refused(place, "JSON", line):
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        _check_json(text)
+        value = (_WITH_NAN if nan else _STRICT).decode(text)
+        if _HALF_PAIR.search(text):
+            # An escaped half of a pair is text that no file or window can take.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
 
 
-def _parse_yaml(text: str) -> object:
-    value = yaml.load(text, Loader=_Loader)
-    # Without aliases, a text cannot hold more values than it has characters.
-    _check_nodes(value, max(_MAX_NODES, len(text)))
+# A text without an end is one token: a search from each of its quotes would take long.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|,', re.DOTALL)
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+
+
+def _check_json(text: str) -> None:
+    """Raise ValueError if a text nests too deeply, or has too many values."""
+    opened = text.count("[") + text.count("{")
+    # The characters inside texts count here; most files need no closer look.
+    if opened <= MAX_DEPTH and opened + text.count(",") <= _MAX_JSON_VALUES:
+        return
+    depth = n_values = 0
+    for token in _TOKEN.finditer(text):
+        first = text[token.start()]
+        if first in "[{":
+            depth += 1
+        elif first in "]}":
+            depth -= 1
+        n_values += first in "[{,"
+        _check_size(depth, n_values, _MAX_JSON_VALUES)
+
+
+def _check_size(depth: int, n_values: int, most: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} levels of brackets")
+    if n_values > most:
+        raise ValueError(f"its values or aliases stand for more than {most:,} values")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(text):,} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{shortened(text)} is no finite number")
     return value
 
 
-# The C loader is much faster; builds of PyYAML without libyaml lack it.
-_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+def _nan(text: str) -> float:
+    if text != "NaN":
+        raise ValueError(f"{text} is no finite number")
+    return math.nan
 
 
-class _Loader(_Safe):  # type: ignore[misc]  # chosen at run time: C if it is there
-    """Safe YAML loader without merge keys (`<<`).
-
-    A merge copies a mapping, so nested merges grow exponentially.
-    """
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Raise if a mapping contains a merge key."""
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    None, None, "merge keys (<<) are not read", key.start_mark
-                )
+def _no_nan(text: str) -> float:
+    raise ValueError(f"{text} is no finite number")
 
 
-def _check_nodes(value: object, most: int) -> None:
-    """Raise if the values are too many with all aliases expanded.
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for n, key in enumerate(keys) if key in keys[:n])
+        raise ValueError(f"the key {shortened(twice)} is there twice")
+    return found
 
-    Nested aliases grow exponentially ("billion laughs").
-    """
-    # By id, so that each object is counted once however often it is referenced.
-    sizes: dict[int, int] = {}
 
-    def size(item: object) -> int:
-        if not isinstance(item, dict | list | tuple | set):
-            return 1
-        if id(item) not in sizes:
-            sizes[id(item)] = most  # until the count is known: a cycle exceeds the limit
-            inner = [*item, *item.values()] if isinstance(item, dict) else item
-            sizes[id(item)] = 1 + sum(map(size, inner))
-        return sizes[id(item)]
+_STRICT, _WITH_NAN = (
+    json.JSONDecoder(
+        object_pairs_hook=_unique,
+        parse_int=_whole,
+        parse_float=_finite,
+        parse_constant=constant,
+    )
+    for constant in (_no_nan, _nan)
+)
 
-    if size(value) > most:
-        raise ValueError(f"its aliases stand for more than {most:,} values")
+
+# -- YAML ---------------------------------------------------------------------------
+def read_yaml_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
+    """Return the mapping in a YAML file; errors contain the line."""
+    text = read_text(path, MAX_YAML_BYTES, inside)
+    with _refused(path, "YAML"):
+        value = _parse_yaml(text)
+    return _mapping(value, path, "YAML")
+
+
+# The C parser is much faster; builds of PyYAML without libyaml lack it.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_LONGEST_INT = 80
+"""Characters of 64 bits in base 2, with a sign and underscores."""
+_SCALARS = ("null", "bool", "int", "float", "str", "timestamp")
+
+
+def _parse_yaml(text: str) -> Any:
+    # Without aliases, a text cannot hold more values than it has characters.
+    loader, most = _Loader(text), max(_MAX_YAML_VALUES, len(text))
+    try:
+        loader.get_event()
+        if loader.check_event(yaml.StreamEndEvent):
+            return None
+        loader.get_event()
+        value = _built(loader, most)
+        loader.get_event()
+        if not loader.check_event(yaml.StreamEndEvent):
+            raise ValueError("a second document")
+        return value
+    finally:
+        loader.dispose()
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end was not read yet; a mapping has keys and values in turn."""
+
+    start: Any
+    first: int
+    items: list[Any] = field(default_factory=list)
+
+    def value(self) -> Any:
+        if isinstance(self.start, yaml.SequenceStartEvent):
+            return self.items
+        keys = self.items[::2]
+        for key in keys:
+            if isinstance(key, list | dict):
+                raise _wrong(self.start, "a collection as a key")
+        try:
+            return _unique(list(zip(keys, self.items[1::2], strict=True)))
+        except ValueError as error:
+            raise _wrong(self.start, str(error)) from error
+
+
+def _built(loader: Any, most: int) -> Any:
+    """Return the value of a document from its events, without recursion."""
+    opened: list[_Open] = []
+    # With the number of values that an anchor stands for: nested aliases grow
+    # exponentially ("billion laughs"). One to a collection that is not closed is a cycle.
+    anchors: dict[str, tuple[Any, int]] = {}
+    n_values = 0
+    while True:
+        event = loader.get_event()
+        anchor, size = event.anchor if hasattr(event, "anchor") else None, 1
+        if isinstance(event, yaml.AliasEvent):
+            if anchor not in anchors:
+                raise _wrong(event, "an alias of nothing, or of what holds it")
+            value, size = anchors[anchor]
+            anchor = None
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if event.tag not in (None, "!", _TAG + "map", _TAG + "seq"):
+                raise _wrong(event, f"the tag {shortened(event.tag)} is not read")
+            opened.append(_Open(event, n_values))
+            _check_size(len(opened), n_values, most)
+            continue
+        elif isinstance(event, yaml.CollectionEndEvent):
+            closed = opened.pop()
+            value, anchor = closed.value(), closed.start.anchor
+        else:
+            value = _scalar(loader, event)
+        n_values += size
+        if isinstance(event, yaml.CollectionEndEvent):
+            size = n_values - closed.first
+        if anchor is not None:
+            anchors[anchor] = (value, size)
+        _check_size(len(opened), n_values, most)
+        if not opened:
+            return value
+        opened[-1].items.append(value)
+
+
+def _scalar(loader: Any, event: Any) -> Any:
+    is_tagged = event.tag not in (None, "!")
+    tag = event.tag if is_tagged else loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+    kind = tag.removeprefix(_TAG)
+    if kind == "merge":
+        # A merge copies a mapping, so nested merges grow exponentially.
+        raise _wrong(event, "merge keys (<<) are not read")
+    if not is_tagged and (kind == "value" or (kind in ("int", "float") and ":" in event.value)):
+        # YAML 1.1 reads 1:30 as a number of base 60.
+        kind = "str"
+    if kind not in _SCALARS:
+        raise _wrong(event, f"the tag {shortened(tag)} is not read")
+    if kind == "str":
+        event.value.encode()  # raises for half of a surrogate pair
+        return event.value
+    if kind == "int" and len(event.value) > _LONGEST_INT:
+        raise _wrong(event, f"a whole number of {len(event.value):,} digits")
+    node = yaml.ScalarNode(tag, event.value, event.start_mark)
+    try:
+        value = loader.yaml_constructors[tag](loader, node)
+    except (ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise _wrong(event, f"{shortened(event.value)} is no {kind}") from error
+    is_huge = kind == "int" and value.bit_length() > _MAX_BITS
+    if is_huge or (kind == "float" and math.isinf(value) and "inf" not in event.value.lower()):
+        raise _wrong(event, f"the number {shortened(event.value)} is too large")
+    return value
+
+
+def _wrong(event: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+# -- both ---------------------------------------------------------------------------
+@contextmanager
+def _refused(place: str | Path, kind: str, line: int | None = None) -> Iterator[None]:
+    """Turn errors of a parser in the block into `SessionFormatError`."""
+    try:
+        yield
+    except (yaml.YAMLError, ValueError, RecursionError, ArithmeticError) as error:
+        mark = getattr(error, "problem_mark", None)  # of YAML
+        line = line or getattr(error, "lineno", None if mark is None else mark.line + 1)
+        position = "" if line is None else f" line {line}"
+        problem = str(getattr(error, "problem", None) or getattr(error, "msg", error))
+        if isinstance(error, UnicodeError):
+            problem = "not UTF-8 text"
+        raise SessionFormatError(
+            place,
+            f"bad_{kind.lower()}",
+            f"{name_of(place)}{position}: not valid {kind}: {problem[:_LONGEST_PROBLEM]}",
+            "only plain keys and values are read",
+        ) from error
+
+
+def name_of(place: str | Path) -> str:
+    """Return the name of a file, or the words for what is no file."""
+    return label(place) if isinstance(place, Path) else place
+
+
+def _mapping(value: Any, path: Path, kind: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        content = "nothing" if value is None else f"a {type(value).__name__}"
+        raise SessionFormatError(
+            path,
+            f"bad_{kind.lower()}",
+            f"{label(path)}: must hold `key: value` pairs, found {content}",
+        )
+    return {str(key): item for key, item in value.items()}

@@ -1,0 +1,209 @@
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import trees
+from omnimouse_model.storage.trees import (
+    MAX_DEPTH,
+    decode_json,
+    read_json,
+    read_json_lines,
+    read_json_mapping,
+    read_yaml_mapping,
+)
+
+
+def json_refusal(text: str | bytes) -> str:
+    with pytest.raises(SessionFormatError) as error:
+        decode_json(text, "the answer")
+    assert error.value.code == "bad_json"
+    assert len(error.value.message) < 400
+    return error.value.message
+
+
+def yaml_of(folder: Path, text: str) -> dict[str, object]:
+    (folder / "a.yml").write_text(text, encoding="utf-8")
+    return read_yaml_mapping(folder / "a.yml")
+
+
+def yaml_refusal(folder: Path, text: str) -> str:
+    with pytest.raises(SessionFormatError, match=r"a\.yml") as error:
+        yaml_of(folder, text)
+    assert error.value.code == "bad_yaml"
+    assert len(error.value.message) < 400
+    return error.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": 1, "a": 2}', "'a' is there twice"),
+        ("NaN", "NaN is no finite number"),
+        ("[-Infinity]", "-Infinity is no finite number"),
+        ("1e400", "'1e400' is no finite number"),
+        ("[-1.0e999999999]", "no finite number"),
+        ("9" * 5000, "a whole number of 5,000 digits"),
+        ("-" + "1" * 21, "a whole number of 22 digits"),
+        ('"\\ud800"', "not UTF-8 text"),
+        ('{"\\udc00": 1}', "not UTF-8 text"),
+        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "levels of brackets"),
+        ('{"a":' * 60_000, "levels of brackets"),
+        ("", "Expecting value"),
+        ("{} {}", "Extra data"),
+        ("{'a': 1}", "line 1"),
+        ('{"a": "\t"}', "control character"),
+        ("nul", "Expecting value"),
+        ("1".encode("utf-16"), "not UTF-8 text"),
+        (b'"\xff"', "not UTF-8 text"),
+        (b'"\xed\xa0\x80"', "not UTF-8 text"),
+    ],
+)
+def test_json_that_is_no_plain_tree_is_refused_in_one_line(text, words):
+    assert words in json_refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'\xef\xbb\xbf{"a": [1, 2.5, null, true]}', {"a": [1, 2.5, None, True]}),
+        ("18446744073709551615", 2**64 - 1),
+        ('"\\ud83d\\udc2d"', "\U0001f42d"),
+        ('"\\\\ud800"', "\\ud800"),
+        ('"' + "[" * 1000 + '\\"]"', "[" * 1000 + '"]'),
+        ("[" * MAX_DEPTH + "]" * MAX_DEPTH, None),
+    ],
+)
+def test_json_within_the_limits_is_read_as_it_is(text, value):
+    found = decode_json(text, "the answer")
+    assert value is None or found == value
+
+
+def test_brackets_beside_each_other_are_not_nested():
+    assert decode_json("[" + ",".join(["[{}]"] * 500) + "]", "x") == [[{}]] * 500
+
+
+def test_a_text_of_too_many_values_is_refused_before_it_is_built(monkeypatch):
+    monkeypatch.setattr(trees, "_MAX_JSON_VALUES", 1000)
+    assert "more than 1,000 values" in json_refusal("[" + "[]," * 1000 + "0]")
+    assert "more than 1,000 values" in json_refusal("[" + "0," * 1001 + "0]")
+    assert decode_json('"' + "," * 5000 + '"', "x") == "," * 5000
+
+
+def test_a_damaged_text_of_quotes_takes_no_long_time():
+    # One attempt per quote would take the square of its length.
+    json_refusal('["' + '\\"' * 200_000 + "[" * 200)
+
+
+def test_a_laboratory_may_write_nan_but_not_infinity(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": NaN}')
+    assert math.isnan(read_json_mapping(tmp_path / "a.json")["a"])
+    with pytest.raises(SessionFormatError, match="NaN is no finite number"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"a": Infinity}')
+    with pytest.raises(SessionFormatError, match="Infinity is no finite number"):
+        read_json_mapping(tmp_path / "a.json")
+
+
+def test_the_line_of_damaged_json_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1,\n "b": x}')
+    with pytest.raises(SessionFormatError, match=r"a\.json line 2: not valid JSON"):
+        read_json_mapping(tmp_path / "a.json")
+
+
+def test_lines_are_values_and_half_a_line_at_the_end_is_left_out(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n{"a"')
+    assert list(read_json_lines(tmp_path / "a.jsonl")) == [{"a": 1}, {"a": 2}]
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a"\n')
+    with pytest.raises(SessionFormatError, match=r"a\.jsonl line 2:"):
+        list(read_json_lines(tmp_path / "a.jsonl"))
+
+
+PLAIN = {
+    "whole": [1, -3, 0x1F, 2**63],
+    "text": ["a b", "1:30", "", "=", "\U0001f42d", "no more"],
+    "rest": {"on": True, "nothing": None, "half": 0.5, 1: "one"},
+    "empty": [[], {}],
+}
+
+
+def test_yaml_of_plain_values_is_read_as_it_was_written(tmp_path):
+    assert yaml_of(tmp_path, yaml.safe_dump(PLAIN)) == PLAIN
+    assert yaml_of(tmp_path, yaml.safe_dump(PLAIN, default_flow_style=True)) == PLAIN
+    assert yaml_of(tmp_path, json.dumps(PLAIN, ensure_ascii=False)) == json.loads(json.dumps(PLAIN))
+
+
+def test_aliases_of_yaml_stand_for_their_value(tmp_path):
+    assert yaml_of(tmp_path, "a: &x [1, 2]\nb: *x\nc: &y 5\nd: *y\n") == {
+        "a": [1, 2],
+        "b": [1, 2],
+        "c": 5,
+        "d": 5,
+    }
+
+
+def test_times_with_colons_are_text_and_no_numbers_of_base_60(tmp_path):
+    text = "a: 1:30\nb: 12:30:45.5\nc: -1:00\n"
+    assert yaml_of(tmp_path, text) == {"a": "1:30", "b": "12:30:45.5", "c": "-1:00"}
+
+
+LAUGHS = "a0: &a0 [x]\n" + "".join(
+    f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LAUGHS, "aliases stand for more than"),
+        ("a: &a [*a]\n", "an alias of nothing, or of what holds it"),
+        ("a: *b\n", "an alias of nothing"),
+        ("a: &a {b: 1}\nc:\n  <<: *a\n", "merge keys (<<) are not read"),
+        ("a: 1\nb: 2\na: 3\n", "'a' is there twice"),
+        ("{a: {b: 1, b: 2}}\n", "'b' is there twice"),
+        ("? [a]\n: 1\n", "a collection as a key"),
+        ("a: !!python/object/apply:os.system [x]\n", "is not read"),
+        ("a: !!binary aGk=\n", "is not read"),
+        ("a: !!int x\n", "'x' is no int"),
+        ("a: !!int ''\n", "'' is no int"),
+        ("a: !!bool x\n", "'x' is no bool"),
+        ("a: !!timestamp x\n", "'x' is no timestamp"),
+        ("a: 2020-13-01\n", "is no timestamp"),
+        (f"a: {'9' * 5000}\n", "a whole number of 5,000 digits"),
+        (f"a: 0x{'f' * 50}\n", "too large"),
+        ("a: 1.0e+400\n", "too large"),
+        ("a: 1\n---\nb: 2\n", "a second document"),
+        ("a: [1\n", "line"),
+        ('a: "\x01"\n', "not valid YAML"),
+        ('a: "\\ud800"\n', "not valid YAML"),
+    ],
+)
+def test_yaml_that_is_no_plain_tree_is_refused_in_one_line(tmp_path, text, words):
+    assert words in yaml_refusal(tmp_path, text)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("text", ["[", "{a: ", "- ", "? ", "[{"])
+def test_deep_yaml_ends_in_an_error_and_not_the_process(tmp_path, text):
+    (tmp_path / "a.yml").write_text(text * 60_000)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from omnimouse_model.storage.trees import read_yaml_mapping\n"
+        "try: read_yaml_mapping(Path(sys.argv[1]))\n"
+        "except ValueError as error: print(str(error)[:300])\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "not valid YAML" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "just text", "5"])
+def test_a_mapping_is_wanted(tmp_path, text):
+    assert "must hold `key: value` pairs" in yaml_refusal(tmp_path, text)
