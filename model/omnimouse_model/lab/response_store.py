@@ -7,13 +7,19 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.errors import ResultsFileError, SessionFormatError
 from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.zarr_arrays import (
+    ZarrArray,
+    ZarrGroup,
+    array_to_write,
+    create_group,
+)
 
 SUFFIX = ".zarr"
 FORMAT = "omnimouse-laboratory"
@@ -21,11 +27,7 @@ _VERSION = 1
 _FINDINGS = "findings"
 _UNCOMPARED = ("session", "versions")
 """Entries that are stored, but not compared with those of the next run."""
-_DAMAGE = (
-    *(FileNotFoundError, NotADirectoryError, IsADirectoryError),
-    *(ValueError, TypeError, KeyError, AttributeError, RuntimeError),
-)
-"""What zarr raises for missing or damaged files."""
+_ARRAYS = ("responses", "done")
 
 
 class ResponseStore:
@@ -51,9 +53,6 @@ class ResponseStore:
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
-        # Imported where it is used, here and below: the window starts without it.
-        import zarr
-
         n_videos, n_events, n_neurons = shape
         self.path = path
         # As JSON returns it, so that tuples and arrays' numbers are compared alike.
@@ -62,12 +61,11 @@ class ResponseStore:
             _create(path, self.about, shape)
         self._check(path)
         try:
-            self._responses, self._done = (
-                zarr.open_array(str(path), path=name, mode="r+") for name in ("responses", "done")
-            )
-        except Exception as error:  # damaged files fail in many ways
+            group = ZarrGroup(path)
+            shapes = [group.array(name).shape for name in _ARRAYS]
+        except SessionFormatError as error:
             raise self._damage(error) from error
-        found = self._responses.shape + self._done.shape
+        found = sum(shapes, ())
         if found != (n_events, n_neurons, n_videos):
             raise ResultsFileError(
                 f"{path}: arrays of shape {found}; expected "
@@ -83,9 +81,10 @@ class ResponseStore:
             The folder is damaged.
         """
         try:
-            return np.asarray(self._responses[:]), np.asarray(self._done[:])
-        except Exception as error:  # damaged files fail in many ways
+            responses, done = (ZarrArray(self.path / name).part() for name in _ARRAYS)
+        except SessionFormatError as error:
             raise self._damage(error) from error
+        return responses, done
 
     def write(
         self,
@@ -95,9 +94,9 @@ class ResponseStore:
     ) -> None:
         """Write the responses to the events of a finished video."""
         if len(rows):
-            self._responses.oindex[rows] = responses
+            array_to_write(self.path, "responses").oindex[rows] = responses
         # Last: a video counts when all of it is written.
-        self._done[video] = True
+        array_to_write(self.path, "done")[video] = True
 
     def findings(self, version: int) -> dict[str, np.ndarray] | None:
         """Return what was found, by name; None if nothing of this version is kept.
@@ -109,20 +108,21 @@ class ResponseStore:
         ResultsFileError
             The folder cannot be read, for example for want of permission.
         """
-        import zarr
-
         folder = self.path / _FINDINGS
-        try:
-            group = zarr.open_group(str(folder), mode="r")
-            if group.attrs.get("version") != version:
-                return None
-            kept = {name: np.asarray(one[:]) for name, one in group.arrays()}
-            # In their order: columns of tables have one.
-            return {name: kept[name] for name in cast(list[str], group.attrs["names"])}
-        except _DAMAGE:
+        if not folder.exists():
             return None
-        except OSError as error:
-            raise ResultsFileError(f"{folder} cannot be read: {error}.") from error
+        try:
+            group = ZarrGroup(folder)
+            if group.attributes.get("version") != version:
+                return None
+            # In their order: columns of tables have one.
+            return {str(name): group.array(str(name)).part() for name in group.attributes["names"]}
+        except SessionFormatError as error:
+            if error.code != "unreadable":
+                return None
+            raise ResultsFileError(f"{folder}: {error}") from error
+        except (KeyError, TypeError):
+            return None
 
     def keep_findings(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
         """Keep what was found, in place of what was found before.
@@ -132,12 +132,10 @@ class ResponseStore:
         OSError
             The folder cannot be written; what was found before is kept.
         """
-        import zarr
-
         with TemporaryDirectory(prefix=f".{_FINDINGS}-", dir=self.path) as folder:
             new = Path(folder) / "new"
             about = {"version": version, "names": list(arrays)}
-            group = zarr.create_group(str(new), zarr_format=3, attributes=about)
+            group = create_group(new, about)
             for name, values in arrays.items():
                 group.create_array(name, data=values)
             # Those of another version go with the temporary folder.
@@ -206,14 +204,12 @@ def _cached_path(folder: Path, about: Mapping[str, Any]) -> Path:
 
 def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
     """Create an empty store as a whole: another program may create the same one."""
-    import zarr
-
     n_videos, n_events, n_neurons = shape
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         new = Path(folder) / "new"
         attributes = {"format": FORMAT, "version": _VERSION, "about": about}
-        root = zarr.create_group(str(new), zarr_format=3, attributes=attributes)
+        root = create_group(new, attributes)
         # One row per chunk: a video is written without reading others.
         root.create_array(
             "responses",

@@ -1,10 +1,15 @@
 """Byte sources of recordings stored as one file: a local file or a URL."""
 
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from omnimouse_model.storage.files import FileStamp, open_binary
+import numpy as np
+
+from omnimouse_model.storage.files import FileStamp, bad_file, open_binary, unreadable
 
 
 @runtime_checkable
@@ -47,3 +52,92 @@ class LocalFile:
     def check(self, *, now: bool = False) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
         self._stamp.check()
+
+
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+class BlockFile:
+    """A file that is read in blocks, opened for each reading.
+
+    A map would be faster to write, but access beyond the end of a mapped file that has
+    become shorter kills the process (SIGBUS).
+
+    Parameters
+    ----------
+    follow
+        Whether a link may stand for the file.
+    """
+
+    def __init__(self, path: Path, *, follow: bool = True) -> None:
+        self.path = path
+        self._flags = _FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+        self._stamp: FileStamp | None = None
+        with self.opened() as file:
+            self._stamp = FileStamp.of(path, os.fstat(file))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file when it was first opened."""
+        assert self._stamp is not None
+        return self._stamp.size
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` if the file is missing or has changed."""
+        assert self._stamp is not None
+        self._stamp.check()
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Yield the number of the open file, which is the one of the first opening."""
+        try:
+            file = os.open(self.path, self._flags)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        try:
+            info = os.fstat(file)
+            if not stat.S_ISREG(info.st_mode):
+                raise bad_file(self.path, "unreadable", "is not a plain file")
+            if self._stamp is not None:
+                self._stamp.check(info)
+            yield file
+        finally:
+            os.close(file)
+
+    def read(self, file: int, offset: int, into: np.ndarray) -> None:
+        """Fill an array (uint8, contiguous) with the bytes from an offset on.
+
+        Raises
+        ------
+        SessionFormatError
+            The file ends before, or the drive fails.
+        """
+        view = memoryview(into.data)
+        try:
+            while len(view):
+                count = _read_at(file, offset, view)
+                if not count:
+                    raise bad_file(
+                        self.path,
+                        "changed",
+                        f"ends {len(view):,} bytes before its values do",
+                        "was it copied completely?",
+                    )
+                view, offset = view[count:], offset + count
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
+
+def _read_at(file: int, offset: int, view: memoryview) -> int:
+    """Return how many bytes from an offset on were read into a view."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [view], offset)
+    os.lseek(file, offset, os.SEEK_SET)
+    data = os.read(file, len(view))
+    view[: len(data)] = data
+    return len(data)

@@ -1,6 +1,6 @@
 """Protocol for the samples of a stream, read in runs of rows.
 
-Each format implements it: a mapped file (`safe_files.ArrayFile`), an HDF5 dataset, one
+Each format implements it: a file of one array (`npy.ArrayFile`), an HDF5 dataset, one
 file per trial, a chunked store. Streams and windows depend only on this protocol.
 """
 

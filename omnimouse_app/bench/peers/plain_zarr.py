@@ -1,4 +1,4 @@
-"""Reading of a store with plain zarr, to measure the decoder of `store.sharded`."""
+"""Reading of a store with plain zarr, to measure the decoder of `zarr_arrays`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +9,10 @@ import zarr
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.reader import StoreVideo
-from omnimouse_model.data.store.sharded import ShardedRows
+from omnimouse_model.storage.zarr_arrays import ZarrArray
 
 
-class ZarrRows(ShardedRows):
+class ZarrRows(ZarrArray):
     """Rows that zarr decodes, with the codec pipeline of its configuration."""
 
     def __init__(self, folder: Path) -> None:
@@ -20,7 +20,7 @@ class ZarrRows(ShardedRows):
         # zarr chooses its codec pipeline here, from its configuration at this moment.
         self._array = zarr.open_array(str(folder), mode="r")
 
-    def part(self, slices: tuple[slice, ...]) -> np.ndarray:
+    def part(self, slices: tuple[slice, ...] = ()) -> np.ndarray:
         """Return a block of the array; axes without a slice are whole."""
         return np.asarray(self._array[slices])
 

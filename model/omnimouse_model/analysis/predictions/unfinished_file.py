@@ -22,7 +22,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.accumulate import CHANNELS
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import RESPONSE_CHUNK, compressors
-from omnimouse_model.errors import PredictionsFileError, ResultsFileError
+from omnimouse_model.errors import PredictionsFileError, ResultsFileError, SessionFormatError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.prediction_file.file import (
     JOURNAL,
@@ -31,6 +31,13 @@ from omnimouse_model.predict.prediction_file.file import (
 )
 from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.storage.locks import LockedError, locked
+from omnimouse_model.storage.zarr_arrays import (
+    ZarrArray,
+    array_to_write,
+    check_files,
+    create_group,
+    update_attributes,
+)
 
 BATCH = 8
 """Windows in a batch, all of which are in memory."""
@@ -195,7 +202,7 @@ class UnfinishedFile:
                 "behaviour in some windows and another number in others."
             )
         for name, rows, values in _pieces(self.plan, number, batch):
-            self._open(name)[rows] = values
+            array_to_write(self.folder, name)[rows] = values
         note = {
             "batch": number,
             "hash": batch.digest,
@@ -210,8 +217,6 @@ class UnfinishedFile:
 
     def complete(self) -> None:
         """Write the metadata, and the mark that the file is complete."""
-        import zarr
-
         notes = [self.done[number] for number in range(self.plan.n_batches)]
         hashes = json.dumps([note["hash"] for note in notes])
         remarks = dict.fromkeys(r for note in notes for r in note["remarks"])
@@ -223,12 +228,13 @@ class UnfinishedFile:
         )
         if hasattr(os, "sync"):
             os.sync()  # after a power failure, a complete file must have its data
-        zarr.open_group(str(self.folder), mode="r+").attrs.update(
+        update_attributes(
+            self.folder,
             {
                 **metadata.to_dict(),
                 "content_hash": blake2b(hashes.encode(), digest_size=12).hexdigest(),
                 "complete": True,
-            }
+            },
         )
 
     def rename(self, path: Path) -> None:
@@ -238,18 +244,11 @@ class UnfinishedFile:
         (path / JOURNAL).unlink(missing_ok=True)
 
     # -- arrays -----------------------------------------------------------------------
-    def _open(self, name: str) -> Any:
-        import zarr
-
-        return zarr.open_array(str(self.folder), path=name, mode="r+")
-
     def _make_arrays(self, n_channels: int) -> None:
         """Make all arrays; those that do not depend on predictions are complete."""
-        import zarr
-
         plan, spec = self.plan, self.plan.mask.spec
         attributes = {**plan.metadata.to_dict(), "complete": False}
-        root = zarr.create_group(str(self.folder), zarr_format=3, attributes=attributes)
+        root = create_group(self.folder, attributes)
         windows = np.arange(len(plan.starts))
         _make_rows(root, "responses", plan.samples, len(plan.neurons), plan.starts)
         times_s = plan.starts[:, None] + plan.samples / spec.response_rate_hz
@@ -370,6 +369,10 @@ def _resume(
     if not n_bytes:  # a kill while the header was written, before all else
         file.write(_header_line(header))
         file.flush()
+    try:
+        check_files(folder)
+    except SessionFormatError as error:
+        raise ResultsFileError(f"{folder}: {error}. Choose another path.") from error
     for path in folder.rglob("*.partial"):  # temporary files of zarr
         path.unlink()
     sound = {n: note for n, note in notes.items() if _is_sound(folder, plan, n, note)}
@@ -398,14 +401,11 @@ def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) -> bool:
     """Return whether the rows of a batch have the hash of its note."""
-    import zarr
-
     count, channels = len(plan.starts_of(number)), int(note["channels"])
     first = number * BATCH
 
     def rows(name: str, height: int) -> np.ndarray:
-        array: Any = zarr.open_array(str(folder), path=name, mode="r")
-        return np.asarray(array[first * height : (first + count) * height])
+        return ZarrArray(folder / name).read(first * height, (first + count) * height)
 
     try:
         height = len(plan.samples)
@@ -413,7 +413,7 @@ def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) ->
         if plan.n_decoded and channels:
             behavior = rows("behavior", plan.n_decoded)
         batch = FileBatch(rows("responses", height), rows("valid", height), behavior, "", ())
-    except Exception:  # zarr raises many types for damaged files
+    except SessionFormatError:
         return False
     return bool(batch.digest == note["hash"])
 

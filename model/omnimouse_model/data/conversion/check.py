@@ -13,10 +13,10 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import PYRAMID_SHARD
 from omnimouse_model.data.store.reader import read
 from omnimouse_model.data.store.recorded_rows import RecordedRows
-from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.tables import digest_of, table_digest
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.zarr_arrays import ZarrArray
 
 Progress = Callable[[float], None]
 
@@ -62,7 +62,7 @@ def verify(
         _compare_videos(path, session, source, progress)
 
 
-def _pieces(path: Path, hashes: Mapping[str, str]) -> Iterator[tuple[str, ShardedRows, int, int]]:
+def _pieces(path: Path, hashes: Mapping[str, str]) -> Iterator[tuple[str, ZarrArray, int, int]]:
     """Yield name, array, first and last row of each piece."""
     arrays: dict[str, list[int]] = {}
     for name in hashes:
@@ -70,15 +70,15 @@ def _pieces(path: Path, hashes: Mapping[str, str]) -> Iterator[tuple[str, Sharde
         if first.isdigit():
             arrays.setdefault(array, []).append(int(first))
         elif name != "tables":
-            rows = ShardedRows(path / name)
+            rows = ZarrArray(path / name, is_whole=True)
             yield name, rows, 0, rows.shape[0]
     for array, firsts in arrays.items():
-        rows = ShardedRows(path / array)
+        rows = ZarrArray(path / array, is_whole=True)
         for begin, end in pairwise([*sorted(firsts), rows.shape[0]]):
             yield f"{array}/{begin}", rows, begin, end
 
 
-def _digest(rows: ShardedRows, first: int, stop: int) -> str:
+def _digest(rows: ZarrArray, first: int, stop: int) -> str:
     """Return `digest_of` of a range of rows, read in blocks."""
     digest = blake2b()
     for begin in range(first, stop, PYRAMID_SHARD):

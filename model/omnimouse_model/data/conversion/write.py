@@ -23,8 +23,6 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import (
     FORMAT,
     FRAME_SHARD,
-    MAX_CHUNK_BYTES,
-    MAX_TABLE_BYTES,
     PYRAMID_SECONDS,
     PYRAMID_SHARD,
     RESPONSE_CHUNK,
@@ -41,7 +39,6 @@ from omnimouse_model.data.store.recorded_rows import (
     has_pauses,
     recorded_bins,
 )
-from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.tables import (
     digest_of,
     group_attributes,
@@ -55,6 +52,16 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import writing
+from omnimouse_model.storage.zarr_arrays import (
+    MAX_TABLE_BYTES,
+    ZarrArray,
+    array_to_write,
+    check_files,
+    create_group,
+    group_to_write,
+    update_attributes,
+)
+from omnimouse_model.storage.zarr_metadata import MAX_CHUNK_BYTES
 
 Progress = Callable[[float], None]
 JOURNAL = "journal.jsonl"
@@ -197,12 +204,10 @@ class _Conversion:
 
     def complete(self) -> None:
         """Mark the store as complete."""
-        import zarr
-
         # After a power failure, a complete store must have its data.
         if hasattr(os, "sync"):
             os.sync()
-        zarr.open_group(str(self.part), mode="r+").attrs["complete"] = True
+        update_attributes(self.part, {"complete": True})
 
     def is_complete(self, path: Path) -> bool:
         """Return whether a folder is a complete store of the same source."""
@@ -257,6 +262,7 @@ class _Conversion:
                 "remove that folder to begin anew, or choose another name",
             )
         if has_journal and len(lines) > 1:
+            check_files(self.part)
             # Removes the incomplete line of a stop, so that the next line is not
             # appended to it.
             os.truncate(journal, n_bytes)
@@ -285,13 +291,11 @@ class _Conversion:
 
     def _create(self) -> None:
         """Create the store with empty arrays, its journal first."""
-        import zarr
-
         self.part.mkdir()
         journal = self.part / JOURNAL
         _append(journal, self._header)
         attributes = {"format": FORMAT, "version": self._header["version"]}
-        root = zarr.create_group(str(self.part), zarr_format=3, attributes=attributes)
+        root = create_group(self.part, attributes)
         self._make_arrays(root)
 
     def _note(self, name: str, digest: str) -> None:
@@ -374,10 +378,7 @@ class _Conversion:
         yield ("tables",), 1.0, self._tables
 
     def _open(self, name: str) -> Any:
-        import zarr
-
-        with zarr.config.set({f"array.{key}": v for key, v in _WRITE_ALL.items()}):
-            return zarr.open_array(str(self.part), path=name, mode="r+")
+        return array_to_write(self.part, name, _WRITE_ALL)
 
     def _responses(self, first: int, stop: int) -> list[str]:
         values = self._rows.read(first, stop)
@@ -386,7 +387,7 @@ class _Conversion:
 
     def _pyramid(self) -> list[str]:
         """Write all levels from one reading of the store, each chunk decoded once."""
-        rows = ShardedRows(self.part / "responses" / "data")
+        rows = ZarrArray(self.part / "responses" / "data", is_whole=True)
         levels = [
             LevelWriter(self._open(f"responses/pyramid/{s}s"), self._rows_of(s))
             for s in PYRAMID_SECONDS
@@ -417,10 +418,8 @@ class _Conversion:
 
     def _tables(self) -> list[str]:
         """Write all small arrays and attributes; return their hash."""
-        import zarr
-
         session = self._session
-        root = zarr.open_group(str(self.part), mode="r+")
+        root = group_to_write(self.part)
         arrays = small_arrays(session)
         if session.stimulus is not None:
             arrays["stimulus/first_row"] = distinct_videos(session).first
@@ -433,24 +432,22 @@ class _Conversion:
                 config=_WRITE_ALL,
             )
         for group, attributes in group_attributes(session).items():
-            root[group].attrs.update(attributes)
+            update_attributes(self.part / group, attributes)
         return [table_digest(session)]
 
     def _describe(self) -> None:
         """Write the attributes of the root, except the mark that it is complete."""
-        import zarr
-
         session = self._session
         content = blake2b(json.dumps(self._done, sort_keys=True).encode()).hexdigest()
-        root = zarr.open_group(str(self.part), mode="r+")
-        root.attrs.update(
+        update_attributes(
+            self.part,
             {
                 **self._header,
                 **identity(session),
                 "assumptions": [asdict(note) for note in session.assumptions],
                 "hashes": self._done,
                 "content_hash": content[:32],
-            }
+            },
         )
 
 

@@ -23,12 +23,6 @@ PYRAMID_SECONDS = (1, 10)
 """Bin widths in seconds of the levels of minimum, maximum and mean."""
 
 
-# A store is untrusted input: without limits, a few bytes of metadata could claim any
-# amount of memory.
-MAX_CHUNK_BYTES = 256 * 2**20
-"""Largest chunk that the reader decodes."""
-MAX_TABLE_BYTES = 2 * 2**30
-"""Largest array that is read as a whole."""
 # Targets for frames at writing.
 _CHUNK_BYTES, _SHARD_BYTES = 8 * 2**20, 256 * 2**20
 

@@ -1,10 +1,8 @@
 """Reader of the store: returns the converted session bit by bit."""
 
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,22 @@ from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.store.layout import (
     FORMAT,
-    MAX_TABLE_BYTES,
     PYRAMID_SECONDS,
     VERSION,
+    is_storable,
 )
 from omnimouse_model.data.store.recorded_rows import (
     recorded_bins,
     recorded_runs,
     with_pauses,
 )
-from omnimouse_model.data.store.sharded import ShardedRows, piece
 from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import bad_file
 from omnimouse_model.storage.fingerprint import combine_options, folder_fingerprint
 from omnimouse_model.storage.row_source import MemoryRows
 from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.zarr_arrays import ZarrArray, ZarrGroup
 
 LOOKED_FOR = ("zarr.json",)
 _STREAMS = ("eye_tracker", "treadmill")
@@ -91,32 +89,12 @@ def _checked(path: Path, is_unfinished: bool) -> Mapping[str, Any]:
             f"{path.name}: the store was not finished (interrupted write?)",
             "run omnimouse convert again: it continues where it stopped",
         )
-    _check_files(path)
     return attributes
-
-
-def _check_files(path: Path) -> None:
-    """Raise if a store contains anything but plain files and folders."""
-    # A link in a copied store could make the reader open any file of the user. lstat
-    # does not follow links.
-    waiting = [path]
-    while waiting:
-        for item in waiting.pop().iterdir():
-            kind = item.lstat().st_mode
-            if stat.S_ISDIR(kind):
-                waiting.append(item)
-            elif not stat.S_ISREG(kind):
-                raise bad_file(
-                    item,
-                    "outside",
-                    f"of {path.name} is no plain file; refused",
-                    "a store holds files of its own only: copy it again",
-                )
 
 
 def _session(path: Path, attributes: Mapping[str, Any], options: ReadOptions) -> Session:
     store = _Store(path)
-    responses = store.signal("responses", ShardedRows(path / "responses/data"))
+    responses = store.signal("responses", store.rows("responses/data"))
     n_rows = store.attributes("responses").get("rows")
     if n_rows is not None:
         check_extent(path, "responses", n_rows, responses.rate_hz)
@@ -125,7 +103,7 @@ def _session(path: Path, attributes: Mapping[str, Any], options: ReadOptions) ->
             raise ValueError("stretches without times")
         runs = recorded_runs(responses, n_rows)
         responses = replace(responses, file=with_pauses(responses.file, runs, n_rows))
-    responses = replace(responses, levels=tuple(_levels(path, responses)))
+    responses = replace(responses, levels=tuple(_levels(store, responses)))
     if store.has("responses/spike_times"):
         responses = replace(responses, file=_spikes(store, responses))
     behavior: dict[str, Signal | None] = dict.fromkeys(_STREAMS)
@@ -178,9 +156,9 @@ def _spikes(store: "_Store", responses: Signal) -> SpikeTrains:
     return SpikeTrains(times, offsets, *clock, observed)
 
 
-def _levels(path: Path, responses: Signal) -> Iterator[Level]:
+def _levels(store: "_Store", responses: Signal) -> Iterator[Level]:
     for seconds in PYRAMID_SECONDS:
-        rows = ShardedRows(path / "responses" / "pyramid" / f"{seconds}s")
+        rows = store.rows(f"responses/pyramid/{seconds}s")
         step = max(1, round(seconds * responses.rate_hz))
         bins = recorded_bins(recorded_runs(responses, responses.n_samples), step)
         if rows.shape != (len(bins), responses.n_columns, 3):
@@ -188,7 +166,7 @@ def _levels(path: Path, responses: Signal) -> Iterator[Level]:
         yield Level(step, partial(_means, rows), bins)
 
 
-def _means(rows: ShardedRows, columns: slice) -> np.ndarray:
+def _means(rows: ZarrArray, columns: slice) -> np.ndarray:
     """Return the means of a level of minimum, maximum and mean."""
     return rows.part((slice(None), columns, slice(2, 3)))[..., 0]
 
@@ -210,7 +188,7 @@ def _stimulus(store: "_Store") -> Stimulus | None:
     size = tuple(int(v) for v in store.attributes("stimulus")["size"])
     frames = None
     if store.has("stimulus/frames"):
-        frames = ShardedRows(store.path / "stimulus" / "frames")
+        frames = store.rows("stimulus/frames")
     trials, first = _trials(store), arrays["first_row"]
     # The first rows are not part of the hash of the tables.
     count = 0 if frames is None else frames.shape[0]
@@ -233,7 +211,7 @@ class StoreVideo:
     Trials with equal videos share rows.
     """
 
-    def __init__(self, frames: ShardedRows | None, first: np.ndarray) -> None:
+    def __init__(self, frames: ZarrArray | None, first: np.ndarray) -> None:
         self._frames, self._first = frames, first
 
     def has(self, trial: int) -> bool:
@@ -257,33 +235,25 @@ class _Store:
     """Small arrays and attributes of a store, by name."""
 
     def __init__(self, path: Path) -> None:
-        import zarr
-
         self.path = path
-        self._root = zarr.open_group(str(path), mode="r")
+        self._group = ZarrGroup(path, is_whole=True)
+        self.has, self.attributes = self._group.has, self._group.attributes_of
 
-    def has(self, name: str) -> bool:
-        return (self.path / name / "zarr.json").is_file()
+    def rows(self, name: str) -> ZarrArray:
+        """Return an array that is read in parts; raise if a piece is missing."""
+        array = self._group.array(name)
+        if not is_storable(array.dtype):
+            raise bad_file(array.path, "bad_store", f"holds {array.dtype}; expected numbers")
+        return array
 
     def array(self, name: str) -> np.ndarray:
-        """Return a whole array; raise if a chunk is missing."""
-        array: Any = self._root[name]
-        if array.nbytes > MAX_TABLE_BYTES:
-            raise ValueError(f"{name} claims {array.nbytes:,} bytes")
-        # zarr reads a missing chunk as zeros without an error.
-        for place in product(*(range(count) for count in array.cdata_shape)):
-            piece(self.path / name, place)
-        return np.asarray(array[...])
+        """Return a whole array; raise if a piece is missing."""
+        return self._group.array(name).part()
 
     def arrays(self, name: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         """Return all arrays of a group by name."""
-        folder = self.path / name
-        names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        names, _ = self._group.names(name)
         return {n: self.array(f"{name}/{n}") for n in names if n not in but}
-
-    def attributes(self, name: str) -> Mapping[str, Any]:
-        """Return the attributes of a group."""
-        return dict(self._root[name].attrs)
 
     def signal(self, name: str, rows: Any) -> Signal:
         """Return a stream with its clock and statistics."""

@@ -12,13 +12,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.data.store.layout import MAX_CHUNK_BYTES
 from omnimouse_model.errors import PredictionsFileError, SessionFormatError
 from omnimouse_model.predict.prediction_file.metadata import FORMAT
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.fingerprint import file_fingerprint
-from omnimouse_model.storage.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5, Hdf5Rows
+from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.zarr_arrays import ZarrGroup
 
 NWB_MODULE = "processing/predictions"
 NWB_METADATA = "scratch/omnimouse_predictions"
@@ -37,8 +37,6 @@ NWB_NAMES = {
     "window_starts_s": "intervals/prediction_windows/start_time",
 }
 """Place of each array in an NWB file; the names of the arrays in a zarr group."""
-_CODECS = frozenset({"bytes", "transpose", "sharding_indexed", "blosc", "zstd", "gzip", "crc32c"})
-_ARRAY_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
 @runtime_checkable
@@ -119,13 +117,9 @@ class _ZarrArrays:
     """A zarr group of format 3."""
 
     def __init__(self, path: Path) -> None:
-        if not (path / "zarr.json").is_file():
-            raise PredictionsFileError(
-                "foreign", f"{path} has no zarr.json: it is no zarr group of format 3."
-            )
-        attributes = _metadata_of(path).get("attributes")
         self.path = path
-        self.metadata: dict[str, Any] = attributes if isinstance(attributes, dict) else {}
+        self._group = ZarrGroup(path)
+        self.metadata: dict[str, Any] = self._group.attributes
 
     @property
     def fingerprint(self) -> str:
@@ -139,75 +133,37 @@ class _ZarrArrays:
         return digest.hexdigest()
 
     def has(self, name: str) -> bool:
-        return (self.path / name / "zarr.json").is_file()
+        return self._group.has(name)
 
     def rows(self, name: str) -> StoredRows:
-        return _ZarrRows(self.path, name)
+        return _ZarrRows(self._group, name)
 
     def table(self, name: str) -> np.ndarray:
-        rows = _ZarrRows(self.path, name)
-        _check_size(self.path, name, rows.shape, rows.dtype)
+        rows = _ZarrRows(self._group, name)
         return rows.read(0, rows.shape[0])
 
 
 class _ZarrRows:
-    """One array of a zarr group, checked before its first value is read."""
+    """One array of numbers of a zarr group."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        import zarr
-
-        self.path, self.name = path, name
-        if not (path / name / "zarr.json").is_file():
-            raise PredictionsFileError("array", f"{path} has no array {name!r}.")
-        # The names of the codecs are read before zarr looks them up.
-        used = _codec_names(_metadata_of(path, name).get("codecs"))
-        if not used or not used <= _CODECS:
-            raise self._wrong(f"has codecs {str(sorted(used))[:200]}", f"some of {sorted(_CODECS)}")
+    def __init__(self, group: ZarrGroup, name: str) -> None:
+        self._path, self._name = group.path, name
         try:
-            self._array = zarr.open_array(str(path / name), mode="r", zarr_format=3)
-            self.shape: tuple[int, ...] = self._array.shape
-            self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
-            piece = self._array.shards or self._array.chunks
-        except _ARRAY_ERRORS as error:
-            raise self._wrong(f"cannot be opened ({str(error)[:200]})", "an array") from error
+            self._array = group.array(name)
+        except SessionFormatError as error:
+            raise self._wrong(str(error)) from error
+        self.shape, self.dtype = self._array.shape, self._array.dtype
         if self.dtype.kind not in "iufb" or not self.shape:
-            raise self._wrong(f"is {self.shape} {self.dtype}", "an array of numbers")
-        # Python integers do not overflow, whatever the file claims.
-        n_bytes = int(np.prod(piece, dtype=object)) * self.dtype.itemsize
-        if n_bytes > MAX_CHUNK_BYTES:
-            raise self._wrong(f"has chunks of {n_bytes:,} bytes", f"at most {MAX_CHUNK_BYTES:,}")
+            raise self._wrong(f"{self.shape} {self.dtype}; expected an array of numbers")
 
     def read(self, first: int, stop: int) -> np.ndarray:
         try:
-            return np.asarray(self._array[first:stop])
-        except _ARRAY_ERRORS as error:
-            raise self._wrong(f"is damaged ({str(error)[:200]})", "complete chunks") from error
+            return self._array.read(first, stop)
+        except SessionFormatError as error:
+            raise self._wrong(str(error)) from error
 
-    def _wrong(self, found: str, expected: str) -> PredictionsFileError:
-        return PredictionsFileError(
-            "array", f"{self.path}: array {self.name!r} {found}; expected {expected}."
-        )
-
-
-def _metadata_of(path: Path, name: str = "") -> dict[str, Any]:
-    """Return the metadata of the group, or of one of its arrays."""
-    try:
-        return read_json_mapping(path / name / "zarr.json")
-    except SessionFormatError as error:
-        raise PredictionsFileError("foreign", f"{path}: {error}") from error
-
-
-def _codec_names(codecs: Any) -> set[str]:
-    """Return the names of codecs, and of those inside a shard."""
-    names: set[str] = set()
-    for codec in codecs if isinstance(codecs, list) else ():
-        name = codec.get("name") if isinstance(codec, dict) else codec
-        names.add(str(name))
-        inner = codec.get("configuration") if isinstance(codec, dict) else None
-        if name == "sharding_indexed" and isinstance(inner, dict):
-            names |= _codec_names(inner.get("codecs"))
-            names |= _codec_names(inner.get("index_codecs"))
-    return names
+    def _wrong(self, problem: str) -> PredictionsFileError:
+        return PredictionsFileError("array", f"{self._path}: array {self._name!r}: {problem}")
 
 
 class _NwbArrays:
@@ -248,12 +204,3 @@ class _NwbArrays:
     def table(self, name: str) -> np.ndarray:
         self.rows(name)
         return self._file.table(NWB_NAMES[name])
-
-
-def _check_size(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if n_bytes > MAX_TABLE_BYTES:
-        raise PredictionsFileError(
-            "array",
-            f"{path}: array {name!r} has {n_bytes:,} bytes; expected at most {MAX_TABLE_BYTES:,}.",
-        )

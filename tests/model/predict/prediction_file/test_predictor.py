@@ -119,12 +119,12 @@ def test_codecs_that_could_run_code_are_not_loaded(path):
         om.open_predictions(path)
     values["codecs"][-1]["name"] = "a" * 5000
     about.write_text(json.dumps(values))
-    with pytest.raises(PredictionsFileError, match="has codecs") as refusal:
+    with pytest.raises(PredictionsFileError, match=r"a codec .aaaa") as refusal:
         om.open_predictions(path)
     assert len(str(refusal.value)) < 1000
     values["codecs"].pop()
     about.write_text(json.dumps(values | {"storage_transformers": "a" * 5000}))
-    with pytest.raises(PredictionsFileError, match="cannot be opened") as refusal:
+    with pytest.raises(PredictionsFileError, match="storage transformers") as refusal:
         om.open_predictions(path)
     assert len(str(refusal.value)) < 1000
 

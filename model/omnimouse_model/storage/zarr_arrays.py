@@ -1,0 +1,371 @@
+"""Zarr arrays and groups, opened from metadata that this package has parsed itself.
+
+Reading does not use zarr: the metadata of an untrusted store could make it run code,
+chunks could unpack to any size, and its scheduler takes several times as long for a
+window (`docs/performance.md`, rows `store-default` and `store-default-zarr` of
+`omnimouse bench read`). Writing uses zarr, on arrays whose metadata were checked here.
+"""
+
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.byte_source import BlockFile
+from omnimouse_model.storage.files import bad_file, label, unreadable
+from omnimouse_model.storage.row_source import pick_in_blocks
+from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.zarr_codecs import verified
+from omnimouse_model.storage.zarr_metadata import Format, Node, layout_of, read_node
+
+MAX_TABLE_BYTES = 2 * 2**30
+"""Most bytes of an array, or of a part of one, that are read at once."""
+_MAX_FILES = 2_000_000
+_NOT_STORED = 2**64 - 1
+_OLD = (".zarray", ".zgroup", ".zattrs", ".zmetadata")
+"""Metadata of format 2."""
+
+
+class ZarrGroup:
+    """A group of arrays that is only read.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    formats
+        Formats that may be there; a store of this project has format 3.
+    is_whole
+        Whether a missing chunk is an error; else its values are the fill value.
+
+    Raises
+    ------
+    SessionFormatError
+        The folder holds links, pipes, metadata of two formats, or is no group.
+    """
+
+    def __init__(
+        self, path: Path, *, formats: tuple[Format, ...] = (3,), is_whole: bool = False
+    ) -> None:
+        self.path = path
+        self._formats, self._is_whole = formats, is_whole
+        check_files(path, formats)
+        node = self._node(path)
+        if node is None or node.is_array:
+            raise bad_file(path, "bad_store", "is no group of zarr arrays")
+        self.attributes = node.attributes
+
+    def has(self, name: str) -> bool:
+        """Return whether there is an array or a group of a name."""
+        folder = _below(self.path, name)
+        return any((folder / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup"))
+
+    def attributes_of(self, name: str) -> dict[str, Any]:
+        """Return the attributes of an array or a group; raise if there is none."""
+        folder = _below(self.path, name)
+        node = self._node(folder)
+        if node is None:
+            raise bad_file(folder, "bad_store", "has no metadata")
+        return node.attributes
+
+    def array(self, name: str) -> "ZarrArray":
+        """Return an array; raise if there is none."""
+        folder = _below(self.path, name)
+        return ZarrArray(folder, formats=self._formats, is_whole=self._is_whole)
+
+    def names(self, name: str = "") -> tuple[list[str], list[str]]:
+        """Return the names of the arrays and of the groups in a group, sorted."""
+        folder = _below(self.path, name) if name else self.path
+        arrays: list[str] = []
+        groups: list[str] = []
+        for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+            node = self._node(path)
+            if node is not None:
+                (arrays if node.is_array else groups).append(path.name)
+        return arrays, groups
+
+    def _node(self, folder: Path) -> Node | None:
+        node = read_node(folder)
+        if node is not None and node.format not in self._formats:
+            raise _other_format(folder, node.format)
+        return node
+
+
+def _array_node(path: Path, formats: tuple[Format, ...]) -> Node:
+    node = read_node(path)
+    if node is None or not node.is_array:
+        raise bad_file(path, "bad_store", "is no zarr array")
+    if node.format not in formats:
+        raise _other_format(path, node.format)
+    return node
+
+
+def _other_format(path: Path, found: int) -> SessionFormatError:
+    problem = f"has metadata of zarr format {found}"
+    return bad_file(path, "bad_store", problem, "copy the store again, or write it again")
+
+
+def _below(folder: Path, name: str) -> Path:
+    """Return the folder of a name, which cannot lead outside."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or os.sep in part or "\\" in part for part in parts):
+        raise bad_file(folder, "outside", f"has no array of the name {name[:80]!r}")
+    return folder.joinpath(*parts)
+
+
+def check_files(path: Path, formats: tuple[Format, ...] = (3,)) -> None:
+    """Raise if a store contains anything but plain files and folders of its formats.
+
+    A link in a copied store could make the reader open any file of the user.
+    """
+    waiting, count = [path], 0
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                items = list(entries)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        count += len(items)
+        if count > _MAX_FILES:
+            raise bad_file(path, "too_large", f"has more than {_MAX_FILES:,} files")
+        for item in items:
+            # Does not follow links.
+            mode = item.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                waiting.append(Path(item.path))
+            elif not stat.S_ISREG(mode):
+                raise bad_file(
+                    Path(item.path),
+                    "outside",
+                    f"of {path.name} is no plain file; refused",
+                    "a store holds files of its own only: copy it again",
+                )
+            elif item.name in _OLD and 2 not in formats:
+                raise _other_format(Path(item.path), 2)
+
+
+class ZarrArray:
+    """An array that is only read; see `Rows`. Chunks are decoded directly.
+
+    Parameters
+    ----------
+    path, formats, is_whole
+        See `ZarrGroup`, which has checked the files of its arrays.
+
+    Raises
+    ------
+    SessionFormatError
+        Its metadata ask for what is not read, or a file is missing or too short.
+    """
+
+    def __init__(
+        self, path: Path, *, formats: tuple[Format, ...] = (3,), is_whole: bool = False
+    ) -> None:
+        node = _array_node(path, formats)
+        self.path = path
+        self.node = node
+        self._layout = layout = layout_of(path, node)
+        self._is_whole = is_whole
+        self.shape = layout.shape
+        self.dtype: np.dtype[Any] = layout.dtype
+        self.chunk = layout.chunk
+        self._files: dict[tuple[int, ...], BlockFile | None] = {}
+        self._index: dict[tuple[int, ...], np.ndarray] = {}
+        if is_whole:
+            for piece in product(*map(range, layout.counts)):
+                self._file(piece)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_index": {}}
+
+    def check(self) -> None:
+        """Raise an error if a file that was opened is missing or has changed."""
+        for file in self._files.values():
+            if file is not None:
+                file.check()
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Return rows `first` to `stop`."""
+        return self.part((slice(first, stop),))
+
+    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+        """Return scattered rows, ascending."""
+        # Only the chunks of these columns are decoded.
+        return pick_in_blocks(
+            lambda first, stop: self.part((slice(first, stop), columns)),
+            rows,
+            self.chunk[0],
+        )
+
+    def part(self, slices: tuple[slice, ...] = ()) -> np.ndarray:
+        """Return a block of the array; axes without a slice are whole."""
+        slices += (slice(None),) * (len(self.shape) - len(slices))
+        bounds = [s.indices(n)[:2] for s, n in zip(slices, self.shape, strict=True)]
+        size = [max(0, high - low) for low, high in bounds]
+        if math.prod(size) * self.dtype.itemsize > MAX_TABLE_BYTES:
+            problem = f"holds {size} values, more than are read at once"
+            raise bad_file(self.path, "too_large", problem)
+        out = np.empty(size, self.dtype)
+        if not out.size:
+            return out
+        ranges = [
+            range(low // c, (high - 1) // c + 1)
+            for (low, high), c in zip(bounds, self.chunk, strict=True)
+        ]
+        for place in product(*ranges):
+            target, source = [], []
+            for (low, high), c, at in zip(bounds, self.chunk, place, strict=True):
+                begin, end = max(low, at * c), min(high, (at + 1) * c)
+                target.append(slice(begin - low, end - low))
+                source.append(slice(begin - at * c, end - at * c))
+            out[tuple(target)] = self._decoded(place)[tuple(source)]
+        return out
+
+    # -- chunks -----------------------------------------------------------------
+    def _decoded(self, place: tuple[int, ...]) -> np.ndarray:
+        """Return one chunk, valid until this thread's next one."""
+        layout = self._layout
+        piece, stored = self._stored(place)
+        if stored is None:
+            if self._is_whole:
+                raise self._missing(piece)
+            return np.broadcast_to(layout.fill, layout.chunk)
+        n_bytes = layout.n_chunk_bytes
+        try:
+            for number, unpack in enumerate(layout.unpack, 1):
+                # Packing may make bytes a little longer than they were.
+                is_last = number == len(layout.unpack)
+                stored = unpack(stored, n_bytes if is_last else n_bytes + n_bytes // 8 + 4096)
+            if stored.nbytes != n_bytes:
+                raise ValueError("a piece is of another size")
+        except Exception as error:  # decoders raise errors of many types
+            raise self._broken(piece, str(error)[:200]) from error
+        values = stored.view(np.uint8).view(layout.dtype)
+        if layout.dtype.kind == "b":
+            values = values.view(np.uint8) != 0
+        if layout.dtype.kind == "U" and (values.view(f"{layout.dtype.str[0]}u4") > 0x10FFFF).any():
+            raise self._broken(piece, "a text holds what is no character")
+        order = layout.order
+        turned = values.reshape([layout.chunk[axis] for axis in order])
+        return turned.transpose([order.index(axis) for axis in range(len(order))])
+
+    def _stored(self, place: tuple[int, ...]) -> tuple[tuple[int, ...], np.ndarray | None]:
+        """Return the piece of a chunk, and its bytes as they are stored, if they are."""
+        shard = self._layout.shard
+        piece, inner = place, place
+        if shard is not None:
+            piece = tuple(at // n for at, n in zip(place, shard.counts, strict=True))
+            inner = tuple(at % n for at, n in zip(place, shard.counts, strict=True))
+        source = self._file(piece)
+        if source is None:
+            return piece, None
+        with source.opened() as file:
+            offset, length = 0, source.size
+            if shard is not None:
+                offset, length = self._entries(piece, source, file)[inner].tolist()
+                if offset == length == _NOT_STORED:
+                    return piece, None
+            most = 2 * self._layout.n_chunk_bytes + 2**16
+            if offset + length > source.size or length > most:
+                raise self._broken(piece, f"a piece at {offset} is not there")
+            stored = np.empty(length, np.uint8)
+            source.read(file, offset, stored)
+        return piece, stored
+
+    def _entries(self, piece: tuple[int, ...], source: BlockFile, file: int) -> np.ndarray:
+        """Return offset and length of every chunk of a shard."""
+        shard = self._layout.shard
+        assert shard is not None
+        if piece not in self._index:
+            begin = 0 if shard.is_index_first else source.size - shard.n_index_bytes
+            if source.size < shard.n_index_bytes:
+                raise self._broken(piece, "it is too short for its index")
+            index = np.empty(shard.n_index_bytes, np.uint8)
+            source.read(file, begin, index)
+            try:
+                entries = verified(index) if shard.has_checksum else index
+            except ValueError as error:
+                raise self._broken(piece, str(error)) from error
+            self._index[piece] = entries.view("<u8").reshape(*shard.counts, 2)
+        return self._index[piece]
+
+    def _file(self, piece: tuple[int, ...]) -> BlockFile | None:
+        """Return the file of a piece; None if there is none and none is needed."""
+        if piece not in self._files:
+            path = self.path.joinpath(*self._layout.name_of(piece).split("/"))
+            if not os.path.lexists(path):
+                if self._is_whole:
+                    raise self._missing(piece)
+                return None
+            self._files[piece] = BlockFile(path, follow=False)
+        return self._files[piece]
+
+    def _missing(self, piece: tuple[int, ...]) -> SessionFormatError:
+        name = self._layout.name_of(piece)
+        return SessionFormatError(
+            self.path / name,
+            "missing_shard",
+            f"{self.path.parent.name}/{self.path.name}: the piece {name} is missing",
+            "convert the session again, or copy the store again",
+        )
+
+    def _broken(self, piece: tuple[int, ...], problem: str) -> SessionFormatError:
+        name = self._layout.name_of(piece)
+        return SessionFormatError(
+            self.path / name,
+            "checksum",
+            f"{label(self.path)}/{name} is damaged: {problem}",
+            "copy the store again, or convert the session again",
+        )
+
+
+# -- writing ------------------------------------------------------------------------
+def create_group(path: Path, attributes: Mapping[str, Any]) -> Any:
+    """Create a group of format 3 in a new folder; return it as zarr's group."""
+    # Imported where it is used: programs start without zarr.
+    import zarr
+
+    return zarr.create_group(str(path), zarr_format=3, attributes=dict(attributes))
+
+
+def group_to_write(path: Path) -> Any:
+    """Return a group as zarr's, for making arrays in it, after checking its files."""
+    import zarr
+    from zarr.core.group import AsyncGroup, GroupMetadata
+    from zarr.storage import LocalStore, StorePath
+
+    group = ZarrGroup(path)
+    metadata = GroupMetadata(attributes=group.attributes, zarr_format=3)
+    return zarr.Group(AsyncGroup(metadata, StorePath(LocalStore(path))))
+
+
+def array_to_write(group: Path, name: str, config: Any = None) -> Any:
+    """Return an array of a group as zarr's, for writing, from its checked metadata.
+
+    The caller has checked the files of the group, see `check_files`.
+    """
+    import zarr
+    from zarr.storage import LocalStore, StorePath
+
+    node = _array_node(_below(group, name), (3,))
+    layout_of(group / name, node)
+    fields: Any = {k: v for k, v in node.fields.items() if k != "consolidated_metadata"}
+    place = StorePath(LocalStore(group), name)
+    return zarr.Array(zarr.AsyncArray(fields, place, config))
+
+
+def update_attributes(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Change attributes of an array or a group of format 3, atomically."""
+    node = read_node(folder)
+    if node is None or node.format != 3:
+        raise bad_file(folder, "bad_store", "is no zarr array or group of format 3")
+    fields = {**node.fields, "attributes": {**node.attributes, **attributes}}
+    with atomic_path(folder / "zarr.json") as temporary:
+        temporary.write_text(json.dumps(fields, indent=2))

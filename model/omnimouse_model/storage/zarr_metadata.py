@@ -1,0 +1,343 @@
+"""Metadata of zarr arrays and groups of formats 2 and 3, parsed without zarr.
+
+zarr looks up the codecs that metadata name before anybody can refuse them, and some of
+them run code. Here, a codec is one of a list of names, or the array is refused.
+"""
+
+import base64
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.zarr_codecs import Unpack, unpack_v2, unpack_v3
+
+Format = Literal[2, 3]
+MAX_CHUNK_BYTES = 256 * 2**20
+"""Largest chunk that is decoded."""
+_MAX_DIMENSIONS, _MAX_LENGTH, _MAX_BYTES = 32, 2**48, 2**62
+_MAX_INDEX_BYTES = 64 * 2**20
+_MAX_PIECES = 1_000_000
+"""Most files of one array: an array of shape 2**40 with chunks of 1 would not end."""
+_NUMBERS = {"bool", *(f"{k}int{n}" for k in ("", "u") for n in (8, 16, 32, 64))} | {
+    *("float16", "float32", "float64")
+}
+_TEXTS = {"fixed_length_utf32": "U", "null_terminated_bytes": "S"}
+_V3_FIELDS = {
+    *("zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding"),
+    *("fill_value", "codecs", "attributes", "dimension_names", "storage_transformers"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """How a shard is divided: inner chunks, and the index of their places."""
+
+    chunk: tuple[int, ...]
+    counts: tuple[int, ...]
+    n_index_bytes: int
+    has_checksum: bool
+    is_index_first: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """How an array is stored.
+
+    Attributes
+    ----------
+    dtype
+        Type of the stored values, with their byte order.
+    fill
+        Value of chunks that are not stored, 0-dimensional.
+    piece
+        Shape of what one file holds: a chunk or a shard.
+    shard
+        None for files of one chunk.
+    order
+        Order of the axes in a chunk.
+    unpack
+        Functions that decode the bytes of a chunk, in turn.
+    prefix, separator
+        Name of a file: the prefix, then the numbers of the piece with the separator.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: np.ndarray
+    piece: tuple[int, ...]
+    shard: Shard | None
+    order: tuple[int, ...]
+    unpack: tuple[Unpack, ...]
+    prefix: str
+    separator: str
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        """Shape of what is decoded at once."""
+        return self.piece if self.shard is None else self.shard.chunk
+
+    @property
+    def n_chunk_bytes(self) -> int:
+        """Bytes of a decoded chunk."""
+        return math.prod(self.chunk) * self.dtype.itemsize
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of pieces along each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.piece, strict=True))
+
+    def name_of(self, place: tuple[int, ...]) -> str:
+        """Return the name of the file of a piece."""
+        return self.separator.join([*([self.prefix] if self.prefix else ()), *map(str, place)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """An array or a group: its attributes, and its fields as the file has them."""
+
+    format: Format
+    attributes: dict[str, Any]
+    is_array: bool
+    fields: dict[str, Any]
+
+
+def read_node(folder: Path) -> Node | None:
+    """Return what the metadata of a folder describe, None if it has none.
+
+    Raises
+    ------
+    SessionFormatError
+        They are damaged, or of two formats.
+    """
+    new = (folder / "zarr.json").is_file()
+    old = [name for name in (".zarray", ".zgroup") if (folder / name).is_file()]
+    if new + len(old) > 1:
+        found = " and ".join([*(["zarr.json"] if new else ()), *old])
+        raise bad_file(folder, "bad_store", f"has {found}; expected one of them")
+    if new:
+        fields = read_json_mapping(folder / "zarr.json")
+        attributes = fields.get("attributes", {})
+        kind, number, expected = fields.get("node_type"), fields.get("zarr_format"), 3
+        is_array = kind == "array"
+    elif old:
+        fields = read_json_mapping(folder / old[0])
+        attributes = {}
+        if (folder / ".zattrs").is_file():
+            attributes = read_json_mapping(folder / ".zattrs")
+        is_array, kind, number, expected = old == [".zarray"], "group", fields.get("zarr_format"), 2
+    else:
+        return None
+    if number != expected or kind not in ("array", "group") or not isinstance(attributes, Mapping):
+        raise bad_file(
+            folder,
+            "bad_store",
+            f"is of zarr format {str(number)[:20]}, type {str(kind)[:20]}; "
+            f"expected format {expected}, an array or a group",
+        )
+    return Node(3 if new else 2, dict(attributes), is_array, fields)
+
+
+def layout_of(folder: Path, node: Node) -> Layout:
+    """Return how the array of a folder is stored.
+
+    Raises
+    ------
+    SessionFormatError
+        A field is wrong, too large, or asks for a codec that is not on the list.
+    """
+    try:
+        layout = _layout_3(node.fields) if node.format == 3 else _layout_2(node.fields)
+        _check_sizes(layout)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
+        found = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise bad_file(
+            folder,
+            "bad_store",
+            f"is no array that can be read: {found[:200]}",
+            "numbers and short texts in chunks of blosc, zstd or gzip are read",
+        ) from error
+    return layout
+
+
+def _check_sizes(layout: Layout) -> None:
+    shape, size = layout.shape, layout.dtype.itemsize
+    if len(shape) > _MAX_DIMENSIONS or any(not 0 <= n < _MAX_LENGTH for n in shape):
+        raise ValueError(f"shape {str(shape)[:80]}")
+    if math.prod(max(1, n) for n in shape) * size >= _MAX_BYTES:
+        raise ValueError(f"shape {str(shape)[:80]}")
+    for pieces in (layout.piece, layout.chunk):
+        if len(pieces) != len(shape) or any(not 0 < n < _MAX_LENGTH for n in pieces):
+            raise ValueError(f"chunks {str(pieces)[:80]} of shape {str(shape)[:80]}")
+    if layout.n_chunk_bytes > MAX_CHUNK_BYTES:
+        raise ValueError(f"chunks of {layout.n_chunk_bytes:,} bytes; at most {MAX_CHUNK_BYTES:,}")
+    if layout.shard is not None and layout.shard.n_index_bytes > _MAX_INDEX_BYTES:
+        raise ValueError(f"a shard with an index of {layout.shard.n_index_bytes:,} bytes")
+    if math.prod(layout.counts) > _MAX_PIECES:
+        raise ValueError(f"{math.prod(layout.counts):,} chunks; at most {_MAX_PIECES:,}")
+
+
+def _numbers(value: object, name: str) -> tuple[int, ...]:
+    """Return a list of whole numbers, which JSON could have as anything."""
+    if not isinstance(value, list) or any(type(n) is not int for n in value):
+        raise ValueError(f"{name} {str(value)[:80]}; expected whole numbers")
+    return tuple(value)
+
+
+def _each_once(codecs: list[tuple[str, Unpack]]) -> tuple[Unpack, ...]:
+    # Each has one memory for its result.
+    functions = tuple(function for _, function in codecs)
+    if len(set(functions)) < len(functions):
+        raise ValueError(f"a codec twice: {', '.join(name for name, _ in codecs)[:80]}")
+    return functions
+
+
+# -- format 3 -----------------------------------------------------------------------
+def _layout_3(fields: Mapping[str, Any]) -> Layout:
+    for name, value in fields.items():
+        # An extension may change what the other fields mean, unless it says otherwise.
+        is_optional = isinstance(value, Mapping) and value.get("must_understand") is False
+        if name not in _V3_FIELDS and name != "consolidated_metadata" and not is_optional:
+            raise ValueError(f"a field {name[:80]!r} of no known extension")
+    if fields.get("storage_transformers"):
+        raise ValueError("storage transformers; expected none")
+    shape, dtype = _numbers(fields["shape"], "shape"), _dtype_3(fields["data_type"])
+    kind, grid = _named(fields["chunk_grid"])
+    piece = _numbers(grid.get("chunk_shape"), "chunk_shape")
+    if kind != "regular":
+        raise ValueError(f"a chunk grid {kind[:80]!r}; expected 'regular'")
+    naming, encoding = _named(fields["chunk_key_encoding"])
+    separator = encoding.get("separator", "." if naming == "v2" else "/")
+    if naming not in ("default", "v2") or separator not in (".", "/"):
+        raise ValueError(f"a chunk_key_encoding {str(fields['chunk_key_encoding'])[:80]}")
+    codecs = [_named(codec) for codec in fields["codecs"]]
+    shard = None
+    if codecs and codecs[0][0] == "sharding_indexed":
+        if len(codecs) > 1:
+            raise ValueError("codecs of whole shards; expected sharding_indexed alone")
+        shard = _shard(codecs[0][1], piece)
+        codecs = [_named(codec) for codec in codecs[0][1]["codecs"]]
+    order = tuple(range(len(shape)))
+    if codecs and codecs[0][0] == "transpose":
+        order = _numbers(codecs.pop(0)[1]["order"], "order")
+        if sorted(order) != list(range(len(shape))):
+            raise ValueError(f"axes in the order {str(order)[:80]}")
+    if not codecs or codecs[0][0] != "bytes":
+        raise ValueError(f"a codec {codecs[0][0][:80] if codecs else None!r}; expected 'bytes'")
+    endian = codecs[0][1].get("endian", "little")
+    if endian not in ("little", "big"):
+        raise ValueError(f"a byte order {str(endian)[:80]!r}")
+    return Layout(
+        shape,
+        dtype.newbyteorder(">" if endian == "big" else "<"),
+        _fill(fields.get("fill_value"), dtype),
+        piece,
+        shard,
+        order,
+        _each_once([(name, unpack_v3(name)) for name, _ in reversed(codecs[1:])]),
+        "c" if naming == "default" else "" if shape else "0",
+        separator,
+    )
+
+
+def _named(value: object) -> tuple[str, Mapping[str, Any]]:
+    """Return name and configuration of a codec, a grid or an encoding of names."""
+    if isinstance(value, str):
+        return value, {}
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        configuration = value.get("configuration", {})
+        if isinstance(configuration, Mapping):
+            return value["name"], configuration
+    raise ValueError(f"{str(value)[:80]}; expected a name and a configuration")
+
+
+def _dtype_3(value: object) -> np.dtype[Any]:
+    name, settings = _named(value)
+    if name in _NUMBERS:
+        return np.dtype(name)
+    if name in _TEXTS:
+        (n_bytes,) = _numbers([settings.get("length_bytes")], "length_bytes")
+        if 0 < n_bytes <= 2**20 and (name == "null_terminated_bytes" or n_bytes % 4 == 0):
+            return np.dtype(f"{_TEXTS[name]}{n_bytes if _TEXTS[name] == 'S' else n_bytes // 4}")
+    raise ValueError(f"a type {str(value)[:80]}; expected numbers, or texts of one length")
+
+
+def _shard(settings: Mapping[str, Any], piece: tuple[int, ...]) -> Shard:
+    chunk = _numbers(settings["chunk_shape"], "chunk_shape")
+    if len(chunk) != len(piece) or any(c < 1 or p % c for p, c in zip(piece, chunk, strict=True)):
+        raise ValueError(f"shards {str(piece)[:80]} of chunks {str(chunk)[:80]}")
+    counts = tuple(p // c for p, c in zip(piece, chunk, strict=True))
+    index = [_named(codec) for codec in settings["index_codecs"]]
+    names = [name for name, _ in index]
+    if names not in (["bytes"], ["bytes", "crc32c"]) or index[0][1].get("endian") == "big":
+        raise ValueError(f"an index with codecs {str(names)[:80]}; expected bytes, crc32c")
+    location = settings.get("index_location", "end")
+    if location not in ("start", "end"):
+        raise ValueError(f"an index at the {str(location)[:80]!r}")
+    has_checksum = len(names) == 2
+    n_bytes = 16 * math.prod(counts) + 4 * has_checksum
+    return Shard(chunk, counts, n_bytes, has_checksum, location == "start")
+
+
+# -- format 2 -----------------------------------------------------------------------
+def _layout_2(fields: Mapping[str, Any]) -> Layout:
+    shape, piece = _numbers(fields["shape"], "shape"), _numbers(fields["chunks"], "chunks")
+    dtype = _dtype_2(fields["dtype"])
+    order, separator = fields.get("order", "C"), fields.get("dimension_separator", ".")
+    if order not in ("C", "F") or separator not in (".", "/"):
+        raise ValueError(f"order {str(order)[:20]}, dimension_separator {str(separator)[:20]}")
+    filters, compressor = fields.get("filters") or [], fields.get("compressor")
+    if not isinstance(filters, list) or len(filters) > 8:
+        raise ValueError(f"filters {str(filters)[:80]}")
+    codecs = [*filters, *([compressor] if compressor is not None else ())]
+    axes = tuple(range(len(shape)))
+    return Layout(
+        shape,
+        dtype,
+        _fill(fields.get("fill_value"), dtype, is_encoded=True),
+        piece,
+        None,
+        axes if order == "C" else axes[::-1],
+        _each_once([(str(codec), unpack_v2(codec, dtype)) for codec in reversed(codecs)]),
+        "" if shape else "0",
+        separator,
+    )
+
+
+def _dtype_2(value: object) -> np.dtype[Any]:
+    # A list describes records; objects need a codec that can run code.
+    if isinstance(value, str) and len(value) <= 20:
+        dtype = np.dtype(value)
+        if dtype.kind in "biufSU" and 0 < dtype.itemsize <= 2**20 and dtype.subdtype is None:
+            return dtype
+    raise ValueError(f"a type {str(value)[:80]}; expected numbers, or texts of one length")
+
+
+def _fill(value: object, dtype: np.dtype[Any], *, is_encoded: bool = False) -> np.ndarray:
+    """Return the value of chunks that are not stored; 0 if none is stated."""
+    filled = np.zeros((), dtype)
+    if value is None or value == 0:
+        return filled
+    if dtype.kind == "S" and isinstance(value, str):
+        filled[...] = base64.b64decode(value) if is_encoded else value.encode()
+    elif isinstance(value, str) and value.startswith("0x") and dtype.kind == "f":
+        bits = np.array(int(value, 16), f"u{dtype.itemsize}")
+        filled[...] = bits.view(dtype.newbyteorder("="))
+    elif isinstance(value, bool | int | float | str):
+        is_number = dtype.kind in "iufb"
+        named: dict[str, Callable[[], float]] = {
+            "NaN": lambda: math.nan,
+            "Infinity": lambda: math.inf,
+            "-Infinity": lambda: -math.inf,
+        }
+        if is_number and isinstance(value, str):
+            value = named[value]()
+        filled[...] = value
+    else:
+        raise ValueError(f"a fill_value {str(value)[:80]}")
+    return filled
