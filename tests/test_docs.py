@@ -10,6 +10,7 @@ import pytest
 import omnimouse_widgets as widgets
 from omnimouse_app.cli import group
 from omnimouse_widgets.jupyter.transport.part import Part
+from omnimouse_widgets.views.registry import PANELS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FOLDERS = ("", "model/omnimouse_model", "widgets/omnimouse_widgets")
@@ -23,16 +24,28 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["rooms", "traits"])
+@pytest.mark.parametrize("name", ["rooms", "traits", "panels"])
 def test_generated_parts_of_a_page_agree_with_the_code(name):
     page = script(name)
     text = page.PAGE.read_text("utf-8")
     assert page.updated(text) == text, f"Run: python docs/{name}.py"
     if name == "rooms":
         assert set(page.MARKED.findall(text)) == {"graph", "rooms"}
+    elif name == "panels":
+        assert page.MARKED.findall(text) == ["panels"]
     else:
         parts = {n for n in dir(widgets) if issubclass(getattr(widgets, n), Part)}
         assert set(page.MARKED.findall(text)) == parts
+
+
+def test_the_page_of_every_panel_has_its_heading():
+    for panel in PANELS:
+        page, _, heading = panel.page.partition("#")
+        lines = (DOCS / page).read_text("utf-8").splitlines()
+        titles = [line.lstrip("# ").lower() for line in lines if line.startswith("#")]
+        # As MkDocs makes anchors of headings.
+        anchors = [re.sub(r"[^\w\s-]", "", title).replace(" ", "-") for title in titles]
+        assert heading in anchors, panel.page
 
 
 def test_every_file_named_in_the_architecture_exists(root):

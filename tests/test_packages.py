@@ -51,11 +51,11 @@ def test_no_number_on_screen_is_minus_zero(root, folder):
         ),
         (
             "import omnimouse_app.window.docks\n"
-            "from omnimouse_app.window.panels import PANELS\n"
+            "from omnimouse_widgets.views.registry import docks\n"
             "from pkgutil import resolve_name\n"
-            "for place in PANELS:\n"
-            "    if place.is_front:\n"
-            "        resolve_name(f'omnimouse_widgets.qt.{place.panel}')",
+            "for _, dock in docks():\n"
+            "    if dock.is_front:\n"
+            "        resolve_name(f'omnimouse_widgets.qt.{dock.panel}')",
             {
                 *("torch", "pandas", "scipy.signal", "skimage.color", "plotly"),
                 *("zarr", "numcodecs", "h5py"),

@@ -13,6 +13,7 @@ from omnimouse_app.field.brush import Brush
 from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.style.shortcuts import KEYS
+from omnimouse_widgets.views.registry import PANELS
 
 FIELD_KEYS: dict[str, str] = {
     "P": "brush on or off",
@@ -41,26 +42,33 @@ def all_keys() -> dict[str, str]:
 
 
 def show_keys() -> None:
-    """Show all keys in a non-modal window."""
+    """Show all keys, and what each panel shows, in a non-modal window."""
     # A second call brings the open window to the front.
     for window in QApplication.topLevelWidgets():
         if window.objectName() == KEYS_WINDOW and window.isVisible():
             window.raise_()
             window.activateWindow()
             return
-    rows = "".join(
-        f"<tr><td><b>{escape(key)}</b></td><td style='padding-left: 10px'>{escape(text)}</td></tr>"
-        for key, text in all_keys().items()
-    )
+    # Two columns: one would be taller than the screen of a laptop.
+    columns = [_rows(all_keys()), _rows({panel.title: panel.help for panel in PANELS})]
     windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
     # Qt keeps a dialog in front of its parent window.
     box = QMessageBox(QApplication.activeWindow() or next(windows, None))
     box.setObjectName(KEYS_WINDOW)
     box.setWindowTitle("Keys of OmniMouse")
-    box.setText(f"<table cellspacing='3'>{rows}</table>")
+    cells = "".join(f"<td style='padding-right: 20px'>{column}</td>" for column in columns)
+    box.setText(f"<table><tr>{cells}</tr></table>")
     box.setModal(False)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.show()
+
+
+def _rows(texts: dict[str, str]) -> str:
+    rows = (
+        f"<tr><td><b>{escape(name)}</b></td><td style='padding-left: 10px'>{escape(text)}</td></tr>"
+        for name, text in texts.items()
+    )
+    return f"<table cellspacing='3'>{''.join(rows)}</table>"
 
 
 def bind_keys(

@@ -12,7 +12,6 @@ from napari.utils.notifications import show_warning
 
 from omnimouse_app.field import keys
 from omnimouse_app.window.docks import OmniMouseDock, find_instrument
-from omnimouse_app.window.panels import PANELS
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.errors import MaskError
@@ -26,6 +25,7 @@ from omnimouse_widgets.qt.control import selection
 from omnimouse_widgets.qt.control.project import AnalysisSection
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS
+from omnimouse_widgets.views.registry import docks
 
 Action = Callable[[OmniMouseDock], object]
 
@@ -147,7 +147,7 @@ ACTIONS: Final[dict[str, Action]] = {
     "what_if_blank": lambda dock: _edit(dock, Blank()),
     "what_if_mirror": lambda dock: _edit(dock, Mirror()),
     "show_keys": lambda _: keys.show_keys(),
-    **{f"show_{place.title.lower().replace(' ', '_')}": _bring_up(place.title) for place in PANELS},
+    **{panel.command: _bring_up(panel.title) for panel, _ in docks()},
     **{f"span_{choice.replace(' ', '_')}": _choose_span(choice) for choice in SPAN_CHOICES},
     **{f"preset_{preset.name}": _apply_preset(preset.name) for preset in PRESETS},
     **{f"behavior_{mode}": _set_behavior(mode) for mode in MODES},

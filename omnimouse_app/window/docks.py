@@ -1,10 +1,9 @@
 """The instrument in a napari window: one main widget that opens the other docks.
 
-Right column: *OmniMouse | What if | Laboratory | Ranking* above the tabs *Traces |
-Context | Behaviour | Neurons | Neuron*. Below the canvas: *Time*, a strip, above the
-tabs *Raster | Trials | Repeats* with *Stimulus* beside them. Closing a dock hides it;
-the Window menu shows it again at the same place. The next start restores the layout
-that the user left.
+Right column: *OmniMouse* and the tabs "controls" of the registry of panels, above
+"results". Below the canvas: "time", a strip, above "samples" with "stimulus" beside
+them. Closing a dock hides it; the Window menu shows it again at the same place. The
+next start restores the layout that the user left.
 """
 
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_app.window.malloc import return_free_memory
-from omnimouse_app.window.panels import PANELS, Panels, Place
+from omnimouse_app.window.panels import Panels
 from omnimouse_model.analysis.ranking.scores import SUFFIX as RANKING_SUFFIX
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -42,6 +41,7 @@ from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
+from omnimouse_widgets.views.registry import Area, docks, tabs_of
 
 if TYPE_CHECKING:
     from omnimouse_model.live.inference.background_task import ReportProgress
@@ -169,16 +169,16 @@ class OmniMouseDock(QWidget):
         main = self.parent()
         assert isinstance(main, QDockWidget)
         self.docks["OmniMouse"] = main
-        for place in PANELS:
-            self._open(place)
+        for panel, dock in docks():
+            self._open(panel.title, dock.area)
         self.control.analysis.draw_traces_as(lambda: self._traces.look)
         self.instrument.play_pressed.connect(self.play)
         self.panels.frames["Laboratory"].built.connect(self._listen_to_laboratory)
-        for title, dock in self.docks.items():
-            _hide_instead_of_destroying(dock)
-            bind(dock, "?", show_keys)
-            PanelKey(dock, "Ctrl+S", self.control.analysis.save)
-            _set_title(dock, title)
+        for title, widget in self.docks.items():
+            _hide_instead_of_destroying(widget)
+            bind(widget, "?", show_keys)
+            PanelKey(widget, "Ctrl+S", self.control.analysis.save)
+            _set_title(widget, title)
         self._offer_restore(window)
         if self.controller.is_stored:
             self._layout = DockLayout(window)
@@ -187,12 +187,12 @@ class OmniMouseDock(QWidget):
         self._column.addWidget(self.control)
         self._column.activate()
         self.control.show()
-        for place in PANELS:
-            frame = self.panels.frames[place.title]
-            if place.is_front:
+        for panel, dock in docks():
+            frame = self.panels.frames[panel.title]
+            if dock.is_front:
                 frame.build()
             # Connected after the arrangement, which moves each dock to the front once.
-            self.docks[place.title].visibilityChanged.connect(frame.follow)
+            self.docks[panel.title].visibilityChanged.connect(frame.follow)
         # Dock sizes have an effect only after Qt has laid out the window.
         QTimer.singleShot(0, self._set_sizes)
         self.instrument.watch(window)
@@ -257,11 +257,11 @@ class OmniMouseDock(QWidget):
         self.docks[title].show()
         self.docks[title].raise_()
 
-    def _open(self, place: Place) -> None:
-        self.docks[place.title] = self._viewer.window.add_dock_widget(
-            self.panels.frames[place.title],
-            name=f"{place.title} (OmniMouse)",
-            area=place.area,
+    def _open(self, title: str, area: Area) -> None:
+        self.docks[title] = self._viewer.window.add_dock_widget(
+            self.panels.frames[title],
+            name=f"{title} (OmniMouse)",
+            area=area,
             add_vertical_stretch=False,
             # Lists the dock in the Window menu, where a hidden one can be shown again.
             menu=self._viewer.window.window_menu,
@@ -326,18 +326,12 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
     docks["Traces"].setMinimumHeight(LEAST_LOWER)
-    for first, second in pairwise(("Traces", "Context", "Behaviour", "Neurons", "Neuron")):
-        window.tabifyDockWidget(docks[first], docks[second])
-    window.tabifyDockWidget(docks["OmniMouse"], docks["What if"])
-    window.tabifyDockWidget(docks["What if"], docks["Laboratory"])
-    window.tabifyDockWidget(docks["Laboratory"], docks["Ranking"])
-    docks["Traces"].raise_()
-    docks["OmniMouse"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
     window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)
-    window.tabifyDockWidget(docks["Raster"], docks["Trials"])
-    window.tabifyDockWidget(docks["Trials"], docks["Repeats"])
-    docks["Raster"].raise_()
+    for titles in (["OmniMouse", *tabs_of("controls")], tabs_of("results"), tabs_of("samples")):
+        for first, second in pairwise(titles):
+            window.tabifyDockWidget(docks[first], docks[second])
+        docks[titles[0]].raise_()
     _fold_layer_docks(window)
 
 

@@ -177,12 +177,12 @@ def _import_panels() -> None:
     None of their modules imports napari, which the other thread imports: two threads
     that wait for each other's modules would find one of them unfinished.
     """
-    from omnimouse_app.window.panels import PANELS
+    from omnimouse_widgets.views.registry import docks
 
     import_module("omnimouse_widgets.qt.control.panel")
-    for place in PANELS:
-        if place.is_front:
-            resolve_name(f"omnimouse_widgets.qt.{place.panel}")
+    for _, dock in docks():
+        if dock.is_front:
+            resolve_name(f"omnimouse_widgets.qt.{dock.panel}")
 
 
 def _paint(dock: "OmniMouseDock") -> None:

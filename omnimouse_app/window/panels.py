@@ -1,11 +1,10 @@
-"""Panels of the docks: their places, and their construction when they are first shown.
+"""Panels of the docks: their construction when they are first shown.
 
 A panel that is imported and built costs up to 0.3 s of the start, and most panels are
 in covered tabs. `PanelFrame` is the content of a dock until then and afterwards.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pkgutil import resolve_name
 
 from qtpy.QtCore import Signal
@@ -13,37 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Place of a panel: its title, its area of the window, and its class.
-
-    `panel` is "module:class" below `omnimouse_widgets.qt`; the class takes a
-    controller. `is_front` is True for a panel that a new window shows.
-    """
-
-    title: str
-    area: str
-    panel: str
-    is_front: bool = False
-
-
-PANELS = (
-    Place("Traces", "right", "traces.panel:TracesPanel", is_front=True),
-    Place("Context", "right", "context.panel:ContextPanel"),
-    Place("Behaviour", "right", "traces.behavior_panel:BehaviorPanel"),
-    Place("Neurons", "right", "neurons.panel:NeuronsPanel"),
-    Place("Neuron", "right", "neurons.info_panel:NeuronInfoPanel"),
-    Place("What if", "right", "what_if.panel:WhatIfPanel"),
-    Place("Laboratory", "right", "laboratory.panel:LaboratoryPanel"),
-    Place("Ranking", "right", "ranking.panel:RankingPanel"),
-    Place("Time", "bottom", "timeline.panel:TimePanel", is_front=True),
-    Place("Raster", "bottom", "raster.panel:RasterPanel", is_front=True),
-    Place("Trials", "bottom", "neurons.trials_panel:TrialsPanel"),
-    Place("Repeats", "bottom", "neurons.repeats_panel:RepeatsPanel"),
-    Place("Stimulus", "bottom", "timeline.stimulus_panel:StimulusPanel", is_front=True),
-)
+from omnimouse_widgets.views.registry import Dock, docks
 
 
 class PanelFrame(QWidget):
@@ -51,8 +20,8 @@ class PanelFrame(QWidget):
 
     Parameters
     ----------
-    place
-        Place of the panel.
+    dock
+        Class and place of the panel.
     controller
         Controller of the panel.
     """
@@ -60,9 +29,9 @@ class PanelFrame(QWidget):
     built = Signal(QWidget)
     """Emitted once, with the panel."""
 
-    def __init__(self, place: Place, controller: Controller) -> None:
+    def __init__(self, dock: Dock, controller: Controller) -> None:
         super().__init__()
-        self._place, self._controller = place, controller
+        self._dock, self._controller = dock, controller
         self._panel: QWidget | None = None
         self._notice: FaultNotice | None = None
         self._layout = QVBoxLayout(self)
@@ -76,7 +45,7 @@ class PanelFrame(QWidget):
     def build(self) -> QWidget:
         """Return the panel of this dock, which is built at the first call."""
         if self._panel is None:
-            make = resolve_name(f"omnimouse_widgets.qt.{self._place.panel}")
+            make = resolve_name(f"omnimouse_widgets.qt.{self._dock.panel}")
             self._panel = panel = make(self._controller)
             self._layout.addWidget(panel)
             # Now, because the layout would show the panel in a later turn of the event
@@ -107,7 +76,7 @@ class Panels(Mapping[str, QWidget]):
     """Panels by their titles; a look-up builds a panel that does not exist."""
 
     def __init__(self, controller: Controller) -> None:
-        self.frames = {place.title: PanelFrame(place, controller) for place in PANELS}
+        self.frames = {panel.title: PanelFrame(dock, controller) for panel, dock in docks()}
 
     def __getitem__(self, title: str) -> QWidget:
         return self.frames[title].build()

@@ -1,12 +1,15 @@
 """Panels of the docks: built when they first come to the front, and seen at once."""
 
+from itertools import islice
+
 import pytest
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from omnimouse_app.tour.hand import settle, wait_for
-from omnimouse_app.window.panels import PANELS, PanelFrame, Place
+from omnimouse_app.window.panels import PanelFrame
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.views.registry import Dock, docks
 
 pytestmark = pytest.mark.gui
 
@@ -35,23 +38,23 @@ def controller():
 @pytest.fixture
 def tabs(qtbot, controller):
     """A window with three tabs; the first is in front."""
-    window, docks = QMainWindow(), {}
+    window, tabs = QMainWindow(), {}
     qtbot.addWidget(window)
-    for place in PANELS[:3]:
+    for panel, place in islice(docks(), 3):
         frame = PanelFrame(place, controller)
-        docks[place.title] = dock = QDockWidget(place.title, window)
-        dock.setObjectName(place.title)
+        tabs[panel.title] = dock = QDockWidget(panel.title, window)
+        dock.setObjectName(panel.title)
         dock.setWidget(frame)
         window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
         dock.visibilityChanged.connect(frame.follow)
-    window.tabifyDockWidget(docks["Traces"], docks["Context"])
-    window.tabifyDockWidget(docks["Context"], docks["Behaviour"])
-    docks["Traces"].raise_()
+    window.tabifyDockWidget(tabs["Traces"], tabs["Context"])
+    window.tabifyDockWidget(tabs["Context"], tabs["Behaviour"])
+    tabs["Traces"].raise_()
     window.resize(700, 500)
     with qtbot.waitExposed(window):
         window.show()
     settle()
-    return window, docks
+    return window, tabs
 
 
 def built(docks):
@@ -86,7 +89,7 @@ def test_a_layout_that_returns_and_a_dock_that_floats_show_their_panels(tabs):
 
 
 def test_a_panel_that_cannot_be_built_says_why_in_its_dock(qtbot, controller, panel_errors):
-    frame = PanelFrame(Place("Broken", "right", "traces.panel:Missing"), controller)
+    frame = PanelFrame(Dock("traces.panel:Missing", "right", "results"), controller)
     qtbot.addWidget(frame)
     frame.show()
     frame.follow(True)

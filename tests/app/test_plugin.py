@@ -20,7 +20,6 @@ from omnimouse_app.field.keys import FIELD_KEYS, PANEL_KEYS, all_keys
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window import commands
 from omnimouse_app.window.docks import find_instrument
-from omnimouse_app.window.panels import PANELS
 from omnimouse_app.window.reader import get_reader, layers_of, read
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
@@ -28,6 +27,7 @@ from omnimouse_model.demo.process import SimulatedSession
 from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.qt.style.shortcuts import KEYS
+from omnimouse_widgets.views.registry import PANELS, docks
 from tests import SUITE2P
 
 MANIFEST = Path(import_module("omnimouse_app").__file__).with_name("napari.yaml")
@@ -43,6 +43,17 @@ def test_the_manifest_is_valid_and_named_like_the_distribution(manifest):
     assert manifest.name == "omnimouse-app"
     assert len(manifest.contributions.widgets) == 1
     assert len(manifest.contributions.sample_data) == 2
+
+
+def test_the_palette_offers_every_action_and_every_dock(manifest):
+    titles = {
+        command.id.removeprefix("omnimouse-app."): command.title
+        for command in manifest.contributions.commands
+        if command.python_name == command.id.replace("omnimouse-app.", f"{commands.__name__}:")
+    }
+    assert set(titles) == set(commands.ACTIONS)
+    for panel, _ in docks():
+        assert titles[panel.command] == f"Show the dock {panel.title}"
 
 
 def test_the_reader_takes_recordings_and_nothing_else(session_folder, tmp_path):
@@ -93,7 +104,7 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     viewer.open_sample("omnimouse-app", "demo")
     dock = find_instrument(viewer)
     state, progress = dock.controller.state, dock.control.recording.progress
-    assert len(dock.docks) == len(PANELS) + 1
+    assert [*dock.docks] == ["OmniMouse", *(panel.title for panel, _ in docks())]
     wait_for(lambda: "40 %" in progress.text(), "the progress")
     assert not dock.control.recording.summary.isVisible()  # asks for no recording
     assert made_on[0] is not threading.current_thread()
@@ -112,8 +123,8 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
         assert state.session.path == session_folder
     # Another name of the plugin than that of its dock.
     viewer.window.add_plugin_dock_widget("omnimouse-app")
-    docks = viewer.window.dock_widgets
-    wait_for(lambda: len(docks) == len(PANELS) + 1, "the second dock to be removed")
+    widgets = viewer.window.dock_widgets
+    wait_for(lambda: len(widgets) == len(dock.docks), "the second dock to be removed")
     assert find_instrument(viewer) is dock
     dock.close_viewer()
 
@@ -222,7 +233,8 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     for _ in range(2):  # and no second window
         commands.show_keys()
         (box,) = visible_key_windows()
-    for key in ("<b>1<", "Ctrl+Z", "Alt-drag", "<b>?<", "paint hidden"):
+    panels = [text for panel in PANELS for text in (f"<b>{panel.title}<", panel.help)]
+    for key in ("<b>1<", "Ctrl+Z", "Alt-drag", "<b>?<", "paint hidden", *panels):
         assert key in box.text()
     box.close()
     settle()

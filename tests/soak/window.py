@@ -37,12 +37,12 @@ from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock, open_instrument
 from omnimouse_app.window.malloc import share_heap
-from omnimouse_app.window.panels import PANELS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.views.registry import docks
 from tests.app.windows import is_answered
 from tests.small_sessions import simulate_mouse, write_session
 from tests.soak.edits import check_numbers
@@ -154,8 +154,8 @@ class WindowSoak:
         recordings = write_recordings(self.folder)
         # Otherwise the constants of a panel, and the memory of a library, that a later
         # window is the first to use count as left.
-        for place in PANELS:
-            resolve_name(f"omnimouse_widgets.qt.{place.panel}")
+        for _, dock in docks():
+            resolve_name(f"omnimouse_widgets.qt.{dock.panel}")
         for module in WITH_TORCH:
             import_module(module)
         zarr.save(self.folder / "first.zarr", np.zeros(1))

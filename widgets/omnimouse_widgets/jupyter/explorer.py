@@ -35,6 +35,7 @@ from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.trials import Trials
 from omnimouse_widgets.jupyter.video import VideoScrubber
+from omnimouse_widgets.views.registry import PANELS
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}
 """(notebook, cell id): the latest run of the cell and its number of explorers."""
@@ -140,14 +141,9 @@ class Explorer:
 
     def _layout(self) -> VBox:
         tabs = {
-            "Traces": self.traces,
-            "Context": self.sweep.widget,
-            "Behaviour": self.behavior,
-            "Neurons": self.table,
-            "Scores": self.neuron_scores.widget,
-            "Trials": self.trials,
-            "Laboratory": self.laboratory,
-            "Ranking": self.ranking.widget,
+            panel.title: getattr(getattr(self, panel.part), "widget", getattr(self, panel.part))
+            for panel in PANELS
+            if panel.is_tab
         }
         # The minimum widths make the two columns wrap on a narrow page.
         column = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")

@@ -1,0 +1,1 @@
+"""Panels as plain values: content, actions and texts of both front ends, no toolkit."""

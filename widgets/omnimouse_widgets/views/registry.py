@@ -1,0 +1,212 @@
+"""All panels of both front ends in one table.
+
+The docks of napari and their tabs, the commands *Show the dock …*, the parts of the
+notebook's `Explorer`, the window of keys and the table of panels in the documentation
+come from this table. It imports no panel.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Area = Literal["right", "bottom"]
+Tabs = Literal["controls", "results", "time", "samples", "stimulus"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dock:
+    """Place of a panel in the napari window.
+
+    Attributes
+    ----------
+    panel
+        "module:class" below `omnimouse_widgets.qt`; the class takes a controller.
+    area
+        Side of the canvas.
+    tabs
+        Docks with the same name are tabs of one place, in the order of the table.
+    is_front
+        Whether a new window shows it in front of the other tabs.
+    """
+
+    panel: str
+    area: Area
+    tabs: Tabs
+    is_front: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel: its title, its help, and its place in each front end.
+
+    Attributes
+    ----------
+    help
+        What it shows, as one sentence.
+    page
+        Page and heading of the documentation, e.g. "napari.md#the-window".
+    dock
+        Place in the napari window; None without a dock of its own.
+    part
+        Name of the part of an `Explorer`; "" for none.
+    is_tab
+        Whether the part is one of the tabs of the `Explorer`.
+    reason
+        Why a front end lacks it, or where it is instead.
+    """
+
+    title: str
+    help: str
+    page: str
+    dock: Dock | None = None
+    part: str = ""
+    is_tab: bool = False
+    reason: str = ""
+
+    @property
+    def command(self) -> str:
+        """Name of the napari command that shows the dock."""
+        return f"show_{self.title.lower().replace(' ', '_')}"
+
+
+PANELS: Final = (
+    Panel(
+        "OmniMouse",
+        "Recording, model, task, brush, selection and colours.",
+        "napari.md#the-window",
+        part="bar",
+        reason="In napari, it is the dock of the plugin, which opens the other docks.",
+    ),
+    Panel(
+        "Fine-tuning",
+        "Training of the model on a recording that it does not know.",
+        "training.md#fine-tuning-to-your-own-mouse",
+        part="finetune",
+        reason="In napari, it is in the dock OmniMouse: Fine-tune….",
+    ),
+    Panel(
+        "Field",
+        "Neurons at their positions, to be painted, selected and coloured.",
+        "napari.md#paint-a-mask",
+        part="painter",
+        reason="In napari, it is the canvas.",
+    ),
+    Panel(
+        "Traces",
+        "Recorded and predicted responses of the selected neurons.",
+        "napari.md#inspect-the-prediction",
+        Dock("traces.panel:TracesPanel", "right", "results", is_front=True),
+        part="traces",
+        is_tab=True,
+    ),
+    Panel(
+        "Context",
+        "Score as a function of the amount of context.",
+        "napari.md#measure-the-effect-of-context",
+        Dock("context.panel:ContextPanel", "right", "results"),
+        part="sweep",
+        is_tab=True,
+    ),
+    Panel(
+        "Behaviour",
+        "Recorded and decoded running speed and pupil.",
+        "napari.md#inspect-the-prediction",
+        Dock("traces.behavior_panel:BehaviorPanel", "right", "results"),
+        part="behavior",
+        is_tab=True,
+    ),
+    Panel(
+        "Neurons",
+        "Table of all neurons, with filter and sorting.",
+        "napari.md#properties-of-one-neuron",
+        Dock("neurons.panel:NeuronsPanel", "right", "results"),
+        part="table",
+        is_tab=True,
+    ),
+    Panel(
+        "Scores",
+        "Distribution of the scores of the neurons, and scores against another quantity.",
+        "notebooks.md#neuronscores-explorerneuron_scores",
+        part="neuron_scores",
+        is_tab=True,
+        reason="In napari, the histogram is in the dock OmniMouse.",
+    ),
+    Panel(
+        "Neuron",
+        "Receptive field, direction tuning and repeats of one neuron, computed from the recording.",
+        "napari.md#properties-of-one-neuron",
+        Dock("neurons.info_panel:NeuronInfoPanel", "right", "results"),
+        reason="In a notebook, code reads them: `explorer.controller.neuron_info`.",
+    ),
+    Panel(
+        "What if",
+        "Edits of stimulus or behaviour, and the predicted difference.",
+        "napari.md#what-if-edit-stimulus-or-behaviour",
+        Dock("what_if.panel:WhatIfPanel", "right", "controls"),
+        reason="In a notebook, code edits the stimulus: `explorer.controller.stimulus_edits`.",
+    ),
+    Panel(
+        "Laboratory",
+        "Experiments on the model: preferred directions, receptive fields, most exciting images.",
+        "laboratory.md#on-screen",
+        Dock("laboratory.panel:LaboratoryPanel", "right", "controls"),
+        part="laboratory",
+        is_tab=True,
+    ),
+    Panel(
+        "Ranking",
+        "Which sessions to train on for a new one: a stored ranking, its matrix and curves.",
+        "sessions_to_train_on.md#on-screen",
+        Dock("ranking.panel:RankingPanel", "right", "controls"),
+        part="ranking",
+        is_tab=True,
+    ),
+    Panel(
+        "Time",
+        "Overview of the whole recording; a click moves the window.",
+        "napari.md#the-window",
+        Dock("timeline.panel:TimePanel", "bottom", "time", is_front=True),
+        part="video",
+    ),
+    Panel(
+        "Raster",
+        "Neurons × samples of the window: recorded, predicted and residual.",
+        "napari.md#inspect-the-prediction",
+        Dock("raster.panel:RasterPanel", "bottom", "samples", is_front=True),
+        part="raster",
+    ),
+    Panel(
+        "Trials",
+        "Recordings with spikes: list of trials, averages around their onsets.",
+        "spikes.md#on-screen",
+        Dock("neurons.trials_panel:TrialsPanel", "bottom", "samples"),
+        part="trials",
+        is_tab=True,
+    ),
+    Panel(
+        "Repeats",
+        "All repeats of the current clip.",
+        "napari.md#properties-of-one-neuron",
+        Dock("neurons.repeats_panel:RepeatsPanel", "bottom", "samples"),
+        reason="In a notebook, code reads them: `explorer.controller.repeats`.",
+    ),
+    Panel(
+        "Stimulus",
+        "The video, with the playhead.",
+        "napari.md#the-window",
+        Dock("timeline.stimulus_panel:StimulusPanel", "bottom", "stimulus", is_front=True),
+        part="video",
+    ),
+)
+
+
+def docks() -> Iterator[tuple[Panel, Dock]]:
+    """Yield the panels with a dock of their own, and their docks."""
+    for panel in PANELS:
+        if panel.dock is not None:
+            yield panel, panel.dock
+
+
+def tabs_of(tabs: Tabs) -> list[str]:
+    """Return the titles of the docks that are tabs of one place."""
+    return [panel.title for panel, dock in docks() if dock.tabs == tabs]
