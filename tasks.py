@@ -33,6 +33,7 @@ import importlib.util
 import json
 import os
 import platform
+import runpy
 import shutil
 import signal
 import ssl
@@ -484,28 +485,14 @@ def virtual_screen() -> Iterator[dict[str, str]]:
     if sys.platform != "linux":
         yield {}
         return
-    if (server := shutil.which("Xvfb")) is None:
-        raise TaskError(f"Xvfb is missing. On Debian or Ubuntu: {apt_command(LIBRARIES)}")
-    read, write = os.pipe()
-    command = [server, "-displayfd", str(write), "-screen", "0", "1600x1000x24"]
-    running = subprocess.Popen(
-        [*command, "-nolisten", "tcp", "-noreset"],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    try:
-        with os.fdopen(read) as pipe:
-            number = pipe.readline().strip()
-        if not number:
-            raise TaskError(f"{server} did not start.")
-        yield {"DISPLAY": f":{number}", "QT_QPA_PLATFORM": "xcb"}
-    finally:
-        running.terminate()
+    # The file alone: its package may not be installed.
+    screen = runpy.run_path(str(ROOT / "omnimouse_app" / "window" / "screen.py"))
+    with contextlib.ExitStack() as stack:
         try:
-            running.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            running.kill()
+            variables = stack.enter_context(screen["virtual_display"]())
+        except OSError as error:
+            raise TaskError(f"{error} On Debian or Ubuntu: {apt_command(LIBRARIES)}") from error
+        yield variables
 
 
 def demo(*arguments: str) -> int:
@@ -646,7 +633,7 @@ def test(*arguments: str) -> int:
         ensure_browser()
         screens = [stack.enter_context(virtual_screen()) for _ in range(N_TEST_PROCESSES)]
         env |= screens[0]
-        env["OMNIMOUSE_TEST_DISPLAYS"] = " ".join(screen["DISPLAY"] for screen in screens if screen)
+        env["OMNIMOUSE_TEST_SCREENS"] = json.dumps(screens)
         check_task = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
         if options:  # some of the tests
             tests = [*complete, SHAPE_CHECKS, "-m", SUITE, *options]

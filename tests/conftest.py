@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import json
 import logging
 import multiprocessing
 import os
@@ -31,9 +32,8 @@ def _separate_processes() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         return
-    displays = os.environ.get("OMNIMOUSE_TEST_DISPLAYS", "").split()
-    if displays:
-        os.environ["DISPLAY"] = displays[int(worker.removeprefix("gw")) % len(displays)]
+    screens = json.loads(os.environ.get("OMNIMOUSE_TEST_SCREENS", "[{}]"))
+    os.environ.update(screens[int(worker.removeprefix("gw")) % len(screens)])
     os.environ["NAPARI_CONFIG"] = str(_SCRATCH / "napari" / "settings.yaml")
     os.environ["XDG_CONFIG_HOME"] = str(_SCRATCH / "config")
 

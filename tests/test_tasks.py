@@ -1,5 +1,7 @@
 import importlib.util
 import os
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -232,3 +234,27 @@ def test_qt_opens_a_window_on_the_virtual_screen(tasks, monkeypatch, tmp_path):
     with tasks.virtual_screen() as screen:
         assert tasks.can_open_window(env | screen)
     assert oct(Path(env["XDG_RUNTIME_DIR"]).stat().st_mode & 0o777) == "0o700"
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is for Linux")
+def test_a_virtual_screen_is_closed_to_accounts_without_its_cookie(tasks):
+    with tasks.virtual_screen() as screen:
+        authority = Path(screen["XAUTHORITY"])
+        assert authority.stat().st_mode & 0o077 == 0
+        cookie = authority.read_bytes()[-16:]
+        assert not _is_let_in(screen["DISPLAY"], b"", b"")
+        assert not _is_let_in(screen["DISPLAY"], b"MIT-MAGIC-COOKIE-1", bytes(16))
+        assert _is_let_in(screen["DISPLAY"], b"MIT-MAGIC-COOKIE-1", cookie)
+    assert not authority.exists()
+
+
+def _is_let_in(display: str, name: bytes, cookie: bytes) -> bool:
+    """Whether an X server accepts a connection with these credentials."""
+    head = struct.pack("<cxHHHHxx", b"l", 11, 0, len(name), len(cookie))
+    padded = [field + bytes(-len(field) % 4) for field in (name, cookie)]
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(f"/tmp/.X11-unix/X{display.removeprefix(':')}")
+        connection.sendall(head + b"".join(padded))
+        return connection.recv(1) == b"\x01"

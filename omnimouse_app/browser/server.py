@@ -37,6 +37,11 @@ c.ExtensionApp.open_browser = False
 c.LabApp.expose_app_in_browser = True
 c.LabApp.extension_manager = "readonly"
 c.JupyterNotebookApp.expose_app_in_browser = True
+# A TCP port of a kernel would show outputs to every account of this machine; a socket in
+# the private folder does not. The system limits the path of a socket.
+import os, sys
+if sys.platform == "linux" and len(os.environ["JUPYTER_RUNTIME_DIR"]) < 56:
+    c.KernelManager.transport = "ipc"
 """
 # A proxy in the environment could not reach this server.
 _WITHOUT_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -78,7 +83,8 @@ class NotebookServer:
         return f"http://127.0.0.1:{self.port}/{path}?token={self.token}"
 
     def _request(self, method: str, path: str) -> bytes:
-        request = urllib.request.Request(self._address(path), method=method)
+        address = f"http://127.0.0.1:{self.port}/{path}"
+        request = urllib.request.Request(address, method=method)
         request.add_header("Authorization", f"token {self.token}")
         with _WITHOUT_PROXY.open(request, timeout=30) as response:
             return bytes(response.read())
@@ -123,14 +129,15 @@ def _start(server: NotebookServer, env: dict[str, str]) -> "subprocess.Popen[byt
     command = [sys.executable, "-m", "jupyterlab"]
     command += [f"--ServerApp.root_dir={server.folder}"]
     command += [f"--ServerApp.port={server.port}"]
-    command += [f"--IdentityProvider.token={server.token}"]
     # Jupyter does not start for root without this option.
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     with server.log.open("wb") as log:
         return subprocess.Popen(
             command,
-            env=env,
+            # Everybody on this machine can read the arguments of a process, but only its
+            # owner the environment.
+            env=env | {"JUPYTER_TOKEN": server.token},
             cwd=server.folder,
             stdout=log,
             stderr=log,

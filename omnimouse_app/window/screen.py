@@ -1,18 +1,22 @@
-"""A virtual display (Xvfb) for machines without a screen."""
+"""A virtual display (Xvfb) for machines without a screen.
+
+It depends on the standard library alone, because `tasks.py` uses it, too. The windows
+of a display are open to whoever has its cookie, and to no other account of the machine.
+"""
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-_SIZE = "1600x1000x24"
-_OPTIONS = ("-nolisten", "tcp", "-noreset")
+_OPTIONS = ("-screen", "0", "1600x1000x24", "-nolisten", "tcp", "-noreset")
 _TIMEOUT_S = 20
 
 
@@ -31,13 +35,12 @@ def run_on_virtual_display(arguments: Sequence[str]) -> int:
     """
     # By default, SIGTERM would end this process and leave Xvfb running.
     signal.signal(signal.SIGTERM, _unwind)
-    with virtual_display() as display:
+    with virtual_display() as variables:
         # The new process begins with SIGINT blocked, until it can report a Ctrl-C.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process = subprocess.Popen(
             [sys.executable, "-m", "omnimouse_app", *arguments],
-            # The environment may name the "offscreen" platform, which has no OpenGL.
-            env=os.environ | {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"},
+            env=os.environ | variables,
         )
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -60,26 +63,34 @@ def _unwind(number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def virtual_display() -> Iterator[str]:
-    """Start Xvfb on a display number of its choice; yield the display's name."""
+def virtual_display() -> Iterator[dict[str, str]]:
+    """Start Xvfb on a display number of its choice.
+
+    Yields the variables of programs that open windows on it.
+    """
     program = shutil.which("Xvfb")
     if program is None:
         raise FileNotFoundError(
             "No display and no Xvfb here: install it (apt install xvfb), or run "
             "where there is a screen."
         )
-    # Xvfb writes the number of its display to this pipe when it is ready. A number
-    # chosen here could be in use already.
-    readable, writable = os.pipe()
-    server = subprocess.Popen(
-        [program, "-displayfd", str(writable), "-screen", "0", _SIZE, *_OPTIONS],
-        pass_fds=(writable,),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # A Ctrl-C in the terminal must not end the display before its windows.
-        start_new_session=True,
-    )
-    try:
+    with ExitStack() as stack:
+        # Only its owner can read a temporary file.
+        authority = stack.enter_context(tempfile.NamedTemporaryFile(prefix="omnimouse-xauth-"))
+        authority.write(_authority(secrets.token_bytes(16)))
+        authority.flush()
+        # Xvfb writes the number of its display to this pipe when it is ready. A number
+        # chosen here could be in use already.
+        readable, writable = os.pipe()
+        server = subprocess.Popen(
+            [*(program, "-displayfd", str(writable), "-auth", authority.name), *_OPTIONS],
+            pass_fds=(writable,),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # A Ctrl-C in the terminal must not end the display before its windows.
+            start_new_session=True,
+        )
+        stack.callback(_end, server)
         # While this copy is open, the read below would never end if Xvfb failed to
         # start.
         os.close(writable)
@@ -87,13 +98,25 @@ def virtual_display() -> Iterator[str]:
             number = pipe.readline().strip()
         if not number:
             raise OSError("Xvfb ended at once: run `omnimouse doctor`.")
-        yield f":{number}"
-    finally:
-        server.terminate()
-        try:
-            server.wait(_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
+        # The environment may name the "offscreen" platform, which has no OpenGL.
+        display = {"DISPLAY": f":{number}", "QT_QPA_PLATFORM": "xcb"}
+        yield display | {"XAUTHORITY": authority.name}
+
+
+def _authority(cookie: bytes) -> bytes:
+    """Return the content of an authority file: a cookie for any display (see Xau(3))."""
+    any_host, any_display = b"", b""
+    fields = (any_host, any_display, b"MIT-MAGIC-COOKIE-1", cookie)
+    family = b"\xff\xff"  # "wild"
+    return family + b"".join(len(field).to_bytes(2, "big") + field for field in fields)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    try:
+        server.wait(_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 @contextmanager

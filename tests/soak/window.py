@@ -256,8 +256,7 @@ def main() -> int:
     options = parser.parse_args()
     if not has_display():
         command = [sys.executable, "-m", "tests.soak.window", *sys.argv[1:]]
-        with virtual_display() as display:
-            screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
+        with virtual_display() as screen:
             return subprocess.call(command, env=os.environ | screen)
     logging.disable(logging.WARNING)
     faulthandler.enable()  # a crash of Qt or of a driver names the Python calls

@@ -152,7 +152,10 @@ def _client(scheduler: str) -> "Iterator[Client]":
         return
     n_workers = checked_count(count)
     try:
-        from distributed import LocalCluster
+        from distributed import LocalCluster, Security
+
+        # In memory, for this cluster: no other account of the machine can connect.
+        security = Security.temporary()
     except ImportError as error:
         raise ModuleNotFoundError(
             'Spreading work needs Dask: pip install "omnimouse-app[dask]".'
@@ -163,10 +166,12 @@ def _client(scheduler: str) -> "Iterator[Client]":
             # One process per piece: predictors are not used from several threads.
             threads_per_worker=1,
             host="127.0.0.1",
+            protocol="tls://",
+            security=security,
             dashboard_address=None,
             silence_logs=logging.CRITICAL,  # also of the workers
         )
-    with _silent_dask(), cluster, connect(cluster.scheduler_address) as client:
+    with _silent_dask(), cluster, connect(cluster.scheduler_address, security) as client:
         yield client
 
 

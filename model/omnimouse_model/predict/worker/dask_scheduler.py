@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from omnimouse_model.errors import WorkerError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Security
 
 START_TIMEOUT_S = 30
 LOCAL_NAMES = ("localhost",)
@@ -59,8 +59,10 @@ def is_private(address: str) -> bool:
         return host in LOCAL_NAMES
 
 
-def connect(address: str) -> "Client":
+def connect(address: str, security: "Security | None" = None) -> "Client":
     """Return a client of the scheduler at a checked address.
+
+    The certificates are those of Dask's configuration, unless `security` has others.
 
     Raises
     ------
@@ -76,10 +78,12 @@ def connect(address: str) -> "Client":
             'Work on a scheduler needs Dask: pip install "omnimouse-app[dask]".'
         ) from error
     is_tls = address.startswith("tls://")
+    if is_tls and security is None:
+        security = Security(require_encryption=True)
     try:
         return Client(
             address,
-            security=Security(require_encryption=True) if is_tls else None,
+            security=security,
             timeout=START_TIMEOUT_S,
             # The user's own client, if there is one, stays the default.
             set_as_default=False,

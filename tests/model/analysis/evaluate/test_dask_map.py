@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -159,3 +161,28 @@ def test_half_a_line_of_a_dead_writer_is_cut_off_by_the_next(tmp_path):
     path.write_bytes(whole + b'{"key": "2", "n')
     file.add("3", 9)
     assert path.read_bytes() == whole + NUMBERS.line("3", 9)
+
+
+def addresses_of_worker(_piece):
+    from distributed import get_worker
+
+    worker = get_worker()
+    return worker.address, worker.scheduler.address
+
+
+@pytest.mark.process
+def test_a_local_cluster_is_closed_to_clients_without_its_certificate():
+    results = dask_map.map_pieces(addresses_of_worker, [0, 1], "local:1")
+    _, addresses = next(results)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for address in addresses:
+        host, port = address.removeprefix("tls://").split(":")
+        assert host == "127.0.0.1"
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as plain,
+            pytest.raises(ssl.SSLError, match="certificate"),
+            context.wrap_socket(plain) as connection,
+        ):
+            connection.recv(1)
+    assert len(list(results)) == 1
