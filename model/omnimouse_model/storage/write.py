@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from omnimouse_model.storage.locks import LockedError, lock, open_without_links
+from omnimouse_model.storage.locks import LockedError, is_own, lock, open_without_links
 
 SUFFIX = ".part"
 """Ending of temporary folders."""
@@ -162,11 +162,6 @@ def _locked_folder(path: Path) -> tuple[Path, BinaryIO]:
                 return folder, file
             file.close()
         # Another process took it for left over before it was locked.
-
-
-def is_own(info: os.stat_result) -> bool:
-    """Whether a file belongs to the user of this process."""
-    return os.name == "nt" or info.st_uid == os.geteuid()
 
 
 def _check_target(path: Path) -> None:

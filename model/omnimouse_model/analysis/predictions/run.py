@@ -1,6 +1,5 @@
 """Prediction of a whole recording or a tier into one file, batch by batch."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -139,7 +138,7 @@ def _write(path: Path, plan: Plan, batches: _Batches, progress: Progress) -> Non
         part.complete()
         if path.suffix == ".nwb":
             write_nwb(part.folder, path, plan.session)
-            shutil.rmtree(part.folder)
+            part.journal.remove()
         else:
             part.rename(path)
 

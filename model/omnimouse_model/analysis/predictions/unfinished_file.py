@@ -1,10 +1,9 @@
 """The unfinished file of predictions: a zarr group and the journal of its batches.
 
-It is a folder beside its target, `x.zarr.part`. Its writer holds the lock of the
-journal, against other machines that share the drive. A batch is a range of rows that no
-other batch touches, and is noted in the journal after its rows are written; a later run
-checks the rows of a noted batch against its hash and predicts the others. The folder is
-renamed when all batches are there.
+It is a folder beside its target, `x.zarr.part` (see `storage.journal`). A batch is a range
+of rows that no other batch touches, and is noted in the journal after its rows are written;
+a later run checks the rows of a noted batch against its hash and predicts the others. The
+folder is renamed when all batches are there.
 """
 
 import json
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +23,9 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import RESPONSE_CHUNK, compressors
 from omnimouse_model.errors import PredictionsFileError, ResultsFileError, SessionFormatError
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.prediction_file.file import (
-    JOURNAL,
-    open_file,
-    unfinished_path,
-)
+from omnimouse_model.predict.prediction_file.file import open_file, unfinished_path
 from omnimouse_model.predict.prediction_file.metadata import Metadata
-from omnimouse_model.storage.locks import LockedError, locked
+from omnimouse_model.storage.journal import JOURNAL, Journal, check_own, open_journal
 from omnimouse_model.storage.zarr_arrays import (
     ZarrArray,
     array_to_write,
@@ -132,7 +127,10 @@ def is_finished(path: Path, question: Mapping[str, Any]) -> bool:
 
 def remove_rest(path: Path) -> None:
     """Remove what a run that was killed at its end has left of its unfinished file."""
-    shutil.rmtree(unfinished_path(path), ignore_errors=True)
+    part = unfinished_path(path)
+    if (part / JOURNAL).is_file():
+        check_own(part)
+        shutil.rmtree(part, ignore_errors=True)
     if path.is_dir():
         (path / JOURNAL).unlink(missing_ok=True)
 
@@ -149,27 +147,25 @@ def open_unfinished(path: Path, plan: Plan) -> Iterator["UnfinishedFile"]:
         Another machine writes it, or it is of another question.
     """
     folder = unfinished_path(path)
-    journal = folder / JOURNAL
     header = {
         "question": dict(plan.metadata.question),
         "n_windows": len(plan.starts),
         "n_in_batch": BATCH,
     }
-    if not journal.exists():
-        _create(folder, header)
-    try:
-        with locked(journal, wait=False) as file:
-            part = UnfinishedFile(folder, plan, file, _resume(folder, file, header, plan))
-            try:
-                yield part
-            finally:
-                if not part.done:
-                    _clear(folder)
-                    shutil.rmtree(folder)
-    except LockedError as error:
-        raise ResultsFileError(
-            f"Another machine writes {folder}: wait for it, or choose another path."
-        ) from error
+
+    def check(stored: Mapping[str, Any]) -> None:
+        _compare(folder, _flat(stored), _flat(header))
+
+    with open_journal(folder, header, check) as journal:
+        part = UnfinishedFile(folder, plan, journal, _sound_notes(journal, plan))
+        if not part.done:
+            # The arrays may have been stopped half-made: they are made again.
+            journal.clear()
+        try:
+            yield part
+        finally:
+            if not part.done:
+                journal.remove()
 
 
 @dataclass(slots=True, eq=False)
@@ -184,7 +180,7 @@ class UnfinishedFile:
 
     folder: Path
     plan: Plan
-    journal: BinaryIO
+    journal: Journal
     done: dict[int, dict[str, Any]]
 
     def missing(self) -> list[int]:
@@ -210,9 +206,7 @@ class UnfinishedFile:
             "remarks": list(batch.remarks),
             "channels": channels,
         }
-        self.journal.seek(0, os.SEEK_END)
-        self.journal.write(json.dumps(note).encode() + b"\n")
-        self.journal.flush()
+        self.journal.add(note)
         self.done[number] = note
 
     def complete(self) -> None:
@@ -239,6 +233,7 @@ class UnfinishedFile:
 
     def rename(self, path: Path) -> None:
         """Give the complete folder its name."""
+        self.journal.close()
         self.folder.replace(path)
         # Last: a folder without a journal would not be continued.
         (path / JOURNAL).unlink(missing_ok=True)
@@ -327,76 +322,21 @@ def _pieces(plan: Plan, number: int, batch: FileBatch) -> Iterator[tuple[str, sl
 
 
 # -- journal ------------------------------------------------------------------------
-def _create(folder: Path, header: Mapping[str, Any]) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise ResultsFileError(
-            f"{folder} exists and is no unfinished file of predictions: move it away."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    # "x": of two processes that begin at the same time, one writes the header.
+def _sound_notes(journal: Journal, plan: Plan) -> dict[int, dict[str, Any]]:
+    """Return the notes of the batches whose rows are those that were written."""
     try:
-        with (folder / JOURNAL).open("xb") as stream:
-            stream.write(_header_line(header))
-    except FileExistsError:
-        return
-
-
-def _resume(
-    folder: Path, file: BinaryIO, header: Mapping[str, Any], plan: Plan
-) -> dict[int, dict[str, Any]]:
-    """Return the notes of the finished batches; forget lines that were torn."""
-    lines = file.read().splitlines(keepends=True)
-    notes: dict[int, dict[str, Any]] = {}
-    n_bytes = 0
-    for place, line in enumerate(lines):
-        if not line.endswith(b"\n"):
-            break
-        try:
-            note: dict[str, Any] = json.loads(line)
-            if place == 0:
-                _compare(folder, _flat(note), _flat(header))
-            else:
-                notes[int(note["batch"])] = note
-        except ResultsFileError:
-            raise
-        except (KeyError, TypeError, ValueError):
-            break
-        n_bytes += len(line)
-    if not n_bytes and len(list(folder.iterdir())) > 1:
-        raise ResultsFileError(f"{folder / JOURNAL} is damaged. Remove {folder} to begin anew.")
-    file.seek(n_bytes)
-    file.truncate()
-    if not n_bytes:  # a kill while the header was written, before all else
-        file.write(_header_line(header))
-        file.flush()
-    try:
-        check_files(folder)
+        check_files(journal.folder)
+        notes = {int(note["batch"]): note for note in journal.notes}
+        return {n: note for n, note in notes.items() if _is_sound(journal.folder, plan, n, note)}
     except SessionFormatError as error:
-        raise ResultsFileError(f"{folder}: {error}. Choose another path.") from error
-    for path in folder.rglob("*.partial"):  # temporary files of zarr
-        path.unlink()
-    sound = {n: note for n, note in notes.items() if _is_sound(folder, plan, n, note)}
-    if not sound:
-        # The arrays may have been stopped half-made: they are made again.
-        _clear(folder)
-    return sound
-
-
-def _clear(folder: Path) -> None:
-    """Remove everything but the journal, without which it would not be continued."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != JOURNAL:
-            path.unlink()
-
-
-def _header_line(header: Mapping[str, Any]) -> bytes:
-    return json.dumps(header).encode() + b"\n"
+        raise ResultsFileError(f"{journal.folder}: {error}. Choose another path.") from error
+    except (KeyError, TypeError, ValueError):
+        return {}
 
 
 def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
-    return {**header["question"], "n_in_batch": header["n_in_batch"]}
+    question = header["question"] if isinstance(header["question"], dict) else {}
+    return {**question, "n_in_batch": header["n_in_batch"]}
 
 
 def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) -> bool:

@@ -8,7 +8,6 @@ one by one: after a power failure the comparison finds pieces without their data
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
@@ -49,6 +48,7 @@ from omnimouse_model.data.store.tables import (
 )
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.journal import JOURNAL, Journal, check_own, open_journal, read_lines
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import writing
@@ -64,7 +64,6 @@ from omnimouse_model.storage.zarr_arrays import (
 from omnimouse_model.storage.zarr_metadata import MAX_CHUNK_BYTES
 
 Progress = Callable[[float], None]
-JOURNAL = "journal.jsonl"
 # A multiple of the chunk height, so that no chunk is decoded twice.
 _ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]
 # zarr leaves out chunks of zeros by default; the reader could not distinguish them from
@@ -97,9 +96,11 @@ def convert(
     Raises
     ------
     FileExistsError
-        `path` exists, or the folder for the unfinished store has other contents.
+        `path` exists.
     OutputBusyError
         Another process writes the same store.
+    ResultsFileError
+        The folder for the unfinished store has other contents, or those of others.
     ValueError
         `path` is inside the session itself.
     SessionFormatError
@@ -126,19 +127,25 @@ def _write_all(
     report_comparison: Progress | None,
 ) -> None:
     """Write the store under another name, and rename it at the end."""
-    conversion = _Conversion(session, _part_of(path), codec)
+    part = _part_of(path)
+    conversion = _Conversion(session, part, codec)
     report = progress or (lambda share: None)
+    check_own(part)
     # A stop just before the rename leaves a complete store under the other name.
-    if not conversion.is_complete(conversion.part):
-        # NaN and infinities are stored as they are; warnings about them would mislead.
-        with np.errstate(all="ignore"):
-            conversion.run(report)
+    if not conversion.is_complete(part):
+        conversion.check_storable()
+        with (
+            open_journal(part, conversion.header, conversion.check_header) as journal,
+            # NaN and infinities are stored as they are; warnings about them would mislead.
+            np.errstate(all="ignore"),
+        ):
+            conversion.run(journal, report)
             report(1.0)
             if report_comparison is not None:
-                conversion.compare(report_comparison)
-        conversion.complete()
-    (conversion.part / JOURNAL).unlink(missing_ok=True)
-    conversion.part.replace(path)
+                conversion.compare(journal, report_comparison)
+            conversion.complete()
+    (part / JOURNAL).unlink(missing_ok=True)
+    part.replace(path)
 
 
 def finished_share(session: Session, path: Path, codec: Codec = "default") -> float:
@@ -161,9 +168,8 @@ class _Conversion:
     def __init__(self, session: Session, part: Path, codec: Codec) -> None:
         self._session, self.part, self._codec = session, part, codec
         self._rows = RecordedRows(session.responses)
-        # First line of the journal: identifies the source and the settings. A
-        # conversion is resumed only if it is equal.
-        self._header: dict[str, Any] = {
+        # Identifies the source and the settings.
+        self.header: dict[str, Any] = {
             "format": FORMAT,
             # Earlier versions of this program read stores without pauses.
             "version": VERSION if has_pauses(session.responses) else 1,
@@ -175,22 +181,26 @@ class _Conversion:
                 "options": plain(dict(session.options)),
             },
         }
-        self._done: dict[str, str] = {}
 
-    def run(self, progress: Progress) -> None:
+    def run(self, journal: Journal, progress: Progress) -> None:
         """Write all missing pieces, then the attributes of the store."""
-        self._check_storable()
-        self._begin()
+        done = {note["piece"]: note["hash"] for note in journal.notes}
+        if done:
+            check_files(self.part)
+        else:
+            journal.clear()
+            self._create()
         pieces = list(self._pieces())
         weight = np.cumsum([0.0, *(weight for _, weight, _ in pieces)])
         for (names, _, write), before in zip(pieces, weight[:-1], strict=True):
             progress(float(before / weight[-1]))
-            if not self._done.keys() >= set(names):
+            if not done.keys() >= set(names):
                 for name, digest in zip(names, write(), strict=True):
-                    self._note(name, digest)
-        self._describe()
+                    journal.add({"piece": name, "hash": digest})
+                    done[name] = digest
+        self._describe(done)
 
-    def compare(self, progress: Progress) -> None:
+    def compare(self, journal: Journal, progress: Progress) -> None:
         """Compare the store with the session; reset the journal of a damaged store."""
         try:
             verify(self.part, self._session, progress, is_unfinished=True)
@@ -198,8 +208,7 @@ class _Conversion:
             # The fault is in the store and not in the source: without finished pieces
             # the next call begins anew.
             if error.path.is_relative_to(self.part):
-                with (self.part / JOURNAL).open("r+b") as journal:
-                    journal.truncate(len(journal.readline()))  # its header
+                journal.forget()
             raise
 
     def complete(self) -> None:
@@ -217,20 +226,20 @@ class _Conversion:
             attributes = read_json_mapping(path / "zarr.json").get("attributes")
         except SessionFormatError:
             return False
-        expected = {**self._header, "complete": True}
+        expected = {**self.header, "complete": True}
         return isinstance(attributes, dict) and expected.items() <= attributes.items()
 
     def share(self) -> float:
         """Return the share of the pieces in the journal, below 1."""
-        lines, _ = _sound_lines(self.part / JOURNAL)
-        if lines[:1] != [self._header]:
+        lines = read_lines(self.part / JOURNAL)
+        if lines[:1] != [self.header]:
             return 0.0
         done = {line["piece"] for line in lines[1:]}
         weights = [(done >= set(names), w) for names, w, _ in self._pieces()]
         share = sum(w for is_done, w in weights if is_done) / sum(w for _, w in weights)
         return min(0.99, share)  # the comparison and the rename are still missing
 
-    def _check_storable(self) -> None:
+    def check_storable(self) -> None:
         """Raise for values that a store cannot hold, before anything is written."""
         session, videos = self._session, distinct_videos(self._session)
         # The bytes are those of the smallest piece: one frame must fit into a chunk;
@@ -249,58 +258,21 @@ class _Conversion:
                 limit = f"numbers up to 64 bits, {most:,} bytes at most"
                 raise unstorable(session, content, limit)
 
-    def _begin(self) -> None:
-        """Create the unfinished store, or resume it from its journal."""
-        journal = self.part / JOURNAL
-        lines, n_bytes = _sound_lines(journal)
-        has_journal = bool(lines) and isinstance(lines[0].get("source"), dict)
-        if has_journal and lines[0] != self._header:
+    def check_header(self, earlier: dict[str, Any]) -> None:
+        """Raise if an unfinished store is of another source, or has other settings."""
+        if earlier != self.header:
             raise SessionFormatError(
                 self.part,
                 "other_source",
-                f"{self.part.name} was begun {_difference(lines[0], self._header)}",
+                f"{self.part.name} was begun {_difference(earlier, self.header)}",
                 "remove that folder to begin anew, or choose another name",
             )
-        if has_journal and len(lines) > 1:
-            check_files(self.part)
-            # Removes the incomplete line of a stop, so that the next line is not
-            # appended to it.
-            os.truncate(journal, n_bytes)
-            self._done = {line["piece"]: line["hash"] for line in lines[1:]}
-            for path in self.part.rglob("*.partial"):  # temporary files of zarr
-                path.unlink()
-            return
-        if os.path.lexists(self.part):
-            # A conversion begins with its journal: a folder without one is not removed,
-            # because it was written by something else.
-            if not has_journal and not _is_only_journal(self.part):
-                raise FileExistsError(
-                    f"{self.part} exists and is not an unfinished store: move it away."
-                )
-            self._remove()
-        self._create()
-
-    def _remove(self) -> None:
-        """Remove the unfinished store, its journal last: a kill may interrupt it."""
-        for path in self.part.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != JOURNAL:
-                path.unlink()
-        shutil.rmtree(self.part)
 
     def _create(self) -> None:
-        """Create the store with empty arrays, its journal first."""
-        self.part.mkdir()
-        journal = self.part / JOURNAL
-        _append(journal, self._header)
-        attributes = {"format": FORMAT, "version": self._header["version"]}
+        """Create the store with empty arrays."""
+        attributes = {"format": FORMAT, "version": self.header["version"]}
         root = create_group(self.part, attributes)
         self._make_arrays(root)
-
-    def _note(self, name: str, digest: str) -> None:
-        _append(self.part / JOURNAL, {"piece": name, "hash": digest})
-        self._done[name] = digest
 
     # -- arrays -----------------------------------------------------------------
     def _make_arrays(self, root: Any) -> None:
@@ -435,17 +407,17 @@ class _Conversion:
             update_attributes(self.part / group, attributes)
         return [table_digest(session)]
 
-    def _describe(self) -> None:
+    def _describe(self, hashes: dict[str, str]) -> None:
         """Write the attributes of the root, except the mark that it is complete."""
         session = self._session
-        content = blake2b(json.dumps(self._done, sort_keys=True).encode()).hexdigest()
+        content = blake2b(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
         update_attributes(
             self.part,
             {
-                **self._header,
+                **self.header,
                 **identity(session),
                 "assumptions": [asdict(note) for note in session.assumptions],
-                "hashes": self._done,
+                "hashes": hashes,
                 "content_hash": content[:32],
             },
         )
@@ -453,42 +425,9 @@ class _Conversion:
 
 def _difference(earlier: dict[str, Any], header: dict[str, Any]) -> str:
     """Return a text that states how an earlier try differs."""
-    old, new = {**earlier, **earlier["source"]}, {**header, **header["source"]}
+    source = earlier["source"] if isinstance(earlier["source"], dict) else {}
+    old, new = {**earlier, **source}, {**header, **header["source"]}
     for name in ("uri", "format", "version", "codec", "options"):
         if old.get(name) != new[name]:
             return f"with {name} {old.get(name)}, not {new[name]}"
     return "before the files of the session changed"
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
-
-
-def _is_only_journal(folder: Path) -> bool:
-    """Return whether a folder is empty, except for a journal."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    return {path.name for path in folder.iterdir()} <= {JOURNAL}
-
-
-def _sound_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the complete lines of a journal and their total size in bytes.
-
-    A line torn by a stop, and lines after it, are left out. No file gives no lines.
-    """
-    lines: list[dict[str, Any]] = []
-    n_bytes = 0
-    for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
-        # Valid JSON without a newline may be the beginning of a longer line.
-        if not line.endswith(b"\n"):
-            break
-        try:
-            content = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(content, dict):
-            break
-        lines.append(content)
-        n_bytes += len(line)
-    return lines, n_bytes

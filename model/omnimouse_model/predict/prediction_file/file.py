@@ -1,6 +1,5 @@
 """A file of predictions: metadata, and arrays whose rows are samples of windows."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from omnimouse_model.predict.prediction_file.arrays import (
     open_arrays,
 )
 from omnimouse_model.predict.prediction_file.metadata import Metadata
+from omnimouse_model.storage.journal import JOURNAL, read_lines
 
-JOURNAL = "journal.jsonl"
 PART_SUFFIX = ".part"
 _SAME_START_S = 1e-4
 """Two windows whose starts differ by less begin at the same time."""
@@ -29,8 +28,7 @@ def unfinished_path(path: Path) -> Path:
 def saved_windows(part: Path) -> tuple[int, int]:
     """Return how many windows of an unfinished file are saved, and how many planned."""
     try:
-        header, *notes = (part / JOURNAL).read_bytes().splitlines()
-        values = json.loads(header)
+        values, *notes = read_lines(part / JOURNAL)
         planned = int(values["n_windows"])
         return min(planned, len(notes) * int(values["n_in_batch"])), planned
     except (OSError, ValueError, KeyError, TypeError):

@@ -11,8 +11,9 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.prediction_file.file import JOURNAL, unfinished_path
+from omnimouse_model.predict.prediction_file.file import unfinished_path
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.storage.journal import JOURNAL
 from omnimouse_model.storage.locks import locked
 from tests.predictors import EchoPredictor, RefusingPredictor
 from tests.toy_predictors import COUNTS, CountPredictor

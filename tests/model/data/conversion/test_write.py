@@ -17,8 +17,9 @@ from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import CODECS, SHARD_ROWS
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import ResultsFileError, SessionFormatError
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_model.storage.journal import Journal
 from tests import SESSIONS
 from tests.model.data.refusals import check_refusal
 from tests.model.experanto_folder import write_folder
@@ -170,13 +171,13 @@ def test_finished_pieces_are_kept(session, tmp_path, small_pieces, monkeypatch):
     done = (part / "journal.jsonl").read_text().count("\n") - 1
     half = part / "responses" / "data" / "c" / f"0.{'a' * 32}.partial"
     half.write_text("half")
-    written, note = [], write._Conversion._note
+    written, add = [], Journal.add
 
-    def noted(self: object, name: str, digest: str) -> None:
-        written.append(name)
-        note(self, name, digest)
+    def noted(self: Journal, note: dict[str, str]) -> None:
+        written.append(note["piece"])
+        add(self, note)
 
-    monkeypatch.setattr(write._Conversion, "_note", noted)
+    monkeypatch.setattr(Journal, "add", noted)
     convert(session, tmp_path / "m.zarr")
     hashes = zarr.open_group(str(tmp_path / "m.zarr")).attrs["hashes"]
     assert 0 < done < len(hashes)
@@ -219,11 +220,11 @@ def test_a_folder_that_is_no_begun_store_is_left_alone(name, session, tmp_path):
     mine = part / name
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(FileExistsError, match="not an unfinished store"):
+    with pytest.raises(ResultsFileError, match="is no unfinished work"):
         convert(session, tmp_path / "m.zarr")
     if name != "zarr.json":  # beside a store of ours
         zarr.create_group(str(part), attributes={"format": "omses"})
-        with pytest.raises(FileExistsError, match="not an unfinished store"):
+        with pytest.raises(ResultsFileError, match="is no unfinished work"):
             convert(session, tmp_path / "m.zarr")
     assert mine.read_text() == "mine"
 
@@ -256,7 +257,7 @@ def test_a_kill_while_a_begun_store_is_removed_is_no_dead_end(session, tmp_path,
     with pytest.raises(StopConversion):
         convert(session, tmp_path / "m.zarr", progress=stop_after(0))
     with monkeypatch.context() as patch:
-        patch.setattr(write.shutil, "rmtree", killed)
+        patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(StopConversion):
             convert(session, tmp_path / "m.zarr")
     assert (part / "journal.jsonl").exists()

@@ -1,0 +1,141 @@
+"""Unfinished folders go on where they were stopped, and only if all of them is the user's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.analysis.predictions.run import predict_session
+from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.storage.journal import (
+    JOURNAL,
+    check_own,
+    json_line,
+    open_journal,
+    read_lines,
+    whole_lines,
+)
+from tests.predictors import EchoPredictor
+
+HEADER = {"made": "x"}
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no links for everybody")
+
+
+def same(stored):
+    if stored != HEADER:
+        raise ValueError("another")
+
+
+def noted(folder: Path) -> list[dict[str, int]]:
+    with open_journal(folder, HEADER, same) as journal:
+        return list(journal.notes)
+
+
+@pytest.fixture
+def part(tmp_path):
+    """An unfinished folder with two notes, and beside it a file of the user."""
+    (tmp_path / "mine.txt").write_text("mine")
+    with open_journal(tmp_path / "x.part", HEADER, same) as journal:
+        for piece in (1, 2):
+            journal.add({"piece": piece})
+    (tmp_path / "x.part" / "data").mkdir()
+    (tmp_path / "x.part" / "data" / "0").write_text("1")
+    return tmp_path / "x.part"
+
+
+PLANTED = {
+    "a link": lambda part: (part / "data" / "1").symlink_to(part.parent / "mine.txt"),
+    "a link to a folder": lambda part: (part / "more").symlink_to(part.parent),
+    "a link as journal": lambda part: [
+        (part / JOURNAL).unlink(),
+        (part / JOURNAL).symlink_to(part.parent / "mine.txt"),
+    ],
+    "a second name": lambda part: (part / "data" / "1").hardlink_to(part.parent / "mine.txt"),
+    "a pipe": lambda part: os.mkfifo(part / "data" / "1"),
+    "a link in place of the folder": lambda part: [
+        part.rename(part.with_name("real")),
+        part.symlink_to("real"),
+    ],
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED.keys())
+def test_nothing_is_continued_where_something_was_planted(part, plant):
+    plant(part)
+    with pytest.raises(ResultsFileError, match=r"nothing is continued.*start again"):
+        noted(part)
+    assert (part.parent / "mine.txt").read_text() == "mine"
+
+
+def test_nothing_is_continued_in_a_folder_of_another_user(part, monkeypatch):
+    check_own(part)
+    monkeypatch.setattr(os, "geteuid", lambda: part.stat().st_uid + 1)
+    with pytest.raises(ResultsFileError, match="another user"):
+        noted(part)
+
+
+def test_a_planted_folder_leads_neither_convert_nor_predict_out(session, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept.partial").write_text("mine")
+    (outside / JOURNAL).write_bytes(json_line(HEADER))
+    for name in ("a.zarr", "b.zarr"):
+        (tmp_path / f"{name}.part").symlink_to(outside)
+    (tmp_path / "c.zarr.part").mkdir()
+    (tmp_path / "c.zarr.part" / "responses").symlink_to(outside)
+    for work in (
+        lambda: convert(session, tmp_path / "a.zarr"),
+        lambda: predict_session(EchoPredictor(), session, "test/video_only", tmp_path / "b.zarr"),
+        lambda: convert(session, tmp_path / "c.zarr"),
+    ):
+        with pytest.raises(ResultsFileError, match="is a link"):
+            work()
+    assert {path.name for path in outside.iterdir()} == {"kept.partial", JOURNAL}
+
+
+def test_a_torn_line_does_not_count_and_the_next_one_begins_anew(part):
+    with (part / JOURNAL).open("ab") as file:
+        file.write(b'{"piece": 3')
+    with open_journal(part, HEADER, same) as journal:
+        assert journal.notes == [{"piece": 1}, {"piece": 2}]
+        journal.add({"piece": 4})
+    assert [line.get("piece") for line in read_lines(part / JOURNAL)] == [None, 1, 2, 4]
+
+
+def test_a_folder_of_other_work_is_left_alone(part):
+    for header, words in (({"made": "y"}, "another"), ({"other": "x"}, "no unfinished work")):
+        with (
+            pytest.raises(ValueError, match=words),
+            open_journal(part, header, lambda stored: same({"made": "y"})),
+        ):
+            pass
+    (part / JOURNAL).write_bytes(b"{torn")
+    with pytest.raises(ResultsFileError, match="damaged"):
+        noted(part)
+    (part / JOURNAL).unlink()
+    with pytest.raises(ResultsFileError, match="no unfinished work"):
+        noted(part)
+    assert (part / "data" / "0").read_text() == "1"
+
+
+def test_a_folder_is_locked_and_cleared_by_its_writer_alone(part):
+    with open_journal(part, HEADER, same) as journal:
+        with pytest.raises(ResultsFileError, match="Another machine"):
+            noted(part)
+        journal.clear()
+        assert [path.name for path in part.iterdir()] == [JOURNAL]
+        assert read_lines(part / JOURNAL) == [HEADER]
+        journal.add({"piece": 5})
+    assert noted(part) == [{"piece": 5}]
+    with open_journal(part, HEADER, same) as journal:
+        journal.remove()
+    assert not part.exists()
+
+
+def test_lines_end_at_the_first_that_is_no_object():
+    line = json_line({"a": 1})
+    for rest in (b"[1]\n", b"3", b'{"a": 1}', b"[" * 100_000 + b"\n", b"\xff\n"):
+        assert whole_lines(line + rest + line) == ([{"a": 1}], len(line))
+    with pytest.raises(ValueError, match="JSON"):
+        json_line({"a": float("nan")})
