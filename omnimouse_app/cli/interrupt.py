@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from omnimouse_app.sigint import check_interrupt
+from omnimouse_model.progress import CallbackJob, Job
 
 # 128 + SIGINT (2), as in shells.
 STOPPED = 130
@@ -44,6 +45,24 @@ class StopSignal:
         if not self.has_results:
             raise KeyboardInterrupt
         self.show("stopping after this step …")
+
+    def job(self, show: Callable[[float, float, str], None], *, saves: bool = False) -> Job:
+        """Return a job with this signal as its stop request.
+
+        Parameters
+        ----------
+        show
+            Shows finished and planned steps, and a text.
+        saves
+            The work saves what is finished: from its first question whether to stop, a
+            signal is only recorded.
+        """
+
+        def cancelled() -> bool:
+            self.has_results |= saves
+            return self.is_received
+
+        return CallbackJob(show, cancelled)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt after a signal; to call between complete steps."""

@@ -91,8 +91,7 @@ def command(
                 mask,
                 out,
                 tier=tier,
-                progress=progress,
-                cancelled=lambda: stop.is_received,
+                job=stop.job(progress),
                 **settings,
             )
         except StoppedError:

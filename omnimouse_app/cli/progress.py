@@ -31,10 +31,10 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.finish()
 
-    def __call__(self, done: int, total: int, text: str) -> None:
+    def __call__(self, done: float, total: float, text: str) -> None:
         """Show the progress, at most ten times per second (per minute elsewhere)."""
         if self._clock() - self._last_s >= (0.1 if sys.stderr.isatty() else 6.0):
-            self.show(f"{100 * done // max(total, 1):3d} %  {text}")
+            self.show(f"{int(100 * done / max(total, 1e-12)):3d} %  {text}")
 
     def show_share(self, share: float, text: str) -> None:
         """Show the progress of a task that reports a share from 0 to 1."""

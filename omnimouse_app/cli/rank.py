@@ -20,6 +20,7 @@ from omnimouse_app.cli.inputs import (
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import decimals, emit, interval, markdown_table, table
 from omnimouse_app.cli.progress import Progress
+from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.ranking.criterion import Criterion
@@ -223,8 +224,8 @@ def _computed(
         "results": results,
         "scheduler": scheduler,
     }
-    with _stoppable(results) as options:
-        ranking = rank_sessions(factory, sessions, heldout, criterion, **shared, **options)
+    with _stoppable(results) as job:
+        ranking = rank_sessions(factory, sessions, heldout, criterion, job=job, **shared)
         if not with_curve:
             return ranking, None
         curve = pretrain_curve(
@@ -237,25 +238,19 @@ def _computed(
             orders=orders,
             shuffles=shuffles,
             **shared,
-            **options,
+            job=job,
         )
     return ranking, curve
 
 
 @contextmanager
-def _stoppable(results: Path) -> Iterator[dict[str, Any]]:
-    """Yield progress and cancellation of the work; exit with a message if it stops."""
+def _stoppable(results: Path) -> Iterator[Job]:
+    """Yield the job of the work; exit with a message if it stops."""
     from omnimouse_model.errors import StoppedError
 
     with interruptible() as stop, Progress() as progress:
-
-        def cancelled() -> bool:
-            # Polled for the first time when there is a training that can be saved.
-            stop.has_results = True
-            return stop.is_received
-
         try:
-            yield {"progress": progress, "cancelled": cancelled}
+            yield stop.job(progress, saves=True)
         except StoppedError:
             exit_stopped(f"saved beside {results}: the same command continues.")
 

@@ -107,21 +107,13 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     from omnimouse_model.train.scaling.study import run_study
 
     with interruptible() as stop, Progress() as progress:
-
-        def cancelled() -> bool:
-            # `run_study` calls this for the first time when it has a run that can be
-            # saved.
-            stop.has_results = True
-            return stop.is_received
-
         try:
             run_study(
                 read_plan(plan_path(plan)),
                 results,
                 mice=mice,
                 device=str(resolve_device(device)),
-                progress=progress,
-                cancelled=cancelled,
+                job=stop.job(progress, saves=True),
             )
         except StoppedError:
             exit_stopped(f"saved beside {results}: the same command continues.")

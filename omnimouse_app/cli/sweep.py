@@ -133,8 +133,7 @@ def command(
                 neurons=neurons,
                 history_samples=history_samples,
                 results=out,
-                progress=progress,
-                cancelled=lambda: stop.is_received,
+                job=stop.job(progress),
                 **settings,
             )
         except HistoryError as error:

@@ -19,7 +19,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.demo import unseen_session
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import TwinPredictor, load_twin
-from omnimouse_model.progress import silent
+from omnimouse_model.progress import QUIET
 from omnimouse_model.train.batches import TrainingSession, training_session
 from omnimouse_model.train.config import config_path
 from omnimouse_model.train.finetune.transfer import FROZEN
@@ -32,7 +32,7 @@ SHARE = 0.1
 
 def score(path: Path, session: Session) -> float:
     """Return the correlation over the test tier, from video and behaviour."""
-    found = evaluate(load_twin(path, "cpu"), session, "test/video_behavior", progress=silent)
+    found = evaluate(load_twin(path, "cpu"), session, "test/video_behavior", job=QUIET)
     return float(found.scores[0].value)
 
 

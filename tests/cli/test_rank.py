@@ -13,6 +13,7 @@ from omnimouse_model.analysis.ranking.rank import rank_sessions
 from omnimouse_model.analysis.ranking.scores import models_folder
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.ndt.checkpoint import SCHEMES_OF, read_ndt
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.train.factory import TRAINED, model_factory
 from tests.cli.runner import run_command
 from tests.model.poisson_world import poisson_arrays
@@ -111,7 +112,7 @@ def test_a_stopped_study_of_transformers_gives_the_same_scores(study, tmp_path):
         with pytest.raises(StoppedError):
             rank_sessions(
                 factory, sessions, heldout, seeds=[0], results=paths[1],
-                cancelled=lambda limit=last: next(polls) >= limit,
+                job=CallbackJob(cancelled=lambda limit=last: next(polls) >= limit),
             )  # fmt: skip
     again = rank_sessions(factory, sessions, heldout, seeds=[0], results=paths[1])
     assert np.array_equal(again.values, whole.values)

@@ -27,6 +27,7 @@ from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, read_twins, sav
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.nets.twin.released import read_released
 from omnimouse_model.predict.ndt.predictor import TRIALS, spec_of
+from omnimouse_model.progress import QUIET
 from omnimouse_model.train.config import config_path, read_config
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from tests import FIXTURES
@@ -97,7 +98,7 @@ def _sweep(folder: Path) -> None:
         seeds=1,
         max_windows=1,
         results=folder / "sweep.jsonl",
-        progress=lambda done, total, step: None,
+        job=QUIET,
     )
 
 

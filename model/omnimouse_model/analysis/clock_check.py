@@ -14,7 +14,6 @@ import numpy as np
 from omnimouse_model.analysis.stream_lags import (
     FRAME_S,
     Lag,
-    ReportShare,
     StreamPair,
     estimate_lag,
     z_scored,
@@ -25,6 +24,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.valid_starts import even_starts
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, VIDEO_SIZE
 from omnimouse_model.metrics.correlation import nanmean
+from omnimouse_model.progress import QUIET, Job, part_of
 
 LATENCY_S = (0.04, 0.28)
 """Usual latencies of responses after the screen, including the indicator's rise."""
@@ -87,7 +87,7 @@ class AlignmentReport:
 
 def check_alignment(
     session: Session | str | Path,
-    progress: ReportShare | None = None,
+    job: Job = QUIET,
     *,
     latency_s: tuple[float, float] = LATENCY_S,
     seed: int = 0,
@@ -114,19 +114,15 @@ def check_alignment(
     """
     if not isinstance(session, Session):
         session = open_session(session)
-    report = progress or (lambda share: None)
     span = session.common_interval()
     length = min(span.stop - span.start, session.recorded_s)
-    parts = list(_parts(session, seed, report))
+    parts = list(_parts(session, seed, job))
     pairs = list(_pairs(session, parts, latency_s))
     lags = []
     for done, pair in enumerate(pairs):
-
-        def report_pair(share: float, done: int = done) -> None:
-            report(_READING + (1.0 - _READING) * (done + share) / len(pairs))
-
-        lags.append(estimate_lag(pair, seed, report_pair))
-    report(1.0)
+        first, last = (_READING + (1.0 - _READING) * k / len(pairs) for k in (done, done + 1))
+        lags.append(estimate_lag(pair, seed, part_of(job, first, last)))
+    job.progress(1.0, 1.0)
     remark = "" if any(lag.is_sure for lag in lags) else _remark(lags, length)
     return AlignmentReport(tuple(lags), tuple(_problems(session)), remark)
 
@@ -147,7 +143,7 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
 
 
 # -- streams -------------------------------------------------------------------------
-def _parts(session: Session, seed: int, report: ReportShare) -> Iterator[dict[str, np.ndarray]]:
+def _parts(session: Session, seed: int, job: Job) -> Iterator[dict[str, np.ndarray]]:
     """Read the streams of each part on one 30-Hz clock, (time, columns)."""
     span = session.common_interval()
     length = min(_SEGMENT_S, span.stop - span.start)
@@ -159,7 +155,7 @@ def _parts(session: Session, seed: int, report: ReportShare) -> Iterator[dict[st
     n = session.n_neurons
     columns = np.sort(draw.permutation(n)[: min(n, _NEURONS)])
     for done, start in enumerate(starts.tolist()):
-        report(_READING * done / count)
+        job.progress(_READING * done / count, 1.0)
         times = start + np.arange(int(length * RESPONSE_RATE_HZ)) * FRAME_S
         values, _ = session.responses.window(times)
         # A missing response is at the neuron's mean, which adds nothing to a lag.

@@ -4,12 +4,12 @@ The lag is the one of maximum covariance of the principal components of both str
 Circularly shifted copies of a stream, which cannot be aligned, give the strength.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
+from omnimouse_model.progress import Job
 
 FRAME_S = 1.0 / RESPONSE_RATE_HZ
 # Components per stream: noise dominates the later ones. They are few enough for a
@@ -21,8 +21,6 @@ _STRONG = 8.0
 # Maximum spread of a sure lag over the parts, in seconds; larger for behaviour, whose
 # usual lags also have a wider range.
 _ALIKE_S, _BEHAVIOR_ALIKE_S = 0.1, 1.5
-
-ReportShare = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +107,9 @@ class StreamPair:
         return round(middle / FRAME_S) + np.arange(-reach, reach + 1)
 
 
-def estimate_lag(pair: StreamPair, seed: int, report: ReportShare) -> Lag:
+def estimate_lag(pair: StreamPair, seed: int, job: Job) -> Lag:
     """Estimate the lag of one pair, its spread over parts and its strength."""
-    report(0.0)
+    job.progress(0.0, 1.0)
     x, y = _reduced([a for a, _ in pair.parts]), _reduced([b for _, b in pair.parts])
     lags = pair.lags
     lags = lags[np.abs(lags) < min(map(len, x))]  # a short recording allows fewer lags
@@ -122,7 +120,7 @@ def estimate_lag(pair: StreamPair, seed: int, report: ReportShare) -> Lag:
     draw = np.random.default_rng(seed)
     peaks = []
     for null_number in range(_NULLS):
-        report((1 + null_number) / (1 + _NULLS))
+        job.progress((1 + null_number) / (1 + _NULLS), 1.0)
         # A circular shift keeps the autocorrelation of the stream and removes its
         # alignment. A shift of at least a quarter of a part (25 s of a full part) is
         # longer than all lags searched.

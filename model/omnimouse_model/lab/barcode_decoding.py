@@ -1,6 +1,5 @@
 """Decoding of a label of the neurons from what a model has learned of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from omnimouse_model.lab.label_decoding import (
     decode_label,
 )
 from omnimouse_model.masks.neuron_table import known_values, table_columns
+from omnimouse_model.progress import QUIET, Job, part_of
 
 NEURONS_PER_PARAMETER = 10
 """Neurons that the control for depth needs per parameter of the barcodes."""
@@ -59,8 +59,7 @@ def decode_barcodes(
     *,
     folds: int = 10,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> BarcodeDecoding:
     """Predict a label of each neuron from its barcode, by nested cross-validation.
 
@@ -72,8 +71,8 @@ def decode_barcodes(
         Column of the neuron table.
     folds
         Outer and inner folds.
-    progress
-        Called with the finished and the total number of outer folds, of both decodings.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -82,7 +81,7 @@ def decode_barcodes(
     ValueError
         There is no such column, or too few neurons of a class.
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
     """
     columns = table_columns(session)
     if label not in columns:
@@ -94,22 +93,21 @@ def decode_barcodes(
     codes, labels = learned.barcodes[is_known], labels[is_known]
     shuffled = np.random.default_rng(seed).permutation(labels)
 
-    def decoded(chosen: np.ndarray, before: int) -> LabelDecoding:
+    def decoded(chosen: np.ndarray, before: float) -> LabelDecoding:
         return decode_label(
             codes,
             chosen,
             n_outer=folds,
             n_inner=folds,
             seed=seed,
-            progress=lambda done, of: progress(before + done, 2 * of),
-            cancelled=cancelled,
+            job=part_of(job, before, before + 0.5),
         )
 
     return BarcodeDecoding(
         label,
         len(labels),
-        decoded(labels, 0),
-        decoded(shuffled, folds),
+        decoded(labels, 0.0),
+        decoded(shuffled, 0.5),
         _beyond_depth(codes, columns["depth"][is_known], labels, label),
         learned.predictor_id,
         session.id,

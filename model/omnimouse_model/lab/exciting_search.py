@@ -1,6 +1,6 @@
 """Searches of most exciting inputs of a predictor, from several starts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -18,6 +18,7 @@ from omnimouse_model.lab.exciting_inputs import (
 from omnimouse_model.lab.model_gradient import respond_with
 from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import QUIET, Job
 
 SEARCH = ExcitingSettings(contrast=1.0, lr=30.0, spatial_sd=2.0, penalty=1e-3)
 """Settings that converge in about 20 steps for frames of 36 x 64 pixels."""
@@ -77,8 +78,7 @@ def search_starts(
     *,
     n_steps: int = 20,
     seeds: Iterable[int] = (0, 1),
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> ExcitingInputs | None:
     """Search from smooth noise with each seed; None if it is cancelled.
 
@@ -107,13 +107,13 @@ def search_starts(
         stimulus = ExcitingStimulus(start.numpy(), settings)
         best, course, frames = -np.inf, [], stimulus.video()
         for step, state in enumerate(search_exciting(stimulus, respond, n_steps)):
-            if cancelled():
+            if job.cancelled():
                 return None
             course.append(state.response)
             # The step that follows `state` has not been made yet.
             if sign * state.response > best:
                 best, frames = sign * state.response, stimulus.video()
-            progress(number * n_steps + step + 1, len(seeds) * n_steps)
+            job.progress(number * n_steps + step + 1, len(seeds) * n_steps)
         found.append((best, frames, course))
     found.sort(key=lambda one: -one[0])
     gray = torch.full(shape, GRAY / 255)

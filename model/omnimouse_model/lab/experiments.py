@@ -41,6 +41,7 @@ from omnimouse_model.lab.responses import (
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
+from omnimouse_model.progress import QUIET, Job
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -113,8 +114,7 @@ def run_experiment(
     scheduler: str | None = None,
     device: str = "auto",
     kept_only: bool = False,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
     **settings: Any,
 ) -> ExperimentResult:
     """Run an experiment on a model that sees video.
@@ -142,8 +142,8 @@ def run_experiment(
         Device of a predictor that is loaded by name.
     kept_only
         Read kept responses only: predict and write nothing.
-    progress
-        Called with the number of finished videos, and their total number.
+    job
+        Progress and stop request; see `progress.Job`.
     settings
         Further settings of the stimulus.
 
@@ -154,7 +154,7 @@ def run_experiment(
     ResultsFileError
         `results` holds another experiment.
     StoppedError
-        `cancelled()` returned True, or `kept_only` and some responses are missing.
+        `job.cancelled()` returned True, or `kept_only` and some responses are missing.
     ValueError
         There is no such experiment, no repeat or no neuron, or a scheduler gets a
         predictor object.
@@ -189,12 +189,12 @@ def run_experiment(
         of_videos = _no_videos
     elif scheduler is None:
         asked = (predictor, session, stimulus, neurons, chosen.lag_s)
-        of_videos = partial(video_responses, *asked, cancelled=cancelled)
+        of_videos = partial(video_responses, *asked, cancelled=job.cancelled)
     else:
         remote = RemotePredictor.of(source, device)
         question = RemoteQuestion(remote, session, show, neurons, chosen.lag_s)
         each = count_windows(stimulus, spec) // stimulus.n_videos
-        of_videos = partial(remote_responses, question, each, scheduler, cancelled)
+        of_videos = partial(remote_responses, question, each, scheduler, job.cancelled)
     about = {
         "experiment": chosen.name,
         "stimulus": stimulus.name,
@@ -213,14 +213,14 @@ def run_experiment(
         store = cached_store(cache, about, shape)
     elif results is not None:
         store = ResponseStore(Path(results), about, shape)
-    responses = collected_responses(of_videos, stimulus, len(neurons), store, progress, cancelled)
+    responses = collected_responses(of_videos, stimulus, len(neurons), store, job)
     return ExperimentResult(
         chosen,
         stimulus,
         size,
         responses,
         neurons,
-        _findings(chosen, store, kept_only, responses, stimulus, size, cancelled),
+        _findings(chosen, store, kept_only, responses, stimulus, size, job.cancelled),
         str(predictor.predictor_id),
         session.id,
         repeats,

@@ -18,6 +18,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.decoding_cost import PENALTIES
 from omnimouse_model.metrics.fits import scipy_module
 from omnimouse_model.metrics.logistic import fit_logistic
+from omnimouse_model.progress import QUIET, Job
 
 _MAX_STEPS = 60
 
@@ -55,8 +56,7 @@ def decode_label(
     n_outer: int = 10,
     n_inner: int = 10,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> LabelDecoding:
     """Predict the label of each neuron from its features.
 
@@ -66,15 +66,15 @@ def decode_label(
         Texts or numbers (neuron,). Shuffle them for a control.
     n_outer, n_inner
         Folds; a class needs as many neurons as there are outer folds.
-    progress
-        Called with the finished and the total number of outer folds.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
     ValueError
         There are fewer than two classes, or a class has fewer neurons than folds.
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
     """
     names, target = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     counts = np.bincount(target)
@@ -89,14 +89,14 @@ def decode_label(
     fold = _stratified(target, n_outer, generator)
     predicted = np.zeros(len(target), np.int64)
     for k in range(n_outer):
-        if cancelled():
+        if job.cancelled():
             raise StoppedError(f"Stopped after {k} of {n_outer} folds.")
         train, test = fold != k, fold == k
         inner = _stratified(target[train], n_inner, generator)
         penalty = _best_penalty(x[train], y[train], inner, len(names))
         logits = _balanced_fit(x[train], y[train], penalty, len(names))(x[test])
         predicted[test] = logits.argmax(1).numpy()
-        progress(k + 1, n_outer)
+        job.progress(k + 1, n_outer)
     confusion = np.zeros((len(names), len(names)))
     np.add.at(confusion, (target, predicted), 1.0)
     confusion /= confusion.sum(axis=1, keepdims=True)

@@ -16,6 +16,7 @@ from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request
+from omnimouse_model.progress import QUIET, Job
 
 VideoResponses = tuple[int, Float32[np.ndarray, "event n"]]
 """Number of a video, and the mean responses to its events, in the order of events."""
@@ -29,8 +30,7 @@ def model_responses(
     *,
     lag_s: float = 0.0,
     store: ResponseStore | None = None,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> Float32[np.ndarray, "event n"]:
     """Return the mean response of each neuron to each event, NaN without a sample.
 
@@ -47,15 +47,15 @@ def model_responses(
         Delay of the responses: samples from onset to offset plus the lag count.
     store
         Keeps the responses to finished videos; those that it has are not computed.
-    progress
-        Called with the number of finished videos, and their total number.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
     UnsupportedRequestError
         The model sees no video.
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
     """
     require_video(predictor)
     chosen = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons)
@@ -66,9 +66,9 @@ def model_responses(
         stimulus,
         chosen,
         lag_s,
-        cancelled=cancelled,
+        cancelled=job.cancelled,
     )
-    return collected_responses(of_videos, stimulus, len(chosen), store, progress, cancelled)
+    return collected_responses(of_videos, stimulus, len(chosen), store, job)
 
 
 def require_video(predictor: Predictor) -> None:
@@ -157,8 +157,7 @@ def collected_responses(
     stimulus: Stimulus,
     n_neurons: int,
     store: ResponseStore | None,
-    progress: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> Float32[np.ndarray, "event n"]:
     """Return the responses to all events, of which the store may have a part.
 
@@ -177,15 +176,15 @@ def collected_responses(
     missing = np.flatnonzero(~is_done).tolist()
     done = n_videos - len(missing)
     if done:
-        progress(done, n_videos)
+        job.progress(done, n_videos)
     for video, found in of_videos(missing) if missing else ():
         own = np.flatnonzero(events.video == video)
         responses[own] = found
         if store is not None:
             store.write(video, own, found)
         done += 1
-        progress(done, n_videos)
-    if done < n_videos or cancelled():
+        job.progress(done, n_videos)
+    if done < n_videos or job.cancelled():
         raise StoppedError(f"Stopped after {done} of {n_videos} videos.")
     return responses
 

@@ -1,6 +1,5 @@
 """What the laboratory can run: experiments, searches of inputs, and a decoding."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.pause_gate import PauseGate
 from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import CallbackJob, Job
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -159,7 +159,7 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
         The gate of the job was stopped, or kept responses are missing.
     """
     if job.name in SEARCHES:
-        return _search(job, predictor, _progress(report, "steps", job.count))
+        return _search(job, predictor, _progress(job, report, "steps"))
     if job.name == BARCODES:
         # Imported here, as in `_search`: it loads torch, which takes seconds.
         from omnimouse_model.lab.barcode_decoding import decode_barcodes
@@ -169,8 +169,7 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
             job.session,
             job.label,
             folds=FOLDS,
-            progress=_progress(report, "folds", job.count),
-            cancelled=job.gate.wait,
+            job=_progress(job, report, "folds"),
         )
     return run_experiment(
         job.name,
@@ -179,14 +178,11 @@ def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabRes
         repeats=job.repeats,
         cache=job.folder if job.keeps_responses else None,
         kept_only=job.kept_only,
-        progress=_progress(report, "videos", job.count),
-        cancelled=job.gate.wait,
+        job=_progress(job, report, "videos"),
     )
 
 
-def _search(
-    job: LabJob, predictor: Predictor, progress: Callable[[int, int], None]
-) -> "ExcitingInputs":
+def _search(job: LabJob, predictor: Predictor, shown: Job) -> "ExcitingInputs":
     from omnimouse_model.lab.exciting_search import SEARCH, search_starts
 
     search = SEARCHES[job.name]
@@ -200,20 +196,20 @@ def _search(
             temperature=search.temperature,
         ),
         n_steps=STEPS,
-        progress=progress,
-        cancelled=job.gate.wait,
+        job=shown,
     )
     if found is None:
         raise StoppedError
     return found
 
 
-def _progress(report: ReportProgress, kind: str, count: RunCount) -> Callable[[int, int], None]:
-    """Return a function that counts, and reports with the expected time."""
-    began_s, before = monotonic(), 0
+def _progress(job: LabJob, report: ReportProgress, kind: str) -> Job:
+    """Return a job that counts, and reports with the expected time."""
+    began_s, before, count = monotonic(), 0, job.count
 
-    def progress(done: int, of: int) -> None:
+    def progress(n_done: float, total: float, step: str) -> None:
         nonlocal began_s, before
+        done, of = int(n_done), int(total)
         if not count.done:
             # Before, the model was loaded; videos of an earlier run took no time.
             began_s, before = monotonic(), done
@@ -226,4 +222,4 @@ def _progress(report: ReportProgress, kind: str, count: RunCount) -> Callable[[i
             text += f", about {duration_text(left_s)} left"
         report(text, done / of)
 
-    return progress
+    return CallbackJob(progress, job.gate.wait)

@@ -14,7 +14,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.progress import silent
+from omnimouse_model.progress import QUIET
 from omnimouse_model.strategies import (
     half_population_mask,
     mask_from_strategy,
@@ -76,7 +76,7 @@ def _demo_scores(net: OmniMouse, config: TrainConfig, source: TrainingSession) -
         source.session,
         conditions,
         starts=spread_starts(starts, config.validation_windows),
-        progress=silent,
+        job=QUIET,
     )
     return _values(results) | {f"decode_{b.channel}": b.value for b in results.behavior}
 
@@ -106,7 +106,7 @@ def _official_scores(net: OmniMouse, config: TrainConfig, session: Session) -> d
         session,
         conditions,
         starts=starts,
-        progress=silent,
+        job=QUIET,
     )
     decoded = {
         f"decode/{b.strategy.removeprefix('validation/')}/{b.channel}": b.value

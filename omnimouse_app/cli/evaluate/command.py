@@ -207,8 +207,7 @@ def _evaluate(
             sessions,
             conditions,
             results=out,
-            progress=progress,
-            cancelled=lambda: stop.is_received,
+            job=stop.job(progress),
             **settings,
         )
     return results, stop

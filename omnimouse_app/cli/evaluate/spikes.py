@@ -72,8 +72,9 @@ def _bits(
 ) -> list[Row]:
     """Return the rows of hidden spikes."""
     from omnimouse_model.analysis.spikes.held_out_scores import HELD_OUT, score_held_out
+    from omnimouse_model.progress import CallbackJob
 
-    def show(done: int, total: int, text: str) -> None:
+    def show(done: float, total: float, text: str) -> None:
         check()
         progress(done, total, text)
 
@@ -84,7 +85,7 @@ def _bits(
         conditions,
         tier=tier,
         max_trials=max_windows,
-        progress=show,
+        job=CallbackJob(show),
     )
     return [score.row() for score in scores]
 

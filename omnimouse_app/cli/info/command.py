@@ -113,11 +113,12 @@ def alignment_row(folder: Path | str, reading: dict[str, Any]) -> dict[str, Any]
     """Return the lags between the streams of a session, and problems of its clocks."""
     from omnimouse_model.analysis.clock_check import check_alignment
     from omnimouse_model.data.open import open_session
+    from omnimouse_model.progress import CallbackJob
 
     with interruptible(), Progress() as progress:
         report = check_alignment(
             open_session(folder, **reading),
-            lambda share: progress.show_share(share, "comparing streams"),
+            job=CallbackJob(lambda done, total, _: progress(done, total, "comparing streams")),
         )
     lags = [
         {

@@ -1,6 +1,5 @@
 """`omnimouse lab barcodes`: a label of the neurons, from what a model has learned."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,8 +50,7 @@ def command(
                 label,
                 folds=folds,
                 seed=seed,
-                progress=partial(line, text="folds"),
-                cancelled=lambda: stop.is_received,
+                job=stop.job(lambda done, of, _: line(done, of, "folds")),
             )
         except StoppedError:
             exit_stopped("nothing was written.")

@@ -1,7 +1,6 @@
 """`omnimouse lab exciting`: the input to which neurons respond most."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +69,7 @@ def command(
             settings,
             n_steps=steps,
             seeds=range(seed, seed + starts),
-            progress=partial(line, text="steps"),
-            cancelled=lambda: stop.is_received,
+            job=stop.job(lambda done, of, _: line(done, of, "steps")),
         )
     if found is None:
         exit_stopped("nothing was written.")

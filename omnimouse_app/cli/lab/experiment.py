@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,20 +114,15 @@ def run_on_model(
         source = workers.model
         settings |= {"scheduler": workers.scheduler, "device": workers.device}
     with interruptible() as stop, Progress() as line:
-
-        def cancelled() -> bool:
-            # Polled from the first video on; before, there is nothing to keep.
-            stop.has_results = results is not None
-            return stop.is_received
-
         try:
             found = run_experiment(
                 name,
                 source,
                 recording,
                 results=results,
-                progress=partial(line, text="videos"),
-                cancelled=cancelled,
+                job=stop.job(
+                    lambda done, of, _: line(done, of, "videos"), saves=results is not None
+                ),
                 **settings,
             )
         except StoppedError:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from omnimouse_app.cli.lab.experiment import (
 )
 from omnimouse_app.cli.output import emit
 from omnimouse_app.cli.progress import Progress
+from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -128,7 +128,12 @@ def command(
     if in_silico:
         model, _ = run_on_model(experiment, predictor, recording, None, seed=seed)
     with interruptible(), Progress() as line:
-        found = compare(model, recording, progress=partial(line, text="windows"), **settings)
+        found = compare(
+            model,
+            recording,
+            job=CallbackJob(lambda done, of, _: line(done, of, "windows")),
+            **settings,
+        )
     _report(found, recording, out, as_json=as_json)
 
 

@@ -10,6 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.lab.exciting_search import SEARCH, search_starts
 from omnimouse_model.lab.model_gradient import respond_with
+from omnimouse_model.progress import CallbackJob
 from tests.model.predict.twin.test_predictor import path as path
 
 pytestmark = pytest.mark.slow  # every search predicts many times
@@ -68,6 +69,6 @@ def test_a_stop_ends_the_search_and_other_models_are_refused(predictor, session)
     def stopped():
         return True
 
-    assert search_starts(predictor, session, NEURONS, cancelled=stopped) is None
+    assert search_starts(predictor, session, NEURONS, job=CallbackJob(cancelled=stopped)) is None
     with pytest.raises(UnsupportedRequestError, match="digital twin"):
         search_starts(om.load_predictor("mean"), session, NEURONS)

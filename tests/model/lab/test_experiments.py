@@ -14,6 +14,7 @@ from omnimouse_model.lab import tuning
 from omnimouse_model.lab.experiments import EXPERIMENTS, run_experiment, windows_of
 from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Monitor
+from omnimouse_model.progress import CallbackJob
 from tests.model.lab.energy_neurons import EnergyNeurons
 
 FOUR = np.arange(4)
@@ -41,8 +42,7 @@ def stopped(run, after, **settings):
 
     with pytest.raises(StoppedError):
         run(
-            progress=note,
-            cancelled=lambda: bool(finished) and finished[-1] >= after,
+            job=CallbackJob(note, lambda: bool(finished) and finished[-1] >= after),
             **settings,
         )
 

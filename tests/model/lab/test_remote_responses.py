@@ -5,6 +5,7 @@ import pytest
 
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.experiments import run_experiment
+from omnimouse_model.progress import CallbackJob
 from tests.model.lab.energy_neurons import EnergyNeurons
 
 FOUR = np.arange(4)
@@ -39,7 +40,7 @@ def test_workers_find_the_same(name, settings, session, scheduler):
         session,
         FOUR,
         scheduler=scheduler,
-        progress=lambda done, of: seen.append((done, of)),
+        job=CallbackJob(lambda *of: seen.append(of[:2])),
         **ask,
     )
     np.testing.assert_allclose(there.responses, here.responses, rtol=0, atol=1e-6)
@@ -59,8 +60,7 @@ def test_finished_videos_are_kept_and_only_missing_ones_are_computed(session, sc
             places,
             session,
             FOUR,
-            progress=lambda done, of: finished.append(done),
-            cancelled=lambda: bool(finished),
+            job=CallbackJob(lambda done, *_: finished.append(done), lambda: bool(finished)),
             **ask,
         )
     before = COUNTED.asked

@@ -22,6 +22,7 @@ from omnimouse_model.lab.tuning import (
     receptive_fields,
 )
 from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.progress import CallbackJob
 from tests.model.lab.energy_neurons import PLACES, PREFERRED, EnergyNeurons
 from tests.toy_predictors import FramePredictor
 
@@ -67,7 +68,7 @@ def test_preferred_directions_are_found(session):
         session,
         gratings,
         np.arange(4),
-        progress=lambda done, of: seen.append((done, of)),
+        job=CallbackJob(lambda done, of, _: seen.append((done, of))),
     )
     assert responses.shape == (32, 4)
     assert seen[-1] == (32, 32)
@@ -168,7 +169,13 @@ def test_a_stop_and_a_model_without_video_are_told(session):
     gratings = drifting_gratings((36, 64), 4, 1)
     model = EnergyNeurons()
     with pytest.raises(StoppedError, match="after 2 of 4"):
-        model_responses(model, session, gratings, np.arange(4), cancelled=lambda: model.asked > 1)
+        model_responses(
+            model,
+            session,
+            gratings,
+            np.arange(4),
+            job=CallbackJob(cancelled=lambda: model.asked > 1),
+        )
     with pytest.raises(UnsupportedRequestError, match="sees no video"):
         model_responses(load_predictor("mean"), session, gratings)
 
@@ -200,7 +207,9 @@ def test_a_video_without_event_is_finished_without_a_prediction(session):
     events = Events(np.array([1]), np.array([0.5]), np.array([1.0]), np.zeros(1))
     stimulus = Stimulus("one of two", {}, 30.0, 2, 60, lambda _: frames, events)
     model, seen = EnergyNeurons(), []
-    found = model_responses(model, session, stimulus, progress=lambda *done: seen.append(done))
+    found = model_responses(
+        model, session, stimulus, job=CallbackJob(lambda *done: seen.append(done[:2]))
+    )
     assert np.isfinite(found).all()
     assert model.asked == 1
     assert seen == [(1, 2), (2, 2)]

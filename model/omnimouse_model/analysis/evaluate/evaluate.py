@@ -7,7 +7,7 @@ read once per shard, in small batches, and all its predictors run on each batch.
 therefore depends on the size of the batch and not on the session.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from omnimouse_model.demo import named_session
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
-from omnimouse_model.progress import Progress, shown_progress, silent
+from omnimouse_model.progress import QUIET, Job, shown_job
 
 Sessions = Session | str | Path | Sequence[Session | str | Path]
 """One or several sessions: open ones, names ("demo", "unseen"), paths, addresses."""
@@ -48,8 +48,7 @@ def evaluate(
     metric: str | None = None,
     centred: bool = True,
     device: str = "auto",
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job | None = None,
 ) -> Scores:
     """Score predictors on held-out windows.
 
@@ -88,16 +87,15 @@ def evaluate(
         its windows.
     device
         Device of predictors that are loaded by name.
-    progress
-        Called with finished and planned windows and the current step; by default a
-        progress bar on a terminal.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
     ValueError
         A session has no window of the tier, or the metric is unknown.
     StoppedError
-        `cancelled()` returned true.
+        `job.cancelled()` returned true.
 
     Examples
     --------
@@ -136,8 +134,8 @@ def evaluate(
                     centred,
                 )
             )
-    with shown_progress(progress) as report:
-        parts = list(shard_scores(shards, report, cancelled))
+    with shown_job(job) as shown:
+        parts = list(shard_scores(shards, shown))
     return merge_scores(parts, shards, tier)
 
 
@@ -169,20 +167,19 @@ def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]
 
 def shard_scores(
     shards: Sequence[Shard],
-    progress: Progress = silent,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> Iterator[Scores]:
     """Yield the scores of each shard, computed in this process.
 
     Raises
     ------
     StoppedError
-        `cancelled()` returned true.
+        `job.cancelled()` returned true.
     """
     total = sum(
         len(shard.starts) * len(shard.conditions) * len(shard.predictors) for shard in shards
     )
-    run = ShardRun(total, progress, cancelled)
+    run = ShardRun(total, job)
     for shard in shards:
         run.report(f"{shard.session.id}: preparing")
         scores = ShardScores(shard, run)

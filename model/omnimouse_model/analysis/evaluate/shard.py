@@ -30,7 +30,7 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
 from omnimouse_model.predict.predictor import Prediction, Predictor
-from omnimouse_model.progress import Progress
+from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
     # The functions below import the simulator: only simulated sessions need it.
@@ -97,15 +97,14 @@ class ShardRun:
     """
 
     total: int
-    progress: Progress
-    cancelled: Callable[[], bool]
+    job: Job
     done: int = 0
 
     def report(self, step: str) -> None:
         """Report progress, or raise `StoppedError`."""
-        if self.cancelled():
+        if self.job.cancelled():
             raise StoppedError("The evaluation was cancelled.")
-        self.progress(self.done, self.total, step)
+        self.job.progress(self.done, self.total, step)
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +174,7 @@ class ShardScores:
             if (number, place) in self.added:
                 continue
             self.run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
-            predictions = _predictions(group, windows, self.run.cancelled)
+            predictions = _predictions(group, windows, self.run.job.cancelled)
             self.is_whole = False
             _add_predictions(group, windows, predictions)
             self.added.add((number, place))
@@ -202,7 +201,7 @@ class ShardScores:
         for group in self._groups:
             self.run.report(f"{session.id}: {group[0].condition.name}, train windows")
             trained = [score.without_samples() for score in group]
-            predictions = _predictions(trained, windows, self.run.cancelled)
+            predictions = _predictions(trained, windows, self.run.job.cancelled)
             _add_predictions(trained, windows, predictions)
             for score, part in zip(group, trained, strict=True):
                 if not part.blocks.blocks:

@@ -6,7 +6,7 @@ its scores do not depend on the other models, the worker or on interruptions.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -54,7 +54,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
-from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.progress import Job, shown_job
 
 # Fields that may be NaN.
 _NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "centred")
@@ -73,8 +73,7 @@ def evaluate_all(
     results: str | Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job | None = None,
 ) -> dict[str, Scores]:
     """Evaluate many models on many sessions and tiers, with saved results.
 
@@ -101,8 +100,6 @@ def evaluate_all(
     scheduler
         Distribute the shards over the workers of a scheduler; see
         `dask_map.map_pieces`.
-    cancelled
-        Polled between steps; once true, the finished scores are returned.
 
     Returns
     -------
@@ -155,13 +152,13 @@ def evaluate_all(
             shards[_key(shard, names, seeds)] = shard
     file, finished = _saved(results, shards)
     missing = {key: shard for key, shard in shards.items() if key not in finished}
-    with shown_progress(progress) as report, contextlib.suppress(StoppedError):
+    with shown_job(job) as shown, contextlib.suppress(StoppedError):
         if scheduler is None:
-            computed = _scores_here(missing, report, cancelled)
+            computed = _scores_here(missing, shown)
         else:
             remote = [RemotePredictor.of(source, device) for source in predictors]
             sources = dict(zip(map(id, loaded), remote, strict=True))
-            computed = _scores_on_workers(missing, sources, scheduler, report, cancelled)
+            computed = _scores_on_workers(missing, sources, scheduler, shown)
         for key, scores in computed:
             finished[key] = scores
             if file is not None:
@@ -214,11 +211,9 @@ def _saved(
     return file, {key: row for key, row in file.rows.items() if key in shards}
 
 
-def _scores_here(
-    shards: Mapping[str, Shard], progress: Progress, cancelled: Callable[[], bool]
-) -> Iterator[tuple[str, Scores]]:
+def _scores_here(shards: Mapping[str, Shard], job: Job) -> Iterator[tuple[str, Scores]]:
     """Compute the scores of shards in this process; yield each key with its scores."""
-    scores = shard_scores(list(shards.values()), progress, cancelled)
+    scores = shard_scores(list(shards.values()), job)
     return zip(shards, scores, strict=True)
 
 
@@ -226,8 +221,7 @@ def _scores_on_workers(
     shards: Mapping[str, Shard],
     sources: Mapping[int, RemotePredictor],
     scheduler: str,
-    progress: Progress,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> Iterator[tuple[str, Scores]]:
     """Compute the scores of shards on workers; yield each key with its scores.
 
@@ -238,10 +232,10 @@ def _scores_on_workers(
         (replace(shard, predictors=()), sources[id(shard.predictors[0])])
         for shard in shards.values()
     ]
-    results = map_pieces(_score_on_worker, tasks, scheduler, cancelled)
+    results = map_pieces(_score_on_worker, tasks, scheduler, job.cancelled)
     for done, (place, scores) in enumerate(results, start=1):
         yield keys[place], scores
-        progress(done, len(keys), f"on {scheduler}")
+        job.progress(done, len(keys), f"on {scheduler}")
 
 
 def _score_on_worker(task: tuple[Shard, RemotePredictor]) -> Scores:

@@ -8,7 +8,7 @@ precedes it. Predictions are not averaged, so that each cell belongs to one wind
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor, Request
+from omnimouse_model.progress import QUIET, Job
 
 MIN_STRIDE = 5
 """Samples between windows; smaller strides are slow and fill few more gaps."""
@@ -348,7 +349,7 @@ def predict_span(
     neurons: np.ndarray | None = None,
     stride: int | None = None,
     outdated: Outdated = lambda: False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    job: Job = QUIET,
 ) -> SpanPrediction:
     """Predict a span of a session, stitched from windows under one mask.
 
@@ -365,8 +366,8 @@ def predict_span(
         gap, see `span_stride`.
     outdated
         Polled before every batch of windows; once true, the work ends.
-    progress
-        Called with the number of predicted and of all windows after each window.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -380,5 +381,5 @@ def predict_span(
     predictor.prepare(session)
     stitching = Stitching(session, mask, (start_s, stop_s), neurons, stride)
     for step in stitch_span(predictor, session, stitching, mask, outdated):
-        progress(step.n_done, len(step.starts))
+        job.progress(step.n_done, len(step.starts))
     return stitching.result()

@@ -11,6 +11,7 @@ from omnimouse_model.analysis.evaluate.shard_sums import (
     restore_sums,
     shard_sums,
 )
+from omnimouse_model.progress import QUIET, CallbackJob
 
 Result = TypeVar("Result")
 
@@ -25,7 +26,7 @@ class TierRun(ABC, Generic[Result]):
     """
 
     def __init__(self, shard: Shard) -> None:
-        self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
+        self._scores = ShardScores(shard, ShardRun(0, QUIET))
         self._n_added = 0
 
     @abstractmethod
@@ -76,7 +77,7 @@ class TierRun(ABC, Generic[Result]):
         StoppedError
             `cancelled()` returned true; a later call continues.
         """
-        self._scores.run.cancelled = cancelled
+        self._scores.run.job = CallbackJob(cancelled=cancelled)
         while self._n_added < len(self._scores.batches):
             self._scores.add(self._n_added)
             self._n_added += 1

@@ -35,7 +35,7 @@ from omnimouse_model.predict.prediction_file.predictor import (
 )
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
-from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
 from omnimouse_model.strategies import lost_all_targets
@@ -53,8 +53,7 @@ def predict_session(
     tier: str | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job | None = None,
 ) -> StoredPredictions:
     """Predict a whole recording or a tier, and write the predictions to one file.
 
@@ -76,11 +75,8 @@ def predict_session(
         recording, so that every sample is a target once.
     scheduler
         Predict on workers of a scheduler; see `dask_map.map_pieces`.
-    progress
-        Called with finished and planned windows; by default a progress bar, as in
-        `evaluate`.
-    cancelled
-        Polled between windows.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Returns
     -------
@@ -96,7 +92,7 @@ def predict_session(
     UnsupportedRequestError
         The predictor refuses the mask or the session.
     StoppedError
-        `cancelled()` returned true; the finished batches are saved.
+        `job.cancelled()` returned true; the finished batches are saved.
 
     Examples
     --------
@@ -114,27 +110,26 @@ def predict_session(
         require_h5py()
     loaded = resolve_predictor(predictor, device)
     plan = _plan(loaded, session, mask, tier)
-    if scheduler is None:
-        batches = partial(_batches_here, loaded, plan, cancelled)
-    else:
-        remote = RemotePredictor.of(predictor, device)
-        batches = partial(_batches_on_workers, remote, plan, scheduler, cancelled)
     path.parent.mkdir(parents=True, exist_ok=True)
     with sole_writer(path):
         if is_finished(path, plan.metadata.question):
             remove_rest(path)
         else:
-            with shown_progress(progress) as report:
-                _write(path, plan, batches, report)
+            with shown_job(job) as shown:
+                batches: _Batches = partial(_batches_here, loaded, plan, shown.cancelled)
+                if scheduler is not None:
+                    remote = RemotePredictor.of(predictor, device)
+                    batches = partial(_batches_on_workers, remote, plan, scheduler, shown.cancelled)
+                _write(path, plan, batches, shown)
     return open_predictions(path)
 
 
-def _write(path: Path, plan: Plan, batches: _Batches, progress: Progress) -> None:
+def _write(path: Path, plan: Plan, batches: _Batches, job: Job) -> None:
     """Write the file of a plan, or what a stopped run has left to write."""
     spec, n_neurons = plan.metadata.spec, plan.session.n_neurons
     n_bytes = 4 * len(plan.starts) * spec.n_samples * n_neurons
     with writing(path, n_bytes), open_unfinished(path, plan) as part:
-        _fill(part, batches, progress)
+        _fill(part, batches, job)
         part.complete()
         if path.suffix == ".nwb":
             write_nwb(part.folder, path, plan.session)
@@ -143,16 +138,16 @@ def _write(path: Path, plan: Plan, batches: _Batches, progress: Progress) -> Non
             part.rename(path)
 
 
-def _fill(part: UnfinishedFile, batches: _Batches, progress: Progress) -> None:
+def _fill(part: UnfinishedFile, batches: _Batches, job: Job) -> None:
     """Add all missing batches."""
     plan, missing = part.plan, part.missing()
     total = len(plan.starts)
     done = total - sum(len(plan.starts_of(number)) for number in missing)
-    progress(done, total, f"{plan.session.id}: predicting")
+    job.progress(done, total, f"{plan.session.id}: predicting")
     for number, batch in batches(missing):
         part.add(number, batch)
         done += len(plan.starts_of(number))
-        progress(done, total, f"{plan.session.id}: predicting")
+        job.progress(done, total, f"{plan.session.id}: predicting")
     if part.missing():
         raise StoppedError("The prediction was cancelled.")
 

@@ -13,7 +13,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.metrics.named import METRICS, named_metric
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import silent
+from omnimouse_model.progress import QUIET
 from omnimouse_model.strategies import find_strategy
 
 BITS = "bits_per_spike"
@@ -124,7 +124,7 @@ class TaskScore:
                 held_out,
                 tier=tier,
                 max_trials=self.max_windows,
-                progress=silent,
+                job=QUIET,
             )
             value, refusal = bits.mean.value, bits.refusal
         else:
@@ -136,7 +136,7 @@ class TaskScore:
                 max_windows=self.max_windows,
                 metric=self.metric,
                 centred=False,
-                progress=silent,
+                job=QUIET,
             )
             # Of responses, or of each channel of decoded behaviour.
             found = scores.scores or scores.behavior

@@ -3,15 +3,15 @@
 Source: Jiang et al. 2025, section 4.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
+from omnimouse_model.analysis.ranking.core_runs import CoreRun, Study, run_scores
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
 from omnimouse_model.analysis.ranking.curve_points import curve_from_scores, curve_plans
 from omnimouse_model.analysis.ranking.curve_table import PretrainCurve
 from omnimouse_model.analysis.ranking.factory import Factory
-from omnimouse_model.analysis.ranking.jobs import Job, Study, run_jobs
 from omnimouse_model.analysis.ranking.orders import (
     ORDERS,
     SHUFFLES,
@@ -21,7 +21,7 @@ from omnimouse_model.analysis.ranking.orders import (
 from omnimouse_model.analysis.ranking.rank import FORWARD, SEEDS, check_sessions
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.analysis.ranking.scores import TEST, open_results
-from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.progress import Job, shown_job
 
 
 def pretrain_curve(
@@ -37,8 +37,7 @@ def pretrain_curve(
     seeds: Sequence[int] = SEEDS,
     results: str | Path | None = None,
     scheduler: str | None = None,
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job | None = None,
 ) -> PretrainCurve:
     """Score models that are pretrained on more and more sessions.
 
@@ -90,12 +89,12 @@ def pretrain_curve(
         members = wanted.setdefault(tuple(sorted(ids)), [])
         if name not in members:
             members.append(name)
-    jobs = [Job(study, (), (target,), seed) for seed in seeds for target in targets]
-    jobs += [
-        Job(study, tuple(by_id[i] for i in ids), tuple(of_id[n] for n in names), seed)
+    runs = [CoreRun(study, (), (target,), seed) for seed in seeds for target in targets]
+    runs += [
+        CoreRun(study, tuple(by_id[i] for i in ids), tuple(of_id[n] for n in names), seed)
         for seed in seeds
         for ids, names in wanted.items()
     ]
-    with shown_progress(progress) as report:
-        found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
+    with shown_job(job) as shown:
+        found = run_scores(runs, open_results(results), scheduler, shown)
     return curve_from_scores(plans, found, ranking, seeds)

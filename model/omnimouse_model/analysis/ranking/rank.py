@@ -3,18 +3,18 @@
 Source: Jiang et al. 2025, section 4.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.evaluate.tier_windows import tier_starts
+from omnimouse_model.analysis.ranking.core_runs import CoreRun, Study, run_scores
 from omnimouse_model.analysis.ranking.criterion import Criterion, criterion_of
 from omnimouse_model.analysis.ranking.factory import Factory
-from omnimouse_model.analysis.ranking.jobs import Job, Study, run_jobs
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.analysis.ranking.scores import VALIDATION, open_results
 from omnimouse_model.data.session import Session
-from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.progress import Job, shown_job
 
 SEEDS = (0, 1, 2)
 FORWARD = "forward"
@@ -29,8 +29,7 @@ def rank_sessions(
     seeds: Sequence[int] = SEEDS,
     results: str | Path | None = None,
     scheduler: str | None = None,
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job | None = None,
 ) -> RankTable:
     """Rank sessions by how useful their models are for held-out sessions.
 
@@ -55,17 +54,15 @@ def rank_sessions(
     scheduler
         Compute on workers of a Dask scheduler that see the same files; see
         `dask_map.map_pieces`.
-    progress
-        Called with finished and planned work and a description.
-    cancelled
-        Polled between steps.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
     ValueError
         A session is listed twice, or lacks a tier.
     StoppedError
-        `cancelled()` returned true; finished scores are in `results`.
+        `job.cancelled()` returned true; finished scores are in `results`.
 
     Examples
     --------
@@ -79,11 +76,13 @@ pretraining sessions, and each session needs an id of its own.
     check_sessions(pretraining, targets, factory, VALIDATION)
     criterion = criterion_of(metric, factory.spec)
     study = Study(factory, criterion, VALIDATION)
-    jobs = [
-        Job(study, (session,), tuple(targets), seed) for seed in seeds for session in pretraining
+    runs = [
+        CoreRun(study, (session,), tuple(targets), seed)
+        for seed in seeds
+        for session in pretraining
     ]
-    with shown_progress(progress) as report:
-        found = run_jobs(jobs, open_results(results), scheduler, report, cancelled)
+    with shown_job(job) as shown:
+        found = run_scores(runs, open_results(results), scheduler, shown)
     ids, names = ([session.id for session in part] for part in (pretraining, targets))
     return RankTable.of(found, ids, names, seeds)
 

@@ -20,7 +20,7 @@ from omnimouse_model.analysis.evaluate.results_store import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import silent
+from omnimouse_model.progress import QUIET
 
 SUFFIX = ".scaling.jsonl"
 
@@ -121,7 +121,7 @@ def add_run(
         tier=tier,
         max_windows=max_windows,
         centred=False,
-        progress=silent,
+        job=QUIET,
     )
     rows = run_scores(run, scores, losses or {})
     add_rows(results, rows)

@@ -34,7 +34,7 @@ from omnimouse_model.predict.ndt.held_out_rates import (
 )
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.progress import Job, shown_job
 
 HeldOut = Literal["co-smoothing", "forward", "inter-region", "intra-region"]
 HELD_OUT: Final[tuple[HeldOut, ...]] = get_args(HeldOut)
@@ -107,8 +107,7 @@ def score_held_out(
     *,
     tier: str = "test",
     max_trials: int | None = None,
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job | None = None,
 ) -> list[HeldOutScore]:
     """Score a neural data transformer on hidden spikes of a tier's trials.
 
@@ -119,8 +118,8 @@ def score_held_out(
     ----------
     max_trials
         Maximum number of trials, spread over the tier.
-    progress
-        Called with finished and all passes of a part; a bar on a terminal by default.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -129,7 +128,7 @@ def score_held_out(
     ValueError
         The tier has no trial.
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
 
     Examples
     --------
@@ -149,10 +148,9 @@ def score_held_out(
     starts = scored_starts(session, tier, max_trials, ndt.spec)
     counts = trial_counts(session, ndt, starts)
     blocks = time_blocks(starts, ndt.spec.duration_s)
-    with shown_progress(progress) as show:
+    with shown_job(job) as shown:
         return [
-            _score(condition, ndt, session, counts, blocks, tier, show, cancelled)
-            for condition in conditions
+            _score(condition, ndt, session, counts, blocks, tier, shown) for condition in conditions
         ]
 
 
@@ -163,15 +161,14 @@ def _score(
     counts: Counts,
     blocks: np.ndarray,
     tier: str,
-    show: Progress,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> HeldOutScore:
     """Return the score of one condition, or its refusal."""
 
     def report(done: int, of: int) -> None:
-        if cancelled():
+        if job.cancelled():
             raise StoppedError(f"Stopped after {done} of {of} passes.")
-        show(done, of, condition)
+        job.progress(done, of, condition)
 
     about = (condition, model.predictor_id, session.id, tier, len(counts))
     refusal = _refusal(condition, session, model.spec)
@@ -189,7 +186,7 @@ def held_out_rates(
     model: NdtPredictor,
     session: Session,
     counts: Counts,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    report: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[Scored, Scored]:
     """Return the rates per bin of the hidden entries, and their spikes.
 
@@ -204,9 +201,9 @@ def held_out_rates(
         return rates, counts[:, onset : onset + n_windows * WINDOW]
     regions = session.units.region_of
     rates_of: dict[str, Callable[..., np.ndarray]] = {
-        "co-smoothing": partial(one_neuron_out, progress=progress),
+        "co-smoothing": partial(one_neuron_out, progress=report),
         "inter-region": partial(inter_region, regions=regions),
-        "intra-region": partial(intra_region, regions=regions, progress=progress),
+        "intra-region": partial(intra_region, regions=regions, progress=report),
     }
     rates = rates_of[condition](model.net, session.id, spikes)
     # Neurons without a region are predicted by no condition over regions.

@@ -1,6 +1,6 @@
 """Cells (planned rows) of a sweep, and their evaluation in one pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -26,7 +26,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Progress, silent
+from omnimouse_model.progress import QUIET, Job
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,8 +120,7 @@ def score_cells(
     predictor: Predictor,
     cells: Sequence[Cell],
     plan: SweepPlan,
-    progress: Progress = silent,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> list[SweepRow]:
     """Return the rows of cells of one session, from one pass over its windows."""
     reasons = [too_large(cell.context, cell.draw) for cell in cells]
@@ -136,8 +135,7 @@ def score_cells(
             max_windows=plan.max_windows,
             metric=plan.metric,
             centred=False,
-            progress=progress,
-            cancelled=cancelled,
+            job=job,
         )
     # `evaluate` returns one score per condition, in order, for one predictor and
     # session.

@@ -34,7 +34,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
-from omnimouse_model.progress import Progress, shown_progress
+from omnimouse_model.progress import CallbackJob, Job, shown_job
 
 CELLS_TOGETHER = 16
 """Rows per pass over many windows; bounds memory, and the loss on interruption."""
@@ -57,8 +57,7 @@ def context_sweep(
     about: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job | None = None,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
 ) -> ContextSweep:
     """Score a predictor as a function of context, on the same targets.
@@ -100,10 +99,8 @@ def context_sweep(
         an address, see `dask_map.map_pieces`. The rows do not depend on the worker.
     device
         Device of a predictor that is loaded by name.
-    progress
-        As in `evaluate`.
-    cancelled
-        Polled between steps; once true, the finished rows are returned.
+    job
+        Progress and stop request; see `progress.Job`.
     on_part
         Called with all finished rows after each new row or batch of rows.
 
@@ -155,8 +152,8 @@ def context_sweep(
     _check_names(recordings)
     for history in plan.history_samples:
         check_history(history, predictor.needs.spec)
-    with shown_progress(progress) as report:
-        run = _Run(predictor, plan, recordings, report, cancelled)
+    with shown_job(job) as shown:
+        run = _Run(predictor, plan, recordings, shown)
         file = None
         if results is not None:
             definition = _definition(predictor, plan, recordings)
@@ -190,8 +187,7 @@ class _Run:
         predictor: Predictor,
         plan: SweepPlan,
         sessions: list[Session],
-        progress: Progress,
-        cancelled: Callable[[], bool],
+        job: Job,
     ) -> None:
         self.predictor, self.plan = predictor, plan
         self.sessions = tuple(session.id for session in sessions)
@@ -199,7 +195,7 @@ class _Run:
         # In planned order, which rows and tables follow.
         self.cells = {cell_key(predictor, cell, plan.metric): cell for cell in cells}
         self.rows: dict[str, SweepRow] = {}
-        self._progress, self._cancelled = progress, cancelled
+        self._job = job
 
     @property
     def sweep(self) -> ContextSweep:
@@ -210,7 +206,7 @@ class _Run:
     def parts(self) -> Iterator[dict[str, SweepRow]]:
         """Compute the missing rows, a few at a time, until done or cancelled."""
         for keys in self._batches():
-            if self._cancelled():
+            if self._job.cancelled():
                 return
             cells = [self.cells[key] for key in keys]
             step = f"{cells[0].session.id}: {cells[0].condition.name}"
@@ -221,8 +217,7 @@ class _Run:
                     self.predictor,
                     cells,
                     self.plan,
-                    partial(self._report_part, before, step),
-                    self._cancelled,
+                    self._part(before, step),
                 )
             except StoppedError:
                 # Finished parts are complete rows; a part of a row is dropped.
@@ -234,7 +229,7 @@ class _Run:
         batches = self._batches()
         pieces = [tuple(self.cells[key] for key in keys) for keys in batches]
         score = partial(_score_on_worker, predictor=predictor, plan=self.plan)
-        for number, rows in map_pieces(score, pieces, scheduler, self._cancelled):
+        for number, rows in map_pieces(score, pieces, scheduler, self._job.cancelled):
             part = dict(zip(batches[number], rows, strict=True))
             yield part
             self._report(self._n_windows(self.rows), f"on {scheduler}")
@@ -243,10 +238,14 @@ class _Run:
         return sum(len(self.cells[key].starts) for key in keys)
 
     def _report(self, done: int, step: str) -> None:
-        self._progress(done, self._n_windows(self.cells), step)
+        self._job.progress(done, self._n_windows(self.cells), step)
 
-    def _report_part(self, before: int, step: str, done: int, total: int, what: str) -> None:
-        self._report(before + done, step)
+    def _part(self, before: int, step: str) -> Job:
+        """Return the job of some cells, after a number of windows."""
+        return CallbackJob(
+            lambda done, total, what: self._report(before + int(done), step),
+            self._job.cancelled,
+        )
 
     def _batches(self) -> list[list[str]]:
         """Return the keys of rows to compute together; single rows if windows are few.

@@ -21,7 +21,6 @@ from omnimouse_model.analysis.tuning.motion_energy import (
 )
 from omnimouse_model.analysis.tuning.stimulus_blocks import (
     MAX_BLOCKS,
-    ReportShare,
     stimulus_blocks,
 )
 from omnimouse_model.data.session import Session
@@ -29,6 +28,7 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import selectivity_index
+from omnimouse_model.progress import QUIET, Job
 
 DirectionSource = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
@@ -104,7 +104,7 @@ def direction_tuning(
     centres_yx: Float[np.ndarray, "neuron 2"] | None = None,
     *,
     max_blocks: int = MAX_BLOCKS,
-    progress: ReportShare | None = None,
+    job: Job = QUIET,
     seed: int = 0,
 ) -> tuple[DirectionTuning, ...]:
     """Estimate the direction tuning of some neurons.
@@ -126,7 +126,7 @@ def direction_tuning(
     if centres_yx is None:
         centres_yx = np.full((len(neurons), 2), np.nan)
     motion = _Motion(session, neurons, centres_yx)
-    motion.read(max_blocks, progress)
+    motion.read(max_blocks, job)
     return tuple(motion.tuning(i, draw) for i in range(len(neurons)))
 
 
@@ -311,7 +311,7 @@ class _Motion:
         self._energy: list[np.ndarray] = []
         self._response: list[np.ndarray] = []
 
-    def read(self, max_blocks: int, progress: ReportShare | None) -> None:
+    def read(self, max_blocks: int, job: Job) -> None:
         """Collect energies and responses block by block, without keeping the video."""
         delay = round(DELAY_S * SCREEN_RATE_HZ)
         blocks = stimulus_blocks(
@@ -320,7 +320,7 @@ class _Motion:
             before=TAPS - 1,
             after=delay,
             max_blocks=max_blocks,
-            progress=progress,
+            job=job,
         )
         for block in blocks:
             n = -(-block.length // _STEP)

@@ -9,12 +9,12 @@ cluster to the next. The order is for display only and is not a measure.
 import numpy as np
 from jaxtyping import Float32, Int
 
-from omnimouse_model.analysis.tuning.stimulus_blocks import ReportShare
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.valid_starts import even_starts
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.fits import scipy_module
+from omnimouse_model.progress import QUIET, Job, part_of
 
 # 80 segments of 10 bins of 6 samples at 30 Hz: 160 s in total.
 N_STRETCHES = 80
@@ -29,9 +29,7 @@ _NEURONS_PER_CLUSTER = 10
 _READING = 0.7
 
 
-def similarity_order(
-    session: Session, progress: ReportShare = lambda share: None
-) -> Int[np.ndarray, " neuron"]:
+def similarity_order(session: Session, job: Job = QUIET) -> Int[np.ndarray, " neuron"]:
     """Return an order of all neurons of a session by similarity; needs SciPy.
 
     At most 160 s of the recording are read. The order is deterministic; neurons with
@@ -41,16 +39,14 @@ def similarity_order(
     ----------
     session
         A session; all trials are used, including held-out trials.
-    progress
-        Called with the finished share; an exception stops the work.
+    job
+        Progress and stop request; see `progress.Job`.
     """
-    activity = sampled_activity(session, lambda share: progress(_READING * share))
-    return order_by_similarity(activity, lambda share: progress(_READING + (1 - _READING) * share))
+    activity = sampled_activity(session, part_of(job, 0.0, _READING))
+    return order_by_similarity(activity, part_of(job, _READING, 1.0))
 
 
-def sampled_activity(
-    session: Session, progress: ReportShare = lambda share: None
-) -> Float32[np.ndarray, "neuron bin"]:
+def sampled_activity(session: Session, job: Job = QUIET) -> Float32[np.ndarray, "neuron bin"]:
     """Return mean normalised responses in bins of segments over the whole recording.
 
     Missing bins of a neuron hold its mean, which adds nothing to correlations.
@@ -62,7 +58,7 @@ def sampled_activity(
     count = np.zeros((N_STRETCHES, BINS_PER_STRETCH), np.int64)
     binned_means = np.full((*count.shape, session.n_neurons), np.nan, np.float32)
     for stretch, start in enumerate(starts.tolist()):
-        progress(stretch / N_STRETCHES)
+        job.progress(stretch / N_STRETCHES, 1.0)
         times = start + np.arange(length) / rate
         values, valid = session.responses.window(times, session.response_scale)
         values = values.reshape(BINS_PER_STRETCH, SAMPLES_PER_BIN, -1)
@@ -77,7 +73,7 @@ def sampled_activity(
 
 def order_by_similarity(
     activity: Float32[np.ndarray, "neuron bin"],
-    progress: ReportShare = lambda share: None,
+    job: Job = QUIET,
 ) -> Int[np.ndarray, " neuron"]:
     """Return the neurons ordered by activity; constant neurons come last."""
     centred = activity - activity.mean(axis=1, keepdims=True, dtype=np.float32)
@@ -88,11 +84,11 @@ def order_by_similarity(
     still = np.setdiff1d(np.arange(len(activity)), moving)
     if len(moving) < 3:
         return np.concatenate([moving, still])
-    progress(0.0)
+    job.progress(0.0, 1.0)
     places = _components(centred[moving] / spread[moving, None])
-    progress(0.5)
+    job.progress(0.5, 1.0)
     clusters, centres = _clusters(places)
-    progress(0.9)
+    job.progress(0.9, 1.0)
     order = _along(places, clusters, centres)
     return np.concatenate([moving[order], still])
 

@@ -5,7 +5,6 @@
 are those with the most repeats.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from omnimouse_model.analysis.tuning.repeats import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.running_repeats import RunningRepeats
+from omnimouse_model.progress import QUIET, Job
 
 MIN_CLIP_S = 2.0
 """Shorter clips are left out if there are longer ones."""
@@ -81,17 +81,15 @@ def pooled_clips(
     return pool, min(len(clip.trials) for clip in pool)
 
 
-def population_ceiling(
-    session: Session, progress: Callable[[float], None] = lambda _: None
-) -> PopulationCeiling:
+def population_ceiling(session: Session, job: Job = QUIET) -> PopulationCeiling:
     """Estimate the reliability of all neurons in pieces of bounded memory.
 
     Parameters
     ----------
     session
         A recording.
-    progress
-        Called with the finished share, 0 to 1; an exception stops the work.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -105,7 +103,7 @@ def population_ceiling(
     done = 0
     for clip in clips:
         for _, piece in read_pieces(session, clip, n_repeats):
-            progress(done / total)
+            job.progress(done / total, 1.0)
             running.add(piece)
             done += piece.shape[1]
     return PopulationCeiling(

@@ -22,12 +22,12 @@ from omnimouse_model.analysis.tuning.motion_energy import (
 )
 from omnimouse_model.analysis.tuning.stimulus_blocks import (
     MAX_BLOCKS,
-    ReportShare,
     StimulusBlock,
     stimulus_blocks,
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
+from omnimouse_model.progress import QUIET, Job
 
 FieldKind = Literal["plain", "energy"]
 N_LAGS = 16
@@ -99,7 +99,7 @@ def receptive_fields(
     kind: FieldKind | None = None,
     ridge: float | None = RIDGE,
     max_blocks: int = MAX_BLOCKS,
-    progress: ReportShare | None = None,
+    job: Job = QUIET,
 ) -> tuple[ReceptiveField, ...]:
     """Estimate the receptive fields of some neurons, in one pass over the video.
 
@@ -124,7 +124,7 @@ def receptive_fields(
         before=TAPS - 1,
         after=N_LAGS - 1,
         max_blocks=max_blocks,
-        progress=progress,
+        job=job,
     )
     for block in blocks:
         for part in sums.values():

@@ -16,6 +16,7 @@ from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import Status, moments, nanmean
 from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
 from omnimouse_model.metrics.time_blocks import student_quantile
+from omnimouse_model.progress import QUIET, Job
 
 _PIECE_BYTES = 64 * 2**20
 """Maximum size of the responses (all neurons and repeats) read at a time."""
@@ -136,7 +137,7 @@ def clip_repeats(
     session: Session,
     clip: RepeatedClip,
     neurons: Int[np.ndarray, " neuron"],
-    progress: Callable[[float], None] = lambda share: None,
+    job: Job = QUIET,
 ) -> ClipRepeats:
     """Read all repeats of a clip and compute reliability; `progress` may raise."""
     neurons = np.asarray(neurons, np.int64)
@@ -144,7 +145,7 @@ def clip_repeats(
     count = n_samples(clip)
     responses = np.full((len(neurons), len(onset_s), count), np.nan)
     for first, piece in read_pieces(session, clip, len(onset_s)):
-        progress(first / count)
+        job.progress(first / count, 1.0)
         part = slice(first, first + piece.shape[1])
         responses[:, :, part] = piece[:, :, neurons].transpose(2, 0, 1)
     cc_max, single, status = _reliability(responses)
@@ -157,7 +158,7 @@ def clip_repeats(
         nanmean(responses, 1),
         cc_max,
         single,
-        reliability_interval(responses, single, lambda: progress(1.0)),
+        reliability_interval(responses, single, lambda: job.progress(1.0, 1.0)),
         _oracle(responses),
         status,
     )

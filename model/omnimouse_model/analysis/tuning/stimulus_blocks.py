@@ -4,7 +4,7 @@ Estimates from minutes of video read it with this module. One block is in memory
 time. Of a long recording, a bounded number of blocks is read, spread evenly over it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,13 @@ from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.valid_starts import recorded_shares
 from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
+from omnimouse_model.progress import QUIET, Job
 
 BLOCK = 600
 """Samples per block: 20 s."""
 MAX_BLOCKS = 90
 """Maximum number of blocks per session: half an hour, enough for stable estimates."""
 
-ReportShare = Callable[[float], None]
 """Called with the finished share, 0 to 1; an exception stops the work."""
 
 
@@ -79,7 +79,7 @@ def stimulus_blocks(
     before: int = 0,
     after: int = 0,
     max_blocks: int = MAX_BLOCKS,
-    progress: ReportShare | None = None,
+    job: Job = QUIET,
 ) -> Iterator[StimulusBlock]:
     """Yield the session in blocks of 20 s.
 
@@ -97,8 +97,7 @@ def stimulus_blocks(
     starts = block_starts(session, max_blocks)
     span = session.common_interval()
     for number, start in enumerate(starts.tolist()):
-        if progress is not None:
-            progress(number / len(starts))
+        job.progress(number / len(starts), 1.0)
         # On the sampling grid of the responses, so that lags are whole samples.
         frame_times = _times(span.start, start - before, start + BLOCK)
         sample_times = _times(span.start, start, start + BLOCK + after)
@@ -110,8 +109,7 @@ def stimulus_blocks(
         recorded = recorded & (sample_times < span.stop)
         recorded &= np.isfinite(values).any(axis=1)
         yield StimulusBlock(number, frames, shown, values, recorded, before)
-    if progress is not None:
-        progress(1.0)
+    job.progress(1.0, 1.0)
 
 
 def _times(begin: float, first: int, stop: int) -> np.ndarray:

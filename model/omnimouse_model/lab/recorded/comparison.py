@@ -21,13 +21,13 @@ from omnimouse_model.lab.recorded.responses import (
 )
 from omnimouse_model.lab.recorded.trials import Where
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 N_RESAMPLES: Final = 500
 Columns = Mapping[str, Shaped[np.ndarray, " neuron"]]
-ReportWindows = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ def both_responses(
     neurons: np.ndarray | None,
     lag_s: float,
     behavior: BehaviorInput,
-    progress: ReportWindows,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> BothResponses:
     """Return recorded and predicted responses to the trials within the recording.
 
@@ -139,8 +138,7 @@ def both_responses(
         chosen,
         lag_s=lag_s,
         behavior=behavior,
-        progress=progress,
-        cancelled=cancelled,
+        job=job,
     )
     is_used = np.isfinite(found.recorded).any(axis=1)
     return BothResponses(chosen, is_used, found.recorded[is_used], found.predicted[is_used])

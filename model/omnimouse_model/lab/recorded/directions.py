@@ -1,6 +1,6 @@
 """Recorded tuning to directions beside that of a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,6 @@ from omnimouse_model.lab.recorded.comparison import (
     Columns,
     PopulationValue,
     RecordedComparison,
-    ReportWindows,
     both_responses,
     median_of,
     provenance_of,
@@ -32,6 +31,7 @@ from omnimouse_model.lab.tuning import ModelDirections, directions_of
 from omnimouse_model.metrics.correlation import moments
 from omnimouse_model.metrics.tuning import orientation_distance
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import QUIET, Job
 
 TUNED_OSI: Final = 0.3
 """Recorded OSI above which a neuron counts as tuned."""
@@ -53,8 +53,7 @@ def compare_directions(
     behavior: BehaviorInput = "hidden",
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
-    progress: ReportWindows = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> RecordedComparison:
     """Compare recorded and predicted tuning to directions of motion.
 
@@ -76,8 +75,8 @@ def compare_directions(
         Whether a predictor sees the recorded behaviour.
     n_resamples, seed
         Resamples of the trials of each direction.
-    progress
-        Called with the number of predicted windows, and their total number.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Returns
     -------
@@ -102,7 +101,7 @@ def compare_directions(
     UnsupportedRequestError
         The model sees no video, or the session has none.
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
     """
     found = direction_trials(
         session,
@@ -113,9 +112,7 @@ def compare_directions(
         where=where,
     )
     require_experiment(model, "preferred_deg", "directions")
-    both = both_responses(
-        model, session, found.trials, neurons, lag_s, behavior, progress, cancelled
-    )
+    both = both_responses(model, session, found.trials, neurons, lag_s, behavior, job)
     own, shown = both.recorded, found.direction_deg[both.is_used]
     if len(np.unique(shown)) < 3:
         raise StimulusColumnError(

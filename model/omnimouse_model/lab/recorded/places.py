@@ -14,7 +14,6 @@ from omnimouse_model.lab.recorded.comparison import (
     Columns,
     PopulationValue,
     RecordedComparison,
-    ReportWindows,
     both_responses,
     median_of,
     provenance_of,
@@ -34,6 +33,7 @@ from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor
 from omnimouse_model.lab.tuning import receptive_fields
 from omnimouse_model.metrics.time_blocks import student_quantile
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import QUIET, Job
 
 LOCATED_WIDTHS: Final = 0.1
 """Noise of the recorded place, in monitor widths, below which a neuron is located."""
@@ -57,8 +57,7 @@ def compare_places(
     behavior: BehaviorInput = "hidden",
     monitor: Monitor = MONITOR,
     seed: int = 0,
-    progress: ReportWindows = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> RecordedComparison:
     """Compare recorded and predicted places of receptive fields, from flashed dots.
 
@@ -98,13 +97,11 @@ def compare_places(
     UnsupportedRequestError
         The model sees no video, or the session has none.
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
     """
     found = place_trials(session, place_columns, unit, tier=tier, where=where, monitor=monitor)
     require_experiment(model, "column_px", "fields")
-    both = both_responses(
-        model, session, found.trials, neurons, lag_s, behavior, progress, cancelled
-    )
+    both = both_responses(model, session, found.trials, neurons, lag_s, behavior, job)
     shown = _Dots(found, both.is_used)
     if not shown.is_complete:
         raise StimulusColumnError(
@@ -112,7 +109,7 @@ def compare_places(
             f"were shown within the recording of session {session.id!r}."
         )
     everything = np.ones(len(both.recorded), bool)
-    recorded = shown.places(both.recorded, everything, cancelled)
+    recorded = shown.places(both.recorded, everything, job.cancelled)
     if isinstance(model, ExperimentResult):
         names = ("row_px", "column_px")
         places = np.stack([model.findings.columns[name] for name in names], axis=1)
@@ -120,9 +117,9 @@ def compare_places(
         # stretched to its own size, so rows are a share of the height.
         predicted = places / model.size * (found.height_widths, 1.0)
     else:
-        predicted = shown.places(both.predicted, everything, cancelled)
+        predicted = shown.places(both.predicted, everything, job.cancelled)
     difference = np.hypot(*(recorded - predicted).T)
-    sd, freedom = shown.jackknife_sd(both.recorded, cancelled)
+    sd, freedom = shown.jackknife_sd(both.recorded, job.cancelled)
     radius = student_quantile(freedom) * sd if freedom else sd
     columns = {
         "recorded_row_widths": recorded[:, 0],

@@ -1,7 +1,7 @@
 """Recorded responses to trials, and what a model predicts for the recorded video."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
+from omnimouse_model.progress import QUIET, Job
 
 BehaviorInput = Literal["hidden", "visible"]
 _PIECE_BYTES = 64 * 2**20
@@ -91,8 +92,7 @@ def responses_to_trials(
     *,
     lag_s: float = 0.0,
     behavior: BehaviorInput = "hidden",
-    progress: Callable[[int, int], None] = lambda done, of: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> TrialResponses:
     """Return the recorded responses to trials, and the predicted ones.
 
@@ -110,15 +110,15 @@ def responses_to_trials(
         lag count, both included.
     behavior
         Whether the model sees the recorded behaviour, or that of an average moment.
-    progress
-        Called with the number of finished windows, and their total number.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
     UnsupportedRequestError
         The model sees no video, or the session has none.
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
     """
     require_recorded_video(predictor, session)
     # Trials begin at any time of the grid.
@@ -143,7 +143,7 @@ def responses_to_trials(
 
     predictor.prepare(session)
     done = 0
-    for prediction in predictor.predict_many(requests(), cancelled):
+    for prediction in predictor.predict_many(requests(), job.cancelled):
         part, belongs = pending.popleft()
         own = part.window.responses[:, neurons].astype(np.float64)
         model = in_window_units(prediction, part.window).astype(np.float64)
@@ -154,7 +154,7 @@ def responses_to_trials(
         predicted[part.trials] += weights @ np.where(known, model, 0.0)
         count[part.trials] += weights @ known
         done += 1
-        progress(done, len(parts))
+        job.progress(done, len(parts))
     if done < len(parts):
         raise StoppedError(f"Stopped after {done} of {len(parts)} windows.")
     return TrialResponses(_mean(recorded, count), _mean(predicted, count))

@@ -20,6 +20,7 @@ from omnimouse_model.live.inference.engine import (
     Execution,
     Outdated,
 )
+from omnimouse_model.progress import CallbackJob, Job
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -35,6 +36,15 @@ class ReportProgress(Protocol):
     def __call__(self, message: str, share: float | None = None, /) -> None:
         """Report a message, and the finished share (0-1) if it is known."""
         ...
+
+
+def percent_job(report: ReportProgress, text: str) -> Job:
+    """Return a job whose progress is reported as a text with percents."""
+
+    def show(done: float, total: float, step: str) -> None:
+        report(f"{text}: {100 * done / total:z.0f} %")
+
+    return CallbackJob(show)
 
 
 class BackgroundTask(Generic[Request, Result]):

@@ -26,6 +26,7 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
+    percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.laboratory import Laboratory
@@ -302,10 +303,7 @@ def _never_recorded(session: Session) -> np.ndarray:
 def _read_ceiling(
     session: Session, report: ReportProgress
 ) -> Iterator[tuple[Session, PopulationCeiling]]:
-    def report_share(share: float) -> None:
-        report(f"Reading repeats: {100 * share:z.0f} %")
-
-    yield session, population_ceiling(session, report_share)
+    yield session, population_ceiling(session, percent_job(report, "Reading repeats"))
 
 
 def _categories_of(

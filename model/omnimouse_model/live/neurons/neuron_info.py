@@ -27,9 +27,11 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
+    percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.progress import part_of
 
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
@@ -218,12 +220,6 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     neurons = np.array(indices, np.int64)
     infos = tuple(NeuronProperties(neuron) for neuron in indices)
 
-    def report_field(share: float) -> None:
-        report(f"Receptive field: {60 * share:z.0f} %")
-
-    def report_tuning(share: float) -> None:
-        report(f"Tuning: {60 + 40 * share:z.0f} %")
-
     clips = []
     for clip in repeated_clips(session)[:_MAX_CLIPS]:
         # Reporting raises if the task was stopped, so that each clip is a step.
@@ -234,12 +230,16 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
         for i, info in enumerate(infos)
     )
     yield session, infos
-    fields = receptive_fields(session, neurons, progress=report_field)
+    fields = receptive_fields(
+        session, neurons, job=part_of(percent_job(report, "Receptive field"), 0.0, 0.6)
+    )
     infos = tuple(replace(i, field=f) for i, f in zip(infos, fields, strict=True))
     yield session, infos
     # NaN: without a receptive field, tuning is computed from the whole screen.
     centres = [(np.nan, np.nan) if f.problem else f.centre_yx for f in fields]
-    tunings = direction_tuning(session, neurons, np.array(centres), progress=report_tuning)
+    tunings = direction_tuning(
+        session, neurons, np.array(centres), job=part_of(percent_job(report, "Tuning"), 0.6, 1.0)
+    )
     infos = tuple(replace(i, tuning=t) for i, t in zip(infos, tunings, strict=True))
     yield session, infos
 

@@ -11,6 +11,7 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
+    percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
@@ -83,7 +84,4 @@ class SimilarityOrder(HasBackgroundTask):
 
 
 def _compute(session: Session, report: ReportProgress) -> Iterator[tuple[Session, np.ndarray]]:
-    def report_share(share: float) -> None:
-        report(f"Comparing neurons: {100 * share:z.0f} %")
-
-    yield session, similarity_order(session, report_share)
+    yield session, similarity_order(session, percent_job(report, "Comparing neurons"))

@@ -24,6 +24,7 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
+    percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.recording.trials import trial_at
@@ -238,11 +239,13 @@ def _read_repeats(
 ) -> Iterator[tuple[_Request, ClipRepeats]]:
     report("Reading repeats")
 
-    def report_share(share: float) -> None:
-        report(f"Reading repeats: {100 * share:z.0f} %")
-
     neurons = np.array(request.neurons, np.int64)
-    yield request, clip_repeats(request.session, request.clip, neurons, report_share)
+    yield (
+        request,
+        clip_repeats(
+            request.session, request.clip, neurons, percent_job(report, "Reading repeats")
+        ),
+    )
 
 
 def clip_text(clip: RepeatedClip, number: int) -> str:

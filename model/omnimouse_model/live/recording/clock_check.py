@@ -8,6 +8,7 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
+    percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
@@ -47,7 +48,4 @@ class ClockCheck(HasBackgroundTask):
 
 
 def _check(session: Session, report: ReportProgress) -> Iterator[AlignmentReport]:
-    def report_share(share: float) -> None:
-        report(f"Comparing streams: {100 * share:z.0f} %")
-
-    yield check_alignment(session, report_share)
+    yield check_alignment(session, job=percent_job(report, "Comparing streams"))

@@ -21,6 +21,7 @@ from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.pause_gate import PauseGate
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import CallbackJob, Job
 
 PLAN_FIELDS = (
     "neurons", "history_samples", "video", "behavior", "seeds", "tier", "grid",
@@ -103,8 +104,7 @@ def run_sweep(
             **{name: getattr(job.plan, name) for name in PLAN_FIELDS},
             results=job.path,
             about=job.about,
-            progress=_progress_of(gate, on_progress),
-            cancelled=gate.wait,
+            job=_job_of(gate, on_progress),
             on_part=on_part,
         )
         # `context_sweep` returns an incomplete sweep after a cancel.
@@ -113,20 +113,19 @@ def run_sweep(
         return sweep
 
 
-def _progress_of(
-    gate: PauseGate, on_progress: Callable[[SweepProgress], None]
-) -> Callable[[int, int, str], None]:
-    """Return a progress callback, which also measures the time per prediction."""
+def _job_of(gate: PauseGate, on_progress: Callable[[SweepProgress], None]) -> Job:
+    """Return a job that also measures the time per prediction."""
     origin: tuple[float, int] | None = None
 
-    def progress(done: int, total: int, _context: str) -> None:
+    def progress(n_done: float, total: float, _context: str) -> None:
         nonlocal origin
+        done = int(n_done)
         # Waiting for live requests does not count as computing time. The first call
         # sets the origin, so that rows read from the file do not count either.
         now = perf_counter() - gate.waited_s
         origin = origin or (now, done)
         since, first = origin
         each_s = (now - since) / (done - first) if done > first else None
-        on_progress(SweepProgress(done, total, each_s))
+        on_progress(SweepProgress(done, int(total), each_s))
 
-    return progress
+    return CallbackJob(progress, gate.wait)

@@ -32,7 +32,7 @@ from omnimouse_model.analysis.scaling.runs import (
 from omnimouse_model.data.session_index import Catalogue, catalogue_of
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
-from omnimouse_model.progress import Progress, silent
+from omnimouse_model.progress import QUIET, CallbackJob, Job
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import MODEL
@@ -97,8 +97,7 @@ def run_study(
     *,
     mice: Path | None = None,
     device: str = "cpu",
-    progress: Progress = silent,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> None:
     """Train and score all runs of a plan that are not in the results.
 
@@ -106,8 +105,8 @@ def run_study(
     ----------
     mice
         Folder of the simulated mice; missing mice are simulated.
-    progress
-        Called with (done, total, text), counted in steps over all runs.
+    job
+        Progress in steps over all runs, and stop request.
 
     Raises
     ------
@@ -118,11 +117,11 @@ def run_study(
     OutputBusyError
         Another process runs the study.
     StoppedError
-        `cancelled()` returned True; training until then is saved.
+        `job.cancelled()` returned True; training until then is saved.
     """
     # Not the results: other processes may add runs to them.
     with sole_writer(models_folder(results)):
-        _run_study(plan, Path(results), mice, device, progress, cancelled)
+        _run_study(plan, Path(results), mice, device, job)
 
 
 def _run_study(
@@ -130,11 +129,10 @@ def _run_study(
     results: Path,
     mice: Path | None,
     device: str,
-    progress: Progress,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> None:
     """Run a study as `run_study` does, while no other process does."""
-    catalogue = _sessions(plan, mice, progress)
+    catalogue = _sessions(plan, mice, job)
     evaluated = _evaluated(plan, catalogue)
     # All runs are listed first, so that a wrong plan fails before any training.
     folder = models_folder(results)
@@ -147,12 +145,12 @@ def _run_study(
 
         def report(step: int, text: str, before: int = done, name: str = run.name) -> None:
             # The defaults bind the values of this run, not those of later ones.
-            progress(before + step, total, f"{name}: {text}")
+            job.progress(before + step, total, f"{name}: {text}")
 
         # Steps of finished runs count as done too, so that progress reaches the total.
         missing = [strategy for strategy in plan.strategies if run.key(strategy) not in file.rows]
         if missing:
-            work = _Work(run, folder / run.name, device, report, cancelled)
+            work = _Work(run, folder / run.name, device, report, job.cancelled)
             for row in work.rows(plan, evaluated, missing):
                 file.add(run.key(row.condition), row)
         done += run.config.total_steps
@@ -190,11 +188,11 @@ def _config(plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int)
     )
 
 
-def _sessions(plan: StudyPlan, mice: Path | None, progress: Progress) -> Catalogue:
+def _sessions(plan: StudyPlan, mice: Path | None, job: Job) -> Catalogue:
     """Return all sessions of the plan; missing simulated mice are simulated."""
     places: list[Path] = []
     for number, name in enumerate(plan.sessions):
-        report = partial(progress, number, len(plan.sessions))
+        report = partial(job.progress, number, len(plan.sessions))
         places += sessions_in(session_place(name, mice, report))
     return catalogue_of(places)
 
@@ -268,8 +266,7 @@ class _Work:
             strategies,
             tier=plan.tier,
             max_windows=plan.max_windows,
-            progress=lambda done, total, text: self.report(steps, text),
-            cancelled=self.cancelled,
+            job=CallbackJob(lambda done, total, text: self.report(steps, text), self.cancelled),
         )
         refused = [score.refusal for score in scores.scores if score.refusal]
         if refused:

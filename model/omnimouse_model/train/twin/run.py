@@ -29,7 +29,7 @@ from omnimouse_model.predict.twin.predictor import (
     TwinPredictor,
     twin_spec,
 )
-from omnimouse_model.progress import silent
+from omnimouse_model.progress import QUIET
 from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import (
@@ -357,7 +357,7 @@ class _TwinTraining:
             source.session,
             [Condition("video_behavior", partial(mask_from_strategy, name))],
             starts=spread_starts(starts, self.settings.validation_windows),
-            progress=silent,
+            job=QUIET,
         )
         (score,) = results.scores
         if not isfinite(score.value):

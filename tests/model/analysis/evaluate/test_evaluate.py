@@ -23,6 +23,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.predict.twin.predictor import twin_spec
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import open_truth
 from omnimouse_model.strategies import mask_from_strategy
 from tests.cli.runner import run_command
@@ -285,7 +286,7 @@ def test_progress_runs_to_its_total(session):
         session,
         [STIMULUS, FORECAST],
         max_windows=5,
-        progress=lambda done, total, what: seen.append((done, total)),
+        job=CallbackJob(lambda done, total, what: seen.append((done, total))),
     )
     dones = [done for done, _ in seen]
     assert dones == sorted(dones)
@@ -299,7 +300,7 @@ def test_cancelling_stops_at_once(session):
         return next(left, None) is None
 
     with pytest.raises(StoppedError):
-        evaluate(predictor, session, [STIMULUS], cancelled=cancelled)
+        evaluate(predictor, session, [STIMULUS], job=CallbackJob(cancelled=cancelled))
     assert predictor.counters.get("encodings", 0) < 4
 
 

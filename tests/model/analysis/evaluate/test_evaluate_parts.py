@@ -35,6 +35,7 @@ from omnimouse_model.metrics import bits_per_spike_per_neuron, cc_scores, correl
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
 from omnimouse_model.predict.registry import load_predictor, save_ensemble
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.strategies import mask_from_strategy
 from tests.model.analysis.evaluate.test_evaluate import NoisyPredictor
 from tests.model.context_predictor import ContextPredictor
@@ -282,7 +283,7 @@ def test_kept_pieces_are_not_computed_again(session, tmp_path):
     def is_one_saved():
         return path.exists() and path.read_bytes().count(b"\n") > 1
 
-    part, _ = evaluated(results=path, cancelled=is_one_saved)
+    part, _ = evaluated(results=path, job=CallbackJob(cancelled=is_one_saved))
     assert sum(bool(s.scores) for s in part.values()) > 0
     before = path.read_bytes()
     found, _ = evaluated(results=path)

@@ -14,6 +14,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded, Prediction
+from omnimouse_model.progress import CallbackJob
 from tests.predictors import EchoPredictor, tiny_transformer
 from tests.small_sessions import write_session
 
@@ -141,7 +142,7 @@ def test_the_end_of_the_session_is_reached_and_no_span_beyond_it(session):
 def test_progress_is_told_and_a_stop_ends_it(session):
     told, predictor = [], EchoPredictor()
     ask = (session, later_half_mask(), 2.0, 10.0)
-    predict_span(EchoPredictor(), *ask, progress=lambda *at: told.append(at))
+    predict_span(EchoPredictor(), *ask, job=CallbackJob(lambda *at: told.append(at[:2])))
     assert told == [(k + 1, len(told)) for k in range(len(told))]
     assert len(told) > 5
     with pytest.raises(StoppedError):

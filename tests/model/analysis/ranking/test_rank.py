@@ -14,6 +14,7 @@ from omnimouse_model.analysis.ranking.tier_guard import HeldBackError
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.ranking.fake_factory import (
     BEST_FIRST,
     SPEC,
@@ -109,9 +110,11 @@ def test_a_stopped_ranking_goes_on(study):
 
     seen = []
     with pytest.raises(StoppedError):
-        rank_sessions(*study[0], **options, cancelled=stop_in_the_middle)
+        rank_sessions(*study[0], **options, job=CallbackJob(cancelled=stop_in_the_middle))
     n_stopped = len(factory.trainings())
-    again = rank_sessions(*study[0], **options, progress=lambda *report: seen.append(report))
+    again = rank_sessions(
+        *study[0], **options, job=CallbackJob(lambda *report: seen.append(report))
+    )
     assert np.array_equal(again.values, whole.values)
     # The core of a transfer that was missing is loaded once more.
     assert len(factory.trainings()) - n_before <= 36 + 1

@@ -19,6 +19,7 @@ from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
 from omnimouse_model.predict.ndt.predictor import TRIALS, NdtPredictor
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.cli.runner import run_command
 
@@ -89,7 +90,7 @@ def test_what_is_not_possible_is_said(spiking, model):
     with pytest.raises(UnsupportedRequestError, match="no neural data transformer"):
         om.score_held_out(om.load_predictor("mean"), spiking)
     with pytest.raises(StoppedError):
-        om.score_held_out(model, spiking, ["co-smoothing"], cancelled=lambda: True)
+        om.score_held_out(model, spiking, ["co-smoothing"], job=CallbackJob(cancelled=lambda: True))
 
 
 @pytest.mark.parametrize(

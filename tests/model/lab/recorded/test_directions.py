@@ -10,6 +10,7 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.lab.experiments import run_experiment
 from omnimouse_model.lab.recorded.directions import compare_directions
 from omnimouse_model.lab.recorded.trials import StimulusColumnError
+from omnimouse_model.progress import CallbackJob
 from tests.model.lab.energy_neurons import PREFERRED, EnergyNeurons
 from tests.model.lab.recorded.known_neurons import (
     directions_shown,
@@ -173,8 +174,7 @@ def test_a_stopped_comparison_says_so(clean):
         compare_directions(
             turned_model(PREFERRED_DEG, 0.0),
             clean,
-            progress=lambda done, of: seen.append((done, of)),
-            cancelled=lambda: len(seen) == 3,
+            job=CallbackJob(lambda *of: seen.append(of[:2]), lambda: len(seen) == 3),
         )
     assert seen[-1][0] == 3 < seen[-1][1]
 

@@ -11,6 +11,7 @@ from omnimouse_model.lab.recorded.responses import (
     responses_to_trials,
 )
 from omnimouse_model.lab.recorded.trials import direction_trials
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage.row_source import MemoryRows
 from tests.model.lab.recorded.known_neurons import (
     OFFSET_S,
@@ -125,7 +126,9 @@ def test_a_delay_of_the_responses_is_taken_into_account():
 def test_only_windows_with_trials_are_predicted(noisy):
     model, seen = EchoPredictor(), []
     trials = direction_trials(noisy).trials[10:12]
-    responses_to_trials(model, noisy, trials, NEURONS, progress=lambda *of: seen.append(of))
+    responses_to_trials(
+        model, noisy, trials, NEURONS, job=CallbackJob(lambda *of: seen.append(of[:2]))
+    )
     assert 2 <= model.counters["decodings"] <= 3
     assert seen[-1] == (len(seen), len(seen))
 

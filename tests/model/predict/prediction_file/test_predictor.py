@@ -23,6 +23,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.registry import load_in_process
+from omnimouse_model.progress import CallbackJob
 
 SPEC = {"duration_s": 2.0, "response_rate_hz": 30.0}
 
@@ -173,5 +174,7 @@ def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(session, 
     counts = []
     stored = om.open_predictions(path)
     mask = Mask.nothing(session, stored.needs.spec).ask(range(10))
-    predict_span(stored, session, mask, 0.0, 10.0, progress=lambda *now: counts.append(now))
+    predict_span(
+        stored, session, mask, 0.0, 10.0, job=CallbackJob(lambda *now: counts.append(now[:2]))
+    )
     assert counts == [(n, counts[-1][1]) for n in range(1, counts[-1][1] + 1)]

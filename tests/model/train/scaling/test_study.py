@@ -14,6 +14,7 @@ from omnimouse_app.cli.scaling import command
 from omnimouse_model.analysis.scaling.fits import scaling_curves
 from omnimouse_model.analysis.scaling.runs import read_runs
 from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from omnimouse_model.train.scaling.study import models_folder, run_study
@@ -156,11 +157,11 @@ def test_a_killed_study_goes_on_to_the_same_results(plan, study_results, tmp_pat
                 raise KillError
 
         with pytest.raises(KillError):
-            run_study(plan, parts, progress=progress)
+            run_study(plan, parts, job=CallbackJob(progress))
     assert len(read_runs(parts)) == 1
     asked: list[int] = []
     with pytest.raises(StoppedError):
-        run_study(plan, parts, cancelled=lambda: asked.append(1) or len(asked) > 2)
+        run_study(plan, parts, job=CallbackJob(cancelled=lambda: asked.append(1) or len(asked) > 2))
     run_study(plan, parts)
     assert parts.read_bytes() == study_results.read_bytes()
     assert steps_of(parts) == steps_of(study_results)
@@ -173,10 +174,10 @@ def test_what_is_in_the_results_is_not_trained_again(plan, results):
     def progress(done: int, total: int, what: str) -> None:
         trained.append(what.partition(":")[0])
 
-    run_study(plan, results, progress=progress)
+    run_study(plan, results, job=CallbackJob(progress))
     assert trained == []
     assert results.read_bytes() == before
-    run_study(replace(plan, seeds=(0, 1)), results, progress=progress)
+    run_study(replace(plan, seeds=(0, 1)), results, job=CallbackJob(progress))
     assert {name.rpartition(", ")[2] for name in trained} == {"seed 1"}
     assert len(read_runs(results)) == 4
     more = (TASK, "test/population_1024_response_behavior")

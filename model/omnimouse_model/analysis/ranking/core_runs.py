@@ -9,7 +9,7 @@ the file are not computed again; a training that was stopped goes on from its la
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from omnimouse_model.analysis.ranking.tier_guard import without_test
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.devices import torch_threads
-from omnimouse_model.progress import Progress
+from omnimouse_model.progress import Job
 from omnimouse_model.storage.locks import sole_writer
 
 STOPPED = "stopped; what is finished is saved: the same call continues."
@@ -63,7 +63,7 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CoreRun:
     """One core, and the held-out sessions on which it is scored.
 
     Attributes
@@ -135,38 +135,37 @@ class Job:
             )
 
     def _part(self, watch: Watch, done: int) -> Watch:
-        """Return the watch of one training, after some of this job are done."""
+        """Return the watch of one training, after some of this run are done."""
         return replace(watch, report=lambda share: watch.report((done + share) / self.steps))
 
 
-def run_jobs(
-    jobs: Sequence[Job],
+def run_scores(
+    runs: Sequence[CoreRun],
     file: ResultsFile[TransferScore],
     scheduler: str | None,
-    progress: Progress,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> list[TransferScore]:
-    """Compute the scores that the file lacks, and return those of all jobs.
+    """Compute the scores that the file lacks, and return those of all runs.
 
     Raises
     ------
     StoppedError
-        `cancelled()` returned true; finished scores are in the file.
+        `job.cancelled()` returned true; finished scores are in the file.
     OutputBusyError
         Another process computes scores of this file.
     WorkerError
         The scheduler or its workers failed; finished scores are in the file.
     """
-    asked = [(job, session) for job in jobs for session in job.heldout]
+    asked = [(run, session) for run in runs for session in run.heldout]
     # Orders share their first and their last collections.
-    keys = list(dict.fromkeys(job.key(session) for job, session in asked))
+    keys = list(dict.fromkeys(run.key(session) for run, session in asked))
     folder = models_folder(file.path)
     with sole_writer(folder):
-        missing = _missing(jobs, file)
+        missing = _missing(runs, file)
         if scheduler is None:
-            found = _here(missing, folder, progress, cancelled)
+            found = _here(missing, folder, job)
         else:
-            found = _on_workers(missing, folder, scheduler, progress, cancelled)
+            found = _on_workers(missing, folder, scheduler, job)
         for key, score in found:
             file.add(key, score)
     if any(key not in file.rows for key in keys):
@@ -174,61 +173,59 @@ def run_jobs(
     return [file.rows[key] for key in keys]
 
 
-def _missing(jobs: Sequence[Job], file: ResultsFile[TransferScore]) -> list[Job]:
-    """Return jobs with the held-out sessions that have no score, each once."""
+def _missing(runs: Sequence[CoreRun], file: ResultsFile[TransferScore]) -> list[CoreRun]:
+    """Return runs with the held-out sessions that have no score, each once."""
     missing, seen = [], set(file.rows)
-    for job in jobs:
-        heldout = tuple(s for s in job.heldout if job.key(s) not in seen)
-        seen |= {job.key(session) for session in heldout}
+    for run in runs:
+        heldout = tuple(s for s in run.heldout if run.key(s) not in seen)
+        seen |= {run.key(session) for session in heldout}
         if heldout:
-            missing.append(replace(job, heldout=heldout))
+            missing.append(replace(run, heldout=heldout))
     return missing
 
 
 def _here(
-    jobs: Sequence[Job],
+    runs: Sequence[CoreRun],
     folder: Path,
-    progress: Progress,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> Iterator[tuple[str, TransferScore]]:
     """Yield key and score, computed in this process."""
-    total, done = 100 * sum(job.steps for job in jobs), 0
-    for job in jobs:
+    total, done = 100 * sum(run.steps for run in runs), 0
+    for run in runs:
 
-        def report(share: float, before: int = done, job: Job = job) -> None:
-            # The defaults bind the values of this job, not those of later ones.
-            progress(before + round(100 * share * job.steps), total, job.name)
+        def report(share: float, before: int = done, run: CoreRun = run) -> None:
+            # The defaults bind the values of this run, not those of later ones.
+            job.progress(before + round(100 * share * run.steps), total, run.name)
 
-        scores = job.scores(folder, Watch(report, cancelled))
-        for session, score in zip(job.heldout, scores, strict=True):
-            yield job.key(session), score
-        done += 100 * job.steps
-        if cancelled():
+        scores = run.scores(folder, Watch(report, job.cancelled))
+        for session, score in zip(run.heldout, scores, strict=True):
+            yield run.key(session), score
+        done += 100 * run.steps
+        if job.cancelled():
             return
 
 
 def _on_workers(
-    jobs: Sequence[Job],
+    runs: Sequence[CoreRun],
     folder: Path,
     scheduler: str,
-    progress: Progress,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> Iterator[tuple[str, TransferScore]]:
-    """Yield key and score of jobs in the order in which workers finish them."""
+    """Yield key and score of runs in the order in which workers finish them."""
     from torch import get_num_threads
 
-    tasks = [(job, folder.resolve(), get_num_threads()) for job in jobs]
-    results = map_pieces(_scores_on_worker, tasks, scheduler, cancelled)
+    tasks = [(run, folder.resolve(), get_num_threads()) for run in runs]
+    results = map_pieces(_scores_on_worker, tasks, scheduler, job.cancelled)
     for done, (number, scores) in enumerate(results, start=1):
-        job = jobs[number]
-        for session, score in zip(job.heldout, scores, strict=True):
-            yield job.key(session), score
-        progress(done, len(jobs), f"{job.name}, on {scheduler}")
+        run = runs[number]
+        for session, score in zip(run.heldout, scores, strict=True):
+            yield run.key(session), score
+        job.progress(done, len(runs), f"{run.name}, on {scheduler}")
 
 
-def _scores_on_worker(task: tuple[Job, Path, int]) -> list[TransferScore]:
-    """Compute all scores of a job on a worker."""
-    job, folder, threads = task
+def _scores_on_worker(task: tuple[CoreRun, Path, int]) -> list[TransferScore]:
+    """Compute all scores of a run on a worker."""
+    run, folder, threads = task
     # Rounding of sums depends on the number of threads: that of the caller.
     with _one_at_a_time, torch_threads(threads):
-        return list(job.scores(folder, Watch()))
+        return list(run.scores(folder, Watch()))
