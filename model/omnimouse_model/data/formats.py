@@ -12,6 +12,7 @@ from omnimouse_model.data.readers.alf import reader as alf
 from omnimouse_model.data.readers.arrays import reader as arrays
 from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.readers.nwb import reader as nwb
+from omnimouse_model.data.readers.roi import reader as roi
 from omnimouse_model.data.readers.sensorium import reader as sensorium
 from omnimouse_model.data.readers.suite2p import reader as suite2p
 from omnimouse_model.data.readers.trial_tree import reader as trial_tree
@@ -23,6 +24,7 @@ READERS = {
     "experanto": experanto,
     "sensorium": sensorium,
     "suite2p": suite2p,
+    "roi": roi,
     "nwb": nwb,
     "arrays": arrays,
     "alf": alf,

@@ -18,6 +18,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.byte_source import Source
+from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.row_source import pick_in_blocks
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ _FILTERS = {
 """Number of a registered HDF5 filter -> its name."""
 _SCHEMAS = "specifications"
 """Group in which NWB caches its schemas; it is not part of the recording."""
+_USER_BLOCK = 512
+"""Bytes before the HDF5 part of a MATLAB file."""
+
+
+def is_hdf5(path: Path) -> bool:
+    """Return whether a file begins as HDF5 does, alone or in a MATLAB file."""
+    with open_binary(path) as stream:
+        head = stream.read(len(SIGNATURE))
+        stream.seek(_USER_BLOCK)
+        return SIGNATURE in (head, stream.read(len(SIGNATURE)))
 
 
 class Hdf5:

@@ -20,7 +20,7 @@ import numpy as np
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
-from omnimouse_model.storage.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5
+from omnimouse_model.storage.hdf5 import MAX_TABLE_BYTES, Hdf5, is_hdf5
 from omnimouse_model.storage.npy import ArrayFile
 from omnimouse_model.storage.row_source import MemoryRows
 
@@ -28,8 +28,6 @@ StoredArray = ArrayFile | MemoryRows
 """An array (rows, columns) in a file or in memory."""
 
 _HEADER = 128
-_USER_BLOCK = 512
-"""Bytes before the HDF5 part of a file of version 7.3."""
 _MAX_BYTES = 4 * 2**30
 _MAX_RATIO = 64
 _SMALL_BYTES = 16 * 2**20
@@ -101,12 +99,10 @@ def open_mat(path: Path) -> MatFile:
     SessionFormatError
         If it is not one, or of version 4.
     """
+    if is_hdf5(path):
+        return _Mat73(path)
     with open_binary(path) as stream:
         head = stream.read(_HEADER)
-        stream.seek(_USER_BLOCK)
-        is_hdf5 = SIGNATURE in (head[:8], stream.read(len(SIGNATURE)))
-        if is_hdf5:
-            return _Mat73(path)
         if not head.startswith(b"MATLAB 5") or head[126:128] not in (b"IM", b"MI"):
             raise bad_file(
                 path,

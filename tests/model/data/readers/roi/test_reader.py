@@ -1,0 +1,203 @@
+from functools import partial
+
+import h5py
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.errors import MISSING_RATE
+from tests.model.data.refusals import check_refusal, left_out
+from tests.model.roi_files import (
+    HEIGHT,
+    N_FRAMES,
+    N_REGIONS,
+    WIDTH,
+    CaimanFile,
+    images,
+    traces,
+    write_cnmfe_results,
+    write_cnmfe_signals,
+    write_extract,
+    write_old_extract,
+)
+
+WRITERS = {
+    "caiman": lambda path: CaimanFile(accepted=None, series={"C": traces()}).write(path),
+    "extract": write_extract,
+    "old extract": write_old_extract,
+    "cnmfe signals": write_cnmfe_signals,
+    "cnmfe results": partial(write_cnmfe_results, is_sparse=False),
+    "cnmfe sparse results": partial(write_cnmfe_results, is_sparse=True),
+}
+
+
+@pytest.fixture
+def caiman(tmp_path):
+    return CaimanFile().write(tmp_path / "mouse1.hdf5")
+
+
+def note(session, code: str) -> str:
+    return next(n.message for n in (*session.assumptions, *session.warnings) if n.code == code)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_layout_gives_its_traces_and_masks(tmp_path, name):
+    path = WRITERS[name](tmp_path / ("mouse1.hdf5" if name == "caiman" else "mouse1.mat"))
+    series = "C" if "results" in name else None
+    session = open_session(path, series=series, rate_hz=10.0 if name == "extract" else None)
+    np.testing.assert_array_equal(session.responses.data, traces().T)
+    assert session.format == name.split()[-1 if name == "old extract" else 0]
+    assert session.id == "mouse1"
+    for region, mask in enumerate(images()):
+        yx, weight = session.units.roi.pixels(region)
+        shown = np.zeros((HEIGHT, WIDTH))
+        shown[tuple(yx.T)] = weight
+        np.testing.assert_array_equal(shown, mask)
+    np.testing.assert_array_equal(session.units.xy_px[1], [4.0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz"),
+    [("caiman", 10.0), ("old extract", 8.0), ("cnmfe signals", 8.0), ("cnmfe results", 20.0)],
+)
+def test_the_rate_is_the_stored_one(tmp_path, name, rate_hz):
+    path = WRITERS[name](tmp_path / ("mouse1.hdf5" if name == "caiman" else "mouse1.mat"))
+    session = open_session(path)
+    assert session.responses.rate_hz == rate_hz
+    assert session.recording_rate_hz == rate_hz
+    assert f"{rate_hz:g} Hz" in note(session, "stored_rate")
+
+
+# -- CaImAn --------------------------------------------------------------------------
+def test_caiman_gives_deconvolved_activity_of_accepted_components(caiman):
+    session = open_session(caiman)
+    assert session.series == "S"
+    np.testing.assert_array_equal(session.responses.data, traces(1)[[0, 2, 3]].T)
+    np.testing.assert_array_equal(session.units.unit_id, [0, 2, 3])
+    assert "2 of 5 regions of mouse1.hdf5 (estimates/idx_components)" in note(session, "cells_only")
+    assert list(session.series_choices) == ["S", "C"]
+    image = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    np.testing.assert_array_equal(session.images["mean"], image)
+
+
+def test_all_components_are_read_if_asked_for(caiman):
+    session = open_session(caiman, cells_only=False, series="C")
+    np.testing.assert_array_equal(session.responses.read(10, 20), traces(0)[:, 10:20].T)
+    assert note(session, "no_cells")
+
+
+def test_an_evaluation_that_accepts_nothing_is_refused_with_the_option(tmp_path):
+    path = CaimanFile(accepted=[]).write(tmp_path / "a.hdf5")
+    error = check_refusal(path, r"accepts none of 5 regions.*cells_only=False")
+    assert error.code == "empty"
+    assert open_session(path, cells_only=False).n_neurons == N_REGIONS
+
+
+def test_a_rate_that_is_given_wins_over_the_setting_of_the_program(caiman):
+    session = open_session(caiman, rate_hz=7.5)
+    assert session.responses.rate_hz == 7.5
+    assert "params/data/fr says 10" in note(session, "rate_disagrees")
+
+
+def test_a_missing_rate_is_asked_for(tmp_path):
+    path = CaimanFile(rate_hz=None).write(tmp_path / "a.hdf5")
+    error = check_refusal(path, "CaImAn stored no frames per second")
+    assert error.code == MISSING_RATE
+    assert open_session(path, rate_hz=10.0).responses.rate_hz == 10.0
+
+
+def test_a_series_that_is_not_there_is_refused_with_those_that_are(caiman):
+    assert check_refusal(caiman, "no series 'F_dff'; it has S, C", series="F_dff").code == (
+        "no_series"
+    )
+
+
+def test_traces_that_differ_in_shape_are_refused_by_field(tmp_path):
+    file = CaimanFile(series={"C": traces()[:, :-1], "S": traces()})
+    path = file.write(tmp_path / "a.hdf5")
+    check_refusal(path, r"a.hdf5: traces differ in shape: estimates/S \(5, 400\), estimates/C")
+
+
+def test_accepted_components_that_do_not_exist_are_refused_by_field(tmp_path):
+    path = CaimanFile(accepted=[1, N_REGIONS]).write(tmp_path / "a.hdf5")
+    check_refusal(path, "estimates/idx_components names regions 1 to 5; there are 5")
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "words"),
+    [
+        ("indices", [HEIGHT * WIDTH] * 30, "the image is 12 × 20"),
+        ("indptr", [0, 6, 3, 18, 24, 30], "disagree"),
+        ("indptr", [0, 30], "has 1 columns; 5 regions expected"),
+        ("data", [1.0], "disagree"),
+    ],
+)
+def test_masks_that_contradict_themselves_are_left_out_with_the_reason(caiman, part, values, words):
+    with h5py.File(caiman, "r+") as file:
+        del file[f"estimates/A/{part}"]
+        file[f"estimates/A/{part}"] = np.array(values)
+    session = open_session(caiman)
+    assert session.units.roi is None
+    message = left_out(session)
+    assert "the masks is left out: estimates/A" in message
+    assert words in message
+
+
+def test_a_link_to_another_file_is_not_followed(caiman, tmp_path):
+    with h5py.File(tmp_path / "secret.hdf5", "w") as file:
+        file["S"] = traces()
+    with h5py.File(caiman, "r+") as file:
+        del file["estimates/S"]
+        file["estimates/S"] = h5py.ExternalLink(str(tmp_path / "secret.hdf5"), "S")
+    assert check_refusal(caiman).code == "outside"
+
+
+def test_masks_of_a_volume_are_not_read(tmp_path):
+    path = CaimanFile(size=(4, 6, 10)).write(tmp_path / "a.hdf5")
+    session = open_session(path)
+    assert session.units.roi is None
+    assert "3-D" in note(session, "no_masks")
+
+
+# -- EXTRACT and CNMF-E --------------------------------------------------------------
+def test_extract_needs_a_rate(tmp_path):
+    path = write_extract(tmp_path / "a.mat")
+    assert check_refusal(path, "EXTRACT stored no frames per second").code == MISSING_RATE
+
+
+def test_regions_that_extract_emptied_are_no_cells(tmp_path):
+    masks = images()
+    masks[1] = 0.0
+    session = open_session(write_extract(tmp_path / "a.mat", masks), rate_hz=10.0)
+    np.testing.assert_array_equal(session.units.unit_id, [0, 2, 3, 4])
+    np.testing.assert_array_equal(session.responses.data, traces()[[0, 2, 3, 4]].T)
+
+
+def test_masks_of_another_number_of_regions_are_left_out(tmp_path):
+    path = write_extract(tmp_path / "a.mat", images()[:3])
+    message = left_out(path, rate_hz=10.0)
+    assert "output/spatial_weights is (3, 20, 12) float64" in message
+    assert "5 regions expected" in message
+
+
+def test_flat_masks_without_the_size_of_the_image_are_left_out(tmp_path):
+    path = write_cnmfe_results(tmp_path / "a.mat", is_sparse=False)
+    with h5py.File(path, "r+") as file:
+        del file["results/Cn"]
+    assert "the size of the image is unknown" in left_out(path)
+
+
+def test_other_files_of_the_same_ending_are_none_of_these(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["output/other"] = np.ones(3)
+    (tmp_path / "b.hdf5").write_bytes(b"no HDF5")
+    assert not is_session(tmp_path / "a.mat")
+    assert not is_session(tmp_path / "b.hdf5")
+
+
+def test_windows_read_the_traces(caiman):
+    session = open_session(caiman)
+    assert session.duration_s == pytest.approx(N_FRAMES / 10.0, abs=0.2)
+    window = session.window(5.0)
+    assert window.responses.shape == (60, 3)
+    assert np.isfinite(window.responses).all()
