@@ -23,10 +23,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import temporary_folder
 
@@ -79,10 +81,10 @@ class _BoundedInfo(tarfile.TarInfo):
 def is_archive(path: Path) -> bool:
     """Return whether a file is a tar or zip archive, by its first bytes."""
     try:
-        with path.open("rb") as stream:
+        with open_binary(path) as stream:
             # A plain tar has its magic "ustar" at byte 257.
             head = stream.read(262)
-    except OSError:
+    except (OSError, SessionFormatError):
         return False
     magics = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
     return head.startswith(magics) or head[257:262] == b"ustar"
@@ -220,14 +222,12 @@ def _safe_name(archive: Path, name: str) -> str:
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
     """Open an archive and yield an iterator over its members."""
-    with _as_broken_archive(archive):
-        with archive.open("rb") as stream:
-            is_zip = stream.read(2) == b"PK"
-        if is_zip:
-            with zipfile.ZipFile(archive) as zipped:
+    with _as_broken_archive(archive), BufferedReader(open_binary(archive)) as stream:
+        if stream.peek(2).startswith(b"PK"):
+            with zipfile.ZipFile(stream) as zipped:
                 yield _zip_members(archive, zipped)
             return
-        with tarfile.open(archive, tarinfo=_BoundedInfo) as tar:
+        with tarfile.open(fileobj=stream, tarinfo=_BoundedInfo) as tar:
             yield _tar_members(archive, tar)
 
 

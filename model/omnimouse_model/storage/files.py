@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ELOOP, EMLINK, ENOTDIR, ENXIO
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +33,7 @@ _BLOCK = 2**20
 
 def open_binary(
     path: Path, inside: Path | None = None, *, is_named: bool = False, follows: bool = True
-) -> BinaryIO:
+) -> FileIO:
     """Open a regular file for reading, unbuffered.
 
     A file that only points to content, which git-annex or Git LFS has not fetched yet,

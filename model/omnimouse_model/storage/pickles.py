@@ -1,5 +1,8 @@
 """Restricted unpickler for the object arrays of suite2p; it runs no code of the file.
 
+The opcodes are read before anything is loaded: their number and nesting are bounded, and so
+are the claimed lengths. Keys are text or whole numbers, because the hash of nested tuples
+takes exponential time, in which not even Ctrl-C is heard; sets are read as lists.
 `find_class` replaces each name that a file may call. The functions of numpy and Python
 themselves would not do: they allocate any size that a file claims, and they copy one
 object as often as a file calls them. Therefore the replacements compare sizes with the
@@ -13,6 +16,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from pickletools import (
+    TAKEN_FROM_ARGUMENT1,
+    TAKEN_FROM_ARGUMENT4,
+    TAKEN_FROM_ARGUMENT4U,
+    TAKEN_FROM_ARGUMENT8U,
+    UP_TO_NEWLINE,
+    opcodes,
+)
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +33,9 @@ from omnimouse_model.storage.files import bad_file, open_binary
 from omnimouse_model.storage.npy import MAX_SMALL_ARRAY_BYTES, read_npy_header
 
 _MAX_DIMENSIONS = 8
+_MAX_OPCODES = 20_000_000
+_MAX_MARKS = 64
+_MAX_BITS = 64
 _DEEPEST = 32
 _LONGEST_NAME = 4096
 _SPARE_BYTES = 16 * 2**20
@@ -29,7 +43,7 @@ _COPIES = 8
 """Limit on the bytes of all call arguments, in multiples of the file size."""
 
 
-def load_pickled(path: Path) -> Any:
+def load_pickled(path: Path, inside: Path | None = None) -> Any:
     """Return the object array of a `.npy` as plain containers, numbers and arrays.
 
     A 0-d array gives its single object, other arrays give a list. An empty array of
@@ -40,7 +54,7 @@ def load_pickled(path: Path) -> Any:
     SessionFormatError
         If the file is not a valid `.npy`, or contains objects of other types.
     """
-    with open_binary(path) as stream:
+    with open_binary(path, inside) as stream:
         shape, _, dtype, offset = read_npy_header(stream, path, objects=True)
         # suite2p saves the regions of a plane without any as numbers.
         if not dtype.hasobject and 0 in shape:
@@ -53,6 +67,7 @@ def load_pickled(path: Path) -> Any:
         stream.seek(offset)
         data = stream.read()
     try:
+        _scan(data)
         content = _plain(_Reader(data, path).load(), {})
     except SessionFormatError:
         raise
@@ -65,6 +80,52 @@ def load_pickled(path: Path) -> Any:
 
 def _refused(path: Path, problem: str) -> SessionFormatError:
     return bad_file(path, "pickled", f"{problem}", "was it written by suite2p?")
+
+
+# By opcode, the bytes of its argument, or those of the length before the argument.
+_FIXED = {ord(op.code): op.arg.n if op.arg else 0 for op in opcodes}
+_LENGTHS = {
+    TAKEN_FROM_ARGUMENT1: 1,
+    TAKEN_FROM_ARGUMENT4: 4,
+    TAKEN_FROM_ARGUMENT4U: 4,
+    TAKEN_FROM_ARGUMENT8U: 8,
+}
+_MARK, _STOP = ord(pickle.MARK), ord(pickle.STOP)
+# Names on two lines.
+_TWO_LINES = (ord(pickle.GLOBAL), ord(pickle.INST))
+_TO_MARK = frozenset(
+    map(ord, (pickle.TUPLE, pickle.LIST, pickle.DICT, pickle.APPENDS, pickle.SETITEMS))
+) | frozenset(map(ord, (pickle.POP_MARK, pickle.OBJ, pickle.INST)))
+_TO_MARK |= {pickle.ADDITEMS[0], pickle.FROZENSET[0]}
+
+
+def _scan(data: bytes) -> None:
+    """Raise ValueError if the opcodes are too many, nest too deeply or are cut short."""
+    at = n_marks = 0
+    for _ in range(_MAX_OPCODES):
+        if at >= len(data):
+            raise ValueError("it is cut short")
+        code = data[at]
+        at += 1
+        if code == _STOP:
+            return
+        size = _FIXED.get(code)
+        if size is None:
+            raise ValueError(f"it has no opcode {code}")
+        if size == UP_TO_NEWLINE:
+            for _line in range(1 + (code in _TWO_LINES)):
+                at = data.find(b"\n", at) + 1
+                if not at:
+                    raise ValueError("it is cut short")
+        elif size in _LENGTHS:
+            n_bytes = _LENGTHS[size]
+            at += n_bytes + int.from_bytes(data[at : at + n_bytes], "little")
+        else:
+            at += size
+        n_marks += (code == _MARK) - (code in _TO_MARK)
+        if n_marks > _MAX_MARKS:
+            raise ValueError(f"more than {_MAX_MARKS} open collections")
+    raise ValueError(f"it makes more than {_MAX_OPCODES:,} objects")
 
 
 _UNFINISHED = object()
@@ -155,8 +216,24 @@ def _nothing(*_: Any) -> None:
     return None
 
 
+def _dict(pairs: Iterable[tuple[Any, Any]] = ()) -> dict[Any, Any]:
+    return {_key(key): value for key, value in pairs}
+
+
+def _key(key: Any) -> str | int:
+    # With the type: a subclass cannot be made here, but True is no key of suite2p.
+    if type(key) is str or (type(key) is int and key.bit_length() <= _MAX_BITS):
+        return key
+    raise ValueError(f"a {type(key).__name__} as a key")
+
+
 _Replacements = dict[str, Callable[..., Any]]
-_BUILTINS: _Replacements = {kind.__name__: kind for kind in (dict, list, tuple, set, complex)}
+_BUILTINS: _Replacements = {
+    "dict": _dict,
+    "set": list,
+    "frozenset": list,
+    **{kind.__name__: kind for kind in (list, tuple, complex)},
+}
 # suite2p 1 stores the time of its run with its time zone.
 _DATES = ("datetime", "date", "time", "timedelta", "timezone")
 _NAMES: dict[str, _Replacements] = {
@@ -168,7 +245,7 @@ _NAMES: dict[str, _Replacements] = {
         "dtype": _Type,
     },
     "_codecs": {"encode": _encoded},
-    "collections": {"OrderedDict": dict},
+    "collections": {"OrderedDict": _dict},
     "builtins": _BUILTINS,
     # Old protocols write empty bytes as `bytes()`. With arguments, the function fails:
     # `bytes(n)` would allocate n bytes.
@@ -196,6 +273,7 @@ class _Reader(pickle._Unpickler):
 
     read: Callable[[int], bytes]  # both are set by `pickle._Unpickler.load`
     stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
 
     def __init__(self, data: bytes, path: Path) -> None:
         super().__init__(BytesIO(data), encoding="latin1")
@@ -237,18 +315,46 @@ class _Reader(pickle._Unpickler):
         self._spend(len(part) for part in state if isinstance(part, str))
         target.__setstate__(state)
 
-    def load_bytearray8(self) -> None:
-        """Read a bytearray; the original allocates the claimed size before reading."""
-        size = int.from_bytes(self.read(8), "little")
-        data = self.read(size)
-        if len(data) != size:
-            raise ValueError("pickle data was truncated")
-        self.stack.append(bytearray(data))
+    def load_items(self) -> None:
+        """Add keys and values to a mapping."""
+        items = self.pop_mark()
+        self._add(items[::2], items[1::2])
+
+    def load_item(self) -> None:
+        """Add one key and its value to a mapping."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self._add([key], [value])
+
+    def _add(self, keys: list[Any], values: list[Any]) -> None:
+        target = self.stack[-1]
+        if type(target) is not dict:
+            raise ValueError(f"keys of a {type(target).__name__}")
+        target.update(_dict(zip(keys, values, strict=True)))
+
+    def load_new_dict(self) -> None:
+        """Make a mapping of keys and values."""
+        items = self.pop_mark()
+        self.stack.append(_dict(zip(items[::2], items[1::2], strict=True)))
+
+    def load_new_list(self) -> None:
+        """Make a list of the elements of a set."""
+        items = self.pop_mark()  # changes `self.stack`
+        self.stack.append(items)
+
+    def load_empty_list(self) -> None:
+        """Make a list for a set."""
+        self.stack.append([])
 
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,
         pickle.BUILD[0]: load_build,
-        pickle.BYTEARRAY8[0]: load_bytearray8,
+        pickle.SETITEM[0]: load_item,
+        pickle.SETITEMS[0]: load_items,
+        pickle.DICT[0]: load_new_dict,
+        pickle.FROZENSET[0]: load_new_list,
+        pickle.EMPTY_SET[0]: load_empty_list,
+        # A set is read as a list, so its elements are appended.
+        pickle.ADDITEMS[0]: pickle._Unpickler.dispatch[pickle.APPENDS[0]],
     }
 
 
@@ -256,7 +362,7 @@ def _bytes_of(value: Any) -> int:
     """Return the approximate size of a shallow copy of a value in bytes."""
     if isinstance(value, str | bytes | bytearray):
         return len(value)
-    if isinstance(value, list | tuple | set | frozenset | dict):
+    if isinstance(value, list | tuple | dict):
         return 64 * len(value)
     return 8
 
@@ -276,6 +382,8 @@ def _plain(value: Any, finished: dict[int, Any], depth: int = 0) -> Any:
             raise ValueError("an array without data")
         if not isinstance(value, list):
             return value
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise ValueError(f"a whole number of {value.bit_length():,} bits")
     if isinstance(value, bool | int | float | complex | str | bytes):
         return value
     key = id(value)
@@ -292,7 +400,7 @@ def _converted(value: Any, finished: dict[int, Any], depth: int) -> Any:
     if isinstance(value, dict):
         texts = [k for k in value if isinstance(k, str)]
         return {k: _plain(value[k], finished, depth) for k in texts}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [_plain(v, finished, depth) for v in value]
     if isinstance(value, bytearray):
         return bytes(value)

@@ -1,5 +1,6 @@
 import io
-import shutil
+import os
+import io
 import tarfile
 import zipfile
 from pathlib import Path
@@ -191,3 +192,11 @@ def test_nothing_is_written_over_and_opening_says_how_to_unpack(tmp_path):
     with pytest.raises(SessionFormatError, match="exists already"):
         unpack(path, tmp_path / "out")
     check_refusal(path, r"omnimouse fetch .*mouse\.tar")
+
+
+def test_a_pipe_in_place_of_an_archive_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    assert not is_archive(tmp_path / "a.zip")
+    with pytest.raises(SessionFormatError, match="not a plain file"):
+        unpack(tmp_path / "a.zip", tmp_path / "into")
+    assert not (tmp_path / "into").exists()

@@ -179,3 +179,66 @@ def test_plain_arrays_are_told_apart(tmp_path):
         load_pickled(tmp_path / "stat.npy")
     np.save(tmp_path / "stat.npy", np.zeros((0, 2)))
     assert load_pickled(tmp_path / "stat.npy") == []
+
+
+def nested_tuple(times: int) -> bytes:
+    """Opcodes that leave a tuple of two of the last one on the stack, so many times over."""
+    steps = b"".join(b"q" + bytes([k]) + b"h" + bytes([k]) + b"\x86" for k in range(times))
+    return b")" + steps
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x80\x02}" + nested_tuple(70) + b"K\x01s.",
+        b"\x80\x02}(" + nested_tuple(70) + b"K\x01u.",
+        b"(" + nested_tuple(70) + b"K\x01d.",
+        b"\x80\x02ccollections\nOrderedDict\n](]" + nested_tuple(70) + b"aK\x01ae\x85R.",
+        b"\x80\x02}G" + b"\x7f\xf8" + bytes(6) + b"K\x01s.",  # NaN is no key
+    ],
+)
+def test_keys_are_text_or_whole_numbers_and_hash_at_once(tmp_path, payload):
+    with pytest.raises(SessionFormatError, match="as a key"):
+        load_pickled(object_file(tmp_path / "x.npy", payload))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x80\x04\x8f(" + nested_tuple(70) + b"\x90.",
+        b"\x80\x04(" + nested_tuple(70) + b"\x91.",
+        b"\x80\x02cbuiltins\nset\n](" + nested_tuple(70) + b"e\x85R.",
+    ],
+)
+def test_elements_of_sets_are_not_hashed(tmp_path, payload):
+    # Shared parts are converted once; only their depth is refused.
+    with pytest.raises(SessionFormatError, match="hold themselves"):
+        load_pickled(object_file(tmp_path / "x.npy", payload))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_sets_are_lists(tmp_path, protocol):
+    payload = pickle.dumps({"a": {1}, "b": frozenset("x"), "c": set()}, protocol=protocol)
+    assert load_pickled(object_file(tmp_path / "x.npy", payload)) == {"a": [1], "b": ["x"], "c": []}
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"\x80\x02\x8a\xff" + b"\x7f" * 255 + b".", "bits"),
+        (b"\x80\x02" + b"(" * 100 + b"." * 5, "open collections"),
+        (b"\x80\x04\x96" + struct.pack("<Q", 2**40) + b".", "cut short"),
+        (b"\x80\x02cnumpy\n", "cut short"),
+        (b"\x80\x02N", "cut short"),
+        (b"\x01.", "no opcode 1"),
+    ],
+)
+def test_opcodes_are_counted_before_anything_is_loaded(tmp_path, payload, words):
+    with pytest.raises(SessionFormatError, match=words):
+        load_pickled(object_file(tmp_path / "x.npy", payload))
+
+
+def test_the_number_of_objects_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("omnimouse_model.storage.pickles._MAX_OPCODES", 100)
+    with pytest.raises(SessionFormatError, match="more than 100 objects"):
+        load_pickled(object_file(tmp_path / "x.npy", b"\x80\x02" + b"N0" * 60 + b"N."))

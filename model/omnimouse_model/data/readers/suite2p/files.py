@@ -122,7 +122,7 @@ class Tables:
             )
             return None
         if mat is None:
-            regions = load_pickled(contained(path, self._root))
+            regions = load_pickled(path, self._root)
         else:
             regions = mat.value("stat", _REGION_FIELDS)
             regions = [regions] if isinstance(regions, dict) else regions
@@ -174,7 +174,7 @@ class Tables:
 
     def _stored_settings(self, name: str) -> Mapping[str, Any]:
         path = self.folder / f"{name}.npy"
-        stored = load_pickled(contained(path, self._root))
+        stored = load_pickled(path, self._root)
         if not isinstance(stored, Mapping):
             raise bad_file(
                 path,
