@@ -1,6 +1,6 @@
 import io
 import os
-import io
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
