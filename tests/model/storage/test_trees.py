@@ -100,6 +100,13 @@ def test_a_damaged_text_of_quotes_takes_no_long_time():
     json_refusal('["' + '\\"' * 200_000 + "[" * 200)
 
 
+def test_the_last_of_many_keys_that_is_there_twice_is_found_at_once():
+    # A search for it among all keys before each key would take minutes.
+    keys = ", ".join(f'"{n}": 1' for n in range(200_000))
+    with pytest.raises(SessionFormatError, match="'199999' is there twice"):
+        decode_json(f'{{{keys}, "199999": 2}}', "the file")
+
+
 def test_a_laboratory_may_write_nan_but_not_infinity(tmp_path):
     (tmp_path / "a.json").write_text('{"a": NaN}')
     assert math.isnan(read_json_mapping(tmp_path / "a.json")["a"])
