@@ -281,11 +281,11 @@ def _opened(places: Sequence[Path], option: str) -> list[Path]:
 
 
 def _write_csv(rows: Sequence[dict[str, object]], path: Path) -> None:
-    from omnimouse_model.analysis.sweep.table import write_rows
+    from omnimouse_model.storage.tables import columns_of, write_table
 
-    # Rows of the matrix and of the curves have other columns.
-    names = dict.fromkeys(name for row in rows for name in row if name != "warnings")
-    write_rows([{name: row.get(name) for name in names} for row in rows], path)
+    columns = columns_of(rows)
+    columns.pop("warnings", None)
+    write_table(path, columns)
 
 
 def _write_page(ranking: "RankTable", curve: "PretrainCurve | None", path: Path) -> None:

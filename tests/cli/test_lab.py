@@ -80,7 +80,7 @@ def test_workers_write_the_same_table(folder, tmp_path, experiment):
             assert done.exit_code == 0, done.stderr
     found, expected = table_of(there), table_of(here)
     assert found[0].keys() == expected[0].keys()
-    numbers = [[[*map(float, row.values())] for row in t] for t in (found, expected)]
+    numbers = [[[float(v or "nan") for v in row.values()] for row in t] for t in (found, expected)]
     np.testing.assert_allclose(*numbers, rtol=1e-4, atol=1e-4)
 
 

@@ -49,8 +49,7 @@ from omnimouse_model.masks.neuron_table import (
     table_columns,
 )
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
-from omnimouse_model.storage.write import write_bytes
+from omnimouse_model.storage.tables import PARQUET, write_table
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -397,13 +396,9 @@ class Laboratory(HasBackgroundTask):
             columns = _decoding_columns(self.decoding)
         else:
             columns = self._experiment_columns(session)
-        if path.suffix.lower() == ".parquet":
-            content = parquet_bytes(columns, self.definitions())
-        else:
+        if path.suffix.lower() != PARQUET:
             path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
-            content = csv_bytes(columns)
-        write_bytes(path, content)
-        return [path]
+        return [write_table(path, columns, self.definitions())]
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the experiment and end the thread."""

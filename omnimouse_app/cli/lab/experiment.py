@@ -154,16 +154,6 @@ def median_row(name: str, values: "np.ndarray", unit: str = "index") -> dict[str
     return {"name": name, "value": median, "unit": unit, "n": len(known)}
 
 
-def write_table(path: Path, columns: "Mapping[str, np.ndarray]") -> None:
-    """Write a table as CSV or, with the suffix .parquet, as Parquet."""
-    from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
-    from omnimouse_model.storage.write import write_bytes
-
-    is_parquet = path.suffix.lower() == ".parquet"
-    content = parquet_bytes(dict(columns), {}) if is_parquet else csv_bytes(columns)
-    write_bytes(path, content)
-
-
 def report(
     rows: list[dict[str, Any]],
     columns: "Mapping[str, np.ndarray]",
@@ -175,6 +165,8 @@ def report(
 ) -> None:
     """Print the summary, and write the table of neurons."""
     if out is not None:
+        from omnimouse_model.storage.tables import write_table
+
         write_table(out, columns)
     emit(
         [row | {"predictor": found.predictor_id} for row in rows],

@@ -12,7 +12,6 @@ from omnimouse_app.cli.lab.experiment import (
     experiment_options,
     run_on_model,
     table_option,
-    write_table,
 )
 from omnimouse_app.cli.output import emit
 from omnimouse_app.cli.progress import Progress
@@ -146,6 +145,8 @@ def _report(
 ) -> None:
     """Print the summary and what limits it, and write the table of neurons."""
     if out is not None:
+        from omnimouse_model.storage.tables import write_table
+
         names = recording.units.names
         columns = {"neuron": found.neurons, "unit_id": names, **found.columns}
         write_table(out, columns)

@@ -3,7 +3,6 @@
 Live curves are computed only while a page shows them.
 """
 
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +14,12 @@ from traitlets import Tuple as TupleTrait
 
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
-from omnimouse_model.analysis.sweep.table import write_together
+from omnimouse_model.analysis.sweep.table import columns_together
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.live.sweep.live_sweeps import live_sweeps
+from omnimouse_model.storage.tables import Column, csv_bytes, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.form import (
     DRAWS,
@@ -174,18 +174,21 @@ class ContextSweep(FigurePart):
         return drawn
 
     def write_csv(self, path: str | Path) -> Path:
-        """Write the drawn sweeps as one CSV table.
+        """Write the drawn sweeps as one table.
 
         Raises
         ------
         ValueError
             If no point is drawn yet.
         """
+        return write_table(path, self._table())
+
+    def _table(self) -> dict[str, Column]:
         sweeps = {drawn.name: drawn.sweep for drawn in self.drawn() if drawn.sweep.rows}
         if not sweeps:
             reason = " ".join(self._obstacle().split()) or "Wait for the first points"
             raise ValueError(f"No point is drawn that could be saved. {reason}.")
-        return write_together(sweeps, path)
+        return columns_together(sweeps)
 
     # -- from the page ----------------------------------------------------------------
     def on_form(self, content: dict[str, Any], _: list[bytes]) -> None:
@@ -226,10 +229,7 @@ class ContextSweep(FigurePart):
 
     def on_export(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Send the drawn sweeps to the page as a CSV file for download."""
-        # Through a file, because `write_together` writes to a path only.
-        with tempfile.TemporaryDirectory() as folder:
-            table = self.write_csv(Path(folder) / "context.csv").read_bytes()
-        self.send_now("csv", [table], name="context.csv")
+        self.send_now("csv", [csv_bytes(self._table())], name="context.csv")
 
     def _saved_path(self, content: Mapping[str, Any]) -> Path:
         # Only listed files: a name from the page must not reach other paths.

@@ -205,7 +205,7 @@ class NeuronTable(Part):
     def _send_csv(self, screen: exports.ScreenContent, view: str) -> None:
         """Write and send the table."""
         try:
-            table = exports.csv_bytes(screen)
+            table = exports.neuron_csv(screen)
             self.send_now("csv", [table], view=view, name=f"{screen.session.id}.csv")
         except Exception as error:
             logger.exception("The table could not be written.")

@@ -23,8 +23,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.storage.tables import arrow_module
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.tables import write_parquet_rows
 from omnimouse_model.strategies import mask_from_strategy
 
 # The scored frames of the competition: DROPPED <= frame < LAST.
@@ -34,7 +33,12 @@ STRATEGY = "test/video_behavior"
 _TARGETS_FROM = N_SAMPLES // 2
 # Rates that differ by less (Hz) count as one sample per frame.
 _SAME_RATE = 0.01
-_COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
+_TYPES = {
+    "mouse": "string",
+    "trial_indices": "int64",
+    "prediction": [["float"]],
+    "neuron_ids": ["int64"],
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,30 +180,16 @@ def write_submission(
     ExportError
         pyarrow is missing.
     """
-    arrow, parquet = arrow_module(), arrow_module("parquet")
-    schema = arrow.schema(
-        [
-            ("mouse", arrow.string()),
-            ("trial_indices", arrow.int64()),
-            ("prediction", arrow.list_(arrow.list_(arrow.float32()))),
-            ("neuron_ids", arrow.list_(arrow.int64())),
-        ]
+    rows = (
+        {
+            "mouse": clip.session,
+            "trial_indices": int(clip.trial_idx),
+            "prediction": clip.predicted.T.tolist(),
+            "neuron_ids": neuron_ids[clip.session],
+        }
+        for clip in clips
     )
-    path = Path(path)
-    with (
-        atomic_path(path) as temporary,
-        parquet.ParquetWriter(temporary, schema, compression="brotli") as writer,
-    ):
-        for clip in clips:
-            row = (
-                clip.session,
-                int(clip.trial_idx),
-                clip.predicted.T.tolist(),
-                neuron_ids[clip.session],
-            )
-            columns = {name: [cell] for name, cell in zip(_COLUMNS, row, strict=True)}
-            writer.write_table(arrow.table(columns, schema=schema))
-    return path
+    return write_parquet_rows(path, rows, _TYPES)
 
 
 def clip_starts(n_frames: int) -> tuple[int, ...]:

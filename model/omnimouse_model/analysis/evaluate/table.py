@@ -1,14 +1,13 @@
 """Tables of scores with one row per neuron, for export."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import Score, Scores
 from omnimouse_model.data.session import Session
-from omnimouse_model.storage.tables import parquet_bytes
-from omnimouse_model.storage.write import write_bytes
+from omnimouse_model.storage.tables import write_table
 
 NOTES = {
     "r": (
@@ -42,7 +41,7 @@ def neuron_columns(results: Scores, sessions: Sequence[Session] = ()) -> dict[st
 
 
 def write_neurons(results: Scores, path: str | Path, sessions: Sequence[Session] = ()) -> Path:
-    """Write `neuron_columns` as Parquet, atomically.
+    """Write `neuron_columns` as Parquet if the name ends so, otherwise as CSV.
 
     Raises
     ------
@@ -56,12 +55,7 @@ def write_neurons(results: Scores, path: str | Path, sessions: Sequence[Session]
     >>> om.write_neurons(found, "neurons.parquet", [session]).name
     'neurons.parquet'
     """
-    path = Path(path)
-    # Parquet tells a missing value (null) from NaN; readers expect null.
-    columns: Mapping[str, np.ndarray] = neuron_columns(results, sessions)
-    content = parquet_bytes({name: _nullable(values) for name, values in columns.items()}, NOTES)
-    write_bytes(path, content)
-    return path
+    return write_table(path, neuron_columns(results, sessions), NOTES)
 
 
 def _parts(score: Score, results: Scores, session: Session | None) -> list[dict[str, np.ndarray]]:
@@ -91,10 +85,3 @@ def _parts(score: Score, results: Scores, session: Session | None) -> list[dict[
             columns["area"] = areas[score.neurons]
         parts.append(columns)
     return parts
-
-
-def _nullable(values: np.ndarray) -> object:
-    """Return floats and texts as lists, NaN as None; other arrays unchanged."""
-    if values.dtype.kind == "f":
-        return [None if np.isnan(value) else value for value in values.tolist()]
-    return values.tolist() if values.dtype.kind == "U" else values

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.scaling.fits import DRAWN, FITS, ScalingCurve
-from omnimouse_model.analysis.sweep.table import write_rows
+from omnimouse_model.storage.tables import columns_of, write_table
 
 
 def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
@@ -50,8 +50,8 @@ def _ends(low: float, high: float) -> dict[str, object]:
 
 
 def write_figure(curves: Sequence[ScalingCurve], path: str | Path) -> Path:
-    """Write the points and fits of the scaling figure as CSV, atomically."""
-    return write_rows(figure_table(curves), path)
+    """Write the points and fits of the scaling figure as a table."""
+    return write_table(path, columns_of(figure_table(curves)))
 
 
 def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:

@@ -4,7 +4,6 @@ A row is the score under one context with one draw of neurons in one session. Cu
 computed from the rows, also if the sweep is not complete.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,8 +15,7 @@ from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.sweep.contexts import Context, inputs_label
 from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
 from omnimouse_model.display import HasSummary, data_frame, interval_text
-from omnimouse_model.storage.locks import sole_writer
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.tables import Column, columns_of, write_table
 
 if TYPE_CHECKING:
     import pandas
@@ -317,29 +315,14 @@ class ContextSweep(HasSummary):
         return data_frame(self.table())
 
     def write_csv(self, path: str | Path) -> Path:
-        """Write `table()` as CSV; missing values are empty cells."""
-        return write_rows(self.table(), path)
+        """Write `table()` as CSV, or as Parquet if the name ends so."""
+        return write_table(path, columns_of(self.table(), ["axis"]))
 
 
-def write_together(sweeps: Mapping[str, ContextSweep], path: str | Path) -> Path:
-    """Write several sweeps as one CSV table, whose first column names the sweep."""
+def columns_together(sweeps: Mapping[str, ContextSweep]) -> dict[str, Column]:
+    """Return one table of several sweeps, whose first column names the sweep."""
     rows = [{"sweep": name, **line} for name, sweep in sweeps.items() for line in sweep.table()]
-    return write_rows(rows, path)
-
-
-def write_rows(lines: Sequence[Mapping[str, object]], path: str | Path) -> Path:
-    """Write rows as CSV, atomically."""
-    path = Path(path)
-    with (
-        sole_writer(path, wait=True),
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        # Without rows the file still gets a header, so that it is valid CSV.
-        writer = csv.DictWriter(file, list(lines[0]) if lines else ["axis"])
-        writer.writeheader()
-        writer.writerows(lines)
-    return path
+    return columns_of(rows, ["axis"])
 
 
 def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:

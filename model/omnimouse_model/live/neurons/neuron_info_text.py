@@ -1,8 +1,6 @@
 """Properties of a neuron as text and as a table: for display, copying and export."""
 
-import csv
 from collections.abc import Iterator
-from io import StringIO
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from omnimouse_model.live.neurons.neuron_info import NeuronProperties
 from omnimouse_model.live.neurons.repeats import interval_text
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.storage.tables import Column
 
 NO_REPEATS = "No clip was shown twice: reliability is unknown."
 KINDS = {"plain": "average frame", "energy": "average motion energy"}
@@ -153,18 +152,14 @@ def info_text(
     return "\n".join(lines)
 
 
-def info_csv(session: Session, info: NeuronProperties) -> str:
-    """Return all numbers as CSV rows of `quantity, row, column, value`.
+def info_columns(session: Session, info: NeuronProperties) -> dict[str, Column]:
+    """Return all numbers as columns `quantity, row, column, value`.
 
     `neuron` is the index, `unit_id` the recording's id, as in tables of neurons.
     """
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("quantity", "row", "column", "value"))
-    writer.writerow(("neuron", "", "", info.neuron))
-    writer.writerow(("unit_id", "", "", session.units.unit_id[info.neuron]))
-    writer.writerows(_rows(info))
-    return text.getvalue()
+    rows: list[tuple[str, object, object, object]] = [("neuron", "", "", info.neuron)]
+    rows += [("unit_id", "", "", session.units.unit_id[info.neuron]), *_rows(info)]
+    return dict(zip(("quantity", "row", "column", "value"), zip(*rows, strict=True), strict=True))
 
 
 def _rows(info: NeuronProperties) -> Iterator[tuple[str, object, object, object]]:
@@ -176,7 +171,7 @@ def _rows(info: NeuronProperties) -> Iterator[tuple[str, object, object, object]
         yield "field centre", "x", "px", field.centre_yx[1]
         yield from _array("field map", field.map)
         for lag_s, value in zip(field.lags_s, field.course, strict=True):
-            yield "field course", f"{lag_s:z.4f}", "s", float(value)
+            yield "field course", round(float(lag_s), 4) + 0.0, "s", float(value)
     if tuning is not None and not tuning.problem:
         for name in ("dsi", "osi", "p_direction", "p_orientation", "preferred_deg"):
             yield name, "", "", getattr(tuning, name)

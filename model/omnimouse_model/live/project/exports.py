@@ -4,7 +4,6 @@ Each file states its condition: recording, window, inputs, targets and predictor
 are written atomically and in the background.
 """
 
-import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.masks.neuron_table import table_columns
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.predict.predictor import Prediction, in_window_units
-from omnimouse_model.storage.tables import parquet_bytes as table_bytes
+from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
 from omnimouse_model.storage.write import explained, write_bytes
 
 README = """\
@@ -167,32 +166,16 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
     return columns | dict(content.measured)
 
 
-def csv_bytes(content: ScreenContent) -> bytes:
+def neuron_csv(content: ScreenContent) -> bytes:
     """Return the table of neurons as CSV; lines with # above it state the condition."""
-    columns = neuron_columns(content)
-    text = io.StringIO()
-    text.writelines(f"# {line}\n" for line in content.condition.splitlines())
-    text.writelines(f"# {name}: {how}\n" for name, how in content.definitions.items())
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    cells = [_cells(values) for values in columns.values()]
-    writer.writerows(zip(*cells, strict=True))
-    return text.getvalue().encode()
+    definitions = (f"{name}: {how}" for name, how in content.definitions.items())
+    return csv_bytes(neuron_columns(content), "\n".join([content.condition, *definitions]))
 
 
-def parquet_bytes(content: ScreenContent) -> bytes:
+def neuron_parquet(content: ScreenContent) -> bytes:
     """Return the table of neurons as Parquet; the metadata state the condition."""
     about = {"condition": content.condition, **content.definitions}
-    return table_bytes(neuron_columns(content), about)
-
-
-def _cells(values: np.ndarray) -> list[str]:
-    """Return the cells of a column as text; NaN is an empty cell."""
-    if values.dtype.kind == "f":
-        return ["" if np.isnan(value) else repr(value) for value in values.tolist()]
-    if values.dtype.kind == "b":
-        return [str(int(value)) for value in values.tolist()]
-    return [str(value) for value in values.tolist()]
+    return parquet_bytes(neuron_columns(content), about)
 
 
 # -- the arrays ---------------------------------------------------------------------
@@ -268,8 +251,8 @@ WAIT = "Wait for it, or stop it, and export again."
 MakeContent = Callable[[ReportProgress], bytes]
 """Makes the bytes of a file; reporting progress raises to stop it."""
 _KINDS: dict[str, Callable[[ScreenContent], bytes]] = {
-    "csv": csv_bytes,
-    "parquet": parquet_bytes,
+    "csv": neuron_csv,
+    "parquet": neuron_parquet,
     "npz": npz_bytes,
 }
 

@@ -20,7 +20,7 @@ from omnimouse_model.analysis.sweep.saved import (
     read_sweep,
     saved_sweeps,
 )
-from omnimouse_model.analysis.sweep.table import ContextSweep, write_together
+from omnimouse_model.analysis.sweep.table import ContextSweep, columns_together
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -44,6 +44,7 @@ from omnimouse_model.live.sweep.runner import (
     run_sweep,
 )
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.tables import write_table
 
 MAX_COMPARED = 4
 """Saved sweeps on one plot, in addition to the live one; more lines are unreadable."""
@@ -255,7 +256,7 @@ class Sweeps:
         self.compare(path, False)
 
     def write_csv(self, sweeps: Mapping[str, ContextSweep], path: Path) -> None:
-        """Write sweeps as one table in the background; see `write_together`."""
+        """Write sweeps as one table in the background; see `columns_together`."""
         self._writer.start((dict(sweeps), path), f"Writing {path.name}")
 
     def clear_error(self) -> None:
@@ -376,7 +377,8 @@ def _read_folder(folder: Path, report: ReportProgress) -> Iterator[tuple[SavedSw
 def _write_csv(
     request: tuple[dict[str, ContextSweep], Path], _report: ReportProgress
 ) -> Iterator[Path]:
-    yield write_together(*request)
+    sweeps, path = request
+    yield write_table(path, columns_together(sweeps))
 
 
 def _ignore(path: Path) -> None:

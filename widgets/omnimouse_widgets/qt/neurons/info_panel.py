@@ -21,7 +21,7 @@ from omnimouse_model.analysis.tuning.repeats import (
 )
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import neuron_info_text
-from omnimouse_model.storage.write import write_text
+from omnimouse_model.storage.tables import write_table
 from omnimouse_widgets.drawn import laboratory as lab_text
 from omnimouse_widgets.drawn.laboratory_plots import Image, Message, lab_plot
 from omnimouse_widgets.drawn.traces.rows import predicted_of
@@ -229,8 +229,7 @@ class NeuronInfoPanel(QWidget):
         is_table = path.suffix.lower() == ".csv"
         try:
             if is_table and session is not None and info is not None:
-                numbers = neuron_info_text.info_csv(session, info)
-                write_text(path, numbers)
+                write_table(path, neuron_info_text.info_columns(session, info))
             elif not self.canvas.grab().save(str(path)):
                 raise OSError(f"{path} cannot be written")
         except OSError as error:

@@ -1,0 +1,84 @@
+"""Tables are CSV or Parquet by their names; missing cells are empty; no text is a formula."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from omnimouse_model.errors import ExportError
+from omnimouse_model.storage import tables
+from omnimouse_model.storage.tables import (
+    columns_of,
+    csv_bytes,
+    write_parquet_rows,
+    write_table,
+)
+
+COLUMNS = {
+    "neuron": np.arange(3),
+    "r": np.array([0.1, np.nan, -2.0], np.float32),
+    "is_shown": np.array([True, False, True]),
+    "area": np.array(["V1", "=1+1", "a,b"]),
+    "of": [None, "-5", -5],
+}
+
+
+def cells(content: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode())))
+
+
+def test_missing_values_are_empty_and_numbers_keep_their_digits_and_signs():
+    header, *rows = cells(csv_bytes(COLUMNS))
+    assert header == list(COLUMNS)
+    assert rows == [
+        ["0", "0.1", "1", "V1", ""],
+        ["1", "", "0", "'=1+1", "'-5"],
+        ["2", "-2.0", "1", "a,b", "-5"],
+    ]
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_begins_like_a_formula_of_a_spreadsheet(begin):
+    text = f"{begin}cmd|' /C calc'!A0"
+    ((name,), (cell,)) = cells(csv_bytes({text: [text]}))
+    assert name == cell == f"'{text}".replace("\r", "\n")
+
+
+def test_comments_are_above_the_table_and_each_line_is_one():
+    assert csv_bytes({"a": [1]}, "first\n=second").decode() == "# first\n# =second\na\n1\n"
+
+
+def test_rows_of_different_names_become_columns_and_no_rows_a_header():
+    assert columns_of([{"a": 1}, {"b": 2}]) == {"a": [1, None], "b": [None, 2]}
+    assert csv_bytes(columns_of([], ["a"])) == b"a\n"
+
+
+def test_the_ending_of_the_name_chooses_the_format(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = COLUMNS | {"of": [None, 1, 2]}
+    assert write_table(tmp_path / "a.txt", columns).read_bytes() == csv_bytes(columns)
+    table = parquet.read_table(write_table(tmp_path / "a.Parquet", columns, {"note": "n"}))
+    assert table["r"].null_count == table["of"].null_count == 1
+    assert table["area"].to_pylist() == ["V1", "=1+1", "a,b"]
+    assert table["is_shown"].to_pylist() == [True, False, True]
+    assert table.schema.metadata[b"note"] == b"n"
+
+
+def test_rows_are_written_one_by_one(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{"name": "a", "of": [[1.5]]}, {"name": "b", "of": []}]
+    types = {"name": "string", "of": [["float"]]}
+    assert parquet.read_table(
+        write_parquet_rows(tmp_path / "a.parquet", iter(rows), types)
+    ).to_pylist() == (rows)
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(tables, "import_module", missing)
+    with pytest.raises(ExportError, match="pip install pyarrow"):
+        write_table(tmp_path / "a.parquet", COLUMNS)
+    assert not list(tmp_path.iterdir())
