@@ -278,8 +278,8 @@ _LISTED, _LEVELS, _EXAMINED = 12, 3, 500
 """Names in a message; levels of folders that are searched, and entries of them."""
 _BEGIN, _PARTS_DEEP = 64, 4
 _FORMATS = (
-    "an .nwb file, an .npz of arrays, a file of CaImAn, CNMF-E, EXTRACT or Inscopix, or a "
-    "folder of suite2p, Sensorium, experanto, ALF (IBL), digital-twin trials or *.omses.zarr"
+    "an .nwb file, an .npz of arrays, a file of CaImAn, CNMF-E, EXTRACT or Inscopix, or a folder "
+    "of suite2p, Minian, Sensorium, experanto, ALF (IBL), digital-twin trials or *.omses.zarr"
 )
 _MATRIX = "a matrix of traces can be saved as one: numpy.savez(path, responses=…, rate_hz=…)"
 

@@ -11,7 +11,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.readers.build.statistics import complete_statistics
-from omnimouse_model.data.readers.roi import caiman, inscopix, matlab_outputs
+from omnimouse_model.data.readers.roi import caiman, inscopix, matlab_outputs, minian
 from omnimouse_model.data.readers.roi.extraction import Extraction
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
@@ -19,19 +19,22 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.byte_source import LocalFile
-from omnimouse_model.storage.fingerprint import file_fingerprint
+from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.hdf5 import Hdf5, is_hdf5
 
-LOOKED_FOR = ("*.hdf5 of CaImAn", "*.mat of CNMF-E or EXTRACT", "*.isxd of Inscopix")
+LOOKED_FOR = (
+    *("*.hdf5 of CaImAn", "*.mat of CNMF-E or EXTRACT", "*.isxd of Inscopix"),
+    "A.zarr and C.zarr of Minian",
+)
 _SLOWEST_HZ, _FASTEST_HZ = 0.1, 1000.0
 _SAME_RATE = 1e-3
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a file has the fields of one of the programs."""
+    """Return whether a file or folder has the fields of one of the programs."""
     suffix = path.suffix.lower()
     if not path.is_file():
-        return False
+        return path.is_dir() and minian.recognises(path)
     if suffix in inscopix.SUFFIXES:
         return True
     programs = [one for one in (caiman, matlab_outputs) if suffix in one.SUFFIXES]
@@ -48,7 +51,10 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open the output of a program that finds regions; see `open_session`."""
     notes = Notes()
     suffix = path.suffix.lower()
-    if suffix in inscopix.SUFFIXES:
+    is_folder = path.is_dir()
+    if is_folder:
+        found = minian.extract(path, notes)
+    elif suffix in inscopix.SUFFIXES:
         found = inscopix.extract(path, notes)
     elif suffix in matlab_outputs.SUFFIXES:
         found = matlab_outputs.extract(path, notes)
@@ -68,11 +74,11 @@ def read(path: Path, options: ReadOptions) -> Session:
     images = {} if found.image is None else {"mean": _finite(found.image)}
     masks = found.masks
     session = Session(
-        id=path.stem,
+        id=_name(path),
         animal_id=None,
         path=path,
         format=found.format,
-        fingerprint=file_fingerprint(path),
+        fingerprint=folder_fingerprint(path) if is_folder else file_fingerprint(path),
         units=make_units(
             responses,
             notes,
@@ -90,6 +96,13 @@ def read(path: Path, options: ReadOptions) -> Session:
         options=options.changed(),
     )
     return finalise(session, notes)
+
+
+def _name(path: Path) -> str:
+    """Return the name of the recording: that of the folder around one called minian."""
+    if path.is_file():
+        return path.stem
+    return path.parent.name if path.name.lower() == "minian" else path.name
 
 
 def _finite(image: np.ndarray) -> np.ndarray:
