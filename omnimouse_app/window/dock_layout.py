@@ -7,7 +7,8 @@ from pathlib import Path
 from qtpy.QtCore import QByteArray, QEvent, QObject
 from qtpy.QtWidgets import QMainWindow
 
-from omnimouse_model.live.last_session import config_dir, write_state
+from omnimouse_model.live.last_session import write_state
+from omnimouse_model.storage.cache import config_dir
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.predict.compatibility import FALLBACK
+from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.write import write_json
 
 logger = logging.getLogger(__name__)
@@ -60,20 +61,6 @@ class LastSession:
     def is_after_crash(self) -> bool:
         """Whether the process that wrote this ended without a normal end."""
         return bool(self.run) and self.run != RUN and not _is_running(self.run)
-
-
-def config_dir() -> Path:
-    """Return the config folder: $OMNIMOUSE_CONFIG, else the system's default."""
-    # Tests and notebooks must not write to the user's folder.
-    if folder_variable := os.environ.get("OMNIMOUSE_CONFIG"):
-        return Path(folder_variable)
-    if sys.platform == "win32":
-        base = os.environ.get("APPDATA", "~/AppData/Roaming")
-    elif sys.platform == "darwin":
-        base = "~/Library/Application Support"
-    else:
-        base = os.environ.get("XDG_CONFIG_HOME", "~/.config")
-    return Path(base).expanduser() / "omnimouse"
 
 
 def write_last_session(last: LastSession, path: Path | None = None) -> None:

@@ -16,7 +16,6 @@ from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.last_session import (
     RUN,
     LastSession,
-    config_dir,
     read_last_session,
     write_last_session,
     write_state,
@@ -27,6 +26,7 @@ from omnimouse_model.live.recording.first_scores import (
     read_scores,
     shipped_scores,
 )
+from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.http_file import display_address, web_address
 
 logger = logging.getLogger(__name__)

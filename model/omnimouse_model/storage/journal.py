@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.storage.locks import LockedError, is_own, lock, open_without_links
+from omnimouse_model.storage.cache import is_own
+from omnimouse_model.storage.locks import LockedError, lock, open_without_links
 
 JOURNAL = "journal.jsonl"
 JsonObject = dict[str, Any]  # Any: whatever JSON holds

@@ -16,11 +16,6 @@ class LockedError(OSError):
     """Another process has locked a file."""
 
 
-def is_own(info: os.stat_result) -> bool:
-    """Whether a file belongs to the user of this process."""
-    return os.name == "nt" or info.st_uid == os.geteuid()
-
-
 def open_without_links(path: Path, mode: str) -> BinaryIO:
     """Open a file in a binary mode; raise `OSError` for links and for what is no file."""
 

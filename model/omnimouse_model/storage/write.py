@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from omnimouse_model.storage.locks import LockedError, is_own, lock, open_without_links
+from omnimouse_model.storage.cache import is_own
+from omnimouse_model.storage.locks import LockedError, lock, open_without_links
 
 SUFFIX = ".part"
 """Ending of temporary folders."""

@@ -14,13 +14,14 @@ from traitlets import link
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, config_dir, read_last_session
+from omnimouse_model.live.last_session import LastSession, read_last_session
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import SAMPLES
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.cache import config_dir
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune

@@ -25,7 +25,6 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.last_session import config_dir
 from omnimouse_model.live.models.finetuned_models import (
     SCORE,
     FinetunedModel,
@@ -36,6 +35,7 @@ from omnimouse_model.live.models.finetuned_models import (
 )
 from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.compatibility import check_compatibility
+from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.train.finetune.process import Job, spawn_finetune
 
 FinetuneStage = Literal["", "starting", "training", "context", "saving"]

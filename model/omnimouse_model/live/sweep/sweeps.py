@@ -29,7 +29,6 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.last_session import config_dir
 from omnimouse_model.live.pause_gate import PauseGate
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.live.sweep.estimate import (
@@ -44,6 +43,7 @@ from omnimouse_model.live.sweep.runner import (
     run_sweep,
 )
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.tables import write_table
 
 MAX_COMPARED = 4

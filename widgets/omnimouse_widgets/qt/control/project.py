@@ -1,5 +1,6 @@
 """Analysis section: save, open, export and copy as Python."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -312,7 +313,8 @@ class AnalysisSection(QWidget):
     def _folder(self) -> Path:
         """Return the initial folder of dialogs: the analysis's, else home."""
         path = self._analyses.path
-        return Path.home() if path is None else path.parent
+        # `Path.home` raises where there is none.
+        return Path(os.path.expanduser("~")) if path is None else path.parent  # noqa: PTH111
 
     # -- from state to screen -----------------------------------------------------
     def _fill_recent(self) -> None:
