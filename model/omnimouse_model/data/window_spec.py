@@ -8,6 +8,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from omnimouse_model.storage.typed import decode
+
 MAX_SAMPLES = 1_000_000
 """Most samples of a window, which is a matrix in memory: nine hours at 30 Hz."""
 
@@ -200,18 +202,7 @@ def spec_from_dict(fields: Any) -> WindowSpec:
     ValueError
         A field is unknown, of another type or out of range.
     """
-    try:
-        values: dict[str, Any] = dict(fields)
-        if values.get("video") is not None:
-            values["video"] = VideoSpec(**values["video"])
-        if values.get("behavior") is not None:
-            behavior = dict(values["behavior"])
-            # JSON has no tuples.
-            behavior["channels"] = tuple(map(str, behavior["channels"]))
-            values["behavior"] = BehaviorSpec(**behavior)
-        return WindowSpec(**values)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"a spec has a wrong field: {error}") from error
+    return decode(WindowSpec, fields, "the window spec")
 
 
 def is_positive_number(value: object) -> TypeGuard[int | float]:

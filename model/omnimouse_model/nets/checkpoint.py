@@ -4,24 +4,22 @@ The description has the family, the config and the sessions. Official checkpoint
 read by `official`.
 """
 
-import json
-import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
+from omnimouse_model.nets.description import check_pair, save_described
+from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.size import check_numbers
 from omnimouse_model.nets.strict import load_strictly
-from omnimouse_model.storage.write import atomic_path, write_json
+from omnimouse_model.storage.tensors import read_safetensors
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import Within, decode, refused_as, shown
 
 FORMAT = 1
 FAMILY = "omnimouse"
@@ -103,130 +101,85 @@ def save_checkpoint(
     `card`, `assumed` and `context` are those of `Checkpoint`.
     """
     path = Path(path).with_suffix(".safetensors")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-    state |= {CONTEXT + k: v.contiguous() for k, v in (context or {}).items()}
-    # In both files: a pair of files that were not saved together is refused.
-    pair = secrets.token_hex(8)
+    state = {k: v.detach().cpu() for k, v in net.state_dict().items()}
+    state |= {CONTEXT + k: v for k, v in (context or {}).items()}
     description = {
         "format": FORMAT,
         "family": FAMILY,
-        "pair": pair,
         "config": asdict(net.config),
         "sessions": net.session_sizes,
         "animals": net.animals,
         "card": card or {},
         "assumed": list(assumed),
     }
-    write_json(path.with_suffix(".json"), description)
-    # Last: after a kill, the weights must not look like a whole checkpoint.
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"pair": pair})
+    save_described(path, description, state)
     return path
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
     """Return the information for people in a checkpoint, without its weights."""
-    description = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
-    card: dict[str, Any] = description["card"]
-    return card
+    described = Path(path).with_suffix(".json")
+    with refused_as(CheckpointError):
+        return decode(_Card, read_json(described), described, is_open=True).card
 
 
 def read_own(path: Path) -> Checkpoint:
     """Read a checkpoint that `save_checkpoint` wrote."""
-    json_path = path.with_suffix(".json")
-    if not json_path.exists():
+    described = path.with_suffix(".json")
+    if not described.exists():
         raise CheckpointError(
-            f"{path.name} has no {json_path.name} beside it; the config is in there."
+            f"{path.name} has no {described.name} beside it; the config is in there."
         )
-    try:
-        description = json.loads(json_path.read_text("utf-8"))
-        version = description["format"]
-        config = config_from_dict(description["config"])
-        sessions = {str(k): int(v) for k, v in description["sessions"].items()}
-        animals = {str(k): str(v) for k, v in description["animals"].items()}
-        assumed = tuple(map(str, description.get("assumed", ())))
-        if not all(0 < n < MAX_NEURONS for n in sessions.values()):
-            raise ValueError("a session of no neurons, or of too many")
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        raise CheckpointError(
-            f"{json_path} is not a checkpoint description: {type(error).__name__} "
-            f"({str(error)[:300]})."
-        ) from error
-    if description.get("family", FAMILY) != FAMILY:
-        family = str(description["family"])[:80]
-        raise CheckpointError(
-            f"{json_path} is a checkpoint of family {family!r}, not of {FAMILY!r}; "
-            "load it with load_predictor."
-        )
-    if not isinstance(version, int) or version > FORMAT:
-        raise CheckpointError(
-            f"{json_path} was written by a newer version ({str(version)[:80]!r}, not "
-            f"{FORMAT}); update omnimouse-app."
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            # A safetensors file has keys(), but cannot be iterated.
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            pair = (file.metadata() or {}).get("pair")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    if pair != description.get("pair"):
-        raise CheckpointError(
-            f"{path.name} and {json_path.name} were not saved together: one of them "
-            "was replaced, or saving was cut short. Copy both again, or train on."
-        )
+    with refused_as(CheckpointError):
+        stored = decode(dict[str, Any], read_json(described), described)
+        # First: the fields of another family, or of a newer version, are not ours.
+        _check_form(stored, described)
+        description = decode(_Description, stored, described, is_open=True)
+    state, notes = read_safetensors(path)
+    check_pair(stored, notes, path)
     context = {
         key.removeprefix(CONTEXT): state.pop(key) for key in list(state) if key.startswith(CONTEXT)
     }
     return Checkpoint(
-        config=config,
+        config=description.config,
         state=state,
-        sessions=sessions,
-        animals=animals,
+        sessions=description.sessions,
+        animals=description.animals,
         source=str(path),
-        assumed=assumed,
-        card=description.get("card"),
+        assumed=description.assumed,
+        card=description.card,
         context=context,
     )
 
 
-def config_from_dict(values: dict[str, Any]) -> OmniMouseConfig:
-    """Return a config from its JSON form; unknown fields are an error."""
-    plain = {k: v for k, v in values.items() if k != "hiera"}
-    hiera = typed_values(HieraConfig, values["hiera"])
-    return OmniMouseConfig(hiera=HieraConfig(**hiera), **typed_values(OmniMouseConfig, plain))
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """The JSON beside the weights of any family."""
+
+    card: dict[str, Any]
 
 
-def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Return values for a config, with JSON's lists and integers in its types.
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """The JSON beside the weights; see `Checkpoint`."""
 
-    Raises
-    ------
-    TypeError
-        A name that the config does not have, or a value that is not one of its choices.
-    """
-    for setting in fields(kind):
-        choices, value = get_args(setting.type), values.get(setting.name)
-        if get_origin(setting.type) is Literal and value not in (None, *choices):
-            raise TypeError(f"{setting.name} is one of {choices}, found {shortened(value)}")
-    unknown = sorted(values.keys() - {f.name for f in fields(kind)})
-    if unknown:
-        raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)[:80]}")
-    floats = {f.name for f in fields(kind) if f.type in (float, float | None)}
-    return {
-        name: float(value) if name in floats and isinstance(value, int) else plain_value(value)
-        for name, value in values.items()
-    }
+    config: OmniMouseConfig
+    sessions: dict[str, Annotated[int, Within(1, MAX_NEURONS)]]
+    animals: dict[str, str]
+    assumed: tuple[str, ...] = ()
+    card: dict[str, Any] | None = None
 
 
-def plain_value(value: Any) -> Any:  # Any: whatever JSON holds
-    """Return a JSON value as configs contain it: tuples for lists."""
-    return tuple(value) if isinstance(value, list) else value
+def _check_form(stored: Mapping[str, Any], path: Path) -> None:
+    """Raise `CheckpointError` for another family, or a newer version."""
+    family, version = stored.get("family", FAMILY), stored.get("format")
+    if family != FAMILY:
+        raise CheckpointError(
+            f"{path} is a checkpoint of family {shown(family)}, not of {FAMILY!r}; "
+            "load it with load_predictor."
+        )
+    if not isinstance(version, int) or version > FORMAT:
+        raise CheckpointError(
+            f"{path} was written by a newer version ({shown(version)}, not {FORMAT}); "
+            "update omnimouse-app."
+        )

@@ -1,21 +1,25 @@
 """The JSON file beside the weights of a checkpoint of this project, checked.
 
-It has the version of its form, the family, the config and the sessions.
+It has the version of its form, the family, the config and the sessions. Both files have one
+`pair`: weights and a description that were not saved together are refused.
 """
 
-import json
+import logging
+import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from safetensors.torch import save_file
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import Within, decode, refused_as, shown
 from omnimouse_model.storage.write import atomic_path, write_json
 
+_log = logging.getLogger(__name__)
 _MAX_UNITS = 10**6
 _MAX_SIZE, _MAX_COUNT = 4096, 64
 """Limits: a hostile description must not allocate all memory."""
@@ -27,10 +31,33 @@ def save_described(
 ) -> None:
     """Write weights and their description, each atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    pair = secrets.token_hex(8)
     # The weights last: with them, the checkpoint is complete.
-    write_json(path.with_suffix(".json"), description)
+    write_json(path.with_suffix(".json"), {**description, "pair": pair})
     with atomic_path(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+        plain = {k: v.contiguous() for k, v in tensors.items()}
+        save_file(plain, temporary, metadata={"pair": pair})
+
+
+def check_pair(description: Mapping[str, Any], notes: Mapping[str, str], path: Path) -> None:
+    """Raise `CheckpointError` if weights and description were not saved together.
+
+    Of files that were saved before both had a `pair`, this is not known; the log says so.
+    """
+    stated, found = description.get("pair"), notes.get("pair")
+    described = path.with_suffix(".json").name
+    if stated is None and found is None:
+        _log.warning(
+            "%s and %s were saved before both named each other: whether they belong "
+            "together is not checked. Save them anew to check it.",
+            path.name,
+            described,
+        )
+    elif stated != found:
+        raise CheckpointError(
+            f"{path.name} and {described} were not saved together: one of them was "
+            "replaced, or saving was cut short. Copy both again, or train on."
+        )
 
 
 def read_description(path: Path, key: str, version: int, what: str) -> dict[str, Any]:
@@ -49,11 +76,9 @@ def read_description(path: Path, key: str, version: int, what: str) -> dict[str,
         The file is missing, damaged or of another form.
     """
     described = path.with_suffix(".json")
-    try:
-        description = json.loads(described.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(description, dict) or description.get(key) != version:
+    with refused_as(CheckpointError):
+        description = decode(dict[str, Any], read_json(described), described)
+    if description.get(key) != version:
         raise CheckpointError(
             f"{described}: {key} is not {version}: it is no checkpoint of {what}, or a "
             "newer version wrote it."
@@ -62,20 +87,10 @@ def read_description(path: Path, key: str, version: int, what: str) -> dict[str,
 
 
 def session_counts(description: Mapping[str, Any], path: Path) -> dict[str, int]:
-    """Return the number of neurons of each session.
-
-    Raises
-    ------
-    CheckpointError
-        The field is no table of counts.
-    """
-    found = description.get("sessions")
-    if not isinstance(found, dict) or not all(
-        isinstance(n, int) and not isinstance(n, bool) and 0 < n <= _MAX_UNITS
-        for n in found.values()
-    ):
-        raise CheckpointError(f"{path}: sessions is no table of neuron counts.")
-    return found
+    """Return the number of neurons of each session; raise `CheckpointError`."""
+    with refused_as(CheckpointError):
+        counts = dict[str, Annotated[int, Within(1, _MAX_UNITS)]]
+        return decode(counts, description.get("sessions"), path, "sessions")
 
 
 def config_of(
@@ -84,7 +99,7 @@ def config_of(
     path: Path,
     counts: tuple[str, ...] = (),
 ) -> Config:
-    """Return the config, whose values have the types of its defaults.
+    """Return the config.
 
     Parameters
     ----------
@@ -96,37 +111,15 @@ def config_of(
     CheckpointError
         A field is unknown, of another type or out of range; the message names it.
     """
-    found = description.get("config")
-    # mypy cannot state that `kind` is a dataclass with defaults for all fields.
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(found, dict) or not found.keys() <= names:
-        raise CheckpointError(f"{path}: config has fields that {kind.__name__} does not have.")
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
-    # As above.
-    default = asdict(kind())  # type: ignore[call-overload]
-    for name, value in plain.items():
-        plain[name] = _checked(name, value, default[name], path, name in counts)
-    try:
-        return kind(**plain)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: config: {error}") from error
-
-
-def _checked(name: str, value: Any, wanted: Any, path: Path, is_count: bool) -> Any:
-    """Return a value of a config, a float for a whole number where one belongs."""
-    if isinstance(value, bool) != isinstance(wanted, bool) or not isinstance(
-        value, (int, float) if isinstance(wanted, float) else type(wanted)
-    ):
-        raise CheckpointError(
-            f"{path}: config.{name} is {shortened(value)}; expected a value like {wanted!r}."
-        )
-    limit = _MAX_COUNT if is_count else _MAX_SIZE
-    parts = value if isinstance(value, tuple) else (value,)
-    numbers = [n for n in parts if not isinstance(n, str)]
-    if len(parts) > _MAX_COUNT or not all(
-        isinstance(n, int | float) and abs(n) <= limit for n in numbers
-    ):
-        raise CheckpointError(
-            f"{path}: config.{name} is {shortened(value)}; expected at most {limit}."
-        )
-    return float(value) if isinstance(wanted, float) else value
+    with refused_as(CheckpointError):
+        config = decode(kind, description.get("config"), path, "config")
+    # mypy cannot state that `kind` is a dataclass.
+    for name in (field.name for field in fields(kind)):  # type: ignore[arg-type]
+        value, limit = getattr(config, name), _MAX_COUNT if name in counts else _MAX_SIZE
+        parts = value if isinstance(value, tuple) else (value,)
+        numbers = [n for n in parts if isinstance(n, int | float)]
+        if len(parts) > _MAX_COUNT or any(abs(n) > limit for n in numbers):
+            raise CheckpointError(
+                f"{path}: config.{name}: found {shown(value)}, expected at most {limit}"
+            )
+    return config

@@ -17,12 +17,11 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import (
     MAX_NEURONS,
     Checkpoint,
-    config_from_dict,
-    plain_value,
     save_checkpoint,
 )
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.storage.tensors import load_pickle
+from omnimouse_model.storage.typed import decode, refused_as
 
 COMPILED_PREFIX = "_orig_mod."
 
@@ -85,7 +84,7 @@ def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
         A setting has a value that no released model uses.
     """
     for name, value in _FIXED.items():
-        if name in settings and plain_value(settings[name]) != value:
+        if name in settings and _plain(settings[name]) != value:
             raise CheckpointError(
                 f"{name} = {settings[name]!r} is not supported; released models use {value!r}."
             )
@@ -97,7 +96,12 @@ def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
             hiera[_HIERA_NAMES[name]] = value
         elif _OFFICIAL_NAMES.get(name, name) in known:
             plain[_OFFICIAL_NAMES.get(name, name)] = value
-    return config_from_dict(plain | {"hiera": hiera})
+    with refused_as(CheckpointError):
+        return decode(OmniMouseConfig, plain | {"hiera": hiera}, "the settings of training")
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _allowed_globals() -> list[Any]:

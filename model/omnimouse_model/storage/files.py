@@ -423,3 +423,8 @@ def damage_refused(refusal: Callable[[str], SessionFormatError]) -> Iterator[Non
 def label(path: Path) -> str:
     """Return folder and file name for messages, such as `responses/meta.yml`."""
     return "/".join(path.parts[-2:]) if path.suffix else path.name
+
+
+def name_of(place: str | Path) -> str:
+    """Return the name of a file, or the words for what is no file."""
+    return label(place) if isinstance(place, Path) else place

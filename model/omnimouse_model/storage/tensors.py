@@ -7,8 +7,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
@@ -68,8 +67,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in found.items()}
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Return the named tensors of a .safetensors file.
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the named tensors and the notes of a .safetensors file.
 
     Raises
     ------
@@ -77,6 +76,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         The file is missing or damaged.
     """
     try:
-        return dict(load_file(path))
+        with safe_open(path, framework="pt") as file:
+            # A safetensors file has keys(), but cannot be iterated.
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return state, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import label, read_bytes, read_text
+from omnimouse_model.storage.files import label, name_of, read_bytes, read_text
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_YAML_BYTES = 4 * 2**20
@@ -302,11 +302,6 @@ def _refused(place: str | Path, kind: str, line: int | None = None) -> Iterator[
             f"{name_of(place)}{position}: not valid {kind}: {problem[:_LONGEST_PROBLEM]}",
             "only plain keys and values are read",
         ) from error
-
-
-def name_of(place: str | Path) -> str:
-    """Return the name of a file, or the words for what is no file."""
-    return label(place) if isinstance(place, Path) else place
 
 
 def _mapping(value: Any, path: Path, kind: str) -> dict[str, Any]:

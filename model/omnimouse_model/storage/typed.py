@@ -11,10 +11,11 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.trees import name_of
+from omnimouse_model.storage.files import name_of
 
 T = TypeVar("T")
 _NOTHING = object()
+_NO_POINT = " (YAML reads 1e-3 as text: write 1.0e-3)"
 _LARGEST = sys.float_info.max
 _PLAIN = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}
 
@@ -27,7 +28,9 @@ class Within:
     high: float
 
 
-def decode(kind: type[T], tree: object, place: str | Path, *, is_open: bool = False) -> T:
+def decode(
+    kind: type[T], tree: object, place: str | Path, field: str = "", *, is_open: bool = False
+) -> T:
     """Return a value of a type from JSON or YAML values.
 
     Parameters
@@ -37,8 +40,11 @@ def decode(kind: type[T], tree: object, place: str | Path, *, is_open: bool = Fa
         `Within`, unions, lists, tuples and mappings of them. `Any` is taken as it is.
     place
         File, or words for what is no file, for messages.
+    field
+        Name of the value in the file, for messages.
     is_open
-        Whether unknown fields are left out: a newer version may have written them.
+        Whether unknown fields of the outermost dataclass are left out: a newer version
+        may have written them.
 
     Raises
     ------
@@ -47,7 +53,7 @@ def decode(kind: type[T], tree: object, place: str | Path, *, is_open: bool = Fa
         what is expected.
     """
     # mypy cannot state that the decoder returns what the type says.
-    return _Decoder(place, is_open).value(kind, tree, "")  # type: ignore[no-any-return]
+    return _Decoder(place, field if is_open else None).value(kind, tree, field)  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -67,7 +73,8 @@ def _types(kind: type) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class _Decoder:
     place: str | Path
-    is_open: bool
+    opened: str | None
+    """The field whose unknown fields are left out."""
 
     def wrong(self, field: str, found: object, expected: str) -> SessionFormatError:
         content = "nothing" if found is _NOTHING else shown(found)
@@ -108,7 +115,8 @@ class _Decoder:
         if kind is Path and type(tree) is str and "\0" not in tree:
             return Path(tree)
         if kind is float or type(tree) is not kind:
-            raise self.wrong(field, tree, _words(kind))
+            hint = _NO_POINT if kind is float and isinstance(tree, str) else ""
+            raise self.wrong(field, tree, _words(kind) + hint)
         return tree
 
     def _bounded(self, value: Any, bounds: Within, field: str) -> Any:
@@ -149,7 +157,7 @@ class _Decoder:
         known = [one for one in fields(kind) if one.init]
         names = [one.name for one in known]
         unknown = next((key for key in tree if key not in names), None)
-        if unknown is not None and not self.is_open:
+        if unknown is not None and field != self.opened:
             raise self.wrong(field, unknown, f"only the fields {', '.join(names)}")
         for one in known:
             place = _below(field, one.name)

@@ -1,21 +1,23 @@
 """Configuration of a training run, read from one YAML file."""
 
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from omnimouse_model.errors import MaskError, SessionFormatError
-from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
+from omnimouse_model.errors import MaskError
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.storage.trees import read_yaml_mapping
+from omnimouse_model.storage.typed import Within, decode
 from omnimouse_model.train.tasks import check_task
 
 Targets = Literal["responses", "truth"]
 Sampling = Literal["weighted", "balanced"]
 ParameterGroup = Literal["core", "session"]
+Count = Annotated[int, Within(1, 10**9)]
 Validation = Literal["demo", "official", "held-out"]
 
 
@@ -122,7 +124,7 @@ class TrainConfig:
 
     seed: int
     model: OmniMouseConfig
-    phases: tuple[Phase, ...]
+    phases: Annotated[tuple[Phase, ...], Within(1, 1000)]
     core: Group
     session: Group
     sessions: tuple[SessionChoice, ...] = ()
@@ -209,171 +211,68 @@ def read_config(path: str | Path) -> TrainConfig:
         The file is not YAML, or a field is unknown, missing or not a number; the
         message names the field.
     """
-    path = Path(path)
+    with named_config(path):
+        return config_from(read_yaml_mapping(Path(path)))
+
+
+def config_from(raw: Mapping[str, Any]) -> TrainConfig:
+    """Return the config from parsed YAML; `ValueError` names a wrong field."""
+    size = raw.get("model")
+    if isinstance(size, str):
+        if size not in SIZES:
+            names = ", ".join(SIZES)
+            raise ValueError(f"model: there is no size {shortened(size)}; choose of {names}")
+        raw = {**raw, "model": asdict(SIZES[size])}
+    config = decode(TrainConfig, raw, "the file")
+    for number, phase in enumerate(config.phases):
+        for name in phase.tasks:
+            try:
+                check_task(name)
+            except MaskError as error:
+                raise ValueError(f"phases[{number}].tasks: {error}") from error
+    _check_phase_sessions(config)
+    return config
+
+
+@contextmanager
+def named_config(path: str | Path) -> Iterator[None]:
+    """Begin the message of every `ValueError` in the block with the path of a config."""
     try:
-        return config_from(yaml_fields(path))
-    except TypeError as error:
+        yield
+    except ValueError as error:
         raise ValueError(
             f"{path} is not a training config: {error}. The shipped one is an "
             f"example: {_CONFIGS / 'demo.yaml'}"
         ) from error
 
 
-def config_from(raw: Any) -> TrainConfig:
-    """Return the config from parsed YAML.
-
-    Raises
-    ------
-    TypeError
-        A field is unknown, missing or has the wrong type; the message names it.
-    """
-    settings = checked_fields(TrainConfig, raw, "the file")
-    sessions = settings.pop("sessions", None)
-    config = TrainConfig(
-        model=_model(settings.pop("model")),
-        sessions=tuple(
-            SessionChoice(**checked_fields(SessionChoice, values, where))
-            for where, values in _entries(sessions, "sessions")
-        )
-        if sessions is not None
-        else (),
-        phases=tuple(
-            _phase(values, where) for where, values in _entries(settings.pop("phases"), "phases")
-        ),
-        core=Group(**checked_fields(Group, settings.pop("core"), "core")),
-        session=Group(**checked_fields(Group, settings.pop("session"), "session")),
-        **settings,
-    )
-    _check_phase_sessions(config)
-    return config
-
-
 def _check_phase_sessions(config: TrainConfig) -> None:
-    """Raise TypeError if a phase cannot read the sessions that it names."""
+    """Raise ValueError if a phase cannot read the sessions that it names."""
     known = [choice.mouse for choice in config.sessions]
     for number, phase in enumerate(config.phases):
         where = f"phases[{number}].sessions"
         if phase.sessions is not None and config.sampling == "balanced":
-            raise TypeError(f"{where} needs sampling: weighted")
+            raise ValueError(f"{where} needs sampling: weighted")
         if phase.sessions is not None and not phase.sessions:
-            raise TypeError(f"{where} is empty; leave it out for all sessions")
+            raise ValueError(f"{where} is empty; leave it out for all sessions")
         for name in phase.sessions or ():
             if name not in known:
-                raise TypeError(
+                raise ValueError(
                     f"{where} names {shortened(name)}, but sessions has "
                     f"{', '.join(known) or 'none'}"
                 )
 
 
-def _model(values: Any) -> OmniMouseConfig:
-    """Return the config of a released size, or of the 5M model with changed fields."""
-    if isinstance(values, str):
-        if values not in SIZES:
-            names = ", ".join(SIZES)
-            size = shortened(values)
-            raise TypeError(f"model: there is no size {size}; choose of {names}")
-        return SIZES[values]
-    model = asdict(OmniMouseConfig()) | _mapping(values, "model")
-    # `|` replaces the nested mapping as a whole, so the fields of the video encoder
-    # that the file does not name must be filled from the defaults here.
-    hiera = _mapping(model["hiera"], "model.hiera")
-    model["hiera"] = asdict(OmniMouseConfig().hiera) | hiera
-    return config_from_dict(model)
-
-
-def _phase(values: Any, where: str) -> Phase:
-    settings = checked_fields(Phase, values, where)
-    tasks = _mapping(settings["tasks"], f"{where}.tasks")
-    for name, weight in tasks.items():
-        _check_number(weight, f"{where}.tasks.{name}")
-        try:
-            check_task(str(name))
-        except MaskError as error:
-            raise TypeError(f"{where}.tasks: {error}") from error
-    return Phase(**settings | {"tasks": {n: float(w) for n, w in tasks.items()}})
-
-
-# -- checks of parsed YAML (Any, because YAML can hold any type) -----------------------
-def yaml_fields(path: Path) -> Any:
-    """Return the fields of a YAML file; `TypeError` if it has none."""
-    try:
-        # With limits on size and aliases, as for recordings.
-        return read_yaml_mapping(path)
-    except SessionFormatError as error:
-        raise TypeError(str(error)) from error
-
-
-def read_fields(path: Path) -> Any:
-    """Return the fields of a YAML file; `ValueError` if it has none."""
-    try:
-        return yaml_fields(path)
-    except TypeError as error:
-        raise ValueError(f"{path} is not a training config: {error}") from error
-
-
 def family_of_config(path: Path) -> str:
     """Return the family that a training config names, "" without one."""
-    values = read_fields(path)
-    return str(values.get("family", "")) if isinstance(values, dict) else ""
+    with named_config(path):
+        return str(read_yaml_mapping(path).get("family", ""))
 
 
-def session_choices(values: Any) -> tuple[SessionChoice, ...]:
-    """Return the sessions of a config, if any; `TypeError` names a wrong field."""
-    if not isinstance(values, (list, tuple)):
-        raise TypeError(f"sessions must be a list, found {shortened(values)}")
-    choices = tuple(
-        SessionChoice(**checked_fields(SessionChoice, entry, f"sessions[{number}]"))
-        for number, entry in enumerate(values)
-    )
+def check_sessions(choices: Sequence[SessionChoice]) -> None:
+    """Raise ValueError if sessions have fields that only OmniMouse reads."""
     if any(choice.neurons or choice.context for choice in choices):
-        raise TypeError("sessions[]: neurons and context are fields of OmniMouse")
-    return choices
-
-
-def check_counts(config: object, counts: Sequence[str], limits: Sequence[str] = ()) -> None:
-    """Check that fields are whole numbers of at least 1; limits may also be None."""
-    for name in (*counts, *limits):
-        value = getattr(config, name)
-        is_no_limit = value is None and name in limits
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not is_no_limit and (not is_whole or value < 1):
-            raise TypeError(f"{name} must be at least 1, found {shortened(value)}")
-
-
-def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:
-    """Return field values for a dataclass; `TypeError` names the wrong field."""
-    typed = typed_values(kind, _mapping(values, where))
-    missing = [
-        f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING
-    ]
-    missing = [name for name in missing if name not in typed]
-    if missing:
-        raise TypeError(f"{where} lacks {', '.join(missing)}")
-    for f in fields(kind):
-        if f.type in (int, float) and f.name in typed:
-            _check_number(typed[f.name], f"{where}: {f.name}")
-    return typed
-
-
-def _mapping(values: Any, where: str) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise TypeError(f"{where} must hold named fields, found {shortened(values)}")
-    return values
-
-
-def _entries(values: Any, where: str) -> list[tuple[str, Any]]:
-    """Return the entries of a list, each with its name for error messages."""
-    if not isinstance(values, (list, tuple)) or not values:
-        raise TypeError(f"{where} must be a list of one or more, found {shortened(values)}")
-    return [(f"{where}[{number}]", entry) for number, entry in enumerate(values)]
-
-
-def _check_number(value: Any, what: str) -> None:
-    # bool is a subclass of int, and PyYAML follows YAML 1.1, in which a float needs a
-    # dot: "1e-3" arrives as text.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        hint = " (YAML reads 1e-3 as text: write 1.0e-3)" * isinstance(value, str)
-        raise TypeError(f"{what} must be a number, found {shortened(value)}{hint}")
+        raise ValueError("sessions[]: neurons and context are fields of OmniMouse")
 
 
 # -- paths of shipped configs ---------------------------------------------------------

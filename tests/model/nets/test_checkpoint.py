@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets import checkpoint, official
+from omnimouse_model.nets import description, official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.config import SIZES
@@ -63,7 +63,7 @@ def test_the_weights_are_written_last(net, tmp_path, monkeypatch):
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save_file", killed)
+    monkeypatch.setattr(description, "save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path / "m", net)
     # Commands that never replace a checkpoint can then be repeated.

@@ -15,6 +15,7 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import FINISHED
 from omnimouse_model.nets.description import (
+    check_pair,
     config_of,
     read_description,
     save_described,
@@ -28,6 +29,7 @@ from omnimouse_model.nets.ndt.public import (
 )
 from omnimouse_model.nets.strict import load_strictly
 from omnimouse_model.storage.tensors import read_safetensors, read_tensors
+from omnimouse_model.storage.typed import decode, refused_as
 
 FAMILY = "ndt"
 FORMAT = 1
@@ -124,20 +126,20 @@ def read_ndt(path: Path) -> NdtCheckpoint:
     description = read_description(path, "omnimouse_ndt", FORMAT, "a neural data transformer")
     sessions = session_counts(description, described)
     is_safetensors = path.suffix == ".safetensors"
-    state = read_safetensors(path) if is_safetensors else read_tensors(path)
-    stated = description.get("assumed") or []
-    if not isinstance(stated, list):
-        raise CheckpointError(f"{described}: assumed is no list of texts.")
-    assumed = tuple(map(str, stated))
+    state, notes = read_safetensors(path) if is_safetensors else (read_tensors(path), {})
+    # Public weights never name the file that describes them.
+    if is_safetensors or "pair" in description:
+        check_pair(description, notes, path)
+    with refused_as(CheckpointError):
+        assumed = decode(tuple[str, ...], description.get("assumed") or [], described, "assumed")
     if is_public(state):
         description, more = _with_sizes(description, state, str(path))
         assumed = (*assumed, *more)
     config = config_of(NdtConfig, description, described, _COUNTS)
     if is_public(state):
         state = public_to_own(state, config, sessions, str(path))
-    spec = description.get("spec") or {}
-    if not isinstance(spec, dict):
-        raise CheckpointError(f"{described}: spec is no table of fields.")
+    with refused_as(CheckpointError):
+        spec = decode(dict[str, Any], description.get("spec") or {}, described, "spec")
     return NdtCheckpoint(config, spec, state, sessions, str(path), assumed, description.get("card"))
 
 
@@ -145,9 +147,8 @@ def _with_sizes(
     description: dict[str, Any], state: Mapping[str, Tensor], source: str
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the description with sizes of the tensors, and what is assumed."""
-    stated = description.get("config") or {}
-    if not isinstance(stated, dict):
-        raise CheckpointError(f"{source}: config is no table of fields.")
+    with refused_as(CheckpointError):
+        stated = decode(dict[str, Any], description.get("config") or {}, source, "config")
     try:
         sizes = sizes_from_shapes(state)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:

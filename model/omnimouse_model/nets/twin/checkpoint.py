@@ -17,6 +17,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.description import (
+    check_pair,
     config_of,
     read_description,
     save_described,
@@ -129,7 +130,9 @@ def read_twins(path: Path) -> TwinCheckpoint:
         A file is missing, damaged or of another form; the message names the field.
     """
     description = read_description(path, "omnimouse_twin", FORMAT, "a digital twin")
-    tensors, described = read_safetensors(path), path.with_suffix(".json")
+    described = path.with_suffix(".json")
+    tensors, notes = read_safetensors(path)
+    check_pair(description, notes, path)
     core = {k: v for k, v in tensors.items() if k.startswith("core.")}
     sessions: dict[str, dict[str, Tensor]] = {}
     for key, count in session_counts(description, described).items():

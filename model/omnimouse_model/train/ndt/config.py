@@ -4,16 +4,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks.schemes import RATIO, SCHEMES
 from omnimouse_model.nets.ndt.network import PROMPTS, NdtConfig
 from omnimouse_model.predict.ndt.predictor import TRIALS
+from omnimouse_model.storage.trees import read_yaml_mapping
+from omnimouse_model.storage.typed import decode
 from omnimouse_model.train.config import (
+    Count,
     SessionChoice,
-    check_counts,
-    checked_fields,
-    read_fields,
-    session_choices,
+    check_sessions,
+    named_config,
 )
 from omnimouse_model.train.ndt.optimiser import LR, WEIGHT_DECAY
 
@@ -73,19 +74,19 @@ class NdtTrainConfig:
     ratio: float = RATIO
     causal_ratio: float = RATIO
     allow_degenerate: bool = False
-    batch: int = 16
-    epochs: int = 1000
-    steps: int | None = None
+    batch: Count = 16
+    epochs: Count = 1000
+    steps: Count | None = None
     lr: float = LR
     weight_decay: float = WEIGHT_DECAY
     clip: float | None = 1.0
     reduction: Literal["mean", "sum"] = "mean"
     trained: Trained = "all"
     mean_rates: bool = False
-    validate_every: int = 500
-    validation_trials: int | None = 48
-    patience: int | None = None
-    save_every: int | None = None
+    validate_every: Count = 500
+    validation_trials: Count | None = 48
+    patience: Count | None = None
+    save_every: Count | None = None
     save_every_s: float | None = 120.0
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -108,41 +109,25 @@ def read_ndt_config(path: Path) -> NdtTrainConfig:
         The file is not YAML, or a field is unknown, missing or out of range; the
         message names the field.
     """
-    values = read_fields(path)
-    try:
-        return _config(values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a training config: {error}") from error
+    with named_config(path):
+        values = read_yaml_mapping(path)
+        values.pop("family", None)
+        if isinstance(trials := values.get("spec", {}), dict):
+            values["spec"] = asdict(TRIALS) | trials
+        config = decode(NdtTrainConfig, values, "the file")
+        _check(config)
+        return config
 
 
-def _config(values: Any) -> NdtTrainConfig:
-    if isinstance(values, dict):
-        values = {k: v for k, v in values.items() if k != "family"}
-    settings = checked_fields(NdtTrainConfig, values, "the file")
-    model = checked_fields(NdtConfig, settings.pop("model", {}), "model")
-    trials = settings.pop("spec", {})
-    if not isinstance(trials, dict):
-        raise TypeError("spec must hold named fields")
-    choices = session_choices(settings.pop("sessions", ()))
-    config = NdtTrainConfig(
-        model=NdtConfig(**model),
-        spec=spec_from_dict(asdict(TRIALS) | trials),
-        sessions=choices,
-        **settings,
-    )
-    check_counts(
-        config,
-        ("batch", "epochs", "validate_every"),
-        ("steps", "validation_trials", "patience", "save_every"),
-    )
+def _check(config: NdtTrainConfig) -> None:
+    check_sessions(config.sessions)
     if config.spec.n_samples > config.model.n_bins:
-        raise TypeError(
+        raise ValueError(
             f"spec has {config.spec.n_samples} bins; model.n_bins is {config.model.n_bins}"
         )
     known = PROMPTS if config.model.has_prompt else SCHEMES
     if not config.schemes or not set(config.schemes) <= set(known):
-        raise TypeError(f"schemes are {config.schemes}; choose of {known}")
+        raise ValueError(f"schemes are {config.schemes}; choose of {known}")
     for name in ("ratio", "causal_ratio"):
         if not 0 < getattr(config, name) <= 1:
-            raise TypeError(f"{name} is {getattr(config, name)}; expected 0 to 1")
-    return config
+            raise ValueError(f"{name} is {getattr(config, name)}; expected 0 to 1")

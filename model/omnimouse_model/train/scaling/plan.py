@@ -5,23 +5,24 @@ The plan also contains a training config (`config`), shared by all model sizes.
 
 from dataclasses import dataclass
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from omnimouse_model.errors import MaskError
+from omnimouse_model.storage.trees import read_yaml_mapping
+from omnimouse_model.storage.typed import Within, decode
 from omnimouse_model.strategies import find_strategy
 from omnimouse_model.train.config import (
     TrainConfig,
-    checked_fields,
     config_from,
     shipped_or_own,
-    yaml_fields,
 )
 
 StepsOf = Literal["each session", "the run"]
 _PLANS = Path(__file__).parent / "plans"
-_LISTS = ("sessions", "evaluated", "strategies")
-_NUMBERS = ("collections", "orders", "seeds")
+_SOME = Within(1, 10**6)
+Names = Annotated[tuple[str, ...], _SOME]
+Numbers = Annotated[tuple[int, ...], _SOME]
+Fields = Annotated[dict[str, Any], _SOME]
+"""What YAML holds, until `config_of` checks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +58,20 @@ class StudyPlan:
         Tier and maximum number of windows that are scored; None for all windows.
     """
 
-    models: dict[str, Any]  # what YAML holds, until `config_of` checks it
-    collections: tuple[int, ...]
-    sessions: tuple[str, ...]
-    evaluated: tuple[str, ...]
-    strategies: tuple[str, ...]
-    training: dict[str, Any]
-    orders: tuple[int, ...] = (0,)
-    seeds: tuple[int, ...] = (0,)
+    models: Fields
+    collections: Numbers
+    sessions: Names
+    evaluated: Names
+    strategies: Names
+    training: Fields
+    orders: Numbers = (0,)
+    seeds: Numbers = (0,)
     steps_of: StepsOf = "the run"
     tier: str = "test"
     max_windows: int | None = None
 
     def config_of(self, model: str) -> TrainConfig:
-        """Return the training config of a size; `TypeError` names a wrong field."""
+        """Return the training config of a size; `ValueError` names a wrong field."""
         # Seed 0 is a placeholder: each run of the study has its own.
         return config_from({**self.training, "seed": 0, "model": self.models[model]})
 
@@ -86,15 +87,15 @@ def read_plan(path: str | Path) -> StudyPlan:
     """
     path = Path(path)
     try:
-        settings = checked_fields(StudyPlan, yaml_fields(path), "the file")
-        _check_kinds(settings)
-        plan = StudyPlan(**settings)
+        plan = decode(StudyPlan, read_yaml_mapping(path), "the file")
+        if own := {"seed", "model", "sessions"} & set(plan.training):
+            raise ValueError(f"training holds {', '.join(sorted(own))}, which vary")
         # Names and models are checked here, and not after hours of training.
         for strategy in plan.strategies:
             find_strategy(strategy)
         for model in plan.models:
             plan.config_of(model)
-    except (TypeError, MaskError) as error:
+    except ValueError as error:
         raise ValueError(
             f"{path} is not the plan of a scaling study: {error}. The shipped one is "
             f"an example: {_PLANS / 'simulated.yaml'}"
@@ -111,19 +112,3 @@ def plan_path(name: str) -> Path:
         Neither is a file; the message lists the shipped plans.
     """
     return shipped_or_own(name, _PLANS, "plan of a scaling study")
-
-
-def _check_kinds(settings: dict[str, Any]) -> None:
-    """Check the types of lists, whole numbers and mappings in a plan."""
-    for name in (*_LISTS, *_NUMBERS):
-        values = settings.get(name, (0,))
-        found = shortened(values)
-        if not isinstance(values, tuple) or not values:
-            raise TypeError(f"{name} must be a list of one or more, found {found}")
-        if name in _NUMBERS and not all(isinstance(v, int) for v in values):
-            raise TypeError(f"{name} must be whole numbers, found {found}")
-    for name in ("models", "training"):
-        if not isinstance(settings[name], dict) or not settings[name]:
-            raise TypeError(f"{name} must hold named fields, found {shortened(settings[name])}")
-    if own := {"seed", "model", "sessions"} & set(settings["training"]):
-        raise TypeError(f"training holds {', '.join(sorted(own))}, which vary")

@@ -2,24 +2,22 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import POSITION_SD
+from omnimouse_model.storage.trees import read_yaml_mapping
+from omnimouse_model.storage.typed import Within, decode
 from omnimouse_model.train.config import (
+    Count,
     SessionChoice,
     Targets,
-    check_counts,
-    checked_fields,
-    read_fields,
-    session_choices,
+    check_sessions,
+    named_config,
 )
 
 FAMILY = "twin"
-_COUNTS = ("clips", "frames", "cycles", "cycle_epochs", "epoch_steps", "validate_every")
-_LIMITS = ("sessions_per_step", "validation_windows", "patience")
-"""Counts that may be None, for no limit."""
+Side = Annotated[int, Within(2, 4096)]
 Start = Literal["center", "receptive-fields"]
 
 
@@ -68,19 +66,19 @@ class TwinTrainConfig:
     """
 
     seed: int
-    frame_size: tuple[int, int]
+    frame_size: tuple[Side, Side]
     model: TwinConfig = field(default_factory=TwinConfig)
     sessions: tuple[SessionChoice, ...] = ()
-    sessions_per_step: int | None = None
-    clips: int = 5
-    frames: int = 70
+    sessions_per_step: Count | None = None
+    clips: Count = 5
+    frames: Count = 70
     burn_in: int = 10
     targets: Targets = "responses"
     start: Start = "center"
     position_sd: float = POSITION_SD
-    cycles: int = 2
-    cycle_epochs: int = 100
-    epoch_steps: int = 512
+    cycles: Count = 2
+    cycle_epochs: Count = 100
+    epoch_steps: Count = 512
     warmup_epochs: int = 10
     lr: float = 0.1
     momentum: float = 0.9
@@ -88,9 +86,9 @@ class TwinTrainConfig:
     clip: float = 0.01
     clip_eps: float = 1e-3
     frozen: tuple[str, ...] = ()
-    validate_every: int = 512
-    validation_windows: int | None = 48
-    patience: int | None = None
+    validate_every: Count = 512
+    validation_windows: Count | None = 48
+    patience: Count | None = None
     save_every: int | None = None
     save_every_s: float | None = 120.0
     notes: dict[str, Any] = field(default_factory=dict)
@@ -115,24 +113,13 @@ def read_twin_config(path: Path) -> TwinTrainConfig:
         The file is not YAML, or a field is unknown, missing or of another type; the
         message names the field.
     """
-    values = read_fields(path)
-    try:
-        return _config(values)
-    except TypeError as error:
-        raise ValueError(f"{path} is not a training config: {error}") from error
-
-
-def _config(values: Any) -> TwinTrainConfig:
-    if isinstance(values, dict):
-        values = {k: v for k, v in values.items() if k != "family"}
-    settings = checked_fields(TwinTrainConfig, values, "the file")
-    model = checked_fields(TwinConfig, settings.pop("model", {}), "model")
-    choices = session_choices(settings.pop("sessions", ()))
-    config = TwinTrainConfig(model=TwinConfig(**model), sessions=choices, **settings)
-    check_counts(config, _COUNTS, _LIMITS)
-    size = config.frame_size
-    if len(size) != 2 or not all(isinstance(n, int) and n > 1 for n in size):
-        raise TypeError(f"frame_size must be height and width, found {shortened(size)}")
-    if config.burn_in >= config.frames:
-        raise TypeError(f"burn_in must be below frames ({config.frames}), found {config.burn_in}")
-    return config
+    with named_config(path):
+        values = read_yaml_mapping(path)
+        values.pop("family", None)
+        config = decode(TwinTrainConfig, values, "the file")
+        check_sessions(config.sessions)
+        if config.burn_in >= config.frames:
+            raise ValueError(
+                f"burn_in must be below frames ({config.frames}), found {config.burn_in}"
+            )
+        return config
