@@ -19,6 +19,7 @@ from omnimouse_model.data.formats import (
     nwb_files,
     session_folder,
 )
+from omnimouse_model.data.hub.dandi import dandi_file
 from omnimouse_model.data.hub.ibl_sessions import ibl_session_name
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.read_options import OPTION_NOTES, ReadOptions
@@ -33,7 +34,7 @@ from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 from omnimouse_model.storage.archives import is_archive
 from omnimouse_model.storage.files import open_binary, unreadable
 from omnimouse_model.storage.hdf5 import SIGNATURE
-from omnimouse_model.storage.http_file import display_address, web_address
+from omnimouse_model.storage.http_file import RemoteFile, display_address, web_address
 from omnimouse_model.storage.trees import read_json_mapping
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ def open_session(
         A folder or file of a session, a folder that contains only one, or a part of
         one; arrays by name, as docs/sessions.md lists them; a name or address on the
         model hub or `ibl:EID`, downloaded the first time (see `fetch_session`); or the
-        web address of an NWB file, of which only the required parts are transferred.
+        web address of an NWB file or `dandi:ID/path`, of which only the required parts
+        are transferred.
     behavior_names, rate_hz, recording_rate_hz, series, cells_only, unit_tables
         Facts that the files lack or state wrongly; see `ReadOptions`.
     quality, min_rate_hz, min_presence, trial_event, split_seed
@@ -145,7 +147,9 @@ def _opened(path: str | Path | Mapping[str, Any], options: ReadOptions) -> Sessi
         )
     if (address := web_address(path)) is not None:
         with _typed_errors(Path(display_address(address)), "nwb"):
-            return nwb.read_address(address, options)
+            is_dandi = not address.startswith("http")
+            remote = dandi_file(address) if is_dandi else RemoteFile(address)
+            return nwb.read_remote(remote, address, options)
     folder = session_folder(_on_this_machine(path))
     for name, reader in READERS.items():
         if reader.recognises(folder):

@@ -15,22 +15,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.trees import decode_json
 
 _BLOCK = 2**20
 _BLOCKS = 128
 """Number of cached blocks: 128 MiB."""
 _CONNECT_S = 20.0
 _SILENCE_S = 60.0
+_JSON_S, _JSON_BYTES = 30.0, 4 * 2**20
 _TRUSTED_S = 5.0
 """Seconds for which the last answer of the server is used without a new request."""
 
 
 def web_address(name: str | Path) -> str | None:
-    """Return the http(s) address that a name stands for, or None.
+    """Return the address that a name stands for, http(s) or `dandi:`, or None.
 
     A `Path` turns the two slashes after the scheme into one; they are restored.
     """
-    match = re.fullmatch(r"(https?):/{1,2}([^/].*)", str(name).replace("\\", "/"))
+    text = str(name).replace("\\", "/")
+    if re.match(r"dandi:(/{1,2}dandi/)?\d{6}\b", text, re.IGNORECASE):
+        return text
+    match = re.fullmatch(r"(https?):/{1,2}([^/].*)", text)
     return None if match is None else f"{match[1]}://{match[2]}"
 
 
@@ -40,8 +45,58 @@ def display_address(url: str) -> str:
     The query of a signed URL contains its signature.
     """
     parts = urlsplit(url)
+    if not parts.netloc:  # dandi:
+        return url
     host = parts.netloc.rsplit("@", 1)[-1]
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+class AnswerError(Exception):
+    """A server did not send JSON: its status, 0 without an answer, and the reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        super().__init__(reason)
+
+
+def read_web_json(url: str) -> Any:
+    """Return the JSON that a server sends, of at most 4 MiB and without redirects.
+
+    Raises
+    ------
+    AnswerError
+        It cannot be reached, takes too long, or sends something else.
+    ImportError
+        aiohttp or fsspec is not installed.
+    """
+    import aiohttp
+    from fsspec.asyn import get_loop, sync
+
+    async def get() -> tuple[int, bytes]:
+        timeout = aiohttp.ClientTimeout(total=_JSON_S)
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        content = b""
+        async with (
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            session.get(url, allow_redirects=False, headers=headers) as answer,
+        ):
+            async for part in answer.content.iter_chunked(2**16):
+                content += part
+                if len(content) > _JSON_BYTES:
+                    raise ValueError(f"it sends more than {_JSON_BYTES:,} bytes")
+            return answer.status, content
+
+    try:
+        status, content = sync(get_loop(), get, timeout=_JSON_S + 5)
+    except Exception as error:  # aiohttp, fsspec and the system have their own
+        reason = str(error)[:200] or type(error).__name__
+        raise AnswerError(0, reason) from error
+    if status != 200:
+        raise AnswerError(status, f"it answers with status {status}")
+    try:
+        return decode_json(content, display_address(url))
+    except ValueError as error:
+        raise AnswerError(status, str(error)[:200]) from error
 
 
 # Shared by all remote files: the garbage collector is a setting of the process.
@@ -84,6 +139,8 @@ class RemoteFile:
     ----------
     url
         http or https.
+    address
+        Name for messages, if it is another one.
 
     Raises
     ------
@@ -92,8 +149,8 @@ class RemoteFile:
         only whole files.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, address: str = "") -> None:
+        self.url, self._address = url, address or display_address(url)
         self._compared = monotonic()
         self._version = self._read_version()
         self._check_parts()
@@ -101,7 +158,7 @@ class RemoteFile:
     @property
     def path(self) -> Path:
         """Address as a path, without secrets, for messages."""
-        return Path(display_address(self.url))
+        return Path(self._address)
 
     @property
     def fingerprint(self) -> str:
@@ -171,8 +228,7 @@ class RemoteFile:
     def _error(
         self, code: str, problem: str, hint: str = "check the address and connection"
     ) -> SessionFormatError:
-        address = display_address(self.url)
-        message = f"{address} {problem.replace(self.url, address)}"
+        message = f"{self._address} {problem.replace(self.url, self._address)}"
         return SessionFormatError(self.path, code, message, hint)
 
     def _system(self) -> Any:

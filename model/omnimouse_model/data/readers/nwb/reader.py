@@ -73,11 +73,13 @@ def read(path: Path, options: ReadOptions) -> Session:
     return read_source(LocalFile(path), file_fingerprint(path), options)
 
 
-def read_address(url: str, options: ReadOptions) -> Session:
-    """Open an NWB file at a web address; only the required blocks are transferred."""
-    remote = RemoteFile(url)
+def read_remote(remote: RemoteFile, address: str, options: ReadOptions) -> Session:
+    """Open an NWB file on a server; only the required blocks are transferred.
+
+    `address` is the one by which it is opened again.
+    """
     session = read_source(remote, remote.fingerprint, options)
-    return replace(session, origin=url)
+    return replace(session, origin=address)
 
 
 def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
