@@ -9,6 +9,8 @@ from typing import Protocol
 
 from tqdm.std import tqdm
 
+from omnimouse_model.errors import StoppedError
+
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
 
@@ -84,6 +86,19 @@ def part_of(job: Job, first: float, last: float) -> Job:
         job.progress(first + (last - first) * done / max(total, 1e-12), 1.0, step)
 
     return CallbackJob(report, job.cancelled, job.message, job.device)
+
+
+def advance(job: Job, done: float, total: float, step: str = "") -> None:
+    """Report progress between two steps.
+
+    Raises
+    ------
+    StoppedError
+        The job is cancelled.
+    """
+    job.progress(done, total, step)
+    if job.cancelled():
+        raise StoppedError(f"Stopped after {done:g} of {total:g}: {step}")
 
 
 @contextmanager

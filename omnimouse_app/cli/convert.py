@@ -16,6 +16,7 @@ from omnimouse_app.cli.inputs import (
 from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
 from omnimouse_app.cli.output import emit, n_bytes
 from omnimouse_app.cli.progress import Progress, TimeLeft
+from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -116,10 +117,19 @@ def _convert(
     start_s = time.perf_counter()
     stop.show = progress.show_on_terminal
     stop.has_results = True
-    writing = _TimedProgress(progress, "writing", stop, share)
-    comparing = _TimedProgress(progress, "comparing", stop)
-    convert(session, target, codec, writing, comparing if verify else None)
-    return writing.last_s - start_s
+    written_s, time_left = start_s, TimeLeft(share)
+
+    def show(done: float, total: float, step: str) -> None:
+        nonlocal written_s, time_left
+        stop.check()
+        if step == "writing":
+            written_s = time.perf_counter()
+        elif not done:
+            time_left = TimeLeft(0.0)
+        progress(done, total, f"{step}{time_left(done / total)}")
+
+    convert(session, target, codec, CallbackJob(show), compare=verify)
+    return written_s - start_s
 
 
 def _target(store: str, session: "Session") -> Path:
@@ -162,21 +172,6 @@ def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
         # Size without compression and pauses, for comparison.
         "responses_mib": n_rows * n_neurons * session.responses.dtype.itemsize / 2**20,
     }
-
-
-class _TimedProgress:
-    """Progress of one part of the work, with an estimate of the time left."""
-
-    def __init__(self, progress: Progress, name: str, stop: StopSignal, first: float = 0.0) -> None:
-        self._progress, self._name, self._stop = progress, name, stop
-        self._time_left = TimeLeft(first)
-        self.last_s = time.perf_counter()
-
-    def __call__(self, share: float) -> None:
-        """Show the progress, or stop; the time counts from the first share."""
-        self._stop.check()
-        self.last_s = time.perf_counter()
-        self._progress.show_share(share, f"{self._name}{self._time_left(share)}")
 
 
 # -- checkpoints -------------------------------------------------------------------

@@ -9,6 +9,7 @@ from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import Row, emit, n_bytes
 from omnimouse_app.cli.progress import Progress
+from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
     from omnimouse_model.data.hub.listing import Listing
@@ -83,7 +84,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     from omnimouse_model.storage.archives import is_archive, unpack, without_ending
 
     if ibl_session_name(name) is not None:
-        return fetch_session(name, to, progress.show_share)
+        return fetch_session(name, to, CallbackJob(progress))
     archive = Path(name).absolute()
     if is_archive(archive):
         folder = archive.parent if to is None else to.absolute()
@@ -91,10 +92,10 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
         if target == archive:
             # An archive without a known ending would be unpacked onto itself.
             target = target.with_name(f"{target.name}.unpacked")
-        return unpack(archive, target, lambda share: progress.show_share(share, "unpacking"))
+        return unpack(archive, target, CallbackJob(progress))
     _refuse(name)
     fetch = fetch_session if require_place(name).kind == "dataset" else fetch_checkpoint
-    return fetch(name, to, progress.show_share)
+    return fetch(name, to, CallbackJob(progress))
 
 
 def _refuse(name: str) -> None:

@@ -13,6 +13,7 @@ from omnimouse_app.cli.output import emit, n_bytes
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.metrics.information import bits_per_spike
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import (
     DEMO_FURTHER,
     DEMO_MICE,
@@ -86,7 +87,11 @@ def _write(spec: MouseSpec, out: Path, *, is_quiet: bool) -> dict[str, Any]:
         label = f"{spec.name} ({spec.n_neurons} neurons, {spec.minutes:g} min)"
         with click.progressbar(length=100, label=label) as bar:
             # `update` takes the increment, not the position.
-            write_session(spec, folder, lambda share: bar.update(int(100 * share) - bar.pos))
+            write_session(
+                spec,
+                folder,
+                CallbackJob(lambda done, total, _: bar.update(int(100 * done / total) - bar.pos)),
+            )
     return _row(spec, folder, time.perf_counter() - start_s)
 
 

@@ -21,6 +21,7 @@ from omnimouse_app.cli.inputs import (
 from omnimouse_app.cli.interrupt import STOPPED, exit_stopped, interruptible
 from omnimouse_app.cli.progress import Progress, TrainingProgress
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
     from omnimouse_model.train.batches import TrainingSession
@@ -211,8 +212,10 @@ class OmniMouseTraining:
             from omnimouse_model.train.export.checkpoint import export_run
 
             with Progress() as line:
-                show = partial(line.show_share, text="fitting the context part")
-                path = export_run(out, self._export, self._settings, self._mice, show, cancelled)
+                job = CallbackJob(
+                    lambda done, of, _: line(done, of, "fitting the context part"), cancelled
+                )
+                path = export_run(out, self._export, self._settings, self._mice, job)
             click.echo(f"wrote {path}")
         if self._official is not None:
             from omnimouse_model.train.export.official import write_official

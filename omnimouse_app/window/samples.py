@@ -8,6 +8,7 @@ import numpy as np
 from omnimouse_app.window.reader import LayerData, layers_of
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import DEMO, UNSEEN
+from omnimouse_model.progress import QUIET
 
 
 def demo() -> list[LayerData]:
@@ -31,7 +32,7 @@ def _open(sample: OpenRequest) -> list[LayerData]:
     viewer = current_viewer()
     if viewer is None:
         assert callable(sample.recording)
-        return layers_of(str(sample.recording(lambda share: None)))
+        return layers_of(str(sample.recording(QUIET)))
     from omnimouse_app.field.layers import TOKEN
     from omnimouse_app.window.docks import open_instrument
 

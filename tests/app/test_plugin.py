@@ -89,9 +89,9 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     write_last_session(LastSession(str(session_folder), "mean"))
     let_on, made_on, opened = threading.Event(), [], []
 
-    def simulate(_sample, progress):
+    def simulate(_sample, job):
         made_on.append(threading.current_thread())
-        progress(0.4)
+        job.progress(0.4, 1.0)
         assert let_on.wait(60)
         return session_folder
 

@@ -14,6 +14,7 @@ from omnimouse_model.data.formats import is_recording
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.progress import QUIET, Job, advance
 
 _DEEPEST = 3
 # Names that `holds_sessions` lists, and paths that it examines (up to 0.1 ms each): it
@@ -22,7 +23,6 @@ _NAMES, _EXAMINED = 200, 32
 _UNFINISHED = ".zarr.part"
 _ENDINGS = (".nwb", ".npz", ".h5")
 """Files that should be recordings: an unreadable one gets a row with its problem."""
-Progress = Callable[[int, int, str], None]
 """Callback for done, total and the next name; it may raise to stop."""
 
 
@@ -196,14 +196,13 @@ class Catalogue(Sequence[Entry]):
         return [tuple(order[:size]) for size in sizes]
 
 
-def catalogue(folder: str | Path, progress: Progress | None = None, **reading: Any) -> Catalogue:
+def catalogue(folder: str | Path, job: Job = QUIET, **reading: Any) -> Catalogue:
     """Describe every session in a folder and three levels below; reads no large data.
 
     Parameters
     ----------
-    progress
-        Called with the number of sessions done, their total and the next name; while
-        folders are searched, with 0, 0 and the folder. May raise to stop.
+    job
+        Progress and stop request; see `progress.Job`.
     **reading
         Reading options of all sessions; see `open_session`.
 
@@ -219,7 +218,7 @@ def catalogue(folder: str | Path, progress: Progress | None = None, **reading: A
     [('90009-1-1', 40)]
     """
     root = Path(folder).expanduser().absolute()
-    return Catalogue(root, tuple(entries_of(root, progress, **reading)))
+    return Catalogue(root, tuple(entries_of(root, job, **reading)))
 
 
 def catalogue_of(places: Sequence[Path], **reading: Any) -> Catalogue:
@@ -229,18 +228,17 @@ def catalogue_of(places: Sequence[Path], **reading: Any) -> Catalogue:
     return Catalogue(Path(folder), entries)
 
 
-def entries_of(folder: Path, progress: Progress | None = None, **reading: Any) -> Iterator[Entry]:
+def entries_of(folder: Path, job: Job = QUIET, **reading: Any) -> Iterator[Entry]:
     """Yield the entries of a folder as they are read; see `catalogue`."""
-    report = progress or (lambda done, total, name: None)
     if folder.is_file():
         raise NotADirectoryError(
             f"{folder} is a file, not a folder of recordings: open_session reads one recording."
         )
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder.")
-    places = sorted(_places(folder, _DEEPEST, lambda inner: report(0, 0, inner.name)))
+    places = sorted(_places(folder, _DEEPEST, lambda inner: advance(job, 0, 0, inner.name)))
     for done, place in enumerate(places):
-        report(done, len(places), place.name)
+        advance(job, done, len(places), place.name)
         yield _entry(place, reading)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
 from omnimouse_model.storage.cache import cache_dir
 
@@ -23,7 +24,7 @@ RANKING = Path(__file__).parent / "ranking_simulated.ranking.jsonl"
 """Ranking of six animals of the spiking laboratory for `unseen-spikes`."""
 
 
-def demo_session(progress: Callable[[float], None] | None = None) -> Path:
+def demo_session(job: Job = QUIET) -> Path:
     """Return the folder of the demo session: 1,000 neurons of the demo model, 12 min.
 
     The recording was not used for training. It is generated in about 15 s at the first
@@ -35,10 +36,10 @@ def demo_session(progress: Callable[[float], None] | None = None) -> Path:
     >>> session.format, session.responses.rate_hz
     ('experanto', 30.0)
     """
-    return _session(DEMO_SHOWN, progress)
+    return _session(DEMO_SHOWN, job)
 
 
-def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
+def unseen_session(job: Job = QUIET) -> Path:
     """Return the folder of a mouse that no model was trained on: 400 neurons, 12 min.
 
     Examples
@@ -46,10 +47,10 @@ def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
     >>> om.open_session(om.unseen_session()).id
     '90009-1-1'
     """
-    return _session(UNSEEN, progress)
+    return _session(UNSEEN, job)
 
 
-def spiking_session(progress: Callable[[float], None] | None = None) -> Path:
+def spiking_session(job: Job = QUIET) -> Path:
     """Return the file of a spiking session of the demo: 100 units, 300 trials.
 
     Its train tier is in the training data of `ndt-demo`. See
@@ -62,10 +63,10 @@ def spiking_session(progress: Callable[[float], None] | None = None) -> Path:
     >>> spikes.n_neurons, len(spikes.trials)
     (100, 300)
     """
-    return _animal("spikes", progress)
+    return _animal("spikes", job)
 
 
-def unseen_spiking_session(progress: Callable[[float], None] | None = None) -> Path:
+def unseen_spiking_session(job: Job = QUIET) -> Path:
     """Return the file of a spiking session that no model was trained on.
 
     Examples
@@ -74,7 +75,7 @@ def unseen_spiking_session(progress: Callable[[float], None] | None = None) -> P
     >>> om.open_session(unseen_spiking_session()).id
     'unseen-spikes'
     """
-    return _animal("unseen-spikes", progress)
+    return _animal("unseen-spikes", job)
 
 
 SESSIONS: Mapping[str, Callable[..., Path]] = {
@@ -118,19 +119,18 @@ def is_demo(folder: Path) -> bool:
     return folder.is_relative_to(cache_dir() / "sessions")
 
 
-def _session(spec: MouseSpec, progress: Callable[[float], None] | None) -> Path:
+def _session(spec: MouseSpec, job: Job) -> Path:
     # Imported here: most callers find the session in the cache and need no simulator.
     from omnimouse_model.simulate.write import write_session
 
-    return write_session(spec, _mouse_folder(spec), progress)
+    return write_session(spec, _mouse_folder(spec), job)
 
 
-def _animal(name: str, progress: Callable[[float], None] | None) -> Path:
+def _animal(name: str, job: Job) -> Path:
     from omnimouse_model.simulate.spiking_laboratory import write_animal
 
     path = write_animal(name, _animal_folder())
-    if progress is not None:
-        progress(1.0)
+    job.progress(1.0, 1.0)
     return path
 
 

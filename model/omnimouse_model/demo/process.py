@@ -8,7 +8,6 @@ its pipe is closed.
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -19,6 +18,7 @@ from typing import Final
 import omnimouse_model.demo as demo
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.process import end_process, exit_text, spawn
+from omnimouse_model.progress import CallbackJob, Job, advance
 
 POLL_S: Final = 0.05
 CLEANING_S: Final = 5.0
@@ -39,7 +39,8 @@ class SimulatedSession:
     >>> from omnimouse_model.demo.process import SimulatedSession
     >>> sample = SimulatedSession("demo")
     >>> sample.start()  # returns at once
-    >>> folder = sample(lambda share: None)
+    >>> from omnimouse_model.progress import QUIET
+    >>> folder = sample(QUIET)
     """
 
     def __init__(self, name: str) -> None:
@@ -53,13 +54,13 @@ class SimulatedSession:
             if self._running is None and not demo.session_path(self.name).exists():
                 self._running = _start(self.name)
 
-    def __call__(self, report: Callable[[float], None]) -> Path:
+    def __call__(self, job: Job) -> Path:
         """Return the path of the session when it is written.
 
         Parameters
         ----------
-        report
-            Called with the finished share (0 to 1), also while it does not change. An
+        job
+            Progress as a share, also while it does not change, and stop request. An
             exception from it stops the process.
 
         Raises
@@ -73,10 +74,10 @@ class SimulatedSession:
         with self._lock:
             running, self._running = self._running, None
         if running is None:
-            return demo.SESSIONS[self.name](report)  # exists: returns at once
+            return demo.SESSIONS[self.name](job)  # exists: returns at once
         process, connection = running
         try:
-            return _await(connection, process, report)
+            return _await(connection, process, job)
         except BaseException:
             # Without a process, the error is the one that is raised.
             with suppress(OSError):
@@ -94,10 +95,10 @@ def _start(name: str) -> tuple[BaseProcess, Connection]:
     return spawn(f"omnimouse-simulate-{name}", serve, name, environment=variables)
 
 
-def _await(connection: Connection, process: BaseProcess, report: Callable[[float], None]) -> Path:
+def _await(connection: Connection, process: BaseProcess, job: Job) -> Path:
     share = 0.0
     while True:
-        report(share)
+        advance(job, share, 1.0)
         try:
             if not connection.poll(POLL_S):
                 continue
@@ -121,14 +122,14 @@ def serve(connection: Connection, name: str) -> None:
     # The parent terminates its processes when it ends: what is written is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    def report(share: float) -> None:
+    def report(done: float, total: float, step: str) -> None:
         # True for a stop message, and for a closed pipe.
         if connection.poll():
             raise StoppedError
-        connection.send(share)
+        connection.send(done / total)
 
     try:
-        path = demo.SESSIONS[name](report)
+        path = demo.SESSIONS[name](CallbackJob(report))
     except (StoppedError, BrokenPipeError):
         return
     except Exception as error:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.simulate.behavior import device_traces
 from omnimouse_model.simulate.ceilings import ResponseSums
 from omnimouse_model.simulate.imaging import (
@@ -59,7 +60,7 @@ _ABANDONED_S = 3600.0
 """A temporary folder without writes for this long belongs to a killed run."""
 
 
-def write_session(spec: MouseSpec, folder: str | Path, progress: ReportShare | None = None) -> Path:
+def write_session(spec: MouseSpec, folder: str | Path, job: Job = QUIET) -> Path:
     """Simulate a session and write it to `folder`; do nothing if it exists already.
 
     Parameters
@@ -68,8 +69,8 @@ def write_session(spec: MouseSpec, folder: str | Path, progress: ReportShare | N
         Specification of mouse and recording.
     folder
         The session folder itself. A folder with other contents is never changed.
-    progress
-        Called with the finished share (0 to 1) after every trial.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def write_session(spec: MouseSpec, folder: str | Path, progress: ReportShare | N
     with writing(folder):
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            _write_all(spec, partial, progress)
+            _write_all(spec, partial, job)
             # mkdtemp creates folders that other users cannot read.
             partial.chmod(0o755)
             _move_into_place(spec, partial, folder)
@@ -134,7 +135,7 @@ def _move_into_place(spec: MouseSpec, partial: Path, folder: Path) -> None:
         logger.info("%s was written by another process meanwhile", folder)
 
 
-def _write_all(spec: MouseSpec, folder: Path, progress: ReportShare | None) -> None:
+def _write_all(spec: MouseSpec, folder: Path, job: Job) -> None:
     simulation = Simulation(spec)
     _write_root(spec, folder)
     _write_devices(simulation, folder)
@@ -142,7 +143,7 @@ def _write_all(spec: MouseSpec, folder: Path, progress: ReportShare | None) -> N
     with ThreadPoolExecutor(1, "omnimouse-imaging") as pool:
         place = folder / "imaging"
         imaging = pool.submit(_write_imaging, simulation.population, place)
-        moments = _write_blocks(simulation, folder, progress)
+        moments = _write_blocks(simulation, folder, job)
         imaging.result()
     _write_responses_meta(simulation, folder / "responses", moments)
     _write_truth_meta(simulation, folder / TRUTH, moments)
@@ -225,9 +226,7 @@ def _write_imaging(population: Population, place: Path) -> None:
     _write_yaml(place / "meta.yml", meta)
 
 
-def _write_blocks(
-    simulation: Simulation, folder: Path, progress: ReportShare | None
-) -> ResponseSums:
+def _write_blocks(simulation: Simulation, folder: Path, job: Job) -> ResponseSums:
     """Write responses, truth and screen block by block; return the moments."""
     spec, moments = simulation.spec, ResponseSums()
     screen = _Screen(folder / "screen")
@@ -249,8 +248,7 @@ def _write_blocks(
             truth["latents"][rows] = block.latents
             moments.add(block.recorded)
             screen.add(block.trial.tier, block.video)
-            if progress is not None:
-                progress((number + 1) / spec.n_trials)
+            advance(job, number + 1, spec.n_trials, "simulating")
     screen.close()
     return moments
 

@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import temporary_folder
@@ -95,7 +96,7 @@ def without_ending(name: str) -> str:
     return re.sub(r"\.(tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz|zip)$", "", name, flags=re.I)
 
 
-def unpack(archive: Path, into: Path, progress: Progress | None = None) -> Path:
+def unpack(archive: Path, into: Path, job: Job = QUIET) -> Path:
     """Unpack a tar or zip archive to `into`, which must not exist.
 
     Parameters
@@ -105,8 +106,8 @@ def unpack(archive: Path, into: Path, progress: Progress | None = None) -> Path:
         `into`.
     into
         The target folder. It is written under another name and renamed at the end.
-    progress
-        Receives the finished fraction. If it raises, nothing is left.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -117,11 +118,11 @@ def unpack(archive: Path, into: Path, progress: Progress | None = None) -> Path:
     """
     into.parent.mkdir(parents=True, exist_ok=True)
     with sole_writer(into):
-        _unpack(archive, into, progress)
+        _unpack(archive, into, job)
     return into
 
 
-def _unpack(archive: Path, into: Path, progress: Progress | None) -> None:
+def _unpack(archive: Path, into: Path, job: Job) -> None:
     with temporary_folder(into) as part:
         if into.exists():
             raise SessionFormatError(
@@ -129,13 +130,13 @@ def _unpack(archive: Path, into: Path, progress: Progress | None) -> None:
             )
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
-            _write(archive, checked, part, progress)
+            _write(archive, checked, part, job)
         inner = list(part.iterdir())
         is_single = len(inner) == 1 and inner[0].is_dir()
         (inner[0] if is_single else part).replace(into)
 
 
-def _write(archive: Path, members: list[_Member], folder: Path, progress: Progress | None) -> None:
+def _write(archive: Path, members: list[_Member], folder: Path, job: Job) -> None:
     total = max(1, sum(m.size for m in members if m.copied is None))
     done = 0
     for member in members:
@@ -152,8 +153,7 @@ def _write(archive: Path, members: list[_Member], folder: Path, progress: Progre
             while stream and (block := stream.read(min(_BLOCK, end - done))):
                 out.write(block)
                 done += len(block)
-                if progress is not None:
-                    progress(done / total)
+                advance(job, done, total, "unpacking")
         if done < end:
             raise _broken(archive, f"'{member.name}' is cut short")
 

@@ -27,6 +27,7 @@ from omnimouse_model.predict.omnimouse.context_part import (
     mean_mask,
 )
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.progress import QUIET, Job, part_of
 
 VIDEO_PENALTY = 100.0
 """Ridge penalty of the motion energy: it predicts what the transformer leaves."""
@@ -35,8 +36,7 @@ VIDEO_PENALTY = 100.0
 def fit_context(
     transformer: TransformerPredictor,
     session: Session,
-    progress: Callable[[float], None] = lambda share: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> dict[str, Tensor]:
     """Fit the context part of a model to a session that it knows.
 
@@ -46,10 +46,8 @@ def fit_context(
         The model without a context part.
     session
         Its train tier is read.
-    progress
-        Called with the share that is done.
-    cancelled
-        Called often; True stops the fit.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Returns
     -------
@@ -58,11 +56,11 @@ def fit_context(
     Raises
     ------
     StoppedError
-        `cancelled()` returned True.
+        `job.cancelled()` returned True.
     """
 
     def check() -> None:
-        if cancelled():
+        if job.cancelled():
             raise StoppedError
 
     spec = transformer.needs.spec
@@ -75,19 +73,16 @@ def fit_context(
         for behavior in has_behavior
     ]
     for number, (video, behavior) in enumerate(sets):
+        share = part_of(job, number / len(sets), (number + 1) / len(sets))
         part = series.only(video=video, behavior=behavior)
-
-        def report(share: float, number: int = number) -> None:
-            progress((number + share) / len(sets))
-
         # Without video, the transformer's mean adds nothing to the linear one.
         rates = None
         if video:
-            rates = _mean_rates(transformer, session, behavior, report, check)
+            rates = _mean_rates(transformer, session, behavior, share, check)
         fitted, gain = fit_part(part, rates, spec.response_rate_hz, check)
         inputs = inputs_name(video=video, behavior=behavior)
         tensors |= context_tensors(session.id, inputs, fitted, gain)
-    progress(1.0)
+    job.progress(1.0, 1.0)
     return tensors
 
 
@@ -138,7 +133,7 @@ def _mean_rates(
     transformer: TransformerPredictor,
     session: Session,
     behavior: bool,
-    progress: Callable[[float], None],
+    job: Job,
     check: Callable[[], None],
 ) -> np.ndarray:
     """Return the transformer's rates for the samples of the series, float32 (N, P)."""
@@ -150,6 +145,6 @@ def _mean_rates(
     parts = []
     for window, prediction in zip(windows, transformer.predict_many(requests), strict=True):
         parts.append(filled(prediction.responses)[window.samples])
-        progress(len(parts) / len(windows))
+        job.progress(len(parts), len(windows))
         check()
     return np.concatenate(parts)

@@ -20,6 +20,7 @@ from omnimouse_app.cli.inputs import (
 from omnimouse_app.cli.interrupt import STOPPED, interruptible
 from omnimouse_app.cli.output import emit, shorten, table
 from omnimouse_app.cli.progress import Progress
+from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -99,7 +100,7 @@ def _fetched(name: str) -> Path:
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
     with interruptible(), Progress() as progress:
-        return fetch_checkpoint(name, None, progress.show_share)
+        return fetch_checkpoint(name, None, CallbackJob(progress))
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -159,7 +160,7 @@ def catalogue_table(folder: Path, column: str, as_json: bool, reading: dict[str,
     is_stopped = False
     try:
         with interruptible(), Progress() as progress:
-            for entry in entries_of(root, progress, **reading):
+            for entry in entries_of(root, CallbackJob(progress), **reading):
                 entries.append(entry)
     except KeyboardInterrupt:
         is_stopped = True

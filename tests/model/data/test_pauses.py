@@ -160,7 +160,7 @@ def test_a_store_keeps_pauses_and_observed_time(tmp_path):
 @pytest.mark.slow
 def test_a_store_holds_no_rows_of_a_pause(tmp_path):
     session = paused(3 * 86_400.0)
-    store = convert(session, tmp_path / "days.omses.zarr", report_comparison=print)
+    store = convert(session, tmp_path / "days.omses.zarr", compare=True)
     stored = open_session(store)
     assert sum(f.stat().st_size for f in store.rglob("*")) < 2**20
     assert stored.responses.n_samples == session.responses.n_samples

@@ -8,6 +8,7 @@ import pytest
 import omnimouse_model.demo as demo
 from omnimouse_app.cli import main
 from omnimouse_app.cli import simulate as command
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import HeldOut, MouseSpec, has_truth, open_truth
 from tests.small_sessions import rough_calibration
 
@@ -32,12 +33,13 @@ def test_the_demo_session_is_made_once_and_kept_in_the_cache(tmp_path, monkeypat
     monkeypatch.setattr(demo, "DEMO_SHOWN", TINY)
     monkeypatch.setattr(demo, "UNSEEN", TINY)
     calls: list[float] = []
-    folder = demo.demo_session(calls.append)
+    job = CallbackJob(lambda done, total, _: calls.append(done / total))
+    folder = demo.demo_session(job)
     assert folder.is_relative_to(tmp_path)
     assert has_truth(folder)
     assert calls[-1] == 1
     calls.clear()
-    assert demo.demo_session(calls.append) == demo.unseen_session() == folder
+    assert demo.demo_session(job) == demo.unseen_session() == folder
     assert calls == []
 
 

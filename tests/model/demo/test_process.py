@@ -11,6 +11,7 @@ import omnimouse_model.demo as demo
 from omnimouse_model import process
 from omnimouse_model.demo.process import SimulatedSession
 from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.progress import QUIET, CallbackJob
 
 # A fork has the simulation and the cache of the test.
 pytestmark = pytest.mark.skipif(
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def simulate(progress) -> Path:
+def simulate(job) -> Path:
     """Write the session in 50 steps; remove what is written after an error."""
     path = demo.session_path("demo")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +28,7 @@ def simulate(progress) -> Path:
     try:
         for step in range(50):
             partial.write_text(str(step))
-            progress((step + 1) / 50)
+            job.progress(step + 1, 50)
             time.sleep(0.01)
         partial.replace(path)
     finally:
@@ -52,7 +53,7 @@ def test_it_is_simulated_once_and_the_share_grows_to_one(sample, tmp_path):
     sample.start()
     assert len(multiprocessing.active_children()) == 1
     shares: list[float] = []
-    path = sample(shares.append)
+    path = sample(CallbackJob(lambda share, *_: shares.append(share)))
     assert files(tmp_path) == [path]
     assert shares == sorted(shares)
     assert {shares[0], 0.5, shares[-1]} == {0, 0.5, 1}
@@ -63,12 +64,12 @@ def test_it_is_simulated_once_and_the_share_grows_to_one(sample, tmp_path):
 
 
 def test_a_stop_ends_the_process_and_leaves_nothing(sample, tmp_path):
-    def stop(share: float) -> None:
+    def stop(share: float, total: float, step: str) -> None:
         if share > 0:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        sample(stop)
+        sample(CallbackJob(stop))
     assert multiprocessing.active_children() == []
     assert files(tmp_path) == []
 
@@ -80,11 +81,11 @@ def test_a_termination_leaves_nothing(sample, tmp_path):
         assert child.is_alive()
     child.terminate()
     with pytest.raises(WorkerError, match="exit code 1"):
-        sample(lambda share: None)
+        sample(QUIET)
     assert files(tmp_path) == []
 
 
 def test_an_error_of_the_simulation_is_raised_here(sample, tmp_path):
     (tmp_path / "sessions").write_text("a file where the folder would be")
     with pytest.raises(NotADirectoryError, match="sessions"):
-        sample(lambda share: None)
+        sample(QUIET)

@@ -12,6 +12,7 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import (
     HeldOut,
     MouseSpec,
@@ -178,15 +179,17 @@ def file_contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("calibrated_as_tiny")
 def test_an_interrupted_run_leaves_nothing_and_changes_no_file(tiny, tmp_path):
-    def stop(done: float) -> None:
-        if done > 0.4:
+    def stop(done: float, total: float, step: str) -> None:
+        if done > 0.4 * total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_session(TINY, tmp_path / "mouse", stop)
+        write_session(TINY, tmp_path / "mouse", CallbackJob(stop))
     assert list(tmp_path.iterdir()) == []
     calls: list[float] = []
-    again = write_session(TINY, tmp_path / "mouse", calls.append)
+    again = write_session(
+        TINY, tmp_path / "mouse", CallbackJob(lambda n, of, _: calls.append(n / of))
+    )
     assert file_contents(again) == file_contents(tiny)
     assert open_truth(again).drive.shape == (TINY.n_samples, 8)
     assert calls == sorted(calls)

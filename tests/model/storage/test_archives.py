@@ -9,6 +9,7 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError, StoppedError
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage import archives
 from omnimouse_model.storage.archives import is_archive, unpack
 from tests.model.data.refusals import check_refusal
@@ -49,14 +50,19 @@ def refusal(path: Path) -> str:
 
 @pytest.mark.slow
 def test_a_session_is_unpacked_with_and_without_a_folder_of_its_own(tmp_path):
-    folder = write_folder(tmp_path / "one")
+    folder, shares = write_folder(tmp_path / "one"), []
+    job = CallbackJob(lambda n, of, _: shares.append(n / of))
     for name, inside, mode in (("a.tar", "", "w"), ("b.tar.gz", "one", "w:gz")):
         with tarfile.open(tmp_path / name, mode) as tar:  # type: ignore[call-overload]
             tar.add(folder, inside)
-        shares: list[float] = []
         (tmp_path / f".{name}.out.77-01234567.part").mkdir()  # a kill
-        out = unpack(tmp_path / name, tmp_path / f"{name}.out", shares.append)
+        out = unpack(
+            tmp_path / name,
+            tmp_path / f"{name}.out",
+            job,
+        )
         assert shares[-1] == 1.0
+        shares.clear()
         assert (out / "responses").is_dir()
         first, second = open_session(folder), open_session(out)
         assert (first.responses.data[:] == second.responses.data[:]).all()
@@ -166,11 +172,11 @@ def test_a_damaged_zip_leaves_nothing(tmp_path):
 def test_stopping_leaves_nothing(tmp_path):
     path = write_tar(tmp_path / "a.tar", member("a"), member("b"))
 
-    def stop(share: float) -> None:
+    def stop(done: float, total: float, step: str) -> None:
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        unpack(path, tmp_path / "out", stop)
+        unpack(path, tmp_path / "out", CallbackJob(stop))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar"]
     out = unpack(path, tmp_path / "out")
     assert sorted(p.name for p in out.iterdir()) == ["a", "b"]

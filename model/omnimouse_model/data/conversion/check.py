@@ -1,6 +1,6 @@
 """Comparison of a store with its stored hashes and with its source."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -15,16 +15,15 @@ from omnimouse_model.data.store.reader import read
 from omnimouse_model.data.store.recorded_rows import RecordedRows
 from omnimouse_model.data.store.tables import digest_of, table_digest
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.zarr_arrays import ZarrArray
-
-Progress = Callable[[float], None]
 
 
 def verify(
     path: Path,
     source: Session | None = None,
-    progress: Progress | None = None,
+    job: Job = QUIET,
     *,
     is_unfinished: bool = False,
 ) -> None:
@@ -50,8 +49,7 @@ def verify(
     pieces = list(_pieces(path, hashes))
     recorded = None if source is None else RecordedRows(source.responses)
     for done, (name, rows, first, stop) in enumerate(pieces):
-        if progress is not None:
-            progress(done / len(pieces))
+        advance(job, done, len(pieces), "comparing")
         _compare(path, name, _digest(rows, first, stop), hashes[name])
         if source is not None and recorded is not None and name.startswith("responses/data/"):
             digest = digest_of(recorded.read(first, stop))
@@ -59,7 +57,7 @@ def verify(
     if source is not None:
         # Frames are compared through the reader, not by hash: a store holds each
         # distinct video once, so its pieces do not correspond to trials of the source.
-        _compare_videos(path, session, source, progress)
+        _compare_videos(path, session, source, job)
 
 
 def _pieces(path: Path, hashes: Mapping[str, str]) -> Iterator[tuple[str, ZarrArray, int, int]]:
@@ -86,17 +84,14 @@ def _digest(rows: ZarrArray, first: int, stop: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _compare_videos(
-    path: Path, session: Session, source: Session, progress: Progress | None
-) -> None:
+def _compare_videos(path: Path, session: Session, source: Session, job: Job) -> None:
     stored, original = session.stimulus, source.stimulus
     if stored is None or original is None:
         return  # equal tables: neither has a stimulus
     for trial, count in enumerate(original.trials.n_slots.tolist()):
         if not count or not original.source.has(trial):
             continue
-        if progress is not None:
-            progress(1.0)
+        advance(job, 1.0, 1.0, "comparing")
         frames = original.source.read(trial, 0, count, original.size)
         if not stored.source.has(trial) or not _same_frames(
             stored.source.read(trial, 0, count, stored.size), frames

@@ -48,6 +48,7 @@ from omnimouse_model.data.store.tables import (
 )
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.journal import JOURNAL, Journal, check_own, open_journal, read_lines
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
@@ -63,7 +64,6 @@ from omnimouse_model.storage.zarr_arrays import (
 )
 from omnimouse_model.storage.zarr_metadata import MAX_CHUNK_BYTES
 
-Progress = Callable[[float], None]
 # A multiple of the chunk height, so that no chunk is decoded twice.
 _ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]
 # zarr leaves out chunks of zeros by default; the reader could not distinguish them from
@@ -75,8 +75,9 @@ def convert(
     session: Session,
     path: Path,
     codec: Codec = "default",
-    progress: Progress | None = None,
-    report_comparison: Progress | None = None,
+    job: Job = QUIET,
+    *,
+    compare: bool = False,
 ) -> Path:
     """Write a session as a lossless store; resume an interrupted conversion.
 
@@ -86,12 +87,11 @@ def convert(
         The folder of the store, which must not exist.
     codec
         "default" (zstd), "fast" (lz4) or "none".
-    progress
-        Called with the written share; may raise to stop, and the next call resumes.
-    report_comparison
-        If present, the store is read completely and compared with the session before
-        it is renamed; called with the compared share. After a difference the next call
-        writes everything again.
+    job
+        Progress and stop request; see `progress.Job`.
+    compare
+        Whether the store is read completely and compared with the session before it is
+        renamed. After a difference the next call writes everything again.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def convert(
         raise ValueError(f"{path} is inside the session {source} itself: choose a place beside it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path), sole_writer(path):
-        _write_all(session, path, codec, progress, report_comparison)
+        _write_all(session, path, codec, job, compare)
     return path
 
 
@@ -123,13 +123,12 @@ def _write_all(
     session: Session,
     path: Path,
     codec: Codec,
-    progress: Progress | None,
-    report_comparison: Progress | None,
+    job: Job,
+    compare: bool,
 ) -> None:
     """Write the store under another name, and rename it at the end."""
     part = _part_of(path)
     conversion = _Conversion(session, part, codec)
-    report = progress or (lambda share: None)
     check_own(part)
     # A stop just before the rename leaves a complete store under the other name.
     if not conversion.is_complete(part):
@@ -139,10 +138,10 @@ def _write_all(
             # NaN and infinities are stored as they are; warnings about them would mislead.
             np.errstate(all="ignore"),
         ):
-            conversion.run(journal, report)
-            report(1.0)
-            if report_comparison is not None:
-                conversion.compare(journal, report_comparison)
+            conversion.run(journal, job)
+            advance(job, 1.0, 1.0, "writing")
+            if compare:
+                conversion.compare(journal, job)
             conversion.complete()
     (part / JOURNAL).unlink(missing_ok=True)
     part.replace(path)
@@ -182,7 +181,7 @@ class _Conversion:
             },
         }
 
-    def run(self, journal: Journal, progress: Progress) -> None:
+    def run(self, journal: Journal, job: Job) -> None:
         """Write all missing pieces, then the attributes of the store."""
         done = {note["piece"]: note["hash"] for note in journal.notes}
         if done:
@@ -193,17 +192,17 @@ class _Conversion:
         pieces = list(self._pieces())
         weight = np.cumsum([0.0, *(weight for _, weight, _ in pieces)])
         for (names, _, write), before in zip(pieces, weight[:-1], strict=True):
-            progress(float(before / weight[-1]))
+            advance(job, float(before / weight[-1]), 1.0, "writing")
             if not done.keys() >= set(names):
                 for name, digest in zip(names, write(), strict=True):
                     journal.add({"piece": name, "hash": digest})
                     done[name] = digest
         self._describe(done)
 
-    def compare(self, journal: Journal, progress: Progress) -> None:
+    def compare(self, journal: Journal, job: Job) -> None:
         """Compare the store with the session; reset the journal of a damaged store."""
         try:
-            verify(self.part, self._session, progress, is_unfinished=True)
+            verify(self.part, self._session, job, is_unfinished=True)
         except SessionFormatError as error:
             # The fault is in the store and not in the source: without finished pieces
             # the next call begins anew.

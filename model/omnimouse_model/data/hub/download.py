@@ -23,13 +23,13 @@ from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.paths import path_inside
 from omnimouse_model.errors import FetchError
+from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.write import remove_left_over, write_json
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
-Progress = Callable[[float, str], None]
 """Callback for the finished share and the current step; may raise to stop."""
 
 # Bytes read at a time for a checksum.
@@ -45,7 +45,7 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 _LOOK_S = 0.2
 
 
-def fetch_files(listing: Listing, folder: Path, progress: Progress | None = None) -> None:
+def fetch_files(listing: Listing, folder: Path, job: Job = QUIET) -> None:
     """Download every file of a listing into a folder that is for one commit.
 
     A file gets its name after its checksum was compared. After a stop or kill at any
@@ -65,9 +65,9 @@ def fetch_files(listing: Listing, folder: Path, progress: Progress | None = None
         name = printable(PurePosixPath(file.path).name)
 
         def report(n_bytes: int, before: int = done, name: str = name) -> None:
-            if progress is not None:
+            if job is not None:
                 share = (before + n_bytes) / max(1, listing.size)
-                progress(share, f"fetching {name}")
+                advance(job, share, 1.0, f"fetching {name}")
 
         with as_fetch_errors(listing.place, folder):
             _fetch_file(listing, file, folder, report)
@@ -192,9 +192,7 @@ def _checksum(path: Path, length: int) -> str:
 
 # -- one result, made once -----------------------------------------------------------
 @contextmanager
-def locked_target(
-    place: HubPlace, target: Path, progress: Progress | None = None
-) -> Iterator[Path | None]:
+def locked_target(place: HubPlace, target: Path, job: Job = QUIET) -> Iterator[Path | None]:
     """Lock `target` and yield its working folder; yield None if it exists already.
 
     The folder is removed after success. After an error it remains for resumption,
@@ -212,7 +210,7 @@ def locked_target(
     if _is_fetched(place, target) and not work.exists():
         yield None
         return
-    _acquire(lock, target, progress)
+    _acquire(lock, target, job)
     new_folders = [f for f in target.parents if not f.exists()]  # innermost first
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -234,18 +232,17 @@ def locked_target(
         lock.release()
 
 
-def _acquire(lock: "FileLock", target: Path, progress: Progress | None) -> None:
+def _acquire(lock: "FileLock", target: Path, job: Job) -> None:
     """Wait for the lock of a target; `progress` reports the wait, and can stop it."""
     from filelock import Timeout
 
-    # A short timeout in a loop, not one long wait, so that `progress` is called.
+    # A short timeout in a loop, not one long wait, so that `job` is asked.
     while True:
         try:
             lock.acquire(timeout=_LOOK_S)
             return
         except Timeout:
-            if progress is not None:
-                progress(0.0, f"another program is fetching {target.name}; waiting")
+            advance(job, 0.0, 1.0, f"another program is fetching {target.name}; waiting")
 
 
 def work_folder(target: Path) -> Path:

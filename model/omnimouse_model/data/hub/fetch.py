@@ -1,13 +1,10 @@
 """Fetching of a recording or model from the hub, once, into a local folder."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 
 from omnimouse_model.data.hub.download import (
-    Progress,
     commit_folder,
     fetch_files,
     locked_target,
@@ -18,16 +15,17 @@ from omnimouse_model.data.hub.errors import folder_bytes
 from omnimouse_model.data.hub.listing import Listing
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError
+from omnimouse_model.progress import Job, part_of, shown_job
 from omnimouse_model.storage.cache import cache_dir
 
-Put = Callable[[Listing, Path, Path, Progress], None]
-"""Function of (listing, downloaded folder, target, progress) that makes the target."""
+Put = Callable[[Listing, Path, Path, Job], None]
+"""Function of (listing, downloaded folder, target, job) that makes the target."""
 
 
 def fetch_place(
     place: HubPlace,
     to: str | Path | None,
-    progress: Progress | None,
+    job: Job | None,
     share: float,
     list_of: Callable[[HubPlace], Listing],
     put: Put,
@@ -36,8 +34,8 @@ def fetch_place(
 
     Parameters
     ----------
-    place, to, progress
-        Place on the hub, folder and callback; see `fetch_session.fetch_session`.
+    place, to, job
+        Place on the hub, folder and job; see `fetch_session.fetch_session`.
     share
         Estimated share of the time for the download; the rest is for `put`.
     list_of, put
@@ -45,17 +43,17 @@ def fetch_place(
     """
     target = local_path(place, to)
     with (
-        _progress_bar(progress) as report,
-        locked_target(place, target, report) as work,
+        shown_job(job) as shown,
+        locked_target(place, target, shown) as work,
     ):
         if work is not None:
             listing = list_of(place)
             files = commit_folder(work, listing)
-            fetch_files(listing, files, _part_of(report, 0.0, share))
+            fetch_files(listing, files, part_of(shown, 0.0, share))
             # Written before the target: a target without its origin would later be
             # taken for something else of the user.
             write_origin(target, listing)
-            put(listing, files, target, _part_of(report, share, 1.0))
+            put(listing, files, target, part_of(shown, share, 1.0))
     return target
 
 
@@ -94,33 +92,3 @@ def local_path(place: HubPlace, to: str | Path | None) -> Path:
 def saved_bytes(name: str, to: str | Path | None = None) -> int:
     """Return how many bytes an unfinished download has; the next call adds the rest."""
     return folder_bytes(work_folder(local_path(require_place(name), to)))
-
-
-def _part_of(progress: Progress, first: float, last: float) -> Progress:
-    """Return a callback that maps the share of a step to the share of all steps."""
-    return lambda share, step: progress(first + (last - first) * share, step)
-
-
-@contextmanager
-def _progress_bar(progress: Progress | None) -> Iterator[Progress]:
-    """Yield the callback, or a progress bar for a terminal or notebook."""
-    if progress is not None:
-        yield progress
-        return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:  # part of huggingface_hub, whose absence is reported later
-        yield lambda share, step: None
-        return
-    with ExitStack() as stack:
-
-        @cache  # created at the first call, so that no bar is drawn before
-        def bar() -> tqdm:
-            layout = "{desc}: {percentage:3.0f} %|{bar}|"
-            return stack.enter_context(tqdm(total=100, unit="%", bar_format=layout))
-
-        def report(share: float, step: str) -> None:
-            bar().set_description_str(step, refresh=False)
-            bar().update(100 * share - bar().n)
-
-        yield report

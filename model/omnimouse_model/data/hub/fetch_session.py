@@ -3,20 +3,18 @@
 from pathlib import Path
 
 from omnimouse_model.data.formats import is_recording
-from omnimouse_model.data.hub.download import Progress
 from omnimouse_model.data.hub.fetch import fetch_place, require_place
 from omnimouse_model.data.hub.ibl_sessions import fetch_ibl_session, ibl_session_name
 from omnimouse_model.data.hub.listing import Listing, list_files
 from omnimouse_model.errors import FetchError, SessionFormatError
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.archives import is_archive, unpack
 
 _DOWNLOAD_SHARE = 0.8
 """Estimated share of the time for the download; the rest is for unpacking."""
 
 
-def fetch_session(
-    name: str, to: str | Path | None = None, progress: Progress | None = None
-) -> Path:
+def fetch_session(name: str, to: str | Path | None = None, job: Job | None = None) -> Path:
     """Fetch a recording; one fetched before is used without a request to the hub.
 
     Parameters
@@ -27,9 +25,8 @@ def fetch_session(
         `subject/date/number` of a session of the International Brain Laboratory.
     to
         The folder that will contain the recording; by default a folder of the cache.
-    progress
-        Called with the finished share and the current step; may raise to stop. By
-        default a progress bar is shown.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -45,17 +42,17 @@ def fetch_session(
     >>> session = om.open_session(path)  # doctest: +SKIP
     """
     if (ibl_name := ibl_session_name(name)) is not None:
-        return fetch_ibl_session(ibl_name, to, progress)
+        return fetch_ibl_session(ibl_name, to, QUIET if job is None else job)
     place = require_place(name)
     if place.kind != "dataset":
         raise FetchError(
             "not_found",
             f"{name} is a checkpoint; recordings are in datasets: hf://datasets/owner/name/path.",
         )
-    return fetch_place(place, to, progress, _DOWNLOAD_SHARE, list_files, _put)
+    return fetch_place(place, to, job, _DOWNLOAD_SHARE, list_files, _put)
 
 
-def _put(listing: Listing, files: Path, target: Path, progress: Progress) -> None:
+def _put(listing: Listing, files: Path, target: Path, job: Job) -> None:
     """Move the download to its target; unpack it if it is an archive."""
     download = files / listing.place.path
     # A recording can itself be an archive that a reader opens without unpacking.
@@ -63,7 +60,7 @@ def _put(listing: Listing, files: Path, target: Path, progress: Progress) -> Non
         download.replace(target)
         return
     try:
-        unpack(download, target, lambda share: progress(share, "unpacking"))
+        unpack(download, target, job)
     except SessionFormatError:
         download.unlink()  # otherwise the next call would find it again
         raise

@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from omnimouse_model.data.hub.download import Progress
 from omnimouse_model.data.readers.alf.layout import DIRECT, dataset_name, sorter_rank
 from omnimouse_model.errors import FetchError
+from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.archives import leads_outside
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.library_process import (
@@ -69,9 +69,7 @@ def ibl_session_name(name: str) -> str | None:
     )
 
 
-def fetch_ibl_session(
-    name: str, to: str | Path | None = None, progress: Progress | None = None
-) -> Path:
+def fetch_ibl_session(name: str, to: str | Path | None = None, job: Job = QUIET) -> Path:
     """Fetch the spikes, trials and wheel of a session; return its folder.
 
     The client compares files with their checksums, and keeps those that are there.
@@ -82,8 +80,8 @@ def fetch_ibl_session(
         Id of the session, or `subject/date/number`.
     to
         Folder in which the client keeps its files; by default one of the cache.
-    progress
-        Called with the finished share and the current step; may raise to stop.
+    job
+        Progress and stop request; see `progress.Job`.
 
     Raises
     ------
@@ -93,9 +91,13 @@ def fetch_ibl_session(
     """
     folder = cache_dir() / "ibl" if to is None else Path(to).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
+
+    def report(share: float, text: str) -> None:
+        advance(job, share, 1.0, text)
+
     arguments = {"name": name, "folder": str(folder)}
     try:
-        facts, _ = call_library(_DOWNLOAD, arguments, limits=_LIMITS, report=progress)
+        facts, _ = call_library(_DOWNLOAD, arguments, limits=_LIMITS, report=report)
     except LibraryError as error:
         if error.kind == "FetchError":
             raise FetchError(error.code, error.text) from error
@@ -103,8 +105,7 @@ def fetch_ibl_session(
     root = Path(str(facts.get("root")))
     if not root.is_relative_to(folder):
         raise FetchError("damaged", f"The ONE client put session {name} elsewhere: {root}.")
-    if progress is not None:
-        progress(1.0, "downloaded")
+    job.progress(1.0, 1.0, "downloaded")
     return root
 
 

@@ -9,6 +9,7 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.predict.registry import must_be_fetched
+from omnimouse_model.progress import CallbackJob
 
 
 class ModelDownloads(HasBackgroundTask):
@@ -100,5 +101,5 @@ def _fetched(name: str, report: ReportProgress) -> Iterator[str]:
 
     # It may have arrived meanwhile, for example by `omnimouse fetch`.
     if must_be_fetched(name):
-        fetch_checkpoint(name, None, lambda share, message: report(message, share))
+        fetch_checkpoint(name, None, CallbackJob(lambda share, _, text: report(text, share)))
     yield name

@@ -12,6 +12,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.progress import CallbackJob
 
 
 class FolderIndex(HasBackgroundTask):
@@ -47,7 +48,7 @@ class FolderIndex(HasBackgroundTask):
 
 
 def _entries(folder: Path, report: ReportProgress) -> Iterator[Entry]:
-    def report_entry(done: int, total: int, name: str) -> None:
-        report(f"{done} of {total}: {name}" if total else f"Looking through {name}")
+    def report_entry(done: float, total: float, name: str) -> None:
+        report(f"{done:g} of {total:g}: {name}" if total else f"Looking through {name}")
 
-    return entries_of(folder, report_entry)
+    return entries_of(folder, CallbackJob(report_entry))

@@ -25,11 +25,12 @@ from omnimouse_model.live.recording.first_view import (
     first_view,
     read_ahead,
 )
+from omnimouse_model.progress import CallbackJob, Job
 from omnimouse_model.storage.http_file import display_address, web_address
 
 logger = logging.getLogger(__name__)
 
-MakeRecording = Callable[[Callable[[float], None]], Path]
+MakeRecording = Callable[[Job], Path]
 """`make(progress)` makes a recording, reports the finished share, returns its path."""
 
 
@@ -73,12 +74,13 @@ def _local_recording(
     recording: str | Path | MakeRecording, report: Callable[[float], None]
 ) -> str | Path:
     """Return the recording's place; make or download the recording if needed."""
+    job = CallbackJob(lambda done, total, _: report(done / total))
     if callable(recording):
-        return recording(report)
+        return recording(job)
     # A local path takes precedence over a hub name that is spelled the same.
     if Path(recording).exists() or hub_place(str(recording)) is None:
         return recording
-    return fetch_session(str(recording), progress=lambda share, _: report(share))
+    return fetch_session(str(recording), job=job)
 
 
 class SessionLoader(HasBackgroundTask):

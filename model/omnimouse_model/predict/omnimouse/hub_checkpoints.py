@@ -7,19 +7,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from omnimouse_model.data.hub.download import Progress
 from omnimouse_model.data.hub.fetch import fetch_place, require_place
 from omnimouse_model.data.hub.listing import HubFile, Listing, list_files
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
+from omnimouse_model.progress import Job
 
 _FETCHING = 0.9
 """Estimated share of the time for the download; the rest is for the conversion."""
 
 
-def fetch_checkpoint(
-    name: str, to: str | Path | None = None, progress: Progress | None = None
-) -> Path:
+def fetch_checkpoint(name: str, to: str | Path | None = None, job: Job | None = None) -> Path:
     """Download a checkpoint; one downloaded before is used without a request.
 
     Parameters
@@ -52,15 +50,15 @@ def fetch_checkpoint(
     place = require_place(name)
     if place.kind != "model":
         raise FetchError("not_found", f"{name} is a dataset; checkpoints are at hf://owner/name.")
-    return fetch_place(place, to, progress, _FETCHING, _list_checkpoint, _put)
+    return fetch_place(place, to, job, _FETCHING, _list_checkpoint, _put)
 
 
-def _put(found: Listing, files: Path, target: Path, progress: Progress) -> None:
+def _put(found: Listing, files: Path, target: Path, job: Job) -> None:
     """Move the checkpoint to its target; convert official shards to one file."""
     folder = files / PurePosixPath(found.files[0].path).parent
     # A listing has the files of one checkpoint, so the first one tells its format.
     if found.files[0].path.endswith(".ckpt"):
-        progress(0.0, "writing one file without pickles")
+        job.progress(0.0, 1.0, "writing one file without pickles")
         folder = _convert(folder, files.with_name("converted"), found)
     folder.replace(target)
 

@@ -1,6 +1,5 @@
 """Export of a training run as a checkpoint: averaged weights, renamed sessions."""
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.sessions import session_place
@@ -22,8 +22,7 @@ def export_run(
     path: Path,
     config: TrainConfig,
     mice: Path | None = None,
-    progress: Callable[[float], None] = lambda share: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> Path:
     """Write the averaged weights of a run to `path`, with data for the model card.
 
@@ -38,8 +37,8 @@ def export_run(
         the key of another recording of the same neurons.
     mice
         Folder of the simulated mice, see `session_place`.
-    progress, cancelled
-        Of the fit of context parts, see `fit_context`.
+    job
+        Progress and stop request; see `progress.Job`.
     """
     # The demo is trained on one recording and shown on another of the same neurons.
     renames = config.notes.get("renames", {})
@@ -54,7 +53,7 @@ def export_run(
             session = open_session(place)
             # A fit belongs to the neurons: it is stored under the key of the model.
             session = replace(session, id=renames.get(session.id, session.id))
-            context |= fit_context(transformer, session, progress, cancelled)
+            context |= fit_context(transformer, session, job)
     return save_checkpoint(path, checkpoint.build(), card, context=context)
 
 

@@ -34,6 +34,7 @@ from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import TwinPredictor
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import BEST, saved_step
@@ -358,8 +359,7 @@ def _finish(
         context |= fit_context(
             TransformerPredictor(net, model.source),
             start.source.session,
-            reports.context,
-            cancelled,
+            CallbackJob(lambda done, total, _: reports.context(done / total), cancelled),
         )
     reports.saving()
     card = {"finetuned": finetuned}

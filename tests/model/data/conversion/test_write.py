@@ -2,7 +2,6 @@ import json
 import pickle
 import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import google_crc32c
@@ -18,6 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import CODECS, SHARD_ROWS
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import ResultsFileError, SessionFormatError
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.journal import Journal
 from tests import SESSIONS
@@ -127,15 +127,15 @@ class StopConversion(Exception):
     """Stops a conversion."""
 
 
-def stop_after(calls: int) -> Callable[[float], None]:
-    """A progress that stops when it is told the share once more than that."""
+def stop_after(calls: int, step: str = "writing") -> CallbackJob:
+    """A job that stops a step when it is told its progress once more than that."""
     left = iter(range(calls))
 
-    def stop(share: float) -> None:
-        if next(left, None) is None:
+    def stop(done: float, total: float, what: str) -> None:
+        if what == step and next(left, None) is None:
             raise StopConversion
 
-    return stop
+    return CallbackJob(stop)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_it_goes_on_where_it_was_stopped(session, tmp_path, small_pieces):
     while not store.exists():
         stops += 1
         try:
-            convert(session, store, progress=stop_after(stops))
+            convert(session, store, job=stop_after(stops))
         except StopConversion:
             check_refusal(tmp_path / "m.zarr.part", "was not finished")
     assert stops > 8
@@ -166,7 +166,7 @@ def test_it_goes_on_where_it_was_stopped(session, tmp_path, small_pieces):
 @pytest.mark.slow
 def test_finished_pieces_are_kept(session, tmp_path, small_pieces, monkeypatch):
     with pytest.raises(StopConversion):
-        convert(session, tmp_path / "m.zarr", progress=stop_after(4))
+        convert(session, tmp_path / "m.zarr", job=stop_after(4))
     part = tmp_path / "m.zarr.part"
     done = (part / "journal.jsonl").read_text().count("\n") - 1
     half = part / "responses" / "data" / "c" / f"0.{'a' * 32}.partial"
@@ -189,7 +189,7 @@ def test_finished_pieces_are_kept(session, tmp_path, small_pieces, monkeypatch):
 @pytest.mark.parametrize("kept", [0, 12])
 def test_killed_while_its_journal_begins_it_begins_anew(kept, session, tmp_path):
     with pytest.raises(StopConversion):
-        convert(session, tmp_path / "m.zarr", progress=stop_after(0))
+        convert(session, tmp_path / "m.zarr", job=stop_after(0))
     journal = tmp_path / "m.zarr.part" / "journal.jsonl"
     begun = journal.read_bytes()[:kept]
     shutil.rmtree(journal.parent)
@@ -203,7 +203,7 @@ def test_a_torn_line_alone_is_written_again(session, tmp_path, small_pieces):
     journal = tmp_path / "m.zarr.part" / "journal.jsonl"
     for calls in (4, 3):
         with pytest.raises(StopConversion):
-            convert(session, tmp_path / "m.zarr", progress=stop_after(calls))
+            convert(session, tmp_path / "m.zarr", job=stop_after(calls))
         if calls == 4:
             journal.write_bytes(journal.read_bytes()[:-9])
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -233,15 +233,15 @@ def test_a_folder_that_is_no_begun_store_is_left_alone(name, session, tmp_path):
 def test_a_damaged_piece_is_not_moved_but_written_anew(session, tmp_path, small_pieces):
     store = tmp_path / "m.zarr"
     with pytest.raises(StopConversion):
-        convert(session, store, report_comparison=stop_after(0))
+        convert(session, store, compare=True, job=stop_after(0, "comparing"))
     part = store.with_name("m.zarr.part")
     path = part / "responses" / "data" / "c" / "2" / "0"
     sound = path.read_bytes()
     flip_bit(path, 0)
     with pytest.raises(SessionFormatError, match="is damaged"):
-        convert(session, store, report_comparison=stop_after(1000))
+        convert(session, store, compare=True, job=stop_after(1000, "comparing"))
     assert not store.exists()
-    convert(session, store, report_comparison=stop_after(1000))
+    convert(session, store, compare=True, job=stop_after(1000, "comparing"))
     assert (store / path.relative_to(part)).read_bytes() == sound
     assert not part.exists()
 
@@ -255,7 +255,7 @@ def test_a_kill_while_a_begun_store_is_removed_is_no_dead_end(session, tmp_path,
         raise StopConversion
 
     with pytest.raises(StopConversion):
-        convert(session, tmp_path / "m.zarr", progress=stop_after(0))
+        convert(session, tmp_path / "m.zarr", job=stop_after(0))
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(StopConversion):
@@ -277,7 +277,7 @@ def test_a_stop_before_the_rename_is_no_dead_end(session, tmp_path, monkeypatch)
         patch.setattr(Path, "replace", stopped)
         with pytest.raises(StopConversion):
             convert(session, store)
-    assert convert(session, store, progress=stop_after(0)) == store
+    assert convert(session, store, job=stop_after(0)) == store
     assert_same(session, open_session(store))
     assert [path.name for path in tmp_path.iterdir()] == ["m.zarr"]
     with pytest.raises(FileExistsError, match="is there already"):

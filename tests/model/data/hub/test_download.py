@@ -2,7 +2,6 @@ import io
 import json
 import tarfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.progress import QUIET, CallbackJob
 from tests.cli.runner import run_command
 from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server
 from tests.model.experanto_folder import write_folder
@@ -98,26 +98,22 @@ def official_files(hub, official_folder, monkeypatch):
     return hub.repositories[MODEL].files
 
 
-def silent(share: float, what: str) -> None:
-    pass
-
-
-def stop_at(least: float) -> Callable[[float, str], None]:
+def stop_at(least: float) -> CallbackJob:
     """Progress that stops a download at a share."""
 
-    def stop(share: float, what: str) -> None:
+    def stop(share: float, total: float, what: str) -> None:
         if share >= least:
             raise StoppedError
 
-    return stop
+    return CallbackJob(stop)
 
 
 def fetch(name: str, to: Path | None = None) -> Path:
-    return om.fetch_session(name, to, silent)
+    return om.fetch_session(name, to, QUIET)
 
 
 def fetch_checkpoint(name: str, to: Path | None = None) -> Path:
-    return om.fetch_checkpoint(name, to, silent)
+    return om.fetch_checkpoint(name, to, QUIET)
 
 
 def refusal(name, to=None, fetch=fetch) -> FetchError:
@@ -150,11 +146,11 @@ def test_an_address_that_cannot_be_read_says_how_to_write_one(name):
 def test_a_recording_is_fetched_once_and_opened_by_its_address(hub, session_folder):
     shares, words = [], set()
 
-    def tell(share: float, what: str) -> None:
+    def tell(share: float, total: float, what: str) -> None:
         shares.append(share)
         words.add(what.split()[0])
 
-    path = om.fetch_session(SESSION, None, tell)
+    path = om.fetch_session(SESSION, None, CallbackJob(tell))
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
     assert words == {"fetching", "unpacking"}
@@ -253,12 +249,12 @@ def test_files_of_two_commits_are_never_mixed(hub):
     old, new = b"old" * 9, b"new" * 90_000
     hub.repositories[MICE] = Repository({"m/a": old, "m/b": new})
 
-    def stop(share: float, what: str) -> None:
+    def stop(share: float, total: float, what: str) -> None:
         if what.endswith("b"):
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        om.fetch_session("hf://datasets/lab/mice/m", None, stop)
+        om.fetch_session("hf://datasets/lab/mice/m", None, CallbackJob(stop))
     hub.commit = "ab" * 20
     hub.repositories[MICE] = Repository({"m/a": new, "m/c": old})
     path = fetch("hf://datasets/lab/mice/m")
@@ -339,7 +335,7 @@ def test_control_characters_of_names_are_not_shown(hub, tmp_path, change):
         om.fetch_session(
             "hf://datasets/lab/mice",
             tmp_path / "to",
-            lambda _, text: shown.append(text),
+            CallbackJob(lambda done, total, text: shown.append(text)),
         )
     assert all(text.isprintable() for text in (caught.value.message, *shown))
 
@@ -377,12 +373,12 @@ def test_two_programs_fetch_it_once(hub, session_tar):
     pause = hub.pause = Pause(len(session_tar) // 3)
     paths: list[Path] = []
 
-    def tell(share: float, what: str) -> None:
+    def tell(share: float, total: float, what: str) -> None:
         if "another program is fetching" in what:
             pause.is_over.set()
 
     def program() -> None:
-        paths.append(om.fetch_session(SESSION, None, tell))
+        paths.append(om.fetch_session(SESSION, None, CallbackJob(tell)))
 
     threads = [threading.Thread(target=program) for _ in range(2)]
     for thread in threads:

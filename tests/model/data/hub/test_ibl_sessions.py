@@ -7,6 +7,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.hub.ibl_sessions import ibl_session_name, needed_datasets
 from omnimouse_model.errors import FetchError
+from omnimouse_model.progress import CallbackJob
 from tests.model.alf_folder import ProbeFiles, write_alf
 
 EID = "4ecb5d24-f5cc-402c-be28-9d0f7cb14b3a"
@@ -81,7 +82,7 @@ def client(tmp_path, monkeypatch):
 def test_a_session_is_fetched_and_opens(client, tmp_path, name):
     steps = []
     to = tmp_path / "cache"
-    path = om.fetch_session(f"ibl:{name}", to, lambda share, step: steps.append(share))
+    path = om.fetch_session(f"ibl:{name}", to, CallbackJob(lambda share, *_: steps.append(share)))
     assert path == to / "lab/Subjects/mouse_1/2024-05-06/001"
     session = om.open_session(path)
     assert session.id == "mouse_1_2024-05-06_001"

@@ -18,6 +18,7 @@ from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.train.context_fit import fit_context
 from tests.model.finetune_process import KNOWN, NEW, small_net
 from tests.model.other_windows import window_with_withheld
@@ -130,7 +131,7 @@ def test_inputs_that_the_part_was_not_fitted_for_are_refused(session, path, tmp_
 
 def test_a_fit_can_be_stopped(session, predictor):
     with pytest.raises(StoppedError):
-        fit_context(predictor.transformer, session, cancelled=lambda: True)
+        fit_context(predictor.transformer, session, job=CallbackJob(cancelled=lambda: True))
 
 
 def test_a_session_with_other_channels_of_behaviour_has_a_part(path, tmp_path):
