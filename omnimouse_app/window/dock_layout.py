@@ -1,19 +1,23 @@
 """Places of the docks: stored when the window closes, restored at the next start."""
 
-import json
-import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import QByteArray, QEvent, QObject
 from qtpy.QtWidgets import QMainWindow
 
-from omnimouse_model.live.last_session import write_state
 from omnimouse_model.storage.cache import config_dir
-
-logger = logging.getLogger(__name__)
+from omnimouse_model.storage.state import read_state, write_state
 
 VERSION = 2
 """Version of our docks; a change of their names makes older layouts invalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Content of the file: the state of Qt as base64."""
+
+    docks: str
 
 
 class DockLayout(QObject):
@@ -39,15 +43,10 @@ class DockLayout(QObject):
 
     def restore(self) -> bool:
         """Restore the last stored layout; return False if there is none."""
-        try:
-            text = json.loads(_path().read_text(encoding="utf-8"))["docks"]
-            state = QByteArray.fromBase64(text.encode())
-        except FileNotFoundError:
+        stored = read_state(_path(), _Stored)
+        if stored is None:
             return False
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            logger.warning("The docks are not restored from %s: %s", _path(), error)
-            return False
-        return self._window.restoreState(state, VERSION)
+        return self._window.restoreState(QByteArray.fromBase64(stored.docks.encode()), VERSION)
 
 
 def _path() -> Path:

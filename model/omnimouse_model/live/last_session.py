@@ -1,7 +1,5 @@
 """Last saved session: the screen's content, stored across restarts and crashes."""
 
-import json
-import logging
 import os
 import sys
 from dataclasses import dataclass, field, fields
@@ -12,9 +10,8 @@ from uuid import uuid4
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.storage.write import write_json
-
-logger = logging.getLogger(__name__)
+from omnimouse_model.storage.state import read_state, write_state
+from omnimouse_model.storage.typed import decode
 
 RUN = f"{os.getpid()} {uuid4().hex}"
 """Id of this process; the random part distinguishes processes with a reused number."""
@@ -71,42 +68,11 @@ def write_last_session(last: LastSession, path: Path | None = None) -> None:
 
 def read_last_session(path: Path | None = None) -> LastSession | None:
     """Return the last saved session, None if there is none or it is damaged."""
-    path = path or config_dir() / "live.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        # Ignore unknown fields: a newer version may have written the file.
-        names = {field.name for field in fields(LastSession)}
-        last = LastSession(**{k: v for k, v in values.items() if k in names})
-        # Each value is converted, because the file may have been edited by hand.
-        return LastSession(
-            str(last.session),
-            str(last.predictor),
-            str(last.preset),
-            float(last.start_s),
-            str(last.baseline),
-            ReadOptions(**last.options).changed(),
-            dict(last.pins),
-            dict(last.analysis),
-            str(last.file),
-            str(last.run),
-            float(last.at),
-            float(last.brush_radius),
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        logger.warning("The last session could not be read from %s: %s", path, error)
-        return None
+    return read_state(path or config_dir() / "live.json", LastSession, _check)
 
 
-def write_state(path: Path, values: object) -> None:
-    """Write a file of the config folder atomically; log if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Readable by the user only: paths and addresses can be private.
-        write_json(path, values, is_private=True)
-    except OSError as error:
-        logger.warning("%s is not saved: %s", path.name, error)
+def _check(last: LastSession) -> None:
+    decode(ReadOptions, last.options, "the last session", "options")
 
 
 def _is_running(run: str) -> bool:

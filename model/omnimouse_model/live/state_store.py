@@ -1,7 +1,6 @@
 """Stored state: last session, recent recordings and analyses, backups, scores."""
 
 import hashlib
-import json
 import logging
 import threading
 import time
@@ -18,7 +17,6 @@ from omnimouse_model.live.last_session import (
     LastSession,
     read_last_session,
     write_last_session,
-    write_state,
 )
 from omnimouse_model.live.recording.first_scores import (
     FirstScores,
@@ -28,6 +26,7 @@ from omnimouse_model.live.recording.first_scores import (
 )
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.http_file import display_address, web_address
+from omnimouse_model.storage.state import read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ class StateStore:
         if not self._is_enabled:
             return ()
         try:
-            paths = map(Path, _texts(self._recent_path))
+            paths = map(Path, self._texts(self._recent_path))
             return tuple(path for path in paths if path.is_file())
         except (OSError, ValueError):  # not a valid path
             return ()
@@ -141,7 +140,7 @@ class StateStore:
     @property
     def recent_recordings(self) -> tuple[str, ...]:
         """Paths and addresses of recently opened recordings, newest first."""
-        return _texts(self._recordings_path) if self._is_enabled else ()
+        return self._texts(self._recordings_path) if self._is_enabled else ()
 
     def note_recording(self, session: Session) -> None:
         """Put an opened recording first in the list; samples are listed elsewhere."""
@@ -210,7 +209,11 @@ class StateStore:
     @property
     def _in_use(self) -> tuple[str, ...]:
         """Names of copies that were opened or saved again."""
-        return _texts(self._in_use_path)
+        return self._texts(self._in_use_path)
+
+    @staticmethod
+    def _texts(path: Path) -> tuple[str, ...]:
+        return read_state(path, tuple[str, ...]) or ()
 
     @property
     def _in_use_path(self) -> Path:
@@ -223,12 +226,3 @@ class StateStore:
     @property
     def _recent_path(self) -> Path:
         return self.folder / "recent_analyses.json"
-
-
-def _texts(path: Path) -> tuple[str, ...]:
-    """Return the strings of a JSON list; empty if it is missing or damaged."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(text for text in values if isinstance(text, str))
-    except (OSError, ValueError, TypeError):
-        return ()

@@ -354,6 +354,8 @@ def test_a_damaged_last_session_is_ignored(tmp_path):
     assert read_last_session(path) is None
     path.write_text("{")
     assert read_last_session(path) is None
+    assert (tmp_path / "live.json.damaged").read_text() == "{"
+    (tmp_path / "live.json.damaged").unlink()
     path.write_text('{"session": "/gone", "unknown": 1}')
     assert read_last_session(path) == LastSession(session="/gone")
     assert not Controller(synchronous=True, session_file=path).restore()

@@ -37,6 +37,7 @@ from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.storage.http_file import web_address
+from omnimouse_model.storage.state import take_notes
 from omnimouse_model.storage.write import explained
 
 OTHER_MODEL = "Its model has changed since it was saved: now it is {new_id}, it was {old_id}."
@@ -305,7 +306,8 @@ class Project(HasBackgroundTask):
         self.path = None if reopened is None else reopened.path
         self._saved = None if reopened is None else reopened.saved
         self._of_new_view = messages
-        self.messages = messages if reopened is None else reopened.messages
+        # With damaged files of settings that were set aside.
+        self.messages = take_notes() + (messages if reopened is None else reopened.messages)
         self._error = None
         if reopened is not None:
             if reopened.path is not None and reopened.saved is not None:

@@ -5,7 +5,6 @@ median score. It needs scores before the first prediction: those of the demo are
 shipped, those of other recordings are stored when a tier is complete.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,10 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.masks import Mask
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import decode
 
 SHIPPED: Final = Path(__file__).parent / "demo_scores.json"
 """Scores of the demo session; `python -m tests.acceptance.first_scores` writes them."""
@@ -102,13 +104,10 @@ def shipped_scores(session: Session) -> FirstScores | None:
 def read_scores(path: Path, session: Session) -> FirstScores | None:
     """Return the scores in a file; None if it is missing or of another recording."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = FirstScores(**content)
-        neurons = (found.best, found.median, found.worst)
-        is_same = (found.session, found.n_neurons) == (session.id, session.n_neurons)
-        is_valid = all(0 <= int(neuron) < session.n_neurons for neuron in neurons)
-        texts = found.predictor + found.mask_id  # raises TypeError for other types
-        is_valid &= isinstance(texts, str) and found.start_s + 0.0 >= 0
-        return found if is_same and is_valid else None
-    except (OSError, ValueError, TypeError):  # missing, damaged, of another version
+        found = decode(FirstScores, read_json(path), path)
+    except SessionFormatError:  # missing, damaged, of another version
         return None
+    neurons = (found.best, found.median, found.worst)
+    is_same = (found.session, found.n_neurons) == (session.id, session.n_neurons)
+    is_valid = all(0 <= neuron < session.n_neurons for neuron in neurons) and found.start_s >= 0
+    return found if is_same and is_valid else None
