@@ -55,7 +55,7 @@ def test_no_number_on_screen_is_minus_zero(root, folder):
             "from pkgutil import resolve_name\n"
             "for _, dock in docks():\n"
             "    if dock.is_front:\n"
-            "        resolve_name(f'omnimouse_widgets.qt.{dock.panel}')",
+            "        resolve_name(f'omnimouse_widgets.{dock.panel}')",
             {
                 *("torch", "pandas", "scipy.signal", "skimage.color", "plotly"),
                 *("zarr", "numcodecs", "h5py"),

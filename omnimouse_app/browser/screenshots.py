@@ -195,7 +195,7 @@ def spiking_pictures(
     part = tab.part("ranking").first
     part.get_by_role("button", name="Example").click()
     part.get_by_role("button", name="Curves").click()
-    tab.page.locator(".js-plotly-plot:visible .scatterlayer .trace").first.wait_for()
+    part.get_by_role("img", name="ranked").first.wait_for()
     tab.page.wait_for_timeout(QUIET_MS)
     yield "ranking", tab.page.locator(".jupyter-widget-tab").first
 

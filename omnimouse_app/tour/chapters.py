@@ -15,7 +15,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.demo import RANKING, spiking_session
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
-from omnimouse_widgets.qt.ranking.panel import RankingPanel
+from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 
 # Seconds: timeout of computations over many windows on a slow machine.
@@ -207,7 +207,7 @@ def _run_experiment(story: Story, name: str, repeats: int = 1) -> None:
 def rank_the_sessions(story: Story) -> None:
     """Show the ranking of simulated animals, and its curves, in the panel Ranking."""
     ranking, panel = story.dock.controller.ranking, story.dock.panels["Ranking"]
-    assert isinstance(panel, RankingPanel)
+    assert isinstance(panel, RecordPanel)
     story.dock.bring_up("Ranking")
     ranking.open(RANKING)
     wait_for(lambda: ranking.content is not None, "the ranking")
@@ -225,7 +225,7 @@ def rank_the_sessions(story: Story) -> None:
             "Test score over the number of sessions, in three orders.",
         ),
     ):
-        panel.view.button(view).click()
+        panel.widgets["view"].button(view).click()
         settle(0.3)
         story.picture(name, title, explanation)
     story.dock.bring_up("OmniMouse")

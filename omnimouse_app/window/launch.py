@@ -182,7 +182,7 @@ def _import_panels() -> None:
     import_module("omnimouse_widgets.qt.control.panel")
     for _, dock in docks():
         if dock.is_front:
-            resolve_name(f"omnimouse_widgets.qt.{dock.panel}")
+            resolve_name(f"omnimouse_widgets.{dock.panel}")
 
 
 def _paint(dock: "OmniMouseDock") -> None:

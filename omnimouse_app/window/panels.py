@@ -5,12 +5,12 @@ in covered tabs. `PanelFrame` is the content of a dock until then and afterwards
 """
 
 from collections.abc import Iterator, Mapping
-from pkgutil import resolve_name
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.panel import make_panel
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
 from omnimouse_widgets.views.registry import Dock, docks
 
@@ -45,8 +45,7 @@ class PanelFrame(QWidget):
     def build(self) -> QWidget:
         """Return the panel of this dock, which is built at the first call."""
         if self._panel is None:
-            make = resolve_name(f"omnimouse_widgets.qt.{self._dock.panel}")
-            self._panel = panel = make(self._controller)
+            self._panel = panel = make_panel(self._dock.panel, self._controller)
             self._layout.addWidget(panel)
             # Now, because the layout would show the panel in a later turn of the event
             # loop: the dock would first be painted without it.

@@ -13,13 +13,17 @@ def test_a_dropped_ranking_comes_to_the_front_and_is_read_again(dock, tmp_path):
     path = tmp_path / "mine.ranking.jsonl"
     path.write_bytes(RANKING.read_bytes().splitlines(keepends=True)[0])
     drop_file(dock, path)
-    wait_for(lambda: panel.problem.isVisible(), "the error of an incomplete file")
-    assert "no complete ranking" in panel.problem.text()
+    wait_for(
+        lambda: "error" in panel.widgets and panel.widgets["error"].isVisible(),
+        "the error of an incomplete file",
+    )
+    assert "no complete ranking" in panel.widgets["error"].text()
     copyfile(RANKING, path)
-    press(panel.refresh)
-    wait_for(lambda: panel.matrix_model.rowCount() == 6, "the matrix")
-    assert not panel.problem.isVisible()
-    press(panel.view.button("curves"))
+    press(panel.widgets["refresh"])
+    wait_for(lambda: "content:matrix" in panel.widgets, "the matrix")
+    assert panel.content("content").model().rowCount() == 6
+    assert not panel.widgets["error"].isVisible()
+    press(panel.widgets["view"].button("curves"))
     settle(0.1)
-    assert len(panel.curves.marks) == 3
+    assert len(panel.plots["content"].shown.lines) == 3
     assert ranking.error is None

@@ -155,7 +155,7 @@ class WindowSoak:
         # Otherwise the constants of a panel, and the memory of a library, that a later
         # window is the first to use count as left.
         for _, dock in docks():
-            resolve_name(f"omnimouse_widgets.qt.{dock.panel}")
+            resolve_name(f"omnimouse_widgets.{dock.panel}")
         for module in WITH_TORCH:
             import_module(module)
         zarr.save(self.folder / "first.zarr", np.zeros(1))

@@ -1,5 +1,6 @@
 """The notebook's ranking: what the page opens and is told, and what code reads."""
 
+import numpy as np
 import pytest
 
 from omnimouse_model.demo import RANKING
@@ -9,39 +10,53 @@ from omnimouse_widgets.jupyter.ranking import Ranking
 LONG_S = 60.0
 
 
-def test_a_ranking_is_opened_and_looked_at(controller, page):
+def items(message):
+    """Return the items of a record that a page got, by name."""
+    rows = [one for one in message["items"] if one["kind"] == "row"]
+    inner = [item for row in rows for item in row["items"]]
+    return {item["name"]: item for item in (*message["items"], *inner)}
+
+
+def shows(kind):
+    return lambda message, _: items(message)["content"]["kind"] == kind
+
+
+def test_a_record_is_sent_and_its_actions_are_pressed(controller, page):
     part = Ranking(controller)
-    opened = page(part, "view")
-    opened.say("example")
-    message, _ = opened.wait_for("view", lambda message, _: bool(message["names"]))
+    opened = page(part, "block0")
+    opened.say("press", name="refresh")
+    assert "Open the results file" in part.problem
+    opened.say("press", name="example")
+    message, _ = opened.wait_for("block0", shows("matrix"))
     assert part.file == str(RANKING)
-    assert not message["warnings"]
-    opened.wait_for("figure", lambda message, _: message["points"] == [6])
-    (matrix,) = part.widget.children[1:]
-    assert matrix.data[0].text[0][0] == "0.348 (1)"
+    assert part.problem == ""
+    assert items(message)["warnings"]["text"] == ""
+    assert items(message)["content"]["texts"][0] == ["0.348 (1)"]
     part.view, part.axis = "curves", "trials"
-    # Three orders, and their lines.
-    opened.wait_for("figure", lambda message, _: len(message["points"]) == 6)
-    (curves,) = part.widget.children[1:]
-    assert matrix.comm is None
-    assert list(curves.data[0].x) == [240, 480, 720, 960, 1440]
-    part.view = "gains"
-    message, _ = opened.wait_for("view", lambda message, _: len(message["rows"]) > 10)
-    assert message["rows"][2][0] == "ranked"
-    assert not message["has_figure"]
-    opened.wait_for("view", lambda *_: len(part.widget.children) == 1)
+    message, arrays = opened.wait_for("block0", shows("curves"))
+    message, arrays = opened.wait_for("block0", lambda one, _: "fits" in items(one))
+    curves = items(message)["content"]
+    assert [line["label"] for line in curves["lines"]] == ["ranked", "random", "reverse"]
+    assert np.frombuffer(arrays[0], np.float32).tolist() == [240, 480, 720, 960, 1440]
+    opened.say("choose", name="view", value="gains")
+    message, _ = opened.wait_for("block0", shows("table"))
+    assert part.view == "gains"
+    assert items(message)["content"]["rows"][2][0] == "ranked"
 
 
-def test_a_wrong_file_is_told(controller, page, tmp_path):
+def test_a_wrong_file_is_told_and_a_path_is_read(controller, page, tmp_path):
     (wrong := tmp_path / "wrong.ranking.jsonl").write_text("{}\n")
     part = Ranking(controller, file=str(RANKING)).wait(LONG_S)
     assert part.stored.ranking.sessions[0] == "spikes"
-    opened = page(part, "view")
-    part.file = str(wrong)
-    message, _ = opened.wait_for("view", lambda message, _: bool(message["error"]))
-    assert "not the results file" in message["error"]
+    opened = page(part, "block0")
+    opened.say("press", name="open")
+    message, _ = opened.wait_for("open_file")
+    assert message["near"] == str(RANKING.parent)
+    opened.say("read", path=str(wrong))
+    message, _ = opened.wait_for("block0", lambda one, _: bool(items(one)["error"]["text"]))
+    assert "not the results file" in items(message)["error"]["text"]
     with pytest.raises(ResultsFileError):
         part.wait(LONG_S)
-    opened.say("command")
-    message, _ = opened.wait_for("command")
+    opened.say("press", name="command")
+    message, _ = opened.wait_for("clipboard")
     assert message["text"].startswith("omnimouse rank ")

@@ -8,25 +8,10 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.context.panel import ContextPanel
-from omnimouse_widgets.qt.control.panel import ControlPanel
-from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
-from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
-from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
-from omnimouse_widgets.qt.ranking.panel import RankingPanel
-from omnimouse_widgets.qt.raster.panel import RasterPanel
-from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
-from omnimouse_widgets.qt.timeline.panel import TimePanel
-from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
-from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
-from omnimouse_widgets.qt.traces.panel import TracesPanel
-from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
+from omnimouse_widgets.qt.panel import make_panel
+from omnimouse_widgets.views.registry import docks
 
-PANELS = (
-    BehaviorPanel, ContextPanel, ControlPanel, LaboratoryPanel, NeuronsPanel,
-    RankingPanel, RasterPanel, RecordingsPanel, RepeatsPanel, StimulusPanel, TimePanel,
-    TracesPanel, WhatIfPanel,
-)  # fmt: skip
+OTHERS = ("qt.control.panel:ControlPanel", "qt.recordings.panel:RecordingsPanel")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,15 +28,18 @@ def connections(controller: Controller) -> int:
     signals = [group[name] for group in groups for name in group]
     signals += [controller.results.changed, controller.history_changed]
     names = "baseline pins loader recordings clock_check sweeps repeats neuron_order"
-    names += " ranking"
+    names += " ranking laboratory trials neuron_info"
     signals += [getattr(controller, name).changed for name in names.split()]
     return sum(map(len, signals))
 
 
-@pytest.mark.parametrize("kind", PANELS)
-def test_a_closed_panel_leaves_no_connection_and_no_object(kind, controller, qapp):
+PATHS = [dock.panel for panel, dock in docks() if panel.title != "Trials"]
+
+
+@pytest.mark.parametrize("path", [*PATHS, *OTHERS])
+def test_a_closed_panel_leaves_no_connection_and_no_object(path, controller, qapp):
     before = connections(controller)  # the controller's own
-    panel: Any = kind(controller)
+    panel: Any = make_panel(path, controller)
     assert connections(controller) == before  # not on screen yet
     panel.show()
     qapp.processEvents()

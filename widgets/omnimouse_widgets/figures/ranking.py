@@ -15,7 +15,9 @@ from omnimouse_model.analysis.ranking.curve_table import (
 )
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.ranking import (
+from omnimouse_widgets.figures import style
+from omnimouse_widgets.figures.style import Theme
+from omnimouse_widgets.views.ranking import (
     AXES,
     COLOURS,
     SYMBOLS,
@@ -25,8 +27,6 @@ from omnimouse_widgets.drawn.ranking import (
     mean_text,
     ranking_matrix,
 )
-from omnimouse_widgets.figures import style
-from omnimouse_widgets.figures.style import Theme
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -54,8 +54,8 @@ def ranking_figure(
     ]
     cells = {
         "type": "heatmap",
-        "x": list(matrix.heldout),
-        "y": list(matrix.sessions),
+        "x": list(matrix.columns),
+        "y": list(matrix.rows),
         "z": [style.plain(row) for row in matrix.values],
         "text": [list(row) for row in matrix.texts],
         "texttemplate": "%{text}",
@@ -69,7 +69,7 @@ def ranking_figure(
     notes = "\n".join(ranking.warnings) if has_notes else ""
     figure = style.new_figure(
         theme,
-        150 + _ROW * len(matrix.sessions),
+        150 + _ROW * len(matrix.rows),
         xaxis=style.titled("held-out session", type="category", side="top"),
         yaxis=style.titled("core trained on", type="category", autorange="reversed"),
         margin={"t": 84, "b": 48 if notes else 24},

@@ -20,7 +20,8 @@ class Dock:
     Attributes
     ----------
     panel
-        "module:class" below `omnimouse_widgets.qt`; the class takes a controller.
+        "module:class" below `omnimouse_widgets`: a view of `record`, or a widget of Qt
+        that takes a controller.
     area
         Side of the canvas.
     tabs
@@ -95,7 +96,7 @@ PANELS: Final = (
         "Traces",
         "Recorded and predicted responses of the selected neurons.",
         "napari.md#inspect-the-prediction",
-        Dock("traces.panel:TracesPanel", "right", "results", is_front=True),
+        Dock("qt.traces.panel:TracesPanel", "right", "results", is_front=True),
         part="traces",
         is_tab=True,
     ),
@@ -103,7 +104,7 @@ PANELS: Final = (
         "Context",
         "Score as a function of the amount of context.",
         "napari.md#measure-the-effect-of-context",
-        Dock("context.panel:ContextPanel", "right", "results"),
+        Dock("qt.context.panel:ContextPanel", "right", "results"),
         part="sweep",
         is_tab=True,
     ),
@@ -111,7 +112,7 @@ PANELS: Final = (
         "Behaviour",
         "Recorded and decoded running speed and pupil.",
         "napari.md#inspect-the-prediction",
-        Dock("traces.behavior_panel:BehaviorPanel", "right", "results"),
+        Dock("qt.traces.behavior_panel:BehaviorPanel", "right", "results"),
         part="behavior",
         is_tab=True,
     ),
@@ -119,7 +120,7 @@ PANELS: Final = (
         "Neurons",
         "Table of all neurons, with filter and sorting.",
         "napari.md#properties-of-one-neuron",
-        Dock("neurons.panel:NeuronsPanel", "right", "results"),
+        Dock("qt.neurons.panel:NeuronsPanel", "right", "results"),
         part="table",
         is_tab=True,
     ),
@@ -135,21 +136,21 @@ PANELS: Final = (
         "Neuron",
         "Receptive field, direction tuning and repeats of one neuron, computed from the recording.",
         "napari.md#properties-of-one-neuron",
-        Dock("neurons.info_panel:NeuronInfoPanel", "right", "results"),
+        Dock("qt.neurons.info_panel:NeuronInfoPanel", "right", "results"),
         reason="In a notebook, code reads them: `explorer.controller.neuron_info`.",
     ),
     Panel(
         "What if",
         "Edits of stimulus or behaviour, and the predicted difference.",
         "napari.md#what-if-edit-stimulus-or-behaviour",
-        Dock("what_if.panel:WhatIfPanel", "right", "controls"),
+        Dock("qt.what_if.panel:WhatIfPanel", "right", "controls"),
         reason="In a notebook, code edits the stimulus: `explorer.controller.stimulus_edits`.",
     ),
     Panel(
         "Laboratory",
         "Experiments on the model: preferred directions, receptive fields, most exciting images.",
         "laboratory.md#on-screen",
-        Dock("laboratory.panel:LaboratoryPanel", "right", "controls"),
+        Dock("qt.laboratory.panel:LaboratoryPanel", "right", "controls"),
         part="laboratory",
         is_tab=True,
     ),
@@ -157,7 +158,7 @@ PANELS: Final = (
         "Ranking",
         "Which sessions to train on for a new one: a stored ranking, its matrix and curves.",
         "sessions_to_train_on.md#on-screen",
-        Dock("ranking.panel:RankingPanel", "right", "controls"),
+        Dock("views.ranking:RankingView", "right", "controls"),
         part="ranking",
         is_tab=True,
     ),
@@ -165,21 +166,21 @@ PANELS: Final = (
         "Time",
         "Overview of the whole recording; a click moves the window.",
         "napari.md#the-window",
-        Dock("timeline.panel:TimePanel", "bottom", "time", is_front=True),
+        Dock("qt.timeline.panel:TimePanel", "bottom", "time", is_front=True),
         part="video",
     ),
     Panel(
         "Raster",
         "Neurons × samples of the window: recorded, predicted and residual.",
         "napari.md#inspect-the-prediction",
-        Dock("raster.panel:RasterPanel", "bottom", "samples", is_front=True),
+        Dock("qt.raster.panel:RasterPanel", "bottom", "samples", is_front=True),
         part="raster",
     ),
     Panel(
         "Trials",
         "Recordings with spikes: list of trials, averages around their onsets.",
         "spikes.md#on-screen",
-        Dock("neurons.trials_panel:TrialsPanel", "bottom", "samples"),
+        Dock("qt.neurons.trials_panel:TrialsPanel", "bottom", "samples"),
         part="trials",
         is_tab=True,
     ),
@@ -187,14 +188,14 @@ PANELS: Final = (
         "Repeats",
         "All repeats of the current clip.",
         "napari.md#properties-of-one-neuron",
-        Dock("neurons.repeats_panel:RepeatsPanel", "bottom", "samples"),
+        Dock("qt.neurons.repeats_panel:RepeatsPanel", "bottom", "samples"),
         reason="In a notebook, code reads them: `explorer.controller.repeats`.",
     ),
     Panel(
         "Stimulus",
         "The video, with the playhead.",
         "napari.md#the-window",
-        Dock("timeline.stimulus_panel:StimulusPanel", "bottom", "stimulus", is_front=True),
+        Dock("qt.timeline.stimulus_panel:StimulusPanel", "bottom", "stimulus", is_front=True),
         part="video",
     ),
 )

@@ -1,12 +1,12 @@
-"""Matrix, tables and curves of a ranking of pretraining sessions, for all views."""
+"""Panel *Ranking*: matrix, table, curves and gains of a stored ranking of sessions."""
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final, Literal, Self
 
 import numpy as np
-from jaxtyping import Float
+from psygnal import Signal
 
 from omnimouse_model.analysis.ranking.curve_table import (
     CurveMean,
@@ -16,11 +16,29 @@ from omnimouse_model.analysis.ranking.curve_table import (
 from omnimouse_model.analysis.ranking.orders import OrderName
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_model.analysis.ranking.scores import SUFFIX
+from omnimouse_model.demo import RANKING
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.ranking import RankingContent
+from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen
+from omnimouse_model.live.state import LiveState
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    Choice,
+    Clipboard,
+    Content,
+    Curves,
+    Item,
+    Line,
+    Matrix,
+    Message,
+    OpenFile,
+    Row,
+    Table,
+    Text,
+)
 
 Axis = Literal["k", "trials"]
-View = Literal["matrix", "table", "curves", "gains"]
+Page = Literal["matrix", "table", "curves", "gains"]
 AXES: Final[dict[Axis, str]] = {
     "k": "sessions pretrained on",
     "trials": "trials pretrained on",
@@ -32,7 +50,7 @@ COLOURS: Final[dict[OrderName, str]] = {
 }
 SYMBOLS: Final[dict[OrderName, str]] = {"ranked": "o", "random": "s", "reverse": "d"}
 """Marks of the orders, as `palette.CONDITION_SYMBOLS`."""
-VIEWS: Final[dict[View, tuple[str, str]]] = {
+VIEWS: Final[dict[Page, tuple[str, str]]] = {
     "matrix": (
         "Matrix",
         "Score of each session's model on each held-out session, and its rank",
@@ -44,16 +62,7 @@ VIEWS: Final[dict[View, tuple[str, str]]] = {
     ),
     "gains": ("Gains", "Test scores of the curves, and gains over training anew"),
 }
-TIPS: Final = {
-    "open": f"Open the results file of a ranking (*{SUFFIX})",
-    "example": "Open the ranking of six simulated animals for a seventh",
-    "refresh": "Read the file again, to follow a command that writes it",
-    "command": "Copy the command that ranks sessions for the open recording. Put the\n"
-    "folder of your sessions in place of SESSIONS. It takes hours, in a terminal.",
-    "heldout": "Held-out session, for which sessions are ranked",
-    "axis": "Horizontal axis of the curves",
-}
-EXPLANATIONS: Final[dict[View, str]] = {
+EXPLANATIONS: Final[dict[Page, str]] = {
     "matrix": "Mean over seeds on the validation tier, and rank. Row: session of the "
     "model; column: held-out session.",
     "table": "Validation tier; ± standard deviation over seeds.",
@@ -71,86 +80,185 @@ _DRAWN: Final = 40
 """Number of points of a fitted line."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Matrix:
-    """Scores of sessions (rows, by mean rank) on held-out sessions (columns)."""
+class RankingView:
+    """Results file of a ranking: which sessions to train on for a new session.
 
-    sessions: tuple[str, ...]
-    heldout: tuple[str, ...]
-    values: Float[np.ndarray, "session heldout"]
-    texts: tuple[tuple[str, ...], ...]
-    tips: tuple[tuple[str, ...], ...]
-
-    @property
-    def shares(self) -> Float[np.ndarray, "session heldout"]:
-        """Place of each score between the least (0) and the largest; NaN without."""
-        finite = self.values[np.isfinite(self.values)]
-        if not len(finite):
-            return np.full(self.values.shape, np.nan)
-        low, high = float(finite.min()), float(finite.max())
-        return np.asarray((self.values - low) / max(high - low, 1e-12))
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Titles and rows of a table, as texts."""
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OrderLine:
-    """Means of one order over the number of sessions or trials, and the fitted line.
+    Parameters
+    ----------
+    ranking, state
+        The results file, and the open recording.
 
     Attributes
     ----------
-    sd
-        Standard deviations; NaN for one model.
-    tips
-        A text for each point.
-    fit
-        Points (x, y) of the line over log trials; empty without one.
+    view, axis
+        What is shown, and the horizontal axis of the curves.
+    heldout
+        Held-out session of table, curves and gains; "" is the first one.
     """
 
-    order: OrderName
-    x: Float[np.ndarray, " size"]
-    y: Float[np.ndarray, " size"]
-    sd: Float[np.ndarray, " size"]
-    tips: tuple[str, ...]
-    fit: tuple[np.ndarray, np.ndarray]
+    name = "ranking"
+    changed = Signal()
 
+    def __init__(self, ranking: RankingOnScreen, state: LiveState) -> None:
+        self._ranking, self._state = ranking, state
+        self.view: Page = "matrix"
+        self.axis: Axis = "k"
+        self.heldout = ""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CurvePlot:
-    """Curves of one held-out session, its baseline, and the labels of both axes.
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.ranking, controller.state)
 
-    Attributes
-    ----------
-    ticks
-        Numbers to be labelled on the horizontal axis, which is logarithmic.
-    """
+    def set(self, **options: str) -> None:
+        """Set `view`, `axis` or `heldout`."""
+        for name, value in options.items():
+            setattr(self, name, value)
+        self.changed.emit()
 
-    lines: tuple[OrderLine, ...]
-    baseline: float
-    across: str
-    up: str
-    ticks: tuple[float, ...]
+    def blocks(self) -> Sequence[Block]:
+        """Return the record, which is one block."""
+        return [Block(self._items, [self._ranking.changed, self.changed])]
+
+    def _items(self) -> Sequence[Item | Row]:
+        ranking, content = self._ranking, self._ranking.content
+        path, is_read = ranking.path, content is not None
+        return [
+            Row("file", self._actions(), wide="command"),
+            Text(
+                "path",
+                ranking.message or ("" if path is None else path.name),
+                tip="" if path is None else str(path),
+                is_line=True,
+            ),
+            Text("error", "" if ranking.error is None else f"✕ {ranking.error}", "problem"),
+            Text("summary", summary(content) if content else "", "quiet"),
+            Text("warnings", warning_text(content) if content else "", "warning"),
+            *(self._results(content) if content else ()),
+            *(() if is_read else (Message("content", "Ranking", NO_FILE),)),
+            Text("note", EXPLANATIONS[self.view] if content else "", "quiet"),
+            Text("fits", self._fit_text(content) if content else "", "quiet"),
+        ]
+
+    def _actions(self) -> tuple[Action, ...]:
+        ranking = self._ranking
+        refusal = "Reading the file" if ranking.is_busy else ""
+        if ranking.path is None:
+            refusal = NO_FILE
+        return (
+            Action("open", "Open…", f"Open the results file of a ranking (*{SUFFIX})", self._open),
+            Action(
+                "example",
+                "Example",
+                "Open the ranking of six simulated animals for a seventh",
+                lambda: ranking.open(RANKING),
+            ),
+            Action(
+                "refresh",
+                "Refresh",
+                "Read the file again, to follow a command that writes it",
+                ranking.read_again,
+                refusal,
+            ),
+            Action(
+                "command",
+                "Copy command",
+                "Copy the command that ranks sessions for the open recording. Put the\n"
+                "folder of your sessions in place of SESSIONS. It takes hours, in a terminal.",
+                self._copy_command,
+            ),
+        )
+
+    def _open(self) -> OpenFile:
+        session = self._state.session
+        near = self._ranking.path or (None if session is None else session.path)
+        folder = None if near is None else near.parent
+        return OpenFile("Open a ranking", SUFFIX, folder, self._ranking.open)
+
+    def _copy_command(self) -> Clipboard:
+        command = rank_command(self._state)
+        return Clipboard(command, f"On the clipboard: {command}")
+
+    def _results(self, content: RankingContent) -> Sequence[Item | Row]:
+        heldout = shown_heldout(content, self.heldout)
+        options = tuple((name, *label) for name, label in VIEWS.items())
+        names = tuple((name, name, "") for name in content.stored.ranking.heldout)
+        axes = tuple((name, label, "") for name, label in AXES.items())
+        fields: list[Item] = []
+        if self.view != "matrix":
+            help_text = "Held-out session, for which sessions are ranked"
+            fields.append(
+                Choice(
+                    "heldout",
+                    "Held-out session",
+                    help_text,
+                    names,
+                    heldout,
+                    lambda name: self.set(heldout=name),
+                )
+            )
+        if self.view == "curves":
+            help_text = "Horizontal axis of the curves"
+            fields.append(
+                Choice(
+                    "axis",
+                    "Horizontal axis",
+                    help_text,
+                    axes,
+                    self.axis,
+                    lambda axis: self.set(axis=axis),
+                )
+            )
+        view = Choice(
+            "view",
+            "View",
+            "What is shown",
+            options,
+            self.view,
+            lambda name: self.set(view=name),
+            is_row=True,
+        )
+        return [view, Row("fields", tuple(fields)), self._content(content, heldout)]
+
+    def _content(self, content: RankingContent, heldout: str) -> Content:
+        if self.view == "matrix":
+            return ranking_matrix(content.stored.ranking)
+        if self.view == "table":
+            return rank_rows(content.stored.ranking, heldout)
+        if content.stored.curve is None:
+            return Message("content", VIEWS[self.view][1], NO_CURVES)
+        if self.view == "gains":
+            return gain_rows(content.stored.curve, heldout)
+        return curve_plot(content, content.stored.curve, heldout, self.axis)
+
+    def _fit_text(self, content: RankingContent) -> str:
+        if (self.view, self.axis) != ("curves", "trials"):
+            return ""
+        heldout = shown_heldout(content, self.heldout)
+        own = [fit for fit in content.fits if fit.heldout == heldout]
+        # The slope is on the second line; the first is the order and the kind of line.
+        return "\n".join(f"{fit.order}: {fit_text(fit).split(chr(10))[-1]}" for fit in own)
 
 
 def ranking_matrix(ranking: RankTable) -> Matrix:
     """Return the matrix with its texts; rows are sorted by mean rank."""
     rows, columns = ranking.mean_order, range(len(ranking.heldout))
     mean, ranks = ranking.mean, ranking.ranks
+    values = mean[list(rows)]
+    finite = values[np.isfinite(values)]
     return Matrix(
+        "content",
+        VIEWS["matrix"][1],
         tuple(ranking.sessions[row] for row in rows),
         ranking.heldout,
-        mean[list(rows)],
+        values,
         tuple(
             tuple(f"{_number(mean[row, column])} ({ranks[row, column]})" for column in columns)
             for row in rows
         ),
         tuple(tuple(_cell_tip(ranking, row, column) for column in columns) for row in rows),
+        float(min(finite, default=0.0)),
+        float(max(finite, default=1.0)),
     )
 
 
@@ -169,7 +277,7 @@ def rank_rows(ranking: RankTable, heldout: str) -> Table:
                 f"{ranking.trials[at]:,}",
             )
         )
-    return Table(RANK_TITLES, tuple(rows))
+    return Table("content", VIEWS["table"][1], RANK_TITLES, tuple(rows))
 
 
 def gain_rows(curve: PretrainCurve, heldout: str) -> Table:
@@ -190,7 +298,7 @@ def gain_rows(curve: PretrainCurve, heldout: str) -> Table:
                 f"{percent:+z.1f}" if np.isfinite(percent) else _MISSING,
             )
         )
-    return Table(GAIN_TITLES, tuple(rows))
+    return Table("content", VIEWS["gains"][1], GAIN_TITLES, tuple(rows))
 
 
 def curve_of(curve: PretrainCurve, heldout: str) -> PretrainCurve:
@@ -199,30 +307,38 @@ def curve_of(curve: PretrainCurve, heldout: str) -> PretrainCurve:
     return replace(curve, points=points, baseline={heldout: curve.baseline[heldout]})
 
 
-def curve_plot(content: RankingContent, heldout: str, axis: Axis) -> CurvePlot | None:
-    """Return the curves of a held-out session; None for a file without curves."""
-    if content.stored.curve is None:
-        return None
-    curve = curve_of(content.stored.curve, heldout)
+def curve_plot(content: RankingContent, whole: PretrainCurve, heldout: str, axis: Axis) -> Curves:
+    """Return the curves of a held-out session; `whole` is the curve of the content."""
+    curve = curve_of(whole, heldout)
     means = curve.means()
     lines = []
     for order in curve.orders:
         own = [mean for mean in means if mean.order == order]
         fits = [fit for fit in content.fits if (fit.heldout, fit.order) == (heldout, order)]
         lines.append(
-            OrderLine(
+            Line(
                 order,
+                COLOURS[order],
                 np.array([float(getattr(mean, axis)) for mean in own]),
                 np.array([mean.mean for mean in own]),
+                SYMBOLS[order],
                 np.array([mean.sd for mean in own]),
                 tuple(mean_text(mean, curve.unit) for mean in own),
-                fit_points(fits[0], own) if axis == "trials" else _NO_POINTS,
+                *(fit_points(fits[0], own) if axis == "trials" else _NO_POINTS),
             )
         )
-    base, sizes = float(np.mean(curve.baseline[heldout])), [*lines[0].x.tolist()]
+    sizes = lines[0].x.tolist()
     ticks = sizes if axis == "k" else _round_numbers(min(sizes), max(sizes))
-    up = f"{curve.metric}, {curve.unit}"
-    return CurvePlot(tuple(lines), base, AXES[axis], up, tuple(ticks))
+    return Curves(
+        "content",
+        VIEWS["curves"][1],
+        tuple(lines),
+        AXES[axis],
+        f"{curve.metric}, {curve.unit}",
+        tuple((tick, f"{tick:z,.0f}") for tick in ticks),
+        (float(np.mean(curve.baseline[heldout])), "from scratch"),
+        is_log=True,
+    )
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
@@ -276,11 +392,12 @@ def summary(content: RankingContent) -> str:
     )
 
 
-def warnings_of(content: RankingContent) -> tuple[str, ...]:
-    """Return the reasons to doubt ranking and curves, each once."""
+def warning_text(content: RankingContent) -> str:
+    """Return the reasons to doubt ranking and curves, each once, as lines."""
     curve = content.stored.curve
     curve_warnings = () if curve is None else curve.warnings
-    return tuple(dict.fromkeys((*content.stored.ranking.warnings, *curve_warnings)))
+    warnings = dict.fromkeys((*content.stored.ranking.warnings, *curve_warnings))
+    return "\n".join(f"⚠ {warning}" for warning in warnings)
 
 
 def shown_heldout(content: RankingContent, chosen: str) -> str:
@@ -289,28 +406,8 @@ def shown_heldout(content: RankingContent, chosen: str) -> str:
     return chosen if chosen in heldout else heldout[0]
 
 
-def shown_table(content: RankingContent, view: View, heldout: str) -> Table:
-    """Return the table of a view; empty for a view without one."""
-    curve = content.stored.curve
-    if view == "table":
-        return rank_rows(content.stored.ranking, heldout)
-    if view == "gains" and curve is not None:
-        return gain_rows(curve, heldout)
-    return Table((), ())
-
-
-def note(content: RankingContent | None, view: View) -> str:
-    """Return what a view shows, or why it shows nothing."""
-    if content is None:
-        return NO_FILE
-    if view in ("curves", "gains") and content.stored.curve is None:
-        return NO_CURVES
-    return EXPLANATIONS[view]
-
-
-def rank_command(controller: Controller) -> str:
+def rank_command(state: LiveState) -> str:
     """Return the command that ranks sessions for the open recording."""
-    state = controller.state
     session = state.session
     heldout = "HELDOUT" if session is None else str(session.path)
     name = "mine" if session is None else session.id

@@ -1,0 +1,122 @@
+"""The panel of a record, with that of a ranking: real presses, and what is on screen."""
+
+from pathlib import Path
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from omnimouse_model.demo import RANKING
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.views.ranking import NO_FILE, RankingView
+from omnimouse_widgets.views.record import SavePicture
+from tests.widgets.pointer import pick, pixel, press
+
+
+@pytest.fixture
+def panel(controller, show):
+    return show(RecordPanel(RankingView.of(controller), controller), 400, 470)
+
+
+def cells(view):
+    model = view.model()
+    return [
+        [model.item(row, column).text() for column in range(model.columnCount())]
+        for row in range(model.rowCount())
+    ]
+
+
+def test_a_record_is_drawn_and_its_actions_are_pressed(panel, controller, redraw):
+    widgets = panel.widgets
+    assert panel.plots["content"].message.text == NO_FILE
+    assert not widgets["refresh"].isEnabled()
+    assert widgets["refresh"].toolTip() == NO_FILE
+    press(widgets["example"])
+    redraw()
+    matrix = panel.content("content")
+    assert cells(matrix)[0] == ["0.348 (1)"]
+    assert "spikes-5 for unseen-spikes: rank 1" in matrix.model().item(0, 0).toolTip()
+    assert matrix.model().verticalHeaderItem(1).text() == "spikes"
+    assert not widgets["warnings"].isVisible()
+    # The best score is yellow, the worst one purple.
+    for row, is_best in ((0, True), (5, False)):
+        box = matrix.visualRect(matrix.model().index(row, 0))
+        corner = QPointF(box.topLeft() + QPoint(4, 4))
+        _, green, blue = pixel(matrix.viewport(), corner)
+        assert (green > blue) == is_best
+    press(widgets["view"].button("table"))
+    redraw()
+    assert cells(panel.content("content"))[0][:3] == ["1", "spikes-5", "0.348"]
+    assert not matrix.isVisible()
+    press(widgets["view"].button("gains"))
+    redraw()
+    assert cells(panel.content("content"))[2][0] == "ranked"
+    assert panel.minimumSizeHint().width() <= 400
+
+
+def test_curves_have_marks_with_tips_and_are_saved_as_pictures(panel, controller, redraw, tmp_path):
+    press(panel.widgets["example"])
+    redraw()
+    press(panel.widgets["view"].button("curves"))
+    redraw()
+    plot = panel.plots["content"]
+    assert panel.content("content") is plot.canvas
+    ranked = next(item for item in plot.items if hasattr(item, "opts") and "tip" in item.opts)
+    curve = controller.ranking.content.stored.curve
+    means = [mean for mean in curve.means() if mean.order == "ranked"]
+    assert list(ranked.data["y"]) == pytest.approx([mean.mean for mean in means])
+    assert "ranked, 1 session" in ranked.data["data"][0]
+    pick(panel.widgets["axis"], "trials")
+    redraw()
+    assert "trials" in plot.plot.getAxis("bottom").labelText
+    for name in ("plot.png", "plot.svg"):
+        panel.save(SavePicture(name, "content", "Curves of sessions"), tmp_path / name)
+        assert name in panel.notice.text()
+    image = QImage(str(tmp_path / "plot.png"))
+    assert image.width() == 2 * plot.canvas.width()
+    assert image.text("Description") == "Curves of sessions"
+    assert "<path" in (tmp_path / "plot.svg").read_text()
+
+
+def test_a_chosen_file_is_read_its_error_is_told_and_text_is_copied(
+    panel, controller, redraw, tmp_path, monkeypatch
+):
+    lines = RANKING.read_bytes().splitlines(keepends=True)
+    (short := tmp_path / "short.ranking.jsonl").write_bytes(b"".join(lines[:4]))
+    (wrong := tmp_path / "wrong.ranking.jsonl").write_text("{}\n")
+    asked = []
+
+    def answer(_parent, _title, folder, _kinds):
+        asked.append(Path(folder))
+        return str(wrong if len(asked) > 1 else short), ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", answer)
+    press(panel.widgets["open"])
+    redraw()
+    assert "one seed" in panel.widgets["warnings"].text()
+    press(panel.widgets["open"])
+    redraw()
+    assert asked[1] == tmp_path
+    assert "not the results file of a ranking" in panel.widgets["error"].text()
+    assert not panel.widgets["view"].isVisible()
+    press(panel.widgets["command"])
+    assert QApplication.clipboard().text() in panel.notice.text()
+    press(panel.widgets["refresh"])
+    redraw()
+    assert panel.widgets["error"].isVisible()
+    assert not panel.notice.isVisible()
+
+
+def test_a_press_keeps_the_focus_and_a_refusal_is_shown(panel, controller, redraw, monkeypatch):
+    panel.widgets["example"].setFocus()
+    press(panel.widgets["example"])
+    redraw()
+    assert QApplication.focusWidget() is panel.widgets["example"]
+
+    def refuse(self):
+        raise OSError("The drive is full.")
+
+    monkeypatch.setattr(type(controller.ranking), "read_again", refuse)
+    press(panel.widgets["refresh"])
+    assert panel.notice.text() == "The drive is full."

@@ -1,0 +1,90 @@
+"""Notebook widget that draws the record of a view; `static/panel.js` is its page."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from traitlets import Dict
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.record import (
+    BRIGHT_SHARE,
+    Block,
+    Clipboard,
+    OpenFile,
+    SaveFile,
+    SavePicture,
+    View,
+    choose,
+    plain,
+    press,
+)
+
+COLOURS: Final = {
+    "shares": palette.viridis_table()[::8].tolist(),
+    "cycle": palette.cycle_table()[::8].tolist(),
+    "bright": BRIGHT_SHARE,
+}
+
+
+class RecordPart(Part):
+    """Items of a view, one below the other.
+
+    Parameters
+    ----------
+    panel
+        The view: content and actions.
+    """
+
+    _esm = script("panel")
+    _css = style()
+    INTERVAL_S = 0.1
+
+    _constants = Dict().tag(sync=True)
+
+    def __init__(self, panel: View, controller: Controller, **traits: Any) -> None:
+        self._panel = panel
+        self._read: Callable[[Path], object] | None = None
+        constants = {"name": panel.name, "blocks": len(panel.blocks()), "colours": COLOURS}
+        super().__init__(controller, _constants=constants, **traits)
+
+    def drawings(self) -> Sequence[Drawing]:
+        """Return a drawing function for each block of the record."""
+        return [
+            Drawing(partial(self._draw, number, block), block.signals)
+            for number, block in enumerate(self._panel.blocks())
+        ]
+
+    def _draw(self, number: int, block: Block) -> None:
+        items, arrays = plain(tuple(block.read()))
+        self.add_if_changed(f"block{number}", arrays, items=items)
+
+    # -- from the page ----------------------------------------------------------------
+    def on_choose(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Set a field."""
+        choose(self._panel, str(content["name"]), content["value"])
+
+    def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Run an action, and send to the page what its result asks for."""
+        match press(self._panel, str(content["name"])):
+            case Clipboard(text):
+                self.send_now("clipboard", text=text)
+            case OpenFile(label, _, near, read):
+                self._read = read
+                self.send_now("open_file", label=label, near=str(near or ""))
+            case SaveFile(name, write):
+                with tempfile.TemporaryDirectory() as folder:
+                    for path in write(Path(folder) / name):
+                        self.send_now("file", [path.read_bytes()], name=path.name)
+            case SavePicture(name, shown, description):
+                self.send_now("picture", name=name, content=shown, description=description)
+
+    def on_read(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Read the file that was asked for, at a path on this machine."""
+        if self._read is not None:
+            self._read(Path(content["path"]))

@@ -1,0 +1,273 @@
+// Record of a panel: draws items of the kernel, and tells it what is pressed and chosen.
+// Elements are kept by the names of their items, so that the focus stays.
+
+const WIDE = 520, TALL = 300, LEFT = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
+const RIM = 1.12; // of the largest value: where the colours of directions are
+const INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
+
+function shape(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+const words = (text, x, y, { anchor = "middle", fill = INK, size = ROOM, ...more } = {}) =>
+  shape("text", { x, y, fill, "text-anchor": anchor, "font-size": size, "font-family": "system-ui, sans-serif", ...more }, text);
+const path = (points, stroke, more = {}) =>
+  shape("polyline", { points: points.map((at) => at.join()).join(" "), stroke, fill: "none", "stroke-width": 1.5, ...more });
+// A point that tells its numbers to the pointer, to the keyboard and to screen readers.
+function mark([x, y], fill, tip, symbol = "o") {
+  const told = tip ? { tabindex: 0, role: "img", "aria-label": tip } : {};
+  const r = tip ? 5 : 3, turn = symbol === "d" ? `rotate(45 ${x} ${y})` : "";
+  const place = symbol === "o" ? { cx: x, cy: y, r } : { x: x - r + 1, y: y - r + 1, width: 2 * r - 2, height: 2 * r - 2, transform: turn };
+  return shape(symbol === "o" ? "circle" : "rect", { ...place, fill, ...told }, ...(tip ? [shape("title", {}, tip)] : []));
+}
+const rgb = ([red, green, blue]) => `rgb(${red}, ${green}, ${blue})`;
+const finite = (values) => values.filter(Number.isFinite);
+
+// Each returns the shapes of a content in WIDE x TALL.
+const drawings = {
+  message: (item) => item.text.split("\n").map((line, k) => words(line, WIDE / 2, TALL / 2 + 16 * k, { size: 13 })),
+  curves(item) {
+    const place = item.is_log ? Math.log10 : Number;
+    const places = item.lines.flatMap((line) => [...line.x].map(place));
+    const heights = finite(item.lines.flatMap((line) => [...[...line.y].flatMap((y, k) => {
+      const sd = line.sd[k] || 0;
+      return [y - sd, y + sd];
+    }), ...line.fit_y]).concat(item.baseline ? [item.baseline[0]] : []));
+    const low = Math.min(...heights, heights.length ? Infinity : 0), high = Math.max(...heights, heights.length ? -Infinity : 1);
+    const first = Math.min(...places), span = Math.max(Math.max(...places) - first, 0.01), tall = Math.max(high - low, 1e-12);
+    const xOf = (x) => LEFT + 14 + (place(x) - first) / span * (WIDE - LEFT - RIGHT - 28);
+    const names = item.lines.filter((line) => line.label).map((line) => [line.label, line.colour]);
+    if (item.baseline) names.push([item.baseline[1], INK]);
+    const top = ABOVE + 10 + 12 * names.length; // the names of the lines stand above them
+    const yOf = (y) => top + (high - y) / tall * (TALL - top - BELOW - 6);
+    const shapes = [];
+    const step = roundStep(tall / 5);
+    for (let y = Math.ceil(low / step) * step; y <= high; y += step) {
+      shapes.push(path([[LEFT, yOf(y)], [WIDE - RIGHT, yOf(y)]], RULE, { "stroke-width": 1 }));
+      shapes.push(words(String(Number(y.toPrecision(3))), LEFT - 6, yOf(y) + 4, { anchor: "end" }));
+    }
+    for (const [x, text] of item.ticks) shapes.push(words(text, xOf(x), TALL - BELOW + 16));
+    shapes.push(words(item.across, (LEFT + WIDE) / 2, TALL - 8));
+    shapes.push(words(item.up, 12, TALL / 2, { transform: `rotate(-90 12 ${TALL / 2})` }));
+    if (item.baseline) shapes.push(path([LEFT, WIDE - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
+    for (const line of item.lines) {
+      const at = [...line.y].map((y, k) => [xOf(line.x[k]), yOf(y)]);
+      line.sd.forEach((sd, k) => { if (sd > 0) shapes.push(path([-sd, sd].map((by) => [at[k][0], yOf(line.y[k] + by)]), line.colour)); });
+      shapes.push(path([...line.fit_x].map((x, k) => [xOf(x), yOf(line.fit_y[k])]), line.colour, { "stroke-dasharray": "1 3" }));
+      const known = at.map((_, k) => k).filter((k) => Number.isFinite(line.y[k]));
+      shapes.push(path(known.map((k) => at[k]), line.colour));
+      shapes.push(...known.map((k) => mark(at[k], line.colour, line.tips[k], line.symbol)));
+    }
+    names.forEach(([text, fill], k) => shapes.push(words(text, WIDE - RIGHT, ABOVE + 4 + 14 * k, { anchor: "end", fill })));
+    return shapes;
+  },
+  polar(item, colours) {
+    const most = Math.max(...finite([...item.values]), 1e-12), radius = TALL / 2 - 12;
+    const at = (degrees, value) => {
+      const angle = degrees * Math.PI / 180, r = radius * value / (RIM * most);
+      return [WIDE / 2 + r * Math.cos(angle), TALL / 2 - r * Math.sin(angle)];
+    };
+    const edge = RIM * most, n = colours.cycle.length;
+    const points = [...item.values].map((value, k) => at(item.degrees[k], value));
+    return [
+      ...colours.cycle.map((colour, k) => shape("circle", { cx: at(360 * k / n, edge)[0], cy: at(360 * k / n, edge)[1], r: 4, fill: rgb(colour) })),
+      words("0°", at(0, edge)[0] + 16, TALL / 2 + 4), words("90°", WIDE / 2 + 20, at(90, edge)[1] + 4),
+      path([...points, points[0]], item.colour), ...points.map((point) => mark(point, item.colour)),
+      ...item.spokes.map(([degrees, colour, isDotted]) =>
+        path([at(0, 0), at(degrees, most)], colour, isDotted ? { "stroke-dasharray": "2 3" } : {})),
+    ];
+  },
+  image(item) {
+    const [height, width] = item.pixels.shape, canvas = make("canvas", { width, height });
+    const image = new ImageData(width, height);
+    for (let k = 0; k < width * height; k++) image.data.set([...item.pixels.slice(3 * k, 3 * k + 3), 255], 4 * k);
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    const scale = Math.min(WIDE / width, TALL / height), x0 = (WIDE - scale * width) / 2, y0 = (TALL - scale * height) / 2;
+    const at = (x, y) => [x0 + scale * x, y0 + scale * y];
+    const outline = Array.from({ length: item.outline.length / 2 }, (_, k) => at(item.outline[2 * k], item.outline[2 * k + 1]));
+    const shapes = [shape("image", { href: canvas.toDataURL(), x: x0, y: y0, width: scale * width, height: scale * height, style: "image-rendering: pixelated" })];
+    if (outline.length) shapes.push(path(outline, item.colour));
+    if (item.place) {
+      const [x, y] = at(...item.place);
+      shapes.push(path([[x - 7, y], [x + 7, y]], item.colour), path([[x, y - 7], [x, y + 7]], item.colour));
+    }
+    return shapes;
+  },
+  matrix(item, colours) {
+    const [n, across] = item.values.shape, left = 110, above = 24;
+    const wide = (WIDE - left - RIGHT) / across, tall = Math.min(40, (TALL - above) / n), shapes = [];
+    item.columns.forEach((name, k) => shapes.push(words(name, left + (k + 0.5) * wide, above - 8)));
+    item.rows.forEach((name, row) => {
+      const middle = above + (row + 0.5) * tall;
+      shapes.push(words(name, left - 6, middle + 4, { anchor: "end" }));
+      for (let column = 0; column < across; column++) {
+        const share = (item.values[row * across + column] - item.low) / Math.max(item.high - item.low, 1e-12);
+        const fill = Number.isFinite(share) ? rgb(colours.shares[Math.round(share * (colours.shares.length - 1))]) : "none";
+        const tip = item.tips[row][column], text = item.texts[row][column];
+        shapes.push(shape("g", { role: "img", "aria-label": tip }, shape("title", {}, tip),
+          shape("rect", { x: left + column * wide, y: above + row * tall, width: wide - 1, height: tall - 1, fill }),
+          words(text, left + (column + 0.5) * wide, middle + 4, { fill: Number.isFinite(share) && share > colours.bright ? "#101010" : "#f0f0f0" })));
+      }
+    });
+    return shapes;
+  },
+};
+const ground = (tall = TALL) => shape("rect", { width: WIDE, height: tall, fill: "#16181d", rx: 3 });
+
+function render({ model, el }) {
+  const { name, blocks, colours } = model.get("_constants");
+  const handlers = {
+    clipboard: ({ text }) => copyText(text, copied),
+    file: (message, buffers) => download(message.name, bytes(buffers[0])),
+    picture: savePicture,
+    open_file: ({ label, near }) => {
+      file.title = openFile.textContent = label;
+      file.value = near && `${near}/`;
+      chooser.hidden = false;
+      file.focus();
+    },
+  };
+  const columns = Array.from({ length: blocks }, (_, k) => {
+    const column = make("div");
+    handlers[`block${k}`] = ({ items }, buffers) => drawEntries(column, items, [...buffers]);
+    return column;
+  });
+  const page = connect({ model, el }, name, handlers);
+  const { send } = page;
+  const copied = makeStatus("omnimouse-quiet", "status");
+  const press = (action) => send("press", { name: action });
+  const choose = (field, value) => send("choose", { name: field, value });
+
+  const file = make("input", { type: "search", aria: { label: "path" } });
+  const read = () => { chooser.hidden = true; if (file.value) send("read", { path: file.value }); };
+  file.onkeydown = (event) => { if (event.key === "Enter") read(); event.stopPropagation(); };
+  const openFile = makeButton("", "", read);
+  const chooser = makeBar(file, openFile);
+  chooser.hidden = true;
+  el.append(chooser, ...columns, copied);
+
+  const tones = { plain: "", quiet: "omnimouse-quiet", warning: "omnimouse-tone-waiting", problem: "omnimouse-problem" };
+  // Elements of an item, and the function that draws the item in them.
+  const makers = {
+    text: (item) => {
+      const element = makeStatus(`omnimouse-lines ${tones[item.tone]}`, item.tone === "problem" ? "alert" : "status");
+      return [element, ({ text, tip }) => { element.textContent = text; element.title = tip; element.hidden = !text; }];
+    },
+    progress: (item) => {
+      const element = make("progress", { max: 1, aria: { label: item.label } });
+      return [element, ({ share }) => { if (share === null) element.removeAttribute("value"); else element.value = share; }];
+    },
+    action: (item) => {
+      const element = makeButton(item.label, item.help, () => press(item.name));
+      return [element, (now) => {
+        element.textContent = now.label;
+        element.disabled = Boolean(now.refusal);
+        element.title = now.refusal || now.help;
+      }];
+    },
+    menu: (item) => {
+      const list = make("div"), summary = make("summary", { role: "button" });
+      const element = make("details", { className: "omnimouse-more omnimouse-chip" }, summary, list);
+      return [element, (now) => {
+        summary.textContent = `${now.label} ▾`;
+        summary.title = now.refusal || now.help;
+        summary.ariaDisabled = element.inert = Boolean(now.refusal);
+        list.replaceChildren(...now.actions.map((action) => makeButton(action.label, action.refusal || action.help,
+          () => { element.open = false; press(action.name); }, { disabled: Boolean(action.refusal) })));
+      }];
+    },
+    choice: (item) => {
+      if (item.is_row) {
+        const buttons = item.options.map(([value, label, title]) => makeButton(label, title, () => choose(item.name, value), { value }));
+        return [makeBar(makeGroup(item.label, ...buttons)), (now) => buttons.forEach((one) => setPressed(one, one.value === now.value))];
+      }
+      const element = makeSelect(item.label, (value) => choose(item.name, value), item.help);
+      let options = "";
+      return [element, (now) => {
+        // Filling an open select would close it.
+        if (options !== JSON.stringify(now.options)) fillSelect(element, now.options, now.value);
+        options = JSON.stringify(now.options);
+        element.value = now.value;
+      }];
+    },
+    number: (item) => {
+      const box = make("input", { type: "number", title: item.help, aria: { label: item.label } });
+      const unit = make("span");
+      box.onchange = () => choose(item.name, clamp(Math.round(Number(box.value) || item.low), item.low, item.high));
+      return [make("label", { className: "omnimouse-group" }, box, unit), (now) => {
+        Object.assign(box, { min: now.low, max: now.high, value: now.value });
+        unit.textContent = now.unit;
+      }];
+    },
+    table: () => {
+      const table = make("table", { className: "omnimouse-rows" });
+      const cells = (kind, texts) => make("tr", {}, ...texts.map((text) => make(kind, {}, text)));
+      return [table, (now) => {
+        table.ariaLabel = now.label;
+        table.replaceChildren(cells("th", now.titles), ...now.rows.map((row) => cells("td", row)));
+      }];
+    },
+    row: () => {
+      const element = makeBar();
+      return [element, (now, arrays) => { drawEntries(element, now.items, arrays); element.hidden = !now.items.length; }];
+    },
+  };
+  // All other contents are drawings.
+  const makeDrawing = () => {
+    const element = shape("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, role: "group" });
+    return [element, (now) => {
+      element.setAttribute("class", `omnimouse-drawing ${["image", "matrix"].includes(now.kind) ? "" : "omnimouse-curves"}`);
+      element.setAttribute("aria-label", now.label);
+      element.replaceChildren(ground(), ...drawings[now.kind](now, colours));
+    }];
+  };
+
+  // Replace the descriptions of arrays by the arrays, in the order of the buffers.
+  function revived(value, arrays) {
+    if (Array.isArray(value)) return value.map((one) => revived(one, arrays));
+    if (!value || typeof value !== "object") return value;
+    if (!value.array) return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, revived(one, arrays)]));
+    const raw = arrays.shift(), array = value.type === "uint8" ? bytes(raw) : float32(raw);
+    return Object.assign(array, { shape: value.array });
+  }
+  const elements = new Map();
+  function drawEntries(parent, items, arrays) {
+    const focused = document.activeElement;
+    const kept = items.map((item) => {
+      const isContent = item.kind in drawings || item.kind === "table";
+      const key = isContent ? `${item.name}:${item.kind === "table"}` : item.name;
+      if (!elements.has(key)) elements.set(key, (makers[item.kind] ?? makeDrawing)(item));
+      const [element, draw] = elements.get(key);
+      element.hidden = false;
+      draw(item.kind === "row" ? item : revived(item, arrays), arrays);
+      return element;
+    });
+    if (kept.length !== parent.children.length || kept.some((element, k) => element !== parent.children[k])) parent.replaceChildren(...kept);
+    // A button that is gone or disabled passes the focus to its neighbour.
+    if (focused && (!focused.isConnected || focused.disabled)) {
+      if (kept.some((one) => one === focused) || elements.size && [...elements.values()].some(([one]) => one === focused))
+        parent.querySelector("button:enabled")?.focus();
+    } else if (focused !== document.activeElement && el.contains(focused)) focused.focus();
+  }
+
+  // The drawing as it is on screen, with its text below, as SVG or PNG for slides.
+  function savePicture({ name: fileName, content, description }) {
+    const lines = description.split("\n"), tall = TALL + 18 * lines.length;
+    const [drawn] = elements.get(`${content}:false`);
+    const copy = shape("svg", { xmlns: "http://www.w3.org/2000/svg", width: WIDE, height: tall, viewBox: `0 0 ${WIDE} ${tall}` }, ground(tall),
+      ...[...drawn.children].map((child) => child.cloneNode(true)), ...lines.map((line, k) => words(line, 6, TALL + 12 + 18 * k, { anchor: "start" })));
+    const text = new XMLSerializer().serializeToString(copy);
+    if (fileName.endsWith(".svg")) { download(fileName, text); return; }
+    const image = new Image(), picture = make("canvas", { width: 2 * WIDE, height: 2 * tall });
+    image.onload = () => {
+      picture.getContext("2d").drawImage(image, 0, 0, picture.width, picture.height);
+      picture.toBlob((blob) => download(fileName, blob), "image/png");
+    };
+    image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  }
+  page.ready();
+  return page.close;
+}
+export default { render };

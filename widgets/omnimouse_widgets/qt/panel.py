@@ -1,0 +1,422 @@
+"""Panel that draws the record of a view; it computes no content and holds no text.
+
+Widgets are kept by the names of their items, so that the focus stays, and only items
+that changed are drawn.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Final
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QBrush, QColor, QStandardItem, QStandardItemModel
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QBoxLayout,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QSpinBox,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.storage.write import atomic_path
+from omnimouse_widgets import palette
+from omnimouse_widgets.palette import Tone
+from omnimouse_widgets.qt.plot import RecordPlot, picture_of
+from omnimouse_widgets.qt.style import shortcuts
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    describe,
+    number_box,
+    plain_tip,
+    progress_bar,
+    push_button,
+    set_items,
+    set_share,
+    show_text,
+)
+from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
+from omnimouse_widgets.qt.style.plot_style import small_font
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.row_table import row_table
+from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
+from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
+from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.views import record
+from omnimouse_widgets.views.record import (
+    Action,
+    Choice,
+    Clipboard,
+    Content,
+    Item,
+    Matrix,
+    Menu,
+    Number,
+    OpenFile,
+    Plot,
+    Progress,
+    Row,
+    SaveFile,
+    SavePicture,
+    ShowPanel,
+    Table,
+    Text,
+    View,
+)
+
+TONES: Final[dict[record.Tone, Tone]] = {
+    "quiet": "quiet",
+    "warning": "alert",
+    "problem": "alert",
+}
+"""Tones of the theme; plain text has the colour of the window."""
+DARK, BRIGHT = "#101010", "#F0F0F0"
+"""Colours of texts on bright and on dark cells."""
+REFUSALS: Final = (ValueError, OSError, ImportError)
+"""Errors whose message answers a user action; the panel shows it."""
+MIN_HEIGHT: Final = 120
+"""Least height of a content in pixels."""
+
+
+def make_panel(path: str, controller: Controller) -> QWidget:
+    """Return the panel of a class "module:class": a widget, or a view to be drawn."""
+    made = resolve_name(f"omnimouse_widgets.{path}")
+    if issubclass(made, QWidget):
+        widget: QWidget = made(controller)
+        return widget
+    return RecordPanel(made.of(controller), controller)
+
+
+class RecordPanel(QWidget):
+    """Items of a view, one below the other.
+
+    Parameters
+    ----------
+    view
+        Content and actions.
+    controller
+        Receiver of the keys that all panels share.
+
+    Attributes
+    ----------
+    widgets
+        Widget of each item by its name; a content has its kind, too: "content:table".
+    panel_wanted
+        Emitted with the title of a panel that an action brings to the front.
+    """
+
+    panel_wanted = Signal(str)
+
+    def __init__(self, view: View, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName(f"omnimouse-{view.name}")
+        self.view = view
+        self.widgets: dict[str, Any] = {}
+        self.plots: dict[str, RecordPlot] = {}
+        self.notice = wrapped_label("alert", is_selectable=True)
+        self._drawn: dict[str, Any] = {}
+        self._shown: dict[QBoxLayout, list[str]] = {}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(4)
+        parts: list[tuple[Callable[[], None], Sequence[Any]]] = []
+        for block in view.blocks():
+            layout = QVBoxLayout()
+            layout.setSpacing(4)
+            column.addLayout(layout)
+            parts.append((partial(self._draw, layout, block.read), block.signals))
+        column.addWidget(self.notice)
+        self.notice.hide()
+        shortcuts.bind_keys(self, controller)
+        self.redraw = Redraw(self, *parts)
+
+    # -- what the user does -----------------------------------------------------------
+    def press(self, name: str) -> None:
+        """Run an action, and do what its result asks for."""
+        # A typed number counts although its box has not lost the focus.
+        for box in self.findChildren(QSpinBox):
+            box.interpretText()
+        self._try(lambda: self._take(record.press(self.view, name)))
+
+    def _choose(self, name: str, value: Any) -> None:
+        self._try(lambda: record.choose(self.view, name, value))
+
+    def _try(self, act: Callable[[], object]) -> None:
+        show_text(self.notice, "")
+        try:
+            act()
+        except REFUSALS as error:
+            self._tell(str(error), "alert")
+
+    def _tell(self, text: str, tone: Tone = "quiet") -> None:
+        self.notice.set_tone(tone)
+        show_text(self.notice, text)
+
+    def _take(self, result: record.Result) -> None:
+        match result:
+            case Clipboard(text, note):
+                clipboard = QApplication.clipboard()
+                assert clipboard is not None
+                clipboard.setText(text)
+                self._tell(note)
+            case ShowPanel(title):
+                self.panel_wanted.emit(title)
+            case OpenFile(label, suffix, near, read):
+                kinds = f"*{suffix} (*{suffix});;* (*)"
+                path = QFileDialog.getOpenFileName(self, label, str(near or ""), kinds)[0]
+                if path:
+                    read(Path(path))
+            case SaveFile(name) | SavePicture(name):
+                if path := self._ask_for_path(name):
+                    self.save(result, Path(path))
+            case None:
+                pass
+
+    def _ask_for_path(self, name: str) -> str:
+        suffix = Path(name).suffix
+        if not suffix:
+            return QFileDialog.getExistingDirectory(self)
+        path = QFileDialog.getSaveFileName(self, "", name, f"*{suffix} (*{suffix})")[0]
+        return path + suffix if path and not Path(path).suffix else path
+
+    def save(self, result: SaveFile | SavePicture, path: Path) -> None:
+        """Write the files of a result, or the picture of a content."""
+        if isinstance(result, SaveFile):
+            written = result.write(path)
+        else:
+            widget, plot = self.content(result.content), self.plots.get(result.content)
+            items = plot.items if plot is not None and plot.canvas is widget else ()
+            picture = picture_of(widget, result.description, items)
+            with atomic_path(path) as temporary:
+                is_svg = path.suffix.lower() == ".svg"
+                temporary.write_bytes(picture.svg() if is_svg else picture.png())
+            written = [path]
+        self._tell(record.saved_text(written))
+
+    def content(self, name: str) -> Any:
+        """Return the widget of a content that is shown now."""
+        (shown,) = [
+            self.widgets[key] for keys in self._shown.values() for key in keys
+            if key.startswith(f"{name}:")
+        ]  # fmt: skip
+        return shown
+
+    # -- from record to screen --------------------------------------------------------
+    def _draw(self, layout: QBoxLayout, read: Callable[[], Sequence[Item | Row]]) -> None:
+        self._draw_entries(layout, read())
+
+    def _draw_entries(self, layout: QBoxLayout, entries: Sequence[Item | Row]) -> None:
+        """Draw the entries of a column or row; hide those that are gone."""
+        keys = [_key(entry) for entry in entries]
+        before: Any = None
+        for key, entry in zip(keys, entries, strict=True):
+            if key not in self.widgets:
+                self.widgets[key] = self._make(entry)
+            widget = self.widgets[key]
+            # Again for an item that was made before the one above it.
+            if before is None or layout.indexOf(widget) <= layout.indexOf(before):
+                layout.removeWidget(widget)
+                place = 0 if before is None else layout.indexOf(before) + 1
+                layout.insertWidget(place, widget)
+            before = widget
+            if isinstance(entry, Row):
+                inner = widget.layout()
+                self._draw_entries(inner, entry.items)
+                if entry.wide:
+                    inner.setStretchFactor(self.widgets[entry.wide], 1)
+            # What is drawn is compared as JSON and bytes, because arrays have no equality.
+            now = record.plain(entry)
+            content = now[0], [array.tobytes() for array in now[1]]
+            if self._drawn.get(key) != content:
+                self._drawn[key] = content
+                self._show(widget, entry)
+            widget.setVisible(_takes_place(entry))
+        for key in self._shown.get(layout, []):
+            if key not in keys:
+                self.widgets[key].hide()
+        self._shown[layout] = keys
+
+    def _make(self, entry: Item | Row) -> QWidget:
+        """Return the widget of a new item, without its content."""
+        name = entry.name
+        match entry:
+            case Row():
+                return _row(entry)
+            case Text(tone=tone, is_line=True):
+                return QuietLine() if tone == "quiet" else ElidedLabel()
+            case Text(tone=tone):
+                return wrapped_label(TONES.get(tone, "quiet"), is_selectable=tone != "quiet")
+            case Progress():
+                return progress_bar(entry.label)
+            case Action():
+                return push_button(entry.label, entry.help, lambda: self.press(name))
+            case Menu():
+                button = QPushButton()
+                menu = QMenu(button)
+                menu.setToolTipsVisible(True)
+                button.setMenu(menu)
+                return button
+            case Choice(is_row=True):
+                segments = [Segment(*option) for option in entry.options]
+                buttons = SegmentedButton(segments, entry.label)
+                buttons.picked.connect(lambda value: self._choose(name, value))
+                return buttons
+            case Choice():
+                return _menu_box(entry, lambda value: self._choose(name, value))
+            case Number():
+                box = number_box(
+                    QSpinBox,
+                    lambda: self._choose(name, box.value()),
+                    tooltip=entry.help,
+                    name=entry.label,
+                )
+                box.setMinimumWidth(78)
+                return box
+            case Table():
+                return _table_view(QStandardItemModel(self), entry)
+            case Matrix():
+                return _matrix_view(QStandardItemModel(self))
+        self.plots[name] = plot = RecordPlot()
+        plot.canvas.setMinimumHeight(MIN_HEIGHT)
+        return plot.canvas
+
+    def _show(self, widget: Any, item: Item | Row) -> None:
+        """Draw an item that changed in its widget."""
+        match item:
+            case Text():
+                set_text = widget.set_text if item.is_line else widget.setText
+                set_text(item.text)
+                widget.setToolTip(plain_tip(item.tip))
+                if isinstance(widget, ToneLabel):
+                    widget.set_tone(TONES.get(item.tone, "quiet"))
+            case Progress():
+                set_share(widget, item.share)
+            case Action() | Menu():
+                widget.setText(item.label)
+                widget.setEnabled(not item.refusal)
+                describe(widget, item.refusal or item.help)
+                if isinstance(item, Menu):
+                    self._fill_menu(widget.menu(), item)
+            case Choice(is_row=True):
+                widget.show_value(item.value)
+            case Choice():
+                set_items(widget, [(label, value) for value, label, _ in item.options])
+                widget.setCurrentIndex(widget.findData(item.value))
+            case Number():
+                with QSignalBlocker(widget):
+                    widget.setRange(item.low, item.high)
+                    widget.setSuffix(item.unit)
+                    widget.setValue(item.value)
+            case Table():
+                _fill_table(widget, item)
+            case Matrix():
+                _fill_matrix(widget, item)
+            case Row():
+                pass
+            case _:
+                self.plots[item.name].show(item)
+
+    def _fill_menu(self, menu: QMenu, item: Menu) -> None:
+        menu.clear()
+        for action in item.actions:
+            # A lambda would press the last action of the loop.
+            entry = menu.addAction(action.label, partial(self.press, action.name))
+            assert entry is not None
+            entry.setEnabled(not action.refusal)
+            entry.setToolTip(action.refusal or action.help)
+
+
+def _key(entry: Item | Row) -> str:
+    if not isinstance(entry, Content):
+        return entry.name
+    kind = "plot" if isinstance(entry, Plot) else type(entry).__name__.lower()
+    return f"{entry.name}:{kind}"
+
+
+def _takes_place(entry: Item | Row) -> bool:
+    if isinstance(entry, Text):
+        return bool(entry.text)
+    return bool(entry.items) if isinstance(entry, Row) else True
+
+
+def _row(row: Row) -> QWidget:
+    """Return an empty row; buttons alone stand at its left."""
+    widget = QWidget()
+    layout = QHBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    if not row.wide and all(isinstance(item, (Action, Menu)) for item in row.items):
+        layout.addStretch(1)
+    return widget
+
+
+def _menu_box(choice: Choice, choose: Callable[[Any], object]) -> QComboBox:
+    box = combo_box(choose, tooltip=choice.help, name=choice.label)
+    # Names are cut in a narrow dock.
+    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(6)
+    return box
+
+
+def _table_view(model: QStandardItemModel, table: Table) -> QTableView:
+    view, titles = row_table(model, table.label)
+    # Rows are in the order of the record.
+    view.setSortingEnabled(False)
+    titles.setFont(small_font())
+    return _set_up(view)
+
+
+def _matrix_view(model: QStandardItemModel) -> QTableView:
+    view = QTableView()
+    view.setModel(model)
+    return _set_up(view)
+
+
+def _set_up(view: QTableView) -> QTableView:
+    view.setFont(small_font())
+    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    view.setTabKeyNavigation(False)
+    view.setMinimumHeight(MIN_HEIGHT)
+    return view
+
+
+def _fill_table(view: QTableView, table: Table) -> None:
+    model = view.model()
+    assert isinstance(model, QStandardItemModel)
+    model.clear()
+    describe(view, table.label, table.label)
+    model.setHorizontalHeaderLabels(table.titles)
+    for row in table.rows:
+        model.appendRow([QStandardItem(cell) for cell in row])
+    view.resizeColumnsToContents()
+
+
+def _fill_matrix(view: QTableView, matrix: Matrix) -> None:
+    model = view.model()
+    assert isinstance(model, QStandardItemModel)
+    model.clear()
+    describe(view, matrix.label, matrix.label)
+    model.setHorizontalHeaderLabels(matrix.columns)
+    model.setVerticalHeaderLabels(matrix.rows)
+    colours = palette.viridis_table()
+    for (row, column), share in np.ndenumerate(matrix.shares):
+        item = QStandardItem(matrix.texts[row][column])
+        item.setToolTip(plain_tip(matrix.tips[row][column]))
+        item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+        if np.isfinite(share):
+            red, green, blue = colours[round(255 * float(share))].tolist()
+            item.setBackground(QBrush(QColor(red, green, blue)))
+            ink = DARK if share > record.BRIGHT_SHARE else BRIGHT
+            item.setForeground(QBrush(QColor(ink)))
+        model.setItem(row, column, item)
+    view.resizeColumnsToContents()

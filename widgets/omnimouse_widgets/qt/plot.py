@@ -1,0 +1,211 @@
+"""Plot of a record: curves, polar curve, image or message."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QPainter
+from qtpy.QtWidgets import QWidget
+
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.controls import describe
+from omnimouse_widgets.qt.style.picture import Picture
+from omnimouse_widgets.qt.style.plot_theme import PlotCanvas, is_on_light, themed_colour
+from omnimouse_widgets.qt.style.tip_points import TipPoints
+from omnimouse_widgets.views.record import Curves, Image, Line, Message, Plot, Polar
+
+_RIM, _EDGE = 72, 1.1
+"""Number of coloured points around a polar curve, and their distance from it."""
+_TEXT_LINE = 14
+"""Height of a line of text below a saved picture; each may need two of them."""
+
+
+class RecordPlot:
+    """One canvas that draws any plot of a record.
+
+    Attributes
+    ----------
+    shown
+        The plot that is drawn.
+    items
+        What is drawn of it, as items of pyqtgraph.
+    """
+
+    def __init__(self) -> None:
+        self.canvas: PlotCanvas = plot_style.canvas("")
+        self.box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.03)
+        self.plot = pg.PlotItem(viewBox=self.box)
+        self.canvas.addItem(self.plot)
+        plot_style.style_plot(self.plot, left=False, bottom=False)
+        # An SI prefix would show 0.3 as 300 (x0.001).
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).enableAutoSIPrefix(False)
+        self.message = plot_style.Message(self.box)
+        self.items: list[pg.GraphicsObject] = []
+        self.shown: Plot = Message("", "", "")
+
+    def show(self, plot: Plot) -> None:
+        """Draw a plot in place of the one before."""
+        self.shown = plot
+        describe(self.canvas, plot.label, plot.label)
+        for item in self.items:
+            self.plot.removeItem(item)
+        self.items = []
+        self.message.show(plot.text if isinstance(plot, Message) else "")
+        for side in ("left", "bottom"):
+            self.plot.showAxis(side, isinstance(plot, Curves))
+        self.box.setAspectLocked(isinstance(plot, (Polar, Image)))
+        self.box.invertY(isinstance(plot, Image))
+        if isinstance(plot, Curves):
+            self._show_curves(plot)
+        elif isinstance(plot, Polar):
+            self._show_polar(plot)
+        elif isinstance(plot, Image):
+            self._show_image(plot)
+
+    def _add(self, *items: pg.GraphicsObject) -> None:
+        for item in items:
+            self.plot.addItem(item)
+            self.items.append(item)
+
+    def _add_text(
+        self, text: str, colour: str, at: tuple[float, float], anchor: tuple[float, float]
+    ) -> None:
+        item = plot_style.text_item(text, colour, anchor)
+        item.setPos(*at)
+        self._add(item)
+
+    # -- curves -----------------------------------------------------------------------
+    def _show_curves(self, plot: Curves) -> None:
+        place = np.log10 if plot.is_log else np.asarray
+        ticks = [(float(place(at)), text) for at, text in plot.ticks]
+        for side, label in (("bottom", plot.across), ("left", plot.up)):
+            axis = self.plot.getAxis(side)
+            plot_style.style_axis(axis)
+            axis.setLabel(label, color=plot_style.AXIS)
+            axis.label.setFont(plot_style.small_font())
+            axis.setTicks([ticks] if side == "bottom" else None)
+        names = [(line.label, line.colour) for line in plot.lines if line.label]
+        if plot.baseline is not None:
+            height, label = plot.baseline
+            pen = plot_style.pen(plot_style.TEXT, dashed=True)
+            self._add(pg.InfiniteLine(height, angle=0, pen=pen))
+            names.append((label, plot_style.TEXT))
+        for line in plot.lines:
+            self._add_line(line, place(line.x), place(line.fit_x))
+        self._set_ranges(plot, place(np.concatenate([line.x for line in plot.lines])), len(names))
+        # One below the other, at the right.
+        (_, right), (low, high) = self.box.viewRange()
+        for rank, (name, colour) in enumerate(names):
+            at = (right, high - rank * 0.08 * (high - low))
+            self._add_text(name, colour, at, (1.0, 0.0))
+
+    def _set_ranges(self, plot: Curves, places: np.ndarray, n_names: int) -> None:
+        """Show all lines with their bars; the names of the lines stand above them."""
+        ends = [] if plot.baseline is None else [plot.baseline[0]]
+        for line in plot.lines:
+            sd = np.nan_to_num(line.sd) if len(line.sd) else 0.0
+            ends += [*(line.y - sd), *(line.y + sd), *line.fit_y]
+        low, high = float(np.nanmin([*ends, np.inf])), float(np.nanmax([*ends, -np.inf]))
+        low, high = (low, high) if low <= high else (0.0, 1.0)
+        span = max(high - low, 1e-3 if n_names else 1e-12)
+        left, right = float(places.min()), float(places.max())
+        self.plot.setRange(xRange=(left, max(right, left + 0.01)), padding=0.05)
+        top = high + (0.1 + 0.09 * (n_names + 1) * bool(n_names)) * span
+        self.plot.setRange(yRange=(low - 0.1 * span, top), padding=0)
+
+    def _add_line(self, line: Line, at: np.ndarray, fit_at: np.ndarray) -> None:
+        curve = plot_style.curve(line.colour, 1.5)
+        curve.setData(at, line.y)
+        if len(line.fit_x):
+            fitted = plot_style.curve(line.colour, dotted=True)
+            fitted.setData(fit_at, line.fit_y)
+            self._add(fitted)
+        if len(line.sd):
+            height, pen = 2 * np.nan_to_num(line.sd), plot_style.pen(line.colour)
+            self._add(pg.ErrorBarItem(x=at, y=line.y, height=height, beam=0.012, pen=pen))
+        known = np.isfinite(line.y)
+        tips = np.array(line.tips or [""] * len(line.y), object)
+        marks = TipPoints(
+            at[known], line.y[known], data=tips[known],
+            symbol=line.symbol, size=9 if line.tips else 5, pen=None,
+            brush=plot_style.brush(line.colour),
+            tip=(lambda x, y, data: data) if line.tips else None,  # names of pyqtgraph
+        )  # fmt: skip
+        self._add(curve, marks)
+
+    # -- polar curve ------------------------------------------------------------------
+    def _show_polar(self, plot: Polar) -> None:
+        most = max(float(np.nanmax([0.0, *plot.values])), 1e-12)
+        edge = _EDGE * most
+        # The colours of directions on the field, around the curve.
+        circle = np.linspace(0, 2 * np.pi, _RIM, endpoint=False)
+        colours = palette.cycle_table()[np.arange(_RIM) * 256 // _RIM]
+        rim = pg.ScatterPlotItem(
+            edge * np.cos(circle), edge * np.sin(circle), size=6, pen=None,
+            brush=[QColor(*map(int, colour)) for colour in colours],
+        )  # fmt: skip
+        angles = np.radians(np.append(plot.degrees, plot.degrees[:1]))
+        radii = np.append(plot.values, plot.values[:1])
+        x, y = radii * np.cos(angles), radii * np.sin(angles)
+        curve = plot_style.curve(plot.colour, 1.5)
+        curve.setData(x, y)
+        points = pg.ScatterPlotItem(x, y, size=5, pen=None, brush=plot_style.brush(plot.colour))
+        self._add(curve, rim, points)
+        for degrees, colour, is_dotted in plot.spokes:
+            spoke, turn = plot_style.curve(colour, 1.5, dotted=is_dotted), np.radians(degrees)
+            spoke.setData([0.0, most * np.cos(turn)], [0.0, most * np.sin(turn)])
+            self._add(spoke)
+        self._add_text("0°", plot_style.AXIS, (1.06 * edge, 0.0), (0.0, 0.5))
+        self._add_text("90°", plot_style.AXIS, (0.0, 1.06 * edge), (0.5, 1.0))
+        wide = 1.2 * edge
+        self.box.setRange(QRectF(-wide, -wide, 2 * wide, 2 * wide))
+
+    # -- image ------------------------------------------------------------------------
+    def _show_image(self, plot: Image) -> None:
+        height, width = plot.pixels.shape[:2]
+        image = plot_style.image()
+        image.setImage(plot.pixels, autoLevels=False, levels=(0, 255))
+        image.setRect(QRectF(0, 0, width, height))
+        outline = plot_style.curve(plot.colour, 1.5)
+        outline.setData(*plot.outline.T)
+        self._add(image, outline)
+        if plot.place is not None:
+            pen, (x, y) = plot_style.pen(plot.colour, 1.5), plot.place
+            self._add(pg.ScatterPlotItem([x], [y], size=11, symbol="+", pen=pen))
+        self.box.setRange(QRectF(0, 0, width, height))
+
+
+def picture_of(widget: QWidget, description: str, items: Sequence[object] = ()) -> Picture:
+    """Return a content as a picture of its size on screen, and a text below it.
+
+    `items` are the items of a plot.
+    """
+    view, lines = widget.rect(), description.splitlines()
+    paper, ink = (
+        themed_colour(colour, is_light=is_on_light(widget))
+        for colour in (plot_style.BACKGROUND, plot_style.TEXT)
+    )
+    below = _TEXT_LINE * 2 * len(lines)
+
+    def paint(painter: QPainter) -> None:
+        # Vector drawing: symbols are not taken from a cache of pixels.
+        symbols = [item for item in items if hasattr(item, "setExportMode")]
+        for item in symbols:
+            item.setExportMode(True, {"painter": painter, "resolutionScale": 1.0})
+        if isinstance(widget, PlotCanvas):
+            widget.render(painter, QRectF(view), widget.viewport().rect())
+        else:
+            widget.render(painter)
+        for item in symbols:
+            item.setExportMode(False)
+        painter.setFont(plot_style.small_font())
+        painter.setPen(QColor(ink))
+        flags = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
+        place = QRectF(6, view.height(), view.width() - 12, below)
+        painter.drawText(place, int(flags), description)
+
+    size, title = QSize(view.width(), view.height() + below), "OmniMouse Studio"
+    return Picture(size, widget.logicalDpiX(), paper, title, description, paint)

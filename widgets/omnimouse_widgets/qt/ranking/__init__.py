@@ -1,1 +1,0 @@
-"""Ranking panel: which sessions to train on, from a stored ranking."""

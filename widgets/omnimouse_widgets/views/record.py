@@ -1,0 +1,370 @@
+"""Record of a panel: plain values that both front ends draw, and what actions return.
+
+A view is an object with `blocks()`. Each block has the signals after which it is read
+again, and returns *items*: texts, tables, plots, fields and actions, or rows of them.
+The front end draws the items one below the other, keeps what did not change, and calls
+`press` and `choose`. It computes no content and holds no text.
+
+Arrays are float or, for pixels, uint8. A number that is not known is NaN in arrays and
+None elsewhere.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Tone = Literal["plain", "quiet", "warning", "problem"]
+_nothing, _no_points = partial(np.zeros, 0), partial(np.zeros, (0, 2))
+BRIGHT_SHARE: Final = 0.55
+"""Share of the largest value of a matrix above which a cell is bright."""
+
+
+# -- what is read --------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text; an empty one takes no place. `is_line` cuts it to one line."""
+
+    name: str
+    text: str
+    tone: Tone = "plain"
+    tip: str = ""
+    is_line: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Share from 0 to 1 that is done, None if not known."""
+
+    name: str
+    label: str
+    share: float | None
+
+
+# -- contents, each of which takes the free height -----------------------------------
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Titles and rows of texts."""
+
+    name: str
+    label: str
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """Coloured cells with a text and a tip each; `high` and `low` end the colours."""
+
+    name: str
+    label: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: Float[np.ndarray, "row column"]
+    texts: tuple[tuple[str, ...], ...]
+    tips: tuple[tuple[str, ...], ...]
+    low: float
+    high: float
+
+    @property
+    def shares(self) -> Float[np.ndarray, "row column"]:
+        """Place of each value between `low` (0) and `high` (1); NaN without a value."""
+        return np.asarray((self.values - self.low) / max(self.high - self.low, 1e-12))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """Points joined by a line.
+
+    Attributes
+    ----------
+    symbol
+        Mark of the points: "o", "s" or "d".
+    sd
+        Half lengths of the error bars; NaN or empty without.
+    tips
+        A text for each point, or none.
+    fit_x, fit_y
+        Points of a fitted line, drawn dotted; empty without one.
+    """
+
+    label: str
+    colour: str
+    x: Float[np.ndarray, " point"]
+    y: Float[np.ndarray, " point"]
+    symbol: str = "o"
+    sd: Float[np.ndarray, " bar"] = field(default_factory=_nothing)
+    tips: tuple[str, ...] = ()
+    fit_x: Float[np.ndarray, " fitted"] = field(default_factory=_nothing)
+    fit_y: Float[np.ndarray, " fitted"] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """Lines over one axis; `ticks` are (position, text) on it.
+
+    Attributes
+    ----------
+    baseline
+        Height and label of a dashed horizontal line, None without.
+    """
+
+    name: str
+    label: str
+    lines: tuple[Line, ...]
+    across: str
+    up: str
+    ticks: tuple[tuple[float, str], ...]
+    baseline: tuple[float, str] | None = None
+    is_log: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Polar:
+    """Value in each direction; 0° is right, 90° is up.
+
+    Attributes
+    ----------
+    spokes
+        Direction, colour, and whether it is dotted, of lines from the centre.
+    """
+
+    name: str
+    label: str
+    degrees: Float[np.ndarray, " level"]
+    values: Float[np.ndarray, " level"]
+    colour: str
+    spokes: tuple[tuple[float, str, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """Picture with a mark and an outline, in pixels from the upper left corner."""
+
+    name: str
+    label: str
+    pixels: UInt8[np.ndarray, "height width 3"]
+    colour: str
+    place: tuple[float, float] | None = None
+    outline: Float[np.ndarray, "point 2"] = field(default_factory=_no_points)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Text in the middle of an empty plot."""
+
+    name: str
+    label: str
+    text: str
+
+
+Plot = Curves | Polar | Image | Message
+Content = Table | Matrix | Plot
+
+
+# -- results of an action ------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Clipboard:
+    """Text for the clipboard, and what is said about it."""
+
+    text: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFile:
+    """File or files to be written; `write` gets the chosen path and returns them all.
+
+    `name` is suggested. A folder is asked for if it has no suffix.
+    """
+
+    name: str
+    write: Callable[[Path], Sequence[Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class SavePicture:
+    """Picture of a content as it is drawn, with a description below it."""
+
+    name: str
+    content: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """File to be chosen; `suffix` is that of the usual files."""
+
+    label: str
+    suffix: str
+    near: Path | None
+    read: Callable[[Path], object]
+
+
+@dataclass(frozen=True, slots=True)
+class ShowPanel:
+    """Panel to be brought to the front, by title; a notebook shows all its parts."""
+
+    title: str
+
+
+Result = Clipboard | SaveFile | SavePicture | OpenFile | ShowPanel | None
+
+
+# -- what is pressed and set ---------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Button; `refusal` says why it is disabled, "" if it is not."""
+
+    name: str
+    label: str
+    help: str
+    run: Callable[[], object]
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """Button that offers several actions."""
+
+    name: str
+    label: str
+    help: str
+    actions: tuple[Action, ...]
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several (value, label, help); as joined buttons if `is_row`."""
+
+    name: str
+    label: str
+    help: str
+    options: tuple[tuple[str, str, str], ...]
+    value: str
+    set: Callable[[str], object]
+    is_row: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Whole number from `low` to `high`."""
+
+    name: str
+    label: str
+    help: str
+    value: int
+    low: int
+    high: int
+    set: Callable[[int], object]
+    unit: str = ""
+
+
+Item = Text | Progress | Content | Action | Menu | Choice | Number
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Items beside each other; the one named `wide` takes the free width."""
+
+    name: str
+    items: tuple[Item, ...]
+    wide: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Part of a record that is read again after its signals."""
+
+    read: Callable[[], Sequence[Item | Row]]
+    signals: Sequence[Any]
+
+
+class View(Protocol):
+    """Content and actions of one panel.
+
+    Attributes
+    ----------
+    name
+        Name of the panel in both front ends, for styles and tests.
+    """
+
+    name: str
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the parts of the record, from top to bottom."""
+
+
+def items_of(entries: Sequence[Item | Row]) -> Iterator[Item]:
+    """Yield all items, also those of rows and menus."""
+    for entry in entries:
+        if isinstance(entry, Row):
+            yield from items_of(entry.items)
+            continue
+        yield entry
+        if isinstance(entry, Menu):
+            yield from entry.actions
+
+
+def record(view: View) -> dict[str, Item]:
+    """Return the current items of a view by name."""
+    return {item.name: item for block in view.blocks() for item in items_of(block.read())}
+
+
+def press(view: View, name: str) -> Result:
+    """Run an action of a view.
+
+    Raises
+    ------
+    ValueError
+        There is no such action now, or it is disabled; the message states the reason.
+    """
+    item = record(view).get(name)
+    if not isinstance(item, Action):
+        raise ValueError(f"{name!r} cannot be pressed now.")
+    if item.refusal:
+        raise ValueError(item.refusal)
+    result = item.run()
+    return result if isinstance(result, Result) else None
+
+
+def choose(view: View, name: str, value: Any) -> None:
+    """Set a field of a view; a value that is no longer offered is dropped."""
+    item = record(view).get(name)
+    if isinstance(item, Choice) and value in [option[0] for option in item.options]:
+        item.set(value)
+    elif isinstance(item, Number):
+        item.set(min(max(int(value), item.low), item.high))
+
+
+def saved_text(paths: Sequence[Path]) -> str:
+    """Return what was saved, and where."""
+    return f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}"
+
+
+def plain(value: Any) -> tuple[Any, list[np.ndarray]]:
+    """Return a value as JSON without functions, and its arrays.
+
+    An array is {"array": shape, "type": "uint8" or "float32"} in the JSON; a record has
+    its class as "kind". Equal results are drawn alike.
+    """
+    arrays: list[np.ndarray] = []
+
+    def convert(part: Any) -> Any:
+        if is_dataclass(part):
+            names = [each.name for each in fields(part)]
+            parts = {name: getattr(part, name) for name in names}
+            kept = {name: convert(one) for name, one in parts.items() if not callable(one)}
+            return {"kind": type(part).__name__.lower()} | kept
+        if isinstance(part, np.ndarray):
+            kind = np.uint8 if part.dtype == np.uint8 else np.float32
+            arrays.append(np.ascontiguousarray(part, kind))
+            return {"array": list(part.shape), "type": np.dtype(kind).name}
+        return [convert(one) for one in part] if isinstance(part, (tuple, list)) else part
+
+    return convert(value), arrays
