@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from omnimouse_model.errors import ResultsFileError, SessionFormatError
+from omnimouse_model.storage.journal import check_own, json_line, parsed_line
 from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.write import temporary_folder
 from omnimouse_model.storage.zarr_arrays import (
     ZarrArray,
     ZarrGroup,
@@ -56,9 +57,10 @@ class ResponseStore:
         n_videos, n_events, n_neurons = shape
         self.path = path
         # As JSON returns it, so that tuples and arrays' numbers are compared alike.
-        self.about = json.loads(json.dumps(dict(about)))
+        self.about = parsed_line(json_line(about))
         if not path.exists():
             _create(path, self.about, shape)
+        check_own(path)
         self._check(path)
         try:
             group = ZarrGroup(path)
@@ -132,15 +134,14 @@ class ResponseStore:
         OSError
             The folder cannot be written; what was found before is kept.
         """
-        with TemporaryDirectory(prefix=f".{_FINDINGS}-", dir=self.path) as folder:
-            new = Path(folder) / "new"
+        with temporary_folder(self.path / _FINDINGS) as new:
             about = {"version": version, "names": list(arrays)}
             group = create_group(new, about)
             for name, values in arrays.items():
                 group.create_array(name, data=values)
             # Those of another version go with the temporary folder.
             with suppress(FileNotFoundError):
-                (self.path / _FINDINGS).rename(Path(folder) / "before")
+                (self.path / _FINDINGS).rename(new.with_name("before"))
             _put(new, self.path / _FINDINGS)
 
     def _damage(self, error: Exception) -> ResultsFileError:
@@ -206,8 +207,7 @@ def _create(path: Path, about: Mapping[str, Any], shape: tuple[int, int, int]) -
     """Create an empty store as a whole: another program may create the same one."""
     n_videos, n_events, n_neurons = shape
     path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        new = Path(folder) / "new"
+    with temporary_folder(path) as new:
         attributes = {"format": FORMAT, "version": _VERSION, "about": about}
         root = create_group(new, attributes)
         # One row per chunk: a video is written without reading others.

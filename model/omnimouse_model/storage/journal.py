@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.storage.cache import is_own
 from omnimouse_model.storage.locks import LockedError, lock, open_without_links
+from omnimouse_model.storage.trees import decode_json
 
 JOURNAL = "journal.jsonl"
 JsonObject = dict[str, Any]  # Any: whatever JSON holds
@@ -34,10 +35,7 @@ def parsed_line(line: bytes) -> JsonObject:
     # Valid JSON without a newline may be the beginning of a longer line.
     if not line.endswith(b"\n"):
         raise ValueError("the line does not end")
-    try:
-        values = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("the line is nested too deeply") from error
+    values = decode_json(line, "a line")
     if not isinstance(values, dict):
         raise ValueError("the line holds no object")
     return values
@@ -57,12 +55,15 @@ def whole_lines(content: bytes) -> tuple[list[JsonObject], int]:
 
 
 def read_lines(path: Path) -> list[JsonObject]:
-    """Return the whole lines of a file that others may write; none without a file."""
-    try:
-        with open_without_links(path, "rb") as file:
-            return whole_lines(file.read())[0]
-    except FileNotFoundError:
-        return []
+    """Return the whole lines of a file that others may write."""
+    with open_without_links(path, "rb") as file:
+        return whole_lines(file.read())[0]
+
+
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Append a line to a file, which need not exist."""
+    with open_without_links(path, "ab") as file:
+        file.write(json_line(values))
 
 
 def check_own(folder: Path) -> None:
@@ -76,10 +77,14 @@ def check_own(folder: Path) -> None:
     places = [folder] if os.path.lexists(folder) else []
     while places:
         place = places.pop()
-        info = place.lstat()
+        try:
+            info = place.lstat()
+            inner = list(place.iterdir()) if stat.S_ISDIR(info.st_mode) else []
+        except FileNotFoundError:  # a temporary file of another process of this work
+            continue
         problem = "" if is_own(info) else "belongs to another user"
         if stat.S_ISDIR(info.st_mode):
-            places += place.iterdir()
+            places += inner
         elif stat.S_ISLNK(info.st_mode):
             problem = "is a link"
         elif not stat.S_ISREG(info.st_mode):

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.cache import cache_dir, is_own
 
 
 class LockedError(OSError):
@@ -24,13 +24,17 @@ def open_without_links(path: Path, mode: str) -> BinaryIO:
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         return os.open(name, flags, 0o666)
 
-    # Ignored type: a mode that is not written here gives no binary file for mypy.
-    file: BinaryIO = open(path, mode, opener=opener)  # type: ignore[assignment]  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or (
-        not hasattr(os, "O_NOFOLLOW") and path.is_symlink()
-    ):
+    try:
+        # Ignored type: a mode that is not written here gives no binary file for mypy.
+        file: BinaryIO = open(path, mode, opener=opener)  # type: ignore[assignment]  # noqa: SIM115
+    except OSError as error:
+        if path.is_symlink():
+            raise OSError(f"{path} is a link: choose another path.") from error
+        raise
+    is_link = not hasattr(os, "O_NOFOLLOW") and path.is_symlink()
+    if is_link or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(f"{path} is no file.")
+        raise OSError(f"{path} is no file: choose another path.")
     return file
 
 
@@ -44,9 +48,11 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        The path is a link, or no file.
+        The path is a link, no file, or of another user.
     """
     with open_without_links(path, "r+b") as file:
+        if not is_own(os.fstat(file.fileno())):
+            raise OSError(f"{path} belongs to another user: choose another path.")
         lock(file, wait)
         try:
             yield file

@@ -55,6 +55,22 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
 
 
+def create_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole unless it exists, also if another process makes it now."""
+    with writing(path), temporary_folder(path) as folder:
+        temporary = folder / path.name
+        temporary.write_bytes(content)
+        try:
+            # Unlike a rename, a link never replaces a file that another machine made.
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+        except OSError:
+            # File systems without hard links (FAT, some network shares).
+            if not path.exists():
+                temporary.replace(path)
+
+
 @contextmanager
 def atomic_path(path: Path, *, is_private: bool = False) -> Iterator[Path]:
     """Yield a temporary path, which replaces `path` after success.

@@ -11,7 +11,6 @@ contain tensors and plain containers only, and are read with `weights_only=True`
 ranks must share one file system.
 """
 
-import json
 import logging
 import re
 import shutil
@@ -26,6 +25,7 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.storage.tensors import load_pickle
+from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import atomic_path, write_json
 from omnimouse_model.train.config import Group, TrainConfig
 from omnimouse_model.train.distributed import Team
@@ -44,8 +44,8 @@ def last_state(out: Path) -> Path | None:
     path = out / LAST
     if not path.exists():
         return None
-    name = json.loads(path.read_text("utf-8"))["state"]
-    return out / str(name)
+    # A name only: it leads nowhere else.
+    return out / Path(str(read_json_mapping(path)["state"])).name
 
 
 def best_or_last(out: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
+from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
 from omnimouse_model.train.cpu.malloc import reused_heap
@@ -192,6 +193,7 @@ def _run(
     on_step: OnStep,
     cancelled: Callable[[], bool],
 ) -> None:
+    check_own(out)
     # Start values can take minutes (ridge fits), so they are drawn only for new runs.
     is_resumed = training.resume()
     is_scored = not is_resumed and training.start()

@@ -1,13 +1,13 @@
 """Log of a training run: one JSON line per step, and TensorBoard events."""
 
-import json
 import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.storage.write import write_text
+from omnimouse_model.storage.journal import append_line, json_line, read_lines
+from omnimouse_model.storage.write import write_bytes
 
 FILE = "metrics.jsonl"
 EVENTS = "tensorboard"
@@ -25,14 +25,13 @@ class MetricsLog:
         self._path = out / FILE
         if self._path.exists():
             rows = [row for row in log_rows(self._path) if row["step"] <= step]
-            write_text(self._path, "".join(map(_line, rows)))
+            write_bytes(self._path, b"".join(json_line(_plain(row)) for row in rows))
         self._events = _events(out / EVENTS, step)
 
     def add(self, row: dict[str, float]) -> None:
         """Append the row of one step."""
         # Opened per row, so that a killed run has lost no finished row.
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
+        append_line(self._path, _plain(row))
         if self._events is not None:
             for name, value in row.items():
                 if name != "step":
@@ -46,16 +45,13 @@ class MetricsLog:
 
 def log_rows(path: Path) -> Iterator[dict[str, float]]:
     """Yield the rows of a log file; an incomplete last line is ignored."""
-    # A killed run may leave half a line, without its line break.
-    for line in path.read_text("utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield {k: math.nan if v is None else v for k, v in json.loads(line).items()}
+    for row in read_lines(path):
+        yield {k: math.nan if v is None else v for k, v in row.items()}
 
 
-def _line(row: dict[str, float]) -> str:
-    """Return a row as a JSON line; NaN and infinity become null."""
-    plain = {k: v if math.isfinite(v) else None for k, v in row.items()}
-    return json.dumps(plain, allow_nan=False) + "\n"
+def _plain(row: dict[str, float]) -> dict[str, float | None]:
+    """Return a row for JSON, which has no NaN and no infinity."""
+    return {k: v if math.isfinite(v) else None for k, v in row.items()}
 
 
 def _events(folder: Path, step: int) -> Any:  # tensorboard has no types

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowFormat
 from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.storage.journal import (
     JOURNAL,
+    append_line,
     check_own,
     json_line,
     open_journal,
@@ -139,3 +142,33 @@ def test_lines_end_at_the_first_that_is_no_object():
         assert whole_lines(line + rest + line) == ([{"a": 1}], len(line))
     with pytest.raises(ValueError, match="JSON"):
         json_line({"a": float("nan")})
+
+
+def test_results_runs_and_laboratory_results_refuse_links(session, tmp_path):
+    aim = tmp_path / "aim"
+    aim.write_text("mine")
+    definition = {"a": 1}
+    kind = RowFormat("odd", "an odd file", dict, dict)
+    (tmp_path / "results.jsonl").symlink_to(aim)
+    with pytest.raises(OSError, match="is a link"):
+        ResultsFile(kind, tmp_path / "results.jsonl", definition)
+    store = tmp_path / "shown.zarr"
+    ResponseStore(store, definition, (1, 2, 3))
+    (store / "responses" / "c").symlink_to(tmp_path)
+    with pytest.raises(ResultsFileError, match="is a link"):
+        ResponseStore(store, definition, (1, 2, 3))
+    log = tmp_path / "metrics.jsonl"
+    log.symlink_to(aim)
+    with pytest.raises(OSError, match="is a link"):
+        append_line(log, {"step": 1})
+    assert aim.read_text() == "mine"
+
+
+def test_results_of_another_user_are_not_continued(tmp_path, monkeypatch):
+    kind = RowFormat("odd", "an odd file", dict, dict)
+    path = tmp_path / "results.jsonl"
+    ResultsFile(kind, path, {"a": 1}).add("key", {"b": 2})
+    assert ResultsFile(kind, path, {"a": 1}).rows == {"key": {"b": 2}}
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(OSError, match="another user"):
+        ResultsFile(kind, path, {"a": 1})

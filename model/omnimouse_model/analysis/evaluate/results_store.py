@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.storage.locks import locked, sole_writer
-from omnimouse_model.storage.write import remove_left_over, temporary_folder, writing
+from omnimouse_model.storage.files import read_bytes
+from omnimouse_model.storage.journal import JsonObject, json_line, parsed_line, whole_lines
+from omnimouse_model.storage.locks import locked
+from omnimouse_model.storage.trees import MAX_JSON_BYTES
+from omnimouse_model.storage.write import create_bytes, remove_left_over, writing
 
 FORMAT = 1
 Row = TypeVar("Row")
-JsonRow = dict[str, Any]  # Any: whatever JSON holds
+JsonRow = JsonObject
 Definition = Mapping[str, Any]
 
 
@@ -51,12 +54,11 @@ class RowFormat(Generic[Row]):
     def line(self, key: str, row: Row) -> bytes:
         """Return the line of a row, with a newline."""
         # NaN and infinity are not JSON; rows store None instead.
-        text = json.dumps({"key": key, **self.plain(row)}, allow_nan=False)
-        return text.encode() + b"\n"
+        return json_line({"key": key, **self.plain(row)})
 
     def parsed_line(self, line: bytes) -> tuple[str, Row]:
         """Return key and row of one line; raise if it is invalid or partial."""
-        values = _json_line(line)
+        values = parsed_line(line)
         return str(values.pop("key")), self.parsed(values)
 
     def header(self, line: bytes) -> JsonRow:
@@ -67,7 +69,7 @@ class RowFormat(Generic[Row]):
         ValueError, KeyError, TypeError
             The line belongs to another kind of file or to another format.
         """
-        values = _json_line(line)
+        values = parsed_line(line)
         version = values[f"omnimouse_{self.name}"]
         if version != FORMAT:
             raise ResultsFileError(f"it has format {version}, this version writes {FORMAT}")
@@ -82,26 +84,11 @@ class RowFormat(Generic[Row]):
             The file cannot be read; a partial last line is left out.
         """
         # Without a lock, so that reading never delays a writer.
-        header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
+        header, *lines = read_bytes(path, MAX_JSON_BYTES).splitlines(keepends=True) or [b""]
         values = self.header(header)
         if lines and not lines[-1].endswith(b"\n"):
             lines = lines[:-1]
         return values, list(dict(self.parsed_line(line) for line in lines).values())
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        _json_line(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _json_line(line: bytes) -> JsonRow:
-    if not line.endswith(b"\n"):
-        raise ValueError("the line does not end")
-    values: JsonRow = json.loads(line)
-    return values
 
 
 @dataclass(slots=True)
@@ -136,11 +123,13 @@ class ResultsFile(Generic[Row]):
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with sole_writer(self.path, wait=True):
-            # Also if the file exists: a kill may have followed its creation.
-            remove_left_over(self.path.parent)
-            if not self.path.exists():
-                self._create()
+        # Also if the file exists: a kill may have followed its creation.
+        remove_left_over(self.path.parent)
+        if not self.path.exists():
+            header = {f"omnimouse_{self.kind.name}": FORMAT, "definition": self.definition}
+            create_bytes(
+                self.path, json_line(header | ({"about": self.about} if self.about else {}))
+            )
         self.refresh()
 
     def add(self, key: str, row: Row) -> None:
@@ -162,17 +151,6 @@ class ResultsFile(Generic[Row]):
         with locked(self.path) as file:
             self._read_appended(file)
 
-    def _create(self) -> None:
-        header = {f"omnimouse_{self.kind.name}": FORMAT, "definition": self.definition}
-        header |= {"about": self.about} if self.about else {}
-        # A complete temporary file first, so that no process sees a file without its
-        # header.
-        with writing(self.path), temporary_folder(self.path) as folder:
-            temporary = folder / "header"
-            text = json.dumps(header) + "\n"
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            _place(temporary, self.path)
-
     def _read_appended(self, file: BinaryIO) -> None:
         """Read appended lines; remove an incomplete last line."""
         file.seek(self._read)
@@ -185,7 +163,7 @@ class ResultsFile(Generic[Row]):
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 # A line of complete JSON was not cut by the end of its writer: a newer
                 # version may have written it.
-                if number < len(lines) or _is_json(line):
+                if number < len(lines) or whole_lines(line)[0]:
                     raise ResultsFileError(
                         f"Line {self._n_lines + 1} of {self.path} is damaged, or a "
                         f"newer version wrote it ({repr(error)[:200]}). "
@@ -215,7 +193,7 @@ class ResultsFile(Generic[Row]):
 
     def _compare(self, stored: JsonRow) -> None:
         # The round trip turns tuples into lists, as they are in the file.
-        definition = json.loads(json.dumps(self.definition))
+        definition = parsed_line(json_line(self.definition))
         differences = "; ".join(
             f"{name} {_short(stored.get(name))} in the file, {_short(definition.get(name))} here"
             for name in dict.fromkeys((*definition, *stored))
@@ -226,19 +204,6 @@ class ResultsFile(Generic[Row]):
                 f"{self.path} holds another {self.kind.name}: {differences}. Choose "
                 "another path, or the settings of the file to continue it."
             )
-
-
-def _place(temporary: Path, path: Path) -> None:
-    """Give a complete file its name, unless another process has created it."""
-    try:
-        # Unlike a rename, a link never replaces a file that another machine created.
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError:
-        # File systems without hard links (FAT, some network shares).
-        if not path.exists():
-            temporary.replace(path)
 
 
 def _short(value: Any) -> str:

@@ -230,7 +230,8 @@ class _Conversion:
 
     def share(self) -> float:
         """Return the share of the pieces in the journal, below 1."""
-        lines = read_lines(self.part / JOURNAL)
+        journal = self.part / JOURNAL
+        lines = read_lines(journal) if journal.exists() else []
         if lines[:1] != [self.header]:
             return 0.0
         done = {line["piece"] for line in lines[1:]}

@@ -9,7 +9,6 @@ recently used are removed above a limit of bytes.
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -38,6 +37,8 @@ from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.npy import Npz
+from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import write_arrays
 
 VERSION = 6
@@ -49,10 +50,7 @@ UNFINISHED_BYTES = 64 * 2**20
 Found = TypeVar("Found")
 _FACTS = "facts"
 """Name of the array that holds the values other than arrays, as JSON."""
-_DAMAGED = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, MemoryError),
-)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError)
 """Errors of a file that another program wrote, or that is damaged."""
 
 _log = logging.getLogger(__name__)
@@ -155,9 +153,9 @@ class ScoreStore:
         if not path.is_file():
             return None
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            facts = json.loads(str(arrays.pop(_FACTS)[()]))
+            # Copied, because the file may be replaced while they are used.
+            arrays = {name: np.array(values) for name, values in Npz(path).items()}
+            facts = decode_json(str(arrays.pop(_FACTS)[()]), path)
             if facts["key"] != _name_parts(key):
                 raise ValueError("it belongs to another question")
             found = parsed(facts, arrays)

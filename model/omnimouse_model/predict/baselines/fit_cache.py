@@ -6,7 +6,6 @@ file is replaced by a new fit.
 """
 
 import logging
-import zipfile
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -17,8 +16,9 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import tiers_text
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.npy import Npz
 from omnimouse_model.storage.write import write_arrays
 
 Fit = dict[str, np.ndarray]
@@ -72,9 +72,8 @@ def _read(path: Path) -> Fit | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return dict(Npz(path, most_bytes=MAX_STORED_BYTES))
+    except SessionFormatError as error:
         _log.warning("Refitting: the stored fit %s is broken (%s).", path, error)
         return None
 

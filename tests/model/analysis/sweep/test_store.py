@@ -5,6 +5,7 @@ import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.sweep.test_run import other_session as other_session
 from tests.model.analysis.sweep.test_run import session as session
 from tests.model.context_predictor import ContextPredictor
@@ -13,7 +14,8 @@ from tests.model.context_predictor import ContextPredictor
 def stop_after(count):
     """What ends a sweep once so many rows are there."""
     seen = []
-    return {"cancelled": lambda: len(seen) >= count, "on_part": seen.append}
+    job = CallbackJob(cancelled=lambda: len(seen) >= count)
+    return {"job": job, "on_part": seen.append}
 
 
 @pytest.mark.slow
