@@ -117,8 +117,12 @@ class BlockFile:
         SessionFormatError
             The file ends before, or the drive fails.
         """
-        view = memoryview(into.data)
         try:
+            count = _read_at(file, offset, into.data)
+            if count == len(into):
+                return
+            # Long readings and drives on the network can return less.
+            view, offset = memoryview(into.data)[count:], offset + count
             while len(view):
                 count = _read_at(file, offset, view)
                 if not count:

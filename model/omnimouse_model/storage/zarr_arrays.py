@@ -11,6 +11,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from omnimouse_model.storage.byte_source import BlockFile
 from omnimouse_model.storage.files import bad_file, label, unreadable
 from omnimouse_model.storage.row_source import pick_in_blocks
 from omnimouse_model.storage.write import atomic_path
-from omnimouse_model.storage.zarr_codecs import verified
+from omnimouse_model.storage.zarr_codecs import stored_memory, verified
 from omnimouse_model.storage.zarr_metadata import Format, Node, layout_of, read_node
 
 MAX_TABLE_BYTES = 2 * 2**30
@@ -177,7 +178,7 @@ class ZarrArray:
         self.dtype: np.dtype[Any] = layout.dtype
         self.chunk = layout.chunk
         self._files: dict[tuple[int, ...], BlockFile | None] = {}
-        self._index: dict[tuple[int, ...], np.ndarray] = {}
+        self._index: dict[tuple[int, ...], memoryview] = {}
         if is_whole:
             for piece in product(*map(range, layout.counts)):
                 self._file(piece)
@@ -219,68 +220,78 @@ class ZarrArray:
             range(low // c, (high - 1) // c + 1)
             for (low, high), c in zip(bounds, self.chunk, strict=True)
         ]
-        for place in product(*ranges):
-            target, source = [], []
-            for (low, high), c, at in zip(bounds, self.chunk, place, strict=True):
-                begin, end = max(low, at * c), min(high, (at + 1) * c)
-                target.append(slice(begin - low, end - low))
-                source.append(slice(begin - at * c, end - at * c))
-            out[tuple(target)] = self._decoded(place)[tuple(source)]
+        opened = _Opened()
+        with opened:
+            for place in product(*ranges):
+                target, source = [], []
+                for (low, high), c, at in zip(bounds, self.chunk, place, strict=True):
+                    begin, end = max(low, at * c), min(high, (at + 1) * c)
+                    target.append(slice(begin - low, end - low))
+                    source.append(slice(begin - at * c, end - at * c))
+                out[tuple(target)] = self._decoded(place, opened)[tuple(source)]
         return out
 
     # -- chunks -----------------------------------------------------------------
-    def _decoded(self, place: tuple[int, ...]) -> np.ndarray:
+    def _decoded(self, place: tuple[int, ...], opened: "_Opened") -> np.ndarray:
         """Return one chunk, valid until this thread's next one."""
-        layout = self._layout
-        piece, stored = self._stored(place)
+        layout, shard = self._layout, self._layout.shard
+        piece, number = place, 0
+        if shard is not None:
+            pairs = [divmod(at, n) for at, n in zip(place, shard.counts, strict=True)]
+            piece = tuple([at for at, _ in pairs])
+            number = 0
+            for (_, at), n in zip(pairs, shard.counts, strict=True):
+                number = number * n + at
+        stored = self._stored(piece, number, opened)
         if stored is None:
             if self._is_whole:
                 raise self._missing(piece)
             return np.broadcast_to(layout.fill, layout.chunk)
         n_bytes = layout.n_chunk_bytes
         try:
-            for number, unpack in enumerate(layout.unpack, 1):
-                # Packing may make bytes a little longer than they were.
-                is_last = number == len(layout.unpack)
-                stored = unpack(stored, n_bytes if is_last else n_bytes + n_bytes // 8 + 4096)
+            for unpack, most in layout.unpack:
+                stored = unpack(stored, most)
             if stored.nbytes != n_bytes:
                 raise ValueError("a piece is of another size")
         except Exception as error:  # decoders raise errors of many types
             raise self._broken(piece, str(error)[:200]) from error
-        values = stored.view(np.uint8).view(layout.dtype)
+        values = stored.view(layout.dtype)
         if layout.dtype.kind == "b":
             values = values.view(np.uint8) != 0
         if layout.dtype.kind == "U" and (values.view(f"{layout.dtype.str[0]}u4") > 0x10FFFF).any():
             raise self._broken(piece, "a text holds what is no character")
-        order = layout.order
-        turned = values.reshape([layout.chunk[axis] for axis in order])
-        return turned.transpose([order.index(axis) for axis in range(len(order))])
+        if layout.turned is None:
+            return values.reshape(layout.chunk)
+        turned = values.reshape([layout.chunk[axis] for axis in layout.order])
+        return turned.transpose(layout.turned)
 
-    def _stored(self, place: tuple[int, ...]) -> tuple[tuple[int, ...], np.ndarray | None]:
-        """Return the piece of a chunk, and its bytes as they are stored, if they are."""
-        shard = self._layout.shard
-        piece, inner = place, place
-        if shard is not None:
-            piece = tuple(at // n for at, n in zip(place, shard.counts, strict=True))
-            inner = tuple(at % n for at, n in zip(place, shard.counts, strict=True))
-        source = self._file(piece)
-        if source is None:
-            return piece, None
-        with source.opened() as file:
-            offset, length = 0, source.size
-            if shard is not None:
-                offset, length = self._entries(piece, source, file)[inner].tolist()
-                if offset == length == _NOT_STORED:
-                    return piece, None
-            most = 2 * self._layout.n_chunk_bytes + 2**16
-            if offset + length > source.size or length > most:
-                raise self._broken(piece, f"a piece at {offset} is not there")
-            stored = np.empty(length, np.uint8)
-            source.read(file, offset, stored)
-        return piece, stored
+    def _stored(self, piece: tuple[int, ...], number: int, opened: "_Opened") -> np.ndarray | None:
+        """Return the bytes of a chunk as they are stored, None if they are not.
 
-    def _entries(self, piece: tuple[int, ...], source: BlockFile, file: int) -> np.ndarray:
-        """Return offset and length of every chunk of a shard."""
+        `number` is that of the chunk in its shard.
+        """
+        if opened.piece != piece:
+            source = self._file(piece)
+            if source is None:
+                return None
+            opened.open(piece, source)
+        source, file = opened.source, opened.file
+        assert source is not None
+        offset, length = 0, source.size
+        if self._layout.shard is not None:
+            entries = self._entries(piece, source, file)
+            offset, length = entries[2 * number], entries[2 * number + 1]
+            if offset == length == _NOT_STORED:
+                return None
+        most = 2 * self._layout.n_chunk_bytes + 2**16
+        if offset + length > source.size or length > most:
+            raise self._broken(piece, f"a piece at {offset} is not there")
+        stored = stored_memory(length)
+        source.read(file, offset, stored)
+        return stored
+
+    def _entries(self, piece: tuple[int, ...], source: BlockFile, file: int) -> memoryview:
+        """Return offset and length of every chunk of a shard, one after the other."""
         shard = self._layout.shard
         assert shard is not None
         if piece not in self._index:
@@ -293,7 +304,8 @@ class ZarrArray:
                 entries = verified(index) if shard.has_checksum else index
             except ValueError as error:
                 raise self._broken(piece, str(error)) from error
-            self._index[piece] = entries.view("<u8").reshape(*shard.counts, 2)
+            numbers = entries.view("<u8").astype(np.uint64, copy=False)
+            self._index[piece] = memoryview(numbers.data).cast("B").cast("Q")
         return self._index[piece]
 
     def _file(self, piece: tuple[int, ...]) -> BlockFile | None:
@@ -324,6 +336,28 @@ class ZarrArray:
             f"{label(self.path)}/{name} is damaged: {problem}",
             "copy the store again, or convert the session again",
         )
+
+
+class _Opened:
+    """The file of the last chunk, which often holds the next one as well."""
+
+    def __init__(self) -> None:
+        self.piece: tuple[int, ...] | None = None
+        self.source: BlockFile | None = None
+        self.file = -1
+        self._closing = ExitStack()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def open(self, piece: tuple[int, ...], source: BlockFile) -> None:
+        """Close the last file and open that of another piece."""
+        self._closing.close()
+        self.piece, self.source = piece, source
+        self.file = self._closing.enter_context(source.opened())
 
 
 # -- writing ------------------------------------------------------------------------

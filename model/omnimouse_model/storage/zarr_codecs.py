@@ -16,7 +16,7 @@ Unpack = Callable[[np.ndarray, int], np.ndarray]
 """Function of the stored bytes (uint8) and of the most bytes it may return."""
 _CHECKSUM, _BLOSC_HEADER, _LZ4_HEADER = 4, 16, 4
 _THREAD = local()
-"""Memory of each thread for one chunk: new memory costs more than unpacking."""
+"""Memory of each thread for one chunk, packed and unpacked: new memory costs more."""
 
 
 def unpack_v3(name: str) -> Unpack:
@@ -76,6 +76,18 @@ def verified(data: np.ndarray, most: int = 0) -> np.ndarray:
     return content
 
 
+def stored_memory(n_bytes: int) -> np.ndarray:
+    """Return memory for stored bytes that is valid until this thread's next chunk."""
+    return _memory("stored", n_bytes)
+
+
+def _memory(name: str, n_bytes: int) -> np.ndarray:
+    if len(getattr(_THREAD, name, ())) < n_bytes:
+        setattr(_THREAD, name, np.empty(n_bytes, np.uint8))
+    memory: np.ndarray = getattr(_THREAD, name)[:n_bytes]
+    return memory
+
+
 def _blosc(data: np.ndarray, most: int) -> np.ndarray:
     """Return unpacked bytes, in memory that is valid until this thread's next chunk."""
     # Imported here, so that programs start without it.
@@ -85,9 +97,7 @@ def _blosc(data: np.ndarray, most: int) -> np.ndarray:
     n_bytes, n_packed = unpack_from("<4xI4xI", data.data) if len(data) >= _BLOSC_HEADER else (0, -1)
     if n_packed != len(data) or n_bytes > most:
         raise ValueError("a piece is of another size")
-    if len(getattr(_THREAD, "memory", ())) < n_bytes:
-        _THREAD.memory = np.empty(n_bytes, np.uint8)
-    unpacked: np.ndarray = _THREAD.memory[:n_bytes]
+    unpacked = _memory("unpacked", n_bytes)
     blosc.decompress(data, unpacked)
     return unpacked
 

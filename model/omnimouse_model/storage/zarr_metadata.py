@@ -8,6 +8,7 @@ import base64
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +46,7 @@ class Shard:
     is_index_first: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """How an array is stored.
 
@@ -61,7 +62,7 @@ class Layout:
         None for files of one chunk.
     order
         Order of the axes in a chunk.
-    unpack
+    codecs
         Functions that decode the bytes of a chunk, in turn.
     prefix, separator
         Name of a file: the prefix, then the numbers of the piece with the separator.
@@ -73,19 +74,35 @@ class Layout:
     piece: tuple[int, ...]
     shard: Shard | None
     order: tuple[int, ...]
-    unpack: tuple[Unpack, ...]
+    codecs: tuple[Unpack, ...]
     prefix: str
     separator: str
 
-    @property
+    @cached_property
     def chunk(self) -> tuple[int, ...]:
         """Shape of what is decoded at once."""
         return self.piece if self.shard is None else self.shard.chunk
 
-    @property
+    @cached_property
     def n_chunk_bytes(self) -> int:
         """Bytes of a decoded chunk."""
         return math.prod(self.chunk) * self.dtype.itemsize
+
+    @cached_property
+    def unpack(self) -> tuple[tuple[Unpack, int], ...]:
+        """The functions, and the most bytes that each may return."""
+        n_bytes = self.n_chunk_bytes
+        # Packing may make bytes a little longer than they were.
+        between = n_bytes + n_bytes // 8 + 4096
+        last = len(self.codecs) - 1
+        return tuple((f, n_bytes if k == last else between) for k, f in enumerate(self.codecs))
+
+    @cached_property
+    def turned(self) -> tuple[int, ...] | None:
+        """Inverse of the order; None if the axes are in order."""
+        axes = range(len(self.order))
+        is_plain = self.order == tuple(axes)
+        return None if is_plain else tuple(self.order.index(axis) for axis in axes)
 
     @property
     def counts(self) -> tuple[int, ...]:
