@@ -137,6 +137,11 @@ class SpikeTrains:
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self._file, self.offsets, self.observed = file, offsets, observed
         self._start, self._rate_hz = start, rate_hz
+        self._times: np.ndarray | None = None
+
+    # Another process reads the times from their file.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_times": None}
 
     def check(self) -> None:
         """Raise `SessionFormatError` if the file is gone or has changed."""
@@ -144,7 +149,10 @@ class SpikeTrains:
 
     def all_times(self) -> np.ndarray:
         """Return the spike times of all units, one unit after the other."""
-        return self._file.open()
+        self._file.check()
+        if self._times is None:
+            self._times = self._file.open()
+        return self._times
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return the counts of rows `first` to `stop`, float32 (stop - first, n)."""
@@ -180,7 +188,7 @@ class SpikeTrains:
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
         """Return the spike times of one unit in seconds of the recording's clock."""
         first, last = self.offsets[unit], self.offsets[unit + 1]
-        spikes = np.asarray(self._file.open()[first:last], np.float64)
+        spikes = np.asarray(self.all_times()[first:last], np.float64)
         return spikes[np.searchsorted(spikes, start) : np.searchsorted(spikes, stop)]
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
@@ -190,7 +198,7 @@ class SpikeTrains:
 
     def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unit and native time of all spikes in [start, stop)."""
-        times = self._file.open()
+        times = self.all_times()
         begin = _first_at_or_after(times, self.offsets, start)
         end = _first_at_or_after(times, self.offsets, stop)
         unit, used = indices(begin, end)

@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.array_file import ArrayFile
 from omnimouse_model.storage.files import FileStamp, open_binary, unreadable
 from omnimouse_model.storage.npy import read_npy_header
 
@@ -251,10 +252,10 @@ class TrialFiles:
             raise KeyError(f"Trial {trial} has no frames of its own.")
         path = file.path
         shape, fortran, dtype, offset = _header(file, size)
+        if fortran:
+            file.check()
+            return ArrayFile(path, dtype, shape, offset, fortran=True).read(first, stop)
         try:
-            if fortran:
-                file.check()
-                return np.memmap(path, dtype, "r", offset, shape, "F")[first:stop]
             frame_bytes = int(np.prod(size)) * dtype.itemsize
             # Read, not mapped: a file that shrinks gives an error and no SIGBUS.
             with open_binary(path) as stream:

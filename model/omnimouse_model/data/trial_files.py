@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.storage.array_file import ArrayFile
 from omnimouse_model.storage.files import FileStamp
 from omnimouse_model.storage.npy import npy_file
 
@@ -125,7 +126,8 @@ class TrialRows:
             low, high = max(first, begin), min(stop, int(ends[trial]))
             stored = self._trial(trial)
             if stored is not None:
-                values[low - first : high - first] = stored[low - begin : high - begin]
+                part = self._part(stored, slice(low - begin, high - begin), slice(None))
+                values[low - first : high - first] = part
         return values
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
@@ -141,18 +143,22 @@ class TrialRows:
             if stored is not None:
                 is_of_trial = owner == trial
                 within = rows[is_of_trial] - int(self._line.first[trial])
-                values[is_of_trial] = stored[within, columns]
+                values[is_of_trial] = self._part(stored, within, columns)
         return values
 
-    def _trial(self, trial: int) -> np.ndarray | None:
-        """Return the mapped values (time, columns) of one trial, or None."""
+    def _trial(self, trial: int) -> ArrayFile | None:
+        """Return the file of one trial, or None."""
         file = self._files[trial]
         if file is None:
             return None
         file.check()
-        # Opened anew each time: thousands of open maps would exhaust file handles.
-        stored = npy_file(file.path).open()
+        return npy_file(file.path)
+
+    def _part(self, stored: ArrayFile, rows: slice | np.ndarray, columns: slice) -> np.ndarray:
+        """Return values (time, columns) of one trial."""
         if self._has_time_first:
-            return stored
+            return stored.part(rows, columns)
         # A trial of one value per neuron becomes one row.
-        return stored.reshape(self.shape[1], -1).T
+        if len(stored.shape) == 1:
+            return stored.part(columns)[None][rows]
+        return stored.part(columns, rows).T

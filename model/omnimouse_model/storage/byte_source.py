@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from omnimouse_model.storage.files import FileStamp, bad_file, open_binary, unreadable
 
 
@@ -109,8 +107,8 @@ class BlockFile:
         finally:
             os.close(file)
 
-    def read(self, file: int, offset: int, into: np.ndarray) -> None:
-        """Fill an array (uint8, contiguous) with the bytes from an offset on.
+    def read(self, file: int, offset: int, into: memoryview) -> None:
+        """Fill memory with the bytes of the open file from an offset on.
 
         Raises
         ------
@@ -118,23 +116,16 @@ class BlockFile:
             The file ends before, or the drive fails.
         """
         try:
-            count = _read_at(file, offset, into.data)
-            if count == len(into):
-                return
-            # Long readings and drives on the network can return less.
-            view, offset = memoryview(into.data)[count:], offset + count
-            while len(view):
-                count = _read_at(file, offset, view)
-                if not count:
-                    raise bad_file(
-                        self.path,
-                        "changed",
-                        f"ends {len(view):,} bytes before its values do",
-                        "was it copied completely?",
-                    )
-                view, offset = view[count:], offset + count
+            # Long readings and drives on the network can return less than is asked.
+            while count := _read_at(file, offset, into):
+                if count == len(into):
+                    return
+                into, offset = into[count:], offset + count
         except OSError as error:
             raise unreadable(self.path, error) from error
+        if len(into):
+            found = f"ends {len(into):,} bytes before its values do"
+            raise bad_file(self.path, "changed", found, "was it copied completely?")
 
 
 def _read_at(file: int, offset: int, view: memoryview) -> int:

@@ -1,8 +1,8 @@
 """Arrays of untrusted `.npy` and `.npz` files, read lazily and never unpickled."""
 
 import math
-import mmap
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.array_file import ArrayFile, sound_values
 from omnimouse_model.storage.files import (
-    FileStamp,
     bad_file,
     contained,
     damage_refused,
@@ -28,93 +27,6 @@ MAX_SMALL_ARRAY_BYTES = 512 * 2**20
 # Limits that stop damaged or hostile files; real recordings stay far below them.
 _MAX_HEADER = 1 << 16
 _MAX_DIMENSIONS = 32
-
-
-class ArrayFile:
-    """One array in one file, mapped at the first read; the map is not pickled.
-
-    Parameters
-    ----------
-    path
-        The file.
-    dtype, shape, offset, fortran
-        Layout of the array, from the file's header or the session's metadata.
-        `offset` is in bytes.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        dtype: np.dtype[Any],
-        shape: tuple[int, ...],
-        offset: int = 0,
-        fortran: bool = False,
-    ) -> None:
-        self.path = path
-        self.dtype = dtype
-        self.shape = shape
-        self.offset = offset
-        self.fortran = fortran
-        self._stamp = FileStamp.of(path)
-        self._map: np.ndarray | None = None
-
-    # Pickling a map would copy the whole file.
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_map": None}
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the array in bytes, without the header."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-
-    def open(self) -> np.ndarray:
-        """Return the mapped array; raise if the file is missing or has changed."""
-        self.check()
-        if self._map is None:
-            self._map = np.asarray(self._mapped())
-        return self._map
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return mapped rows `first` to `stop`; see `Rows`."""
-        return self.open()[first:stop]
-
-    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Return scattered rows; read-ahead is off if only some columns are read."""
-        if columns == slice(None):
-            rows_read: np.ndarray = self.open().reshape(self.shape[0], -1)[rows]
-            return rows_read
-        self.check()
-        # A map of its own: the advice must not slow down sequential reads of `open`.
-        mapped = self._mapped()
-        memory = getattr(mapped, "_mmap", None)
-        if memory is not None and hasattr(mmap, "MADV_RANDOM"):
-            memory.madvise(mmap.MADV_RANDOM)
-        picked: np.ndarray = np.asarray(mapped).reshape(len(mapped), -1)[rows, columns]
-        return picked
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if the file is missing or has changed.
-
-        This runs before every read: access beyond the end of a mapped file that has
-        become shorter kills the process (SIGBUS).
-        """
-        self._stamp.check()
-
-    def _mapped(self) -> np.ndarray:
-        # An empty array cannot be mapped.
-        if 0 in self.shape:
-            return np.zeros(self.shape, self.dtype)
-        try:
-            return np.memmap(
-                self.path,
-                dtype=self.dtype,
-                mode="r",
-                offset=self.offset,
-                shape=self.shape,
-                order="F" if self.fortran else "C",
-            )
-        except (OSError, ValueError) as error:
-            raise unreadable(self.path, error) from error
 
 
 def npy_file(path: Path) -> ArrayFile:
@@ -143,8 +55,7 @@ def load_small_array(path: Path, inside: Path) -> np.ndarray:
             "too_large",
             f"holds {file.shape} values, too many for what it should be",
         )
-    # A copy, so that the small file does not stay mapped.
-    return np.array(file.open())
+    return file.open()
 
 
 def read_npy_header(
@@ -161,42 +72,100 @@ def read_npy_header(
             if head[:1] == b"\x80":
                 raise _pickled(path)
             raise bad_file(path, "not_npy", "is not a .npy file", "write it again")
-        # numpy reads a header of any length before it compares it with a limit.
-        length = int.from_bytes(head[8:10] if head[6] == 1 else head[8:12], "little")
-        if length > _MAX_HEADER:
-            raise _bad_header(path, f"a header of {length} bytes")
-        stream.seek(0)
-        shape, fortran, dtype = _npy_description(stream)
+        width = 2 if head[6] == 1 else 4
+        length = int.from_bytes(head[8 : 8 + width], "little")
+        if head[6] not in (1, 2, 3) or length > _MAX_HEADER:
+            raise _bad_header(path, f"version {head[6]} with a header of {length} bytes")
+        stream.seek(8 + width)
+        text = stream.read(length).decode("utf-8" if head[6] == 3 else "latin-1")
+        shape, fortran, dtype = _description(text, path)
     except SessionFormatError:
         raise
     except OSError as error:
         raise unreadable(path, error) from error
-    except Exception as error:  # Python and numpy refuse text in many ways
+    except (ValueError, TypeError, IndexError, KeyError) as error:
         raise _bad_header(path, "no valid description") from error
     # max(1, n): numpy multiplies the other axes even if one of them is empty.
     is_sound = all(0 <= n < 2**48 for n in shape) and len(shape) <= _MAX_DIMENSIONS
     if not is_sound or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
         raise _bad_header(path, f"shape {str(shape)[:60]}")
-    # Recordings contain only numbers and strings, no structured types.
-    if dtype.names is not None:
-        fields = ", ".join(dtype.names)[:60]
-        problem = f"holds records with the fields {fields}; numbers or texts expected"
-        raise bad_file(path, "not_npy", problem, "save each field as an array")
-    if dtype.subdtype is not None or not dtype.itemsize:
+    if not dtype.itemsize:
         raise _bad_header(path, f"a type {str(dtype)[:60]}")
     if dtype.hasobject and not objects:
         raise _pickled(path)
-    return shape, fortran, dtype, stream.tell()
+    return shape, fortran, dtype, 8 + width + length
 
 
-def _npy_description(
-    stream: BinaryIO | BytesIO,
-) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = npy_format.read_magic(stream)
-    # Versions 2 and 3 differ only in the encoding of the names of structured types.
-    if version == (1, 0):
-        return npy_format.read_array_header_1_0(stream, max_header_size=_MAX_HEADER)
-    return npy_format.read_array_header_2_0(stream, max_header_size=_MAX_HEADER)
+_TOKEN = re.compile(r"""\s*(?:'([^'\\]*)'|"([^"\\]*)"|(\d{1,20})L?|(True|False)|([][(){},:]))""")
+"""Part of a description: text, number (with L in files of Python 2), truth value, sign."""
+_TYPE = re.compile(
+    r"[<>=|]?(b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SUV]\d{1,9}|O\d?|[Mm]8(\[\w{1,12}\])?)"
+)
+_MAX_DEPTH = 8
+
+
+def _description(text: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, Fortran order and dtype of the text of a header.
+
+    Raises
+    ------
+    ValueError, TypeError, IndexError, KeyError
+        It is no description.
+    """
+    tokens: list[Any] = []
+    at, text = 0, text.rstrip()
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise ValueError(f"a sign at {at}")
+        at = match.end()
+        single, double, number, truth, sign = match.groups()
+        if sign is not None:
+            tokens.append(sign)
+        elif number is not None:
+            tokens.append((int(number),))
+        else:
+            tokens.append((truth == "True" if truth else single if single is not None else double,))
+    values = _value(tokens[::-1])
+    if set(values) != {"descr", "fortran_order", "shape"}:
+        raise ValueError("other entries")
+    shape, fortran, kind = values["shape"], values["fortran_order"], values["descr"]
+    if not isinstance(shape, tuple) or not isinstance(fortran, bool):
+        raise TypeError("another shape")
+    if any(type(length) is not int for length in shape):
+        raise TypeError("another shape")
+    # Recordings contain only numbers and strings, no structured types.
+    if isinstance(kind, list):
+        fields = ", ".join(str(field[0]) for field in kind)[:60]
+        problem = f"holds records with the fields {fields}; numbers or texts expected"
+        raise bad_file(path, "not_npy", problem, "save each field as an array")
+    if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+        raise _bad_header(path, f"a type {str(kind)[:60]}")
+    return shape, fortran, np.dtype(kind)
+
+
+def _value(tokens: list[Any], depth: int = 0) -> Any:
+    """Return the value at the end of a reversed list of tokens, and remove them."""
+    first = tokens.pop()
+    if isinstance(first, tuple):
+        return first[0]
+    if first not in "([{" or depth > _MAX_DEPTH:
+        raise ValueError(f"a sign {first}")
+    end = {"(": ")", "[": "]", "{": "}"}[first]
+    items: list[Any] = []
+    while tokens[-1] != end:
+        item = _value(tokens, depth + 1)
+        if first == "{":
+            if tokens.pop() != ":":
+                raise ValueError("a key without a value")
+            item = (item, _value(tokens, depth + 1))
+        items.append(item)
+        if tokens[-1] == ",":
+            tokens.pop()
+        elif tokens[-1] != end:
+            raise ValueError("values without a comma")
+    tokens.pop()
+    return dict(items) if first == "{" else tuple(items) if first == "(" else items
 
 
 def _bad_header(path: Path, problem: str) -> SessionFormatError:
@@ -249,8 +218,8 @@ class Npz(Mapping[str, np.ndarray]):
             # which one is meant.
             if len(self._members) != len(members):
                 raise _refused(path, "holds two arrays of one name")
-            # Stored members are mapped and take no memory, so only compressed ones
-            # count towards the limit.
+            # Stored members cannot hold more than the file, so only compressed ones count
+            # towards the limit.
             packed = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
             total = sum(m.file_size for m in packed)
             if total > most_bytes:
@@ -283,8 +252,16 @@ class Npz(Mapping[str, np.ndarray]):
             count = math.prod(shape)
             if len(data) - offset < count * dtype.itemsize:
                 raise _refused(self.path, f"holds less of {name} than its shape {shape}")
-            values = np.frombuffer(data, dtype, count, offset)
+            values = sound_values(np.frombuffer(data, dtype, count, offset), self.path)
         return values.reshape(shape, order="F" if fortran else "C")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array, without its values."""
+        member = self._members[name]
+        with open_binary(self.path) as stream, _sound(self.path):
+            with zipfile.ZipFile(stream).open(member) as packed:
+                header = BytesIO(packed.read(2 * _MAX_HEADER))
+            return read_npy_header(header, self.path / member.filename)[0]
 
     def file(self, name: str) -> ArrayFile | None:
         """Return the place of an uncompressed array in the file, else None."""

@@ -1,6 +1,6 @@
 """Protocol for the samples of a stream, read in runs of rows.
 
-Each format implements it: a file of one array (`npy.ArrayFile`), an HDF5 dataset, one
+Each format implements it: a file of one array (`ArrayFile`), an HDF5 dataset, one
 file per trial, a chunked store. Streams and windows depend only on this protocol.
 """
 
@@ -61,6 +61,13 @@ class MemoryRows:
     def open(self) -> np.ndarray:
         """Return all values."""
         return self._values
+
+    def part(self, *keys: slice | np.ndarray) -> np.ndarray:
+        """Return a part of the values, each axis taken on its own."""
+        values = self._values
+        for axis, key in enumerate(keys):
+            values = values[(slice(None),) * axis + (key,)]
+        return values
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return rows `first` to `stop`."""

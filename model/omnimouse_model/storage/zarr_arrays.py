@@ -287,7 +287,7 @@ class ZarrArray:
         if offset + length > source.size or length > most:
             raise self._broken(piece, f"a piece at {offset} is not there")
         stored = stored_memory(length)
-        source.read(file, offset, stored)
+        source.read(file, offset, stored.data)
         return stored
 
     def _entries(self, piece: tuple[int, ...], source: BlockFile, file: int) -> memoryview:
@@ -299,7 +299,7 @@ class ZarrArray:
             if source.size < shard.n_index_bytes:
                 raise self._broken(piece, "it is too short for its index")
             index = np.empty(shard.n_index_bytes, np.uint8)
-            source.read(file, begin, index)
+            source.read(file, begin, index.data)
             try:
                 entries = verified(index) if shard.has_checksum else index
             except ValueError as error:

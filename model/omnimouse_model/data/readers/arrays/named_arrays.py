@@ -10,7 +10,8 @@ import numpy as np
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.npy import ArrayFile, Npz
+from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.npy import Npz
 from omnimouse_model.storage.row_source import MemoryRows, Rows
 
 KEYS: dict[str, str] = {
@@ -114,7 +115,8 @@ class NamedArrays:
 
     def length(self, name: str) -> int:
         """Return the number of entries of an array for neurons or samples."""
-        shape = np.shape(self.arrays[name])
+        arrays = self.arrays
+        shape = arrays.shape(name) if isinstance(arrays, Npz) else np.shape(arrays[name])
         if len(shape) == 2 and 1 in shape and name not in _POSITIONS:
             return int(max(shape))
         return int(shape[0]) if shape else 0
@@ -198,7 +200,7 @@ class NamedArrays:
         return self.numbers(name, (count,))
 
     def rows(self, name: str, values: np.ndarray, *, is_transposed: bool = False) -> Rows:
-        """Return the rows of an array: mapped if stored uncompressed, else in memory.
+        """Return the rows of an array: in their file if not compressed, else in memory.
 
         `values` may have been converted; then the stored array is not used.
 

@@ -19,6 +19,7 @@ from omnimouse_model.data.stimulus import (
     VideoSource,
 )
 from omnimouse_model.data.trial_files import TimeLine
+from omnimouse_model.storage.array_file import ArrayFile
 from omnimouse_model.storage.files import FileStamp
 from omnimouse_model.storage.npy import npy_file
 
@@ -112,11 +113,11 @@ class TrialFrames:
         """Return whether a trial is recorded; even numbers are holes."""
         return trial % 2 == 1
 
-    def stored(self, trial: int) -> np.ndarray:
-        """Return the mapped array of a trial, as its file holds it."""
+    def stored(self, trial: int) -> ArrayFile:
+        """Return the array of a trial, as its file holds it."""
         file = self.files[trial // 2]
         file.check()
-        return npy_file(file.path).open()
+        return npy_file(file.path)
 
 
 def note_trial_clock(notes: Notes) -> None:

@@ -332,7 +332,7 @@ def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
         if file.shape[0] > MAX_COLUMNS:
             problem = f"has {file.shape[0]:,} rows; at most {MAX_COLUMNS:,} are read"
             raise bad_file(path, "too_large", problem)
-        yield stem, np.asarray(file.open()[table.row], np.float64)
+        yield stem, np.asarray(file.part(table.row), np.float64)
 
 
 def _positions(table: _Table) -> np.ndarray | None:

@@ -17,8 +17,9 @@ from omnimouse_model.data.readers.build.typed_fields import (
 )
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.array_file import ArrayFile
 from omnimouse_model.storage.files import bad_file, label
-from omnimouse_model.storage.npy import ArrayFile, npy_file
+from omnimouse_model.storage.npy import npy_file
 from omnimouse_model.storage.trees import read_yaml_mapping
 
 # Spike times checked at once: a limit on memory for long recordings.
@@ -100,10 +101,9 @@ def _count(path: Path, dtype: np.dtype[Any]) -> int:
 
 def _check_times(file: ArrayFile, offsets: np.ndarray) -> None:
     """Raise unless times are precise, finite and ascending within each unit."""
-    times = file.open()
     # Blocks overlap by one spike, so that the order is also checked between them.
-    for first in range(0, len(times), _CHECKED):
-        part = times[max(0, first - 1) : first + _CHECKED]
+    for first in range(0, file.shape[0], _CHECKED):
+        part = file.read(max(0, first - 1), first + _CHECKED)
         _check_order(file, part, max(0, first - 1), offsets)
         refuse_quantised(part, file.path)
 

@@ -1,9 +1,11 @@
 """Reader of the trials of a Sensorium folder: lengths, tiers, behaviour, gaps."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.array_file import ArrayFile
 from omnimouse_model.storage.files import FileStamp, bad_file
-from omnimouse_model.storage.npy import ArrayFile
 
 # Tiers whose responses the competitions did not publish.
 _WITHHELD = ("live_test*", "final_test*")
@@ -142,7 +144,7 @@ def _trial(
     responses = _responses(folder, number, tier, total)
     stored = _stored_behavior(folder, number, notes)
     # Videos are (height, width, time): the time course of the first pixel.
-    samples = [frames.open()[:1, :1].reshape(1, -1)[:, :total]]
+    samples = [frames.part(slice(1), slice(1)).reshape(1, -1)[:, :total]]
     if responses is not None:
         samples.append(_some_units(responses, total))
     behavior = stored["behavior"]
@@ -215,11 +217,10 @@ def _responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile 
 def _is_empty(file: ArrayFile) -> bool:
     """Return whether a file holds only zeros and NaN."""
     # The first units are usually enough; the blocks bound memory for the rest.
-    stored = file.open()
-    height = max(1, _BLOCK_VALUES * len(stored) // max(1, stored.size))
-    starts = [_FIRST_UNITS, *range(_FIRST_UNITS + height, len(stored), height)]
-    blocks = np.split(stored, [first for first in starts if first < len(stored)])
-    return not any(_holds_something(block) for block in blocks)
+    n_units = file.shape[0]
+    height = max(1, _BLOCK_VALUES * n_units // max(1, math.prod(file.shape)))
+    edges = [0, *range(_FIRST_UNITS, n_units, height), n_units]
+    return not any(_holds_something(file.read(*ends)) for ends in pairwise(edges))
 
 
 def _holds_something(values: np.ndarray) -> bool:
@@ -231,7 +232,7 @@ def _some_units(file: ArrayFile, total: int) -> np.ndarray:
     """Return the responses of a few evenly spaced units, (unit, time)."""
     n = file.shape[0]
     sampled_units = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
-    units: np.ndarray = file.open()[sampled_units].reshape(-1, total)
+    units: np.ndarray = file.part(sampled_units).reshape(-1, total)
     return units
 
 

@@ -23,10 +23,10 @@ class SensoriumFrames(TrialFrames):
         """Return frames `first` to `stop` of a trial, or its only image."""
         stored = self.stored(trial)
         if self.is_video:
-            # Slice the map before moving axes, so that only these frames are copied.
-            return np.ascontiguousarray(np.moveaxis(stored[..., first:stop], -1, 0))
-        images = stored.reshape(-1, *size)
+            whole = (slice(None),) * (len(stored.shape) - 1)
+            return np.ascontiguousarray(np.moveaxis(stored.part(*whole, slice(first, stop)), -1, 0))
+        images = stored.open().reshape(-1, *size)
         # Gray images keep their stored type; a mean of channels needs float32.
         if len(images) == 1:
-            return np.array(images)
+            return images
         return np.asarray(images.mean(axis=0, keepdims=True, dtype=np.float32))

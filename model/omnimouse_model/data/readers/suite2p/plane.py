@@ -13,9 +13,9 @@ from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.readers.suite2p.files import Tables
 from omnimouse_model.data.readers.suite2p.settings import Scan, Settings, vector
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.array_file import ArrayFile
 from omnimouse_model.storage.files import bad_file, label
 from omnimouse_model.storage.matlab import StoredArray
-from omnimouse_model.storage.npy import ArrayFile
 from omnimouse_model.storage.row_source import MemoryRows
 
 _NEEDED = {
@@ -405,7 +405,7 @@ def _padding(files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.n
     """
     if "F" not in files:
         return 0
-    last = files["F"].open()[:, -_MOST_PADDING:][chosen]
+    last = files["F"].part(chosen, slice(-_MOST_PADDING, None))
     padding = 0
     for plane in np.unique(numbers):
         is_zero = (last[numbers == plane] == 0).all(axis=0)

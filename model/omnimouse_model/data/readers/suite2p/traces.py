@@ -252,9 +252,7 @@ class PlaneTraces:
     def _stored(self, index: int, name: str, rows: slice | np.ndarray) -> np.ndarray:
         plane, source = self._planes[index], self._frames.source[index]
         frames = rows if source is None else source[rows]
-        # Frames before regions: the result of a slice is a view, and only the regions
-        # that are chosen are copied.
-        stored: np.ndarray = plane.files[name].open()[:, frames][plane.chosen]
+        stored = plane.files[name].part(plane.chosen, frames)
         return stored.astype(np.float32, copy=False)
 
     def _corrected(self, index: int, rows: slice | np.ndarray) -> np.ndarray:
@@ -272,7 +270,7 @@ class PlaneTraces:
         # Assigned at once: several threads may ask first.
         if self._baselines is None:
             baselines = []
-            # A percentile needs few frames; a slice keeps the files mapped.
+            # A percentile needs few frames.
             some = slice(0, self.shape[0], max(1, self.shape[0] // _MAX_FRAMES))
             for i, missing in enumerate(self._missing):
                 is_known = slice(None) if missing is None else ~missing[some]

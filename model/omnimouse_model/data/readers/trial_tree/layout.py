@@ -16,8 +16,9 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.array_file import ArrayFile
 from omnimouse_model.storage.files import FileStamp, bad_file, contained, label, stamped_files
-from omnimouse_model.storage.npy import ArrayFile, load_small_array, npy_file
+from omnimouse_model.storage.npy import load_small_array, npy_file
 
 RATE_HZ = 30.0
 """Frames and samples per second, after the resampling of the release."""
@@ -238,7 +239,7 @@ class _Tree:
                     "wrong_length",
                     f"is {declared}, but {label(frames.path)} has {length} frames",
                 )
-        ends = units.open()[[0, -1]]
+        ends = units.part(np.array([0, -1]))
         return TreeTrial(
             key=prefix + name,
             tier=tier,

@@ -56,7 +56,7 @@ class TreeFrames(TrialFrames):
 
     def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
         """Return frames `first` to `stop` of a trial."""
-        return np.array(self.stored(trial)[first:stop].reshape(-1, *size))
+        return self.stored(trial).read(first, stop).reshape(-1, *size)
 
 
 def recognises(path: Path) -> bool:

@@ -1,0 +1,86 @@
+"""Headers of `.npy` files are parsed by the kit: as numpy does, and nothing more."""
+
+from io import BytesIO
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import pytest
+from numpy.lib import format as npy_format
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.npy import read_npy_header
+
+
+def header(text: str, version: int = 1) -> BytesIO:
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return BytesIO(b"\x93NUMPY" + bytes([version, 0]) + length + text.encode())
+
+
+@pytest.mark.parametrize(
+    "dtype", ["f4", ">f8", "i1", "u8", "bool", "U7", "S3", "c16", "f2", "M8[s]"]
+)
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("shape", [(), (3,), (3, 4, 0)])
+def test_headers_of_numpy_are_read(dtype, version, shape):
+    stream = BytesIO()
+    values = np.zeros(shape, dtype, order="F")
+    npy_format.write_array(stream, values, version)
+    n_bytes = stream.tell() - values.nbytes
+    stream.seek(0)
+    found = read_npy_header(stream, Path("a.npy"))
+    assert found == (shape, values.flags.fnc, values.dtype, n_bytes)
+
+
+def test_a_header_of_python_2_is_read():
+    stream = header("{'descr': '<f4', 'fortran_order': False, 'shape': (10L, 3L), }   \n")
+    assert read_npy_header(stream, Path("a.npy"))[0] == (10, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{" * 60_000,
+        "(" * 60_000 + ")" * 60_000,
+        "{'descr': '<f4'}",
+        "{'descr': '<f4', 'fortran_order': 0, 'shape': (1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': 1}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2**60,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1 1)}",
+        "{'descr': ('<f4', (2,)), 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '(1000,1000,1000)f4', 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': 'f4,O', 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '<U0', 'fortran_order': False, 'shape': (1,)}",
+        "{[1]: '<f4', 'fortran_order': False, 'shape': (1,)}",
+        "__import__('os').system('true')",
+    ],
+)
+def test_other_headers_are_refused_at_once(text):
+    before = process_time()
+    with pytest.raises(SessionFormatError, match="header") as caught:
+        read_npy_header(header(text, 2), Path("a.npy"))
+    assert process_time() - before < 5
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", "pickled objects"),
+        ("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", "the fields a;"),
+    ],
+)
+def test_objects_and_records_are_named(text, words):
+    with pytest.raises(SessionFormatError, match=words):
+        read_npy_header(header(text), Path("a.npy"))
+
+
+def test_a_header_that_declares_gigabytes_is_not_read():
+    stream = BytesIO(b"\x93NUMPY\x02\x00\xff\xff\xff\xff")
+    with pytest.raises(SessionFormatError, match="a header of 4294967295 bytes"):
+        read_npy_header(stream, Path("a.npy"))
