@@ -65,7 +65,16 @@ class ArrayFile:
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return rows `first` to `stop`; see `Rows`."""
-        return self.part(slice(first, stop))
+        if self.fortran or self.dtype.kind in "bU":
+            return self.part(slice(first, stop))
+        # One run of bytes, the usual case.
+        first, stop, _ = slice(first, stop).indices(self.shape[0])
+        out = np.empty((max(0, stop - first), *self.shape[1:]), self.dtype)
+        with self._file.opened() as file:
+            if out.size:
+                begin = self.offset + first * (out.nbytes // len(out))
+                self._file.read(file, begin, _memory(out))
+        return out
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered rows of a slice of columns."""
@@ -125,6 +134,11 @@ def sound_values(values: np.ndarray, path: Path) -> np.ndarray:
         if (characters > _LAST_CHARACTER).any():
             raise bad_file(path, "bad_text", "holds a text with numbers that are no characters")
     return values
+
+
+def _memory(values: np.ndarray) -> memoryview:
+    """Return the bytes of a contiguous array."""
+    return values.reshape(-1).view(np.uint8).data
 
 
 _Taken = range | np.ndarray
@@ -208,7 +222,7 @@ class _Places:
 
 def _fill(out: np.ndarray, places: _Places, array: ArrayFile, file: int) -> None:
     """Fill an array, which is not empty, with the values of the places."""
-    memory, source = memoryview(out.reshape(-1).view(np.uint8).data), array._file
+    memory, source = _memory(out), array._file
     if not places.shape:
         source.read(file, array.offset, memory)
         return
@@ -230,9 +244,9 @@ def _fill(out: np.ndarray, places: _Places, array: ArrayFile, file: int) -> None
                 source.read(file, begin + run.first * step, into)
                 continue
             block = np.empty((run.stop - run.first, *places.shape[axis + 1 :]), out.dtype)
-            source.read(file, begin + run.first * step, block.reshape(-1).view(np.uint8).data)
+            source.read(file, begin + run.first * step, _memory(block))
             block = block if run.taken is None else block[run.taken]
             for k, taken in enumerate(places.taken[axis + 1 :], 1):
                 key = slice(taken.start, taken.stop) if isinstance(taken, range) else taken
                 block = block[(slice(None),) * k + (key,)]
-            into[:] = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
+            into[:] = _memory(np.ascontiguousarray(block))
