@@ -9,7 +9,7 @@ import pytest
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.matlab import open_mat
-from omnimouse_model.storage.npy import ArrayFile
+from omnimouse_model.storage.array_file import ArrayFile
 from tests.memory import check_memory
 
 DOUBLE, SINGLE = 6, 7
