@@ -128,3 +128,12 @@ def add_series(
     """Add a series to a file."""
     with h5py.File(path, "a") as file:
         write_samples(typed_group(file, name, kind), data, Samples(**about))
+
+
+def add_table(path: Path, name: str, on: Any, off: Any, **columns: Any) -> Path:
+    """Add a table of intervals to a file."""
+    with h5py.File(path, "a") as file:
+        table = typed_group(file, f"intervals/{name}", "TimeIntervals")
+        for key, values in {"start_time": on, "stop_time": off, **columns}.items():
+            table[key] = np.asarray(values)
+    return path

@@ -25,7 +25,7 @@ _TIERS = ("tier", "split", "stimulus_set")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A run of frames of one trial; an empty `name` means an unknown stimulus.
+    """A run of frames of one trial; an empty `name` means an unknown stimulus, or gray.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Part:
     frames
         int64 (n,) rows of that array.
     kind
-        Trial kind: video, image or invalid.
+        Trial kind: video, image, blank (gray) or invalid (unknown).
     stim_id
         Identity of the stimulus.
     is_single
@@ -128,6 +128,7 @@ def build_stimulus(
     size: tuple[int, ...],
     source_of: Callable[[list[Part]], VideoSource],
     notes: Notes,
+    details: PresentationIntervals | None = None,
 ) -> Stimulus:
     """Return the stimulus of presentations in any order, with holes at pauses.
 
@@ -139,6 +140,8 @@ def build_stimulus(
         (height, width[, 3]) of the frames.
     source_of
         Function that makes the video of the sorted parts, one part per trial.
+    details
+        Rows with further columns of what was shown, beside those of the trials.
     """
     parts = sorted(parts, key=lambda part: float(part.times[0]))
     parts = _with_holes(_without_overlap(parts, notes))
@@ -149,7 +152,11 @@ def build_stimulus(
     first = np.cumsum(count) - count
     slot_t = np.concatenate([part.times for part in parts])
     frame = np.asarray(np.arange(len(slot_t)) - first[trial], np.int32)
-    table = _table(parts, intervals, slot_t, first, count, t0)
+    fields = [intervals.at(float(part.times[0])) for part in parts]
+    if details is not None:
+        own = [details.at(float(part.times[0])) if part.name else {} for part in parts]
+        fields = [{**more, **one} for more, one in zip(own, fields, strict=True)]
+    table = _table(parts, fields, slot_t, first, count, t0)
     return Stimulus(slot_t, trial, frame, size, source_of(parts), table)
 
 
@@ -172,7 +179,7 @@ def _note_unseen(parts: Sequence[Part], intervals: PresentationIntervals, notes:
 
 def _table(
     parts: list[Part],
-    intervals: PresentationIntervals,
+    fields: list[dict[str, Any]],
     slot_t: np.ndarray,
     first: np.ndarray,
     count: np.ndarray,
@@ -180,11 +187,11 @@ def _table(
 ) -> Trials:
     on = slot_t[first] - t0
     named = np.array([bool(part.name) for part in parts])
-    fields = [intervals.at(float(part.times[0])) for part in parts]
-    # A hole inside a trial of some tier is not part of that tier.
+    is_known = named | np.array([part.kind == "blank" for part in parts])
+    # A hole inside a trial of some tier is not part of that tier; known gray is.
     tier = [
-        a.get("tier", BLANK_TIER) if is_named else BLANK_TIER
-        for a, is_named in zip(fields, named, strict=True)
+        a.get("tier", BLANK_TIER) if known else BLANK_TIER
+        for a, known in zip(fields, is_known.tolist(), strict=True)
     ]
     return Trials.of(
         key=_keys(len(parts)),
@@ -195,7 +202,7 @@ def _table(
         t_on=on,
         t_off=np.append(on[1:], slot_t[-1] - t0),
         # No window may touch a hole. It is drawn in mean gray.
-        readable=named,
+        readable=is_known,
         blank_value=np.where(named, np.nan, MEAN_GRAY),
         stim_id=[part.stim_id for part in parts],
         trial_idx=[str(a.get("id", "")) for a in fields],
@@ -267,11 +274,11 @@ def _with_holes(parts: list[Part]) -> list[Part]:
         filled.append(part)
         nothing = np.zeros(1, np.int64)
         last = i + 1 == len(parts)
-        if part.kind == "image" and not last:
-            continue  # an image stays until the next presentation
+        if part.kind in ("image", "blank") and not last:
+            continue  # an image or gray stays until the next presentation
         own = float(np.median(np.diff(part.times))) if len(part.times) > 1 else step
         # How long the last frame stays is not stored: one median step is assumed.
-        duration = _median_hold(parts) if part.kind == "image" else own
+        duration = _median_hold(parts) if part.kind in ("image", "blank") else own
         end = float(part.times[-1]) + duration
         if last or parts[i + 1].times[0] - part.times[-1] > _LONGEST_STEP * own:
             filled.append(Part("", np.array([end]), nothing, "invalid", ""))

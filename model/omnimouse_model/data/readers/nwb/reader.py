@@ -29,7 +29,7 @@ from omnimouse_model.data.readers.nwb.spikes import (
 )
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb.trials import read_intervals
-from omnimouse_model.data.readers.nwb.units import AREAS, PlaneUnits
+from omnimouse_model.data.readers.nwb.units import AREAS, SPECIMEN_ID, PlaneUnits
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
@@ -186,7 +186,7 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
             "empty_masks",
             f"the masks of {n_empty} of {len(masks)} regions hold no pixels",
         )
-    return make_units(
+    units = make_units(
         responses,
         notes,
         unit_id=np.concatenate([plane.unit_id for plane in planes]),
@@ -197,6 +197,10 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
         roi=Roi.of(masks) if n_empty < len(masks) else None,
     )
+    specimens = [plane.specimen_id for plane in planes if plane.specimen_id is not None]
+    if len(specimens) < len(planes):
+        return units
+    return replace(units, properties={SPECIMEN_ID: np.concatenate(specimens)})
 
 
 def _images(nwb: NwbFile, planes: list[PlaneUnits], notes: Notes) -> dict[str, np.ndarray]:

@@ -25,8 +25,9 @@ from omnimouse_model.data.readers.build.side_streams import (
     span_text,
 )
 from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
+from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.readers.nwb.file import NwbFile
-from omnimouse_model.data.readers.nwb.trials import clock_origins
+from omnimouse_model.data.readers.nwb.trials import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window_spec import VIDEO_SIZE
@@ -38,8 +39,15 @@ if TYPE_CHECKING:
 
 _COLOURS, _WITH_ALPHA = 3, 4
 _EXPECTED = "(height, width[, 3])"
-_FRAMES = ("ImageSeries", "IndexSeries", "OpticalSeries")
-"""Types of series of images."""
+_FRAMES = ("ImageSeries", "IndexSeries", "OpticalSeries", "StimulusTemplate")
+"""Types of series of images; the last one is that of the Allen Institute."""
+_FRAME_COLUMNS = ("frame", "movie_frame_index", "image_index")
+"""Columns of tables of presentations that number the frames of a template."""
+_SAME_TIME_S = 0.02
+"""Times of an image and of its row may differ by a refresh of the screen."""
+_LONGEST_GRAY_S = 2.0
+_LONGEST_FRAME_S = 0.1
+"""Rows of consecutive frames that are longer are images, not a film."""
 
 
 class NwbVideo:
@@ -84,6 +92,9 @@ def read_stimulus(
 ) -> Stimulus | None:
     """Return frames and trials of all presentations, None if there are none.
 
+    Without series of presentations, these are the rows of tables that number the frames
+    of a template.
+
     A presentation that is faulty, or on another clock than the responses, is left out
     with a warning.
     """
@@ -92,14 +103,23 @@ def read_stimulus(
     presented = [g for g in all_series if "/stimulus/presentation" in g.name]
     _note_unread(nwb, notes)
     recording = responses.valid_interval()
+    shown = read_presentations(nwb, responses)
     parts: list[Part] = []
     sizes: dict[tuple[int, ...], None] = {}
     for group in presented:
-        read = partial(_presentation, nwb, group, intervals, recording)
+        read = partial(_presentation, nwb, group, intervals, shown, recording)
         found = read_side_stream(str(group.name), read, notes)
         if found is not None:
             parts += found[0]
             sizes |= dict.fromkeys(found[1])
+    if not presented:
+        templates = [g for g in all_series if "/stimulus/templates" in g.name]
+        for group in templates:
+            read = partial(_shown_template, nwb, group, shown)
+            found = read_side_stream(str(group.name), read, notes)
+            if found is not None:
+                parts += found[0]
+                sizes |= dict.fromkeys(found[1])
     if not parts:
         return None
     if len(sizes) > 1:
@@ -116,7 +136,7 @@ def read_stimulus(
             "programs store them; if they are width × height, they lie on their side",
         )
     source = partial(NwbVideo, nwb.file)
-    stimulus = build_stimulus(parts, intervals, responses.start, size, source, notes)
+    stimulus = build_stimulus(parts, intervals, responses.start, size, source, notes, shown)
     span = stimulus.valid_interval()
     if not is_long_enough(span):
         notes.warn(
@@ -175,11 +195,16 @@ def _presentation(
     nwb: NwbFile,
     group: "h5py.Group",
     intervals: PresentationIntervals,
+    shown: PresentationIntervals,
     recording: Interval,
     notes: Notes,
 ) -> tuple[list[Part], list[tuple[int, ...]]]:
     """Return the parts of one presentation and its frame sizes, [] without frames."""
-    parts = _parts(nwb, group, intervals, recording, notes)
+    return _with_sizes(nwb, _parts(nwb, group, intervals, shown, recording, notes))
+
+
+def _with_sizes(nwb: NwbFile, parts: list[Part]) -> tuple[list[Part], list[tuple[int, ...]]]:
+    """Return parts and their frame sizes, after reading one frame of the outer ones."""
     # One part per array: a session may show thousands of parts of it.
     arrays = list({part.name: part for part in parts if part.name}.values())
     sizes = [_frame_size(nwb, part) for part in arrays]
@@ -195,6 +220,7 @@ def _parts(
     nwb: NwbFile,
     group: "h5py.Group",
     intervals: PresentationIntervals,
+    shown: PresentationIntervals,
     recording: Interval,
     notes: Notes,
 ) -> list[Part]:
@@ -213,7 +239,7 @@ def _parts(
     times = times * scale_to_seconds(str(group.name), span, recording, notes)
     # An IndexSeries: numbers of images instead of frames.
     if len(shape) == 1:
-        return _stills(nwb, group, times, notes)
+        return _stills(nwb, group, times, shown, notes)
     return video_parts(f"{group.name}/data", times, intervals, name)
 
 
@@ -231,8 +257,14 @@ def _note_elsewhere(nwb: NwbFile, group: "h5py.Group", notes: Notes) -> None:
     )
 
 
-def _stills(nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes) -> list[Part]:
-    """Return the parts of images shown by number, each until the next one."""
+def _stills(
+    nwb: NwbFile,
+    group: "h5py.Group",
+    times: np.ndarray,
+    shown: PresentationIntervals,
+    notes: Notes,
+) -> list[Part]:
+    """Return the parts of images shown by number, each until its end or the next one."""
     stored = nwb.file.table(f"{group.name}/data")
     if stored.dtype.kind not in "fiu" or (stored != np.round(stored)).any():
         problem = f"shows images by {stored.dtype}, which are no whole numbers"
@@ -264,16 +296,89 @@ def _stills(nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes) 
             f"{order.max()}, and there are {len(names)}, numbered from 0",
             "its numbers begin at 1: subtract 1" if from_one else "correct its numbers",
         )
-    notes.assume(
-        "image_ends",
-        f"{group.name}: an image lasts until the next one; NWB does not store when it "
-        "was switched off",
-    )
     label, single = group.name.rsplit("/", 1)[-1], series is None
-    return [
+    parts = [
         Part(names[i], times[k : k + 1], frames[[i]], "image", f"{label}/{i}", single)
         for k, i in enumerate(order.tolist())
     ]
+    return _ended(str(group.name), parts, shown, notes)
+
+
+def _ended(name: str, parts: list[Part], shown: PresentationIntervals, notes: Notes) -> list[Part]:
+    """Return images with gray after the end that a table states, where it states one."""
+    times = np.array([float(part.times[0]) for part in parts])
+    if not len(shown.on):
+        notes.assume(
+            "image_ends",
+            f"{name}: an image lasts until the next one; NWB does not store when it "
+            "was switched off",
+        )
+        return parts
+    row = np.clip(np.searchsorted(shown.on, times + _SAME_TIME_S, side="right") - 1, 0, None)
+    is_row = np.abs(shown.on[row] - times) <= _SAME_TIME_S
+    ends = np.where(is_row, shown.off[row], np.nan)
+    following = np.append(times[1:], np.inf)
+    is_ended = following - ends > _SAME_TIME_S
+    notes.assume(
+        "image_ends",
+        f"{name}: {int(is_ended.sum()):,} of {len(parts):,} images end as their row in the table "
+        f"of presentations says, and the screen is then gray, for at most {_LONGEST_GRAY_S:g} s; "
+        "the others last until the next one",
+    )
+    nothing = np.zeros(1, np.int64)
+    found: list[Part] = []
+    for part, end, after, ends_now in zip(parts, ends, following, is_ended, strict=True):
+        found.append(part)
+        if ends_now:
+            # What was shown long after an image is unknown.
+            kind = "blank" if after - end <= _LONGEST_GRAY_S else "invalid"
+            found.append(Part("", np.array([end]), nothing, kind, ""))
+    return found
+
+
+def _shown_template(
+    nwb: NwbFile, group: "h5py.Group", shown: PresentationIntervals, notes: Notes
+) -> tuple[list[Part], list[tuple[int, ...]]]:
+    """Return the parts of a template whose frames a table of presentations numbers."""
+    label = group.name.rsplit("/", 1)[-1]
+    count, key = (nwb.shape(group) or (0,))[0], _plain(label)
+    check_extent(nwb.file.path, str(group.name), count, np.inf, MAX_FRAMES)
+    names = shown.columns.get("stimulus_name", [])
+    own = [k for k, name in enumerate(names) if _plain(name) and key.startswith(_plain(name))]
+    column = next((c for c in _FRAME_COLUMNS if c in shown.columns), "")
+    numbers = [(k, as_float(shown.columns[column][k])) for k in own] if column else []
+    rows = [(k, int(n)) for k, n in numbers if n is not None and np.isfinite(n) and n >= 0]
+    if not rows or _is_elsewhere(nwb, group):
+        return [], []
+    place, frames = (np.array(values, np.int64) for values in zip(*rows, strict=True))
+    if frames.max() >= count:
+        found = f"frames 0 to {frames.max()}, and it has {count}"
+        raise nwb.wrong(group, f"is shown with {found}", "correct the numbers of the table")
+    notes.assume(
+        "shown_template",
+        f"{group.name}: {len(frames):,} rows of {column} in the table of presentations name the "
+        "frames that were shown",
+    )
+    times, data = shown.on[place], f"{group.name}/data"
+    steps = np.diff(times)
+    if len(steps) and float(np.median(steps)) < _LONGEST_FRAME_S:
+        # A film: its showings are divided where it begins again, and at pauses.
+        cuts = np.flatnonzero((np.diff(frames) != 1) | (steps > _LONGEST_FRAME_S)) + 1
+        runs = np.split(np.arange(len(frames)), cuts)
+        return _with_sizes(
+            nwb, [Part(data, times[run], frames[run], "video", label) for run in runs]
+        )
+    parts = [
+        Part(data, times[k : k + 1], frames[k : k + 1], "image", f"{label}/{n}")
+        for k, n in enumerate(frames.tolist())
+    ]
+    return _with_sizes(nwb, _ended(str(group.name), parts, shown, notes))
+
+
+def _plain(name: object) -> str:
+    """Return letters and digits of the name of a stimulus, for comparison."""
+    text = re.sub(r"_?presentations?$", "", str(name).casefold())
+    return re.sub(r"[\W_]+", "", text)
 
 
 def _image_names(nwb: NwbFile, images: "h5py.Group", notes: Notes) -> list[str]:

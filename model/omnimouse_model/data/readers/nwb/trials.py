@@ -75,6 +75,18 @@ def read_intervals(nwb: NwbFile, responses: Signal, notes: Notes) -> Presentatio
     return intervals
 
 
+def read_presentations(nwb: NwbFile, responses: Signal) -> PresentationIntervals:
+    """Return the rows of all tables of presentations, also beside a table of trials.
+
+    A row is what was shown: a film has one for each frame. Faults are noted where
+    trials are read.
+    """
+    tables = [_named(table) for table in _read(nwb, _tables(nwb)[1], Notes())]
+    if sum(len(table.on) for table in tables) > _MAX_TRIALS:
+        return PresentationIntervals()
+    return _merged(nwb, tables, responses, Notes())
+
+
 def _merged(
     nwb: NwbFile, tables: Sequence["_Table"], responses: Signal, notes: Notes
 ) -> PresentationIntervals:

@@ -39,6 +39,10 @@ _MAX_MASK_BYTES = 4 * 2**30
 _BLOCK_BYTES = 32 * 2**20
 
 
+SPECIMEN_ID = "cell_specimen_id"
+"""Column of the tables of the Allen Institute, -1 for cells without one."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneUnits:
     """Regions of one series, in the order of its columns.
@@ -60,6 +64,9 @@ class PlaneUnits:
     masks
         Pixels int16 (k, 2) and weights float32 (k,) of every region; empty arrays
         without masks.
+    specimen_id
+        int64 (n,) ids of the same cells in other recordings, as the Allen Institute
+        stores them, or None.
     """
 
     unit_id: np.ndarray
@@ -71,6 +78,7 @@ class PlaneUnits:
     xy_px: np.ndarray
     xyz_um: np.ndarray
     masks: list[tuple[np.ndarray, np.ndarray]]
+    specimen_id: np.ndarray | None = None
 
     def select(self, rows: np.ndarray) -> "PlaneUnits":
         """Return only some regions."""
@@ -81,6 +89,7 @@ class PlaneUnits:
             xy_px=self.xy_px[rows],
             xyz_um=self.xyz_um[rows],
             masks=[self.masks[row] for row in rows.tolist()],
+            specimen_id=None if self.specimen_id is None else self.specimen_id[rows],
         )
 
 
@@ -133,7 +142,20 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
         xy_px=centre[:, :2],
         xyz_um=xyz,
         masks=[(place[:, :2], weight) for place, weight in pixels],
+        specimen_id=_specimens(nwb, table, rows, len(ids)),
     )
+
+
+def _specimens(
+    nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n_rows: int
+) -> np.ndarray | None:
+    """Return the stored ids of the same cells in other recordings, None without any."""
+    if nwb.shape(table, SPECIMEN_ID) != (n_rows,):
+        return None
+    stored = nwb.file.table(f"{table.name}/{SPECIMEN_ID}")
+    if stored.dtype.kind == "f":
+        stored = np.where(np.isfinite(stored), stored, -1.0)
+    return stored.astype(np.int64)[rows] if stored.dtype.kind in "iuf" else None
 
 
 def _without_table(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> PlaneUnits:

@@ -1,8 +1,6 @@
 """Streams beside the responses: what is read, and what a fault costs."""
 
 import shutil
-from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -13,6 +11,7 @@ from omnimouse_model.data.session import Session
 from tests.model.nwb_files import (
     Samples,
     add_series,
+    add_table,
     typed_group,
     write_nwb,
     write_samples,
@@ -196,14 +195,6 @@ def test_a_faulty_position_leaves_the_size(path):
 
 
 # -- trials --------------------------------------------------------------------------
-def add_table(path: Path, name: str, on: Any, off: Any, **columns: Any) -> Path:
-    with h5py.File(path, "a") as file:
-        table = typed_group(file, f"intervals/{name}", "TimeIntervals")
-        for key, values in {"start_time": on, "stop_time": off, **columns}.items():
-            table[key] = np.asarray(values)
-    return path
-
-
 def test_a_trial_without_a_stop_ends_at_the_next_start(path):
     session = open_session(add_table(path, "trials", [3, 9, 15], [5, np.nan, np.nan]))
     np.testing.assert_allclose(session.trials.t_on + session.t0, [3, 9, 15])
