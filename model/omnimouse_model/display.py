@@ -3,10 +3,12 @@
 `to_dataframe` needs pandas (the extra `analysis`), which is imported when it is called.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from omnimouse_model.errors import ExportError
 
@@ -22,6 +24,21 @@ MAX_LINES = 8
 _CELL = 'style="text-align:left;padding:1px 12px 1px 0;vertical-align:top"'
 # No colours: the page's own are readable in its light and in its dark theme.
 _TABLE = 'style="border:0;background:none;font-variant-numeric:tabular-nums"'
+
+# Sequences that control a terminal: of ECMA-48, with their arguments.
+_SEQUENCES = re.compile(r"(\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[]PX^_].*?(\x07|\x1b\\|\x9c|$)")
+
+
+def printable(text: str) -> str:
+    """Return a text in one line that cannot control a terminal, for texts from files.
+
+    Control sequences are removed; other control characters become a replacement sign,
+    and so do those that reverse the direction of writing.
+    """
+    plain = _SEQUENCES.sub("", text)
+    return "".join(
+        c if c.isprintable() or category(c) == "Zs" else "\N{REPLACEMENT CHARACTER}" for c in plain
+    )
 
 
 class HasSummary:

@@ -5,12 +5,15 @@ import signal
 import sys
 import threading
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import click
 
 from omnimouse_app.cli.interrupt import STOPPED
+from omnimouse_app.cli.output import echo
 from omnimouse_app.sigint import was_interrupted
+from omnimouse_model.display import printable
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.storage.write import explained
@@ -126,7 +129,9 @@ def main(arguments: list[str] | None = None) -> None:
     except SystemExit as end:
         status = end.code
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        echo(shown.getvalue().rstrip(), err=True)
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _show("stopped")
@@ -157,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _show(message: str) -> None:
     # Return to the start of the line and erase a progress line.
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    click.echo(f"{clear}omnimouse: {message}", err=True)
+    click.echo(f"{clear}omnimouse: {printable(message)}", err=True)
 
 
 def _show_error_of_thread(ended: threading.ExceptHookArgs) -> None:

@@ -14,7 +14,7 @@ from omnimouse_app.cli.inputs import (
     reading_options,
 )
 from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
-from omnimouse_app.cli.output import emit, n_bytes
+from omnimouse_app.cli.output import echo, emit, n_bytes
 from omnimouse_app.cli.progress import Progress, TimeLeft
 from omnimouse_model.progress import CallbackJob
 
@@ -79,7 +79,7 @@ def command(
         exit_stopped(f"the written part is saved in {part}; the same command continues")
     row = _row(session, target, codec) | {"seconds": seconds or 0.0, "verified": verify}
     if seconds is None:
-        click.echo(
+        echo(
             f"{target} is complete: it contains this session, nothing was written",
             err=True,
         )

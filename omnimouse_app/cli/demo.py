@@ -12,6 +12,7 @@ from omnimouse_app.cli.inputs import (
     require_source_code,
     session_folder,
 )
+from omnimouse_app.cli.output import echo
 from omnimouse_model.storage.write import writing
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def command(
 
 
 def _demo_session() -> Path | str:
-    click.echo("Demo session (the first run simulates it, in less than a minute) …")
+    echo("Demo session (the first run simulates it, in less than a minute) …")
     return session_folder("demo")
 
 
@@ -87,7 +88,7 @@ def _write_pictures(out: Path, model: str) -> None:
         from omnimouse_app.browser.screenshots import write_pictures
 
         try:
-            write_pictures(out, model, click.echo)
+            write_pictures(out, model, echo)
         # A page that does not reach an expected state; the message says which.
         except AssertionError as error:
             raise click.ClickException(str(error)) from error
@@ -110,11 +111,11 @@ def _write_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
         from omnimouse_app.tour.chapters import TOUR
         from omnimouse_app.tour.report import CHAPTERS, write_report
 
-        click.echo("Window, strokes and report …")
+        echo("Window, strokes and report …")
         try:
             chapters = TOUR if is_tour else CHAPTERS
             with writing(out):
                 page = write_report(out, folder, model, device, chapters)
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
-        click.echo(f"Report: {page}")
+        echo(f"Report: {page}")

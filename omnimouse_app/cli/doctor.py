@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from omnimouse_app.cli.inputs import json_option
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.output import echo, emit
 from omnimouse_model.predict.devices import full_memory_text
 
 # Qt versions with known defects, and what fails.
@@ -301,6 +301,6 @@ def _release(text: str) -> tuple[int, ...]:
 def _print_remedies(findings: list[Finding]) -> None:
     for finding in findings:
         if finding.remedy:
-            click.echo(f"\n{finding.status}: {finding.name}\n  {finding.remedy}")
+            echo(f"\n{finding.status}: {finding.name}\n  {finding.remedy}")
     if not any(finding.status == "problem" for finding in findings):
-        click.echo("\nThere is no problem.")
+        echo("\nThere is no problem.")

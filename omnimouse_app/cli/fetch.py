@@ -7,7 +7,7 @@ import click
 
 from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
-from omnimouse_app.cli.output import Row, emit, n_bytes
+from omnimouse_app.cli.output import Row, echo, emit, n_bytes
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.progress import CallbackJob
 
@@ -119,7 +119,7 @@ def _log_in() -> None:
     # Hidden input, and no option: a token on the command line would be in the shell's
     # history.
     save_token(click.prompt("Read token of the hub", hide_input=True))
-    click.echo("saved where `hf auth login` saves it", err=True)
+    echo("saved where `hf auth login` saves it", err=True)
 
 
 def _list_all(as_json: bool) -> None:
@@ -134,7 +134,7 @@ def _list_all(as_json: bool) -> None:
     )
 
     if not as_json:  # the names are known without a connection
-        click.echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
+        echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
     files = list_files(HubPlace("dataset", DATASET, RECORDINGS))
     recordings: list[Row] = [
         {"name": name, "value": file.size / 2**20, "unit": "MiB"}

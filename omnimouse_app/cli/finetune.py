@@ -16,7 +16,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.output import echo, emit
 from omnimouse_app.cli.progress import Progress, TrainingProgress, duration
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
         return
     frozen = about["frozen_hash"]
     core = f"; the frozen core is unchanged ({frozen})" if frozen else ""
-    click.echo(
+    echo(
         f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps, "
         f"{duration(60 * about['minutes'])}{core}\n"
         f"to use it: omnimouse app {session}{options} --model {out}, or "

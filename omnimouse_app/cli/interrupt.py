@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from omnimouse_app.sigint import check_interrupt
+from omnimouse_model.display import printable
 from omnimouse_model.progress import CallbackJob, Job
 
 # 128 + SIGINT (2), as in shells.
@@ -95,5 +96,5 @@ def interruptible() -> Iterator[StopSignal]:
 def exit_stopped(message: str) -> NoReturn:
     """Exit after Ctrl-C with one line: what is saved, and how to continue."""
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    click.echo(f"{clear}stopped; {message}", err=True)
+    click.echo(f"{clear}stopped; {printable(message)}", err=True)
     sys.exit(STOPPED)

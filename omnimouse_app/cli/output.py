@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_model.display import printable
 from omnimouse_model.predict.devices import full_memory_text
 
 if TYPE_CHECKING:
     import numpy as np
 
 Row = Mapping[str, Any]
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Print lines; texts of files in them cannot control the terminal."""
+    lines = str(text).expandtabs().split("\n")
+    click.echo("\n".join(map(printable, lines)), err=err)
 
 
 def emit(
@@ -52,14 +59,14 @@ def emit(
     if as_json:
         document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
         # JSON has no NaN: `allow_nan=False` raises an error if one is left.
-        click.echo(json.dumps(_plain(document), allow_nan=False))
+        echo(json.dumps(_plain(document), allow_nan=False))
     elif as_markdown:
-        click.echo(_about(machine(gflops=gflops)) + "\n")
-        click.echo(markdown_table(rows, columns))
+        echo(_about(machine(gflops=gflops)) + "\n")
+        echo(markdown_table(rows, columns))
     elif text is not None:
-        click.echo(text)
+        echo(text)
     else:
-        click.echo("\n".join([*([title] if title else []), table(rows, columns)]))
+        echo("\n".join([*([title] if title else []), table(rows, columns)]))
 
 
 def row(

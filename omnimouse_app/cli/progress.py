@@ -8,6 +8,8 @@ from typing import Self
 
 import click
 
+from omnimouse_model.display import printable
+
 RECENT = 50
 """Number of recent steps from which losses, throughput and time left are computed."""
 
@@ -43,6 +45,7 @@ class Progress:
     def show(self, text: str) -> None:
         """Show a line immediately."""
         self._last_s = self._clock()
+        text = printable(text)
         if sys.stderr.isatty():
             # Blanks overwrite the rest of a longer line before.
             click.echo("\r" + text.ljust(self._width), err=True, nl=False)

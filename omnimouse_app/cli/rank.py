@@ -18,7 +18,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
-from omnimouse_app.cli.output import decimals, emit, interval, markdown_table, table
+from omnimouse_app.cli.output import decimals, echo, emit, interval, markdown_table, table
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.progress import Job
 
@@ -154,7 +154,7 @@ def command(
     if figure is not None:
         _write_page(ranking, curve, figure)
     for note in dict.fromkeys((*ranking.warnings, *(curve.warnings if curve else ()))):
-        click.echo(f"Note: {note}", err=True)
+        echo(f"Note: {note}", err=True)
     emit(rows, as_json=as_json, text=report(ranking, curve, as_markdown=as_markdown))
 
 

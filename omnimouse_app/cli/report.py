@@ -7,6 +7,7 @@ import click
 
 from omnimouse_app.cli.inputs import device_option, file_option
 from omnimouse_app.cli.interrupt import interruptible
+from omnimouse_app.cli.output import echo
 from omnimouse_app.cli.progress import Progress, TimeLeft
 
 if TYPE_CHECKING:
@@ -79,4 +80,4 @@ def command(
             report=report_progress,
         )
         write_page(content, page, report_page)
-    click.echo(f"Report: {page}")
+    echo(f"Report: {page}")

@@ -15,7 +15,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
-from omnimouse_app.cli.output import emit, interval, markdown_table, table
+from omnimouse_app.cli.output import echo, emit, interval, markdown_table, table
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _curves(results: Path, axis: "SizeAxis", quantity: "Quantity") -> "tuple[Sca
     if not curves:
         raise click.ClickException(f"No run in {results} states its {axis} and {quantity}.")
     for entry in messages:
-        click.echo(f"Note: {entry.message}", err=True)
+        echo(f"Note: {entry.message}", err=True)
     return curves
 
 

@@ -20,7 +20,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import STOPPED, interruptible
-from omnimouse_app.cli.output import decimals, emit, interval, table
+from omnimouse_app.cli.output import decimals, echo, emit, interval, table
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def command(
         sweep.write_csv(csv)
     emit(json_rows(sweep), as_json=as_json, text="\n\n".join(report(sweep)))
     if not sweep.is_complete:
-        click.echo(_stopped(sweep, out), err=True)
+        echo(_stopped(sweep, out), err=True)
         sys.exit(STOPPED)
     # Exit status 1, so that scripts notice.
     if all(row.refusal for row in sweep.rows):

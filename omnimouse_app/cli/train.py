@@ -19,6 +19,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import STOPPED, exit_stopped, interruptible
+from omnimouse_app.cli.output import echo
 from omnimouse_app.cli.progress import Progress, TrainingProgress
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import CallbackJob
@@ -156,7 +157,7 @@ def _train(run: TrainingCommand, out: Path, steps: int | None, device: str) -> N
             run.write_results(out, lambda: stop.is_received)
     if stop.is_received:
         exit_stopped(f"saved in {out}: the same command continues.")
-    click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)
+    echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)
 
 
 class OmniMouseTraining:
@@ -216,12 +217,12 @@ class OmniMouseTraining:
                     lambda done, of, _: line(done, of, "fitting the context part"), cancelled
                 )
                 path = export_run(out, self._export, self._settings, self._mice, job)
-            click.echo(f"wrote {path}")
+            echo(f"wrote {path}")
         if self._official is not None:
             from omnimouse_model.train.export.official import write_official
 
             for path in write_official(out, self._official, self._settings):
-                click.echo(f"wrote {path}")
+                echo(f"wrote {path}")
 
 
 class FamilyTraining(ABC):
@@ -258,7 +259,7 @@ class FamilyTraining(ABC):
     def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
         """Write the exports."""
         if self._export is not None:
-            click.echo(f"wrote {self.export(out, self._export)}")
+            echo(f"wrote {self.export(out, self._export)}")
 
     @staticmethod
     @abstractmethod
@@ -375,7 +376,7 @@ def _open_sessions(
     own = team.share_of(choices)
     if team.is_main:
         for choice in choices:
-            session_place(choice.mouse, mice, partial(click.echo, err=True))
+            session_place(choice.mouse, mice, partial(echo, err=True))
     # The other processes open the mice only after the main one has simulated them.
     team.wait()
     open_one = open_one or open_training_session

@@ -10,6 +10,7 @@ from torch import OutOfMemoryError
 from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
 from omnimouse_app.cli.interrupt import interruptible
+from omnimouse_app.cli.output import emit
 from omnimouse_model.errors import WorkerError
 
 
@@ -86,3 +87,15 @@ def test_an_interrupt_of_the_imports_ends_with_one_line(monkeypatch, capsys):
         signal.signal(signal.SIGINT, before)
     assert end.value.code == 130
     assert capsys.readouterr().err.splitlines() == ["omnimouse: stopped"]
+
+
+def test_names_in_messages_and_tables_cannot_control_the_terminal(capsys, tmp_path):
+    hostile = "zyx\x1b[2J\x1b]0;title\x07"
+    with pytest.raises(SystemExit):
+        cli.main(["info", str(tmp_path / hostile)])
+    with pytest.raises(SystemExit):
+        cli.main(["info", "demo", f"--{hostile}"])
+    emit([{"name": hostile}], as_json=False)
+    printed = "".join(capsys.readouterr())
+    assert printed.count("zyx") == 3
+    assert "\x1b" not in printed

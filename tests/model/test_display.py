@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.display import printable
 from omnimouse_model.errors import ExportError
 
 STRATEGY = "causal_response_25_behavior"
@@ -61,3 +62,19 @@ def test_dir_lists_the_public_names_alone():
     assert {"Mask", "evaluate", "TimeRangeError"} <= set(dir(om))
     assert not {name for name in dir(om) if name.startswith("_")}
     assert not {"Any", "import_module", "TYPE_CHECKING"} & set(dir(om))
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("a\x1b[31mred\x1b[0m", "ared"),
+        ("\x1b]0;title\x07name", "name"),
+        ("\x1b]8;;http://x\x1b\\link", "link"),
+        ("\x9b2Jcleared", "cleared"),
+        ("two\nlines\r\b", "two\N{REPLACEMENT CHARACTER}lines" + 2 * "\N{REPLACEMENT CHARACTER}"),
+        ("txt.\N{RIGHT-TO-LEFT OVERRIDE}exe", "txt.\N{REPLACEMENT CHARACTER}exe"),
+        ("µ 3\N{NO-BREAK SPACE}Hz – ünïcode", "µ 3\N{NO-BREAK SPACE}Hz – ünïcode"),
+    ],
+)
+def test_a_text_from_a_file_cannot_control_a_terminal(hostile, shown):
+    assert printable(hostile) == shown

@@ -23,7 +23,7 @@ from omnimouse_app.cli.inputs import (
     sessions_option,
 )
 from omnimouse_app.cli.interrupt import STOPPED, StopSignal, interruptible
-from omnimouse_app.cli.output import emit, markdown_table, table
+from omnimouse_app.cli.output import echo, emit, markdown_table, table
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def command(
     rows = [row for scores in results.values() for row in scores.rows()]
     emit(rows, as_json=as_json, text="\n\n".join(blocks))
     if stop.is_received:
-        click.echo("stopped; the same command with --out continues", err=True)
+        echo("stopped; the same command with --out continues", err=True)
         sys.exit(STOPPED)
     # Exit status 1, so that scripts notice.
     unasked = set(BASELINES).difference(models)
@@ -296,7 +296,7 @@ def _write_submission(
     parts = (predict_clips(predictor, *pair) for pair in product(sessions, tiers))
     # The competition identifies neurons by the ids of its files.
     ids = {session.id: session.units.unit_id.tolist() for session in sessions}
-    click.echo(f"wrote {write_submission(path, chain.from_iterable(parts), ids)}")
+    echo(f"wrote {write_submission(path, chain.from_iterable(parts), ids)}")
 
 
 def _competition(

@@ -18,7 +18,7 @@ from omnimouse_app.cli.inputs import (
     session_folder,
 )
 from omnimouse_app.cli.interrupt import STOPPED, interruptible
-from omnimouse_app.cli.output import emit, shorten, table
+from omnimouse_app.cli.output import echo, emit, shorten, table
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.progress import CallbackJob
 
@@ -171,7 +171,7 @@ def catalogue_table(folder: Path, column: str, as_json: bool, reading: dict[str,
     rows = [_entry_row(entry, root) for entry in catalogue]
     emit(rows, as_json=as_json, text="\n".join(_catalogue_lines(catalogue)))
     if is_stopped:
-        click.echo("stopped before the end: there may be more sessions", err=True)
+        echo("stopped before the end: there may be more sessions", err=True)
         sys.exit(STOPPED)
 
 

@@ -19,7 +19,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.output import echo, emit
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def run_on_model(
 
     shown = {key: value for key, value in settings.items() if key != "seed"}
     n_windows = windows_of(experiment_named(name), predictor.needs.spec, **shown)
-    click.echo(f"{n_windows:,} predictions with {predictor.predictor_id} …", err=True)
+    echo(f"{n_windows:,} predictions with {predictor.predictor_id} …", err=True)
     source: Predictor | str = predictor
     if workers is not None:
         # A loaded predictor cannot be sent.

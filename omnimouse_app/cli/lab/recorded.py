@@ -13,7 +13,7 @@ from omnimouse_app.cli.lab.experiment import (
     run_on_model,
     table_option,
 )
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.output import echo, emit
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.progress import CallbackJob
 
@@ -151,7 +151,7 @@ def _report(
         columns = {"neuron": found.neurons, "unit_id": names, **found.columns}
         write_table(out, columns)
     for note in found.notes:
-        click.echo(note, err=True)
+        echo(note, err=True)
     about = found.about
     predictor, shown = about["predictor"], about["stimulus"]
     if about.get("experiment") in ("fields", "black_fields"):

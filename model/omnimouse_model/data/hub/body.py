@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from omnimouse_model.data.hub.errors import printable
 from omnimouse_model.data.hub.exchange import Deadline
+from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
 
 # Bytes per second below which a download is given up, and the seconds over which this

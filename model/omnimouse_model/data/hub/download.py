@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 
 from omnimouse_model.data.hub.auth import endpoint, http_error, hub_headers
 from omnimouse_model.data.hub.body import blocks_of
-from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes, printable
+from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
 from omnimouse_model.data.hub.exchange import answer_to, location_of
 from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.paths import path_inside
+from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.cache import cache_dir

@@ -14,6 +14,7 @@ from omnimouse_model.data.hub.auth import (
     missing_package,
 )
 from omnimouse_model.data.hub.names import HubPlace
+from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
 
 # By name, because huggingface_hub changed its HTTP library between versions and the
@@ -106,11 +107,6 @@ def first_line(error: BaseException) -> str:
     # Addresses of storage have signatures in their query that grant access; they must
     # not get into messages and logs.
     return printable(re.sub(r"\?[^\s'\"]+", "?…", plain))[:300]
-
-
-def printable(text: str) -> str:
-    """Return a hub's text without characters that control a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _gated(place: HubPlace) -> str:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from omnimouse_model.data.hub.errors import printable
+from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
 
 TIMEOUT_S = 20.0

@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from omnimouse_model.data.hub.auth import endpoint, hub_headers
 from omnimouse_model.data.hub.body import blocks_of
-from omnimouse_model.data.hub.errors import as_fetch_errors, printable
+from omnimouse_model.data.hub.errors import as_fetch_errors
 from omnimouse_model.data.hub.exchange import answer_to
 from omnimouse_model.data.hub.names import HubPlace
+from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
 from omnimouse_model.storage.archives import is_plain_name, leads_outside
 
