@@ -57,6 +57,7 @@ def show_keys() -> None:
     box.setObjectName(KEYS_WINDOW)
     box.setWindowTitle("Keys of OmniMouse")
     cells = "".join(f"<td style='padding-right: 20px'>{column}</td>" for column in columns)
+    box.setTextFormat(Qt.TextFormat.RichText)
     box.setText(f"<table><tr>{cells}</tr></table>")
     box.setModal(False)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

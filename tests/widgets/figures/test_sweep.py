@@ -74,3 +74,11 @@ def test_a_grid_has_a_curve_for_each_history():
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     with pytest.raises(ValueError, match="grid=True"):
         context_grid_figure(context_sweep_of_all())
+
+
+def test_the_name_of_a_sweep_like_html_is_text():
+    sweep, link = context_sweep_of_all(), "<a href='file:///x'>old</a>"
+    figure = context_sweep_figure({link: sweep, "new": sweep})
+    names = {trace.name for trace in figure.data}
+    assert "&lt;a href='file:///x'&gt;old&lt;/a&gt;" in names
+    assert link not in names

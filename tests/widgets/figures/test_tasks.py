@@ -75,3 +75,11 @@ def test_what_a_model_cannot_do_is_a_dash_with_its_reason(scores):
     assert "reads &lt;no&gt; video." in html
     assert "<no>" not in html
     assert html.count("<td") == 1 + 3 * len(table.columns)
+
+
+def test_a_name_like_html_is_text_in_figure_and_page(scores):
+    link = "<a href='file:///x'>big</a>"
+    table = task_table(replace(scores, scores=(score(FCST, link, 0.3),), behavior=()))
+    assert link not in table.to_html()
+    (trace,) = table.to_figure().data
+    assert trace.cells.values[0][0] == "&lt;a href='file:///x'&gt;big&lt;/a&gt;"

@@ -85,7 +85,7 @@ def decoding_figure(
         margin={"t": 72, "b": 66},
     )
     figure.add_annotation(
-        x=0.5, y=-0.2, xref="paper", yref="paper", text=title, showarrow=False,
+        x=0.5, y=-0.2, xref="paper", yref="paper", text=style.hover(title), showarrow=False,
         font={"size": 13},
     )  # fmt: skip
     for panel in range(len(channels)):
@@ -93,7 +93,7 @@ def decoding_figure(
             "domain": _domain(panel, len(channels)),
             "tickmode": "array",
             "tickvals": list(range(len(order))),
-            "ticktext": order,
+            "ticktext": [style.hover(name) for name in order],
             "range": [-0.6, len(order) - 0.4],
             "anchor": "y",
         }
@@ -120,12 +120,12 @@ def decoding_figure(
             {
                 **style.scatter(places, means, "markers", **common),
                 "mode": "lines+markers" if is_ordered else "markers",
-                "name": model,
+                "name": style.hover(model),
                 "showlegend": panel == 0,
                 "error_y": style.bars([_sem(values) for values in points.values()]),
                 "line": {"color": colour, "width": 2, "dash": style.DASHES[n_model]},
                 "marker": {"symbol": _SYMBOLS[n_model], "size": 9},
-                "hovertext": list(points),
+                "hovertext": [style.hover(name) for name in points],
             }
         )
     return figure
@@ -156,6 +156,6 @@ def _panel_title(text: str, panel: int, count: int) -> dict[str, Any]:
         "yref": "paper",
         "xanchor": "center",
         "yanchor": "bottom",
-        "text": text,
+        "text": style.hover(text),
         "showarrow": False,
     }

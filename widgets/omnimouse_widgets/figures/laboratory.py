@@ -9,6 +9,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.figures.style import (
     TEXT,
     Theme,
+    hover,
     new_figure,
     plain,
     scatter,
@@ -52,13 +53,13 @@ def direction_figure(
         curve = {"type": "scatterpolar", "theta": plain(np.array(angles))}
         figure.add_trace(
             curve | {"r": plain(values), "mode": "lines+markers", "line": line}
-            | {"name": name}
+            | {"name": hover(name)}
         )  # fmt: skip
         if true_deg is not None:
             rim = {"theta": [float(true_deg[neuron])] * 2, "r": [0, 1]}
             dashed = {"color": colour, "dash": "dot", "width": 3}
             figure.add_trace(
-                {"type": "scatterpolar", "mode": "lines", "name": f"{name}, truth"}
+                {"type": "scatterpolar", "mode": "lines", "name": hover(f"{name}, truth")}
                 | rim | {"line": dashed}
             )  # fmt: skip
     figure.update_layout(
@@ -104,7 +105,7 @@ def direction_map_figure(
         "colorbar": {"title": {"text": "degrees"}, "tickvals": ticks, "thickness": 12},
     }
     x, y = (np.round(places[neurons, axis], 1) for axis in (0, 1))
-    names = [f"neuron {name}" for name in session.units.names[neurons].tolist()]
+    names = [hover(f"neuron {name}") for name in session.units.names[neurons].tolist()]
     figure.add_trace(scatter(x, y, "markers", marker=marker, text=names, hoverinfo="text"))
     return figure
 
@@ -112,7 +113,9 @@ def direction_map_figure(
 def exciting_figure(found: "ExcitingInputs", *, theme: Theme = "light") -> "Figure":
     """Return the image of each start, or the middle frame of a video, best first."""
     n = len(found.videos)
-    figure = new_figure(theme, 260, title={"text": f"most exciting input of {found.predictor_id}"})
+    figure = new_figure(
+        theme, 260, title={"text": hover(f"most exciting input of {found.predictor_id}")}
+    )
     height, width = found.videos.shape[2:]
     for number, video in enumerate(found.videos):
         figure.add_trace(

@@ -59,8 +59,8 @@ def score_scatter(
         showlegend=False,
         hovermode="closest",
         title={"text": _summary(x_scores, y_scores), "font": {"size": 13}},
-        xaxis=style.titled(f"r, {labels[0]}", range=limits),
-        yaxis=style.titled(f"r, {labels[1]}", range=limits, scaleanchor="x"),
+        xaxis=style.titled(style.hover(f"r, {labels[0]}"), range=limits),
+        yaxis=style.titled(style.hover(f"r, {labels[1]}"), range=limits, scaleanchor="x"),
         shapes=[identity],
     )
     limit = None if ceilings is None else _ceilings_of(neurons, ceilings)
@@ -217,7 +217,7 @@ def _outline(
         # There is one edge more than counts: the last count extends to the last edge.
         [*counts.tolist(), int(counts[-1])],
         "lines",
-        name=name,
+        name=style.hover(name),
         line={**line, "shape": "hv"},
         fill="tozeroy",
         fillcolor=style.with_alpha(line["color"], 0.15),

@@ -54,13 +54,13 @@ def ranking_figure(
     ]
     cells = {
         "type": "heatmap",
-        "x": list(matrix.columns),
-        "y": list(matrix.rows),
+        "x": [style.hover(name) for name in matrix.columns],
+        "y": [style.hover(name) for name in matrix.rows],
         "z": [style.plain(row) for row in matrix.values],
         "text": [list(row) for row in matrix.texts],
         "texttemplate": "%{text}",
         "colorscale": colours,
-        "colorbar": {"title": {"text": ranking.unit}},
+        "colorbar": {"title": {"text": style.hover(ranking.unit)}},
         "hoverinfo": "text",
         "hovertext": [[style.hover(tip) for tip in row] for row in matrix.tips],
         "xgap": 1,
@@ -163,7 +163,7 @@ def _layout(curve: PretrainCurve, axis: Axis, theme: Theme, notes: str) -> dict[
                 **{"xanchor": "left", "yanchor": "bottom", "showarrow": False},
             }
         )
-    layout["yaxis1"] |= style.titled(f"{curve.metric}, {curve.unit}")
+    layout["yaxis1"] |= style.titled(style.hover(f"{curve.metric}, {curve.unit}"))
     return layout
 
 

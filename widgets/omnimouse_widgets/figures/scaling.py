@@ -91,7 +91,7 @@ def _layout(curves: Sequence[ScalingCurve], conditions: Sequence[str]) -> dict[s
             ticks = np.unique(np.concatenate(sizes)).tolist()
             layout[f"xaxis{number}"]["tickvals"] = ticks
         layout[f"yaxis{number}"] = {"anchor": f"x{number}"}
-        title = f"<b>{task_name(condition)}</b>"
+        title = f"<b>{style.hover(task_name(condition))}</b>"
         layout["annotations"].append(_text(title, left, 1.0, is_above=True))
     labels = {"score": "single-trial correlation", "loss": "test loss"}
     layout["yaxis1"] |= style.titled(labels[quantity])
@@ -156,7 +156,10 @@ def _traces(curve: ScalingCurve, colour: str, mark: str, shift: float) -> list[d
         hovertext=[_size_text(curve, number) for number in range(len(x))],
     )
     fits = [] if curve.law is None else _fit_traces(curve, colour)
-    return [{"name": curve.name, "hoverinfo": "text", **trace} for trace in (*fits, runs, sizes)]
+    return [
+        {"name": style.hover(curve.name), "hoverinfo": "text", **trace}
+        for trace in (*fits, runs, sizes)
+    ]
 
 
 def _fit_traces(curve: ScalingCurve, colour: str) -> list[dict[str, Any]]:

@@ -220,7 +220,7 @@ def sweep_layout(
         # responses.
         label = f"correlation, {target.replace('_', ' ')}"
     layout: dict[str, Any] = {
-        "yaxis": style.titled(label, domain=[0, 1]),
+        "yaxis": style.titled(style.hover(label), domain=[0, 1]),
         "hovermode": "closest",
     }
     # Neurons have more values than history, so their axis is wider.
@@ -342,7 +342,7 @@ def line_legend(names: Sequence[tuple[str, int]], theme: Theme) -> list[dict[str
             [np.nan],
             [np.nan],
             "lines",
-            name=name,
+            name=style.hover(name),
             hoverinfo="skip",
             line={"color": colour, "width": 2, "dash": style.DASHES[line]},
         )

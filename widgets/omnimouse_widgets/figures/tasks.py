@@ -122,11 +122,11 @@ class TaskTable:
         fields = {"fill": fill, "align": ["left", "center"]}
         # plotly takes the cells by column, the names of the models first.
         cells = zip(*self.rows.values(), strict=True)
-        columns = [list(self.rows), *([_bold(cell) for cell in c] for c in cells)]
-        heads = [f"<b>{head}</b>" for head in ("", *self.columns)]
+        columns = [[*map(style.hover, self.rows)], *([_bold(cell) for cell in c] for c in cells)]
+        heads = [f"<b>{style.hover(head)}</b>" for head in ("", *self.columns)]
         # plotly does not adjust the height of a table to its rows.
         height = 170 + 26 * len(self.rows)
-        figure = style.new_figure(theme, height, title={"text": self.caption})
+        figure = style.new_figure(theme, height, title={"text": style.hover(self.caption)})
         figure.add_trace(
             {
                 "type": "table",

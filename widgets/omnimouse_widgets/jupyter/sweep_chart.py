@@ -126,7 +126,7 @@ class SweepChart:
         """Set the ticks, and the line names if there are several sweeps."""
         labels = {line: name for name, line in names if len(names) > 1}
         for line, trace in enumerate(self._lines):
-            trace.update(name=labels.get(line, ""), showlegend=line in labels)
+            trace.update(name=style.hover(labels.get(line, "")), showlegend=line in labels)
         self.figure.layout.xaxis.update(axes[0])
         self.figure.layout.xaxis2.update(axes[1])
 

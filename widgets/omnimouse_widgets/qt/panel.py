@@ -38,7 +38,6 @@ from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
     number_box,
-    plain_tip,
     progress_bar,
     push_button,
     set_items,
@@ -296,7 +295,7 @@ class RecordPanel(QWidget):
             case Text():
                 set_text = widget.set_text if item.is_line else widget.setText
                 set_text(item.text)
-                widget.setToolTip(plain_tip(item.tip))
+                widget.setToolTip(item.tip)
                 if isinstance(widget, ToneLabel):
                     widget.set_tone(TONES.get(item.tone, "quiet"))
             case Progress():
@@ -411,7 +410,7 @@ def _fill_matrix(view: QTableView, matrix: Matrix) -> None:
     colours = palette.viridis_table()
     for (row, column), share in np.ndenumerate(matrix.shares):
         item = QStandardItem(matrix.texts[row][column])
-        item.setToolTip(plain_tip(matrix.tips[row][column]))
+        item.setToolTip(matrix.tips[row][column])
         item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
         if np.isfinite(share):
             red, green, blue = colours[round(255 * float(share))].tolist()

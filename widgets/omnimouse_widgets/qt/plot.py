@@ -1,6 +1,7 @@
 """Plot of a record: curves, polar curve, image or message."""
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 import pyqtgraph as pg
@@ -84,7 +85,7 @@ class RecordPlot:
         for side, label in (("bottom", plot.across), ("left", plot.up)):
             axis = self.plot.getAxis(side)
             plot_style.style_axis(axis)
-            axis.setLabel(label, color=plot_style.AXIS)
+            axis.setLabel(escape(label), color=plot_style.AXIS)
             axis.label.setFont(plot_style.small_font())
             axis.setTicks([ticks] if side == "bottom" else None)
         names = [(line.label, line.colour) for line in plot.lines if line.label]

@@ -1,10 +1,7 @@
 """Rows and labels of forms."""
 
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QTextDocument
 
-from omnimouse_widgets.qt.style.controls import describe, plain_tip
 from omnimouse_widgets.qt.style.form import ElidedLabel
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
@@ -28,10 +25,3 @@ def test_a_name_like_html_is_shown_as_it_is(qapp, kind, name):
     label = kind()
     label.setText(name)
     assert label.sizeHint().width() >= label.fontMetrics().horizontalAdvance(name)
-    tip, document = f"{name}\nsecond line", QTextDocument()
-    document.setHtml(plain_tip(tip))
-    assert document.toPlainText() == tip
-    describe(label, tip)
-    assert Qt.mightBeRichText(label.toolTip())
-    document.setHtml(label.toolTip())
-    assert document.toPlainText() == tip

@@ -11,7 +11,6 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.qt.context.plot import line_pen
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.controls import plain_tip
 from omnimouse_widgets.qt.style.form import ElidedLabel
 from omnimouse_widgets.qt.style.theme import drawn_pixmap
 
@@ -52,7 +51,7 @@ class SweepLegend(QWidget):
             if is_used:
                 sample.setPixmap(line_sample(entries[at].line))
                 name.set_text(entries[at].name)
-                name.setToolTip(plain_tip(_tooltip(entries[at])))
+                name.setToolTip(_tooltip(entries[at]))
         self.set_room(self._has_room)
 
     def set_room(self, has_room: bool) -> None:

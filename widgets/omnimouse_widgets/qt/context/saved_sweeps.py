@@ -20,7 +20,6 @@ from omnimouse_widgets.drawn.context.text import entry_text
 from omnimouse_widgets.qt.context.legend import SAMPLE, line_sample
 from omnimouse_widgets.qt.style.controls import (
     describe,
-    plain_tip,
     push_button,
 )
 from omnimouse_widgets.qt.style.plot_style import small_font
@@ -149,7 +148,7 @@ class SavedSweeps(QWidget):
         line = compared.index(entry.path) + 1 if is_drawn else 0
         item.setText(entry_text(entry, is_running=entry.path == self._sweeps.running))
         tip = f"{item.text()}\n{entry.path}\n{entry.problem}"
-        item.setToolTip(plain_tip(tip.strip()))
+        item.setToolTip(tip.strip())
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(CHECKED if is_drawn else UNCHECKED)
         # Painting an icon is slow: paint only after a change.

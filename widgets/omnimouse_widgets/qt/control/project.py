@@ -25,7 +25,6 @@ from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
     name_menu,
-    plain_tip,
     push_button,
     show_text,
 )
@@ -324,7 +323,7 @@ class AnalysisSection(QWidget):
             name = path.name.removesuffix(SUFFIX).replace("&", "&&")
             action = self.recent.addAction(name, lambda path=path: self.open(path))
             if action is not None:
-                action.setToolTip(plain_tip(str(path)))
+                action.setToolTip(str(path))
         self.recent.setToolTipsVisible(True)
         name_menu(self.recent, "Recent analyses")
         self.backups_action.setEnabled(self._analyses.backup_folder.is_dir())
@@ -340,7 +339,7 @@ class AnalysisSection(QWidget):
         self.mark.setVisible(analyses.is_changed)
         self.name.set_text(status or analyses.name or "Analysis not saved")
         about = f"{analyses.path or ''}\n{TOOLTIP}".strip()
-        self.name.setToolTip(plain_tip(self._export_status(full_path=True) or about))
+        self.name.setToolTip(self._export_status(full_path=True) or about)
         is_unsaved = analyses.path is None or analyses.is_changed
         self.save_button.setEnabled(is_open and is_unsaved)
         faults = [str(fault) for fault in (analyses.error, exports.error) if fault]

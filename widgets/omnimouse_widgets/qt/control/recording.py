@@ -25,7 +25,6 @@ from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
     name_menu,
-    plain_tip,
     push_button,
     set_items,
     show_text,
@@ -120,7 +119,7 @@ class RecordingSection(QWidget):
             # "&" would mark a key of the menu.
             name = Path(place).name.replace("&", "&&")
             action = QAction(name, self.recent)
-            action.setToolTip(plain_tip(place))
+            action.setToolTip(place)
             action.triggered.connect(partial(self._open_chosen, place))
             self.recent.addAction(action)
         name_menu(self.recent, "Recent")

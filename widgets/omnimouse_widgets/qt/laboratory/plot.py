@@ -1,5 +1,7 @@
 """Plot of what the laboratory found: tuning, field, image or confusion matrix."""
 
+from html import escape
+
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF, QSize, Qt
@@ -145,7 +147,7 @@ class LabCanvas:
         n = len(plot.classes)
         names = [(k + 0.5, name) for k, name in enumerate(plot.classes)]
         for side, label in (("left", "true"), ("bottom", "predicted")):
-            self.plot.setLabel(side, f"{label} {plot.label}", color=plot_style.AXIS)
+            self.plot.setLabel(side, escape(f"{label} {plot.label}"), color=plot_style.AXIS)
             self.plot.getAxis(side).setTicks([names])
         for row, column in np.ndindex(n, n):
             share = float(plot.shares[row, column])
@@ -184,7 +186,7 @@ class LabCanvas:
         self.points.setData(places, plot.values)
         names = [f"{level:g}" for level in plot.levels]
         for side, text in (("bottom", plot.label), ("left", "response (s.d.)")):
-            self.plot.setLabel(side, text, color=plot_style.AXIS)
+            self.plot.setLabel(side, escape(text), color=plot_style.AXIS)
             self.plot.getAxis(side).label.setFont(plot_style.small_font())
         self.plot.getAxis("left").setTicks(None)
         self.plot.getAxis("bottom").setTicks([list(zip(places, names, strict=True))])

@@ -36,7 +36,6 @@ from omnimouse_widgets.qt.neurons.repeats_plot import CEILING_TIP
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
-    plain_tip,
     push_button,
     scroll_vertically,
     set_items,
@@ -295,7 +294,7 @@ class NeuronInfoPanel(QWidget):
             return
         heading = neuron_info_text.heading(session, neuron)
         self.heading.set_text(heading)
-        self.heading.setToolTip(plain_tip(heading))
+        self.heading.setToolTip(heading)
         now = neuron_info_text.state_text(state, self._controller.results, neuron)
         selection = state.selection
         if len(selection) > 1 and neuron in selection:

@@ -10,7 +10,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP
 from omnimouse_widgets.qt.neurons.table_model import NeuronTableModel
 from omnimouse_widgets.qt.style import shortcuts
-from omnimouse_widgets.qt.style.controls import plain_tip, push_button, show_text
+from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
@@ -94,7 +94,7 @@ class NeuronsPanel(QWidget):
         try:
             self.table.filter(self.filter.text().strip())
         except ValueError as error:
-            self.filter.setToolTip(plain_tip(f"{error}\n{FILTER_TIP}"))
+            self.filter.setToolTip(f"{error}\n{FILTER_TIP}")
             self.filter.setStyleSheet(f"border: 1px solid {palette.PROBLEM};")
             show_text(self.problem, str(error))
             self.paint.setEnabled(False)  # the rows are those of the last filter

@@ -1,5 +1,7 @@
 """Trials panel: the table of trials, and averages around their onsets by condition."""
 
+from html import escape
+
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QModelIndex, QSignalBlocker
@@ -20,7 +22,7 @@ from omnimouse_widgets.drawn.neurons.trials import (
 )
 from omnimouse_widgets.drawn.traces.text import LegendEntry
 from omnimouse_widgets.qt.style import plot_style, shortcuts
-from omnimouse_widgets.qt.style.controls import combo_box, plain_tip, set_items
+from omnimouse_widgets.qt.style.controls import combo_box, set_items
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
@@ -129,7 +131,7 @@ class TrialsPanel(QWidget):
     def _draw_trial(self) -> None:
         number, text = current_trial(self._controller)
         self.trial.set_text(text)
-        self.trial.setToolTip(plain_tip(text))
+        self.trial.setToolTip(text)
         if number is None:
             self.table.clearSelection()
             return
@@ -193,7 +195,7 @@ class AveragesPlot:
             ("left", plot.unit),
             ("bottom", "time from the onset (s)"),
         ):
-            self.plot.setLabel(side, label, color=plot_style.AXIS)
+            self.plot.setLabel(side, escape(label), color=plot_style.AXIS)
             self.plot.getAxis(side).label.setFont(plot_style.small_font())
         ends = (float(plot.time_s[0]), float(plot.time_s[-1]))
         self.plot.setRange(xRange=ends, yRange=(low, 1.05 * high), padding=0)

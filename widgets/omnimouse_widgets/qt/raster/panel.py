@@ -36,7 +36,6 @@ from omnimouse_widgets.qt.raster.gestures import TOOLS, RasterGestures, Tool
 from omnimouse_widgets.qt.raster.order_box import OrderBox
 from omnimouse_widgets.qt.raster.plot import RasterPlot
 from omnimouse_widgets.qt.style import plot_style, shortcuts
-from omnimouse_widgets.qt.style.controls import plain_tip
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.menu_box import MenuBox
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -420,7 +419,7 @@ class RasterPanel(QWidget):
         self.ordering.draw()
         text = status_text(self._controller, self._rows, self._view, self._hatch_reasons)
         self.status.set_text(text)
-        self.status.setToolTip(plain_tip(text))
+        self.status.setToolTip(text)
 
     def _hover(self, at: QPointF) -> None:
         """Show the neuron, state and sample under the pointer in the status line."""

@@ -5,6 +5,7 @@ controller.
 """
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any, Protocol
 
 import numpy as np
@@ -188,7 +189,7 @@ class RasterPlot:
         if title == self._title:
             return
         self._title = title
-        self.plot.setTitle(title or None, color=plot_style.AXIS, size="8pt")
+        self.plot.setTitle(escape(title) or None, color=plot_style.AXIS, size="8pt")
         # A long title must not widen this picture relative to its neighbours.
         self.plot.titleLabel.setMinimumWidth(0)
         height = TITLE_HEIGHT if title else 0

@@ -1,7 +1,6 @@
 """Constructors of controls: text, tooltip, accessible name and action in one call."""
 
 from collections.abc import Callable, Container, Sequence
-from html import escape
 from typing import Any, Final, TypeVar
 
 from qtpy.QtCore import QSignalBlocker, Qt
@@ -42,20 +41,9 @@ Action = Callable[[], object]
 NumberBox = TypeVar("NumberBox", QSpinBox, QDoubleSpinBox)
 
 
-def plain_tip(text: str) -> str:
-    """Return a tooltip that Qt shows as plain text, even if it looks like HTML.
-
-    For texts with names of files, sessions or neurons.
-    """
-    # The signs by which Qt takes a text for HTML.
-    if "<" not in text and "&lt;" not in text:
-        return text
-    return f"<span>{escape(text).replace(chr(10), '<br>')}</span>"
-
-
 def describe(widget: QWidget, tooltip: str, name: str = "") -> None:
     """Set the tooltip and, unless empty, the name that screen readers announce."""
-    widget.setToolTip(plain_tip(tooltip))
+    widget.setToolTip(tooltip)
     if name:
         widget.setAccessibleName(name)
 

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_widgets.qt.style.controls import fit_panel_width, plain_tip
+from omnimouse_widgets.qt.style.controls import fit_panel_width
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
 LABEL_WIDTH = 77
@@ -131,7 +131,7 @@ class ElidedLabel(QLabel):
         )
         self.setText(shown)
         is_cut = shown != self.full_text
-        tip = self._tooltip or (plain_tip(self.full_text) if is_cut else "")
+        tip = self._tooltip or (self.full_text if is_cut else "")
         super().setToolTip(tip)
 
 

@@ -19,6 +19,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_widgets.qt.style.fault_notice import FaultNotice
+from omnimouse_widgets.qt.style.plain_text import keep_texts_plain
 
 Draw = Callable[[], None]
 
@@ -54,6 +55,7 @@ class Redraw(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(rest_ms)
         self._timer.timeout.connect(self._flush_if_visible)
+        keep_texts_plain()
         # An event filter, so that panels need not inherit from a common base class.
         panel.installEventFilter(self)
 

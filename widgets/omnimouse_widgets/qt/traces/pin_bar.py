@@ -23,7 +23,6 @@ from omnimouse_widgets.drawn.traces.text import (
 from omnimouse_widgets.qt.style.controls import (
     TOGGLE_STYLE,
     combo_box,
-    plain_tip,
     toggle_button,
     tool_button,
 )
@@ -134,7 +133,7 @@ class PinBar(QWidget):
             if pin is not None:
                 chip.setText(pin.letter)
                 chip.setChecked(pin.is_shown)
-                chip.setToolTip(plain_tip(self._tip(pin)))
+                chip.setToolTip(self._tip(pin))
 
     def _tip(self, pin: Pin) -> str:
         keys = f"Click to show or hide (Alt+{pin.slot + 1}); the arrow opens a menu"

@@ -1,0 +1,69 @@
+"""Tooltips and labels show texts of files as they are: Qt draws none of them as HTML.
+
+Qt takes a text that looks like HTML for HTML, and reads its images from any file. One
+filter of the application sees a label before its text is laid out. napari makes escaped
+HTML of the tooltips of widgets, `<qt>…</qt>`, so that they wrap; those remain.
+"""
+
+from html import escape
+
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
+from qtpy.QtWidgets import QApplication, QLabel, QWidget
+
+
+def keep_texts_plain() -> None:
+    """Install the filter, once per application."""
+    application = QCoreApplication.instance()
+    if application is not None and application.findChild(_PlainTexts) is None:
+        _PlainTexts(application)
+
+
+class _PlainTexts(QObject):
+    def __init__(self, application: QObject) -> None:
+        super().__init__(application)
+        self._format = Qt.TextFormat.PlainText
+        application.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Set the format of labels, and of the label that shows tooltips."""
+        kind = event.type() if event is not None else None
+        if kind == QEvent.Type.Polish and isinstance(watched, QLabel):
+            if _shows_tooltips(watched):
+                watched.setTextFormat(self._format)
+            elif watched.textFormat() == Qt.TextFormat.AutoText and _is_of_panel(watched):
+                watched.setTextFormat(Qt.TextFormat.PlainText)
+        elif kind == QEvent.Type.ToolTip and isinstance(watched, QWidget):
+            self._prepare_tooltip(watched)
+        return False
+
+    def _prepare_tooltip(self, widget: QWidget) -> None:
+        tip = widget.toolTip()
+        # Without a text of its own, the widget shows that of an item, action or tab.
+        self._format = Qt.TextFormat.AutoText if tip else Qt.TextFormat.PlainText
+        for window in QApplication.topLevelWidgets():
+            if isinstance(window, QLabel) and _shows_tooltips(window):
+                window.setTextFormat(self._format)
+        if _is_of_panel(widget) and _is_markup(tip):
+            lines = escape(tip).replace("\n", "<br>")
+            # Not that of the class, which may store the text.
+            QWidget.setToolTip(widget, f"<qt>{lines}</qt>")
+
+
+def _shows_tooltips(label: QLabel) -> bool:
+    return label.inherits("QTipLabel")
+
+
+def _is_markup(tip: str) -> bool:
+    """Whether Qt would draw a text as HTML that nobody has escaped."""
+    if tip.startswith("<qt>") and tip.endswith("</qt>"):
+        tip = tip[4:-5].replace("<br>", "").replace("&lt;", "")
+    return "<" in tip or "&lt;" in tip
+
+
+def _is_of_panel(widget: QWidget | None) -> bool:
+    """Whether a widget is a part of this project, and not of napari or another plugin."""
+    while widget is not None:
+        if type(widget).__module__.startswith("omnimouse_"):
+            return True
+        widget = widget.parentWidget()
+    return False
