@@ -22,6 +22,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NoReturn, get_args
@@ -46,6 +47,8 @@ from omnimouse_model.live.state import (
     RasterView,
 )
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.storage.files import read_bytes
+from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import write_json
 
 FORMAT, VERSION = "omnimouse-analysis", 1
@@ -235,6 +238,8 @@ class ReopenedAnalysis:
         Content of the file; None if it could not be read.
     is_restored
         Whether it is the last saved session; then the chosen predictor stays.
+    digest
+        `digest_of` the file when this program read or wrote it; "" if it is not known.
     """
 
     analysis: Analysis
@@ -242,6 +247,7 @@ class ReopenedAnalysis:
     messages: tuple[str, ...] = ()
     saved: Analysis | None = None
     is_restored: bool = False
+    digest: str = ""
 
 
 # -- on disk ------------------------------------------------------------------------
@@ -257,6 +263,33 @@ def write_analysis(path: Path, analysis: Analysis) -> None:
             values["recording"][name] = Path(relative).as_posix()
     # A crash while writing leaves the old file as it was.
     write_json(path, values, is_private=True)
+
+
+def digest_of(path: Path) -> str:
+    """Return a hash of the content of a file; "" if there is none."""
+    if not path.is_file():
+        return ""
+    return blake2b(read_bytes(path, MAX_BYTES), digest_size=16).hexdigest()
+
+
+def replace_analysis(path: Path, analysis: Analysis, known: str) -> str:
+    """Write an analysis in place of the content with a known digest; return the new digest.
+
+    Raises
+    ------
+    AnalysisFileError
+        Another program has saved the file since: its content stays.
+    """
+    # Locked, so that no other window saves between the comparison and the writing.
+    with sole_writer(path, wait=True):
+        if known and digest_of(path) not in ("", known):
+            raise AnalysisFileError(
+                "unsaved",
+                f"another program has saved {path.name} since it was opened or saved here, "
+                "and that is kept. Save this under another name, or open the other one.",
+            )
+        write_analysis(path, analysis)
+        return digest_of(path)
 
 
 def read_analysis(path: Path) -> Analysis:

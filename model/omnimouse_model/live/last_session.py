@@ -32,8 +32,9 @@ class LastSession:
         Pinned conditions of the session; see `Pins.to_dict`.
     analysis
         The screen's content as `Analysis.to_dict` returns it; may be empty.
-    file
-        File of the analysis, "" for none.
+    file, digest
+        File of the analysis, and the hash of its content when this program read or wrote
+        it; "" for none.
     brush_radius
         Radius of the field's brush in screen pixels, 0 if not known.
     run, at
@@ -53,6 +54,7 @@ class LastSession:
     run: str = ""
     at: float = 0.0
     brush_radius: float = 0.0
+    digest: str = ""
 
     @property
     def is_after_crash(self) -> bool:

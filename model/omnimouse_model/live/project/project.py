@@ -12,8 +12,9 @@ from omnimouse_model.live.analysis_file import (
     SUFFIX,
     Analysis,
     ReopenedAnalysis,
+    digest_of,
     read_analysis,
-    write_analysis,
+    replace_analysis,
 )
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -82,6 +83,7 @@ class Project(HasBackgroundTask):
         self._screen, self._store = screen, store
         self._choices, self._lock = choices, lock
         self.path: Path | None = None
+        self._digest = ""
         self.messages: tuple[str, ...] = ()
         self._of_new_view: tuple[str, ...] = ()
         self._saved: Analysis | None = None
@@ -207,7 +209,9 @@ class Project(HasBackgroundTask):
             if target is None:
                 raise AnalysisFileError("unsaved", "Say where to save the analysis.")
             current = self.current
-            write_analysis(target, current)
+            # Another name was chosen, and confirmed if the file is there.
+            known = self._digest if target == self.path else ""
+            self._digest = replace_analysis(target, current, known)
         except AnalysisFileError as error:
             self._refuse(str(error))
             return False
@@ -305,6 +309,7 @@ class Project(HasBackgroundTask):
         backup, self._backup, self._discarded = self._backup, None, None
         self.path = None if reopened is None else reopened.path
         self._saved = None if reopened is None else reopened.saved
+        self._digest = "" if reopened is None else reopened.digest
         self._of_new_view = messages
         # With damaged files of settings that were set aside.
         self.messages = take_notes() + (messages if reopened is None else reopened.messages)
@@ -335,6 +340,8 @@ class Project(HasBackgroundTask):
     def _read(self, request: _FileRequest, report: ReportProgress) -> Iterator[OpenRequest]:
         path = request.path
         try:
+            # Before: what is saved between is newer, and is then not replaced.
+            digest = digest_of(path)
             analysis = read_analysis(path)
         except OSError as error:
             message = f"{path.name} cannot be read: {error.strerror}."
@@ -353,7 +360,7 @@ class Project(HasBackgroundTask):
             analysis.start_s,
             f"Opening {path.name}",
             options=analysis.options,
-            restore=partial(_restore_saved, analysis=analysis, path=path),
+            restore=partial(_restore_saved, analysis=analysis, path=path, digest=digest),
         )
 
     def _take(self, request: OpenRequest) -> None:
@@ -417,6 +424,7 @@ class Project(HasBackgroundTask):
                 pins=self._screen.pins.to_dict(),
                 file="" if self.path is None else str(self.path),
                 brush_radius=state.brush_radius,
+                digest=self._digest,
             )
         if current is not None:
             # Pins have their own entry, which also has those without an analysis.
@@ -430,5 +438,5 @@ def _exists(place: str) -> bool:
     return web_address(place) is not None or Path(place).exists()
 
 
-def _restore_saved(view: SessionView, analysis: Analysis, path: Path) -> SessionView:
-    return restore_analysis(view, analysis, path, saved=analysis)
+def _restore_saved(view: SessionView, analysis: Analysis, path: Path, digest: str) -> SessionView:
+    return restore_analysis(view, analysis, path, saved=analysis, digest=digest)

@@ -51,7 +51,7 @@ def restore_last_session(last: LastSession) -> Callable[[SessionView], SessionVi
         analysis = _analysis_of(last)
         # The file itself tells whether the screen differs from it.
         saved = None if path is None else _readable_analysis(path)
-        view = restore_analysis(view, analysis, path, saved=saved)
+        view = restore_analysis(view, analysis, path, saved=saved, digest=last.digest)
         assert view.reopened is not None
         messages = view.reopened.messages
         if is_after_crash:
@@ -85,11 +85,13 @@ def restore_analysis(
     path: Path | None,
     *,
     saved: Analysis | None,
+    digest: str,
 ) -> SessionView:
     """Return a recording's view with the analysis' mask, selection and edits.
 
     Values that do not fit the recording are replaced; `reopened.messages` names each.
-    `saved` is the content of the file `path`, None if it is not known.
+    `saved` is the content of the file `path`, None if it is not known, and
+    `digest` its hash.
     """
     session, window = view.session, view.window
     assert session is not None
@@ -115,7 +117,7 @@ def restore_analysis(
         selection=selection,
         cursor=analysis.cursor,
         edits=edits,
-        reopened=ReopenedAnalysis(analysis, path, messages, saved),
+        reopened=ReopenedAnalysis(analysis, path, messages, saved, digest=digest),
     )
 
 

@@ -357,6 +357,30 @@ def test_an_unreadable_file_is_an_error(second_controller, tmp_path):
         second_controller.project.dismiss()
 
 
+def test_a_newer_save_of_another_program_is_kept(
+    controller, second_controller, path, memory, restore_controller
+):
+    second_controller.project.open(path)
+    controller.paint([12], HIDDEN)
+    assert controller.project.save()
+    newer = path.read_bytes()
+    second_controller.paint([13], HIDDEN)
+    for _ in range(2):
+        assert not second_controller.project.save()
+        assert "another program has saved a.omnimouse.json" in str(second_controller.project.error)
+    assert path.read_bytes() == newer
+    assert second_controller.project.save(path.with_name("b.omnimouse.json"))
+    second_controller.project.open(path)
+    second_controller.paint([14], HIDDEN)
+    assert second_controller.project.save()
+    # Also after a restart: the file was saved meanwhile.
+    again = restore_controller()
+    again.paint([15], HIDDEN)
+    assert not again.project.save()
+    path.unlink()
+    assert again.project.save()
+
+
 def test_a_failed_write_leaves_the_old_file(controller, path, tmp_path, monkeypatch):
     before = path.read_bytes()
     controller.paint([12], HIDDEN)
