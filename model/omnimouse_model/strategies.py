@@ -6,12 +6,11 @@ small populations the counts shrink by one rule (`Strategy.adapted`), which trai
 the front ends and evaluation share.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -28,13 +27,14 @@ from omnimouse_model.masks.cells import (
 from omnimouse_model.masks.selection import random_order, random_subset
 from omnimouse_model.masks.strategy import Strategy as Strategy
 from omnimouse_model.masks.token_layout import FULL_POPULATION
+from omnimouse_model.storage.trees import read_json
 
 
 @cache
 def _tables() -> dict[str, Strategy]:
-    folder = files("omnimouse_model") / "strategy_tables"
-    training = json.loads((folder / "training.json").read_text("utf-8"))["masks"]
-    evaluation = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    folder = Path(__file__).parent / "strategy_tables"
+    training = read_json(folder / "training.json")["masks"]
+    evaluation = read_json(folder / "evaluation.json")
     named = {f"train/{row['index']}": _from_json(row) for row in training}
     for group in ("validation", "test", "test_additional"):
         rows = evaluation[group]

@@ -7,7 +7,7 @@ from qtpy.QtCore import QByteArray, QEvent, QObject
 from qtpy.QtWidgets import QMainWindow
 
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.storage.state import read_state, write_state
+from omnimouse_model.storage.state import read_or_set_aside, write_state
 
 VERSION = 2
 """Version of our docks; a change of their names makes older layouts invalid."""
@@ -43,7 +43,7 @@ class DockLayout(QObject):
 
     def restore(self) -> bool:
         """Restore the last stored layout; return False if there is none."""
-        stored = read_state(_path(), _Stored)
+        stored = read_or_set_aside(_path(), _Stored)
         if stored is None:
             return False
         return self._window.restoreState(QByteArray.fromBase64(stored.docks.encode()), VERSION)

@@ -10,7 +10,7 @@ from uuid import uuid4
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.storage.state import read_state, write_state
+from omnimouse_model.storage.state import read_or_set_aside, write_state
 from omnimouse_model.storage.typed import decode
 
 RUN = f"{os.getpid()} {uuid4().hex}"
@@ -70,7 +70,7 @@ def write_last_session(last: LastSession, path: Path | None = None) -> None:
 
 def read_last_session(path: Path | None = None) -> LastSession | None:
     """Return the last saved session, None if there is none or it is damaged."""
-    return read_state(path or config_dir() / "live.json", LastSession, _check)
+    return read_or_set_aside(path or config_dir() / "live.json", LastSession, _check)
 
 
 def _check(last: LastSession) -> None:

@@ -26,7 +26,7 @@ from omnimouse_model.live.recording.first_scores import (
 )
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.http_file import display_address, web_address
-from omnimouse_model.storage.state import read_state, write_state
+from omnimouse_model.storage.state import read_or_set_aside, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class StateStore:
 
     @staticmethod
     def _texts(path: Path) -> tuple[str, ...]:
-        return read_state(path, tuple[str, ...]) or ()
+        return read_or_set_aside(path, tuple[str, ...]) or ()
 
     @property
     def _in_use_path(self) -> Path:

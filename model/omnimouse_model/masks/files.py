@@ -12,7 +12,6 @@ Version 1 is a mask for windows of OmniMouse. Version 2 holds the spec of anothe
 and no token layout.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,13 +32,14 @@ from omnimouse_model.data.window_spec import (
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import BehaviorMode
 from omnimouse_model.masks.token_layout import QUERY_SAMPLES, TokenLayout
+from omnimouse_model.storage import trees
+from omnimouse_model.storage.typed import refused_as
 
 FORMAT = "omnimouse-mask"
 OMNIMOUSE_VERSION, OTHER_VERSION = 1, 2
 # Limits of what a file may ask for: a few bytes of text can describe a huge array.
 MAX_SAMPLES = 100_000
 MAX_NEURONS = 1_000_000
-MAX_BYTES = 256 * 2**20
 _LETTERS = "hvt"
 """By code."""
 _RUN = re.compile(r"([0-9]{1,6})([hvt])")
@@ -289,14 +289,8 @@ def _invalid(field: str, value: object, expected: str) -> MaskError:
 # -- on disk ----------------------------------------------------------------------
 def read_json(path: str | Path) -> Any:
     """Return the values of a JSON file; raise `MaskError` for other files."""
-    size = Path(path).stat().st_size
-    if size > MAX_BYTES:
-        raise _invalid("file", f"{size} bytes", f"at most {MAX_BYTES}")
-    try:
-        return json.loads(Path(path).read_text("utf-8"))
-    # Deeply nested JSON exceeds Python's recursion limit.
-    except (ValueError, RecursionError) as error:
-        raise _invalid("file", str(error), "JSON text") from None
+    with refused_as(MaskError):
+        return trees.read_json(Path(path))
 
 
 @contextmanager

@@ -5,12 +5,12 @@ their logarithms, because the mean rate is what the members estimate; decoded be
 is averaged too.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from reprlib import repr as shortened
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     Request,
 )
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import decode, refused_as
 
 SUFFIX = ".ensemble.json"
 FORMAT = 1
@@ -125,6 +127,20 @@ def _mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return mean.astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    path: str
+    predictor_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Content of the file."""
+
+    omnimouse_ensemble: Literal[1]
+    members: tuple[_Member, ...]
+
+
 def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
     """Load the ensemble in a file of `save_ensemble`; `load` loads each member.
 
@@ -133,16 +149,9 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
     CheckpointError
         The file is no ensemble, or a member is missing or has changed.
     """
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        version = description["omnimouse_ensemble"]
-        listed = [(str(m["path"]), str(m["predictor_id"])) for m in description["members"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not an ensemble's file: {repr(error)[:200]}.") from error
-    if version != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {str(version)[:40]}, this version reads {FORMAT}."
-        )
+    with refused_as(lambda why: CheckpointError(f"{path} is not an ensemble's file: {why}")):
+        stored = decode(_Stored, read_json(path), path, is_open=True)
+    listed = [(member.path, member.predictor_id) for member in stored.members]
     if len(dict(listed)) < 2:
         raise CheckpointError(
             f"{path}: members are {shortened(listed)}; expected at least two, all different."

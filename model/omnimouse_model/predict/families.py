@@ -7,7 +7,6 @@ that names a `Family`. Nothing in this repository changes for that:
     twin = "my_package.twin:FAMILY"
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from omnimouse_model.errors import CheckpointError
+from omnimouse_model.errors import CheckpointError, SessionFormatError
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.storage.trees import read_json
 
 GROUP = "omnimouse.families"
 OMNIMOUSE_FAMILY = "omnimouse"
@@ -121,8 +121,8 @@ def family_of(path: Path) -> str:
         descriptions = [path.with_suffix(".json")]
     for file in descriptions:
         try:
-            description = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
+            description = read_json(file)
+        except SessionFormatError:
             continue  # the loader of the family reports what is wrong with the file
         if isinstance(description, dict) and isinstance(description.get("family"), str):
             return str(description["family"])

@@ -8,7 +8,6 @@ known. The gaze shifts the stimulus on the retina and always counts as known. If
 assumptions are not met, the mean is an upper limit of what a prediction can reach.
 """
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +18,10 @@ from jaxtyping import Float
 from omnimouse_model.simulate.calcium import FLOOR, SCALE
 from omnimouse_model.simulate.processes import decay, integrate
 from omnimouse_model.simulate.simulation import GAIN_LIMIT, LEAD_SAMPLES, Simulation
-from omnimouse_model.simulate.specs import HeldOut, MouseSpec
+from omnimouse_model.simulate.specs import MouseSpec
 from omnimouse_model.simulate.truth import FOLDER, Truth, open_truth
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,5 @@ def _behavior_gain(simulation: Simulation, n_samples: int) -> np.ndarray:
 
 
 def _spec(folder: str | Path) -> MouseSpec:
-    stored = json.loads((Path(folder) / FOLDER / "meta.json").read_text("utf-8"))
-    fields = stored["spec"]
-    return MouseSpec(**fields | {"held_out": HeldOut(**fields["held_out"])})
+    path = Path(folder) / FOLDER / "meta.json"
+    return decode(MouseSpec, read_json(path).get("spec"), path, "spec")

@@ -4,7 +4,6 @@ The truth has conditional means, ceilings and tuning. Session readers and models
 open it; evaluation and training targets may use it.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from jaxtyping import Float
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.simulate.ceilings import Ceilings
+from omnimouse_model.storage.trees import read_json_mapping
 
 FOLDER = "truth"
 
@@ -59,7 +59,7 @@ def spec_fingerprint(folder: str | Path) -> str | None:
     path = Path(folder) / FOLDER / "meta.json"
     if not path.is_file():
         return None
-    value = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+    value = read_json_mapping(path).get("fingerprint")
     return value if isinstance(value, str) else None
 
 

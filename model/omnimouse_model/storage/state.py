@@ -19,7 +19,9 @@ _MAX_BYTES = 256 * 2**20
 _notes: list[str] = []
 
 
-def read_state(path: Path, kind: type[T], check: Callable[[T], None] | None = None) -> T | None:
+def read_or_set_aside(
+    path: Path, kind: type[T], check: Callable[[T], None] | None = None
+) -> T | None:
     """Return the value in a file of settings; None if there is none, or it is damaged.
 
     A damaged file, or one of another program, gets the ending `.damaged`, so that the next

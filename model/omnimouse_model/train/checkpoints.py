@@ -15,6 +15,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.storage.state import read_or_set_aside
 from omnimouse_model.storage.tensors import load_pickle
-from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.typed import shown
 from omnimouse_model.storage.write import atomic_path, write_json
 from omnimouse_model.train.config import Group, TrainConfig
 from omnimouse_model.train.distributed import Team
@@ -33,10 +35,23 @@ from omnimouse_model.train.run import Run
 
 log = logging.getLogger(__name__)
 LAST = "last.json"
+_STATE = "state-"
 MODEL, BEST = "model.safetensors", "best.safetensors"
 # Parameters with this prefix belong to the sessions of one rank. Animal vectors do not
 # have it: with several ranks they are part of the core (`run.split_parameters`).
 OWN = "sess_params."
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """Content of `last.json`."""
+
+    state: str
+
+    def __post_init__(self) -> None:
+        # A name, and no path that leads elsewhere.
+        if not re.fullmatch(rf"{_STATE}\d{{8,}}", self.state):
+            raise ValueError(f"state: found {shown(self.state)}, expected {_STATE}00000000")
 
 
 def last_state(out: Path) -> Path | None:
@@ -44,8 +59,12 @@ def last_state(out: Path) -> Path | None:
     path = out / LAST
     if not path.exists():
         return None
-    # A name only: it leads nowhere else.
-    return out / Path(str(read_json_mapping(path)["state"])).name
+    stored = read_or_set_aside(path, _Last)
+    if stored is not None:
+        return out / stored.state
+    # The damaged file was set aside. The last save is complete, because files of a save
+    # are removed only after the next one.
+    return max(out.glob(f"{_STATE}*"), default=None)
 
 
 def best_or_last(out: Path) -> Path:
@@ -60,7 +79,7 @@ def best_or_last(out: Path) -> Path:
 def saved_step(out: Path) -> int:
     """Return the step of the last complete save of a run; -1 if there is none."""
     folder = last_state(out)
-    return -1 if folder is None else int(folder.name.removeprefix("state-"))
+    return -1 if folder is None else int(folder.name.removeprefix(_STATE))
 
 
 def rank_files(folder: Path) -> list[Path]:
@@ -120,7 +139,7 @@ def write_state(
         Writes the weights; the main rank calls it with the folder of the states, which
         are complete.
     """
-    folder = out / f"state-{step:08d}"
+    folder = out / f"{_STATE}{step:08d}"
     folder.mkdir(exist_ok=True)
     with atomic_path(folder / f"rank_{team.rank}.pt") as temporary:
         torch.save(state, temporary)

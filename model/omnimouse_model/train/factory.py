@@ -17,6 +17,7 @@ from omnimouse_model.predict.omnimouse.loading import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import twin_spec
+from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import write_json
 from omnimouse_model.train.batches import training_session
 from omnimouse_model.train.checkpoints import best_or_last
@@ -75,7 +76,7 @@ class ModelFactory:
         return {
             "family": type(self.config).__name__,
             # Tuples become lists, as in a file.
-            "config": json.loads(json.dumps(fields)),
+            "config": decode_json(json.dumps(fields), "the config"),
         }
 
     @property

@@ -137,7 +137,7 @@ BROKEN = [b"", b"{", b"[" * 100_000, b"\xff\xfe{}", b"null"]
 def test_a_file_that_is_no_mask_is_named(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_bytes(text)
-    with pytest.raises(MaskError, match=r"broken\.json: A stored mask's .* found"):
+    with pytest.raises(MaskError, match=r"broken\.json: .*(found|not valid JSON)"):
         Mask.load(path)
 
 

@@ -6,7 +6,6 @@ after an interruption, and does not compare checksums.
 """
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +22,10 @@ from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.paths import path_inside
 from omnimouse_model.display import printable
-from omnimouse_model.errors import FetchError
+from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import remove_left_over, write_json
 
 if TYPE_CHECKING:
@@ -275,12 +275,11 @@ def _is_fetched(place: HubPlace, target: Path) -> bool:
     if not target.exists():
         return False
     try:
-        record = json.loads(_record_of(target).read_text("utf-8"))
-        address = record["address"]
-    except (OSError, ValueError, KeyError, TypeError):
+        address = read_json_mapping(_record_of(target)).get("address")
+    except SessionFormatError:
         address = None
     if address != str(place):
-        origin = "was not fetched from the hub" if address is None else f"is {address}"
+        origin = "was not fetched from the hub" if address is None else f"is {str(address)[:300]}"
         raise FetchError(
             "exists", f"{target} is there already, and {origin}; choose another folder."
         )

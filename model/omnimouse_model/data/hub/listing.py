@@ -1,6 +1,5 @@
 """Lists of the files of a repository on the hub, checked before they are used."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
 from omnimouse_model.storage.archives import is_plain_name, leads_outside
+from omnimouse_model.storage.trees import decode_json
 
 # Fifty times the list of the released recordings.
 _LONGEST = 32 * 2**20
@@ -90,10 +90,7 @@ def _answer(place: HubPlace) -> dict[str, Any]:
     # With sizes and checksums.
     with answer_to(address, hub_headers(), {"blobs": True}) as response:
         body = b"".join(blocks_of(response, f"The list of files of {place}", _LONGEST))
-    try:
-        info = json.loads(body)
-    except RecursionError as error:
-        raise _no_list("nested too deeply") from error
+    info = decode_json(body, "its answer")
     if not isinstance(info, dict):
         raise _no_list(type(info).__name__)
     return info

@@ -4,14 +4,15 @@ Only small JSON files and the log are read, not the weights, so listing is fast.
 """
 
 import hashlib
-import json
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import decode
 from omnimouse_model.train.metrics_log import FILE, log_rows
 
 TrainedPart = Literal["embeddings", "all"]
@@ -57,37 +58,60 @@ class FinetunedModel:
         return f"{Path(self.model).name.partition('@')[0]}, fine-tuned to {self.session}"
 
 
+@dataclass(frozen=True, slots=True)
+class _About:
+    """The settings of a fine-tuning that are shown."""
+
+    model: str
+    session: str
+    train: TrainedPart
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """The part of a card that a finished fine-tuning adds."""
+
+    steps: int = 0
+    before: float | None = None
+    validation: float | None = None
+    minutes: float | None = None
+
+
 def finetuned_in(path: Path) -> FinetunedModel | None:
     """Return the fine-tuning in a folder; None if there is none or it is damaged."""
     try:
-        about = json.loads((path / ABOUT).read_text("utf-8"))
-        card: dict[str, Any] = {}
+        # A folder of a newer version is skipped with a warning, not shown with wrong
+        # options.
+        about = decode(_About, read_json(path / ABOUT), path / ABOUT, is_open=True)
+        result: _Result | None = None
         rows: list[dict[str, float]] = []
         # The weights, written after their card, exist only for a finished fine-tuning;
         # before, the log is read.
         if (path / WEIGHTS).exists():
-            card = json.loads((path / CARD).read_text("utf-8"))["card"]["finetuned"]
+            card = read_json(path / CARD)["card"]["finetuned"]
+            result = decode(_Result, card, path / CARD, "card.finetuned", is_open=True)
         elif (path / FILE).exists():
             rows = list(log_rows(path / FILE))
         scores = {int(row["step"]): row[SCORE] for row in rows if SCORE in row}
-        # A folder of a newer version is skipped with a warning, not shown with wrong
-        # options.
-        if about["train"] not in get_args(TrainedPart):
-            raise ValueError(about["train"])
-        return FinetunedModel(
-            path,
-            str(about["model"]),
-            str(about["session"]),
-            about["train"],
-            int(card.get("steps", rows[-1]["step"] if rows else 0)),
-            bool(card),
-            card.get("before", scores.get(0)),
-            card.get("validation", max(scores.values(), default=None)),
-            card.get("minutes"),
+        found = FinetunedModel(path, about.model, about.session, about.train)
+        if result is not None:
+            return replace(
+                found,
+                step=result.steps,
+                is_finished=True,
+                start_score=result.before,
+                best_score=result.validation,
+                minutes=result.minutes,
+            )
+        return replace(
+            found,
+            step=int(rows[-1]["step"]) if rows else 0,
+            start_score=scores.get(0),
+            best_score=max(scores.values(), default=None),
         )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if getattr(error, "code", "") == "missing_file":
+            return None
         logger.warning("%s is not read as a fine-tuning: %s", path, error)
         return None
 

@@ -4,7 +4,6 @@ Files come from other programs and other machines: only numbers are read, only w
 codecs that cannot run code, and no array may claim more memory than a limit.
 """
 
-import json
 import os
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +16,7 @@ from omnimouse_model.predict.prediction_file.metadata import FORMAT
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.fingerprint import file_fingerprint
 from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
-from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.trees import decode_json, read_json_mapping
 from omnimouse_model.storage.zarr_arrays import ZarrGroup
 
 NWB_MODULE = "processing/predictions"
@@ -180,11 +179,9 @@ class _NwbArrays:
             )
         text = self._file.table(NWB_METADATA).item()
         try:
-            metadata = json.loads(text)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise PredictionsFileError(
-                "field", f"{path}: {NWB_METADATA} is no JSON text ({error})."
-            ) from error
+            metadata = decode_json(text, f"{path.name}: {NWB_METADATA}", nan=True)
+        except (SessionFormatError, TypeError) as error:
+            raise PredictionsFileError("field", str(error)) from error
         self.metadata: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
 
     @property
