@@ -16,6 +16,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
+import numpy as np
 import yaml
 
 from omnimouse_model.errors import SessionFormatError
@@ -25,7 +26,7 @@ MAX_JSON_BYTES = 256 * 2**20
 MAX_YAML_BYTES = 4 * 2**20
 MAX_DEPTH = 100
 _MAX_JSON_VALUES = 5_000_000
-_MAX_YAML_VALUES = 1_000_000
+_MAX_YAML_VALUES = 500_000
 _MAX_DIGITS = 20
 _MAX_BITS = 64
 _LONGEST_PROBLEM = 300
@@ -88,8 +89,8 @@ def decode_json(
         return value
 
 
-# A text without an end is one token: a search from each of its quotes would take long.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|,', re.DOTALL)
+# A text without an end is removed whole: a search from each of its quotes would take long.
+_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
@@ -99,15 +100,15 @@ def _check_json(text: str) -> None:
     # The characters inside texts count here; most files need no closer look.
     if opened <= MAX_DEPTH and opened + text.count(",") <= _MAX_JSON_VALUES:
         return
-    depth = n_values = 0
-    for token in _TOKEN.finditer(text):
-        first = text[token.start()]
-        if first in "[{":
-            depth += 1
-        elif first in "]}":
-            depth -= 1
-        n_values += first in "[{,"
-        _check_size(depth, n_values, _MAX_JSON_VALUES)
+    # As arrays: a loop over millions of brackets would take seconds.
+    marks = np.frombuffer(_TEXT.sub("", text).encode("ascii", "replace"), np.uint8)
+    opens, closes = ((marks == ord(a)) | (marks == ord(b)) for a, b in ("[{", "]}"))
+    n_opened = np.count_nonzero(opens)
+    _check_size(0, int(n_opened + np.count_nonzero(marks == ord(","))), _MAX_JSON_VALUES)
+    if np.count_nonzero(closes) > n_opened:
+        raise ValueError("more brackets close than open")
+    steps = opens.astype(np.int8) - closes
+    _check_size(int(steps[steps != 0].cumsum(dtype=np.int32).max(initial=0)), 0, 0)
 
 
 def _check_size(depth: int, n_values: int, most: int) -> None:
@@ -177,14 +178,13 @@ _SCALARS = ("null", "bool", "int", "float", "str", "timestamp")
 
 
 def _parse_yaml(text: str) -> Any:
-    # Without aliases, a text cannot hold more values than it has characters.
-    loader, most = _Loader(text), max(_MAX_YAML_VALUES, len(text))
+    loader = _Loader(text)
     try:
         loader.get_event()
         if loader.check_event(yaml.StreamEndEvent):
             return None
         loader.get_event()
-        value = _built(loader, most)
+        value = _built(loader)
         loader.get_event()
         if not loader.check_event(yaml.StreamEndEvent):
             raise ValueError("a second document")
@@ -214,7 +214,7 @@ class _Open:
             raise _wrong(self.start, str(error)) from error
 
 
-def _built(loader: Any, most: int) -> Any:
+def _built(loader: Any) -> Any:
     """Return the value of a document from its events, without recursion."""
     opened: list[_Open] = []
     # With the number of values that an anchor stands for: nested aliases grow
@@ -233,7 +233,7 @@ def _built(loader: Any, most: int) -> Any:
             if event.tag not in (None, "!", _TAG + "map", _TAG + "seq"):
                 raise _wrong(event, f"the tag {shortened(event.tag)} is not read")
             opened.append(_Open(event, n_values))
-            _check_size(len(opened), n_values, most)
+            _check_size(len(opened), n_values, _MAX_YAML_VALUES)
             continue
         elif isinstance(event, yaml.CollectionEndEvent):
             closed = opened.pop()
@@ -245,7 +245,7 @@ def _built(loader: Any, most: int) -> Any:
             size = n_values - closed.first
         if anchor is not None:
             anchors[anchor] = (value, size)
-        _check_size(len(opened), n_values, most)
+        _check_size(len(opened), n_values, _MAX_YAML_VALUES)
         if not opened:
             return value
         opened[-1].items.append(value)

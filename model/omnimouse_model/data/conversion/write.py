@@ -49,7 +49,14 @@ from omnimouse_model.data.store.tables import (
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
-from omnimouse_model.storage.journal import JOURNAL, Journal, check_own, open_journal, read_lines
+from omnimouse_model.storage.journal import (
+    JOURNAL,
+    Journal,
+    JsonObject,
+    check_own,
+    open_journal,
+    read_lines,
+)
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import writing
@@ -183,7 +190,7 @@ class _Conversion:
 
     def run(self, journal: Journal, job: Job) -> None:
         """Write all missing pieces, then the attributes of the store."""
-        done = {note["piece"]: note["hash"] for note in journal.notes}
+        done = _hashes(journal.notes)
         if done:
             check_files(self.part)
         else:
@@ -234,8 +241,8 @@ class _Conversion:
         lines = read_lines(journal) if journal.exists() else []
         if lines[:1] != [self.header]:
             return 0.0
-        done = {line["piece"] for line in lines[1:]}
-        weights = [(done >= set(names), w) for names, w, _ in self._pieces()]
+        done = _hashes(lines[1:])
+        weights = [(done.keys() >= set(names), w) for names, w, _ in self._pieces()]
         share = sum(w for is_done, w in weights if is_done) / sum(w for _, w in weights)
         return min(0.99, share)  # the comparison and the rename are still missing
 
@@ -421,6 +428,12 @@ class _Conversion:
                 "content_hash": content[:32],
             },
         )
+
+
+def _hashes(notes: list[JsonObject]) -> dict[str, str]:
+    """Return the hash of each piece that a journal notes; a damaged note does not count."""
+    found = ((note.get("piece"), note.get("hash")) for note in notes)
+    return {p: h for p, h in found if isinstance(p, str) and isinstance(h, str)}
 
 
 def _difference(earlier: dict[str, Any], header: dict[str, Any]) -> str:

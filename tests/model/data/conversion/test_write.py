@@ -212,6 +212,16 @@ def test_a_torn_line_alone_is_written_again(session, tmp_path, small_pieces):
     assert_same(session, open_session(convert(session, tmp_path / "m.zarr")))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("note", ['{"piece": [1], "hash": {}}', '{"piece": "x"}', "{}"])
+def test_a_note_that_names_no_piece_does_not_count(note, session, tmp_path, small_pieces):
+    with pytest.raises(StopConversion):
+        convert(session, tmp_path / "m.zarr", job=stop_after(4))
+    with (tmp_path / "m.zarr.part" / "journal.jsonl").open("a") as journal:
+        journal.write(f"{note}\n")
+    assert_same(session, open_session(convert(session, tmp_path / "m.zarr")))
+
+
 @pytest.mark.parametrize(
     "name", ["thesis.txt", "responses/data.mem", "stimulus.xlsx", "zarr.json", "zarr/0"]
 )
