@@ -1,14 +1,10 @@
-"""Remote file at an HTTP address, read in blocks on demand.
+"""Remote file at an HTTP address, of which blocks are read on demand, and JSON."""
 
-`fsspec` requests the blocks and caches the most recent ones. It is imported only when
-such a file is opened.
-"""
-
-import gc
 import hashlib
+import io
 import re
-import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,12 +12,13 @@ from urllib.parse import urlsplit
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.storage.web import AnswerError, Requests
 
 _BLOCK = 2**20
 _BLOCKS = 128
 """Number of cached blocks: 128 MiB."""
-_CONNECT_S = 20.0
-_SILENCE_S = 60.0
+_AT_ONCE = 16
+"""Most blocks of one request."""
 _JSON_S, _JSON_BYTES = 30.0, 4 * 2**20
 _TRUSTED_S = 5.0
 """Seconds for which the last answer of the server is used without a new request."""
@@ -51,14 +48,6 @@ def display_address(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-class AnswerError(Exception):
-    """A server did not send JSON: its status, 0 without an answer, and the reason."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        self.status = status
-        super().__init__(reason)
-
-
 def read_web_json(url: str) -> Any:
     """Return the JSON that a server sends, of at most 4 MiB and without redirects.
 
@@ -66,31 +55,12 @@ def read_web_json(url: str) -> Any:
     ------
     AnswerError
         It cannot be reached, takes too long, or sends something else.
-    ImportError
-        aiohttp or fsspec is not installed.
     """
-    import aiohttp
-    from fsspec.asyn import get_loop, sync
-
-    async def get() -> tuple[int, bytes]:
-        timeout = aiohttp.ClientTimeout(total=_JSON_S)
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        content = b""
-        async with (
-            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
-            session.get(url, allow_redirects=False, headers=headers) as answer,
-        ):
-            async for part in answer.content.iter_chunked(2**16):
-                content += part
-                if len(content) > _JSON_BYTES:
-                    raise ValueError(f"it sends more than {_JSON_BYTES:,} bytes")
-            return answer.status, content
-
+    requests, headers = Requests(url), {"Accept": "application/json"}
     try:
-        status, content = sync(get_loop(), get, timeout=_JSON_S + 5)
-    except Exception as error:  # aiohttp, fsspec and the system have their own
-        reason = str(error)[:200] or type(error).__name__
-        raise AnswerError(0, reason) from error
+        status, _, content = requests.get(_JSON_BYTES, headers, follow=False, within_s=_JSON_S)
+    finally:
+        requests.close()
     if status != 200:
         raise AnswerError(status, f"it answers with status {status}")
     try:
@@ -99,37 +69,12 @@ def read_web_json(url: str) -> Any:
         raise AnswerError(status, str(error)[:200]) from error
 
 
-# Shared by all remote files: the garbage collector is a setting of the process.
-_fetching = threading.Lock()
-_n_fetching = 0
-_was_enabled = True
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """Size in bytes, and what the server says to tell versions apart."""
 
-
-def _without_collection(fetch: Callable[[int, int], bytes]) -> Callable[..., bytes]:
-    """Return a function that fetches bytes while no garbage is collected.
-
-    h5py holds its lock while it waits for the thread that fetches. If that thread
-    collected garbage with an HDF5 object in it, it would wait for the same lock for
-    ever. The collector is switched off while any file fetches, and back on after the
-    last one.
-    """
-
-    def fetched(start: int, stop: int) -> bytes:
-        global _n_fetching, _was_enabled
-        with _fetching:
-            if _n_fetching == 0:
-                _was_enabled = gc.isenabled()
-                gc.disable()
-            _n_fetching += 1
-        try:
-            return fetch(start, stop)
-        finally:
-            with _fetching:
-                _n_fetching -= 1
-                if _n_fetching == 0 and _was_enabled:
-                    gc.enable()
-
-    return fetched
+    size: int
+    tag: str
 
 
 class RemoteFile:
@@ -153,7 +98,6 @@ class RemoteFile:
         self.url, self._address = url, address or display_address(url)
         self._compared = monotonic()
         self._version = self._read_version()
-        self._check_parts()
 
     @property
     def path(self) -> Path:
@@ -163,67 +107,80 @@ class RemoteFile:
     @property
     def fingerprint(self) -> str:
         """Hash of address, size and version as reported by the server."""
-        return hashlib.blake2b(repr((self.url, self._version)).encode()).hexdigest()[:32]
+        version = (self._version.size, self._version.tag)
+        return hashlib.blake2b(repr((self.url, version)).encode()).hexdigest()[:32]
 
     def open(self) -> Any:
         """Return a binary file object that reads blocks on demand."""
         self._compare()
-        # With If-Match the server refuses to send blocks of another version. The
-        # comparison is strong (RFC 9110): weak tags (W/"…") would never match.
-        is_strong = self._version[1].startswith('"')
-        only = {"If-Match": self._version[1]} if is_strong else {}
-        stream = self._system().open(
-            self.url,
-            block_size=_BLOCK,
-            cache_type="blockcache",
-            cache_options={"maxblocks": _BLOCKS},
-            headers=only,
-        )
-        stream.cache.fetcher = _without_collection(stream.cache.fetcher)
-        return stream
+        return _Blocks(self, self._version)
 
     def check(self, *, now: bool = False) -> None:
         """Compare the file with its version at opening, at most every few seconds."""
         if now or monotonic() - self._compared > _TRUSTED_S:
             self._compare()
 
+    def fetch(self, requests: Requests, start: int, stop: int, version: _Version | None) -> Any:
+        """Return the bytes `start` to `stop`, and the version that the server states.
+
+        Raises
+        ------
+        SessionFormatError
+            The server sends anything but these bytes of this version.
+        """
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        # With If-Match the server refuses to send blocks of another version. The
+        # comparison is strong (RFC 9110): weak tags (W/"…") would never match.
+        if version is not None and version.tag.startswith('"'):
+            headers["If-Match"] = version.tag
+        try:
+            status, told, content = requests.get(stop - start, headers)
+        except AnswerError as error:
+            # A status stands for an answer that is too long.
+            problem = "read in parts" if error.status else "reached"
+            raise self._error("unreadable", f"cannot be {problem}: {error}") from error
+        if status in (404, 410):
+            raise self._error("missing_file", "is not there")
+        stated = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", told.get("content-range", ""))
+        if status == 412:
+            raise self._error("changed", _CHANGED, _AGAIN)
+        if status != 206 or stated is None:
+            answers = "the whole file" if status == 200 else f"status {status}"
+            hint = "download it, and open the copy"
+            raise self._error("unreadable", f"cannot be read in parts: {answers} is sent", hint)
+        first, last, size = (int(number) for number in stated.groups())
+        if version is not None and size != version.size:
+            raise self._error("changed", _CHANGED, _AGAIN)
+        # An ETag identifies a version; the date has a resolution of only 1 s.
+        tag = told.get("etag") or told.get("last-modified") or ""
+        if version is not None and tag != version.tag:
+            raise self._error("changed", _CHANGED, _AGAIN)
+        if (first, last) != (start, stop - 1) or len(content) != stop - start:
+            problem = f"cannot be read in parts: bytes {start}-{stop - 1} were asked, and "
+            problem += f"{len(content):,} bytes of {first}-{last} were sent"
+            raise self._error("unreadable", problem, "download it, and open the copy")
+        return content, _Version(size, tag)
+
     def _compare(self) -> None:
         if self._read_version() != self._version:
-            problem = "changed while the session was open"
-            raise self._error("changed", problem, "open the session again")
+            raise self._error("changed", _CHANGED, _AGAIN)
         self._compared = monotonic()
 
-    def _read_version(self) -> tuple[int, str]:
-        """Return the size in bytes and the version that the server reports."""
+    def _read_version(self) -> _Version:
+        """Return what the server states beside the first byte."""
+        requests = self.requests()
         try:
-            info = self._system().info(self.url)
-        except Exception as error:  # fsspec, aiohttp and the system have their own
-            # fsspec raises its own error from that of aiohttp, which has the status.
-            cause: BaseException = error.__cause__ or error
-            if getattr(cause, "status", None) in (404, 410):
-                raise self._error("missing_file", "is not there") from error
-            problem = f"cannot be reached: {str(cause)[:200] or cause!r}"
-            raise self._error("unreadable", problem) from error
-        # Without a size, fsspec opens a stream that cannot seek.
-        if not info.get("size"):
-            raise self._error("unreadable", "has no size: its server does not say")
-        # An ETag identifies a version; the date has a resolution of only 1 s.
-        version = info.get("ETag") or info.get("Last-Modified") or ""
-        return int(info["size"]), str(version)
+            version: _Version = self.fetch(requests, 0, 1, None)[1]
+            return version
+        finally:
+            requests.close()
 
-    def _check_parts(self) -> None:
-        """Check that the server answers a range request.
-
-        The range does not start at byte 0, so that a server which ignores the range
-        header is recognised.
-        """
+    def requests(self) -> Requests:
+        """Return requests for the file; raise if its address is none."""
         try:
-            with self._system().open(self.url, cache_type="none") as stream:
-                stream.seek(1)
-                stream.read(7)
-        except Exception as error:  # fsspec, aiohttp and the system have their own
-            problem = f"cannot be read in parts: {str(error)[:200] or error!r}"
-            raise self._error("unreadable", problem, "download it, and open the copy") from error
+            return Requests(self.url)
+        except AnswerError as error:
+            raise self._error("unreadable", f"cannot be reached: {error}") from error
 
     def _error(
         self, code: str, problem: str, hint: str = "check the address and connection"
@@ -231,16 +188,64 @@ class RemoteFile:
         message = f"{self._address} {problem.replace(self.url, self._address)}"
         return SessionFormatError(self.path, code, message, hint)
 
-    def _system(self) -> Any:
-        try:
-            import aiohttp
-            import fsspec
-        except ImportError as error:
-            raise self._error(
-                "missing_package",
-                f"cannot be read without {error.name}",
-                "pip install 'omnimouse-app[nwb]'",
-            ) from error
-        # No limit on the total time: a slow download that makes progress is fine.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
-        return fsspec.filesystem("http", client_kwargs={"timeout": timeout})
+
+_CHANGED, _AGAIN = "changed while the session was open", "open the session again"
+
+
+class _Blocks(io.RawIOBase):
+    """The file as a stream, with a cache of blocks; for h5py, which reads in one thread.
+
+    It has its own connection: another thread that compares the version must never wait
+    for h5py.
+    """
+
+    def __init__(self, file: RemoteFile, version: _Version) -> None:
+        self._file, self._version, self._requests = file, version, file.requests()
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._version.size}
+        self._at = max(0, base[whence] + offset)
+        return self._at
+
+    def readinto(self, into: Any) -> int:
+        view = memoryview(into).cast("B")
+        stop = min(self._version.size, self._at + len(view))
+        begin = self._at
+        while self._at < stop:
+            number, within = divmod(self._at, _BLOCK)
+            block = self._block(number, -(-stop // _BLOCK))
+            part = block[within : within + stop - self._at]
+            view[self._at - begin : self._at - begin + len(part)] = part
+            self._at += len(part)
+        return self._at - begin
+
+    def close(self) -> None:
+        self._requests.close()
+        self._blocks.clear()
+        super().close()
+
+    def _block(self, number: int, end: int) -> bytes:
+        """Return a block; those up to `end` that are not there either are fetched, too."""
+        if number not in self._blocks:
+            last = number + 1
+            while last < min(end, number + _AT_ONCE) and last not in self._blocks:
+                last += 1
+            start, stop = number * _BLOCK, min(self._version.size, last * _BLOCK)
+            content, _ = self._file.fetch(self._requests, start, stop, self._version)
+            for k in range(number, last):
+                self._blocks[k] = content[(k - number) * _BLOCK : (k + 1 - number) * _BLOCK]
+            while len(self._blocks) > max(_BLOCKS, last - number):
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(number)
+        return self._blocks[number]

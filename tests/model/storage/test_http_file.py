@@ -1,4 +1,3 @@
-import gc
 import pickle
 
 import numpy as np
@@ -55,29 +54,6 @@ def test_values_are_those_of_the_file_and_little_of_it_is_sent(hub, recording):
     np.testing.assert_array_equal(window.responses, wanted.responses)
     assert hub.sent < total / 2
     assert (there.format, there.n_neurons, there.id) == ("nwb", 100, here.id)
-
-
-@pytest.mark.slow
-def test_no_garbage_is_collected_while_h5py_waits_for_bytes(hub, monkeypatch):
-    """It may hold an HDF5 object, whose end would wait for h5py's waiting reader."""
-    from fsspec.asyn import sync_wrapper
-    from fsspec.implementations.http import HTTPFile
-
-    fetch, collections = HTTPFile.async_fetch_range, []
-
-    async def fetch_after_many_objects(stream, *arguments):
-        before, lists = gc.get_stats()[0]["collections"], []
-        for _ in range(5000):  # more than the collector's threshold
-            lists.append([])
-        collections.append(gc.get_stats()[0]["collections"] - before)
-        return await fetch(stream, *arguments)
-
-    wrapped = sync_wrapper(fetch_after_many_objects)
-    monkeypatch.setattr(HTTPFile, "_fetch_range", wrapped)
-    om.open_session(address(hub))
-    assert len(collections) > 1
-    assert not any(collections[1:])  # the first bytes are fetched before h5py reads
-    assert gc.isenabled()
 
 
 def read_all(session: om.Session) -> None:

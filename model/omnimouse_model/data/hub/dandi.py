@@ -5,7 +5,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.http_file import AnswerError, RemoteFile, read_web_json
+from omnimouse_model.storage.http_file import RemoteFile, read_web_json
+from omnimouse_model.storage.web import AnswerError
 
 API = "https://api.dandiarchive.org/api"
 _STORE = "dandiarchive.s3.amazonaws.com"
@@ -78,10 +79,6 @@ def _ask(address: str, url: str) -> dict[str, Any]:
     """Return the answer of the archive to a request."""
     try:
         answer = read_web_json(url)
-    except ImportError as error:
-        hint = "pip install 'omnimouse-app[nwb]'"
-        problem = f"cannot be read without {error.name}"
-        raise _refused(address, "missing_package", problem, hint) from error
     except AnswerError as error:
         if error.status in (401, 403):
             hint = "download it with the client of DANDI, and open the file"

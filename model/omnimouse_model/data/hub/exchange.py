@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
+from omnimouse_model.storage.web import AnswerError, Place, checked_addresses
 
 TIMEOUT_S = 20.0
 """Seconds without data after which the connection counts as lost."""
@@ -106,7 +107,7 @@ def answer_to(
         for _ in range(MOST_REDIRECTS):
             if not answer.has_redirect_location:
                 break
-            following = _following(answer)
+            following = _following(answer, address)
             answer.close()  # unread: its body can have any size
             answer = _sent(following)
         else:
@@ -127,14 +128,14 @@ def location_of(address: str, headers: Mapping[str, str]) -> str:
     FetchError
         A head did not arrive in time, or the redirects lead nowhere.
     """
-    hub = urlsplit(address)[:2]
+    named, hub = address, urlsplit(address)[:2]
     for _ in range(MOST_REDIRECTS):
         answer = _sent(_request("HEAD", address, headers))
         answer.read()  # empty; the connection can be used again
         if not answer.has_redirect_location:
             raise_for_status(answer)
             return address
-        address = str(_following(answer).url)
+        address = str(_following(answer, named).url)
         if urlsplit(address)[:2] != hub:
             return address
     raise _without_end(address)
@@ -166,11 +167,22 @@ def _without_end(address: str) -> FetchError:
     return FetchError("refused", f"{host} redirects more than {MOST_REDIRECTS} times.")
 
 
-def _following(answer: Any) -> Any:
-    """Return the request to which an answer redirects, without a token elsewhere."""
+def _following(answer: Any, named: str) -> Any:
+    """Return the request to which an answer redirects, without a token elsewhere.
+
+    It leads to this machine or its network only if the hub, at the address `named`, is
+    there; see `checked_addresses`.
+    """
     if answer.next_request is None:
         host = printable(answer.request.url.host)
         raise FetchError("refused", f"{host} redirects to something that is no address.")
+    following, hub = str(answer.next_request.url), Place.of(named)
+    try:
+        checked_addresses(Place.of(following), hub)
+    except AnswerError as error:
+        raise FetchError("refused", f"{printable(hub.host)} redirects: {error}.") from error
+    if Place.of(following) != hub:
+        answer.next_request.headers.pop("authorization", None)
     return answer.next_request
 
 

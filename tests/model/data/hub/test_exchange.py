@@ -67,6 +67,12 @@ def test_an_answer_that_drips_or_leads_nowhere_is_given_up(server, begin, more, 
     assert ("0.3 s" in caught.value.message) == (code == "interrupted")
 
 
+def test_a_redirect_to_another_place_of_this_machine_is_refused(server):
+    server.begin = MOVED + b"http://127.0.0.1:9/secret\r\n\r\n"
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1:9, which is on this machine"):
+        list_files(HubPlace("dataset", "lab/mice", "m"))
+
+
 def test_an_encoded_list_is_refused_with_its_place(server):
     server.begin = OK + b"Content-Encoding: gzip, gzip\r\n\r\n"
     with pytest.raises(FetchError, match="hf://datasets/lab/mice/m is sent as 'gzip"):

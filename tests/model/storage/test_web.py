@@ -1,0 +1,217 @@
+"""Requests to servers that send something else than they were asked for."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import web
+from omnimouse_model.storage.http_file import RemoteFile
+from omnimouse_model.storage.web import AnswerError, Place, Requests, checked_addresses
+
+CONTENT = bytes(range(256)) * 40
+
+
+@dataclass
+class Server:
+    """Answers, made from the first line and the range of a request; what was asked."""
+
+    answer: Callable[[int, int], bytes]
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/a.nwb"
+
+
+@contextmanager
+def serving(answer: Callable[[int, int], bytes]) -> Iterator[Server]:
+    server = Server(answer)
+
+    class Handler(socketserver.StreamRequestHandler):
+        timeout = 10
+
+        def handle(self) -> None:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                line = self.rfile.readline()
+                if not line:
+                    return
+                head += line
+            server.asked.append(head.decode())
+            first, last = 0, 0
+            for line in head.decode().splitlines():
+                if line.startswith("Range: bytes="):
+                    first, last = map(int, line.removeprefix("Range: bytes=").split("-"))
+            reply = server.answer(first, last)
+            if reply:
+                self.wfile.write(reply)
+            else:
+                server.is_over.wait(10)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as tcp:
+        tcp.daemon_threads = True
+        server.port = tcp.server_address[1]
+        thread = threading.Thread(target=tcp.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.is_over.set()
+            tcp.shutdown()
+            thread.join(10)
+
+
+def reply(status: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status}", *headers, "Connection: close"]
+    lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def part(first: int, last: int, **change: int) -> bytes:
+    """Return a right answer, or one with other numbers in it."""
+    begin, end = first + change.get("begin", 0), last + change.get("end", 0)
+    told = f"Content-Range: bytes {begin}-{end}/{change.get('size', len(CONTENT))}"
+    return reply("206 Partial Content", CONTENT[first : last + 1], told, 'ETag: "1"')
+
+
+def test_bytes_are_those_of_the_file():
+    with serving(part) as server:
+        stream = RemoteFile(server.url).open()
+        stream.seek(-300, 2)
+        assert stream.read() == CONTENT[-300:]
+        stream.seek(5)
+        assert stream.read(7) == CONTENT[5:12]
+        stream.close()
+    assert all("Accept-Encoding: identity" in head for head in server.asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda first, last: reply("200 OK", CONTENT), "the whole file is sent"),
+        (lambda first, last: reply("206 Partial", b"a"), "status 206 is sent"),
+        (lambda first, last: part(first, last, begin=1), "were asked"),
+        (lambda first, last: part(first, last, end=1), "were asked"),
+        (lambda first, last: part(first, last + 1), "sends more than"),
+        (lambda first, last: reply("200 OK", b"", length=2**60), "whole file"),
+        (
+            lambda first, last: part(first, last).replace(b"ETag", b"Content-Encoding: gzip\r\nA"),
+            "compressed bytes",
+        ),
+        (lambda first, last: reply("416 Range Not Satisfiable", b""), "status 416"),
+        (lambda first, last: b"no HTTP\r\n\r\n", "cannot be reached"),
+        (lambda first, last: b"HTTP/1.1 206 OK\r\n" + b"A: b\r\n" * 200, "cannot be reached"),
+    ],
+)
+def test_an_answer_with_other_bytes_is_one_line(answer, words):
+    with serving(answer) as server, pytest.raises(SessionFormatError, match=words) as caught:
+        RemoteFile(server.url)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("change", [{"size": 5}, {"size": 10**9}])
+def test_a_size_that_changes_is_one_line(change):
+    with serving(part) as server:
+        stream = RemoteFile(server.url).open()
+        server.answer = lambda first, last: part(first, last, **change)
+        with pytest.raises(SessionFormatError, match="changed while"):
+            stream.read(1)
+
+
+def test_a_server_that_falls_silent_is_one_line(monkeypatch):
+    monkeypatch.setattr(web, "_HEAD_S", 0.05)
+    refused = pytest.raises(SessionFormatError, match="cannot be reached")
+    with serving(lambda first, last: b"") as server, refused:
+        RemoteFile(server.url)
+
+
+def test_redirects_without_end_are_one_line():
+    refused = pytest.raises(SessionFormatError, match="redirects more than 10 times")
+    with (
+        serving(lambda first, last: reply("302 Found", b"", "Location: /a.nwb")) as server,
+        refused,
+    ):
+        RemoteFile(server.url)
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect"])
+def test_a_redirect_to_another_place_of_this_machine_is_refused(status, monkeypatch):
+    with serving(part) as inner:
+        told = f"Location: http://127.0.0.1:{inner.port}/secret"
+        with serving(lambda first, last: reply(status, b"", told)) as server:
+            with pytest.raises(SessionFormatError, match="OMNIMOUSE_TRUSTED_HOSTS"):
+                RemoteFile(server.url)
+            assert not inner.asked
+            monkeypatch.setenv(web.TRUSTED_HOSTS, f"example.org, 127.0.0.1:{inner.port}")
+            RemoteFile(server.url)
+            assert inner.asked
+
+
+def test_a_password_is_sent_to_its_place_only(monkeypatch):
+    with serving(part) as other:
+        monkeypatch.setenv(web.TRUSTED_HOSTS, f"127.0.0.1:{other.port}")
+        told = f"Location: http://127.0.0.1:{other.port}/"
+        with serving(lambda first, last: reply("302 Found", b"", told)) as server:
+            RemoteFile(server.url.replace("//", "//me:PASS@"))
+    assert all("Authorization: Basic" in head for head in server.asked)
+    assert not any("Authorization" in head for head in other.asked)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "0.0.0.0"),
+        *("::1", "fe80::1%2", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "224.0.0.1"),
+    ],
+)
+def test_no_redirect_leads_to_a_number_of_this_network(monkeypatch, number):
+    numbers = {"near.example": ["93.184.216.34", number], "far.example": ["93.184.216.35"]}
+    monkeypatch.setattr(Place, "addresses", lambda place: numbers[place.host])
+    near, far = Place("https", "near.example", 443), Place("https", "far.example", 443)
+    with pytest.raises(AnswerError, match=r"near\.example:443"):
+        checked_addresses(near, far)
+    assert checked_addresses(far, near) == numbers["far.example"]
+    # The user named it.
+    assert checked_addresses(near, near) == numbers["near.example"]
+
+
+def test_the_number_that_was_checked_is_the_one_connected_to(monkeypatch):
+    """A name server could answer with another number the second time."""
+    answers = iter([["93.184.216.34"], ["127.0.0.1"]])
+    tried = []
+
+    def resolved(host, port, **_):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (n, port)) for n in next(answers)]
+
+    def connect(address, timeout):
+        tried.append(address)
+        raise OSError("not in a test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(AnswerError, match="not in a test"):
+        Requests("http://far.example/a").get(1, {})
+    assert tried == [("93.184.216.34", 80)]
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://a/b", "http://", "http://a:99999/", "http://a:x/"]
+)
+def test_other_addresses_are_refused(url):
+    with pytest.raises(AnswerError, match="no address"):
+        Requests(url)
+
+
+def test_lines_in_an_address_are_not_sent():
+    with serving(part) as server, pytest.raises(AnswerError):
+        Requests(server.url + "\r\nX: y").get(1, {"X": "a\r\nB: c"})
+    assert not server.asked
