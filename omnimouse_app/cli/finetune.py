@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Trained parameters: those of the session, with a frozen core, or all.",
 )
+@click.option(
+    "--neurons-of",
+    metavar="SESSION",
+    help="Recording that the model knows, with some of the same neurons by their ids.",
+)
 @click.option("--steps", type=click.IntRange(min=0), help="Number of steps in total.")
 @click.option("--batch", type=click.IntRange(min=1), help="Windows per step.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -53,6 +58,7 @@ def command(
     device: str,
     as_json: bool,
     reading: dict[str, Any],
+    neurons_of: str | None,
     **settings: Any,
 ) -> None:
     """Fine-tune MODEL to SESSION and write the result to --out.
@@ -66,6 +72,7 @@ def command(
     from omnimouse_model.train.finetune.run import BATCH, finetune
 
     recording = named_session(session, **reading)
+    known = None if neurons_of is None else named_session(neurons_of)
     with interruptible() as stop:
         progress = FinetuneDisplay(stop)
         try:
@@ -73,6 +80,7 @@ def command(
                 model,
                 recording,
                 out,
+                neurons_of=known,
                 # Its default is not in the option, because that import loads torch.
                 batch=batch or BATCH,
                 device=device,

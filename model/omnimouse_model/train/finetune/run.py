@@ -15,11 +15,12 @@ folder: it can be killed, and resumes exactly.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from omnimouse_model.analysis.neuron_match import NeuronMatch, match_neurons
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
@@ -77,6 +78,7 @@ def finetune(
     out: str | Path,
     *,
     train: Trained = "embeddings",
+    neurons_of: Session | None = None,
     steps: int | None = None,
     batch: int = BATCH,
     seed: int = 0,
@@ -102,6 +104,9 @@ def finetune(
         it trains perspective, modulation and readout; of a neural data transformer,
         both stitchers. "all" trains the core too; the result then contains this session
         only.
+    neurons_of
+        Recording that a transformer knows and that has some of the same neurons
+        (`match_neurons`): their vectors start at those of the model.
     steps
         Total number of steps, including those before a resume. The run ends earlier if
         the held-out score stops rising. If the run already has at least as many steps,
@@ -151,6 +156,12 @@ def finetune(
     out, place = Path(out), resolve_device(device)
     n_steps = STEPS if steps is None else steps
     settings = (train, n_steps, batch, seed)
+    if neurons_of is not None and isinstance(predictor, NdtPredictor | TwinPredictor):
+        raise FinetuneError(
+            "neurons_of",
+            f"{predictor.predictor_id!r} has no vector for each neuron: neurons_of is for "
+            "transformers.",
+        )
     if isinstance(predictor, NdtPredictor):
         check_stitchers(predictor, session, train)
         with sole_writer(out):
@@ -162,14 +173,16 @@ def finetune(
     else:
         model = _checkpoint_of(predictor)
         _check(model, session, train)
+        shared = None if neurons_of is None else _shared(model, session, neurons_of)
         with sole_writer(out):
-            _finetune(model, session, out, settings, place, progress, cancelled)
+            _finetune(model, session, shared, out, settings, place, progress, cancelled)
     return load_predictor(out, device=device)
 
 
 def _finetune(
     model: Checkpoint,
     session: Session,
+    shared: NeuronMatch | None,
     out: Path,
     settings: tuple[Trained, int, int, int],
     place: torch.device,
@@ -181,9 +194,11 @@ def _finetune(
     # Windows are held out by the seed, so a resumed run has the same split.
     source = hold_out(session, seed)
     config = _config(model, source, train, n_steps, batch, seed)
-    chosen = {"train": train, "seed": seed, "batch": batch}
+    chosen: dict[str, Any] = {"train": train, "seed": seed, "batch": batch}
+    if shared is not None:
+        chosen |= {"neurons_of": shared.sessions[1], "n_shared": len(shared)}
     write_settings(out, model.source, weights_hash(model.state), session, chosen)
-    start = StartValues(model, source, train, seed, place, cancelled)
+    start = StartValues(model, source, train, seed, place, cancelled, shared)
     reports = Reports(progress, config.total_steps, out / FILE)
     reports.starting(saved_step(out))
     cancellation = Cancellation(cancelled)
@@ -267,6 +282,22 @@ def _check(model: Checkpoint, session: Session, train: Trained) -> None:
             f"Session {session.id!r} has a dot in its name, which no checkpoint can "
             "hold: rename its folder, or its data_key.",
         )
+
+
+def _shared(model: Checkpoint, session: Session, known: Session) -> NeuronMatch:
+    """Return the neurons that the session shares with one that the model knows."""
+    n_neurons = model.sessions.get(known.id)
+    if n_neurons != known.n_neurons:
+        found = "does not know" if n_neurons is None else f"knows {n_neurons:,} neurons of"
+        raise FinetuneError(
+            "neurons_of",
+            f"{model.source!r} {found} session {known.id!r}, which has {known.n_neurons:,}: "
+            "neurons_of is a recording with which the model was trained.",
+        )
+    try:
+        return match_neurons(session, known)
+    except ValueError as error:
+        raise FinetuneError("neurons_of", str(error)) from error
 
 
 # -- training -------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from omnimouse_model.analysis.neuron_match import NeuronMatch
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import set_mean_rates
 from omnimouse_model.nets.omnimouse.network import OmniMouse
@@ -24,6 +25,8 @@ class StartValues:
 
     Attributes
     ----------
+    shared
+        Neurons that are also in a session of the model, which is the second one.
     animal
         Name of the session's animal in the net.
     animals
@@ -38,6 +41,7 @@ class StartValues:
     seed: int
     device: torch.device
     cancelled: Callable[[], bool]
+    shared: NeuronMatch | None = None
     animal: str = field(init=False)
     animals: dict[str, str] = field(init=False)
     base: dict[str, Tensor] = field(init=False)
@@ -87,6 +91,11 @@ class StartValues:
             seed=self.seed,
             cancelled=self.cancelled,
         )
+        if self.shared is not None:
+            # The same neurons: their vectors are known.
+            own = state[f"sess_params.{self.shared.sessions[1]}._neuron_embeddings.weight"]
+            neurons = neurons.clone()
+            neurons[self.shared.first] = own[self.shared.second].to(neurons)
         prefix = f"sess_params.{key}"
         net.load_state_dict(
             net.state_dict()

@@ -1,6 +1,7 @@
 """Fine-tuning: a session is learned, nothing else moves, and a kill changes nothing."""
 
 import itertools
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,31 @@ def test_a_known_animals_vector_is_reused(mouse_folder, base, tmp_path):
     assert read_checkpoint(out).animals == {KNOWN: "a", KIN: "a"}
     assert card_of(out)["animal_was_known"]
     assert card_of(out)["n_trained"] == (7 + 1) * E + 7
+
+
+def test_neurons_that_the_model_knows_start_at_their_vectors(mouse_folder, base, tmp_path):
+    for name, ids in ((KNOWN, 101 + np.arange(12)), (KIN, [103, 500, 101, 501, 502, 503, 112])):
+        shutil.copytree(mouse_folder / name, tmp_path / name)
+        np.save(tmp_path / name / "responses/meta/unit_ids.npy", np.array(ids))
+    for path in (base, base.with_suffix(".json")):
+        shutil.copyfile(path, tmp_path / path.name)
+    known = om.open_session(tmp_path / KNOWN)
+    out = run_finetune(tmp_path, tmp_path / "out", session=KIN, steps=0, neurons_of=known)
+    state, name = read_checkpoint(out).state, "_neuron_embeddings.weight"
+    own, theirs = state[f"sess_params.{KIN}.{name}"], state[f"sess_params.{KNOWN}.{name}"]
+    assert torch.equal(own[[0, 2, 6]], theirs[[2, 0, 11]])
+    assert not torch.equal(own[1], theirs[1])
+    check_holds(out, base)
+
+
+def test_neurons_of_a_recording_that_the_model_does_not_know_are_refused(
+    mouse_folder, base, tmp_path
+):
+    other = om.open_session(mouse_folder / NEW)
+    with pytest.raises(FinetuneError, match=r"does not know session 'b-1-1'") as caught:
+        run_finetune(mouse_folder, tmp_path / "out", session=KIN, steps=0, neurons_of=other)
+    assert caught.value.code == "neurons_of"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_without_animals_is_given_none(mouse_folder, base, tmp_path):
