@@ -39,6 +39,8 @@ MAX_MEMBERS = 200_000
 _MAX_HEADER = 2**20
 _LONGEST_NAME = 240
 _BLOCK = 1 << 20
+_MOST_COPIES = 4
+"""Most bytes of the copies that links stand for, in multiples of those of the files."""
 # Characters that control a terminal, and characters and names that Windows cannot store
 # or treats as devices.
 _ODD = re.compile(r'[\x00-\x1f\x7f-\x9f\\:*?"<>|]')
@@ -163,7 +165,7 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
     checked: list[_Member] = []
     files: set[str] = set()
     folders: set[str] = set()
-    declared = 0
+    declared = copied = 0
     for member in members:
         # Windows and macOS do not distinguish case, macOS nor composed letters.
         plain = unicodedata.normalize("NFC", member.name).casefold()
@@ -175,6 +177,7 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
             raise _broken(archive, f"'{member.name}' has {member.size} bytes")
         checked.append(member)
         declared += member.size
+        copied += member.size if member.copied is not None else 0
         if len(checked) > MAX_MEMBERS:
             raise _refused(archive, f"it holds more than {MAX_MEMBERS:,} members")
         if declared > free:
@@ -184,6 +187,8 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
                 f"{free / 2**30:,.1f} GiB are free",
                 "make room, or choose another drive",
             )
+    if copied > _MOST_COPIES * (declared - copied):
+        raise _refused(archive, f"its links repeat its files to {copied / 2**20:,.0f} MiB")
     if clash := sorted(files & folders):
         raise _refused(archive, f"'{clash[0]}' is both a file and a folder")
     if not files:

@@ -22,7 +22,12 @@ def open_without_links(path: Path, mode: str) -> BinaryIO:
     def opener(name: str, flags: int) -> int:
         # Non-blocking: opening a pipe waits for its other end.
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        return os.open(name, flags, 0o666)
+        handle = os.open(name, flags, 0o666)
+        # Before Python makes a file object, which fails for a pipe without its name.
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(f"{path} is no file: choose another path.")
+        return handle
 
     try:
         # Ignored type: a mode that is not written here gives no binary file for mypy.
@@ -31,10 +36,9 @@ def open_without_links(path: Path, mode: str) -> BinaryIO:
         if path.is_symlink():
             raise OSError(f"{path} is a link: choose another path.") from error
         raise
-    is_link = not hasattr(os, "O_NOFOLLOW") and path.is_symlink()
-    if is_link or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    if not hasattr(os, "O_NOFOLLOW") and path.is_symlink():
         file.close()
-        raise OSError(f"{path} is no file: choose another path.")
+        raise OSError(f"{path} is a link: choose another path.")
     return file
 
 

@@ -126,6 +126,12 @@ def test_too_many_members_are_refused(tmp_path, monkeypatch):
     assert "more than 3 members" in refusal(path)
 
 
+def test_links_that_repeat_a_file_many_times_are_refused(tmp_path):
+    links = [link(f"{k}", "a", tarfile.LNKTYPE) for k in range(5)]
+    path = write_tar(tmp_path / "a.tar", member("a", bytes(2**18)), *links)
+    assert "its links repeat its files to 1 MiB" in refusal(path)
+
+
 def test_more_than_the_drive_holds_is_refused_before_it_is_read(tmp_path):
     info, _ = member("a")
     info.size = 2**60

@@ -1,5 +1,6 @@
 """Outputs that one process writes at a time."""
 
+import os
 import subprocess
 import sys
 from contextvars import Context
@@ -10,7 +11,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.storage.archives import unpack
-from omnimouse_model.storage.locks import OutputBusyError, sole_writer
+from omnimouse_model.storage.locks import OutputBusyError, open_without_links, sole_writer
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from omnimouse_model.train.scaling.study import models_folder, run_study
 from tests.model.finetune_process import NEW
@@ -24,6 +25,13 @@ with sole_writer(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()
 """
+
+
+@pytest.mark.parametrize("mode", ["rb", "r+b", "a+b"])
+def test_a_pipe_in_place_of_a_file_is_named(mode, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=r"pipe is no file: choose another path"):
+        open_without_links(tmp_path / "pipe", mode)
 
 
 @pytest.mark.process
