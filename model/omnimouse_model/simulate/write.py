@@ -6,10 +6,6 @@ or absent. A session that exists already is not written again.
 
 import json
 import logging
-import re
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
@@ -43,7 +39,7 @@ from omnimouse_model.simulate.specs import (
 from omnimouse_model.simulate.stimuli import GRAY
 from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import spec_fingerprint
-from omnimouse_model.storage.write import writing
+from omnimouse_model.storage.write import remove_left_over, temporary_folder, writing
 
 logger = logging.getLogger(__name__)
 ReportShare = Callable[[float], None]
@@ -56,8 +52,6 @@ window starts, which count from the first frame, never lie at the edge of a samp
 # Not a whole number of device samples, so that the clocks are not aligned.
 DEVICE_START_S = SCREEN_START_S - 1.008
 _DEVICE_TAIL_S = 0.9
-_ABANDONED_S = 3600.0
-"""A temporary folder without writes for this long belongs to a killed run."""
 
 
 def write_session(spec: MouseSpec, folder: str | Path, job: Job = QUIET) -> Path:
@@ -78,39 +72,14 @@ def write_session(spec: MouseSpec, folder: str | Path, job: Job = QUIET) -> Path
         `folder` has other contents.
     """
     folder = Path(folder)
-    _remove_abandoned(folder)
+    remove_left_over(folder.parent)
     if _is_complete(spec, folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with writing(folder):
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            _write_all(spec, partial, job)
-            # mkdtemp creates folders that other users cannot read.
-            partial.chmod(0o755)
-            _move_into_place(spec, partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with writing(folder), temporary_folder(folder) as partial:
+        _write_all(spec, partial, job)
+        _move_into_place(spec, partial, folder)
     return folder
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary folders of killed runs beside a session folder."""
-    # The pattern of mkdtemp names, so that no folder of a user is removed.
-    name_pattern = re.compile(rf"\.{re.escape(folder.name)}-[a-z0-9_]{{8}}")
-    for part in folder.parent.glob(".*"):
-        if name_pattern.fullmatch(part.name) and _is_abandoned(part):
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _is_abandoned(part: Path) -> bool:
-    try:
-        written = [path.stat().st_mtime for path in part.rglob("*")]
-    except OSError:  # another process moves or removes it at this moment
-        return False
-    # A killed run has written the root metadata first of all.
-    is_session = (part / "meta.json").exists()
-    return is_session and time.time() - max(written) > _ABANDONED_S
 
 
 def _is_complete(spec: MouseSpec, folder: Path) -> bool:

@@ -1,7 +1,6 @@
 """A simulated session: what is stated about it is true of what is written."""
 
 import json
-import os
 import shutil
 from dataclasses import replace
 from functools import cache
@@ -200,16 +199,11 @@ def test_an_interrupted_run_leaves_nothing_and_changes_no_file(tiny, tmp_path):
 @pytest.mark.usefixtures("calibrated_as_tiny")
 def test_only_what_a_killed_run_left_is_removed(tiny, tmp_path):
     shutil.copytree(tiny, tmp_path / "mouse")
-    killed, written, foreign = (
-        tmp_path / f".mouse-{name}" for name in ("abcdefgh", "12345678", "abcdefghi")
-    )
-    for part in (killed, written, foreign):
-        part.mkdir()
-        (part / "meta.json").write_text("{}")
+    killed, foreign = tmp_path / ".mouse.77-01234567.part", tmp_path / ".mouse.part"
     for part in (killed, foreign):
-        os.utime(part / "meta.json", (0, 0))
+        part.mkdir()
     write_session(TINY, tmp_path / "mouse")
-    assert set(tmp_path.iterdir()) == {tmp_path / "mouse", written, foreign}
+    assert set(tmp_path.iterdir()) == {tmp_path / "mouse", foreign}
 
 
 def test_a_folder_with_something_else_is_refused(tiny, tmp_path):

@@ -25,6 +25,7 @@ from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import remove_left_over, write_json
 
@@ -203,6 +204,8 @@ def locked_target(place: HubPlace, target: Path, job: Job = QUIET) -> Iterator[P
     ------
     FetchError
         `target` exists and was not fetched from this place.
+    ResultsFileError
+        The working folder holds something that is not the user's own.
     """
     from filelock import FileLock
 
@@ -221,6 +224,7 @@ def locked_target(place: HubPlace, target: Path, job: Job = QUIET) -> Iterator[P
             remove_left_over(target.parent)
             yield None
             return
+        check_own(work)
         yield work
         shutil.rmtree(work, ignore_errors=True)
     finally:
