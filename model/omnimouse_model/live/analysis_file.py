@@ -16,16 +16,14 @@ moved together; `tables_beside` is that of joined tables of neuron properties. T
 has the format of `Mask.to_dict`. Unknown fields are errors.
 """
 
-import json
-import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import Any, NoReturn, get_args
+from typing import Annotated, Any, Literal, NoReturn
 
 from omnimouse_model.analysis.in_silico.edit_lists import (
     edits_from_json,
@@ -35,7 +33,7 @@ from omnimouse_model.analysis.in_silico.edit_lists import (
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.errors import AnalysisFileError, MaskError
+from omnimouse_model.errors import AnalysisFileError, MaskError, SessionFormatError
 from omnimouse_model.lab.experiments import EXPERIMENTS
 from omnimouse_model.live.laboratory_jobs import MAX_REPEATS, ExperimentEntry
 from omnimouse_model.live.pin import MAX_PINS, Pin
@@ -49,29 +47,69 @@ from omnimouse_model.live.state import (
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_model.storage.locks import sole_writer
+from omnimouse_model.storage.trees import read_json
+from omnimouse_model.storage.typed import Within, decode, refused_as, shown
 from omnimouse_model.storage.write import write_json
 
 FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"
 MAX_BYTES = 256 * 2**20
 MAX_SWEEPS = 100
-_LARGEST_NEURON = 10**6
-_FIELDS = (
-    "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
-    "mask", "selection", "view", "edits", "pins", "predictor_id", "sweeps",
-    "experiments",
-)  # fmt: skip
-_RECORDING = ("path", "beside", "id", "fingerprint", "options", "tables_beside")
-_LARGEST_PLANE = 10**4
 STATE_FIELDS = (
     "mask", "preset", "selection", "cursor", "active_span", "brush_code", "colour_by",
     "edits", "pins", "areas_shown", "plane_shown", "raster_order", "raster_view",
 )  # fmt: skip
 """Fields of the live state that an analysis has under the same name."""
-_VIEW = (
-    "cursor", "active_span", "brush_code", "colour_by", "areas_shown", "plane_shown",
-    "raster_order", "raster_view",
-)  # fmt: skip
+Sample = Annotated[int, Within(0, 10**6)]
+
+
+# -- what a file holds --------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    path: str
+    id: str
+    fingerprint: str
+    options: dict[str, Any]
+    beside: str = ""
+    tables_beside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    cursor: Sample
+    active_span: tuple[Sample, Sample]
+    brush_code: Annotated[int, Within(0, TARGET)]
+    colour_by: ColourBy
+    areas_shown: bool = False
+    plane_shown: Annotated[int, Within(ALL_PLANES, 10**4)] = ALL_PLANES
+    raster_order: RasterOrder = "state"
+    raster_view: RasterView = "truth"
+
+
+@dataclass(frozen=True, slots=True)
+class _Experiment:
+    name: str
+    repeats: Annotated[int, Within(1, MAX_REPEATS)]
+    predictor: str
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    format: str
+    version: Literal[1]
+    recording: _Recording
+    predictor: str
+    baseline: str
+    start_s: float
+    preset: str
+    mask: dict[str, Any] | None
+    selection: Annotated[tuple[Annotated[int, Within(0, 10**6)], ...], Within(0, MAX_SELECTED)]
+    view: _View
+    edits: list[dict[str, Any]] = field(default_factory=list)
+    pins: Annotated[list[Any], Within(0, MAX_PINS)] = field(default_factory=list)
+    predictor_id: str = ""
+    sweeps: Annotated[tuple[str, ...], Within(0, MAX_SWEEPS)] = ()
+    experiments: Annotated[tuple[_Experiment, ...], Within(0, len(EXPERIMENTS))] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,33 +232,35 @@ class Analysis:
         AnalysisFileError
             A field is wrong; the message has the field, its value and what is expected.
         """
-        content = _object(values, "the whole", _FIELDS, _check_version)
-        place = _object(content.get("recording"), "recording", _RECORDING)
-        view = _object(content.get("view"), "view", _VIEW)
+        _check_version(values)
+        with refused_as(partial(AnalysisFileError, "field")):
+            file = decode(_File, values, "the analysis")
+            options = decode(ReadOptions, file.recording.options, "the analysis", "options")
         # The mask first: its spec limits the samples of cursor and span.
-        mask = _mask(content.get("mask"))
+        mask = _mask(file.mask)
         n_samples = OMNIMOUSE.n_samples if mask is None else mask.n_samples
+        start, stop = file.view.active_span
+        if not (start < stop <= n_samples and file.view.cursor < n_samples):
+            found = {"cursor": file.view.cursor, "active_span": [start, stop]}
+            _refuse("view", found, f"samples in 0..{n_samples}")
         return cls(
-            recording=_text(place, "path"),
-            recording_id=_text(place, "id"),
-            fingerprint=_text(place, "fingerprint"),
-            options=_options(place.get("options")),
-            predictor=_text(content, "predictor"),
-            baseline=_text(content, "baseline"),
-            start_s=_seconds(content.get("start_s")),
+            recording=file.recording.path,
+            recording_id=file.recording.id,
+            fingerprint=file.recording.fingerprint,
+            options=options.changed(),
+            predictor=file.predictor,
+            baseline=file.baseline,
+            start_s=file.start_s,
             mask=mask,
-            preset=_text(content, "preset"),
-            selection=_selection(content.get("selection")),
-            cursor=_integer(view.get("cursor"), "cursor", 0, n_samples - 1),
-            active_span=_span(view.get("active_span"), n_samples),
-            brush_code=_integer(view.get("brush_code"), "brush_code", 0, TARGET),
-            colour_by=_one_of(view.get("colour_by"), "colour_by", ColourBy),
-            edits=_edits(content.get("edits", [])),
-            pins=_pins(content.get("pins", [])),
-            predictor_id=_text(content, "predictor_id", ""),
-            sweeps=_names(content.get("sweeps", [])),
-            experiments=_experiments(content.get("experiments", [])),
-            **_optional_view(view),
+            preset=file.preset,
+            # A neuron selected twice would have two traces.
+            selection=tuple(dict.fromkeys(file.selection)),
+            edits=_edits(file.edits),
+            pins=_pins(file.pins),
+            predictor_id=file.predictor_id,
+            sweeps=_names(file.sweeps),
+            experiments=_experiments(file.experiments),
+            **asdict(file.view),
         )
 
 
@@ -302,35 +342,32 @@ def read_analysis(path: Path) -> Analysis:
     OSError
         The file cannot be read.
     """
-    # Checked before reading, so that a huge foreign file does not fill the memory.
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise AnalysisFileError("foreign", f"{path.name} is no analysis: it has {size:,} bytes.")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    # Deeply nested JSON raises `RecursionError`.
-    except (ValueError, RecursionError) as error:
+        values = read_json(path, nan=True)  # a field without a number is named below
+    except SessionFormatError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
         raise AnalysisFileError(
-            "torn",
-            f"{path.name} is no analysis, or was cut short: it is not whole JSON text "
-            f"({shortened(str(error))}). Open a copy of it, or save the analysis anew.",
+            "torn" if error.code in ("bad_json", "bad_text") else "foreign",
+            f"{path.name} is no analysis, or was cut short: {error.message}. Open a copy of "
+            "it, or save the analysis anew.",
         ) from None
     try:
         analysis = Analysis.from_dict(values)
     except AnalysisFileError as error:
         raise AnalysisFileError(error.code, f"{path.name}: {error.message}") from None
     found, options = values["recording"], dict(analysis.options)
-    recording = _place(analysis.recording, found.get("beside"), path.parent)
+    recording = _place(analysis.recording, found.get("beside", ""), path.parent)
     if options.get("unit_tables") is not None:
-        tables, beside = options["unit_tables"], found.get("tables_beside")
+        tables, beside = options["unit_tables"], found.get("tables_beside", "")
         options["unit_tables"] = _place(tables, beside, path.parent)
     return replace(analysis, recording=recording, options=options)
 
 
-def _place(path: str, relative: object, folder: Path) -> str:
+def _place(path: str, relative: str, folder: Path) -> str:
     """Return a path, or the one relative to the analysis if only that one exists."""
     # The absolute path takes precedence while it exists.
-    if not _exists(Path(path)) and isinstance(relative, str) and relative:
+    if not _exists(Path(path)) and relative:
         moved = Path(os.path.normpath(folder / relative))
         if _exists(moved):
             return str(moved)
@@ -345,25 +382,14 @@ def _exists(path: Path) -> bool:
 
 
 # -- values of any origin -----------------------------------------------------------
-def _object(
-    values: object, name: str, fields: tuple[str, ...], check: Any = None
-) -> Mapping[str, Any]:
+def _check_version(values: object) -> None:
     if not isinstance(values, Mapping):
-        _refuse(name, values, "an object of fields")
-    if check is not None:
-        check(values)
-    for key in values:
-        if key not in fields:
-            _refuse(name, key, f"only {', '.join(fields)}")
-    return values
-
-
-def _check_version(values: Mapping[str, Any]) -> None:
+        _refuse("content", values, "an object of fields")
     if values.get("format") != FORMAT:
         raise AnalysisFileError(
             "foreign",
-            f"this is no analysis of OmniMouse (its format is "
-            f"{shortened(values.get('format'))}). Analyses end in {SUFFIX}.",
+            f"this is no analysis of OmniMouse (its format is {shown(values.get('format'))}). "
+            f"Analyses end in {SUFFIX}.",
         )
     # `type`, not `isinstance`: JSON's `true` equals version 1.
     version = values.get("version")
@@ -373,72 +399,23 @@ def _check_version(values: Mapping[str, Any]) -> None:
             f"it was saved by a newer OmniMouse (version {version}, this one reads "
             f"{VERSION}). Update OmniMouse to open it.",
         )
-    if type(version) is not int or version != VERSION:
-        _refuse("version", version, str(VERSION))
 
 
-def _text(values: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    value = values.get(name, default)
-    if not isinstance(value, str) or "\0" in value:
-        _refuse(name, value, "text")
-    return value
-
-
-def _options(value: object) -> dict[str, Any]:
-    expected = "options of reading, by name"
-    if not isinstance(value, dict):
-        _refuse("options", value, expected)
-    if "unit_tables" in value:
-        _text(value, "unit_tables")
+def _mask(value: dict[str, Any] | None) -> Mask | None:
     try:
-        return ReadOptions(**value).changed()
-    except TypeError:
-        _refuse("options", value, expected)
-
-
-def _optional_view(view: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the view options that are left out at their defaults."""
-    plane = view.get("plane_shown", ALL_PLANES)
-    order, images = view.get("raster_order", "state"), view.get("raster_view", "truth")
-    return {
-        "areas_shown": _switch(view.get("areas_shown", False), "areas_shown"),
-        "plane_shown": _integer(plane, "plane_shown", ALL_PLANES, _LARGEST_PLANE),
-        "raster_order": _one_of(order, "raster_order", RasterOrder),
-        "raster_view": _one_of(images, "raster_view", RasterView),
-    }
-
-
-def _seconds(value: object) -> float:
-    # JSON's `true` is an int in Python.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        _refuse("start_s", value, "seconds")
-    if not math.isfinite(value):
-        _refuse("start_s", value, "seconds")
-    return float(value)
-
-
-def _mask(value: object) -> Mask | None:
-    if value is None:
-        return None
-    try:
-        return Mask.from_dict(value)
+        return None if value is None else Mask.from_dict(value)
     except MaskError as error:
         raise AnalysisFileError("field", str(error)) from None
 
 
-def _edits(value: object) -> tuple[Edit, ...]:
-    if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
-        _refuse("edits", value, "a list of edits")
+def _edits(value: list[dict[str, Any]]) -> tuple[Edit, ...]:
     try:
         return sort_edits(edits_from_json(value))
     except ValueError as error:
         raise AnalysisFileError("field", f"its edits: {error}") from None
 
 
-def _pins(value: object) -> tuple[Pin, ...]:
-    expected = f"at most {MAX_PINS} pinned conditions, each in a slot of its own"
-    if not isinstance(value, list) or len(value) > MAX_PINS:
-        _refuse("pins", value, expected)
+def _pins(value: list[Any]) -> tuple[Pin, ...]:
     pins = []
     for values in value:
         try:
@@ -447,79 +424,27 @@ def _pins(value: object) -> tuple[Pin, ...]:
             raise AnalysisFileError("field", f"its pins: {error!s:.200}") from None
     # Two pins in one slot would have the same letter and colour.
     if len({pin.slot for pin in pins}) < len(pins):
-        _refuse("pins", [pin.slot for pin in pins], expected)
+        _refuse("pins", [pin.slot for pin in pins], "each in a slot of its own")
     return tuple(sorted(pins, key=lambda pin: pin.slot))
 
 
-def _names(value: object) -> tuple[str, ...]:
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return checked file names; a name with a path is refused."""
     # The names are joined to the sweeps' folder: a path such as "../x" from a foreign
     # file must not lead out of it. ":" is refused because of Windows drives.
-    expected = f"at most {MAX_SWEEPS} names of files"
-    if not isinstance(value, list) or len(value) > MAX_SWEEPS:
-        _refuse("sweeps", value, expected)
-    for name in value:
-        is_plain = isinstance(name, str) and not set(name) & set("/\\\0:")
-        if not is_plain or name in ("", ".", ".."):
-            _refuse("sweeps", name, expected)
-    return tuple(dict.fromkeys(value))
+    for name in names:
+        if set(name) & set("/\\:") or name in ("", ".", ".."):
+            _refuse("sweeps", name, "names of files")
+    return tuple(dict.fromkeys(names))
 
 
-def _experiments(value: object) -> tuple[ExperimentEntry, ...]:
-    expected = f"at most {len(EXPERIMENTS)} different experiments"
-    if not isinstance(value, list) or len(value) > len(EXPERIMENTS):
-        _refuse("experiments", value, expected)
-    found = []
-    for row in value:
-        content = _object(row, "experiments", ("name", "repeats", "predictor"))
-        repeats = content.get("repeats")
-        found.append(
-            ExperimentEntry(
-                # A name of a later version is no fault: it is left out when shown.
-                _text(content, "name"),
-                _integer(repeats, "experiments: repeats", 1, MAX_REPEATS),
-                _text(content, "predictor"),
-            )
-        )
-    if len({one.name for one in found}) < len(found):
-        _refuse("experiments", [one.name for one in found], expected)
-    return tuple(found)
-
-
-def _selection(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) > MAX_SELECTED:
-        _refuse("selection", value, f"at most {MAX_SELECTED} neurons")
-    neurons = [_integer(v, "selection", 0, _LARGEST_NEURON) for v in value]
-    # A neuron selected twice would have two traces.
-    return tuple(dict.fromkeys(neurons))
-
-
-def _integer(value: object, name: str, low: int, high: int) -> int:
-    # `type`, not `isinstance`: True is an instance of int.
-    if type(value) is not int or not low <= value <= high:
-        _refuse(name, value, f"a whole number {low}..{high}")
-    return value
-
-
-def _switch(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        _refuse(name, value, "true or false")
-    return value
-
-
-def _span(value: object, n_samples: int) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2:
-        _refuse("active_span", value, f"[start, stop] in 0..{n_samples}")
-    start = _integer(value[0], "active_span", 0, n_samples - 1)
-    return start, _integer(value[1], "active_span", start + 1, n_samples)
-
-
-def _one_of(value: object, name: str, literal: Any) -> Any:
-    """Return `value` if it is one of the values of a `Literal`."""
-    if value not in get_args(literal):
-        _refuse(name, value, " or ".join(get_args(literal)))
-    return value
+def _experiments(found: tuple[_Experiment, ...]) -> tuple[ExperimentEntry, ...]:
+    names = [one.name for one in found]
+    if len(set(names)) < len(names):
+        _refuse("experiments", names, "different experiments")
+    # A name of a later version is no fault: it is left out when shown.
+    return tuple(ExperimentEntry(one.name, one.repeats, one.predictor) for one in found)
 
 
 def _refuse(name: str, value: object, expected: str) -> NoReturn:
-    raise AnalysisFileError("field", f"its {name}: found {shortened(value)}, expected {expected}.")
+    raise AnalysisFileError("field", f"its {name}: found {shown(value)}, expected {expected}.")

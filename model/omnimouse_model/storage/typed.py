@@ -114,7 +114,9 @@ class _Decoder:
             return None
         if kind is Path and type(tree) is str and "\0" not in tree:
             return Path(tree)
-        if kind is float or type(tree) is not kind:
+        # No name of a file, and no text of a window, holds a NUL.
+        has_nul = type(tree) is str and "\0" in tree
+        if kind is float or type(tree) is not kind or has_nul:
             hint = _NO_POINT if kind is float and isinstance(tree, str) else ""
             raise self.wrong(field, tree, _words(kind) + hint)
         return tree
