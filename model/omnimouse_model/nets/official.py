@@ -118,7 +118,7 @@ def _allowed_globals() -> list[Any]:
 
 
 def _load_shard(path: Path) -> dict[str, Any]:
-    shard = load_pickle(path, _allowed_globals(), mmap=True)
+    shard = load_pickle(path, _allowed_globals())
     if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
         content = list(shard) if isinstance(shard, dict) else type(shard).__name__
         raise CheckpointError(f"{path} has no 'state_dict'; found {content}.")

@@ -67,7 +67,7 @@ def load_pickled(path: Path, inside: Path | None = None) -> Any:
         stream.seek(offset)
         data = stream.read()
     try:
-        _scan(data)
+        scan_opcodes(data)
         content = _plain(_Reader(data, path).load(), {})
     except SessionFormatError:
         raise
@@ -99,7 +99,7 @@ _TO_MARK = frozenset(
 _TO_MARK |= {pickle.ADDITEMS[0], pickle.FROZENSET[0]}
 
 
-def _scan(data: bytes) -> None:
+def scan_opcodes(data: bytes) -> None:
     """Raise ValueError if the opcodes are too many, nest too deeply or are cut short."""
     at = n_marks = 0
     for _ in range(_MAX_OPCODES):
