@@ -70,6 +70,18 @@ class FetchError(CodedError):
     """
 
 
+class ConnectError(CodedError):
+    """A file names a server that the user has not allowed.
+
+    Parameters
+    ----------
+    code
+        The host, with its port if the address has one.
+    message
+        The file, the address, and how to allow the host.
+    """
+
+
 class MaskError(ValueError):
     """A mask or strategy breaks a rule of tokenisation; the message names the rule."""
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from importlib import import_module
 from io import StringIO
+from itertools import islice
 from typing import Any
 
 import click
@@ -102,13 +103,23 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--connect",
+    metavar="HOST",
+    multiple=True,
+    help="Allow a server that an ensemble or an analysis names; may be repeated.",
+)
 @click.version_option(package_name="omnimouse-app", prog_name="omnimouse")
-def group(debug: bool) -> None:
+def group(debug: bool, connect: tuple[str, ...]) -> None:
     """Predict responses of the mouse visual cortex with a model, and score it.
 
     Bad input ends with one line on standard error and exit status 1 (a wrong option
     with 2), with --json too: then nothing is on standard output.
     """
+    if connect:
+        from omnimouse_model.data.hub.connections import allow_connections
+
+        allow_connections(connect)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -118,8 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     Ctrl-C. With --debug, the traceback is shown.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" in arguments:  # accepted after the command as well
-        arguments = ["--debug", *(word for word in arguments if word != "--debug")]
+    arguments = _common_first(arguments)
     hook = threading.excepthook
     if "--debug" not in arguments:
         threading.excepthook = _show_error_of_thread
@@ -157,6 +167,20 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Commands return nothing; `Context.exit` returns a status.
     sys.exit(status if isinstance(status, int | str) else 0)
+
+
+def _common_first(arguments: list[str]) -> list[str]:
+    """Move the options of all commands to the front: they are accepted after the command, too."""
+    common, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--debug" or word.startswith("--connect="):
+            common.append(word)
+        elif word == "--connect":
+            common += [word, *islice(words, 1)]
+        else:
+            rest.append(word)
+    return [*common, *rest]
 
 
 def _show(message: str) -> None:

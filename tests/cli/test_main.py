@@ -1,5 +1,6 @@
 """Ends of the command line: one line, with a status that says what happened."""
 
+import os
 import signal
 import sys
 from errno import ENOMEM, ENOSPC, EROFS
@@ -11,6 +12,7 @@ from omnimouse_app import __main__, cli
 from omnimouse_app.cli import group
 from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit
+from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.errors import WorkerError
 
 
@@ -99,3 +101,12 @@ def test_names_in_messages_and_tables_cannot_control_the_terminal(capsys, tmp_pa
     printed = "".join(capsys.readouterr())
     assert printed.count("zyx") == 3
     assert "\x1b" not in printed
+
+
+@pytest.mark.parametrize("option", [["--connect", "a.example"], ["--connect=a.example"]])
+def test_a_server_is_allowed_before_and_after_the_command(capsys, monkeypatch, option):
+    for words in (["info", "/nowhere", *option], [*option, "info", "/nowhere"]):
+        monkeypatch.setenv(VARIABLE, "")
+        status, lines = end_of(capsys, *words)
+        assert (status, len(lines)) == (1, 1)
+        assert os.environ[VARIABLE] == "a.example"

@@ -5,7 +5,7 @@ their logarithms, because the mean rate is what the members estimate; decoded be
 is averaged too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from omnimouse_model.data.hub.connections import check_connection
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import CheckpointError
@@ -30,6 +31,9 @@ from omnimouse_model.storage.typed import decode, refused_as
 
 SUFFIX = ".ensemble.json"
 FORMAT = 1
+MAX_MEMBERS = 32
+MAX_DEPTH = 3
+"""Nested ensembles; each is a member of the one before."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -141,14 +145,38 @@ class _Stored:
     members: tuple[_Member, ...]
 
 
-def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
-    """Load the ensemble in a file of `save_ensemble`; `load` loads each member.
+def load_ensemble(
+    path: Path,
+    load: Callable[[str], Predictor],
+    *,
+    connect: Collection[str] = (),
+    above: tuple[tuple[int, int], ...] = (),
+) -> Ensemble:
+    """Load the ensemble in a file of `save_ensemble`.
+
+    Parameters
+    ----------
+    load
+        Loads a member by its name or absolute path.
+    connect
+        Hosts of members that are downloaded; see `check_connection`.
+    above
+        Device and inode of the ensembles of which this one is a member.
 
     Raises
     ------
     CheckpointError
-        The file is no ensemble, or a member is missing or has changed.
+        The file is no ensemble, a member is missing, has changed, is outside the folder
+        of the file, or contains the ensemble itself.
+    ConnectError
+        A member is on a server that is not allowed.
     """
+    info = path.stat()
+    above = (*above, (info.st_dev, info.st_ino))
+    if above[-1] in above[:-1]:
+        raise CheckpointError(f"{path} is a member of itself.")
+    if len(above) > MAX_DEPTH:
+        raise CheckpointError(f"{path}: ensembles of ensembles are {MAX_DEPTH} deep at most.")
     with refused_as(lambda why: CheckpointError(f"{path} is not an ensemble's file: {why}")):
         stored = decode(_Stored, read_json(path), path, is_open=True)
     listed = [(member.path, member.predictor_id) for member in stored.members]
@@ -156,8 +184,21 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
         raise CheckpointError(
             f"{path}: members are {shortened(listed)}; expected at least two, all different."
         )
+    if len(listed) > MAX_MEMBERS:
+        raise CheckpointError(
+            f"{path} has {len(listed):,} members; at most {MAX_MEMBERS} are averaged."
+        )
+
+    def member_of(name: str) -> Predictor:
+        if (place := _place_inside(path, name)) is None:
+            check_connection(name, path, connect)
+            return load(name)
+        if place.name.endswith(SUFFIX) and place.is_file():
+            return load_ensemble(place, load, connect=connect, above=above)
+        return load(str(place))
+
     try:
-        members = tuple(load(name) for name, _ in listed)
+        members = tuple(member_of(name) for name, _ in listed)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: a member cannot be loaded: {error}") from error
     for member, (name, saved_id) in zip(members, listed, strict=True):
@@ -168,3 +209,27 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
                 f"{shortened(saved_id)}: make the ensemble anew."
             )
     return Ensemble(members)
+
+
+def _place_inside(path: Path, name: str) -> Path | None:
+    """Return the place of a member in the folder of an ensemble; None for a name.
+
+    Raises
+    ------
+    CheckpointError
+        It is a path out of the folder, also through a link.
+    """
+    folder = path.absolute().parent
+    try:
+        place = folder / name
+        is_there = place.exists()
+        is_path = is_there or Path(name).is_absolute() or ".." in Path(name).parts
+        is_inside = place.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # no name of a file
+        return None
+    if is_path and not is_inside:
+        raise CheckpointError(
+            f"{path}: the member {shortened(name)} is outside the folder of the file. Put the "
+            "members into that folder or below it, and make the ensemble anew."
+        )
+    return place if is_there else None

@@ -1,6 +1,6 @@
 """Build a predictor from a name, a checkpoint, an ensemble or the model hub."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from reprlib import Repr
@@ -58,6 +58,8 @@ def load_predictor(
     name_or_path: str | Path,
     sessions: Sequence[Session] | None = None,
     device: str = "auto",
+    *,
+    connect: Collection[str] = (),
 ) -> Predictor:
     """Build a predictor by name, or from a checkpoint file or folder.
 
@@ -72,6 +74,9 @@ def load_predictor(
         Sessions to prepare now; any other is prepared on its first use.
     device
         "auto", "cpu", "cuda" or "mps".
+    connect
+        Hosts such as "huggingface.co" from which members that the file of an ensemble
+        names may be downloaded.
 
     Examples
     --------
@@ -80,13 +85,13 @@ def load_predictor(
     >>> om.load_predictor("demo").needs.sees_video
     True
     """
-    predictor = _build(str(name_or_path), device)
+    predictor = _build(str(name_or_path), device, connect)
     for session in sessions or ():
         predictor.prepare(session)
     return predictor
 
 
-def _build(name: str, device: str) -> Predictor:
+def _build(name: str, device: str, connect: Collection[str] = ()) -> Predictor:
     # Registered names first: a folder named "demo" must not replace the demo model.
     if name in builders():
         return builders()[name](device)
@@ -98,16 +103,27 @@ def _build(name: str, device: str) -> Predictor:
 
         path, is_there = fetch_checkpoint(str(place)), True
     if not is_there:
-        raise CheckpointError(
-            f"There is no predictor {_SHORT.repr(name)}: no such file or folder, and "
-            f"the names are {', '.join(builders())} and, from the model hub, "
-            f"{', '.join(CHECKPOINTS)}."
-        )
+        raise _unknown(name)
     if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
-        return load_ensemble(path, partial(load_predictor, device=device))
+        return load_ensemble(path, partial(_build_member, device=device), connect=connect)
     if has_predictions(path):
         return open_predictions(path)
     return load_of_family(path, device)
+
+
+def _build_member(name: str, device: str) -> Predictor:
+    """Build a member of an ensemble; its name stands for no file of the working folder."""
+    if not Path(name).is_absolute() and name not in builders() and hub_place(name) is None:
+        raise _unknown(name)
+    return _build(name, device)
+
+
+def _unknown(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"There is no predictor {_SHORT.repr(name)}: no such file or folder, and "
+        f"the names are {', '.join(builders())} and, from the model hub, "
+        f"{', '.join(CHECKPOINTS)}."
+    )
 
 
 def _exists(path: Path) -> bool:
@@ -125,13 +141,14 @@ def load_in_process(name: str, session: Session | None, device: str = "auto") ->
 def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str = "auto") -> Path:
     """Write the file of an ensemble, the mean of some predictors.
 
-    The file has the path (or name) and the id of each member; `load_predictor` refuses
-    it if the weights of a member have changed.
+    The file has the name of each member, or its path in the folder of the file, and its
+    id; `load_predictor` refuses it if the weights of a member have changed.
 
     Raises
     ------
     ValueError
-        Fewer than two members, or a path that does not end in `.ensemble.json`.
+        Fewer than two members, a path that does not end in `.ensemble.json`, or a member
+        outside the folder of the file.
 
     Examples
     --------
@@ -142,12 +159,9 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
     path = Path(path)
     if not path.name.endswith(ENSEMBLE_SUFFIX):
         raise ValueError(f"An ensemble's file ends in {ENSEMBLE_SUFFIX}, unlike {path.name}.")
-    # Absolute paths, so that the file can be loaded from any working folder.
-    names = [
-        str(Path(member).resolve()) if Path(member).exists() else str(member) for member in members
-    ]
+    names = [_member_name(path, str(member)) for member in members]
     # Loaded to check that the members fit together, and for the ids of their weights.
-    ensemble = Ensemble(tuple(load_predictor(name, device=device) for name in names))
+    ensemble = Ensemble(tuple(load_predictor(member, device=device) for member in members))
     description = {
         "omnimouse_ensemble": ENSEMBLE_FORMAT,
         "members": [
@@ -158,3 +172,17 @@ def save_ensemble(path: str | Path, members: Sequence[str | Path], device: str =
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, description)
     return path
+
+
+def _member_name(path: Path, member: str) -> str:
+    """Return a registered name, or a path from the folder of an ensemble."""
+    if member in builders() or not _exists(Path(member)):
+        return member
+    folder = path.absolute().parent.resolve()
+    place = Path(member).resolve()
+    if not place.is_relative_to(folder):
+        raise ValueError(
+            f"{member} is outside {folder}: an ensemble's file is in a folder that contains "
+            "its members, so that both can be moved together."
+        )
+    return place.relative_to(folder).as_posix()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from omnimouse_model.errors import AnalysisFileError
+from omnimouse_model.data.hub.connections import allow_connections, check_connection
+from omnimouse_model.errors import AnalysisFileError, ConnectError
 from omnimouse_model.live.analysis_file import (
     STATE_FIELDS,
     SUFFIX,
@@ -176,6 +177,18 @@ class Project(HasBackgroundTask):
         """
         error = self.error
         return isinstance(error, AnalysisFileError) and error.code == "moved"
+
+    @property
+    def asked_host(self) -> str:
+        """Host that the latest requested analysis names, if the user must allow it; or ""."""
+        error = self.error
+        return error.code if isinstance(error, ConnectError) else ""
+
+    def connect(self) -> None:
+        """Allow `asked_host`, and open the analysis again."""
+        if self._request is not None and self.asked_host:
+            allow_connections([self.asked_host])
+            self.open(self._request.path)
 
     @property
     def missing_recording(self) -> Path:
@@ -353,6 +366,8 @@ class Project(HasBackgroundTask):
                 f"The recording of {path.name} is not where it was: "
                 f"{self._recording}. Say where it is now.",
             )
+        if not request.recording:
+            check_connection(self._recording, path)
         # The recording is opened by the loader, like any other: one path leads to the
         # window.
         yield OpenRequest(

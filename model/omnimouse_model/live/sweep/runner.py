@@ -13,6 +13,7 @@ from typing import Any
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.data.hub.connections import check_connection
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
@@ -97,6 +98,8 @@ def run_sweep(
         if session is None:
             report("opening the recording")
             options = job.about.get("options", {})
+            # Without a session on screen, the place comes from saved results.
+            check_connection(job.about["session"], job.path)
             session = open_session(job.about["session"], **options)
         sweep = context_sweep(
             predictor,

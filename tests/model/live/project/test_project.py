@@ -23,6 +23,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     OtherClip,
     Shift,
 )
+from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
@@ -230,6 +231,24 @@ def test_a_path_that_is_too_long_is_one_that_does_not_exist(recording, tmp_path)
     longest = "a" * 5000
     rewrite(path, lambda f: f["recording"].update(path=longest, beside=longest))
     assert read_analysis(path).recording == longest
+
+
+def test_the_address_of_a_recording_is_opened_only_after_the_user_agrees(
+    second_controller, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(VARIABLE, "")
+    opened, address = [], "https://data.example:99/mouse.nwb"
+    project = second_controller.project
+    monkeypatch.setattr(second_controller.loader, "open", lambda request: opened.append(request))
+    path = tmp_path / "a.omnimouse.json"
+    write_analysis(path, Analysis("there", mask=Mask.nothing(40)))
+    rewrite(path, lambda f: f["recording"].update(path=address))
+    project.open(path)
+    assert (opened, project.asked_host) == ([], "data.example:99")
+    assert "--connect data.example:99" in str(project.error)
+    project.connect()
+    assert [request.recording for request in opened] == [address]
+    assert project.asked_host == ""
 
 
 def test_a_recording_is_located(controller, folder, path, second_controller, tmp_path):

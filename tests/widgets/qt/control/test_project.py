@@ -1,6 +1,7 @@
 """Analyses in the panel: saved, opened, exported, copied; what is amiss in words."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_model.live.analysis_file import write_analysis
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.control.project import AnalysisSection
@@ -123,6 +125,19 @@ def test_a_recording_is_located(section, controller, tmp_path, answer_dialogs, r
     assert controller.state.session.path == tmp_path / "moved"
     assert not section.problem.isVisible()
     assert not section.find_button.isVisible()
+
+
+def test_a_server_that_an_analysis_names_is_asked_about(section, controller, tmp_path, redraw):
+    path = tmp_path / "far.omnimouse.json"
+    analysis = controller.project.current
+    write_analysis(path, replace(analysis, recording="https://data.example/<b>mouse.nwb"))
+    controller.project.open(path)
+    redraw()
+    assert section.connect_button.isVisible()
+    assert section.connect_button.text() == "Connect to data.example"
+    controller.project.dismiss()
+    redraw()
+    assert not section.connect_button.isVisible()
 
 
 def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_path):

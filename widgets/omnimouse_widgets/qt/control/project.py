@@ -75,6 +75,11 @@ class AnalysisSection(QWidget):
             "Choose the current location of the recording of this analysis",
             self._find_recording,
         )
+        self.connect_button = push_button(
+            "Connect",
+            "Connect to the server of the recording, which the analysis names",
+            self._analyses.connect,
+        )
         self.stop_button = push_button(
             "Stop", "Stop writing; an existing file is not changed", self._exports.stop
         )
@@ -83,6 +88,7 @@ class AnalysisSection(QWidget):
             row_of(*status, self.save_button, self.more, stretch=1),
             self.problem,
             self.find_button,
+            self.connect_button,
             self.messages,
         )
         events = controller.state.events
@@ -346,6 +352,9 @@ class AnalysisSection(QWidget):
         show_text(self.problem, "\n".join(f"⚠ {text}" for text in faults))
         show_text(self.messages, "\n".join(f"• {text}" for text in analyses.messages))
         self.find_button.setVisible(analyses.is_recording_missing)
+        host = analyses.asked_host
+        self.connect_button.setText(f"Connect to {host}")
+        self.connect_button.setVisible(bool(host))
         self.stop_button.setVisible(exports.is_busy)
         has_text = bool(analyses.messages or faults or status)
         self.dismiss.setVisible(has_text and not exports.is_busy)
