@@ -1,7 +1,7 @@
 """Scores of models on held-out sessions, and the results file that holds them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.typed import decode
 
 SUFFIX = ".ranking.jsonl"
 VALIDATION, TEST = "validation", "test"
@@ -57,9 +58,8 @@ def _plain(score: TransferScore) -> JsonRow:
 
 
 def _parsed(values: JsonRow) -> TransferScore:
-    sessions = tuple(map(str, values["sessions"]))
     value = number(values["value"])
-    return TransferScore(**(values | {"sessions": sessions, "value": value}))
+    return replace(decode(TransferScore, values | {"value": 0.0}, "a row"), value=value)
 
 
 RANKING: RowFormat[TransferScore] = RowFormat("ranking", "a ranking of sessions", _plain, _parsed)

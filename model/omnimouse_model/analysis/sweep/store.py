@@ -1,11 +1,11 @@
 """Conversion of the rows of context sweeps for a results store."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.evaluate.results_store import JsonRow, RowFormat, number
-from omnimouse_model.analysis.sweep.contexts import Context
 from omnimouse_model.analysis.sweep.table import SweepRow
+from omnimouse_model.storage.typed import decode
 
 # Fields that may be NaN, which JSON does not allow.
 _NUMBERS = ("score", "ci_low", "ci_high", "ceiling")
@@ -20,11 +20,9 @@ def _plain(row: SweepRow) -> JsonRow:
 
 
 def _parsed(facts: JsonRow) -> SweepRow:
-    for name in _NUMBERS:
-        facts[name] = number(facts[name])
-    facts["decoded"] = {k: number(v) for k, v in facts["decoded"].items()}
-    facts["context"] = Context(**facts["context"])
-    return SweepRow(**facts)
+    numbers: JsonRow = {name: number(facts.pop(name)) for name in _NUMBERS}
+    decoded = {k: number(v) for k, v in facts.pop("decoded").items()}
+    return replace(decode(SweepRow, facts, "a row"), **numbers, decoded=decoded)
 
 
 SWEEP: RowFormat[SweepRow] = RowFormat("sweep", "a sweep", _plain, _parsed)

@@ -97,6 +97,15 @@ def test_damage_before_the_last_line_is_named(session, results, line):
         context_sweep(ContextPredictor(), session, **SHORT, results=results)
 
 
+@pytest.mark.parametrize("wrong", [{"n_neurons": None}, {"session": 3}, {"context": []}])
+def test_a_row_whose_values_have_other_types_is_damaged(session, results, wrong):
+    lines = results.read_bytes().splitlines(keepends=True)
+    lines[2] = json.dumps(json.loads(lines[2]) | wrong).encode() + b"\n"
+    results.write_bytes(b"".join(lines))
+    with pytest.raises(ResultsFileError, match=r"Line 3 of .*sweep\.jsonl is damaged"):
+        context_sweep(ContextPredictor(), session, **SHORT, results=results)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"a,b\n1,2\n", b"[]\n", b'{"omnimouse_sweep": 1}\n', b"\x89PNG"]
 )
