@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from omnimouse_model.analysis.evaluate.dask_map import (
-    RemotePredictor,
+    TaskPredictor,
     resolve_predictor,
 )
 from omnimouse_model.data.session import Session
@@ -191,10 +191,10 @@ def run_experiment(
         asked = (predictor, session, stimulus, neurons, chosen.lag_s)
         of_videos = partial(video_responses, *asked, cancelled=job.cancelled)
     else:
-        remote = RemotePredictor.of(source, device)
+        remote = TaskPredictor.of(source, device, predictor, scheduler)
         question = RemoteQuestion(remote, session, show, neurons, chosen.lag_s)
         each = count_windows(stimulus, spec) // stimulus.n_videos
-        of_videos = partial(remote_responses, question, each, scheduler, job.cancelled)
+        of_videos = partial(remote_responses, question, each, scheduler, job)
     about = {
         "experiment": chosen.name,
         "stimulus": stimulus.name,

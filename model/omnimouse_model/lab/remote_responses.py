@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from omnimouse_model.analysis.evaluate.dask_map import RemotePredictor, map_pieces
+from omnimouse_model.analysis.evaluate.dask_map import TaskPredictor, map_pieces
 from omnimouse_model.data.session import Session
 from omnimouse_model.lab.responses import VideoResponses, video_responses
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
+from omnimouse_model.progress import CallbackJob, Job
 
 WINDOWS_TOGETHER = 8
 """Windows of a piece of work, or all of one video; bounds the loss on interruption."""
@@ -29,7 +30,7 @@ class RemoteQuestion:
         As in `model_responses`.
     """
 
-    predictor: RemotePredictor
+    predictor: TaskPredictor
     session: Session
     show: Callable[[], Stimulus]
     neurons: Int64[np.ndarray, " n"]
@@ -40,7 +41,7 @@ def remote_responses(
     question: RemoteQuestion,
     windows_each: int,
     scheduler: str,
-    cancelled: Callable[[], bool],
+    job: Job,
     videos: Sequence[int],
 ) -> Iterator[VideoResponses]:
     """Yield what `video_responses` yields, in the order in which workers finish.
@@ -49,18 +50,18 @@ def remote_responses(
     ----------
     windows_each
         Number of windows of a video.
-    scheduler, cancelled
+    scheduler, job
         As in `dask_map.map_pieces`.
     """
     size = max(1, WINDOWS_TOGETHER // windows_each)
     pieces = [
         (question, tuple(videos[first : first + size])) for first in range(0, len(videos), size)
     ]
-    for _, found in map_pieces(_on_worker, pieces, scheduler, cancelled):
+    for _, found in map_pieces(_on_worker, pieces, scheduler, CallbackJob(cancelled=job.cancelled)):
         yield from found
 
 
-def _on_worker(piece: tuple[RemoteQuestion, tuple[int, ...]]) -> list[VideoResponses]:
+def _on_worker(piece: tuple[RemoteQuestion, tuple[int, ...]], job: Job) -> list[VideoResponses]:
     """Compute the responses to some videos on a worker, which makes the stimulus."""
     asked, videos = piece
     with asked.predictor.loaded(asked.session) as (predictor, session):

@@ -37,7 +37,7 @@ def stopped(run, after, **settings):
     """Stop the experiment once some videos are finished."""
     finished = []
 
-    def note(done, of):
+    def note(done, of, step):
         finished.append(done)
 
     with pytest.raises(StoppedError):

@@ -1,4 +1,4 @@
-"""Map a function over pieces of work on the workers of a Dask scheduler.
+"""Map a function over pieces of work, here or on the workers of a Dask scheduler.
 
 A piece is a frozen value and the function has an importable name, so that both can be
 pickled. Dask reassigns the pieces of a worker that dies. The result of a piece does
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import WorkerError
+from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
@@ -32,6 +32,7 @@ from omnimouse_model.predict.worker.dask_scheduler import (
 )
 from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.process import interrupts_kept_from_workers
+from omnimouse_model.progress import QUIET, CallbackJob, Job
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -45,31 +46,45 @@ _LEAST_PENDING = 16
 
 
 def map_pieces(
-    function: Callable[[Piece], Result],
+    function: Callable[[Piece, Job], Result],
     pieces: Sequence[Piece],
-    scheduler: str,
-    cancelled: Callable[[], bool] = lambda: False,
+    scheduler: str | None,
+    job: Job = QUIET,
+    sizes: Sequence[float] | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Yield (number, result) of each piece, in the order in which they finish.
 
     Parameters
     ----------
+    function
+        Gets a piece and a job, which is that of the caller here, and quiet on a worker.
+        It may raise `StoppedError` if the job is cancelled.
     scheduler
+        None computes one piece after the other in this process. Otherwise
         "local", "local:4" (processes; scripts need the usual `if __name__ ==
         "__main__"`), or the address of a Dask scheduler, TLS or this machine's own.
-    cancelled
-        Polled while waiting; once true, no more results are yielded.
+    job
+        Progress over all pieces; once it is cancelled, no more results are yielded.
+    sizes
+        Work of each piece, in the unit of the progress; by default 1.
 
     Raises
     ------
     WorkerError
         No scheduler or worker responds, or several workers died of the same piece.
     """
+    if not pieces:
+        return
+    sizes = [1.0] * len(pieces) if sizes is None else sizes
+    if scheduler is None:
+        yield from _map_here(function, pieces, job, sizes)
+        return
     with _client(scheduler) as client:
+        done = 0.0
         waiting: dict[int, Any] = {}
         numbers = iter(range(len(pieces)))
         try:
-            while not cancelled():
+            while not job.cancelled():
                 check_connected(client)
                 # Finished results wait in the memory of the workers: no more pieces
                 # are sent than keep all workers busy.
@@ -80,6 +95,7 @@ def map_pieces(
                     waiting[number] = client.submit(
                         function,
                         pieces[number],
+                        QUIET,
                         pure=False,
                         workers=_allowed(client, scheduler),
                     )
@@ -90,11 +106,37 @@ def map_pieces(
                     # Without the future, Dask forgets the result.
                     del waiting[number]
                     yield number, result
+                    done += sizes[number]
+                    job.progress(done, sum(sizes), f"on {scheduler}")
         except OSError as error:
             raise lost_scheduler() from error
         finally:
             if client.status == "running":
                 client.cancel(list(waiting.values()), force=True)
+
+
+def _map_here(
+    function: Callable[[Piece, Job], Result],
+    pieces: Sequence[Piece],
+    job: Job,
+    sizes: Sequence[float],
+) -> Iterator[tuple[int, Result]]:
+    """Yield what `map_pieces` yields, computed in this process."""
+    total, done = sum(sizes), 0.0
+    for number, (piece, size) in enumerate(zip(pieces, sizes, strict=True)):
+
+        def report(n: float, of: float, text: str, done: float = done, size: float = size) -> None:
+            # The defaults bind the values of this piece, not those of later ones.
+            job.progress(done + size * n / max(of, 1), total, text)
+
+        if job.cancelled():
+            return
+        try:
+            result = function(piece, CallbackJob(report, job.cancelled, job.message, job.device))
+        except StoppedError:
+            return
+        yield number, result
+        done += size
 
 
 def _most_pending(client: "Client") -> int:
@@ -235,11 +277,13 @@ _cached_predictor = lru_cache(maxsize=2)(resolve_predictor)
 
 
 @dataclass(frozen=True, slots=True)
-class RemotePredictor:
-    """A predictor that workers load from its name, absolute path or factory.
+class TaskPredictor:
+    """A predictor of pieces of work: the loaded one here, on workers its source.
 
     Attributes
     ----------
+    source
+        Name, absolute path or factory, from which workers load it.
     threads
         Number of torch threads. Rounding of sums depends on it; equal numbers give
         equal results.
@@ -248,16 +292,25 @@ class RemotePredictor:
     source: Source
     device: str
     threads: int
+    here: Predictor | None = None
 
     @classmethod
-    def of(cls, source: Predictor | Source | Path, device: str) -> "RemotePredictor":
-        """Return a remote predictor with the number of torch threads of this process.
+    def of(
+        cls,
+        source: Predictor | Source | Path,
+        device: str,
+        here: Predictor,
+        scheduler: str | None,
+    ) -> "TaskPredictor":
+        """Return the predictor of a map with this scheduler, which is loaded here.
 
         Raises
         ------
         ValueError
             The source is a predictor object, which cannot be sent to a worker.
         """
+        if scheduler is None:
+            return cls("", device, 0, here)
         from torch import get_num_threads
 
         if isinstance(source, str | Path):
@@ -273,12 +326,15 @@ class RemotePredictor:
 
     @contextmanager
     def loaded(self, session: Session) -> Iterator[tuple[Predictor, Session]]:
-        """Load the predictor, and run alone in this process inside the context.
+        """Yield predictor and session; on a worker, run alone inside the context.
 
         Predictors are cached, two per process. The session is the instance of this
         recording that the process already has, if any: each piece of work arrives with
         its own unpickled session, and one instance shares open files and caches.
         """
+        if self.here is not None:
+            yield self.here, session
+            return
         with _one_at_a_time, torch_threads(self.threads):
             key = (session.id, session.fingerprint)
             session = _sessions.setdefault(key, session)

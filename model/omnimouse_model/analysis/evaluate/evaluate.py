@@ -176,10 +176,7 @@ def shard_scores(
     StoppedError
         `job.cancelled()` returned true.
     """
-    total = sum(
-        len(shard.starts) * len(shard.conditions) * len(shard.predictors) for shard in shards
-    )
-    run = ShardRun(total, job)
+    run = ShardRun(sum(shard.n_predictions for shard in shards), job)
     for shard in shards:
         run.report(f"{shard.session.id}: preparing")
         scores = ShardScores(shard, run)

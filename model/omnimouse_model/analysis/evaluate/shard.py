@@ -77,6 +77,11 @@ class Shard:
         """Spec of the windows, which all predictors of the shard read."""
         return self.predictors[0].needs.spec
 
+    @property
+    def n_predictions(self) -> int:
+        """Number of windows × conditions × predictors."""
+        return len(self.starts) * len(self.conditions) * len(self.predictors)
+
     def batches(self) -> list[np.ndarray]:
         """Return the places in `starts` of the windows of each batch, ascending."""
         n = len(self.starts)

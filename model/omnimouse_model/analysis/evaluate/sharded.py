@@ -6,7 +6,7 @@ its scores do not depend on the other models, the worker or on interruptions.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -21,7 +21,7 @@ from omnimouse_model.analysis.evaluate.conditions import (
     conditions,
 )
 from omnimouse_model.analysis.evaluate.dask_map import (
-    RemotePredictor,
+    TaskPredictor,
     map_pieces,
     resolve_predictor,
 )
@@ -153,13 +153,17 @@ def evaluate_all(
     file, finished = _saved(results, shards)
     missing = {key: shard for key, shard in shards.items() if key not in finished}
     with shown_job(job) as shown, contextlib.suppress(StoppedError):
-        if scheduler is None:
-            computed = _scores_here(missing, shown)
-        else:
-            remote = [RemotePredictor.of(source, device) for source in predictors]
-            sources = dict(zip(map(id, loaded), remote, strict=True))
-            computed = _scores_on_workers(missing, sources, scheduler, shown)
-        for key, scores in computed:
+        of_shard = {
+            id(here): TaskPredictor.of(source, device, here, scheduler)
+            for source, here in zip(predictors, loaded, strict=True)
+        }
+        tasks = [
+            (replace(shard, predictors=()), of_shard[id(shard.predictors[0])])
+            for shard in missing.values()
+        ]
+        keys, sizes = list(missing), [shard.n_predictions for shard in missing.values()]
+        for place, scores in map_pieces(_score_shard, tasks, scheduler, shown, sizes):
+            key = keys[place]
             finished[key] = scores
             if file is not None:
                 file.add(key, scores)
@@ -211,39 +215,12 @@ def _saved(
     return file, {key: row for key, row in file.rows.items() if key in shards}
 
 
-def _scores_here(shards: Mapping[str, Shard], job: Job) -> Iterator[tuple[str, Scores]]:
-    """Compute the scores of shards in this process; yield each key with its scores."""
-    scores = shard_scores(list(shards.values()), job)
-    return zip(shards, scores, strict=True)
-
-
-def _scores_on_workers(
-    shards: Mapping[str, Shard],
-    sources: Mapping[int, RemotePredictor],
-    scheduler: str,
-    job: Job,
-) -> Iterator[tuple[str, Scores]]:
-    """Compute the scores of shards on workers; yield each key with its scores.
-
-    `sources` holds the remote predictor for the `id` of each loaded one.
-    """
-    keys = list(shards)
-    tasks = [
-        (replace(shard, predictors=()), sources[id(shard.predictors[0])])
-        for shard in shards.values()
-    ]
-    results = map_pieces(_score_on_worker, tasks, scheduler, job.cancelled)
-    for done, (place, scores) in enumerate(results, start=1):
-        yield keys[place], scores
-        job.progress(done, len(keys), f"on {scheduler}")
-
-
-def _score_on_worker(task: tuple[Shard, RemotePredictor]) -> Scores:
-    """Evaluate a shard on a worker, which loads the predictor from its source."""
+def _score_shard(task: tuple[Shard, TaskPredictor], job: Job) -> Scores:
+    """Evaluate a shard, here or on a worker."""
     shard, predictor = task
     with predictor.loaded(shard.session) as (loaded, session):
         shard = replace(shard, session=session, predictors=(loaded,))
-        return next(shard_scores([shard]))
+        return next(shard_scores([shard], job))
 
 
 # -- rows of a results store --------------------------------------------------------

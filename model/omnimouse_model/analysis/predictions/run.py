@@ -1,8 +1,5 @@
 """Prediction of a whole recording or a tier into one file, batch by batch."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.dask_map import (
-    RemotePredictor,
+    TaskPredictor,
     map_pieces,
     resolve_predictor,
 )
@@ -35,13 +32,12 @@ from omnimouse_model.predict.prediction_file.predictor import (
 )
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
-from omnimouse_model.progress import Job, shown_job
+from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
 from omnimouse_model.strategies import lost_all_targets
 
 SUFFIXES = (".zarr", ".nwb")
-_Batches = Callable[[list[int]], Iterator[tuple[int, FileBatch]]]
 
 
 def predict_session(
@@ -110,26 +106,23 @@ def predict_session(
         require_h5py()
     loaded = resolve_predictor(predictor, device)
     plan = _plan(loaded, session, mask, tier)
+    model = TaskPredictor.of(predictor, device, loaded, scheduler)
     path.parent.mkdir(parents=True, exist_ok=True)
     with sole_writer(path):
         if is_finished(path, plan.metadata.question):
             remove_rest(path)
         else:
             with shown_job(job) as shown:
-                batches: _Batches = partial(_batches_here, loaded, plan, shown.cancelled)
-                if scheduler is not None:
-                    remote = RemotePredictor.of(predictor, device)
-                    batches = partial(_batches_on_workers, remote, plan, scheduler, shown.cancelled)
-                _write(path, plan, batches, shown)
+                _write(path, plan, model, scheduler, shown)
     return open_predictions(path)
 
 
-def _write(path: Path, plan: Plan, batches: _Batches, job: Job) -> None:
+def _write(path: Path, plan: Plan, model: TaskPredictor, scheduler: str | None, job: Job) -> None:
     """Write the file of a plan, or what a stopped run has left to write."""
     spec, n_neurons = plan.metadata.spec, plan.session.n_neurons
     n_bytes = 4 * len(plan.starts) * spec.n_samples * n_neurons
     with writing(path, n_bytes), open_unfinished(path, plan) as part:
-        _fill(part, batches, job)
+        _fill(part, model, scheduler, job)
         part.complete()
         if path.suffix == ".nwb":
             write_nwb(part.folder, path, plan.session)
@@ -138,13 +131,17 @@ def _write(path: Path, plan: Plan, batches: _Batches, job: Job) -> None:
             part.rename(path)
 
 
-def _fill(part: UnfinishedFile, batches: _Batches, job: Job) -> None:
+def _fill(part: UnfinishedFile, model: TaskPredictor, scheduler: str | None, job: Job) -> None:
     """Add all missing batches."""
     plan, missing = part.plan, part.missing()
     total = len(plan.starts)
     done = total - sum(len(plan.starts_of(number)) for number in missing)
     job.progress(done, total, f"{plan.session.id}: predicting")
-    for number, batch in batches(missing):
+    pieces = [(model, plan, number) for number in missing]
+    for place, batch in map_pieces(
+        _predict, pieces, scheduler, CallbackJob(cancelled=job.cancelled)
+    ):
+        number = missing[place]
         part.add(number, batch)
         done += len(plan.starts_of(number))
         job.progress(done, total, f"{plan.session.id}: predicting")
@@ -202,53 +199,16 @@ def _package_version() -> str:
 
 
 # -- predictions --------------------------------------------------------------------
-def _batches_here(
-    predictor: Predictor,
-    plan: Plan,
-    cancelled: Callable[[], bool],
-    numbers: list[int],
-) -> Iterator[tuple[int, FileBatch]]:
-    """Predict the batches of some numbers in this process, one after the other."""
-    if numbers:
-        predictor.prepare(plan.session)
-    for number in numbers:
-        yield number, _predict(predictor, plan, number, cancelled)
-
-
-def _batches_on_workers(
-    remote: RemotePredictor,
-    plan: Plan,
-    scheduler: str,
-    cancelled: Callable[[], bool],
-    numbers: list[int],
-) -> Iterator[tuple[int, FileBatch]]:
-    """Yield batches that workers predict, in the order in which they finish."""
-    pieces = [(remote, plan, number) for number in numbers]
-    if pieces:
-        for place, batch in map_pieces(_on_worker, pieces, scheduler, cancelled):
-            yield numbers[place], batch
-
-
-def _on_worker(piece: tuple[RemotePredictor, Plan, int]) -> FileBatch:
-    """Predict a batch on a worker, which loads the predictor from its source."""
-    remote, plan, number = piece
-    with remote.loaded(plan.session) as (predictor, session):
-        predictor.prepare(session)
-        return _predict(predictor, replace(plan, session=session), number)
-
-
-def _predict(
-    predictor: Predictor,
-    plan: Plan,
-    number: int,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> FileBatch:
-    """Predict the windows of a batch."""
+def _predict(piece: tuple[TaskPredictor, Plan, int], job: Job) -> FileBatch:
+    """Predict the windows of a batch, here or on a worker."""
+    model, plan, number = piece
     mask, samples, neurons = plan.mask, plan.samples, plan.neurons
     starts = plan.starts_of(number)
-    windows = [plan.session.window(float(start), mask.spec) for start in starts]
-    requests = ((window, mask, neurons) for window in windows)
-    found = list(predictor.predict_many(requests, cancelled))
+    with model.loaded(plan.session) as (predictor, session):
+        predictor.prepare(session)
+        windows = [session.window(float(start), mask.spec) for start in starts]
+        requests = ((window, mask, neurons) for window in windows)
+        found = list(predictor.predict_many(requests, job.cancelled))
     if len(found) < len(windows):
         raise StoppedError("The prediction was cancelled.")
     responses = np.full((len(starts), len(samples), len(neurons)), np.nan, np.float32)

@@ -156,18 +156,20 @@ def run_scores(
     WorkerError
         The scheduler or its workers failed; finished scores are in the file.
     """
+    from torch import get_num_threads
+
     asked = [(run, session) for run in runs for session in run.heldout]
     # Orders share their first and their last collections.
     keys = list(dict.fromkeys(run.key(session) for run, session in asked))
     folder = models_folder(file.path)
     with sole_writer(folder):
         missing = _missing(runs, file)
-        if scheduler is None:
-            found = _here(missing, folder, job)
-        else:
-            found = _on_workers(missing, folder, scheduler, job)
-        for key, score in found:
-            file.add(key, score)
+        tasks = [(run, folder.resolve(), get_num_threads()) for run in missing]
+        sizes = [100 * run.steps for run in missing]
+        for number, scores in map_pieces(_scores, tasks, scheduler, job, sizes):
+            run = missing[number]
+            for session, score in zip(run.heldout, scores, strict=True):
+                file.add(run.key(session), score)
     if any(key not in file.rows for key in keys):
         raise StoppedError(STOPPED)
     return [file.rows[key] for key in keys]
@@ -184,48 +186,13 @@ def _missing(runs: Sequence[CoreRun], file: ResultsFile[TransferScore]) -> list[
     return missing
 
 
-def _here(
-    runs: Sequence[CoreRun],
-    folder: Path,
-    job: Job,
-) -> Iterator[tuple[str, TransferScore]]:
-    """Yield key and score, computed in this process."""
-    total, done = 100 * sum(run.steps for run in runs), 0
-    for run in runs:
-
-        def report(share: float, before: int = done, run: CoreRun = run) -> None:
-            # The defaults bind the values of this run, not those of later ones.
-            job.progress(before + round(100 * share * run.steps), total, run.name)
-
-        scores = run.scores(folder, Watch(report, job.cancelled))
-        for session, score in zip(run.heldout, scores, strict=True):
-            yield run.key(session), score
-        done += 100 * run.steps
-        if job.cancelled():
-            return
-
-
-def _on_workers(
-    runs: Sequence[CoreRun],
-    folder: Path,
-    scheduler: str,
-    job: Job,
-) -> Iterator[tuple[str, TransferScore]]:
-    """Yield key and score of runs in the order in which workers finish them."""
-    from torch import get_num_threads
-
-    tasks = [(run, folder.resolve(), get_num_threads()) for run in runs]
-    results = map_pieces(_scores_on_worker, tasks, scheduler, job.cancelled)
-    for done, (number, scores) in enumerate(results, start=1):
-        run = runs[number]
-        for session, score in zip(run.heldout, scores, strict=True):
-            yield run.key(session), score
-        job.progress(done, len(runs), f"{run.name}, on {scheduler}")
-
-
-def _scores_on_worker(task: tuple[CoreRun, Path, int]) -> list[TransferScore]:
-    """Compute all scores of a run on a worker."""
+def _scores(task: tuple[CoreRun, Path, int], job: Job) -> list[TransferScore]:
+    """Compute all scores of a run, here or on a worker."""
     run, folder, threads = task
+
+    def report(share: float) -> None:
+        job.progress(round(100 * share * run.steps), 100 * run.steps, run.name)
+
     # Rounding of sums depends on the number of threads: that of the caller.
     with _one_at_a_time, torch_threads(threads):
-        return list(run.scores(folder, Watch()))
+        return list(run.scores(folder, Watch(report, job.cancelled)))

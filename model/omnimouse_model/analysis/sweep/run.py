@@ -7,12 +7,11 @@ first draw gives the whole curve, later draws its error bars.
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omnimouse_model.analysis.evaluate.dask_map import (
-    RemotePredictor,
+    TaskPredictor,
     map_pieces,
     resolve_predictor,
 )
@@ -31,7 +30,7 @@ from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import CallbackJob, Job, shown_job
@@ -160,10 +159,8 @@ def context_sweep(
             file = ResultsFile(SWEEP, Path(results), definition, about or {})
             # Only rows whose key matches a planned cell: a recording may have changed.
             run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
-        parts = run.parts()
-        if scheduler is not None:
-            parts = run.parts_on(scheduler, RemotePredictor.of(source, device))
-        for part in parts:
+        model = TaskPredictor.of(source, device, predictor, scheduler)
+        for part in run.parts(model, scheduler):
             if file is not None:
                 for key, row in part.items():
                     file.add(key, row)
@@ -203,49 +200,24 @@ class _Run:
         rows = tuple(self.rows[key] for key in self.cells if key in self.rows)
         return ContextSweep(self.plan, self.predictor.predictor_id, self.sessions, rows)
 
-    def parts(self) -> Iterator[dict[str, SweepRow]]:
+    def parts(
+        self, predictor: TaskPredictor, scheduler: str | None
+    ) -> Iterator[dict[str, SweepRow]]:
         """Compute the missing rows, a few at a time, until done or cancelled."""
-        for keys in self._batches():
-            if self._job.cancelled():
-                return
-            cells = [self.cells[key] for key in keys]
-            step = f"{cells[0].session.id}: {cells[0].condition.name}"
-            # Includes rows of the results file, so that progress does not restart at 0.
-            before = self._n_windows(self.rows)
-            try:
-                rows = score_cells(
-                    self.predictor,
-                    cells,
-                    self.plan,
-                    self._part(before, step),
-                )
-            except StoppedError:
-                # Finished parts are complete rows; a part of a row is dropped.
-                return
-            yield dict(zip(keys, rows, strict=True))
-
-    def parts_on(self, scheduler: str, predictor: RemotePredictor) -> Iterator[dict[str, SweepRow]]:
-        """Compute the missing rows on a scheduler, in the order of completion."""
         batches = self._batches()
-        pieces = [tuple(self.cells[key] for key in keys) for keys in batches]
-        score = partial(_score_on_worker, predictor=predictor, plan=self.plan)
-        for number, rows in map_pieces(score, pieces, scheduler, self._job.cancelled):
-            part = dict(zip(batches[number], rows, strict=True))
-            yield part
-            self._report(self._n_windows(self.rows), f"on {scheduler}")
+        pieces = [(predictor, self.plan, [self.cells[key] for key in keys]) for keys in batches]
+        # Includes rows of the results file, so that progress does not restart at 0.
+        before, total = self._n_windows(self.rows), self._n_windows(self.cells)
+        job = CallbackJob(
+            lambda done, _, text: self._job.progress(int(before + done), total, text),
+            self._job.cancelled,
+        )
+        sizes = [self._n_windows(keys) for keys in batches]
+        for number, rows in map_pieces(_score, pieces, scheduler, job, sizes):
+            yield dict(zip(batches[number], rows, strict=True))
 
     def _n_windows(self, keys: Iterable[str]) -> int:
         return sum(len(self.cells[key].starts) for key in keys)
-
-    def _report(self, done: int, step: str) -> None:
-        self._job.progress(done, self._n_windows(self.cells), step)
-
-    def _part(self, before: int, step: str) -> Job:
-        """Return the job of some cells, after a number of windows."""
-        return CallbackJob(
-            lambda done, total, what: self._report(before + int(done), step),
-            self._job.cancelled,
-        )
 
     def _batches(self) -> list[list[str]]:
         """Return the keys of rows to compute together; single rows if windows are few.
@@ -269,12 +241,14 @@ class _Run:
         return batches
 
 
-def _score_on_worker(
-    cells: Sequence[Cell], predictor: RemotePredictor, plan: SweepPlan
-) -> list[SweepRow]:
-    """Compute the rows of cells of one session on a worker."""
+def _score(piece: tuple[TaskPredictor, SweepPlan, list[Cell]], job: Job) -> list[SweepRow]:
+    """Compute the rows of cells of one session, here or on a worker."""
+    predictor, plan, cells = piece
+    step = f"{cells[0].session.id}: {cells[0].condition.name}"
+    named = CallbackJob(lambda done, total, _: job.progress(done, total, step), job.cancelled)
     with predictor.loaded(cells[0].session) as (loaded, session):
-        return score_cells(loaded, [replace(cell, session=session) for cell in cells], plan)
+        own = [replace(cell, session=session) for cell in cells]
+        return score_cells(loaded, own, plan, named)
 
 
 def _definition(

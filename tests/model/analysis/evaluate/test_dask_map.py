@@ -13,6 +13,7 @@ from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowForm
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.predict.worker import dask_scheduler
+from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.sweep.test_run import session as session
 from tests.model.context_predictor import ContextPredictor, SlowContextPredictor
 from tests.model.dask_clusters import cluster_address, worker_process_ids
@@ -66,15 +67,15 @@ def test_a_predictor_itself_cannot_travel(session):
         context_sweep(ContextPredictor(), session, **SWEEP, scheduler="local:1")
 
 
-def square(number):
+def square(number, job):
     return number**2
 
 
-def die(number):
+def die(number, job):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fail(number):
+def fail(number, job):
     raise KeyError(f"no piece {number}")
 
 
@@ -96,7 +97,7 @@ def serve_scheduler(addresses):
         time.sleep(600)
 
 
-def pause(number):
+def pause(number, job):
     time.sleep(0.2)
     return number
 
@@ -163,7 +164,7 @@ def test_half_a_line_of_a_dead_writer_is_cut_off_by_the_next(tmp_path):
     assert path.read_bytes() == whole + NUMBERS.line("3", 9)
 
 
-def addresses_of_worker(_piece):
+def addresses_of_worker(_piece, job):
     from distributed import get_worker
 
     worker = get_worker()
@@ -186,3 +187,16 @@ def test_a_local_cluster_is_closed_to_clients_without_its_certificate():
         ):
             connection.recv(1)
     assert len(list(results)) == 1
+
+
+def test_pieces_here_report_one_progress_and_stop_at_a_cancel():
+    calls: list[tuple[float, float, str]] = []
+    job = CallbackJob(lambda *call: calls.append(call), lambda: len(calls) == 2)
+
+    def half(number, job):
+        job.progress(1, 2, f"half of {number}")
+        return number
+
+    found = list(dask_map.map_pieces(half, [5, 6, 7], None, job, sizes=[2, 6, 2]))
+    assert found == [(0, 5), (1, 6)]
+    assert calls == [(1, 10, "half of 5"), (5, 10, "half of 6")]
