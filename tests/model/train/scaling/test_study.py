@@ -99,10 +99,10 @@ class KillError(Exception):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"sizes": [1]}, "no field sizes"),
-        ({"collections": 4}, "collections must be a list"),
-        ({"seeds": ["a"]}, "seeds must be whole numbers"),
-        ({"steps_of": "all"}, "steps_of is one of"),
+        ({"sizes": [1]}, "found 'sizes', expected only the fields models"),
+        ({"collections": 4}, "collections: found 4, expected a list"),
+        ({"seeds": ["a"]}, r"seeds\[0\]: found 'a', expected a whole number"),
+        ({"steps_of": "all"}, "steps_of: found 'all', expected 'each session'"),
         ({"strategies": ["test/nothing"]}, "no strategy 'test/nothing'"),
         ({"models": {"tiny": "6M"}}, "no size '6M'"),
         ({"training": {"seed": 1}}, "training holds seed"),
