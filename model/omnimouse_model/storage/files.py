@@ -82,6 +82,15 @@ def open_binary(
     return stream
 
 
+def begins_with(path: Path, magic: bytes) -> bool:
+    """Return whether a plain file begins with these bytes; no if it cannot be opened."""
+    try:
+        with open_binary(path) as stream:
+            return stream.read(len(magic)) == magic
+    except (OSError, SessionFormatError):
+        return False
+
+
 def contained(path: Path, inside: Path, *, is_named: bool = False) -> Path:
     """Return `path` if `open_binary` opens it; it raises `SessionFormatError` otherwise."""
     open_binary(path, inside, is_named=is_named).close()

@@ -6,6 +6,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.files import read_bytes
+
 # Only files of at most this size, in folders of at most this many files, are hashed
 # by content. Reading more would make opening a session slow.
 _SMALL_BYTES = 2**20
@@ -42,7 +45,7 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
             fields = f"{name}\0{info.st_size}\0{0 if small else info.st_mtime_ns}\n"
             digest.update(os.fsencode(fields))
             if small:
-                digest.update(Path(entry.path).read_bytes())
+                digest.update(_content(Path(entry.path)))
         # Linked folders are skipped: a link to a parent would never end.
         folders += [
             f"{inner}/{e.name}"
@@ -50,6 +53,13 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
             if e.is_dir(follow_symlinks=False) and e.name not in not_read
         ]
     return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, _SMALL_BYTES)
+    except SessionFormatError:  # not fetched yet, or exchanged: name and size must do
+        return b""
 
 
 def file_fingerprint(path: Path) -> str:

@@ -25,6 +25,7 @@ from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import remove_left_over, write_json
@@ -186,7 +187,7 @@ def _checksum(path: Path, length: int) -> str:
     digest = hashlib.sha256()
     if length == 40:
         digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
-    with path.open("rb") as stream:
+    with open_binary(path) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

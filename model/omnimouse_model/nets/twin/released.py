@@ -19,11 +19,14 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.strict import load_strictly
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.storage.files import open_binary, read_text
 from omnimouse_model.storage.tensors import read_tensors
+from omnimouse_model.storage.typed import refused_as
 
 CORE = "params_core.pt"
 ARCHIVE_MD5 = "58fcac4b31ad2902c81e339432cec787"
 """Checksum of the released archive of all scans."""
+_MAX_TABLE = 64 * 2**20
 _SCAN = re.compile(r"(\d{1,4})[-_](\d{1,4})")
 
 
@@ -110,7 +113,7 @@ def read_released(
 def check_archive(path: Path) -> None:
     """Raise `CheckpointError` unless a file is the released archive."""
     digest = md5(usedforsecurity=False)
-    with path.open("rb") as file:
+    with refused_as(CheckpointError), open_binary(path) as file:
         while part := file.read(1 << 20):
             digest.update(part)
     if digest.hexdigest() != ARCHIVE_MD5:
@@ -173,9 +176,10 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, ...]]:
     """Return columns of integers of a table; empty without the file."""
     if not path.exists():
         return []
+    with refused_as(CheckpointError):
+        lines = read_text(path, _MAX_TABLE).splitlines()
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [tuple(int(row[c]) for c in columns) for row in csv.DictReader(file)]
+        return [tuple(int(row[c]) for c in columns) for row in csv.DictReader(lines)]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise CheckpointError(
             f"{path} needs integers in the columns {', '.join(columns)}; found {error}."

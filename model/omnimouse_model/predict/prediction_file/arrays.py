@@ -14,9 +14,10 @@ import numpy as np
 from omnimouse_model.errors import PredictionsFileError, SessionFormatError
 from omnimouse_model.predict.prediction_file.metadata import FORMAT
 from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.files import begins_with, read_bytes
 from omnimouse_model.storage.fingerprint import file_fingerprint
 from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
-from omnimouse_model.storage.trees import decode_json, read_json_mapping
+from omnimouse_model.storage.trees import MAX_JSON_BYTES, decode_json, read_json_mapping
 from omnimouse_model.storage.zarr_arrays import ZarrGroup
 
 NWB_MODULE = "processing/predictions"
@@ -99,11 +100,8 @@ def has_predictions(path: Path) -> bool:
                 return False
             attributes = read_json_mapping(path / "zarr.json").get("attributes")
             return isinstance(attributes, dict) and attributes.get("format") == FORMAT
-        if path.suffix != ".nwb" or not path.is_file():
+        if path.suffix != ".nwb" or not begins_with(path, SIGNATURE):
             return False
-        with path.open("rb") as stream:
-            if stream.read(len(SIGNATURE)) != SIGNATURE:
-                return False
         import h5py
 
         with h5py.File(path, "r") as file:
@@ -123,7 +121,7 @@ class _ZarrArrays:
     @property
     def fingerprint(self) -> str:
         """Hash of the metadata, and of the files if the metadata lack their hash."""
-        digest = blake2b((self.path / "zarr.json").read_bytes(), digest_size=12)
+        digest = blake2b(read_bytes(self.path / "zarr.json", MAX_JSON_BYTES), digest_size=12)
         if "content_hash" not in self.metadata:
             for path in sorted(self.path.rglob("*")):
                 info = path.stat()

@@ -424,11 +424,18 @@ def _load_release(path: Path, device: str, name: str) -> TwinPredictor:
         config = files[keys[0]].config
         return TwinCheckpoint(config, FRAME_SIZE, core, sessions, str(path))
 
+    # The core is in the first; every scan adds its own weights.
+    weights = dict(files[keys[0]].state) | {
+        f"{key}.{name}": value
+        for key in keys[1:]
+        for name, value in files[key].state.items()
+        if not name.startswith("core.")
+    }
     # Recordings of the release are named with the animal, its files without.
     named = {f"{MICRONS_ANIMAL}-{key}": file for key, file in files.items()} | files
     return TwinPredictor(
         name,
-        weights_hash({**files[keys[0]].state}),
+        weights_hash(weights),
         twin_spec(*FRAME_SIZE),
         lambda session: TwinOfSession(_frozen(named[session].build())),
         {key: file.n_units for key, file in named.items()},

@@ -8,6 +8,7 @@ import torch
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.twin.released import read_released
+from omnimouse_model.predict.twin.predictor import load_twin
 from omnimouse_model.predict.twin.twin import DigitalTwin
 from tests.hostile_pickles import CallingPickle
 
@@ -87,3 +88,11 @@ def test_a_file_that_calls_a_function_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="unsafe"):
         read_released(tmp_path / "state_dict.pth")
     assert not called.exists()
+
+
+def test_the_id_of_a_release_names_the_weights_of_all_its_scans(release):
+    before = load_twin(release, "cpu").predictor_id
+    changed(release / "params_5_6.pt", lambda t: next(iter(t.values())).add_(1))
+    after = load_twin(release, "cpu").predictor_id
+    assert before.split()[0] == after.split()[0] == "release"
+    assert before != after

@@ -48,6 +48,7 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
+from omnimouse_model.storage.files import begins_with, open_binary
 from omnimouse_model.storage.fingerprint import file_fingerprint
 from omnimouse_model.storage.npy import Npz
 from omnimouse_model.storage.row_source import MemoryRows, Rows
@@ -64,19 +65,14 @@ def recognises(path: Path) -> bool:
 
     A damaged archive counts, so that reading it reports the error.
     """
-    if not path.is_file():
-        return False
     # By content, not by suffix: other ZIP archives have no .npy members.
-    try:
-        with path.open("rb") as stream:
-            if stream.read(len(_ZIP)) != _ZIP:
-                return False
-            with zipfile.ZipFile(path) as archive:
-                # Arrays in folders are those of a packed recording.
-                names = archive.namelist()
-                return any(n.endswith(".npy") and "/" not in n for n in names)
-    except OSError:
+    if not begins_with(path, _ZIP):
         return False
+    try:
+        with open_binary(path) as stream, zipfile.ZipFile(stream) as archive:
+            # Arrays in folders are those of a packed recording.
+            names = archive.namelist()
+            return any(n.endswith(".npy") and "/" not in n for n in names)
     except Exception:  # a damaged archive fails in many ways
         return True
 

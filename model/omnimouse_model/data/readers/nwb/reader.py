@@ -35,6 +35,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.byte_source import LocalFile, Source
+from omnimouse_model.storage.files import begins_with
 from omnimouse_model.storage.fingerprint import file_fingerprint
 from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.http_file import RemoteFile
@@ -48,14 +49,8 @@ def recognises(path: Path) -> bool:
 
     An HDF5 file that cannot be opened counts, so that reading it reports the error.
     """
-    if not path.is_file():
-        return False
     # The signature first: it needs no h5py.
-    try:
-        with path.open("rb") as stream:
-            if stream.read(len(SIGNATURE)) != SIGNATURE:
-                return False
-    except OSError:
+    if not begins_with(path, SIGNATURE):
         return False
     try:
         import h5py
