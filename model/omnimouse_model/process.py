@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -50,6 +50,10 @@ def end_process(process: BaseProcess, patience_s: float) -> None:
     for end in (process.terminate, process.kill):
         if process.is_alive():
             end()
+            # A stopped process would not see that it is to end.
+            if hasattr(signal, "SIGCONT") and process.pid is not None:
+                with suppress(OSError):
+                    os.kill(process.pid, signal.SIGCONT)
             process.join(2.0)
 
 

@@ -33,6 +33,7 @@ from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.request import name_of, next_window, step_between
 from omnimouse_model.live.inference.score_store import ScoreStore
 from omnimouse_model.live.inference.stages import StageRunner
+from omnimouse_model.live.inference.worker_watch import WorkerWatch
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_code
@@ -145,6 +146,8 @@ class Controller:
         Downloads of models from the hub.
     stimulus_edits
         Edits of video and behaviour; they are predicted but never scored.
+    workers
+        Watch over the processes of models: those that do not answer any more.
     project, exports
         Saved analyses of the screen's content; exported tables and arrays.
     history_changed
@@ -181,6 +184,8 @@ class Controller:
         is_hub_used = load in (load_in_process, load_in_worker)
 
         execution = Execution(post, synchronous)
+        self.workers = WorkerWatch(execution)
+        load = self.workers.watched(load)
         # A screen that returns after a restart returns with its scores.
         store = scores or (ScoreStore() if session_file else None)
         self._engine = Engine(StageRunner(load, store), execution)
@@ -899,6 +904,8 @@ class Controller:
             part.close(timeout_s)
         self._baseline.close(timeout_s)
         self._engine.close(timeout_s)
+        # Last: it ends what a stopped process has kept from ending.
+        self.workers.close()
 
     # -- internal ---------------------------------------------------------------------
     @property

@@ -47,3 +47,17 @@ def test_the_page_gets_the_score_with_its_evidence(controller, page):
     controller.finish_scores()
     fields, _ = seen.wait_for("actions", lambda fields, _: "windows" in fields["score"])
     assert fields["score"].startswith("r = ")
+
+
+def test_the_page_asks_what_to_do_with_a_model_that_does_not_answer(controller, page, monkeypatch):
+    workers, said = controller.workers, []
+    monkeypatch.setattr(workers, "wait", lambda: said.append("wait"))
+    monkeypatch.setattr(workers, "restart", lambda: said.append("restart"))
+    seen = page(ControlBar(controller), "progress")
+    workers.is_silent = True
+    workers.changed.emit()
+    fields, _ = seen.wait_for("progress", lambda fields, _: bool(fields["silent"]))
+    assert "has not answered for 5 s" in fields["silent"]
+    seen.say("wait")
+    seen.say("restart")
+    assert said == ["wait", "restart"]

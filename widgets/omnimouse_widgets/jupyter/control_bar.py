@@ -11,7 +11,7 @@ from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.registry import predictor_names
-from omnimouse_widgets.drawn.model.freshness import freshness_text
+from omnimouse_widgets.drawn.model.freshness import SILENT, freshness_text
 from omnimouse_widgets.drawn.model.task import (
     BY_HAND,
     VIDEO_NAMES,
@@ -98,6 +98,7 @@ class ControlBar(Part):
         # A finished fine-tuning adds a model to the choices.
         events, finetuned = controller.state.events, controller.finetuning.finished
         progress = [controller.loader.changed, controller.downloads.changed]
+        progress.append(controller.workers.changed)
         choices = [events.session, events.predictor_name, finetuned, self.spec_changed]
         choices += [results.events.needs, events.preset]
         return (
@@ -145,6 +146,14 @@ class ControlBar(Part):
     def on_repeat(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Repeat the request after an error or a stop."""
         self._controller.request_again()
+
+    def on_wait(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Go on waiting for a model whose process does not answer."""
+        self._controller.workers.wait()
+
+    def on_restart(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Start the process of a model that does not answer again."""
+        self._controller.workers.restart()
 
     def on_refine(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Pause the scores over the tier, or continue them."""
@@ -214,6 +223,7 @@ class ControlBar(Part):
             freshness=freshness,
             is_awaited=results.is_awaited,
             can_repeat=bool(results.error) or results.was_stopped,
+            silent=SILENT if controller.workers.is_silent else "",
             delay_ms=DELAY_MS,
         )
 

@@ -9,9 +9,12 @@ messages share one state.
 """
 
 import logging
+import os
 import pickle
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, TypeVar
@@ -32,6 +35,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     Request,
 )
+from omnimouse_model.predict.worker.heartbeat import Silence
 from omnimouse_model.predict.worker.mask_delta import mask_delta, pack_indices
 from omnimouse_model.predict.worker.server import (
     BatchResult,
@@ -93,6 +97,8 @@ class WorkerPredictor(Predictor):
         self._link: Link | None = None
         self._info: ServerInfo | None = None
         self._n_closes = 0
+        self._is_asked = False
+        self._silence = Silence()
         self._memory = ResultMemory()
         self._n_crashes = 0
         self._remark = ""
@@ -255,6 +261,17 @@ class WorkerPredictor(Predictor):
         """Process of the worker on this machine, None while there is none."""
         return None if self._link is None else self._link.process_id
 
+    def silence_s(self) -> float:
+        """Return for how long a worker that is asked has not beaten, as seen by these calls."""
+        link = self._link
+        return self._silence.look(link.beats if link is not None and self._is_asked else 0)
+
+    def kill(self) -> None:
+        """End the process of the worker at once, also a stopped one; a call repeats its request."""
+        if (process_id := self.process_id) is not None:
+            with suppress(OSError):  # it has just ended
+                os.kill(process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
+
     def close(self) -> None:
         """End the worker and release its resources; the next call starts a new one.
 
@@ -389,9 +406,13 @@ class WorkerPredictor(Predictor):
         # Packed twice: the worker can read the number even if the arguments fail.
         packed = pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL)
         message = pickle.dumps((verb, self._number, packed), pickle.HIGHEST_PROTOCOL)
-        self._link.send(message)
-        self._bytes_sent += len(message)
-        return self._receive(self._number, poll_s)
+        self._is_asked = True
+        try:
+            self._link.send(message)
+            self._bytes_sent += len(message)
+            return self._receive(self._number, poll_s)
+        finally:
+            self._is_asked = False
 
     def _receive(self, number: int, poll_s: float) -> Any:
         """Wait for the reply to a message; replies to cancelled ones are ignored."""

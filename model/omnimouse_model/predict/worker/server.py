@@ -50,6 +50,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     Request,
 )
+from omnimouse_model.predict.worker.heartbeat import start_beating
 from omnimouse_model.predict.worker.mask_delta import MaskDelta, unpack_indices
 from omnimouse_model.predict.worker.shared_memory import AttachedMemory
 
@@ -102,12 +103,18 @@ def inputs_from(session: Session, arguments: InputArguments) -> Window:
 
 
 def serve(
-    connection: Connection, source: Source, device: str, threads: int, cancelled: Any
+    connection: Connection,
+    source: Source,
+    device: str,
+    threads: int,
+    cancelled: Any,
+    beats: Any,
 ) -> None:
     """Serve until the other end of the pipe closes; main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
     if hasattr(os, "nice"):
         os.nice(NICE)
+    start_beating(beats)
     server = Server(source, device, threads, lambda number: number <= cancelled.value)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:

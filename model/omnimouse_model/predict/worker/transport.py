@@ -30,6 +30,11 @@ class Link(Protocol):
         ...
 
     @property
+    def beats(self) -> int:
+        """Count that grows each second while the other end runs; 0 if it is not known."""
+        ...
+
+    @property
     def is_alive(self) -> bool:
         """False if the other end has ended; True does not guarantee that it replies."""
         ...
@@ -73,6 +78,7 @@ class ProcessLink:
     def __init__(self, source: Source, device: str, threads: int | None) -> None:
         # No lock: one side writes an aligned integer, and the other only compares it.
         self._cancelled: Any = SPAWN.Value("q", 0, lock=False)
+        self._beats: Any = SPAWN.Value("q", 0, lock=False)
         # One core stays free for the user interface.
         threads = threads or max(1, _n_cores() - 1)
         self._process, self._connection = spawn(
@@ -82,6 +88,7 @@ class ProcessLink:
             device,
             threads,
             self._cancelled,
+            self._beats,
             environment={"OMP_NUM_THREADS": str(threads), **NUMPY_THREADS},
         )
 
@@ -89,6 +96,11 @@ class ProcessLink:
     def process_id(self) -> int | None:
         """Id of the process."""
         return self._process.pid
+
+    @property
+    def beats(self) -> int:
+        """Count of the thread `start_beating` of the process."""
+        return int(self._beats.value)
 
     @property
     def is_alive(self) -> bool:

@@ -83,6 +83,7 @@ class ScriptedLink:
 
     shares_memory = False
     process_id = None
+    beats = 0
     is_alive = True
 
     def __init__(self, script: Script, server: Server) -> None:

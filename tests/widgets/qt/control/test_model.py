@@ -45,6 +45,17 @@ def test_controls_below_the_score_stay_while_it_is_refined(controller, show, red
         assert len(places) == 1
 
 
+def test_a_model_that_does_not_answer_is_reported_with_wait_and_restart(
+    section, controller, redraw
+):
+    rows = (section.silent, section.wait, section.restart)
+    for is_silent in (False, True, False):
+        controller.workers.is_silent = is_silent
+        controller.workers.changed.emit()
+        redraw()
+        assert [row.isVisible() for row in rows] == 3 * [is_silent]
+
+
 def test_files_folders_and_addresses_are_asked_for(
     section, controller, tmp_path, redraw, monkeypatch
 ):

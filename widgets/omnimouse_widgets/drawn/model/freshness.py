@@ -3,6 +3,13 @@
 from omnimouse_model.live.results import Results
 from omnimouse_widgets.palette import Tone
 
+SILENT = (
+    "The process of the model has not answered for 5 s: it is stopped, or the machine has no "
+    "time or memory for it."
+)
+WAIT_TIP = "Go on waiting; the result is shown when it arrives"
+RESTART_TIP = "End the process and start it again; the prediction is repeated"
+
 
 def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
     """Return sign, tone and text; the signs differ in shape, not only in colour."""

@@ -38,6 +38,8 @@ function render({ model, el }) {
   const [behavior, behaviorButtons] = switches("Behaviour", BEHAVIOR, "behavior");
   const stop = makeButton("Stop", "", () => send("stop"));
   const repeat = makeButton("Predict again", "", () => send("repeat"));
+  const wait = makeButton("Wait", "Go on waiting", () => send("wait"));
+  const restart = makeButton("Restart", "End the process of the model and start it again", () => send("restart"));
   const refine = makeButton("", "", () => send("refine"));
   const fileMask = makeButton("Use the file's mask",
     "Show the mask under which the predictions of this file were made", () => send("file_mask"));
@@ -46,11 +48,12 @@ function render({ model, el }) {
   const sign = make("span", { aria: { hidden: "true" } });
   const fresh = make("span", { className: "omnimouse-fresh", role: "status" });
   const progress = make("progress", { hidden: true, max: 1, aria: { label: "Progress" } });
-  const meaning = makeStatus(), score = makeStatus(), error = makeProblem();
+  const meaning = makeStatus(), score = makeStatus(), error = makeProblem(), silent = makeProblem();
+  const silence = makeBar(silent, wait, restart);
   el.append(
     makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, refine, fileMask, offer),
     makeBar(labelled("Preset", preset), region, video, behavior),
-    meaning, score, error,
+    meaning, score, error, silence,
   );
 
   const showPreset = () => {
@@ -108,6 +111,8 @@ function render({ model, el }) {
     if (message.share !== null) progress.value = message.share;
     repeat.hidden = !message.can_repeat;
     showProblem(error, message.error);
+    showProblem(silent, message.silent);
+    silence.hidden = !message.silent;
   }
   page.ready();
   return () => { clearTimeout(timer); page.close(); };

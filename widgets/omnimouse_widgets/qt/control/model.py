@@ -12,7 +12,12 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
-from omnimouse_widgets.drawn.model.freshness import freshness_text
+from omnimouse_widgets.drawn.model.freshness import (
+    RESTART_TIP,
+    SILENT,
+    WAIT_TIP,
+    freshness_text,
+)
 from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
 from omnimouse_widgets.drawn.model.tier_score import (
     no_score_text,
@@ -84,6 +89,8 @@ class ModelSection(QWidget):
             self.stored,
             self.error,
             self.again,
+            self.silent,
+            row_of(self.wait, self.restart),
         )
         events, models = controller.state.events, controller.downloads
         finetuning = controller.finetuning
@@ -97,6 +104,7 @@ class ModelSection(QWidget):
             (self._draw_tier_score, [results.changed, baseline.changed,
                                      events.scores_tier, events.mask]),
             (self.histogram.draw, [results.changed, events.selection, events.session]),
+            (self._draw_silence, [controller.workers.changed]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
             (self.finetune.draw, info_signals),
@@ -142,6 +150,9 @@ class ModelSection(QWidget):
         tooltip = "Show the mask under which the predictions of this file were made"
         self.stored = push_button("Use the file's mask", tooltip, self._use_stored)
         self.error = wrapped_label("alert")
+        self.silent, workers = wrapped_label("alert"), controller.workers
+        self.wait = push_button("Wait", WAIT_TIP, workers.wait)
+        self.restart = push_button("Restart", RESTART_TIP, workers.restart)
         tooltip = "Request the same prediction again"
         self.again = push_button("Predict again", tooltip, controller.request_again)
 
@@ -211,6 +222,12 @@ class ModelSection(QWidget):
         devices = dict.fromkeys((*self._controller.results.devices, chosen))
         set_items(self.device, [(device, device) for device in devices])
         self.device.setCurrentIndex(self.device.findData(chosen))
+
+    def _draw_silence(self) -> None:
+        is_silent = self._controller.workers.is_silent
+        show_text(self.silent, SILENT if is_silent else "")
+        self.wait.setVisible(is_silent)
+        self.restart.setVisible(is_silent)
 
     def _draw_freshness(self) -> None:
         results, baseline = self._controller.results, self._controller.baseline

@@ -1,0 +1,97 @@
+"""Watch over the worker processes of the models: whether those that compute still beat."""
+
+import threading
+from weakref import WeakSet
+
+from psygnal import Signal
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.worker.client import WorkerPredictor
+from omnimouse_model.predict.worker.heartbeat import SILENCE_S
+
+LOOK_S = 0.5
+
+
+class WorkerWatch:
+    """Reports workers that compute and have not beaten for `SILENCE_S`.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the drawing thread when `is_silent` has changed.
+    is_silent
+        Whether a worker is silent, and the user has not chosen to wait for it.
+    """
+
+    changed = Signal()
+
+    def __init__(self, execution: Execution = IN_THREADS) -> None:
+        self.is_silent = False
+        self._execution = execution
+        self._workers: WeakSet[WorkerPredictor] = WeakSet()
+        self._silent: tuple[WorkerPredictor, ...] = ()
+        self._is_patient = False
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def watched(self, load: Load) -> Load:
+        """Return a loader whose predictors are watched."""
+
+        def load_and_watch(name: str, session: Session | None, device: str) -> Predictor:
+            predictor = load(name, session, device)
+            if isinstance(predictor, WorkerPredictor):
+                with self._lock:
+                    self._workers.add(predictor)
+                    self._start()
+            return predictor
+
+        return load_and_watch
+
+    def look(self) -> None:
+        """Look at all workers once; the thread does so twice a second."""
+        with self._lock:
+            workers = tuple(self._workers)
+        before = bool(self._silent)
+        self._silent = tuple(one for one in workers if one.silence_s() >= SILENCE_S)
+        if bool(self._silent) != before:
+            # The next silence is reported again.
+            self._is_patient = False
+            self._execution.post(self._show)
+
+    def wait(self) -> None:
+        """Wait for the silent workers: report them no more until they have beaten."""
+        self._is_patient = True
+        self._show()
+
+    def restart(self) -> None:
+        """End the silent workers; each starts again, and repeats its request."""
+        for worker in self._silent:
+            worker.kill()
+        self.wait()
+
+    def close(self) -> None:
+        """End the watch, and the workers that have not ended with their engines."""
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+        for worker in tuple(self._workers):
+            worker.kill()
+
+    def _start(self) -> None:
+        if self._thread is None and not self._execution.synchronous:
+            self._thread = threading.Thread(target=self._run, name="omnimouse-watch", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._end.wait(LOOK_S):
+            self.look()
+
+    def _show(self) -> None:
+        is_silent = bool(self._silent) and not self._is_patient
+        if is_silent != self.is_silent and not self._end.is_set():
+            self.is_silent = is_silent
+            self.changed.emit()
