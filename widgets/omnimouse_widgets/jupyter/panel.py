@@ -9,6 +9,7 @@ from typing import Any, Final
 from traitlets import Dict
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
@@ -30,6 +31,9 @@ COLOURS: Final = {
     "cycle": palette.cycle_table()[::8].tolist(),
     "bright": BRIGHT_SHARE,
 }
+
+MAX_SENT: Final = 2**30
+"""Bytes of a file that is sent to the page."""
 
 
 class RecordPart(Part):
@@ -80,7 +84,7 @@ class RecordPart(Part):
             case SaveFile(name, write):
                 with tempfile.TemporaryDirectory() as folder:
                     for path in write(Path(folder) / name):
-                        self.send_now("file", [path.read_bytes()], name=path.name)
+                        self.send_now("file", [read_bytes(path, MAX_SENT)], name=path.name)
             case SavePicture(name, shown, description):
                 self.send_now("picture", name=name, content=shown, description=description)
 

@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
 from omnimouse_widgets.qt.plot import RecordPlot, picture_of
@@ -196,9 +196,8 @@ class RecordPanel(QWidget):
             widget, plot = self.content(result.content), self.plots.get(result.content)
             items = plot.items if plot is not None and plot.canvas is widget else ()
             picture = picture_of(widget, result.description, items)
-            with atomic_path(path) as temporary:
-                is_svg = path.suffix.lower() == ".svg"
-                temporary.write_bytes(picture.svg() if is_svg else picture.png())
+            is_svg = path.suffix.lower() == ".svg"
+            write_bytes(path, picture.svg() if is_svg else picture.png())
             written = [path]
         self._tell(record.saved_text(written))
 
