@@ -12,6 +12,7 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.prediction_file.file import unfinished_path
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from omnimouse_model.storage.journal import JOURNAL
 from omnimouse_model.storage.locks import locked
@@ -34,12 +35,13 @@ def values(stored):
 
 
 def stop_after(n_windows):
-    """Progress and cancellation that end the work after some windows."""
+    """A job that ends the work after some windows."""
     done = [0]
-    return {
-        "progress": lambda now, total, step: done.__setitem__(0, now),
-        "cancelled": lambda: done[0] >= n_windows,
-    }
+
+    def report(now, total, step):
+        done[0] = now
+
+    return {"job": CallbackJob(report, lambda: done[0] >= n_windows)}
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".nwb"])
