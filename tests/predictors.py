@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnimouse_model.data.hub.connections import check_connection
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
@@ -90,6 +91,14 @@ class RefusingPredictor(EchoPredictor):
     def encode(self, window: Window, mask: Mask) -> Encoded:
         if not mask.frames.any():
             raise UnsupportedRequestError("This predictor needs video; switch it on.")
+        return EchoPredictor.encode(self, window, mask)
+
+
+class FarPredictor(EchoPredictor):
+    """Needs a server that its file names."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        check_connection("https://data.example/weights", Path("both.ensemble.json"))
         return EchoPredictor.encode(self, window, mask)
 
 

@@ -20,6 +20,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.edit_lists import edits_for
 from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.hub.connections import allow_connections
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
@@ -865,6 +866,14 @@ class Controller:
         with self._lock:
             self._client.send()
             self._baseline.follow(again=True)
+
+    def connect(self) -> None:
+        """Allow the server that the file of the model names, and request again."""
+        if self.results.asked_host:
+            allow_connections([self.results.asked_host])
+            # Processes know the servers that were allowed when they started.
+            self.workers.end()
+            self.request_again()
 
     def cancel(self) -> None:
         """Cancel running and waiting requests, also of the baseline and the pins."""

@@ -18,6 +18,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.peri_event import PeriEventResponses
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
+from omnimouse_model.errors import ConnectError
 from omnimouse_model.live.neuron_scores import ScoresOnScreen, scores_of_neurons
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons
@@ -79,6 +80,8 @@ class Results:
         engine counts them.
     error
         Error message of the newest request for the user, or None.
+    asked_host
+        Host that the file of the model names, if `error` says that the user must allow it.
     needs
         Inputs and outputs of the loaded predictor. If `needs.withholds_video` is False,
         hidden frames can still inform a prediction.
@@ -129,6 +132,7 @@ class Results:
     shown_request: int = 0
     newest_request: int = 0
     error: str | None = None
+    asked_host: str = ""
     needs: Needs | None = None
     learned: LearnedNeurons | None = None
     peri_event: PeriEventResponses | None = None
@@ -267,6 +271,7 @@ class Results:
         self.is_awaited = False
         # Some exceptions have no message, such as a bare `MemoryError`.
         self.error = str(error) or type(error).__name__
+        self.asked_host = error.code if isinstance(error, ConnectError) else ""
         self.freshness = self.population_freshness = "error"
         for name in ("sweep_freshness", "what_if_freshness"):
             if getattr(self, name) != "none":

@@ -5,6 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import TimeRangeError
 from omnimouse_model.live.controller import Controller
@@ -19,6 +20,7 @@ from tests import SESSIONS, SUITE2P
 from tests.predictors import (
     EchoPredictor,
     EndlessPredictor,
+    FarPredictor,
     FaultyPredictor,
     GatedPredictor,
     RefusingPredictor,
@@ -375,3 +377,13 @@ def test_a_recording_of_responses_alone_opens_with_a_forecast():
         assert not mask.frames.any()
         controller.open_session(SESSIONS / "experanto_small")
         assert controller.state.preset == "video_only"  # the user's choice is kept
+
+
+def test_the_server_of_a_model_is_asked_after_the_user_agrees(session, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "")
+    with open_controller(session, FarPredictor()) as controller:
+        assert controller.results.asked_host == "data.example"
+        assert "--connect data.example" in controller.results.error
+        controller.connect()
+        assert controller.results.error is None
+        assert controller.results.population is not None

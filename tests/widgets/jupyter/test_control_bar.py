@@ -1,6 +1,8 @@
 import pytest
 
+from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_widgets.jupyter.control_bar import ControlBar
+from tests.predictors import FarPredictor
 
 
 def test_the_video_is_given_by_name_and_what_is_none_is_refused(controller):
@@ -61,3 +63,13 @@ def test_the_page_asks_what_to_do_with_a_model_that_does_not_answer(controller, 
     seen.say("wait")
     seen.say("restart")
     assert said == ["wait", "restart"]
+
+
+def test_the_page_asks_about_the_server_that_a_model_names(controller, page, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "")
+    seen = page(ControlBar(controller), "progress")
+    controller.apply_preset("video_behavior")
+    controller.choose_predictor(FarPredictor())
+    seen.wait_for("progress", lambda fields, _: fields["host"] == "data.example")
+    seen.say("connect")
+    seen.wait_for("progress", lambda fields, _: not fields["host"] and not fields["error"])

@@ -147,6 +147,10 @@ class ControlBar(Part):
         """Repeat the request after an error or a stop."""
         self._controller.request_again()
 
+    def on_connect(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Connect to the server that the file of the model names."""
+        self._controller.connect()
+
     def on_wait(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Go on waiting for a model whose process does not answer."""
         self._controller.workers.wait()
@@ -223,6 +227,7 @@ class ControlBar(Part):
             freshness=freshness,
             is_awaited=results.is_awaited,
             can_repeat=bool(results.error) or results.was_stopped,
+            host=results.asked_host if results.error else "",
             silent=SILENT if controller.workers.is_silent else "",
             delay_ms=DELAY_MS,
         )

@@ -78,7 +78,13 @@ class WorkerWatch:
         self._end.set()
         if self._thread is not None:
             self._thread.join(5.0)
-        for worker in tuple(self._workers):
+        self.end()
+
+    def end(self) -> None:
+        """End all workers; each starts again with its next request."""
+        with self._lock:
+            workers = tuple(self._workers)
+        for worker in workers:
             worker.kill()
 
     def _start(self) -> None:

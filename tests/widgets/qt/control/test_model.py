@@ -4,11 +4,13 @@ import pytest
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+from omnimouse_model.data.hub.connections import VARIABLE
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from tests.model.official_shards import official_net
+from tests.predictors import FarPredictor
 from tests.widgets.pointer import pick, press, wait
 
 
@@ -54,6 +56,18 @@ def test_a_model_that_does_not_answer_is_reported_with_wait_and_restart(
         controller.workers.changed.emit()
         redraw()
         assert [row.isVisible() for row in rows] == 3 * [is_silent]
+
+
+def test_a_server_that_a_model_names_is_asked_about(section, controller, redraw, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "")
+    controller.apply_preset("video_behavior")
+    controller.choose_predictor(FarPredictor())
+    redraw()
+    assert section.connect_button.text() == "Connect to data.example"
+    assert section.connect_button.isVisible()
+    section.connect_button.click()
+    redraw()
+    assert not section.connect_button.isVisible()
 
 
 def test_files_folders_and_addresses_are_asked_for(

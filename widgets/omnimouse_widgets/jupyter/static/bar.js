@@ -38,6 +38,7 @@ function render({ model, el }) {
   const [behavior, behaviorButtons] = switches("Behaviour", BEHAVIOR, "behavior");
   const stop = makeButton("Stop", "", () => send("stop"));
   const repeat = makeButton("Predict again", "", () => send("repeat"));
+  const connection = makeButton("", "Connect to the server that the file of the model names", () => send("connect"));
   const wait = makeButton("Wait", "Go on waiting", () => send("wait"));
   const restart = makeButton("Restart", "End the process of the model and start it again", () => send("restart"));
   const refine = makeButton("", "", () => send("refine"));
@@ -51,7 +52,7 @@ function render({ model, el }) {
   const meaning = makeStatus(), score = makeStatus(), error = makeProblem(), silent = makeProblem();
   const silence = makeBar(silent, wait, restart);
   el.append(
-    makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, refine, fileMask, offer),
+    makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, connection, refine, fileMask, offer),
     makeBar(labelled("Preset", preset), region, video, behavior),
     meaning, score, error, silence,
   );
@@ -111,6 +112,8 @@ function render({ model, el }) {
     if (message.share !== null) progress.value = message.share;
     repeat.hidden = !message.can_repeat;
     showProblem(error, message.error);
+    connection.textContent = `Connect to ${message.host}`;
+    connection.hidden = !message.host;
     showProblem(silent, message.silent);
     silence.hidden = !message.silent;
   }

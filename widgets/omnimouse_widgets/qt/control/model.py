@@ -89,6 +89,7 @@ class ModelSection(QWidget):
             self.stored,
             self.error,
             self.again,
+            self.connect_button,
             self.silent,
             row_of(self.wait, self.restart),
         )
@@ -153,6 +154,8 @@ class ModelSection(QWidget):
         self.silent, workers = wrapped_label("alert"), controller.workers
         self.wait = push_button("Wait", WAIT_TIP, workers.wait)
         self.restart = push_button("Restart", RESTART_TIP, workers.restart)
+        tooltip = "Connect to the server that the file of the model names"
+        self.connect_button = push_button("Connect", tooltip, controller.connect)
         tooltip = "Request the same prediction again"
         self.again = push_button("Predict again", tooltip, controller.request_again)
 
@@ -247,6 +250,9 @@ class ModelSection(QWidget):
         # `ModelInfoSection` explains a model that does not know the neurons, with a
         # remedy.
         show_text(self.error, "" if is_unknown else results.error or "")
+        host = results.asked_host if results.error else ""
+        self.connect_button.setText(f"Connect to {host}")
+        self.connect_button.setVisible(bool(host))
         was_stopped = results.was_stopped or baseline.was_stopped
         self.again.setVisible(bool(self.error.text()) or was_stopped)
 
