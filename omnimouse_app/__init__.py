@@ -1,24 +1,46 @@
-"""OmniMouse Studio: the napari plugin and the command line."""
+"""OmniMouse Studio: `import omnimouse_app as om`.
+
+`om` has the public names of `omnimouse_model`, `om.Explorer` (all widgets of a notebook
+in one cell), `om.plot` (the figures) and `om.launch` (napari). A name is imported when
+it is first used: the package itself loads no toolkit.
+"""
 
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import omnimouse_model
+from omnimouse_model.extras import named_extras
+
 if TYPE_CHECKING:
     from omnimouse_app.window.launch import launch as launch
+    from omnimouse_model import *  # noqa: F403
+    from omnimouse_widgets import figures as plot
+    from omnimouse_widgets.jupyter.explorer import Explorer as Explorer
 
+    __all__ = ["plot"]
     __version__: str
+
+_FRONT_ENDS = {
+    "launch": "omnimouse_app.window.launch",
+    "Explorer": "omnimouse_widgets.jupyter.explorer",
+}
+"""Public name of a front end -> the module that defines it."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import `launch` on first use, so that importing the package costs nothing."""
+    """Return a public name, and import its module."""
     if name == "__version__":
         return version("omnimouse-app")
-    if name != "launch":
+    if name not in __dir__():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("omnimouse_app.window.launch").launch
+    if name == "plot":
+        return import_module("omnimouse_widgets.figures")
+    with named_extras():
+        home = _FRONT_ENDS.get(name)
+        return getattr(import_module(home) if home else omnimouse_model, name)
 
 
 def __dir__() -> list[str]:
     """Return the public names."""
-    return ["launch"]
+    return sorted([*dir(omnimouse_model), *_FRONT_ENDS, "plot"])

@@ -82,5 +82,23 @@ def test_the_public_names_exist_and_no_others(package):
         package.nonsense  # noqa: B018
 
 
+def documented_names(root):
+    """Names after `om.` in pages, notebooks, examples, docstrings and written scripts."""
+    places = [root / name for name in ("README.md", "docs", "notebooks", "examples")]
+    places += [root / name for name in ("model", "widgets", "omnimouse_app")]
+    for place in places:
+        files = [place] if place.is_file() else place.rglob("*.*")
+        for file in files:
+            if file.suffix in (".md", ".ipynb", ".py"):
+                yield from re.findall(r"(?<![\w./])om\.([A-Za-z]\w*)", file.read_text("utf-8"))
+
+
+def test_every_documented_name_of_om_exists(root):
+    names = set(documented_names(root))
+    assert {"open_session", "Explorer", "plot", "launch"} <= names
+    assert [name for name in names if not hasattr(omnimouse_app, name)] == []
+    assert callable(omnimouse_app.plot.score_histogram)
+
+
 def test_launch_is_the_function_and_not_its_module():
     assert omnimouse_app.launch is omnimouse_app.window.launch.launch

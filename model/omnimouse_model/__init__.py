@@ -107,12 +107,11 @@ _NAMES = {
     "analysis.sweep.table": "ContextSweep",
     "data.clip": "Clip",
     "data.hub.fetch_session": "fetch_session",
-    "data.open": "open_session",
     "data.session": "Session",
     "data.session_index": "Catalogue catalogue",
     "data.window": "Window",
     "data.window_spec": "OMNIMOUSE WindowSpec",
-    "demo": "demo_session unseen_session",
+    "demo": "demo_session open_session unseen_session",
     "errors": "CheckpointError FetchError FinetuneError MaskError PredictionsFileError "
     "SessionFormatError TimeRangeError UnsupportedRequestError",
     "masks.mask": "Mask",

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from omnimouse_model.errors import ExportError
+from omnimouse_model.extras import missing_extra
 
 if TYPE_CHECKING:
     import pandas
 
-MISSING = (
-    "A data frame needs the package pandas, which is not installed: "
-    'pip install pandas (or "omnimouse-app[analysis]").'
-)
 MAX_LINES = 8
 """Lines below the first one; the data frame has all of them."""
 _CELL = 'style="text-align:left;padding:1px 12px 1px 0;vertical-align:top"'
@@ -94,8 +91,8 @@ def data_frame(
     """
     try:
         frame = import_module("pandas").DataFrame
-    except ImportError:
-        raise ExportError(MISSING) from None
+    except ImportError as error:
+        raise ExportError(missing_extra(error) or str(error)) from None
     return frame(columns)
 
 

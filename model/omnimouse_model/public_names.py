@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from omnimouse_model.extras import named_extras
+
 
 def public_names(
     package: str, modules: Mapping[str, str]
@@ -27,7 +29,8 @@ def public_names(
         home = homes[name]
         if not home:
             return import_module(f"{package}.{name}")
-        value = getattr(import_module(f"{package}.{home}"), name)
+        with named_extras():
+            value = getattr(import_module(f"{package}.{home}"), name)
         # The next use finds it without this function.
         setattr(sys.modules[package], name, value)
         return value

@@ -28,7 +28,7 @@ explorer = Explorer("demo", "{model}")
 explorer.settled()"""
 NEW_MOUSE: Final = """from pathlib import Path
 
-import omnimouse_model as om
+import omnimouse_app as om
 from omnimouse_widgets import Explorer
 
 explorer = Explorer(om.unseen_session(), "demo")

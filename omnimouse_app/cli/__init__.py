@@ -16,6 +16,7 @@ from omnimouse_app.cli.output import echo
 from omnimouse_app.sigint import was_interrupted
 from omnimouse_model.display import printable
 from omnimouse_model.errors import WorkerError
+from omnimouse_model.extras import missing_extra
 from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.storage.write import explained
 
@@ -199,6 +200,8 @@ def message_of(error: Exception) -> str:
     """Return the problem and the next step in one line."""
     if text := full_memory_text(error):
         return text + WITH_LESS_MEMORY
+    if missing := missing_extra(error):
+        return missing
     text = explained(error) if isinstance(error, OSError) else str(error)
     # The text of a KeyError has quotes.
     if isinstance(error, KeyError) and error.args:

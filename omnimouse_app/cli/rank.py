@@ -293,17 +293,12 @@ def _write_page(ranking: "RankTable", curve: "PretrainCurve | None", path: Path)
     from omnimouse_model.storage.write import write_text
     from omnimouse_widgets.figures import pretrain_figure, ranking_figure
 
-    try:
-        figures = [ranking_figure(ranking)]
-        if curve is not None:
-            figures += [
-                pretrain_figure(curve, axis="k"),
-                pretrain_figure(curve, axis="trials"),
-            ]
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f'A figure needs plotly: pip install "omnimouse-app[jupyter]" ({error}).'
-        ) from error
+    figures = [ranking_figure(ranking)]
+    if curve is not None:
+        figures += [
+            pretrain_figure(curve, axis="k"),
+            pretrain_figure(curve, axis="trials"),
+        ]
     parts = [
         figure.to_html(full_html=False, include_plotlyjs=number == 0)
         for number, figure in enumerate(figures)

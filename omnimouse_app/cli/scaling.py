@@ -145,12 +145,7 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
     from omnimouse_model.storage.write import write_text
     from omnimouse_widgets.figures import scaling_figure
 
-    try:
-        figure = scaling_figure(curves)
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f'A figure needs plotly: pip install "omnimouse-app[jupyter]" ({error}).'
-        ) from error
+    figure = scaling_figure(curves)
     # With plotly.js inside, the page needs no network.
     write_text(path, figure.to_html(include_plotlyjs=True))
 

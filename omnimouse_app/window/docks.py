@@ -179,6 +179,7 @@ class OmniMouseDock(QWidget):
             bind(widget, "?", show_keys)
             PanelKey(widget, "Ctrl+S", self.control.analysis.save)
             _set_title(widget, title)
+        _raise_when_shown_again(main)
         self._offer_restore(window)
         if self.controller.is_stored:
             self._layout = DockLayout(window)
@@ -310,6 +311,24 @@ def _hide_instead_of_destroying(dock: Any) -> None:
     dock.destroyOnClose = dock.close
 
 
+def _raise_when_shown_again(dock: Any) -> None:
+    """Bring a dock to the front that was hidden and is shown by napari's menu.
+
+    The menu would show it behind the other tabs.
+    """
+    was_closed = False
+
+    def follow(is_shown: bool) -> None:
+        nonlocal was_closed
+        if is_shown and was_closed:
+            # Later: the dock has no tab yet.
+            QTimer.singleShot(0, dock.raise_)
+        # A minimised window hides its docks as well, but closes none.
+        was_closed = not is_shown and dock.isHidden()
+
+    dock.toggleViewAction().toggled.connect(follow)
+
+
 def _set_title(dock: Any, title: str) -> None:
     """Use the short title in tabs and title bars; napari keeps the full name."""
     dock.setWindowTitle(title)
@@ -379,40 +398,6 @@ def find_instrument(viewer: Any) -> OmniMouseDock | None:
         if isinstance(widget, OmniMouseDock):
             return widget
     return None
-
-
-class _Superfluous(QWidget):
-    """Widget of a second opening: it removes the dock that napari makes for it."""
-
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self._viewer = viewer
-        # napari docks this widget after the constructor.
-        QTimer.singleShot(0, self._remove)
-
-    def _remove(self) -> None:
-        self._viewer.window.remove_dock_widget(self)
-
-
-class PluginWidget(QWidget):
-    """Widget that napari docks when it opens the plugin: that of `OmniMouseDock`.
-
-    napari knows the plugin by several names, and asks again for a viewer in which it is
-    open: the existing docks are then raised.
-    """
-
-    # napari accepts classes only, and reads the arguments of `__init__`, which Python
-    # does not call for an object of another class.
-    def __new__(cls, napari_viewer: Any) -> QWidget:  # type: ignore[misc]
-        """Return the widget of the viewer, or one that removes itself."""
-        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        dock = find_instrument(viewer)
-        if dock is None:
-            return OmniMouseDock(napari_viewer)
-        dock.bring_up("OmniMouse")
-        return _Superfluous(viewer)
-
-    def __init__(self, napari_viewer: Any) -> None: ...
 
 
 def open_instrument(

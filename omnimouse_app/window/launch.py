@@ -6,10 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from pkgutil import resolve_name
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from omnimouse_model.extras import install_command, named_extras
 
 if TYPE_CHECKING:
     from omnimouse_app.window.docks import OmniMouseDock
@@ -63,7 +69,8 @@ def launch(
         The main widget; `.controller` has the actions, `.controller.state` and
         `.controller.results` have the displayed values.
     """
-    with paused_collection():
+    require_napari()
+    with paused_collection(), named_extras():
         # Imports are inside the functions, so that importing this module is fast.
         from omnimouse_model.data.session_index import holds_sessions
         from omnimouse_model.live.analysis_file import SUFFIX
@@ -95,6 +102,26 @@ def launch(
     else:
         _wait_for(controller)
     return dock
+
+
+def require_napari() -> None:
+    """Raise `ModuleNotFoundError` with one line if napari is missing or too old."""
+    needed = next(
+        requirement
+        for requirement in map(Requirement, requires("omnimouse-app") or ())
+        if requirement.name == "napari"
+    )
+    lowest = next(bound.version for bound in needed.specifier if bound.operator == ">=")
+    try:
+        installed = version("napari")
+    except PackageNotFoundError:
+        text = f"napari is not installed: {install_command('napari,pyqt6')}"
+        raise ModuleNotFoundError(text, name="napari") from None
+    if Version(installed) < Version(lowest):
+        raise ModuleNotFoundError(
+            f"OmniMouse needs napari {lowest} or newer, and this is {installed}: "
+            f"{install_command('napari')}"
+        )
 
 
 def _is_first_start(session: str | Path | None) -> bool:

@@ -36,9 +36,9 @@ def read(path: str | list[str]) -> list[LayerData]:
     viewer = current_viewer()
     if viewer is None:
         return layers_of(folder)
-    from omnimouse_app.window.docks import open_instrument
+    from omnimouse_app.window.entry import instrument_of
 
-    open_instrument(viewer).open_folder(folder)
+    instrument_of(viewer).open_folder(folder)
     return NOTHING_TO_ADD
 
 
@@ -60,9 +60,9 @@ def choose_recordings() -> None:
     """Ask for a folder and list its recordings; opens OmniMouse if needed."""
     from napari import current_viewer
 
-    from omnimouse_app.window.docks import open_instrument
+    from omnimouse_app.window.entry import instrument_of
 
     viewer = current_viewer()
     if viewer is None:
         raise RuntimeError("There is no napari window to show recordings in.")
-    open_instrument(viewer).control.recording.choose_recordings()
+    instrument_of(viewer).control.recording.choose_recordings()

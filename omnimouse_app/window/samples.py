@@ -34,8 +34,8 @@ def _open(sample: OpenRequest) -> list[LayerData]:
         assert callable(sample.recording)
         return layers_of(str(sample.recording(QUIET)))
     from omnimouse_app.field.layers import TOKEN
-    from omnimouse_app.window.docks import open_instrument
+    from omnimouse_app.window.entry import instrument_of
 
-    open_instrument(viewer).controller.loader.open(sample)
+    instrument_of(viewer).controller.loader.open(sample)
     options = {"name": "opening", "visible": False, "metadata": {TOKEN: "sample"}}
     return [(np.zeros((2, 2), np.uint8), options, "image")]

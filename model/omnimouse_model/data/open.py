@@ -64,6 +64,9 @@ def open_session(
 ) -> Session:
     """Open a recording; reads descriptions and small tables, no large data.
 
+    `om.open_session` also takes the names of generated sessions: "demo", "unseen",
+    "spikes" and "unseen-spikes".
+
     Parameters
     ----------
     path

@@ -5,7 +5,7 @@ Sessions are generated once, into the user's cache.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
@@ -97,14 +97,22 @@ def model_for(path: Path) -> str:
     return next(known, "")
 
 
-def named_session(name: str | Path) -> "Session":
-    """Open a generated session by its name, or the session at a path or address."""
+def open_session(path: str | Path | Mapping[str, Any], **options: Any) -> "Session":
+    """Open a generated session by its name (`SESSIONS`), or any other recording.
+
+    Parameters and errors are those of `data.open.open_session`.
+
+    Examples
+    --------
+    >>> om.open_session("unseen").id
+    '90009-1-1'
+    """
     # Imported here: the process that simulates a session needs no readers.
-    from omnimouse_model.data.open import open_session
+    from omnimouse_model.data.open import open_session as open_place
 
     # The names have priority over paths.
-    generate = SESSIONS.get(str(name))
-    return open_session(name if generate is None else generate())
+    generate = SESSIONS.get(path) if isinstance(path, str) else None
+    return open_place(path if generate is None else generate(), **options)
 
 
 def session_path(name: str) -> Path:

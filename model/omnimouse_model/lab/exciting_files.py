@@ -11,14 +11,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from omnimouse_model.errors import ExportError
+from omnimouse_model.extras import missing_extra, named_extras
 from omnimouse_model.lab.exciting_search import ExcitingInputs
 from omnimouse_model.lab.stimuli.stimulus import GRAY
 from omnimouse_model.storage.write import atomic_path
 
-MISSING: Final = (
-    "A film (MP4) needs the package av, which is not installed: "
-    'pip install av (or "omnimouse-app[video]").'
-)
 _HEIGHT: Final = 288
 """Height of a film in pixels, about; players show small ones as a stamp."""
 _QUALITY: Final = "12"
@@ -36,7 +33,8 @@ def write_exciting(found: ExcitingInputs, folder: Path) -> list[Path]:
         PyAV (the extra `video`), which writes films, is not installed. The arrays are
         written.
     """
-    from PIL import Image
+    with named_extras():
+        from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
     arrays = folder / "exciting.npz"
@@ -77,8 +75,8 @@ def film_module() -> Any:
     """Return PyAV; raise `ExportError` if it is missing."""
     try:
         return import_module("av")
-    except ImportError:
-        raise ExportError(MISSING) from None
+    except ImportError as error:
+        raise ExportError(missing_extra(error) or str(error)) from None
 
 
 def _write_arrays(found: ExcitingInputs, path: Path) -> None:

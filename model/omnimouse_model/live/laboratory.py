@@ -266,7 +266,7 @@ class Laboratory(HasBackgroundTask):
         options = "".join(f", {k}={v!r}" for k, v in state.session.options.items())
         device = "" if state.device == "auto" else f", device={state.device!r}"
         lines = [
-            "import omnimouse_model as om",
+            "import omnimouse_app as om",
             "",
             f"session = om.open_session({str(state.session.path)!r}{options})",
             f"predictor = om.load_predictor({source!r}, [session]{device})",

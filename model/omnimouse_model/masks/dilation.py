@@ -7,6 +7,7 @@ Distances are in µm or in pixels of the mean image, whichever is known for more
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.extras import named_extras
 
 _BLOCK = 128
 _PLANE_APART = 1e6
@@ -98,7 +99,8 @@ def _are_near(first: np.ndarray, second: np.ndarray, distance: float) -> np.ndar
 def _nearest(first: np.ndarray, second: np.ndarray, distance: float) -> np.ndarray:
     """Return the distance to the nearest second position; inf or more if too far."""
     try:
-        from scipy.spatial import KDTree
+        with named_extras():
+            from scipy.spatial import KDTree
     except ImportError:  # of the `napari` extra; the result is the same, but slower
         return _nearest_of_all(first, second)
     # KDTree leaves out a distance that is equal to the bound, so the bound is larger.

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from omnimouse_model.extras import named_extras
+
 MIN_SIZES = 4
 EXPONENTS = (0.01, 3.0)
 """Bounds of the exponent; near 0 the power law is a line over log size."""
@@ -17,7 +19,6 @@ EXPONENTS = (0.01, 3.0)
 # float64.
 _GRID, _ZOOMS = 61, 12
 """Exponents per grid, and the number of refinements around the best one."""
-_NO_SCIPY = 'This needs SciPy: pip install "omnimouse-app[analysis]".'
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,5 @@ def scipy_module(name: str) -> Any:
     """Import a submodule of SciPy; the error names the extra to install."""
     from importlib import import_module
 
-    try:
+    with named_extras():
         return import_module(f"scipy.{name}")
-    except ImportError:
-        raise ModuleNotFoundError(_NO_SCIPY) from None

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.extras import named_extras
+
 STEP_S = 0.001
 TRIAL_S = 4.0
 _ONSET_S = 1.0
@@ -93,7 +95,8 @@ def red_noise(
     draw: np.random.Generator, n_steps: int, step_s: float, time_constant_s: float
 ) -> np.ndarray:
     """Return an Ornstein-Uhlenbeck process of unit variance, float64 (step,)."""
-    from scipy.signal import lfilter
+    with named_extras():
+        from scipy.signal import lfilter
 
     keep = np.exp(-step_s / time_constant_s)
     noise = draw.normal(size=n_steps) * np.sqrt(1 - keep**2)

@@ -59,7 +59,7 @@ def test_the_command_writes_the_mice_it_is_asked_for(tmp_path, monkeypatch, caps
 @pytest.mark.slow
 def test_an_animal_with_spikes_is_written_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
-    session = demo.named_session("unseen-spikes")
+    session = demo.open_session("unseen-spikes")
     assert session.path == demo.unseen_spiking_session()
     assert demo.is_demo(session.path)
     assert demo.model_for(session.path) == ""

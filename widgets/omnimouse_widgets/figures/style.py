@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from omnimouse_model.extras import named_extras
 from omnimouse_widgets import palette
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 def new_figure(theme: Theme, height: int, **layout: Any) -> "Figure":
     """Return a figure without traces, in the common style."""
     # Imported on first use, because plotly takes long to import.
-    import plotly.graph_objects as go
+    with named_extras():
+        import plotly.graph_objects as go
 
     return go.Figure(layout={"template": template(theme), "height": height, **layout})
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.extras import named_extras
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
@@ -193,15 +194,11 @@ def _client(scheduler: str) -> "Iterator[Client]":
             yield client
         return
     n_workers = checked_count(count)
-    try:
+    with named_extras():
+        import_module("cryptography")  # Security.temporary needs it
         from distributed import LocalCluster, Security
-
-        # In memory, for this cluster: no other account of the machine can connect.
-        security = Security.temporary()
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            'Spreading work needs Dask: pip install "omnimouse-app[dask]".'
-        ) from error
+    # In memory, for this cluster: no other account of the machine can connect.
+    security = Security.temporary()
     with interrupts_kept_from_workers():
         cluster = LocalCluster(
             n_workers=n_workers,

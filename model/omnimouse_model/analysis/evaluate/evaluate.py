@@ -25,7 +25,7 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.demo import named_session
+from omnimouse_model.demo import open_session
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
@@ -154,7 +154,7 @@ def metric_of(predictors: Sequence[Predictor], metric: str | None) -> str:
 def listed_sessions(sessions: Sessions) -> list[Session]:
     """Return one or several sessions as a list; open those given by name or path."""
     listed = [sessions] if isinstance(sessions, Session | str | Path) else sessions
-    return [s if isinstance(s, Session) else named_session(s) for s in listed]
+    return [s if isinstance(s, Session) else open_session(s) for s in listed]
 
 
 def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]]:

@@ -7,7 +7,6 @@ table, the windows as intervals, and the metadata as JSON text in the scratch sp
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -36,12 +35,6 @@ _NEURONS = {
 _BLOCK_BYTES = 32 * 2**20
 # NWB requires a date, which a session does not have.
 _NO_DATE = "1970-01-01T00:00:00+00:00"
-
-
-def require_h5py() -> None:
-    """Raise `ModuleNotFoundError` with the remedy if NWB files cannot be written."""
-    if find_spec("h5py") is None:
-        raise ModuleNotFoundError('Writing NWB needs h5py: pip install "omnimouse-app[nwb]".')
 
 
 def write_nwb(folder: Path, path: Path, session: Session) -> None:

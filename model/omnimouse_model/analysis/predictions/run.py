@@ -1,6 +1,7 @@
 """Prediction of a whole recording or a tier into one file, batch by batch."""
 
 from hashlib import blake2b
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from omnimouse_model.analysis.evaluate.dask_map import (
     map_pieces,
     resolve_predictor,
 )
-from omnimouse_model.analysis.predictions.nwb import require_h5py, write_nwb
+from omnimouse_model.analysis.predictions.nwb import write_nwb
 from omnimouse_model.analysis.predictions.unfinished_file import (
     FileBatch,
     Plan,
@@ -24,6 +25,7 @@ from omnimouse_model.analysis.predictions.unfinished_file import (
 from omnimouse_model.analysis.predictions.windows import prediction_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError, StoppedError
+from omnimouse_model.extras import named_extras
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.predict.prediction_file.predictor import (
@@ -103,7 +105,8 @@ def predict_session(
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path.name} must end in {' or '.join(SUFFIXES)}.")
     if path.suffix == ".nwb":
-        require_h5py()
+        with named_extras():  # before hours of predictions
+            import_module("h5py")
     loaded = resolve_predictor(predictor, device)
     plan = _plan(loaded, session, mask, tier)
     model = TaskPredictor.of(predictor, device, loaded, scheduler)

@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from omnimouse_model.errors import FetchError
+from omnimouse_model.extras import missing_extra
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
@@ -61,5 +62,5 @@ def missing_package(error: ImportError) -> FetchError:
     """Return the error that names the package to install for fetching."""
     return FetchError(
         "missing_package",
-        f"Fetching needs {error.name}: pip install 'omnimouse-app[hub]'",
+        f"Fetching is not possible: {missing_extra(error) or error}",
     )

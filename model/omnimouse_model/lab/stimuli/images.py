@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from omnimouse_model.extras import named_extras
 from omnimouse_model.lab.events import Events
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
@@ -74,7 +75,8 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
     ModuleNotFoundError
         Pillow is missing.
     """
-    from PIL import Image
+    with named_extras():
+        from PIL import Image
 
     folder = Path(folder)
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS)

@@ -56,7 +56,7 @@ def script_of(state: LiveState, predictor: str, analysis: Path | None, folder: P
         # The sorted order of imports: standard library, numpy, omnimouse.
         *[line for line in imports if "omnimouse" not in line],
         "import numpy as np",
-        "import omnimouse_model as om",
+        "import omnimouse_app as om",
         *[line for line in imports if "omnimouse" in line],
         *_score_import(state, mask),
         "",

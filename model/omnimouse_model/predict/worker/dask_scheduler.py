@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from omnimouse_model.errors import WorkerError
+from omnimouse_model.extras import named_extras
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -71,12 +72,8 @@ def connect(address: str, security: "Security | None" = None) -> "Client":
     WorkerError
         The scheduler does not answer.
     """
-    try:
+    with named_extras():
         from distributed import Client, Security
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            'Work on a scheduler needs Dask: pip install "omnimouse-app[dask]".'
-        ) from error
     is_tls = address.startswith("tls://")
     if is_tls and security is None:
         security = Security(require_encryption=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.session import Session, Units
+from omnimouse_model.extras import named_extras
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
@@ -112,8 +113,9 @@ def area_outlines(centres: np.ndarray, area: np.ndarray, plane: np.ndarray) -> l
 
 def _of_plane(plane: int, centres: np.ndarray, area: np.ndarray) -> Iterator[AreaOutline]:
     # Imported when areas are first shown: these libraries take seconds.
-    from scipy.spatial import KDTree
-    from skimage.measure import approximate_polygon, find_contours
+    with named_extras():
+        from scipy.spatial import KDTree
+        from skimage.measure import approximate_polygon, find_contours
 
     names, area_index = np.unique(area, return_inverse=True)
     tree = KDTree(centres)

@@ -1,0 +1,54 @@
+"""Entries from napari: an unsuitable napari gets one line; docks come to the front."""
+
+import re
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from omnimouse_app.tour.hand import wait_for
+from omnimouse_app.window import launch as opening
+from omnimouse_app.window.docks import DOCK_NAME
+from omnimouse_app.window.entry import PluginWidget, instrument_of
+
+
+def older(name):
+    return "0.6.6"
+
+
+def absent(name):
+    raise PackageNotFoundError(name)
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        (
+            older,
+            r'napari 0\.9\.2 or newer, and this is 0\.6\.6: pip install "omnimouse-app\[napari',
+        ),
+        (absent, r'napari is not installed: pip install "omnimouse-app\[napari,pyqt6\]"'),
+    ],
+)
+def test_an_older_or_missing_napari_is_one_line_from_every_entry(monkeypatch, version, line):
+    monkeypatch.setattr(opening, "version", version)
+    for entry in (PluginWidget, instrument_of, opening.launch):
+        with pytest.raises(ModuleNotFoundError, match=line) as caught:
+            entry(None)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.gui
+@pytest.mark.slow
+def test_the_menu_shows_the_main_panel_in_front_each_time(dock):
+    from napari._app_model import get_app_model
+
+    main = dock.docks["OmniMouse"]
+    assert main.name == DOCK_NAME
+    for _ in range(3):
+        dock.bring_up("What if")
+        for is_shown in (False, True):
+            get_app_model().commands.execute_command("omnimouse-app.open").result(10)
+            assert main.isVisible() == is_shown
+        wait_for(lambda: not main.visibleRegion().isEmpty(), "the main panel in front")
+    names = [name for name in dock.viewer.window.dock_widgets if re.match(r"OmniMouse\b", name)]
+    assert names == [DOCK_NAME]
