@@ -53,13 +53,12 @@ IMPORTED = (
     "omnimouse_model.train.finetune.run",
     "omnimouse_model.train.omnimouse",
     "omnimouse_model.train.scaling.study",
-    "filelock",
     "huggingface_hub",
     "torch.utils.tensorboard",
     "zarr",
 )
 """Modules that commands import when they run; imported before the forks."""
-LOCKS = ("cache/locks", "cache/hub/locks")
+LOCKS = ("cache/locks",)
 IGNORED = (*LOCKS, "/tensorboard/", "/tensorboard")
 _OF_TIME = ("seconds", "windows_per_s", "tokens_per_s", "waited_s")
 _TASK = "test/causal_response_25_behavior"

@@ -9,9 +9,8 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from omnimouse_model.data.hub.auth import endpoint, http_error, hub_headers
@@ -24,16 +23,11 @@ from omnimouse_model.data.hub.paths import path_inside
 from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
-from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.journal import check_own
+from omnimouse_model.storage.locks import OutputBusyError, sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import remove_left_over, write_json
-
-if TYPE_CHECKING:
-    from filelock import FileLock
-
-"""Callback for the finished share and the current step; may raise to stop."""
 
 # Bytes read at a time for a checksum.
 _BLOCK = 1 << 18
@@ -208,61 +202,48 @@ def locked_target(place: HubPlace, target: Path, job: Job = QUIET) -> Iterator[P
     ResultsFileError
         The working folder holds something that is not the user's own.
     """
-    from filelock import FileLock
-
-    work, lock = work_folder(target), FileLock(_lock_of(target))
+    work = work_folder(target)
     # A run that was killed at its end has left its working folder.
     if _is_fetched(place, target) and not work.exists():
         yield None
         return
-    _acquire(lock, target, job)
-    new_folders = [f for f in target.parents if not f.exists()]  # innermost first
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Checked again under the lock: another process may have finished meanwhile.
-        if _is_fetched(place, target):
+    with ExitStack() as stack:
+        _wait_for(stack, target, job)
+        new_folders = [f for f in target.parents if not f.exists()]  # innermost first
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Checked again under the lock: another process may have finished meanwhile.
+            if _is_fetched(place, target):
+                shutil.rmtree(work, ignore_errors=True)
+                remove_left_over(target.parent)
+                yield None
+                return
+            check_own(work)
+            yield work
             shutil.rmtree(work, ignore_errors=True)
-            remove_left_over(target.parent)
-            yield None
-            return
-        check_own(work)
-        yield work
-        shutil.rmtree(work, ignore_errors=True)
-    finally:
-        # A failure before the first byte leaves no trace in the user's folders.
-        if not folder_bytes(work):
-            shutil.rmtree(work, ignore_errors=True)
-            for folder in new_folders:
-                with suppress(OSError):  # no longer empty
-                    folder.rmdir()
-        lock.release()
+        finally:
+            # A failure before the first byte leaves no trace in the user's folders.
+            if not folder_bytes(work):
+                shutil.rmtree(work, ignore_errors=True)
+                for folder in new_folders:
+                    with suppress(OSError):  # no longer empty
+                        folder.rmdir()
 
 
-def _acquire(lock: "FileLock", target: Path, job: Job) -> None:
-    """Wait for the lock of a target; `progress` reports the wait, and can stop it."""
-    from filelock import Timeout
-
-    # A short timeout in a loop, not one long wait, so that `job` is asked.
+def _wait_for(stack: ExitStack, target: Path, job: Job) -> None:
+    """Wait until no other program writes a target; the job can stop the wait."""
     while True:
         try:
-            lock.acquire(timeout=_LOOK_S)
+            stack.enter_context(sole_writer(target))
             return
-        except Timeout:
+        except OutputBusyError:
             advance(job, 0.0, 1.0, f"another program is fetching {target.name}; waiting")
+            time.sleep(_LOOK_S)
 
 
 def work_folder(target: Path) -> Path:
     """Return the working folder of a target, for files until all have arrived."""
     return target.with_name(f".{target.name}.fetching")
-
-
-def _lock_of(target: Path) -> Path:
-    """Return the lock file of a target, which is in the cache."""
-    # Not beside the target: a lock file would remain in the user's folder, and removing
-    # one that another process holds is not safe.
-    folder = cache_dir() / "hub" / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / hashlib.blake2b(str(target).encode(), digest_size=12).hexdigest()
 
 
 def commit_folder(work: Path, listing: Listing) -> Path:
