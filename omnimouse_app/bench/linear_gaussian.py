@@ -1,6 +1,5 @@
 """`omnimouse bench linear-gaussian`: fit and new masks in a large recording."""
 
-import json
 import subprocess
 import sys
 from statistics import median
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from omnimouse_app.bench.benchmark import PEAK_MIB, Row, benchmark
+from omnimouse_model.storage.trees import decode_json
 
 LIMITS = {"fit": 180.0, "memory": 4096.0, "half": 150.0, "different": 1000.0}
 """Fit in s, memory in MiB, and new masks in ms: with few visibility patterns, and with
@@ -77,7 +77,7 @@ def command(neurons: int, minutes: float, masks: int) -> list[Row]:
     )
     if done.returncode:
         raise click.ClickException(done.stderr.strip().splitlines()[-1])
-    measured: dict[str, Any] = json.loads(done.stdout)
+    measured: dict[str, Any] = decode_json(done.stdout, "the measurement")
     units = {"fit": "s", "memory": "MiB", "half": "ms", "different": "ms"}
     rows: list[Row] = []
     for name, value in measured.items():

@@ -1,6 +1,5 @@
 """`omnimouse bench read`: windows per second, in place and from the store."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.cli.output import n_bytes
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
+from omnimouse_model.storage.trees import decode_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -311,7 +311,7 @@ def _opening(root: Path) -> Row:
     if not source.exists():
         write_session(source, Size(neurons, minutes, is_hollow=True))
     command = [sys.executable, "-c", _OPEN, str(source)]
-    runs = [json.loads(subprocess.check_output(command)) for _ in range(3)]
+    runs = [decode_json(subprocess.check_output(command), "the measurement") for _ in range(3)]
     return {
         "name": "opening_s",
         "source": FOLDER,

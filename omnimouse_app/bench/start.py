@@ -1,6 +1,5 @@
 """`omnimouse bench start`: imports, window, first prediction, and plain napari."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import click
 
 from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.output import row
+from omnimouse_model.storage.trees import decode_json
 
 TIMEOUT_S = 600.0
 # Times are those of the system clock, so that they begin before the interpreter starts.
@@ -146,5 +146,5 @@ def _start(program: str, cache: Path) -> dict[str, float]:
     )
     if done.returncode != 0:
         raise RuntimeError(f"The start failed: {done.stderr.strip()[-2000:]}")
-    times: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    times: dict[str, float] = decode_json(done.stdout.splitlines()[-1], "the measurement")
     return times

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from omnimouse_app.browser.chromium import chromium
 from omnimouse_app.browser.server import NotebookServer, jupyter_server
+from omnimouse_model.storage.files import read_bytes
+from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.storage.write import write_bytes, write_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, ViewportSize
@@ -104,7 +107,7 @@ class NotebookPage:
         A name used before would get the kernel and the widgets of the earlier notebook.
         """
         name = f"{secrets.token_hex(4)}.ipynb"
-        (self.server.folder / name).write_text(notebook(cells), encoding="utf-8")
+        write_text(self.server.folder / name, notebook(cells))
         self.visit(name, front)
         return name
 
@@ -147,7 +150,7 @@ class NotebookPage:
         if reply["status"] != "ok":
             raise AssertionError(f"{expression}: {reply['ename']}: {reply['evalue']}")
         # The kernel returns the `repr` of a JSON string.
-        return json.loads(literal_eval(reply["data"]["text/plain"]))
+        return decode_json(literal_eval(reply["data"]["text/plain"]), "the kernel", nan=True)
 
     def wait_for_kernel(
         self, expression: str, expected: Any, wait_s: float = WAIT_MS / 1000
@@ -248,8 +251,8 @@ class NotebookPage:
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / "page.png")
         lines = [*(f"page error: {error}" for error in self.errors), *self.console]
-        (folder / "console.log").write_text("\n".join(lines), encoding="utf-8")
-        (folder / "server.log").write_bytes(self.server.log.read_bytes())
+        write_text(folder / "console.log", "\n".join(lines))
+        write_bytes(folder / "server.log", read_bytes(self.server.log, 2**28))
 
 
 def notebook(cells: Sequence[str]) -> str:

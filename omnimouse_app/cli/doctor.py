@@ -1,6 +1,5 @@
 """`omnimouse doctor`: properties of this machine, and a remedy for each problem."""
 
-import json
 import os
 import platform
 import re
@@ -10,15 +9,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 
+import omnimouse_app
 from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.output import echo, emit
 from omnimouse_model.predict.devices import full_memory_text
+from omnimouse_model.storage.files import read_text
+from omnimouse_model.storage.trees import decode_json
 
 # Qt versions with known defects, and what fails.
 BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
@@ -28,7 +29,9 @@ NOTEBOOKS = ("jupyter", "lab")
 MIN_DISK_GIB, MIN_MEMORY_GIB = 2.0, 3.0
 """Space for the generated demo, and memory of the demo model with its window."""
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
-    " ".join((files("omnimouse_app") / "system_libraries.txt").read_text("utf-8").split())
+    " ".join(
+        read_text(Path(omnimouse_app.__file__).with_name("system_libraries.txt"), 2**16).split()
+    )
 )
 NO_DISPLAY = (
     "There is no display. `python3 tasks.py demo` starts a virtual one; any command "
@@ -36,7 +39,6 @@ NO_DISPLAY = (
 )
 # Run in a separate process, since Qt ends the whole process if it finds no screen.
 QT_PROBE = """
-import json
 from qtpy import API_NAME
 from qtpy.QtCore import qVersion
 from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
@@ -210,7 +212,7 @@ def screen() -> Iterator[Finding]:
     if not lines:
         yield Finding("Qt", None, "", "problem", qt_remedy(probe.stderr))
         return
-    facts = json.loads(lines[0].removeprefix("PROBE"))
+    facts = decode_json(lines[0].removeprefix("PROBE"), "the probe of Qt")
     yield qt(facts["qt"], facts["binding"])
     if has_display:
         yield from _opengl_findings(facts)
@@ -262,7 +264,7 @@ def available_memory_gib() -> float | None:
     """Return the available memory in GiB; None if the system does not report it."""
     info = Path("/proc/meminfo")
     if info.exists():
-        fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
+        fields = dict(line.split(":", 1) for line in read_text(info, 2**20).splitlines())
         if "MemAvailable" in fields:
             # /proc/meminfo has kibibytes.
             return int(fields["MemAvailable"].split()[0]) / 2**20

@@ -14,6 +14,7 @@ import click
 
 from omnimouse_model.display import printable
 from omnimouse_model.predict.devices import full_memory_text
+from omnimouse_model.storage.files import read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,7 +210,7 @@ def _about(facts: Mapping[str, Any]) -> str:
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
+        for line in read_text(info, 2**22).splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

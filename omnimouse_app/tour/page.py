@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnimouse_model.storage.files import read_bytes
 from omnimouse_model.storage.write import write_text
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, facts, joined, table, tag
@@ -64,7 +65,7 @@ def write_page(page: Page, path: Path) -> Path:
 def _figure(figure: Figure) -> Markup:
     title = tag("h2", figure.title)
     # Pictures are data URLs, so that the page is a single file.
-    data = b64encode(figure.png.read_bytes()).decode("ascii")
+    data = b64encode(read_bytes(figure.png, 2**28)).decode("ascii")
     picture = f'<img alt="{escaped(figure.title)}" src="data:image/png;base64,{data}">'
     image = tag("figure", Markup(picture))
     return joined((title, tag("p", figure.text), image))

@@ -23,6 +23,7 @@ from omnimouse_app.field.canvas import Canvas
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.storage.files import read_text
 
 MIN_TURN_MS = 1.0
 """Event-loop turns shorter than this did nothing visible."""
@@ -175,7 +176,7 @@ def _clocks() -> np.ndarray:
     """Return seconds: elapsed, computing, and ready without a core (Linux; else 0)."""
     try:
         # The second field is the time on the run queue, in nanoseconds.
-        fields = Path("/proc/thread-self/schedstat").read_text().split()
+        fields = read_text(Path("/proc/thread-self/schedstat"), 2**10).split()
         waited = int(fields[1]) / 1e9
     except (OSError, IndexError):
         waited = 0.0

@@ -4,9 +4,10 @@ import json
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
+from omnimouse_model.storage.files import read_text
 from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import style_sheet
 
@@ -18,7 +19,7 @@ DATA_ID: Final = "page-data"
 @cache
 def script() -> str:
     """Return the script that handles pointer and keys, from the page's data."""
-    return (files("omnimouse_widgets.report") / "page.js").read_text("utf-8")
+    return read_text(Path(__file__).with_name("page.js"), 2**20)
 
 
 def document(title: str, *body: object, data: dict[str, Any] | None = None) -> str:

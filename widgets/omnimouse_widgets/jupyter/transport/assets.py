@@ -1,10 +1,13 @@
 """Scripts and style sheets of the page, concatenated without a build step."""
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
-_STATIC: Final = files("omnimouse_widgets.jupyter") / "static"
+from omnimouse_model.storage.files import read_text
+
+_STATIC: Final = Path(__file__).parent.parent / "static"
+_MOST: Final = 2**20
 
 
 @cache
@@ -15,10 +18,10 @@ def script(*names: str) -> str:
     """
     # Concatenation replaces imports: anywidget passes one module as text to the page,
     # so a relative `import` would have no base address.
-    return "\n".join((_STATIC / f"{name}.js").read_text("utf-8") for name in ("common", *names))
+    return "\n".join(read_text(_STATIC / f"{name}.js", _MOST) for name in ("common", *names))
 
 
 @cache
 def style(*names: str) -> str:
     """Return the common style sheet followed by the named style sheets."""
-    return "\n".join((_STATIC / f"{name}.css").read_text("utf-8") for name in ("style", *names))
+    return "\n".join(read_text(_STATIC / f"{name}.css", _MOST) for name in ("style", *names))
