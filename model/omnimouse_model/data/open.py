@@ -35,7 +35,6 @@ from omnimouse_model.storage.archives import is_archive
 from omnimouse_model.storage.files import open_binary, unreadable
 from omnimouse_model.storage.hdf5 import SIGNATURE
 from omnimouse_model.storage.http_file import RemoteFile, display_address, web_address
-from omnimouse_model.storage.trees import read_json_mapping
 
 logger = logging.getLogger(__name__)
 
@@ -293,12 +292,6 @@ _MATRIX = "a matrix of traces can be saved as one: numpy.savez(path, responses=â
 
 def _of_folder(path: Path) -> tuple[str, str]:
     """Return the problem of a folder without a session, and a hint."""
-    if _is_nwb_zarr(path):
-        return (
-            "is NWB in Zarr format, which is not read; NWB in HDF5 format is",
-            "convert it with hdmf-zarr and pynwb: open it with NWBZarrIO, and export "
-            "it with NWBHDF5IO",
-        )
     names = _visible(path)
     if not names:
         return "is empty", "choose the folder that holds the recording"
@@ -372,27 +365,6 @@ def _recordings_in(folder: Path, names: Sequence[str]) -> list[str]:
                     below += [entry for entry in inner if entry.name[0] != "."]
         level = below
     return found
-
-
-def _is_nwb_zarr(path: Path) -> bool:
-    """Return whether the attributes of a Zarr group, of version 2 or 3, are NWB's."""
-    for name in (".zattrs", ".zmetadata", "zarr.json"):
-        file = path / name
-        if not file.is_file():
-            continue
-        try:
-            stored = read_json_mapping(file)
-        except SessionFormatError:
-            continue
-        # Of the group itself, or consolidated: those of all groups by their names.
-        attributes = stored.get("attributes", stored)
-        if name == ".zmetadata":
-            groups = stored.get("metadata")
-            attributes = groups.get(".zattrs") if isinstance(groups, Mapping) else None
-        marks = {"nwb_version", "neurodata_type"}
-        if isinstance(attributes, Mapping) and not marks.isdisjoint(attributes):
-            return True
-    return False
 
 
 def _of_file(path: Path) -> tuple[str, str]:

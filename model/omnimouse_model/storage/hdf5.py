@@ -24,6 +24,8 @@ from omnimouse_model.storage.row_source import pick_in_blocks
 if TYPE_CHECKING:
     import h5py
 
+    from omnimouse_model.storage.zarr_file import ZarrFile
+
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_TABLE_BYTES = 512 * 2**20
 _MAX_CHUNK_BYTES = 512 * 2**20
@@ -449,7 +451,7 @@ class Hdf5Rows:
 
     def __init__(
         self,
-        file: Hdf5,
+        file: "Hdf5 | ZarrFile",
         name: str,
         columns: np.ndarray | None = None,
         gain: float = 1.0,

@@ -16,6 +16,7 @@ from omnimouse_model.data.readers.build.size_limits import (
 )
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.hdf5 import SCALAR_BYTES, Hdf5
+from omnimouse_model.storage.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     import h5py
@@ -77,16 +78,16 @@ class NwbFile:
     Attributes
     ----------
     file
-        The HDF5 file.
+        The HDF5 file, or zarr folder.
     groups
         Type -> groups and datasets, in the order of the walk.
     """
 
-    file: Hdf5
+    file: Hdf5 | ZarrFile
     groups: dict[str, list["h5py.Group"]]
 
     @classmethod
-    def scan(cls, file: Hdf5) -> "NwbFile":
+    def scan(cls, file: Hdf5 | ZarrFile) -> "NwbFile":
         """Return the file with its objects by type, after one walk through it."""
         # By type, not by path: laboratories and extensions use their own paths.
         groups: dict[str, list[h5py.Group]] = {}

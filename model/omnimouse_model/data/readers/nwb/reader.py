@@ -34,21 +34,26 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.byte_source import LocalFile, Source
+from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import begins_with
-from omnimouse_model.storage.fingerprint import file_fingerprint
+from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.http_file import RemoteFile
+from omnimouse_model.storage.zarr_file import ZarrFile
+from omnimouse_model.storage.zarr_metadata import read_node
 
-LOOKED_FOR = ("*.nwb",)
+LOOKED_FOR = ("*.nwb", "*.nwb.zarr")
+_MARKS = frozenset({"nwb_version", "neurodata_type"})
 _VERSION = re.compile(r"(?:NWB[-_ ]?)?(\d+)\.(\d+)(?:\.\d+)?[-_.]?([a-z]*)", re.I)
 
 
 def recognises(path: Path) -> bool:
-    """Return whether a file is HDF5 with the attributes of NWB.
+    """Return whether a file is HDF5, or a folder a zarr group, with the attributes of NWB.
 
     An HDF5 file that cannot be opened counts, so that reading it reports the error.
     """
+    if path.is_dir():
+        return _is_zarr(path)
     # The signature first: it needs no h5py.
     if not begins_with(path, SIGNATURE):
         return False
@@ -57,15 +62,24 @@ def recognises(path: Path) -> bool:
 
         with h5py.File(path, "r") as file:
             has_version = file.id.links.exists(b"nwb_version")  # as in version 1
-            marks = {"nwb_version", "neurodata_type"}
-            return has_version or not marks.isdisjoint(file.attrs)
+            return has_version or not _MARKS.isdisjoint(file.attrs)
     except Exception:  # h5py is missing, or the file is damaged
         return True
 
 
+def _is_zarr(folder: Path) -> bool:
+    try:
+        node = read_node(folder)
+    except SessionFormatError:
+        return False
+    return node is not None and not node.is_array and not _MARKS.isdisjoint(node.attributes)
+
+
 def read(path: Path, options: ReadOptions) -> Session:
-    """Open an NWB file; see `open_session`."""
-    return read_source(LocalFile(path), file_fingerprint(path), options)
+    """Open an NWB file, or a folder of NWB as zarr; see `open_session`."""
+    if path.is_dir():
+        return _read(ZarrFile(path), folder_fingerprint(path), options)
+    return _read(Hdf5(LocalFile(path)), file_fingerprint(path), options)
 
 
 def read_remote(remote: RemoteFile, address: str, options: ReadOptions) -> Session:
@@ -73,15 +87,23 @@ def read_remote(remote: RemoteFile, address: str, options: ReadOptions) -> Sessi
 
     `address` is the one by which it is opened again.
     """
-    session = read_source(remote, remote.fingerprint, options)
+    session = _read(Hdf5(remote), remote.fingerprint, options)
     return replace(session, origin=address)
 
 
-def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
-    """Open an NWB file from any byte source."""
+def _read(file: Hdf5 | ZarrFile, fingerprint: str, options: ReadOptions) -> Session:
+    """Return the session of an open file."""
     notes = Notes()
-    nwb = NwbFile.scan(Hdf5(source))
+    nwb = NwbFile.scan(file)
     _check_version(nwb)
+    if isinstance(file, ZarrFile) and file.objects_left_out:
+        names = list(file.objects_left_out)
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        notes.assume(
+            "objects_left_out",
+            f"arrays of objects are not read, because their codecs run code: "
+            f"{', '.join(names[:6])}{more}",
+        )
     if nwb.file.outside:
         listed = [f"{name} (in {file})" for name, file in nwb.file.outside.items()]
         more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
@@ -108,7 +130,7 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     session = Session(
         id=_identity(nwb, notes),
         animal_id=nwb.text("/general/subject/subject_id") or None,
-        path=source.path,
+        path=file.path,
         format="nwb",
         fingerprint=fingerprint,
         units=_units(planes, responses, notes),

@@ -15,6 +15,7 @@ from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     import h5py
@@ -222,10 +223,11 @@ def _all_series(nwb: NwbFile) -> list[Series]:
         inside = ", ".join(sorted(nwb.groups)[:12]) or "nothing that NWB knows"
         links = [f"{name} in {file}" for name, file in nwb.file.outside.items()]
         elsewhere = f"; in other files: {', '.join(links[:6])}" if links else ""
+        kind = " (NWB in Zarr format)" if isinstance(nwb.file, ZarrFile) else ""
         raise SessionFormatError(
             nwb.file.path,
             "no_responses",
-            f"{nwb.file.path.name} holds no RoiResponseSeries, and no Units with "
+            f"{nwb.file.path.name}{kind} holds no RoiResponseSeries, and no Units with "
             f"spike_times; it holds {inside}{elsewhere}",
             "links to other files are never followed: copy the responses into this file"
             if links
@@ -340,7 +342,9 @@ def _region_rows(nwb: NwbFile, one: Series) -> set[int]:
 def region_rows(nwb: NwbFile, series: "h5py.Group") -> np.ndarray:
     """Return the rows int64 of a series' regions in its table, as stored."""
     region = nwb.file.find("rois", series)
-    stored = nwb.file.table(region.name)
+    if region is None:
+        raise nwb.wrong(series, "has no rois that can be read")
+    stored = nwb.file.table(str(region.name))
     # MATLAB stores whole numbers as float64.
     is_whole = stored.dtype.kind == "f" and bool((stored == np.round(stored)).all())
     if stored.dtype.kind not in "iu" and not is_whole:

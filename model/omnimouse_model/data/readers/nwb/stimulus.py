@@ -33,6 +33,7 @@ from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.hdf5 import Hdf5
+from omnimouse_model.storage.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     import h5py
@@ -53,7 +54,7 @@ _LONGEST_FRAME_S = 0.1
 class NwbVideo:
     """Frames of all trials in the datasets of the file; see `VideoSource`."""
 
-    def __init__(self, file: Hdf5, parts: list[Part]) -> None:
+    def __init__(self, file: Hdf5 | ZarrFile, parts: list[Part]) -> None:
         self._file, self._parts = file, parts
 
     def has(self, trial: int) -> bool:

@@ -531,18 +531,3 @@ def test_a_folder_with_another_recording_is_not_its_one_nwb_file(tmp_path):
     write_nwb(tmp_path / "a.nwb")
     np.savez(tmp_path / "b.npz", responses=np.ones((600, 3)), rate_hz=30.0)
     assert not is_session(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        (".zattrs", '{"nwb_version": "2.7.0"}'),
-        (".zmetadata", '{"metadata": {".zattrs": {"neurodata_type": "NWBFile"}}}'),
-        ("zarr.json", '{"attributes": {"nwb_version": "2.7.0"}, "zarr_format": 3}'),
-    ],
-)
-def test_nwb_in_zarr_format_is_refused_by_name(tmp_path, name, content):
-    folder = tmp_path / "a.nwb.zarr"
-    folder.mkdir()
-    (folder / name).write_text(content)
-    assert "NWBHDF5IO" in check_refusal(folder, "NWB in Zarr format").hint
