@@ -39,6 +39,7 @@ NO_DISPLAY = (
 )
 # Run in a separate process, since Qt ends the whole process if it finds no screen.
 QT_PROBE = """
+import json
 from qtpy import API_NAME
 from qtpy.QtCore import qVersion
 from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
