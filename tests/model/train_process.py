@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.distributed import TCPStore
 
-from omnimouse_model.storage import write
+from omnimouse_model.storage import tensors, write
 from omnimouse_model.train import checkpoints
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import last_state, saved_step
@@ -146,7 +146,7 @@ def _die_at_write(number: int) -> None:
             if len(written) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    checkpoints.atomic_path = write.atomic_path = atomic_path
+    tensors.atomic_path = write.atomic_path = atomic_path
 
 
 def check_compiled(mice: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.extras import missing_extra, named_extras
 from omnimouse_model.lab.exciting_search import ExcitingInputs
 from omnimouse_model.lab.stimuli.stimulus import GRAY
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.write import atomic_path, packed_arrays, write_bytes
 
 _HEIGHT: Final = 288
 """Height of a film in pixels, about; players show small ones as a stamp."""
@@ -38,8 +38,7 @@ def write_exciting(found: ExcitingInputs, folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     arrays = folder / "exciting.npz"
-    with atomic_path(arrays) as temporary:
-        _write_arrays(found, temporary)
+    write_bytes(arrays, packed_arrays(_arrays(found)))
     best = found.videos[0]
     picture = folder / ("exciting.png" if found.settings.is_static else "exciting.mp4")
     with atomic_path(picture) as temporary:
@@ -79,7 +78,7 @@ def film_module() -> Any:
         raise ExportError(missing_extra(error) or str(error)) from None
 
 
-def _write_arrays(found: ExcitingInputs, path: Path) -> None:
+def _arrays(found: ExcitingInputs) -> dict[str, np.ndarray]:
     about = {
         "settings": asdict(found.settings),
         "rate_hz": found.rate_hz,
@@ -90,11 +89,9 @@ def _write_arrays(found: ExcitingInputs, path: Path) -> None:
         "gray": GRAY,
         "gray_response": found.gray_response,
     }
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            videos=found.videos,
-            responses=found.responses,
-            courses=found.courses,
-            about=np.array(json.dumps(about)),
-        )
+    return {
+        "videos": found.videos,
+        "responses": found.responses,
+        "courses": found.courses,
+        "about": np.array(json.dumps(about)),
+    }

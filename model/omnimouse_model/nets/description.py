@@ -11,13 +11,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.storage.tensors import write_safetensors
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import Within, decode, refused_as, shown
-from omnimouse_model.storage.write import atomic_path, write_json
+from omnimouse_model.storage.write import write_json
 
 _log = logging.getLogger(__name__)
 _MAX_UNITS = 10**6
@@ -34,9 +34,7 @@ def save_described(
     pair = secrets.token_hex(8)
     # The weights last: with them, the checkpoint is complete.
     write_json(path.with_suffix(".json"), {**description, "pair": pair})
-    with atomic_path(path) as temporary:
-        plain = {k: v.contiguous() for k, v in tensors.items()}
-        save_file(plain, temporary, metadata={"pair": pair})
+    write_safetensors(path, tensors, {"pair": pair})
 
 
 def check_pair(description: Mapping[str, Any], notes: Mapping[str, str], path: Path) -> None:

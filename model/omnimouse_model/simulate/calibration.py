@@ -24,6 +24,7 @@ from omnimouse_model.simulate.specs import (
     UNSEEN,
 )
 from omnimouse_model.simulate.stimuli import ahead, draw_textures, trial_screen
+from omnimouse_model.storage.npy import Npz
 from omnimouse_model.storage.write import write_arrays
 
 N_BLOCKS = 18
@@ -33,10 +34,9 @@ STORED: Final = Path(__file__).with_suffix(".npz")
 
 def population_normalisation(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisation:
     """Return the stored normalisation of a population, or compute it."""
-    with np.load(STORED, allow_pickle=False) as stored:
-        name = _name(seed, len(tuning.power))
-        if name in stored:
-            return Normalisation(*stored[name])
+    stored, name = Npz(STORED), _name(seed, len(tuning.power))
+    if name in stored:
+        return Normalisation(*stored[name])
     return calibrate(fields, tuning, seed)
 
 

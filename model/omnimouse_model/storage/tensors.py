@@ -21,6 +21,7 @@ from omnimouse_model.storage.byte_source import BlockFile
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.pickles import scan_opcodes
 from omnimouse_model.storage.trees import decode_json
+from omnimouse_model.storage.write import atomic_path
 
 _MAX_TENSORS = 10_000
 _MAX_MEMBERS = 100_000
@@ -71,6 +72,21 @@ def load_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
             else (str(error).splitlines() or [type(error).__name__])[0][:200]
         )
         raise CheckpointError(f"{path} is damaged or unsafe: {reason}") from error
+
+
+def write_pickle(path: Path, content: Any) -> None:
+    """Write tensors and plain containers as `torch.save` does; see `atomic_path`."""
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
+    """Write named tensors and notes as a .safetensors file; see `atomic_path`."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(plain, temporary, metadata=dict(notes))
 
 
 def _check_archive(stream: BinaryIO) -> None:

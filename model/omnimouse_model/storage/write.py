@@ -6,6 +6,7 @@ process, and the next write in that folder removes it. The lock is not on the te
 file itself: HDF5 locks its files, too, and a library may create its file anew.
 """
 
+import io
 import json
 import os
 import re
@@ -55,6 +56,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
 
 
+def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return a compressed `.npz` file of named arrays."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+    return file.getvalue()
+
+
 def create_bytes(path: Path, content: bytes) -> None:
     """Write a file as a whole unless it exists, also if another process makes it now."""
     with writing(path), temporary_folder(path) as folder:
@@ -94,15 +102,21 @@ def atomic_path(path: Path, *, is_private: bool = False) -> Iterator[Path]:
         with temporary_folder(path) as folder:
             temporary = folder / path.name
             yield temporary
-            # Its bytes before its name: a power failure leaves the old file or the new.
-            with temporary.open("r+b") as file:
-                os.fsync(file.fileno())
             if is_private:
                 temporary.chmod(0o600)
             elif path.is_file():
                 temporary.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
-            temporary.replace(path)
-            sync_folder(path.parent)
+            put_in_place(temporary, path)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, when its bytes are on the drive."""
+    # Otherwise a power failure could leave a name without the bytes. Not all systems sync
+    # a file that is open for reading only, and a kept mode can forbid writing.
+    with temporary.open("rb" if os.name != "nt" else "r+b") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
 
 
 @contextmanager

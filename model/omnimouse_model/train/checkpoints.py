@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.storage.state import read_or_set_aside
-from omnimouse_model.storage.tensors import load_pickle
+from omnimouse_model.storage.tensors import load_pickle, write_pickle
 from omnimouse_model.storage.typed import shown
-from omnimouse_model.storage.write import atomic_path, write_json
+from omnimouse_model.storage.write import write_json
 from omnimouse_model.train.config import Group, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run
@@ -141,8 +140,7 @@ def write_state(
     """
     folder = out / f"{_STATE}{step:08d}"
     folder.mkdir(exist_ok=True)
-    with atomic_path(folder / f"rank_{team.rank}.pt") as temporary:
-        torch.save(state, temporary)
+    write_pickle(folder / f"rank_{team.rank}.pt", state)
     # The main rank may name this save only after all ranks have written their files.
     team.wait()
     if team.is_main:

@@ -63,7 +63,7 @@ def test_the_weights_are_written_last(net, tmp_path, monkeypatch):
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(description, "save_file", killed)
+    monkeypatch.setattr(description, "write_safetensors", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path / "m", net)
     # Commands that never replace a checkpoint can then be repeated.

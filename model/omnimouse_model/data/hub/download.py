@@ -25,9 +25,9 @@ from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.journal import check_own
-from omnimouse_model.storage.locks import OutputBusyError, sole_writer
+from omnimouse_model.storage.locks import OutputBusyError, open_without_links, sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
-from omnimouse_model.storage.write import remove_left_over, write_json
+from omnimouse_model.storage.write import put_in_place, remove_left_over, write_json
 
 # Bytes read at a time for a checksum.
 _BLOCK = 1 << 18
@@ -109,7 +109,7 @@ def _fetch_file(
             f"{file.checksum[:12]}…. It was removed; fetch it again.",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    part.replace(target)
+    put_in_place(part, target)
 
 
 def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
@@ -160,7 +160,7 @@ def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int],
     n_bytes = _size(part)
     if n_bytes:
         headers["Range"] = f"bytes={n_bytes}-"
-    with part.open("ab") as stream, answer_to(address, headers) as response:
+    with open_without_links(part, "ab") as stream, answer_to(address, headers) as response:
         if response.status_code != _PARTIAL:
             # The server ignored the range and sends everything.
             stream.seek(0)

@@ -4,7 +4,6 @@ Each file states its condition: recording, window, inputs, targets and predictor
 are written atomically and in the background.
 """
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +34,7 @@ from omnimouse_model.masks.neuron_table import table_columns
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.predict.predictor import Prediction, in_window_units
 from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
-from omnimouse_model.storage.write import explained, write_bytes
+from omnimouse_model.storage.write import explained, packed_arrays, write_bytes
 
 README = """\
 What OmniMouse showed, in one window of {duration} s. Rows of ({n}, neuron) arrays are
@@ -241,9 +240,7 @@ def _readme(content: ScreenContent) -> str:
 
 def npz_bytes(content: ScreenContent) -> bytes:
     """Return `arrays_of` as one compressed .npz."""
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays_of(content))  # type: ignore[arg-type]  # kwds stub
-    return file.getvalue()
+    return packed_arrays(arrays_of(content))
 
 
 # -- writing ------------------------------------------------------------------------

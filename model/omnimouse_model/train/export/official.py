@@ -15,7 +15,7 @@ import torch
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.train.checkpoints import last_state, rank_files, read_state
 from omnimouse_model.train.config import TrainConfig
 
@@ -62,8 +62,7 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
         if state["core"] is not None:
             shard["shared_optimizer_state_dict"] = state["core"]
         written.append(folder / f"rank_{rank}.ckpt")
-        with atomic_path(written[-1]) as temporary:
-            torch.save(shard, temporary)
+        write_pickle(written[-1], shard)
     return written
 
 
