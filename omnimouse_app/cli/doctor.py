@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import click
 import omnimouse_app
 from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.output import echo, emit
+from omnimouse_model.extras import install_command
 from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.storage.files import read_text
 from omnimouse_model.storage.trees import decode_json
@@ -24,8 +26,10 @@ from omnimouse_model.storage.trees import decode_json
 # Qt versions with known defects, and what fails.
 BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
 GOOD_QT = "6.11.2"
-NOTEBOOKS = ("jupyter", "lab")
-"""Extras that the napari plugin does not need."""
+FRONT_ENDS = {"napari": "napari", "jupyter": "ipywidgets", "lab": "jupyterlab"}
+"""Extra of a front end -> the package that shows that the user installed it."""
+IN_CLONE = find_spec("omnimouse_app.bench") is not None
+"""Whether this is the source code with its tasks, and no installed wheel."""
 MIN_DISK_GIB, MIN_MEMORY_GIB = 2.0, 3.0
 """Space for the generated demo, and memory of the demo model with its window."""
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
@@ -33,10 +37,7 @@ LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
         read_text(Path(omnimouse_app.__file__).with_name("system_libraries.txt"), 2**16).split()
     )
 )
-NO_DISPLAY = (
-    "There is no display. `python3 tasks.py demo` starts a virtual one; any command "
-    "runs under: xvfb-run -a omnimouse ..."
-)
+NO_DISPLAY = "There is no display. Any command runs on a virtual one: xvfb-run -a omnimouse ..."
 # Run in a separate process, since Qt ends the whole process if it finds no screen.
 QT_PROBE = """
 import json
@@ -96,29 +97,36 @@ def examine() -> Iterator[Finding]:
     yield from python_and_packages()
     yield from device()
     yield from memory_and_disk()
-    yield from screen()
-    yield plugin()
+    # Without napari, this is an environment of the library or of notebooks.
+    if is_installed("napari"):
+        yield from screen()
+        yield plugin()
 
 
 def python_and_packages() -> Iterator[Finding]:
     """Yield the installed packages, compared with the project's requirements."""
     yield Finding("python", platform.python_version())
     yield Finding("omnimouse-app", version("omnimouse-app"))
+    used = [extra for extra, name in FRONT_ENDS.items() if is_installed(name)]
     # The metadata of the installed distribution: a wheel has no pyproject.toml.
     for requirement in requires("omnimouse-app") or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-        if extra is None or extra[1] == "napari":
+        if extra is None or extra[1] in used:
             yield package(requirement)
-        elif extra[1] in NOTEBOOKS:
-            yield optional(package(requirement), extra[1])
+    for unused in FRONT_ENDS:
+        if unused not in used:
+            wanted = "napari,pyqt6" if unused == "napari" else unused
+            remedy = f"Only if you want it: {install_command(wanted)}"
+            yield Finding(unused, "not installed", "", "note", remedy)
 
 
-def optional(finding: Finding, extra: str) -> Finding:
-    """Return the result for a package that only notebooks need, as a note."""
-    if finding.status == "ok":
-        return finding
-    remedy = f'For notebooks: pip install "omnimouse-app[{extra}]"'
-    return replace(finding, status="note", remedy=remedy)
+def is_installed(name: str) -> bool:
+    """Return whether a distribution is installed."""
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def package(requirement: str) -> Finding:
@@ -158,7 +166,11 @@ def device() -> Iterator[Finding]:
         yield Finding("device", "mps: Apple GPU")
     # An NVIDIA driver with a torch that was built without CUDA.
     elif shutil.which("nvidia-smi") and torch.version.cuda is None:
-        remedy = "This torch is a CPU build: delete .venv, run python3 tasks.py setup."
+        remedy = (
+            "This torch is a CPU build: delete .venv, run python3 tasks.py setup."
+            if IN_CLONE
+            else "This torch is a CPU build: pip uninstall torch, then pip install torch"
+        )
         yield Finding("device", "cpu; the NVIDIA GPU is not used", "", "note", remedy)
     else:
         yield Finding("device", "cpu")
@@ -224,7 +236,9 @@ def screen() -> Iterator[Finding]:
 def qt_remedy(message: str) -> str:
     """Return the remedy for an error message of Qt."""
     if "No Qt bindings" in message or "QtBindingsNotFound" in message:
-        return 'No Qt binding is installed: pip install "omnimouse-app[pyqt6]"'
+        return f"No Qt binding is installed: {install_command('pyqt6')}"
+    if (missing := re.search("No module named '([^']+)'", message)) is not None:
+        return f"{missing[1]} is not installed: {install_command('napari,pyqt6')}"
     if "PYQT6" in message.upper() and "cannot open shared object" in message:
         return f"A system library is missing. On Debian or Ubuntu: {LIBRARIES}"
     last = (message.strip().splitlines() or ["it ended without a message"])[-1]
@@ -246,17 +260,15 @@ def qt(number: str, binding: str) -> Finding:
 
 def plugin() -> Finding:
     """Return the result for the napari plugin: installed, with a valid manifest."""
-    try:
-        from npe2 import PluginManifest
-    except ModuleNotFoundError:
-        remedy = 'napari is not installed: pip install "omnimouse-app[napari,pyqt6]"'
-        return Finding("napari plugin", None, "", "problem", remedy)
+    from npe2 import PluginManifest
+
     try:
         manifest = PluginManifest.from_distribution("omnimouse-app")
     # A manifest that does not match the installed code; napari would not list the
     # plugin.
     except ValueError as error:
-        remedy = f"Install the package again: pip install -e . ({error})"
+        again = "pip install -e ." if IN_CLONE else "pip install --force-reinstall omnimouse-app"
+        remedy = f"Install the package again: {again} ({error})"
         return Finding("napari plugin", None, "", "problem", remedy)
     return Finding("napari plugin", manifest.display_name)
 

@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -46,6 +47,28 @@ def test_a_missing_or_old_package_has_an_install_line(requirement, status, remed
     finding = doctor.package(requirement)
     assert finding.status == status
     assert remedy in finding.remedy
+
+
+def test_an_environment_of_the_library_alone_has_no_problem(monkeypatch):
+    present = doctor.version
+
+    def version(name):
+        if name in doctor.FRONT_ENDS.values():
+            raise PackageNotFoundError(name)
+        return present(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    found = {one.name: one for one in doctor.examine()}
+    assert [one.name for one in found.values() if one.status == "problem"] == []
+    assert found["napari"].status == "note"
+    assert "omnimouse-app[napari,pyqt6]" in found["napari"].remedy
+    assert "Qt" not in found
+
+
+def test_a_missing_python_package_is_no_missing_system_library():
+    remedy = doctor.qt_remedy("ModuleNotFoundError: No module named 'OpenGL'")
+    assert "pip install" in remedy
+    assert "apt-get" not in remedy
 
 
 @pytest.mark.parametrize(
