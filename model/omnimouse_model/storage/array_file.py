@@ -33,6 +33,8 @@ class ArrayFile:
     dtype, shape, offset, fortran
         Layout of the array, from the file's header or the session's metadata.
         `offset` is in bytes.
+    inside
+        Session folder in which the file must lie; see `open_binary`.
     """
 
     def __init__(
@@ -42,13 +44,15 @@ class ArrayFile:
         shape: tuple[int, ...],
         offset: int = 0,
         fortran: bool = False,
+        *,
+        inside: Path | None = None,
     ) -> None:
         self.path = path
         self.dtype = dtype
         self.shape = shape
         self.offset = offset
         self.fortran = fortran
-        self._file = BlockFile(path)
+        self._file = BlockFile(path, inside)
 
     @property
     def n_bytes(self) -> int:

@@ -68,16 +68,22 @@ class BlockFile:
 
     Parameters
     ----------
+    inside
+        Session folder in which the file must lie; see `open_binary`.
     follow
         Whether a link may stand for the file.
     """
 
-    def __init__(self, path: Path, *, follow: bool = True) -> None:
+    def __init__(self, path: Path, inside: Path | None = None, *, follow: bool = True) -> None:
         self.path = path
+        self._inside = inside
+        self._identity: tuple[int, int] | None = None
         self._flags = _FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
         self._stamp: FileStamp | None = None
         with self.opened() as file:
-            self._stamp = FileStamp.of(path, os.fstat(file))
+            info = os.fstat(file)
+            self._stamp = FileStamp.of(path, info)
+            self._identity = (info.st_dev, info.st_ino)
 
     @property
     def size(self) -> int:
@@ -93,10 +99,7 @@ class BlockFile:
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Yield the number of the open file, which is the one of the first opening."""
-        try:
-            file = os.open(self.path, self._flags)
-        except OSError as error:
-            raise unreadable(self.path, error) from error
+        file = self._handle()
         try:
             info = os.fstat(file)
             if not stat.S_ISREG(info.st_mode):
@@ -106,6 +109,20 @@ class BlockFile:
             yield file
         finally:
             os.close(file)
+
+    def _handle(self) -> int:
+        if self._inside is None or self._identity is not None:
+            try:
+                file = os.open(self.path, self._flags)
+            except OSError as error:
+                raise unreadable(self.path, error) from error
+            info = os.fstat(file)
+            # The same file as at the first opening, when its place was checked.
+            if self._inside is None or (info.st_dev, info.st_ino) == self._identity:
+                return file
+            os.close(file)
+        with open_binary(self.path, self._inside) as stream:
+            return os.dup(stream.fileno())
 
     def read(self, file: int, offset: int, into: memoryview) -> None:
         """Fill memory with the bytes of the open file from an offset on.

@@ -16,7 +16,6 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.array_file import ArrayFile, sound_values
 from omnimouse_model.storage.files import (
     bad_file,
-    contained,
     damage_refused,
     label,
     open_binary,
@@ -29,9 +28,9 @@ _MAX_HEADER = 1 << 16
 _MAX_DIMENSIONS = 32
 
 
-def npy_file(path: Path) -> ArrayFile:
-    """Return the array of a `.npy` file, after checking its header and size."""
-    with open_binary(path) as stream:
+def npy_file(path: Path, inside: Path | None = None) -> ArrayFile:
+    """Return the array of a `.npy` file, after checking its header, size and place."""
+    with open_binary(path, inside) as stream:
         shape, fortran, dtype, offset = read_npy_header(stream, path)
         size = os.fstat(stream.fileno()).st_size
     # dtype=object: Python integers, so that a hostile shape cannot overflow.
@@ -43,12 +42,12 @@ def npy_file(path: Path) -> ArrayFile:
             f"declares {shape} {dtype}, {declared:,} bytes, but holds {max(0, size - offset):,}",
             "incomplete download? fetch it again",
         )
-    return ArrayFile(path, dtype, shape, offset, fortran)
+    return ArrayFile(path, dtype, shape, offset, fortran, inside=inside)
 
 
 def load_small_array(path: Path, inside: Path) -> np.ndarray:
     """Read a small `.npy` (numbers or strings) that lies in the folder `inside`."""
-    file = npy_file(contained(path, inside))
+    file = npy_file(path, inside)
     if file.n_bytes > MAX_SMALL_ARRAY_BYTES:
         raise bad_file(
             path,

@@ -1,5 +1,6 @@
 """Parts of arrays in files equal those of the array, and damaged files are one line."""
 
+import os
 import pickle
 
 import numpy as np
@@ -109,3 +110,20 @@ def test_truth_values_are_0_or_1(tmp_path):
     (tmp_path / "truth").write_bytes(b"\x00\x01\x02\xff")
     values = ArrayFile(tmp_path / "truth", np.dtype(bool), (4,)).open()
     assert values.sum() == 3
+
+
+def test_a_file_that_is_exchanged_for_a_link_out_of_its_folder_is_not_read(tmp_path):
+    folder, secret = tmp_path / "session", tmp_path / "secret.npy"
+    folder.mkdir()
+    np.save(secret, np.arange(9))
+    np.save(folder / "a.npy", np.zeros(9, int))
+    info = secret.stat()
+    # The same size and time: only the file itself differs.
+    os.utime(folder / "a.npy", ns=(info.st_atime_ns, info.st_mtime_ns))
+    file = npy_file(folder / "a.npy", folder)
+    assert not file.open().any()
+    (folder / "a.npy").unlink()
+    (folder / "inner").symlink_to("..")
+    (folder / "a.npy").symlink_to("inner/secret.npy")
+    with pytest.raises(SessionFormatError, match="outside"):
+        file.open()

@@ -26,7 +26,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
 )
 from omnimouse_model.data.readers.build.unit_tables import is_property_name
 from omnimouse_model.storage.array_file import ArrayFile
-from omnimouse_model.storage.files import FileStamp, bad_file, contained, label, read_text
+from omnimouse_model.storage.files import FileStamp, bad_file, label, read_text
 from omnimouse_model.storage.npy import load_small_array, npy_file
 from omnimouse_model.storage.parquet_columns import read_parquet_columns
 
@@ -148,7 +148,7 @@ def _spikes(
     sorting: Sorting, root: Path, notes: Notes
 ) -> tuple[np.ndarray, np.ndarray, tuple[FileStamp, ...]]:
     paths = [sorting.path(f"spikes.{name}.npy") for name in ("times", "clusters")]
-    files = [npy_file(contained(path, root)) for path in paths]
+    files = [npy_file(path, root) for path in paths]
     for file, what in zip(files, ("times", "units"), strict=True):
         # MATLAB saves vectors as one row or one column.
         is_vector = len(file.shape) == 1 or (len(file.shape) == 2 and 1 in file.shape)

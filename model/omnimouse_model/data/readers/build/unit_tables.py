@@ -19,7 +19,7 @@ from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import FileStamp, bad_file, contained, read_text, unreadable
+from omnimouse_model.storage.files import FileStamp, bad_file, read_text, unreadable
 from omnimouse_model.storage.npy import npy_file
 
 MATRICES = ("readout_weights", "readout_locations")
@@ -318,7 +318,7 @@ def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
         path = folder / f"{stem}.npy"
         if not path.exists():
             continue
-        file = npy_file(contained(path, folder))
+        file = npy_file(path, folder)
         if len(file.shape) != 2 or file.dtype.kind != "f":
             problem = f"is {file.shape} {file.dtype}; (units, values) expected"
             raise bad_file(path, "wrong_shape", problem)

@@ -150,7 +150,7 @@ def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> 
 
 def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...], _: Notes) -> ArrayFile:
     """Return the file with the frames of a trial."""
-    file = npy_file(path)
+    file = npy_file(path, path.parents[2])
     if file.dtype.kind not in "fiu":
         raise _bad_file(path, trial, f"holds {file.dtype}, not gray values")
     shape = frame_shape(file.shape, size, path)

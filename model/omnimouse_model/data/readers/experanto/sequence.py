@@ -20,7 +20,7 @@ from omnimouse_model.data.readers.build.typed_fields import (
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.array_file import ArrayFile
-from omnimouse_model.storage.files import bad_file, contained, label
+from omnimouse_model.storage.files import bad_file, label
 from omnimouse_model.storage.npy import load_small_array, npy_file
 from omnimouse_model.storage.trees import read_yaml_mapping
 
@@ -98,7 +98,7 @@ def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
             if size < expected
             else "correct n_signals or n_timestamps in meta.yml",
         )
-    return ArrayFile(path, dtype, (rows, columns))
+    return ArrayFile(path, dtype, (rows, columns), inside=path.parents[1])
 
 
 def _size_difference(size: int, expected: int, columns: int) -> str:
@@ -115,7 +115,7 @@ def _size_difference(size: int, expected: int, columns: int) -> str:
 def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     described = path.with_name("meta.yml")
     columns = count(meta, "n_signals", described)
-    file = npy_file(path)
+    file = npy_file(path, path.parents[1])
     if file.dtype.kind not in "fiu":
         raise bad_file(path, "wrong_shape", f"holds {file.dtype}, not numbers")
     # (time,) is accepted as one column.
@@ -210,7 +210,7 @@ def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
     path = folder / "timestamps.npy"
     if not path.exists():
         return
-    times = npy_file(contained(path, folder.parent)).open()
+    times = npy_file(path, folder.parent).open()
     if times.ndim != 1 or len(times) < 2 or times.dtype.kind != "f":
         return
     spans = np.diff(times.astype(np.float64))

@@ -72,9 +72,9 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
         )
     if mem.exists() and (flag(meta, "is_mem_mapped", path) or not npy.exists()):
         dtype = float_dtype(meta, path) if "dtype" in meta else np.dtype(np.float64)
-        file = ArrayFile(mem, dtype, (_count(mem, dtype),))
+        file = ArrayFile(mem, dtype, (_count(mem, dtype),), inside=folder.parent)
     else:
-        file = npy_file(npy)
+        file = npy_file(npy, folder.parent)
     if len(file.shape) != 1 or file.shape[0] != n_spikes or file.dtype.kind != "f":
         raise bad_file(
             file.path,

@@ -10,7 +10,7 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.statistics import usable_statistics
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.array_file import ArrayFile
-from omnimouse_model.storage.files import FileStamp, bad_file, contained, stamped_files
+from omnimouse_model.storage.files import FileStamp, bad_file, stamped_files
 from omnimouse_model.storage.npy import load_small_array, npy_file
 from omnimouse_model.storage.trees import read_json_mapping
 
@@ -94,7 +94,7 @@ class Folder:
 
     def file(self, stream: str, trial: int) -> ArrayFile:
         """Return the array file of a trial, with its header checked."""
-        file = npy_file(contained(self.path(stream, trial), self.root))
+        file = npy_file(self.path(stream, trial), self.root)
         if file.dtype.kind not in "fiu":
             raise bad_file(file.path, "wrong_shape", f"holds {file.dtype}, not numbers")
         return file

@@ -76,9 +76,7 @@ class Tables:
     def traces(self, name: str) -> StoredArray:
         """Return one kind of traces, (regions, frames) of numbers."""
         mat, path = self._in_mat(name), self.path(name)
-        file: StoredArray = (
-            npy_file(contained(path, self._root)) if mat is None else mat.array(name)
-        )
+        file: StoredArray = npy_file(path, self._root) if mat is None else mat.array(name)
         if file.dtype.kind not in "fiu" or len(file.shape) != 2:
             raise bad_file(
                 path,

@@ -17,7 +17,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.array_file import ArrayFile
-from omnimouse_model.storage.files import FileStamp, bad_file, contained, label, stamped_files
+from omnimouse_model.storage.files import FileStamp, bad_file, label, stamped_files
 from omnimouse_model.storage.npy import load_small_array, npy_file
 
 RATE_HZ = 30.0
@@ -253,7 +253,7 @@ class _Tree:
         )
 
     def _array(self, stamp: FileStamp) -> ArrayFile:
-        return npy_file(contained(stamp.path, self.root))
+        return npy_file(stamp.path, self.root)
 
     def _behavior(self, stamp: FileStamp | None, shape: tuple[int, int]) -> np.ndarray | None:
         """Return the behaviour of a trial, None if it is missing or faulty."""
