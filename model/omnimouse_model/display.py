@@ -23,7 +23,9 @@ _CELL = 'style="text-align:left;padding:1px 12px 1px 0;vertical-align:top"'
 _TABLE = 'style="border:0;background:none;font-variant-numeric:tabular-nums"'
 
 # Sequences that control a terminal: of ECMA-48, with their arguments.
-_SEQUENCES = re.compile(r"(\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[]PX^_].*?(\x07|\x1b\\|\x9c|$)")
+_SEQUENCES = re.compile(
+    r"(\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]+[0-~]|\x1b[]PX^_].*?(\x07|\x1b\\|\x9c|$)"
+)
 
 
 def printable(text: str) -> str:

@@ -71,6 +71,7 @@ def test_dir_lists_the_public_names_alone():
         ("\x1b]0;title\x07name", "name"),
         ("\x1b]8;;http://x\x1b\\link", "link"),
         ("\x9b2Jcleared", "cleared"),
+        ("\x1b(0graphics", "graphics"),
         ("two\nlines\r\b", "two\N{REPLACEMENT CHARACTER}lines" + 2 * "\N{REPLACEMENT CHARACTER}"),
         ("txt.\N{RIGHT-TO-LEFT OVERRIDE}exe", "txt.\N{REPLACEMENT CHARACTER}exe"),
         ("µ 3\N{NO-BREAK SPACE}Hz – ünïcode", "µ 3\N{NO-BREAK SPACE}Hz – ünïcode"),
