@@ -431,7 +431,13 @@ def damage_refused(refusal: Callable[[str], SessionFormatError]) -> Iterator[Non
 
 def label(path: Path) -> str:
     """Return folder and file name for messages, such as `responses/meta.yml`."""
-    return "/".join(path.parts[-2:]) if path.suffix else path.name
+    return plain_text("/".join(path.parts[-2:]) if path.suffix else path.name)
+
+
+def plain_text(text: str, most: int = 300) -> str:
+    """Return text of any origin for a message: short, without signs that control a terminal."""
+    short = text if len(text) <= most else f"{text[:most]}…"
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in short)
 
 
 def name_of(place: str | Path) -> str:

@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import bad_file, open_binary
+from omnimouse_model.storage.files import bad_file, open_binary, plain_text
 from omnimouse_model.storage.npy import MAX_SMALL_ARRAY_BYTES, read_npy_header
 
 _MAX_DIMENSIONS = 8
@@ -72,7 +72,7 @@ def load_pickled(path: Path, inside: Path | None = None) -> Any:
     except SessionFormatError:
         raise
     except Exception as error:  # a pickle is a program, and can fail in any way
-        raise _refused(path, f"is not a valid pickle: {str(error)[:200]}") from error
+        raise _refused(path, f"is not a valid pickle: {plain_text(str(error))}") from error
     if isinstance(content, list) and shape == () and len(content) == 1:
         return content[0]
     return content
@@ -289,7 +289,7 @@ class _Reader(pickle._Unpickler):
         raise bad_file(
             self._path,
             "pickled",
-            f"contains a pickled object '{module}.{name}'; refused for safety",
+            f"contains a pickled object '{plain_text(f'{module}.{name}')}'; refused for safety",
             "only arrays, numbers, texts and plain containers are read",
         )
 

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import label, name_of, read_bytes, read_text
+from omnimouse_model.storage.files import label, name_of, plain_text, read_bytes, read_text
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_YAML_BYTES = 4 * 2**20
@@ -29,7 +29,6 @@ _MAX_JSON_VALUES = 5_000_000
 _MAX_YAML_VALUES = 500_000
 _MAX_DIGITS = 20
 _MAX_BITS = 64
-_LONGEST_PROBLEM = 300
 
 
 # -- JSON ---------------------------------------------------------------------------
@@ -299,7 +298,7 @@ def _refused(place: str | Path, kind: str, line: int | None = None) -> Iterator[
         raise SessionFormatError(
             place,
             f"bad_{kind.lower()}",
-            f"{name_of(place)}{position}: not valid {kind}: {problem[:_LONGEST_PROBLEM]}",
+            f"{name_of(place)}{position}: not valid {kind}: {plain_text(problem)}",
             "only plain keys and values are read",
         ) from error
 

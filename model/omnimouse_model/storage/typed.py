@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import name_of
+from omnimouse_model.storage.files import name_of, plain_text
 
 T = TypeVar("T")
 _NOTHING = object()
@@ -173,7 +173,7 @@ class _Decoder:
             raise
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             where = f"{field}: " if field else ""
-            message = f"{name_of(self.place)}: {where}{str(error)[:300]}"
+            message = f"{name_of(self.place)}: {where}{plain_text(str(error))}"
             raise SessionFormatError(self.place, "bad_field", message) from error
 
 
@@ -186,7 +186,7 @@ def shown(value: object) -> str:
 
 
 def _below(field: str, name: str) -> str:
-    short = name if len(name) <= 40 else shortened(name)
+    short = plain_text(name) if len(name) <= 40 else shortened(name)
     return f"{field}.{short}" if field else short
 
 

@@ -214,3 +214,11 @@ def test_deep_yaml_ends_in_an_error_and_not_the_process(tmp_path, text):
 @pytest.mark.parametrize("text", ["", "- 1\n", "just text", "5"])
 def test_a_mapping_is_wanted(tmp_path, text):
     assert "must hold `key: value` pairs" in yaml_refusal(tmp_path, text)
+
+
+def test_no_sign_of_a_file_controls_a_terminal(tmp_path):
+    (tmp_path / "a\x1b[2J.yml").write_text('a: !<\x85"\u202e> 1\n', encoding="utf-8")
+    with pytest.raises(SessionFormatError) as error:
+        read_yaml_mapping(tmp_path / "a\x1b[2J.yml")
+    assert error.value.message.isprintable()
+    assert json_refusal('{"\u202ea": 1, "\u202ea": 2}').isprintable()
