@@ -16,6 +16,7 @@ from omnimouse_model.live.last_session import (
 )
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, scored_cells
+from omnimouse_model.storage.state import take_notes
 from tests import SESSIONS, SUITE2P
 from tests.predictors import (
     EchoPredictor,
@@ -364,6 +365,18 @@ def test_a_damaged_last_session_is_ignored(tmp_path):
     write_last_session(LastSession(session="a", start_s=1.5), path)
     assert read_last_session(path) == LastSession(session="a", start_s=1.5)
     assert [p.name for p in tmp_path.iterdir()] == ["live.json"]
+
+
+def test_a_damaged_last_session_is_told_with_the_next_recording(session_folder, tmp_path):
+    path = tmp_path / "live.json"
+    path.write_text("{")
+    take_notes()  # of earlier tests
+    controller = Controller(synchronous=True, session_file=path)
+    assert not controller.restore()
+    controller.loader.open(session_folder)
+    (message,) = controller.project.messages
+    assert "live.json is damaged and was set aside as live.json.damaged" in message
+    controller.close()
 
 
 def test_a_recording_of_responses_alone_opens_with_a_forecast():

@@ -218,7 +218,7 @@ def _note_stale(folder: Path, stored: Mapping[str, Any], numbered: list[str], no
         contained(folder / "meta" / name, folder)
         problem = f"combined_meta.json and meta/{name} differ"
         try:
-            if read_yaml_mapping(folder / "meta" / name) == stored[name[:5]]:
+            if read_yaml_mapping(folder / "meta" / name, folder) == stored[name[:5]]:
                 continue
         except SessionFormatError as error:
             problem = error.message
