@@ -212,11 +212,11 @@ def session_folder(name: str) -> Path | str:
         # An address stays a string: `Path` would merge its two slashes.
         return name if web_address(name) or hub_place(name) else Path(name)
     from omnimouse_model.demo import SESSIONS
+    from omnimouse_model.progress import CallbackJob
 
     with interruptible(), Progress() as progress:
-        return SESSIONS[name](
-            lambda share: progress.show_share(share, f"making the {name} session")
-        )
+        text = f"making the {name} session"
+        return SESSIONS[name](CallbackJob(lambda done, of, _: progress(done, of, text)))
 
 
 def require_source_code() -> None:

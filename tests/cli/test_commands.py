@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import click
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 
 from omnimouse_app.cli import COMMANDS, main
+from omnimouse_app.cli.inputs import session_folder
 from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit, machine
+from omnimouse_model import demo
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.progress import Job
 from tests.cli.runner import run_command
 
 
@@ -164,3 +168,12 @@ def test_what_is_no_session_is_refused_before_the_window(tmp_path, opened_places
     (tmp_path / "notes.txt").write_text("a note")
     assert run("app", tmp_path / "notes.txt") == 1
     assert opened_places == []
+
+
+def test_a_generated_session_is_made_with_a_job(monkeypatch):
+    def make(job: Job) -> Path:
+        job.progress(1, 2, "simulating")
+        return Path("made")
+
+    monkeypatch.setitem(demo.SESSIONS, "unseen", make)
+    assert session_folder("unseen") == Path("made")
