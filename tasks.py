@@ -10,6 +10,8 @@ python3 tasks.py notebook  open JupyterLab on notebooks/ in your browser
 python3 tasks.py test      run all checks and all tests except the GPU tests;
                            test --quick: the fast tests of the library, in a minute
 python3 tasks.py pyside6   run the tests of panels and windows with PySide6
+python3 tasks.py floors    run the quick tests with the lowest versions of all packages
+python3 tasks.py newest    run the quick tests with the newest versions
 python3 tasks.py check     run the checks without the tests
 python3 tasks.py format    format the code with ruff
 python3 tasks.py docs      build the documentation in site/
@@ -28,6 +30,7 @@ if sys.version_info < (3, 11):
     )
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
@@ -669,6 +672,12 @@ def pyside6(*arguments: str) -> int:
             return run_all({"tests with PySide6": pytest}, env | screen)
 
 
+def versions(name: str, *arguments: str) -> int:
+    """Run the quick tests in an environment of the lowest or the newest versions."""
+    command = [str(PYTHON), "-m", "tests.acceptance.versions", name, *arguments]
+    return run_all({name: command}, clean_environment())
+
+
 def format_code(*_: str) -> int:
     """Correct and format the code with ruff."""
     fix = [tool("ruff"), "check", "--fix", "."]
@@ -696,6 +705,8 @@ TASKS: dict[str, Callable[..., int]] = {
     "notebook": notebook,
     "test": test,
     "pyside6": pyside6,
+    "floors": functools.partial(versions, "floors"),
+    "newest": functools.partial(versions, "newest"),
     "check": check,
     "format": format_code,
     "docs": docs,

@@ -1,0 +1,65 @@
+"""Run the quick tests with the lowest or the newest versions of all packages.
+
+    python -m tests.acceptance.versions {floors,newest} [OPTIONS OF PYTEST]
+
+`python3 tasks.py floors` and `newest` run it. uv chooses the versions that pyproject.toml
+allows; pip installs them in `.venv-floors` or `.venv-newest`. torch is a CPU build: the
+lowest one if an index has it, else that of constraints.txt, which is printed.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import tasks
+
+ROOT = Path(__file__).parents[2]
+RESOLUTIONS = {"floors": "lowest-direct", "newest": "highest"}
+TOOLS = ("pytest", "pytest-xdist", "pytest-random-order", "hypothesis", "beartype", "trustme")
+"""Packages of the tests, in the versions of constraints.txt."""
+CUDA = re.compile(r"^(torch|triton|nvidia-|cuda-)")
+
+
+def chosen_versions(folder: Path, resolution: str) -> list[str]:
+    """Return `name==version` of every package that the extras of the set-up need."""
+    extras = [f"--extra={name}" for name in tasks.EXTRAS if name not in ("suite2p", "roi", "ibl")]
+    compile_all = [folder / "bin" / "uv", "pip", "compile", "-q", "--no-annotate", "--no-header"]
+    compiled = subprocess.run(
+        [*compile_all, "--resolution", resolution, *extras, "pyproject.toml"],
+        **{"cwd": ROOT, "check": True, "capture_output": True, "text": True, "timeout": 300},
+    )
+    return compiled.stdout.split("\n")
+
+
+def main(name: str, *arguments: str) -> int:
+    """Make the environment and run the quick tests in it."""
+    folder = ROOT / f".venv-{name}"
+    python = folder / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "-q", "--no-input"]
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, timeout=300)
+    subprocess.run([*pip, "uv"], check=True, timeout=300)
+    versions = chosen_versions(folder, RESOLUTIONS[name])
+    torch = next(line for line in versions if line.startswith("torch=="))
+    cpu = ["--extra-index-url", tasks.CPU_WHEELS] if tasks.can_reach(tasks.CPU_WHEELS) else []
+    for build in (f"{torch}+cpu", f"{tasks.pinned('torch')}+cpu", tasks.pinned("torch")):
+        if subprocess.run([*pip, *cpu, build], timeout=1800).returncode == 0:
+            print(f"{build} is used; the {name} are {torch}", flush=True)
+            break
+    others = folder / "versions.txt"
+    others.write_text("\n".join(line for line in versions if not CUDA.match(line)))
+    subprocess.run([*pip, "--no-deps", "-r", others], check=True, timeout=1800)
+    pins = [tasks.pinned(tool) for tool in (*TOOLS, "hatchling", "editables")]
+    subprocess.run([*pip, *pins], check=True, timeout=600)
+    subprocess.run([*pip, "--no-deps", "-e", ROOT], check=True, timeout=300)
+    words = ["-q", "-n", str(tasks.N_TEST_PROCESSES), "-m", tasks.QUICK, tasks.LIBRARY_TESTS]
+    environment = {**tasks.clean_environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.setdefault("OMNIMOUSE_CACHE", str(folder / "omnimouse-cache"))
+    environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+    command = [python, "-m", "pytest", *tasks.named_plugins(tasks.PLUGINS), *words, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, timeout=7200).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,28 @@
+import os
+import subprocess
+
+import pytest
+
+from tests.push_size import main
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+def git(folder, *arguments):
+    names = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", folder, *names, *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def test_the_size_is_that_of_new_versions_also_of_removed_files(tmp_path, capsys):
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "first")
+    git(tmp_path, "branch", "base")
+    (tmp_path / "picture.png").write_bytes(os.urandom(3 * 10**6))
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "second")
+    (tmp_path / "picture.png").unlink()
+    git(tmp_path, "commit", "-q", "-a", "-m", "third")
+    assert main("base", tmp_path) == 1
+    assert "picture.png" in capsys.readouterr().out
+    assert main("main", tmp_path) == 0
