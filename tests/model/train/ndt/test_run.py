@@ -274,7 +274,7 @@ def test_shipped_configs_are_those_of_the_papers():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("seed: 1\nbatch: 0", "batch must be at least 1"),
+        ("seed: 1\nbatch: 0", "batch: found 0, expected 1"),
         ("seed: 1\nschemes: [temporal]", "schemes"),
         ("seed: 1\nratio: 0.0", "ratio"),
         ("seed: 1\nreduction: median", "reduction"),
