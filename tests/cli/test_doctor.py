@@ -4,6 +4,8 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from omnimouse_app.cli import doctor, main
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.omnimouse.loading import resolve_device
 
 EXPECTED = {
     *("python", "omnimouse-app", "torch", "napari", "device", "disk free"),
@@ -47,6 +49,16 @@ def test_a_missing_or_old_package_has_an_install_line(requirement, status, remed
     finding = doctor.package(requirement)
     assert finding.status == status
     assert remedy in finding.remedy
+
+
+def test_an_apple_gpu_is_named_and_not_used(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    (found,) = [one for one in doctor.device() if one.name == "device"]
+    assert found.status == "note"
+    assert "cpu" in found.value
+    with pytest.raises(UnsupportedRequestError, match="float64"):
+        resolve_device("mps")
 
 
 def test_an_environment_of_the_library_alone_has_no_problem(monkeypatch):
