@@ -5,7 +5,6 @@ does is taken off the list; nothing is added to it.
 """
 
 import ast
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,8 +128,8 @@ def test_nothing_outside_storage_opens_a_file_but_the_listed_modules():
     found, listed = violating_files(), listed_files()
     new = [f"{name}:{place}" for name in found.keys() - listed for place in found[name]]
     assert not new, "use omnimouse_model.storage:\n" + "\n".join(sorted(new))
-    if clean := sorted(listed - found.keys()):
-        warnings.warn(f"take off {LIST.name}: {', '.join(clean)}", stacklevel=1)
+    clean = sorted(listed - found.keys())
+    assert not clean, f"take off {LIST.name}: {', '.join(clean)}"
 
 
 @pytest.mark.parametrize(
