@@ -41,6 +41,8 @@ def manifest():
 def test_the_manifest_is_valid_and_named_like_the_distribution(manifest):
     manifest.validate_imports()
     assert manifest.name == "omnimouse-app"
+    assert MANIFEST.with_name(manifest.icon.split(":")[1]).is_file()
+    assert manifest.categories
     assert len(manifest.contributions.widgets) == 1
     assert len(manifest.contributions.sample_data) == 2
 
