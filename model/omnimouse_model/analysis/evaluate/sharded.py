@@ -158,7 +158,7 @@ def evaluate_all(
             for source, here in zip(predictors, loaded, strict=True)
         }
         tasks = [
-            (replace(shard, predictors=()), of_shard[id(shard.predictors[0])])
+            (replace(shard, predictors=()), tuple(of_shard[id(one)] for one in shard.predictors))
             for shard in missing.values()
         ]
         keys, sizes = list(missing), [shard.n_predictions for shard in missing.values()]
@@ -215,11 +215,13 @@ def _saved(
     return file, {key: row for key, row in file.rows.items() if key in shards}
 
 
-def _score_shard(task: tuple[Shard, TaskPredictor], job: Job) -> Scores:
+def _score_shard(task: tuple[Shard, tuple[TaskPredictor, ...]], job: Job) -> Scores:
     """Evaluate a shard, here or on a worker."""
-    shard, predictor = task
-    with predictor.loaded(shard.session) as (loaded, session):
-        shard = replace(shard, session=session, predictors=(loaded,))
+    shard, predictors = task
+    with contextlib.ExitStack() as stack:
+        pairs = [stack.enter_context(one.loaded(shard.session)) for one in predictors]
+        loaded = tuple(predictor for predictor, _ in pairs)
+        shard = replace(shard, session=pairs[0][1], predictors=loaded)
         return next(shard_scores([shard], job))
 
 
