@@ -31,6 +31,7 @@ from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.readers.arrays.test_reader import session_arrays
 from tests.model.experanto_folder import write_folder
 from tests.model.nwb_units import write_units
+from tests.model.roi_files import CaimanFile, write_cnmfe_results, write_old_extract
 from tests.model.trial_tree_folder import write_tree
 
 Damage = Callable[[Random, Path], str]
@@ -125,6 +126,16 @@ KINDS: dict[str, Kind] = {
         (damage_array, damage_array, damage_bytes, damage_tree),
     ),
     "nwb": Kind(_copied("nwb_small.nwb"), (damage_hdf5, damage_hdf5, damage_bytes)),
+    "caiman": Kind(
+        lambda root: CaimanFile().write(root / "a.hdf5"), (damage_hdf5, damage_hdf5, damage_bytes)
+    ),
+    "cnmfe": Kind(
+        lambda root: write_cnmfe_results(root / "a.mat", is_sparse=True),
+        (damage_hdf5, damage_hdf5, damage_bytes),
+    ),
+    "extract": Kind(
+        lambda root: write_old_extract(root / "a.mat"), (damage_hdf5, damage_hdf5, damage_bytes)
+    ),
     "nwb-units": Kind(
         lambda root: write_units(root / "maze.nwb"),
         (damage_hdf5, damage_hdf5, damage_bytes),

@@ -30,8 +30,10 @@ def web_address(name: str | Path) -> str | None:
     A `Path` turns the two slashes after the scheme into one; they are restored.
     """
     text = str(name).replace("\\", "/")
-    if re.match(r"dandi:(/{1,2}dandi/)?\d{6}\b", text, re.IGNORECASE):
-        return text
+    # The client of DANDI writes dandi://dandi/ID.
+    dandi = re.fullmatch(r"dandi:(?:/{1,2}dandi/)?(\d{6}\b.*)", text, re.IGNORECASE)
+    if dandi is not None:
+        return f"dandi:{dandi[1]}"
     match = re.fullmatch(r"(https?):/{1,2}([^/].*)", text)
     return None if match is None else f"{match[1]}://{match[2]}"
 

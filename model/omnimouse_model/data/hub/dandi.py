@@ -11,10 +11,7 @@ from omnimouse_model.storage.web import AnswerError
 API = "https://api.dandiarchive.org/api"
 _STORE = "dandiarchive.s3.amazonaws.com"
 """Server that has the files of public data sets."""
-_ADDRESS = re.compile(
-    r"dandi:(?:/{1,2}dandi/)?(?P<id>\d{6})(?:@(?P<version>draft|\d+\.\d{6}\.\d{4}))?/(?P<path>.+)",
-    re.IGNORECASE,
-)
+_ADDRESS = re.compile(r"dandi:(?P<id>\d{6})(?:@(?P<version>draft|\d+\.\d{6}\.\d{4}))?/(?P<path>.+)")
 _LISTED = 5
 
 

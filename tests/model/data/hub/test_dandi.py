@@ -185,6 +185,7 @@ def test_zarr_folders_are_refused_without_a_request():
 def test_an_address_stays_one_in_every_part_of_the_program():
     assert web_address(ADDRESS) == ADDRESS
     assert display_address(ADDRESS) == ADDRESS
+    assert web_address(f"DANDI://dandi/{ID}/{PATH}") == ADDRESS
     assert web_address("dandi.nwb") is None
     with pytest.raises(SessionFormatError, match="does not exist"):
         om.open_session("dandi:here.nwb")
