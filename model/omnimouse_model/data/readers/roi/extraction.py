@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.size_limits import MAX_PIXELS
+from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.row_source import Rows
@@ -116,7 +116,11 @@ def check_traces(file: Hdf5, names: Iterable[str], *, is_transposed: bool) -> tu
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise wrong(file.path, "traces", f"differ in shape: {listed}; one shape {axes} expected")
     shape = next(iter(shapes.values()))
-    return (shape[1], shape[0]) if is_transposed else (shape[0], shape[1])
+    n_frames, n_regions = shape[::-1] if is_transposed else shape
+    if n_frames > MAX_ROWS or n_regions > MAX_COLUMNS:
+        found = f"are {n_frames:,} frames of {n_regions:,} regions"
+        raise wrong(file.path, "traces", f"{found}; at most {MAX_ROWS:,} of {MAX_COLUMNS:,}")
+    return n_frames, n_regions
 
 
 def hdf5_rows(file: Hdf5, names: Mapping[str, str], *, is_transposed: bool) -> Any:

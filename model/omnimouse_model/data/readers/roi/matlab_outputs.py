@@ -87,7 +87,10 @@ def recognises(file: Hdf5) -> bool:
 
 def _found(file: Hdf5) -> tuple[str, _Layout] | None:
     """Return the name of the structure, and its layout."""
-    for name in [name for name in file.root if not name.startswith(_HIDDEN)]:
+    with file.typed_errors("/"):
+        # A damaged name is bytes, and none that MATLAB writes.
+        names = [n for n in file.root if isinstance(n, str) and not n.startswith(_HIDDEN)]
+    for name in names:
         if not hasattr(file.find(name), "keys"):
             continue
         for layout in _LAYOUTS:

@@ -12,7 +12,7 @@ from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.readers.build.statistics import complete_statistics
 from omnimouse_model.data.readers.roi import caiman, inscopix, matlab_outputs, minian
-from omnimouse_model.data.readers.roi.extraction import Extraction
+from omnimouse_model.data.readers.roi.extraction import Extraction, wrong
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
@@ -68,6 +68,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     note_interpolation(rate_hz, notes)
     responses = Signal.of_rows("responses", rows, rate_hz, 0.0, mode="linear")
     responses = complete_statistics(responses, None, notes)
+    if responses.std is not None and not np.isfinite(responses.std).all():
+        raise wrong(path, series, "holds values that are too large for traces")
     if found.image is not None:
         notes.assume("shown_image", f"the image shown is {found.image_name}, no mean image")
     notes.assume("no_positions", "positions are pixels: no file gives their size")

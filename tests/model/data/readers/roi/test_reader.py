@@ -195,6 +195,19 @@ def test_other_files_of_the_same_ending_are_none_of_these(tmp_path):
     assert not is_session(tmp_path / "b.hdf5")
 
 
+def test_damaged_names_values_and_sizes_are_refused(tmp_path):
+    path = write_cnmfe_signals(tmp_path / "a.mat")
+    with h5py.File(path, "r+") as file:
+        file[b"\xffname"] = np.ones(3)
+    assert open_session(path).n_neurons == N_REGIONS
+    path = CaimanFile(series={"C": traces() * 1e300}).write(tmp_path / "b.hdf5")
+    check_refusal(path, "C holds values that are too large", cells_only=False)
+    path = CaimanFile(accepted=None, series={}).write(tmp_path / "c.hdf5")
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("estimates/C", (10**9, 400), "f8", chunks=(10, 40))
+    check_refusal(path, "400 frames of 1,000,000,000 regions")
+
+
 def test_windows_read_the_traces(caiman):
     session = open_session(caiman)
     assert session.duration_s == pytest.approx(N_FRAMES / 10.0, abs=0.2)
