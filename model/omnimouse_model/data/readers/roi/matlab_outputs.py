@@ -191,7 +191,8 @@ def _sparse(file: Hdf5, name: str, image: str, n_regions: int) -> Masks | None:
     parts = [f"{name}/{part}" for part in ("data", "ir", "jc")]
     if any(stored(file, part) is None for part in parts):
         raise wrong(file.path, name, "is an object of MATLAB; an array or a matrix expected")
-    n_pixels = int(file.attribute(file.find(name), "MATLAB_sparse", 0))
+    with file.typed_errors(name):
+        n_pixels = int(file.attribute(file.find(name), "MATLAB_sparse", 0))
     size = _image_size(file, name, image, n_pixels)
     values, pixels, ends = (file.table(part) for part in parts)
     return sparse_masks(file.path, name, (values, pixels, ends), size, n_regions)
