@@ -32,8 +32,8 @@ from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 from omnimouse_model.storage.archives import is_archive
+from omnimouse_model.storage.arrays.hdf5 import SIGNATURE
 from omnimouse_model.storage.files import open_binary, unreadable
-from omnimouse_model.storage.hdf5 import SIGNATURE
 from omnimouse_model.storage.http_file import RemoteFile, display_address, web_address
 
 logger = logging.getLogger(__name__)

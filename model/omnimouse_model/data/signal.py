@@ -14,7 +14,7 @@ from omnimouse_model.data.phase_gather import (
     shifted_rows,
 )
 from omnimouse_model.data.spike_trains import SpikeTrains
-from omnimouse_model.storage.row_source import Rows
+from omnimouse_model.storage.arrays.row_source import Rows
 
 SampleMode = Literal["previous", "linear"]
 _SLOW = 0.9

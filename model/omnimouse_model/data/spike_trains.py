@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.storage.row_source import pick_in_blocks
+from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 
 _EDGE = 1e-6
 """A bin may exceed an observed span by this share of its width, through rounding."""
@@ -149,6 +149,10 @@ class SpikeTrains:
 
     def all_times(self) -> np.ndarray:
         """Return the spike times of all units, one unit after the other."""
+        return self._all_times()
+
+    # Private, because a guarded session refuses `all_times`, not the times of a span.
+    def _all_times(self) -> np.ndarray:
         self._file.check()
         if self._times is None:
             self._times = self._file.open()
@@ -188,7 +192,7 @@ class SpikeTrains:
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
         """Return the spike times of one unit in seconds of the recording's clock."""
         first, last = self.offsets[unit], self.offsets[unit + 1]
-        spikes = np.asarray(self.all_times()[first:last], np.float64)
+        spikes = np.asarray(self._all_times()[first:last], np.float64)
         return spikes[np.searchsorted(spikes, start) : np.searchsorted(spikes, stop)]
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
@@ -198,7 +202,7 @@ class SpikeTrains:
 
     def between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unit and native time of all spikes in [start, stop)."""
-        times = self.all_times()
+        times = self._all_times()
         begin = _first_at_or_after(times, self.offsets, start)
         end = _first_at_or_after(times, self.offsets, stop)
         unit, used = indices(begin, end)

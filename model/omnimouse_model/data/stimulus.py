@@ -13,9 +13,9 @@ from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import read_npy_header
 from omnimouse_model.storage.files import FileStamp, open_binary, unreadable
-from omnimouse_model.storage.npy import read_npy_header
 
 BLANK_TIER = "blank"
 COMMON_TIERS = frozenset(

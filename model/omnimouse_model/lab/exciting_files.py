@@ -14,7 +14,8 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.extras import missing_extra, named_extras
 from omnimouse_model.lab.exciting_search import ExcitingInputs
 from omnimouse_model.lab.stimuli.stimulus import GRAY
-from omnimouse_model.storage.write import atomic_path, packed_arrays, write_bytes
+from omnimouse_model.storage.arrays.npy import packed_arrays
+from omnimouse_model.storage.write import atomic_path, write_bytes
 
 _HEIGHT: Final = 288
 """Height of a film in pixels, about; players show small ones as a stamp."""

@@ -12,15 +12,15 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from omnimouse_model.errors import ResultsFileError, SessionFormatError
-from omnimouse_model.storage.journal import check_own, json_line, parsed_line
-from omnimouse_model.storage.trees import read_json_mapping
-from omnimouse_model.storage.write import temporary_folder
-from omnimouse_model.storage.zarr_arrays import (
+from omnimouse_model.storage.arrays.zarr_arrays import (
     ZarrArray,
     ZarrGroup,
     array_to_write,
     create_group,
 )
+from omnimouse_model.storage.journal import check_own, json_line, parsed_line
+from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.write import temporary_folder
 
 SUFFIX = ".zarr"
 FORMAT = "omnimouse-laboratory"

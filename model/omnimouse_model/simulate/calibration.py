@@ -24,8 +24,7 @@ from omnimouse_model.simulate.specs import (
     UNSEEN,
 )
 from omnimouse_model.simulate.stimuli import ahead, draw_textures, trial_screen
-from omnimouse_model.storage.npy import Npz
-from omnimouse_model.storage.write import write_arrays
+from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 
 N_BLOCKS = 18
 STORED: Final = Path(__file__).with_suffix(".npz")

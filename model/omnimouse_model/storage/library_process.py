@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import open_binary
-from omnimouse_model.storage.npy import npy_file
 from omnimouse_model.storage.trees import read_json_mapping
 
 Report = Callable[[float, str], None]

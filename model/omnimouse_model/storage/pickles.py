@@ -29,8 +29,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import MAX_SMALL_ARRAY_BYTES, read_npy_header
 from omnimouse_model.storage.files import bad_file, open_binary, plain_text
-from omnimouse_model.storage.npy import MAX_SMALL_ARRAY_BYTES, read_npy_header
 
 _MAX_DIMENSIONS = 8
 _MAX_OPCODES = 20_000_000

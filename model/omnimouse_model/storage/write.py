@@ -6,20 +6,17 @@ process, and the next write in that folder removes it. The lock is not on the te
 file itself: HDF5 locks its files, too, and a library may create its file anew.
 """
 
-import io
 import json
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
-
-import numpy as np
 
 from omnimouse_model.storage.cache import is_own
 from omnimouse_model.storage.locks import LockedError, lock, open_without_links
@@ -48,19 +45,6 @@ def write_bytes(path: Path, content: bytes, *, is_private: bool = False) -> None
     """Write bytes in place of what the file held; see `atomic_path`."""
     with atomic_path(path, is_private=is_private) as temporary:
         temporary.write_bytes(content)
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as an `.npz` file; see `atomic_path`."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
-
-
-def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return a compressed `.npz` file of named arrays."""
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
-    return file.getvalue()
 
 
 def create_bytes(path: Path, content: bytes) -> None:

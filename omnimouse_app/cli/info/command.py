@@ -177,7 +177,7 @@ def catalogue_table(folder: Path, column: str, as_json: bool, reading: dict[str,
 
 def _catalogue_lines(catalogue: "Catalogue") -> Iterator[str]:
     """Yield the table of a folder, the number of its sessions, and their problems."""
-    from omnimouse_model.data.session_index_text import EMPTY, count_text, row_text
+    from omnimouse_model.data.session_index import EMPTY, count_text, row_text
 
     rows, notes = [], []
     for entry in catalogue:

@@ -10,7 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.data.readers.build.statistics import train_spans
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.storage.row_source import MemoryRows
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from omnimouse_model.storage import write as module
+from omnimouse_model.storage.arrays.npy import write_arrays
 from omnimouse_model.storage.write import (
     DriveError,
     atomic_path,
     remove_left_over,
     temporary_folder,
-    write_arrays,
     write_bytes,
     write_json,
     write_text,

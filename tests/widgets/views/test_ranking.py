@@ -7,6 +7,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.demo import RANKING
+from omnimouse_model.errors import ResultsFileError
 from omnimouse_widgets.views import ranking as text
 from omnimouse_widgets.views.ranking import RankingView
 from omnimouse_widgets.views.record import Curves, Matrix, Message, Table, choose, press, record
@@ -101,7 +102,8 @@ def test_a_file_that_is_written_is_followed_and_a_wrong_one_is_refused(view, con
     path.unlink()
     press(view, "refresh")
     ranking.wait(60.0)
-    assert isinstance(ranking.error, FileNotFoundError)
+    assert isinstance(ranking.error, ResultsFileError)
+    assert "missing" in str(ranking.error)
     assert ranking.content is None
 
 

@@ -25,14 +25,14 @@ from omnimouse_model.errors import PredictionsFileError, ResultsFileError, Sessi
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.prediction_file.file import open_file, unfinished_path
 from omnimouse_model.predict.prediction_file.metadata import Metadata
-from omnimouse_model.storage.journal import JOURNAL, Journal, check_own, open_journal
-from omnimouse_model.storage.zarr_arrays import (
+from omnimouse_model.storage.arrays.zarr_arrays import (
     ZarrArray,
     array_to_write,
     check_files,
     create_group,
     update_attributes,
 )
+from omnimouse_model.storage.journal import JOURNAL, Journal, check_own, open_journal
 
 BATCH = 8
 """Windows in a batch, all of which are in memory."""

@@ -17,7 +17,7 @@ from omnimouse_model.data.session import Session, is_test_tier
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.storage.row_source import Rows
+from omnimouse_model.storage.arrays.row_source import Rows
 
 # The number of spans differs between arguments of one call.
 Spans = Float64[np.ndarray, "... 2"]

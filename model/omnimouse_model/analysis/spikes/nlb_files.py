@@ -20,8 +20,8 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.metrics.nlb import nlb_scores
+from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.byte_source import LocalFile
-from omnimouse_model.storage.hdf5 import Hdf5
 from omnimouse_model.storage.write import atomic_path
 
 Arrays = Mapping[str, np.ndarray]

@@ -16,8 +16,8 @@ from omnimouse_model.data.store.recorded_rows import RecordedRows
 from omnimouse_model.data.store.tables import digest_of, table_digest
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
 from omnimouse_model.storage.trees import read_json_mapping
-from omnimouse_model.storage.zarr_arrays import ZarrArray
 
 
 def verify(

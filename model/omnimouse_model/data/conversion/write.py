@@ -49,6 +49,16 @@ from omnimouse_model.data.store.tables import (
 from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
+from omnimouse_model.storage.arrays.zarr_arrays import (
+    MAX_TABLE_BYTES,
+    ZarrArray,
+    array_to_write,
+    check_files,
+    create_group,
+    group_to_write,
+    update_attributes,
+)
+from omnimouse_model.storage.arrays.zarr_metadata import MAX_CHUNK_BYTES
 from omnimouse_model.storage.journal import (
     JOURNAL,
     Journal,
@@ -60,16 +70,6 @@ from omnimouse_model.storage.journal import (
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.trees import read_json_mapping
 from omnimouse_model.storage.write import writing
-from omnimouse_model.storage.zarr_arrays import (
-    MAX_TABLE_BYTES,
-    ZarrArray,
-    array_to_write,
-    check_files,
-    create_group,
-    group_to_write,
-    update_attributes,
-)
-from omnimouse_model.storage.zarr_metadata import MAX_CHUNK_BYTES
 
 # A multiple of the chunk height, so that no chunk is decoded twice.
 _ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]

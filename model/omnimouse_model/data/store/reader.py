@@ -28,11 +28,11 @@ from omnimouse_model.data.store.recorded_rows import (
 )
 from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.files import bad_file
 from omnimouse_model.storage.fingerprint import combine_options, folder_fingerprint
-from omnimouse_model.storage.row_source import MemoryRows
 from omnimouse_model.storage.trees import read_json_mapping
-from omnimouse_model.storage.zarr_arrays import ZarrArray, ZarrGroup
 
 LOOKED_FOR = ("zarr.json",)
 _STREAMS = ("eye_tracker", "treadmill")

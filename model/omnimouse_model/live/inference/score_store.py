@@ -36,10 +36,9 @@ from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import VERSION as FIT_VERSION
+from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.npy import Npz
 from omnimouse_model.storage.trees import decode_json
-from omnimouse_model.storage.write import write_arrays
 
 VERSION = 6
 """Increased when scores are computed in another way, or stored in another form."""

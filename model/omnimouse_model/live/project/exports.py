@@ -33,8 +33,9 @@ from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.masks.neuron_table import table_columns
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.predict.predictor import Prediction, in_window_units
+from omnimouse_model.storage.arrays.npy import packed_arrays
 from omnimouse_model.storage.tables import csv_bytes, parquet_bytes
-from omnimouse_model.storage.write import explained, packed_arrays, write_bytes
+from omnimouse_model.storage.write import explained, write_bytes
 
 README = """\
 What OmniMouse showed, in one window of {duration} s. Rows of ({n}, neuron) arrays are

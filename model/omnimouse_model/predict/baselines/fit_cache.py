@@ -17,9 +17,8 @@ from omnimouse_model.data.split import tiers_text
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
+from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir
-from omnimouse_model.storage.npy import Npz
-from omnimouse_model.storage.write import write_arrays
 
 Fit = dict[str, np.ndarray]
 LOWEST = "lowest"

@@ -13,12 +13,12 @@ import numpy as np
 
 from omnimouse_model.errors import PredictionsFileError, SessionFormatError
 from omnimouse_model.predict.prediction_file.metadata import FORMAT
+from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrGroup
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import begins_with, read_bytes
 from omnimouse_model.storage.fingerprint import file_fingerprint
-from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.storage.trees import MAX_JSON_BYTES, decode_json, read_json_mapping
-from omnimouse_model.storage.zarr_arrays import ZarrGroup
 
 NWB_MODULE = "processing/predictions"
 NWB_METADATA = "scratch/omnimouse_predictions"

@@ -12,8 +12,7 @@ from qtpy.QtCore import (
 )
 from qtpy.QtGui import QColor, QStandardItem, QStandardItemModel
 
-from omnimouse_model.data.session_index import Catalogue, Entry
-from omnimouse_model.data.session_index_text import row_text
+from omnimouse_model.data.session_index import Catalogue, Entry, row_text
 
 TITLES: Final = (
     "path",

@@ -25,10 +25,10 @@ from omnimouse_model.data.readers.build.spiking_units import (
     sound_spike_times,
 )
 from omnimouse_model.data.readers.build.unit_tables import is_property_name
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
+from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
 from omnimouse_model.storage.files import FileStamp, bad_file, label, read_text
-from omnimouse_model.storage.npy import load_small_array, npy_file
-from omnimouse_model.storage.parquet_columns import read_parquet_columns
 
 _QUALITY = ("label", "ks2_label")
 """Columns of the metrics that are a label of quality, best first."""

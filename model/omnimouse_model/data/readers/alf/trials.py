@@ -15,9 +15,9 @@ from omnimouse_model.data.readers.build.trial_times import (
     TrialClock,
     trial_intervals,
 )
+from omnimouse_model.storage.arrays.npy import load_small_array
+from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
 from omnimouse_model.storage.files import bad_file
-from omnimouse_model.storage.npy import load_small_array
-from omnimouse_model.storage.parquet_columns import read_parquet_columns
 
 EVENT = "stimOn_times"
 """Event at which trials begin if the table has it."""

@@ -7,9 +7,9 @@ import numpy as np
 from omnimouse_model.data.readers.alf.layout import behavior_files
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.storage.arrays.npy import load_small_array
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.files import bad_file
-from omnimouse_model.storage.npy import load_small_array
-from omnimouse_model.storage.row_source import MemoryRows
 
 RATE_HZ = 50.0
 """Samples of the speed per second: one for each bin of 20 ms."""

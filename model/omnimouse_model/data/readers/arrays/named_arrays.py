@@ -10,9 +10,9 @@ import numpy as np
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
-from omnimouse_model.storage.npy import Npz
-from omnimouse_model.storage.row_source import MemoryRows, Rows
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import Npz
+from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
 
 KEYS: dict[str, str] = {
     "responses": "(time, neuron)",

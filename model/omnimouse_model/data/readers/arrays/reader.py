@@ -48,10 +48,10 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
+from omnimouse_model.storage.arrays.npy import Npz
+from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
 from omnimouse_model.storage.files import begins_with, open_binary
 from omnimouse_model.storage.fingerprint import file_fingerprint
-from omnimouse_model.storage.npy import Npz
-from omnimouse_model.storage.row_source import MemoryRows, Rows
 
 LOOKED_FOR = ("*.npz",)
 _ZIP = b"PK\x03\x04"

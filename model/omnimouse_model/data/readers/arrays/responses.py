@@ -19,7 +19,7 @@ from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from omnimouse_model.storage.row_source import MemoryRows, Rows
+from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
 
 PUPIL = ("pupil_size", "pupil_x", "pupil_y")
 _PER_NEURON = ("unit_ids", "area", "plane", "xyz_um", "xy_px", "probe", "quality")

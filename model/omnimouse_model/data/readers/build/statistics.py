@@ -8,12 +8,12 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.placed_rows import PlacedRows
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
+from omnimouse_model.data.readers.build.trial_files import TrialRows
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
-from omnimouse_model.data.trial_files import TrialRows
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.files import bad_file
-from omnimouse_model.storage.npy import load_small_array
 
 # Statistics come from a sample of rows in this many runs, so that opening a session
 # stays fast: at most this many rows and bytes (as float64).

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.trial_files import TimeLine
 from omnimouse_model.data.stimulus import (
     BLANK_TIER,
     MEAN_GRAY,
@@ -18,10 +19,9 @@ from omnimouse_model.data.stimulus import (
     Trials,
     VideoSource,
 )
-from omnimouse_model.data.trial_files import TimeLine
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import FileStamp
-from omnimouse_model.storage.npy import npy_file
 
 _HOLE: dict[str, Any] = {
     "kind": "invalid",

@@ -19,8 +19,8 @@ from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import FileStamp, bad_file, read_text, unreadable
-from omnimouse_model.storage.npy import npy_file
 
 MATRICES = ("readout_weights", "readout_locations")
 """Arrays of the release with one row for each row of the table beside them."""

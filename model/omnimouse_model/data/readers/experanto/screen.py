@@ -12,9 +12,9 @@ from omnimouse_model.data.readers.build.typed_fields import as_float, flag, wron
 from omnimouse_model.data.readers.experanto.trials import StoredTrial, read_trials, word
 from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.files import FileStamp, bad_file, stamped_files
-from omnimouse_model.storage.npy import load_small_array, npy_file
 from omnimouse_model.storage.trees import read_yaml_mapping
 
 # With more trials than this, headers are read only of files with unexpected sizes:

@@ -17,9 +17,9 @@ from omnimouse_model.data.readers.build.typed_fields import (
 )
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import bad_file, label
-from omnimouse_model.storage.npy import npy_file
 from omnimouse_model.storage.trees import read_yaml_mapping
 
 # Spike times checked at once: a limit on memory for long recordings.

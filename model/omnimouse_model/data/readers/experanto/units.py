@@ -14,8 +14,8 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import MAX_SMALL_ARRAY_BYTES, Npz, load_small_array
 from omnimouse_model.storage.files import contained
-from omnimouse_model.storage.npy import MAX_SMALL_ARRAY_BYTES, Npz, load_small_array
 from omnimouse_model.storage.trees import read_yaml_mapping
 
 _AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")

@@ -15,8 +15,8 @@ from omnimouse_model.data.readers.build.size_limits import (
     check_extent,
 )
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.hdf5 import SCALAR_BYTES, Hdf5
-from omnimouse_model.storage.zarr_file import ZarrFile
+from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5
+from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     import h5py

@@ -34,13 +34,13 @@ from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
+from omnimouse_model.storage.arrays.zarr_file import ZarrFile
+from omnimouse_model.storage.arrays.zarr_metadata import read_node
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import begins_with
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.http_file import RemoteFile
-from omnimouse_model.storage.zarr_file import ZarrFile
-from omnimouse_model.storage.zarr_metadata import read_node
 
 LOOKED_FOR = ("*.nwb", "*.nwb.zarr")
 _MARKS = frozenset({"nwb_version", "neurodata_type"})

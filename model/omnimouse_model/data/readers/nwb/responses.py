@@ -32,8 +32,8 @@ from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import count
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.hdf5 import Hdf5Rows
-from omnimouse_model.storage.row_source import Rows
+from omnimouse_model.storage.arrays.hdf5 import Hdf5Rows
+from omnimouse_model.storage.arrays.row_source import Rows
 
 _DRIFT = 0.1
 """Largest drift, in samples over the recording, between planes joined into one."""

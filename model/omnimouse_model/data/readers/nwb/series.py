@@ -15,7 +15,7 @@ from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.zarr_file import ZarrFile
+from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     import h5py

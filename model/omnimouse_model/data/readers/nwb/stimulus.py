@@ -32,8 +32,8 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.hdf5 import Hdf5
-from omnimouse_model.storage.zarr_file import ZarrFile
+from omnimouse_model.storage.arrays.hdf5 import Hdf5
+from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     import h5py

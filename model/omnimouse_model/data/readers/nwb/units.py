@@ -11,7 +11,7 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.size_limits import MAX_PIXELS
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.series import region_rows, region_table
-from omnimouse_model.storage.hdf5 import SCALAR_BYTES
+from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES
 
 if TYPE_CHECKING:
     import h5py

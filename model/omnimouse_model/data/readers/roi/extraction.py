@@ -10,8 +10,8 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, MAX_PIXELS, MAX_ROWS
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.hdf5 import Hdf5, Hdf5Rows
-from omnimouse_model.storage.row_source import Rows
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
+from omnimouse_model.storage.arrays.row_source import Rows
 
 Masks = list[tuple[np.ndarray, np.ndarray]]
 """Pixels int16 (k, 2), row and column, and weights float32 (k,) of each region."""

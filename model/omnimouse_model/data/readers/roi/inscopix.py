@@ -13,13 +13,13 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.roi.extraction import Extraction, image_masks, wrong
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
 from omnimouse_model.storage.library_process import (
     Answer,
     LibraryError,
     Report,
     call_library,
 )
-from omnimouse_model.storage.row_source import MemoryRows, Rows
 
 SUFFIXES = (".isxd",)
 _TRACES = "raw"

@@ -24,8 +24,8 @@ from omnimouse_model.data.readers.roi.extraction import (
     stored,
     wrong,
 )
+from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.byte_source import LocalFile
-from omnimouse_model.storage.hdf5 import Hdf5
 
 SUFFIXES = (".mat",)
 _HIDDEN = "#"

@@ -10,9 +10,9 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.roi.extraction import Extraction, Masks, image_masks, wrong
+from omnimouse_model.storage.arrays.row_source import Rows, pick_in_blocks
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.files import read_text
-from omnimouse_model.storage.row_source import Rows, pick_in_blocks
-from omnimouse_model.storage.zarr_arrays import ZarrArray, ZarrGroup
 
 _SERIES = {"S": "deconvolved activity", "C": "denoised traces"}
 _MASKS, _IMAGE, _REGION, _FRAME = "A", "max_proj", "unit_id", "frame"

@@ -18,9 +18,9 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.hdf5 import Hdf5, is_hdf5
 
 LOOKED_FOR = (
     *("*.hdf5 of CaImAn", "*.mat of CNMF-E or EXTRACT", "*.isxd of Inscopix"),

@@ -21,6 +21,7 @@ from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
 )
+from omnimouse_model.data.readers.build.trial_files import HOLE_S, TimeLine, TrialRows
 from omnimouse_model.data.readers.build.trial_stimulus import (
     note_trial_clock,
     stimulus_of_trials,
@@ -31,10 +32,9 @@ from omnimouse_model.data.readers.sensorium.videos import SensoriumFrames
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.trial_files import HOLE_S, TimeLine, TrialRows
 from omnimouse_model.data.units import Units
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.fingerprint import folder_fingerprint
-from omnimouse_model.storage.row_source import MemoryRows
 
 LOOKED_FOR = ("data/videos", "data/images")
 _IMAGE_S = 0.5

@@ -14,7 +14,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.files import FileStamp, bad_file
 
 # Tiers whose responses the competitions did not publish.

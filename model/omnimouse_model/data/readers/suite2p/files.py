@@ -9,9 +9,9 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.matlab import MatFile, StoredArray, open_mat
+from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.files import bad_file, contained, label
-from omnimouse_model.storage.matlab import MatFile, StoredArray, open_mat
-from omnimouse_model.storage.npy import load_small_array, npy_file
 from omnimouse_model.storage.pickles import load_pickled
 
 MATLAB = "Fall.mat"

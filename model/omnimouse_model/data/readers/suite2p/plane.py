@@ -13,10 +13,10 @@ from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.readers.suite2p.files import Tables
 from omnimouse_model.data.readers.suite2p.settings import Scan, Settings, vector
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.matlab import StoredArray
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.files import bad_file, label
-from omnimouse_model.storage.matlab import StoredArray
-from omnimouse_model.storage.row_source import MemoryRows
 
 _NEEDED = {
     "spks": ("spks",),

@@ -35,9 +35,9 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+from omnimouse_model.storage.arrays.matlab import open_mat
+from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
-from omnimouse_model.storage.matlab import open_mat
-from omnimouse_model.storage.npy import load_small_array
 
 LOOKED_FOR = ("suite2p/plane0", MATLAB)
 _PLANE = re.compile(r"plane(\d{1,4})")

@@ -16,9 +16,9 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.files import FileStamp, bad_file, label, stamped_files
-from omnimouse_model.storage.npy import load_small_array, npy_file
 
 RATE_HZ = 30.0
 """Frames and samples per second, after the resampling of the release."""

@@ -22,6 +22,7 @@ from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
 )
+from omnimouse_model.data.readers.build.trial_files import TimeLine, TrialRows
 from omnimouse_model.data.readers.build.trial_stimulus import (
     TrialFrames,
     note_trial_clock,
@@ -40,9 +41,8 @@ from omnimouse_model.data.readers.trial_tree.layout import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.trial_files import TimeLine, TrialRows
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.fingerprint import folder_fingerprint
-from omnimouse_model.storage.row_source import MemoryRows
 
 LOOKED_FOR = ("stimuli/ and units/", "training_data/")
 _SCAN = re.compile(rf"(?:{TRAINING}|{EVALUATION})[-_](\d+)[-_](\d+)[-_](\d+)$")

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from omnimouse_model.storage.arrays.zarr_codecs import Unpack, unpack_v2, unpack_v3
 from omnimouse_model.storage.files import bad_file
 from omnimouse_model.storage.trees import read_json_mapping
-from omnimouse_model.storage.zarr_codecs import Unpack, unpack_v2, unpack_v3
 
 Format = Literal[2, 3]
 MAX_CHUNK_BYTES = 256 * 2**20

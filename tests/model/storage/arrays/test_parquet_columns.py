@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.parquet_columns import read_parquet_columns
+from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
 
 
 def written(tmp_path, **columns):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.byte_source import LocalFile
-from omnimouse_model.storage.hdf5 import Hdf5
 
 ZSTANDARD = 32015
 

@@ -1,5 +1,6 @@
 """Arrays of untrusted `.npy` and `.npz` files, read lazily and never unpickled."""
 
+import io
 import math
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile, sound_values
+from omnimouse_model.storage.arrays.array_file import ArrayFile, sound_values
 from omnimouse_model.storage.files import (
     bad_file,
     damage_refused,
@@ -21,6 +22,7 @@ from omnimouse_model.storage.files import (
     open_binary,
     unreadable,
 )
+from omnimouse_model.storage.write import atomic_path
 
 MAX_SMALL_ARRAY_BYTES = 512 * 2**20
 # Limits that stop damaged or hostile files; real recordings stay far below them.
@@ -293,3 +295,16 @@ def _sound(path: Path) -> AbstractContextManager[None]:
 
 def _refused(path: Path, problem: str) -> SessionFormatError:
     return bad_file(path, "not_npz", problem, "write it again with numpy.savez")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an `.npz` file; see `atomic_path`."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+
+
+def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return a compressed `.npz` file of named arrays."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+    return file.getvalue()

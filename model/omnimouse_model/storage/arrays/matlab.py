@@ -18,11 +18,11 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.hdf5 import MAX_TABLE_BYTES, Hdf5, is_hdf5
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
-from omnimouse_model.storage.hdf5 import MAX_TABLE_BYTES, Hdf5, is_hdf5
-from omnimouse_model.storage.row_source import MemoryRows
 
 StoredArray = ArrayFile | MemoryRows
 """An array (rows, columns) in a file or in memory."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.storage.array_file import ArrayFile
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import FileStamp
-from omnimouse_model.storage.npy import npy_file
 
 HOLE_S = 2.5
 """Length of a hole: longer than a window of 2 s."""

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage import array_file
-from omnimouse_model.storage.array_file import ArrayFile
-from omnimouse_model.storage.npy import npy_file
+from omnimouse_model.storage.arrays import array_file
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import npy_file
 
 VALUES = np.arange(23 * 7 * 11, dtype=np.int32).reshape(23, 7, 11)
 KEYS = {

@@ -21,7 +21,7 @@ from zarr.codecs import (
 )
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.zarr_arrays import (
+from omnimouse_model.storage.arrays.zarr_arrays import (
     ZarrArray,
     ZarrGroup,
     array_to_write,

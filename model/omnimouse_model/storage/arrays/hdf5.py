@@ -17,14 +17,14 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 from omnimouse_model.storage.byte_source import Source
 from omnimouse_model.storage.files import open_binary
-from omnimouse_model.storage.row_source import pick_in_blocks
 
 if TYPE_CHECKING:
     import h5py
 
-    from omnimouse_model.storage.zarr_file import ZarrFile
+    from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_TABLE_BYTES = 512 * 2**20

@@ -9,7 +9,7 @@ import pytest
 from numpy.lib import format as npy_format
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.npy import read_npy_header
+from omnimouse_model.storage.arrays.npy import read_npy_header
 
 
 def header(text: str, version: int = 1) -> BytesIO:

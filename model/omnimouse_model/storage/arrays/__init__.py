@@ -1,0 +1,1 @@
+"""Arrays of untrusted files: .npy, .npz, HDF5, MATLAB, zarr and Parquet."""
