@@ -13,6 +13,16 @@ UNEXPECTED = "unexpected"
 """Code of the error for an exception that the reader did not expect: a bug."""
 
 
+_LONGEST_MESSAGE = 2000
+
+
+def _bounded(message: str) -> str:
+    """Return a message that no text of a file makes longer than a page."""
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    return f"{message[: _LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2 :]}"
+
+
 class SessionFormatError(ValueError):
     """A recording cannot be read.
 
@@ -31,7 +41,7 @@ class SessionFormatError(ValueError):
     def __init__(self, path: str | Path, code: str, message: str, hint: str = "") -> None:
         self.path = Path(path)
         self.code = code
-        self.message = message
+        self.message = message = _bounded(message)
         self.hint = hint
         super().__init__(f"{message} ({hint})" if hint else message)
 
@@ -50,8 +60,8 @@ class CodedError(ValueError):
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
-        self.message = message
-        super().__init__(message)
+        self.message = _bounded(message)
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[type["CodedError"], tuple[str, str]]:
         return type(self), (self.code, self.message)

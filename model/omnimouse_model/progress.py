@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tqdm.std import tqdm
 
@@ -15,6 +15,7 @@ DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
 
 
+@runtime_checkable
 class Job(Protocol):
     """What long work knows of its caller."""
 
@@ -23,7 +24,7 @@ class Job(Protocol):
         """Device of the computations: "auto", "cpu", "cuda" or "mps"."""
         ...
 
-    def progress(self, done: float, total: float, step: str = "") -> None:
+    def progress(self, done: int | float, total: int | float, step: str = "") -> None:
         """Report finished and planned steps, and a description of the current one."""
         ...
 
@@ -41,7 +42,7 @@ def never() -> bool:
     return False
 
 
-def _report_nothing(done: float, total: float, step: str) -> None:
+def _report_nothing(done: int | float, total: int | float, step: str) -> None:
     """Show no progress."""
 
 
@@ -61,12 +62,12 @@ class CallbackJob:
     1 of 2 windows
     """
 
-    report: Callable[[float, float, str], None] = _report_nothing
+    report: Callable[[int | float, int | float, str], None] = _report_nothing
     cancelled: Callable[[], bool] = never
     tell: Callable[[str], None] = _tell_nothing
     device: str = "auto"
 
-    def progress(self, done: float, total: float, step: str = "") -> None:
+    def progress(self, done: int | float, total: int | float, step: str = "") -> None:
         """Call `report`."""
         self.report(done, total, step)
 
@@ -79,16 +80,16 @@ QUIET = CallbackJob()
 """Job that shows nothing and never stops."""
 
 
-def part_of(job: Job, first: float, last: float) -> Job:
+def part_of(job: Job, first: int | float, last: int | float) -> Job:
     """Return a job for a part of the work: from one share (0 to 1) of it to another."""
 
-    def report(done: float, total: float, step: str) -> None:
+    def report(done: int | float, total: int | float, step: str) -> None:
         job.progress(first + (last - first) * done / max(total, 1e-12), 1.0, step)
 
     return CallbackJob(report, job.cancelled, job.message, job.device)
 
 
-def advance(job: Job, done: float, total: float, step: str = "") -> None:
+def advance(job: Job, done: int | float, total: int | float, step: str = "") -> None:
     """Report progress between two steps.
 
     Raises
@@ -123,10 +124,10 @@ def shown_job(job: Job | None, unit: str = "window") -> Iterator[Job]:
     with tqdm(total=0, delay=DELAY_S, leave=False, unit=unit) as bar:
 
         @cache  # set once, because the total does not change
-        def set_total(total: float) -> None:
+        def set_total(total: int | float) -> None:
             bar.total = total
 
-        def report(done: float, total: float, step: str) -> None:
+        def report(done: int | float, total: int | float, step: str) -> None:
             set_total(total)
             bar.set_description_str(step, refresh=False)
             bar.update(done - bar.n)

@@ -122,7 +122,7 @@ def serve(connection: Connection, name: str) -> None:
     # The parent terminates its processes when it ends: what is written is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    def report(done: float, total: float, step: str) -> None:
+    def report(done: int | float, total: int | float, step: str) -> None:
         # True for a stop message, and for a closed pipe.
         if connection.poll():
             raise StoppedError

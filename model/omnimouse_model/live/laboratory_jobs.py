@@ -207,7 +207,7 @@ def _progress(job: LabJob, report: ReportProgress, kind: str) -> Job:
     """Return a job that counts, and reports with the expected time."""
     began_s, before, count = monotonic(), 0, job.count
 
-    def progress(n_done: float, total: float, step: str) -> None:
+    def progress(n_done: int | float, total: int | float, step: str) -> None:
         nonlocal began_s, before
         done, of = int(n_done), int(total)
         if not count.done:

@@ -24,8 +24,8 @@ _PLAIN = {str: "text", bool: "true or false", int: "a whole number", float: "a f
 class Within:
     """Bounds of a number, or of a length, in `Annotated[int, Within(0, 9)]`."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
 
 
 def decode(

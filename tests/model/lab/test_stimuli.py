@@ -1,5 +1,7 @@
 """Noise, dots, Gabors and images: motion, times, and equality for a seed."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -149,3 +151,19 @@ def test_images_that_do_not_fit_are_named(tmp_path):
         images_in(tmp_path)
     with pytest.raises(ValueError, match="float64; uint8"):
         still_images(np.zeros((1, 4, 4)), SIZE)
+
+
+def test_a_file_that_only_looks_like_an_image_and_a_pipe_are_refused_by_name(tmp_path):
+    bomb = tmp_path / "a.bmp"
+    header = b"BM" + bytes(8) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
+    size = (60_000).to_bytes(4, "little") * 2
+    bomb.write_bytes(header + size + b"\1\0\10\0" + bytes(24))
+    with pytest.raises(ValueError, match=r"a\.bmp is no image that can be read"):
+        images_in(tmp_path)
+    bomb.write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"a\.bmp is no image that can be read"):
+        images_in(tmp_path)
+    bomb.unlink()
+    os.mkfifo(bomb)
+    with pytest.raises(ValueError, match="plain file"):
+        images_in(tmp_path)

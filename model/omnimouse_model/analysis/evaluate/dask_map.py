@@ -51,7 +51,7 @@ def map_pieces(
     pieces: Sequence[Piece],
     scheduler: str | None,
     job: Job = QUIET,
-    sizes: Sequence[float] | None = None,
+    sizes: Sequence[int | float] | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Yield (number, result) of each piece, in the order in which they finish.
 
@@ -120,13 +120,19 @@ def _map_here(
     function: Callable[[Piece, Job], Result],
     pieces: Sequence[Piece],
     job: Job,
-    sizes: Sequence[float],
+    sizes: Sequence[int | float],
 ) -> Iterator[tuple[int, Result]]:
     """Yield what `map_pieces` yields, computed in this process."""
     total, done = sum(sizes), 0.0
     for number, (piece, size) in enumerate(zip(pieces, sizes, strict=True)):
 
-        def report(n: float, of: float, text: str, done: float = done, size: float = size) -> None:
+        def report(
+            n: int | float,
+            of: int | float,
+            text: str,
+            done: int | float = done,
+            size: int | float = size,
+        ) -> None:
             # The defaults bind the values of this piece, not those of later ones.
             job.progress(done + size * n / max(of, 1), total, text)
 

@@ -1,5 +1,6 @@
 """Still images and movies of the user as stimuli."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,11 @@ from omnimouse_model.extras import named_extras
 from omnimouse_model.lab.events import Events
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
+from omnimouse_model.storage.files import read_bytes
 
+_MAX_BYTES = 256 * 2**20
+_MAX_PIXELS = 2**26
+"""8,192 × 8,192: far more than a screen."""
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -86,8 +91,15 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
         )
     images: list[np.ndarray] = []
     for file in files:
-        with Image.open(file) as image:
-            images.append(np.asarray(image.convert("L"), np.uint8))
+        content = io.BytesIO(read_bytes(file, _MAX_BYTES))
+        try:
+            # Opening reads the size alone.
+            with Image.open(content) as image:
+                if image.width * image.height > _MAX_PIXELS:
+                    raise ValueError(f"{image.width} × {image.height} pixels are too many")
+                images.append(np.asarray(image.convert("L"), np.uint8))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{file} is no image that can be read: {error}") from error
         if images[-1].shape != images[0].shape:
             raise ValueError(
                 f"{file} is {images[-1].shape}; {files[0].name} is {images[0].shape}, "

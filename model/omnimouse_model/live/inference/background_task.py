@@ -41,7 +41,7 @@ class ReportProgress(Protocol):
 def percent_job(report: ReportProgress, text: str) -> Job:
     """Return a job whose progress is reported as a text with percents."""
 
-    def show(done: float, total: float, step: str) -> None:
+    def show(done: int | float, total: int | float, step: str) -> None:
         report(f"{text}: {100 * done / total:z.0f} %")
 
     return CallbackJob(show)

@@ -48,7 +48,7 @@ class FolderIndex(HasBackgroundTask):
 
 
 def _entries(folder: Path, report: ReportProgress) -> Iterator[Entry]:
-    def report_entry(done: float, total: float, name: str) -> None:
+    def report_entry(done: int | float, total: int | float, name: str) -> None:
         report(f"{done:g} of {total:g}: {name}" if total else f"Looking through {name}")
 
     return entries_of(folder, CallbackJob(report_entry))

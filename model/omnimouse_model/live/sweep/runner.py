@@ -120,7 +120,7 @@ def _job_of(gate: PauseGate, on_progress: Callable[[SweepProgress], None]) -> Jo
     """Return a job that also measures the time per prediction."""
     origin: tuple[float, int] | None = None
 
-    def progress(n_done: float, total: float, _context: str) -> None:
+    def progress(n_done: int | float, total: int | float, _context: str) -> None:
         nonlocal origin
         done = int(n_done)
         # Waiting for live requests does not count as computing time. The first call
