@@ -216,7 +216,7 @@ def _nothing(*_: Any) -> None:
     return None
 
 
-def _dict(pairs: Iterable[tuple[Any, Any]] = ()) -> dict[Any, Any]:
+def _dict(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
     return {_key(key): value for key, value in pairs}
 
 

@@ -4,15 +4,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.trees import read_json
-from omnimouse_model.storage.typed import decode
+from omnimouse_model.storage.typed import Kind, T, decode
 from omnimouse_model.storage.write import write_json
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 DAMAGED = ".damaged"
 _MAX_BYTES = 256 * 2**20
 # For the front end, which shows them once; reading can happen before it exists.
@@ -20,7 +19,7 @@ _notes: list[str] = []
 
 
 def read_or_set_aside(
-    path: Path, kind: type[T], check: Callable[[T], None] | None = None
+    path: Path, kind: Kind[T], check: Callable[[T], None] | None = None
 ) -> T | None:
     """Return the value in a file of settings; None if there is none, or it is damaged.
 

@@ -8,12 +8,27 @@ from functools import cache
 from pathlib import Path
 from reprlib import repr as shortened
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.files import name_of, plain_text
 
 T = TypeVar("T")
+if TYPE_CHECKING:
+    Kind = type[T]
+else:
+    # At run time also unions, literals and annotated types, which are no classes.
+    Kind = {T: Any}
 _NOTHING = object()
 _NO_POINT = " (YAML reads 1e-3 as text: write 1.0e-3)"
 _LARGEST = sys.float_info.max
@@ -29,7 +44,7 @@ class Within:
 
 
 def decode(
-    kind: type[T], tree: object, place: str | Path, field: str = "", *, is_open: bool = False
+    kind: Kind[T], tree: object, place: str | Path, field: str = "", *, is_open: bool = False
 ) -> T:
     """Return a value of a type from JSON or YAML values.
 

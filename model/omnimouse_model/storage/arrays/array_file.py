@@ -130,8 +130,7 @@ def sound_values(values: np.ndarray, path: Path) -> np.ndarray:
     """
     if values.dtype.kind == "b":
         # Other bytes than 0 and 1 would count more than once in a sum.
-        truth: np.ndarray = values.view(np.uint8) != 0
-        return truth
+        return np.asarray(values.view(np.uint8) != 0)
     if values.dtype.kind == "U":
         order = "<" if values.dtype.str[0] == "<" else ">"
         characters = np.ascontiguousarray(values).reshape(-1).view(f"{order}u4")
@@ -198,7 +197,7 @@ class _Places:
         options = [(axis, self._runs(axis)) for axis in range(len(self.shape))]
         return min(options, key=lambda option: self._cost(*option))
 
-    def _cost(self, axis: int, runs: list[_Run]) -> float:
+    def _cost(self, axis: int, runs: list[_Run]) -> int | float:
         step = self.step(axis)
         is_last = axis == len(self.shape) - 1
         if step > _BLOCK_BYTES and not is_last and not self.is_whole_behind(axis):

@@ -102,6 +102,7 @@ def test_a_stopped_worker_does_not_delay_the_end(worker):
     assert monotonic() - start_s < 20
 
 
+@pytest.mark.process
 def test_a_worker_that_is_not_asked_is_never_silent(worker, watch):
     for _ in range(3):
         watch.look()
