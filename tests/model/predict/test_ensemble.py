@@ -12,9 +12,11 @@ from omnimouse_model.predict import registry
 from omnimouse_model.predict.ensemble import MAX_MEMBERS
 
 
-def write(path, *names, model=""):
+def write(path, *names, ids=()):
     """Write the file of an ensemble that nobody has checked."""
-    members = [{"path": name, "predictor_id": model or name} for name in names]
+    members = [
+        {"path": name, "predictor_id": own} for name, own in zip(names, ids or names, strict=True)
+    ]
     path.write_text(json.dumps({"omnimouse_ensemble": 1, "members": members}))
     return path
 
@@ -85,10 +87,12 @@ def test_a_member_on_a_server_is_loaded_only_if_its_host_is_allowed(folder, monk
 
     def build(name, device):
         built.append(name)
-        return om.load_predictor("mean")
+        return om.load_predictor("mean" if name.endswith("model") else "last")
 
     monkeypatch.setattr(registry, "_build_member", build)
-    path = write(folder / "a.ensemble.json", "hf://owner/model", "hf://owner/other", model="mean")
+    path = write(
+        folder / "a.ensemble.json", "hf://owner/model", "hf://owner/other", ids=("mean", "last")
+    )
     with pytest.raises(ConnectError, match=r"--connect hub\.example:8443") as refusal:
         om.load_predictor(path, connect=["example"])
     assert refusal.value.code == "hub.example:8443"
