@@ -1,6 +1,6 @@
 """Still images and movies of the user as stimuli."""
 
-import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,11 @@ from omnimouse_model.extras import named_extras
 from omnimouse_model.lab.events import Events
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
-from omnimouse_model.storage.files import read_bytes
+from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
 
-_MAX_BYTES = 256 * 2**20
-_MAX_PIXELS = 2**26
-"""8,192 × 8,192: far more than a screen."""
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_MOST_PIXELS = 2**26
 
 
 def still_images(
@@ -76,13 +75,11 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
     Raises
     ------
     ValueError
-        There is no image, or images have different sizes; the message names the file.
+        There is no image, one cannot be read or is too large, or images have different
+        sizes; the message names the file.
     ModuleNotFoundError
         Pillow is missing.
     """
-    with named_extras():
-        from PIL import Image
-
     folder = Path(folder)
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS)
     if not files:
@@ -91,21 +88,30 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
         )
     images: list[np.ndarray] = []
     for file in files:
-        content = io.BytesIO(read_bytes(file, _MAX_BYTES))
-        try:
-            # Opening reads the size alone.
-            with Image.open(content) as image:
-                if image.width * image.height > _MAX_PIXELS:
-                    raise ValueError(f"{image.width} × {image.height} pixels are too many")
-                images.append(np.asarray(image.convert("L"), np.uint8))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file} is no image that can be read: {error}") from error
+        images.append(_grey_levels(file))
         if images[-1].shape != images[0].shape:
             raise ValueError(
                 f"{file} is {images[-1].shape}; {files[0].name} is {images[0].shape}, "
                 "and all images of a folder must have one size."
             )
     return np.stack(images)
+
+
+def _grey_levels(file: Path) -> UInt8[np.ndarray, "height width"]:
+    """Return the image of a file of any origin."""
+    with named_extras():
+        from PIL import Image
+    with (
+        open_binary(file) as stream,
+        damage_refused(lambda problem: bad_file(file, "bad_image", f"is no image: {problem}")),
+        # These formats alone: another of Pillow starts a program.
+        Image.open(stream, formats=_FORMATS) as image,
+    ):
+        # Before any pixel is decoded.
+        if math.prod(image.size) > _MOST_PIXELS:
+            size = f"{image.width:,} x {image.height:,} pixels"
+            raise bad_file(file, "too_large", f"has {size}; at most {_MOST_PIXELS:,} are read")
+        return np.asarray(image.convert("L"), np.uint8)
 
 
 def movie(frames: np.ndarray, size: tuple[int, int], rate_hz: float = 30.0) -> Stimulus:

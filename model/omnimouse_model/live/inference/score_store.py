@@ -153,7 +153,7 @@ class ScoreStore:
             return None
         try:
             # Copied, because the file may be replaced while they are used.
-            arrays = {name: np.array(values) for name, values in Npz(path).items()}
+            arrays = {name: np.array(values) for name, values in Npz(path, LIMIT_BYTES).items()}
             facts = decode_json(str(arrays.pop(_FACTS)[()]), path)
             if facts["key"] != _name_parts(key):
                 raise ValueError("it belongs to another question")

@@ -11,6 +11,7 @@ Files come from other programs too, so every value is checked.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
@@ -141,13 +142,13 @@ class _Reader:
             raise PredictionsFileError(
                 "foreign",
                 f"{self.path} is no file of predictions: format is "
-                f"{self.values.get('format')!r}; expected {FORMAT!r}.",
+                f"{shortened(self.values.get('format'))}; expected {FORMAT!r}.",
             )
         version = self.values.get("version")
         if version != VERSION:
             raise PredictionsFileError(
                 "newer",
-                f"{self.path} has version {version!r} of the format; this package "
+                f"{self.path} has version {shortened(version)} of the format; this package "
                 f"reads version {VERSION}.",
             )
 

@@ -149,7 +149,7 @@ def test_an_interrupted_addition_counts_no_window_twice(
     assert_same(score, whole)
 
 
-@pytest.mark.parametrize("damage", ["cut", "pickle", "foreign", "another question"])
+@pytest.mark.parametrize("damage", ["cut", "pickle", "foreign", "bomb", "another question"])
 def test_a_file_that_cannot_be_read_is_scored_again(request_of, tmp_path, caplog, damage):
     request = replace(request_of, sweep=False)
     store = ScoreStore(tmp_path)
@@ -160,6 +160,8 @@ def test_a_file_that_cannot_be_read_is_scored_again(request_of, tmp_path, caplog
         path.write_bytes(content[: len(content) // 2])
     elif damage == "pickle":
         np.savez(path, facts=np.array([print], dtype=object))
+    elif damage == "bomb":
+        np.savez_compressed(path, facts=np.zeros(2**24))
     elif damage == "foreign":
         path.write_bytes(pickle.dumps(print))
     else:

@@ -93,6 +93,7 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
     ("metadata", "arrays", "code", "named"),
     [
         ({"format": "other"}, {}, "foreign", "other"),
+        ({"format": "o" * 10_000}, {}, "foreign", r"format is 'o{1,20}\.\.\.o{1,20}'"),
         ({"version": 9}, {}, "newer", "9"),
         ({"units": "volts"}, {}, "field", "units"),
         ({"spec": {"duration_s": -1}}, {}, "field", "spec"),
