@@ -18,6 +18,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.row_source import pick_in_blocks
+from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.byte_source import Source
 from omnimouse_model.storage.files import open_binary
 
@@ -38,6 +39,10 @@ SCALAR_BYTES = 2**20
 _MAX_OBJECTS = 200_000
 _DEEPEST = 100
 _MAX_VALUES = 1024
+_LONGEST_TEXT = 2**20
+"""Most bytes of a text in a list of texts."""
+_LEAST_TEXTS, _MOST_TEXTS, _TEXT_BYTES = 16, 4096, 256 * 2**20
+"""Texts that are read at once, and the bytes that they may have together."""
 _MAX_LINKS = 16
 """Soft links that one name may lead through."""
 _FILTERS = {
@@ -47,9 +52,15 @@ _FILTERS = {
     32008: "bitshuffle",
     32013: "ZFP",
     32015: "Zstandard",
+    32017: "SZ",
+    32018: "FCIDECOMP",
+    32024: "SZ3",
     32026: "Blosc2",
+    32028: "SPERR",
 }
 """Number of a registered HDF5 filter -> its name."""
+_OWN_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
+"""Filters of HDF5 itself and of h5py: gzip, shuffle, checksum, szip, n-bit, scale, LZF."""
 _SCHEMAS = "specifications"
 """Group in which NWB caches its schemas; it is not part of the recording."""
 _USER_BLOCK = 512
@@ -90,6 +101,9 @@ class Hdf5:
         self._file: h5py.File | None = None
         self._stream: Any = None
         self._lock = Lock()
+        self._budget = Budget(self.path)
+        self._charged: set[str] = set()
+        self._charged_texts: set[object] = set()
 
     # Locks and open files cannot be pickled; worker processes open the file again.
     def __getstate__(self) -> dict[str, Any]:
@@ -274,15 +288,19 @@ class Hdf5:
         storage = dataset.id.get_create_plist()
         for number in range(storage.get_nfilters()):
             code, label = (storage.get_filter(number)[i] for i in (0, 3))
-            if h5py.h5z.filter_avail(code):
+            # HDF5 would look for other filters among the programs of this machine.
+            is_known = code in _OWN_FILTERS or code in _FILTERS
+            if is_known and h5py.h5z.filter_avail(code):
                 continue
-            try:
-                import hdf5plugin  # noqa: F401  # registers its filters
-            except ImportError:
-                remedy = "pip install hdf5plugin"
-            else:
-                remedy = "hdf5plugin lacks it: write the file again with gzip"
-            if not h5py.h5z.filter_avail(code):
+            remedy = "write the file again with gzip"
+            if is_known:
+                try:
+                    import hdf5plugin  # noqa: F401  # registers its filters
+                except ImportError:
+                    remedy = "pip install hdf5plugin"
+                else:
+                    remedy = f"hdf5plugin lacks it: {remedy}"
+            if not is_known or not h5py.h5z.filter_avail(code):
                 known = _FILTERS.get(code) or label.decode("utf-8", "replace")[:40]
                 raise SessionFormatError(
                     self.path,
@@ -304,17 +322,51 @@ class Hdf5:
         dataset = self.dataset(name)
         if _count(dataset.shape) * max(8, dataset.dtype.itemsize) > most_bytes:
             raise self._too_large(name, f"is {dataset.shape} {dataset.dtype}")
+        if name not in self._charged:
+            self._charged.add(name)
+            self._budget.spend(name, _count(dataset.shape) * dataset.dtype.itemsize)
         return self.read(dataset, ())
 
     def read(self, dataset: "h5py.Dataset", part: Any) -> np.ndarray:
         """Return a part of a dataset; all errors become `SessionFormatError`."""
         with self.typed_errors(dataset.name):
             try:
+                if dataset.dtype.kind == "O" and len(dataset.shape or ()) and part == ():
+                    return self._texts(dataset)
                 return np.asarray(dataset[part])
             except Exception:
                 # A changed or missing file is the more useful message.
                 self.source.check(now=True)
                 raise
+
+    def _texts(self, dataset: "h5py.Dataset") -> np.ndarray:
+        """Return texts of any length, equal ones as one object.
+
+        They are read in blocks: any number of rows may refer to one long text.
+        """
+        # Those of a table that is read again are charged once.
+        is_new = dataset.name not in self._charged_texts
+        self._charged_texts.add(dataset.name)
+        size = self._stored_bytes()
+        height = min(_MOST_TEXTS, max(_LEAST_TEXTS, _TEXT_BYTES // max(1, size)))
+        height = max(1, height // _count(dataset.shape[1:]))
+        texts, known = np.empty(dataset.shape, object), {}
+        for first in range(0, len(texts), height):
+            block = np.asarray(dataset[first : first + height])
+            flat = texts[first : first + height].reshape(-1)
+            for place, text in enumerate(block.reshape(-1)):
+                if isinstance(text, str | bytes) and text not in known:
+                    if len(text) > _LONGEST_TEXT:
+                        raise self._too_large(dataset.name, f"has a text of {len(text):,} bytes")
+                    if is_new:
+                        self._budget.spend(str(dataset.name), len(text))
+                    known[text] = text
+                flat[place] = known.get(text, text) if isinstance(text, str | bytes) else text
+        return texts
+
+    def _stored_bytes(self) -> int:
+        """Return the bytes of the file, as HDF5 knows them."""
+        return int(self.root.id.get_filesize())
 
     def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
         """Return an attribute of a group or dataset, or `otherwise` if missing."""

@@ -21,6 +21,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.hdf5 import MAX_TABLE_BYTES, Hdf5, is_hdf5
 from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.byte_source import LocalFile
 from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
 
@@ -121,26 +122,6 @@ def _damaged(path: Path, problem: str) -> SessionFormatError:
     return bad_file(path, "not_mat", f"cannot be read: {problem}", "is it whole? copy it again")
 
 
-class _Budget:
-    """Bytes to which the parts of one file may still unpack, all together."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._most = max(_SMALL_BYTES, _MAX_RATIO * path.stat().st_size)
-        self._left = self._most
-
-    def spend(self, name: str, n_bytes: int) -> None:
-        """Subtract the bytes of a part; raise if they are too many."""
-        most = min(self._most, _MAX_BYTES)
-        if n_bytes > min(self._left, most):
-            problem = f"{name} unpacks to {n_bytes:,} bytes"
-            if n_bytes <= most:
-                problem = f"{name} and the parts read before it unpack to more"
-            problem += f"; at most {most:,} bytes are read"
-            raise bad_file(self._path, "too_large", problem)
-        self._left -= n_bytes
-
-
 def _simple(values: np.ndarray) -> Any:
     """Return one number as a number, a row or column as 1-D, other arrays as such."""
     if values.size == 1:
@@ -165,7 +146,7 @@ class _Mat5:
     def __init__(self, path: Path, stream: BinaryIO, order: str) -> None:
         self.path, self._order = path, order
         self._members: dict[str, _Member] = {}
-        self._budget = _Budget(path)
+        self._budget = Budget(path, path.stat().st_size, _MAX_BYTES)
         size = stream.seek(0, 2)
         at = _HEADER
         with _sound(path):
@@ -390,7 +371,8 @@ class _Mat73:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file, self._budget = Hdf5(LocalFile(path)), _Budget(path)
+        self._file = Hdf5(LocalFile(path))
+        self._budget = Budget(path, path.stat().st_size, _MAX_BYTES)
         with _sound(path):
             # Only the names: what a link leads to is checked where it is read.
             self._names = [n for n in self._file.root if not n.startswith("#")]

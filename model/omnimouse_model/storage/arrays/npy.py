@@ -15,6 +15,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile, sound_values
+from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.files import (
     bad_file,
     damage_refused,
@@ -222,9 +223,9 @@ class Npz(Mapping[str, np.ndarray]):
             # Stored members cannot hold more than the file, so only compressed ones count
             # towards the limit.
             packed = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
-            total = sum(m.file_size for m in packed)
-            if total > most_bytes:
-                raise _refused(path, f"unpacks to {total:,} bytes")
+            budget = Budget(path, most=most_bytes)
+            for m in packed:
+                budget.spend(m.filename[:80], m.file_size)
             for m in members:
                 if m.compress_type not in _METHODS or m.flag_bits & _ENCRYPTED:
                     raise _refused(path, f"packs {m.filename} in a way that numpy does not")

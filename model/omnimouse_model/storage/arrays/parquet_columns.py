@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import ExportError, SessionFormatError
+from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.files import bad_file, contained, open_binary, unreadable
 from omnimouse_model.storage.tables import arrow_module
 
 # Limits that stop damaged or hostile files; tables of units and trials stay far below.
 _MAX_BYTES, _MAX_ROWS, _MAX_COLUMNS = 64 * 2**20, 2**20, 1024
 _MAX_VALUES, _MAX_TEXTS = 2**25, 2**21
+_MAX_UNPACKED = 2**30
+"""Most bytes of all pages without compression."""
 _LONGEST = 80
 """Characters of a text."""
 
@@ -72,6 +75,11 @@ def _columns(
     if rows > _MAX_ROWS or width > _MAX_COLUMNS or rows * width > _MAX_VALUES:
         problem = f"has {rows:,} rows and {width:,} columns, too many"
         raise bad_file(path, "too_large", problem)
+    budget = Budget(path, most=_MAX_UNPACKED)
+    for number in range(file.metadata.num_row_groups):
+        for k in range(width):
+            column = file.metadata.row_group(number).column(k)
+            budget.spend(column.path_in_schema[:80], max(0, column.total_uncompressed_size))
     schema = file.schema_arrow
     texts = [f.name for f in schema if _is_text(arrow, f.type)]
     numbers = [f.name for f in schema if _is_number(arrow, f.type)]

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays import hdf5
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
+from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.byte_source import LocalFile
 
 ZSTANDARD = 32015
@@ -60,3 +62,53 @@ def test_names_lead_through_links_of_the_file_alone(path):
     for name in ("away", "behind", "/behind/values"):
         with pytest.raises(SessionFormatError, match=r"/away lies in other\.h5"):
             file.find(name)
+
+
+def test_texts_are_read_in_blocks_and_equal_ones_are_one_object(path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_MOST_TEXTS", 7)
+    words = np.array([["left", "right"], ["left", "ä"]] * 40, object)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("words", data=words, dtype=h5py.string_dtype())
+    found = Hdf5(LocalFile(path)).table("/words")
+    assert found.shape == (80, 2)
+    assert [text.decode() for text in found[78:].reshape(-1)] == ["left", "right", "left", "ä"]
+    assert len({id(text) for text in found.reshape(-1)}) == 3
+
+
+def test_a_list_with_a_very_long_text_is_refused(path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_LONGEST_TEXT", 1000)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("words", data=["a", "b" * 1001], dtype=h5py.string_dtype())
+        file.create_dataset("one", data="b" * 1001, dtype=h5py.string_dtype())
+    file = Hdf5(LocalFile(path))
+    with pytest.raises(SessionFormatError, match="/words has a text of 1,001 bytes"):
+        file.table("/words")
+    assert len(file.table("/one").item()) == 1001
+
+
+@pytest.mark.parametrize("kind", ["texts", "numbers"])
+def test_all_tables_of_a_file_share_one_budget(path, monkeypatch, kind):
+    with h5py.File(path, "w") as file:
+        for name in "abc":
+            if kind == "texts":
+                data = [name * k for k in range(1, 100)]  # 4,950 bytes and 99 times 8
+                file.create_dataset(name, data=data, dtype=h5py.string_dtype())
+            else:
+                file.create_dataset(name, shape=(1000,), dtype="f8", compression="gzip")
+    file = Hdf5(LocalFile(path))
+    file._budget = Budget(path, most=16_000)
+    for name in "aaabb":  # charged once each
+        file.table(f"/{name}")
+    with pytest.raises(SessionFormatError, match=r"at most 16,000 bytes are read"):
+        file.table("/c")
+
+
+def test_a_filter_of_an_unknown_number_is_not_looked_up(path, monkeypatch):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("values", data=np.zeros((9, 2)), compression="gzip")
+    asked = []
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: asked.append(code) or True)
+    monkeypatch.setattr(hdf5, "_OWN_FILTERS", frozenset())
+    with pytest.raises(SessionFormatError, match=r"filter .*\(1\), which is not installed"):
+        Hdf5(LocalFile(path)).dataset("/values")
+    assert not asked
