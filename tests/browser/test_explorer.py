@@ -212,9 +212,9 @@ def test_a_stored_ranking_is_looked_at_and_no_tab_of_a_narrow_page_is_cut(
         page.get_by_role("tab", name="Ranking", exact=True).last.click()
         assert page.evaluate(CUT_TABS) == []
         ranking.get_by_role("button", name="Example").click()
-        page.locator(f"{PLOT} .heatmaplayer").wait_for()
+        ranking.locator("svg g[role=img]:visible").first.wait_for()
         ranking.get_by_role("button", name="Gains").click()
         ranking.get_by_role("cell", name="reverse", exact=True).first.wait_for()
-        assert page.locator(PLOT).count() == 0
+        assert ranking.locator("svg g[role=img]:visible").count() == 0
     finally:
         page.set_viewport_size(SIZE)

@@ -23,6 +23,7 @@ from omnimouse_model.data.hub import body, download, exchange
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
+from omnimouse_model.progress import QUIET
 from tests.fuzz.outcome import listing, network_and_folder
 from tests.fuzz.process import FaultError
 from tests.hub_server import COMMIT, sibling
@@ -253,7 +254,7 @@ def read_from_hub(kind: str) -> Callable[[Path], object]:
             _point_to(server)
             before = listing(root)
             try:
-                found = fetch(_PLACES[kind], target, lambda share, step: None)
+                found = fetch(_PLACES[kind], target, QUIET)
             except (FetchError, SessionFormatError) as error:
                 _check_message(str(error))
                 raise

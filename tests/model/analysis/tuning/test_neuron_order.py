@@ -8,6 +8,7 @@ from omnimouse_model.analysis.tuning.neuron_order import (
     similarity_order,
 )
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.progress import CallbackJob
 from tests.small_sessions import write_session
 
 
@@ -79,16 +80,16 @@ def test_what_was_not_recorded_is_no_silence():
 @pytest.mark.slow
 def test_it_can_be_stopped_at_any_step(session):
     told: list[float] = []
-    similarity_order(session, told.append)
+    similarity_order(session, CallbackJob(lambda done, total, _: told.append(done / total)))
     assert told == sorted(told)
     assert 0.9 < told[-1] <= 1.0
 
-    def stop(share: float) -> None:
-        if share > 0.5:
+    def stop(done: float, total: float, step: str) -> None:
+        if done > 0.5 * total:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        similarity_order(session, stop)
+        similarity_order(session, CallbackJob(stop))
 
 
 @pytest.mark.slow

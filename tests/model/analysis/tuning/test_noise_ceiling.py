@@ -9,6 +9,7 @@ from omnimouse_model.analysis.tuning.repeats import (
     repeated_clips,
 )
 from omnimouse_model.metrics import cc_scores, stack_clips
+from omnimouse_model.progress import CallbackJob
 from tests.memory import check_memory
 from tests.small_sessions import simulate_mouse
 
@@ -68,7 +69,8 @@ def test_pieces_of_any_size_give_the_same(session, monkeypatch):
     some = clip_repeats(session, whole.clips[1], np.array([3, 8]))
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 7 * 4 * 30 * 3)
     shares: list[float] = []
-    found = noise_ceiling.population_ceiling(session, shares.append)
+    job = CallbackJob(lambda done, total, _: shares.append(done / total))
+    found = noise_ceiling.population_ceiling(session, job)
     assert len(shares) > 50
     assert shares == sorted(shares)
     np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
