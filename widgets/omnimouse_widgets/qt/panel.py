@@ -40,6 +40,7 @@ from omnimouse_widgets.qt.style.controls import (
     number_box,
     progress_bar,
     push_button,
+    scroll_vertically,
     set_items,
     set_share,
     show_text,
@@ -125,8 +126,14 @@ class RecordPanel(QWidget):
         self.notice = wrapped_label("alert", is_selectable=True)
         self._drawn: dict[str, Any] = {}
         self._shown: dict[QBoxLayout, list[str]] = {}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
+        # Scrolled, so that long messages and small screens do not make the window taller.
+        # The margin around the area belongs to the panel: Qt calls a panel covered that
+        # its children fill.
+        content, area = QWidget(), QVBoxLayout(self)
+        area.setContentsMargins(4, 4, 4, 4)
+        area.addWidget(scroll_vertically(content))
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         parts: list[tuple[Callable[[], None], Sequence[Any]]] = []
         for block in view.blocks():
