@@ -1,0 +1,236 @@
+"""Functions and files that a stroke and a click on a neuron pass, from mouse to trace.
+
+    python -m tests.bench.walks            # numbers of functions and files
+    python -m tests.bench.walks --list     # the functions, in the order of their calls
+
+The demo is open in napari's layers, with the panel *Traces* beside them and the model in
+its process. A way has several stations, such as "new mask". A function is *on the way* if
+it is running when a station is reached. With the functions that those call directly, it
+is what somebody *reads* who follows the way; of these, properties do not count, nor
+functions of the rooms that hold values (data, masks, metrics).
+"""
+
+import argparse
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("omnimouse_app/", "widgets/omnimouse_widgets/", "model/omnimouse_model/")
+VALUES = tuple(f"model/omnimouse_model/{room}/" for room in ("data", "masks", "metrics"))
+CONTROLLER = "model/omnimouse_model/live/controller.py"
+STATIONS = {
+    "neurons under the pointer": ("neurons_under", "neurons_at", "neuron_on_click"),
+    "new mask": ("Mask.paint",),
+    "undo step": ("mask_delta", "is_same"),
+    "field drawn": ("core_and_rim", "LabelColours.show"),
+    "request sent": ("Engine.submit", "Engine.start"),
+    "message to the process of the model": ("ProcessLink.send",),
+    "prediction received": ("ProcessLink.receive",),
+    "scores of neurons": ("window_scores",),
+    "result on screen": ("Results.take_selected", "apply_stage"),
+    "trace drawn": ("trace_rows", "TraceStack.set_rows", "_placed_row"),
+}
+"""Station -> names of the functions that it consists of."""
+_STATION_OF = {name: station for station, names in STATIONS.items() for name in names}
+
+
+@dataclass(slots=True)
+class Walk:
+    """Functions of this project on a way, and all that ran, by order of the first call."""
+
+    on_way: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(file, name) -> the first station at which the function was running."""
+    called: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(file, name) -> number of calls."""
+    callees: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict)
+    """(file, name) -> functions that it called directly."""
+
+    def note(self, frame: FrameType, event: str, _: Any) -> None:
+        """Note a call; a profile function of `sys.setprofile`."""
+        place = _place(frame) if event == "call" else None
+        if place is None:
+            return
+        self.called[place] = self.called.get(place, 0) + 1
+        caller = frame.f_back and _place(frame.f_back)
+        if caller is not None:
+            self.callees.setdefault(caller, set()).add(place)
+        station = _STATION_OF.get(place[1])
+        if station is not None:
+            for passed in reversed([*_stack(frame)]):
+                self.on_way.setdefault(passed, station)
+
+    def read(self) -> set[tuple[str, str]]:
+        """Return the functions on the way, and those that they call directly."""
+        called = {place for one in self.on_way for place in self.callees.get(one, ())}
+        return {*self.on_way, *(one for one in called if _is_step(*one))}
+
+    @property
+    def n_controller_calls(self) -> int:
+        """Number of calls of functions of the controller's file."""
+        return sum(n for (file, _), n in self.called.items() if file == CONTROLLER)
+
+
+def _stack(frame: FrameType | None) -> Iterator[tuple[str, str]]:
+    """Yield the functions of this project that are running, the innermost first."""
+    while frame is not None:
+        place = _place(frame)
+        if place is not None:
+            yield place
+        frame = frame.f_back
+
+
+def _place(frame: FrameType) -> tuple[str, str] | None:
+    """Return file and name of a function of this project, None for others.
+
+    Comprehensions, lambdas and inner functions are part of the function around them.
+    """
+    file = frame.f_code.co_filename.removeprefix(f"{ROOT}/")
+    # The imitated hand is no part of the program that it drives.
+    if not file.startswith(PACKAGES) or "/tour/" in file:
+        return None
+    return file, frame.f_code.co_qualname.partition(".<locals>")[0]
+
+
+def _is_step(file: str, name: str) -> bool:
+    """Whether a function is no property, and does not only read a value."""
+    if file.startswith(VALUES):
+        return False
+    module = file.removeprefix("widgets/").removeprefix("model/").removesuffix(".py")
+    found: Any = sys.modules[module.replace("/", ".")]
+    for part in name.split("."):
+        found = inspect.getattr_static(found, part, None)
+    return not isinstance(found, property)
+
+
+@contextmanager
+def recorded() -> Iterator[Walk]:
+    """Record the calls of this thread, and of threads that `threading.setprofile` knows."""
+    walk = Walk()
+    _CURRENT.append(walk)
+    sys.setprofile(_note)
+    try:
+        yield walk
+    finally:
+        sys.setprofile(None)
+        _CURRENT.pop()
+
+
+_CURRENT: list[Walk] = []
+
+
+def _note(frame: FrameType, event: str, value: Any) -> None:
+    if _CURRENT:
+        _CURRENT[-1].note(frame, event, value)
+
+
+def walks() -> dict[str, Walk]:
+    """Return the ways of a stroke and of a click in the demo."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    import numpy as np
+    from napari.components import ViewerModel
+    from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
+    from qtpy.QtCore import QObject
+    from qtpy.QtWidgets import QApplication
+
+    from omnimouse_app.field.brush import Brush
+    from omnimouse_app.field.layers import FieldLayers
+    from omnimouse_app.tour.hand import settle, wait_for
+    from omnimouse_model.demo import demo_session
+    from omnimouse_model.live.controller import Controller
+    from omnimouse_widgets.qt.style.ui_thread import qt_post
+    from omnimouse_widgets.qt.traces.panel import TracesPanel
+
+    application = QApplication.instance() or QApplication([])
+    # The engine's thread starts with the first request, and keeps this function.
+    threading.setprofile(_note)
+    controller, viewer, owner = Controller(post=qt_post()), ViewerModel(), QObject()
+    brush = Brush(controller, viewer)
+    layers = FieldLayers(viewer, controller, brush, owner)
+    layers.show_session()
+    state, results = controller.state, controller.results
+
+    def is_at_rest() -> bool:
+        return results.population_freshness == "fresh" and not results.is_awaited
+
+    def use_mouse(neuron: int, *modifiers: str) -> Walk:
+        field, layer = layers.field, layers.neurons
+        assert field is not None
+        assert layer is not None
+        place = np.argwhere(field.owner == neuron)[0]
+        event = SimpleNamespace(
+            type="mouse_press",
+            button=1,
+            modifiers=modifiers,
+            position=tuple(layer.data_to_world(place)),
+            pos=(0, 0),
+        )
+        settle(0.1)
+        with recorded() as walk:
+            mouse_press_callbacks(layer, event)
+            event.type = "mouse_release"
+            mouse_release_callbacks(layer, event)
+            wait_for(is_at_rest, "the prediction", 120)
+            settle(0.1)
+        return walk
+
+    try:
+        # Scores over the tier and longer spans are work between requests.
+        state.scores_tier, state.trace_span = False, "window"
+        controller.choose_predictor("demo")
+        controller.open_session(demo_session())
+        controller.apply_preset("video_behavior")
+        panel = TracesPanel(controller)
+        panel.resize(500, 500)
+        panel.show()
+        wait_for(is_at_rest, "the first prediction", 120)
+        mask = state.mask
+        found = {"stroke": use_mouse(5)}
+        assert state.mask is not mask, "no neuron was painted"
+        found["click on a neuron"] = use_mouse(9, "Control")
+        assert state.selection == (9,), "no neuron was selected"
+        return found
+    finally:
+        threading.setprofile(None)
+        brush.close()
+        layers.close()
+        controller.close()
+        application.processEvents()
+
+
+def _n_files(functions: Iterable[tuple[str, str]]) -> int:
+    return len({file for file, _ in functions})
+
+
+def main() -> None:
+    """Print a table of the ways, and their functions with `--list`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--list", action="store_true")
+    is_list = parser.parse_args().list
+    found = walks()
+    print("| way | functions on the way | files | functions to read | files | of the controller |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, walk in found.items():
+        counts = (n for one in (walk.on_way, walk.read()) for n in (len(one), _n_files(one)))
+        print(f"| {name} | {' | '.join(map(str, counts))} | {walk.n_controller_calls} calls |")
+    for name, walk in found.items() if is_list else ():
+        print(f"\n{name}")
+        before = ""
+        for (file, function), station in walk.on_way.items():
+            print("" if station == before else f"  {station}\n", end="")
+            print(f"    {file.removeprefix('model/omnimouse_model/')}: {function}")
+            before = station
+        print("  called directly")
+        for file, function in sorted(walk.read() - walk.on_way.keys()):
+            print(f"    {file.removeprefix('model/omnimouse_model/')}: {function}")
+
+
+if __name__ == "__main__":
+    main()
