@@ -79,7 +79,7 @@ def command(size: str, neurons: int, repeats: int, device: str) -> list[Row]:
 def _task_rows(controller: "Controller", task: str, repeats: int) -> Iterator[Row]:
     """Return rows of strokes with and without scores over the tier in between."""
     for scoring in (False, True):
-        controller.score_tier(scoring)
+        controller.requests.score_tier(scoring)
         # The first stroke loads kernels and allocates memory.
         times = [_stroke(controller, task, seed) for seed in range(repeats + 1)][1:]
         about = {"task": task, "scoring": "on" if scoring else "off"}

@@ -34,7 +34,7 @@ from omnimouse_widgets import Explorer
 explorer = Explorer(om.unseen_session(), "demo")
 explorer.controller.finetuning.folder = Path({folder!r})
 explorer.finetune.steps = {steps}
-explorer.controller.wait()
+explorer.controller.requests.wait()
 explorer"""
 TWIN: Final = """explorer = Explorer("demo", "demo")
 explorer.settled()

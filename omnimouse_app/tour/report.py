@@ -320,8 +320,8 @@ def scrub(story: Story) -> None:
     controller = story.dock.controller
     controller.apply_preset("video_behavior")
     # Three windows on: a window that no earlier chapter has shown.
-    controller.step_window(3)
-    controller.set_cursor(40)
+    controller.navigation.step_window(3)
+    controller.navigation.set_cursor(40)
     story.wait_for_prediction()
     story.check(check_traces)
 

@@ -99,14 +99,14 @@ def dock(window, start):
         controller.pins.unpin(pin.slot)
     controller.pins.choose_span("window")
     controller.stimulus_edits.reset()
-    controller.seek(start_s)
+    controller.navigation.seek(start_s)
     brush.tool, brush.radius = "brush", 14.0
     for colour_by in ("score", "state"):  # one key goes from one to the other
         controller.set_colour_by(colour_by)
     controller.apply_preset("video_behavior")
     controller.set_brush(VISIBLE)
     controller.set_active_span(0, 60)
-    controller.set_cursor(0)
+    controller.navigation.set_cursor(0)
     controller.select([3, 14, 15])
     for title in ("OmniMouse", "Traces", "Raster"):
         window.bring_up(title)

@@ -262,8 +262,9 @@ def visible_key_windows():
 @pytest.mark.slow
 def test_page_keys_step_trials_anywhere_and_with_alt_planes(dock, monkeypatch):
     steps, controller = [], dock.controller
-    for what, stepped in (("planes", controller.planes), ("trials", controller.trials)):
-        monkeypatch.setattr(type(stepped), "step", lambda _, n, what=what: steps.append((what, n)))
+    planes, navigation = type(controller.planes), type(controller.navigation)
+    for what, owner, name in (("planes", planes, "step"), ("trials", navigation, "step_trial")):
+        monkeypatch.setattr(owner, name, lambda _, n, what=what: steps.append((what, n)))
     dock.viewer.window.activate()
     dock.viewer.layers.selection.active = dock.instrument.layers.neurons
     page_up, page_down = Qt.Key.Key_PageUp, Qt.Key.Key_PageDown

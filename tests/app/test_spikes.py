@@ -77,9 +77,9 @@ def test_a_spiking_session_is_explored(dock, spiking):
     trials.table.scrollTo(index)
     place = trials.table.visualRect(index).center()
     QTest.mouseClick(trials.table.viewport(), LEFT, pos=place)
-    assert controller.trials.number == 6
+    assert controller.navigation.trial == 6
     hand.key(Qt.Key.Key_PageDown)
-    assert controller.trials.number == 7
+    assert controller.navigation.trial == 7
     wait_for(lambda: trials.trial.full_text.startswith("trial 8 · "), "its text")
     # the raster has bins, and ticks where it is zoomed in
     dock.bring_up("Raster")

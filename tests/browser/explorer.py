@@ -14,7 +14,7 @@ from omnimouse_widgets import Explorer
 explorer = Explorer("demo", "{model}").settled()
 explorer.controller.apply_preset("video_behavior")
 explorer.controller.set_brush(1)
-explorer.controller.score_tier(False)  # a test of its own; here it takes the processor
+explorer.controller.requests.score_tier(False)  # a test of its own; here it takes the processor
 """
 SHOW = "explorer"
 BUSY = """

@@ -14,7 +14,7 @@ controller.finetuning.folder = Path({out!r})
 base = Path({folder!r}) / "base.safetensors"
 controller.choose_predictor(base)
 controller.open_session(Path({folder!r}) / {name!r})
-controller.wait()
+controller.requests.wait()
 part = FineTune(controller, steps=1500)
 """
 DRAWN = """() => {

@@ -218,8 +218,8 @@ def test_numbers_of_a_window_name_its_tier_and_warn_of_train(report, controller)
     assert "Scores in the boxes: in this window" in text
     assert IN_TRAIN not in text
     session = controller.state.session
-    controller.seek(float(session.window_starts("train")[0]))
-    controller.finish_scores()
+    controller.navigation.seek(float(session.window_starts("train")[0]))
+    controller.requests.finish_scores()
     text = report_page(report_of_screen(controller))
     in_tier = controller.results.tier_score
     n_windows = in_tier.n_total

@@ -80,8 +80,8 @@ class Soak:
     def settle(self) -> None:
         """Wait for all results, and check the displayed ones."""
         end = time.monotonic() + PATIENCE_S
-        self.controller.request_again()
-        while not self.controller.wait(0.01) or not self.posted.empty():
+        self.controller.requests.send_again()
+        while not self.controller.requests.wait(0.01) or not self.posted.empty():
             self.drain()
             assert time.monotonic() < end, "The engine does not come to rest."
         self.check_results(self.controller.results)
@@ -158,10 +158,13 @@ class Soak:
         self.controller.apply_preset(names[int(self.draw.integers(len(names)))])
 
     def step(self) -> None:
-        self.controller.step_window(int(self.draw.choice([-1, 1])))
+        self.controller.navigation.step_window(int(self.draw.choice([-1, 1])))
 
     def seek(self) -> None:
-        self.controller.seek(float(self.draw.uniform(0.0, 18.0)))
+        self.controller.navigation.seek(float(self.draw.uniform(0.0, 18.0)))
+
+    def cancel(self) -> None:
+        self.controller.requests.cancel()
 
     def select(self) -> None:
         self.controller.select(self.random_neurons(), add=bool(self.draw.integers(2)))
@@ -187,7 +190,8 @@ EDITS = (
     *(Soak.paint, Soak.paint, Soak.paint_cells, Soak.stroke),
     *(Soak.undo_and_redo, Soak.preset, Soak.step, Soak.seek),
     *(Soak.select, Soak.behavior, Soak.frames),
-    *map(controller_edit, ("undo", "redo", "cancel")),
+    Soak.cancel,
+    *map(controller_edit, ("undo", "redo")),
 )
 
 

@@ -28,7 +28,7 @@ from tests.browser.explorer import LONGER_TIMEOUT, open_explorer, reload
 LIMIT_S: Final = 10.0
 EMPTY_LIMIT_S: Final = 2.0
 CHARTS: Final = {"Context": "sweep", "Scores": "neuron_scores"}
-_SETTLED: Final = f"{NO_REQUEST_PENDING} and explorer.controller.wait(0)"
+_SETTLED: Final = f"{NO_REQUEST_PENDING} and explorer.controller.requests.wait(0)"
 # Number of points and sum of the finite values of each trace.
 _IN_KERNEL: Final = """[
     [len(y), round(float(sum(v for v in y if v is not None and v == v)), 3)]

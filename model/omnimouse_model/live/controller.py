@@ -20,20 +20,15 @@ from psygnal import Signal
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.edit_lists import edits_for
 from omnimouse_model.data.edit_protocol import Edit
-from omnimouse_model.data.hub.connections import allow_connections
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.demo import MODELS, model_for
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.pins import Pins
-from omnimouse_model.live.inference.baseline import BaselineClient
-from omnimouse_model.live.inference.client import LiveClient
-from omnimouse_model.live.inference.engine import Engine, Execution, Post, call_at_once
+from omnimouse_model.live.inference.client import Requests
+from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.live.inference.request import name_of, next_window, step_between
 from omnimouse_model.live.inference.score_store import ScoreStore
-from omnimouse_model.live.inference.stages import StageRunner
 from omnimouse_model.live.inference.worker_watch import WorkerWatch
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.last_session import LastSession
@@ -56,6 +51,7 @@ from omnimouse_model.live.mask.undo import UndoHistory, UndoState
 from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.models.ranking import RankingOnScreen
+from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
@@ -76,7 +72,6 @@ from omnimouse_model.live.recording.first_view import (
 )
 from omnimouse_model.live.recording.folder_index import FolderIndex
 from omnimouse_model.live.recording.loader import OpenRequest, SessionLoader
-from omnimouse_model.live.recording.trials import TrialSteps
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import (
     MAX_SELECTED,
@@ -94,6 +89,13 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.predict.worker.client import load_in_worker
 from omnimouse_model.predict.worker.mask_delta import is_same
+
+
+def name_of(predictor: Predictor) -> str:
+    """Return a predictor's name, or its id if it has no name."""
+    # `predictor_id` of a predictor that loads later would load it here; its `name`
+    # does not.
+    return str(getattr(predictor, "name", None) or predictor.predictor_id)
 
 
 class Controller:
@@ -125,8 +127,12 @@ class Controller:
         Background tasks: open recordings, list the recordings of a folder, check the
         clocks of the open session, compute properties of single neurons, and order
         neurons by similarity.
-    repeats, trials
-        Repeats of the clip on screen; navigation between trials.
+    requests
+        Requests to the predictor and the baseline: repeat, cancel, wait.
+    navigation
+        Moves of the window and of the cursor, steps between trials.
+    repeats
+        Repeats of the clip on screen.
     colouring
         Quantity that colours the neurons: choices, values and scale.
     planes
@@ -189,21 +195,14 @@ class Controller:
         load = self.workers.watched(load)
         # A screen that returns after a restart returns with its scores.
         store = scores or (ScoreStore() if session_file else None)
-        self._engine = Engine(StageRunner(load, store), execution)
-        self._client = LiveClient(
-            self._engine,
-            self.state,
-            self.results,
-            self._lock,
-            on_spec=self._follow_spec,
+        self.requests = Requests(
+            self.state, self.results, load, self._lock, execution, store, self.workers
         )
-        self._baseline = BaselineClient(
-            self.state, self.results, load, self._lock, execution, store
-        )
-        self.baseline = self._baseline.results
+        self._client = self.requests.client
+        self._client.on_spec = self._follow_spec
+        self.baseline = self.requests.baseline.results
+        self.navigation = Navigation(self.state, self.results, self.requests, self._lock)
         self._history = UndoHistory()
-        # Several panels can show the live sweep: the last one that closes stops it.
-        self._sweep_viewers: set[object] = set()
         self._spans = ActiveSpans(self.state.spec.n_samples)
         # Task before and after a change of spec: going back and forth between two
         # predictors must not lose cells that the coarser spec cannot represent.
@@ -232,8 +231,7 @@ class Controller:
         self.neuron_order = SimilarityOrder(state, execution)
         self.laboratory = Laboratory(client, load, execution)
         self.colouring = Colouring(state, results, self.neuron_info, self.laboratory, execution)
-        self.repeats = RepeatsOnScreen(state, self.seek_nearest, execution)
-        self.trials = TrialSteps(state, self.seek_nearest)
+        self.repeats = RepeatsOnScreen(state, self.navigation.seek_nearest, execution)
         self.trial_averages = TrialAverages(state, results, client.send)
         self.planes = Planes(state)
         self.painted_region = PaintedRegion(
@@ -243,7 +241,7 @@ class Controller:
         self.sweeps = Sweeps(client, load, execution)
         self.finetuning = Finetuning(client, self.choose_predictor, execution)
         self.ranking = RankingOnScreen(execution)
-        self.pins = Pins(self._engine, client, self._lock, self.downloads, self._note_unpinned)
+        self.pins = Pins(self.requests, self._lock, self.downloads, self._note_unpinned)
         self.exports = Exports(state, results, self.laboratory, execution)
         self.project = self._make_project(execution)
 
@@ -301,7 +299,7 @@ class Controller:
             try:
                 put_on_screen(self.state, view)
             except Exception:
-                self._send()
+                self.requests.send()
                 raise
             # The recording before may have been shown in windows of another spec.
             self._spans.resize(self.state.spec.n_samples)
@@ -312,12 +310,12 @@ class Controller:
             if name != self.state.predictor_name:
                 self._client.choose(name)
                 self.state.predictor_name = name
-            self._send()
+            self.requests.send()
         # The messages of an opened analysis replace those of the previous one only if
         # the recording could be shown.
         self.project.on_opened(view.reopened, view.messages)
         self.loader.clear_error()
-        self._store.note_recording(self._session)
+        self._store.note_recording(self.state.open_session)
 
     @property
     def recent_recordings(self) -> tuple[str, ...]:
@@ -344,7 +342,7 @@ class Controller:
 
     def _reopen(self, **options: float | str) -> None:
         start_s = None if self.state.window is None else self.state.window.start_s
-        self.loader.open_as(self._session, start_s, **options)
+        self.loader.open_as(self.state.open_session, start_s, **options)
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
         """Choose a predictor by name, file or folder, or pass an object.
@@ -366,7 +364,7 @@ class Controller:
             self._client.choose(predictor)
             self.state.predictor_name = name
             # The baseline, too: it has results only while it is not the model itself.
-            self._send()
+            self.requests.send()
 
     @property
     def suitable_predictor(self) -> str:
@@ -398,25 +396,8 @@ class Controller:
             self._client.choose(None)
             self.state.first_ranks = {}
             self.state.predictor_name = name
-            self._baseline.follow()
+            self.requests.baseline.follow()
             self.downloads.offer(name)
-
-    def score_tier(self, is_on: bool) -> None:
-        """Turn the score over the test tier on or off; idle time is used for it."""
-        with self._lock:
-            self.state.scores_tier = is_on
-            # The running score belongs to the last request, which this one replaces.
-            self._client.send()
-            self._baseline.follow(again=True)
-
-    def finish_scores(self) -> None:
-        """Score the rest of the tier now, if the controller is synchronous.
-
-        A controller with threads does nothing here: it scores them between requests.
-        """
-        # First, so that all scores precede the curves.
-        self._baseline.run_idle_work()
-        self._engine.run_idle_work()
 
     def choose_baseline(self, name: str) -> None:
         """Choose a baseline predictor by name or file; "" removes the baseline.
@@ -426,7 +407,7 @@ class Controller:
         with self._lock:
             # Shown before the baseline has loaded, which can take seconds.
             self.state.baseline_name = name
-            self._baseline.choose(name)
+            self.requests.baseline.choose(name)
 
     def restore_baseline(self, last: LastSession | None = None) -> None:
         """Choose the baseline of the last session, or the default one at first.
@@ -472,50 +453,6 @@ class Controller:
             name = self.state.predictor_name
             self._store.note_scores(self.state.session, found, name)
 
-    # -- time -------------------------------------------------------------------------
-    def seek(self, start_s: float) -> None:
-        """Move the window to a time on the session clock, snapped to the grid.
-
-        Raises
-        ------
-        TimeRangeError
-            The time is outside the recording.
-        """
-        with self._lock:
-            self._show_window(self._session.window(start_s, self.state.spec))
-
-    def seek_nearest(self, start_s: float, direction: int = 0) -> None:
-        """Move the window to a time as far as the recording allows, for steps.
-
-        `direction` 1 or -1 leads over a pause, see `Session.nearest_window`.
-        """
-        with self._lock:
-            spec = self.state.spec
-            self._show_window(self._session.nearest_window(start_s, spec, direction))
-
-    def centre_on(self, time_s: float) -> None:
-        """Centre the window on a time, as far as the recording allows."""
-        self.seek_nearest(time_s - self.state.spec.duration_s / 2)
-
-    def _show_window(self, new: Window) -> None:
-        window = self.state.window
-        if window is not None and new.key == window.key:
-            return
-        self._client.step_s = step_between(window, new)
-        kept = self._client.moved_predictions(new)
-        # Clear results first: a listener of `window` must never draw predictions
-        # of the previous window at the samples of the new one.
-        self.results.clear(keeps_tier_scores=True)
-        self.state.window = new
-        self.results.selected, self.results.population = kept
-        self._send()
-
-    def step_window(self, n: int) -> None:
-        """Move the window by `n` windows, or by `n` trials; stops at the ends."""
-        with self._lock:
-            if self.state.window is not None:
-                self._show_window(next_window(self.state.window, n))
-
     def _follow_spec(self, spec: WindowSpec) -> None:
         """Change window and mask to the spec of the chosen predictor.
 
@@ -548,7 +485,7 @@ class Controller:
         mask, preset = task.mask.stretched(spec), task.preset
         if preset and not is_possible(preset, mask):
             preset = fallback_for(spec)
-            made = mask_for(preset, self._session, self.state.selection)
+            made = mask_for(preset, self.state.open_session, self.state.selection)
             mask = made.stretched(spec)
         return UndoState(mask, preset, ())
 
@@ -558,7 +495,7 @@ class Controller:
         assert state.window is not None
         old_spec = state.window.spec
         try:
-            window = self._session.nearest_window(state.window.start_s, spec)
+            window = self.state.open_session.nearest_window(state.window.start_s, spec)
         except ValueError as error:
             self.results.error = str(error)
             self.results.changed.emit()
@@ -577,26 +514,8 @@ class Controller:
         state.preset = preset
         state.active_span = self._spans.span_of(state.brush_code)
         self.history_changed.emit()
-        self._send()
+        self.requests.send()
         return True
-
-    def set_cursor(self, i: int) -> None:
-        """Move the cursor to a sample of the window."""
-        self.state.cursor = int(min(max(i, 0), self.state.spec.n_samples - 1))
-
-    def step_cursor(self, n: int) -> None:
-        """Move the cursor by `n` samples; crossing an end steps the window."""
-        n_samples = self.state.spec.n_samples
-        # `divmod` rounds down, so that a step before sample 0 goes to the previous
-        # window.
-        windows, cursor = divmod(self.state.cursor + n, n_samples)
-        if windows:
-            before = self.state.window
-            self.step_window(windows)
-            # The session ends here: clamp the cursor instead of wrapping it around.
-            if self.state.window is before:
-                cursor = 0 if windows < 0 else n_samples - 1
-        self.set_cursor(cursor)
 
     # -- painting ---------------------------------------------------------------------
     def paint(self, neurons: Neurons, code: int | None = None) -> None:
@@ -612,7 +531,7 @@ class Controller:
         """Set the code of some neurons at some samples, as painted on the raster."""
         name = f"Paint {{n}} neurons {CODE_NAMES[checked_code(code)]}"
         with self._lock:
-            mask = self._mask
+            mask = self.state.open_mask
             self._change(mask.paint(neurons, samples, code), name)
 
     def begin_stroke(self, name: str = "") -> None:
@@ -696,7 +615,7 @@ class Controller:
             The session lacks a stream or a region that the preset needs.
         """
         with self._lock:
-            session, selection = self._session, self.state.selection
+            session, selection = self.state.open_session, self.state.selection
             if problem := lack(name, session):
                 raise MaskError(f"Preset {name!r} is not possible: {problem}")
             preset = preset_named(regional_name(name, session, selection))
@@ -715,10 +634,10 @@ class Controller:
             The mask has another number of neurons than the session.
         """
         with self._lock:
-            if mask.n_neurons != self._session.n_neurons:
+            if mask.n_neurons != self.state.open_session.n_neurons:
                 raise ValueError(
                     f"The mask is for {mask.n_neurons} neurons, "
-                    f"the session has {self._session.n_neurons}."
+                    f"the session has {self.state.open_session.n_neurons}."
                 )
             if mask.spec != self.state.spec:
                 # Undo steps belong to one spec: there is no step back to another.
@@ -729,12 +648,12 @@ class Controller:
     def set_behavior(self, mode: BehaviorMode) -> None:
         """Set behaviour to visible, target or hidden."""
         with self._lock:
-            self._change(self._mask.with_behavior(mode), f"Behaviour {mode}")
+            self._change(self.state.open_mask.with_behavior(mode), f"Behaviour {mode}")
 
     def set_frames(self, frames: np.ndarray | slice | bool) -> None:
         """Choose the visible video frames: all, none, a slice or a bool (n_frames,)."""
         with self._lock:
-            mask = self._mask.with_frames(frames)
+            mask = self.state.open_mask.with_frames(frames)
             count = int(mask.frames.sum())
             every = len(mask.frames)
             content = {0: "hidden", every: "visible"}.get(count, f"{count} frames")
@@ -793,7 +712,7 @@ class Controller:
             # A dict removes duplicates and keeps the order of selection.
             ordered = dict.fromkeys([*before, *(int(neuron) for neuron in neurons)])
             # The newest ones: adding a neuron must show it.
-            selection, n = tuple(ordered)[-MAX_SELECTED:], self._session.n_neurons
+            selection, n = tuple(ordered)[-MAX_SELECTED:], self.state.open_session.n_neurons
             if selection and not 0 <= min(selection) <= max(selection) < n:
                 raise ValueError(f"Neurons are 0..{n - 1}, got {selection}.")
             if selection == self.state.selection:
@@ -832,25 +751,6 @@ class Controller:
         """Store the radius of the field's brush, in screen pixels."""
         self.state.brush_radius = pixels
 
-    def show_sweep(self, is_shown: bool = True, viewer: object = None) -> None:
-        """Show or hide the live sweep for one viewer.
-
-        The sweep is computed after each answer while at least one viewer shows it. It
-        stops when the last viewer hides it and later continues from its last point.
-        """
-        with self._lock:
-            viewers = self._sweep_viewers
-            (viewers.add if is_shown else viewers.discard)(viewer)
-            if self.state.sweep_shown == bool(viewers):
-                return
-            self.state.sweep_shown = bool(viewers)
-            if viewers:
-                self._client.send()
-            # Only if the sweep alone is still running: the predictions themselves must
-            # not be computed again because a panel was closed.
-            elif self.results.population_freshness == "fresh":
-                self._client.drop_rest()
-
     def as_python(self) -> str:
         """Return a Python script that makes the prediction on screen and its score.
 
@@ -859,33 +759,6 @@ class Controller:
         # A changed analysis does not have the mask on screen in its file.
         file = None if self.project.is_changed else self.project.path
         return script_of(self.state, self._predictor_name, file, self._store.folder)
-
-    # -- the engine -------------------------------------------------------------------
-    def request_again(self) -> None:
-        """Send the current request again, after an error or a cancel."""
-        with self._lock:
-            self._client.send()
-            self._baseline.follow(again=True)
-
-    def connect(self) -> None:
-        """Allow the server that the file of the model names, and request again."""
-        if self.results.asked_host:
-            allow_connections([self.results.asked_host])
-            # Processes know the servers that were allowed when they started.
-            self.workers.end()
-            self.request_again()
-
-    def cancel(self) -> None:
-        """Cancel running and waiting requests, also of the baseline and the pins."""
-        with self._lock:
-            # Before the main request: its end would start a baseline that is still due.
-            self._baseline.stop()
-            self.pins.predictions.stop()
-            self._client.stop()
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until all requests are finished; False on timeout."""
-        return self._engine.wait(timeout_s) and self._baseline.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Save the session for the next start, and end the engine and its process.
@@ -911,27 +784,14 @@ class Controller:
             self.exports,
         ):
             part.close(timeout_s)
-        self._baseline.close(timeout_s)
-        self._engine.close(timeout_s)
+        self.requests.close(timeout_s)
         # Last: it ends what a stopped process has kept from ending.
         self.workers.close()
 
     # -- internal ---------------------------------------------------------------------
     @property
-    def _session(self) -> Session:
-        if self.state.session is None:
-            raise ValueError("No session is open; call open_session(path) first.")
-        return self.state.session
-
-    @property
-    def _mask(self) -> Mask:
-        if self.state.mask is None:
-            raise ValueError("No session is open; call open_session(path) first.")
-        return self.state.mask
-
-    @property
     def _undo_state(self) -> UndoState:
-        return UndoState(self._mask, self.state.preset, self.state.edits)
+        return UndoState(self.state.open_mask, self.state.preset, self.state.edits)
 
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
         self._step(name, UndoState(mask, preset, self.state.edits))
@@ -961,7 +821,7 @@ class Controller:
         self.state.edits = state.edits
         # If only the edits differ, the prediction without edits stays valid and only
         # the what-if is requested.
-        if is_edit := is_same(state.mask, self._mask):
+        if is_edit := is_same(state.mask, self.state.open_mask):
             self._client.send_what_if()
         else:
             self.state.first_ranks = {}  # of another question
@@ -969,11 +829,7 @@ class Controller:
         self.state.preset = state.preset
         self.history_changed.emit()
         if not is_edit:
-            self._send()
-
-    def _send(self) -> None:
-        self._client.send()
-        self._baseline.follow()
+            self.requests.send()
 
     @property
     def _predictor_name(self) -> str:

@@ -361,7 +361,7 @@ def report_of_file(
     try:
         report_steps(controller, report)
         _open(controller, path, recording)
-        controller.finish_scores()
+        controller.requests.finish_scores()
         data = report_of_screen(controller)
     finally:
         controller.close()
@@ -378,7 +378,7 @@ def _saved_sweep(path: Path) -> tuple[str, ContextSweep]:
 def _open(controller: Controller, path: Path, recording: str | Path) -> None:
     project = controller.project
     # Before the opening, so that the curves are computed with the first prediction.
-    controller.show_sweep()
+    controller.requests.show_sweep()
     project.open(path, recording)
     error = project.error or controller.loader.error
     if isinstance(error, AnalysisFileError) and error.code == "moved":

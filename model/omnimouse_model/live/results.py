@@ -2,7 +2,7 @@
 
 All values belong to the window on screen and the chosen predictor. They are cleared
 when either changes, so a prediction is never drawn over another window; where two
-windows overlap, predictions move with the samples (`inference.overlap`).
+windows overlap, predictions move with the samples (`inference.stream`).
 """
 
 import operator

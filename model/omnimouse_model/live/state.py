@@ -20,6 +20,7 @@ from omnimouse_model.live.spans import SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.metrics.named import METRICS, Metric
 
+NOTHING_OPEN = "No session is open; open a recording first."
 MAX_SELECTED = 64
 ALL_PLANES = -1
 ColourBy = Literal[
@@ -133,6 +134,20 @@ class LiveState:
     first_ranks: Mapping[int, str] = field(default_factory=dict)
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
+
+    @property
+    def open_session(self) -> Session:
+        """The open session; `ValueError` if there is none."""
+        if self.session is None:
+            raise ValueError(NOTHING_OPEN)
+        return self.session
+
+    @property
+    def open_mask(self) -> Mask:
+        """The mask of the open session; `ValueError` if there is none."""
+        if self.mask is None:
+            raise ValueError(NOTHING_OPEN)
+        return self.mask
 
     @property
     def compared_baseline(self) -> str:

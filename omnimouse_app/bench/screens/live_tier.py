@@ -68,7 +68,7 @@ def _rows(controller: "Controller") -> list[dict[str, Any]]:
         row("stroke_to_gain_s", gain_s, "s", **conditions),
     ]
     for name, is_scored in (("unscored_stroke_ms", False), ("scored_stroke_ms", True)):
-        controller.score_tier(is_scored)
+        controller.requests.score_tier(is_scored)
         times_ms = []
         for _ in range(4 * N_STROKES):
             # A pause, in which the next windows are prefetched and scoring goes on.
@@ -79,7 +79,7 @@ def _rows(controller: "Controller") -> list[dict[str, Any]]:
             times_ms.append(1000 * (perf_counter() - start_s))
         rows.append(row(name, times_ms, "ms", **conditions))
     start_s = perf_counter()
-    controller.show_sweep()
+    controller.requests.show_sweep()
     wait_until(lambda: _are_curves_complete(controller))
     times_s = [perf_counter() - start_s]
     return [*rows, row("sweep_to_tier_s", times_s, "s", **conditions)]

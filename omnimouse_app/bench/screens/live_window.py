@@ -123,12 +123,12 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
     panels: list[Any] = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
     rates: list[float] = []
     # There must be room for the steps forward before the end of the recording.
-    controller.step_window(-SCRUB)
+    controller.navigation.step_window(-SCRUB)
     settle(0.05)
     for number in range(steps):
         start = perf_counter()
         with frames.wait():
-            controller.step_window(-1 if number // SCRUB % 2 else 1)
+            controller.navigation.step_window(-1 if number // SCRUB % 2 else 1)
             # Draws at once; the panels otherwise wait for the next event-loop turn.
             for panel in panels:
                 panel.redraw.flush()
@@ -146,10 +146,10 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
     assert application is not None
     turns = Turns([], [], [])
     # Otherwise curves over the tier, which may be known, replace the sweep.
-    dock.controller.score_tier(False)
+    dock.controller.requests.score_tier(False)
     dock.bring_up("Context")
     # A new window starts the sweep from its first context.
-    dock.controller.step_window(1)
+    dock.controller.navigation.step_window(1)
     until = perf_counter() + timeout_s
     while perf_counter() < until and not _is_swept(results):
         before = _clocks()
@@ -161,7 +161,7 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
             turns.waited.append(float(waited))
         sleep(0.001)
     dock.bring_up("Traces")
-    dock.controller.score_tier(True)
+    dock.controller.requests.score_tier(True)
     settle(0.2)
     return turns
 

@@ -55,7 +55,7 @@ def gated_controller(threaded_controller):
 @pytest.mark.slow
 @pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
 def test_the_previous_session_stays_open_if_a_listener_fails(controller, other, field):
-    controller.seek(3.0)
+    controller.navigation.seek(3.0)
     controller.paint([1], VISIBLE)
     state = controller.state
     before = (state.session, state.window, state.mask, state.selection, state.preset)
@@ -106,10 +106,10 @@ def test_a_refusal_is_shown_with_its_reason_and_no_numbers(controller):
 
 def test_an_error_in_a_predictor_is_a_result_not_an_exception(threaded_controller):
     threaded_controller.choose_predictor(FaultyPredictor("faulty"))
-    assert threaded_controller.wait(TIMEOUT)
+    assert threaded_controller.requests.wait(TIMEOUT)
     assert threaded_controller.results.error == "a fault in the model"
     threaded_controller.choose_predictor(EchoPredictor())
-    assert threaded_controller.wait(TIMEOUT)
+    assert threaded_controller.requests.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
 
 
@@ -140,7 +140,7 @@ def test_a_request_replaces_an_endless_one(threaded_controller, session_folder, 
         threaded_controller.choose_predictor(EchoPredictor())
     else:
         threaded_controller.open_session(session_folder)
-    assert threaded_controller.wait(TIMEOUT)
+    assert threaded_controller.requests.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
 
 
@@ -151,14 +151,14 @@ def test_freshness_follows_the_newest_request(gated_controller):
     assert predictor.entered.acquire(timeout=TIMEOUT)
     assert results.freshness == "running"
     predictor.gate.release()
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     assert results.freshness == results.population_freshness == "fresh"
     assert (results.shown_request, results.newest_request) == (1, 1)
     controller.paint([1], VISIBLE)
     assert results.freshness == "stale"
     assert (results.shown_request, results.newest_request) == (1, 2)
     predictor.gate.release()
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     assert results.freshness == "fresh"
     assert results.elapsed_ms > 0
 
@@ -179,19 +179,19 @@ def test_a_result_with_a_newer_request_waiting_is_stale(gated_controller):
     assert predictor.entered.acquire(timeout=TIMEOUT)
     assert seen == [("stale", first)]
     predictor.gate.release()
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     assert seen[-1] == ("fresh", controller.state.mask.mask_id)
 
 
 def test_a_result_for_another_window_is_never_shown(gated_controller):
     controller, predictor = gated_controller
     assert predictor.entered.acquire(timeout=TIMEOUT)
-    controller.seek(1.0)
+    controller.navigation.seek(1.0)
     predictor.gate.release()
     assert predictor.entered.acquire(timeout=TIMEOUT)
     assert controller.results.selected is None
     predictor.gate.release()
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     assert controller.results.freshness == "fresh"
 
 
@@ -201,7 +201,7 @@ def times_on_screen(controller):
 
 @pytest.mark.parametrize("n", [3, -6])  # samples
 def test_predictions_move_with_an_overlapping_window_as_older_ones(controller, n):
-    controller.seek(3.0)
+    controller.navigation.seek(3.0)
     results, shown = controller.results, []
     before, old_times = results.population, times_on_screen(controller)
 
@@ -209,7 +209,7 @@ def test_predictions_move_with_an_overlapping_window_as_older_ones(controller, n
         shown.append((results.freshness, results.population, results.scores))
 
     results.changed.connect(note)
-    controller.seek(controller.state.window.start_s + n / 30)
+    controller.navigation.seek(controller.state.window.start_s + n / 30)
     moved = next(population for age, population, _ in shown if age == "stale")
     assert all(scores is None for age, _, scores in shown if age == "stale")
     times = times_on_screen(controller)
@@ -228,20 +228,20 @@ def test_cancel_keeps_the_shown_results_as_stopped(gated_controller):
     controller, predictor = gated_controller
     results = controller.results
     predictor.gate.release()
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     controller.paint([1], VISIBLE)
     shown = results.selected
-    controller.cancel()
+    controller.requests.cancel()
     predictor.gate.release()
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     assert results.selected is shown
     assert results.freshness == results.population_freshness == "stopped"
     assert results.is_old
     assert results.is_population_old
     assert not results.is_awaited
     predictor.gate.release()
-    controller.request_again()
-    assert controller.wait(TIMEOUT)
+    controller.requests.send_again()
+    assert controller.requests.wait(TIMEOUT)
     assert results.freshness == "fresh"
 
 
@@ -303,13 +303,13 @@ def test_unknown_presets_codes_and_spans_name_the_valid_ones(controller):
 
 def test_the_mask_stays_when_the_window_moves(controller):
     mask, start = controller.state.mask, controller.state.window.start_s
-    controller.step_window(-2)
+    controller.navigation.step_window(-2)
     assert controller.state.window.start_s == pytest.approx(start - 4.0, abs=1 / 30)
     assert controller.state.mask is mask
     asked = controller.results.newest_request
     with pytest.raises(TimeRangeError):
-        controller.seek(1e6)
-    controller.seek(controller.state.window.start_s + 0.001)  # where one is
+        controller.navigation.seek(1e6)
+    controller.navigation.seek(controller.state.window.start_s + 0.001)  # where one is
     results = controller.results
     assert (results.newest_request, results.freshness) == (asked, "fresh")
 
@@ -397,6 +397,6 @@ def test_the_server_of_a_model_is_asked_after_the_user_agrees(session, monkeypat
     with open_controller(session, FarPredictor()) as controller:
         assert controller.results.asked_host == "data.example"
         assert "--connect data.example" in controller.results.error
-        controller.connect()
+        controller.requests.connect()
         assert controller.results.error is None
         assert controller.results.population is not None

@@ -79,12 +79,12 @@ def test_a_mask_of_another_spec_is_painted_undone_and_scrubbed(opened):
     for _ in range(3):
         opened.undo()
     assert state.mask == before
-    opened.set_cursor(10_000)
+    opened.navigation.set_cursor(10_000)
     assert state.cursor == n - 1
     start_s = state.window.start_s
-    opened.step_cursor(-n)
+    opened.navigation.step_cursor(-n)
     assert state.window.start_s < start_s
-    opened.seek(12.0)
+    opened.navigation.seek(12.0)
     assert abs(state.window.start_s - 12.0) < 2.1
     assert is_answered(opened)
 
@@ -118,7 +118,7 @@ def test_a_pin_of_another_spec_is_predicted_with_the_live_prediction(opened):
     spec = load(other, None).needs.spec
     name, own = opened.state.predictor_name, opened.state.mask
     opened.choose_baseline(other)
-    opened.wait(30.0)
+    opened.requests.wait(30.0)
     beside = opened.baseline.population
     assert opened.baseline.error is None
     assert len(beside.responses) == round(span_s * spec.response_rate_hz)
@@ -126,7 +126,7 @@ def test_a_pin_of_another_spec_is_predicted_with_the_live_prediction(opened):
     opened.choose_predictor(other)
     opened.pins.pin("other")
     opened.choose_predictor(name)
-    opened.wait(30.0)
+    opened.requests.wait(30.0)
     assert opened.state.mask == own
     (found,) = opened.pins.predictions.windows.values()
     assert not found.error
@@ -138,7 +138,7 @@ def test_a_pin_of_another_spec_is_predicted_with_the_live_prediction(opened):
 
 def test_an_analysis_of_another_spec_is_saved_and_opened(opened, tmp_path, sources):
     opened.paint([0], VISIBLE)
-    opened.seek(14.0)
+    opened.navigation.seek(14.0)
     opened.set_active_span(2, 9)
     opened.project.save(tmp_path / "mine.omnimouse.json")
     state = opened.state

@@ -8,17 +8,17 @@ from tests.small_sessions import with_trials
 
 
 def test_steps_go_to_the_beginning_of_trials(controller):
-    steps = controller.trials
-    assert steps.count == 4
-    steps.go_to(1)
+    steps = controller.navigation
+    assert steps.n_trials == 4
+    steps.go_to_trial(1)
     assert controller.state.window.start_s == pytest.approx(5.0, abs=0.03)
-    assert steps.number == 1
-    steps.step(1)
+    assert steps.trial == 1
+    steps.step_trial(1)
     assert controller.state.window.start_s == pytest.approx(10.0, abs=0.03)
-    controller.seek(12.5)
-    assert steps.number == 2
-    steps.step(-1)
-    assert steps.number == 1
+    controller.navigation.seek(12.5)
+    assert steps.trial == 2
+    steps.step_trial(-1)
+    assert steps.trial == 1
 
 
 def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> None:
@@ -31,17 +31,17 @@ def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> N
 def test_short_trials_are_neither_skipped_nor_repeated(controller, length):
     starts = np.arange(0.0, 20.0 - length, length)
     open_trials(controller, starts)
-    steps, n = controller.trials, len(starts)
-    steps.go_to(0)
+    steps, n = controller.navigation, len(starts)
+    steps.go_to_trial(0)
     there = []
     for number in range(n):
-        assert steps.number == number
+        assert steps.trial == number
         there.append(controller.state.window.start_s)
-        steps.step(1)
-    assert steps.number == n - 1
+        steps.step_trial(1)
+    assert steps.trial == n - 1
     # But where the session ends, each window begins with its trial.
     inside = (starts > 0.5) & (starts < 17.4)
     np.testing.assert_allclose(np.array(there)[inside], starts[inside], atol=0.02)
     for number in reversed(range(n)):
-        assert steps.number == number
-        steps.step(-1)
+        assert steps.trial == number
+        steps.step_trial(-1)

@@ -24,7 +24,7 @@ def controller(tmp_path):
 
 
 def test_the_tier_scores_of_pins_are_found_and_repeats_are_left_out(controller):
-    controller.finish_scores()
+    controller.requests.finish_scores()
     in_tier = controller.results.tier_score
     controller.pins.pin("first")
     controller.pins.pin("first again")

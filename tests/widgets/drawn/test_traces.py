@@ -38,7 +38,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     here = results.scores[7]
     rows = trace_rows(controller, TraceOptions(is_large=False))
     assert rows[0].label.endswith(f"r = … (here {here:.2f})")
-    controller.score_tier(False)
+    controller.requests.score_tier(False)
     rows = trace_rows(controller, TraceOptions(is_large=False))
     assert rows[0].label.endswith(f"r = {here:.2f} here")
     assert results.shown_scores is results.scores
@@ -58,10 +58,10 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
 
 def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
     assert no_score_text(controller) == COMPUTING
-    controller.score_tier(False)
+    controller.requests.score_tier(False)
     assert no_score_text(controller) == NO_SCORE
-    controller.score_tier(True)
-    controller.cancel()
+    controller.requests.score_tier(True)
+    controller.requests.cancel()
     assert no_score_text(controller) == NO_SCORE
     controller.apply_preset("nothing")
     assert no_score_text(controller) == NO_SCORE

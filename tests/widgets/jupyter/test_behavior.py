@@ -34,7 +34,7 @@ def test_mode_is_the_masks_both_ways(part, controller):
 
 
 def test_a_press_moves_the_cursor_and_never_the_window(part, controller, page):
-    controller.seek(4.0)
+    controller.navigation.seek(4.0)
     controller.pins.choose_span("10 s")
     page(part).say("move", time_s=6.01)
     assert part.cursor == 59

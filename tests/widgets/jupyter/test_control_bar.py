@@ -46,7 +46,7 @@ def test_the_page_gets_what_was_replaced_on_opening(controller, page):
 def test_the_page_gets_the_score_with_its_evidence(controller, page):
     controller.apply_preset("video_behavior")
     seen = page(ControlBar(controller), "actions")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     fields, _ = seen.wait_for("actions", lambda fields, _: "windows" in fields["score"])
     assert fields["score"].startswith("r = ")
 

@@ -18,7 +18,7 @@ def controller(mouse_folder, script, tmp_path):
     made.finetuning.folder = tmp_path / "models"
     made.choose_predictor(mouse_folder / "base.safetensors")
     made.open_session(mouse_folder / NEW)
-    assert made.wait(PATIENCE_S)
+    assert made.requests.wait(PATIENCE_S)
     yield made
     made.close(1.0)
 

@@ -74,7 +74,7 @@ def test_selection_is_everyones_both_ways(part, controller):
 
 
 def test_presses_and_keys_move_the_cursor(part, controller, page):
-    controller.seek(4.0)
+    controller.navigation.seek(4.0)
     seen = page(part)
     times = controller.state.window.timestamps["responses"]
     seen.say("move", seq=1, time_s=float(times[20]) + 0.004)
@@ -93,7 +93,7 @@ def test_presses_and_keys_move_the_cursor(part, controller, page):
 
 
 def test_a_press_outside_the_window_takes_the_window_there(part, controller, page):
-    controller.seek(4.0)
+    controller.navigation.seek(4.0)
     seen = page(part)
     seen.say("move", time_s=9.0)  # the window is all that is shown
     assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)

@@ -31,7 +31,7 @@ def test_the_page_lists_trials_moves_and_chooses_a_condition(controller, page):
     opened.say("go", trial=2)
     message, _ = opened.wait_for("trial", lambda message, _: message["number"] == 2)
     assert message["text"].startswith("trial 3 · choice right")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     for condition in ("choice", "stim_id"):
         part.condition = condition
         plot = average_plot(controller)
@@ -47,7 +47,7 @@ def test_the_page_lists_trials_moves_and_chooses_a_condition(controller, page):
         opened.wait_for("averages", is_drawn)
     assert part.tier == "test"
     part.tier = "validation"
-    controller.finish_scores()
+    controller.requests.finish_scores()
     opened.wait_for("averages", lambda message, _: "validation trials" in message["text"])
     opened.say("gone")
     assert not controller.state.peri_event_shown
@@ -56,7 +56,7 @@ def test_the_page_lists_trials_moves_and_chooses_a_condition(controller, page):
 def test_averages_follow_the_focus(controller, page):
     controller.select([3, 8])
     opened = page(Trials(controller), "averages")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     names = controller.state.session.units.names
     for focus in (3, 8):
         controller.neuron_info.step(1)

@@ -117,8 +117,8 @@ def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):
 def test_the_playhead_moves_the_cursor_or_the_window(
     video, video_page, controller, at, plays, stride, moved, cursor
 ):
-    controller.seek(4.0)
-    controller.set_cursor(58)
+    controller.navigation.seek(4.0)
+    controller.navigation.set_cursor(58)
     start = controller.state.window.start_index
     video.stride = stride
     go(video_page, start + at, plays=plays)
@@ -129,8 +129,8 @@ def test_the_playhead_moves_the_cursor_or_the_window(
 @pytest.mark.parametrize("at", [0, 7, -1])
 def test_the_ends_of_the_session_are_reached(video_page, controller, session, at):
     at %= len(session.start_grid)
-    controller.seek(6.0)
-    controller.set_cursor(30)
+    controller.navigation.seek(6.0)
+    controller.navigation.set_cursor(30)
     go(video_page, at)
     assert controller.state.window.start_index + controller.state.cursor == at
 
@@ -152,8 +152,8 @@ def test_time_and_cursor_are_the_states_both_ways(video, controller):
     time = float(window.timestamps["responses"][cursor])
     assert time == pytest.approx(9.3, abs=1 / 60)
     assert video.time_s == pytest.approx(time, abs=1e-3)
-    controller.seek(2.0)
-    controller.set_cursor(15)
+    controller.navigation.seek(2.0)
+    controller.navigation.set_cursor(15)
     assert video.cursor == 15
     start_s = controller.state.window.start_s
     assert video.time_s == pytest.approx(start_s + 0.5, abs=1e-3)

@@ -27,8 +27,9 @@ def connections(controller: Controller) -> int:
     groups = (controller.state.events, controller.results.events)
     signals = [group[name] for group in groups for name in group]
     signals += [controller.results.changed, controller.history_changed]
+    signals += [controller.navigation.trial_changed]
     names = "baseline pins loader recordings clock_check sweeps repeats neuron_order"
-    names += " ranking laboratory trials neuron_info"
+    names += " ranking laboratory neuron_info"
     signals += [getattr(controller, name).changed for name in names.split()]
     return sum(map(len, signals))
 

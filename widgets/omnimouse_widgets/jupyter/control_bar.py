@@ -141,15 +141,15 @@ class ControlBar(Part):
         elif controller.downloads.is_busy:
             controller.downloads.stop()
         else:
-            controller.cancel()
+            controller.requests.cancel()
 
     def on_repeat(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Repeat the request after an error or a stop."""
-        self._controller.request_again()
+        self._controller.requests.send_again()
 
     def on_connect(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Connect to the server that the file of the model names."""
-        self._controller.connect()
+        self._controller.requests.connect()
 
     def on_wait(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Go on waiting for a model whose process does not answer."""
@@ -161,7 +161,7 @@ class ControlBar(Part):
 
     def on_refine(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Pause the scores over the tier, or continue them."""
-        self._controller.score_tier(not self._controller.state.scores_tier)
+        self._controller.requests.score_tier(not self._controller.state.scores_tier)
 
     def on_file_mask(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Show the mask under which the predictions of the chosen file were made."""

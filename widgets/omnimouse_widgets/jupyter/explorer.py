@@ -189,7 +189,7 @@ class Explorer:
         controller = self.controller
         # In this order: a loaded recording or model starts a request to the controller.
         tasks = (controller.loader, controller.downloads)
-        if not all(task.wait(timeout_s) for task in (*tasks, controller)):
+        if not all(task.wait(timeout_s) for task in (*tasks, controller.requests)):
             raise TimeoutError(f"Not settled after {timeout_s:z.0f} s; see the bar.")
         for task in tasks:
             if task.error is not None:
@@ -257,7 +257,7 @@ class Explorer:
 
     @start_s.setter
     def start_s(self, start_s: float) -> None:
-        self.controller.seek(start_s)
+        self.controller.navigation.seek(start_s)
 
     @property
     def window(self) -> Any:

@@ -122,7 +122,7 @@ class Raster(Part):
         self.bind_field("order", lambda order: set_raster(order, state.raster_view), "raster_order")
         self.bind_field("view", lambda view: set_raster(state.raster_order, view), "raster_view")
         self.bind_field("code", controller.set_brush, "brush_code")
-        self.bind_field("cursor", controller.set_cursor)
+        self.bind_field("cursor", controller.navigation.set_cursor)
         self.bind_field("selection", controller.select)
         self.observe(lambda _: self._rows_moved.emit(), "rows_shown")
 

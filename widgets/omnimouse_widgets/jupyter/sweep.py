@@ -137,13 +137,13 @@ class ContextSweep(FigurePart):
     def activate(self) -> None:
         """Start computing live curves, and list the saved sweeps if not yet done."""
         # `self` identifies this viewer: the sweep runs while any viewer shows it.
-        self._controller.show_sweep(self.is_live, self)
+        self._controller.requests.show_sweep(self.is_live, self)
         if not self._controller.sweeps.entries:
             self._controller.sweeps.reload_folder()
 
     def deactivate(self) -> None:
         """Stop computing live curves for this widget."""
-        self._controller.show_sweep(False, self)
+        self._controller.requests.show_sweep(False, self)
 
     # -- what code may call -----------------------------------------------------------
     def start(self, plan: SweepPlan | None = None, name: str = "", **fields: Any) -> None:
@@ -261,7 +261,7 @@ class ContextSweep(FigurePart):
             self.is_live = False
 
     def _on_live(self, _: Any) -> None:
-        self._controller.show_sweep(bool(self._views) and self.is_live, self)
+        self._controller.requests.show_sweep(bool(self._views) and self.is_live, self)
         self._follow_live()
         self._options_changed.emit()
 

@@ -60,7 +60,7 @@ class Trials(Part):
             Drawing(self._draw_list, [events.session]),
             Drawing(
                 self._draw_trial,
-                [events.session, events.window, controller.trials.changed],
+                [events.session, events.window, controller.navigation.trial_changed],
             ),
             Drawing(
                 self._draw_averages,
@@ -87,7 +87,7 @@ class Trials(Part):
     # -- from the page ----------------------------------------------------------------
     def on_go(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move the window to a trial."""
-        self._controller.trials.go_to(int(content["trial"]))
+        self._controller.navigation.go_to_trial(int(content["trial"]))
 
     # -- to the page ------------------------------------------------------------------
     def _draw_list(self) -> None:

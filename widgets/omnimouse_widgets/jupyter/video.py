@@ -84,7 +84,7 @@ class VideoScrubber(Part):
         traits.setdefault("stride", controller.state.spec.n_samples)
         super().__init__(controller, **traits)
         events = controller.state.events
-        self.bind_field("cursor", controller.set_cursor)
+        self.bind_field("cursor", controller.navigation.set_cursor)
         self.bind("time_s", [events.window, events.cursor], self._time, self.go_to)
         for signal in (events.window, events.cursor):
             self._link(signal, self._count_jump)
@@ -181,10 +181,10 @@ class VideoScrubber(Part):
             # Keep the cursor at its position in the window. Near an end of the session
             # the window cannot move as far, so compute the cursor from its real start.
             start = max(target - film.frame_at(state.cursor), 0)
-            self._controller.seek_nearest(film.seconds(start))
+            self._controller.navigation.seek_nearest(film.seconds(start))
             assert state.window is not None
             frame = target - film.start_of(state.window)
-        self._controller.set_cursor(film.sample_at(frame))
+        self._controller.navigation.set_cursor(film.sample_at(frame))
 
     def _time(self) -> float:
         state = self._controller.state

@@ -10,8 +10,7 @@ from typing import Any
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.predictions import PinPredictions
-from omnimouse_model.live.inference.client import LiveClient
-from omnimouse_model.live.inference.engine import Engine
+from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.mask.presets import is_preset, preset_named
 from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_model.live.pin import MAX_PINS, Pin, is_same_predictor
@@ -29,10 +28,8 @@ class Pins:
 
     Parameters
     ----------
-    engine
-        Live engine; pins are predicted when it is idle.
-    client
-        Client of the live engine, which knows the chosen predictor.
+    requests
+        Requests of the live engine; pins are predicted when it is idle.
     downloads
         Says which models are not on this machine.
     note_unpinned
@@ -50,13 +47,13 @@ class Pins:
 
     def __init__(
         self,
-        engine: Engine,
-        client: LiveClient,
+        requests: Requests,
         lock: threading.RLock,
         downloads: ModelDownloads,
         note_unpinned: Callable[[Pin], None],
     ) -> None:
         self.notice = ""
+        client = requests.client
         self._client, self._lock, self._downloads = client, lock, downloads
         self._note_unpinned = note_unpinned
         self._state = client.state
@@ -66,7 +63,8 @@ class Pins:
         self._absent: frozenset[str] = frozenset()
         # `events.session` no longer has the previous session when its pins are stored.
         self._session = self._state.session
-        self.predictions = PinPredictions(engine, client, lock, self.problem_of)
+        self.predictions = PinPredictions(requests.engine, client, lock, self.problem_of)
+        requests.cancelled.connect(self.predictions.stop)
         self.changed = self.predictions.changed
         events = self._state.events
         events.session.connect(self._on_session)

@@ -1,20 +1,30 @@
-"""Client of the engine: make requests from the state, apply answers to the results."""
+"""Requests from the state to the engines, and their answers in the results.
+
+The baseline receives each request after the main predictor has answered. It has its own
+engine and, with worker processes, its own process, so that fitting it to a session does
+not delay the main predictor.
+"""
 
 import threading
 from collections.abc import Callable
 
 import numpy as np
+from psygnal import Signal
 
+from omnimouse_model.data.hub.connections import allow_connections
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.live.inference.engine import Answer, Engine
-from omnimouse_model.live.inference.overlap import moved_prediction
+from omnimouse_model.live.inference.engine import Answer, Engine, Execution
+from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.request import LiveRequest, LoadRequest
-from omnimouse_model.live.inference.stages import Stage
-from omnimouse_model.live.results import Freshness, Results
+from omnimouse_model.live.inference.score_store import ScoreStore
+from omnimouse_model.live.inference.stages import Stage, StageRunner
+from omnimouse_model.live.inference.stream import moved_prediction
+from omnimouse_model.live.inference.worker_watch import WorkerWatch
+from omnimouse_model.live.results import NOT_SENT, Freshness, Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import scored_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.predictor import Prediction, Predictor, is_served
 
@@ -26,9 +36,6 @@ class LiveClient:
     ----------
     sweeps
         Whether the live sweep and what-ifs are requested, where they are shown.
-    on_spec
-        Called with the spec of the predictor when it is not that of the window on
-        screen; without it, the predictor predicts the same time span at its own rates.
 
     Attributes
     ----------
@@ -38,6 +45,9 @@ class LiveClient:
         Predictor, or a name or file that loads it; None if none is chosen.
     step_s
         Latest step of the window in seconds, signed; used to prefetch.
+    on_spec
+        Called with the spec of the predictor when it is not that of the window on
+        screen; without it, the predictor predicts the same time span at its own rates.
     """
 
     def __init__(
@@ -48,15 +58,14 @@ class LiveClient:
         lock: threading.RLock,
         *,
         sweeps: bool = True,
-        on_spec: Callable[[WindowSpec], None] | None = None,
     ) -> None:
         self.state, self.results = state, results
         self.predictor: str | Predictor | None = state.predictor_name or None
         self.step_s: float | None = None
+        self.on_spec: Callable[[WindowSpec], None] | None = None
         self._engine = engine
         self._lock = lock
         self._sweeps = sweeps
-        self._on_spec = on_spec
         self._fastest: tuple[Session | None, float] = (None, np.inf)
         self._sent: tuple[Window | None, str | Predictor | None] = (None, None)
 
@@ -96,7 +105,7 @@ class LiveClient:
             # The baseline is compared with the recorded stimulus only.
             edits=state.edits if self._sweeps else (),
             unedited=unedited,
-            maps_to_predictor_spec=self._on_spec is None,
+            maps_to_predictor_spec=self.on_spec is None,
             metric=state.metric.name,
             scores_tier=state.scores_tier,
             peri_event=state.peri_event_shown and self._sweeps,
@@ -218,10 +227,10 @@ class LiveClient:
         apply_stage(self.results, answer, stage)
         # The window on screen may have to follow the spec of a predictor just loaded.
         window = self.state.window
-        if self._on_spec is None or window is None or stage.needs is None:
+        if self.on_spec is None or window is None or stage.needs is None:
             return
         if not is_served(stage.needs.spec, window.spec):
-            self._on_spec(stage.needs.spec)
+            self.on_spec(stage.needs.spec)
 
     def _time(self, request: LiveRequest, prediction: Prediction, took_s: float) -> None:
         """Record the time of a population prediction."""
@@ -281,3 +290,236 @@ def apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
         results.what_if_error = stage.error or None
         results.what_if_freshness = "error" if stage.error else freshness
     results.changed.emit()
+
+
+class BaselineClient:
+    """Requests of the baseline predictor, for the same window and mask.
+
+    Parameters
+    ----------
+    main_results
+        Results of the main predictor; the baseline runs when they are complete.
+    store
+        As in `StageRunner`.
+
+    Attributes
+    ----------
+    results
+        Results of the baseline.
+    """
+
+    def __init__(
+        self,
+        state: LiveState,
+        main_results: Results,
+        load: Load,
+        lock: threading.RLock,
+        execution: Execution,
+        store: ScoreStore | None = None,
+    ) -> None:
+        self.results = Results()
+        self._state, self._main_results, self._lock = state, main_results, lock
+        self._load, self._execution, self._store = load, execution, store
+        self._engine: Engine | None = None
+        self._client: LiveClient | None = None
+        self._requested: tuple[Window | None, Mask | None] = (None, None)
+        self._is_due = False
+
+    def choose(self, name: str) -> None:
+        """Choose the baseline by a name for `load`; "" removes it.
+
+        A baseline with the name of the model has no results: the model gives them.
+        """
+        # Do not wait for the old baseline: its thread ends after its current step.
+        self.close(0.0)
+        if name:
+            runner = StageRunner(self._load, self._store)
+            self._engine = Engine(runner, self._execution)
+            self._client = LiveClient(
+                self._engine, self._state, self.results, self._lock, sweeps=False
+            )
+            self._client.choose(name)
+            # Results over another window must not be drawn for an instant; the main
+            # results are cleared by the navigation.
+            self._state.events.window.connect(self._reset)
+            self._main_results.changed.connect(self._send_if_due)
+            self.follow()
+
+    def follow(self, *, again: bool = False) -> None:
+        """Schedule a request for the screen's state, if it is new or `again` is true.
+
+        Call it after each request to the main predictor. The baseline's older results
+        are marked as stale; the request is sent when the main predictor has finished.
+        """
+        window, mask = self._state.window, self._state.mask
+        if self._client is None or window is None or mask is None:
+            return
+        if not self._state.compared_baseline:
+            self._reset()
+            return
+        # Identity is sufficient, because windows and masks are immutable.
+        is_requested = window is self._requested[0] and mask is self._requested[1]
+        if is_requested and not again and not self._is_due:
+            return
+        if not self._is_due:
+            self.results.mark_requested(NOT_SENT, mask=mask)
+        self._is_due = True
+        self._send_if_due()
+
+    def stop(self) -> None:
+        """Cancel running and scheduled requests; keep the displayed results."""
+        self._is_due = False
+        if self._client is not None and self.results.is_awaited:
+            self._client.stop()
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until all requests are finished; False on timeout."""
+        return self._engine is None or self._engine.wait(timeout_s)
+
+    def run_idle_work(self) -> None:
+        """Score the whole tier now; see `Engine.run_idle_work`."""
+        if self._engine is not None:
+            self._engine.run_idle_work()
+
+    def close(self, timeout_s: float) -> None:
+        """Remove the baseline and end its engine and process."""
+        self._reset()
+        if self._engine is not None:
+            self._state.events.window.disconnect(self._reset)
+            self._main_results.changed.disconnect(self._send_if_due)
+            self._engine.close(timeout_s)
+        self._engine = self._client = None
+        # The next baseline has a new engine, whose numbers start at 1 again.
+        self.results.newest_request = self.results.shown_request = 0
+
+    def _reset(self) -> None:
+        """Clear the results, because they belong to the previous window."""
+        self._requested, self._is_due = (None, None), False
+        if self._client is not None:
+            # A baseline that was due for the previous window is not awaited any more.
+            self.results.is_awaited, self.results.error = False, None
+            self._client.reset()
+
+    def _send_if_due(self) -> None:
+        if self._is_due and self._client is not None:
+            # The main predictor has the processor first: its traces follow the brush.
+            if self._main_results.is_awaited:
+                return
+            self._is_due = False
+            self._requested = (self._state.window, self._state.mask)
+            self._client.send()
+
+
+class Requests:
+    """Requests to the main predictor and to its baseline; waiting, cancelling, closing.
+
+    Parameters
+    ----------
+    load
+        Makes a predictor from a name and a device, on the thread of an engine.
+    store
+        As in `StageRunner`.
+    workers
+        Watch over the processes of the predictors.
+
+    Attributes
+    ----------
+    engine, client
+        Engine and client of the main predictor.
+    baseline
+        Client of the baseline.
+    cancelled
+        Emitted by `cancel`, before anything is cancelled.
+    """
+
+    cancelled = Signal()
+
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        load: Load,
+        lock: threading.RLock,
+        execution: Execution,
+        store: ScoreStore | None,
+        workers: WorkerWatch,
+    ) -> None:
+        self.engine = Engine(StageRunner(load, store), execution)
+        self.client = LiveClient(self.engine, state, results, lock)
+        self.baseline = BaselineClient(state, results, load, lock, execution, store)
+        self._state, self._results, self._lock = state, results, lock
+        self._workers = workers
+        # Several panels can show the live sweep: the last one that closes stops it.
+        self._sweep_viewers: set[object] = set()
+
+    def send(self) -> None:
+        """Request the task on screen, also from the baseline if it is new."""
+        with self._lock:
+            self.client.send()
+            self.baseline.follow()
+
+    def send_again(self) -> None:
+        """Send the current request again, after an error or a cancel."""
+        with self._lock:
+            self.client.send()
+            self.baseline.follow(again=True)
+
+    def connect(self) -> None:
+        """Allow the server that the file of the model names, and request again."""
+        if self._results.asked_host:
+            allow_connections([self._results.asked_host])
+            # Processes know the servers that were allowed when they started.
+            self._workers.end()
+            self.send_again()
+
+    def score_tier(self, is_on: bool) -> None:
+        """Turn the score over the test tier on or off; idle time is used for it."""
+        with self._lock:
+            self._state.scores_tier = is_on
+            # The running score belongs to the last request, which this one replaces.
+            self.send_again()
+
+    def finish_scores(self) -> None:
+        """Score the rest of the tier now, if the engines are synchronous.
+
+        Engines with threads score it between requests; then this does nothing.
+        """
+        # First, so that all scores precede the curves.
+        self.baseline.run_idle_work()
+        self.engine.run_idle_work()
+
+    def show_sweep(self, is_shown: bool = True, viewer: object = None) -> None:
+        """Show or hide the live sweep for one viewer.
+
+        The sweep is computed after each answer while at least one viewer shows it. It
+        stops when the last viewer hides it and later continues from its last point.
+        """
+        with self._lock:
+            viewers = self._sweep_viewers
+            (viewers.add if is_shown else viewers.discard)(viewer)
+            if self._state.sweep_shown == bool(viewers):
+                return
+            self._state.sweep_shown = bool(viewers)
+            if viewers:
+                self.client.send()
+            # Only if the sweep alone is still running: the predictions themselves must
+            # not be computed again because a panel was closed.
+            elif self._results.population_freshness == "fresh":
+                self.client.drop_rest()
+
+    def cancel(self) -> None:
+        """Cancel running and waiting requests, also of the baseline; results stay."""
+        with self._lock:
+            self.cancelled.emit()
+            # Before the main request: its end would start a baseline that is still due.
+            self.baseline.stop()
+            self.client.stop()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all requests are finished; False on timeout."""
+        return self.engine.wait(timeout_s) and self.baseline.wait(timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """End both engines and their processes."""
+        self.baseline.close(timeout_s)
+        self.engine.close(timeout_s)

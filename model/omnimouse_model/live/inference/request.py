@@ -2,20 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Prediction, Predictor
-
-
-def name_of(predictor: Predictor) -> str:
-    """Return a predictor's name, or its id if it has no name."""
-    # `predictor_id` of a predictor that loads later would load it here; its `name`
-    # does not.
-    return str(getattr(predictor, "name", None) or predictor.predictor_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +64,6 @@ class LiveRequest:
     def has_sweep(self) -> bool:
         """Whether a live sweep is requested and at least one neuron is selected."""
         return self.sweep and self.sweeps_window and bool(self.selection)
-
-
-def step_between(before: Window | None, after: Window) -> float:
-    """Return the signed step in seconds; a jump counts as one window forward."""
-    # A jump says nothing about the next window: the user will most likely play on.
-    longest_s = after.spec.duration_s
-    if before is None or before.session is not after.session:
-        return longest_s
-    step_s = after.start_s - before.start_s
-    return step_s if round(abs(step_s), 2) <= longest_s else longest_s
-
-
-def next_window(window: Window, n: int) -> Window:
-    """Return the window `n` steps on, beyond a pause if there is one.
-
-    A step is the duration of the window, or a trial for windows aligned to trials.
-    """
-    session, spec = window.session, window.spec
-    if spec.align == "grid":
-        start_s = window.start_s + n * spec.duration_s
-        return session.nearest_window(start_s, spec, direction=n)
-    starts = session.window_starts(None, spec=spec)
-    # The nearest start, because the window's own start is rounded to a sample.
-    current = int(np.argmin(np.abs(starts - window.start_s)))
-    start_s = float(starts[min(max(current + n, 0), len(starts) - 1)])
-    return session.nearest_window(start_s, spec)
 
 
 def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:

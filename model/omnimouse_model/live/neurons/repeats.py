@@ -27,7 +27,7 @@ from omnimouse_model.live.inference.background_task import (
     percent_job,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.recording.trials import trial_at
+from omnimouse_model.live.navigation import trial_at
 from omnimouse_model.live.state import LiveState
 
 MAX_UNSELECTED: Final = 256

@@ -149,7 +149,7 @@ def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
     predictor = GatedPredictor()
     with closing(Controller(LiveState(trace_span="window"))) as controller:
         controller.open_session(session)
-        controller.show_sweep()
+        controller.requests.show_sweep()
         controller.choose_predictor(predictor)
         predictor.gate.release(1 + 3)  # the answer, and three points
         for _ in range(1 + 3 + 1):  # and a fourth has begun
@@ -160,7 +160,7 @@ def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
         controller.paint([1, 2], 2)
         assert results.sweep_freshness == "stale"
         predictor.gate.release(1 + 1 + N_LIVE)
-        assert controller.wait(TIMEOUT)
+        assert controller.requests.wait(TIMEOUT)
         assert results.sweep.is_complete
         assert results.sweep_freshness == "fresh"
         assert predictor.counters["encodings"] == 2 + N_LIVE

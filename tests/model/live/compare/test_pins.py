@@ -65,7 +65,7 @@ def gated_controller(folder):
         predictor.gate.release()
         made.open_session(folder)
         assert predictor.entered.acquire(timeout=TIMEOUT)
-        assert made.wait(TIMEOUT)
+        assert made.requests.wait(TIMEOUT)
         yield made, predictor
         predictor.gate.release(1000)
 
@@ -121,7 +121,7 @@ def test_a_pin_keeps_its_mask_when_the_live_mask_changes(controller):
     np.testing.assert_array_equal(answer.prediction.responses, before.responses)
     np.testing.assert_array_equal(answer.scores, scores)
     assert not np.array_equal(controller.results.scores, scores)
-    controller.seek(9.0)
+    controller.navigation.seek(9.0)
     window = controller.state.window
     answer = controller.pins.predictions.windows[0]
     expected = SloppyPredictor().predict(window, pin.mask)
@@ -157,7 +157,7 @@ def test_the_predictor_of_a_pin_is_loaded_and_released(folder):
     controller.pins.pin()
     assert loaded == ["one"]
     controller.choose_predictor("two")
-    controller.seek(9.0)
+    controller.navigation.seek(9.0)
     assert controller.pins.predictions.windows[0].prediction.predictor_id == "one"
     assert loaded == ["one", "two", "one"]
     closed.clear()
@@ -219,17 +219,17 @@ def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
 
 
 def test_a_span_stays_while_the_window_moves_within_it(controller):
-    controller.seek(9.0)
+    controller.navigation.seek(9.0)
     controller.pins.choose_span("10 s")
     predictor = controller._client.predictor
     page = controller.pins.predictions.page
     known = controller.pins.predictions.spans[LIVE]
     before = predictor.counters["encodings"]
-    controller.seek(page[0] + 5.0)
+    controller.navigation.seek(page[0] + 5.0)
     assert controller.pins.predictions.page == page
     assert controller.pins.predictions.spans[LIVE] is known
     assert predictor.counters["encodings"] == before + 1
-    controller.seek(page[1])
+    controller.navigation.seek(page[1])
     assert controller.pins.predictions.page[0] == page[0] + 8.0 * (
         (controller.state.window.start_s - page[0] + 1e-6) // 8.0
     )
@@ -269,13 +269,13 @@ def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     assert predictor.entered.acquire(timeout=TIMEOUT)
     results = controller.results
     assert (results.shown_request, results.freshness) == (asked, "fresh")
-    controller.cancel()
+    controller.requests.cancel()
     predictor.gate.release(1000)
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     assert not controller.pins.predictions.is_busy
     assert LIVE not in controller.pins.predictions.spans
-    controller.request_again()
-    assert controller.wait(TIMEOUT)
+    controller.requests.send_again()
+    assert controller.requests.wait(TIMEOUT)
     assert controller.pins.predictions.spans[LIVE].span.is_complete
 
 

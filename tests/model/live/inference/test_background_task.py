@@ -101,7 +101,7 @@ def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(Path(shutil.copytree(SUITE2P, tmp_path / "m7")))
     before = controller.state.session
-    controller.seek(20.0)
+    controller.navigation.seek(20.0)
     start_s = controller.state.window.start_s
     controller.choose_series("dff")
     state = controller.state

@@ -42,7 +42,7 @@ def test_the_baseline_follows_mask_and_window_until_it_is_removed(controller):
     before = controller.baseline.population
     controller.select([5, 6])
     assert controller.baseline.population is before
-    controller.seek(controller.state.window.start_s - 2.0)
+    controller.navigation.seek(controller.state.window.start_s - 2.0)
     assert controller.baseline.population is not before
     assert_answered(controller)
     controller.choose_baseline("")
@@ -132,7 +132,7 @@ def answered_controller(gated_controller, model, beside):
     """Controller with results of both; the baseline's gate stays open."""
     model.gate.release()
     open_gates(beside)
-    assert gated_controller.wait(TIMEOUT)
+    assert gated_controller.requests.wait(TIMEOUT)
     return gated_controller
 
 
@@ -145,7 +145,7 @@ def test_the_baseline_is_requested_after_the_model(answered_controller, model, b
     assert answered_controller.baseline.is_population_old
     assert beside.counters["encodings"] == 1
     open_gates(model)
-    assert answered_controller.wait(TIMEOUT)
+    assert answered_controller.requests.wait(TIMEOUT)
     assert beside.counters["encodings"] == 2
     assert not answered_controller.baseline.is_population_old
     assert_answered(answered_controller)
@@ -156,17 +156,17 @@ def test_the_same_mask_again_leaves_the_baseline_fresh(answered_controller, mode
     answered_controller.paint_cells([1], slice(0, 60), VISIBLE)
     answered_controller.set_mask(before)
     open_gates(model)
-    assert answered_controller.wait(TIMEOUT)
+    assert answered_controller.requests.wait(TIMEOUT)
     assert_answered(answered_controller)
 
 
 def test_moving_the_window_clears_the_baseline_at_once(answered_controller, model):
     assert answered_controller.baseline.population is not None
-    answered_controller.seek(answered_controller.state.window.start_s - 2.0)
+    answered_controller.navigation.seek(answered_controller.state.window.start_s - 2.0)
     assert answered_controller.baseline.population is None
     assert answered_controller.baseline.scores is None
     open_gates(model)
-    assert answered_controller.wait(TIMEOUT)
+    assert answered_controller.requests.wait(TIMEOUT)
     found = answered_controller.baseline.population
     recorded = answered_controller.state.window.responses[30:, found.neurons]
     np.testing.assert_allclose(found.responses[30:], recorded + 1)
@@ -176,9 +176,9 @@ def test_without_a_predictor_the_baseline_follows_the_mask(session):
     controller = Controller(load=lambda *_: EchoPredictor("beside"))
     controller.open_session(session)
     controller.choose_baseline("beside")
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     assert_answered(controller)
     controller.close()
 
@@ -191,7 +191,7 @@ def test_a_dropped_request_of_the_model_frees_the_baseline(answered_controller, 
         made.paint_cells([neuron], slice(0, 60), TARGET)
     made.offer_predictor("omnimouse-5M")
     open_gates(model)
-    assert made.wait(TIMEOUT)
+    assert made.requests.wait(TIMEOUT)
     assert not made.results.is_awaited
     assert_answered(made)
 
@@ -199,15 +199,15 @@ def test_a_dropped_request_of_the_model_frees_the_baseline(answered_controller, 
 def test_stop_cancels_a_baseline_that_is_due(gated_controller, model, beside):
     assert model.entered.acquire(timeout=TIMEOUT)
     assert gated_controller.baseline.is_awaited
-    gated_controller.cancel()
+    gated_controller.requests.cancel()
     assert gated_controller.baseline.was_stopped
     open_gates(model)
-    assert gated_controller.wait(TIMEOUT)
+    assert gated_controller.requests.wait(TIMEOUT)
     assert not beside.entered.acquire(blocking=False)
     assert not gated_controller.baseline.is_awaited
     open_gates(beside)
-    gated_controller.request_again()
-    assert gated_controller.wait(TIMEOUT)
+    gated_controller.requests.send_again()
+    assert gated_controller.requests.wait(TIMEOUT)
     assert gated_controller.baseline.population_freshness == "fresh"
 
 
@@ -215,12 +215,12 @@ def test_stop_cancels_a_running_baseline(gated_controller, model, beside):
     open_gates(model)
     assert beside.entered.acquire(timeout=TIMEOUT)
     assert gated_controller.results.population_freshness == "fresh"
-    gated_controller.cancel()
+    gated_controller.requests.cancel()
     assert not gated_controller.baseline.is_awaited
     assert gated_controller.baseline.was_stopped
     open_gates(beside)
-    assert gated_controller.wait(TIMEOUT)
+    assert gated_controller.requests.wait(TIMEOUT)
     assert gated_controller.baseline.population is None
     gated_controller.paint_cells([1], slice(0, 60), VISIBLE)
-    assert gated_controller.wait(TIMEOUT)
+    assert gated_controller.requests.wait(TIMEOUT)
     assert_answered(gated_controller)

@@ -48,7 +48,7 @@ def test_it_ends_with_the_score_of_an_evaluation(scored, session):
 def test_it_stays_in_another_window_and_ends_with_the_task(scored, session):
     controller, wait = scored
     found = wait()
-    controller.step_window(1)
+    controller.navigation.step_window(1)
     assert controller.results.tier_score is not None
     controller.paint([0, 1], 1)
     assert controller.results.tier_score is not found
@@ -117,11 +117,11 @@ def test_it_goes_on_when_other_work_is_dropped(scored, what):
     wait()
     controller.paint([0, 1, 2], 1)
     if what == "sweep":
-        controller.show_sweep()
-        assert controller.wait(TIMEOUT_S)
-        controller.show_sweep(False)
+        controller.requests.show_sweep()
+        assert controller.requests.wait(TIMEOUT_S)
+        controller.requests.show_sweep(False)
     else:
         controller.stimulus_edits.put_video(Blank())
-        assert controller.wait(TIMEOUT_S)
+        assert controller.requests.wait(TIMEOUT_S)
         controller.undo()
     assert wait().mask is controller.state.mask

@@ -71,7 +71,7 @@ def test_edits_and_strokes_share_one_undo(controller):
 
 def test_edits_stay_with_their_session_and_need_its_streams(controller, session):
     controller.stimulus_edits.put(Blank(), BehaviorSet("running", 0.0))
-    controller.step_window(-1)
+    controller.navigation.step_window(-1)
     state = controller.state
     assert controller.results.what_if_freshness == "fresh"
     found = controller.results.what_if.window

@@ -93,7 +93,7 @@ def test_the_result_is_chosen_and_found_after_a_restart(controller, open_control
     assert {"starting", "training", "saving"} <= set(stages)
     mine = finetuning.request.path
     assert controller.state.predictor_name == str(mine)
-    assert controller.wait(PATIENCE_S)
+    assert controller.requests.wait(PATIENCE_S)
     assert controller.results.error is None
     assert controller.results.population is not None
     (result,) = finetuning.results
@@ -169,7 +169,7 @@ def test_fine_tuning_is_offered_for_an_unknown_recording(controller, mouse_folde
     assert not finetuning.is_offered
     controller.open_session(mouse_folder / NEW)
     controller.choose_predictor(EchoPredictor())
-    assert controller.wait(PATIENCE_S)
+    assert controller.requests.wait(PATIENCE_S)
     assert not finetuning.is_offered
 
 

@@ -78,12 +78,12 @@ def test_a_clip_at_an_end_of_a_session_is_on_screen(controller, short, at_s, rep
     names = np.array(["a", "b", "c", "a"])
     session = replace(session, trials=replace(session.trials, stim_id=names))
     controller.open_session(session)
-    controller.seek_nearest(at_s)
+    controller.navigation.seek_nearest(at_s)
     assert controller.repeats.clip.trials == (0, 3)
     assert controller.repeats.repeat == repeat
     controller.repeats.step(1)
     assert controller.repeats.repeat == 1 - repeat
-    controller.seek(6.4)
+    controller.navigation.seek(6.4)
     assert controller.repeats.clip is None
 
 

@@ -28,10 +28,10 @@ def controller(session):
 
 def test_they_are_predicted_only_while_a_view_shows_them(controller):
     averages = controller.trial_averages
-    controller.finish_scores()
+    controller.requests.finish_scores()
     assert averages.of(3) == ()
     averages.show(True, "view")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     asked = controller.state.mask.target.any(axis=0)
     for neuron in (3, 8):
         found = averages.of(neuron)
@@ -46,16 +46,16 @@ def test_they_are_predicted_only_while_a_view_shows_them(controller):
 def test_they_follow_the_selection_and_the_task(controller):
     averages = controller.trial_averages
     averages.show(True, "view")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     before = averages.of(3)[0].predicted
     controller.select([5])
-    controller.finish_scores()
+    controller.requests.finish_scores()
     assert averages.of(3) == ()
     assert averages.of(5)
     controller.select([3])
     controller.apply_preset("causal")
     assert averages.of(3) == ()
-    controller.finish_scores()
+    controller.requests.finish_scores()
     after = averages.of(3)[0].predicted
     assert np.isnan(after[0]).all()
     assert np.isfinite(after[-1]).all()
@@ -65,23 +65,23 @@ def test_they_follow_the_selection_and_the_task(controller):
 def test_an_equal_task_keeps_them(controller):
     averages = controller.trial_averages
     averages.show(True, "view")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     first = controller.state.mask
     controller.apply_preset("causal")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     again = replace(first, name="again")
     controller.set_mask(again)
-    controller.finish_scores()
+    controller.requests.finish_scores()
     assert controller.results.peri_event.mask is controller.state.mask is again
 
 
 def test_trials_of_another_tier_are_predicted(controller):
     averages, tiers = controller.trial_averages, controller.state.session.trials.tier
     averages.show(True, "view")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     assert (averages.tier, averages.tiers) == ("test", ("test", "train", "validation"))
     averages.choose_tier("train")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     found = controller.results.peri_event
     assert found.is_complete
     assert set(tiers[found.trials]) == {"train"}

@@ -121,7 +121,7 @@ def test_a_script_contains_the_edits(controller, script_output):
 def test_a_rounded_start_gives_the_same_window(controller, session):
     n = len(session.start_grid) - 60
     for index in range(0, n, max(n // 20, 1)):
-        controller.seek(float(session.start_grid[index] - session.t0))
+        controller.navigation.seek(float(session.start_grid[index] - session.t0))
         window = controller.state.window
         written = re.search(r"session\.window\((.*)\)", controller.as_python())
         assert len(written[1].partition(".")[2]) <= 3
@@ -211,7 +211,7 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path
 
 
 def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
-    controller.finish_scores()
+    controller.requests.finish_scores()
     found = controller.results.tier_score
     content = content_of(controller)
     table = exports.neuron_columns(content)
@@ -283,12 +283,12 @@ def test_an_older_answer_is_not_exported(session, tmp_path):
         made = controller.exports
         controller.choose_predictor(EndlessPredictor())
         controller.open_session(session)
-        assert controller.wait(TIMEOUT)
+        assert controller.requests.wait(TIMEOUT)
         controller.set_behavior("hidden")  # computes until stopped
         for _ in range(2):
             made.export(tmp_path / "arrays.npz")
             assert isinstance(made.error, ExportError)
-            controller.cancel()
+            controller.requests.cancel()
         made.dismiss()
         assert made.error is None
         assert not list(tmp_path.iterdir())

@@ -101,9 +101,9 @@ def change_everything(controller: Controller) -> None:
     controller.paint_cells([7], slice(0, 20), VISIBLE)
     controller.set_frames(slice(0, 30))
     controller.choose_baseline("last")
-    controller.seek(3.0)
+    controller.navigation.seek(3.0)
     controller.select([9, 2, 30])
-    controller.set_cursor(17)
+    controller.navigation.set_cursor(17)
     controller.set_brush(TARGET)
     controller.set_active_span(30, 60)
     controller.set_colour_by("score")
@@ -170,7 +170,7 @@ def test_the_task_counts_as_a_change_and_a_view_does_not(controller, tmp_path):
     analyses = controller.project
     assert not analyses.is_changed
     analyses.save(tmp_path / "a.omnimouse.json")
-    controller.set_cursor(3)
+    controller.navigation.set_cursor(3)
     controller.set_colour_by("state")
     assert not analyses.is_changed
     paint = partial(controller.paint, [12], HIDDEN)
@@ -179,7 +179,7 @@ def test_the_task_counts_as_a_change_and_a_view_does_not(controller, tmp_path):
         assert analyses.is_changed
         controller.undo()
         assert not analyses.is_changed
-    controller.seek(6.0)
+    controller.navigation.seek(6.0)
     assert analyses.is_changed
     analyses.save()
     assert not analyses.is_changed
@@ -429,7 +429,7 @@ def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
     """Paint in a process that is killed; report each mask before it is painted."""
     controller = Controller(session_file=memory, load=lambda *_: None)
     controller.open_session(folder)
-    controller.seek(3.0)
+    controller.navigation.seek(3.0)
     for sample in cycle(range(60 * 40)):
         neuron, stop = sample % 40, 1 + sample // 40
         mask = controller.state.mask.paint([neuron], (0, stop), VISIBLE)

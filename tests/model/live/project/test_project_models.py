@@ -69,8 +69,8 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_predicts(
     assert name in told
     assert (controller.downloads.name, controller.downloads.is_offered) == (name, True)
     assert not controller.project.is_changed
-    controller.request_again()
-    controller.seek(3.0)
+    controller.requests.send_again()
+    controller.navigation.seek(3.0)
     assert controller.results.population is None
     controller.project.save(tmp_path / "b.omnimouse.json")
     assert read_analysis(tmp_path / "b.omnimouse.json").predictor == name
@@ -155,7 +155,7 @@ def test_other_weights_of_the_same_name_are_reported(session_folder, tmp_path, w
         told = again.project.messages
         assert len(told) == (weights != "0123")
         assert all("mean@4567" in words and "mean@0123" in words for words in told)
-        again.seek(3.0)
+        again.navigation.seek(3.0)
         assert again.project.messages == told
         assert again.project.current.predictor_id == f"mean@{weights}"
 

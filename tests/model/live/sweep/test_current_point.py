@@ -22,7 +22,7 @@ SELECTED = [3, 11, 30]
 def controller(session):
     with open_controller(session, NoisyPredictor()) as made:
         made.select(SELECTED)
-        made.show_sweep()
+        made.requests.show_sweep()
         yield made
 
 
@@ -42,12 +42,12 @@ def test_the_mask_of_a_sweep_point_is_drawn_at_that_point(controller, context):
 
 @pytest.mark.slow
 def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
-    controller.finish_scores()
+    controller.requests.finish_scores()
     curves = controller.results.tier_curves
     row = curves.sweep.rows[1]
     draw = held_out_draw(session, 16, row.seed)
     controller.set_mask(context_mask(row.context, draw))
-    controller.finish_scores()
+    controller.requests.finish_scores()
     mark = current_point(controller.state, controller.results)
     assert mark.score == row.score
     assert (mark.n_scored, mark.n_windows) == (row.n_neurons, curves.n_total)
@@ -64,7 +64,7 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     assert controller.results.sweep.is_complete
     assert names() == [WINDOW_SWEEP]
     assert "this window only" in live_text(controller.state, controller.results)
-    controller.finish_scores()
+    controller.requests.finish_scores()
     known = np.isfinite(controller.results.tier_curves.per_neuron[0])
     held_out, visible = np.flatnonzero(known), np.flatnonzero(~known)
     number = controller.results.newest_request

@@ -137,7 +137,7 @@ def test_the_live_engine_shows_a_file(session, tmp_path):
     with closing(Controller(load=load_in_process, synchronous=True)) as controller:
         controller.open_session(session)
         controller.choose_predictor(path)
-        controller.seek(7.0)
+        controller.navigation.seek(7.0)
         controller.set_mask(Mask.nothing(session, controller.state.spec).ask(range(20)))
         assert controller.results.error is None
         assert controller.results.population.neurons.tolist() == list(range(10))
@@ -154,7 +154,7 @@ def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(session, 
     with closing(Controller(state, load=load_in_process, synchronous=True)) as made:
         made.open_session(session)
         made.choose_predictor(path)
-        made.seek(6.0)
+        made.navigation.seek(6.0)
         made.set_mask(Mask.nothing(session, state.spec).ask(range(20)))
         made.select([15, 2])
         predictions = made.pins.predictions
@@ -168,7 +168,7 @@ def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(session, 
         assert np.isfinite(span.truth).all()
         n_missing = sum(start <= 3.0 for start in span.starts_s)
         assert predictions.remark == MISSING.format(n=n_missing, total=len(span.starts_s))
-        made.seek(17.5)
+        made.navigation.seek(17.5)
         assert predictions.remark == NOT_PREDICTED
         with pytest.raises(NotStoredError, match="has no prediction"):
             predict_span(om.open_predictions(path), session, state.mask, 17.5, 19.5)

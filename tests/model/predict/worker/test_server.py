@@ -190,7 +190,7 @@ def live_controller(net, session):
     controller = Controller(LiveState(trace_span="window"), load=lambda *_: net)
     controller.open_session(session)
     controller.choose_predictor("tiny")
-    assert controller.wait(TIMEOUT)
+    assert controller.requests.wait(TIMEOUT)
     yield controller
     process_id = net.process_id
     controller.close()
@@ -209,17 +209,17 @@ def lasting_count(net: WorkerPredictor) -> int:
 
 def test_the_windows_beside_are_computed_ahead(live_controller, net, monkeypatch):
     # Scores encode further windows.
-    live_controller.score_tier(False)
+    live_controller.requests.score_tier(False)
     live_controller.apply_preset("video_behavior")
-    assert live_controller.wait(TIMEOUT)
+    assert live_controller.requests.wait(TIMEOUT)
     before = lasting_count(net)
-    live_controller.seek(10.1)
-    assert live_controller.wait(TIMEOUT)
+    live_controller.navigation.seek(10.1)
+    assert live_controller.requests.wait(TIMEOUT)
     assert lasting_count(net) == before + 3  # the window and those beside
     monkeypatch.setattr("omnimouse_model.live.inference.engine.QUIET_S", 1000.0)
     for step in (1, -2):
-        live_controller.step_window(step)
-        assert live_controller.wait(TIMEOUT)
+        live_controller.navigation.step_window(step)
+        assert live_controller.requests.wait(TIMEOUT)
         assert live_controller.results.population_freshness == "fresh"
     assert net.counters["video_encodings"] == before + 3
 

@@ -35,7 +35,7 @@ class CursorPart(Part):
         def write(value):
             if value > 59:
                 raise ValueError("A window has 60 samples.")
-            controller.set_cursor(value)
+            controller.navigation.set_cursor(value)
 
         self.bind("cursor", state.events.cursor, lambda: state.cursor, write)
 
@@ -54,12 +54,12 @@ def part(controller):
 
 def test_a_part_is_drawn_only_while_somebody_looks(part, page, controller):
     looked_at = page(part)
-    controller.set_cursor(3)
+    controller.navigation.set_cursor(3)
     assert part._board.due_in(time.monotonic()) is None
     looked_at.look()
     assert looked_at.wait_for("cursor")[0]["at"] == 3
     looked_at.say("gone")
-    controller.set_cursor(4)
+    controller.navigation.set_cursor(4)
     assert part._board.due_in(time.monotonic()) is None
     assert part.drawn_on == {"omnimouse-draw"}
 
@@ -69,7 +69,7 @@ def test_many_changes_are_one_drawing_of_the_last(part, page, controller):
     looked_at.forget()
     with drawing_paused():
         for cursor in range(1, 60):
-            controller.set_cursor(cursor)
+            controller.navigation.set_cursor(cursor)
     looked_at.wait_for("cursor", lambda content, _: content["at"] == 59)
     assert len(looked_at.of("cursor")) == 1
 
@@ -123,7 +123,7 @@ def test_a_silent_page_is_not_drawn(part, page, controller, monkeypatch):
     for cursor, after_s in ((1, 0), (2, overdue_s - 1), (3, overdue_s + 1)):
         assert part.is_visible
         now[0] = after_s
-        controller.set_cursor(cursor)
+        controller.navigation.set_cursor(cursor)
         looked_at.wait_for("cursor", lambda content, _, at=cursor: content["at"] == at)
     assert not part.is_visible
     looked_at.forget()

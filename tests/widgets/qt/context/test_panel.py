@@ -70,7 +70,7 @@ def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
     redraw()
     assert not controller.state.sweep_shown
     encodings = predictor.counters["encodings"]
-    controller.request_again()
+    controller.requests.send_again()
     assert predictor.counters["encodings"] == encodings + 1
     panel.show()
     redraw()

@@ -47,7 +47,7 @@ def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
 def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, controller, redraw):
     trials = controller.state.session.trials
     once = int(np.flatnonzero(trials.tier == "train")[0])
-    controller.seek(float(trials.t_on[once]) + 1)
+    controller.navigation.seek(float(trials.t_on[once]) + 1)
     redraw()
     assert panel.side_by_side.message.text
     assert panel.clip.currentIndex() == -1

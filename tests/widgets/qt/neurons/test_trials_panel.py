@@ -31,7 +31,7 @@ def controller():
 def test_trials_and_conditions_are_chosen(controller, show, redraw):
     panel = show(TrialsPanel(controller), 700, 260)
     redraw()
-    controller.finish_scores()
+    controller.requests.finish_scores()
     redraw()
     assert panel.plot.shown.text.endswith("predicted for all")
     assert panel.plot.shown.lines[0].label.startswith("left · ")
@@ -43,7 +43,7 @@ def test_trials_and_conditions_are_chosen(controller, show, redraw):
     place = panel.table.visualRect(index).center()
     QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     redraw()
-    assert controller.trials.number == 2
+    assert controller.navigation.trial == 2
     assert "choice right" in panel.trial.full_text
     panel.condition.showPopup()
     QTest.keyClick(panel.condition.view(), Qt.Key.Key_Down)
@@ -52,18 +52,18 @@ def test_trials_and_conditions_are_chosen(controller, show, redraw):
     assert controller.trial_averages.condition == "stim_id"
     assert panel.tier.currentText() == "test"
     pick(panel.tier, "validation")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     redraw()
     assert "4 validation trials" in panel.plot.shown.text
     controller.apply_preset("causal")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     redraw()
     is_known = np.isfinite(panel.plot.shown.lines[0].predicted)
     first_s = panel.plot.shown.time_s[is_known][0]
     assert first_s > 0.5
     assert f"target from {first_s:.2g} to" in panel.plot.shown.text
     controller.apply_preset("nothing")
-    controller.finish_scores()
+    controller.requests.finish_scores()
     redraw()
     assert panel.plot.shown.text.endswith("no target")
     assert np.isfinite(panel.plot.shown.lines[0].recorded).all()

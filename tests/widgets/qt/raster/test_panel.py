@@ -36,7 +36,7 @@ def viewport_of(panel: RasterPanel) -> Any:
 # -- from state to screen ---------------------------------------------------------
 @pytest.mark.parametrize("code", [HIDDEN, VISIBLE, TARGET])
 def test_a_cell_has_the_colour_of_state_and_value(raster, controller, redraw, code):
-    controller.set_cursor(0)
+    controller.navigation.set_cursor(0)
     controller.paint_cells(slice(None), slice(20, 50), code)
     redraw()
     low, high = levels_of(controller.state.window)

@@ -43,7 +43,7 @@ def go_to_trial(panel: TimePanel, number: str) -> None:
 def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redraw):
     starts = np.array([3.0, 8.0, 13.0, 18.0])
     controller.open_session(with_trials(controller.state.session, starts, starts + 2))
-    controller.seek(1.0)
+    controller.navigation.seek(1.0)
     redraw()
     assert panel.trial.text() == "trial – / 4"
     go_to_trial(panel, "1")
@@ -57,7 +57,7 @@ def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
     clip = RepeatedClip("c", "train", (0, 2), 5.0)
     clips = property(lambda _: (clip,))
     monkeypatch.setattr(type(controller.repeats), "clips", clips)
-    controller.seek(11.0)
+    controller.navigation.seek(11.0)
     redraw()
     starts = [bar.start_s for bar in panel.repeats.bars]
     assert starts == pytest.approx([0.0, 10.0])
@@ -81,6 +81,6 @@ def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     assert [name for _, name in ticks] == ["tiers", "activity"]
     assert [bar.tier for bar in panel.bars.bars] == ["train", "test"]
     assert panel.place.toPlainText().endswith(" s · test")
-    controller.seek(61.5)  # in the pause between the two
+    controller.navigation.seek(61.5)  # in the pause between the two
     redraw()
     assert panel.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"

@@ -22,7 +22,7 @@ def strip_at(panel: StimulusPanel, frame: int) -> QPointF:
 
 
 def test_the_frame_at_the_cursor_is_on_screen(panel, controller, redraw):
-    controller.set_cursor(23)
+    controller.navigation.set_cursor(23)
     redraw()
     window = controller.state.window
     for row, column in ((5, 7), (18, 40), (30, 60)):
@@ -51,9 +51,9 @@ def test_buttons_and_keys_step_exactly_one_frame_across_windows(panel, controlle
     assert controller.state.cursor == 2
     QTest.keyClick(panel, Qt.Key.Key_Comma)
     assert controller.state.cursor == 1
-    controller.seek(6.0)
+    controller.navigation.seek(6.0)
     start = controller.state.window.start_s
-    controller.set_cursor(59)
+    controller.navigation.set_cursor(59)
     QTest.keyClick(panel, Qt.Key.Key_Period)
     assert controller.state.cursor == 0
     assert controller.state.window.start_s == pytest.approx(start + 2)
@@ -74,8 +74,8 @@ def test_playing_runs_the_cursor_until_it_is_paused_or_hidden(panel, controller,
 
 
 def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
-    controller.seek_nearest(1e6)
-    controller.set_cursor(56)
+    controller.navigation.seek_nearest(1e6)
+    controller.navigation.set_cursor(56)
     panel.playback.speed = 2.0
     panel.playback.play()
     wait(qtbot, lambda: not panel.playback.is_playing)
@@ -88,8 +88,8 @@ def test_playing_slides_by_the_stride(panel, controller, monkeypatch, stride, cu
     now = [0.0]
     clock = "omnimouse_widgets.qt.timeline.playback.perf_counter"
     monkeypatch.setattr(clock, lambda: now[0])
-    controller.seek(4.0)
-    controller.set_cursor(59)
+    controller.navigation.seek(4.0)
+    controller.navigation.set_cursor(59)
     start = controller.state.window.start_s
     panel.strides[stride].trigger()
     panel.playback.play()

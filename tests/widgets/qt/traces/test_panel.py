@@ -15,7 +15,7 @@ def panel(controller, show):
 
 def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, redraw):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    controller.seek(8.0)
+    controller.navigation.seek(8.0)
     redraw()
     window, selected = controller.state.window, controller.results.selected
     assert list(selected.neurons) == [7, 3, 21]
@@ -32,7 +32,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, red
 
 def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
     times, stack = controller.state.window.timestamps["responses"], panel.stack
-    controller.set_cursor(42)
+    controller.navigation.set_cursor(42)
     redraw()
     assert stack.cursor.value() == pytest.approx(float(times[42]))
     for samples in ((42, 35, 30, 25, 20), (51,)):

@@ -120,7 +120,7 @@ def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, q
     press(panel.progress)
     wait(qtbot, lambda: not panel.progress.isVisible())
     gate.gate.release(1000)
-    assert threaded_controller.wait(30.0)
+    assert threaded_controller.requests.wait(30.0)
     panel.redraw.flush()
     assert LIVE not in pins.predictions.spans
     assert len(panel.stack.drawn_values(0)[0]) == 60

@@ -106,7 +106,7 @@ def test_a_drag_of_the_contrast_is_one_undo_step(panel, controller, redraw):
 
 def test_every_edit_has_its_control(panel, controller, redraw):
     controls, edits = panel.controls, controller.stimulus_edits
-    controller.set_cursor(12)
+    controller.navigation.set_cursor(12)
     pick(controls.picture, "freeze")
     assert edits.edits == (Freeze(12),)
     write(controls.at, "30")

@@ -152,7 +152,7 @@ def trial_table(controller: Controller) -> TrialTable:
 
 def current_trial(controller: Controller) -> tuple[int | None, str]:
     """Return the row of the current trial, and its conditions as text."""
-    number, session = controller.trials.number, controller.state.session
+    number, session = controller.navigation.trial, controller.state.session
     if number is None or session is None:
         return None, ""
     at = int(np.argsort(session.trials.t_on, kind="stable")[number])

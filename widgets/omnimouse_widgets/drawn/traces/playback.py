@@ -38,14 +38,14 @@ def advance(controller: Controller, step: int, stride: int) -> None:
     state, spec = controller.state, controller.state.spec
     cursor, window = state.cursor + step, state.window
     if window is None or cursor < spec.n_samples or stride == spec.n_samples:
-        controller.step_cursor(step)
+        controller.navigation.step_cursor(step)
         return
-    controller.seek_nearest(window.start_s + stride / spec.response_rate_hz, 1)
+    controller.navigation.seek_nearest(window.start_s + stride / spec.response_rate_hz, 1)
     assert state.window is not None
     # The window may have moved by less at the end of the session: the cursor stays at
     # its time.
     moved = round((state.window.start_s - window.start_s) * spec.response_rate_hz)
-    controller.set_cursor(cursor - moved)
+    controller.navigation.set_cursor(cursor - moved)
 
 
 def stride_text(stride: int, spec: WindowSpec = OMNIMOUSE) -> str:

@@ -20,7 +20,7 @@ def move_cursor(controller: Controller, time_s: float) -> None:
     window = controller.state.window
     if window is not None:
         time = window.timestamps["responses"]
-        controller.set_cursor(cursor_sample(time_s, time))
+        controller.navigation.set_cursor(cursor_sample(time_s, time))
 
 
 def move_over_span(controller: Controller, time_s: float) -> None:
@@ -33,7 +33,7 @@ def move_over_span(controller: Controller, time_s: float) -> None:
         return
     is_within = window.start_s <= time_s < window.stop_s
     if controller.pins.predictions.page is not None and not is_within:
-        controller.centre_on(time_s)
+        controller.navigation.centre_on(time_s)
     move_cursor(controller, time_s)
 
 

@@ -409,11 +409,11 @@ class Part(ProblemWidget):
 
     def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move the cursor by samples; past an end of the window, the window moves."""
-        self._controller.step_cursor(int(content["n"]))
+        self._controller.navigation.step_cursor(int(content["n"]))
 
     def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move by `n` trials."""
-        self._controller.trials.step(int(content["n"]))
+        self._controller.navigation.step_trial(int(content["n"]))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Set traits from the page; errors appear in `problem`."""

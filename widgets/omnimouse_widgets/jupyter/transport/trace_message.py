@@ -53,7 +53,7 @@ class TraceMessage(Part):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
         results = controller.results
-        self.bind_field("cursor", controller.set_cursor)
+        self.bind_field("cursor", controller.navigation.set_cursor)
         self.bind("status", results.changed, self._freshness)
 
     def is_awaiting(self) -> bool:
@@ -91,9 +91,9 @@ class TraceMessage(Part):
     def on_steps(self, content: dict[str, Any], _: Any) -> None:
         """Move the cursor by samples, or the window by multiples of its length."""
         if content.get("windows"):
-            self.controller.step_window(int(content["windows"]))
+            self.controller.navigation.step_window(int(content["windows"]))
         if content.get("samples"):
-            self.controller.step_cursor(int(content["samples"]))
+            self.controller.navigation.step_cursor(int(content["samples"]))
 
     def move_cursor(self, time_s: float) -> None:
         """Move the cursor to a time in seconds on the session clock."""

@@ -183,7 +183,7 @@ class ContextPanel(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def _follow(self, is_visible: bool) -> None:
-        self._controller.show_sweep(is_visible and self.live.isChecked())
+        self._controller.requests.show_sweep(is_visible and self.live.isChecked())
         # Read the folder unless sweeps are already listed; "Saved…" reads it again.
         if is_visible and not self._controller.sweeps.entries:
             self._controller.sweeps.reload_folder()

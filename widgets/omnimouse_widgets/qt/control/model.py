@@ -140,7 +140,7 @@ class ModelSection(QWidget):
         self.finetune = FinetuneSection(controller)
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
         tooltip = "Stop the prediction of the model and of the baseline"
-        self.cancel = push_button("Stop", tooltip, controller.cancel)
+        self.cancel = push_button("Stop", tooltip, controller.requests.cancel)
         reserve_space(self.cancel)
         self.tier_score, self.tier_details = wrapped_label(), SteadyLabel()
         self.refine = push_button("Pause", "", self._refine)
@@ -155,9 +155,9 @@ class ModelSection(QWidget):
         self.wait = push_button("Wait", WAIT_TIP, workers.wait)
         self.restart = push_button("Restart", RESTART_TIP, workers.restart)
         tooltip = "Connect to the server that the file of the model names"
-        self.connect_button = push_button("Connect", tooltip, controller.connect)
+        self.connect_button = push_button("Connect", tooltip, controller.requests.connect)
         tooltip = "Request the same prediction again"
-        self.again = push_button("Predict again", tooltip, controller.request_again)
+        self.again = push_button("Predict again", tooltip, controller.requests.send_again)
 
     # -- what the user does -----------------------------------------------------------
     def _choose(self, name: str) -> None:
@@ -170,7 +170,7 @@ class ModelSection(QWidget):
         self._draw_model()
 
     def _refine(self) -> None:
-        self._controller.score_tier(not self._controller.state.scores_tier)
+        self._controller.requests.score_tier(not self._controller.state.scores_tier)
 
     def _use_stored(self) -> None:
         mask = mask_of_file(self._controller.state, self._controller.results.needs)

@@ -256,7 +256,7 @@ class NeuronInfoPanel(QWidget):
         """Move the window so that a moment of a repeat is in its middle."""
         repeats = self.displayed_repeats()
         if repeats is not None:
-            self._controller.centre_on(float(repeats.onset_s[repeat]) + time_s)
+            self._controller.navigation.centre_on(float(repeats.onset_s[repeat]) + time_s)
 
     # -- from state to screen -----------------------------------------------------
     def displayed_repeats(self) -> ClipRepeats | None:

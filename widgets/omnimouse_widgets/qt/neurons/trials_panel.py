@@ -75,7 +75,7 @@ class TrialsPanel(QWidget):
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
         self.visibility = VisibilityMonitor(self, self._follow)
-        place = [events.session, events.window, controller.trials.changed]
+        place = [events.session, events.window, controller.navigation.trial_changed]
         self.redraw = Redraw(
             self,
             (self.visibility.update, [events.session]),
@@ -108,7 +108,7 @@ class TrialsPanel(QWidget):
         self._averages.show(is_visible, self)
 
     def _go(self, index: QModelIndex) -> None:
-        self._controller.trials.go_to(index.row())
+        self._controller.navigation.go_to_trial(index.row())
 
     # -- from state to screen -----------------------------------------------------
     def _draw_table(self) -> None:

@@ -102,7 +102,7 @@ class RasterGestures:
         return self._controller.state.spec.n_samples
 
     def _look(self, at: Point, *, select: bool) -> None:
-        self._controller.set_cursor(sample_at(at[0], self._n_samples))
+        self._controller.navigation.set_cursor(sample_at(at[0], self._n_samples))
         neurons = self.neurons_at(at[1])
         if select and len(neurons):
             self._controller.select(neurons.tolist())

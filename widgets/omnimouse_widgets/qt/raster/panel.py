@@ -247,7 +247,7 @@ class RasterPanel(QWidget):
 
     def _scrub(self, position: float) -> None:
         sample = plot_style.sample_at(position, self._n_samples)
-        self._controller.set_cursor(sample)
+        self._controller.navigation.set_cursor(sample)
 
     # -- from state to screen -----------------------------------------------------
     @property

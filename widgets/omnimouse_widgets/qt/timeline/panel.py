@@ -93,15 +93,15 @@ class TimePanel(QWidget):
             self,
             (self._draw_session, [events.session]),
             (self._draw_window, window),
-            (self._draw_trial, [*window, controller.trials.changed]),
+            (self._draw_trial, [*window, controller.navigation.trial_changed]),
         )
 
     def _build_steps(self) -> None:
         """Build the trial box and the window step buttons beside the strip."""
-        trials = self._controller.trials
+        navigation = self._controller.navigation
         self.trial = number_box(
             QSpinBox,
-            lambda: trials.go_to(self.trial.value() - 1),
+            lambda: navigation.go_to_trial(self.trial.value() - 1),
             tooltip=TRIAL_TIP,
             name="Trial",
             has_arrows=False,
@@ -151,14 +151,14 @@ class TimePanel(QWidget):
     # -- what the user does -----------------------------------------------------------
     def _step(self, windows: int) -> None:
         if self._controller.state.window is not None:
-            self._controller.step_window(windows)
+            self._controller.navigation.step_window(windows)
 
     def _go(self, time_s: float) -> None:
         """Centre the window on a time in seconds."""
         # A click on the plot gives the focus to the panel, so that its arrow keys work.
         self.setFocus()
         if self._controller.state.session is not None:
-            self._controller.centre_on(time_s)
+            self._controller.navigation.centre_on(time_s)
 
     # -- from state to screen -----------------------------------------------------
     def _overview(self) -> Overview | None:
@@ -222,19 +222,19 @@ class TimePanel(QWidget):
         self.place.setPos(start if is_left else stop, 0.0)
 
     def _draw_trial(self) -> None:
-        trials, clip = self._controller.trials, self._controller.repeats.clip
+        navigation, clip = self._controller.navigation, self._controller.repeats.clip
         session = self._controller.state.session
         for widget in (self.trial, self.back, self.next):
             widget.setEnabled(session is not None)
-        self.trial.setVisible(trials.count > 0)
+        self.trial.setVisible(navigation.n_trials > 0)
         # `setRange` and `setValue` would otherwise move the window.
         with QSignalBlocker(self.trial):
-            number = 0 if trials.number is None else 1 + trials.number
+            number = 0 if navigation.trial is None else 1 + navigation.trial
             # Qt shows the special value text at the minimum: 0 stands for no trial and
             # is in the range only then.
-            self.trial.setRange(min(number, 1), max(trials.count, 1))
-            self.trial.setSuffix(f" / {trials.count}")
-            self.trial.setSpecialValueText("" if number else f"trial – / {trials.count}")
+            self.trial.setRange(min(number, 1), max(navigation.n_trials, 1))
+            self.trial.setSuffix(f" / {navigation.n_trials}")
+            self.trial.setSpecialValueText("" if number else f"trial – / {navigation.n_trials}")
             self.trial.setValue(number)
         repeats = () if clip is None or session is None else clip.trials
         starts = [] if session is None else session.trials.t_on[list(repeats)].tolist()

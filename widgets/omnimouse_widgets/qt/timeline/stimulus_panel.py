@@ -79,7 +79,7 @@ class StimulusPanel(QWidget):
         self.strip.paint_began.connect(lambda: self._controller.begin_stroke("Paint frames"))
         self.strip.painted.connect(self._paint_frames)
         self.strip.paint_ended.connect(self._controller.end_stroke)
-        step = self._controller.step_cursor
+        step = self._controller.navigation.step_cursor
         self.back = tool_button("‹", "Previous frame (,)", partial(step, -1))
         self.play = tool_button("▶", "", self.playback.toggle)
         self.next = tool_button("›", "Next frame (.)", partial(step, 1))
@@ -126,7 +126,7 @@ class StimulusPanel(QWidget):
 
     def _scrubbed(self, frame: int) -> None:
         spec = self._controller.state.spec
-        self._controller.set_cursor(sample_at_frame(spec, frame))
+        self._controller.navigation.set_cursor(sample_at_frame(spec, frame))
 
     def _paint_frames(self, first: int, last: int, visible: bool) -> None:
         mask = self._controller.state.mask
