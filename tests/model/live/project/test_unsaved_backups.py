@@ -114,7 +114,7 @@ def test_a_backup_is_not_on_the_drawing_thread(session_folder, tmp_path, monkeyp
     opened = threading.Event()
 
     def slow(path: Path, analysis: Analysis) -> None:
-        assert opened.requests.wait(60)  # else the session opens only when this is written
+        assert opened.wait(60)  # else the session opens only when this is written
         path.write_text("{}")
 
     module = "omnimouse_model.live.project.unsaved_backups"
