@@ -59,7 +59,7 @@ def test_no_number_on_screen_is_minus_zero(root, folder):
             {
                 *("torch", "pandas", "scipy.signal", "skimage.color", "plotly"),
                 *("zarr", "numcodecs", "h5py"),
-                *("omnimouse_widgets.qt.what_if", "omnimouse_widgets.qt.laboratory"),
+                *("omnimouse_widgets.qt.what_if", "omnimouse_widgets.views.laboratory"),
             },
         ),
     ],

@@ -17,6 +17,8 @@ from omnimouse_model.demo import RANKING, spiking_session
 from omnimouse_model.live.laboratory_jobs import BARCODES, label_of
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
+from omnimouse_widgets.views.laboratory import LaboratoryView
+from omnimouse_widgets.views.record import press
 
 # Seconds: timeout of computations over many windows on a slow machine.
 _LONG_S = 900.0
@@ -180,7 +182,7 @@ def experiment_on_the_twin(story: Story) -> None:
         "them, by nested cross-validation, beside shuffled areas.",
     )
     _run_experiment(story, "exciting")
-    controller.show_exciting()
+    press(LaboratoryView.of(controller), "what_if")
     story.dock.bring_up("What if")
     results = controller.results
     wait_for(lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S)

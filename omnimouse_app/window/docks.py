@@ -39,6 +39,7 @@ from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
 from omnimouse_widgets.views.registry import Area, docks, tabs_of
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from omnimouse_model.live.report import ReportData
 
     # A panel is imported when it is built.
-    from omnimouse_widgets.qt.laboratory.panel import LaboratoryPanel
     from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
     from omnimouse_widgets.qt.traces.panel import TracesPanel
 
@@ -173,7 +173,8 @@ class OmniMouseDock(QWidget):
             self._open(panel.title, dock.area)
         self.control.analysis.draw_traces_as(lambda: self._traces.look)
         self.instrument.play_pressed.connect(self.play)
-        self.panels.frames["Laboratory"].built.connect(self._listen_to_laboratory)
+        for frame in self.panels.frames.values():
+            frame.built.connect(self._follow_wishes)
         for title, widget in self.docks.items():
             _hide_instead_of_destroying(widget)
             bind(widget, "?", show_keys)
@@ -237,8 +238,9 @@ class OmniMouseDock(QWidget):
     def _traces(self) -> "TracesPanel":
         return cast("TracesPanel", self.panels["Traces"])
 
-    def _listen_to_laboratory(self, panel: "LaboratoryPanel") -> None:
-        panel.what_if_shown.connect(lambda: self.bring_up("What if"))
+    def _follow_wishes(self, panel: QWidget) -> None:
+        if isinstance(panel, RecordPanel):
+            panel.panel_wanted.connect(self.bring_up)
 
     def _offer_restore(self, window: QMainWindow) -> None:
         """Add "Restore deleted layers" to the Plugins menu, and its key."""

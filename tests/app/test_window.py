@@ -63,6 +63,15 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
         assert set(tabs) == {dock.docks[other] for other in others}
 
 
+def test_an_action_of_a_panel_brings_another_panel_to_the_front(dock):
+    dock.bring_up("Laboratory")
+    wait_for_rest(dock)
+    dock.panels["Laboratory"].panel_wanted.emit("What if")
+    wait_for_rest(dock)
+    assert not dock.docks["What if"].visibleRegion().isEmpty()
+    dock.bring_up("OmniMouse")
+
+
 def test_a_closed_dock_comes_back_from_the_menu_where_it_was(dock):
     raster = dock.docks["Raster"]
     before = dock_box(dock, "Raster")

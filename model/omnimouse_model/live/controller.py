@@ -726,15 +726,6 @@ class Controller:
             if is_shown or not is_predicted:
                 self._client.send()
 
-    def show_exciting(self) -> None:
-        """Show the found input of the laboratory in place of the video: a what-if edit.
-
-        Without one, do nothing.
-        """
-        picture = self.laboratory.picture()
-        if picture is not None:
-            self.stimulus_edits.put_video(picture)
-
     def set_colour_by(self, colour_by: ColourBy) -> None:
         """Choose the quantity that colours the neurons."""
         self.colouring.choose(colour_by)

@@ -16,8 +16,9 @@ from omnimouse_model.live import laboratory_jobs
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_widgets.drawn.context.text import live_text
-from omnimouse_widgets.drawn.laboratory import cost_text
 from omnimouse_widgets.report.page import report_page
+from omnimouse_widgets.views.laboratory import LaboratoryView, cost_text
+from omnimouse_widgets.views.record import press
 from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -249,9 +250,10 @@ def searching(folder, monkeypatch):
 @pytest.mark.parametrize("name", list(laboratory_jobs.SEARCHES))
 def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     laboratory, search = searching.laboratory, laboratory_jobs.SEARCHES[name]
-    searching.show_exciting()
-    assert not searching.stimulus_edits.edits
+    view = LaboratoryView.of(searching)
     laboratory.choose(name)
+    with pytest.raises(ValueError, match="Run it first"):
+        press(view, "what_if")
     laboratory.start()
     assert laboratory.error is None
     found = laboratory.exciting
@@ -260,7 +262,7 @@ def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     sign = -1 if search.is_inhibiting else 1
     assert sign * (found.best_response - found.courses[0, 0]) >= 0
     searching.stimulus_edits.put(Blank())
-    searching.show_exciting()
+    press(view, "what_if")
     (edit,) = searching.stimulus_edits.edits
     shown = searching.stimulus_edits.window.frames_u8
     np.testing.assert_array_equal(shown, found.videos[0])

@@ -32,6 +32,7 @@ def view():
     items = [
         Row("fields", fields),
         Menu("more", "More", "", (inner,)),
+        Menu("later", "Later", "", (Action("save", "Save", "", print),), "Nothing to save"),
         Action("go", "Go", "", lambda: seen.append("went"), "Not yet"),
         Action("on", "On", "", lambda: seen.append("on")),
     ]
@@ -43,6 +44,8 @@ def test_only_what_is_offered_is_pressed_and_set(view):
     assert record.press(view, "on") is None
     with pytest.raises(ValueError, match="Not yet"):
         record.press(view, "go")
+    with pytest.raises(ValueError, match="Nothing to save"):
+        record.press(view, "save")
     with pytest.raises(ValueError, match="'letter' cannot be pressed"):
         record.press(view, "letter")
     record.choose(view, "letter", "b")

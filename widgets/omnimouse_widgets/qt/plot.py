@@ -105,7 +105,7 @@ class RecordPlot:
 
     def _set_ranges(self, plot: Curves, places: np.ndarray, n_names: int) -> None:
         """Show all lines with their bars; the names of the lines stand above them."""
-        ends = [] if plot.baseline is None else [plot.baseline[0]]
+        ends = [*plot.in_view, *([] if plot.baseline is None else [plot.baseline[0]])]
         for line in plot.lines:
             sd = np.nan_to_num(line.sd) if len(line.sd) else 0.0
             ends += [*(line.y - sd), *(line.y + sd), *line.fit_y]

@@ -7,9 +7,9 @@ import numpy as np
 
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.report import ReportData, ReportExperiment
-from omnimouse_widgets.drawn.laboratory import OF_MODEL, result_text
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, number, table, tag
+from omnimouse_widgets.views.laboratory import OF_MODEL, result_text
 
 _PIXEL: Final = 5
 """Side of a pixel of a found image in the report."""

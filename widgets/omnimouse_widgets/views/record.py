@@ -10,7 +10,7 @@ None elsewhere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -111,6 +111,8 @@ class Curves:
     ----------
     baseline
         Height and label of a dashed horizontal line, None without.
+    in_view
+        Heights that are always in view, e.g. 0.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Curves:
     ticks: tuple[tuple[float, str], ...]
     baseline: tuple[float, str] | None = None
     is_log: bool = False
+    in_view: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -308,7 +311,9 @@ def items_of(entries: Sequence[Item | Row]) -> Iterator[Item]:
             continue
         yield entry
         if isinstance(entry, Menu):
-            yield from entry.actions
+            # A menu that is disabled offers none of its actions.
+            for action in entry.actions:
+                yield replace(action, refusal=entry.refusal or action.refusal)
 
 
 def record(view: View) -> dict[str, Item]:

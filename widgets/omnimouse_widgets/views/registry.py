@@ -150,7 +150,7 @@ PANELS: Final = (
         "Laboratory",
         "Experiments on the model: preferred directions, receptive fields, most exciting images.",
         "laboratory.md#on-screen",
-        Dock("qt.laboratory.panel:LaboratoryPanel", "right", "controls"),
+        Dock("views.laboratory:LaboratoryView", "right", "controls"),
         part="laboratory",
         is_tab=True,
     ),

@@ -104,6 +104,12 @@ class NeuronInfo(HasBackgroundTask):
         return self._cache.get(_key(session, self.focus))
 
     @property
+    def shown(self) -> int | None:
+        """Neuron that plots of one neuron show: the focused one, or the last selected."""
+        selection = self._state.selection
+        return self.focus if self.focus in selection or not selection else selection[-1]
+
+    @property
     def computed(self) -> list[NeuronProperties]:
         """Properties computed so far for neurons of the open session."""
         session = self._state.session

@@ -7,7 +7,6 @@ import numpy as np
 
 from omnimouse_model.analysis.peri_event import ConditionAverage
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.laboratory import shown_neuron
 from omnimouse_widgets.drawn.units import drawn_units
 
 COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
@@ -82,7 +81,7 @@ def average_plot(controller: Controller) -> AveragePlot:
         return AveragePlot(nothing, (), "")
     if not averages.conditions:
         return AveragePlot(nothing, (), NO_CONDITION)
-    neuron = shown_neuron(controller)
+    neuron = controller.neuron_info.shown
     if neuron is None:
         return AveragePlot(nothing, (), "Select a neuron.")
     found, time_s = averages.of(neuron), averages.time_s

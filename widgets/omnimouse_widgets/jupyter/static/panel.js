@@ -34,7 +34,7 @@ const drawings = {
     const heights = finite(item.lines.flatMap((line) => [...[...line.y].flatMap((y, k) => {
       const sd = line.sd[k] || 0;
       return [y - sd, y + sd];
-    }), ...line.fit_y]).concat(item.baseline ? [item.baseline[0]] : []));
+    }), ...line.fit_y]).concat(item.baseline ? [item.baseline[0]] : [], item.in_view));
     const low = Math.min(...heights, heights.length ? Infinity : 0), high = Math.max(...heights, heights.length ? -Infinity : 1);
     const first = Math.min(...places), span = Math.max(Math.max(...places) - first, 0.01), tall = Math.max(high - low, 1e-12);
     const xOf = (x) => LEFT + 14 + (place(x) - first) / span * (WIDE - LEFT - RIGHT - 28);

@@ -22,10 +22,7 @@ from omnimouse_model.analysis.tuning.repeats import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import neuron_info_text
 from omnimouse_model.storage.tables import write_table
-from omnimouse_widgets.drawn import laboratory as lab_text
-from omnimouse_widgets.drawn.laboratory_plots import Image, Message, lab_plot
 from omnimouse_widgets.drawn.traces.rows import predicted_of
-from omnimouse_widgets.qt.laboratory.plot import LabCanvas
 from omnimouse_widgets.qt.neurons.info_plots import (
     FieldPlot,
     LagPlot,
@@ -33,6 +30,7 @@ from omnimouse_widgets.qt.neurons.info_plots import (
     TuningPlot,
 )
 from omnimouse_widgets.qt.neurons.repeats_plot import CEILING_TIP
+from omnimouse_widgets.qt.plot import RecordPlot
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
@@ -46,6 +44,8 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
+from omnimouse_widgets.views import laboratory as laboratory_view
+from omnimouse_widgets.views.record import Image, Message, Plot
 
 NO_NEURON = "Select a neuron: Ctrl-click on the field, or a row of the table."
 PENDING = "◌"
@@ -157,7 +157,7 @@ class NeuronInfoPanel(QWidget):
         self.canvas.setMinimumHeight(PLOTS_HEIGHT)
         self.field, self.lags, self.tuning = FieldPlot(), LagPlot(), TuningPlot()
         self.repeats = RepeatsPlot(self._go_to)
-        self.lab = LabCanvas()
+        self.lab = RecordPlot()
         self.lab.canvas.setFixedHeight(LAB_HEIGHT)
         layout = self.canvas.ci.layout
         above = (self.field.plot, self.lags.plot, self.tuning.plot)
@@ -350,19 +350,20 @@ class NeuronInfoPanel(QWidget):
     def _draw_laboratory(self) -> None:
         """Show what the chosen experiment of the laboratory found of the neuron."""
         laboratory, neuron = self._controller.laboratory, self._facts.focus
-        plot = lab_plot(self._controller, neuron)
+        plot = laboratory_view.lab_content(laboratory, self._controller.state, neuron)
         found = laboratory.exciting
         is_of_neuron = found is None or neuron in found.neurons
-        has_plot = not isinstance(plot, Message) and is_of_neuron
-        has_plot &= laboratory.decoding is None
+        # A decoding is about all neurons: its matrix is no plot.
+        has_plot = is_of_neuron and isinstance(plot, Plot) and not isinstance(plot, Message)
         self.lab.canvas.setVisible(has_plot)
-        if not has_plot:
+        if not has_plot or not isinstance(plot, Plot):
             show_text(self.lab_line, "")
             return
         self.lab.show(plot)
-        text = lab_text.neuron_text(self._controller, neuron)
+        session = self._controller.state.session
+        text = laboratory_view.neuron_text(laboratory, session, neuron)
         if found is not None:
-            text = lab_text.summary(laboratory)
+            text = laboratory_view.summary(laboratory)
         elif laboratory.result is not None:
             text += f" · {laboratory.result.predictor_id}"
         show_text(self.lab_line, f"Laboratory: {text}")

@@ -1,0 +1,98 @@
+"""Results of the laboratory on screen: its panel, the table of neurons, the neuron panel."""
+
+import numpy as np
+import pytest
+
+from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
+from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.views.laboratory import LaboratoryView
+from omnimouse_widgets.views.record import Image, Polar
+from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
+from tests.model.live.test_laboratory import AreaCodes, with_areas
+from tests.predictors import open_controller
+from tests.widgets.pointer import pick, press
+
+
+@pytest.fixture
+def controller(session, tmp_path):
+    with energy_controller(session, tmp_path) as made:
+        yield made
+
+
+def panel_of(controller, show):
+    return show(RecordPanel(LaboratoryView.of(controller), controller), 400, 560)
+
+
+def run(panel, redraw):
+    panel.widgets["repeats"].setValue(1)
+    redraw()
+    press(panel.widgets["run"])
+    redraw()
+
+
+def test_what_can_be_pressed_follows_the_experiment(controller, show, redraw):
+    panel = panel_of(controller, show)
+    widgets = panel.widgets
+    assert not widgets["colour"].isEnabled()
+    assert not widgets["export"].isEnabled()
+    run(panel, redraw)
+    assert isinstance(panel.plots["content"].shown, Polar)
+    assert "preferred" in widgets["neuron"].text()
+    press(widgets["colour"])
+    assert controller.state.colour_by == "lab"
+    pick(widgets["experiment"], "fields")
+    redraw()
+    run(panel, redraw)
+    assert isinstance(panel.plots["content"].shown, Image)
+    pick(widgets["experiment"], "exciting")
+    redraw()
+    assert not widgets["repeats"].isVisible()
+    assert not widgets["colour"].isVisible()
+    assert not widgets["run"].isEnabled()
+    assert "gradient" in widgets["run"].toolTip()
+    assert panel.minimumSizeHint().width() <= 400
+
+
+def test_a_confusion_matrix_is_drawn(session, show, redraw):
+    with open_controller(with_areas(session), AreaCodes()) as controller:
+        panel = panel_of(controller, show)
+        pick(panel.widgets["experiment"], "barcodes")
+        redraw()
+        assert panel.widgets["label"].currentData() == "area"
+        press(panel.widgets["run"])
+        redraw()
+        matrix, found = panel.content("content"), controller.laboratory.decoding.found
+        assert matrix.model().rowCount() == len(found.classes)
+        assert matrix.model().item(0, 0).text() == "100 %"
+
+
+def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_path):
+    with open_controller(session, EnergyNeurons(reads_places=True)) as controller:
+        laboratory = controller.laboratory
+        laboratory.folder = tmp_path
+        panel = show(NeuronsPanel(controller), 500, 400)
+        n_columns = panel.table.columnCount()
+        laboratory.choose("fields")
+        laboratory.set_repeats(1)
+        laboratory.start()
+        redraw()
+        found = laboratory.result.findings.columns
+        assert panel.table.columnCount() == n_columns + len(found)
+        panel.filter.setText("fields_column_px>30")
+        panel.apply_filter()
+        column = found["column_px"]
+        assert 0 < panel.table.rowCount() == (column > 30).sum() < 40
+
+
+def test_the_neuron_panel_shows_the_result_of_its_neuron(controller, show, redraw):
+    neuron = show(NeuronInfoPanel(controller), 420, 900)
+    redraw()
+    assert not neuron.lab.canvas.isVisible()
+    run(panel_of(controller, show), redraw)
+    redraw()
+    assert neuron.lab.canvas.isVisible()
+    (preferred, *_), *_ = neuron.lab.shown.spokes
+    expected = controller.laboratory.result.findings.columns["preferred_deg"][7]
+    np.testing.assert_allclose(preferred, expected)
+    assert f"preferred {preferred:.0f}°" in neuron.lab_line.text()

@@ -1,0 +1,152 @@
+"""The panel *Laboratory* without a toolkit: what it shows of each result, and its actions."""
+
+import csv
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from omnimouse_model.live import laboratory_jobs
+from omnimouse_widgets.views.laboratory import NO_NEURON, NO_RESULT, NOT_RUN, LaboratoryView
+from omnimouse_widgets.views.record import (
+    Curves,
+    Image,
+    Matrix,
+    Polar,
+    ShowPanel,
+    choose,
+    press,
+    record,
+)
+from tests.model.lab.energy_neurons import energy_controller
+from tests.model.live.test_laboratory import AreaCodes, with_areas
+from tests.predictors import open_controller
+from tests.toy_predictors import FramePredictor
+
+
+@pytest.fixture
+def controller(session, tmp_path):
+    with energy_controller(session, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def view(controller):
+    made = LaboratoryView.of(controller)
+    choose(made, "repeats", 1)
+    return made
+
+
+def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
+    items = record(view)
+    assert "16 predictions" in items["cost"].text
+    assert items["content"].text == NOT_RUN
+    for name in ("colour", "csv", "png"):
+        with pytest.raises(ValueError, match=NO_RESULT):
+            press(view, name)
+    press(view, "run")
+    result = controller.laboratory.result
+    for neuron in (7, 3):
+        controller.select([neuron])
+        items, at = record(view), result.findings.columns["preferred_deg"][neuron]
+        plot = items["content"]
+        assert isinstance(plot, Polar)
+        np.testing.assert_array_equal(plot.values, result.findings.curves[neuron])
+        assert plot.degrees[1] == 22.5
+        assert plot.spokes[0][0] == pytest.approx(float(at))
+        assert f"preferred {at:.0f}°" in items["neuron"].text
+    assert "40 neurons" in items["found"].text
+    press(view, "colour")
+    assert controller.state.colour_by == "lab"
+    controller.select([])
+    controller.neuron_info.focus = None
+    assert record(view)["content"].text == NO_NEURON
+
+
+@pytest.mark.parametrize("name", ["size", "fields"])
+def test_levels_and_fields_are_plots(view, controller, name):
+    choose(view, "experiment", name)
+    choose(view, "repeats", 1)
+    press(view, "run")
+    findings, plot = controller.laboratory.result.findings, record(view)["content"]
+    if name == "size":
+        assert isinstance(plot, Curves)
+        np.testing.assert_array_equal(plot.lines[0].y, findings.curves[7])
+        assert [text for _, text in plot.ticks] == [f"{level:g}" for level in findings.levels]
+    else:
+        assert isinstance(plot, Image)
+        assert plot.pixels.shape == (36, 64, 3)
+        expected = [findings.columns["column_px"][7], findings.columns["row_px"][7]]
+        np.testing.assert_allclose(plot.place, expected)
+
+
+def test_a_receptive_field_lies_over_the_frame_at_the_cursor(view, controller):
+    choose(view, "experiment", "fields")
+    choose(view, "repeats", 1)
+    press(view, "run")
+    first = record(view)["content"].pixels
+    controller.set_cursor(controller.state.spec.n_samples - 1)
+    assert not np.array_equal(record(view)["content"].pixels, first)
+
+
+def test_what_cannot_run_is_told_and_tables_are_saved(view, controller, tmp_path):
+    choose(view, "experiment", "exciting")
+    items = record(view)
+    assert "gradient" in items["cost"].text
+    assert items["run"].refusal == items["cost"].text
+    assert "repeats" not in items
+    choose(view, "experiment", "directions")
+    choose(view, "repeats", 1)
+    press(view, "run")
+    saved = press(view, "csv")
+    (written,) = saved.write(tmp_path / saved.name)
+    with written.open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 40
+    saved = press(view, "parquet")
+    (written,) = saved.write(tmp_path / saved.name)
+    values = controller.laboratory.result.findings.columns["osi"]
+    np.testing.assert_array_equal(pyarrow.parquet.read_table(written)["osi"].to_numpy(), values)
+    picture = press(view, "svg")
+    assert picture.name == "directions.svg"
+    assert "preferred" in picture.description
+    assert "40 neurons" in picture.description
+    with pytest.raises(ValueError, match="by name"):
+        press(view, "python")
+
+
+@pytest.mark.slow
+def test_a_found_image_is_shown_in_place_of_the_video(session, monkeypatch, tmp_path):
+    monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
+    with open_controller(session, FramePredictor()) as controller:
+        controller.select([3])
+        view = LaboratoryView.of(controller)
+        choose(view, "experiment", "exciting")
+        assert record(view)["what_if"].refusal == NO_RESULT
+        assert "colour" not in record(view)
+        press(view, "run")
+        found = controller.laboratory.exciting
+        shown = record(view)["content"].pixels
+        np.testing.assert_array_equal(shown[..., 0], found.videos[0, 0])
+        assert press(view, "what_if") == ShowPanel("What if")
+        np.testing.assert_array_equal(controller.stimulus_edits.window.frames_u8, found.videos[0])
+        assert record(view)["what_if"].label == "As recorded"
+        press(view, "what_if")
+        assert controller.stimulus_edits.edits == ()
+        saved = press(view, "files")
+        assert "exciting.png" in [path.name for path in saved.write(tmp_path / saved.name)]
+
+
+def test_the_labels_of_a_decoding_are_a_matrix(session):
+    with open_controller(with_areas(session), AreaCodes()) as controller:
+        view = LaboratoryView.of(controller)
+        choose(view, "experiment", "barcodes")
+        items = record(view)
+        assert items["label"].value == "area"
+        assert "repeats" not in items
+        press(view, "run")
+        matrix, found = record(view)["content"], controller.laboratory.decoding.found
+        assert isinstance(matrix, Matrix)
+        assert matrix.rows == matrix.columns == found.classes
+        np.testing.assert_array_equal(matrix.values, found.confusion)
+        assert "100 % of" in matrix.tips[0][0]
+        assert "balanced accuracy 100 %" in record(view)["found"].text

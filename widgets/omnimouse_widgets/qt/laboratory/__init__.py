@@ -1,1 +1,0 @@
-"""Laboratory panel: experiments on the chosen model."""

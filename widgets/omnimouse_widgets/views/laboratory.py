@@ -1,0 +1,533 @@
+"""Panel *Laboratory*: experiments on the chosen model, and what they found."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self, cast
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from omnimouse_model.data.frames import fit_video
+from omnimouse_model.data.session import Session
+from omnimouse_model.lab.experiments import ExperimentResult
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.laboratory_jobs import (
+    BARCODES,
+    FOLDS,
+    MAX_REPEATS,
+    NAMES,
+    LabResult,
+    label_of,
+)
+from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import ColourBy, LiveState
+from omnimouse_model.live.sweep.estimate import duration_text
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.time_axis import frame_at_sample
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    Choice,
+    Clipboard,
+    Content,
+    Curves,
+    Image,
+    Item,
+    Line,
+    Matrix,
+    Menu,
+    Message,
+    Number,
+    Polar,
+    Progress,
+    Row,
+    SaveFile,
+    SavePicture,
+    ShowPanel,
+    Text,
+)
+
+if TYPE_CHECKING:
+    from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
+    from omnimouse_model.lab.exciting_search import ExcitingInputs
+
+OF_MODEL: Final = "What is found is a property of the model, not of the animal."
+TWINS_ONLY: Final = "Digital twins only."
+BARCODES_TEXT: Final = (
+    "A label of the neurons, such as the area, predicted from what the model has "
+    f"learned of each neuron ({FOLDS}-fold nested cross-validation), beside shuffled "
+    "labels."
+)
+NOT_RUN: Final = "Press Run"
+NO_NEURON: Final = "Select a neuron"
+NO_RESULT: Final = "Run it first: there is nothing to show or export"
+TUNED: Final = 0.3
+"""OSI above which a neuron counts as tuned."""
+DIRECTIONS: Final = (
+    "Response of the neuron in focus to each direction of motion, 0° right, 90° up; yellow: the\n"
+    "preferred direction; dotted: the true one, of a simulated neuron."
+)
+LEVELS: Final = "Response of the neuron in focus to each level, at its best direction."
+FIELD: Final = (
+    "Receptive field of the neuron in focus: average of the dots, weighted by the responses, over\n"
+    "the frame at the cursor; cross, ellipse: centre and standard deviation of a fitted Gaussian,\n"
+    "which includes the width of a dot."
+)
+INPUT: Final = "The input that was found, at the time of the cursor."
+CONFUSION: Final = "Share of the neurons of each true {label} (row) per predicted one (column)."
+_ELLIPSE_POINTS: Final = 48
+
+
+class LaboratoryView:
+    """Experiments on the chosen model: choice, run, result of one neuron and of all.
+
+    Parameters
+    ----------
+    laboratory, edits
+        Experiments, and the edits among which a found input is shown.
+    state, results, info
+        What is on screen, and the neuron in focus.
+    colour_by
+        Choose the quantity that colours the neurons.
+    """
+
+    name = "laboratory"
+
+    def __init__(
+        self,
+        laboratory: Laboratory,
+        edits: StimulusEdits,
+        state: LiveState,
+        results: Results,
+        info: NeuronInfo,
+        colour_by: Callable[[ColourBy], object],
+    ) -> None:
+        self._laboratory, self._edits, self._info = laboratory, edits, info
+        self._state, self._results, self._colour_by = state, results, colour_by
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.laboratory,
+            controller.stimulus_edits,
+            controller.state,
+            controller.results,
+            controller.neuron_info,
+            controller.colouring.choose,
+        )
+
+    def blocks(self) -> Sequence[Block]:
+        """Return choice and run, the plot, and what was found with its actions."""
+        events, changed = self._state.events, self._laboratory.changed
+        costs = [self._results.changed, self._results.events.learned]
+        costs += [events.session, events.predictor_name, events.selection]
+        shown = [changed, events.selection, self._info.changed]
+        return [
+            Block(self._controls, [changed, *costs]),
+            # The frame at the cursor: under a receptive field, or of a found video.
+            Block(self._plot, [*shown, events.cursor, events.window]),
+            Block(self._found, [*shown, events.edits]),
+        ]
+
+    def _controls(self) -> Sequence[Item | Row]:
+        laboratory, is_busy = self._laboratory, self._laboratory.is_busy
+        options = tuple((name, label_of(name), "") for name in NAMES)
+        choice: list[Item] = [
+            Choice(
+                "experiment",
+                "Experiment",
+                "What is shown to the model, and what is measured",
+                options,
+                laboratory.chosen,
+                laboratory.choose,
+            )
+        ]
+        if laboratory.experiment is not None:
+            help_text = "Repeats of each stimulus: more of them differ less by chance"
+            now = laboratory.repeats, 1, MAX_REPEATS
+            set_repeats = laboratory.set_repeats
+            choice.append(Number("repeats", "Repeats", help_text, *now, set_repeats, " ×"))
+        run: list[Item] = []
+        if laboratory.chosen == BARCODES and laboratory.labels:
+            help_text = "The label that is predicted: a column of the neuron table"
+            labels = tuple((label, label, "") for label in laboratory.labels)
+            now_label = laboratory.label
+            set_label = laboratory.set_label
+            run.append(Choice("label", "Label", help_text, labels, now_label, set_label))
+        cost = laboratory.message if is_busy else cost_text(laboratory)
+        run.append(Text("cost", cost, "quiet", is_line=True))
+        if is_busy:
+            help_text = "Stop the experiment; the next run goes on where it was"
+            run.append(Action("stop", "Stop", help_text, laboratory.stop))
+        else:
+            help_text = "Show the stimulus to the model; the screen stays in use meanwhile"
+            run.append(Action("run", "Run", help_text, laboratory.start, laboratory.problem))
+        error = laboratory.error
+        return [
+            Row("choice", tuple(choice), wide="experiment"),
+            Text("explanation", f"{explanation(laboratory)} {OF_MODEL}", "quiet"),
+            Row("running", tuple(run), wide="cost"),
+            *((Progress("progress", "Experiment", laboratory.share),) if is_busy else ()),
+            Text("error", "" if error is None else f"✕ {error}", "problem"),
+        ]
+
+    def _plot(self) -> Sequence[Item]:
+        return [lab_content(self._laboratory, self._state, self._info.shown)]
+
+    def _found(self) -> Sequence[Item | Row]:
+        session, neuron = self._state.session, self._info.shown
+        return [
+            Text("neuron", neuron_text(self._laboratory, session, neuron)),
+            Text("found", summary(self._laboratory), "quiet"),
+            Row("actions", self._actions()),
+        ]
+
+    def _actions(self) -> tuple[Item, ...]:
+        laboratory = self._laboratory
+        no_result = "" if laboratory.chosen in laboratory.results else NO_RESULT
+        actions: list[Item] = []
+        if laboratory.experiment is not None:
+            colour = partial(self._colour_by, "lab")
+            help_text = "Colour the neurons by the result"
+            actions.append(Action("colour", "Colour field", help_text, colour, no_result))
+        if laboratory.search is not None and self._edits.get("picture") is not None:
+            help_text = "Show the recorded video to the model again"
+            actions.append(Action("what_if", "As recorded", help_text, self._edits.put_video))
+        elif laboratory.search is not None:
+            help_text = "Show this input to the model in place of the video, in What if"
+            actions.append(Action("what_if", "What if", help_text, self._edit, no_result))
+        return (
+            *actions,
+            Menu(
+                "export",
+                "Export",
+                "Save the result of every neuron as a table, the plot, or the inputs",
+                tuple(self._exports()),
+                no_result,
+            ),
+            Action(
+                "python",
+                "Copy as Python",
+                "Copy the commands that repeat this experiment in a script",
+                lambda: Clipboard(laboratory.as_python(), "The script is on the clipboard"),
+            ),
+        )
+
+    def _edit(self) -> ShowPanel | None:
+        picture = self._laboratory.picture()
+        if picture is None:
+            return None
+        self._edits.put_video(picture)
+        return ShowPanel("What if")
+
+    def _exports(self) -> Sequence[Action]:
+        laboratory, chosen = self._laboratory, self._laboratory.chosen
+        tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
+        pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
+
+        def file(name: str) -> SaveFile:
+            return SaveFile(name, laboratory.write)
+
+        def picture(name: str) -> SavePicture:
+            texts = neuron_text(laboratory, self._state.session, self._info.shown)
+            lines = (texts, summary(laboratory))
+            return SavePicture(name, "content", "\n".join(line for line in lines if line))
+
+        if laboratory.search is not None:
+            help_text = "Save the found inputs into a folder"
+            files = [Action("files", "Inputs (files)…", help_text, partial(file, chosen))]
+        else:
+            files = [
+                Action(end, f"{label}…", "Save the table", partial(file, f"{chosen}.{end}"))
+                for end, label in tables.items()
+            ]
+        return [
+            *files,
+            *(
+                Action(end, f"{label}…", "Save the plot", partial(picture, f"{chosen}.{end}"))
+                for end, label in pictures.items()
+            ),
+        ]
+
+
+# -- texts ---------------------------------------------------------------------------
+def explanation(laboratory: Laboratory) -> str:
+    """Return a description of the chosen experiment, search or decoding."""
+    if laboratory.experiment is not None:
+        return laboratory.experiment.explanation
+    if laboratory.search is not None:
+        return f"{laboratory.search.explanation} {TWINS_ONLY}"
+    return BARCODES_TEXT
+
+
+def cost_text(laboratory: Laboratory) -> str:
+    """Return the number of predictions and their expected time, or why it can't run."""
+    if laboratory.problem:
+        return laboratory.problem
+    n, seconds, kept = laboratory.n_windows, laboratory.seconds, laboratory.kept
+    done, of = kept or (0, 1)
+    if done:
+        text = f"Kept: {done:,} of {of:,} videos. Run goes on"
+    else:
+        text = f"{n:,} predictions" if n else f"{2 * FOLDS} outer folds"
+        if kept is not None:
+            text = f"Stopped, nothing is kept. {text}"
+    if seconds is None:
+        return text
+    return f"{text}, about {duration_text(seconds * (1 - done / of))}"
+
+
+def summary(laboratory: Laboratory) -> str:
+    """Return what the chosen experiment found of the population, "" before it ran."""
+    result = laboratory.results.get(laboratory.chosen)
+    return "" if result is None else result_text(result, laboratory.columns(result))
+
+
+def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
+    """Return what was found of the population; `columns` are those of an experiment."""
+    if isinstance(result, ExperimentResult):
+        return _experiment_text(result, columns)
+    # Told apart by a field: their modules load torch, which takes seconds.
+    if hasattr(result, "videos"):
+        return _search_text(cast("ExcitingInputs", result))
+    return _decoding_text(result)
+
+
+def _experiment_text(result: ExperimentResult, columns: Mapping[str, np.ndarray]) -> str:
+    n = len(result.neurons)
+    parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
+    if "osi" in columns:
+        is_tuned = columns["osi"] > TUNED
+        parts.append(f"OSI above {TUNED}: {100 * is_tuned.mean():z.0f} %")
+        if "orientation_error_deg" in columns and is_tuned.any():
+            error = np.nanmedian(columns["orientation_error_deg"][is_tuned])
+            parts.append(f"median error of the axis, of these {error:z.1f}°")
+    elif "ssi" in columns:
+        parts.append(f"median SSI {np.nanmedian(columns['ssi']):z.2f}")
+        if "field_error_widths" in columns:
+            error = np.nanmedian(columns["field_error_widths"])
+            parts.append(f"median error of the place {error:z.3f} screen widths")
+    else:
+        experiment = result.experiment
+        median = np.nanmedian(result.values)
+        parts.append(f"median {experiment.value_label.lower()} {median:g} {experiment.unit}")
+    return "; ".join(part.strip() for part in parts) + f". {result.predictor_id}"
+
+
+def _search_text(found: "ExcitingInputs") -> str:
+    n = len(found.neurons)
+    text = (
+        f"{n:,} neuron{'s' if n > 1 else ''}: response {found.best_response:z.2f} "
+        f"s.d., to a grey screen {found.gray_response:z.2f}"
+    )
+    if found.agreement is not None:
+        text += f"; two searches agree with r = {found.agreement:z.2f}"
+    return f"{text}. {found.predictor_id}"
+
+
+def _decoding_text(decoding: "BarcodeDecoding") -> str:
+    text = (
+        f"{decoding.label} of {decoding.n_neurons:,} neurons: balanced accuracy "
+        f"{100 * decoding.found.balanced_accuracy:z.0f} %, with shuffled labels "
+        f"{100 * decoding.shuffled.balanced_accuracy:z.0f} %, chance "
+        f"{100 * decoding.chance:z.0f} %"
+    )
+    if decoding.beyond_depth is not None:
+        text += f"; beyond the depth: p = {decoding.beyond_depth.p_value:.2g}"
+    return f"{text}. {decoding.predictor_id}"
+
+
+def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | None) -> str:
+    """Return what the chosen experiment found of one neuron."""
+    result = laboratory.result
+    at = _place_of(result, neuron)
+    if result is None or at is None or session is None:
+        return ""
+    columns = {name: float(values[at]) for name, values in laboratory.columns(result).items()}
+    return f"Neuron {session.units.names[neuron]}: {_found_text(result, columns)}"
+
+
+def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:
+    if "osi" in columns:
+        text = (
+            f"preferred {columns['preferred_deg']:z.0f}°, OSI {columns['osi']:z.2f}, "
+            f"DSI {columns['dsi']:z.2f}"
+        )
+        true = columns.get("true_preferred_deg")
+        return text if true is None else f"{text}; true {true:z.0f}°"
+    if "row_px" in columns:
+        return (
+            f"row {columns['row_px']:z.1f}, column {columns['column_px']:z.1f} px, "
+            f"s.d. {columns['sd_longer_px']:z.1f} × {columns['sd_shorter_px']:z.1f} "
+            f"px, SSI {columns['ssi']:z.2f}"
+        )
+    value, unit = columns[result.experiment.value], result.experiment.unit
+    label = result.experiment.value_label.lower()
+    number = f"{value:g} {unit}".strip()
+    return f"{label} {number}, at {columns['direction_deg']:z.0f}°"
+
+
+# -- plots ---------------------------------------------------------------------------
+def lab_content(laboratory: Laboratory, state: LiveState, neuron: int | None) -> Content:
+    """Return the plot of the chosen experiment, search or decoding.
+
+    `neuron` is an index in the session, None without one.
+    """
+    decoding, result = laboratory.decoding, laboratory.result
+    if laboratory.exciting is not None:
+        frame = _found_frame(state, laboratory.exciting)
+        return Image("content", INPUT, _gray(frame), palette.CURSOR)
+    if decoding is not None:
+        return _confusion(decoding)
+    at = _place_of(result, neuron)
+    if result is None:
+        return Message("content", "Experiment", _waiting_text(laboratory))
+    if at is None:
+        return Message("content", "Experiment", NO_NEURON)
+    if result.findings.average is not None:
+        return _field(result, result.findings.average[at], state, at)
+    if result.findings.levels is None or result.findings.curves is None:
+        return Message("content", "Experiment", "")
+    curve = result.findings.curves[at]
+    if result.experiment.period is None:
+        return _level_curve(result, result.findings.levels, curve)
+    preferred = float(result.findings.columns["preferred_deg"][at])
+    true = _true_direction(laboratory, result, at)
+    angles = [(preferred, palette.CURSOR, False), (true, palette.RECORDED, True)]
+    spokes = tuple(angle for angle in angles if np.isfinite(angle[0]))
+    levels = result.findings.levels
+    return Polar("content", DIRECTIONS, levels, curve, palette.PREDICTED, spokes)
+
+
+def _waiting_text(laboratory: Laboratory) -> str:
+    """Return what to do, or which experiment runs, while there is no result."""
+    if laboratory.is_busy:
+        return f"Running: {label_of(laboratory.running)}"
+    return NOT_RUN if not laboratory.problem else ""
+
+
+def _place_of(result: ExperimentResult | None, neuron: int | None) -> int | None:
+    """Return the place of a neuron in a result, None if it has none."""
+    if result is None or neuron is None:
+        return None
+    found = np.flatnonzero(result.neurons == neuron)
+    return int(found[0]) if len(found) else None
+
+
+def _true_direction(laboratory: Laboratory, result: ExperimentResult, at: int) -> float:
+    """Return the true preferred direction of a simulated neuron, NaN of another."""
+    true = laboratory.columns(result).get("true_preferred_deg")
+    return float("nan") if true is None else float(true[at])
+
+
+def _level_curve(result: ExperimentResult, levels: np.ndarray, curve: np.ndarray) -> Curves:
+    # Levels double from one to the next: their places are equally far apart.
+    places = np.arange(len(levels), dtype=float)
+    unit = result.experiment.unit
+    return Curves(
+        "content",
+        LEVELS,
+        (Line("", palette.PREDICTED, places, curve),),
+        result.experiment.label.lower() + (f" ({unit})" if unit else ""),
+        "response (s.d.)",
+        tuple((float(at), f"{level:g}") for at, level in enumerate(levels)),
+        in_view=(0.0,),
+    )
+
+
+def _confusion(decoding: "BarcodeDecoding") -> Matrix:
+    classes, shares = decoding.found.classes, decoding.found.confusion
+    rows = [[f"{100 * share:z.0f} %" for share in row] for row in shares.tolist()]
+    tips = [
+        [f"{share} of {true} are predicted as {k}" for k, share in zip(classes, row, strict=True)]
+        for true, row in zip(classes, rows, strict=True)
+    ]
+    return Matrix(
+        "content",
+        CONFUSION.format(label=decoding.label),
+        classes,
+        classes,
+        shares,
+        tuple(map(tuple, rows)),
+        tuple(map(tuple, tips)),
+        0.0,
+        1.0,
+    )
+
+
+def _found_frame(state: LiveState, found: "ExcitingInputs") -> UInt8[np.ndarray, "height width"]:
+    """Return the frame of a found video at the time of the cursor."""
+    frames, video = found.videos[0], state.spec.video
+    step = 1.0 if video is None else found.rate_hz / video.rate_hz
+    at = min(int(frame_at_sample(state.spec, state.cursor) * step + 1e-6), len(frames) - 1)
+    return np.asarray(frames[at])
+
+
+def _field(
+    result: ExperimentResult, average: Float[np.ndarray, "row column"], state: LiveState, at: int
+) -> Image:
+    """Return a receptive field over the frame at the cursor, with centre and ellipse."""
+    columns = {name: float(values[at]) for name, values in result.findings.columns.items()}
+    # At the size of the frames: the value of the grid at each pixel.
+    row, column = (
+        np.arange(new) * old // new for new, old in zip(result.size, average.shape, strict=True)
+    )
+    centre = columns["column_px"], columns["row_px"]
+    outline = _ellipse(columns)
+    return Image(
+        "content",
+        FIELD,
+        _over(average[row][:, column], _frame(state, result.size)),
+        palette.CURSOR,
+        centre if np.isfinite(centre).all() else None,
+        np.zeros((0, 2)) if outline is None else outline,
+    )
+
+
+def _frame(state: LiveState, size: tuple[int, int]) -> UInt8[np.ndarray, "height width"] | None:
+    """Return the frame at the cursor at the size of a field, None without a video."""
+    window, spec = state.window, state.spec
+    if window is None or window.session.stimulus is None or spec.video is None:
+        return None
+    at = frame_at_sample(spec, state.cursor)
+    return np.asarray(fit_video(window.frames_u8[at : at + 1], size)[0], np.uint8)
+
+
+def _gray(frame: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    return np.repeat(frame[..., None], 3, axis=2)
+
+
+def _over(
+    average: Float[np.ndarray, "height width"],
+    frame: UInt8[np.ndarray, "height width"] | None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a field in colours, over a frame where it is weak or unknown."""
+    average = np.nan_to_num(average)
+    most = max(float(np.abs(average).max()), 1e-12)
+    table = palette.residual_table()
+    steps = ((average / most + 1) / 2 * (len(table) - 1)).round().astype(np.intp)
+    colours = table[steps][..., :3]
+    if frame is None:
+        return np.asarray(colours, np.uint8)
+    # The picture is dimmed, so that the colours of the field stand out.
+    weight = (np.abs(average) / most)[..., None]
+    mixed = weight * colours + (1 - weight) * 0.55 * _gray(frame)
+    return np.asarray(mixed.round(), np.uint8)
+
+
+def _ellipse(columns: dict[str, float]) -> Float[np.ndarray, "point 2"] | None:
+    """Return the ellipse of one standard deviation around the centre of a field."""
+    longer, shorter = columns["sd_longer_px"], columns["sd_shorter_px"]
+    tilt = np.radians(columns["axis_deg"])
+    if not np.isfinite(longer + shorter + tilt):
+        return None
+    turn = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS)
+    along, across = longer * np.cos(turn), shorter * np.sin(turn)
+    # The angle counts upwards from the right, and y counts downwards.
+    x = columns["column_px"] + along * np.cos(tilt) - across * np.sin(tilt)
+    y = columns["row_px"] - along * np.sin(tilt) - across * np.cos(tilt)
+    return np.stack([x, y], axis=1)
