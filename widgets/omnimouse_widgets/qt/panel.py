@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QMenu,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QTableView,
     QVBoxLayout,
@@ -292,8 +293,7 @@ class RecordPanel(QWidget):
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
         self.plots[name] = plot = RecordPlot()
-        plot.canvas.setMinimumHeight(MIN_HEIGHT)
-        return plot.canvas
+        return _fill_height(plot.canvas)
 
     def _show(self, widget: Any, item: Item | Row) -> None:
         """Draw an item that changed in its widget."""
@@ -391,8 +391,15 @@ def _set_up(view: QTableView) -> QTableView:
     view.setFont(small_font())
     view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     view.setTabKeyNavigation(False)
-    view.setMinimumHeight(MIN_HEIGHT)
+    _fill_height(view)
     return view
+
+
+def _fill_height(widget: QWidget) -> QWidget:
+    """Give a content the height that is left, however much it would like."""
+    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+    widget.setMinimumHeight(MIN_HEIGHT)
+    return widget
 
 
 def _fill_table(view: QTableView, table: Table) -> None:
