@@ -15,8 +15,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict import families

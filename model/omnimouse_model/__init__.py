@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from omnimouse_model.data.hub.fetch_session import fetch_session as fetch_session
     from omnimouse_model.data.open import open_session as open_session
     from omnimouse_model.data.session import Session as Session
+    from omnimouse_model.data.session import Window as Window
     from omnimouse_model.data.session_index import Catalogue as Catalogue
     from omnimouse_model.data.session_index import catalogue as catalogue
-    from omnimouse_model.data.window import Window as Window
     from omnimouse_model.data.window_spec import OMNIMOUSE as OMNIMOUSE
     from omnimouse_model.data.window_spec import WindowSpec as WindowSpec
     from omnimouse_model.demo import demo_session as demo_session
@@ -107,9 +107,8 @@ _NAMES = {
     "analysis.sweep.table": "ContextSweep",
     "data.clip": "Clip",
     "data.hub.fetch_session": "fetch_session",
-    "data.session": "Session",
+    "data.session": "Session Window",
     "data.session_index": "Catalogue catalogue",
-    "data.window": "Window",
     "data.window_spec": "OMNIMOUSE WindowSpec",
     "demo": "demo_session open_session unseen_session",
     "errors": "CheckpointError FetchError FinetuneError MaskError PredictionsFileError "

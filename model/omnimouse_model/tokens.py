@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import (
     BehaviorMode,

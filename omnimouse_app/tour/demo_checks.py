@@ -10,7 +10,7 @@ from omnimouse_app.field.canvas import Canvas, states_on_screen
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.tour.page import Check
 from omnimouse_app.window.docks import OmniMouseDock
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.predict.registry import load_predictor

@@ -45,7 +45,8 @@ import yaml
 
 from omnimouse_app.cli.output import markdown_table
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Note, Session
+from omnimouse_model.data.recording import Note
+from omnimouse_model.data.session import Session
 
 PROCESSES = 2
 LIMIT_S = 120.0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask
 
 

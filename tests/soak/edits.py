@@ -17,8 +17,7 @@ from multiprocessing import active_children
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask, scored_cells

@@ -3,7 +3,7 @@
 import os
 import time
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import EchoPredictor

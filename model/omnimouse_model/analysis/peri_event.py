@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, scored_cells

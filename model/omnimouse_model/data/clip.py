@@ -11,7 +11,7 @@ import numpy as np
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.lazy import cached
-from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 
 # Without it, rounding could put a sample at the onset of a frame before that frame.

@@ -29,7 +29,8 @@ from omnimouse_model.data.readers.build.unit_tables import (
     with_unit_tables,
 )
 from omnimouse_model.data.readers.nwb import reader as nwb
-from omnimouse_model.data.session import Note, Session
+from omnimouse_model.data.recording import Note
+from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 from omnimouse_model.storage.archives import is_archive
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE

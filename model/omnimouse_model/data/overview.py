@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnimouse_model.data.recording import Recording
 from omnimouse_model.data.signal import Level, Signal
-from omnimouse_model.data.valid_starts import blocks, recorded_behavior
-
-if TYPE_CHECKING:
-    from omnimouse_model.data.session import Session
+from omnimouse_model.data.valid_starts import blocks
 
 # The population mean is a sample, so that opening a session stays fast: rows per bin,
 # and neurons in runs of neighbours, which lie together in the file.
@@ -57,7 +54,7 @@ class Overview:
         return centers
 
 
-def summarise(session: "Session", n_bins: int) -> Overview:
+def summarise(session: Recording, n_bins: int) -> Overview:
     """Bin a session; reads the behaviour and a small sample of the responses."""
     # Without trials, the time line shows train and test time in their place.
     edges = np.linspace(0.0, session.duration_s, n_bins + 1)
@@ -79,7 +76,7 @@ def summarise(session: "Session", n_bins: int) -> Overview:
     )
 
 
-def _split(session: "Session") -> list[tuple[float, float, str]]:
+def _split(session: Recording) -> list[tuple[float, float, str]]:
     """Begin and end in session seconds of train and test time, and the tier.
 
     Without the pauses of the recording.
@@ -99,8 +96,8 @@ def _split(session: "Session") -> list[tuple[float, float, str]]:
     ]
 
 
-def _channel(session: "Session", name: str, edges: np.ndarray) -> np.ndarray:
-    for signal in recorded_behavior(session):
+def _channel(session: Recording, name: str, edges: np.ndarray) -> np.ndarray:
+    for signal in session.recorded_behavior:
         if name in signal.names:
             column = signal.names.index(name)
             return _binned(signal, column, edges + session.t0)
@@ -121,7 +118,7 @@ def _binned(signal: Signal, column: int, edges: np.ndarray) -> np.ndarray:
     return _ratio(total, count)
 
 
-def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
+def _population(session: Recording, edges: np.ndarray) -> np.ndarray:
     """Mean over neurons from stored summaries that are fine enough, or from samples."""
     signal, width = session.responses, float(edges[1] - edges[0])
     # Coarser summaries would leave bins empty; the coarsest of the others is shortest.
@@ -131,7 +128,7 @@ def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
     return _from_samples(session, edges)
 
 
-def _from_level(session: "Session", level: Level, edges: np.ndarray) -> np.ndarray:
+def _from_level(session: Recording, level: Level, edges: np.ndarray) -> np.ndarray:
     signal, n_bins = session.responses, len(edges) - 1
     total, count = _sums(session, level.mean)
     middle = (level.bins + 0.5) * level.rows_per_bin / signal.rate_hz
@@ -140,7 +137,7 @@ def _from_level(session: "Session", level: Level, edges: np.ndarray) -> np.ndarr
     return _ratio(summed, np.bincount(number, count, n_bins))
 
 
-def _from_samples(session: "Session", edges: np.ndarray) -> np.ndarray:
+def _from_samples(session: Recording, edges: np.ndarray) -> np.ndarray:
     signal, n_bins = session.responses, len(edges) - 1
     at = np.linspace(edges[0], edges[-1], n_bins * _ROWS_PER_BIN, endpoint=False)
     rows = np.minimum((at * signal.rate_hz).astype(np.int64), signal.n_samples - 1)
@@ -149,7 +146,7 @@ def _from_samples(session: "Session", edges: np.ndarray) -> np.ndarray:
     return _ratio(total.reshape(shape).sum(axis=1), count.reshape(shape).sum(axis=1))
 
 
-def _sums(session: "Session", read: Callable[[slice], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _sums(session: Recording, read: Callable[[slice], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Sum and number of the finite normalised responses of some neurons, per row."""
     total, count, scale = 0.0, 0, session.response_scale
     for columns in _neuron_blocks(session.n_neurons):

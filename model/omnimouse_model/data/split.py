@@ -9,17 +9,12 @@ window of 2 s.
 """
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.clock import GRID_RATE_HZ, full_window_starts, grid_points
+from omnimouse_model.data.clock import full_window_starts, grid_points
 from omnimouse_model.data.stimulus import BLANK_TIER
-from omnimouse_model.data.valid_starts import inside_trials
 from omnimouse_model.data.window_spec import OMNIMOUSE
-
-if TYPE_CHECKING:
-    from omnimouse_model.data.session import Session
 
 TRAIN_SHARE = 0.8
 SPLIT_NOTE = (
@@ -73,19 +68,3 @@ def random_tiers(n_trials: int, seed: int) -> np.ndarray:
     tiers[order[:held_out]] = "test"
     tiers[order[held_out : 2 * held_out]] = "validation"
     return tiers
-
-
-def tiers_text(session: "Session") -> str:
-    """Return the tiers of a session for a message, or why it has none."""
-    tiers = session.tiers()
-    if tiers:
-        return f"its tiers are {', '.join(tiers)}"
-    return f"it lasts {session.duration_s:.3g} s, too short to be divided into train and test"
-
-
-def split_minutes(session: "Session") -> dict[str, float]:
-    """Minutes of each tier of a session's split, without time that no trial covers."""
-    return {
-        tier: int(inside_trials(session, frozenset({tier})).sum()) / GRID_RATE_HZ / 60
-        for tier in session.split
-    }

@@ -1,28 +1,24 @@
 """Times of a session that may lie in a window: trials of a tier, away from gaps."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omnimouse_model.data.clock import (
     Interval,
-    gap_reach,
     points_inside,
     spans_without_gaps,
 )
+from omnimouse_model.data.recording import Recording
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import SessionFormatError
-
-if TYPE_CHECKING:
-    from omnimouse_model.data.session import Session
 
 _BLOCK_BYTES = 32 * 2**20
 
 
 def allowed_times(
-    session: "Session", tiers: frozenset[str] | None, reads_behavior: bool
+    session: Recording, tiers: frozenset[str] | None, reads_behavior: bool
 ) -> np.ndarray:
     """bool per point of the session's start grid: inside a chosen trial, gap-free.
 
@@ -39,7 +35,7 @@ def allowed_times(
     grid = session.start_grid
     allowed = grid < session.common_interval().stop
     if reads_behavior:
-        for signal in recorded_behavior(session):
+        for signal in session.recorded_behavior:
             allowed &= points_inside(grid, gap_free(signal))
     # The reference package ignores its filters if they leave no time; we report it.
     if not allowed.any():
@@ -50,11 +46,11 @@ def allowed_times(
             "behaviour is missing (NaN) everywhere",
             "repair or remove the eye_tracker or treadmill folder",
         )
-    both: np.ndarray = allowed & inside_trials(session, tiers)
+    both: np.ndarray = allowed & session.inside_trials(tiers)
     return both
 
 
-def trial_starts(session: "Session", tiers: frozenset[str] | None, spec: WindowSpec) -> np.ndarray:
+def trial_starts(session: Recording, tiers: frozenset[str] | None, spec: WindowSpec) -> np.ndarray:
     """Starts of windows that are aligned to trials, float64 (n,) session seconds.
 
     Left out are trials without readable frames, trials of other tiers, and trials
@@ -68,79 +64,30 @@ def trial_starts(session: "Session", tiers: frozenset[str] | None, spec: WindowS
         # Onsets of trials need not ascend, as a grid does: each is compared with all
         # spans.
         onset = trials.t_on[:, None] + session.t0
-        spans = _split_spans(session, tiers)
+        spans = session.split_spans(tiers)
         chosen &= ((onset >= spans[:, 0]) & (onset < spans[:, 1])).any(axis=1)
     elif tiers is not None:
         chosen &= np.isin(trials.tier, sorted(tiers))
     start = trials.t_on + session.t0 + spec.trial_offset_s
     stop = start + spec.duration_s
     chosen &= (start >= span.start) & (stop <= span.stop)
-    free_of_gaps = [without_pauses(session)]
+    free_of_gaps = [session.without_pauses()]
     if spec.behavior is not None:
-        free_of_gaps += [gap_free(signal) for signal in recorded_behavior(session)]
+        free_of_gaps += [gap_free(signal) for signal in session.recorded_behavior]
     for free in free_of_gaps:
         row = np.searchsorted(free[:, 0], start, side="right") - 1
         chosen &= (row >= 0) & (stop <= free[np.maximum(row, 0), 1])
     return np.asarray(start[chosen] - session.t0)
 
 
-def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:
-    """bool per point of the start grid: inside a trial of some tiers, or of any.
-
-    Pauses of the responses are in no trial.
-    """
-    grid, trials = session.start_grid, session.trials
-    recorded = points_inside(grid, without_pauses(session))
-    if tiers is not None and not tiers.isdisjoint(session.split):
-        within: np.ndarray = points_inside(grid, _split_spans(session, tiers))
-        within &= inside_trials(session, None)
-        return within
-    if session.stimulus is None:
-        if tiers is None:
-            return recorded
-        spans = np.stack([trials.t_on, trials.t_off], axis=1) + session.t0
-    else:
-        # A trial lasts until the next one begins, the last one for ever.
-        onset = session.stimulus.slot_t[trials.first_slot]
-        spans = np.stack([onset, np.append(onset[1:], np.inf)], axis=1)
-    chosen = trials.readable.copy()
-    if tiers is not None:
-        chosen &= np.isin(trials.tier, sorted(tiers))
-    recorded &= points_inside(grid, spans[chosen])
-    return recorded
-
-
-def _split_spans(session: "Session", tiers: frozenset[str]) -> np.ndarray:
-    """Native spans (n, 2) of some tiers of a session's split."""
-    spans = [s for tier, s in session.split.items() if tier in tiers]
-    return np.concatenate([np.zeros((0, 2)), *spans])
-
-
-def without_pauses(session: "Session") -> np.ndarray:
-    """Native spans (n, 2) in which windows may lie, away from pauses of responses."""
-    spans, interval = session.responses.recorded_spans, session.common_interval()
-    if spans is None:
-        # A span of points includes its begin, not its end.
-        return np.array([[interval.start, np.inf]])
-    # As far from a pause as from missing behaviour: a window reads the samples around
-    # its own, and at a joint of two files no sample is missing.
-    reach = gap_reach(session.responses.rate_hz)
-    free = spans + np.array([reach, -reach])
-    if spans[0, 0] <= interval.start:
-        free[0, 0] = -np.inf
-    if spans[-1, 1] >= interval.stop:
-        free[-1, 1] = np.inf
-    return np.asarray(free[free[:, 0] < free[:, 1]])
-
-
-def grid_stretches(session: "Session") -> np.ndarray:
+def grid_stretches(session: Recording) -> np.ndarray:
     """Ranges of the start grid, int64 (n, 2), in which windows touch no pause."""
-    inside = points_inside(session.start_grid, without_pauses(session))
+    inside = points_inside(session.start_grid, session.without_pauses())
     edges = np.diff(inside.astype(np.int8), prepend=0, append=0)
     return np.stack([np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)], axis=1)
 
 
-def even_starts(session: "Session", within: Interval, length_s: float, count: int) -> np.ndarray:
+def even_starts(session: Recording, within: Interval, length_s: float, count: int) -> np.ndarray:
     """Native starts (count,) of parts of an interval, spread over its recorded time.
 
     No part touches a pause, unless it is longer than all recorded stretches.
@@ -159,17 +106,12 @@ def even_starts(session: "Session", within: Interval, length_s: float, count: in
     return np.asarray(first[row] + at - (ends - room)[row])
 
 
-def recorded_shares(session: "Session", on: np.ndarray, off: np.ndarray) -> np.ndarray:
+def recorded_shares(session: Recording, on: np.ndarray, off: np.ndarray) -> np.ndarray:
     """Share of the time from `on` to `off`, native, that lies in no pause."""
     if session.responses.recorded_spans is None:
         return np.ones(len(on))
     before = session.responses.recorded_before
     return np.asarray((before(off) - before(on)) / np.maximum(off - on, 1e-9))
-
-
-def recorded_behavior(session: "Session") -> list[Signal]:
-    """Behaviour streams that the session has."""
-    return [signal for signal in session.behavior.values() if signal is not None]
 
 
 def gap_free(signal: Signal) -> np.ndarray:

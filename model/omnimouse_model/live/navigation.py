@@ -8,8 +8,7 @@ import threading
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState

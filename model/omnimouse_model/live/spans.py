@@ -9,8 +9,7 @@ from typing import Final, Literal
 import numpy as np
 
 from omnimouse_model.data.clock import GRID_RATE_HZ
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 
 SpanChoice = Literal["window", "10 s", "30 s", "trial"]

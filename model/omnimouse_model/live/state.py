@@ -12,8 +12,7 @@ from typing import ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 
 from omnimouse_model.data.edit_protocol import Edit
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.spans import SpanChoice

@@ -11,8 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.data.clip import Clip
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Prediction, Predictor

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import Outdated, stop_if

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from omnimouse_model.data.clock import previous_index
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.masks import HIDDEN, TARGET, Mask, scored_cells
 from omnimouse_model.masks.cells import is_stored_slowly, recording_rate
 from omnimouse_model.masks.token_layout import FULL_POPULATION

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
 from omnimouse_model.train.batches import (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.predict.predictor import Prediction, recorded_as
 

@@ -8,8 +8,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.clock import GRID_RATE_HZ
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 
 CHUNK_BYTES: Final = 589_824

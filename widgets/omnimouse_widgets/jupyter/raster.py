@@ -9,8 +9,7 @@ import numpy as np
 from psygnal import SignalInstance
 from traitlets import CaselessStrEnum, Float, Int, Tuple
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_widgets import palette

@@ -10,7 +10,7 @@ from omnimouse_model.analysis.evaluate.summary import (
     score_summary,
     scores_by_area,
 )
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.neuron_scores import windows_text
 from omnimouse_model.live.neurons.neuron_info_text import heading
 from omnimouse_model.live.report import (

@@ -12,8 +12,7 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import StimulusGroups
 from omnimouse_model.analysis.evaluate.window_scores import scored_counts
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import (

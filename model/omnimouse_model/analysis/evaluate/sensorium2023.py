@@ -16,8 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.analysis.evaluate.shard import BATCH
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial

@@ -22,8 +22,7 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, Stimulus
 from omnimouse_model.analysis.evaluate.tier_windows import spread_starts, tier_starts
 from omnimouse_model.analysis.evaluate.window_scores import null_rates, train_means
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells

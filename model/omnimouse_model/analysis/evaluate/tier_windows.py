@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.session import Session, is_test_tier
-from omnimouse_model.data.split import NO_TIER, tiers_text
-from omnimouse_model.data.window import require_trials
+from omnimouse_model.data.recording import is_test_tier
+from omnimouse_model.data.session import Session, require_trials
+from omnimouse_model.data.split import NO_TIER
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 
@@ -53,7 +53,7 @@ def scored_starts(
     starts = tier_starts(session, tier, spec)
     if not len(starts):
         raise UnsupportedRequestError(
-            f"Session {session.id!r} has no window of tier {tier!r}; {tiers_text(session)}."
+            f"Session {session.id!r} has no window of tier {tier!r}; {session.tiers_text()}."
         )
     return spread_starts(starts, max_windows)
 

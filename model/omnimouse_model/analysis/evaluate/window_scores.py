@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.metrics import correlation, moments

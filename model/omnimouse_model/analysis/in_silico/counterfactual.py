@@ -12,7 +12,7 @@ import numpy as np
 
 from omnimouse_model.analysis.in_silico.edit_lists import apply_edits, describe_edits
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.predict.capabilities import decode_in_parts, stop_if, take_neurons

@@ -20,7 +20,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     check_positions,
 )
 from omnimouse_model.data.edit_protocol import Edit, VideoEdit
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 
 KINDS: dict[str, type[Any]] = {

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from omnimouse_model.data.session import Session, is_test_tier
+from omnimouse_model.data.recording import is_test_tier
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.window_spec import WindowSpec

@@ -18,7 +18,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import TARGET, HasNeurons, Mask

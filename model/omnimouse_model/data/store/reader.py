@@ -11,7 +11,8 @@ import numpy as np
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
 from omnimouse_model.data.readers.build.size_limits import check_extent
-from omnimouse_model.data.session import Note, Session
+from omnimouse_model.data.recording import Note
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Level, Signal
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus, Trials

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.valid_starts import grid_stretches
-from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask

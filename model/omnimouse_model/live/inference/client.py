@@ -12,8 +12,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.data.hub.connections import allow_connections
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.engine import Answer, Engine, Execution
 from omnimouse_model.live.inference.pinned_stages import Load

@@ -14,8 +14,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.stitching import Stitching, stitch_span
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.tier_results import TierResults

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from omnimouse_model.data.edit_protocol import Edit
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Prediction, Predictor
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import Streaming

@@ -14,7 +14,7 @@ from omnimouse_model.analysis.in_silico.edit_lists import (
     sort_edits,
 )
 from omnimouse_model.data.edit_protocol import Edit
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 

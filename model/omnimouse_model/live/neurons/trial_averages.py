@@ -13,7 +13,8 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.evaluate.tier_score import scored_tier
 from omnimouse_model.analysis.peri_event import ConditionAverage, conditions
-from omnimouse_model.data.session import Session, is_test_tier
+from omnimouse_model.data.recording import is_test_tier
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState

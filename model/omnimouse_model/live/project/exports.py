@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,

@@ -14,8 +14,7 @@ from omnimouse_model.analysis.in_silico.edit_lists import (
     edits_for,
 )
 from omnimouse_model.data.edit_protocol import Edit
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
     Analysis,

@@ -4,8 +4,7 @@ from pathlib import Path
 from pprint import pformat
 
 from omnimouse_model.analysis.in_silico.edit_lists import edits_to_json
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named

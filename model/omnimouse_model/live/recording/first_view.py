@@ -11,8 +11,8 @@ from psygnal import EmitLoopError
 
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Note, Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.recording import Note
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.mask.presets import mask_for, preset_for, preset_named

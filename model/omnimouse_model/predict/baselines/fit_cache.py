@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.split import tiers_text
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
@@ -108,7 +106,7 @@ def training_windows(
     if not len(starts):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier 'train' to fit a naive "
-            f"predictor on; {tiers_text(session)}.{_remedy(tiers, spec)}"
+            f"predictor on; {session.tiers_text()}.{_remedy(tiers, spec)}"
         )
     # Every k-th window, with k rounded up: at most `most` windows.
     starts = starts[:: -(-len(starts) // most)]

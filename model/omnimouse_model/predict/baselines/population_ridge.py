@@ -8,8 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.predict.baselines.fit_cache import BETWEEN, Fit, training_windows

@@ -6,8 +6,7 @@ session (0.342 instead of 0.323, with video and behaviour).
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import without_missing
+from omnimouse_model.data.session import Session, without_missing
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.masks import VISIBLE, Mask
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells

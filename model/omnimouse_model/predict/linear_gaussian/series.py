@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.split import tiers_text
-from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD, Window, without_missing
+from omnimouse_model.data.session import SCREEN_MEAN, SCREEN_STD, Session, Window, without_missing
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.linear_gaussian.inputs import (
@@ -172,7 +170,7 @@ def train_windows(session: Session, spec: WindowSpec) -> list[TrainWindow]:
         raise UnsupportedRequestError(
             f"Session {session.id!r} has {n_samples / spec.response_rate_hz:.3g} s of "
             f"tier 'train' in windows of {spec.duration_s:g} s; a fit needs "
-            f"{MIN_TRAIN_S:g} s; {tiers_text(session)}."
+            f"{MIN_TRAIN_S:g} s; {session.tiers_text()}."
         )
     return _thinned(parts, n_samples * session.n_neurons)
 

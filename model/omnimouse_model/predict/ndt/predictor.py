@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, spec_from_dict
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks import Mask, scored_cells

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import Outdated

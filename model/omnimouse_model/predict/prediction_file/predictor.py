@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import NotStoredError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.data.clip import Clip
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells

@@ -22,8 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.data.clip import Clip
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import Outdated

@@ -21,8 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from omnimouse_model.data.clip import Clip
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import (
     SessionFormatError,
     StoppedError,

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.analysis.evaluate.tier_windows import spread_starts
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint

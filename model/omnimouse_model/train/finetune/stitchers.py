@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import require_events, require_trials
+from omnimouse_model.data.session import Session, require_events, require_trials
 from omnimouse_model.errors import (
     CheckpointError,
     FinetuneError,

@@ -12,7 +12,7 @@ leading components of the shared fluctuations, which are known from the ground t
 import numpy as np
 import torch
 
-from omnimouse_model.data.window import without_missing
+from omnimouse_model.data.session import without_missing
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.predict.baselines.ridge import Sums, weights

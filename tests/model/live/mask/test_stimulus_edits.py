@@ -9,7 +9,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     Blank,
     Contrast,
 )
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import EchoPredictor, open_controller

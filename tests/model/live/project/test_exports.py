@@ -16,7 +16,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import exports

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.valid_starts import inside_trials
 from omnimouse_model.masks import scored_cells
 from tests.acceptance import public_recordings
 from tests.acceptance.public_recordings import N_HOLE, folds, hole, main, opened
@@ -38,7 +37,7 @@ def test_a_fit_reads_nothing_within_two_seconds_of_its_test_windows(session):
     scored = []
     for fold in folds(session):
         grid = fold.start_grid
-        train, test = (grid[inside_trials(fold, frozenset({tier}))] for tier in ("train", "test"))
+        train, test = (grid[fold.inside_trials(frozenset({tier}))] for tier in ("train", "test"))
         assert np.abs(train[:, None] - test).min() >= 2.0
         scored.append(test)
     np.testing.assert_allclose(np.diff(np.concatenate(scored)), 1 / 30)

@@ -11,7 +11,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from omnimouse_model.data.session import Roi, Session, Units
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.masks.selection import are_inside
 from omnimouse_widgets.drawn.field.probes import (
     FIELD_SIDE,

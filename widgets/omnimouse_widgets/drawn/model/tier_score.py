@@ -12,7 +12,7 @@ from omnimouse_model.analysis.evaluate.tier_score import (
     has_tier_score,
 )
 from omnimouse_model.analysis.evaluate.tier_windows import tiers_at
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.data.session import Units
+from omnimouse_model.data.units import Units
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.masks import (

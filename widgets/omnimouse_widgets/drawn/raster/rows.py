@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.state import RasterOrder
 from omnimouse_model.masks import HIDDEN, MIXED, Mask, input_cells, scored_cells
 

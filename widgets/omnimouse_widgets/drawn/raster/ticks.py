@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_widgets.drawn.raster.rows import RasterRows
 
 LEAST_BIN_PX: Final = 2.5

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import RasterView
 from omnimouse_model.predict.predictor import Prediction

@@ -6,7 +6,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import BehaviorScore
 from omnimouse_model.analysis.evaluate.window_scores import decode_scores
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neuron_scores import evidence

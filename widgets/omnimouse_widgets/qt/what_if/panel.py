@@ -10,7 +10,7 @@ from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.row import Trace

@@ -47,7 +47,8 @@ from omnimouse_model.data.readers.build.trial_events import (
     with_tiers,
 )
 from omnimouse_model.data.readers.build.trial_times import TrialClock
-from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 

@@ -44,7 +44,8 @@ from omnimouse_model.data.readers.build.trial_times import (
     TrialClock,
     trial_intervals,
 )
-from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers

@@ -9,7 +9,7 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.valid_starts import missing_rows, recorded_behavior
+from omnimouse_model.data.valid_starts import missing_rows
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.row_source import MemoryRows
 
@@ -109,7 +109,7 @@ def _default_names(signal: Signal, notes: Notes) -> tuple[tuple[str, ...], tuple
 
 def note_missing(session: Session, notes: Notes) -> None:
     """Note missing samples (NaN) of all behaviour streams."""
-    for signal in recorded_behavior(session):
+    for signal in session.recorded_behavior:
         _note_gaps(signal, notes)
 
 

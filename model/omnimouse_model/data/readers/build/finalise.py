@@ -18,9 +18,9 @@ from omnimouse_model.data.readers.build.statistics import (
     train_spans,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.split import SPLIT_NOTE, tiers_text
+from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.stimulus import Stimulus, Trials
-from omnimouse_model.data.valid_starts import inside_trials, missing_rows
+from omnimouse_model.data.valid_starts import missing_rows
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, VIDEO_SIZE
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.fingerprint import combine_options
@@ -66,7 +66,7 @@ def finalise(session: Session, notes: Notes) -> Session:
     }
     note_missing(session, notes)
     # A warning, not an error: such a recording can still be looked at.
-    if not len(full_window_starts(inside_trials(session, None), _WINDOW_POINTS)):
+    if not len(full_window_starts(session.inside_trials(None), _WINDOW_POINTS)):
         notes.warn("no_windows", _without_windows(session))
     _note_other_rate(session, notes)
     if session.recording_rate_hz is None and not session.responses.has_events:
@@ -81,7 +81,7 @@ def finalise(session: Session, notes: Notes) -> Session:
     if session.split:
         notes.assume("inferred_tiers", SPLIT_NOTE)
     elif not session.tiers():
-        notes.warn("no_tiers", f"{tiers_text(session)}: it has no scores")
+        notes.warn("no_tiers", f"{session.tiers_text()}: it has no scores")
     return replace(
         session,
         behavior=behavior,

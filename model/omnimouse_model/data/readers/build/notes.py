@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from omnimouse_model.data.session import Note
+from omnimouse_model.data.recording import Note
 
 
 @dataclass(slots=True)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS
-from omnimouse_model.data.session import Note, Session
+from omnimouse_model.data.recording import Note
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.units import Units
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import npy_file

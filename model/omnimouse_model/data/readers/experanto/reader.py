@@ -20,7 +20,8 @@ from omnimouse_model.data.readers.experanto.screen import read_screen
 from omnimouse_model.data.readers.experanto.sequence import read_sequence
 from omnimouse_model.data.readers.experanto.spikes import read_spikes
 from omnimouse_model.data.readers.experanto.units import read_images, read_units
-from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.window_spec import is_positive_number

@@ -30,7 +30,8 @@ from omnimouse_model.data.readers.nwb.spikes import (
 from omnimouse_model.data.readers.nwb.stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb.trials import read_intervals
 from omnimouse_model.data.readers.nwb.units import AREAS, SPECIMEN_ID, PlaneUnits
-from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError

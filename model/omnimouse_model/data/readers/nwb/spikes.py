@@ -49,7 +49,8 @@ from omnimouse_model.data.readers.nwb.trials import (
     read_intervals,
     read_spans,
 )
-from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 

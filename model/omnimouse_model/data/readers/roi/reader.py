@@ -13,7 +13,8 @@ from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.readers.build.statistics import complete_statistics
 from omnimouse_model.data.readers.roi import caiman, inscopix, matlab_outputs, minian
 from omnimouse_model.data.readers.roi.extraction import Extraction, wrong
-from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi

@@ -30,7 +30,8 @@ from omnimouse_model.data.readers.suite2p.traces import (
     common_frames,
     series_choices,
 )
-from omnimouse_model.data.session import RECORDING_RATE, Session
+from omnimouse_model.data.recording import RECORDING_RATE
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units

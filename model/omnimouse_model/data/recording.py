@@ -1,0 +1,310 @@
+"""What was recorded: the streams of a session on one clock, and its tiers.
+
+`Session` adds the windows. The two are separate classes, because the modules of valid
+starts and of the time line need the recording and `Session` needs those modules.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import (
+    GRID_RATE_HZ,
+    Interval,
+    common_interval,
+    gap_reach,
+    points_inside,
+    start_grid,
+)
+from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.signal import Signal, is_interpolated
+from omnimouse_model.data.split import early_and_late, has_tiers
+from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.units import Units
+from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.display import HasSummary
+from omnimouse_model.errors import SessionFormatError
+
+RECORDING_RATE = "recording_rate_hz"
+"""Key of `Recording.meta`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A warning or assumption of a reader; the code is for programs and tests."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Recording(HasSummary):
+    """The recorded data of a session, with times and tiers; see `Session`.
+
+    Attributes
+    ----------
+    id, animal_id
+        Key by which a model finds the embeddings of the neurons, and the animal.
+    path, format, fingerprint
+        The folder; the format; a hash that changes with the contents and with the
+        reading options that change values.
+    units, responses, behavior, stimulus, trials
+        The recorded data. Missing streams are None.
+    images
+        Mean images, float32 (height, width) by name.
+    meta
+        Descriptions for display, such as microns per pixel and depths of planes.
+    series, series_choices
+        The kind of responses that was read, and all kinds of the files: names for the
+        reading option `series`, best first, with descriptions. Empty for formats
+        with one kind.
+    options, origin
+        Reading options (see `ReadOptions`); the arrays in memory or the web address
+        of a session without local files.
+    warnings, assumptions
+        Irregularities of the files; assumptions about facts that they do not state.
+    """
+
+    id: str
+    animal_id: str | None
+    path: Path
+    format: str
+    fingerprint: str
+    units: Units
+    responses: Signal
+    behavior: dict[str, Signal | None]
+    stimulus: Stimulus | None
+    trials: Trials
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Note, ...] = ()
+    assumptions: tuple[Note, ...] = ()
+    series: str = ""
+    series_choices: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] | str | None = field(default=None, repr=False)
+    _cache: dict[object, Any] = field(default_factory=dict, repr=False)
+
+    def _facts(self) -> dict[str, str]:
+        tiers = ", ".join(f"{name} {m:.1f} min" for name, m in self.tiers().items())
+        rate = f"{self.responses.rate_hz:.4g} Hz"
+        return {
+            "id": self.id,
+            "format": self.format,
+            "neurons": f"{self.n_neurons:,}",
+            "duration": f"{self.recorded_text} at {rate}",
+            "streams": ", ".join(self.streams),
+            "tiers": tiers or "none",
+            "warnings": f"{len(self.warnings)}",
+        }
+
+    @property
+    def source(self) -> Path | str | Mapping[str, Any]:
+        """Argument with which `open_session` opens the session again."""
+        return self.path if self.origin is None else self.origin
+
+    @property
+    def behavior_names(self) -> tuple[str, ...]:
+        """Names of the behaviour channels: eye tracker, then running."""
+        return tuple(n for signal in self.recorded_behavior for n in signal.names)
+
+    @property
+    def recorded_behavior(self) -> list[Signal]:
+        """Behaviour streams that the session has."""
+        return [signal for signal in self.behavior.values() if signal is not None]
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons, P."""
+        return self.responses.n_columns
+
+    @property
+    def t0(self) -> float:
+        """Native time of session time 0, the first response sample."""
+        return self.responses.start
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first response to the last, pauses included."""
+        return self.responses.n_samples / self.responses.rate_hz
+
+    @property
+    def recorded_s(self) -> float:
+        """Seconds in which responses were recorded: without pauses and lost frames."""
+        return self.responses.recorded_s
+
+    @property
+    def recorded_text(self) -> str:
+        """Recorded minutes, and the span where it is longer, for people."""
+        minutes, span = self.recorded_s / 60, self.duration_s / 60
+        text = f"{minutes:.1f} min"
+        return text if span < 1.005 * minutes else f"{text} within {span:.1f} min"
+
+    @property
+    def response_scale(self) -> np.ndarray:
+        """float32 (P,): session units per unit of the model's normalised responses."""
+        return cached(self._cache, "scale", lambda: self.units.scale.astype(np.float32))
+
+    def behavior_statistics(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and std float32 (C,) by which a behaviour stream is z-scored."""
+        signal = self.behavior[name]
+        if signal is None or signal.mean is None or signal.std is None:
+            raise KeyError(f"Session '{self.id}' has no statistics of '{name}'.")
+        return signal.mean.astype(np.float32), signal.std.astype(np.float32)
+
+    @property
+    def streams(self) -> dict[str, Signal | Stimulus]:
+        """Recorded streams by name; "screen" is the stimulus."""
+        streams: dict[str, Signal | Stimulus] = {"responses": self.responses}
+        streams.update({n: s for n, s in self.behavior.items() if s is not None})
+        if self.stimulus is not None:
+            streams["screen"] = self.stimulus
+        return streams
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a file of a stream has changed or is missing since opening."""
+        # The readers raise the same error before they read; here it is only reported.
+        try:
+            for stream in self.streams.values():
+                (stream.file if isinstance(stream, Signal) else stream.source).check()
+        except SessionFormatError:
+            return True
+        return False
+
+    @property
+    def recording_rate_hz(self) -> float | None:
+        """Responses per second before they were upsampled; None if it is unknown.
+
+        Stated by the user or the metadata; otherwise the rate of the samples, unless
+        they have the rate to which the released recordings were upsampled.
+        """
+        rate_hz = self.responses.rate_hz
+        stated = self.options.get("recording_rate_hz") or self.meta.get(RECORDING_RATE)
+        if stated:
+            return min(float(stated), rate_hz)
+        return rate_hz if is_interpolated(rate_hz, OMNIMOUSE.response_rate_hz) else None
+
+    def common_interval(self) -> Interval:
+        """Native span that windows may use: all streams, less 0.5 s at both ends."""
+        return common_interval([s.valid_interval() for s in self.streams.values()])
+
+    @property
+    def start_grid(self) -> np.ndarray:
+        """Native times at which windows may begin or a frame of them lie, (n,)."""
+        spans = self.responses.recorded_spans
+        return cached(self._cache, "grid", lambda: start_grid(self.common_interval(), spans))
+
+    @property
+    def split(self) -> dict[str, np.ndarray]:
+        """Native spans (n, 2) of "train" and "test" if no trial names a tier.
+
+        Empty if a trial has a tier. The split is also listed in `assumptions`.
+        """
+        if "split" not in self._cache:
+            self._cache["split"] = {}  # set first, because `inside_trials` reads it
+            if not has_tiers(self.trials.tier):
+                inside = self.inside_trials(None)
+                self._cache["split"] = early_and_late(self.start_grid, inside)
+        split: dict[str, np.ndarray] = self._cache["split"]
+        return split
+
+    # -- time in which windows may lie -------------------------------------------
+    def inside_trials(self, tiers: frozenset[str] | None) -> np.ndarray:
+        """bool per point of the start grid: inside a trial of some tiers, or of any.
+
+        Pauses of the responses are in no trial.
+        """
+        grid, trials = self.start_grid, self.trials
+        recorded = points_inside(grid, self.without_pauses())
+        if tiers is not None and not tiers.isdisjoint(self.split):
+            within: np.ndarray = points_inside(grid, self.split_spans(tiers))
+            within &= self.inside_trials(None)
+            return within
+        if self.stimulus is None:
+            if tiers is None:
+                return recorded
+            spans = np.stack([trials.t_on, trials.t_off], axis=1) + self.t0
+        else:
+            # A trial lasts until the next one begins, the last one for ever.
+            onset = self.stimulus.slot_t[trials.first_slot]
+            spans = np.stack([onset, np.append(onset[1:], np.inf)], axis=1)
+        chosen = trials.readable.copy()
+        if tiers is not None:
+            chosen &= np.isin(trials.tier, sorted(tiers))
+        recorded &= points_inside(grid, spans[chosen])
+        return recorded
+
+    def split_spans(self, tiers: frozenset[str]) -> np.ndarray:
+        """Native spans (n, 2) of some tiers of a session's split."""
+        spans = [s for tier, s in self.split.items() if tier in tiers]
+        return np.concatenate([np.zeros((0, 2)), *spans])
+
+    def without_pauses(self) -> np.ndarray:
+        """Native spans (n, 2) in which windows may lie, away from pauses of responses."""
+        spans, interval = self.responses.recorded_spans, self.common_interval()
+        if spans is None:
+            # A span of points includes its begin, not its end.
+            return np.array([[interval.start, np.inf]])
+        # As far from a pause as from missing behaviour: a window reads the samples around
+        # its own, and at a joint of two files no sample is missing.
+        reach = gap_reach(self.responses.rate_hz)
+        free = spans + np.array([reach, -reach])
+        if spans[0, 0] <= interval.start:
+            free[0, 0] = -np.inf
+        if spans[-1, 1] >= interval.stop:
+            free[-1, 1] = np.inf
+        return np.asarray(free[free[:, 0] < free[:, 1]])
+
+    # -- tiers -------------------------------------------------------------------
+    def named_tiers(self, tier: str | Sequence[str]) -> tuple[str, ...]:
+        """Tiers of a name or names; "test" includes all test tiers of the session."""
+        names = (tier,) if isinstance(tier, str) else tuple(tier)
+        present = dict.fromkeys(self.trials.tier.tolist())
+        chosen: list[str] = []
+        for name in names:
+            chosen += [t for t in present if is_test_tier(t)] if name == "test" else []
+            chosen.append(name)
+        return tuple(dict.fromkeys(chosen))
+
+    def tiers(self) -> dict[str, float]:
+        """Minutes of every tier, within the recorded responses, in stored order.
+
+        Examples
+        --------
+        >>> minutes = session.tiers()
+        >>> list(minutes), round(minutes["train"], 1)
+        (['blank', 'train', 'validation', 'oracle', 'final_test_1'], 1.0)
+        """
+        if self.split:
+            # Without time that no trial covers.
+            return {
+                tier: int(self.inside_trials(frozenset({tier})).sum()) / GRID_RATE_HZ / 60
+                for tier in self.split
+            }
+        minutes = dict.fromkeys(self.trials.tier.tolist(), 0.0)
+        # Trials may extend beyond the recording of the neurons, and over its pauses.
+        span = self.responses.valid_interval()
+        on = np.maximum(self.trials.t_on, span.start - self.t0)
+        off = np.minimum(self.trials.t_off, span.stop - self.t0)
+        if self.responses.recorded_spans is not None:
+            on, off = (self.responses.recorded_before(t + self.t0) for t in (on, off))
+        for tier, seconds in zip(self.trials.tier.tolist(), np.maximum(off - on, 0.0), strict=True):
+            minutes[tier] += float(seconds) / 60.0
+        return minutes
+
+    def tiers_text(self) -> str:
+        """Return the tiers of a session for a message, or why it has none."""
+        tiers = self.tiers()
+        if tiers:
+            return f"its tiers are {', '.join(tiers)}"
+        return f"it lasts {self.duration_s:.3g} s, too short to be divided into train and test"
+
+
+def is_test_tier(tier: str) -> bool:
+    """Whether a tier is held out for tests: `final_test*`, `*_test_*` or `test`."""
+    return tier == "test" or fnmatchcase(tier, "final_test*") or fnmatchcase(tier, "*_test_*")
