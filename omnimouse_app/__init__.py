@@ -35,7 +35,9 @@ def __getattr__(name: str) -> Any:
     if name not in __dir__():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "plot":
-        return import_module("omnimouse_widgets.figures")
+        from omnimouse_widgets import figures
+
+        return figures
     with named_extras():
         home = _FRONT_ENDS.get(name)
         return getattr(import_module(home) if home else omnimouse_model, name)

@@ -24,6 +24,14 @@ def test_no_folder_has_too_many_files(root, package):
     } == {}
 
 
+def test_no_module_imports_one_of_the_project_by_a_text(root):
+    """`lint-imports` sees imports of any place, also of annotations, but no texts."""
+    pattern = re.compile(r"""(?:import_module|__import__)\(\s*f?["']omnimouse_""")
+    folders = (root / name for name in ("model", "widgets", "omnimouse_app"))
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    assert [path.name for path in paths if pattern.search(path.read_text("utf-8"))] == []
+
+
 @pytest.mark.parametrize("folder", ["model/omnimouse_model/live", "widgets", "omnimouse_app"])
 def test_no_number_on_screen_is_minus_zero(root, folder):
     """The option `z` of a format prints -0.001 as 0.00."""

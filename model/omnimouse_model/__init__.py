@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from omnimouse_model.masks.selection import select_rectangle as select_rectangle
     from omnimouse_model.masks.selection import select_scores as select_scores
     from omnimouse_model.masks.selection import select_where as select_where
+    from omnimouse_model.masks.strategies import find_strategy as find_strategy
+    from omnimouse_model.masks.strategies import strategy_names as strategy_names
     from omnimouse_model.predict.omnimouse.hub_checkpoints import (
         fetch_checkpoint as fetch_checkpoint,
     )
@@ -78,9 +80,6 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.registry import load_predictor as load_predictor
     from omnimouse_model.predict.registry import save_ensemble as save_ensemble
     from omnimouse_model.predict.twin.twin import DigitalTwin as DigitalTwin
-    from omnimouse_model.strategies import find_strategy as find_strategy
-    from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
-    from omnimouse_model.strategies import strategy_names as strategy_names
     from omnimouse_model.train.factory import model_factory as model_factory
     from omnimouse_model.train.finetune.progress import (
         FinetuneProgress as FinetuneProgress,
@@ -117,12 +116,12 @@ _NAMES = {
     "masks.remarks": "Remark remarks_on",
     "masks.selection": "random_subset select_areas select_depths select_near "
     "select_planes select_polygon select_rectangle select_scores select_where",
+    "masks.strategies": "find_strategy strategy_names",
     "predict.omnimouse.hub_checkpoints": "fetch_checkpoint",
     "predict.predictor": "Prediction Predictor",
     "predict.registry": "load_predictor save_ensemble",
     "predict.prediction_file.predictor": "open_predictions",
     "predict.twin.twin": "DigitalTwin",
-    "strategies": "find_strategy mask_from_strategy strategy_names",
     "train.factory": "model_factory",
     "train.finetune.progress": "FinetuneProgress",
     "train.finetune.run": "finetune",

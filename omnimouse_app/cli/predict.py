@@ -112,13 +112,12 @@ def named_mask(name: str, session: "Session") -> "Mask":
     from omnimouse_model.errors import MaskError
     from omnimouse_model.live.mask.presets import PRESETS, is_preset, mask_for
     from omnimouse_model.masks import Mask
-    from omnimouse_model.strategies import mask_from_strategy
 
     if Path(name).is_file():
         return Mask.load(name)
     try:
         # First, so that a name means the same as in `omnimouse evaluate`.
-        return mask_from_strategy(name, session)
+        return Mask.from_strategy(name, session)
     except MaskError as error:
         if is_preset(name):
             return mask_for(name, session)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from pkgutil import resolve_name
@@ -204,9 +203,9 @@ def _import_panels() -> None:
     None of their modules imports napari, which the other thread imports: two threads
     that wait for each other's modules would find one of them unfinished.
     """
+    from omnimouse_widgets.qt.control import panel  # noqa: F401  # imported for its effect
     from omnimouse_widgets.views.registry import docks
 
-    import_module("omnimouse_widgets.qt.control.panel")
     for _, dock in docks():
         if dock.is_front:
             resolve_name(f"omnimouse_widgets.{dock.panel}")

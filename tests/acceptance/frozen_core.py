@@ -19,13 +19,13 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.nets.omnimouse.initialisation import (
     initialise,
     set_neuron_embeddings,
 )
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.finetune.held_out import hold_out
 from omnimouse_model.train.finetune.run import finetune

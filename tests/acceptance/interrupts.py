@@ -104,7 +104,7 @@ def main() -> int:
 def _write_inputs(folder: Path) -> dict[str, str]:
     """Write the files that commands read; return their places by name."""
     session = om.open_session(om.demo_session())
-    mask = om.mask_from_strategy("test/video_behavior", session)
+    mask = om.Mask.from_strategy("test/video_behavior", session)
     analysis = folder / "a.omnimouse.json"
     write_analysis(analysis, Analysis(str(session.path), predictor="mean", mask=mask))
     return {"mouse": str(session.path), "analysis": str(analysis)}

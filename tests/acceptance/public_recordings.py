@@ -44,9 +44,9 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife
 from omnimouse_model.predict.registry import load_predictor
-from omnimouse_model.strategies import half_population_mask
 
 FOLDS = 3
 PAUSE_S = OMNIMOUSE.duration_s

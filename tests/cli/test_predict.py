@@ -5,7 +5,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_app.cli.predict import named_mask
 from omnimouse_model.errors import MaskError
-from omnimouse_model.strategies import half_population_mask
+from omnimouse_model.masks.selection import half_population_mask
 from tests.cli.runner import run_command
 
 FORECAST = "causal_response_25_behavior"

@@ -21,13 +21,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.official import config_from_official
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse.trunk import TrunkContext
-from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import (
     labels_from_responses,
     layout_from_mask,
@@ -85,7 +85,7 @@ def case_masks(reference: Reference, case: dict[str, Any]) -> list[Mask]:
     """The strategy's mask for each batch item."""
     strategy = Strategy(**case.get("masking", {}))
     n = reference.session_map[case["session"]]["n_neurons"]
-    return [strategy.to_mask(n, order) for order in case_orders(reference, case)]
+    return [Mask(**strategy.mask_fields(n, order)) for order in case_orders(reference, case)]
 
 
 def case_windows(reference: Reference, key: str, orders: np.ndarray) -> WindowBatch:
@@ -221,7 +221,7 @@ def refused_as(reference: Reference, case: dict[str, Any]) -> str:
         strategy = Strategy(**case.get("masking", {}))
         stage = "forward"
         n = reference.session_map[case["session"]]["n_neurons"]
-        strategy.to_mask(n, case_orders(reference, case)[0])
+        strategy.mask_fields(n, case_orders(reference, case)[0])
     except Exception as error:  # the point is which error it is
         if stage != case["raised_at"]:
             return f"raised at {stage}, not {case['raised_at']}"

@@ -117,7 +117,7 @@ def _predictions(folder: Path) -> None:
 def _read_predictions(folder: Path) -> object:
     predictor = om.open_predictions(folder / "p.zarr")
     session = _session()
-    mask = om.mask_from_strategy("causal_response_25_behavior", session)
+    mask = om.Mask.from_strategy("causal_response_25_behavior", session)
     starts = session.window_starts("test")
     return predictor.predict(session.window(float(starts[0])), mask)
 

@@ -27,7 +27,7 @@ class PlainMask:
 
 def official_rows() -> dict[str, dict[str, Any]]:
     """The tables as they were published, by full name."""
-    folder = files("omnimouse_model") / "strategy_tables"
+    folder = files("omnimouse_model") / "masks" / "strategy_tables"
     training = json.loads((folder / "training.json").read_text("utf-8"))["masks"]
     rows = {f"train/{row['index']}": row for row in training}
     evaluation = json.loads((folder / "evaluation.json").read_text("utf-8"))

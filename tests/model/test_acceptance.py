@@ -9,9 +9,9 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.data.open import open_session
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded
-from omnimouse_model.strategies import mask_from_strategy
 from tests.acceptance.frozen_core import checks
 from tests.acceptance.white_noise import noise_scores, white_noise
 from tests.conformance.metrics import factor_ceiling
@@ -76,7 +76,7 @@ class LastVisible(EchoPredictor):
 
 def single_sample_mask(strategy, sample, session):
     """A strategy's mask that asks for one sample alone."""
-    mask = mask_from_strategy(strategy, session)
+    mask = Mask.from_strategy(strategy, session)
     mask = mask.hide(slice(None), slice(30, 60))
     return mask.ask(slice(None), slice(sample, sample + 1))
 

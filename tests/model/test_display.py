@@ -15,7 +15,7 @@ STRATEGY = "causal_response_25_behavior"
 @pytest.fixture(scope="module")
 def results(session):
     predictor, starts = om.load_predictor("last"), session.window_starts()[:2]
-    mask, window = om.mask_from_strategy(STRATEGY, session), session.window(starts[0])
+    mask, window = om.Mask.from_strategy(STRATEGY, session), session.window(starts[0])
     scores = om.evaluate([predictor, "mean"], session.path, STRATEGY, starts=starts)
     sweep = om.context_sweep(
         "last", session, history_samples=[10, 20], seeds=2, tier="train", max_windows=2

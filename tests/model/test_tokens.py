@@ -19,7 +19,7 @@ from omnimouse_model.masks import (
     token_starts,
     video_steps,
 )
-from omnimouse_model.strategies import Strategy
+from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.tokens import (
     batch_from_windows,
     batch_times,
@@ -96,7 +96,7 @@ def test_samples_and_neurons_are_numbers_bools_or_refused():
 def test_a_strategy_off_the_grid_keeps_it_until_painted():
     hidden = {"n_visible_neurons": 0, "prefix_len": 0}
     strategy = Strategy(suffix_start_idx=32, suffix_len=25, **hidden)
-    mask = strategy.to_mask(12)
+    mask = Mask(**strategy.mask_fields(12))
     assert set(layout_from_mask(mask).query_samples.tolist()) == {32, 37, 42, 47, 52}
     painted = layout_from_mask(mask.ask([0], slice(5, 60)))
     assert set(painted.query_samples.tolist()) <= set(range(0, 60, 5))

@@ -23,18 +23,18 @@ _MODEL = "model/omnimouse_model"
 _TESTS = "tests/model"
 ROOMS = {
     "masks": Room(
-        _files(_MODEL, "masks/* strategies"),
-        _files(_TESTS, "masks/test_* test_strategies live/mask/test_undo")
+        _files(_MODEL, "masks/*"),
+        _files(_TESTS, "masks/test_* live/mask/test_undo")
         + _files(_TESTS, "analysis/sweep/test_context_of_mask test_tokens")
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "tokens": Room(
         _files(_MODEL, "tokens"),
-        _files(_TESTS, "test_tokens test_strategies nets/omnimouse/test_network")
+        _files(_TESTS, "test_tokens masks/test_strategies nets/omnimouse/test_network")
         + _files(_TESTS, "predict/omnimouse/test_predictor"),
     ),
     "windows": Room(
-        _files(f"{_MODEL}/data", "window valid_starts clock phase_gather signal")
+        _files(f"{_MODEL}/data", "session recording valid_starts clock phase_gather signal")
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "experanto/test_spikes")

@@ -64,6 +64,14 @@ def is_stored_slowly(session: object) -> bool:
     return bool(responses.rate_hz < SLOW_STORED_HZ)
 
 
+def random_order(session: HasNeurons | int, seed: int) -> np.ndarray:
+    """Return all neurons in the random order of a seed, int64 (P,).
+
+    Of a strategy with this seed the first 4,096 enter, and the first of them are shown.
+    """
+    return np.random.default_rng(seed).permutation(count_neurons(session))
+
+
 # -- targets that their neighbours reveal -----------------------------------------
 class Guard(NamedTuple):
     """Samples of a neuron that are no targets, because other samples reveal them."""

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +36,23 @@ from omnimouse_model.masks.cells import (
     count_neurons,
     fill,
     guard_of,
+    is_stored_slowly,
     near_visible,
     neuron_columns,
     official_guard,
     patterns,
+    random_order,
     recording_rate,
     sample_rows,
     states,
 )
-from omnimouse_model.masks.token_layout import TokenLayout
+from omnimouse_model.masks.strategies import (
+    Strategy,
+    adaptation,
+    find_strategy,
+    full_name,
+)
+from omnimouse_model.masks.token_layout import FULL_POPULATION, TokenLayout
 from omnimouse_model.storage.write import write_json
 
 if TYPE_CHECKING:
@@ -157,18 +164,73 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         )
 
     @classmethod
-    def from_strategy(cls, name: str, session: HasNeurons | int, seed: int | None = None) -> "Mask":
-        """Return the mask of a named strategy; see `strategies.mask_from_strategy`.
+    def from_strategy(
+        cls, strategy: str | Strategy, session: HasNeurons | int, seed: int | None = None
+    ) -> "Mask":
+        """Return the mask of a strategy for a session.
+
+        Parameters
+        ----------
+        strategy
+            A name, or a strategy.
+        session
+            A session, or its number of neurons.
+        seed
+            None keeps the stored order and the whole population (evaluation); an int
+            draws the permutation and the subset of at most 4,096.
+
+        Returns
+        -------
+        Mask
+            Its `note` states how counts were adapted to a small population, and which
+            targets were left out for a recording stored below 12 Hz. Such a mask may
+            have no target left.
 
         Examples
         --------
-        >>> om.Mask.from_strategy("test/video_behavior", session).name
-        'test/video_behavior'
+        >>> mask = om.Mask.from_strategy("population_256_response_behavior", session)
+        >>> mask.cells.shape, mask.behavior
+        ((60, 40), 'visible')
+        >>> mask.note
+        'adapted to 40 neurons: visible 256 → 2, targets 3072 → 30'
         """
-        # Strategies are built of masks, so a normal import would be a cycle.
-        strategies = import_module("omnimouse_model.strategies")
-        mask: Mask = strategies.mask_from_strategy(name, session, seed)
-        return mask
+        total, order = count_neurons(session), None
+        if seed is not None:
+            order = random_order(total, seed)[:FULL_POPULATION]
+        count = total if order is None else len(order)
+        name = full_name(strategy) if isinstance(strategy, str) else ""
+        official = find_strategy(strategy) if isinstance(strategy, str) else strategy
+        adapted = official.adapted(count)
+        mask = cls(
+            **adapted.mask_fields(total, order),
+            recording_rate_hz=recording_rate(session),
+            name=name,
+            # The name stays that of the official strategy: the note says what differs.
+            note="" if adapted == official else adaptation(official, adapted, count),
+        )
+        return mask.without_revealed() if is_stored_slowly(session) else mask
+
+    def without_revealed(self) -> "Mask":
+        """Return the mask of a strategy without targets that interpolation reveals.
+
+        They are hidden, and `note` states it. For recordings stored below 12 Hz.
+        """
+        guard = guard_of(self.spec, self.recording_rate_hz)
+        revealed = self.target & near_visible(self.visible, guard)
+        # Those of the official guard are no targets of the official mask either.
+        revealed &= scored_cells(self)
+        if not revealed.any():
+            return self
+        cells = np.where(revealed, np.uint8(HIDDEN), self.cells)
+        seconds = guard.after / self.spec.response_rate_hz
+        left = "" if (cells == TARGET).any() else ", so that no target is left"
+        note = (
+            f"adapted to a recording at {self.recording_rate_hz:.3g} Hz: targets within "
+            f"{seconds:.2g} s of a visible sample of the same neuron are left out, "
+            f"because interpolation reveals them{left}"
+        )
+        note = f"{self.note}; {note}" if self.note else note
+        return replace(self, cells=cells, note=note)
 
     # -- changing cells, frames and behaviour -------------------------------------
     def paint(self, neurons: Neurons, samples: Samples, code: int) -> "Mask":

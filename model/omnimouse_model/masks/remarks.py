@@ -12,6 +12,7 @@ import numpy as np
 
 from omnimouse_model.masks.cells import Guard, near_visible
 from omnimouse_model.masks.mask import UNGUARDED, Mask, input_cells, scored_cells
+from omnimouse_model.masks.strategies import strategy_names
 from omnimouse_model.masks.token_layout import (
     FULL_POPULATION,
     TOKEN_SAMPLES,
@@ -209,3 +210,10 @@ def _remark(code: Code, cells: np.ndarray, effect: str) -> Iterator[Remark]:
 
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def lost_all_targets(mask: Mask) -> bool:
+    """Return whether a strategy has target responses and a slow recording none."""
+    if mask.target.any() or mask.name not in strategy_names():
+        return False
+    return bool(Mask.from_strategy(mask.name, mask.n_neurons).target.any())

@@ -6,12 +6,14 @@ is an error.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks.cells import HasNeurons, count_neurons
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.masks.cells import HasNeurons, count_neurons, random_order
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 
@@ -221,14 +223,6 @@ def select_where(
 
 
 # -- at random ------------------------------------------------------------------------
-def random_order(session: HasNeurons | int, seed: int) -> np.ndarray:
-    """Return all neurons in the random order of a seed, int64 (P,).
-
-    Of a strategy with this seed the first 4,096 enter, and the first of them are shown.
-    """
-    return np.random.default_rng(seed).permutation(count_neurons(session))
-
-
 def random_subset(
     session: HasNeurons | int,
     n: int,
@@ -290,3 +284,48 @@ def _absent(session: Session, name: str, present: Iterable[object]) -> ValueErro
     return ValueError(
         f"Session {session.id!r} has no {name}; there are {', '.join(map(str, present))}."
     )
+
+
+def half_population_mask(
+    session: HasNeurons | int,
+    seed: int = 0,
+    video: bool = True,
+    behavior: bool = True,
+    targets: Sequence[int] | np.ndarray = (),
+    spec: WindowSpec = OMNIMOUSE,
+) -> Mask:
+    """Return a mask with half of the neurons visible and the others as targets.
+
+    The visible half is random, for the whole window; targets are the second half of the
+    window (OmniMouse: the last second).
+
+    Parameters
+    ----------
+    session
+        A session, or its number of neurons.
+    seed
+        Seed of the order in which neurons are drawn.
+    video, behavior
+        Whether video and behaviour are visible.
+    targets
+        Neurons that belong to the target half, as far as it has room. The sizes of the
+        halves and the random order of the other neurons do not change.
+    spec
+        Rates and sizes of the windows.
+
+    Examples
+    --------
+    >>> from omnimouse_model.masks.selection import half_population_mask
+    >>> mask = half_population_mask(100)
+    >>> int(mask.visible.any(axis=0).sum()), int(mask.target.any(axis=0).sum())
+    (50, 50)
+    """
+    total = count_neurons(session)
+    # The sizes of the halves never change, so a long list of targets is cut.
+    reserved = np.asarray(targets, int)[: total - total // 2]
+    others = np.setdiff1d(np.arange(total), reserved)
+    visible = random_subset(total, total // 2, seed, among=others)
+    hidden = np.setdiff1d(np.arange(total), visible)
+    mask = Mask.nothing(session, spec).show(visible).ask(hidden)
+    mask = mask.with_frames(video).with_behavior(behavior)
+    return replace(mask, name="half of the population")

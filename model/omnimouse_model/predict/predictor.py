@@ -113,7 +113,7 @@ class Prediction(HasSummary):
     Examples
     --------
     >>> predictor = om.load_predictor("last", [session])
-    >>> mask = om.mask_from_strategy("causal_response_25_behavior", session)
+    >>> mask = om.Mask.from_strategy("causal_response_25_behavior", session)
     >>> prediction = predictor.predict(session.window(20.0), mask)
     >>> prediction.responses.shape, prediction.status, bool(prediction.valid.all())
     ((60, 40), 'ok', True)

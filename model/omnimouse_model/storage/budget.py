@@ -5,6 +5,8 @@ from pathlib import Path
 from omnimouse_model.storage.files import bad_file
 
 MAX_BYTES = 8 * 2**30
+MAX_TABLE_BYTES = 512 * 2**20
+"""Bytes of one array that is read as a whole."""
 _MAX_RATIO = 64
 _SMALL_BYTES = 16 * 2**20
 

@@ -17,7 +17,6 @@ from omnimouse_model.masks.token_layout import FULL_POPULATION
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
-from omnimouse_model.strategies import without_revealed
 from omnimouse_model.tokens import (
     batch_from_windows,
     labels_from_responses,
@@ -277,7 +276,7 @@ def _task_layout(
     # With a name, targets are those of the official guard.
     mask = replace(mask, name=task)
     if slow_hz is not None:
-        mask = without_revealed(replace(mask, recording_rate_hz=slow_hz))
+        mask = replace(mask, recording_rate_hz=slow_hz).without_revealed()
     return mask, layout_from_mask(mask)
 
 

@@ -9,11 +9,8 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
-from omnimouse_model.strategies import (
-    find_strategy,
-    half_population_mask,
-    mask_from_strategy,
-)
+from omnimouse_model.masks.selection import half_population_mask
+from omnimouse_model.masks.strategies import find_strategy
 
 ALL_OFFICIAL = "train"
 """Name of the task that draws one of the official training masks."""
@@ -28,7 +25,7 @@ def _video_stretch(count: int) -> Mask:
     Targets are the last second of all neurons.
     """
     # 36 frames at 30 Hz are 1.2 s: fewer video tokens than a whole window of 2 s.
-    return mask_from_strategy("test/video_behavior", count).with_frames(slice(24, 60))
+    return Mask.from_strategy("test/video_behavior", count).with_frames(slice(24, 60))
 
 
 EXTRA_TASKS: dict[str, Callable[[int], Mask]] = {
@@ -116,4 +113,4 @@ def official_tasks(streams: Streams) -> dict[str, float]:
 def task_mask(task: str, count: int) -> Mask:
     """Return the mask of a task over `count` positions of the neuron order."""
     make = EXTRA_TASKS.get(task)
-    return make(count) if make else mask_from_strategy(task, count)
+    return make(count) if make else Mask.from_strategy(task, count)

@@ -11,26 +11,24 @@ from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
 from omnimouse_model.data.session import Session
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import half_population_mask
+from omnimouse_model.masks.strategies import strategy_names
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.progress import QUIET
-from omnimouse_model.strategies import (
-    half_population_mask,
-    mask_from_strategy,
-    strategy_names,
-)
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.tasks import Streams
 
 DEMO = (
-    Condition("video_behavior", partial(mask_from_strategy, "test/video_behavior")),
+    Condition("video_behavior", partial(Mask.from_strategy, "test/video_behavior")),
     Condition("half_video", half_population_mask),
     Condition("half", partial(half_population_mask, video=False)),
-    Condition("forecast", partial(mask_from_strategy, "causal_response_25_behavior")),
-    Condition("decode", partial(mask_from_strategy, "test/all_response_video")),
+    Condition("forecast", partial(Mask.from_strategy, "causal_response_25_behavior")),
+    Condition("decode", partial(Mask.from_strategy, "test/all_response_video")),
 )
 OFFICIAL_TIERS = ("validation", "oracle")
 OFFICIAL_STRIDE = 60
@@ -96,7 +94,7 @@ def _limited(conditions: Sequence[Condition], session: Session, channels: int) -
 
 def _official_scores(net: OmniMouse, config: TrainConfig, session: Session) -> dict[str, float]:
     conditions = [
-        Condition(name, partial(mask_from_strategy, name, seed=config.seed))
+        Condition(name, partial(Mask.from_strategy, name, seed=config.seed))
         for name in strategy_names()
         if name.startswith("validation/")
     ]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.strategies import strategy_names
 from omnimouse_model.predict.worker.mask_delta import is_same
-from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from tests.model.random_masks import masks
 
 
@@ -33,7 +33,7 @@ def test_a_mask_comes_back_whole(mask):
 @given(st.sampled_from(strategy_names()), st.none() | st.integers(0, 99))
 @settings(max_examples=30)
 def test_a_strategy_comes_back_with_its_name_and_note(name, seed):
-    mask = mask_from_strategy(name, 300, seed)
+    mask = Mask.from_strategy(name, 300, seed)
     assert is_same(json_round_trip(mask), mask)
 
 
@@ -47,7 +47,7 @@ def test_a_person_can_read_it():
 
 def test_a_file_is_written_whole_and_read_back(tmp_path):
     path = tmp_path / "new" / "half.json"
-    mask = mask_from_strategy("population_1024_response_video_behavior", 40, seed=1)
+    mask = Mask.from_strategy("population_1024_response_video_behavior", 40, seed=1)
     assert mask.save(path) == path
     assert is_same(Mask.load(path), mask)
     with pytest.raises(OSError, match="new"):
@@ -55,7 +55,7 @@ def test_a_file_is_written_whole_and_read_back(tmp_path):
     assert [entry.name for entry in tmp_path.rglob("*")] == ["new", "half.json"]
 
 
-FACTS = mask_from_strategy("population_1024_response_video_behavior", 8).to_dict()
+FACTS = Mask.from_strategy("population_1024_response_video_behavior", 8).to_dict()
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"format": "omnimouse-analysis"}, "format: found 'omnimouse-analysis', expected"),
     ({"version": 3}, "version: found 3, expected 1 or 2"),

@@ -44,7 +44,7 @@ def test_targets_on_both_sides_of_a_visible_run_are_left_out():
 
 
 def test_official_strategies_keep_their_guard_until_they_are_changed():
-    mask = om.mask_from_strategy("causal_response_25_behavior", 40)
+    mask = om.Mask.from_strategy("causal_response_25_behavior", 40)
     assert scored_samples(mask) == list(range(30, 60))
     assert scored_samples(mask.with_frames(True)) == list(range(33, 60))
 
@@ -77,7 +77,7 @@ def test_masks_know_the_rate_of_the_recording(rate_hz, stated_hz, expected_hz):
     session = om.open_session(arrays, recording_rate_hz=stated_hz)
     assert session.recording_rate_hz == expected_hz
     assert Mask.nothing(session).recording_rate_hz == expected_hz
-    strategy = om.mask_from_strategy("video_behavior", session)
+    strategy = om.Mask.from_strategy("video_behavior", session)
     assert strategy.recording_rate_hz == expected_hz
 
 

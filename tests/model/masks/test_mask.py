@@ -16,7 +16,6 @@ from omnimouse_model.masks import (
     input_cells,
     scored_cells,
 )
-from omnimouse_model.strategies import mask_from_strategy
 from tests.model.random_masks import masks
 
 N = 6
@@ -139,7 +138,7 @@ def test_a_gap_has_nothing_visible_before_the_targets(mask, n):
 def test_gaps_and_histories_are_those_of_strategies_and_within_a_window():
     whole = Mask.nothing(8).show(range(8), slice(0, 30)).ask(range(8))
     cut = whole.with_gap(5).with_history(10).with_behavior("visible")
-    named = mask_from_strategy("test_additional/causal_response_10_behavior", 8)
+    named = Mask.from_strategy("test_additional/causal_response_10_behavior", 8)
     assert np.array_equal(cut.cells, named.cells)
     assert cut == named.with_context_span(0, 60)
     for verb in (Mask.nothing(2).with_history, Mask.nothing(2).with_gap):
@@ -150,7 +149,7 @@ def test_gaps_and_histories_are_those_of_strategies_and_within_a_window():
 
 # -- settings -----------------------------------------------------------------------
 def test_settings_are_chosen_by_verbs_and_checked():
-    mask = mask_from_strategy("test/video_behavior", 5)
+    mask = Mask.from_strategy("test/video_behavior", 5)
     assert mask.with_order([4, 1]).hide([0]).token_layout.order.tolist() == [4, 1]
     changed = mask.with_order([4, 1]).with_cuts(40, 20).with_context_span(10, 50)
     assert changed.token_layout.order.tolist() == [4, 1]

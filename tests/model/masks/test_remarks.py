@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from omnimouse_model.masks import Mask, Remark, input_cells, remarks_on, scored_cells
-from omnimouse_model.strategies import mask_from_strategy, strategy_names
+from omnimouse_model.masks.strategies import strategy_names
 from tests.model.random_masks import masks
 
 
@@ -35,10 +35,10 @@ def test_every_cell_that_is_left_out_is_in_one_remark(mask):
 
 def test_strategies_have_a_remark_in_a_large_population_alone():
     for name in strategy_names():
-        assert remarks_on(mask_from_strategy(name, 24)) == ()
-    mask = mask_from_strategy("test/video_behavior", 5000)
+        assert remarks_on(Mask.from_strategy(name, 24)) == ()
+    mask = Mask.from_strategy("test/video_behavior", 5000)
     assert "5,000 neurons enter" in remark(mask, "long-order").message
-    assert remarks_on(mask_from_strategy("test/video_behavior", 5000, seed=1)) == ()
+    assert remarks_on(Mask.from_strategy("test/video_behavior", 5000, seed=1)) == ()
 
 
 def test_short_runs_are_not_seen():

@@ -11,6 +11,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import (
     are_inside,
+    half_population_mask,
     random_subset,
     select_areas,
     select_depths,
@@ -21,7 +22,6 @@ from omnimouse_model.masks.selection import (
     select_scores,
     select_where,
 )
-from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.small_sessions import write_session
 
 POSITIONS = np.array(
@@ -137,7 +137,7 @@ def test_larger_subsets_contain_smaller_ones(data, count, seed):
 
 def test_a_strategy_with_a_seed_shows_the_subset_of_that_seed(session):
     assert random_subset(session, 3, 4).tolist() == random_subset(6, 3, 4).tolist()
-    mask = mask_from_strategy("population_256_response_behavior", 5000, seed=9)
+    mask = Mask.from_strategy("population_256_response_behavior", 5000, seed=9)
     shown = np.flatnonzero(mask.visible.any(axis=0))
     assert set(shown.tolist()) == set(random_subset(5000, 256, 9).tolist())
     half = np.flatnonzero(half_population_mask(5000, seed=9).visible.any(axis=0))

@@ -4,10 +4,10 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import SingleNumpyThread
 from omnimouse_model.predict.linear_gaussian import predictor
 from omnimouse_model.predict.registry import load_predictor
-from omnimouse_model.strategies import mask_from_strategy
 
 
 def blas_threads():
@@ -45,7 +45,7 @@ def test_a_prediction_uses_one_thread_for_products(session, monkeypatch):
     monkeypatch.setattr(predictor, "Posterior", Posterior)
     model = load_predictor("linear-gaussian")
     model.prepare(session)
-    mask = mask_from_strategy("test/all_response_only", session.n_neurons)
+    mask = Mask.from_strategy("test/all_response_only", session.n_neurons)
     window = session.window(20.0, OMNIMOUSE)
     with threadpool_limits(2, user_api="blas"):
         model.predict(window, mask)

@@ -19,7 +19,6 @@ from omnimouse_model.predict.linear_gaussian.fit import fit
 from omnimouse_model.predict.linear_gaussian.series import train_series
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.registry import load_predictor
-from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.train.batches import make_batch, training_session
 from omnimouse_model.train.config import Phase
 from tests.model.small_net import SMALL
@@ -193,7 +192,7 @@ def test_tokens_of_neurons_without_missing_samples_are_kept_in_training(session)
     source, config = training_session(session), replace(SMALL, behavior_channels=0)
     task = "test/population_1024_response"
     phase = Phase(name="p", steps=1, batch=4, tasks={task: 1.0})
-    visible = mask_from_strategy(task, N).visible.any(axis=0).sum()
+    visible = Mask.from_strategy(task, N).visible.any(axis=0).sum()
     for seed in range(4):
         rng = np.random.default_rng(seed)
         # All windows miss responses of neuron 7, which is never among the visible.

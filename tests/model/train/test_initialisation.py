@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 from omnimouse_model.nets.omnimouse.initialisation import (
     initialise,
@@ -15,7 +16,6 @@ from omnimouse_model.nets.omnimouse.initialisation import (
 )
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice

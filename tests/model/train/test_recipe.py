@@ -9,8 +9,8 @@ import torch
 
 from omnimouse_app.bench.step_cost import step_cost
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.nets import official
-from omnimouse_model.strategies import Strategy
 from omnimouse_model.train import tasks
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.checkpoints import last_state, read_state

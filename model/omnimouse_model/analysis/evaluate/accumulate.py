@@ -15,6 +15,7 @@ from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.remarks import lost_all_targets
 from omnimouse_model.metrics import (
     METRICS,
     Metric,
@@ -31,7 +32,6 @@ from omnimouse_model.metrics.time_blocks import (
 )
 from omnimouse_model.predict.compatibility import unread_text
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
-from omnimouse_model.strategies import lost_all_targets
 
 CHANNELS = (*EYE_NAMES, "running")
 """Names of decoded channels if their number differs from that of the session."""

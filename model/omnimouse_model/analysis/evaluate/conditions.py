@@ -9,7 +9,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
-from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from omnimouse_model.masks.selection import half_population_mask
 
 MaskOf = Callable[[Session], Mask]
 NeuronsOf = Callable[[Session], np.ndarray]
@@ -31,7 +31,7 @@ class Condition:
         if isinstance(strategy, Mask):
             name = strategy.name or f"mask {strategy.mask_id[:8]}"
             return cls(name, partial(_fitting, strategy))
-        return cls(strategy, partial(mask_from_strategy, strategy))
+        return cls(strategy, partial(Mask.from_strategy, strategy))
 
 
 def _fitting(mask: Mask, session: Session) -> Mask:
@@ -56,7 +56,7 @@ DEMO: tuple[Condition, ...] = (
     Condition.of("test/video_only"),
     Condition(
         "video_behavior on the hidden half",
-        partial(mask_from_strategy, "test/video_behavior"),
+        partial(Mask.from_strategy, "test/video_behavior"),
         half_population_targets,
     ),
     Condition("half_population_video_behavior", half_population_mask),
@@ -90,7 +90,7 @@ def conditions(strategies: Strategies, seeds: Sequence[int] = ()) -> tuple[Condi
         return tuple(Condition.of(strategy) for strategy in as_tuple(strategies))
     return tuple(
         # `partial` binds the seed of this iteration; a lambda would use the last seed.
-        Condition(f"{name}, draw {seed}", partial(mask_from_strategy, name, seed=seed))
+        Condition(f"{name}, draw {seed}", partial(Mask.from_strategy, name, seed=seed))
         for name in as_tuple(strategies)
         for seed in seeds
         if isinstance(name, str)

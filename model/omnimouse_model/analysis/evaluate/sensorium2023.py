@@ -19,11 +19,11 @@ from omnimouse_model.analysis.evaluate.shard import BATCH
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.tables import write_parquet_rows
-from omnimouse_model.strategies import mask_from_strategy
 
 # The scored frames of the competition: DROPPED <= frame < LAST.
 DROPPED, LAST = 50, 300
@@ -207,7 +207,7 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
     onset_s = float(session.trials.t_on[trial])
     shape = (length, session.n_neurons)
     predicted = np.full(shape, np.nan, np.float32)
-    mask = mask_from_strategy(STRATEGY, session)
+    mask = Mask.from_strategy(STRATEGY, session)
     windows = [_window_at(session, onset_s, first) for first in clip_starts(length)]
     for part in range(0, len(windows), BATCH):
         chunk = windows[part : part + BATCH]

@@ -108,7 +108,7 @@ def what_if(
     --------
     >>> from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
     >>> predictor = om.load_predictor("video-ridge", [session])
-    >>> mask = om.mask_from_strategy("video_behavior", session)
+    >>> mask = om.Mask.from_strategy("video_behavior", session)
     >>> found = om.what_if(predictor, session.window(20.0), mask, [Mirror()])
     >>> found.description, found.difference.shape, found.most_changed(3).shape
     ('mirrored', (60, 40), (3,))

@@ -27,6 +27,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError, StoppedError
 from omnimouse_model.extras import named_extras
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.remarks import lost_all_targets
 from omnimouse_model.predict.prediction_file.metadata import Metadata
 from omnimouse_model.predict.prediction_file.predictor import (
     StoredPredictions,
@@ -37,7 +38,6 @@ from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
-from omnimouse_model.strategies import lost_all_targets
 
 SUFFIXES = (".zarr", ".nwb")
 
@@ -96,7 +96,7 @@ def predict_session(
     --------
     >>> stored = om.predict_session("mean", session, "test/video_behavior", "m.zarr")
     >>> window = session.window(20.0)
-    >>> mask = om.mask_from_strategy("test/video_behavior", session)
+    >>> mask = om.Mask.from_strategy("test/video_behavior", session)
     >>> prediction = stored.predict(window, mask)
     >>> prediction.responses.shape, prediction.units
     ((60, 40), 'normalised')

@@ -11,10 +11,10 @@ from omnimouse_model.analysis.spikes.held_out_scores import HELD_OUT, score_held
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
+from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.metrics.named import METRICS, named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET
-from omnimouse_model.strategies import find_strategy
 
 BITS = "bits_per_spike"
 CORRELATION = "correlation"

@@ -21,7 +21,7 @@ from omnimouse_model.masks.cells import (
     official_guard,
     recording_rate,
 )
-from omnimouse_model.masks.strategy import SMALL_POPULATION
+from omnimouse_model.masks.strategies import SMALL_POPULATION
 from omnimouse_model.masks.token_layout import (
     FULL_POPULATION,
     TOKEN_SAMPLES,

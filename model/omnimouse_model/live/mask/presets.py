@@ -45,13 +45,12 @@ class Preset:
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
     # Imported here: the tables of strategies are read only when a mask is made.
-    from omnimouse_model.strategies import mask_from_strategy
 
-    return mask_from_strategy(name, session)
+    return Mask.from_strategy(name, session)
 
 
 def _half(session: Session, selected: Sequence[int]) -> Mask:
-    from omnimouse_model.strategies import half_population_mask
+    from omnimouse_model.masks.selection import half_population_mask
 
     return half_population_mask(session, targets=selected)
 

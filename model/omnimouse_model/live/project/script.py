@@ -10,7 +10,6 @@ from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.strategies import mask_from_strategy
 
 MAX_CHARACTERS = 2_000
 """Masks with a longer text are written to a file."""
@@ -165,8 +164,8 @@ def _mask_lines(
     session = state.session
     assert session is not None
     try:
-        if mask.name and mask_from_strategy(mask.name, session) == mask:
-            return [], [f"mask = om.mask_from_strategy({mask.name!r}, session)"]
+        if mask.name and Mask.from_strategy(mask.name, session) == mask:
+            return [], [f"mask = om.Mask.from_strategy({mask.name!r}, session)"]
     except MaskError:  # the mask's name is not a strategy
         pass
     # Some presets depend on the selection; the shorter script, without it, is tried

@@ -18,7 +18,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.row_source import pick_in_blocks
-from omnimouse_model.storage.budget import Budget
+from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
 from omnimouse_model.storage.byte_source import Source
 from omnimouse_model.storage.files import open_binary
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_TABLE_BYTES = 512 * 2**20
 _MAX_CHUNK_BYTES = 512 * 2**20
 _SLAB = 2**24
 """Largest read of scattered rows, in bytes."""

@@ -19,7 +19,6 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.omnimouse.layout import Layout
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.train.tasks import Streams
 
@@ -65,7 +64,7 @@ def embeddings_of_correlated(
     net = _candidates(model, meta, animal, seed).to(device)
     streams = Streams.of(session, net.config.behavior_channels)
     count = net.session(KEY).n_neurons
-    mask = streams.limit(mask_from_strategy("test/video_behavior", count))
+    mask = streams.limit(Mask.from_strategy("test/video_behavior", count))
     layout = layout_from_mask(mask).to(device)
     predicted, recorded = [], []
     for windows in _batches(session, spread_starts(starts, WINDOWS)):

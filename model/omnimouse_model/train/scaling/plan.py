@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from omnimouse_model.masks.strategies import find_strategy
 from omnimouse_model.storage.trees import read_yaml_mapping
 from omnimouse_model.storage.typed import Within, decode
-from omnimouse_model.strategies import find_strategy
 from omnimouse_model.train.config import (
     TrainConfig,
     config_from,

@@ -22,6 +22,7 @@ from torch import Tensor
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.tier_windows import spread_starts, tier_starts
+from omnimouse_model.masks import Mask
 from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, save_twins
 from omnimouse_model.nets.twin.network import TwinNetwork
 from omnimouse_model.predict.twin.predictor import (
@@ -30,7 +31,6 @@ from omnimouse_model.predict.twin.predictor import (
     twin_spec,
 )
 from omnimouse_model.progress import QUIET
-from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import (
     BEST,
@@ -355,7 +355,7 @@ class _TwinTraining:
         results = evaluate(
             predictor,
             source.session,
-            [Condition("video_behavior", partial(mask_from_strategy, name))],
+            [Condition("video_behavior", partial(Mask.from_strategy, name))],
             starts=spread_starts(starts, self.settings.validation_windows),
             job=QUIET,
         )

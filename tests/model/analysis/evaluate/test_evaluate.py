@@ -25,7 +25,6 @@ from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.predict.twin.predictor import twin_spec
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import open_truth
-from omnimouse_model.strategies import mask_from_strategy
 from tests.cli.runner import run_command
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
@@ -398,7 +397,7 @@ def test_progress_goes_to_standard_error(capsys):
 
 
 def test_centred_scores_are_about_the_means_of_the_train_tier(session):
-    predictor, mask = NoisyPredictor(), mask_from_strategy(STIMULUS, session.n_neurons)
+    predictor, mask = NoisyPredictor(), Mask.from_strategy(STIMULUS, session.n_neurons)
 
     def pairs(tier, n):
         """Return predictions and recordings (2, sample, neuron) of a tier."""

@@ -36,7 +36,6 @@ from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
 from omnimouse_model.predict.registry import load_predictor, save_ensemble
 from omnimouse_model.progress import CallbackJob
-from omnimouse_model.strategies import mask_from_strategy
 from tests.model.analysis.evaluate.test_evaluate import NoisyPredictor
 from tests.model.context_predictor import ContextPredictor
 from tests.model.data.readers.experanto.test_spikes import recording as recording
@@ -117,7 +116,7 @@ def test_an_ensemble_gains_what_averaging_errors_gains(session):
 
 def test_an_ensemble_is_the_mean_of_rates_and_refuses_what_one_does(session):
     window = session.window(12.0)
-    mask = mask_from_strategy(STIMULUS, session)
+    mask = Mask.from_strategy(STIMULUS, session)
     members = seeds(3)
     each = [member.predict(window, mask).responses for member in members]
     together = Ensemble(tuple(members))

@@ -47,7 +47,7 @@ def stop_after(n_windows):
 @pytest.mark.parametrize("suffix", [".zarr", ".nwb"])
 def test_the_scores_of_a_tier_are_those_of_the_model(session, tmp_path, suffix):
     echo = EchoPredictor()
-    both = om.mask_from_strategy(FORECAST, session).with_behavior("target")
+    both = om.Mask.from_strategy(FORECAST, session).with_behavior("target")
     for number, mask in enumerate((both, DECODE)):
         path = tmp_path / f"{number}{suffix}"
         stored = predict_session(echo, session, mask, path, tier="test")
@@ -68,7 +68,7 @@ def test_the_scores_of_a_tier_are_those_of_the_model(session, tmp_path, suffix):
 
 
 def test_every_sample_of_a_recording_is_predicted(session, tmp_path):
-    mask = om.mask_from_strategy(FORECAST, session)
+    mask = om.Mask.from_strategy(FORECAST, session)
     starts = prediction_starts(session, mask, None)
     stored = predict_session(EchoPredictor(), session, mask, tmp_path / "all.zarr")
     times = np.round(stored.file.responses.times_s * 30).astype(int)

@@ -118,7 +118,7 @@ def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
 
 
 def live_request(session: om.Session, window: om.Window, **changes: object) -> LiveRequest:
-    mask = om.mask_from_strategy("test/video_behavior", session)
+    mask = om.Mask.from_strategy("test/video_behavior", session)
     request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes
     return LiveRequest(session, window, predictor=EchoPredictor(), **request)
 
@@ -135,7 +135,7 @@ def no_load(name: str, session: om.Session | None, device: str) -> EchoPredictor
 def test_another_question_begins_it_again_and_another_mask_does_not(session, window):
     answering = StageRunner(no_load)
     first = stages_of(answering, live_request(session, window))
-    other = om.mask_from_strategy("test/causal_response_25_behavior", session)
+    other = om.Mask.from_strategy("test/causal_response_25_behavior", session)
     again = stages_of(answering, live_request(session, window, mask=other))
     assert [stage.name for stage in again] == ["selected", "population", "sweep"]
     assert again[-1].sweep is first[-1].sweep

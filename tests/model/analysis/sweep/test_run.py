@@ -21,7 +21,7 @@ from omnimouse_model.analysis.sweep.saved import read_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_model.strategies import mask_from_strategy
+from omnimouse_model.masks.mask import Mask
 from tests.model.context_predictor import (
     ASK,
     N_NEURONS,
@@ -56,7 +56,7 @@ def other_session(tmp_path_factory):
 def test_contexts_are_the_official_masks(name, context):
     everyone = np.arange(4000)
     draw = Draw(targets=everyone[-3072:], others=everyone[:-3072])
-    mask = mask_from_strategy(name, 4000)
+    mask = Mask.from_strategy(name, 4000)
     if not context.neurons:
         cells = mask.cells.copy()
         cells[:, :-3072][cells[:, :-3072] == TARGET] = 0

@@ -99,7 +99,7 @@ def test_they_are_computed_in_idle_time_while_they_are_visible(
     session, small_batches, sweep, is_on
 ):
     predictor = ContextPredictor()
-    mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
+    mask = om.Mask.from_strategy("test/video_behavior", session.n_neurons)
     request = LiveRequest(
         session, session.window(3.0), mask, (), predictor, sweep=sweep,
         scores_tier=is_on,

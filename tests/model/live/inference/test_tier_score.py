@@ -76,7 +76,7 @@ def runner(made):
 @pytest.fixture
 def request_on(session):
     """Function that makes a request; on another device, it is another predictor's."""
-    mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
+    mask = om.Mask.from_strategy("test/video_behavior", session.n_neurons)
     task = (session, session.window(3.0), mask, (), "noisy")
     return lambda device, **more: LiveRequest(*task, device, **more)
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.predict.baselines import fit_cache, rules
 from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sums
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import join_parts, take_neurons
 from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
-from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
 from tests.model.other_windows import window_with_withheld
@@ -121,7 +121,7 @@ def test_the_order_of_neurons_changes_nothing(session, predictors, name, mask, s
 
 @every_rule
 def test_decoding_in_parts_equals_predicting(session, predictors, name):
-    mask = mask_from_strategy("test/causal_response_25_video_behavior", session)
+    mask = Mask.from_strategy("test/causal_response_25_video_behavior", session)
     if name == "context-ridge":
         mask = half_population_mask(session)
     window = session.window(12.0)
@@ -144,7 +144,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("name", "strategy"), REFUSED)
 def test_what_cannot_be_served_is_refused(session, predictors, name, strategy):
-    mask = mask_from_strategy(strategy, session)
+    mask = Mask.from_strategy(strategy, session)
     with pytest.raises(UnsupportedRequestError, match=REFUSED[name, strategy]):
         predictors[name].predict(session.window(10.0), mask)
 
@@ -156,7 +156,7 @@ def test_a_mask_without_targets_is_refused(session, predictors):
 
 def test_last_holds_the_last_visible_sample(session, predictors):
     window = session.window(21.0)
-    mask = mask_from_strategy("causal_response_25_behavior", session)
+    mask = Mask.from_strategy("causal_response_25_behavior", session)
     prediction = predictors["last"].predict(window, mask)
     held = np.broadcast_to(np.maximum(window.responses[24], 0), (30, N_NEURONS))
     np.testing.assert_array_equal(prediction.responses[30:], held)
@@ -173,7 +173,7 @@ def test_neurons_without_history_get_their_mean_and_it_is_said(session, predicto
 
 
 def test_mean_is_the_mean_of_the_train_tier_also_of_many_windows(session, predictors):
-    mask = mask_from_strategy("video_only", session)
+    mask = Mask.from_strategy("video_only", session)
     rates = predictors["mean"].predict(session.window(10.0), mask).responses[45]
     trials = session.responses.data.reshape(-1, 300, N_NEURONS)
     train = np.array([k for k in range(len(trials)) if TIERS[k % 4] == "train"])
@@ -274,22 +274,22 @@ def test_history_ridge_reaches_the_forecast_of_an_autoregression(tmp_path):
     keep = 0.95
     values = 50 + 10 * red_noise(generator, 30 * 320, 40, keep)
     world = open_session(write_known_session(tmp_path / "ar", values, tiers=TIERS))
-    mask = mask_from_strategy("causal_response_25", world)
+    mask = Mask.from_strategy("causal_response_25", world)
     found = correlations(naive_predictor("ridge"), world, mask).mean(axis=1)
     expected = keep ** np.arange(6, 36)
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 def test_behavior_helps_the_history_ridge(session, predictors):
-    with_it = mask_from_strategy("causal_response_25_behavior", session)
-    without = mask_from_strategy("causal_response_25", session)
+    with_it = Mask.from_strategy("causal_response_25_behavior", session)
+    without = Mask.from_strategy("causal_response_25", session)
     ridge = predictors["ridge"]
     gain = correlations(ridge, session, with_it) - correlations(ridge, session, without)
     assert gain.mean() > 0.02
 
 
 def test_context_ridge_decodes_behavior(session, predictors):
-    mask = mask_from_strategy("all_response_only", session)
+    mask = Mask.from_strategy("all_response_only", session)
     starts = session.window_starts("test", stride=30)
     windows = [session.window(float(start)) for start in starts]
     found = [predictors["context-ridge"].predict(w, mask).behavior for w in windows]
@@ -325,7 +325,7 @@ def test_video_ridge_learns_a_direction_cell(tmp_path):
     values = 10 + 20 * rate[:, None] + generator.normal(0, 3, (len(rate), 3))
     world = write_known_session(tmp_path / "video", values, video=video, tiers=TIERS)
     world = open_session(world)
-    mask = mask_from_strategy("video_only", world)
+    mask = Mask.from_strategy("video_only", world)
     found = correlations(naive_predictor("video-ridge"), world, mask)
     assert found.mean() > 0.5
 
@@ -349,7 +349,7 @@ def test_a_broken_fit_is_made_again(session, own_cache):
     (path,) = own_cache.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    mask = mask_from_strategy("video_only", session)
+    mask = Mask.from_strategy("video_only", session)
     naive_predictor("mean").predict(session.window(10.0), mask)
     assert path.read_bytes()[:2] == whole[:2]
     assert len(path.read_bytes()) == len(whole)
@@ -367,7 +367,7 @@ def test_sessions_of_one_name_have_fits_of_their_own(tmp_path):
     noise = np.random.default_rng(1).normal(size=(900, 3))
     for place, rate in (("first", 20.0), ("second", 60.0)):
         world = open_session(write_known_session(tmp_path / place, rate + noise))
-        mask = mask_from_strategy("video_only", world)
+        mask = Mask.from_strategy("video_only", world)
         prediction = mean.predict(world.window(5.0), mask)
         assert prediction.to_session_units()[45] == pytest.approx(rate, abs=1)
 
@@ -400,7 +400,7 @@ def test_predictors_travel_to_other_processes(session, predictors):
 
 
 def test_predictions_are_joined_and_cut_by_neuron(session, predictors):
-    mask = mask_from_strategy("video_only", session)
+    mask = Mask.from_strategy("video_only", session)
     encoded = predictors["mean"].encode(session.window(3.0), mask)
     whole = predictors["mean"].decode(encoded)
     parts = [predictors["mean"].decode(encoded, part) for part in

@@ -80,7 +80,7 @@ def test_only_the_first_stroke_of_a_window_runs_the_transformer(session, predict
 
 def test_the_mean_follows_the_transformer(session, predictor):
     """With a gain of 1 and nothing else, predictions are the transformer's."""
-    mask = om.mask_from_strategy(STRATEGY, 12)
+    mask = om.Mask.from_strategy(STRATEGY, 12)
     fitted, _, gain = predictor._parts[KNOWN]["video"]
     fitted.weights[:], fitted.intercept[:], gain[:] = 0, 0, 1
     fitted.scale[:], window = 1e-6, session.window(3.0)
@@ -90,7 +90,7 @@ def test_the_mean_follows_the_transformer(session, predictor):
 
 
 def test_a_checkpoint_can_be_read_without_the_part(session, path, predictor):
-    window, mask = session.window(3.0), om.mask_from_strategy(STRATEGY, 12)
+    window, mask = session.window(3.0), om.Mask.from_strategy(STRATEGY, 12)
     plain = load_checkpoint_predictor(path, with_context=False)
     assert plain.predictor_id != predictor.predictor_id
     assert predictor.has_context(session)
@@ -100,7 +100,7 @@ def test_a_checkpoint_can_be_read_without_the_part(session, path, predictor):
 
 def test_a_session_without_a_part_gets_the_transformers_predictions(path, tmp_path):
     other = om.open_session(write_session(tmp_path / NEW, 9))
-    predictor, mask = om.load_predictor(path), om.mask_from_strategy(STRATEGY, 9)
+    predictor, mask = om.load_predictor(path), om.Mask.from_strategy(STRATEGY, 9)
     found = predictor.predict(other.window(3.0), mask)
     expected = predictor.transformer.predict(other.window(3.0), mask)
     np.testing.assert_array_equal(found.responses, expected.responses)
@@ -124,7 +124,7 @@ def test_inputs_that_the_part_was_not_fitted_for_are_refused(session, path, tmp_
     context = {k: v for k, v in checkpoint.context.items() if ".none." in k}
     blind = tmp_path / "blind"
     save_checkpoint(blind, checkpoint.build(), context=context)
-    mask = om.mask_from_strategy(STRATEGY, 12)
+    mask = om.Mask.from_strategy(STRATEGY, 12)
     with pytest.raises(UnsupportedRequestError, match="none, not for video"):
         om.load_predictor(f"{blind}.safetensors").predict(session.window(3.0), mask)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.omnimouse.loading import resolve_device
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     ComputeSettings,
@@ -12,7 +13,6 @@ from omnimouse_model.predict.omnimouse.memory_fallback import (
 )
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Prediction
-from omnimouse_model.strategies import mask_from_strategy
 from tests.predictors import tiny_transformer
 
 FULL = torch.OutOfMemoryError("CUDA out of memory.")
@@ -74,7 +74,7 @@ def test_what_is_given_up_depends_on_the_task_and_the_net():
 
 
 def answer(predictor: TransformerPredictor, session: object) -> Prediction:
-    mask = mask_from_strategy("test/video_behavior", session)
+    mask = Mask.from_strategy("test/video_behavior", session)
     return predictor.predict(session.window(3.0), mask)
 
 

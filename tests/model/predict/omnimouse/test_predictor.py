@@ -15,6 +15,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import TARGET, VISIBLE, Mask, input_cells, scored_cells
+from omnimouse_model.masks.strategies import strategy_names
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
@@ -26,7 +27,6 @@ from omnimouse_model.predict.omnimouse.loading import (
 )
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Prediction
-from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from omnimouse_model.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.train.finetune.run import finetune
 from tests.model.other_windows import window_with
@@ -42,8 +42,8 @@ OFFICIAL = replace(
     ideal_times=False,
     hiera=replace(COARSE, windows="official"),
 )
-WITH_VIDEO = mask_from_strategy("test/video_behavior", 12)
-FORECAST = mask_from_strategy("causal_response_25_video_behavior", 12)
+WITH_VIDEO = Mask.from_strategy("test/video_behavior", 12)
+FORECAST = Mask.from_strategy("causal_response_25_video_behavior", 12)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def hand_painted_mask(mask: Mask) -> Mask:
 @given(st.sampled_from(strategy_names()), st.none() | st.integers(0, 99))
 @settings(max_examples=6)
 def test_a_painted_strategy_is_the_strategy_bit_for_bit(predictor, session, name, seed):
-    named = mask_from_strategy(name, session, seed)
+    named = Mask.from_strategy(name, session, seed)
     painted = hand_painted_mask(named)
     assert painted == named
     one, other = layout_from_mask(named), layout_from_mask(painted)
@@ -241,7 +241,7 @@ def test_encoding_once_and_decoding_in_parts_is_predicting(predictor, window):
 
 
 def test_many_requests_equal_single_ones(predictor, session):
-    asked = [WITH_VIDEO, mask_from_strategy("test/all_response_only", 12)]
+    asked = [WITH_VIDEO, Mask.from_strategy("test/all_response_only", 12)]
     windows = [session.window(s) for s in (2.0, 3.0, 4.0)]
     requests = [(window, mask, None) for mask in asked for window in windows]
     answers = list(predictor.predict_many(requests))

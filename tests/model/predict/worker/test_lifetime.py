@@ -9,8 +9,8 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.worker.client import WorkerPredictor
-from omnimouse_model.strategies import mask_from_strategy
 from tests.predictors import EchoPredictor, tiny_transformer
 from tests.small_sessions import write_session
 
@@ -23,7 +23,7 @@ def test_a_predictor_works_after_the_live_state_let_it_go(session):
     assert controller.requests.wait(60.0)
     controller.requests.cancel()
     controller.close()
-    mask = mask_from_strategy("test/video_behavior", session)
+    mask = Mask.from_strategy("test/video_behavior", session)
     answer = predictor.predict(session.window(3.0), mask)
     assert np.isfinite(answer.responses[30:]).all()
 
@@ -55,7 +55,7 @@ def test_a_worker_tells_reopened_sessions_apart(tmp_path):
         sessions = [open_session(path) for path in (few, few, more, few)]
         sizes = []
         for session in sessions:
-            mask = mask_from_strategy("causal_response_25_behavior", session)
+            mask = Mask.from_strategy("causal_response_25_behavior", session)
             answer = worker.predict(session.window(3.0), mask)
             here = EchoPredictor().predict(session.window(3.0), mask)
             assert np.array_equal(answer.responses, here.responses, equal_nan=True)

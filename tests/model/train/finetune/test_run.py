@@ -89,7 +89,7 @@ def check_holds(out: Path, base: Path) -> None:
 
 def check_answers(out: Path, base: Path, session: Session) -> None:
     """Two models answer alike; how weights lie in memory changes the last bits."""
-    mask = om.mask_from_strategy("test/video_behavior", session)
+    mask = om.Mask.from_strategy("test/video_behavior", session)
     mine, theirs = (
         om.load_predictor(path).predict(session.window(3.0), mask).responses for path in (out, base)
     )

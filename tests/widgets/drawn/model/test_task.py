@@ -7,7 +7,7 @@ from omnimouse_widgets.drawn.model.task import task_text
 
 def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
     state = LiveState()
-    state.mask = om.mask_from_strategy("population_256_response_behavior", 40)
+    state.mask = om.Mask.from_strategy("population_256_response_behavior", 40)
     state.preset = "video_behavior"
     note = state.mask.note
     # A sentence of its own, not a part of another.

@@ -1,11 +1,17 @@
-"""A structured mask of OmniMouse's official code, cell by cell.
+"""The structured masks of OmniMouse's official code: their rules, names and tables.
 
-`strategies` has the named ones. Field names and defaults are those of the official
-code, with its quirks; comments mark them.
+Names: "train/57" (index in the training list), "validation/NAME", "test/NAME",
+"test_additional/NAME"; a bare name is searched in test, then in test_additional. For
+small populations the counts shrink by one rule (`Strategy.adapted`), which training,
+the front ends and evaluation share. Field names and defaults are those of the official
+code, with its quirks; comments mark them. `Mask.from_strategy` makes the masks.
 """
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +24,6 @@ from omnimouse_model.masks.cells import (
     VISIBLE,
     BehaviorMode,
 )
-from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.token_layout import (
     FULL_POPULATION,
     QUERY_SAMPLES,
@@ -26,6 +31,7 @@ from omnimouse_model.masks.token_layout import (
     TOKEN_STRIDE,
     TokenLayout,
 )
+from omnimouse_model.storage.trees import read_json
 
 SMALL_POPULATION = 3500
 """Smaller populations have adapted counts (contract, "Small populations")."""
@@ -163,8 +169,8 @@ class Strategy:
             if value is not None and value < 0:
                 raise EmptyMaskError(f"{name} is {value}; give 0 or more, or null.")
 
-    def to_mask(self, n_total: int, order: np.ndarray | None = None, name: str = "") -> Mask:
-        """Return the mask of the strategy for a population.
+    def mask_fields(self, n_total: int, order: np.ndarray | None = None) -> dict[str, Any]:
+        """Return the fields of the mask of the strategy for a population.
 
         Parameters
         ----------
@@ -172,8 +178,6 @@ class Strategy:
             Neurons of the session, P.
         order
             The N neurons that enter, first visible ones first; all by default.
-        name
-            Name of the mask.
 
         Raises
         ------
@@ -196,19 +200,15 @@ class Strategy:
                 cells[start:stop, order[neurons]] = code
         frames = np.zeros(OMNIMOUSE.n_frames, bool)
         frames[slice(*resolved.frames)] = True
-        return Mask(
-            cells=cells,
-            frames=frames,
-            behavior=self.behavior,
-            token_layout=TokenLayout(
-                order=order,
-                # Each visible block is divided into tokens on its own.
-                cuts=tuple(block[0] for block in visible[1:]),
-                context_span=resolved.context,
-                query_phase=targets[0][0] % QUERY_SAMPLES if targets else 0,
-            ),
-            name=name,
+        layout = TokenLayout(
+            order=order,
+            # Each visible block is divided into tokens on its own.
+            cuts=tuple(block[0] for block in visible[1:]),
+            context_span=resolved.context,
+            query_phase=targets[0][0] % QUERY_SAMPLES if targets else 0,
         )
+        modes = {"behavior": self.behavior, "token_layout": layout}
+        return {"cells": cells, "frames": frames, **modes}
 
 
 CellBlock = tuple[int, int, slice]
@@ -314,3 +314,75 @@ def _scaled(count: int | None, n_neurons: int) -> int | None:
 
 def _at_most(value: int | None, limit: int) -> int:
     return limit if value is None else min(value, limit)
+
+
+# -- the named ones --------------------------------------------------------------
+@cache
+def _tables() -> dict[str, Strategy]:
+    folder = Path(__file__).parent / "strategy_tables"
+    training = read_json(folder / "training.json")["masks"]
+    evaluation = read_json(folder / "evaluation.json")
+    named = {f"train/{row['index']}": _from_json(row) for row in training}
+    for group in ("validation", "test", "test_additional"):
+        rows = evaluation[group]
+        # A list has the name in each row, an object has it as the key.
+        items = rows.items() if isinstance(rows, dict) else ((row["name"], row) for row in rows)
+        named |= {f"{group}/{name}": _from_json(row) for name, row in items}
+    return named
+
+
+def _from_json(row: dict[str, object]) -> Strategy:
+    names = {field.name for field in fields(Strategy)}
+    # mypy: a JSON row holds values of several types
+    return Strategy(**{k: v for k, v in row.items() if k in names})  # type: ignore[arg-type]
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Return the full names of all strategies, those of training first.
+
+    Examples
+    --------
+    >>> names = om.strategy_names()
+    >>> len(names), names[0], names[-1]
+    (174, 'train/0', 'test_additional/causal_response_10_video_behavior')
+    """
+    return tuple(_tables())
+
+
+def full_name(name: str) -> str:
+    """Return the full name of a strategy, or raise `MaskError` with similar names."""
+    table = _tables()
+    for candidate in (name, f"test/{name}", f"test_additional/{name}"):
+        if candidate in table:
+            return candidate
+    # The nearest names are compared in full, or all short names would look alike.
+    complete = name if "/" in name else f"test/{name}"
+    nearest = get_close_matches(complete, table, cutoff=0.0)
+    raise MaskError(
+        f"There is no strategy {name[:80]!r}; the nearest are {', '.join(nearest)}. In "
+        "Python, omnimouse_model.strategy_names() has them all."
+    )
+
+
+def find_strategy(name: str) -> Strategy:
+    """Return the official strategy of a name, without adaptation.
+
+    Examples
+    --------
+    >>> strategy = om.find_strategy("population_1024_response_video_behavior")
+    >>> strategy.n_visible_neurons, strategy.suffix_start_idx, strategy.behavior
+    (1024, 30, 'visible')
+    """
+    return _tables()[full_name(name)]
+
+
+def adaptation(official: Strategy, adapted: Strategy, count: int) -> str:
+    """Return which counts of a strategy were adapted to a population."""
+    before, after = asdict(official), asdict(adapted)
+    labels = {"n_visible_neurons": "visible", "max_n_reconstructed_neurons": "targets"}
+    changes = [
+        f"{label} {'all' if before[key] is None else before[key]} → {after[key]}"
+        for key, label in labels.items()
+        if before[key] != after[key]
+    ]
+    return f"adapted to {count} neurons: {', '.join(changes)}"

@@ -9,14 +9,9 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import EmptyMaskError, MaskError
 from omnimouse_model.masks import input_cells, scored_cells, token_starts
-from omnimouse_model.strategies import (
-    Strategy,
-    find_strategy,
-    full_name,
-    half_population_mask,
-    mask_from_strategy,
-    strategy_names,
-)
+from omnimouse_model.masks.mask import Mask
+from omnimouse_model.masks.selection import half_population_mask
+from omnimouse_model.masks.strategies import Strategy, find_strategy, full_name, strategy_names
 from omnimouse_model.tokens import layout_from_mask, query_starts
 from tests.model.plain_masks import official_rows, plain_mask, scaled_counts
 from tests.predictors import EchoPredictor
@@ -28,7 +23,7 @@ def test_all_official_names_are_there_and_two_of_them_differ():
     expected = {"train": 120, "validation": 8, "test": 21, "test_additional": 25}
     assert {g: groups.count(g) for g in set(groups)} == expected
     for group, first in (("test", 0), ("test_additional", 15)):
-        mask = mask_from_strategy(f"{group}/causal_response_10_behavior", 4096)
+        mask = Mask.from_strategy(f"{group}/causal_response_10_behavior", 4096)
         shown = np.flatnonzero(mask.visible.any(axis=1))
         assert shown.tolist() == list(range(first, first + 10))
 
@@ -47,7 +42,7 @@ def test_a_bare_name_means_test_then_test_additional():
 
 
 def test_population_mask_shows_the_first_and_asks_the_last_neurons():
-    mask = mask_from_strategy("population_1024_response_video_behavior", 4096)
+    mask = Mask.from_strategy("population_1024_response_video_behavior", 4096)
     seen = mask.visible.any(axis=0)
     assert seen.sum() == 1024
     assert seen[:1024].all()
@@ -78,9 +73,9 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
         except ValueError:
             assert count == 1, name
             with pytest.raises(MaskError, match="no target neuron is left"):
-                mask_from_strategy(name, count)
+                Mask.from_strategy(name, count)
             continue
-        mask = mask_from_strategy(name, count)
+        mask = Mask.from_strategy(name, count)
         tokens = token_starts(mask.visible, mask.token_layout.cuts)
         assert np.array_equal(tokens, plain.tokens[: len(tokens)]), name
         assert not plain.tokens[len(tokens) :].any()
@@ -97,8 +92,8 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
 @pytest.mark.parametrize("count", [24, 5000])
 def test_a_seed_permutes_what_a_strategy_is(count):
     for name in strategy_names()[::7]:
-        drawn = mask_from_strategy(name, count, seed=5)
-        stored = mask_from_strategy(name, len(drawn.token_layout.order))
+        drawn = Mask.from_strategy(name, count, seed=5)
+        stored = Mask.from_strategy(name, len(drawn.token_layout.order))
         assert len(drawn.token_layout.order) == min(count, 4096)
         order = drawn.token_layout.order
         assert np.array_equal(drawn.cells[:, order], stored.cells), name
@@ -107,25 +102,25 @@ def test_a_seed_permutes_what_a_strategy_is(count):
 
 
 def test_small_populations_shrink_by_the_contract():
-    mask = mask_from_strategy("population_1024_response_video_behavior", 1000)
+    mask = Mask.from_strategy("population_1024_response_video_behavior", 1000)
     assert mask.visible.any(axis=0).sum() == 250
     assert mask.target.any(axis=0).sum() == 750
     assert "1024 → 250" in mask.note
-    whole = mask_from_strategy("causal_response_25_behavior", 1000)
+    whole = Mask.from_strategy("causal_response_25_behavior", 1000)
     assert whole.visible.any(axis=0).all()
     assert whole.target.any(axis=0).all()
-    few = mask_from_strategy("population_16_response_behavior", 100)
+    few = Mask.from_strategy("population_16_response_behavior", 100)
     assert few.visible.any(axis=0).sum() == 1
 
 
 def test_a_seed_draws_order_and_subset_and_none_keeps_the_stored_order():
-    stored = mask_from_strategy("test/video_behavior", 5000)
+    stored = Mask.from_strategy("test/video_behavior", 5000)
     assert stored.token_layout.order.tolist() == list(range(5000))
-    drawn = mask_from_strategy("test/video_behavior", 5000, seed=3)
+    drawn = Mask.from_strategy("test/video_behavior", 5000, seed=3)
     assert len(drawn.token_layout.order) == 4096
-    again = mask_from_strategy("test/video_behavior", 5000, seed=3)
+    again = Mask.from_strategy("test/video_behavior", 5000, seed=3)
     assert drawn == again
-    assert drawn != mask_from_strategy("test/video_behavior", 5000, seed=4)
+    assert drawn != Mask.from_strategy("test/video_behavior", 5000, seed=4)
     left_out = np.setdiff1d(np.arange(5000), drawn.token_layout.order)
     assert not drawn.cells[:, left_out].any()
 
@@ -142,7 +137,7 @@ def test_inverse_population_keeps_its_cut():
         suffix_start_idx=30,
         suffix_len=30,
     )
-    mask = strategy.to_mask(32)
+    mask = Mask(**strategy.mask_fields(32))
     assert mask.token_layout.cuts == (25,)
     assert mask.visible[10:25].all()
     assert mask.visible[25:60, :10].all()
@@ -162,15 +157,15 @@ def test_contradictions_are_refused_with_the_rule():
     with pytest.raises(MaskError, match="full_population_prefix_len 30 is longer"):
         Strategy(n_visible_neurons=5, prefix_len=20, full_population_prefix_len=30)
     with pytest.raises(MaskError, match="first 5 samples"):
-        Strategy(n_visible_neurons=16).to_mask(40)
+        Strategy(n_visible_neurons=16).mask_fields(40)
     for name in ("suffix_len", "n_visible_frames", "max_n_reconstructed_neurons"):
         with pytest.raises(EmptyMaskError, match=f"{name} is -1"):
             # mypy: one name stands for fields of several types
-            Strategy(**{name: -1}, prefix_len=30).to_mask(40)
+            Strategy(**{name: -1}, prefix_len=30).mask_fields(40)
     whole = {"prefix_len": 60, "max_response_context_samples": 60}
     nothing = Strategy(prefix_start_idx=0, max_n_reconstructed_neurons=0, **whole)
     with pytest.raises(EmptyMaskError, match="has no target"):
-        nothing.to_mask(40)
+        nothing.mask_fields(40)
 
 
 def test_half_of_the_population_is_a_fixed_random_half():
@@ -206,25 +201,25 @@ def _stored_at(rate_hz: float, n: int = 20) -> Session:
 
 @pytest.mark.parametrize(("rate_hz", "guard"), [(2.0, 30), (3.0, 20), (6.3, 10), (11.9, 6)])
 def test_slow_recordings_leave_out_targets_that_interpolation_reveals(rate_hz, guard):
-    mask = mask_from_strategy("test/causal_response_25", _stored_at(rate_hz))
+    mask = Mask.from_strategy("test/causal_response_25", _stored_at(rate_hz))
     first = np.flatnonzero(mask.target.any(axis=1))[0]
     assert first == 25 + guard
     assert "adapted" in mask.note
     assert mask.name == "test/causal_response_25"
-    official = mask_from_strategy("test/causal_response_25", 20)
+    official = Mask.from_strategy("test/causal_response_25", 20)
     assert (mask.visible == official.visible).all()
 
 
 def test_a_recording_stored_at_12_hz_keeps_the_official_mask():
-    stored = mask_from_strategy("test/causal_response_25", _stored_at(12.0))
+    stored = Mask.from_strategy("test/causal_response_25", _stored_at(12.0))
     assert stored.cells.tolist() == (
-        mask_from_strategy("test/causal_response_25", 20).cells.tolist()
+        Mask.from_strategy("test/causal_response_25", 20).cells.tolist()
     )
 
 
 def test_a_forecast_at_1_hz_has_no_target_and_no_score():
     session = _stored_at(1.0)
-    mask = mask_from_strategy("test/causal_response_25", session)
+    mask = Mask.from_strategy("test/causal_response_25", session)
     assert not scored_cells(mask).any()
     (score,) = evaluate("last", session, "test/causal_response_25").scores
     assert np.isnan(score.value)
