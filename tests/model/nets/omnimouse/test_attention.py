@@ -1,5 +1,6 @@
 """Attention under a plan is attention under the dense mask of the same intervals."""
 
+from importlib.util import find_spec
 from itertools import pairwise
 
 import pytest
@@ -64,6 +65,9 @@ def _one_attention_after_the_other(q, k, v, q_ends, k_ends, most_q, most_k):
     return out
 
 
+@pytest.mark.skipif(
+    find_spec("torch.nn.attention.varlen") is None, reason="PyTorch before 2.10 has no varlen_attn"
+)
 def test_packing_changes_no_result(monkeypatch):
     torch.manual_seed(0)
     plan = _plan_with_empty_groups()
@@ -103,6 +107,7 @@ def test_the_kernel_serves_the_sizes_and_types_that_it_has(
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
 def test_one_kernel_for_all_groups_gives_the_attention_of_each_group():
     torch.manual_seed(0)
     plan = _plan_with_empty_groups()
