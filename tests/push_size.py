@@ -18,8 +18,11 @@ def new_files(base: str, folder: Path) -> Iterator[tuple[int, str]]:
     """Yield compressed bytes and path of each version of a file that BASE lacks."""
     listed = subprocess.run(
         ["git", "rev-list", "--objects", "HEAD", f"^{base}"],
-        **{"cwd": folder, "check": True, "capture_output": True, "text": True, "timeout": 120},
+        **{"cwd": folder, "capture_output": True, "text": True, "timeout": 120},
     )
+    if listed.returncode:
+        reason = listed.stderr.strip().partition("\n")[0]
+        sys.exit(f"git does not know {base} ({reason}): python -m tests.push_size BASE")
     sizes = subprocess.run(
         ["git", "cat-file", "--batch-check=%(objecttype) %(objectsize:disk) %(rest)"],
         **{"cwd": folder, "check": True, "capture_output": True, "text": True, "timeout": 120},

@@ -26,3 +26,10 @@ def test_the_size_is_that_of_new_versions_also_of_removed_files(tmp_path, capsys
     assert main("base", tmp_path) == 1
     assert "picture.png" in capsys.readouterr().out
     assert main("main", tmp_path) == 0
+
+
+def test_an_unknown_base_is_named_in_one_line(tmp_path):
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "first")
+    with pytest.raises(SystemExit, match=r"^git does not know origin/main \(.*\)[^\n]*BASE$"):
+        main(folder=tmp_path)
