@@ -163,8 +163,8 @@ def device() -> Iterator[Finding]:
         yield Finding("GPU memory free", round(free / 2**30, 1), "GiB")
         yield Finding("GPU memory", round(total / 2**30, 1), "GiB")
     elif torch.backends.mps.is_available():
-        remedy = "Nothing to do: it has no float64, which the models need."
-        yield Finding("device", "cpu; the Apple GPU is not used", "", "note", remedy)
+        remedy = "Choose it with --device mps; its results were never compared with a CPU's."
+        yield Finding("device", "cpu; the Apple GPU on request", "", "note", remedy)
     # An NVIDIA driver with a torch that was built without CUDA.
     elif shutil.which("nvidia-smi") and torch.version.cuda is None:
         remedy = (

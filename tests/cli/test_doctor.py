@@ -5,6 +5,7 @@ import pytest
 
 from omnimouse_app.cli import doctor, main
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.devices import devices_of
 from omnimouse_model.predict.omnimouse.loading import resolve_device
 
 EXPECTED = {
@@ -51,14 +52,16 @@ def test_a_missing_or_old_package_has_an_install_line(requirement, status, remed
     assert remedy in finding.remedy
 
 
-def test_an_apple_gpu_is_named_and_not_used(monkeypatch):
+def test_an_apple_gpu_is_used_on_request_alone(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
     (found,) = [one for one in doctor.device() if one.name == "device"]
     assert found.status == "note"
     assert "cpu" in found.value
-    with pytest.raises(UnsupportedRequestError, match="float64"):
-        resolve_device("mps")
+    assert "--device mps" in found.remedy
+    assert resolve_device("auto").type == "cpu"
+    assert resolve_device("mps").type == "mps"
+    assert "mps" in devices_of(None)
 
 
 def test_an_environment_of_the_library_alone_has_no_problem(monkeypatch):

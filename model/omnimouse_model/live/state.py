@@ -32,7 +32,7 @@ RasterOrder = Literal["stored", "state", "score", "similarity", "area", "depth",
 """Order of the raster's rows, from top to bottom."""
 RasterView = Literal["truth", "prediction", "residual", "pair", "beside"]
 """Images of the raster: one image, recorded and predicted, or all three."""
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(eq=False)

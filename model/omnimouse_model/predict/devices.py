@@ -90,8 +90,10 @@ def devices_of(predictor: object) -> tuple[str, ...]:
     # Importing torch takes seconds. A predictor that has not imported it computes
     # nothing on a GPU.
     torch = sys.modules.get("torch")
-    has_cuda = torch is not None and torch.cuda.is_available()
-    return (*DEVICES, "cuda") if has_cuda else DEVICES
+    if torch is None:
+        return DEVICES
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    return (*DEVICES, *(name for name, gpu in backends.items() if gpu.is_available()))
 
 
 def residence_of(predictor: object) -> Residence:
@@ -106,6 +108,8 @@ def hardware_of(device_type: str) -> str:
 
     if device_type == "cuda":
         return torch.cuda.get_device_name()
+    if device_type == "mps":
+        return "Apple GPU"
     n_threads = torch.get_num_threads()
     return f"CPU, {n_threads} {'thread' if n_threads == 1 else 'threads'}"
 

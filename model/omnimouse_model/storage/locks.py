@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from errno import EDEADLK
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -118,18 +119,22 @@ if os.name == "nt":  # pragma: no cover
     import msvcrt
 
     # Windows does not allow reads of a locked byte, so a byte far behind the end of the
-    # file is locked.
-    _UNUSED_BYTE = 2**62
+    # file is locked. Its C library locks no byte beyond 2 GiB.
+    _UNUSED_BYTE = 2**31 - 2
 
     def lock(file: BinaryIO, wait: bool) -> None:
         """Lock an open file; raise `LockedError` if another process has it and `wait` is false."""
         file.seek(_UNUSED_BYTE)
         # Ignored types: `msvcrt` has these names on Windows alone.
         mode = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
-        try:
-            msvcrt.locking(file.fileno(), mode, 1)  # type: ignore[attr-defined]
-        except OSError as error:
-            raise LockedError(f"{file.name} is locked.") from error
+        while True:
+            try:
+                msvcrt.locking(file.fileno(), mode, 1)  # type: ignore[attr-defined]
+            except OSError as error:
+                if wait and error.errno == EDEADLK:  # after ten seconds
+                    continue
+                raise LockedError(f"{file.name} is locked.") from error
+            break
         file.seek(0)
 
     def unlock(file: BinaryIO) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EFBIG, EINVAL, ENOSPC, ENOTSUP, EPERM, EROFS
@@ -25,6 +26,8 @@ SUFFIX = ".part"
 """Ending of temporary folders."""
 _LONGEST_NAME = 200
 """Bytes of a target's name in that of its temporary folder; file systems allow 255."""
+_READERS_S = 1.0 if os.name == "nt" else 0.0
+"""Seconds in which the readers of a file may close it before it is replaced."""
 _TEMPORARY = re.compile(rf"\..+\.\d+-[0-9a-f]{{8}}{re.escape(SUFFIX)}")
 _LOCK = "lock"
 _SYSTEM = 0
@@ -99,7 +102,16 @@ def put_in_place(temporary: Path, path: Path) -> None:
     # a file that is open for reading only, and a kept mode can forbid writing.
     with temporary.open("rb" if os.name != "nt" else "r+b") as file:
         os.fsync(file.fileno())
-    temporary.replace(path)
+    end_s = time.monotonic() + _READERS_S
+    while True:
+        try:
+            temporary.replace(path)
+            break
+        except PermissionError:
+            # Windows replaces no file that somebody reads; readers here close it soon.
+            if time.monotonic() >= end_s:
+                raise
+            time.sleep(0.01)
     sync_folder(path.parent)
 
 

@@ -1,15 +1,19 @@
 """Outputs that one process writes at a time."""
 
+import errno
+import importlib.util
 import os
 import subprocess
 import sys
 from contextvars import Context
+from types import ModuleType
 
 import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.predictions.run import predict_session
 from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.storage import locks
 from omnimouse_model.storage.archives import unpack
 from omnimouse_model.storage.locks import OutputBusyError, open_without_links, sole_writer
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
@@ -70,3 +74,53 @@ def test_work_on_one_output_is_done_by_one_process(session, mouse_folder, tmp_pa
             with pytest.raises(OutputBusyError, match=held.name):
                 Context().run(function, *arguments)
     assert not list(tmp_path.iterdir())
+
+
+class WindowsLibrary(ModuleType):
+    """Stand-in for `msvcrt`, as its documentation describes `locking`.
+
+    It locks bytes from the position of an open file on, of the first 2 GiB, and gives up
+    waiting after ten attempts.
+    """
+
+    LK_UNLCK, LK_LOCK, LK_NBLCK = range(3)
+
+    def __init__(self, n_busy):
+        super().__init__("msvcrt")
+        self.n_busy, self.modes = n_busy, []
+
+    def locking(self, number, mode, n_bytes):
+        self.modes.append(mode)
+        position = os.lseek(number, 0, os.SEEK_CUR)
+        if position + n_bytes > 2**31 - 1:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if mode != self.LK_UNLCK and self.n_busy:
+            self.n_busy -= 1
+            code = errno.EDEADLK if mode == self.LK_LOCK else errno.EACCES
+            raise OSError(code, "locked by another process")
+
+
+@pytest.fixture
+def windows_locks(monkeypatch):
+    library = WindowsLibrary(n_busy=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        patch.setitem(sys.modules, "msvcrt", library)
+        spec = importlib.util.spec_from_file_location("windows_locks", locks.__file__)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module, library
+
+
+def test_a_lock_of_windows_waits_longer_than_its_library_does(windows_locks, tmp_path):
+    module, library = windows_locks
+    (tmp_path / "a").write_bytes(b"text")
+    with (tmp_path / "a").open("r+b") as file:
+        with pytest.raises(module.LockedError, match=r"a is locked"):
+            module.lock(file, wait=False)
+        module.lock(file, wait=True)
+        assert library.modes == [library.LK_NBLCK, *[library.LK_LOCK] * 2]
+        assert file.read() == b"text"
+        module.unlock(file)
+        assert library.modes[-1] == library.LK_UNLCK
+    assert (tmp_path / "a").stat().st_size == 4

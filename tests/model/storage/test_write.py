@@ -159,3 +159,26 @@ def test_long_names_and_names_without_an_ending_are_written(tmp_path):
     name = "ä" * 120
     write_arrays(tmp_path / name, {})
     assert names(tmp_path) == {name}
+
+
+def test_a_file_that_is_read_meanwhile_is_replaced_when_the_reader_closes_it(tmp_path, monkeypatch):
+    # A stand-in for Windows, which replaces no open file.
+    place, attempts = tmp_path / "a.txt", []
+    rename = Path.replace
+
+    def refused_twice(self, target):
+        attempts.append(target)
+        if len(attempts) < 3:
+            raise PermissionError(13, "The process cannot access the file")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused_twice)
+    monkeypatch.setattr(module, "_READERS_S", 60.0)
+    write_text(place, "new")
+    assert place.read_text() == "new"
+    assert attempts == [place] * 3
+    monkeypatch.setattr(module, "_READERS_S", 0.0)
+    attempts.clear()
+    with pytest.raises(OSError, match=r"a\.txt"):
+        write_text(place, "newer")
+    assert place.read_text() == "new"

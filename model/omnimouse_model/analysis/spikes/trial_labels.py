@@ -259,5 +259,5 @@ def trial_features(
         found: dict[str, Tensor] = {}
         # Every scheme but "causal" has attention between all bins.
         net.encode(part, session.id, "neuron", record=found.__setitem__)
-        parts.append(found[name][:, -counts.shape[1] :].mean(1).double().cpu())
+        parts.append(found[name][:, -counts.shape[1] :].mean(1).cpu().double())
     return np.asarray(torch.cat(parts).numpy())

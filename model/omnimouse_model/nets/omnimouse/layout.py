@@ -132,8 +132,10 @@ class WindowBatch:
     def to(self, device: torch.device | str) -> "WindowBatch":
         """Move the values to a device; a copy to a GPU does not block."""
 
+        is_gpu = torch.device(device).type == "cuda"
+
         def moved(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values.to(device, non_blocking=True)
+            return None if values is None else values.to(device, non_blocking=is_gpu)
 
         # Response and video times stay on the CPU, where intervals are computed from
         # them.

@@ -10,7 +10,7 @@ becomes a table of about 1,000.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 
@@ -26,6 +26,8 @@ from omnimouse_model.nets.omnimouse.layout import WindowBatch
 # Every edge of the released configuration is a multiple of 1/30 s, so that a tick of
 # 1/3000 s rounds away float32 errors and merges no two edges.
 TICKS_PER_S = 3000.0
+WITHOUT_FLOAT64 = ("mps",)
+"""Types of devices that have no float64: Apple's GPUs."""
 
 
 # -- 1. which elements may attend each other ------------------------------------------
@@ -252,7 +254,10 @@ class Phases:
 
 
 class RotaryFrequencies(nn.Module):
-    """Inverse frequencies of the rotary angles, float64, in rad/s."""
+    """Inverse frequencies of the rotary angles, float64, in rad/s.
+
+    On a device without float64 they remain on the CPU, which computes the rotations.
+    """
 
     def __init__(self, config: OmniMouseConfig) -> None:
         super().__init__()
@@ -268,6 +273,16 @@ class RotaryFrequencies(nn.Module):
         values = constant_values((math.ceil(head_dim / 2),), frequencies, torch.float64)
         self.register_buffer("inv_freq", values)
         self.inv_freq: Tensor
+        self._device: torch.device | None = None  # if it is another than theirs
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryFrequencies":
+        """Move the frequencies, as `Module.to` asks, unless the device has no float64."""
+        device = fn(torch.empty(0)).device
+        if device.type in WITHOUT_FLOAT64:
+            self._device = device
+            return self
+        self._device = None
+        return super()._apply(fn, recurse)
 
     def phases(self, times: Float[Tensor, "batch length"]) -> Phases:
         """Rotations at times in seconds.
@@ -278,7 +293,8 @@ class RotaryFrequencies(nn.Module):
         """
         seconds = times.to(self.inv_freq.device).double()[..., None]
         angles = (seconds * self.inv_freq).float()[:, None]
-        return Phases(torch.polar(torch.ones_like(angles), angles))
+        turns = torch.polar(torch.ones_like(angles), angles)
+        return Phases(turns if self._device is None else turns.to(self._device))
 
 
 def rotate(

@@ -4,7 +4,10 @@ import json
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from omnimouse_model.nets.omnimouse import times
 from omnimouse_model.nets.omnimouse.config import SIZES
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from tests import FIXTURES
@@ -75,3 +78,52 @@ def test_keys_shapes_and_types_are_the_released_ones(size):
         for key, value in net.state_dict().items()
     }
     assert found == expected
+
+
+class WithoutFloat64(TorchDispatchMode):
+    """Stand-in for an Apple GPU, on which a float64 tensor is an error.
+
+    Times are computed on the CPU meanwhile: `on_cpu` makes a function exempt.
+    """
+
+    is_on_cpu = False
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        values = tree_leaves((args, kwargs, result))
+        kinds = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+        assert self.is_on_cpu or torch.float64 not in kinds, f"{operation} uses float64"
+        return result
+
+    def on_cpu(self, function):
+        def exempt(*args, **kwargs):
+            self.is_on_cpu = True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.is_on_cpu = False
+
+        return exempt
+
+
+@pytest.mark.parametrize("name", ["video_behavior", "causal_prefix_no_behavior"])
+def test_on_the_device_nothing_is_computed_in_float64(reference, name, monkeypatch):
+    device = WithoutFloat64()
+    for owner, function in (
+        (times.RotaryFrequencies, "phases"),
+        (times.AttentionPlan, "between"),
+    ):
+        monkeypatch.setattr(owner, function, device.on_cpu(getattr(owner, function)))
+    with torch.no_grad(), device:
+        found = parity.run_case(reference, CASES[name])
+    assert found["response_preds"].isfinite().any()
+
+
+def test_rotary_frequencies_stay_on_the_cpu_if_the_device_has_no_float64(monkeypatch):
+    monkeypatch.setattr(times, "WITHOUT_FLOAT64", ("meta",))
+    rotary = times.RotaryFrequencies(SIZES["1M"])
+    seconds, values = torch.rand(1, 7), rotary.inv_freq.clone()
+    rotary.to("meta")
+    assert torch.equal(rotary.inv_freq, values)
+    assert rotary.phases(seconds).turns.device.type == "meta"
+    assert rotary.to("cpu").phases(seconds).turns.device.type == "cpu"

@@ -371,7 +371,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(predictor, window, tmp
             predictor.predict(window, asked, np.array(neurons))
     with pytest.raises(UnsupportedRequestError, match="mask is for 9 neurons"):
         predictor.predict(window, Mask.nothing(9))
-    with pytest.raises(UnsupportedRequestError, match="float64"):
+    with pytest.raises(UnsupportedRequestError, match="No Apple GPU was found"):
         resolve_device("mps")
 
 

@@ -90,6 +90,15 @@ def test_a_file_that_shrinks_while_it_is_read_is_one_line(tmp_path, monkeypatch)
         file.open()
 
 
+def test_a_system_without_reading_at_a_position_reads_the_same(tmp_path, monkeypatch):
+    # Windows has no `preadv`.
+    np.save(tmp_path / "a.npy", VALUES)
+    monkeypatch.delattr("os.preadv", raising=False)
+    file = npy_file(tmp_path / "a.npy")
+    assert np.array_equal(file.read(3, 9), VALUES[3:9])
+    assert np.array_equal(file.open(), VALUES)
+
+
 def test_more_than_fits_into_memory_is_not_read(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", VALUES)
     file = npy_file(tmp_path / "a.npy")
