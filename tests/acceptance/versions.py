@@ -3,7 +3,7 @@
     python -m tests.acceptance.versions {floors,newest} [OPTIONS OF PYTEST]
 
 `python3 tasks.py floors` and `newest` run it. uv chooses the versions that pyproject.toml
-allows; pip installs them in `.venv-floors` or `.venv-newest`. torch is a CPU build: the
+allows, and installs them in `.venv-floors` or `.venv-newest`. torch is a CPU build: the
 lowest one if an index has it, else that of constraints.txt, which is printed.
 """
 
@@ -49,7 +49,8 @@ def main(name: str, *arguments: str) -> int:
             break
     others = folder / "versions.txt"
     others.write_text("\n".join(line for line in versions if not CUDA.match(line)))
-    subprocess.run([*pip, "--no-deps", "-r", others], check=True, timeout=1800)
+    uv = [folder / "bin" / "uv", "pip", "install", "-q", "--python", python, "--no-deps"]
+    subprocess.run([*uv, "-r", others], check=True, timeout=1800)
     pins = [tasks.pinned(tool) for tool in (*TOOLS, "hatchling", "editables")]
     subprocess.run([*pip, *pins], check=True, timeout=600)
     subprocess.run([*pip, "--no-deps", "-e", ROOT], check=True, timeout=300)

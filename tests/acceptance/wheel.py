@@ -1,6 +1,6 @@
 """Try the wheel as a new user: fresh environments, one for each way to install it.
 
-    python -m tests.acceptance.wheel OUT [--only NAME] [--torch REQUIREMENT]
+    python -m tests.acceptance.wheel OUT [--only NAME] [--torch REQUIREMENT] [--uv UV]
 
 Builds the wheel into OUT. Each environment is made there, used, measured and removed;
 OUT/NAME.log has what was printed, OUT/napari.png the window of the bare name in an
@@ -8,18 +8,23 @@ existing napari. Needs a display (`xvfb-run -a`) and takes minutes for each envi
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = """
-import omnimouse_app as om
-session = om.open_session({"responses": __import__("numpy").ones((900, 5)), "rate_hz": 30.0})
-print(session.n_neurons, om.__version__)
+import omnimouse_app as om, numpy as np
+session, predictor = om.open_session("demo"), om.load_predictor("demo")
+window = session.window(start_s=session.window_starts(tier="test")[0])
+mask = om.Mask.from_strategy("test/video_behavior", session)
+rates = predictor.predict(window, mask, neurons=np.arange(1)).responses
+print(om.__version__, session.n_neurons, "neurons;", np.isfinite(rates).sum(), "samples")
 """
 WINDOW = """
 import sys, time
@@ -47,6 +52,38 @@ explorer.close()
 """
 
 
+IBL = """
+from one.api import ONE
+print(ONE)
+"""
+OLDER = """
+import sys
+import napari
+from omnimouse_app.window.entry import PluginWidget
+viewer = napari.Viewer(show=False)
+try:
+    PluginWidget(viewer)
+except ModuleNotFoundError as error:
+    print("refused:", error)
+    assert "needs napari" in str(error) and "\\n" not in str(error)
+    sys.exit(0)
+sys.exit("an older napari was not refused")
+"""
+MISSING = (
+    ("omnimouse", "app", "demo"),
+    ("omnimouse", "demo"),
+    ("omnimouse", "demo", "--notebook", "pages"),
+    ("omnimouse", "fetch", "omnimouse-5M"),
+    ("omnimouse", "sweep", "demo", "--scheduler", "local:1"),
+    ("python", "-c", "import omnimouse_app as om; om.launch()"),
+    ("python", "-c", "import omnimouse_app as om; om.Explorer('demo')"),
+    ("python", "-c", "import omnimouse_app as om; om.plot.context_sweep_figure"),
+    ("python", "-c", "from omnimouse_widgets import Explorer"),
+    ("python", "-c", "import omnimouse_app.window.entry"),
+)
+"""Commands that need an extra: each ends with one line that names it."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """An environment: what is installed before the wheel, its extras, and its use."""
@@ -55,49 +92,80 @@ class Trial:
     extras: str = ""
     before: tuple[str, ...] = ()
     code: str = LIBRARY
+    lacks: tuple[tuple[str, ...], ...] = ()
 
 
 TRIALS = (
-    Trial("library"),
+    Trial("library", lacks=MISSING),
     Trial("napari", before=("napari[pyqt6]>=0.9.2,<0.10",), code=WINDOW),
+    Trial("older-napari", before=("napari[pyqt6]==0.6.6",), code=OLDER),
     Trial("nothing", extras="[napari,pyqt6]", code=WINDOW),
     Trial("notebook", extras="[jupyter,lab]", code=NOTEBOOK),
+    Trial("ibl", extras="[ibl]", code=IBL),
     *(
         Trial(name, extras=f"[{name}]")
-        for name in ("nwb", "hub", "dask", "train", "analysis", "video", "pyside6", "suite2p")
+        for name in (
+            *("nwb", "hub", "dask", "train", "analysis", "video", "pyside6", "suite2p", "roi"),
+        )
     ),
 )
 
 
-def run(trial: Trial, wheel: Path, torch: str, out: Path) -> bool:
+def ends_with_its_extra(command: tuple[str, ...], programs: Path, log: TextIO) -> bool:
+    """Run a command that needs a missing extra; return whether its last line names one."""
+    done = subprocess.run(
+        [programs / command[0], *command[1:]],
+        **{"cwd": programs.parent.parent, "capture_output": True, "text": True, "timeout": 300},
+    )
+    lines = done.stderr.strip().splitlines()
+    log.write(f"$ {' '.join(command)}\n{done.stderr}\n")
+    # A command prints the line alone; Python prints it at the end of its traceback.
+    is_short = command[0] == "python" or len(lines) == 1
+    return bool(done.returncode and is_short and 'pip install "omnimouse-app[' in lines[-1])
+
+
+def run(trial: Trial, wheel: Path, options: argparse.Namespace, out: Path) -> bool:
     """Make and use one environment; return whether it worked."""
     folder, log = out / "environment", out / f"{trial.name}.log"
     shutil.rmtree(folder, ignore_errors=True)
-    python = folder / "bin" / "python"
+    programs = folder / "bin"
+    python, omnimouse = programs / "python", programs / "omnimouse"
     pip = [python, "-m", "pip", "install", "-q"]
-    commands = [[sys.executable, "-m", "venv", folder], [*pip, torch]]
+    commands = [[sys.executable, "-m", "venv", folder], [*pip, options.torch]]
+    if options.uv is not None:
+        pip = [options.uv, "pip", "install", "-q", "--python", python]
+        pip += ["--find-links", options.find_links] * bool(options.find_links)
+        commands = [[options.uv, "venv", "-q", "-p", sys.executable, folder]]
+        commands += [[*pip, options.torch]]
     commands += [[*pip, *trial.before]] * bool(trial.before)
     commands += [[*pip, f"{wheel}{trial.extras}"]]
+    commands += [[omnimouse, "--version"], [omnimouse, "doctor"], [omnimouse, "doctor", "--json"]]
     commands += [[python, "-c", trial.code, out / f"{trial.name}.png"]]
-    commands += [[folder / "bin" / "omnimouse", "doctor"]]
-    start_s = time.monotonic()
+    environment = {**os.environ, "OMNIMOUSE_CACHE": str(out / "cache")}
+    environment.pop("PYTHONPATH", None)
+    failed, start_s = [], time.monotonic()
     with log.open("w") as text:
         for command in commands:
             text.write(f"$ {' '.join(map(str, command[:5]))}\n")
             text.flush()
             # In the folder OUT: the packages of a clone must not be found.
-            status = subprocess.run(command, cwd=out, stdout=text, stderr=text, timeout=1800)
-            if status.returncode:
+            use = {"cwd": out, "env": environment, "stdout": text, "stderr": text}
+            status = subprocess.run(command, **use, timeout=1800).returncode
+            if status:
+                failed.append(" ".join(map(str, command[:3])))
                 break
+        else:
+            lines = [c for c in trial.lacks if not ends_with_its_extra(c, programs, text)]
+            failed += [" ".join(command) for command in lines]
     size = subprocess.run(["du", "-sm", folder], capture_output=True, text=True, timeout=60)
     megabytes = size.stdout.split()[0]
     print(
-        f"{trial.name}: {'works' if not status.returncode else 'FAILED'}, {megabytes} MB with "
+        f"{trial.name}: {f'FAILED: {failed}' if failed else 'works'}, {megabytes} MB with "
         f"torch, {time.monotonic() - start_s:.0f} s",
         flush=True,
     )
     shutil.rmtree(folder)
-    return not status.returncode
+    return not failed
 
 
 def main() -> None:
@@ -106,6 +174,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", choices=[trial.name for trial in TRIALS], action="append")
     parser.add_argument("--torch", default="torch", help="for example torch==2.13.0+cpu")
+    parser.add_argument("--uv", help="program uv: install with it, which takes seconds")
+    parser.add_argument("--find-links", help="folder or page with wheels, for uv")
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -113,7 +183,7 @@ def main() -> None:
     subprocess.run(build, cwd=ROOT, check=True, timeout=300)
     wheel = max(out.glob("*.whl"), key=lambda path: path.stat().st_mtime)
     chosen = [trial for trial in TRIALS if options.only is None or trial.name in options.only]
-    worked = [run(trial, wheel, options.torch, out) for trial in chosen]
+    worked = [run(trial, wheel, options, out) for trial in chosen]
     sys.exit(not all(worked))
 
 
