@@ -4,7 +4,6 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from omnimouse_app.cli import doctor, main
-from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.devices import devices_of
 from omnimouse_model.predict.omnimouse.loading import resolve_device
 

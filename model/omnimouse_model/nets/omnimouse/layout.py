@@ -131,7 +131,6 @@ class WindowBatch:
 
     def to(self, device: torch.device | str) -> "WindowBatch":
         """Move the values to a device; a copy to a GPU does not block."""
-
         is_gpu = torch.device(device).type == "cuda"
 
         def moved(values: Tensor | None) -> Tensor | None:

@@ -282,7 +282,8 @@ class RotaryFrequencies(nn.Module):
             self._device = device
             return self
         self._device = None
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # PyTorch has no types here
+        return self
 
     def phases(self, times: Float[Tensor, "batch length"]) -> Phases:
         """Rotations at times in seconds.
