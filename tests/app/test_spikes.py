@@ -42,6 +42,11 @@ def wheel(view, steps):
     QApplication.sendEvent(view, event)
 
 
+def averages_text(panel):
+    """What the panel says of its averages, once it draws them."""
+    return panel.widgets["text"].full_text if "text" in panel.widgets else ""
+
+
 def test_a_spiking_session_is_explored(dock, spiking):
     controller, state = dock.controller, dock.controller.state
     drop_file(dock, spiking)
@@ -70,17 +75,17 @@ def test_a_spiking_session_is_explored(dock, spiking):
     controller.select([2])
     dock.bring_up("Trials")
     trials = dock.panels["Trials"]
-    wait_for(lambda: trials.plot.shown.text.endswith("predicted for all"), "the averages")
-    labels = [line.label for line in trials.plot.shown.lines]
-    assert [label.split(" · ")[0] for label in labels] == ["left", "right"]
-    index = trials.model.index(6, 0)
-    trials.table.scrollTo(index)
-    place = trials.table.visualRect(index).center()
-    QTest.mouseClick(trials.table.viewport(), LEFT, pos=place)
+    wait_for(lambda: "predicted for all" in averages_text(trials), "the averages")
+    table = trials.content("trials")
+    index = table.model().index(6, 0)
+    table.scrollTo(index)
+    place = table.visualRect(index).center()
+    QTest.mouseClick(table.viewport(), LEFT, pos=place)
     assert controller.navigation.trial == 6
     hand.key(Qt.Key.Key_PageDown)
     assert controller.navigation.trial == 7
-    wait_for(lambda: trials.trial.full_text.startswith("trial 8 · "), "its text")
+    text = trials.widgets["trial"]
+    wait_for(lambda: text.full_text.startswith("trial 8 · "), "its text")
     # the raster has bins, and ticks where it is zoomed in
     dock.bring_up("Raster")
     raster = dock.panels["Raster"]

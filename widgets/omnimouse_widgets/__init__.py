@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
     from omnimouse_widgets.jupyter.ranking import Ranking as Ranking
     from omnimouse_widgets.jupyter.raster import Raster as Raster
+    from omnimouse_widgets.jupyter.repeats import Repeats as Repeats
     from omnimouse_widgets.jupyter.scores import NeuronScores as NeuronScores
     from omnimouse_widgets.jupyter.sweep import ContextSweep as ContextSweep
     from omnimouse_widgets.jupyter.table import NeuronTable as NeuronTable
@@ -33,6 +34,7 @@ _NAMES = {
     "jupyter.painter": "MaskPainter",
     "jupyter.ranking": "Ranking",
     "jupyter.raster": "Raster",
+    "jupyter.repeats": "Repeats",
     "jupyter.scores": "NeuronScores",
     "jupyter.sweep": "ContextSweep",
     "jupyter.table": "NeuronTable",

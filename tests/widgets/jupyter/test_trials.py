@@ -1,13 +1,15 @@
-"""Trials widget: the list, the choice of a condition, and the averages it sends."""
+"""Repeats and trials in a page: what it is sent, what it presses, and its traits."""
 
 import numpy as np
 import pytest
 
 import omnimouse_model as om
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
-from omnimouse_widgets.drawn.neurons.trials import average_plot
+from omnimouse_widgets.jupyter.repeats import Repeats
 from omnimouse_widgets.jupyter.trials import Trials
+from omnimouse_widgets.views.repeats import NO_CLIPS
 from tests.predictors import open_controller
+from tests.small_sessions import simulate_mouse
 from tests.toy_predictors import TOYS
 
 
@@ -22,47 +24,71 @@ def controller():
         yield made
 
 
-def test_the_page_lists_trials_moves_and_chooses_a_condition(controller, page):
+def item(message, name):
+    return next(one for one in message["items"] if one["name"] == name)
+
+
+def test_the_page_presses_a_trial_and_code_chooses_a_condition(controller, page):
     part = Trials(controller)
-    opened = page(part, "list", "trial", "averages")
-    message, _ = opened.wait_for("list")
-    assert message["titles"] == ("trial", "onset", "tier", "choice", "stim_id")
-    assert message["rows"][2][:4] == ("3", "9.0 s", "train", "right")
-    opened.say("go", trial=2)
-    message, _ = opened.wait_for("trial", lambda message, _: message["number"] == 2)
-    assert message["text"].startswith("trial 3 · choice right")
+    opened = page(part, "block1", "block2", "block3")
+    assert part._constants["columns"] == [0, 0, 0, 1]
+    message, _ = opened.wait_for("block2")
+    table = item(message, "trials")
+    assert table["titles"] == ["trial", "onset", "tier", "choice", "stim_id"]
+    assert "pick" not in table
+    opened.say("pick", name="trials", place=[2])
+    message, _ = opened.wait_for("block1", lambda one, _: item(one, "current")["row"] == 2)
+    assert item(message, "trial")["text"].startswith("trial 3 · choice right")
     controller.requests.finish_scores()
     for condition in ("choice", "stim_id"):
         part.condition = condition
-        plot = average_plot(controller)
+        wanted = controller.trial_averages.of(3)[0].recorded[:, 0]
 
-        def is_drawn(message, buffers, wanted=plot):
-            if message["labels"] != [line.label for line in wanted.lines]:
+        def is_drawn(message, buffers, wanted=wanted):
+            names = [one["name"] for one in message["items"]]
+            if "text" not in names or not item(message, "text")["text"].endswith("for all"):
                 return False
-            if not message["text"].endswith("predicted for all"):
-                return False
-            values = np.frombuffer(buffers[1], np.float32).reshape(4, -1)
-            return np.allclose(values[0], wanted.lines[0].recorded, equal_nan=True)
+            arrays = [np.frombuffer(buffer, np.float32) for buffer in buffers]
+            return any(len(a) == len(wanted) and np.allclose(a, wanted) for a in arrays)
 
-        opened.wait_for("averages", is_drawn)
+        opened.wait_for("block3", is_drawn)
     assert part.tier == "test"
     part.tier = "validation"
-    controller.requests.finish_scores()
-    opened.wait_for("averages", lambda message, _: "validation trials" in message["text"])
+    with pytest.raises(ValueError, match="No trial of a tier"):
+        part.tier = "other"
+    assert part.tier == "validation"
     opened.say("gone")
     assert not controller.state.peri_event_shown
 
 
-def test_averages_follow_the_focus(controller, page):
-    controller.select([3, 8])
-    opened = page(Trials(controller), "averages")
-    controller.requests.finish_scores()
-    names = controller.state.session.units.names
-    for focus in (3, 8):
-        controller.neuron_info.step(1)
-        assert controller.neuron_info.focus == focus
-        wanted = f"neuron {names[focus]} ·"
-        opened.wait_for(
-            "averages", lambda message, _, text=wanted: message["text"].startswith(text)
+def test_a_recording_without_repeats_says_so(controller, page):
+    part = Repeats(controller)
+    opened = page(part, "block1")
+    message, _ = opened.wait_for("block1")
+    assert item(message, "repeats")["text"] == NO_CLIPS
+    assert (part.clip, part.repeat) == (None, None)
+    with pytest.raises(IndexError):
+        part.clip = 0
+    assert part.clip is None
+
+
+@pytest.mark.slow
+def test_code_goes_to_a_repeat(tmp_path, page):
+    mouse = simulate_mouse(tmp_path / "mouse", 9, 1.6, times=3)
+    with open_controller(mouse) as controller:
+        part = Repeats(controller)
+        part.clip = 0
+        assert (controller.repeats.clip, controller.repeats.repeat) == (
+            controller.repeats.clips[0],
+            0,
         )
-    opened.say("gone")
+        part.repeat = 1
+        assert controller.repeats.repeat == 1
+        controller.repeats.step(-1)
+        assert part.repeat == 0
+        opened = page(part, "block1")
+        message, _ = opened.wait_for(
+            "block1", lambda one, _: item(one, "repeats")["kind"] == "curves"
+        )
+        assert item(message, "window")["kind"] == "overlay"
+        part.close()

@@ -29,15 +29,12 @@ def connections(controller: Controller) -> int:
     signals += [controller.results.changed, controller.history_changed]
     signals += [controller.navigation.trial_changed]
     names = "baseline pins loader recordings clock_check sweeps repeats neuron_order"
-    names += " ranking laboratory neuron_info"
+    names += " ranking laboratory neuron_info trial_averages"
     signals += [getattr(controller, name).changed for name in names.split()]
     return sum(map(len, signals))
 
 
-PATHS = [dock.panel for panel, dock in docks() if panel.title != "Trials"]
-
-
-@pytest.mark.parametrize("path", [*PATHS, *OTHERS])
+@pytest.mark.parametrize("path", [*(dock.panel for _, dock in docks()), *OTHERS])
 def test_a_closed_panel_leaves_no_connection_and_no_object(path, controller, qapp):
     before = connections(controller)  # the controller's own
     panel: Any = make_panel(path, controller)

@@ -29,6 +29,7 @@ from omnimouse_widgets.jupyter.laboratory import Laboratory
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.ranking import Ranking
 from omnimouse_widgets.jupyter.raster import Raster
+from omnimouse_widgets.jupyter.repeats import Repeats
 from omnimouse_widgets.jupyter.scores import NeuronScores
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.jupyter.sweep import ContextSweep
@@ -74,7 +75,7 @@ class Explorer:
     controller
         The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces
-    sweep, behavior, table, neuron_scores, trials, laboratory, ranking
+    sweep, behavior, table, neuron_scores, trials, repeats, laboratory, ranking
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -111,6 +112,7 @@ class Explorer:
         self.behavior = BehaviorDecoder(controller, height=460)
         self.table = NeuronTable(controller)
         self.trials = Trials(controller)
+        self.repeats = Repeats(controller)
         self.neuron_scores = NeuronScores(controller)
         self.laboratory = Laboratory(controller)
         self.ranking = Ranking(controller)

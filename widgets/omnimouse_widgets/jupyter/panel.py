@@ -22,6 +22,7 @@ from omnimouse_widgets.views.record import (
     SavePicture,
     View,
     choose,
+    pick,
     plain,
     press,
 )
@@ -52,17 +53,37 @@ class RecordPart(Part):
     _constants = Dict().tag(sync=True)
 
     def __init__(self, panel: View, controller: Controller, **traits: Any) -> None:
-        self._panel = panel
+        self._panel, self._blocks = panel, panel.blocks()
         self._read: Callable[[Path], object] | None = None
-        constants = {"name": panel.name, "blocks": len(panel.blocks()), "colours": COLOURS}
+        columns = [block.column for block in self._blocks]
+        constants = {"name": panel.name, "columns": columns, "colours": COLOURS}
         super().__init__(controller, _constants=constants, **traits)
+        for block in self._blocks:
+            for signal in block.signals if block.follow is not None else ():
+                self._link(signal, self._follow)
 
     def drawings(self) -> Sequence[Drawing]:
         """Return a drawing function for each block of the record."""
         return [
             Drawing(partial(self._draw, number, block), block.signals)
-            for number, block in enumerate(self._panel.blocks())
+            for number, block in enumerate(self._blocks)
         ]
+
+    def activate(self) -> None:
+        """Start the work that only a visible panel needs."""
+        for block in self._blocks:
+            if block.follow is not None:
+                block.follow(True)
+
+    def deactivate(self) -> None:
+        """Stop the work that only a visible panel needs."""
+        for block in self._blocks:
+            if block.follow is not None:
+                block.follow(False)
+
+    def _follow(self) -> None:
+        if self.is_visible:
+            self.activate()
 
     def _draw(self, number: int, block: Block) -> None:
         items, arrays = plain(tuple(block.read()))
@@ -72,6 +93,10 @@ class RecordPart(Part):
     def on_choose(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set a field."""
         choose(self._panel, str(content["name"]), content["value"])
+
+    def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Press a row of a table, or a place of curves."""
+        pick(self._panel, str(content["name"]), *map(float, content["place"]))
 
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Run an action, and send to the page what its result asks for."""

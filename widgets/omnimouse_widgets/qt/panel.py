@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
@@ -53,18 +53,28 @@ from omnimouse_widgets.qt.style.row_table import row_table
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
+from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.record import (
     Action,
     Choice,
     Clipboard,
     Content,
+    CurrentRow,
+    Curves,
+    Image,
     Item,
+    Legend,
+    Mark,
     Matrix,
     Menu,
+    Message,
     Number,
     OpenFile,
+    Overlay,
     Plot,
+    Polar,
     Progress,
     Row,
     SaveFile,
@@ -85,7 +95,8 @@ DARK, BRIGHT = "#101010", "#F0F0F0"
 """Colours of texts on bright and on dark cells."""
 REFUSALS: Final = (ValueError, OSError, ImportError)
 """Errors whose message answers a user action; the panel shows it."""
-MIN_HEIGHT: Final = 120
+Taking = TypeVar("Taking", bound=QWidget)
+MIN_HEIGHT: Final = 96
 """Least height of a content in pixels."""
 
 
@@ -126,6 +137,8 @@ class RecordPanel(QWidget):
         self.plots: dict[str, RecordPlot] = {}
         self.notice = wrapped_label("alert", is_selectable=True)
         self._drawn: dict[str, Any] = {}
+        self._items: dict[str, Item | Row] = {}
+        self._marks: dict[str, Mark] = {}
         self._shown: dict[QBoxLayout, list[str]] = {}
         # Scrolled, so that long messages and small screens do not make the window taller.
         # The margin around the area belongs to the panel: Qt calls a panel covered that
@@ -133,18 +146,29 @@ class RecordPanel(QWidget):
         content, area = QWidget(), QVBoxLayout(self)
         area.setContentsMargins(4, 4, 4, 4)
         area.addWidget(scroll_vertically(content))
-        column = QVBoxLayout(content)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
+        below, beside = QVBoxLayout(content), QHBoxLayout()
+        below.setContentsMargins(0, 0, 0, 0)
+        below.addLayout(beside, 1)
+        blocks = view.blocks()
+        columns = [QVBoxLayout() for _ in range(1 + max(block.column for block in blocks))]
+        for number, each in enumerate(columns):
+            each.setSpacing(4)
+            beside.addLayout(each, 2 + number)  # plots are wider than their list
         parts: list[tuple[Callable[[], None], Sequence[Any]]] = []
-        for block in view.blocks():
+        for block in blocks:
+            if block.follow is not None:
+                monitor = VisibilityMonitor(self, block.follow)
+                parts.append((monitor.update, block.signals))
             layout = QVBoxLayout()
             layout.setSpacing(4)
-            column.addLayout(layout)
-            parts.append((partial(self._draw, layout, block.read), block.signals))
-        column.addWidget(self.notice)
+            columns[block.column].addLayout(layout)
+            draw = partial(self._draw, columns[block.column], layout, block.read)
+            parts.append((draw, block.signals))
+        below.addWidget(self.notice)
         self.notice.hide()
         shortcuts.bind_keys(self, controller)
+        # A press beside the widgets gives the focus that the keys need.
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.redraw = Redraw(self, *parts)
 
     # -- what the user does -----------------------------------------------------------
@@ -157,6 +181,9 @@ class RecordPanel(QWidget):
 
     def _choose(self, name: str, value: Any) -> None:
         self._try(lambda: record.choose(self.view, name, value))
+
+    def _pick(self, name: str, *place: float) -> None:
+        self._try(lambda: record.pick(self.view, name, *place))
 
     def _try(self, act: Callable[[], object]) -> None:
         show_text(self.notice, "")
@@ -218,11 +245,22 @@ class RecordPanel(QWidget):
         return shown
 
     # -- from record to screen --------------------------------------------------------
-    def _draw(self, layout: QBoxLayout, read: Callable[[], Sequence[Item | Row]]) -> None:
-        self._draw_entries(layout, read())
+    def _draw(
+        self, column: QBoxLayout, layout: QBoxLayout, read: Callable[[], Sequence[Item | Row]]
+    ) -> None:
+        entries = read()
+        self._draw_entries(layout, entries)
+        column.setStretchFactor(layout, int(any(map(_takes_free_height, entries))))
 
-    def _draw_entries(self, layout: QBoxLayout, entries: Sequence[Item | Row]) -> None:
-        """Draw the entries of a column or row; hide those that are gone."""
+    def _draw_entries(
+        self, layout: QBoxLayout, entries: Sequence[Item | Row], wide: str = ""
+    ) -> None:
+        """Draw the entries of a column or row; hide those that are gone.
+
+        The entry `wide` of a row takes the free width, also if it is empty.
+        """
+        marks = [entry for entry in entries if isinstance(entry, Mark)]
+        entries = [entry for entry in entries if not isinstance(entry, Mark)]
         keys = [_key(entry) for entry in entries]
         before: Any = None
         for key, entry in zip(keys, entries, strict=True):
@@ -234,23 +272,36 @@ class RecordPanel(QWidget):
                 layout.removeWidget(widget)
                 place = 0 if before is None else layout.indexOf(before) + 1
                 layout.insertWidget(place, widget)
+            layout.setStretchFactor(widget, int(_takes_free_height(entry)))
             before = widget
             if isinstance(entry, Row):
                 inner = widget.layout()
-                self._draw_entries(inner, entry.items)
+                self._draw_entries(inner, entry.items, entry.wide)
                 if entry.wide:
                     inner.setStretchFactor(self.widgets[entry.wide], 1)
-            # What is drawn is compared as JSON and bytes, because arrays have no equality.
-            now = record.plain(entry)
-            content = now[0], [array.tobytes() for array in now[1]]
-            if self._drawn.get(key) != content:
-                self._drawn[key] = content
+            if self._items.get(key) is not entry and self._is_new(key, entry):
                 self._show(widget, entry)
-            widget.setVisible(_takes_place(entry))
+                for mark in self._marks.values():
+                    if mark.content == entry.name:
+                        self._show_mark(mark)
+            self._items[key] = entry
+            widget.setVisible(_takes_place(entry) or entry.name == wide)
         for key in self._shown.get(layout, []):
             if key not in keys:
                 self.widgets[key].hide()
         self._shown[layout] = keys
+        for mark in marks:
+            self._marks[mark.name] = mark
+            self._show_mark(mark)
+
+    def _is_new(self, key: str, entry: Item | Row) -> bool:
+        """Return whether an entry differs from the one drawn, and keep it."""
+        # Compared as JSON and bytes, because arrays have no equality.
+        json, arrays = record.plain(entry)
+        content = json, [array.tobytes() for array in arrays]
+        is_new = self._drawn.get(key) != content
+        self._drawn[key] = content
+        return is_new
 
     def _make(self, entry: Item | Row) -> QWidget:
         """Return the widget of a new item, without its content."""
@@ -264,7 +315,11 @@ class RecordPanel(QWidget):
                 return wrapped_label(TONES.get(tone, "quiet"), is_selectable=tone != "quiet")
             case Progress():
                 return progress_bar(entry.label)
+            case Legend():
+                return LegendLabel()
             case Action():
+                if entry.key:
+                    shortcuts.bind(self, entry.key, lambda: self.press(name))
                 return push_button(entry.label, entry.help, lambda: self.press(name))
             case Menu():
                 button = QPushButton()
@@ -289,10 +344,14 @@ class RecordPanel(QWidget):
                 box.setMinimumWidth(78)
                 return box
             case Table():
-                return _table_view(QStandardItemModel(self), entry)
+                view = _table_view(QStandardItemModel(self), entry)
+                if entry.pick is not None:
+                    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+                    view.clicked.connect(lambda index: self._pick(name, index.row()))
+                return view
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
-        self.plots[name] = plot = RecordPlot()
+        self.plots[name] = plot = RecordPlot(partial(self._pick, name))
         return _fill_height(plot.canvas)
 
     def _show(self, widget: Any, item: Item | Row) -> None:
@@ -306,6 +365,8 @@ class RecordPanel(QWidget):
                     widget.set_tone(TONES.get(item.tone, "quiet"))
             case Progress():
                 set_share(widget, item.share)
+            case Legend():
+                widget.setText(signs_html(item.signs))
             case Action() | Menu():
                 widget.setText(item.label)
                 widget.setEnabled(not item.refusal)
@@ -326,10 +387,20 @@ class RecordPanel(QWidget):
                 _fill_table(widget, item)
             case Matrix():
                 _fill_matrix(widget, item)
-            case Row():
-                pass
-            case _:
+            case Curves() | Polar() | Image() | Message():
                 self.plots[item.name].show(item)
+
+    def _show_mark(self, mark: Mark) -> None:
+        """Draw a mark over its content, if that is drawn already."""
+        if isinstance(mark, Overlay) and mark.content in self.plots:
+            self.plots[mark.content].show_overlay(mark)
+        view = self.widgets.get(f"{mark.content}:table")
+        if isinstance(mark, CurrentRow) and view is not None:
+            if mark.row is None:
+                view.clearSelection()
+            else:
+                view.selectRow(mark.row)
+                view.scrollTo(view.model().index(mark.row, 0))
 
     def _fill_menu(self, menu: QMenu, item: Menu) -> None:
         menu.clear()
@@ -351,7 +422,15 @@ def _key(entry: Item | Row) -> str:
 def _takes_place(entry: Item | Row) -> bool:
     if isinstance(entry, Text):
         return bool(entry.text)
+    if isinstance(entry, Legend):
+        return bool(entry.signs)
     return bool(entry.items) if isinstance(entry, Row) else True
+
+
+def _takes_free_height(entry: Item | Row) -> bool:
+    if isinstance(entry, Row):
+        return any(map(_takes_free_height, entry.items))
+    return isinstance(entry, Content)
 
 
 def _row(row: Row) -> QWidget:
@@ -391,11 +470,10 @@ def _set_up(view: QTableView) -> QTableView:
     view.setFont(small_font())
     view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     view.setTabKeyNavigation(False)
-    _fill_height(view)
-    return view
+    return _fill_height(view)
 
 
-def _fill_height(widget: QWidget) -> QWidget:
+def _fill_height(widget: Taking) -> Taking:
     """Give a content the height that is left, however much it would like."""
     widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
     widget.setMinimumHeight(MIN_HEIGHT)

@@ -1,7 +1,8 @@
 """Plot of a record: curves, polar curve, image or message."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
@@ -15,10 +16,23 @@ from omnimouse_widgets.qt.style.controls import describe
 from omnimouse_widgets.qt.style.picture import Picture
 from omnimouse_widgets.qt.style.plot_theme import PlotCanvas, is_on_light, themed_colour
 from omnimouse_widgets.qt.style.tip_points import TipPoints
-from omnimouse_widgets.views.record import Curves, Image, Line, Message, Plot, Polar
+from omnimouse_widgets.views.record import (
+    Curves,
+    Dash,
+    Image,
+    Line,
+    Message,
+    Overlay,
+    Plot,
+    Polar,
+)
 
 _RIM, _EDGE = 72, 1.1
 """Number of coloured points around a polar curve, and their distance from it."""
+_BAND_ALPHA: Final = 45
+"""Opacity of the band around a line."""
+_TICKS_WIDTH: Final = 58
+"""Width in pixels of a vertical axis with given texts."""
 _TEXT_LINE = 14
 """Height of a line of text below a saved picture; each may need two of them."""
 
@@ -26,17 +40,26 @@ _TEXT_LINE = 14
 class RecordPlot:
     """One canvas that draws any plot of a record.
 
+    Parameters
+    ----------
+    pressed
+        Called with the place (x, y) of a press on curves.
+
     Attributes
     ----------
     shown
         The plot that is drawn.
     items
         What is drawn of it, as items of pyqtgraph.
+    overlays
+        Lines over it, by name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pressed: Callable[[float, float], object] = lambda x, y: None) -> None:
+        self._pressed = pressed
+        self.overlays: dict[str, pg.PlotCurveItem] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
-        self.box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.03)
+        self.box = plot_style.PressBox(self._press)
         self.plot = pg.PlotItem(viewBox=self.box)
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot, left=False, bottom=False)
@@ -50,7 +73,7 @@ class RecordPlot:
     def show(self, plot: Plot) -> None:
         """Draw a plot in place of the one before."""
         self.shown = plot
-        describe(self.canvas, plot.label, plot.label)
+        describe(self.canvas, getattr(plot, "tip", "") or plot.label, plot.label)
         for item in self.items:
             self.plot.removeItem(item)
         self.items = []
@@ -65,6 +88,19 @@ class RecordPlot:
             self._show_polar(plot)
         elif isinstance(plot, Image):
             self._show_image(plot)
+
+    def show_overlay(self, overlay: Overlay) -> None:
+        """Move a line over the plot."""
+        if overlay.name not in self.overlays:
+            line = plot_style.curve(overlay.colour, 2, **_style(overlay.dash))
+            line.setZValue(10)  # above what is drawn later
+            self.overlays[overlay.name] = line
+            self.plot.addItem(line)
+        self.overlays[overlay.name].setData(overlay.x, overlay.y)
+
+    def _press(self, x: float, y: float) -> None:
+        if isinstance(self.shown, Curves) and self.shown.pick is not None:
+            self._pressed(x, y)
 
     def _add(self, *items: pg.GraphicsObject) -> None:
         for item in items:
@@ -87,7 +123,17 @@ class RecordPlot:
             plot_style.style_axis(axis)
             axis.setLabel(escape(label), color=plot_style.AXIS)
             axis.label.setFont(plot_style.small_font())
-            axis.setTicks([ticks] if side == "bottom" else None)
+        self.plot.getAxis("bottom").setTicks([ticks])
+        left, up = self.plot.getAxis("left"), plot.up_ticks
+        left.setTicks(None if up is None else [up])
+        # The width of given texts is not measured before the first painting.
+        left.setWidth(None if up is None else _TICKS_WIDTH)
+        if plot.raster is not None:
+            pixels, (first, last, low, high) = plot.raster.pixels, plot.raster.place
+            image = plot_style.image()
+            image.setImage(pixels[::-1], autoLevels=False, levels=(0, 255))
+            image.setRect(QRectF(first, low, last - first, high - low))
+            self._add(image)
         names = [(line.label, line.colour) for line in plot.lines if line.label]
         if plot.baseline is not None:
             height, label = plot.baseline
@@ -96,7 +142,13 @@ class RecordPlot:
             names.append((label, plot_style.TEXT))
         for line in plot.lines:
             self._add_line(line, place(line.x), place(line.fit_x))
-        self._set_ranges(plot, place(np.concatenate([line.x for line in plot.lines])), len(names))
+        if plot.limits is not None:
+            first, last, low, high = plot.limits
+            ends = float(place(first)), float(place(last))
+            self.plot.setRange(xRange=ends, yRange=(low, high), padding=0)
+        else:
+            across = place(np.concatenate([line.x for line in plot.lines]))
+            self._set_ranges(plot, across, len(names))
         # One below the other, at the right.
         (_, right), (low, high) = self.box.viewRange()
         for rank, (name, colour) in enumerate(names):
@@ -118,7 +170,15 @@ class RecordPlot:
         self.plot.setRange(yRange=(low - 0.1 * span, top), padding=0)
 
     def _add_line(self, line: Line, at: np.ndarray, fit_at: np.ndarray) -> None:
-        curve = plot_style.curve(line.colour, 1.5)
+        known = np.isfinite(line.y)
+        if (has_band := known[: len(line.error)] & np.isfinite(line.error)).any():
+            ends = [
+                pg.PlotCurveItem(at[has_band], (line.y + sign * line.error)[has_band])
+                for sign in (-1, 1)
+            ]
+            brush = plot_style.brush(line.colour, _BAND_ALPHA)
+            self._add(pg.FillBetweenItem(*ends, brush=brush))
+        curve = plot_style.curve(line.colour, 1.5, **_style(line.dash))
         curve.setData(at, line.y)
         if len(line.fit_x):
             fitted = plot_style.curve(line.colour, dotted=True)
@@ -127,7 +187,9 @@ class RecordPlot:
         if len(line.sd):
             height, pen = 2 * np.nan_to_num(line.sd), plot_style.pen(line.colour)
             self._add(pg.ErrorBarItem(x=at, y=line.y, height=height, beam=0.012, pen=pen))
-        known = np.isfinite(line.y)
+        self._add(curve)
+        if not line.symbol:
+            return
         tips = np.array(line.tips or [""] * len(line.y), object)
         marks = TipPoints(
             at[known], line.y[known], data=tips[known],
@@ -135,7 +197,7 @@ class RecordPlot:
             brush=plot_style.brush(line.colour),
             tip=(lambda x, y, data: data) if line.tips else None,  # names of pyqtgraph
         )  # fmt: skip
-        self._add(curve, marks)
+        self._add(marks)
 
     # -- polar curve ------------------------------------------------------------------
     def _show_polar(self, plot: Polar) -> None:
@@ -162,7 +224,7 @@ class RecordPlot:
         self._add_text("0°", plot_style.AXIS, (1.06 * edge, 0.0), (0.0, 0.5))
         self._add_text("90°", plot_style.AXIS, (0.0, 1.06 * edge), (0.5, 1.0))
         wide = 1.2 * edge
-        self.box.setRange(QRectF(-wide, -wide, 2 * wide, 2 * wide))
+        self.box.setRange(QRectF(-wide, -wide, 2 * wide, 2 * wide), padding=0.03)
 
     # -- image ------------------------------------------------------------------------
     def _show_image(self, plot: Image) -> None:
@@ -176,7 +238,12 @@ class RecordPlot:
         if plot.place is not None:
             pen, (x, y) = plot_style.pen(plot.colour, 1.5), plot.place
             self._add(pg.ScatterPlotItem([x], [y], size=11, symbol="+", pen=pen))
-        self.box.setRange(QRectF(0, 0, width, height))
+        self.box.setRange(QRectF(0, 0, width, height), padding=0.03)
+
+
+def _style(dash: Dash) -> dict[str, bool]:
+    """Return a dash as arguments of `plot_style.curve`."""
+    return {"dashed": dash == "dashed", "dotted": dash == "dotted"}
 
 
 def picture_of(widget: QWidget, description: str, items: Sequence[object] = ()) -> Picture:

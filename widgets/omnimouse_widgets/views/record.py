@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 Tone = Literal["plain", "quiet", "warning", "problem"]
+Dash = Literal["solid", "dashed", "dotted"]
 _nothing, _no_points = partial(np.zeros, 0), partial(np.zeros, (0, 2))
 BRIGHT_SHARE: Final = 0.55
 """Share of the largest value of a matrix above which a cell is bright."""
@@ -45,15 +46,39 @@ class Progress:
     share: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """Signs of a plot: glyph, colour and meaning of each."""
+
+    name: str
+    signs: tuple[tuple[str, str, str], ...]
+
+
 # -- contents, each of which takes the free height -----------------------------------
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Titles and rows of texts."""
+    """Titles and rows of texts.
+
+    Attributes
+    ----------
+    pick
+        Called with the number of a row that is pressed; None if rows are not pressed.
+    """
 
     name: str
     label: str
     titles: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    pick: Callable[[int], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRow:
+    """Row of a table that is marked; it moves without drawing the table again."""
+
+    name: str
+    content: str
+    row: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,13 +108,17 @@ class Line:
     Attributes
     ----------
     symbol
-        Mark of the points: "o", "s" or "d".
+        Mark of the points: "o", "s" or "d"; "" without marks.
     sd
         Half lengths of the error bars; NaN or empty without.
     tips
         A text for each point, or none.
     fit_x, fit_y
         Points of a fitted line, drawn dotted; empty without one.
+    error
+        Half heights of a band around the line; NaN or empty without.
+    dash
+        "solid", "dashed" or "dotted".
     """
 
     label: str
@@ -101,6 +130,20 @@ class Line:
     tips: tuple[str, ...] = ()
     fit_x: Float[np.ndarray, " fitted"] = field(default_factory=_nothing)
     fit_y: Float[np.ndarray, " fitted"] = field(default_factory=_nothing)
+    error: Float[np.ndarray, " band"] = field(default_factory=_nothing)
+    dash: Dash = "solid"
+
+
+Limits = tuple[float, float, float, float]
+"""Left, right, low and high end of a plot, or of a part of it, on its axes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raster:
+    """Picture behind curves; its first row is at the high end of its place."""
+
+    pixels: UInt8[np.ndarray, "row column 4"]
+    place: Limits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +156,14 @@ class Curves:
         Height and label of a dashed horizontal line, None without.
     in_view
         Heights that are always in view, e.g. 0.
+    up_ticks
+        Ticks of the vertical axis; None for round numbers.
+    limits
+        Ends of the axes; None to show all lines.
+    tip
+        What the plot shows and what a press does, beside the label.
+    pick
+        Called with the place (x, y) of a press; None without an answer to it.
     """
 
     name: str
@@ -124,6 +175,23 @@ class Curves:
     baseline: tuple[float, str] | None = None
     is_log: bool = False
     in_view: tuple[float, ...] = ()
+    up_ticks: tuple[tuple[float, str], ...] | None = None
+    limits: Limits | None = None
+    raster: Raster | None = None
+    tip: str = ""
+    pick: Callable[[float, float], object] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """Line over curves, which moves without drawing them again; empty for none."""
+
+    name: str
+    content: str
+    colour: str
+    x: Float[np.ndarray, " point"] = field(default_factory=_nothing)
+    y: Float[np.ndarray, " point"] = field(default_factory=_nothing)
+    dash: Dash = "solid"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,13 +289,17 @@ Result = Clipboard | SaveFile | SavePicture | OpenFile | ShowPanel | None
 # -- what is pressed and set ---------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Button; `refusal` says why it is disabled, "" if it is not."""
+    """Button; `refusal` says why it is disabled, "" if it is not.
+
+    `key` presses it while the focus is in the panel, such as "Left" or "Ctrl+C".
+    """
 
     name: str
     label: str
     help: str
     run: Callable[[], object]
     refusal: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +340,9 @@ class Number:
     unit: str = ""
 
 
-Item = Text | Progress | Content | Action | Menu | Choice | Number
+Mark = Overlay | CurrentRow
+"""What is drawn over a content and takes no place."""
+Item = Text | Progress | Legend | Content | Mark | Action | Menu | Choice | Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,10 +356,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Part of a record that is read again after its signals."""
+    """Part of a record that is read again after its signals.
+
+    Attributes
+    ----------
+    column
+        Column of the panel in which it stands, from the left; columns share the width.
+    follow
+        Called with True when the panel comes in sight, and after the signals while it
+        is; with False when it goes. For work that only a visible panel needs.
+    """
 
     read: Callable[[], Sequence[Item | Row]]
     signals: Sequence[Any]
+    column: int = 0
+    follow: Callable[[bool], object] | None = None
 
 
 class View(Protocol):
@@ -347,6 +432,18 @@ def choose(view: View, name: str, value: Any) -> None:
         item.set(min(max(int(value), item.low), item.high))
 
 
+def pick(view: View, name: str, *place: float) -> None:
+    """Press a row of a table (its number), or a place (x, y) of curves.
+
+    A place that is gone is dropped.
+    """
+    item = record(view).get(name)
+    if isinstance(item, Table) and item.pick is not None and 0 <= place[0] < len(item.rows):
+        item.pick(int(place[0]))
+    elif isinstance(item, Curves) and item.pick is not None:
+        item.pick(*place)
+
+
 def saved_text(paths: Sequence[Path]) -> str:
     """Return what was saved, and where."""
     return f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}"
@@ -356,7 +453,8 @@ def plain(value: Any) -> tuple[Any, list[np.ndarray]]:
     """Return a value as JSON without functions, and its arrays.
 
     An array is {"array": shape, "type": "uint8" or "float32"} in the JSON; a record has
-    its class as "kind". Equal results are drawn alike.
+    its class as "kind". Equal results are drawn alike. A `pick` is null where there is
+    none, and left out where there is one.
     """
     arrays: list[np.ndarray] = []
 

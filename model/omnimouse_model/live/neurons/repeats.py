@@ -13,9 +13,7 @@ import numpy as np
 from omnimouse_model.analysis.tuning.repeats import (
     ClipRepeats,
     RepeatedClip,
-    ceiling_problem,
     clip_repeats,
-    most_frequent_status,
     n_samples,
     repeated_clips,
 )
@@ -248,41 +246,7 @@ def _read_repeats(
     )
 
 
-def clip_text(clip: RepeatedClip, number: int) -> str:
-    """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
-    tier = f" · {clip.tier}" if clip.tier else ""
-    return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:z.1f} s{tier}"
-
-
-def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
-    """Return the reliability as text: the median over neurons that have one.
-
-    `name` is the neuron's name, used if there is only one neuron.
-    """
-    is_known = np.isfinite(repeats.cc_max)
-    n = len(repeats.neurons)
-    if not is_known.any():
-        status = most_frequent_status(repeats.status)
-        problem = ceiling_problem(status, len(repeats.onset_s))
-        return f"no reliability: {problem or 'no neuron is selected'}"
-    scope = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
-    if n > 1 and not is_known.all():
-        scope = f"{is_known.sum()} of {n} neurons, median"
-    top, single, oracle = (
-        _median_text(values[is_known])
-        for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
-    )
-    one = f"{single}{interval_text(repeats)}"
-    n_repeats = len(repeats.onset_s)
-    return f"Reliability of {n_repeats} repeats: one {one}, mean {top} · oracle {oracle} ({scope})"
-
-
 def interval_text(repeats: ClipRepeats) -> str:
     """Return the 95 % interval of the reliability of one repeat, or ""."""
     low, high = repeats.interval
     return f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
-
-
-def _median_text(values: np.ndarray) -> str:
-    finite = values[np.isfinite(values)]
-    return f"{np.median(finite):z.2f}" if len(finite) else "–"

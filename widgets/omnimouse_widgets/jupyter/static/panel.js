@@ -3,6 +3,7 @@
 
 const WIDE = 520, TALL = 300, LEFT = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
 const RIM = 1.12; // of the largest value: where the colours of directions are
+const LISTED = 8; // rows of a list
 const INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
 
 function shape(tag, attributes = {}, ...children) {
@@ -23,42 +24,78 @@ function mark([x, y], fill, tip, symbol = "o") {
   return shape(symbol === "o" ? "circle" : "rect", { ...place, fill, ...told }, ...(tip ? [shape("title", {}, tip)] : []));
 }
 const rgb = ([red, green, blue]) => `rgb(${red}, ${green}, ${blue})`;
+const BAND = 0.18; // opacity of the band around a line
+const DASHES = { solid: {}, dashed: { "stroke-dasharray": "5 3" }, dotted: { "stroke-dasharray": "2 3" } };
+// The numbers of the points of a line between its gaps; lines with marks have no gaps.
+function runsOf({ y, symbol }) {
+  const known = [...y.keys()].filter((k) => Number.isFinite(y[k]));
+  if (symbol) return [known];
+  return known.reduce((runs, k) => { if (runs.at(-1)?.at(-1) === k - 1) runs.at(-1).push(k); else runs.push([k]); return runs; }, []);
+}
+// Address of an image of pixels, with or without opacity.
+function pictureOf(pixels) {
+  const [height, width, depth] = pixels.shape, canvas = make("canvas", { width, height });
+  const image = new ImageData(width, height);
+  for (let k = 0; k < width * height; k++) {
+    for (let part = 0; part < 3; part++) image.data[4 * k + part] = pixels[depth * k + part];
+    image.data[4 * k + 3] = depth === 4 ? pixels[4 * k + 3] : 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas.toDataURL();
+}
 const finite = (values) => values.filter(Number.isFinite);
 
 // Each returns the shapes of a content in WIDE x TALL.
 const drawings = {
   message: (item) => item.text.split("\n").map((line, k) => words(line, WIDE / 2, TALL / 2 + 16 * k, { size: 13 })),
-  curves(item) {
+  curves(item, _colours, element) {
     const place = item.is_log ? Math.log10 : Number;
     const places = item.lines.flatMap((line) => [...line.x].map(place));
     const heights = finite(item.lines.flatMap((line) => [...[...line.y].flatMap((y, k) => {
       const sd = line.sd[k] || 0;
       return [y - sd, y + sd];
     }), ...line.fit_y]).concat(item.baseline ? [item.baseline[0]] : [], item.in_view));
-    const low = Math.min(...heights, heights.length ? Infinity : 0), high = Math.max(...heights, heights.length ? -Infinity : 1);
-    const first = Math.min(...places), span = Math.max(Math.max(...places) - first, 0.01), tall = Math.max(high - low, 1e-12);
-    const xOf = (x) => LEFT + 14 + (place(x) - first) / span * (WIDE - LEFT - RIGHT - 28);
+    const [left, right, bottom, above] = item.limits ?? [Math.min(...places), Math.max(...places),
+      Math.min(...heights, heights.length ? Infinity : 0), Math.max(...heights, heights.length ? -Infinity : 1)];
+    const low = bottom, high = above, margin = item.limits ? 0 : 14; // within given limits, nothing is added
+    const first = item.limits ? place(left) : left, span = Math.max((item.limits ? place(right) : right) - first, 0.01);
+    const tall = Math.max(high - low, 1e-12);
+    const xOf = (x) => LEFT + margin + (place(x) - first) / span * (WIDE - LEFT - RIGHT - 2 * margin);
     const names = item.lines.filter((line) => line.label).map((line) => [line.label, line.colour]);
     if (item.baseline) names.push([item.baseline[1], INK]);
     const top = ABOVE + 10 + 12 * names.length; // the names of the lines stand above them
     const yOf = (y) => top + (high - y) / tall * (TALL - top - BELOW - 6);
+    element.places = { xOf, yOf, at: (x, y) => [ // without a logarithm: only such plots are pressed
+      first + (x - LEFT - margin) / (WIDE - LEFT - RIGHT - 2 * margin) * span, high - (y - top) / (TALL - top - BELOW - 6) * tall] };
     const shapes = [];
+    if (item.raster) {
+      const { pixels, place: [from, to, under, over] } = item.raster, href = pictureOf(pixels);
+      shapes.push(shape("image", { href, x: xOf(from), y: yOf(over), width: xOf(to) - xOf(from), height: yOf(under) - yOf(over),
+        preserveAspectRatio: "none", style: "image-rendering: pixelated" }));
+    }
     const step = roundStep(tall / 5);
-    for (let y = Math.ceil(low / step) * step; y <= high; y += step) {
+    for (let y = Math.ceil(low / step) * step; y <= high && !item.up_ticks; y += step) {
       shapes.push(path([[LEFT, yOf(y)], [WIDE - RIGHT, yOf(y)]], RULE, { "stroke-width": 1 }));
       shapes.push(words(String(Number(y.toPrecision(3))), LEFT - 6, yOf(y) + 4, { anchor: "end" }));
     }
+    for (const [y, text] of item.up_ticks ?? [])
+      text.split("\n").forEach((line, k) => shapes.push(words(line, LEFT - 6, yOf(y) + 4 + 13 * k, { anchor: "end" })));
     for (const [x, text] of item.ticks) shapes.push(words(text, xOf(x), TALL - BELOW + 16));
     shapes.push(words(item.across, (LEFT + WIDE) / 2, TALL - 8));
     shapes.push(words(item.up, 12, TALL / 2, { transform: `rotate(-90 12 ${TALL / 2})` }));
     if (item.baseline) shapes.push(path([LEFT, WIDE - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
     for (const line of item.lines) {
       const at = [...line.y].map((y, k) => [xOf(line.x[k]), yOf(y)]);
+      const runs = runsOf(line); // between gaps
+      for (const run of runs) {
+        const banded = run.filter((k) => Number.isFinite(line.error[k]));
+        const edge = (sign) => banded.map((k) => [xOf(line.x[k]), yOf(line.y[k] + sign * line.error[k])]);
+        if (banded.length) shapes.push(shape("polygon", { points: [...edge(1), ...edge(-1).reverse()].map((one) => one.join()).join(" "), fill: line.colour, opacity: BAND }));
+      }
       line.sd.forEach((sd, k) => { if (sd > 0) shapes.push(path([-sd, sd].map((by) => [at[k][0], yOf(line.y[k] + by)]), line.colour)); });
       shapes.push(path([...line.fit_x].map((x, k) => [xOf(x), yOf(line.fit_y[k])]), line.colour, { "stroke-dasharray": "1 3" }));
-      const known = at.map((_, k) => k).filter((k) => Number.isFinite(line.y[k]));
-      shapes.push(path(known.map((k) => at[k]), line.colour));
-      shapes.push(...known.map((k) => mark(at[k], line.colour, line.tips[k], line.symbol)));
+      shapes.push(...runs.map((run) => path(run.map((k) => at[k]), line.colour, DASHES[line.dash])));
+      if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol)));
     }
     names.forEach(([text, fill], k) => shapes.push(words(text, WIDE - RIGHT, ABOVE + 4 + 14 * k, { anchor: "end", fill })));
     return shapes;
@@ -80,14 +117,11 @@ const drawings = {
     ];
   },
   image(item) {
-    const [height, width] = item.pixels.shape, canvas = make("canvas", { width, height });
-    const image = new ImageData(width, height);
-    for (let k = 0; k < width * height; k++) image.data.set([...item.pixels.slice(3 * k, 3 * k + 3), 255], 4 * k);
-    canvas.getContext("2d").putImageData(image, 0, 0);
+    const [height, width] = item.pixels.shape;
     const scale = Math.min(WIDE / width, TALL / height), x0 = (WIDE - scale * width) / 2, y0 = (TALL - scale * height) / 2;
     const at = (x, y) => [x0 + scale * x, y0 + scale * y];
     const outline = Array.from({ length: item.outline.length / 2 }, (_, k) => at(item.outline[2 * k], item.outline[2 * k + 1]));
-    const shapes = [shape("image", { href: canvas.toDataURL(), x: x0, y: y0, width: scale * width, height: scale * height, style: "image-rendering: pixelated" })];
+    const shapes = [shape("image", { href: pictureOf(item.pixels), x: x0, y: y0, width: scale * width, height: scale * height, style: "image-rendering: pixelated" })];
     if (outline.length) shapes.push(path(outline, item.colour));
     if (item.place) {
       const [x, y] = at(...item.place);
@@ -117,7 +151,7 @@ const drawings = {
 const ground = (tall = TALL) => shape("rect", { width: WIDE, height: tall, fill: "#16181d", rx: 3 });
 
 function render({ model, el }) {
-  const { name, blocks, colours } = model.get("_constants");
+  const { name, columns: columnOf, colours } = model.get("_constants");
   const handlers = {
     clipboard: ({ text }) => copyText(text, copied),
     file: (message, buffers) => download(message.name, bytes(buffers[0])),
@@ -129,15 +163,18 @@ function render({ model, el }) {
       file.focus();
     },
   };
-  const columns = Array.from({ length: blocks }, (_, k) => {
-    const column = make("div");
-    handlers[`block${k}`] = ({ items }, buffers) => drawEntries(column, items, [...buffers]);
-    return column;
+  const columns = Array.from({ length: 1 + Math.max(...columnOf) }, () => make("div"));
+  columnOf.forEach((place, k) => {
+    const block = make("div");
+    columns[place].append(block);
+    handlers[`block${k}`] = ({ items }, buffers) => drawEntries(block, items, [...buffers]);
   });
   const page = connect({ model, el }, name, handlers);
   const { send } = page;
   const copied = makeStatus("omnimouse-quiet", "status");
   const press = (action) => send("press", { name: action });
+  const pick = (content, ...place) => send("pick", { name: content, place });
+  const keys = commonKeys(send); // and those of the actions, while they are drawn
   const choose = (field, value) => send("choose", { name: field, value });
 
   const file = make("input", { type: "search", aria: { label: "path" } });
@@ -146,7 +183,9 @@ function render({ model, el }) {
   const openFile = makeButton("", "", read);
   const chooser = makeBar(file, openFile);
   chooser.hidden = true;
-  el.append(chooser, ...columns, copied);
+  const beside = make("div", { className: "omnimouse-columns" }, ...columns);
+  el.append(chooser, columns.length > 1 ? beside : columns[0], copied);
+  bindKeys(el, keys, ({ target }) => target.matches("button"));
 
   const tones = { plain: "", quiet: "omnimouse-quiet", warning: "omnimouse-tone-waiting", problem: "omnimouse-problem" };
   // Elements of an item, and the function that draws the item in them.
@@ -161,6 +200,7 @@ function render({ model, el }) {
     },
     action: (item) => {
       const element = makeButton(item.label, item.help, () => press(item.name));
+      if (item.key) keys[item.key.replace(/(Left|Right)$/, "Arrow$1").replace(/[A-Z]$/, (letter) => letter.toLowerCase())] = () => press(item.name);
       return [element, (now) => {
         element.textContent = now.label;
         element.disabled = Boolean(now.refusal);
@@ -201,7 +241,19 @@ function render({ model, el }) {
         unit.textContent = now.unit;
       }];
     },
-    table: () => {
+    legend: () => {
+      const element = make("div", { className: "omnimouse-signs" });
+      return [element, ({ signs }) => {
+        element.hidden = !signs.length;
+        element.replaceChildren(...signs.map(([glyph, colour, text]) => {
+          const sign = make("span", { textContent: glyph });
+          sign.style.color = colour;
+          return make("span", {}, sign, ` ${text} `);
+        }));
+      }];
+    },
+    table: (item) => {
+      if (!("pick" in item)) return makeList(item);
       const table = make("table", { className: "omnimouse-rows" });
       const cells = (kind, texts) => make("tr", {}, ...texts.map((text) => make(kind, {}, text)));
       return [table, (now) => {
@@ -214,13 +266,46 @@ function render({ model, el }) {
       return [element, (now, arrays) => { drawEntries(element, now.items, arrays); element.hidden = !now.items.length; }];
     },
   };
+  // Rows that are pressed: a list, which the keyboard knows. Texts of a column are as wide.
+  const makeList = (item) => {
+    const titles = make("div", { className: "omnimouse-quiet omnimouse-list" });
+    const list = make("select", { size: LISTED, className: "omnimouse-list", aria: { label: item.label }, title: item.label });
+    list.onchange = () => pick(item.name, list.selectedIndex);
+    const element = make("div", {}, titles, list);
+    element.mark = ({ row }) => { list.selectedIndex = row ?? -1; };
+    return [element, ({ titles: names, rows }) => {
+      const widths = names.map((title, k) => Math.max(title.length, ...rows.map((row) => row[k].length)) + 2);
+      const line = (cells) => cells.map((cell, k) => cell.padEnd(widths[k])).join("");
+      titles.textContent = line(names);
+      // Spaces of an option would be merged.
+      list.replaceChildren(...rows.map((row) => make("option", { textContent: line(row).replaceAll(" ", "\u00a0") })));
+    }];
+  };
   // All other contents are drawings.
-  const makeDrawing = () => {
-    const element = shape("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, role: "group" });
+  const makeDrawing = (item) => {
+    const element = shape("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, role: "group", tabindex: 0 });
+    const over = shape("g"), overlays = new Map();
+    bindKeys(element, keys);
+    let isPressed = false;
+    element.addEventListener("pointerdown", (event) => {
+      if (!isPressed || !element.places || event.button) return;
+      const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(element.getScreenCTM().inverse());
+      pick(item.name, ...element.places.at(x, y));
+    });
+    element.mark = (mark) => {
+      overlays.set(mark.name, mark);
+      const { xOf, yOf } = element.places ?? {};
+      over.replaceChildren(...(xOf ? [...overlays.values()] : []).map((one) =>
+        path([...one.x].map((x, k) => [xOf(x), yOf(one.y[k])]), one.colour, { ...DASHES[one.dash], "stroke-width": 2 })));
+    };
     return [element, (now) => {
-      element.setAttribute("class", `omnimouse-drawing ${["image", "matrix"].includes(now.kind) ? "" : "omnimouse-curves"}`);
+      isPressed = now.kind === "curves" && !("pick" in now);
+      element.places = null;
+      if (now.tip) element.setAttribute("aria-description", now.tip);
+      element.setAttribute("class", `omnimouse-drawing ${["image", "matrix"].includes(now.kind) || now.raster ? "" : "omnimouse-curves"}`);
       element.setAttribute("aria-label", now.label);
-      element.replaceChildren(ground(), ...drawings[now.kind](now, colours));
+      element.replaceChildren(ground(), ...drawings[now.kind](now, colours, element), over);
+      if (now.tip && isPressed) element.prepend(shape("title", {}, now.tip));
     }];
   };
 
@@ -232,18 +317,25 @@ function render({ model, el }) {
     const raw = arrays.shift(), array = value.type === "uint8" ? bytes(raw) : float32(raw);
     return Object.assign(array, { shape: value.array });
   }
-  const elements = new Map();
+  const elements = new Map(), marks = new Map();
   function drawEntries(parent, items, arrays) {
-    const focused = document.activeElement;
-    const kept = items.map((item) => {
+    const focused = document.activeElement, isMark = (item) => ["overlay", "currentrow"].includes(item.kind);
+    const kept = [], marked = [];
+    for (const item of items) {
+      if (isMark(item)) { marked.push(revived(item, arrays)); continue; }
       const isContent = item.kind in drawings || item.kind === "table";
       const key = isContent ? `${item.name}:${item.kind === "table"}` : item.name;
       if (!elements.has(key)) elements.set(key, (makers[item.kind] ?? makeDrawing)(item));
       const [element, draw] = elements.get(key);
       element.hidden = false;
       draw(item.kind === "row" ? item : revived(item, arrays), arrays);
-      return element;
-    });
+      for (const mark of marks.values()) if (mark.content === item.name) element.mark?.(mark);
+      kept.push(element);
+    }
+    for (const mark of marked) {
+      marks.set(mark.name, mark);
+      for (const kind of [true, false]) elements.get(`${mark.content}:${kind}`)?.[0].mark?.(mark);
+    }
     if (kept.length !== parent.children.length || kept.some((element, k) => element !== parent.children[k])) parent.replaceChildren(...kept);
     // A button that is gone or disabled passes the focus to its neighbour.
     if (focused && (!focused.isConnected || focused.disabled)) {
@@ -267,7 +359,7 @@ function render({ model, el }) {
     };
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   }
-  page.ready();
+  page.ready({});
   return page.close;
 }
 export default { render };

@@ -1,1 +1,1 @@
-"""The *Neurons*, *Neuron*, *Trials* and *Repeats* panels."""
+"""The *Neurons* and *Neuron* panels."""

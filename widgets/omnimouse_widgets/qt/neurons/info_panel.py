@@ -29,7 +29,6 @@ from omnimouse_widgets.qt.neurons.info_plots import (
     RepeatsPlot,
     TuningPlot,
 )
-from omnimouse_widgets.qt.neurons.repeats_plot import CEILING_TIP
 from omnimouse_widgets.qt.plot import RecordPlot
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
@@ -46,6 +45,7 @@ from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 from omnimouse_widgets.views import laboratory as laboratory_view
 from omnimouse_widgets.views.record import Image, Message, Plot
+from omnimouse_widgets.views.repeats import CEILING_TIP
 
 NO_NEURON = "Select a neuron: Ctrl-click on the field, or a row of the table."
 PENDING = "◌"

@@ -20,7 +20,7 @@ class VisibilityMonitor(QObject):
         Called with True when the panel becomes visible, False when it is covered.
     """
 
-    def __init__(self, panel: QWidget, report: Callable[[bool], None]) -> None:
+    def __init__(self, panel: QWidget, report: Callable[[bool], object]) -> None:
         super().__init__(panel)
         self.is_visible = False
         self._panel, self._report = panel, report
@@ -36,7 +36,13 @@ class VisibilityMonitor(QObject):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Check again after events that can change the visibility."""
         kind = event.type() if event is not None else None
-        if kind in (QEvent.Type.Show, QEvent.Type.Hide, QEvent.Type.Close) or (
+        if kind == QEvent.Type.Hide:
+            # At once: a panel that is closed may be deleted before the next iteration.
+            self._timer.stop()
+            if self.is_visible:
+                self.is_visible = False
+                self._report(False)
+        elif kind == QEvent.Type.Show or (
             # A covered panel gets no paint event, so the first one shows that it came
             # to the front. Later ones give no information.
             kind == QEvent.Type.Paint and not self.is_visible

@@ -48,14 +48,14 @@ def pins_html(controller: Controller) -> str:
     return signs_html(pin_signs(controller.state.pins, answers, pins.problem_of))
 
 
-def signs_html(signs: Sequence[LegendEntry]) -> str:
+def signs_html(signs: Sequence[tuple[str, str, str]]) -> str:
     """Return coloured glyphs with their meanings; lines break between them alone."""
     return "&nbsp; ".join(
         "<span style='white-space:nowrap'>"
-        f"<span style='color:{sign.colour}'>{sign.glyph}</span> "
+        f"<span style='color:{colour}'>{glyph}</span> "
         # Names of pins are typed by the user and may contain & or <.
-        f"{escape(sign.text).translate(UNBROKEN)}</span>"
-        for sign in signs
+        f"{escape(text).translate(UNBROKEN)}</span>"
+        for glyph, colour, text in signs
     )
 
 

@@ -1,0 +1,108 @@
+"""Contents of a record in Qt that answer a press: a list of rows, and a plot with a frame."""
+
+import numpy as np
+import pytest
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    CurrentRow,
+    Curves,
+    Legend,
+    Line,
+    Overlay,
+    Raster,
+    Table,
+)
+from tests.widgets.pointer import canvas_position, drag, pixel
+
+
+class PressedView:
+    """A list and a plot beside it, which note what is pressed; `moved` moves the marks."""
+
+    name = "test"
+    moved = Signal()
+
+    def __init__(self):
+        self.seen, self.row, self.n_drawn = [], 0, 0
+
+    def blocks(self):
+        return [
+            Block(self._marks, [self.moved]),
+            Block(self._list, []),
+            Block(self._plot, [self.moved], column=1, follow=lambda on: self.seen.append(on)),
+        ]
+
+    def _marks(self):
+        x = np.full(2, 1.0 + self.row)
+        return [
+            CurrentRow("current", "rows", self.row),
+            Overlay("frame", "plot", "#FF0000", x, np.array([0.0, 4.0])),
+        ]
+
+    def _list(self):
+        rows = tuple((str(n), "left") for n in range(3))
+        return [Table("rows", "Rows", ("row", "side"), rows, self.seen.append)]
+
+    def _plot(self):
+        pixels = np.zeros((2, 4, 4), np.uint8)
+        pixels[0] = (0, 0, 255, 255)  # the first row is at the top; the other transparent
+        line = Line("", "#FFFFFF", np.arange(5.0), np.ones(5), "", error=np.full(5, 0.5))
+        step = Action("step", "▸", "Next", lambda: self.seen.append("step"), key="Right")
+        return [
+            Legend("legend", (("━", "#FFFFFF", "recorded"),)),
+            step,
+            Curves(
+                "plot", "Plot", (line,), "", "", (),
+                up_ticks=(), limits=(0.0, 4.0, 0.0, 4.0),
+                raster=Raster(pixels, (0.0, 4.0, 2.0, 4.0)),
+                pick=lambda x, y: self.seen.append((x, y)),
+            ),
+        ]  # fmt: skip
+
+
+@pytest.fixture
+def view():
+    return PressedView()
+
+
+@pytest.fixture
+def panel(view, controller, show):
+    return show(RecordPanel(view, controller), 500, 260)
+
+
+def test_rows_and_places_are_pressed_and_a_key_acts(panel, view, redraw):
+    assert view.seen[-1] is True  # in sight
+    table = panel.content("rows")
+    place = table.visualRect(table.model().index(2, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert view.seen[-1] == 2
+    plot = panel.plots["plot"]
+    drag(plot.canvas.viewport(), [canvas_position(plot.canvas, plot.box, 3.0, 2.0)])
+    assert view.seen[-1] == pytest.approx((3.0, 2.0), abs=0.05)
+    QTest.keyClick(plot.canvas, Qt.Key.Key_Right)
+    assert view.seen[-1] == "step"
+    panel.hide()
+    assert view.seen[-1] is False
+
+
+def test_marks_move_and_what_is_under_them_is_not_drawn_again(panel, view, redraw):
+    plot, table = panel.plots["plot"], panel.content("rows")
+    items = list(plot.items)
+    assert table.selectionModel().selectedRows()[0].row() == 0
+    view.row = 1
+    view.moved.emit()
+    redraw()
+    assert table.selectionModel().selectedRows()[0].row() == 1
+    x, y = plot.overlays["frame"].getData()
+    assert (x.tolist(), y.tolist()) == ([2.0, 2.0], [0.0, 4.0])
+    assert plot.items == items
+    blue = pixel(plot.canvas, canvas_position(plot.canvas, plot.box, 0.5, 3.5))
+    assert blue.tolist() == [0, 0, 255]
+    red = pixel(plot.canvas, canvas_position(plot.canvas, plot.box, 2.0, 3.0))
+    assert red[0] > 200
+    assert "recorded" in panel.widgets["legend"].text()

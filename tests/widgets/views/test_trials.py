@@ -1,0 +1,107 @@
+"""The panel *Trials*: its list, the current trial, and averages by condition."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from omnimouse_widgets.views.record import Curves, Message, choose, pick, record
+from omnimouse_widgets.views.trials import READING, TrialsView
+from tests.predictors import open_controller
+from tests.toy_predictors import TOYS
+
+
+@pytest.fixture
+def controller():
+    arrays = dict(spiking_arrays(SpikingSpec(n_trials=40)))
+    # The panel opens with the choice, although it is not the first column.
+    arrays["trial_side"] = np.where(np.arange(40) < 20, "left", "right")
+    arrays["trial_choice"] = np.where(np.arange(40) % 3, "right", "left")
+    session = om.open_session(arrays)
+    with open_controller(session, TOYS["toy-counts"]()) as made:
+        made.apply_preset("co_smoothing")
+        made.select([3])
+        yield made
+
+
+@pytest.fixture
+def view(controller):
+    return TrialsView.of(controller)
+
+
+@pytest.fixture
+def follow(view):
+    (found,) = (block.follow for block in view.blocks() if block.follow is not None)
+    return found
+
+
+def test_the_list_has_the_conditions_and_a_press_goes_to_a_trial(view, controller):
+    items = record(view)
+    table = items["trials"]
+    assert table.titles[:3] == ("trial", "onset", "tier")
+    assert table.rows[2][:3] == ("3", "9.0 s", "train")
+    pick(view, "trials", 2)
+    assert controller.navigation.trial == 2
+    items = record(view)
+    assert items["current"].row == 2
+    assert items["trial"].text.startswith("trial 3 · ")
+    assert "choice right" in items["trial"].text
+    pick(view, "trials", 40)  # no such row
+    assert controller.navigation.trial == 2
+
+
+def test_averages_are_predicted_in_sight_for_the_chosen_condition_and_tier(
+    view, controller, follow
+):
+    assert record(view)["averages"] == Message(
+        "averages", "Averages around the onsets of trials", READING
+    )
+    follow(True)
+    controller.requests.finish_scores()
+    items = record(view)
+    assert items["text"].text.endswith("predicted for all")
+    assert items["condition"].value == "choice"
+    glyphs = [(glyph, label.split(" · ")[0]) for glyph, _, label in items["legend"].signs]
+    assert glyphs == [("━", "left"), ("━", "right"), ("╍", "predicted")]
+    found, plot = controller.trial_averages.of(3), items["averages"]
+    assert isinstance(plot, Curves)
+    _, recorded, predicted, *_ = plot.lines
+    np.testing.assert_array_equal(recorded.y, found[0].recorded[:, 0])
+    np.testing.assert_array_equal(recorded.error, found[0].recorded_sem[:, 0])
+    assert (recorded.dash, predicted.dash) == ("solid", "dashed")
+    choose(view, "condition", "stim_id")
+    assert controller.trial_averages.condition == "stim_id"
+    assert items["tier"].value == "test"
+    choose(view, "tier", "validation")
+    controller.requests.finish_scores()
+    assert "4 validation trials" in record(view)["text"].text
+    follow(False)
+    assert not controller.state.peri_event_shown
+
+
+def test_the_text_says_where_nothing_is_predicted(view, controller, follow):
+    follow(True)
+    controller.apply_preset("causal")
+    controller.requests.finish_scores()
+    items = record(view)
+    predicted, times = items["averages"].lines[2], items["averages"].lines[2].x
+    first_s = times[np.isfinite(predicted.y)][0]
+    assert first_s > 0.5
+    assert f"target from {first_s:.2g} to" in items["text"].text
+    controller.apply_preset("nothing")
+    controller.requests.finish_scores()
+    items = record(view)
+    assert items["text"].text.endswith("no target")
+    assert [glyph for glyph, *_ in items["legend"].signs] == ["━", "━"]
+    assert np.isfinite(items["averages"].lines[1].y).all()
+
+
+def test_averages_follow_the_focus(view, controller, follow):
+    controller.select([3, 8])
+    follow(True)
+    controller.requests.finish_scores()
+    names = controller.state.session.units.names
+    for focus in (3, 8):
+        controller.neuron_info.step(1)
+        assert controller.neuron_info.focus == focus
+        assert record(view)["text"].text.startswith(f"neuron {names[focus]} ·")

@@ -1,0 +1,308 @@
+"""Panel *Repeats*: all repeats of the clip on screen, with the ceiling they imply."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Self
+
+import numpy as np
+
+from omnimouse_model.analysis.tuning.repeats import (
+    ClipRepeats,
+    RepeatedClip,
+    ceiling_problem,
+    most_frequent_status,
+)
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.repeats import RepeatsOnScreen, interval_text
+from omnimouse_model.live.state import LiveState
+from omnimouse_widgets import palette
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    Choice,
+    Curves,
+    Item,
+    Line,
+    Message,
+    Overlay,
+    Plot,
+    Raster,
+    Row,
+    Text,
+)
+
+LABEL: Final = "Repeats of the clip, side by side"
+TIP: Final = (
+    "All repeats of the clip, at their times in the session. Rows: selected neurons\n"
+    "(without a selection, a sample of all), from dark to yellow. Below, white: mean\n"
+    "over neurons; orange: mean over repeats; frame: the window.\n"
+    "Press: move the window there · ← →: same moment of the previous or next repeat"
+)
+CEILING_TIP: Final = (
+    "Correlation of a perfect prediction from the clip alone with the mean over\n"
+    "repeats (CC_max, Schoppe et al. 2016), or with one repeat. A model that also\n"
+    "sees behaviour or other neurons can exceed it.\n"
+    "Oracle: correlation of each repeat with the mean of the others."
+)
+NO_SESSION: Final = "No session is open"
+NO_CLIPS: Final = "No clip of this session was presented more than once"
+NOT_REPEATED: Final = "This clip has no repeats; choose a repeated clip above"
+GAP: Final = 0.06
+"""Gap between repeats as a fraction of the clip."""
+MEAN_HEIGHT: Final = 0.45
+"""Height of the means as a fraction of that of the rasters."""
+MAX_ROWS: Final = 64
+MAX_TICKS: Final = 10
+# Orange, so that it differs from the white means of single repeats.
+_AVERAGE: Final = "#E69F00"
+
+
+class RepeatsView:
+    """Rasters of all repeats; a press moves the window to that time.
+
+    Repeat k begins at k times the length of a clip and its gap on the horizontal axis.
+    """
+
+    name = "repeats"
+
+    def __init__(self, clips: RepeatsOnScreen, state: LiveState) -> None:
+        self._clips, self._state = clips, state
+        self._plot: tuple[ClipRepeats | None, Plot] = (None, Message("repeats", LABEL, ""))
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.repeats, controller.state)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record, which is one block."""
+        events = self._state.events
+        signals = [events.session, events.window, events.selection, self._clips.changed]
+        # Without the last signal: what was read must not be asked for again.
+        return [Block(tuple, signals[:-1], follow=self._follow), Block(self._items, signals)]
+
+    def _follow(self, is_visible: bool) -> None:
+        """Read repeats only while the panel is visible."""
+        if is_visible:
+            self._clips.follow()
+        else:
+            self._clips.stop()
+
+    def _items(self) -> Sequence[Item | Row]:
+        text = self._ceiling()
+        tip = f"{text}\n{CEILING_TIP}" if text else ""
+        ceiling = Text("ceiling", text, tip=tip, is_line=True)
+        head: tuple[Item, ...] = (*self._choices(), *self._steps(), ceiling)
+        return [Row("head", head, wide="ceiling"), self._content(), self._window()]
+
+    def _choices(self) -> tuple[Choice, ...]:
+        clips, current = self._clips.clips, self._clips.clip
+        if not clips:
+            return ()
+        options = [(str(number), clip_text(clip, number), "") for number, clip in enumerate(clips)]
+        if current is None:
+            options.insert(0, ("", "repeated clips…", ""))
+        return (
+            Choice(
+                "clip",
+                "Clip",
+                "Move the window to a clip that was presented more than once",
+                tuple(options),
+                "" if current is None else str(clips.index(current)),
+                lambda number: self._clips.go_to_clip(int(number)) if number else None,
+            ),
+        )
+
+    def _steps(self) -> tuple[Action, ...]:
+        refusal = "" if self._clips.clip is not None else self._missing()
+        return tuple(
+            Action(
+                f"{which}_repeat",
+                sign,
+                f"Same moment of the {which} repeat ({arrow})",
+                partial(self._clips.step, by),
+                refusal,
+                key,
+            )
+            for which, sign, arrow, by, key in (
+                ("previous", "◂", "←", -1, "Left"),
+                ("next", "▸", "→", 1, "Right"),
+            )
+        )
+
+    def _ceiling(self) -> str:
+        repeats, session = self._clips.responses, self._state.session
+        if repeats is None or session is None:
+            return ""
+        text = reliability_text(repeats, str(session.units.names[repeats.neurons[0]]))
+        number = self._clips.repeat
+        return text if number is None else f"{text} · repeat {number + 1}"
+
+    def _content(self) -> Plot:
+        repeats, session = self._clips.responses, self._state.session
+        if repeats is None or session is None:
+            return Message("repeats", LABEL, self._missing())
+        # The window moves often; the repeats of a clip stay the same object.
+        if repeats is not self._plot[0]:
+            name = str(session.units.names[repeats.neurons[0]])
+            self._plot = repeats, repeats_plot(repeats, name, self._go_to)
+        return self._plot[1]
+
+    def _missing(self) -> str:
+        """Return why no repeats are shown."""
+        if self._state.session is None:
+            return NO_SESSION
+        if not self._clips.clips:
+            return NO_CLIPS
+        if self._clips.clip is None:
+            return NOT_REPEATED
+        if self._clips.error is not None:
+            return f"⚠ Not read: {self._clips.error}"
+        return f"◌ {self._clips.message or 'Reading repeats'}"
+
+    def _window(self) -> Overlay:
+        """Return the frame around the part of the repeat that lies in the window."""
+        repeats, number, window = self._clips.responses, self._clips.repeat, self._state.window
+        if repeats is None or number is None or window is None:
+            return Overlay("window", "repeats", palette.CURSOR)
+        onset, length = float(repeats.onset_s[number]), repeats.clip.duration_s
+        left, right = (
+            # The window may extend beyond the clip: limit it to the repeat.
+            number * pitch_s(repeats) + min(max(at - onset, 0.0), length)
+            for at in (window.start_s, window.stop_s)
+        )
+        x = np.array([left, right, right, left, left])
+        y = np.array([-MEAN_HEIGHT, -MEAN_HEIGHT, 1.0, 1.0, -MEAN_HEIGHT])
+        return Overlay("window", "repeats", palette.CURSOR, x, y)
+
+    def _go_to(self, x: float, _: float) -> None:
+        repeats = self._clips.responses
+        if repeats is None:
+            return
+        number, time_s = divmod(x, pitch_s(repeats))
+        if 0 <= number < len(repeats.onset_s):
+            # A press in the gap counts as the end of the repeat before it.
+            self._clips.go_to(int(number), min(time_s, repeats.clip.duration_s))
+
+
+def pitch_s(repeats: ClipRepeats) -> float:
+    """Return the distance between the starts of two repeats on the axis, in seconds."""
+    time_s = repeats.time_s
+    step_s = float(time_s[-1] - time_s[0]) / max(len(time_s) - 1, 1)
+    return len(time_s) * step_s * (1 + GAP)
+
+
+def repeats_plot(
+    repeats: ClipRepeats, name: str, pick: Callable[[float, float], object] | None = None
+) -> Curves:
+    """Return rasters and means of the repeats; `name` labels a single neuron."""
+    pitch, count, n = pitch_s(repeats), len(repeats.onset_s), len(repeats.neurons)
+    step = -(-count // MAX_TICKS)  # ceiling division
+    middle = float(repeats.time_s[-1]) / 2
+    label = f"{n}\nneurons" if n > 1 else f"neuron\n{name}"
+    return Curves(
+        "repeats",
+        LABEL,
+        _means(repeats),
+        "",
+        "",
+        tuple((k * pitch + middle, f"{repeats.onset_s[k]:z.0f} s") for k in range(0, count, step)),
+        up_ticks=((0.5, label), (-MEAN_HEIGHT / 2, "mean")),
+        limits=(0.0, count * pitch - GAP, -MEAN_HEIGHT, 1.0),
+        raster=Raster(_pixels(binned_rows(repeats.responses)), (0.0, count * pitch, 0.03, 1.0)),
+        tip=TIP,
+        pick=pick,
+    )
+
+
+def _pixels(rows: np.ndarray) -> np.ndarray:
+    """Return the colours of responses (row, repeat, time), with transparent gaps."""
+    gap = max(round(rows.shape[2] * GAP), 1)
+    padded = np.pad(rows, ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
+    return response_pixels(padded.reshape(len(rows), -1))
+
+
+def response_pixels(values: np.ndarray) -> np.ndarray:
+    """Return uint8 (row, column, 4): dark to yellow; transparent where unknown."""
+    is_known = np.isfinite(values)
+    # The 99th percentile keeps single large responses from darkening the rest.
+    most = float(np.percentile(values[is_known], 99)) if is_known.any() else 1.0
+    shares = np.clip(np.where(is_known, values, 0.0) / max(most, 1e-6), 0.0, 1.0)
+    colours = palette.viridis_table()[(255 * shares).astype(np.uint8)]
+    alpha = np.where(is_known, 255, 0).astype(np.uint8)
+    return np.concatenate([colours, alpha[..., None]], axis=-1)
+
+
+def _means(repeats: ClipRepeats) -> tuple[Line, Line]:
+    """Return the mean over repeats, and that over neurons, at the height of the means."""
+    each = _mean(repeats.responses)  # (repeat, time)
+    average = _mean(repeats.average)
+    finite = np.concatenate([each.ravel(), average])
+    finite = finite[np.isfinite(finite)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    # All repeats share one scale; the means lie below the rasters.
+    scale = (MEAN_HEIGHT - 0.05) / max(float(high - low), 1e-9)
+
+    def placed(values: np.ndarray) -> np.ndarray:
+        # NaN breaks the line between repeats.
+        return np.append(-MEAN_HEIGHT + 0.02 + (values - low) * scale, np.nan)
+
+    pitch = pitch_s(repeats)
+    places = [np.append(repeats.time_s + k * pitch, np.nan) for k in range(len(each))]
+    x = np.concatenate(places)
+    means = np.concatenate([placed(values) for values in each])
+    return (
+        Line("", _AVERAGE, x, np.concatenate([placed(average)] * len(each)), ""),
+        Line("", palette.RECORDED, x, means, ""),
+    )
+
+
+def binned_rows(responses: np.ndarray) -> np.ndarray:
+    """Average adjacent neurons of (neuron, repeat, time) to at most 64 rows."""
+    size = -(-len(responses) // MAX_ROWS)
+    if size <= 1:
+        return responses
+    groups = [_mean(responses[first : first + size]) for first in range(0, len(responses), size)]
+    return np.stack(groups)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis, ignoring NaN; NaN if all are unknown."""
+    # np.nanmean would emit a warning for each time without a known value.
+    finite = np.isfinite(values)
+    total, count = np.where(finite, values, 0.0).sum(axis=0), finite.sum(axis=0)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def clip_text(clip: RepeatedClip, number: int) -> str:
+    """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
+    tier = f" · {clip.tier}" if clip.tier else ""
+    return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:z.1f} s{tier}"
+
+
+def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
+    """Return the reliability as text: the median over neurons that have one.
+
+    `name` is the neuron's name, used if there is only one neuron.
+    """
+    is_known = np.isfinite(repeats.cc_max)
+    n = len(repeats.neurons)
+    if not is_known.any():
+        status = most_frequent_status(repeats.status)
+        problem = ceiling_problem(status, len(repeats.onset_s))
+        return f"no reliability: {problem or 'no neuron is selected'}"
+    scope = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
+    if n > 1 and not is_known.all():
+        scope = f"{is_known.sum()} of {n} neurons, median"
+    top, single, oracle = (
+        _median_text(values[is_known])
+        for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
+    )
+    one = f"{single}{interval_text(repeats)}"
+    n_repeats = len(repeats.onset_s)
+    return f"Reliability of {n_repeats} repeats: one {one}, mean {top} · oracle {oracle} ({scope})"
+
+
+def _median_text(values: np.ndarray) -> str:
+    finite = values[np.isfinite(values)]
+    return f"{np.median(finite):z.2f}" if len(finite) else "–"

@@ -1,0 +1,195 @@
+"""Panel *Trials*: the table of trials, and averages around their onsets by condition."""
+
+from collections.abc import Sequence
+from typing import Final, Self
+
+import numpy as np
+
+from omnimouse_model.analysis.peri_event import ConditionAverage
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.units import drawn_units
+from omnimouse_widgets.views.record import (
+    Block,
+    Choice,
+    CurrentRow,
+    Curves,
+    Dash,
+    Item,
+    Legend,
+    Line,
+    Message,
+    Row,
+    Table,
+    Text,
+)
+
+COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
+"""Colours of conditions, by rank of their labels."""
+NO_CONDITION: Final = "No column of the trials has a few labels."
+SELECT: Final = "Select a neuron."
+READING: Final = "◌ Reading trials…"
+TABLE_LABEL: Final = "Trials of the session; a click moves the window to a trial"
+PLOT_LABEL: Final = "Averages around the onsets of trials"
+PLOT_TIP: Final = (
+    "Mean response of the neuron around the onsets of trials, by condition, with one\n"
+    "standard error over trials. Dashed: the prediction under the current task."
+)
+TICK_S: Final = 0.5
+"""Distance of the ticks of the time axis in seconds."""
+
+
+class TrialsView:
+    """List of trials on the left; on the right, averages of the neuron in focus."""
+
+    name = "trials"
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller, self._averages = controller, controller.trial_averages
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: current trial, list, and averages beside them."""
+        controller, events = self._controller, self._controller.state.events
+        place = [events.session, events.window, controller.navigation.trial_changed]
+        focus = [events.selection, controller.neuron_info.focus_changed]
+        averages = [self._averages.changed, controller.results.changed]
+        return [
+            # Another recording has other conditions, which may need predictions.
+            Block(tuple, [events.session], follow=self._follow),
+            Block(self._current, place),
+            Block(self._list, [events.session]),
+            Block(self._plot, [events.session, *focus, *averages], column=1),
+        ]
+
+    def _follow(self, is_visible: bool) -> None:
+        """Predict trials only while the panel is visible."""
+        self._averages.show(is_visible, self)
+
+    def _current(self) -> Sequence[Item]:
+        """Return the current trial with its conditions, and the mark of its row."""
+        number, session = self._controller.navigation.trial, self._controller.state.session
+        if number is None or session is None:
+            return [Text("trial", "", is_line=True), CurrentRow("current", "trials", None)]
+        at = int(np.argsort(session.trials.t_on, kind="stable")[number])
+        conditions = self._averages.conditions.items()
+        parts = [f"{name} {labels[at]}" for name, labels in conditions if labels[at]]
+        text = " · ".join([f"trial {number + 1}", *parts])
+        return [
+            Text("trial", text, tip=text, is_line=True),
+            CurrentRow("current", "trials", number),
+        ]
+
+    def _list(self) -> Sequence[Item]:
+        """Return the trials in the order of time, as the steps between them."""
+        session, conditions = self._controller.state.session, self._averages.conditions
+        if session is None:
+            return [Table("trials", TABLE_LABEL, (), ())]
+        order = np.argsort(session.trials.t_on, kind="stable")
+        columns = [
+            [f"{number + 1}" for number in range(len(order))],
+            [f"{onset:z.1f} s" for onset in session.trials.t_on[order].tolist()],
+            session.trials.tier[order].tolist(),
+            *(labels[order].tolist() for labels in conditions.values()),
+        ]
+        titles = ("trial", "onset", "tier", *conditions)
+        rows = tuple(zip(*columns, strict=True))
+        return [Table("trials", TABLE_LABEL, titles, rows, self._controller.navigation.go_to_trial)]
+
+    def _plot(self) -> Sequence[Item | Row]:
+        averages, state = self._averages, self._controller.state
+        neuron, problem = self._controller.neuron_info.shown, ""
+        found = () if neuron is None else averages.of(neuron)
+        if state.session is not None and not averages.conditions:
+            problem = NO_CONDITION
+        elif state.session is not None and neuron is None:
+            problem = SELECT
+        elif state.session is not None and (not found or averages.time_s is None):
+            problem = READING
+        choices = Row("choices", self._choices())
+        if problem or state.session is None or neuron is None or averages.time_s is None:
+            return [choices, Message("averages", PLOT_LABEL, problem)]
+        signs = [
+            ("━", COLOURS[rank % len(COLOURS)], f"{one.label} · {one.n_trials} trials")
+            for rank, one in enumerate(found)
+        ]
+        if any(np.isfinite(one.predicted).any() for one in found):
+            signs.append(("╍", palette.AXIS, "predicted"))
+        return [
+            choices,
+            Text("text", self._text(neuron, found), "quiet", is_line=True),
+            Legend("legend", tuple(signs)),
+            average_curves(averages.time_s, found, drawn_units(state.spec)),
+        ]
+
+    def _choices(self) -> tuple[Choice, ...]:
+        averages = self._averages
+        if not averages.conditions:
+            return ()
+        names = tuple((name, name, "") for name in averages.conditions)
+        tiers = tuple((name, name, "") for name in averages.tiers)
+        help_text = "Column of the trials whose labels are compared"
+        return (
+            Choice("condition", "Condition", help_text, names, averages.condition, averages.choose),
+            Choice(
+                "tier",
+                "Tier",
+                "Tier of the averaged trials",
+                tiers,
+                averages.tier,
+                averages.choose_tier,
+            ),
+        )
+
+    def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> str:
+        """Return e.g. `neuron 7 · 20 test trials · predicted for 12`."""
+        responses, session = self._controller.results.peri_event, self._controller.state.session
+        assert responses is not None
+        assert session is not None
+        total = len(responses.trials)
+        text = f"neuron {session.units.names[neuron]} · {total:,} {responses.tier} trials"
+        if not any(np.isfinite(one.predicted).any() for one in found):
+            is_due = not responses.is_complete
+            return f"{text} · {'◌ predicting…' if is_due else 'not predicted: no target'}"
+        n_predicted = "all" if responses.is_complete else f"{responses.n_predicted:,}"
+        # Where no trial asks for a prediction, dashed lines have gaps.
+        asked = np.any([np.isfinite(one.predicted[:, 0]) for one in found], axis=0)
+        first, last = responses.bin_s[np.flatnonzero(asked)[[0, -1]]]
+        part = "" if asked.all() else f", target from {first:.2g} to {last:.2g} s"
+        return f"{text} · predicted for {n_predicted}{part}"
+
+
+def average_curves(time_s: np.ndarray, found: Sequence[ConditionAverage], unit: str) -> Curves:
+    """Return averages (bin, 1) by condition: recorded solid, predicted dashed."""
+    lines, reaches = [], [np.zeros(1)]
+    for rank, one in enumerate(found):
+        colour = COLOURS[rank % len(COLOURS)]
+        # The names are in the legend.
+        recorded, predicted = one.recorded[:, 0], one.predicted[:, 0]
+        shown: tuple[tuple[np.ndarray, np.ndarray, Dash], ...] = (
+            (recorded, one.recorded_sem[:, 0], "solid"),
+            (predicted, one.predicted_sem[:, 0], "dashed"),
+        )
+        for mean, sem, dash in shown:
+            lines.append(Line("", colour, time_s, mean, "", error=sem, dash=dash))
+            reaches += [mean - np.nan_to_num(sem), mean + np.nan_to_num(sem)]
+    drawn = np.concatenate(reaches)
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = float(drawn.min()), 1.05 * max(float(drawn.max()), 1e-9)
+    first, last = float(time_s[0]), float(time_s[-1])
+    onset = Line("", palette.AXIS, np.zeros(2), np.array([low, high]), "", dash="dotted")
+    ticks = TICK_S * np.arange(np.ceil(first / TICK_S), np.floor(last / TICK_S) + 1)
+    return Curves(
+        "averages",
+        PLOT_LABEL,
+        (onset, *lines),
+        "time from the onset (s)",
+        unit,
+        tuple((tick, f"{tick:zg}") for tick in ticks.tolist()),
+        limits=(first, last, low, high),
+        tip=PLOT_TIP,
+    )
