@@ -85,7 +85,7 @@ def test_a_receptive_field_lies_over_the_frame_at_the_cursor(view, controller):
     choose(view, "repeats", 1)
     press(view, "run")
     first = record(view)["content"].pixels
-    controller.set_cursor(controller.state.spec.n_samples - 1)
+    controller.navigation.set_cursor(controller.state.spec.n_samples - 1)
     assert not np.array_equal(record(view)["content"].pixels, first)
 
 
