@@ -193,6 +193,6 @@ def open_controller(
     state = LiveState(trace_span="window", as_large=False)
     defaults = {"synchronous": True, "state": state}
     with closing(Controller(**defaults | options)) as controller:
-        controller.choose_predictor(EchoPredictor() if predictor is None else predictor)
-        controller.open_session(session)
+        controller.model.choose(EchoPredictor() if predictor is None else predictor)
+        controller.loader.open_now(session)
         yield controller

@@ -156,7 +156,7 @@ def _running_rows(
 
     conditions = {"neurons": count, "model": "running"}
     # A preset with targets: the model computes after each change of the mask.
-    dock.controller.apply_preset(preset)
+    dock.controller.editor.apply_preset(preset)
     return [
         *_stroke_rows(dock, moves, (VISIBLE, TARGET), conditions),
         row("stroke_to_traces_ms", stroke_to_traces_ms(dock), "ms", **conditions),
@@ -181,7 +181,7 @@ def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     from omnimouse_model.masks import HIDDEN, VISIBLE
 
     conditions = {"neurons": count, "model": "idle"}
-    dock.controller.apply_preset("nothing")
+    dock.controller.editor.apply_preset("nothing")
     _wait_for_results(dock)
     return [
         *_stroke_rows(dock, moves, (VISIBLE, HIDDEN), conditions),

@@ -64,8 +64,8 @@ def command(size: str, neurons: int, repeats: int, device: str) -> list[Row]:
     place = str(resolve_device(device))
     rows: list[Row] = []
     try:
-        controller.choose_predictor(worker)
-        controller.open_session(folder)
+        controller.model.choose(worker)
+        controller.loader.open_now(folder)
         for task in TASKS:
             rows += _task_rows(controller, task, repeats)
         rows += _memory_rows(place)
@@ -97,7 +97,7 @@ def _stroke(controller: "Controller", task: str, seed: int) -> tuple[float, floa
 
     state = controller.state
     # Each stroke begins with the whole task: strokes add up.
-    controller.apply_preset(task)
+    controller.editor.apply_preset(task)
     wait_until(lambda: _is_fresh(controller, "population_freshness"))
     sleep(PAUSE_S)
     assert state.mask is not None
@@ -106,7 +106,7 @@ def _stroke(controller: "Controller", task: str, seed: int) -> tuple[float, floa
     others = np.setdiff1d(targets, state.selection)
     painted = np.random.default_rng(seed).choice(others, N_PAINTED, replace=False)
     start_s = perf_counter()
-    controller.paint(painted, VISIBLE)
+    controller.editor.paint(painted, VISIBLE)
     wait_until(lambda: _is_fresh(controller, "freshness"), POLL_S)
     selected_s = perf_counter() - start_s
     wait_until(lambda: _is_fresh(controller, "population_freshness"), POLL_S)

@@ -39,10 +39,10 @@ explorer"""
 TWIN: Final = """explorer = Explorer("demo", "demo")
 explorer.settled()
 controller = explorer.controller
-controller.apply_preset("video_behavior")
-controller.select(controller.state.selection[:4])
+controller.editor.apply_preset("video_behavior")
+controller.selection.select(controller.state.selection[:4])
 controller.pins.pin()
-controller.choose_predictor("twin-demo")
+controller.model.choose("twin-demo")
 explorer.settled()
 controller.pins.pin()
 controller.pins.choose_span("10 s")
@@ -50,9 +50,9 @@ explorer.settled()"""
 SPIKES: Final = """explorer = Explorer("spikes", "ndt-demo")
 explorer.settled()
 controller = explorer.controller
-controller.apply_preset("co_smoothing")
+controller.editor.apply_preset("co_smoothing")
 controller.trial_averages.choose("choice")
-controller.set_raster("area", "truth")
+controller.state.raster_order, controller.state.raster_view = "area", "truth"
 explorer.raster.rows_shown = (4.0, 28.0)
 explorer.settled()"""
 SCALE: Final = 2.0
@@ -101,14 +101,14 @@ def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | N
     _wait_for_results(tab)
     yield "explorer", tab
     # 1 is the code of visible responses.
-    tab.evaluate("explorer.controller.set_brush(1)")
+    tab.evaluate("explorer.controller.editor.set_brush(1)")
     field = tab.part("field").first
     for height in (0.35, 0.5, 0.65):
         tab.drag(field, (0.2, height), (0.55, height))
     _wait_for_results(tab)
     yield "painted", tab.page.locator(".jp-OutputArea-output", has=field).first
-    tab.evaluate("explorer.controller.apply_preset('video_behavior')")
-    tab.evaluate("explorer.controller.set_colour_by('score')")
+    tab.evaluate("explorer.controller.editor.apply_preset('video_behavior')")
+    tab.evaluate("explorer.controller.colouring.choose('score')")
     _wait_for_results(tab)
     yield "score", tab.part("painter").first
     _bring_to_front(tab, "Context")
@@ -120,14 +120,14 @@ def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | N
     tab.page.locator(".scatterlayer .trace").first.wait_for()
     _wait_for_results(tab)
     yield "context", tab.page.locator(".jupyter-widget-tab").first
-    tab.evaluate("explorer.controller.apply_preset('all_response_only')")
+    tab.evaluate("explorer.controller.editor.apply_preset('all_response_only')")
     _bring_to_front(tab, "Behaviour")
     _wait_for_results(tab)
     yield "behaviour", tab.part("behavior").first
     _bring_to_front(tab, "Neurons")
     _wait_for_results(tab)
     yield "neurons", tab.part("table").first
-    tab.evaluate("explorer.controller.apply_preset('video_behavior')")
+    tab.evaluate("explorer.controller.editor.apply_preset('video_behavior')")
     _bring_to_front(tab, "Scores")
     tab.page.locator(".barlayer .point").first.wait_for()
     _wait_for_results(tab)

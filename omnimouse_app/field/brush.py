@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from omnimouse_app.field.lasso import LassoOutline
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.mask.brush import CODE_NAMES
+from omnimouse_model.live.mask.editor import CODE_NAMES
 from omnimouse_model.masks import Mask
 from omnimouse_widgets.drawn.field.layout import (
     Field,
@@ -62,9 +62,9 @@ class Brush:
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
         self._radius = FIRST_RADIUS
-        controller.brush_chosen.connect(self._leave_select)
+        controller.editor.brush_chosen.connect(self._leave_select)
         controller.state.events.active_span.connect(self._report_state)
-        controller.stepped.connect(self._report_step)
+        controller.editor.stepped.connect(self._report_step)
 
     # -- settings -----------------------------------------------------------------
     @property
@@ -89,7 +89,7 @@ class Brush:
         radius = float(np.clip(radius, SMALLEST, LARGEST))
         if radius != self._radius:
             self._radius = radius
-            self._controller.set_brush_radius(radius)
+            self._controller.state.brush_radius = radius
             self._apply_tool()
             self.radius_changed.emit(radius)
 
@@ -124,7 +124,7 @@ class Brush:
         start, stop = self._controller.state.active_span
         # The touched neurons can have the painted state already.
         is_changed = self._controller.state.mask is not before
-        name = self._controller.undo_name if is_changed else "No neuron changed"
+        name = self._controller.editor.undo_name if is_changed else "No neuron changed"
         undo = " · Ctrl+Z: undo" if is_changed else ""
         self._show_help(f"{name} in samples {start}-{stop}{undo}")
 
@@ -160,9 +160,9 @@ class Brush:
         """Detach from the layer, and disconnect from the controller and the viewer."""
         self.detach()
         controller = self._controller
-        controller.brush_chosen.disconnect(self._leave_select, missing_ok=True)
+        controller.editor.brush_chosen.disconnect(self._leave_select, missing_ok=True)
         controller.state.events.active_span.disconnect(self._report_state, missing_ok=True)
-        controller.stepped.disconnect(self._report_step, missing_ok=True)
+        controller.editor.stepped.disconnect(self._report_step, missing_ok=True)
         self._viewer = None
 
     def detach(self) -> None:
@@ -232,10 +232,10 @@ class Brush:
             new = neurons[~touched[neurons]]
             touched[new] = True
             if len(new):
-                self._controller.paint(new)
+                self._controller.editor.paint(new)
 
         # All paint calls between begin and end are one step of undo.
-        self._controller.begin_stroke()
+        self._controller.editor.begin_stroke()
         try:
             at = _pixel(layer, event)
             stamp(at, at)
@@ -246,7 +246,7 @@ class Brush:
                 yield
             stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
-            self._controller.end_stroke()
+            self._controller.editor.end_stroke()
             if touched.any():
                 self._report_painted(before)
 
@@ -269,7 +269,7 @@ class Brush:
         )
         if len(inside):
             before = self._controller.state.mask
-            self._controller.paint(inside)
+            self._controller.editor.paint(inside)
             self._report_painted(before)
 
     def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
@@ -285,11 +285,11 @@ class Brush:
 
     def select(self, neuron: int, add: bool) -> None:
         """Select one neuron; with `add`, add it to the selection or remove it."""
-        selection = self._controller.state.selection
-        if add and neuron in selection:
-            self._controller.select([n for n in selection if n != neuron])
+        selection = self._controller.selection
+        if add:
+            selection.toggle(neuron)
         else:
-            self._controller.select([neuron], add=add)
+            selection.select([neuron])
 
     def _resize(self, event: Any) -> Generator[None, None, None]:
         pressed, radius = float(event.pos[0]), self._radius

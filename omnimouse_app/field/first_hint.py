@@ -23,7 +23,7 @@ class FirstHint:
         self._is_shown = False
         # Another plugin may show a text of its own.
         is_free = not (self._overlay.visible and self._overlay.text)
-        if is_free and not controller.last_session.session:
+        if is_free and not controller.store.load().session:
             controller.state.events.mask.connect(self._follow)
             # What a model reads is known once it is loaded.
             controller.results.changed.connect(self._follow)
@@ -38,7 +38,7 @@ class FirstHint:
 
     def _follow(self) -> None:
         mask = self._controller.state.mask
-        if self._controller.can_undo:
+        if self._controller.editor.can_undo:
             self.close()
         elif mask is not None:
             self._overlay.position, self._overlay.font_size = "bottom_center", 9

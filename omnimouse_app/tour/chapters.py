@@ -37,11 +37,11 @@ def pin_conditions(story: Story) -> None:
     controller = story.dock.controller
     pins = controller.pins
     for preset in ("video_behavior", "responses_from_behavior", _FORECAST):
-        controller.apply_preset(preset)
+        controller.editor.apply_preset(preset)
         story.wait_for_prediction()
         pins.pin()
     # Four rows are high enough to tell the curves of the pins apart.
-    controller.select(controller.state.selection[:4])
+    controller.selection.select(controller.state.selection[:4])
     pins.choose_span("10 s")
     story.dock.bring_up("Traces")
     settle(0.2)
@@ -62,7 +62,7 @@ def pin_conditions(story: Story) -> None:
 def live_context(story: Story) -> None:
     """Show live curves of the selected neurons, and a sweep over several windows."""
     controller, results = story.dock.controller, story.dock.controller.results
-    controller.apply_preset("video_behavior")
+    controller.editor.apply_preset("video_behavior")
     # Live curves are requested only while the panel is visible.
     story.dock.bring_up("Context")
     settle(0.5)
@@ -115,10 +115,10 @@ def compare_with_a_twin(story: Story) -> None:
     controller = story.dock.controller
     pins = controller.pins
     before = controller.state.predictor_name
-    controller.apply_preset("video_behavior")
-    controller.select(controller.state.selection[:4])
+    controller.editor.apply_preset("video_behavior")
+    controller.selection.select(controller.state.selection[:4])
     for model in (before, TWIN):
-        controller.choose_predictor(model)
+        controller.model.choose(model)
         story.wait_for_prediction()
         pins.pin()
     pins.choose_span("10 s")
@@ -152,7 +152,7 @@ def compare_with_a_twin(story: Story) -> None:
     pins.choose_span("window")
     for pin in controller.state.pins:
         pins.unpin(pin.slot)
-    controller.choose_predictor(before)
+    controller.model.choose(before)
     story.wait_for_prediction()
 
 
@@ -160,12 +160,12 @@ def experiment_on_the_twin(story: Story) -> None:
     """Measure directions and fields of all neurons in the twin; search an image."""
     controller = story.dock.controller
     before = controller.state.predictor_name
-    controller.choose_predictor(TWIN)
+    controller.model.choose(TWIN)
     story.wait_for_prediction()
     story.dock.bring_up("Laboratory")
     for name, repeats in (("directions", 2), ("fields", 1)):
         _run_experiment(story, name, repeats)
-        controller.set_colour_by("lab")
+        controller.colouring.choose("lab")
         story.picture(
             f"laboratory_{name}",
             label_of(name),
@@ -173,7 +173,7 @@ def experiment_on_the_twin(story: Story) -> None:
             "shown to the model, and the field has the colours of what was found. It "
             "is a property of the model, not of the animal.",
         )
-    controller.set_colour_by("state")
+    controller.colouring.choose("state")
     _run_experiment(story, BARCODES)
     story.picture(
         "laboratory_barcodes",
@@ -193,7 +193,7 @@ def experiment_on_the_twin(story: Story) -> None:
     )
     controller.stimulus_edits.reset()
     story.dock.bring_up("OmniMouse")
-    controller.choose_predictor(before)
+    controller.model.choose(before)
     story.wait_for_prediction()
 
 
@@ -321,11 +321,11 @@ def spiking_session_on_screen(story: Story) -> None:
     controller, dock = story.dock.controller, story.dock
     before = controller.state.session
     assert before is not None
-    controller.open_session(spiking_session())
-    controller.choose_predictor(NDT)
+    controller.loader.open_now(spiking_session())
+    controller.model.choose(NDT)
     story.wait_for_prediction(_LONG_S)
     controller.colouring.outline_areas(True)
-    controller.apply_preset("co_smoothing")
+    controller.editor.apply_preset("co_smoothing")
     dock.bring_up("Trials")
     dock.bring_up("Behaviour")
     controller.trial_averages.choose("choice")
@@ -342,11 +342,11 @@ def spiking_session_on_screen(story: Story) -> None:
         "the mean response of a neuron around the onsets by choice, recorded (solid) "
         "and predicted (dashed); the wheel and the pose.",
     )
-    controller.apply_preset("inter_region/CA1")
+    controller.editor.apply_preset("inter_region/CA1")
     story.wait_for_prediction()
     dock.bring_up("Raster")
     dock.bring_up("Traces")
-    controller.set_raster("area", "pair")
+    controller.state.raster_order, controller.state.raster_view = "area", "pair"
     raster = dock.panels["Raster"]
     assert isinstance(raster, RasterPanel)
     settle(0.3)
@@ -357,12 +357,12 @@ def spiking_session_on_screen(story: Story) -> None:
         "One region is predicted from all others. Zoomed in, spikes are ticks.",
     )
     raster.show_all()
-    controller.set_raster("state", "truth")
+    controller.state.raster_order, controller.state.raster_view = "state", "truth"
     controller.colouring.outline_areas(False)
     # Later chapters show the demo.
-    controller.open_session(before)
-    controller.choose_predictor(story.model)
-    controller.apply_preset("video_behavior")
+    controller.loader.open_now(before)
+    controller.model.choose(story.model)
+    controller.editor.apply_preset("video_behavior")
     controller.project.dismiss()  # that the preset of the spikes does not fit
     story.wait_for_prediction(_LONG_S)
 

@@ -38,10 +38,10 @@ def check_states(dock: OmniMouseDock, model: str) -> Check:
     assert mask is not None
     assert layers.field is not None
     # Selected neurons have a white rim, which would change the measured colours.
-    controller.select([])
+    controller.selection.select([])
     settle(0.3)
     on_screen = states_on_screen(Canvas(dock.viewer, dock.main_window), layers.field)
-    controller.select(selection)
+    controller.selection.select(selection)
     # Neurons without a pixel have no colour to compare.
     has_pixel = on_screen >= 0
     states = mask.state_in(controller.state.active_span)[has_pixel]
@@ -62,10 +62,10 @@ def check_traces(dock: OmniMouseDock, model: str) -> Check:
     span, options = state.trace_span, (state.common_scale, state.as_large)
     # Of the window alone, and not scaled to the recording: the numbers of the library.
     controller.pins.choose_span("window")
-    controller.set_traces(common_scale=False, as_large=False)
+    controller.state.common_scale, controller.state.as_large = False, False
     panel.redraw.flush()
     check = _compared(panel, expected, state.selection)
-    controller.set_traces(common_scale=options[0], as_large=options[1])
+    controller.state.common_scale, controller.state.as_large = options[0], options[1]
     controller.pins.choose_span(span)
     wait_for(lambda: not controller.pins.predictions.is_busy, "the span")
     return check

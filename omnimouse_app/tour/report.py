@@ -151,7 +151,7 @@ def open_the_demo(story: Story) -> None:
             f"{session.id}: {session.n_neurons:,} neurons, {session.recorded_text}",
         ),
         ("Model", state.predictor_name),
-        ("Preset", dict(controller.presets).get(state.preset, "by hand")),
+        ("Preset", dict(controller.editor.presets).get(state.preset, "by hand")),
         ("From the open window to the first prediction", f"{seconds:z.1f} s"),
     ]
     story.wait_for_score()
@@ -269,7 +269,7 @@ def paint_the_raster(story: Story) -> None:
     panel.set_tool("box")
     before = controller.state.mask
     assert before is not None
-    controller.set_brush(VISIBLE)
+    controller.editor.set_brush(VISIBLE)
     settle(0.1)
     # Plot coordinates: sample n covers n to n + 1, so 5.5 is the middle of sample 5.
     drag_on_raster(panel, (5.5, 0.25), (24.5, 0.6))
@@ -298,7 +298,7 @@ def decode_behavior(story: Story) -> None:
     """Show the behaviour that the predictor decodes, with the preset for it."""
     controller = story.dock.controller
     # All neurons are visible and behaviour is the target.
-    controller.apply_preset("all_response_only")
+    controller.editor.apply_preset("all_response_only")
     story.wait_for_prediction()
     panel = story.dock.panels["Behaviour"]
     story.dock.docks["Behaviour"].raise_()
@@ -318,7 +318,7 @@ def decode_behavior(story: Story) -> None:
 def scrub(story: Story) -> None:
     """Show another window and frame; check that the traces follow."""
     controller = story.dock.controller
-    controller.apply_preset("video_behavior")
+    controller.editor.apply_preset("video_behavior")
     # Three windows on: a window that no earlier chapter has shown.
     controller.navigation.step_window(3)
     controller.navigation.set_cursor(40)

@@ -83,7 +83,7 @@ def _apply_preset(name: str) -> Action:
     def apply(dock: OmniMouseDock) -> None:
         # The palette offers all presets, whichever the session can have.
         try:
-            dock.controller.apply_preset(name)
+            dock.controller.editor.apply_preset(name)
         except MaskError as error:
             show_warning(f"OmniMouse: {error}")
 
@@ -91,7 +91,7 @@ def _apply_preset(name: str) -> Action:
 
 
 def _set_behavior(mode: BehaviorMode) -> Action:
-    return lambda dock: dock.controller.set_behavior(mode)
+    return lambda dock: dock.controller.editor.set_behavior(mode)
 
 
 def _choose_span(choice: SpanChoice) -> Action:
@@ -101,7 +101,7 @@ def _choose_span(choice: SpanChoice) -> Action:
 def _show_video(name: str) -> Action:
     def show(dock: OmniMouseDock) -> None:
         n_frames = dock.controller.state.spec.n_frames
-        dock.controller.set_frames(video_span(name, n_frames))
+        dock.controller.editor.set_frames(video_span(name, n_frames))
 
     return show
 

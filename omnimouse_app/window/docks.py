@@ -156,7 +156,7 @@ class OmniMouseDock(QWidget):
         # last one.
         is_free = self.controller.state.session is None
         if self.docks and is_free and not self.controller.loader.is_busy:
-            self.controller.restore()
+            self.controller.project.restore()
 
     def open_docks(self) -> None:
         """Open the other docks around the canvas, once this widget is docked."""
@@ -182,7 +182,7 @@ class OmniMouseDock(QWidget):
             _set_title(widget, title)
         _raise_when_shown_again(main)
         self._offer_restore(window)
-        if self.controller.is_stored:
+        if self.controller.store.is_enabled:
             self._layout = DockLayout(window)
         _arrange(window, self.docks)
         # Only now: for each dock that is added, napari and Qt walk through all widgets.
@@ -219,7 +219,7 @@ class OmniMouseDock(QWidget):
             self.controller.ranking.open(folder)
             self.bring_up("Ranking")
         elif has_predictions(Path(folder)):
-            self.controller.choose_predictor(folder)
+            self.controller.model.choose(folder)
         elif holds_sessions(folder):
             self.controller.recordings.read_folder(folder)
         else:
@@ -408,7 +408,7 @@ def open_instrument(
     """Return the OmniMouse of a viewer; open it with all docks if it is not open."""
     dock = find_instrument(viewer)
     if dock is not None and model is not None:
-        dock.controller.choose_predictor(model)
+        dock.controller.model.choose(model)
     if dock is None:
         dock = OmniMouseDock(viewer, controller, model)
         with unsaved_settings():

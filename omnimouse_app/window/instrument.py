@@ -81,9 +81,9 @@ class Instrument(QObject):
         if model is None and controller is None:
             model = preferred_model(self.controller)
         if model is not None:
-            self.controller.choose_predictor(model)
+            self.controller.model.choose(model)
         self.brush = Brush(self.controller, viewer)
-        last = self.controller.last_session.brush_radius
+        last = self.controller.store.load().brush_radius
         self.brush.radius = settings.brush_radius or last or FIRST_RADIUS
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
@@ -191,7 +191,7 @@ def import_for_layers() -> None:
 
 def preferred_model(controller: Controller) -> str:
     """Return the model of the preferences, else the last one used, else the demo."""
-    return preferences().predictor or controller.last_session.predictor or "demo"
+    return preferences().predictor or controller.store.load().predictor or "demo"
 
 
 def new_controller(device: Device = "auto", scheduler: str | None = None) -> Controller:
@@ -206,5 +206,5 @@ def new_controller(device: Device = "auto", scheduler: str | None = None) -> Con
         load = load_on_scheduler(scheduler)
     state = LiveState(device=device)
     controller = Controller(state=state, post=qt_post(), load=load, session_file=True)
-    controller.restore_baseline()
+    controller.model.restore_baseline()
     return controller

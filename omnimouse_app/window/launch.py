@@ -92,7 +92,7 @@ def launch(
         dock.open_folder(str(session))
     elif session is not None:
         controller.loader.open(OpenRequest(session, options=reading or {}))
-    elif not controller.restore(fallback=DEMO):
+    elif not controller.project.restore(fallback=DEMO):
         controller.loader.open(DEMO)
     if block:
         import napari
@@ -245,7 +245,7 @@ def _in_viewer(
             "that opens it."
         )
     if device != "auto":
-        dock.controller.choose_device(device)
+        dock.controller.model.choose_device(device)
     return open_instrument(viewer, model=model)
 
 
@@ -256,7 +256,7 @@ def _controller(
     from omnimouse_app.window.instrument import new_controller, preferred_model
 
     controller = new_controller(device, scheduler)
-    controller.choose_predictor(model or preferred_model(controller))
+    controller.model.choose(model or preferred_model(controller))
     return controller
 
 

@@ -20,12 +20,12 @@ from omnimouse_model.analysis.evaluate.tier_score import (
     scored_tier,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.mask.presets import DEFAULT_PRESET, mask_for
-from omnimouse_model.live.recording.first_scores import (
+from omnimouse_model.live.first_scores import (
     SHIPPED,
     FirstScores,
     first_scores,
 )
+from omnimouse_model.live.mask.presets import DEFAULT_PRESET, mask_for
 from omnimouse_model.live.spans import page_around
 from omnimouse_model.predict.predictor import Predictor
 

@@ -56,11 +56,11 @@ def window(qapp, echo, session_folder):
 
     with end_check(), install_toys():
         controller = Controller(post=qt_post(), load=load)
-        controller.choose_predictor("echo")
+        controller.model.choose("echo")
         viewer = napari.Viewer(show=True)
         viewer.window.resize(*SIZE)
         opened = open_instrument(viewer, controller)
-        controller.open_session(session_folder)
+        controller.loader.open_now(session_folder)
         wait_for_rest(opened)
         yield opened
         opened.close_viewer()
@@ -89,9 +89,9 @@ def dock(window, start):
     controller, brush = window.controller, window.instrument.brush
     state = controller.state
     if state.session is not session or controller.project.path is not None:
-        controller.open_session(session)
+        controller.loader.open_now(session)
     if state.predictor_name != "echo":
-        controller.choose_predictor("echo")
+        controller.model.choose("echo")
     controller.planes.show_in_space(False)
     controller.planes.show(None)
     controller.colouring.outline_areas(False)
@@ -102,12 +102,12 @@ def dock(window, start):
     controller.navigation.seek(start_s)
     brush.tool, brush.radius = "brush", 14.0
     for colour_by in ("score", "state"):  # one key goes from one to the other
-        controller.set_colour_by(colour_by)
-    controller.apply_preset("video_behavior")
-    controller.set_brush(VISIBLE)
-    controller.set_active_span(0, 60)
+        controller.colouring.choose(colour_by)
+    controller.editor.apply_preset("video_behavior")
+    controller.editor.set_brush(VISIBLE)
+    controller.editor.set_active_span(0, 60)
     controller.navigation.set_cursor(0)
-    controller.select([3, 14, 15])
+    controller.selection.select([3, 14, 15])
     for title in ("OmniMouse", "Traces", "Raster"):
         window.bring_up(title)
     for area in window.main_window.findChildren(QScrollArea):

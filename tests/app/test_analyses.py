@@ -40,7 +40,7 @@ def test_the_key_saves_and_napari_keeps_its_own(dock, tmp_path, monkeypatch):
     for neuron, focus in zip((3, 4, 5, 6), (words, words, menu, menu), strict=True):
         focus.setFocus()
         settle()
-        dock.controller.paint([neuron], HIDDEN)
+        dock.controller.editor.paint([neuron], HIDDEN)
         QTest.keyClick(focus, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
         assert analyses.path == path
         assert not analyses.is_changed
@@ -76,10 +76,10 @@ def from_command_line(dock, path, monkeypatch):
 def test_an_analysis_is_dropped_or_launched(dock, tmp_path, monkeypatch, is_dropped):
     controller = dock.controller
     path = tmp_path / "a.omnimouse.json"
-    controller.apply_preset("video_only")
-    controller.select([7, 8])
+    controller.editor.apply_preset("video_only")
+    controller.selection.select([7, 8])
     assert controller.project.save(path)
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     controller.project.save(tmp_path / "b.omnimouse.json")
     assert get_reader(str(path)) is not None
     if is_dropped:

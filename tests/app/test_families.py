@@ -164,8 +164,8 @@ def test_a_model_of_another_family_is_used_like_any_other(
     QTest.keyClick(traces.stack.canvas, Qt.Key.Key_S, CONTROL)
     wait_for(lambda: controller.project.path == path, "the file")
     mask, window, scores = state.mask, state.window, controller.results.scores
-    controller.paint([0], VISIBLE)
-    dock.controller.open_session(session_folder)
+    controller.editor.paint([0], VISIBLE)
+    dock.controller.loader.open_now(session_folder)
     if name == "toy-frames":
         from_command_line(dock, path, monkeypatch)
     else:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 @pytest.fixture
 def canvas(dock, canvas):
-    dock.controller.select([])
+    dock.controller.selection.select([])
     return canvas
 
 
@@ -41,12 +41,12 @@ def wait_for_colours(canvas, places, wanted):
 def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, canvas):
     controller, layers = dock.controller, dock.instrument.layers
     field = layers.field
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     half, last = field.n_neurons // 2, field.n_neurons - 1
-    controller.paint_cells(range(half), slice(0, 60), VISIBLE)
-    controller.paint_cells(range(half, field.n_neurons), slice(0, 60), TARGET)
+    controller.editor.paint_cells(range(half), slice(0, 60), VISIBLE)
+    controller.editor.paint_cells(range(half, field.n_neurons), slice(0, 60), TARGET)
     dock.control.scroll_area.ensureWidgetVisible(dock.control.view.colour_by)
-    controller.set_colour_by("depth")
+    controller.colouring.choose("depth")
     scale = controller.colouring.scale
     wanted = viridis_table()[(scale.shares * 255).round().astype(int)]
     wait_for_colours(canvas, core_places(field), wanted)
@@ -62,6 +62,6 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     for part in (legend.bar, legend.states, legend.no_outline, legend.selected_ring):
         wait_for(part.isVisible, "the legend")
     assert legend.bar.ends == scale.ends
-    controller.paint_cells(range(10), slice(0, 60), TARGET)
+    controller.editor.paint_cells(range(10), slice(0, 60), TARGET)
     layers.draw()
     assert layers.colours.is_fast

@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 
 from omnimouse_app.field.first_hint import FirstHint
 from omnimouse_model.data.open import open_session
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state_store import StateStore
 from tests.predictors import NoisyPredictor, open_controller
 
 
@@ -24,9 +24,9 @@ def test_it_names_the_inputs_until_the_first_stroke(controller):
     shown = viewer.canvas.overlays.text
     assert shown.visible
     assert "from video + behaviour." in shown.text
-    controller.paint([0], 1)
+    controller.editor.paint([0], 1)
     assert not shown.visible
-    controller.undo()
+    controller.editor.undo()
     assert not shown.visible
     hint.close()
 
@@ -37,8 +37,8 @@ def test_a_later_start_and_another_text_stay_as_they_are(controller, monkeypatch
     shown.text, shown.visible = "frame 3", True
     FirstHint(viewer, controller).close()
     assert (shown.text, shown.visible) == ("frame 3", True)
-    last = replace(controller.last_session, session="mouse")
-    monkeypatch.setattr(Controller, "last_session", last)
+    last = replace(controller.store.load(), session="mouse")
+    monkeypatch.setattr(StateStore, "load", lambda _: last)
     viewer = ViewerModel()
     FirstHint(viewer, controller)
     assert not viewer.canvas.overlays.text.visible

@@ -27,8 +27,8 @@ def field(dock):
 @pytest.fixture
 def blank(dock):
     """The window with nothing painted and nobody selected."""
-    dock.controller.apply_preset("nothing")
-    dock.controller.select([])
+    dock.controller.editor.apply_preset("nothing")
+    dock.controller.selection.select([])
     return dock
 
 
@@ -58,7 +58,7 @@ def field_positions(dock, canvas, path):
 
 def wait_for_states(dock, canvas):
     """Until the screen shows the state of nearly all neurons, and no other one."""
-    dock.controller.select([])
+    dock.controller.selection.select([])
     Hand(canvas.widget).move((2, 2), held=False)  # the brush's ring covers none
 
     def is_shown():
@@ -116,7 +116,7 @@ def test_the_lasso_paints_the_neurons_inside(blank, canvas, hand, field, circle)
     visible = np.flatnonzero((mask_cells(blank) == VISIBLE).all(axis=0))
     assert len(inside) > 10
     np.testing.assert_array_equal(visible, inside)
-    for text in (viewer.help, blank.controller.undo_name):
+    for text in (viewer.help, blank.controller.editor.undo_name):
         assert f"Paint {len(inside)} neurons visible" in text
     hand.drag(circle)
     assert "No neuron changed" in viewer.help

@@ -48,8 +48,8 @@ def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane
 
 def test_brush_lasso_and_click_stay_in_the_plane(dock, canvas, hand, layers, plane):
     controller = dock.controller
-    controller.apply_preset("nothing")
-    controller.select([])
+    controller.editor.apply_preset("nothing")
+    controller.selection.select([])
     controller.planes.show(1)
     dock.viewer.reset_view()  # every plane is in reach again
     middle = np.array([canvas.widget.width(), canvas.widget.height()]) / 2
@@ -57,7 +57,7 @@ def test_brush_lasso_and_click_stay_in_the_plane(dock, canvas, hand, layers, pla
     dock.instrument.brush.radius = 60.0
     hand.drag(np.round(across))
     assert set(plane[visible_neurons(dock)]) == {1}
-    controller.undo()
+    controller.editor.undo()
     assert not visible_neurons(dock).any()
     hand.key(Qt.Key.Key_L)
     reach = 0.7 * middle.min()
@@ -76,7 +76,7 @@ def test_one_plane_is_shown_with_its_image(dock, canvas, layers, plane, monkeypa
     crosses = layer_of_neurons_without_pixels(dock.controller.state.session, lost)
     monkeypatch.setattr(layers, "field", lost)
     monkeypatch.setattr(layers, "without_pixels", crosses)
-    dock.controller.select([other])
+    dock.controller.selection.select([other])
     planes.show(1)
     layers.draw()
     tile, shown = layers.tiles[1], layers.mean.data
@@ -112,9 +112,9 @@ def test_space_has_every_neuron_in_the_colours_of_the_field(dock, layers, points
     assert dock.viewer.dims.ndisplay == 3
     places = np.asarray(controller.state.session.units.xyz_um)
     np.testing.assert_allclose(points.data, places[:, ::-1])
-    controller.apply_preset("nothing")
-    controller.paint([4, 5], VISIBLE)
-    controller.select([5])
+    controller.editor.apply_preset("nothing")
+    controller.editor.paint([4, 5], VISIBLE)
+    controller.selection.select([5])
     layers.draw()
     cores, rims = layers.colours.rows[:n], layers.colours.rows[n:]
     dark_cores = cores[:, :3] * cores[:, 3:]
@@ -122,7 +122,7 @@ def test_space_has_every_neuron_in_the_colours_of_the_field(dock, layers, points
     np.testing.assert_allclose(points.border_color[5], SELECTED_RIM)
     dark_rim = rims[4, :3] * rims[4, 3:]
     np.testing.assert_allclose(points.border_color[4, :3], dark_rim, atol=1e-5)
-    controller.set_colour_by("depth")
+    controller.colouring.choose("depth")
     layers.draw()
     np.testing.assert_allclose(points.face_color, layers.colours.rows[:n], atol=1e-5)
     controller.planes.show(2)

@@ -242,7 +242,7 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     settle()
     assert not visible_key_windows()
     commands.preset_nothing()
-    controller.paint([20], VISIBLE)
+    controller.editor.paint([20], VISIBLE)
     controller.painted_region.set_distance(80.0)
     n_visible = []
     for act in (lambda: None, commands.grow_painted, commands.shrink_painted):

@@ -72,7 +72,7 @@ def test_a_spiking_session_is_explored(dock, spiking):
     assert not state.preset
     assert not task.region.isVisible()
     # trials: averages by their condition, a click, and the keys
-    controller.select([2])
+    controller.selection.select([2])
     dock.bring_up("Trials")
     trials = dock.panels["Trials"]
     wait_for(lambda: "predicted for all" in averages_text(trials), "the averages")

@@ -97,7 +97,7 @@ def test_no_dock_is_dragged_over_the_whole_field(dock):
 def test_a_renamed_layer_goes_on_working(dock):
     layers = dock.instrument.layers
     before, layers.neurons.name = layers.neurons.name, "my neurons"
-    dock.controller.paint([0, 1], TARGET)
+    dock.controller.editor.paint([0, 1], TARGET)
     layers.draw()
     assert layers.colours.is_fast
     layers.neurons.name = before
@@ -118,7 +118,7 @@ def test_napari_changes_no_layer_of_ours_and_deleted_ones_come_back(dock, canvas
         viewer.layers.remove_selected()
         assert list(viewer.layers) == [own]
         assert viewer.cursor.scaled  # for the brush of another layer
-        dock.controller.paint([0, 1], VISIBLE)
+        dock.controller.editor.paint([0, 1], VISIBLE)
         layers.draw()
         wait_for(lambda: "Shift+R" in viewer.help, "the hint")
         if is_key:

@@ -184,9 +184,9 @@ def walks() -> dict[str, Walk]:
     try:
         # Scores over the tier and longer spans are work between requests.
         state.scores_tier, state.trace_span = False, "window"
-        controller.choose_predictor("demo")
-        controller.open_session(demo_session())
-        controller.apply_preset("video_behavior")
+        controller.model.choose("demo")
+        controller.loader.open_now(demo_session())
+        controller.editor.apply_preset("video_behavior")
         panel = TracesPanel(controller)
         panel.resize(500, 500)
         panel.show()

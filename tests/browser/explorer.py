@@ -12,8 +12,8 @@ from omnimouse_app.browser.page import NotebookPage
 MAKE = """
 from omnimouse_widgets import Explorer
 explorer = Explorer("demo", "{model}").settled()
-explorer.controller.apply_preset("video_behavior")
-explorer.controller.set_brush(1)
+explorer.controller.editor.apply_preset("video_behavior")
+explorer.controller.editor.set_brush(1)
 explorer.controller.requests.score_tier(False)  # a test of its own; here it takes the processor
 """
 SHOW = "explorer"

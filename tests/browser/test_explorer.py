@@ -111,7 +111,7 @@ def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has
     tab.wait_for_event("drawn", over, name="traces")
     assert wait_for_agreement(tab)["visible"] > before["visible"]
     tab.wait_for_kernel("explorer.controller.results.freshness", "fresh")
-    tab.wait_for_kernel("explorer.controller.in_stroke", False)
+    tab.wait_for_kernel("explorer.controller.editor.in_stroke", False)
 
 
 def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
@@ -165,7 +165,7 @@ def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
     wait_until_marked(fresh_explorer, fresh_explorer.evaluate("len(explorer.selection)"))
     # A rectangle around points; twice over, as plotly would move the first.
     for end in (0.5, 0.7):
-        fresh_explorer.evaluate("explorer.controller.select([])")
+        fresh_explorer.evaluate("explorer.controller.selection.select([])")
         wait_until_marked(fresh_explorer, 0)
         fresh_explorer.drag(plot, (0.63, 0.15), (0.95, end), steps=6)
         fresh_explorer.wait_for_kernel("len(explorer.selection)", 64)
@@ -191,7 +191,7 @@ def test_properties_are_columns_of_the_table(fresh_explorer, tmp_path):
         f"(__import__('pathlib').Path({str(path)!r}).write_text('unit_id,osi\\n' + "
         "'\\n'.join(f'{u},{-k}' for k, u in enumerate("
         "explorer.controller.state.session.units.unit_id))), "
-        f"explorer.controller.join_unit_tables({str(path)!r}))[0]"
+        f"explorer.controller.loader.reopen(unit_tables={str(path)!r}))[0]"
     )
     title = titles.filter(has_text="osi")
     title.get_by_role("button").click()

@@ -50,7 +50,7 @@ def check_journey(tab, folder, model, other, metric, shape):
     path = str(folder / "mine.omnimouse.json")
     tab.evaluate(f"controller.project.save({path!r})")
     painted = tab.evaluate(VISIBLE)
-    tab.evaluate("controller.apply_preset('nothing')")
+    tab.evaluate("controller.editor.apply_preset('nothing')")
     tab.evaluate(f"controller.project.open({path!r})")
     tab.wait_for_kernel(VISIBLE, painted)
     tab.wait_for_kernel("explorer.settled() is explorer", True)

@@ -12,8 +12,8 @@ from omnimouse_widgets import FineTune
 controller = Controller()
 controller.finetuning.folder = Path({out!r})
 base = Path({folder!r}) / "base.safetensors"
-controller.choose_predictor(base)
-controller.open_session(Path({folder!r}) / {name!r})
+controller.model.choose(base)
+controller.loader.open_now(Path({folder!r}) / {name!r})
 controller.requests.wait()
 part = FineTune(controller, steps=1500)
 """
@@ -50,9 +50,9 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     tab.run_all()
     part = tab.part("finetune")
     part.get_by_text(f"base.safetensors to {NEW}").wait_for()
-    tab.finish(tab.start("execute", "controller.choose_predictor('mean')"))
+    tab.finish(tab.start("execute", "controller.model.choose('mean')"))
     part.wait_for(state="hidden")
-    tab.finish(tab.start("execute", "controller.choose_predictor(base)"))
+    tab.finish(tab.start("execute", "controller.model.choose(base)"))
     part.wait_for(state="visible")
     part.get_by_role("button", name="Start").press("Enter")
     part.get_by_role("button", name="Stop").wait_for()

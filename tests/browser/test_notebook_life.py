@@ -70,7 +70,7 @@ def test_two_views_of_one_state_agree(rerun_page):
 
 @pytest.mark.acceptance
 def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
-    rerun_page.evaluate("explorer.controller.choose_predictor('/no/such/model')")
+    rerun_page.evaluate("explorer.controller.model.choose('/no/such/model')")
     rerun_page.part("control").first.get_by_text("no/such/model").first.wait_for()
 
 
@@ -85,9 +85,9 @@ def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
     rerun_page.save()
     with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.3)) as to:
         to((0.6, 0.3))
-        rerun_page.wait_for_kernel("explorer.controller.in_stroke", True)
+        rerun_page.wait_for_kernel("explorer.controller.editor.in_stroke", True)
         reload(rerun_page)
-    rerun_page.wait_for_kernel("explorer.controller.in_stroke", False)
+    rerun_page.wait_for_kernel("explorer.controller.editor.in_stroke", False)
     wait_for_agreement(rerun_page)
     wait_for_picture_of(rerun_page, mask["visible"])  # as saved
     rerun_page.evaluate("explorer.painter.paint(range(25), 0)")

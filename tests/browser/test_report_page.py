@@ -20,11 +20,11 @@ def report(tmp_path_factory):
     session = om.open_session(write_session(folder / "mouse", N))
     nothing = om.Mask.nothing(N).with_frames(True)
     with open_controller(session) as made:
-        made.set_mask(nothing.show(range(4)).ask(range(4, N)))
+        made.editor.set_mask(nothing.show(range(4)).ask(range(4, N)))
         made.pins.pin("few seen")
-        made.apply_preset("video_only")
-        made.choose_baseline("mean")
-        made.select([2, 5])
+        made.editor.apply_preset("video_only")
+        made.model.choose_baseline("mean")
+        made.selection.select([2, 5])
         return write_report(made, folder / "page.html")
 
 

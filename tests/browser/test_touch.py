@@ -51,7 +51,7 @@ def visible_after_more_than(tab: NotebookPage, before: int) -> int:
     """Wait for the end of a stroke that shows more neurons; how many are shown."""
     shown = "bool((explorer.mask.state_in((0, 60)) == 1).sum() > {})"
     tab.wait_for_kernel(shown.format(before), True)
-    tab.wait_for_kernel("explorer.controller.in_stroke", False)
+    tab.wait_for_kernel("explorer.controller.editor.in_stroke", False)
     return wait_for_agreement(tab)["visible"]
 
 
@@ -74,7 +74,7 @@ def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
     hand, before = TouchScreen(fresh_explorer), wait_for_agreement(fresh_explorer)
     # The mouse or the keys of an earlier test may have left the ring of the brush.
     hand.field.dispatch_event("pointerleave")
-    undo_name = fresh_explorer.evaluate("explorer.controller.undo_name")
+    undo_name = fresh_explorer.evaluate("explorer.controller.editor.undo_name")
     hand.field.press("Home")
     whole = hand.canvas_picture()
     pinch = ((0.45, 0.5), (0.25, 0.5)), ((0.55, 0.5), (0.75, 0.5))
@@ -91,4 +91,4 @@ def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
             arg=[hand.field.element_handle(), whole],
         )
     assert wait_for_agreement(fresh_explorer) == before
-    assert fresh_explorer.evaluate("explorer.controller.undo_name") == undo_name
+    assert fresh_explorer.evaluate("explorer.controller.editor.undo_name") == undo_name

@@ -37,13 +37,13 @@ def folder(tmp_path_factory):
 def edited_controller(recording: Path) -> Controller:
     """Pinned, edited, beside a baseline."""
     controller = Controller(synchronous=True)
-    controller.choose_predictor("video-ridge")
-    controller.open_session(recording)
-    controller.apply_preset("video_only")
+    controller.model.choose("video-ridge")
+    controller.loader.open_now(recording)
+    controller.editor.apply_preset("video_only")
     controller.pins.pin(f"pin {HOSTILE}")
-    controller.apply_preset("video_behavior")
-    controller.choose_baseline("mean")
-    controller.select([3, 7])
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose_baseline("mean")
+    controller.selection.select([3, 7])
     controller.stimulus_edits.put(Contrast(0.5))
     return controller
 
@@ -193,10 +193,10 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
     rows = Page(report_page(report_of_screen(controller))).rows
     assert not any("in common" in row[0] for row in rows if row)
     controller.pins.unpin(0)
-    controller.choose_baseline("")
-    controller.apply_preset("random_half_video_behavior")
+    controller.model.choose_baseline("")
+    controller.editor.apply_preset("random_half_video_behavior")
     controller.pins.pin("half")
-    controller.apply_preset("video_only")
+    controller.editor.apply_preset("video_only")
     report = report_of_screen(controller)
     half = np.flatnonzero(np.isfinite(report.conditions[1].scores))
     assert len(half) == 15
@@ -207,7 +207,7 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
     targets = np.flatnonzero(report.conditions[1].mask.target.any(axis=0))
     others = np.setdiff1d(np.arange(30), targets)
     nothing = om.Mask.nothing(30).with_frames(True)
-    controller.set_mask(nothing.show(targets).ask(others))
+    controller.editor.set_mask(nothing.show(targets).ask(others))
     text = report_page(report_of_screen(controller))
     assert "No neuron is scored under every condition" in text
 
@@ -250,7 +250,7 @@ def test_a_live_report_is_whole_or_not_there(shared_controller, report, tmp_path
 
 def test_hostile_names_are_words(controller, folder, tmp_path):
     place = shutil.copytree(folder, tmp_path / "x<script>alert(2)<")
-    controller.open_session(place)
+    controller.loader.open_now(place)
     controller.pins.pin(f"pin {HOSTILE}")
     path = tmp_path / "<script>b.omnimouse.json"
     assert controller.project.save(path)

@@ -133,28 +133,28 @@ class Soak:
         return slice(start, start + int(self.draw.integers(5, 60)))
 
     def paint(self) -> None:
-        self.controller.paint(self.random_neurons(), int(self.draw.integers(3)))
+        self.controller.editor.paint(self.random_neurons(), int(self.draw.integers(3)))
 
     def paint_cells(self) -> None:
         code = int(self.draw.integers(3))
-        self.controller.paint_cells(self.random_neurons(), self.span(), code)
+        self.controller.editor.paint_cells(self.random_neurons(), self.span(), code)
 
     def stroke(self) -> None:
-        with self.controller.stroke("Paint"):
+        with self.controller.editor.stroke("Paint"):
             for _ in range(int(self.draw.integers(1, 5))):
                 self.paint()
 
     def undo_and_redo(self) -> None:
         before = self.controller.state.mask
-        if self.controller.can_undo:
-            self.controller.undo()
-            self.controller.redo()
+        if self.controller.editor.can_undo:
+            self.controller.editor.undo()
+            self.controller.editor.redo()
             assert self.controller.state.mask == before
 
     def preset(self) -> None:
-        problems = self.controller.preset_problems
-        names = [name for name, _ in self.controller.presets if name not in problems]
-        self.controller.apply_preset(names[int(self.draw.integers(len(names)))])
+        problems = self.controller.editor.preset_problems
+        names = [name for name, _ in self.controller.editor.presets if name not in problems]
+        self.controller.editor.apply_preset(names[int(self.draw.integers(len(names)))])
 
     def step(self) -> None:
         self.controller.navigation.step_window(int(self.draw.choice([-1, 1])))
@@ -166,20 +166,20 @@ class Soak:
         self.controller.requests.cancel()
 
     def select(self) -> None:
-        self.controller.select(self.random_neurons(), add=bool(self.draw.integers(2)))
+        self.controller.selection.select(self.random_neurons(), add=bool(self.draw.integers(2)))
 
     def behavior(self) -> None:
-        self.controller.set_behavior(BEHAVIORS[int(self.draw.integers(3))])
+        self.controller.editor.set_behavior(BEHAVIORS[int(self.draw.integers(3))])
 
     def frames(self) -> None:
-        self.controller.set_frames(bool(self.draw.integers(2)))
+        self.controller.editor.set_frames(bool(self.draw.integers(2)))
 
 
-def controller_edit(method: str) -> Callable[[Soak], None]:
-    """Return the edit that calls a method of the controller without arguments."""
+def editor_edit(method: str) -> Callable[[Soak], None]:
+    """Return the edit that calls a method of the mask editor without arguments."""
 
     def edit(run: Soak) -> None:
-        getattr(run.controller, method)()
+        getattr(run.controller.editor, method)()
 
     edit.__name__ = method
     return edit
@@ -190,7 +190,7 @@ EDITS = (
     *(Soak.undo_and_redo, Soak.preset, Soak.step, Soak.seek),
     *(Soak.select, Soak.behavior, Soak.frames),
     Soak.cancel,
-    *map(controller_edit, ("undo", "redo")),
+    *map(editor_edit, ("undo", "redo")),
 )
 
 
@@ -238,8 +238,8 @@ def running_soak(name: str, session: Session, seed: int) -> Iterator[Soak]:
     children = set(active_children())
     # The controller ends first: its engine would start a closed worker again.
     with closing(worker), closing(Controller(post=posted.put)) as controller:
-        controller.open_session(session)
-        controller.choose_predictor(worker)
+        controller.loader.open_now(session)
+        controller.model.choose(worker)
         run = Soak(name, controller, worker, posted, np.random.default_rng(seed))
         run.settle()
         yield run

@@ -270,7 +270,7 @@ class Monkey:
     def model(self) -> None:
         name = self.one_of(self.models)
         self.note(name)
-        self.dock.controller.choose_predictor(name)
+        self.dock.controller.model.choose(name)
 
     def layer(self) -> None:
         """Hide, show, select or delete a layer."""

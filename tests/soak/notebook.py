@@ -81,7 +81,7 @@ class NotebookSoak:
     def select(self) -> None:
         """Select random neurons."""
         neurons = self.random.choice(1000, 4, replace=False).tolist()
-        self.tab.evaluate(f"explorer.controller.select({neurons})")
+        self.tab.evaluate(f"explorer.controller.selection.select({neurons})")
 
     def open_tab(self, title: str = "") -> None:
         """Open a tab, by default a random one."""

@@ -82,11 +82,11 @@ def open_viewer(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     import napari
 
     controller = Controller(post=qt_post(), load=load, session_file=True)
-    controller.choose_predictor("slow")
+    controller.model.choose("slow")
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZES[0])
     dock = open_instrument(viewer, controller)
-    controller.open_session(recordings[0])
+    controller.loader.open_now(recordings[0])
     wait_for(lambda: is_answered(dock), "the first result", PATIENCE_S)
     try:
         yield dock
@@ -104,18 +104,18 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     dock.viewer.dims.ndisplay = 2
     if dock.panels["Stimulus"].playback.is_playing:
         dock.play()
-    controller.open_session(recording)
-    controller.choose_predictor("slow")
-    controller.choose_baseline("")
-    controller.apply_preset("video_behavior")
-    controller.select([3, 14, 15])
+    controller.loader.open_now(recording)
+    controller.model.choose("slow")
+    controller.model.choose_baseline("")
+    controller.editor.apply_preset("video_behavior")
+    controller.selection.select([3, 14, 15])
     settle(0.5)
     dock.instrument.layers.show_whole_field()
     dock.instrument.brush.tool, dock.instrument.brush.radius = "brush", 14.0
-    controller.set_brush(TARGET)
-    controller.set_active_span(0, 60)
-    controller.set_brush(VISIBLE)
-    controller.set_active_span(0, 60)
+    controller.editor.set_brush(TARGET)
+    controller.editor.set_active_span(0, 60)
+    controller.editor.set_brush(VISIBLE)
+    controller.editor.set_active_span(0, 60)
     wait_for(lambda: is_answered(dock), "the result", PATIENCE_S)
     before = controller.state.mask
     canvas = Canvas(dock.viewer, dock.main_window)

@@ -13,8 +13,8 @@ from tests.predictors import open_controller
 def controller(session):
     """A session open, with a predictor that answers at once with truth plus one."""
     with open_controller(session) as made:
-        made.apply_preset("nothing")
-        made.select([])
+        made.editor.apply_preset("nothing")
+        made.selection.select([])
         yield made
 
 

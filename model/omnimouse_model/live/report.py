@@ -179,7 +179,7 @@ def report_of_screen(controller: Controller) -> ReportData:
     # A report without a script is still a report: the reason is printed instead.
     script, problem = "", ""
     try:
-        script = controller.as_python()
+        script = controller.project.script()
     except ExportError as error:
         problem = str(error)
     edits = state.edits

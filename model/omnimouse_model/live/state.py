@@ -1,7 +1,8 @@
 """Live state of the app: the only mutable object, with one signal per field.
 
 `state.events.mask.connect(redraw)` connects a listener. Values are immutable and are
-replaced as a whole. Views read the state; only the controller and its parts write it.
+replaced as a whole. The parts of the controller write them; views write only how they show
+something: rows and images of the raster, scales of the traces, the radius of the brush.
 """
 
 import operator

@@ -12,17 +12,17 @@ from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.session import Session
 from omnimouse_model.demo import is_demo
 from omnimouse_model.live.analysis_file import SUFFIX
+from omnimouse_model.live.first_scores import (
+    FirstScores,
+    first_scores,
+    read_scores,
+    shipped_scores,
+)
 from omnimouse_model.live.last_session import (
     RUN,
     LastSession,
     read_last_session,
     write_last_session,
-)
-from omnimouse_model.live.recording.first_scores import (
-    FirstScores,
-    first_scores,
-    read_scores,
-    shipped_scores,
 )
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.http_file import display_address, web_address

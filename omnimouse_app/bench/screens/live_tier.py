@@ -33,10 +33,10 @@ def tier_rows(folder: Path, device: "Device") -> list[dict[str, Any]]:
     from omnimouse_model.live.controller import Controller
 
     controller = Controller()
-    controller.choose_device(device)
-    controller.choose_predictor("demo")
-    controller.choose_baseline("linear-gaussian")
-    controller.open_session(folder)
+    controller.model.choose_device(device)
+    controller.model.choose("demo")
+    controller.model.choose_baseline("linear-gaussian")
+    controller.loader.open_now(folder)
     try:
         return _rows(controller)
     finally:
@@ -48,7 +48,7 @@ def _rows(controller: "Controller") -> list[dict[str, Any]]:
     assert session is not None
     wait_until(lambda: not results.is_awaited and results.population is not None)
     start_s = perf_counter()
-    controller.apply_preset("video_behavior")
+    controller.editor.apply_preset("video_behavior")
     wait_until(lambda: _is_complete(controller))
     first_s = perf_counter() - start_s
     rng = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def _paint(controller: "Controller", rng: np.random.Generator) -> None:
     mask = controller.state.mask
     assert mask is not None
     targets = np.flatnonzero(mask.target.any(axis=0))
-    controller.paint(rng.choice(targets, N_PAINTED, replace=False), VISIBLE)
+    controller.editor.paint(rng.choice(targets, N_PAINTED, replace=False), VISIBLE)
 
 
 def wait_until(is_true: Callable[[], bool], poll_s: float = POLL_S) -> None:

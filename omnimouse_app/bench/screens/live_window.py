@@ -68,7 +68,7 @@ def measure_strokes(dock: OmniMouseDock, codes: tuple[int, int], moves: int = 20
     drawn: list[float] = []
     move = _Move(dock, hand)
     for number in range(4):
-        dock.controller.set_brush(codes[number % 2])
+        dock.controller.editor.set_brush(codes[number % 2])
         # Each stroke on its own radius, so that it meets other neurons.
         path = _circle(canvas, 0.9 - 0.2 * number, moves // 4)
         hand.move(path[0], held=False)
@@ -97,7 +97,7 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
     times_ms: list[float] = []
     path = _circle(canvas, 0.8, 4 * n)
     for number in range(n):
-        controller.set_brush(VISIBLE if number % 2 == 0 else TARGET)
+        controller.editor.set_brush(VISIBLE if number % 2 == 0 else TARGET)
         wait_for(lambda: controller.results.freshness == "fresh", "a prediction", 120)
         settle(0.02)
         before = controller.results.newest_request

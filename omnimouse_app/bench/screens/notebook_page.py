@@ -38,7 +38,7 @@ def explorer_rows(
         ("idle", "nothing", (1, 0)),
     ):
         about = {"neurons": neurons, "model": model, "browser": browser}
-        tab.evaluate(f"explorer.controller.apply_preset({preset!r})")
+        tab.evaluate(f"explorer.controller.editor.apply_preset({preset!r})")
         tab.wait_for_kernel(NO_REQUEST_PENDING, True)
         # Strokes are identified by the number of their request, so no request may be
         # pending before a stroke.
@@ -46,7 +46,7 @@ def explorer_rows(
         if model == "running":
             times = stroke_prediction_ms(tab, answers)
             yield row("stroke_prediction_ms", times, "ms", **about)
-        tab.evaluate(f"explorer.controller.apply_preset({preset!r})")
+        tab.evaluate(f"explorer.controller.editor.apply_preset({preset!r})")
         for plot, rates in scrub_hz(tab).items():
             yield row("plot_updates_hz", rates, "Hz", plot=plot, **about)
 
@@ -57,7 +57,7 @@ def stroke_pixels_ms(tab: NotebookPage, codes: tuple[int, int], moves: int) -> l
     field = tab.part("field").first
     # Eight horizontal strokes over the whole field.
     for number, height in enumerate(np.linspace(0.15, 0.85, 8)):
-        tab.evaluate(f"explorer.controller.set_brush({codes[number % 2]})")
+        tab.evaluate(f"explorer.controller.editor.set_brush({codes[number % 2]})")
         with tab.dragging(field, (0.05, float(height))) as move_to:
             for share in np.linspace(0.05, 0.95, max(moves // 8, 2)):
                 move_to((float(share), float(height)), 1)
@@ -73,7 +73,7 @@ def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
     for number, (x, y) in enumerate(places):
         if len(times_ms) == answers:
             break
-        tab.evaluate(f"explorer.controller.set_brush({1 if number % 2 == 0 else 2})")
+        tab.evaluate(f"explorer.controller.editor.set_brush({1 if number % 2 == 0 else 2})")
         tab.wait_for_kernel(NO_REQUEST_PENDING, True)
         before, since = tab.evaluate(_REQUEST), tab.now_ms()
         tab.drag(field, (float(x), float(y)), (float(x), float(y)), steps=1)

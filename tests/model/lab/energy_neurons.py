@@ -60,7 +60,7 @@ class EnergyNeurons(Predictor):
 def energy_controller(session: Session, folder: Path) -> Iterator[Controller]:
     """Controller with these neurons as model, neuron 7 selected."""
     with open_controller(session, EnergyNeurons()) as made:
-        made.apply_preset("video_only")
-        made.select([7])
+        made.editor.apply_preset("video_only")
+        made.selection.select([7])
         made.laboratory.folder = folder
         yield made

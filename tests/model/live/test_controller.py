@@ -40,14 +40,14 @@ def other(tmp_path_factory):
 @pytest.fixture
 def threaded_controller(session):
     with closing(Controller(LiveState(trace_span="window"))) as made:
-        made.open_session(session)
+        made.loader.open_now(session)
         yield made
 
 
 @pytest.fixture
 def gated_controller(threaded_controller):
     predictor = GatedPredictor()
-    threaded_controller.choose_predictor(predictor)
+    threaded_controller.model.choose(predictor)
     yield threaded_controller, predictor
     predictor.gate.release(50)
 
@@ -56,7 +56,7 @@ def gated_controller(threaded_controller):
 @pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
 def test_the_previous_session_stays_open_if_a_listener_fails(controller, other, field):
     controller.navigation.seek(3.0)
-    controller.paint([1], VISIBLE)
+    controller.editor.paint([1], VISIBLE)
     state = controller.state
     before = (state.session, state.window, state.mask, state.selection, state.preset)
 
@@ -66,19 +66,19 @@ def test_the_previous_session_stays_open_if_a_listener_fails(controller, other, 
 
     state.events[field].connect(fail)
     with pytest.raises(LookupError, match="outlines are missing"):
-        controller.open_session(other)
+        controller.loader.open_now(other)
     after = (state.session, state.window, state.mask, state.selection, state.preset)
     assert after == before
     assert controller.results.freshness == "fresh"
     state.events[field].disconnect(fail)
-    controller.open_session(other)
+    controller.loader.open_now(other)
     assert controller.state.mask.n_neurons == 25
-    assert not controller.can_undo
+    assert not controller.editor.can_undo
 
 
 def test_actions_without_a_session_raise_an_error_with_a_solution():
     with pytest.raises(ValueError, match="open a recording"):
-        Controller(synchronous=True).paint([1])
+        Controller(synchronous=True).editor.paint([1])
 
 
 # -- answers ------------------------------------------------------------------------
@@ -94,21 +94,21 @@ def test_results_are_the_prediction_of_window_and_mask_on_screen(controller):
 
 
 def test_a_refusal_is_shown_with_its_reason_and_no_numbers(controller):
-    controller.choose_predictor(RefusingPredictor("refusing"))
+    controller.model.choose(RefusingPredictor("refusing"))
     assert controller.results.freshness == "fresh"
-    controller.set_frames(False)
+    controller.editor.set_frames(False)
     assert controller.results.freshness == "error"
     assert "needs video" in controller.results.error
     assert controller.results.population is None
-    controller.undo()
+    controller.editor.undo()
     assert (controller.results.freshness, controller.results.error) == ("fresh", None)
 
 
 def test_an_error_in_a_predictor_is_a_result_not_an_exception(threaded_controller):
-    threaded_controller.choose_predictor(FaultyPredictor("faulty"))
+    threaded_controller.model.choose(FaultyPredictor("faulty"))
     assert threaded_controller.requests.wait(TIMEOUT)
     assert threaded_controller.results.error == "a fault in the model"
-    threaded_controller.choose_predictor(EchoPredictor())
+    threaded_controller.model.choose(EchoPredictor())
     assert threaded_controller.requests.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
 
@@ -121,25 +121,25 @@ def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(sess
         return EchoPredictor(name)
 
     controller = Controller(load=load, synchronous=True)
-    controller.choose_predictor("echo")
+    controller.model.choose("echo")
     assert loaded == [("echo", "auto")]
     assert controller.results.freshness == "none"
-    controller.open_session(session)
+    controller.loader.open_now(session)
     assert loaded == [("echo", "auto")]
-    controller.choose_device("cpu")
-    controller.choose_device("cpu")
+    controller.model.choose_device("cpu")
+    controller.model.choose_device("cpu")
     assert loaded == [("echo", "auto"), ("echo", "cpu")]
     assert controller.results.freshness == "fresh"
 
 
 @pytest.mark.parametrize("change", ["predictor", "session"])
 def test_a_request_replaces_an_endless_one(threaded_controller, session_folder, change):
-    threaded_controller.choose_predictor(EndlessPredictor("endless"))
-    threaded_controller.set_behavior("hidden")
+    threaded_controller.model.choose(EndlessPredictor("endless"))
+    threaded_controller.editor.set_behavior("hidden")
     if change == "predictor":
-        threaded_controller.choose_predictor(EchoPredictor())
+        threaded_controller.model.choose(EchoPredictor())
     else:
-        threaded_controller.open_session(session_folder)
+        threaded_controller.loader.open_now(session_folder)
     assert threaded_controller.requests.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
 
@@ -154,7 +154,7 @@ def test_freshness_follows_the_newest_request(gated_controller):
     assert controller.requests.wait(TIMEOUT)
     assert results.freshness == results.population_freshness == "fresh"
     assert (results.shown_request, results.newest_request) == (1, 1)
-    controller.paint([1], VISIBLE)
+    controller.editor.paint([1], VISIBLE)
     assert results.freshness == "stale"
     assert (results.shown_request, results.newest_request) == (1, 2)
     predictor.gate.release()
@@ -168,7 +168,7 @@ def test_a_result_with_a_newer_request_waiting_is_stale(gated_controller):
     seen = []
     assert predictor.entered.acquire(timeout=TIMEOUT)
     first = controller.state.mask.mask_id
-    controller.paint([1], VISIBLE)
+    controller.editor.paint([1], VISIBLE)
 
     def note() -> None:
         results = controller.results
@@ -229,7 +229,7 @@ def test_cancel_keeps_the_shown_results_as_stopped(gated_controller):
     results = controller.results
     predictor.gate.release()
     assert controller.requests.wait(TIMEOUT)
-    controller.paint([1], VISIBLE)
+    controller.editor.paint([1], VISIBLE)
     shown = results.selected
     controller.requests.cancel()
     predictor.gate.release()
@@ -247,55 +247,55 @@ def test_cancel_keeps_the_shown_results_as_stopped(gated_controller):
 
 # -- painting -----------------------------------------------------------------------
 def test_a_stroke_sets_the_active_span_of_its_code(controller):
-    controller.apply_preset("nothing")
-    controller.set_brush(TARGET)
+    controller.editor.apply_preset("nothing")
+    controller.editor.set_brush(TARGET)
     assert controller.state.active_span == (30, 60)
-    controller.paint([3, 4])
+    controller.editor.paint([3, 4])
     cells = controller.state.mask.cells
     assert (cells[30:, [3, 4]] == TARGET).all()
     assert (cells[:30] == HIDDEN).all()
-    controller.set_active_span(40, 50)
-    controller.set_brush(VISIBLE)
+    controller.editor.set_active_span(40, 50)
+    controller.editor.set_brush(VISIBLE)
     assert controller.state.active_span == (0, 60)
-    controller.set_brush(TARGET)
+    controller.editor.set_brush(TARGET)
     assert controller.state.active_span == (40, 50)
-    controller.paint([5])
+    controller.editor.paint([5])
     assert (controller.state.mask.cells[40:50, 5] == TARGET).all()
     assert (controller.state.mask.cells[50:, 5] == HIDDEN).all()
 
 
 def test_a_stroke_of_many_paints_is_one_undo_entry(controller):
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     before = controller.state.mask
-    controller.begin_stroke()
+    controller.editor.begin_stroke()
     for neuron in range(7):
-        controller.paint([neuron, neuron + 1], VISIBLE)
-    controller.end_stroke()
-    assert controller.undo_name == "Paint 8 neurons visible"
+        controller.editor.paint([neuron, neuron + 1], VISIBLE)
+    controller.editor.end_stroke()
+    assert controller.editor.undo_name == "Paint 8 neurons visible"
     after = controller.state.mask
-    controller.undo()
+    controller.editor.undo()
     assert controller.state.mask == before
-    assert controller.redo_name == "Paint 8 neurons visible"
-    controller.redo()
+    assert controller.editor.redo_name == "Paint 8 neurons visible"
+    controller.editor.redo()
     assert controller.state.mask == after
 
 
 def test_a_stroke_without_a_change_sends_no_request(controller):
-    controller.paint([1], VISIBLE)
+    controller.editor.paint([1], VISIBLE)
     asked = controller.results.newest_request
     mask = controller.state.mask
-    controller.paint([1], VISIBLE)
-    with controller.stroke():
-        controller.paint([1], VISIBLE)
+    controller.editor.paint([1], VISIBLE)
+    with controller.editor.stroke():
+        controller.editor.paint([1], VISIBLE)
     assert controller.results.newest_request == asked
     assert controller.state.mask is mask
 
 
 def test_unknown_presets_codes_and_spans_name_the_valid_ones(controller):
     for verb, wrong, there in (
-        (controller.apply_preset, ("everything",), "video_behavior"),
-        (controller.paint, ([1], 5), "0 hidden"),
-        (controller.set_active_span, (30, 30), "start < stop"),
+        (controller.editor.apply_preset, ("everything",), "video_behavior"),
+        (controller.editor.paint, ([1], 5), "0 hidden"),
+        (controller.editor.set_active_span, (30, 30), "start < stop"),
     ):
         with pytest.raises(ValueError, match=there):
             verb(*wrong)
@@ -315,11 +315,11 @@ def test_the_mask_stays_when_the_window_moves(controller):
 
 
 def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.live.controller.MAX_SELECTED", 16)
-    controller.select(range(20))
+    monkeypatch.setattr("omnimouse_model.live.neurons.selection.MAX_SELECTED", 16)
+    controller.selection.select(range(20))
     assert controller.state.selection == tuple(range(4, 20))
     with pytest.raises(ValueError, match=r"0\.\.39"):
-        controller.select([40])
+        controller.selection.select([40])
 
 
 # -- memory -------------------------------------------------------------------------
@@ -328,15 +328,15 @@ def test_a_demo_does_not_become_the_last_session(session_folder, tmp_path, monke
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")
     controller = Controller(synchronous=True, session_file=tmp_path / "live.json")
-    controller.open_session(demo)
-    assert controller.last_session.session == str(demo)
-    controller.open_session(session_folder)
-    assert controller.last_session.session == str(session_folder)
-    controller.open_session(demo)
-    controller.choose_predictor("mean")
+    controller.loader.open_now(demo)
+    assert controller.store.load().session == str(demo)
+    controller.loader.open_now(session_folder)
+    assert controller.store.load().session == str(session_folder)
+    controller.loader.open_now(demo)
+    controller.model.choose("mean")
     controller.close()
-    assert controller.last_session.session == str(session_folder)
-    assert controller.last_session.predictor == ""
+    assert controller.store.load().session == str(session_folder)
+    assert controller.store.load().predictor == ""
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])
@@ -346,7 +346,7 @@ def test_a_damaged_recording_is_not_restored(tmp_path, caplog, damage):
     memory = tmp_path / "live.json"
     write_last_session(LastSession(session=str(folder), predictor="mean"), memory)
     controller = Controller(synchronous=True, session_file=memory)
-    assert not controller.restore()
+    assert not controller.project.restore()
     assert controller.state.session is None
     assert str(folder) in caplog.text
     controller.close()
@@ -361,7 +361,7 @@ def test_a_damaged_last_session_is_ignored(tmp_path):
     (tmp_path / "live.json.damaged").unlink()
     path.write_text('{"session": "/gone", "unknown": 1}')
     assert read_last_session(path) == LastSession(session="/gone")
-    assert not Controller(synchronous=True, session_file=path).restore()
+    assert not Controller(synchronous=True, session_file=path).project.restore()
     write_last_session(LastSession(session="a", start_s=1.5), path)
     assert read_last_session(path) == LastSession(session="a", start_s=1.5)
     assert [p.name for p in tmp_path.iterdir()] == ["live.json"]
@@ -372,7 +372,7 @@ def test_a_damaged_last_session_is_told_with_the_next_recording(session_folder, 
     path.write_text("{")
     take_notes()  # of earlier tests
     controller = Controller(synchronous=True, session_file=path)
-    assert not controller.restore()
+    assert not controller.project.restore()
     controller.loader.open(session_folder)
     (message,) = controller.project.messages
     assert "live.json is damaged and was set aside as live.json.damaged" in message
@@ -381,14 +381,14 @@ def test_a_damaged_last_session_is_told_with_the_next_recording(session_folder, 
 
 def test_a_recording_of_responses_alone_opens_with_a_forecast():
     with open_controller(SESSIONS / "experanto_small", "mean") as controller:
-        controller.apply_preset("video_only")
-        controller.open_session(SUITE2P)
+        controller.editor.apply_preset("video_only")
+        controller.loader.open_now(SUITE2P)
         mask = controller.state.mask
         assert controller.state.preset == "causal_response_25_behavior"
         assert mask.visible[:25].all()
         assert mask.target[30:].any()
         assert not mask.frames.any()
-        controller.open_session(SESSIONS / "experanto_small")
+        controller.loader.open_now(SESSIONS / "experanto_small")
         assert controller.state.preset == "video_only"  # the user's choice is kept
 
 

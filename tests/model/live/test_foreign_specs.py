@@ -52,8 +52,8 @@ def controller():
 def opened(request, controller, sources):
     """A controller that shows a recording with one of the toy predictors."""
     name = "spiking" if request.param == "toy-counts" else "imaging"
-    controller.open_session(sources / f"{name}.npz")
-    controller.choose_predictor(request.param)
+    controller.loader.open_now(sources / f"{name}.npz")
+    controller.model.choose(request.param)
     return controller
 
 
@@ -70,14 +70,14 @@ def test_a_mask_of_another_spec_is_painted_undone_and_scrubbed(opened):
     assert state.window.spec == state.mask.spec == state.spec == spec
     assert np.isfinite(opened.results.scores).any()
     before = state.mask
-    opened.paint([0], VISIBLE)
+    opened.editor.paint([0], VISIBLE)
     assert state.mask.visible[:, 0].all()
-    opened.paint([1], HIDDEN)
-    opened.paint([1], TARGET)
+    opened.editor.paint([1], HIDDEN)
+    opened.editor.paint([1], TARGET)
     assert state.mask.target[:, 1].sum() == n - n // 2
     assert is_answered(opened)
     for _ in range(3):
-        opened.undo()
+        opened.editor.undo()
     assert state.mask == before
     opened.navigation.set_cursor(10_000)
     assert state.cursor == n - 1
@@ -90,23 +90,23 @@ def test_a_mask_of_another_spec_is_painted_undone_and_scrubbed(opened):
 
 
 def test_the_mask_comes_back_with_its_spec(controller, sources):
-    controller.open_session(sources / "imaging.npz")
-    controller.choose_predictor("echo")
-    controller.paint([0], VISIBLE)
+    controller.loader.open_now(sources / "imaging.npz")
+    controller.model.choose("echo")
+    controller.editor.paint([0], VISIBLE)
     mask = controller.state.mask
-    controller.choose_predictor("toy-frames")
+    controller.model.choose("toy-frames")
     assert controller.state.mask.n_samples == 16
-    controller.choose_predictor("echo")
+    controller.model.choose("echo")
     assert controller.state.mask == mask
     assert is_answered(controller)
 
 
 def test_edits_stay_when_the_spec_changes(controller, sources):
-    controller.open_session(sources / "imaging.npz")
-    controller.choose_predictor("echo")
+    controller.loader.open_now(sources / "imaging.npz")
+    controller.model.choose("echo")
     controller.stimulus_edits.put(Contrast(0.5, (30, 60)), BehaviorSet("running", 0.0))
     for name, span in (("toy-recurrent", (30, 60)), ("toy-frames", (8, 16))):
-        controller.choose_predictor(name)
+        controller.model.choose(name)
         contrast, held = controller.stimulus_edits.edits
         assert (contrast, held) == (Contrast(0.5, span), BehaviorSet("running", 0.0))
         assert controller.results.what_if.window.edits == (contrast, held)
@@ -117,29 +117,29 @@ def test_a_pin_of_another_spec_is_predicted_with_the_live_prediction(opened):
     span_s = opened.state.spec.duration_s
     spec = load(other, None).needs.spec
     name, own = opened.state.predictor_name, opened.state.mask
-    opened.choose_baseline(other)
+    opened.model.choose_baseline(other)
     opened.requests.wait(30.0)
     beside = opened.baseline.population
     assert opened.baseline.error is None
     assert len(beside.responses) == round(span_s * spec.response_rate_hz)
     assert beside.times_s[0] == pytest.approx(opened.state.window.start_s)
-    opened.choose_predictor(other)
+    opened.model.choose(other)
     opened.pins.pin("other")
-    opened.choose_predictor(name)
+    opened.model.choose(name)
     opened.requests.wait(30.0)
     assert opened.state.mask == own
     (found,) = opened.pins.predictions.windows.values()
     assert not found.error
     assert len(found.prediction.responses) == len(beside.responses)
-    opened.make_pin_current(0)
+    opened.pins.make_current(0)
     assert opened.state.spec == opened.state.mask.spec
     assert is_answered(opened)
 
 
 def test_an_analysis_of_another_spec_is_saved_and_opened(opened, tmp_path, sources):
-    opened.paint([0], VISIBLE)
+    opened.editor.paint([0], VISIBLE)
     opened.navigation.seek(14.0)
-    opened.set_active_span(2, 9)
+    opened.editor.set_active_span(2, 9)
     opened.project.save(tmp_path / "mine.omnimouse.json")
     state = opened.state
     with closing(Controller(load=load, synchronous=True)) as again:
@@ -159,13 +159,13 @@ def test_a_transformer_of_spikes_answers_strokes(sources, tmp_path):
     path = tmp_path / "ndt.safetensors"
     save_ndt(path, NdtCheckpoint(config, {}, net.state_dict(), net.sessions))
     with closing(Controller(load=load_in_process, synchronous=True)) as controller:
-        controller.open_session(sources / "spiking.npz")
-        controller.choose_predictor(str(path))
+        controller.loader.open_now(sources / "spiking.npz")
+        controller.model.choose(str(path))
         state = controller.state
         assert state.window.spec == TRIALS
         assert np.isfinite(controller.results.scores).any()
         before = controller.results.population
-        controller.paint([0, 5], VISIBLE)
+        controller.editor.paint([0, 5], VISIBLE)
         assert is_answered(controller)
         assert controller.results.population.mask_id != before.mask_id
         assert controller.results.population.units == "spikes/s"

@@ -56,7 +56,7 @@ def model():
 @pytest.fixture
 def controller(folder, model, tmp_path):
     with open_controller(folder, model) as made:
-        made.apply_preset("video_only")
+        made.editor.apply_preset("video_only")
         made.laboratory.folder = tmp_path / "kept"
         made.laboratory.set_repeats(1)
         yield made
@@ -65,7 +65,7 @@ def controller(folder, model, tmp_path):
 @pytest.mark.slow
 def test_directions_are_those_of_the_library_and_colour_the_field(controller, model):
     colouring, laboratory = controller.colouring, controller.laboratory
-    controller.set_colour_by("lab")
+    controller.colouring.choose("lab")
     assert not colouring.scale.is_known
     assert "Laboratory" in colouring.message
     laboratory.start()
@@ -158,11 +158,11 @@ def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
     controller,
 ):
     assert not controller.results.needs.sees_responses
-    assert "all_response_only" not in dict(controller.presets)
+    assert "all_response_only" not in dict(controller.editor.presets)
     text = live_text(controller.state, controller.results)
     assert text.startswith("This model reads no neurons")
-    controller.apply_preset("all_response_only")
-    assert "all_response_only" in dict(controller.presets)  # on screen
+    controller.editor.apply_preset("all_response_only")
+    assert "all_response_only" in dict(controller.editor.presets)  # on screen
 
 
 def test_the_cost_is_told_before(controller):
@@ -190,7 +190,7 @@ def test_what_cannot_run_says_why(controller):
     laboratory.choose("barcodes")
     assert "no barcodes" in laboratory.problem
     laboratory.choose("contrast")
-    controller.choose_predictor(naive_predictor("mean"))
+    controller.model.choose(naive_predictor("mean"))
     laboratory.start()
     assert "sees no video" in str(laboratory.error)
     with pytest.raises(ValueError, match="contrast"):
@@ -217,7 +217,7 @@ def test_results_are_written_as_tables_and_belong_to_the_recording(controller, t
     rows = list(csv.DictReader(one for one in lines if not one.startswith("#")))
     values = [float(row["directions_preferred_deg"]) for row in rows]
     np.testing.assert_allclose(values, controller.laboratory.result.values, rtol=1e-6)
-    controller.open_session(write_session(tmp_path / "other", 12))
+    controller.loader.open_now(write_session(tmp_path / "other", 12))
     assert controller.laboratory.result is None
     assert not controller.colouring.scale_of("lab").is_known
 
@@ -242,7 +242,7 @@ def searching(folder, monkeypatch):
     """Of a model that offers its gradient; searches are short."""
     monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
     with open_controller(folder, FramePredictor()) as made:
-        made.select([3, 5])
+        made.selection.select([3, 5])
         yield made
 
 
@@ -268,7 +268,7 @@ def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     np.testing.assert_array_equal(shown, found.videos[0])
     assert "2 neurons, toy-frames" in edit.label
     assert searching.results.what_if.description == edit.label
-    searching.undo()
+    searching.editor.undo()
     assert searching.stimulus_edits.edits == (Blank(),)
     assert {path.suffix for path in laboratory.write(tmp_path)} >= {".npz"}
 

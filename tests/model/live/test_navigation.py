@@ -24,7 +24,7 @@ def test_steps_go_to_the_beginning_of_trials(controller):
 def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> None:
     """Let trials begin at these times, each lasting until the next."""
     off = np.append(np.asarray(t_on)[1:], 20.0)
-    controller.open_session(with_trials(controller.state.session, t_on, off))
+    controller.loader.open_now(with_trials(controller.state.session, t_on, off))
 
 
 @pytest.mark.parametrize("length", [0.5, 0.65, 0.8])

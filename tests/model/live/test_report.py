@@ -17,9 +17,9 @@ def controller(tmp_path):
     folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
     write_last_session(LastSession(str(folder), start_s=3.0, run="999999999 x"), memory)
     with closing(Controller(synchronous=True, session_file=memory)) as made:
-        made.choose_predictor(EchoPredictor())
-        made.restore()
-        made.apply_preset("video_behavior")
+        made.model.choose(EchoPredictor())
+        made.project.restore()
+        made.editor.apply_preset("video_behavior")
         yield made
 
 
@@ -28,9 +28,9 @@ def test_the_tier_scores_of_pins_are_found_and_repeats_are_left_out(controller):
     in_tier = controller.results.tier_score
     controller.pins.pin("first")
     controller.pins.pin("first again")
-    controller.apply_preset("causal_response_25_behavior")
+    controller.editor.apply_preset("causal_response_25_behavior")
     controller.pins.pin("not scored")
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     screen, first, other = report_of_screen(controller).conditions
     assert (screen.kind, screen.tier_score) == ("screen", None)
     assert (first.letter, first.name) == ("A", "first (also B first again)")

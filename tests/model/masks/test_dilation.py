@@ -100,11 +100,11 @@ def controller_for(xyz: Any, visible: list[int], **more: Any) -> Controller:
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, len(xyz)))
     known = {"responses": rates, "rate_hz": 30.0, "xyz_um": np.array(xyz)}
     made = Controller(synchronous=True)
-    made.open_session(om.open_session(known | more))
-    made.apply_preset("nothing")
-    made.paint_cells(visible, slice(0, 60), VISIBLE)
-    made.set_brush(VISIBLE)
-    made.set_active_span(0, 60)
+    made.loader.open_now(om.open_session(known | more))
+    made.editor.apply_preset("nothing")
+    made.editor.paint_cells(visible, slice(0, 60), VISIBLE)
+    made.editor.set_brush(VISIBLE)
+    made.editor.set_active_span(0, 60)
     return made
 
 
@@ -126,23 +126,23 @@ def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
     assert (region.unit, region.distance) == ("µm", 30.0)
     region.grow()
     assert visible_neurons(controller) == [3, 4, 5, 6]
-    assert "30 µm" in controller.undo_name
+    assert "30 µm" in controller.editor.undo_name
     region.set_distance(45.0)
     region.grow()
     assert visible_neurons(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
     region.set_distance(20.0)
     region.shrink()
     assert visible_neurons(controller) == [2, 3, 4, 5, 6, 7]
-    assert "20 µm" in controller.undo_name
-    controller.undo()
-    controller.undo()
+    assert "20 µm" in controller.editor.undo_name
+    controller.editor.undo()
+    controller.editor.undo()
     assert visible_neurons(controller) == [3, 4, 5, 6]
-    controller.redo()
+    controller.editor.redo()
     assert visible_neurons(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
-    controller.set_brush(HIDDEN)
+    controller.editor.set_brush(HIDDEN)
     assert controller.painted_region.can_grow
     assert not controller.painted_region.can_shrink
     controller.painted_region.shrink()
@@ -152,7 +152,7 @@ def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
 
 
 def test_where_nothing_is_painted_so_nothing_grows(controller):
-    controller.set_brush(TARGET)
+    controller.editor.set_brush(TARGET)
     assert not controller.painted_region.can_grow
     before = controller.state.mask
     controller.painted_region.grow()
@@ -165,7 +165,7 @@ def test_what_is_not_looked_at_neither_grows_nor_shrinks():
     made.planes.show(1)
     made.painted_region.grow()
     assert visible_neurons(made) == [0, 1]
-    made.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
+    made.editor.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
     made.painted_region.shrink()
     assert visible_neurons(made) == [2]
     made.close()

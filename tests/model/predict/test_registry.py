@@ -58,7 +58,7 @@ def half_download(hub, shards):
 def controller():
     """With threads of its own, and a predictor chosen before."""
     made = Controller(load=load_in_process)
-    made.choose_predictor(EchoPredictor())
+    made.model.choose(EchoPredictor())
     yield made
     made.close()
 
@@ -76,7 +76,7 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
     shares: list[float] = []
     made.downloads.changed.connect(lambda: shares.append(made.downloads.share))
     assert must_be_fetched(NAME)
-    made.choose_predictor(NAME)
+    made.model.choose(NAME)
     assert made.downloads.error is None
     assert made.state.predictor_name == NAME
     assert not made.downloads.is_busy
@@ -85,8 +85,8 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
     assert told == sorted(told)
     assert told[-1] > 0.85
     asked = len(hub.requests)
-    made.choose_predictor("mean")
-    made.choose_predictor(NAME)
+    made.model.choose("mean")
+    made.model.choose(NAME)
     assert len(hub.requests) == asked
     assert not must_be_fetched(NAME)
     made.close()
@@ -95,7 +95,7 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
 @pytest.mark.slow
 def test_a_stopped_fetch_goes_on_where_it_was(hub, half_download, controller):
     models = controller.downloads
-    controller.choose_predictor(NAME)  # and the thread that draws does not wait
+    controller.model.choose(NAME)  # and the thread that draws does not wait
     assert models.is_busy
     assert controller.state.predictor_name == "echo"
     assert half_download.is_reached.wait(TIMEOUT)
@@ -116,9 +116,9 @@ def test_a_stopped_fetch_goes_on_where_it_was(hub, half_download, controller):
 
 
 def test_choosing_another_gives_the_fetch_up(half_download, controller):
-    controller.choose_predictor(NAME)
+    controller.model.choose(NAME)
     assert half_download.is_reached.wait(TIMEOUT)
-    controller.choose_predictor("mean")
+    controller.model.choose("mean")
     assert not controller.downloads.is_busy
     half_download.is_over.set()
     assert controller.downloads.wait(TIMEOUT)
@@ -130,7 +130,7 @@ def test_what_is_gated_or_not_there_is_told_and_the_model_stays(hub, controller)
     models = controller.downloads
     bad = ("hf://bad", "hf://bad"), ("hf://nobody/nothing", "nobody/nothing")
     for name, told in ((NAME, "https://huggingface.co/the-enigma"), *bad):
-        controller.choose_predictor(name)
+        controller.model.choose(name)
         assert models.wait(TIMEOUT)
         assert told in str(models.error)
         assert models.name == name
@@ -147,7 +147,7 @@ def test_a_loader_of_its_own_fetches_for_itself(hub):
         return EchoPredictor(name)
 
     made = Controller(load=load, synchronous=True)
-    made.choose_predictor(NAME)
+    made.model.choose(NAME)
     assert loaded == [NAME]
     assert hub.requests == []
     made.close()

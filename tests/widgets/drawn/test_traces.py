@@ -29,7 +29,7 @@ LOOK = TraceOptions(is_large=False)
 def controller(session):
     """Controller with a prediction that is not exact, and selected targets."""
     with open_controller(session, NoisyPredictor("noisy")) as made:
-        made.select([7, 3])
+        made.selection.select([7, 3])
         yield made
 
 
@@ -63,7 +63,7 @@ def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
     controller.requests.score_tier(True)
     controller.requests.cancel()
     assert no_score_text(controller) == NO_SCORE
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     assert no_score_text(controller) == NO_SCORE
 
 
@@ -83,7 +83,7 @@ def test_a_baseline_is_compared_over_the_same_windows(controller, session):
         return trace_rows(controller, LOOK)[0].label
 
     mask = controller.state.mask
-    controller.choose_baseline("mean")
+    controller.model.choose_baseline("mean")
     baseline, results = controller.baseline, controller.results
     scorings = [
         TierScoring(made, session, mask)

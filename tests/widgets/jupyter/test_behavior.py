@@ -10,7 +10,7 @@ def part(controller):
 
 
 def test_recorded_and_decoded_channels_are_drawn(part, controller, page):
-    controller.set_behavior("target")
+    controller.editor.set_behavior("target")
     fields, buffers = page(part, "rows").wait_for("rows")
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
     assert [row["label"] for row in fields["rows"]] == [f"{name} · r = 1.00 here" for name in names]
@@ -26,7 +26,7 @@ def test_mode_is_the_masks_both_ways(part, controller):
     assert part.mode == "hidden"
     part.mode = "visible"
     assert controller.state.mask.behavior == "visible"
-    controller.undo()
+    controller.editor.undo()
     assert part.mode == "hidden"
     part.set_state({"mode": "sometimes"})
     assert "sometimes" in part.problem

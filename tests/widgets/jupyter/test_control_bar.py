@@ -29,7 +29,7 @@ def test_the_page_pauses_the_scores_over_the_tier(controller, page):
 
 def test_the_page_gets_the_reason_against_each_preset(controller, page, monkeypatch):
     problems = {"video_only": "This session has no video."}
-    monkeypatch.setattr(type(controller), "preset_problems", problems)
+    monkeypatch.setattr(type(controller.editor), "preset_problems", problems)
     seen = page(ControlBar(controller), "choices")
     fields, _ = seen.wait_for("choices", lambda fields, _: "presets" in fields)
     shown = {name: reason for name, _, reason in fields["presets"] if reason}
@@ -44,7 +44,7 @@ def test_the_page_gets_what_was_replaced_on_opening(controller, page):
 
 
 def test_the_page_gets_the_score_with_its_evidence(controller, page):
-    controller.apply_preset("video_behavior")
+    controller.editor.apply_preset("video_behavior")
     seen = page(ControlBar(controller), "actions")
     controller.requests.finish_scores()
     fields, _ = seen.wait_for("actions", lambda fields, _: "windows" in fields["score"])
@@ -68,8 +68,8 @@ def test_the_page_asks_what_to_do_with_a_model_that_does_not_answer(controller, 
 def test_the_page_asks_about_the_server_that_a_model_names(controller, page, monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
     seen = page(ControlBar(controller), "progress")
-    controller.apply_preset("video_behavior")
-    controller.choose_predictor(FarPredictor())
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose(FarPredictor())
     seen.wait_for("progress", lambda fields, _: fields["host"] == "data.example")
     seen.say("connect")
     seen.wait_for("progress", lambda fields, _: not fields["host"] and not fields["error"])

@@ -33,7 +33,7 @@ def settled_explorer(session_folder: Path) -> Explorer:
 def test_a_cell_that_runs_again_offers_what_was_painted(run_cell, session_folder):
     run_cell("one", 1)
     first = settled_explorer(session_folder)
-    first.controller.apply_preset("nothing")
+    first.controller.editor.apply_preset("nothing")
     first.painter.paint([1, 2], TARGET)
     cells = first.mask.cells.copy()
     run_cell("one", 2)
@@ -51,7 +51,7 @@ def test_the_baseline_is_an_argument_and_is_restored(run_cell, session_folder):
     run_cell("one", 1)
     first = settled_explorer(session_folder)
     assert first.controller.state.baseline_name == "linear-gaussian"
-    first.controller.choose_baseline("mean")
+    first.controller.model.choose_baseline("mean")
     first.painter.paint([1, 2], TARGET)
     run_cell("one", 2)
     again = Explorer(session_folder, EchoPredictor(), baseline="").settled(60.0)

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 def controller(mouse_folder, script, tmp_path):
     made = Controller(load=load_in_process)
     made.finetuning.folder = tmp_path / "models"
-    made.choose_predictor(mouse_folder / "base.safetensors")
-    made.open_session(mouse_folder / NEW)
+    made.model.choose(mouse_folder / "base.safetensors")
+    made.loader.open_now(mouse_folder / NEW)
     assert made.requests.wait(PATIENCE_S)
     yield made
     made.close(1.0)

@@ -14,8 +14,8 @@ def test_neurons_beyond_the_limit_of_the_field_are_painted(empty_controller, pag
     # The ids confirm that there are more neurons than samples.
     arrays = {"responses": responses, "rate_hz": 30.0, "unit_ids": np.arange(N)}
     session = open_session(arrays)
-    empty_controller.open_session(session)
-    empty_controller.select([])
+    empty_controller.loader.open_now(session)
+    empty_controller.selection.select([])
     painter, told = MaskPainter(empty_controller), threading.Event()
     opened = page(painter)
     painter.observe(lambda _: told.set(), "problem")

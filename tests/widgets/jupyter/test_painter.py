@@ -31,8 +31,8 @@ def stroke(page, code, *batches):
 
 
 def test_the_page_gets_the_states_the_mask_has(controller, painter, painter_page):
-    controller.paint([1, 2], VISIBLE)
-    controller.paint_cells([5], slice(30, 60), TARGET)
+    controller.editor.paint([1, 2], VISIBLE)
+    controller.editor.paint_cells([5], slice(30, 60), TARGET)
     painter_page.say("gone")
     painter_page.forget()
     painter_page.look()
@@ -44,10 +44,10 @@ def test_the_page_gets_the_states_the_mask_has(controller, painter, painter_page
 
 def test_a_stroke_paints_the_mask_and_is_one_step(controller, painter_page):
     stroke(painter_page, TARGET, (3, 4), (5,), (5, 6))
-    start, stop = controller._spans.span_of(TARGET)
+    start, stop = controller.editor._spans.span_of(TARGET)
     assert (controller.state.mask.cells[start:stop, [3, 4, 5, 6]] == TARGET).all()
-    assert controller.undo_name == "Paint 4 neurons target"
-    controller.undo()
+    assert controller.editor.undo_name == "Paint 4 neurons target"
+    controller.editor.undo()
     assert not controller.state.mask.target.any()
 
 
@@ -58,7 +58,7 @@ def test_pages_get_only_the_painted_neurons(painter, painter_page, controller, i
         painter.paint([7, 9], VISIBLE)
     else:
         stroke(painter_page, VISIBLE, (7, 9))
-    assert controller.undo_name == "Paint 2 neurons visible"
+    assert controller.editor.undo_name == "Paint 2 neurons visible"
     _, buffers = painter_page.wait_for("patch")
     assert np.frombuffer(buffers[0], np.uint32).tolist() == [7, 9]
     assert np.frombuffer(buffers[1], np.uint8).tolist() == [VISIBLE, VISIBLE]
@@ -81,7 +81,7 @@ def test_a_click_selects_and_a_second_one_adds(controller, painter, painter_page
 
 
 def test_colours_by_score_are_those_of_the_app(controller, painter, painter_page):
-    controller.apply_preset("video_behavior")
+    controller.editor.apply_preset("video_behavior")
     painter_page.forget()
     painter.colour_by = "score"
     _, buffers = painter_page.wait_for("codes", lambda _, b: len(b) == 3)
@@ -114,7 +114,7 @@ def two_planes(controller, session):
         plane=number // 20,
         area=np.where(number % 5 < 2, "LM", "V1"),
     )
-    controller.open_session(replace(session, units=units))
+    controller.loader.open_now(replace(session, units=units))
     return controller
 
 
@@ -152,13 +152,13 @@ def test_a_stroke_ends_with_its_page_or_part(controller, painter_page, is_closed
     opening = {"code": VISIBLE}
     painter_page.say("paint", neuron_bytes(3, 4), code=VISIBLE, seq=1, begin=opening)
     painter_page.part._handle_custom_msg({"op": "gone", "view": "another"}, [])
-    assert controller.in_stroke
+    assert controller.editor.in_stroke
     if is_closed:
         painter_page.part.close()
     else:
         painter_page.say("gone")
-    assert not controller.in_stroke
-    assert controller.undo_name == "Paint 2 neurons visible"
+    assert not controller.editor.in_stroke
+    assert controller.editor.undo_name == "Paint 2 neurons visible"
 
 
 def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page):

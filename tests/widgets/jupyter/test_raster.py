@@ -14,7 +14,7 @@ from omnimouse_widgets.jupyter.raster import Raster
 @pytest.fixture
 def raster(controller):
     """In stored order: neuron n is row n."""
-    controller.set_raster("stored", "truth")
+    controller.state.raster_order, controller.state.raster_view = "stored", "truth"
     return Raster(controller)
 
 
@@ -78,8 +78,8 @@ def test_a_stroke_paints_its_blocks_as_one_step(raster_page, controller):
     found = {(n, t) for t, n in np.argwhere(cells == TARGET).tolist()}
     expected = {(n, t) for n in (2, 3) for t in range(10, 20)} | {(6, 30)}
     assert found == expected
-    assert controller.undo_name == "Paint 3 neurons target"
-    controller.undo()
+    assert controller.editor.undo_name == "Paint 3 neurons target"
+    controller.editor.undo()
     assert (controller.state.mask.cells == HIDDEN).all()
 
 

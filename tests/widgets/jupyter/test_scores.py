@@ -23,8 +23,8 @@ class GradedPredictor(EchoPredictor):
 
 @pytest.fixture
 def controller(controller):
-    controller.choose_predictor(GradedPredictor())
-    controller.apply_preset("video_behavior")
+    controller.model.choose(GradedPredictor())
+    controller.editor.apply_preset("video_behavior")
     return controller
 
 
@@ -92,7 +92,7 @@ def test_bars_select_their_neurons(part, controller, scores_page):
     wanted = set(np.flatnonzero((scores >= low) & (scores < high)).tolist())
     pick(scores_page, BARS, [number])
     assert set(controller.state.selection) == wanted
-    controller.select([])
+    controller.selection.select([])
     scores_page.say("bar", bar=number)
     assert set(controller.state.selection) == wanted
     words = scores_page.of("scores")[-1][0]["bars"][number]

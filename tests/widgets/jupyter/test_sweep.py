@@ -26,9 +26,9 @@ FORM = {
 def noisy_controller(empty_controller, session, tmp_path):
     made = empty_controller
     made.sweeps.folder = tmp_path / "kept"
-    made.choose_predictor(NoisyPredictor())
-    made.open_session(session)
-    made.select(SELECTED)
+    made.model.choose(NoisyPredictor())
+    made.loader.open_now(session)
+    made.selection.select(SELECTED)
     return made
 
 

@@ -46,7 +46,7 @@ def test_only_the_rows_asked_for_travel(part, controller, table_page):
 
 
 def test_sorting_keeps_unknown_values_last(part, controller, table_page):
-    controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
+    controller.editor.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     for descending in (False, True):
         table_page.forget()
         part.set_state({"sort_by": "score", "descending": descending})
@@ -68,7 +68,7 @@ def test_properties_of_unit_tables_are_columns(part, controller, table_page, tmp
     rows_of_table = [f"{unit},{40 - k},L{k % 5}" for k, unit in enumerate(ids)]
     path.write_text("\n".join(["unit_id,osi,layer", *rows_of_table]))
     table_page.forget()
-    controller.join_unit_tables(path)
+    controller.loader.reopen(unit_tables=str(path))
 
     def is_joined(fields: Any, _: Any) -> bool:
         return list(fields["titles"])[6:] == ["osi", "layer"]
@@ -85,13 +85,13 @@ def test_properties_of_unit_tables_are_columns(part, controller, table_page, tmp
 
 
 def test_words_filter_the_rows(part, controller, table_page):
-    controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
+    controller.editor.paint_cells([3, 9], slice(0, 60), VISIBLE)
     table_page.say("filter", text=" visible ")
     assert (part.filter, part.shown) == ("visible", 2)
     table_page.wait_for("table", lambda fields, _: fields["n"] == 2)
     assert rows(table_page)["neurons"] == [3, 9]
     assert list(part.neurons) == [3, 9]
-    controller.paint_cells([11], slice(0, 60), VISIBLE)  # the filter follows the mask
+    controller.editor.paint_cells([11], slice(0, 60), VISIBLE)  # the filter follows the mask
     table_page.wait_for("table", lambda fields, _: fields["n"] == 3)
     part.filter = "id<5"
     assert part.shown == 5
@@ -141,8 +141,8 @@ def test_what_is_listed_is_painted_as_one_step(part, controller, table_page):
     table_page.say("paint", code=VISIBLE)
     visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
     assert list(visible) == [35, 36, 37, 38, 39]
-    assert controller.undo_name == "Paint 5 neurons visible"
-    controller.undo()
+    assert controller.editor.undo_name == "Paint 5 neurons visible"
+    controller.editor.undo()
     assert not controller.state.mask.visible.any()
     part.filter = "id<2"
     part.paint(VISIBLE)  # in a cell, as it is now, whatever a page has drawn
@@ -150,7 +150,7 @@ def test_what_is_listed_is_painted_as_one_step(part, controller, table_page):
 
 
 def test_a_page_downloads_the_table_with_its_condition(part, controller, table_page):
-    controller.paint_cells([5], slice(30, 60), TARGET)
+    controller.editor.paint_cells([5], slice(30, 60), TARGET)
     table_page.say("csv")
     fields, buffers = table_page.wait_for("csv")
     assert fields["name"] == f"{controller.state.session.id}.csv"

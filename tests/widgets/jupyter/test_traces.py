@@ -36,13 +36,13 @@ class RowsMessage:
 
 @pytest.fixture
 def part(controller):
-    controller.select([7, 3, 21])
+    controller.selection.select([7, 3, 21])
     return Traces(controller)
 
 
 def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page):
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    controller.paint_cells([3], slice(0, 30), VISIBLE)
+    controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.editor.paint_cells([3], slice(0, 30), VISIBLE)
     found = RowsMessage(page(part, "rows").wait_for("rows"))
     window, selected = controller.state.window, controller.results.selected
     score = controller.results.scores[7]
@@ -61,7 +61,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page
 
 def test_selection_is_everyones_both_ways(part, controller):
     assert part.selection == (7, 3, 21)
-    controller.select([5])
+    controller.selection.select([5])
     assert part.selection == (5,)
     part.selection = [9, 2]
     assert controller.state.selection == (9, 2)
@@ -105,7 +105,7 @@ def test_a_press_outside_the_window_takes_the_window_there(part, controller, pag
 
 
 def test_a_pinned_condition_is_overlaid(part, controller, page):
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
     seen = page(part, "rows")
     seen.say("pin", action="pin")
     assert [pin.letter for pin in controller.state.pins] == ["A"]
@@ -123,7 +123,7 @@ def test_a_pinned_condition_is_overlaid(part, controller, page):
     seen.say("pin", action="pin")  # it is pinned already: shown again, and told so
     bar, _ = seen.wait_for("bar", lambda fields, _: fields["notice"])
     assert "A half" in bar["notice"]
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     seen.say("pin", action="make_current", slot=0)
     assert (controller.state.mask.cells[30:] == TARGET).all()
     seen.say("pin", action="unpin", slot=0)
@@ -131,8 +131,8 @@ def test_a_pinned_condition_is_overlaid(part, controller, page):
 
 
 def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    controller.choose_baseline("mean")
+    controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.model.choose_baseline("mean")
     seen = page(part, "rows")
     found = RowsMessage(seen.wait_for("rows"))
     other = controller.baseline.population

@@ -19,8 +19,8 @@ def controller():
     arrays["trial_choice"] = np.where(np.arange(40) % 3, "right", "left")
     session = om.open_session(arrays)
     with open_controller(session, TOYS["toy-counts"]()) as made:
-        made.apply_preset("co_smoothing")
-        made.select([3])
+        made.editor.apply_preset("co_smoothing")
+        made.selection.select([3])
         yield made
 
 

@@ -166,7 +166,7 @@ def test_a_clock_nobody_sees_does_not_run(video, video_page):
 
 
 def test_frames_are_painted_as_one_step(video_page, controller):
-    controller.set_frames(True)
+    controller.editor.set_frames(True)
     video_page.say("paint", runs=[[5, 8]], is_visible=False, seq=3, begin={})
     video_page.say("paint", runs=[[8, 10], [20, 21]], is_visible=False, seq=4)
     video_page.say("end")
@@ -174,5 +174,5 @@ def test_frames_are_painted_as_one_step(video_page, controller):
     assert hidden.tolist() == [5, 6, 7, 8, 9, 20]
     message, _ = video_page.wait_for("frames", lambda m, _: m["handled"] == {"page": 4})
     assert np.flatnonzero(np.array(message["visible"]) == 0).tolist() == hidden.tolist()
-    controller.undo()
+    controller.editor.undo()
     assert controller.state.mask.frames.all()

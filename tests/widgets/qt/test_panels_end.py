@@ -26,7 +26,7 @@ def little_to_search():
 def connections(controller: Controller) -> int:
     groups = (controller.state.events, controller.results.events)
     signals = [group[name] for group in groups for name in group]
-    signals += [controller.results.changed, controller.history_changed]
+    signals += [controller.results.changed, controller.editor.history_changed]
     signals += [controller.navigation.trial_changed]
     names = "baseline pins loader recordings clock_check sweeps repeats neuron_order"
     names += " ranking laboratory neuron_info trial_averages"

@@ -47,7 +47,7 @@ def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
     press(view, "run")
     result = controller.laboratory.result
     for neuron in (7, 3):
-        controller.select([neuron])
+        controller.selection.select([neuron])
         items, at = record(view), result.findings.columns["preferred_deg"][neuron]
         plot = items["content"]
         assert isinstance(plot, Polar)
@@ -58,7 +58,7 @@ def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
     assert "40 neurons" in items["found"].text
     press(view, "colour")
     assert controller.state.colour_by == "lab"
-    controller.select([])
+    controller.selection.select([])
     controller.neuron_info.focus = None
     assert record(view)["content"].text == NO_NEURON
 
@@ -118,7 +118,7 @@ def test_what_cannot_run_is_told_and_tables_are_saved(view, controller, tmp_path
 def test_a_found_image_is_shown_in_place_of_the_video(session, monkeypatch, tmp_path):
     monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
     with open_controller(session, FramePredictor()) as controller:
-        controller.select([3])
+        controller.selection.select([3])
         view = LaboratoryView.of(controller)
         choose(view, "experiment", "exciting")
         assert record(view)["what_if"].refusal == NO_RESULT

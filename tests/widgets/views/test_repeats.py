@@ -21,7 +21,7 @@ def mouse(tmp_path_factory):
 @pytest.fixture
 def controller(mouse):
     with open_controller(mouse) as made:
-        made.select([7, 3, 11])
+        made.selection.select([7, 3, 11])
         made.repeats.go_to_clip(0)
         yield made
 
@@ -86,7 +86,7 @@ def test_away_from_repeats_it_says_so_and_a_choice_goes_there(view, controller):
 def test_nothing_is_read_out_of_sight(view, controller):
     (follow,) = (block.follow for block in view.blocks() if block.follow is not None)
     follow(False)
-    controller.select([1, 2])
+    controller.selection.select([1, 2])
     assert isinstance(record(view)["repeats"], Message)
     follow(True)
     assert isinstance(record(view)["repeats"], Curves)

@@ -19,8 +19,8 @@ def controller():
     arrays["trial_choice"] = np.where(np.arange(40) % 3, "right", "left")
     session = om.open_session(arrays)
     with open_controller(session, TOYS["toy-counts"]()) as made:
-        made.apply_preset("co_smoothing")
-        made.select([3])
+        made.editor.apply_preset("co_smoothing")
+        made.selection.select([3])
         yield made
 
 
@@ -81,14 +81,14 @@ def test_averages_are_predicted_in_sight_for_the_chosen_condition_and_tier(
 
 def test_the_text_says_where_nothing_is_predicted(view, controller, follow):
     follow(True)
-    controller.apply_preset("causal")
+    controller.editor.apply_preset("causal")
     controller.requests.finish_scores()
     items = record(view)
     predicted, times = items["averages"].lines[2], items["averages"].lines[2].x
     first_s = times[np.isfinite(predicted.y)][0]
     assert first_s > 0.5
     assert f"target from {first_s:.2g} to" in items["text"].text
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     controller.requests.finish_scores()
     items = record(view)
     assert items["text"].text.endswith("no target")
@@ -97,7 +97,7 @@ def test_the_text_says_where_nothing_is_predicted(view, controller, follow):
 
 
 def test_averages_follow_the_focus(view, controller, follow):
-    controller.select([3, 8])
+    controller.selection.select([3, 8])
     follow(True)
     controller.requests.finish_scores()
     names = controller.state.session.units.names

@@ -42,7 +42,7 @@ class BehaviorDecoder(TraceMessage):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
         events, results = controller.state.events, controller.results
-        self.bind("mode", events.mask, self._mode, controller.set_behavior)
+        self.bind("mode", events.mask, self._mode, controller.editor.set_behavior)
         described = (events.mask, results.changed)
         self.bind("description", described, lambda: behavior_text(controller))
         opened = (events.session, events.window)

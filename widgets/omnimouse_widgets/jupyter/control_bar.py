@@ -70,12 +70,12 @@ class ControlBar(Part):
         # Function of the offered button; the trait `_offer` is the button's text.
         self._offer_function: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
-        self.bind_field("predictor", controller.choose_predictor, "predictor_name")
+        self.bind_field("predictor", controller.model.choose, "predictor_name")
         # The mask too: a stroke on the mask of a preset ends the preset.
         preset = [events.preset, events.mask]
-        self.bind("preset", preset, lambda: state.preset, controller.apply_preset)
+        self.bind("preset", preset, lambda: state.preset, controller.editor.apply_preset)
         self.bind("video", events.mask, self._video, self._set_frames)
-        self.bind("behavior", events.mask, self._behavior, controller.set_behavior)
+        self.bind("behavior", events.mask, self._behavior, controller.editor.set_behavior)
         self.bind("freshness", controller.results.changed, self._freshness)
 
     def _video(self) -> str:
@@ -90,7 +90,7 @@ class ControlBar(Part):
         if name not in VIDEO_NAMES:
             raise ValueError(f"Video is one of {', '.join(VIDEO_NAMES)}, not {name!r}.")
         n_frames = self._controller.state.spec.n_frames
-        self._controller.set_frames(video_span(name, n_frames))
+        self._controller.editor.set_frames(video_span(name, n_frames))
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of choices, description and progress."""
@@ -167,7 +167,7 @@ class ControlBar(Part):
         """Show the mask under which the predictions of the chosen file were made."""
         mask = self._file_mask()
         if mask is not None:
-            self._controller.set_mask(mask, "Mask of the predictions")
+            self._controller.editor.set_mask(mask, "Mask of the predictions")
 
     def _file_mask(self) -> Mask | None:
         return mask_of_file(self._controller.state, self._controller.results.needs)
@@ -180,8 +180,8 @@ class ControlBar(Part):
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session, spec = state.session, state.spec
-        offered = self._controller.presets
-        problems = self._controller.preset_problems
+        offered = self._controller.editor.presets
+        problems = self._controller.editor.preset_problems
         self.add_message(
             "choices",
             presets=[[*entry, problems.get(entry[0], "")] for entry in offered],

@@ -122,8 +122,8 @@ class Explorer:
         # The painter is always on the page, unlike the parts in the tabs.
         self._picture = SavedPicture(controller, is_live=lambda: self.painter.is_visible)
         if self._owns_controller:
-            controller.choose_predictor(predictor)
-            controller.choose_baseline(baseline)
+            controller.model.choose(predictor)
+            controller.model.choose_baseline(baseline)
             self.open(session)
         if self._last_session is not None:
             self.bar.offer("Restore the mask of the last run of this cell", self.restore)
@@ -170,7 +170,7 @@ class Explorer:
     def open(self, session: str | Path | Session | OpenRequest) -> None:
         """Open another recording; files are read in the background, see `settled`."""
         if isinstance(session, Session):
-            self.controller.open_session(session)
+            self.controller.loader.open_now(session)
         else:
             # Names of sample recordings have priority over paths.
             sample = SAMPLES.get(session) if isinstance(session, str) else None
@@ -208,7 +208,7 @@ class Explorer:
             # Cleared first: a second click must not restore an older mask again.
             last, self._last_session = self._last_session, None
             self.bar.offer("", lambda: None)
-            self.controller.restore_baseline(last)
+            self.controller.model.restore_baseline(last)
             self.controller.project.restore(last=last)
 
     def to_html(self, path: str | Path) -> Path:
@@ -237,7 +237,7 @@ class Explorer:
 
     @mask.setter
     def mask(self, mask: Mask) -> None:
-        self.controller.set_mask(mask)
+        self.controller.editor.set_mask(mask)
 
     @property
     def selection(self) -> tuple[int, ...]:
@@ -246,7 +246,7 @@ class Explorer:
 
     @selection.setter
     def selection(self, neurons: Sequence[int]) -> None:
-        self.controller.select(neurons)
+        self.controller.selection.select(neurons)
 
     @property
     def start_s(self) -> float | None:

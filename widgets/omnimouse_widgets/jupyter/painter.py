@@ -109,9 +109,11 @@ class MaskPainter(Part):
         self._sent: tuple[object, np.ndarray, dict[str, int]] | None = None
         self.bind_field("code", self._set_code, "brush_code")
         self.bind("_n_samples", events.window, lambda: state.spec.n_samples)
-        self.bind_field("span", lambda span: controller.set_active_span(*span), "active_span")
-        self.bind_field("colour_by", controller.set_colour_by)
-        self.bind_field("selection", controller.select)
+        self.bind_field(
+            "span", lambda span: controller.editor.set_active_span(*span), "active_span"
+        )
+        self.bind_field("colour_by", controller.colouring.choose)
+        self.bind_field("selection", controller.selection.select)
         results, colouring = controller.results, controller.colouring
         cells = [events.mask, events.active_span]
         self.bind("counts", cells, self._counts)
@@ -151,7 +153,7 @@ class MaskPainter(Part):
                 ],
             ),
             # `answers`: during a stroke, the undo names wait for the prediction.
-            Drawing(self._draw_steps, results=[self._controller.history_changed]),
+            Drawing(self._draw_steps, results=[self._controller.editor.history_changed]),
         )
 
     def is_awaiting(self) -> bool:
@@ -175,8 +177,8 @@ class MaskPainter(Part):
     def paint(self, neurons: Sequence[int] | np.ndarray, code: int | None = None) -> None:
         """Paint neurons as one undo step; `code` defaults to that of the brush."""
         code = self.code if code is None else code
-        with self._controller.stroke(self.stroke_name({"code": code})):
-            self._controller.paint(neurons, code)
+        with self._controller.editor.stroke(self.stroke_name({"code": code})):
+            self._controller.editor.paint(neurons, code)
 
     def paint_area(self, name: str, code: int | None = None) -> None:
         """Paint all neurons of a brain area.
@@ -204,7 +206,7 @@ class MaskPainter(Part):
         # uint32 is the array type of the page; numpy indexing expects int64.
         neurons = np.frombuffer(buffers[0], np.uint32).astype(np.int64)
         if len(neurons):
-            self._controller.paint(neurons, int(content["code"]))
+            self._controller.editor.paint(neurons, int(content["code"]))
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neuron at a pixel; a repeated click selects the next one below."""
@@ -213,11 +215,11 @@ class MaskPainter(Part):
         if not len(neurons):
             return
         if not content.get("add"):
-            self._controller.select([neuron_on_click(neurons, selection)])
+            self._controller.selection.select([neuron_on_click(neurons, selection)])
         elif (neuron := int(neurons[0])) in selection:
-            self._controller.select([n for n in selection if n != neuron])
+            self._controller.selection.select([n for n in selection if n != neuron])
         else:
-            self._controller.select([neuron], add=True)
+            self._controller.selection.select([neuron], add=True)
 
     def on_hover(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Send a description of the neuron at the pointer."""
@@ -350,7 +352,9 @@ class MaskPainter(Part):
 
     def _draw_steps(self) -> None:
         controller = self._controller
-        self.add_if_changed("steps", undo=controller.undo_name, redo=controller.redo_name)
+        self.add_if_changed(
+            "steps", undo=controller.editor.undo_name, redo=controller.editor.redo_name
+        )
 
     def _colour_rows(self, field: Field) -> np.ndarray | None:
         """Return uint8 (2, P, 4) colours of cores and rims; None if codes suffice."""
@@ -364,7 +368,7 @@ class MaskPainter(Part):
 
     # -- values of traits -------------------------------------------------------------
     def _set_code(self, code: int) -> None:
-        self._controller.set_brush(code)
+        self._controller.editor.set_brush(code)
         # Choosing a code shows the intention to paint.
         if self.tool == "select":
             self.tool = "brush"

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -117,12 +118,12 @@ class Raster(Part):
         self._sent: dict[str, tuple[Any, ...]] = {}
         self._hatch_texts: tuple[str, ...] = ()
         super().__init__(controller, **traits)
-        state, set_raster = controller.state, controller.set_raster
-        self.bind_field("order", lambda order: set_raster(order, state.raster_view), "raster_order")
-        self.bind_field("view", lambda view: set_raster(state.raster_order, view), "raster_view")
-        self.bind_field("code", controller.set_brush, "brush_code")
+        set_option = partial(setattr, controller.state)
+        self.bind_field("order", partial(set_option, "raster_order"), "raster_order")
+        self.bind_field("view", partial(set_option, "raster_view"), "raster_view")
+        self.bind_field("code", controller.editor.set_brush, "brush_code")
         self.bind_field("cursor", controller.navigation.set_cursor)
-        self.bind_field("selection", controller.select)
+        self.bind_field("selection", controller.selection.select)
         self.observe(lambda _: self._rows_moved.emit(), "rows_shown")
 
     def drawings(self) -> Sequence[Drawing]:
@@ -140,7 +141,7 @@ class Raster(Part):
                 *(state.window, results.population),
                 *(results.population_freshness, results.neuron_scores),
             ),
-            requests=(state.mask, controller.history_changed),
+            requests=(state.mask, controller.editor.history_changed),
         )
         # Constants have no signals: they are drawn once for each page.
         return Drawing(self._draw_constants), rows
@@ -164,7 +165,7 @@ class Raster(Part):
     ) -> None:
         """Paint cells of the mask; `code` defaults to that of the brush."""
         code = self.code if code is None else code
-        self._controller.paint_cells(neurons, samples, code)
+        self._controller.editor.paint_cells(neurons, samples, code)
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
@@ -189,14 +190,14 @@ class Raster(Part):
             if not content.get("all"):
                 neurons = rows.neurons(rows.edges[first], rows.edges[last - 1])
             samples = slice(int(start), int(stop))
-            self._controller.paint_cells(neurons, samples, int(content["code"]))
+            self._controller.editor.paint_cells(neurons, samples, int(content["code"]))
 
     def on_select(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neurons of a row."""
         rows, row = self._layouts.get(int(content["rows"])), int(content["row"])
         if rows is not None and 0 <= row < len(rows):
             neurons = rows.neurons(rows.edges[row], rows.edges[row])
-            self._controller.select(neurons)
+            self._controller.selection.select(neurons)
 
     def on_similarity(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Stop or restart the computation of the similarity order."""
@@ -290,7 +291,7 @@ class Raster(Part):
         # Another number of neurons means another recording.
         if last is not None and len(last.order) != n:
             last, self.rows_shown = None, ALL_ROWS
-        if last is None or not self._controller.in_stroke:
+        if last is None or not self._controller.editor.in_stroke:
             self._arrangement = self._arrange(session, mask)
         assert self._arrangement is not None
         order, (low, high) = self._arrangement.order, self.rows_shown

@@ -98,7 +98,7 @@ class NeuronScores(FigurePart):
         self._drawing = 0
         super().__init__(controller, **traits)
         events, colouring = controller.state.events, controller.colouring
-        self.bind_field("selection", controller.select)
+        self.bind_field("selection", controller.selection.select)
         # `_select` sets `message` after `select`, so this does not clear it.
         self._link(events.selection, lambda: self.set_trait("message", ""))
         offered = (events.session, events.pins, colouring.changed)
@@ -196,7 +196,7 @@ class NeuronScores(FigurePart):
 
     def _select(self, neurons: np.ndarray, add: bool = False) -> None:
         """Select the neurons; of more than 64, those with the highest scores."""
-        self._controller.select(neurons, add)
+        self._controller.selection.select(neurons, add)
         n, n_max = len(neurons), MAX_SELECTED
         message = f"Of {n:,} the {n_max} with the highest scores are selected"
         self.set_trait("message", message if n > n_max else "")

@@ -108,7 +108,7 @@ class NeuronTable(Part):
         self._arrangement = TableRows(0, COLUMNS, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0))
         super().__init__(controller, **traits)
         events = controller.state.events
-        self.bind_field("selection", controller.select)
+        self.bind_field("selection", controller.selection.select)
         self.bind("shown", (events.session, events.mask), self._n_shown)
         self.observe(self._rearrange, ["filter", "sort_by", "descending"])
 
@@ -181,11 +181,11 @@ class NeuronTable(Part):
             if neuron is None:
                 continue
             if pick["mode"] == "one":
-                self.controller.select([neuron])
+                self.controller.selection.select([neuron])
             elif pick["mode"] == "toggle":
                 self._toggle(neuron)
             else:
-                self.controller.select(self._between(pick["anchor"], neuron))
+                self.controller.selection.select(self._between(pick["anchor"], neuron))
 
     def on_paint(self, content: dict[str, Any], _: Any) -> None:
         """Paint the neurons of all rows, as one undo step."""
@@ -232,7 +232,7 @@ class NeuronTable(Part):
 
     def _paint(self, neurons: np.ndarray, code: int | None) -> None:
         if len(neurons):
-            self.controller.paint(neurons, code)
+            self.controller.editor.paint(neurons, code)
 
     def _neuron_of(self, pick: Mapping[str, Any]) -> int | None:
         """Return the neuron of a click; None if the row no longer exists.
@@ -248,7 +248,7 @@ class NeuronTable(Part):
         selection = self.controller.state.selection
         others = [other for other in selection if other != neuron]
         is_selected = neuron in selection
-        self.controller.select(others if is_selected else [*others, neuron])
+        self.controller.selection.select(others if is_selected else [*others, neuron])
 
     def _between(self, anchor: Mapping[str, Any], neuron: int) -> list[int]:
         """Return the neurons of the rows from the anchor to `neuron`, which is last."""

@@ -1,6 +1,7 @@
 """Traces widget: recorded and predicted responses of the selected neurons."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from traitlets import Bool, Dict, Enum, List, Tuple, Unicode
@@ -62,7 +63,7 @@ class Traces(TraceMessage):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
         state, pins, events = controller.state, controller.pins, controller.state.events
-        self.bind_field("selection", controller.select)
+        self.bind_field("selection", controller.selection.select)
         self.bind("_spans", events.window, self._read_spans)
         self.bind(
             "span",
@@ -70,14 +71,8 @@ class Traces(TraceMessage):
             lambda: shown_span(state.trace_span, state.spec),
             pins.choose_span,
         )
-        self.bind_field(
-            "common_scale",
-            lambda is_on: controller.set_traces(common_scale=is_on, as_large=state.as_large),
-        )
-        self.bind_field(
-            "as_large",
-            lambda is_on: controller.set_traces(common_scale=state.common_scale, as_large=is_on),
-        )
+        self.bind_field("common_scale", partial(setattr, state, "common_scale"))
+        self.bind_field("as_large", partial(setattr, state, "as_large"))
         self.bind("progress", pins.changed, lambda: pins.predictions.message)
 
     def drawings(self) -> list[Drawing]:
@@ -117,7 +112,7 @@ class Traces(TraceMessage):
             "pin": pins.pin_or_notify,
             "show": lambda: pins.show(slot, bool(content["is_shown"])),
             "rename": lambda: pins.rename(slot, str(content["name"])),
-            "make_current": lambda: self.controller.make_pin_current(slot),
+            "make_current": lambda: self.controller.pins.make_current(slot),
             "unpin": lambda: pins.unpin(slot),
             "stop": pins.predictions.stop,
         }

@@ -154,7 +154,7 @@ class VideoScrubber(Part):
             frames = mask.frames.copy()
             for first, stop in content["runs"]:
                 frames[int(first) : int(stop)] = bool(content["is_visible"])
-            self._controller.set_frames(frames)
+            self._controller.editor.set_frames(frames)
 
     # -- the playhead -----------------------------------------------------------------
     @property

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.predictions import PinPredictions
 from omnimouse_model.live.inference.client import Requests
+from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import is_preset, preset_named
-from omnimouse_model.live.models.downloads import ModelDownloads
+from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.pin import MAX_PINS, Pin, is_same_predictor
 from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
 
@@ -30,10 +31,10 @@ class Pins:
     ----------
     requests
         Requests of the live engine; pins are predicted when it is idle.
-    downloads
-        Says which models are not on this machine.
-    note_unpinned
-        Called with each pin that `unpin` removes, to record the undo step.
+    model
+        Chooses the predictor of a pin, and says which models are not on this machine.
+    editor
+        Shows the mask of a pin, and records the removal of a pin as an undo step.
 
     Attributes
     ----------
@@ -49,13 +50,13 @@ class Pins:
         self,
         requests: Requests,
         lock: threading.RLock,
-        downloads: ModelDownloads,
-        note_unpinned: Callable[[Pin], None],
+        model: ModelChoice,
+        editor: MaskEditor,
     ) -> None:
         self.notice = ""
         client = requests.client
-        self._client, self._lock, self._downloads = client, lock, downloads
-        self._note_unpinned = note_unpinned
+        self._client, self._lock = client, lock
+        self._model, self._editor = model, editor
         self._state = client.state
         # Pins of the recordings that were open before, by fingerprint.
         self._by_recording: dict[str, tuple[Pin, ...]] = {}
@@ -71,7 +72,8 @@ class Pins:
         events.predictor_name.connect(self._on_predictor)
         for signal in (events.mask, events.predictor_name):
             signal.connect(self._clear_notice)
-        downloads.changed.connect(self._on_download)
+        editor.on_unpin = self._on_unpin
+        model.downloads.changed.connect(self._on_download)
 
     # -- actions ----------------------------------------------------------------------
     def pin(self, name: str = "") -> Pin:
@@ -177,7 +179,23 @@ class Pins:
         with self._lock:
             pin = self[slot]
             self.remove(pin)
-            self._note_unpinned(pin)
+            self._editor.note_unpinned(pin)
+
+    def make_current(self, slot: int) -> None:
+        """Make a pinned condition the live one; `undo` restores only the mask."""
+        pin = self[slot]
+        is_other = pin.predictor and not is_same_predictor(pin.predictor, self._client.predictor)
+        # A mask of another spec must not be sent to the predictor of this one.
+        is_foreign = pin.mask.spec != self._state.spec
+        if is_other and is_foreign:
+            self._model.choose(pin.predictor)
+        self._editor.set_mask(pin.mask, f"Back to {pin.name}", pin.preset)
+        if is_other and not is_foreign:
+            self._model.choose(pin.predictor)
+
+    def _on_unpin(self, pin: Pin, is_pinned: bool) -> None:
+        """Undo or redo the removal of a pin."""
+        (self.restore if is_pinned else self.remove)(pin)
 
     def restore(self, pin: Pin) -> None:
         """Restore a pin in its slot or another; set `notice` if none is free."""
@@ -277,7 +295,7 @@ class Pins:
         """Find pins whose models must be downloaded, which only the user starts."""
         names = {p.predictor for p in pins if isinstance(p.predictor, str)}
         # Checked once per change and not per redraw: it reads the hub's cache on disk.
-        self._absent = frozenset(filter(self._downloads.must_fetch, names))
+        self._absent = frozenset(filter(self._model.downloads.must_fetch, names))
 
     def _on_predictor(self) -> None:
         """Assign the new live predictor to pins that lack a predictor."""
@@ -295,7 +313,7 @@ class Pins:
 
     def _on_download(self) -> None:
         """Predict pins whose model has just been downloaded."""
-        if self._absent and not self._downloads.is_busy:
+        if self._absent and not self._model.downloads.is_busy:
             before = self._absent
             self._find_absent(self._state.pins)
             if self._absent != before:

@@ -4,7 +4,8 @@ Edits belong to the session: they apply to every window. Their prediction runs a
 the population's, see `inference.stages`; the result is `results.what_if`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 
 from omnimouse_model.analysis.in_silico.counterfactual import edit_remarks
 from omnimouse_model.analysis.in_silico.edit_lists import (
@@ -15,6 +16,7 @@ from omnimouse_model.analysis.in_silico.edit_lists import (
 )
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Window
+from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
@@ -31,18 +33,10 @@ def place_of(edit: Edit) -> Place:
 
 
 class StimulusEdits:
-    """What-if edits of the live state, at most one per place.
+    """What-if edits of the live state, at most one per place."""
 
-    `change(edits, name)` replaces the edits of the state as one undo entry.
-    """
-
-    def __init__(
-        self,
-        state: LiveState,
-        results: Results,
-        change: Callable[[tuple[Edit, ...], str], None],
-    ) -> None:
-        self._state, self._results, self._change = state, results, change
+    def __init__(self, state: LiveState, results: Results, editor: MaskEditor) -> None:
+        self._state, self._results, self._editor = state, results, editor
         self._window: Window | None = None
 
     @property
@@ -119,4 +113,4 @@ class StimulusEdits:
         # The order in which the user made the edits must not change the result.
         edits = sort_edits(edits)
         if self._state.window is not None and edits != self.edits:
-            self._change(edits, name)
+            self._editor.commit(replace(self._editor.task, edits=edits), name)

@@ -1,19 +1,16 @@
 """Grow and shrink the region painted with the brush's code, by a distance."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.live.mask.brush import CODE_NAMES
+from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN
 from omnimouse_model.masks.dilation import distance_unit, grow, shrink
 
 START = {"µm": 30.0, "px": 10.0}
-Paint = Callable[[np.ndarray, tuple[int, int], int], None]
-Stroke = Callable[[str], AbstractContextManager[None]]
 KeepVisible = Callable[[np.ndarray], np.ndarray]
 
 
@@ -22,8 +19,8 @@ class PaintedRegion:
 
     Parameters
     ----------
-    paint, stroke
-        Methods of the controller: set cells, and group changes as one undo entry.
+    editor
+        Paints the neurons.
     keep_visible
         Returns those neurons that are shown; others do not change.
 
@@ -35,10 +32,8 @@ class PaintedRegion:
 
     changed = Signal()
 
-    def __init__(
-        self, state: LiveState, paint: Paint, stroke: Stroke, keep_visible: KeepVisible
-    ) -> None:
-        self._state, self._paint, self._stroke = state, paint, stroke
+    def __init__(self, state: LiveState, editor: MaskEditor, keep_visible: KeepVisible) -> None:
+        self._state, self._editor = state, editor
         self._keep_visible = keep_visible
         # Per unit: a distance in µm makes no sense in pixels.
         self._distances = dict(START)
@@ -91,8 +86,8 @@ class PaintedRegion:
         neurons = self._keep_visible(neurons)
         if len(neurons):
             code_name = CODE_NAMES[self._state.brush_code]
-            with self._stroke(f"{verb} {code_name} by {self.distance:g} {self.unit}"):
-                self._paint(neurons, self._state.active_span, code)
+            with self._editor.stroke(f"{verb} {code_name} by {self.distance:g} {self.unit}"):
+                self._editor.paint_cells(neurons, self._state.active_span, code)
 
     def _painted(self) -> np.ndarray:
         mask, state = self._state.mask, self._state

@@ -1,7 +1,7 @@
 """The analysis on screen: save it, open another one, and autosave it."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ from omnimouse_model.live.analysis_file import (
     STATE_FIELDS,
     SUFFIX,
     Analysis,
-    ReopenedAnalysis,
     digest_of,
     read_analysis,
     replace_analysis,
@@ -24,6 +23,7 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.last_session import LastSession
+from omnimouse_model.live.mask.presets import is_preset
 from omnimouse_model.live.project.autosave import Autosave
 from omnimouse_model.live.project.restore import (
     IS_RECOVERED,
@@ -31,6 +31,7 @@ from omnimouse_model.live.project.restore import (
     restore_last_session,
 )
 from omnimouse_model.live.project.screen import AnalysisScreen
+from omnimouse_model.live.project.script import script_of
 from omnimouse_model.live.project.unsaved_backups import (
     UnsavedBackups,
     has_unsaved_work,
@@ -62,8 +63,6 @@ class Project(HasBackgroundTask):
         Parts whose state is saved, and which show opened analyses.
     store
         Storage of the last session.
-    choices
-        Returns the name of the chosen predictor ("" for none) and the last preset.
 
     Attributes
     ----------
@@ -77,12 +76,11 @@ class Project(HasBackgroundTask):
         self,
         screen: AnalysisScreen,
         store: StateStore,
-        choices: Callable[[], tuple[str, str]],
         lock: threading.RLock,
         execution: Execution = IN_THREADS,
     ) -> None:
         self._screen, self._store = screen, store
-        self._choices, self._lock = choices, lock
+        self._lock = lock
         self.path: Path | None = None
         self._digest = ""
         self.messages: tuple[str, ...] = ()
@@ -99,6 +97,7 @@ class Project(HasBackgroundTask):
         self._backups = UnsavedBackups(store, self._add_messages, execution)
         self._task = BackgroundTask(self._read, self._take, execution)
         self._autosave = Autosave(self._save_last, synchronous=execution.synchronous)
+        screen.loader.on_leave, screen.loader.on_shown = self.leave, self._on_shown
         screen.state.events.connect(self._on_change)
         screen.laboratory.measured.connect(self._on_change)
         screen.results.changed.connect(self._compare_predictor)
@@ -253,6 +252,16 @@ class Project(HasBackgroundTask):
         self._task.clear_error()
         self.changed.emit()
 
+    def script(self) -> str:
+        """Return a Python script that makes the prediction on screen and its score.
+
+        See `script_of`.
+        """
+        screen = self._screen
+        # A changed analysis does not have the mask on screen in its file.
+        file = None if self.is_changed else self.path
+        return script_of(screen.state, screen.model.name, file, self._store.folder)
+
     # -- opening ----------------------------------------------------------------------
     def open(self, path: str | Path, recording: str | Path = "") -> None:
         """Open an analysis in the background; `recording` replaces its stored path.
@@ -271,11 +280,16 @@ class Project(HasBackgroundTask):
             self.open(self._request.path, recording)
 
     def restore(self, fallback: OpenRequest | None = None, last: LastSession | None = None) -> bool:
-        """Reopen the last session in the background; see `Controller.restore`.
+        """Reopen the last session in the background; False if there is none.
 
-        `last` is the last session, if it was read before.
+        A model that is already chosen stays, and the baseline: see
+        `ModelChoice.restore_baseline`. `fallback` is opened if the recording cannot be
+        read. `last` is the last session, if it was read before.
         """
         screen, last = self._screen, last or self._store.load()
+        # A preset of another version may not exist any more.
+        if is_preset(last.preset):
+            screen.editor.next_preset = last.preset
         # A recording on a removed drive is no error at the start of the app.
         if not last.session or not _exists(last.session):
             return False
@@ -298,7 +312,7 @@ class Project(HasBackgroundTask):
         """Prepare a copy of unsaved work before another recording is shown.
 
         A copy is made of an analysis changed since it was saved, and of painted masks,
-        pins or edits that were never saved. `on_opened` writes it, as the newest of
+        pins or edits that were never saved. `_on_shown` writes it, as the newest of
         `recent`. Without storage, nothing is written.
         """
         self._backup = None
@@ -314,11 +328,9 @@ class Project(HasBackgroundTask):
         if self.is_changed or (is_lost and not self._backups.is_saved(current)):
             self._backup = (self.name or current.recording, current)
 
-    def on_opened(self, reopened: ReopenedAnalysis | None, messages: tuple[str, ...] = ()) -> None:
-        """Update after a recording is shown, as a saved analysis or as a new one.
-
-        `messages` are those of a new one.
-        """
+    def _on_shown(self, view: SessionView) -> None:
+        """Update after a recording is shown, as a saved analysis or as a new one."""
+        reopened, messages = view.reopened, view.messages
         backup, self._backup, self._discarded = self._backup, None, None
         self.path = None if reopened is None else reopened.path
         self._saved = None if reopened is None else reopened.saved
@@ -426,13 +438,13 @@ class Project(HasBackgroundTask):
             session, window = state.session, state.window
             if session is None or window is None or state.mask is None:
                 return
-            predictor, preset = self._choices()
+            predictor = self._screen.model.name
             in_memory = isinstance(session.origin, Mapping)
             current = None if in_memory else self.current
             last = LastSession(
                 str(session.path),
                 predictor,
-                preset,
+                self._screen.editor.next_preset,
                 float(window.start_s),
                 state.baseline_name,
                 dict(session.options),

@@ -1,13 +1,13 @@
 """Parts of the controller that show an analysis, and how they show a saved one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.laboratory import Laboratory
-from omnimouse_model.live.models.downloads import ModelDownloads
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.recording.loader import SessionLoader
@@ -23,22 +23,18 @@ MUST_FETCH = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnalysisScreen:
-    """Parts and methods of the controller that hold and show an analysis."""
+    """Parts of the controller that hold and show an analysis."""
 
     state: LiveState
     results: Results
     loader: SessionLoader
-    downloads: ModelDownloads
+    model: ModelChoice
+    editor: MaskEditor
     pins: Pins
     sweeps: Sweeps
     laboratory: Laboratory
     colouring: Colouring
     planes: Planes
-    choose_predictor: Callable[[str], None]
-    offer_predictor: Callable[[str], None]
-    choose_baseline: Callable[[str], None]
-    set_brush: Callable[[int], None]
-    set_active_span: Callable[[int, int], None]
 
     def show(self, reopened: ReopenedAnalysis) -> tuple[str, ...]:
         """Show an analysis whose recording is on screen; return messages for the user.
@@ -57,8 +53,8 @@ class AnalysisScreen:
         messages.append(self.sweeps.compare_only(analysis.sweeps))
         self.laboratory.reopen(analysis.experiments)
         # The code before the span: each code has its own span.
-        self.set_brush(analysis.brush_code)
-        self.set_active_span(*analysis.active_span)
+        self.editor.set_brush(analysis.brush_code)
+        self.editor.set_active_span(*analysis.active_span)
         self.colouring.choose(analysis.colour_by)
         self.colouring.outline_areas(analysis.areas_shown)
         state.raster_order = analysis.raster_order
@@ -75,10 +71,10 @@ class AnalysisScreen:
             return ""
         if not is_predictor(name):
             return _absent("model", name, current)
-        if self.downloads.must_fetch(name):
-            self.offer_predictor(name)
+        if self.model.downloads.must_fetch(name):
+            self.model.offer(name)
             return MUST_FETCH.format(kind="model", name=name, action="Fetch it")
-        self.choose_predictor(name)
+        self.model.choose(name)
         return ""
 
     def _choose_baseline(self, name: str) -> str:
@@ -88,10 +84,10 @@ class AnalysisScreen:
             return ""
         if name and not is_predictor(name):
             return _absent("baseline", name, current)
-        if not self.downloads.must_fetch(name):
-            self.choose_baseline(name)
+        if not self.model.downloads.must_fetch(name):
+            self.model.choose_baseline(name)
             return ""
-        self.choose_baseline("")
+        self.model.choose_baseline("")
         action = "Choose it as the model to fetch it"
         return MUST_FETCH.format(kind="baseline", name=name, action=action)
 

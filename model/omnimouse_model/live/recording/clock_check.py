@@ -27,6 +27,7 @@ class ClockCheck(HasBackgroundTask):
         self.report: AlignmentReport | None = None
         self._state = state
         self._task = BackgroundTask(_check, self._take, execution)
+        state.events.session.connect(self.clear)
 
     def check(self) -> None:
         """Start the check; without a session, do nothing."""

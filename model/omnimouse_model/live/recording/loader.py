@@ -4,27 +4,34 @@ An opening may first make the recording: the demo's is simulated on this machine
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.session import Session
+from omnimouse_model.demo import MODELS
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
 )
+from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.recording.first_scores import FirstScores, shipped_scores
+from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.recording.first_view import (
     SessionView,
     first_view,
+    put_on_screen,
     read_ahead,
 )
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.progress import CallbackJob, Job
 from omnimouse_model.storage.http_file import display_address, web_address
 
@@ -84,16 +91,9 @@ def _local_recording(
 
 
 class SessionLoader(HasBackgroundTask):
-    """Background task that opens recordings; a new opening cancels the previous one.
+    """Opening of recordings, and the recording on screen.
 
-    Parameters
-    ----------
-    show
-        Shows the view of an opened recording; called on the drawing thread.
-    preset
-        Returns the name of the initial preset.
-    scores_of
-        Returns stored scores of a recording, which choose the first view.
+    Recordings are opened in the background; a new opening cancels the previous one.
 
     Attributes
     ----------
@@ -103,20 +103,35 @@ class SessionLoader(HasBackgroundTask):
         Called on a thread while a recording is made and read, before its view is
         shown: for slow work of a front end that would block its drawing thread, such
         as imports.
+    on_leave
+        Called before another recording replaces the one on screen.
+    on_shown
+        Called with each view after it is shown.
     """
 
     def __init__(
         self,
-        show: Callable[[SessionView], None],
-        preset: Callable[[], str],
+        state: LiveState,
+        editor: MaskEditor,
+        requests: Requests,
+        store: StateStore,
+        lock: threading.RLock,
         execution: Execution = IN_THREADS,
-        scores_of: Callable[[Session], FirstScores | None] = shipped_scores,
     ) -> None:
         self.name = ""
         self.before_show: Callable[[], None] = lambda: None
-        self._show, self._preset, self._scores_of = show, preset, scores_of
+        self.on_leave: Callable[[], None] = lambda: None
+        self.on_shown: Callable[[SessionView], None] = lambda view: None
+        self._state, self._editor, self._requests = state, editor, requests
+        self._store, self._lock = store, lock
         self._task = BackgroundTask(self._views, self._take, execution)
         self._request: OpenRequest | None = None
+        requests.client.results.events.tier_score.connect(self._note_scores)
+
+    def open_now(self, recording: str | Path | Session) -> None:
+        """Open a recording at a held-out window, on the calling thread."""
+        preset = self._editor.next_preset
+        self.show(first_view(recording, preset, scores_of=self._store.scores_of))
 
     def open(self, recording: OpenRequest | str | Path) -> None:
         """Open a recording; cancel an unfinished opening."""
@@ -136,13 +151,14 @@ class SessionLoader(HasBackgroundTask):
             options = {**self._request.options, **options}
             self.open(replace(self._request, options=options))
 
-    def open_as(self, session: Session, start_s: float | None, **options: Any) -> None:
-        """Reopen an open session with other options; see `ReadOptions`."""
+    def reopen(self, **options: Any) -> None:
+        """Open the session on screen again with other options; see `ReadOptions`."""
+        session, window = self._state.open_session, self._state.window
         # A store or an address is opened again from its place, not from the local path.
         place = session.path if isinstance(session.source, Mapping) else session.source
         message = f"Opening {session.path.name}"
-        options = {**session.options, **options}
-        self.open(OpenRequest(place, start_s, message, options=options))
+        start_s = None if window is None else window.start_s
+        self.open(OpenRequest(place, start_s, message, options={**session.options, **options}))
 
     # -- on the task's thread ---------------------------------------------------------
     def _views(self, request: OpenRequest, report: ReportProgress) -> Iterator[SessionView]:
@@ -165,10 +181,10 @@ class SessionLoader(HasBackgroundTask):
             place = _local_recording(request.recording, report_share)
             view = first_view(
                 place,
-                self._preset(),
+                self._editor.next_preset,
                 request.start_s,
                 request.options,
-                scores_of=self._scores_of,
+                scores_of=self._store.scores_of,
             )
             if request.restore is not None:
                 view = request.restore(view)
@@ -180,7 +196,47 @@ class SessionLoader(HasBackgroundTask):
     # -- on the drawing thread --------------------------------------------------------
     def _take(self, view: SessionView) -> None:
         try:
-            self._show(view)
+            self.show(view)
         except Exception:  # from a view that draws the session
             logger.warning("An opened recording cannot be shown.", exc_info=True)
             raise
+
+    def show(self, view: SessionView) -> None:
+        """Show the first view of a recording, or a saved one.
+
+        If a listener fails, the previous session is restored and the listener's error
+        is raised.
+        """
+        state, requests = self._state, self._requests
+        with self._lock:
+            name = state.predictor_name
+            if view.predictor and name in ("", *MODELS.values()):
+                name = view.predictor
+            if view.scores is not None:
+                ranks = view.scores.ranks_for(name, view.mask)
+                view = replace(view, first_ranks=ranks)
+            # The state must be read before the new session replaces it.
+            self.on_leave()
+            requests.client.reset()
+            # On an error, `put_on_screen` has restored the previous state, whose
+            # results were just cleared: they are requested again.
+            try:
+                put_on_screen(state, view)
+            except Exception:
+                requests.send()
+                raise
+            self._editor.start_again()
+            if name != state.predictor_name:
+                requests.client.choose(name)
+                state.predictor_name = name
+            requests.send()
+        # The messages of an opened analysis replace those of the previous one only if
+        # the recording could be shown.
+        self.on_shown(view)
+        self.clear_error()
+        self._store.note_recording(state.open_session)
+
+    def _note_scores(self, found: TierScore | None) -> None:
+        """Store scores, which choose the first view of the recording next time."""
+        if found is not None and self._state.session is not None:
+            self._store.note_scores(self._state.session, found, self._state.predictor_name)

@@ -148,16 +148,16 @@ def test_another_question_begins_it_again_and_another_mask_does_not(session, win
 def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
     predictor = GatedPredictor()
     with closing(Controller(LiveState(trace_span="window"))) as controller:
-        controller.open_session(session)
+        controller.loader.open_now(session)
         controller.requests.show_sweep()
-        controller.choose_predictor(predictor)
+        controller.model.choose(predictor)
         predictor.gate.release(1 + 3)  # the answer, and three points
         for _ in range(1 + 3 + 1):  # and a fourth has begun
             assert predictor.entered.acquire(timeout=TIMEOUT)
         results = controller.results
         assert len(results.sweep.rows) == 3
         assert results.sweep_freshness == "fresh"
-        controller.paint([1, 2], 2)
+        controller.editor.paint([1, 2], 2)
         assert results.sweep_freshness == "stale"
         predictor.gate.release(1 + 1 + N_LIVE)
         assert controller.requests.wait(TIMEOUT)

@@ -99,9 +99,9 @@ def test_the_controller_keeps_an_order_per_recording(controller, session, tmp_pa
     similarity.request()
     first = similarity.order
     np.testing.assert_array_equal(first, similarity_order(session))
-    controller.open_session(write_session(tmp_path / "other", 12))
+    controller.loader.open_now(write_session(tmp_path / "other", 12))
     assert similarity.order is None
     similarity.request()
     assert len(similarity.order) == 12
-    controller.open_session(session)
+    controller.loader.open_now(session)
     assert similarity.order is first

@@ -51,8 +51,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def controller(folder):
     with open_controller(folder, SloppyPredictor()) as made:
-        made.apply_preset("video_behavior")
-        made.select([3, 5])
+        made.editor.apply_preset("video_behavior")
+        made.selection.select([3, 5])
         yield made
 
 
@@ -61,9 +61,9 @@ def gated_controller(folder):
     """Threaded controller with its first result, and its gated predictor."""
     predictor = GatedPredictor()
     with closing(Controller(LiveState(trace_span="window"))) as made:
-        made.choose_predictor(predictor)
+        made.model.choose(predictor)
         predictor.gate.release()
-        made.open_session(folder)
+        made.loader.open_now(folder)
         assert predictor.entered.acquire(timeout=TIMEOUT)
         assert made.requests.wait(TIMEOUT)
         yield made, predictor
@@ -73,18 +73,18 @@ def gated_controller(folder):
 def test_unpinning_is_undone_and_redone_among_other_steps(controller):
     first, second = controller.pins.pin(), controller.pins.pin("mine")
     controller.pins.unpin(0)
-    assert controller.undo_name == "Unpin Video + behaviour"
-    controller.apply_preset("nothing")
+    assert controller.editor.undo_name == "Unpin Video + behaviour"
+    controller.editor.apply_preset("nothing")
     after = controller.state.mask
-    controller.undo()
+    controller.editor.undo()
     assert controller.state.pins == (second,)
-    controller.undo()
+    controller.editor.undo()
     back = controller.state.pins[0]
     assert (back.slot, back.name, back.mask) == (0, first.name, first.mask)
     np.testing.assert_array_equal(controller.state.mask.cells, first.mask.cells)
-    controller.redo()
+    controller.editor.redo()
     assert controller.state.pins == (second,)
-    controller.redo()
+    controller.editor.redo()
     np.testing.assert_array_equal(controller.state.mask.cells, after.cells)
 
 
@@ -92,10 +92,10 @@ def test_a_restored_pin_takes_another_slot_if_its_own_is_taken(controller):
     controller.pins.pin("first")
     controller.pins.unpin(0)
     controller.pins.pin("second")
-    controller.undo()
+    controller.editor.undo()
     names = {pin.slot: pin.name for pin in controller.state.pins}
     assert names == {0: "second", 1: "first"}
-    controller.redo()
+    controller.editor.redo()
     assert [pin.name for pin in controller.state.pins] == ["second"]
 
 
@@ -116,7 +116,7 @@ def test_a_pin_keeps_its_mask_when_the_live_mask_changes(controller):
     pin = controller.pins.pin()
     before = controller.results.population
     scores = controller.results.scores
-    controller.apply_preset("responses_from_behavior")
+    controller.editor.apply_preset("responses_from_behavior")
     answer = controller.pins.predictions.windows[0]
     np.testing.assert_array_equal(answer.prediction.responses, before.responses)
     np.testing.assert_array_equal(answer.scores, scores)
@@ -132,11 +132,11 @@ def test_a_pin_keeps_its_mask_when_the_live_mask_changes(controller):
 def test_a_pin_keeps_its_predictor(controller):
     controller.pins.pin()
     scores = controller.pins.predictions.windows[0].scores
-    controller.choose_predictor(SloppyPredictor("other", offset=1.0))
+    controller.model.choose(SloppyPredictor("other", offset=1.0))
     assert controller.pins.predictions.windows[0].prediction.predictor_id == "echo"
     np.testing.assert_array_equal(controller.pins.predictions.windows[0].scores, scores)
     assert not np.array_equal(controller.results.scores, scores)
-    controller.make_pin_current(0)
+    controller.pins.make_current(0)
     assert controller.state.predictor_name == "echo"
 
 
@@ -152,11 +152,11 @@ def test_the_predictor_of_a_pin_is_loaded_and_released(folder):
         return Named(name)
 
     controller = Controller(synchronous=True, load=load)
-    controller.choose_predictor("one")
-    controller.open_session(folder)
+    controller.model.choose("one")
+    controller.loader.open_now(folder)
     controller.pins.pin()
     assert loaded == ["one"]
-    controller.choose_predictor("two")
+    controller.model.choose("two")
     controller.navigation.seek(9.0)
     assert controller.pins.predictions.windows[0].prediction.predictor_id == "one"
     assert loaded == ["one", "two", "one"]
@@ -167,10 +167,10 @@ def test_the_predictor_of_a_pin_is_loaded_and_released(folder):
 
 
 def test_an_error_of_a_pin_does_not_affect_other_pins(controller):
-    controller.choose_predictor(RefusingPredictor())
-    controller.set_frames(False)
+    controller.model.choose(RefusingPredictor())
+    controller.editor.set_frames(False)
     controller.pins.pin("blind")
-    controller.set_frames(True)
+    controller.editor.set_frames(True)
     controller.pins.pin("seeing")
     assert "needs video" in controller.pins.predictions.windows[0].error
     assert controller.pins.predictions.windows[0].prediction is None
@@ -178,9 +178,9 @@ def test_an_error_of_a_pin_does_not_affect_other_pins(controller):
 
 
 def test_without_a_prediction_the_recording_of_a_span_is_read(controller, folder):
-    controller.choose_predictor(RefusingPredictor())
+    controller.model.choose(RefusingPredictor())
     controller.pins.choose_span("10 s")
-    controller.set_frames(False)
+    controller.editor.set_frames(False)
     predictions = controller.pins.predictions
     found = predictions.spans[LIVE]
     assert "needs video" in found.error
@@ -195,13 +195,13 @@ def test_without_a_prediction_the_recording_of_a_span_is_read(controller, folder
     # Two windows may round a time between two recorded samples differently.
     assert (found.span.truth == recorded).mean() > 0.9
     assert np.isnan(found.span.responses).all()
-    controller.set_frames(True)
+    controller.editor.set_frames(True)
     assert not predictions.remark
 
 
 def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
     pin = controller.pins.pin()
-    controller.apply_preset("responses_from_behavior")
+    controller.editor.apply_preset("responses_from_behavior")
     controller.pins.choose_span("10 s")
     page = controller.pins.predictions.page
     assert page[1] - page[0] == 10.0
@@ -221,7 +221,7 @@ def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
 def test_a_span_stays_while_the_window_moves_within_it(controller):
     controller.navigation.seek(9.0)
     controller.pins.choose_span("10 s")
-    predictor = controller._client.predictor
+    predictor = controller.requests.client.predictor
     page = controller.pins.predictions.page
     known = controller.pins.predictions.spans[LIVE]
     before = predictor.counters["encodings"]
@@ -260,7 +260,7 @@ def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     controller.pins.choose_span("30 s")
     assert predictor.entered.acquire(timeout=TIMEOUT)
     assert controller.pins.predictions.is_busy
-    controller.apply_preset("responses_from_behavior")
+    controller.editor.apply_preset("responses_from_behavior")
     assert not controller.pins.predictions.is_busy
     predictor.gate.release()  # the span's window that is being predicted
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -289,21 +289,21 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
         )
 
     first = made()
-    first.choose_predictor("one")
-    first.open_session(folder)
-    first.apply_preset("random_half_video_behavior")
+    first.model.choose("one")
+    first.loader.open_now(folder)
+    first.editor.apply_preset("random_half_video_behavior")
     first.pins.pin("half")
-    first.apply_preset("video_only")
+    first.editor.apply_preset("video_only")
     first.pins.pin()
     first.pins.show(1, False)
     first.pins.choose_span("trial")
-    first.set_traces(common_scale=False, as_large=True)
-    first.set_brush_radius(31.0)
+    first.state.common_scale, first.state.as_large = False, True
+    first.state.brush_radius = 31.0
     scores = first.pins.predictions.windows[0].scores
     pins = first.state.pins
     second = made()  # the first was not closed: as after a crash
-    assert second.last_session.brush_radius == 31.0
-    assert second.restore()
+    assert second.store.load().brush_radius == 31.0
+    assert second.project.restore()
     for was, now in zip(pins, second.state.pins, strict=True):
         assert now.mask == was.mask
         assert (now.slot, now.name, now.preset) == (was.slot, was.name, was.preset)
@@ -326,18 +326,18 @@ def test_damaged_pins_are_dropped(folder, tmp_path):
     facts["pins"]["pins"].append(7)
     memory.write_text(json.dumps(facts))
     with closing(Controller(synchronous=True, session_file=memory)) as second:
-        second.choose_predictor(EchoPredictor())
-        assert second.restore()
+        second.model.choose(EchoPredictor())
+        assert second.project.restore()
         assert [pin.name for pin in second.state.pins] == ["good"]
 
 
 @pytest.mark.slow
 def test_each_recording_has_its_own_pins(controller, tmp_path, folder):
     controller.pins.pin("mine")
-    controller.open_session(write_session(tmp_path / "other", 9))
+    controller.loader.open_now(write_session(tmp_path / "other", 9))
     assert controller.state.pins == ()
     assert controller.pins.predictions.windows == {}
-    controller.open_session(open_session(folder))
+    controller.loader.open_now(open_session(folder))
     assert [pin.name for pin in controller.state.pins] == ["mine"]
     assert controller.pins.predictions.windows[0].scores is not None
 
@@ -351,7 +351,7 @@ def test_the_live_model_is_loaded_once(folder):
 
     state = LiveState(predictor_name="echo", trace_span="10 s")
     with closing(Controller(state, load=load, synchronous=True)) as made:
-        made.open_session(folder)
+        made.loader.open_now(folder)
         assert LIVE in made.pins.predictions.spans
     assert loaded == ["echo"]
 

@@ -79,7 +79,7 @@ def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, fold
     controller, words = drawing_thread.controller, []
     controller.clock_check.check()
     assert not controller.clock_check.is_busy  # there is no session
-    controller.open_session(folder / "a")
+    controller.loader.open_now(folder / "a")
     check = controller.clock_check
     check.changed.connect(lambda: words.append(check.message))
     check.check()
@@ -90,7 +90,7 @@ def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, fold
     shares = [int(w.split(": ")[1][:-2]) for w in words if ": " in w]
     assert len(shares) > 20  # of twenty copies per pair, each can be the last
     assert shares == sorted(shares)
-    controller.open_session(folder / "b")
+    controller.loader.open_now(folder / "b")
     assert check.report is None
 
 
@@ -98,21 +98,21 @@ def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, fold
 def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path):
     memory = tmp_path / "live.json"
     controller = Controller(synchronous=True, session_file=memory)
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(Path(shutil.copytree(SUITE2P, tmp_path / "m7")))
+    controller.model.choose(EchoPredictor())
+    controller.loader.open_now(Path(shutil.copytree(SUITE2P, tmp_path / "m7")))
     before = controller.state.session
     controller.navigation.seek(20.0)
     start_s = controller.state.window.start_s
-    controller.choose_series("dff")
+    controller.loader.reopen(series="dff")
     state = controller.state
     assert (state.session.series, state.session.path) == ("dff", before.path)
     assert state.window.start_s == start_s
     assert read_last_session(memory).options == {"series": "dff"}
-    controller.choose_series("calcium")
+    controller.loader.reopen(series="calcium")
     assert "no series 'calcium'" in str(controller.loader.error)
     assert state.session.series == "dff"
     controller.close()
     again = Controller(synchronous=True, session_file=memory)
-    assert again.restore()
+    assert again.project.restore()
     assert again.state.session.series == "dff"
     again.close()

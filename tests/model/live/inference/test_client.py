@@ -23,7 +23,7 @@ def assert_answered(controller: Controller) -> None:
 
 
 def test_the_baseline_equals_the_library(controller):
-    controller.choose_baseline("video-ridge")
+    controller.model.choose_baseline("video-ridge")
     state, found = controller.state, controller.baseline.population
     assert state.baseline_name == "video-ridge"
     predictor = load_predictor("video-ridge")
@@ -36,31 +36,31 @@ def test_the_baseline_equals_the_library(controller):
 
 
 def test_the_baseline_follows_mask_and_window_until_it_is_removed(controller):
-    controller.choose_baseline("mean")
-    controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
+    controller.model.choose_baseline("mean")
+    controller.editor.paint_cells([2, 3], slice(30, 60), VISIBLE)
     assert_answered(controller)
     before = controller.baseline.population
-    controller.select([5, 6])
+    controller.selection.select([5, 6])
     assert controller.baseline.population is before
     controller.navigation.seek(controller.state.window.start_s - 2.0)
     assert controller.baseline.population is not before
     assert_answered(controller)
-    controller.choose_baseline("")
+    controller.model.choose_baseline("")
     assert controller.baseline.population is None
     assert controller.baseline.scores is None
-    controller.paint_cells([1], slice(0, 60), TARGET)
+    controller.editor.paint_cells([1], slice(0, 60), TARGET)
     assert controller.baseline.population is None
 
 
 def test_a_baseline_is_not_compared_with_itself(controller):
-    controller.choose_baseline("mean")
-    controller.choose_predictor("mean")
+    controller.model.choose_baseline("mean")
+    controller.model.choose("mean")
     assert controller.state.compared_baseline == ""
     assert controller.baseline.population is None
     assert not controller.baseline.is_awaited
-    controller.paint_cells([1], slice(0, 60), TARGET)
+    controller.editor.paint_cells([1], slice(0, 60), TARGET)
     assert controller.baseline.population is None
-    controller.choose_predictor("video-ridge")
+    controller.model.choose("video-ridge")
     assert controller.state.compared_baseline == "mean"
     assert_answered(controller)
 
@@ -72,7 +72,7 @@ def test_the_last_baseline_returns_and_at_first_the_default(tmp_path):
             write_last_session(LastSession(baseline=saved), memory)
         with closing(Controller(synchronous=True, session_file=memory)) as restarted:
             assert restarted.state.baseline_name == ""  # no choice of the library
-            restarted.restore_baseline()
+            restarted.model.restore_baseline()
             assert restarted.state.baseline_name == restored
 
 
@@ -81,21 +81,21 @@ def test_a_baseline_on_the_hub_is_replaced_by_the_default(tmp_path):
     write_last_session(LastSession(baseline="omnimouse-5M"), memory)
     with closing(Controller(load=None, synchronous=True, session_file=memory)) as made:
         assert made.downloads.must_fetch("omnimouse-5M")
-        made.restore_baseline()
+        made.model.restore_baseline()
         assert made.state.baseline_name == "linear-gaussian"
 
 
 def test_a_refused_or_unknown_baseline_is_an_error_of_the_baseline_only(controller):
-    controller.apply_preset("video_behavior")
-    controller.choose_baseline("last")
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose_baseline("last")
     assert "'last'" in controller.baseline.error
     assert controller.baseline.population is None
     assert controller.results.error is None
     assert controller.results.population_freshness == "fresh"
-    controller.apply_preset("causal_response_25_behavior")
+    controller.editor.apply_preset("causal_response_25_behavior")
     assert controller.baseline.error is None
     assert_answered(controller)
-    controller.choose_baseline("no-such")
+    controller.model.choose_baseline("no-such")
     assert "'no-such'" in controller.baseline.error
     assert controller.results.error is None
 
@@ -119,9 +119,9 @@ def open_gates(*predictors: GatedPredictor) -> None:
 def gated_controller(session, model, beside):
     """Controller whose model and baseline wait at gates."""
     made = Controller(LiveState(trace_span="window"), load=lambda *_: beside)
-    made.open_session(session)
-    made.choose_predictor(model)
-    made.choose_baseline("beside")
+    made.loader.open_now(session)
+    made.model.choose(model)
+    made.model.choose_baseline("beside")
     yield made
     open_gates(model, beside)
     made.close()
@@ -139,8 +139,8 @@ def answered_controller(gated_controller, model, beside):
 def test_the_baseline_is_requested_after_the_model(answered_controller, model, beside):
     first = answered_controller.baseline.population
     assert beside.counters["encodings"] == 1
-    answered_controller.paint_cells([1], slice(0, 60), TARGET)
-    answered_controller.paint_cells([4], slice(0, 60), TARGET)
+    answered_controller.editor.paint_cells([1], slice(0, 60), TARGET)
+    answered_controller.editor.paint_cells([4], slice(0, 60), TARGET)
     assert answered_controller.baseline.population is first
     assert answered_controller.baseline.is_population_old
     assert beside.counters["encodings"] == 1
@@ -153,8 +153,8 @@ def test_the_baseline_is_requested_after_the_model(answered_controller, model, b
 
 def test_the_same_mask_again_leaves_the_baseline_fresh(answered_controller, model):
     before = answered_controller.state.mask
-    answered_controller.paint_cells([1], slice(0, 60), VISIBLE)
-    answered_controller.set_mask(before)
+    answered_controller.editor.paint_cells([1], slice(0, 60), VISIBLE)
+    answered_controller.editor.set_mask(before)
     open_gates(model)
     assert answered_controller.requests.wait(TIMEOUT)
     assert_answered(answered_controller)
@@ -174,10 +174,10 @@ def test_moving_the_window_clears_the_baseline_at_once(answered_controller, mode
 
 def test_without_a_predictor_the_baseline_follows_the_mask(session):
     controller = Controller(load=lambda *_: EchoPredictor("beside"))
-    controller.open_session(session)
-    controller.choose_baseline("beside")
+    controller.loader.open_now(session)
+    controller.model.choose_baseline("beside")
     assert controller.requests.wait(TIMEOUT)
-    controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
+    controller.editor.paint_cells([2, 3], slice(30, 60), VISIBLE)
     assert controller.requests.wait(TIMEOUT)
     assert_answered(controller)
     controller.close()
@@ -188,8 +188,8 @@ def test_a_dropped_request_of_the_model_frees_the_baseline(answered_controller, 
     made = answered_controller
     open_gates(beside)
     for neuron in (1, 2):
-        made.paint_cells([neuron], slice(0, 60), TARGET)
-    made.offer_predictor("omnimouse-5M")
+        made.editor.paint_cells([neuron], slice(0, 60), TARGET)
+    made.model.offer("omnimouse-5M")
     open_gates(model)
     assert made.requests.wait(TIMEOUT)
     assert not made.results.is_awaited
@@ -221,6 +221,6 @@ def test_stop_cancels_a_running_baseline(gated_controller, model, beside):
     open_gates(beside)
     assert gated_controller.requests.wait(TIMEOUT)
     assert gated_controller.baseline.population is None
-    gated_controller.paint_cells([1], slice(0, 60), VISIBLE)
+    gated_controller.editor.paint_cells([1], slice(0, 60), VISIBLE)
     assert gated_controller.requests.wait(TIMEOUT)
     assert_answered(gated_controller)

@@ -50,10 +50,10 @@ def test_it_stays_in_another_window_and_ends_with_the_task(scored, session):
     found = wait()
     controller.navigation.step_window(1)
     assert controller.results.tier_score is not None
-    controller.paint([0, 1], 1)
+    controller.editor.paint([0, 1], 1)
     assert controller.results.tier_score is not found
     wait()
-    controller.undo()
+    controller.editor.undo()
     again = wait()
     assert again.score.value == found.score.value
 
@@ -115,7 +115,7 @@ def test_a_complete_score_outlives_a_change_of_the_model(runner, made, request_o
 def test_it_goes_on_when_other_work_is_dropped(scored, what):
     controller, wait = scored
     wait()
-    controller.paint([0, 1, 2], 1)
+    controller.editor.paint([0, 1, 2], 1)
     if what == "sweep":
         controller.requests.show_sweep()
         assert controller.requests.wait(TIMEOUT_S)
@@ -123,5 +123,5 @@ def test_it_goes_on_when_other_work_is_dropped(scored, what):
     else:
         controller.stimulus_edits.put_video(Blank())
         assert controller.requests.wait(TIMEOUT_S)
-        controller.undo()
+        controller.editor.undo()
     assert wait().mask is controller.state.mask

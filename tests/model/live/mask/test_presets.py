@@ -120,9 +120,9 @@ def test_presets_of_streams_that_the_session_lacks_are_refused_with_the_reason(s
     assert first_view(session, "video_behavior").messages == ()
     with open_controller(session, "mean") as controller:
         before = controller.state.mask
-        assert set(controller.preset_problems) <= of_video
+        assert set(controller.editor.preset_problems) <= of_video
         with pytest.raises(MaskError, match="no video"):
-            controller.apply_preset("video_only")
+            controller.editor.apply_preset("video_only")
         assert controller.state.mask is before
 
 

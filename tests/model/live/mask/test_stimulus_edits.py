@@ -33,7 +33,7 @@ def predictor():
 @pytest.fixture
 def controller(session, predictor):
     with open_controller(session, predictor) as made:
-        made.apply_preset("video_only")
+        made.editor.apply_preset("video_only")
         yield made
 
 
@@ -53,17 +53,17 @@ def test_an_edit_is_predicted_and_equals_the_library(controller, predictor):
 
 def test_edits_and_strokes_share_one_undo(controller):
     controller.stimulus_edits.put(Blank())
-    assert controller.undo_name == "What if: blank"
-    controller.set_frames(slice(0, 30))
+    assert controller.editor.undo_name == "What if: blank"
+    controller.editor.set_frames(slice(0, 30))
     mask = controller.state.mask
-    controller.undo()
+    controller.editor.undo()
     assert controller.stimulus_edits.edits == (Blank(),)
     assert controller.state.mask != mask
-    controller.undo()
+    controller.editor.undo()
     assert controller.stimulus_edits.edits == ()
     assert controller.results.what_if is None
     assert controller.results.what_if_freshness == "none"
-    controller.redo()
+    controller.editor.redo()
     assert controller.stimulus_edits.edits == (Blank(),)
     assert controller.results.what_if_freshness == "fresh"
     assert controller.state.preset == "video_only"
@@ -78,7 +78,7 @@ def test_edits_stay_with_their_session_and_need_its_streams(controller, session)
     assert found.start_index == state.window.start_index
     assert controller.stimulus_edits.window == found
     assert controller.stimulus_edits.window.frames_u8.max() == 113
-    controller.open_session(session)
+    controller.loader.open_now(session)
     assert controller.stimulus_edits.edits == ()
     assert controller.results.what_if is None
     with pytest.raises(ValueError, match="has no 'licking'"):
@@ -94,7 +94,7 @@ def test_a_refused_what_if_is_reported_and_the_prediction_stays(controller):
                 raise ValueError("It takes no edits.")
             return VideoPredictor.encode(self, window, mask)
 
-    controller.choose_predictor(Refusing())
+    controller.model.choose(Refusing())
     controller.stimulus_edits.put(Blank())
     results = controller.results
     assert (results.freshness, results.what_if_freshness) == ("fresh", "error")

@@ -11,9 +11,9 @@ from tests.predictors import open_controller
 @pytest.mark.parametrize("name", ["suite2p_small", "experanto_small"])
 def test_it_predicts_under_the_mask_on_screen(name):
     with open_controller(SESSIONS / name, "mean") as controller:
-        controller.paint([0, 1], VISIBLE)
+        controller.editor.paint([0, 1], VISIBLE)
         mask = controller.state.mask
-        controller.choose_predictor(controller.suitable_predictor)
+        controller.model.choose(controller.model.suitable)
         assert controller.results.error is None
         assert controller.results.freshness == "fresh"
         assert controller.state.predictor_name == "linear-gaussian"

@@ -40,7 +40,7 @@ def open_controller(mouse_folder, tmp_path):
         memory = tmp_path / "live.json"
         made.append(Controller(load=load_in_process, session_file=memory))
         made[-1].finetuning.folder = tmp_path / "models"
-        made[-1].choose_predictor(mouse_folder / "base.safetensors")
+        made[-1].model.choose(mouse_folder / "base.safetensors")
         made[-1].open_session(mouse_folder / NEW)
         assert made[-1].wait(PATIENCE_S)
         return made[-1]
@@ -165,10 +165,10 @@ def test_fine_tuning_is_offered_for_an_unknown_recording(controller, mouse_folde
     assert finetuning.is_offered
     assert finetuning.saved_result() is None
     assert finetuning.estimate()
-    controller.open_session(mouse_folder / KNOWN)
+    controller.loader.open_now(mouse_folder / KNOWN)
     assert not finetuning.is_offered
-    controller.open_session(mouse_folder / NEW)
-    controller.choose_predictor(EchoPredictor())
+    controller.loader.open_now(mouse_folder / NEW)
+    controller.model.choose(EchoPredictor())
     assert controller.requests.wait(PATIENCE_S)
     assert not finetuning.is_offered
 
@@ -194,7 +194,7 @@ def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuni
     assert finetuning.error.code == "busy"
     assert finetuning.is_busy
     finetuning.clear()
-    controller.choose_predictor(EchoPredictor())
+    controller.model.choose(EchoPredictor())
     finetuning.start()
     assert finetuning.error.code == "no_model_or_session"
 
@@ -202,7 +202,7 @@ def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuni
 def test_other_results_are_not_chosen(controller, finetuning, script, mouse_folder):
     name = controller.state.predictor_name
     finetuning.start(steps=1)
-    controller.open_session(mouse_folder / KNOWN)
+    controller.loader.open_now(mouse_folder / KNOWN)
     script.last = 1
     assert finetuning.wait(PATIENCE_S)
     assert finetuning.is_finished

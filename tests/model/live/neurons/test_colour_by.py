@@ -45,7 +45,7 @@ def quantity_names(controller: Controller) -> set[str]:
 
 
 def test_a_scale_ends_at_the_outer_percentiles(controller):
-    controller.set_colour_by("depth")
+    controller.colouring.choose("depth")
     scale = controller.colouring.scale
     np.testing.assert_allclose(scale.values, DEPTH)
     assert (scale.low, scale.high) == tuple(np.percentile(DEPTH, [1, 99]))
@@ -60,14 +60,14 @@ def test_a_neuron_that_was_never_recorded_has_no_mean():
     values[:, 2], values[:, 4] = np.nan, 0.0
     with open_controller(om.open_session({"responses": values, "rate_hz": 30.0})) as c:
         for name in ("mean", "variability"):
-            c.set_colour_by(name)
+            c.colouring.choose(name)
             found = c.colouring.scale.values
             assert np.isnan(found).tolist() == [False, False, True, *[False] * 3]
             assert found[4] == 0.0
 
 
 def test_areas_are_categories_and_an_unknown_one_is_nan(controller):
-    controller.set_colour_by("area")
+    controller.colouring.choose("area")
     scale = controller.colouring.scale
     assert scale.categories == ("AL", "LM", "V1")
     assert np.isnan(scale.values[AREAS == ""]).all()
@@ -77,8 +77,8 @@ def test_areas_are_categories_and_an_unknown_one_is_nan(controller):
 
 
 def test_the_scale_of_scores_is_0_to_1(controller):
-    controller.paint_cells(range(N), slice(30, N_SAMPLES), TARGET)
-    controller.set_colour_by("score")
+    controller.editor.paint_cells(range(N), slice(30, N_SAMPLES), TARGET)
+    controller.colouring.choose("score")
     scale = controller.colouring.scale
     np.testing.assert_array_equal(scale.values, controller.results.scores)
     assert np.isfinite(scale.values).all()
@@ -109,25 +109,25 @@ def test_numbers_on_the_legend_distinguish_the_ends(values, wanted):
 
 
 def test_a_missing_quantity_has_a_message(controller):
-    controller.set_colour_by("plane")
+    controller.colouring.choose("plane")
     assert "plane" in quantity_names(controller)
     assert "plane" in controller.colouring.message
-    controller.set_colour_by("ceiling")
+    controller.colouring.choose("ceiling")
     assert "No clip was shown twice" in controller.colouring.message
-    controller.set_colour_by("depth")
+    controller.colouring.choose("depth")
     assert controller.colouring.message == ""
 
 
 @pytest.mark.slow
 def test_ceilings_are_read_when_chosen_and_cleared(controller, mouse, plain_session):
-    controller.open_session(mouse)
-    controller.set_colour_by("oracle")
+    controller.loader.open_now(mouse)
+    controller.colouring.choose("oracle")
     found, scale = ceilings.population_ceiling(mouse), controller.colouring.scale
     np.testing.assert_array_equal(scale.values, found.oracle)
     whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
     np.testing.assert_allclose(found.oracle, whole.oracle)
     assert np.isfinite(found.oracle).sum() > 20
     assert scale.quantity.explanation.endswith(f"({found.description})")
-    controller.open_session(plain_session)
+    controller.loader.open_now(plain_session)
     assert np.isnan(controller.colouring.scale.values).all()
     assert "No clip" in controller.colouring.message

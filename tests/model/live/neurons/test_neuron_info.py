@@ -252,7 +252,7 @@ def test_the_ceiling_is_what_the_truth_reaches(mouse):
 @pytest.mark.slow
 def test_live_properties_equal_the_library(mouse, fields, tunings):
     with open_controller(mouse[0]) as live_facts:
-        live_facts.select([7])
+        live_facts.selection.select([7])
         live_facts.neuron_info.follow()
         found = live_facts.neuron_info.current
         assert found.neuron == 7

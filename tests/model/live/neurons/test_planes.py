@@ -28,7 +28,7 @@ def places() -> np.ndarray:
 def controller(tmp_path):
     memory = tmp_path / "live.json"
     with closing(Controller(synchronous=True, session_file=memory)) as made:
-        made.open_session(om.open_session(arrays(plane=PLANE, xyz_um=places())))
+        made.loader.open_now(om.open_session(arrays(plane=PLANE, xyz_um=places())))
         yield made
 
 
@@ -45,7 +45,7 @@ def test_a_new_session_is_shown_flat_with_all_planes(controller):
     controller.planes.show(5)
     controller.planes.show_in_space(True)
     assert controller.state.in_space
-    controller.open_session(om.open_session(arrays(plane=np.full(8, 3))))
+    controller.loader.open_now(om.open_session(arrays(plane=np.full(8, 3))))
     assert (controller.planes.numbers, controller.planes.number) == ((), None)
     assert not controller.state.in_space
     controller.planes.step(1)
@@ -55,13 +55,13 @@ def test_a_new_session_is_shown_flat_with_all_planes(controller):
 def test_plane_and_areas_are_saved_and_restored(controller, tmp_path):
     area = np.where(PLANE == 2, "LM", "V1")
     np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE, area=area))
-    controller.open_session(tmp_path / "mouse.npz")
+    controller.loader.open_now(tmp_path / "mouse.npz")
     controller.planes.show(5)
     controller.colouring.outline_areas(True)
     assert controller.project.save(tmp_path / "a.omnimouse.json")
     controller.close()
     again = Controller(synchronous=True, session_file=tmp_path / "live.json")
-    assert again.restore()
+    assert again.project.restore()
     other = Controller(synchronous=True, session_file=tmp_path / "other.json")
     other.project.open(tmp_path / "a.omnimouse.json")
     for second in (again, other):

@@ -32,7 +32,7 @@ def short(tmp_path_factory):
 def test_repeats_are_of_the_clip_at_the_centre_of_the_window(controller, session):
     clips = repeated_clips(session)
     assert [len(clip.trials) for clip in clips] == [4, 3]  # one is cut off at the end
-    controller.select([7, 3])
+    controller.selection.select([7, 3])
     for number, clip in enumerate(clips):
         controller.repeats.go_to_clip(number)
         assert controller.repeats.clip.trials == clip.trials
@@ -64,7 +64,7 @@ def test_a_clip_that_was_shown_once_has_no_repeats(short):
     with closing(Controller(synchronous=True)) as controller:
         controller.repeats.follow()
         assert controller.repeats.clip is None
-        controller.open_session(short)
+        controller.loader.open_now(short)
         controller.repeats.follow()
         before = controller.state.window
         controller.repeats.step(1)
@@ -77,7 +77,7 @@ def test_a_clip_at_an_end_of_a_session_is_on_screen(controller, short, at_s, rep
     session = with_trials(short, [0.5, 6, 10, 18.9], [1.1, 7, 12, 19.5])
     names = np.array(["a", "b", "c", "a"])
     session = replace(session, trials=replace(session.trials, stim_id=names))
-    controller.open_session(session)
+    controller.loader.open_now(session)
     controller.navigation.seek_nearest(at_s)
     assert controller.repeats.clip.trials == (0, 3)
     assert controller.repeats.repeat == repeat
@@ -89,7 +89,7 @@ def test_a_clip_at_an_end_of_a_session_is_on_screen(controller, short, at_s, rep
 
 def test_cached_repeats_are_limited_by_memory(controller, monkeypatch):
     clips = controller.repeats
-    controller.select(range(N))
+    controller.selection.select(range(N))
     clips.go_to_clip(0)
     clips.follow()
     whole = clips.responses.responses.nbytes

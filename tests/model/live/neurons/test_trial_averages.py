@@ -21,8 +21,8 @@ def session():
 @pytest.fixture
 def controller(session):
     with open_controller(session, TOYS["toy-counts"]()) as made:
-        made.apply_preset("co_smoothing")
-        made.select([3, 8])
+        made.editor.apply_preset("co_smoothing")
+        made.selection.select([3, 8])
         yield made
 
 
@@ -48,12 +48,12 @@ def test_they_follow_the_selection_and_the_task(controller):
     averages.show(True, "view")
     controller.requests.finish_scores()
     before = averages.of(3)[0].predicted
-    controller.select([5])
+    controller.selection.select([5])
     controller.requests.finish_scores()
     assert averages.of(3) == ()
     assert averages.of(5)
-    controller.select([3])
-    controller.apply_preset("causal")
+    controller.selection.select([3])
+    controller.editor.apply_preset("causal")
     assert averages.of(3) == ()
     controller.requests.finish_scores()
     after = averages.of(3)[0].predicted
@@ -67,10 +67,10 @@ def test_an_equal_task_keeps_them(controller):
     averages.show(True, "view")
     controller.requests.finish_scores()
     first = controller.state.mask
-    controller.apply_preset("causal")
+    controller.editor.apply_preset("causal")
     controller.requests.finish_scores()
     again = replace(first, name="again")
-    controller.set_mask(again)
+    controller.editor.set_mask(again)
     controller.requests.finish_scores()
     assert controller.results.peri_event.mask is controller.state.mask is again
 
@@ -90,5 +90,5 @@ def test_trials_of_another_tier_are_predicted(controller):
         averages.choose_tier("oracle")
     with pytest.raises(ValueError, match="stim_id"):
         averages.choose("choice")
-    controller.open_session(om.open_session(spiking_arrays(SpikingSpec(n_trials=20))))
+    controller.loader.open_now(om.open_session(spiking_arrays(SpikingSpec(n_trials=20))))
     assert averages.tier == "test"

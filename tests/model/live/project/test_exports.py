@@ -57,8 +57,8 @@ def load(name: str, *_: object) -> NoisyPredictor:
 def controller(session, tmp_path):
     memory = tmp_path / "live.json"
     with open_controller(session, "noisy", session_file=memory, load=load) as made:
-        made.apply_preset("causal_response_25_video_behavior")
-        made.select([4, 9])
+        made.editor.apply_preset("causal_response_25_video_behavior")
+        made.selection.select([4, 9])
         yield made
 
 
@@ -80,7 +80,7 @@ def checked_script(controller, script_output):
     """Check that the script of the screen prints its score."""
 
     def check() -> str:
-        script = controller.as_python()
+        script = controller.project.script()
         check_score(script_output(script), controller)
         return script
 
@@ -101,8 +101,8 @@ def content_of(controller):
 @pytest.mark.process
 def test_a_script_prints_the_score_on_screen(session, tmp_path):
     with open_controller(session, "ridge") as controller:
-        controller.apply_preset("causal_response_25_behavior")
-        command = [sys.executable, "-c", controller.as_python()]
+        controller.editor.apply_preset("causal_response_25_behavior")
+        command = [sys.executable, "-c", controller.project.script()]
         env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(command, capture_output=True, text=True, env=env)
         assert done.returncode == 0, done.stderr
@@ -111,7 +111,7 @@ def test_a_script_prints_the_score_on_screen(session, tmp_path):
 
 def test_a_script_contains_the_edits(controller, script_output):
     controller.stimulus_edits.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
-    _, changed = script_output(controller.as_python()).splitlines()
+    _, changed = script_output(controller.project.script()).splitlines()
     change = np.nanmedian(controller.results.what_if.change)
     assert change > 0
     assert changed == f"{controller.stimulus_edits.text}: median change {change:.6f}"
@@ -123,7 +123,7 @@ def test_a_rounded_start_gives_the_same_window(controller, session):
     for index in range(0, n, max(n // 20, 1)):
         controller.navigation.seek(float(session.start_grid[index] - session.t0))
         window = controller.state.window
-        written = re.search(r"session\.window\((.*)\)", controller.as_python())
+        written = re.search(r"session\.window\((.*)\)", controller.project.script())
         assert len(written[1].partition(".")[2]) <= 3
         again = session.window(float(written[1]))
         assert (again.key, again.start_s) == (window.key, window.start_s)
@@ -131,20 +131,20 @@ def test_a_rounded_start_gives_the_same_window(controller, session):
 
 @pytest.mark.slow
 def test_a_preset_of_the_selection_names_its_neurons(controller, checked_script):
-    controller.select([], add=False)
-    controller.apply_preset("random_half_video_behavior")
+    controller.selection.select([], add=False)
+    controller.editor.apply_preset("random_half_video_behavior")
     assert "mask_for('random_half_video_behavior', session)" in checked_script()
     seen = np.flatnonzero(controller.state.mask.visible.any(axis=0))[:2].tolist()
-    controller.select(seen)
-    controller.apply_preset("random_half_video_behavior")
+    controller.selection.select(seen)
+    controller.editor.apply_preset("random_half_video_behavior")
     assert controller.state.mask.target[30:, seen].all()
     assert f"session, {seen})" in checked_script()
-    controller.select(np.flatnonzero(controller.state.mask.visible.any(axis=0))[:2])
+    controller.selection.select(np.flatnonzero(controller.state.mask.visible.any(axis=0))[:2])
     assert "mask_for" not in checked_script()  # whom one selects later is not in it
 
 
 def test_a_mask_by_hand_is_written_out_in_spans(controller, checked_script):
-    controller.paint_cells([1, 2, 3], slice(30, 60), HIDDEN)
+    controller.editor.paint_cells([1, 2, 3], slice(30, 60), HIDDEN)
     script = checked_script()
     assert "om.Mask.from_dict(" in script
     assert "'1-3'" in script
@@ -162,20 +162,20 @@ def test_a_saved_mask_is_read_from_its_analysis(controller, checked_script, tmp_
     path = tmp_path / "a.omnimouse.json"
     controller.project.save(path)
     assert str(path) in checked_script()
-    controller.paint([5], HIDDEN)
-    assert str(path) not in controller.as_python()
+    controller.editor.paint([5], HIDDEN)
+    assert str(path) not in controller.project.script()
 
 
 def test_a_script_that_cannot_reproduce_the_screen_is_refused(controller):
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     with pytest.raises(ExportError, match="There is no target"):
-        controller.as_python()
-    controller.apply_preset("video_only")
-    controller.choose_predictor(EchoPredictor())
+        controller.project.script()
+    controller.editor.apply_preset("video_only")
+    controller.model.choose(EchoPredictor())
     with pytest.raises(ExportError, match="passed as an object"):
-        controller.as_python()
+        controller.project.script()
     with pytest.raises(ExportError, match="Open a recording"):
-        Controller(synchronous=True).as_python()
+        Controller(synchronous=True).project.script()
 
 
 def scatter(controller: Controller) -> None:
@@ -185,12 +185,12 @@ def scatter(controller: Controller) -> None:
     for neuron in range(40):
         cells[: 10 + neuron // 2, neuron] = VISIBLE
         cells[40 + neuron % 3 :, neuron] = HIDDEN
-    controller.set_mask(mask.with_cells(cells))
+    controller.editor.set_mask(mask.with_cells(cells))
 
 
 # -- tables --------------------------------------------------------------------------
 def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path):
-    controller.paint_cells([1], slice(0, 60), HIDDEN)
+    controller.editor.paint_cells([1], slice(0, 60), HIDDEN)
     path = tmp_path / "neurons.csv"
     controller.exports.export(path)
     lines = path.read_text().splitlines()
@@ -268,7 +268,7 @@ def test_the_arrays_give_the_scores_of_the_screen(controller, tmp_path):
 
 
 def test_decoded_behaviour_is_among_the_arrays(controller, tmp_path):
-    controller.apply_preset("all_response_only")
+    controller.editor.apply_preset("all_response_only")
     controller.exports.export(tmp_path / "arrays.npz")
     found = arrays(tmp_path / "arrays.npz")
     recorded = found["behavior_recorded"]
@@ -281,10 +281,10 @@ def test_decoded_behaviour_is_among_the_arrays(controller, tmp_path):
 def test_an_older_answer_is_not_exported(session, tmp_path):
     with closing(Controller()) as controller:
         made = controller.exports
-        controller.choose_predictor(EndlessPredictor())
-        controller.open_session(session)
+        controller.model.choose(EndlessPredictor())
+        controller.loader.open_now(session)
         assert controller.requests.wait(TIMEOUT)
-        controller.set_behavior("hidden")  # computes until stopped
+        controller.editor.set_behavior("hidden")  # computes until stopped
         for _ in range(2):
             made.export(tmp_path / "arrays.npz")
             assert isinstance(made.error, ExportError)
@@ -323,8 +323,8 @@ def test_properties_of_neurons_are_columns_and_replace_none(controller, tmp_path
     path = tmp_path / "units.csv"
     ids = controller.state.session.units.unit_id
     path.write_text(f"unit_id,selected,cc\n{ids[0]},7,0.5\n")
-    controller.join_unit_tables(path)
-    controller.select([1])
+    controller.loader.reopen(unit_tables=str(path))
+    controller.selection.select([1])
     content = content_of(controller)
     columns = exports.neuron_columns(content)
     assert columns["selected"][:2].tolist() == [False, True]

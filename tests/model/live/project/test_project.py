@@ -88,26 +88,26 @@ def restore_controller(memory):
     with closing(Controller(synchronous=True, session_file=memory)) as made:
 
         def restore() -> Controller:
-            made.restore_baseline()
-            assert made.restore()
+            made.model.restore_baseline()
+            assert made.project.restore()
             return made
 
         yield restore
 
 
 def change_everything(controller: Controller) -> None:
-    controller.apply_preset("causal_response_25_behavior")
-    controller.paint_cells([3, 5], slice(40, 50), TARGET)
-    controller.paint_cells([7], slice(0, 20), VISIBLE)
-    controller.set_frames(slice(0, 30))
-    controller.choose_baseline("last")
+    controller.editor.apply_preset("causal_response_25_behavior")
+    controller.editor.paint_cells([3, 5], slice(40, 50), TARGET)
+    controller.editor.paint_cells([7], slice(0, 20), VISIBLE)
+    controller.editor.set_frames(slice(0, 30))
+    controller.model.choose_baseline("last")
     controller.navigation.seek(3.0)
-    controller.select([9, 2, 30])
+    controller.selection.select([9, 2, 30])
     controller.navigation.set_cursor(17)
-    controller.set_brush(TARGET)
-    controller.set_active_span(30, 60)
-    controller.set_colour_by("score")
-    controller.set_raster("depth", "pair")
+    controller.editor.set_brush(TARGET)
+    controller.editor.set_active_span(30, 60)
+    controller.colouring.choose("score")
+    controller.state.raster_order, controller.state.raster_view = "depth", "pair"
     edits = Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0)
     controller.stimulus_edits.put(*edits)
 
@@ -144,7 +144,7 @@ def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, pa
 
 @pytest.mark.slow
 def test_a_restart_restores_the_screen(controller, path, memory, restore_controller):
-    controller.paint_cells([11], slice(40, 50), HIDDEN)
+    controller.editor.paint_cells([11], slice(40, 50), HIDDEN)
     before, scores = facts(controller.project.current), controller.results.scores
     controller.close()
     second_controller = restore_controller()
@@ -154,14 +154,14 @@ def test_a_restart_restores_the_screen(controller, path, memory, restore_control
     assert second_controller.project.path == path
     assert second_controller.project.is_changed
     assert second_controller.project.messages == ()
-    second_controller.undo()  # nothing to undo: the steps are not kept
+    second_controller.editor.undo()  # nothing to undo: the steps are not kept
     assert facts(second_controller.project.current) == before
     second_controller.pins.pin()
     second_controller.project.save()
     second_controller.close()
     with closing(Controller(synchronous=True, session_file=memory)) as third:
-        third.restore_baseline()
-        assert third.restore()
+        third.model.restore_baseline()
+        assert third.project.restore()
         assert third.state.pins
         assert not third.project.is_changed
 
@@ -171,24 +171,24 @@ def test_the_task_counts_as_a_change_and_a_view_does_not(controller, tmp_path):
     assert not analyses.is_changed
     analyses.save(tmp_path / "a.omnimouse.json")
     controller.navigation.set_cursor(3)
-    controller.set_colour_by("state")
+    controller.colouring.choose("state")
     assert not analyses.is_changed
-    paint = partial(controller.paint, [12], HIDDEN)
+    paint = partial(controller.editor.paint, [12], HIDDEN)
     for change in (paint, controller.stimulus_edits.reset):
         change()
         assert analyses.is_changed
-        controller.undo()
+        controller.editor.undo()
         assert not analyses.is_changed
     controller.navigation.seek(6.0)
     assert analyses.is_changed
     analyses.save()
     assert not analyses.is_changed
-    controller.choose_predictor("last")
+    controller.model.choose("last")
     assert analyses.is_changed
 
 
 def test_opening_a_recording_closes_the_analysis(controller, folder, path):
-    controller.open_session(folder)
+    controller.loader.open_now(folder)
     assert controller.project.path is None
     assert not controller.project.is_changed
     assert not controller.project.save()
@@ -210,7 +210,7 @@ def test_a_table_that_moved_with_the_recording_is_joined(
 ):
     table = folder.parent / "units.csv"
     table.write_text("unit_id,osi\n0,0.5\n")
-    controller.join_unit_tables(table)
+    controller.loader.reopen(unit_tables=str(table))
     controller.project.save(folder.parent / "a.omnimouse.json")
     moved = shutil.move(folder.parent, tmp_path / "elsewhere")
     second_controller.project.open(moved / "a.omnimouse.json")
@@ -300,7 +300,7 @@ def test_an_edit_without_its_stream_is_reported(controller, path):
 @pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
 def test_a_missing_predictor_is_reported(controller, path, second_controller, missing):
     rewrite(path, lambda f: f.update(predictor=missing, baseline="gone"))
-    second_controller.choose_predictor("last")
+    second_controller.model.choose("last")
     second_controller.project.open(path)
     model, baseline = second_controller.project.messages
     assert missing in model
@@ -327,7 +327,7 @@ def test_a_missing_predictor_is_reported(controller, path, second_controller, mi
 def test_other_files_are_refused(second_controller, folder, tmp_path, content, code):
     path = tmp_path / "a.omnimouse.json"
     path.write_bytes(content)
-    second_controller.open_session(folder)
+    second_controller.loader.open_now(folder)
     before = second_controller.state.session
     second_controller.project.open(path)
     fault = second_controller.project.error
@@ -380,21 +380,21 @@ def test_a_newer_save_of_another_program_is_kept(
     controller, second_controller, path, memory, restore_controller
 ):
     second_controller.project.open(path)
-    controller.paint([12], HIDDEN)
+    controller.editor.paint([12], HIDDEN)
     assert controller.project.save()
     newer = path.read_bytes()
-    second_controller.paint([13], HIDDEN)
+    second_controller.editor.paint([13], HIDDEN)
     for _ in range(2):
         assert not second_controller.project.save()
         assert "another program has saved a.omnimouse.json" in str(second_controller.project.error)
     assert path.read_bytes() == newer
     assert second_controller.project.save(path.with_name("b.omnimouse.json"))
     second_controller.project.open(path)
-    second_controller.paint([14], HIDDEN)
+    second_controller.editor.paint([14], HIDDEN)
     assert second_controller.project.save()
     # Also after a restart: the file was saved meanwhile.
     again = restore_controller()
-    again.paint([15], HIDDEN)
+    again.editor.paint([15], HIDDEN)
     assert not again.project.save()
     path.unlink()
     assert again.project.save()
@@ -402,7 +402,7 @@ def test_a_newer_save_of_another_program_is_kept(
 
 def test_a_failed_write_leaves_the_old_file(controller, path, tmp_path, monkeypatch):
     before = path.read_bytes()
-    controller.paint([12], HIDDEN)
+    controller.editor.paint([12], HIDDEN)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -419,7 +419,7 @@ def test_a_failed_write_leaves_the_old_file(controller, path, tmp_path, monkeypa
 def test_an_analysis_of_arrays_in_memory_is_refused(second_controller, tmp_path):
     draw = np.random.default_rng(0)
     arrays = {"responses": draw.random((600, 5)), "rate_hz": 30.0}
-    second_controller.open_session(open_session(arrays))
+    second_controller.loader.open_now(open_session(arrays))
     assert not second_controller.project.save(tmp_path / "a.omnimouse.json")
     assert "arrays in memory" in str(second_controller.project.error)
 
@@ -428,13 +428,13 @@ def test_an_analysis_of_arrays_in_memory_is_refused(second_controller, tmp_path)
 def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
     """Paint in a process that is killed; report each mask before it is painted."""
     controller = Controller(session_file=memory, load=lambda *_: None)
-    controller.open_session(folder)
+    controller.loader.open_now(folder)
     controller.navigation.seek(3.0)
     for sample in cycle(range(60 * 40)):
         neuron, stop = sample % 40, 1 + sample // 40
         mask = controller.state.mask.paint([neuron], (0, stop), VISIBLE)
         painted.send(mask.mask_id)
-        controller.set_mask(mask)
+        controller.editor.set_mask(mask)
 
 
 def mask_in(memory: Path) -> str:
@@ -472,7 +472,7 @@ def test_a_kill_restores_the_screen_and_is_told(recording, memory, restore_contr
     assert len(after.project.messages) == 1
     after.close()
     with closing(Controller(synchronous=True, session_file=memory)) as again:
-        assert again.restore()
+        assert again.project.restore()
         assert again.project.messages == ()
 
 
@@ -563,14 +563,14 @@ def test_an_error_in_the_last_write_does_not_stop_the_closing(caplog):
 @pytest.mark.slow
 def test_unsaved_work_is_backed_up_at_another_opening(controller, folder, path):
     analyses = controller.project
-    controller.paint_cells([11], slice(40, 50), HIDDEN)
+    controller.editor.paint_cells([11], slice(40, 50), HIDDEN)
     changed, before = facts(analyses.current), path.read_bytes()
-    controller.open_session(folder)
+    controller.loader.open_now(folder)
     assert path.read_bytes() == before  # its own file is the user's to change
     kept = analyses.recent[0]
     assert kept.name.startswith("a, unsaved ")
     assert kept.name.removesuffix(".omnimouse.json") in notices(controller)
     analyses.open(kept)
     assert facts(analyses.current) == changed
-    controller.open_session(folder)  # it has not changed since: no other copy
+    controller.loader.open_now(folder)  # it has not changed since: no other copy
     assert analyses.messages == ()

@@ -11,7 +11,7 @@ from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import LastSession, write_last_session
-from omnimouse_model.live.models import downloads
+from omnimouse_model.live.models import choice
 from omnimouse_model.live.report import _open
 from tests.predictors import EchoPredictor, open_controller
 
@@ -78,7 +78,7 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_predicts(
     controller.downloads.start_or_resume()
     assert len(fetched_names) == 1
     assert not controller.downloads.is_offered
-    controller.choose_predictor("mean")
+    controller.model.choose("mean")
     assert controller.results.error is None
     assert controller.downloads.name == ""
     assert controller.results.freshness == "fresh"
@@ -89,12 +89,12 @@ def test_a_pin_is_predicted_after_its_model_was_fetched(
     controller, save_analysis, fetched_names, monkeypatch
 ):
     is_here: list[str] = []
-    monkeypatch.setattr(downloads, "must_be_fetched", lambda name: name == FAR and not is_here)
+    monkeypatch.setattr(choice, "must_be_fetched", lambda name: name == FAR and not is_here)
     controller.pins.pin("near")
     controller.project.open(save_analysis(FAR, predictor=FAR))
     assert "A is not predicted" in controller.project.messages[1]
     is_here.append(FAR)
-    controller.choose_predictor(FAR)
+    controller.model.choose(FAR)
     (pin,) = controller.state.pins
     assert controller.pins.problem_of(pin) == ""
     assert controller.downloads.name == ""
@@ -106,7 +106,7 @@ def test_a_start_downloads_nothing_by_itself(session_folder, tmp_path, fetched_n
     write_last_session(LastSession(str(session_folder), FAR, baseline=FAR), memory)
     for _ in range(2):
         with closing(Controller(synchronous=True, session_file=memory)) as controller:
-            assert controller.restore()
+            assert controller.project.restore()
             assert controller.downloads.name == FAR
             assert controller.state.predictor_name == FAR
             assert controller.state.baseline_name == ""
@@ -114,7 +114,7 @@ def test_a_start_downloads_nothing_by_itself(session_folder, tmp_path, fetched_n
 
 
 def test_baselines_and_reports_need_a_fetched_model(controller, save_analysis, fetched_names):
-    controller.choose_baseline("last")
+    controller.model.choose_baseline("last")
     controller.project.open(save_analysis(baseline=FAR))
     assert FAR in controller.project.messages[0]
     assert controller.state.baseline_name == ""
@@ -125,14 +125,14 @@ def test_baselines_and_reports_need_a_fetched_model(controller, save_analysis, f
 
 
 def test_no_other_predictor_answers_for_a_pinned_object(controller, save_analysis):
-    controller.choose_predictor(EchoPredictor())
+    controller.model.choose(EchoPredictor())
     controller.pins.pin("echoed")
     controller.project.open(save_analysis(predictor="mean"))
     (pin,) = controller.state.pins
     assert controller.state.predictor_name == "mean"
     assert controller.pins.predictions.windows == {}
     assert "echo" in controller.pins.problem_of(pin)
-    controller.choose_predictor(EchoPredictor())  # it is here again
+    controller.model.choose(EchoPredictor())  # it is here again
     assert controller.pins.predictions.windows[0].scores is not None
     assert controller.pins.problem_of(controller.state.pins[0]) == ""
 
@@ -142,12 +142,12 @@ def test_no_other_predictor_answers_for_a_pinned_object(controller, save_analysi
 def test_other_weights_of_the_same_name_are_reported(session_folder, tmp_path, weights):
     def answering(weights: str) -> Controller:
         made = Controller(synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}"))
-        made.choose_predictor("mean")
+        made.model.choose("mean")
         return made
 
     path = tmp_path / "a.omnimouse.json"
     with closing(answering("0123")) as first:
-        first.open_session(session_folder)
+        first.loader.open_now(session_folder)
         first.project.save(path)
         assert read_analysis(path).predictor_id == "mean@0123"
     with closing(answering(weights)) as again:

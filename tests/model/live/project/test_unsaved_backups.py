@@ -48,7 +48,7 @@ def unsaved_copies(tmp_path: Path) -> list[Path]:
 def test_unsaved_pins_of_a_preset_are_backed_up(controller, session_folder, tmp_path):
     other = tmp_path / "other.omnimouse.json"
     controller.project.save(other)
-    controller.open_session(session_folder)
+    controller.loader.open_now(session_folder)
     controller.pins.pin("mine")
     controller.project.open(other)
     assert controller.state.pins == ()
@@ -77,9 +77,9 @@ def test_file_names_have_no_special_characters_and_no_credentials(place, name):
 
 def test_a_failed_backup_does_not_stop_an_opening(controller, session_folder, tmp_path):
     (tmp_path / "unsaved").write_text("in the way")
-    controller.paint([11], HIDDEN)
+    controller.editor.paint([11], HIDDEN)
     before = controller.state.session
-    controller.open_session(session_folder)
+    controller.loader.open_now(session_folder)
     assert controller.state.session is not before
     assert controller.results.freshness == "fresh"
     assert len(controller.project.messages) == 1
@@ -99,8 +99,8 @@ def test_unreadable_old_copies_are_not_deleted(memory, monkeypatch):
 
 @pytest.mark.slow
 def test_an_opened_copy_is_never_deleted(controller, session_folder, tmp_path, memory):
-    controller.paint([11], HIDDEN)
-    controller.open_session(session_folder)
+    controller.editor.paint([11], HIDDEN)
+    controller.loader.open_now(session_folder)
     (opened,) = unsaved_copies(tmp_path)
     controller.project.open(opened)
     os.utime(opened, (1, 1))
@@ -120,9 +120,9 @@ def test_a_backup_is_not_on_the_drawing_thread(session_folder, tmp_path, monkeyp
     module = "omnimouse_model.live.project.unsaved_backups"
     monkeypatch.setattr(f"{module}.write_analysis", slow)
     with closing(Controller(session_file=tmp_path / "live.json")) as controller:
-        controller.open_session(session_folder)
-        controller.paint([11], HIDDEN)
-        controller.show_view(first_view(session_folder, "video_behavior"))
+        controller.loader.open_now(session_folder)
+        controller.editor.paint([11], HIDDEN)
+        controller.loader.show(first_view(session_folder, "video_behavior"))
         assert unsaved_copies(tmp_path) == []
         opened.set()
     assert len(unsaved_copies(tmp_path)) == 1  # closing waits for it

@@ -21,7 +21,7 @@ SELECTED = [3, 11, 30]
 @pytest.fixture
 def controller(session):
     with open_controller(session, NoisyPredictor()) as made:
-        made.select(SELECTED)
+        made.selection.select(SELECTED)
         made.requests.show_sweep()
         yield made
 
@@ -30,7 +30,7 @@ def controller(session):
     "context", [Context(16), Context(16, video=False), Context(0, 25), Context(0, 10)]
 )
 def test_the_mask_of_a_sweep_point_is_drawn_at_that_point(controller, context):
-    controller.set_mask(context_mask(context, live_draw(40, np.array(SELECTED))))
+    controller.editor.set_mask(context_mask(context, live_draw(40, np.array(SELECTED))))
     mark = current_point(controller.state, controller.results)
     sweep = controller.results.sweep
     [row] = [r for r in sweep.rows if r.context == context and r.seed == 0]
@@ -46,7 +46,7 @@ def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
     curves = controller.results.tier_curves
     row = curves.sweep.rows[1]
     draw = held_out_draw(session, 16, row.seed)
-    controller.set_mask(context_mask(row.context, draw))
+    controller.editor.set_mask(context_mask(row.context, draw))
     controller.requests.finish_scores()
     mark = current_point(controller.state, controller.results)
     assert mark.score == row.score
@@ -68,25 +68,25 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     known = np.isfinite(controller.results.tier_curves.per_neuron[0])
     held_out, visible = np.flatnonzero(known), np.flatnonzero(~known)
     number = controller.results.newest_request
-    controller.select([int(held_out[0]), int(visible[0])])
+    controller.selection.select([int(held_out[0]), int(visible[0])])
     assert controller.results.newest_request == number  # its curves are known
     assert names() == ["test tier", "selected neurons"]
     text = live_text(controller.state, controller.results)
     assert "1 of 2 selected" in text
     assert "this window" not in text
     for selection in ([int(visible[0])], []):
-        controller.select(selection)
+        controller.selection.select(selection)
         assert names() == ["test tier"]
         assert live_problem(controller.state, controller.results, is_live=True) == ""
-    controller.paint([int(held_out[1])], VISIBLE)
+    controller.editor.paint([int(held_out[1])], VISIBLE)
     assert controller.results.sweep is None  # nobody looks at it
     mark = current_point(controller.state, controller.results)
     assert mark.problem.startswith("0 of")
 
 
 def test_without_selected_targets_the_score_is_of_all_targets(controller, session):
-    controller.select([3, 11])
-    controller.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
+    controller.selection.select([3, 11])
+    controller.editor.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
     mark = current_point(controller.state, controller.results)
     score = controller.results.scores[30:40].mean()
     assert mark.score == pytest.approx(score, abs=1e-5)

@@ -126,8 +126,8 @@ def gate_arrivals(monkeypatch):
 
 
 def open_session_in(drawing_thread: SweepsThread, session: Session) -> SweepsThread:
-    drawing_thread.controller.choose_predictor("echo")
-    drawing_thread.controller.open_session(session)
+    drawing_thread.controller.model.choose("echo")
+    drawing_thread.controller.loader.open_now(session)
     drawing_thread.draw_until(lambda: not drawing_thread.controller.results.is_awaited)
     return drawing_thread
 
@@ -135,8 +135,8 @@ def open_session_in(drawing_thread: SweepsThread, session: Session) -> SweepsThr
 @pytest.mark.slow
 def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session):
     assert controller.sweeps.estimate(PLAN) is None
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(session)
+    controller.model.choose(EchoPredictor())
+    controller.loader.open_now(session)
     first = controller.sweeps.estimate(PLAN)
     assert (first.n_points, first.n_windows) == (N_ROWS, 2)
     assert first.n_predictions == N_ANSWERS
@@ -247,8 +247,8 @@ def test_an_error_is_reported_and_another_sweep_can_start(drawing_thread):
 def test_a_sweep_that_cannot_start_reports_the_reason(controller, session):
     controller.sweeps.start(PLAN)
     assert "Open a recording" in str(controller.sweeps.error)
-    controller.open_session(session)
-    controller.choose_predictor(EndlessPredictor("handed in"))
+    controller.loader.open_now(session)
+    controller.model.choose(EndlessPredictor("handed in"))
     controller.sweeps.start(PLAN)
     assert "passed as an object" in str(controller.sweeps.error)
     controller.sweeps.clear_error()
@@ -258,8 +258,8 @@ def test_a_sweep_that_cannot_start_reports_the_reason(controller, session):
 @pytest.fixture
 def start_sweeps(controller, session):
     """Compute and save some sweeps."""
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(session)
+    controller.model.choose(EchoPredictor())
+    controller.loader.open_now(session)
     plan = SweepPlan(neurons=(0,), max_windows=1)
 
     def start(count: int) -> Sweeps:

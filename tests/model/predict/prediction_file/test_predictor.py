@@ -135,15 +135,15 @@ def test_the_live_engine_shows_a_file(session, tmp_path):
     mask = Mask.nothing(session, om.WindowSpec(**SPEC)).ask(range(10))
     path = write(session, tmp_path / "mine.zarr", {"mask": mask.to_dict()})
     with closing(Controller(load=load_in_process, synchronous=True)) as controller:
-        controller.open_session(session)
-        controller.choose_predictor(path)
+        controller.loader.open_now(session)
+        controller.model.choose(path)
         controller.navigation.seek(7.0)
-        controller.set_mask(Mask.nothing(session, controller.state.spec).ask(range(20)))
+        controller.editor.set_mask(Mask.nothing(session, controller.state.spec).ask(range(20)))
         assert controller.results.error is None
         assert controller.results.population.neurons.tolist() == list(range(10))
         assert "10 of 20 neurons" in controller.results.notice
         assert mask_of_file(controller.state, controller.results.needs) == mask
-        controller.set_mask(mask)
+        controller.editor.set_mask(mask)
         assert controller.results.notice == ""
         assert mask_of_file(controller.state, controller.results.needs) is None
 
@@ -152,11 +152,11 @@ def test_a_longer_span_shows_what_the_file_has_and_the_whole_recording(session, 
     path = write(session, tmp_path / "mine.zarr")
     state = LiveState(trace_span="10 s")
     with closing(Controller(state, load=load_in_process, synchronous=True)) as made:
-        made.open_session(session)
-        made.choose_predictor(path)
+        made.loader.open_now(session)
+        made.model.choose(path)
         made.navigation.seek(6.0)
-        made.set_mask(Mask.nothing(session, state.spec).ask(range(20)))
-        made.select([15, 2])
+        made.editor.set_mask(Mask.nothing(session, state.spec).ask(range(20)))
+        made.selection.select([15, 2])
         predictions = made.pins.predictions
         span = predictions.spans[LIVE].span
         assert span.is_complete

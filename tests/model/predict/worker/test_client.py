@@ -461,8 +461,8 @@ def test_closed_while_it_answers_the_call_is_refused(worker, script, session):
 
 def test_every_preset_is_answered_by_a_transformer(session):
     with open_controller(session, worker_of(tiny_transformer)) as live:
-        for name, _ in live.presets:
-            live.apply_preset(name)
+        for name, _ in live.editor.presets:
+            live.editor.apply_preset(name)
             assert live.state.preset == name
             assert live.results.error is None, name
             decodes = live.state.mask.behavior == "target"

@@ -18,8 +18,8 @@ from tests.small_sessions import write_session
 def test_a_predictor_works_after_the_live_state_let_it_go(session):
     predictor = tiny_transformer()
     controller = Controller()
-    controller.open_session(session)
-    controller.choose_predictor(predictor)
+    controller.loader.open_now(session)
+    controller.model.choose(predictor)
     assert controller.requests.wait(60.0)
     controller.requests.cancel()
     controller.close()
@@ -35,8 +35,8 @@ def test_a_closed_live_state_leaves_nothing(session, tmp_path, has_memory):
     memory = tmp_path / "live.json" if has_memory else False
     controller = Controller(session_file=memory)
     left = weakref.ref(controller)
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(session)
+    controller.model.choose(EchoPredictor())
+    controller.loader.open_now(session)
     assert controller.requests.wait(60.0)
     assert controller.project.save(tmp_path / "a.omnimouse.json")
     controller.close()

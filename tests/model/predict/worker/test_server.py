@@ -188,8 +188,8 @@ def net(worker_of):
 @pytest.fixture
 def live_controller(net, session):
     controller = Controller(LiveState(trace_span="window"), load=lambda *_: net)
-    controller.open_session(session)
-    controller.choose_predictor("tiny")
+    controller.loader.open_now(session)
+    controller.model.choose("tiny")
     assert controller.requests.wait(TIMEOUT)
     yield controller
     process_id = net.process_id
@@ -210,7 +210,7 @@ def lasting_count(net: WorkerPredictor) -> int:
 def test_the_windows_beside_are_computed_ahead(live_controller, net, monkeypatch):
     # Scores encode further windows.
     live_controller.requests.score_tier(False)
-    live_controller.apply_preset("video_behavior")
+    live_controller.editor.apply_preset("video_behavior")
     assert live_controller.requests.wait(TIMEOUT)
     before = lasting_count(net)
     live_controller.navigation.seek(10.1)

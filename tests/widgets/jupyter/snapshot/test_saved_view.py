@@ -23,8 +23,8 @@ from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 def controller(controller):
     """Twenty visible, ten asked, ten hidden, throughout."""
     mask = om.Mask.nothing(40).with_frames(True).show(np.arange(20))
-    controller.set_mask(mask.paint(np.arange(20, 30), slice(0, 60), TARGET))
-    controller.select([0, 25])
+    controller.editor.set_mask(mask.paint(np.arange(20, 30), slice(0, 60), TARGET))
+    controller.selection.select([0, 25])
     return controller
 
 
@@ -79,7 +79,7 @@ def pixels_of(png: bytes) -> np.ndarray:
 
 
 def test_neurons_have_the_colours_of_the_mask(controller, field):
-    controller.select([])
+    controller.selection.select([])
     pixels = pixels_of(picture.draw_snapshot(controller, field).png)
     left, top, width, _ = picture.field_place(field)
     zoom = drawing.SCALE * width / field.labels.shape[1]
@@ -99,7 +99,7 @@ def test_neurons_have_the_colours_of_the_mask(controller, field):
 
 
 def test_the_captions_numbers_are_the_librarys(controller):
-    controller.choose_predictor("context-ridge")
+    controller.model.choose("context-ridge")
     words, state = picture.caption(controller), controller.state
     scores = controller.results.scores
     median = float(np.median(scores[np.isfinite(scores)]))
@@ -107,11 +107,11 @@ def test_the_captions_numbers_are_the_librarys(controller):
     known = (state.session.id, f"{state.window.start_s:.1f} s", f"{median:.2f}")
     counts = ("20 visible", "10 target", "10 hidden", "context-ridge")
     assert all(word in words for word in (*known, *counts))
-    controller.set_active_span(0, 30)
-    controller.paint_cells([0], slice(0, 30), HIDDEN)
+    controller.editor.set_active_span(0, 30)
+    controller.editor.paint_cells([0], slice(0, 30), HIDDEN)
     told = "19 visible, 10 target, 11 hidden in samples 0-30"
     assert told in picture.caption(controller)
-    controller.set_active_span(0, 60)
+    controller.editor.set_active_span(0, 60)
     assert "1 hidden, then visible" in picture.caption(controller)
 
 
@@ -119,11 +119,11 @@ def test_the_captions_numbers_are_the_librarys(controller):
     ("colour_by", "view"), [("score", "pair"), ("area", "beside"), ("depth", "pair")]
 )
 def test_every_view_is_drawn_small(controller, field, colour_by, view):
-    controller.set_colour_by(colour_by)
-    controller.set_raster("area", view)
-    controller.choose_baseline("mean")
+    controller.colouring.choose(colour_by)
+    controller.state.raster_order, controller.state.raster_view = "area", view
+    controller.model.choose_baseline("mean")
     controller.pins.pin("half × ½ – 見")
-    controller.select(np.arange(20))
+    controller.selection.select(np.arange(20))
     found = picture.draw_snapshot(controller, field)
     assert len(found.png) < drawing.MAX_BYTES
     shape = pixels_of(found.png).shape
@@ -133,7 +133,7 @@ def test_every_view_is_drawn_small(controller, field, colour_by, view):
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
     state_keeper.show()
     for neuron in range(5):
-        controller.paint([neuron], HIDDEN)
+        controller.editor.paint([neuron], HIDDEN)
     assert screen.wait_for(2)
     assert screen.calls[1][1]
     assert "15 visible, 10 target, 15 hidden" in screen.calls[1][0]["text/plain"]
@@ -150,11 +150,11 @@ def overtaken_state(controller, screen, monkeypatch):
     def draw(*of: Any) -> picture.Snapshot:
         drawn = picture.draw_snapshot(*of)
         for neuron in later:
-            controller.paint([neuron], HIDDEN)
+            controller.editor.paint([neuron], HIDDEN)
         return drawn
 
     def change() -> None:
-        controller.paint([0], HIDDEN)
+        controller.editor.paint([0], HIDDEN)
         monkeypatch.setattr(saved_view, "draw_snapshot", draw)
 
     with closing(SavedPicture(controller, quiet_s=60)) as state_keeper:
@@ -183,7 +183,7 @@ def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkey
     assert [str(error) for error in told] == ["no <ink>"]
     assert "no &lt;ink&gt;" in screen.calls[0][0]["text/html"]
     assert "image/png" not in screen.calls[0][0]
-    controller.paint([1], HIDDEN)
+    controller.editor.paint([1], HIDDEN)
     assert screen.wait_for(2)
     assert "image/png" in screen.calls[1][0]
     state_keeper.close()

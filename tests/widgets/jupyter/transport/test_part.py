@@ -144,13 +144,13 @@ def test_a_stroke_ends_if_its_page_was_reloaded_without_a_word(
     looked_at = page(part, "cursor")
     looked_at.say("step", n=1, seq=1, begin={"code": 0})
     looked_at.wait_for("cursor", lambda content, _: content["at"] == 1)
-    assert controller.in_stroke
+    assert controller.editor.in_stroke
     looked_at.is_dead = is_dead
     looked_at.say("ready", view="after the reload")
     time.sleep(0.9)
-    assert controller.in_stroke != is_dead
+    assert controller.editor.in_stroke != is_dead
     looked_at.say("end", seq=2)
-    assert not controller.in_stroke
+    assert not controller.editor.in_stroke
 
 
 def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
@@ -183,7 +183,7 @@ def test_a_fault_is_shown_with_its_details_and_the_rest_goes_on(controller, page
     looked_at.look()
     looked_at.wait_for("cursor")
     assert told.wait(60)
-    for make_fault in (lambda: looked_at.say("fail"), lambda: controller.select([3])):
+    for make_fault in (lambda: looked_at.say("fail"), lambda: controller.selection.select([3])):
         looked_at.say("step", n=1)
         assert (part.problem, part.details) == ("", "")
         make_fault()

@@ -24,7 +24,7 @@ def predictor():
 def controller(session, predictor, tmp_path):
     with open_controller(session, predictor) as made:
         made.sweeps.folder = tmp_path / "kept"
-        made.select(SELECTED)
+        made.selection.select(SELECTED)
         yield made
 
 
@@ -58,7 +58,7 @@ def test_without_a_session_nothing_is_swept(empty_controller, show, monkeypatch)
 
 def test_a_stroke_moves_the_mark_over_the_live_points(panel, controller, redraw):
     assert_drawn(panel, before := controller.results.sweep)
-    controller.paint_cells(range(40), slice(15, 25), VISIBLE)
+    controller.editor.paint_cells(range(40), slice(15, 25), VISIBLE)
     redraw()
     assert panel.plot.axes["history_samples"].line.value() == pytest.approx(10)
     assert controller.results.sweep is before

@@ -21,8 +21,8 @@ def controller(mouse_folder, script, tmp_path, qtbot):
     """The new mouse on screen, and the model that does not know it."""
     made = Controller(post=qt_post(), load=load_in_process)
     made.finetuning.folder = tmp_path / "models"
-    made.choose_predictor(mouse_folder / "base.safetensors")
-    made.open_session(mouse_folder / NEW)
+    made.model.choose(mouse_folder / "base.safetensors")
+    made.loader.open_now(mouse_folder / NEW)
     qtbot.waitUntil(lambda: made.finetuning.is_offered, timeout=LONG_MS)
     yield made
     made.close(1.0)

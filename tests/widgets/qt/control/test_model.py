@@ -35,7 +35,7 @@ def test_controls_below_the_score_stay_while_it_is_refined(controller, show, red
     shown = []
     monkeypatch.setattr(model, "shown_tier_score_lines", lambda _: shown)
     for behavior, more in (("visible", []), ("target", [decoded])):
-        controller.set_behavior(behavior)
+        controller.editor.set_behavior(behavior)
         places = set()
         for step in steps:
             shown[:] = [*step, *more] if step else []
@@ -60,8 +60,8 @@ def test_a_model_that_does_not_answer_is_reported_with_wait_and_restart(
 
 def test_a_server_that_a_model_names_is_asked_about(section, controller, redraw, monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
-    controller.apply_preset("video_behavior")
-    controller.choose_predictor(FarPredictor())
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose(FarPredictor())
     redraw()
     assert section.connect_button.text() == "Connect to data.example"
     assert section.connect_button.isVisible()
@@ -86,7 +86,7 @@ def test_files_folders_and_addresses_are_asked_for(
 
 
 def test_an_unseen_session_is_told_with_a_baseline(section, controller, qtbot):
-    controller.choose_predictor("demo")
+    controller.model.choose("demo")
     info = section.info
     wait(qtbot, info.remedy.isVisible)
     assert "40 neurons" in info.remedy.text()
@@ -99,8 +99,8 @@ def test_an_unseen_session_is_told_with_a_baseline(section, controller, qtbot):
 
 
 def test_a_sample_is_told_with_its_model(section, controller, qtbot, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.live.controller.model_for", lambda _: "ridge")
-    controller.choose_predictor("demo")
+    monkeypatch.setattr("omnimouse_model.live.models.choice.model_for", lambda _: "ridge")
+    controller.model.choose("demo")
     instead = section.info.instead
     wait(qtbot, lambda: instead.isVisible() and instead.text() == "Use ridge instead")
     press(instead)

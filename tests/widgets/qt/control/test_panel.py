@@ -51,7 +51,7 @@ def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller
 @pytest.mark.parametrize(
     ("box", "verb", "field", "choices"),
     [
-        ("model", "choose_predictor", "predictor_name", ("mean", "last")),
+        ("model", "choose", "predictor_name", ("mean", "last")),
         ("device", "choose_device", "device", ("cpu", "auto")),
     ],
 )
@@ -61,7 +61,7 @@ def test_model_and_device_are_choices_that_follow_the_state(
     combo = getattr(panel.model, box)
     pick(combo, choices[0])
     assert getattr(controller.state, field) == choices[0]
-    getattr(controller, verb)(choices[1])
+    getattr(controller.model, verb)(choices[1])
     redraw()
     assert combo.currentData() == choices[1]
 
@@ -69,16 +69,16 @@ def test_model_and_device_are_choices_that_follow_the_state(
 def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     baseline = panel.baseline
     assert not baseline.summary.isVisible()
-    controller.apply_preset("video_behavior")
+    controller.editor.apply_preset("video_behavior")
     pick(baseline.choice, "video-ridge")
     redraw()
     assert controller.state.baseline_name == "video-ridge"
     for scores in (controller.baseline.scores, controller.results.scores):
         assert f"{np.nanmean(scores):.2f}" in baseline.summary.text()
-    controller.choose_predictor("video-ridge")
+    controller.model.choose("video-ridge")
     redraw()
     assert "itself" in baseline.summary.text()
-    controller.choose_baseline("last")
+    controller.model.choose_baseline("last")
     redraw()
     assert baseline.choice.currentData() == "last"
     assert baseline.summary.text() == controller.baseline.error
@@ -89,7 +89,7 @@ def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
 
 
 def test_what_a_model_makes_of_a_question_is_told(panel, controller):
-    controller.apply_preset("video_behavior")
+    controller.editor.apply_preset("video_behavior")
     mask = controller.state.mask
     leaky = Needs(sees_video=True, sees_behavior=True, withholds_video=False)
     assert caveats(mask, leaky) == []
@@ -99,8 +99,8 @@ def test_what_a_model_makes_of_a_question_is_told(panel, controller):
 
 
 def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
-    controller.choose_predictor(FaultyPredictor())
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.model.choose(FaultyPredictor())
+    controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
     redraw()
     assert "a fault in the model" in panel.model.error.text()
     assert "✕" in panel.model.dot.text()
@@ -115,7 +115,7 @@ def test_a_preset_asks_its_question_and_is_explained(panel, controller, redraw):
     preset, state = preset_named("random_half_video_behavior"), controller.state
     assert state.mask == preset.make(state.session, state.selection)
     assert preset.explanation in panel.task.meaning.text()
-    controller.paint_cells([0], slice(0, 60), VISIBLE)
+    controller.editor.paint_cells([0], slice(0, 60), VISIBLE)
     redraw()
     assert panel.task.preset.currentIndex() == -1  # the user's own
     assert preset.explanation not in panel.task.meaning.text()
@@ -126,7 +126,7 @@ def test_presets_that_the_session_cannot_have_are_grey_with_the_reason(
 ):
     reason = "This session has no video."
     box, problems = panel.task.preset, {"video_only": reason}
-    monkeypatch.setattr(type(controller), "preset_problems", problems)
+    monkeypatch.setattr(type(controller.editor), "preset_problems", problems)
     pick(box, "random_half_video_behavior")
     redraw()
     at = box.findData("video_only")
@@ -144,11 +144,11 @@ def test_video_and_behaviour_are_switched_and_shown(panel, controller, redraw):
     assert not frames[30:].any()
     press(task.behavior.button("target"))
     assert controller.state.mask.behavior == "target"
-    controller.set_frames(True)
-    controller.set_behavior("visible")
+    controller.editor.set_frames(True)
+    controller.editor.set_behavior("visible")
     redraw()
     assert (task.video.value, task.behavior.value) == ("all", "visible")
-    controller.set_frames(slice(3, 9))
+    controller.editor.set_frames(slice(3, 9))
     redraw()
     assert task.video.value is None
 
@@ -183,8 +183,8 @@ def test_tool_and_radius_are_those_of_the_field(panel, brush, redraw):
 
 
 def test_undo_names_what_it_undoes_at_once(panel, controller, redraw):
-    with controller.stroke():
-        controller.paint_cells([1, 2, 3], slice(0, 60), VISIBLE)
+    with controller.editor.stroke():
+        controller.editor.paint_cells([1, 2, 3], slice(0, 60), VISIBLE)
     for button in (panel.brush.undo, panel.brush.redo):
         redraw()
         assert "3 neurons visible" in button.text()
@@ -196,21 +196,21 @@ def test_undo_names_what_it_undoes_at_once(panel, controller, redraw):
 def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redraw):
     counts = panel.counts
     numbers, changes = counts.numbers, counts.changes
-    controller.paint_cells(range(10), slice(0, 60), VISIBLE)
-    controller.paint_cells(range(10, 15), slice(30, 60), TARGET)
+    controller.editor.paint_cells(range(10), slice(0, 60), VISIBLE)
+    controller.editor.paint_cells(range(10, 15), slice(30, 60), TARGET)
     redraw()
     shown = {code: int(label.text()) for code, label in numbers.items()}
     assert shown == {VISIBLE: 10, TARGET: 0, HIDDEN: 25}
     assert changes.text() == "5 hidden, then target"
     assert "0-60" in counts.samples.text()
-    controller.set_active_span(30, 60)
+    controller.editor.set_active_span(30, 60)
     redraw()
     assert numbers[TARGET].text() == "5"
     assert "30-60" in counts.samples.text()
     assert changes.text() == ""
-    controller.paint_cells(range(5), slice(30, 40), HIDDEN)
-    controller.paint_cells(range(5, 8), slice(40, 50), HIDDEN)
-    controller.paint_cells([8], slice(50, 60), TARGET)
+    controller.editor.paint_cells(range(5), slice(30, 40), HIDDEN)
+    controller.editor.paint_cells(range(5, 8), slice(40, 50), HIDDEN)
+    controller.editor.paint_cells([8], slice(50, 60), TARGET)
     redraw()
     words = "5 hidden, then visible; 3 visible at both ends; 1 other"
     assert changes.text() == words

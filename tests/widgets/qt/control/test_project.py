@@ -72,7 +72,7 @@ def test_changes_are_marked(section, controller, tmp_path, answer_dialogs, redra
     assert not section.mark.isVisible()
     assert not section.save_button.isEnabled()
     for change in (
-        lambda: controller.paint([3], HIDDEN),
+        lambda: controller.editor.paint([3], HIDDEN),
         lambda: controller.stimulus_edits.put(Contrast(0.5)),
         lambda: controller.pins.pin("mine"),
         lambda: controller.pins.rename(0, "yours"),
@@ -98,13 +98,13 @@ def test_changes_are_asked_about_before_another_is_opened(
     monkeypatch.setattr(QMessageBox, "question", question)
     first, second = (tmp_path / f"{n}.omnimouse.json" for n in ("one", "two"))
     controller.project.save(first)
-    controller.apply_preset("video_only")
+    controller.editor.apply_preset("video_only")
     controller.project.save(second)
     answer_dialogs(first)
     section.open_analysis()
     assert not questions
     assert controller.state.preset == "video_behavior"
-    controller.apply_preset("nothing")
+    controller.editor.apply_preset("nothing")
     before = first.read_bytes()
     section.open(second)
     assert "one" in questions[0]
@@ -141,7 +141,7 @@ def test_a_server_that_an_analysis_names_is_asked_about(section, controller, tmp
 
 
 def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_path):
-    controller.select([3, 14, 15])
+    controller.selection.select([3, 14, 15])
     for ending in ("png", "svg"):
         section.write_figure(tmp_path / f"traces.{ending}")
     assert controller.exports.error is None
@@ -172,7 +172,7 @@ def pixels_near(image: QImage, colour: tuple[int, int, int]) -> int:
 def test_a_figure_of_nothing_or_of_no_kind_is_refused(
     section, controller, tmp_path, redraw, ending, selection, problem
 ):
-    controller.select(selection)
+    controller.selection.select(selection)
     section.write_figure(tmp_path / f"traces.{ending}")
     redraw()
     assert problem in section.problem.text()
@@ -211,13 +211,13 @@ def test_no_file_is_asked_for_without_a_recording(
 @pytest.mark.parametrize("export", EXPORTS)
 def test_no_file_is_asked_in_vain(section, controller, dialog_titles, redraw, export):
     section.offer_report(lambda what, tell: b"")
-    controller.select([3])
+    controller.selection.select([3])
     getattr(section, export)()
     assert len(dialog_titles) == 1
     controller.results.population_freshness = "stopped"
     if export == "export_figure":
         controller.results.population_freshness = "fresh"
-        controller.select([])
+        controller.selection.select([])
     getattr(section, export)()
     redraw()
     assert len(dialog_titles) == 1

@@ -40,7 +40,7 @@ def memory(tmp_path):
 def controller(memory):
     """Without a session."""
     made = Controller(synchronous=True, session_file=memory)
-    made.choose_predictor(EchoPredictor())
+    made.model.choose(EchoPredictor())
     yield made
     made.close()
 
@@ -72,10 +72,10 @@ def test_recent_recordings_open_from_the_menu(section, controller, session_folde
     section.open.menu().aboutToShow.emit()
     (action,) = section.recent.actions()
     assert action.text() == session_folder.name
-    controller.open_session(om.open_session(SUITE2P))
+    controller.loader.open_now(om.open_session(SUITE2P))
     action.trigger()
     assert controller.state.session.path == session_folder
-    assert controller.recent_recordings == (str(session_folder), str(SUITE2P))
+    assert controller.store.recent_recordings == (str(session_folder), str(SUITE2P))
 
 
 def test_one_menu_has_folders_files_addresses(section, controller, qtbot, monkeypatch):

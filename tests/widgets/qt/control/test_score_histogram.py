@@ -9,8 +9,8 @@ from tests.predictors import NoisyPredictor
 
 @pytest.fixture
 def histogram(controller, show):
-    controller.apply_preset("video_behavior")
-    controller.choose_predictor(NoisyPredictor())
+    controller.editor.apply_preset("video_behavior")
+    controller.model.choose(NoisyPredictor())
     widget = show(ScoreHistogram(controller), 300, 46)
     widget.draw()
     return widget

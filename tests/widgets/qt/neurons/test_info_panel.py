@@ -47,8 +47,8 @@ def tuning(recording):
 @pytest.fixture
 def controller(recording):
     with open_controller(recording) as made:
-        made.apply_preset("video_behavior")
-        made.select([])
+        made.editor.apply_preset("video_behavior")
+        made.selection.select([])
         yield made
 
 
@@ -81,7 +81,7 @@ def estimates(monkeypatch, tuning):
 
 
 def test_numbers_are_the_librarys(panel, controller, recording, tuning, redraw):
-    controller.select([4])
+    controller.selection.select([4])
     redraw()
     assert panel.heading.full_text.startswith("neuron 104 ")
     assert panel.heading.full_text.endswith("index 4")
@@ -111,7 +111,7 @@ def test_numbers_are_the_librarys(panel, controller, recording, tuning, redraw):
 
 
 def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
-    controller.select([4])
+    controller.selection.select([4])
     redraw()
     place = canvas_position(panel.canvas, panel.repeats.rows_box, 3.0, 2.5)
     drag(panel.canvas.viewport(), [place])
@@ -125,7 +125,7 @@ def test_a_fault_is_told_with_a_way_on(panel, controller, monkeypatch, redraw):
 
     with monkeypatch.context() as patch:
         patch.setattr(live_facts, "receptive_fields", fail)
-        controller.select([4])
+        controller.selection.select([4])
         redraw()
         assert "the drive is gone" in panel.problem.text()
     panel.stop.click()
@@ -140,7 +140,7 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     angles = np.linspace(0, 1, recording.n_neurons)
     codes = np.stack([np.cos(angles), np.sin(angles)], 1)
     places = np.full((recording.n_neurons, 2), 0.25, np.float32)
-    controller.select([4])
+    controller.selection.select([4])
     redraw()
     assert not panel.select_nearest.isVisible()
     controller.results.learned = LearnedNeurons(

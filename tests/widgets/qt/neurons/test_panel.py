@@ -23,9 +23,9 @@ def cell(panel: NeuronsPanel, row: int, column: str) -> str:
 
 
 def test_rows_tell_state_and_score(panel, controller, redraw):
-    controller.set_active_span(30, 60)
-    controller.paint_cells([2], slice(0, 60), VISIBLE)
-    controller.paint_cells([5], slice(30, 60), TARGET)
+    controller.editor.set_active_span(30, 60)
+    controller.editor.paint_cells([2], slice(0, 60), VISIBLE)
+    controller.editor.paint_cells([5], slice(30, 60), TARGET)
     redraw()
     assert panel.table.rowCount() == 40
     assert cell(panel, 2, "state") == "visible"
@@ -43,7 +43,7 @@ def test_a_click_on_a_row_selects_its_neuron(panel, controller):
 
 
 def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
-    controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
+    controller.editor.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     redraw()
     titles = panel.view.horizontalHeader()
     middle = titles.sectionViewportPosition(5) + titles.sectionSize(5) // 2
@@ -70,11 +70,11 @@ def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel, words, n_rows):
 def test_the_brush_paints_what_the_filter_keeps(panel, controller):
     panel.filter.setText("id>=35")
     panel.apply_filter()
-    controller.set_brush(VISIBLE)
+    controller.editor.set_brush(VISIBLE)
     press(panel.paint)
     visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
     assert list(visible) == [35, 36, 37, 38, 39]
-    assert controller.undo_name == "Paint 5 neurons visible"
+    assert controller.editor.undo_name == "Paint 5 neurons visible"
 
 
 def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_path):
@@ -84,7 +84,7 @@ def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_pat
     path.write_text("\n".join(["unit_id,osi,layer", *rows]))
     panel = show(NeuronsPanel(controller), 500, 420)
     assert panel.table.columnCount() == len(COLUMNS)
-    controller.join_unit_tables(path)
+    controller.loader.reopen(unit_tables=str(path))
     redraw()
     assert panel.table.columnCount() == len(COLUMNS) + 2
     index = panel.table.index(3, len(COLUMNS))

@@ -19,7 +19,7 @@ from tests.widgets.pointer import canvas_position, drag, pixel, wheel
 @pytest.fixture
 def raster(controller, show):
     """The raster in stored order: neuron n is row n."""
-    controller.set_active_span(58, 60)
+    controller.editor.set_active_span(58, 60)
     panel: RasterPanel = show(RasterPanel(controller), 800, 560)
     panel.ordering.show_ordering("stored")
     return panel
@@ -37,7 +37,7 @@ def viewport_of(panel: RasterPanel) -> Any:
 @pytest.mark.parametrize("code", [HIDDEN, VISIBLE, TARGET])
 def test_a_cell_has_the_colour_of_state_and_value(raster, controller, redraw, code):
     controller.navigation.set_cursor(0)
-    controller.paint_cells(slice(None), slice(20, 50), code)
+    controller.editor.paint_cells(slice(None), slice(20, 50), code)
     redraw()
     low, high = levels_of(controller.state.window)
     neuron, sample = 7, 41
@@ -51,7 +51,7 @@ def test_a_cell_has_the_colour_of_state_and_value(raster, controller, redraw, co
 
 
 def test_prediction_and_residual_are_those_of_the_results(raster, controller, redraw):
-    controller.apply_preset("random_half_video_behavior")
+    controller.editor.apply_preset("random_half_video_behavior")
     raster.set_view("beside")
     redraw()
     population = controller.results.population
@@ -64,7 +64,7 @@ def test_prediction_and_residual_are_those_of_the_results(raster, controller, re
 
 
 def test_an_old_prediction_is_darker_and_the_status_changes(raster, controller, redraw):
-    controller.apply_preset("random_half_video_behavior")
+    controller.editor.apply_preset("random_half_video_behavior")
     raster.set_view("beside")
     redraw()
     status, fresh = raster.status.full_text, raster.canvas.grab().toImage()
@@ -88,12 +88,12 @@ def test_without_a_session_no_tool_does_anything(empty_controller, show, tool):
     panel.set_tool(tool)
     drag(viewport_of(panel), [position_of(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
     assert not panel.gestures.is_painting
-    assert not empty_controller.can_undo
+    assert not empty_controller.editor.can_undo
 
 
 # -- from screen to state ---------------------------------------------------------
 def test_a_brush_stroke_paints_what_it_crosses_as_one_step(raster, controller):
-    controller.set_brush(VISIBLE)
+    controller.editor.set_brush(VISIBLE)
     before = controller.state.mask
     path = [position_of(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)]
     drag(viewport_of(raster), path)
@@ -102,20 +102,20 @@ def test_a_brush_stroke_paints_what_it_crosses_as_one_step(raster, controller):
     samples, neurons = np.nonzero(cells != HIDDEN)
     assert samples.max() < 33
     assert (neurons.min() >= 18) & (neurons.max() < 23)
-    controller.undo()
+    controller.editor.undo()
     assert np.array_equal(controller.state.mask.cells, before.cells)
 
 
 def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(raster, controller):
-    controller.set_brush(TARGET)
+    controller.editor.set_brush(TARGET)
     gestures, box = raster.gestures, raster.pictures["truth"].box
     gestures.pressed((10.5, 20.5), box)
     raster.set_tool("look")
     gestures.dragged((14.5, 20.5), box)
     gestures.released((14.5, 20.5), box)
-    assert not controller.in_stroke
+    assert not controller.editor.in_stroke
     assert (controller.state.mask.cells[10:15, 20] == TARGET).all()
-    controller.undo()
+    controller.editor.undo()
     assert not (controller.state.mask.cells == TARGET).any()
 
 
@@ -130,7 +130,7 @@ def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(raster, controller):
 )
 def test_tools_paint_what_they_touch(raster, controller, tool, path, samples, neurons):
     raster.set_tool(tool)
-    controller.set_brush(TARGET)
+    controller.editor.set_brush(TARGET)
     drag(viewport_of(raster), [position_of(raster, *place) for place in path])
     cells = controller.state.mask.cells
     assert (cells[samples, neurons] == TARGET).all()
@@ -175,7 +175,7 @@ def test_keys_choose_the_brush_undo_and_redo(raster, controller):
         assert controller.state.brush_code == code
     QTest.keyClick(raster, Qt.Key.Key_Period)
     assert controller.state.cursor == 1
-    controller.paint_cells([0], slice(0, 60), VISIBLE)
+    controller.editor.paint_cells([0], slice(0, 60), VISIBLE)
     control, shift = (
         Qt.KeyboardModifier.ControlModifier,
         Qt.KeyboardModifier.ShiftModifier,

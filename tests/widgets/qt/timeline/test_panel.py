@@ -42,7 +42,7 @@ def go_to_trial(panel: TimePanel, number: str) -> None:
 
 def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redraw):
     starts = np.array([3.0, 8.0, 13.0, 18.0])
-    controller.open_session(with_trials(controller.state.session, starts, starts + 2))
+    controller.loader.open_now(with_trials(controller.state.session, starts, starts + 2))
     controller.navigation.seek(1.0)
     redraw()
     assert panel.trial.text() == "trial – / 4"
@@ -75,7 +75,7 @@ def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
 
 
 def test_without_trials_the_time_line_has_none(controller, panel, redraw):
-    controller.open_session(SUITE2P)
+    controller.loader.open_now(SUITE2P)
     redraw()
     (ticks,) = panel.plot.getAxis("left")._tickLevels
     assert [name for _, name in ticks] == ["tiers", "activity"]

@@ -13,7 +13,7 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 @pytest.fixture
 def panel(controller, show):
-    controller.set_frames(True)
+    controller.editor.set_frames(True)
     return show(StimulusPanel(controller), 360, 280)
 
 
@@ -41,7 +41,7 @@ def test_dragging_the_strip_scrubs_and_with_shift_hides_frames(panel, controller
     path = [strip_at(panel, frame) for frame in (20, 24, 29)]
     drag(panel.strip, path, keys=SHIFT)
     assert np.flatnonzero(~controller.state.mask.frames).tolist() == [*range(20, 30)]
-    controller.undo()
+    controller.editor.undo()
     assert controller.state.mask.frames.all()
 
 
@@ -110,7 +110,7 @@ def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show)
     press(panel.back)
     QTest.keyClick(panel, Qt.Key.Key_Comma)
     assert empty_controller.state.cursor == 0
-    assert not empty_controller.can_undo
+    assert not empty_controller.editor.can_undo
 
 
 def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session):

@@ -9,12 +9,12 @@ from tests.widgets.pointer import canvas_position, drag
 
 @pytest.fixture
 def panel(controller, show):
-    controller.select([7, 3, 21])
+    controller.selection.select([7, 3, 21])
     return show(TracesPanel(controller), 420, 420)
 
 
 def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, redraw):
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.navigation.seek(8.0)
     redraw()
     window, selected = controller.state.window, controller.results.selected
@@ -48,12 +48,12 @@ def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
         assert ("┅" in panel.legend.text()) == known
         return bool(known)
 
-    controller.apply_preset("random_half_video_behavior")
+    controller.editor.apply_preset("random_half_video_behavior")
     asked = np.flatnonzero((controller.state.mask.cells == TARGET).any(axis=0))[:2]
-    controller.select(asked)
+    controller.selection.select(asked)
     redraw()
     assert not is_drawn()
-    controller.choose_baseline("mean")
+    controller.model.choose_baseline("mean")
     redraw()
     found = controller.baseline.population
     for row, neuron in enumerate(asked):
@@ -62,7 +62,7 @@ def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
         np.testing.assert_allclose(on_screen, expected, atol=1e-4)
     assert is_drawn()
     assert "mean" in panel.legend.text()
-    controller.choose_baseline("")
+    controller.model.choose_baseline("")
     redraw()
     assert not is_drawn()
 
@@ -75,7 +75,7 @@ def behavior(controller, show):
 def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, redraw):
     assert behavior.stack.labels[0] == "pupil size"  # not asked
     unasked = behavior.status.text()
-    controller.set_behavior("target")
+    controller.editor.set_behavior("target")
     redraw()
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
     assert behavior.stack.labels == [f"{name} · r = 1.00 here" for name in names]
@@ -84,7 +84,7 @@ def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, r
     np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)
     np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], atol=1e-4)
     assert "echo" in behavior.status.text()
-    controller.set_behavior("visible")
+    controller.editor.set_behavior("visible")
     redraw()
     assert np.isnan(behavior.stack.drawn_values(0)[1]).all()
     assert behavior.status.text() != unasked

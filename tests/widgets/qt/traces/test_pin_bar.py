@@ -20,15 +20,15 @@ SELECTED = [7, 3, 21]
 
 @pytest.fixture
 def panel(controller, show):
-    controller.choose_predictor(SloppyPredictor())
-    controller.apply_preset("video_behavior")
-    controller.select(SELECTED)
+    controller.model.choose(SloppyPredictor())
+    controller.editor.apply_preset("video_behavior")
+    controller.selection.select(SELECTED)
     return show(TracesPanel(controller), 420, 420)
 
 
 def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
     for preset in PRESETS[:6]:
-        controller.apply_preset(preset.name)
+        controller.editor.apply_preset(preset.name)
         QTest.keyClick(panel, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
     redraw()
     assert [pin.letter for pin in controller.state.pins] == list("ABCD")
@@ -45,8 +45,8 @@ def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
 def test_a_pin_is_compared_over_ten_seconds_and_removed(panel, controller, redraw):
     pins, state, stack = controller.pins, controller.state, panel.stack
     pinned = pins.pin().mask
-    controller.set_traces(common_scale=False, as_large=False)
-    controller.apply_preset("random_half_video_behavior")
+    controller.state.common_scale, controller.state.as_large = False, False
+    controller.editor.apply_preset("random_half_video_behavior")
     QTest.keyClick(panel.bar.span, Qt.Key.Key_Down)
     redraw()
     assert state.trace_span == "10 s"
@@ -82,10 +82,10 @@ def test_one_scale_for_all_is_the_widest(panel, controller, redraw):
 
 
 def test_why_a_pin_is_not_predicted_is_said_in_place(panel, controller, redraw):
-    controller.choose_predictor(RefusingPredictor())
-    controller.set_frames(False)
+    controller.model.choose(RefusingPredictor())
+    controller.editor.set_frames(False)
     controller.pins.pin("blind")
-    controller.set_frames(True)
+    controller.editor.set_frames(True)
     redraw()
     for text in (panel.legend.text(), panel.bar.chips[0].toolTip()):
         assert "needs video" in text
@@ -101,9 +101,9 @@ def gate():
 def threaded_controller(session, gate):
     """A controller with a threaded predictor; its first prediction has arrived."""
     made = Controller(LiveState(trace_span="window"), post=qt_post())
-    made.choose_predictor(gate)
+    made.model.choose(gate)
     gate.gate.release()
-    made.open_session(session)
+    made.loader.open_now(session)
     yield made
     gate.gate.release(1000)
     made.close()

@@ -33,8 +33,8 @@ LEFT = Qt.MouseButton.LeftButton
 def controller(session):
     """A predictor that follows the video, every neuron asked, two selected."""
     with open_controller(session, VideoPredictor()) as made:
-        made.apply_preset("video_behavior")
-        made.select([7, 39])
+        made.editor.apply_preset("video_behavior")
+        made.selection.select([7, 39])
         yield made
 
 
@@ -142,8 +142,8 @@ def test_the_part_moves_the_edits_and_those_to_come(panel, controller, redraw):
     pick(controls.change, "behavior_set")
     edits = (Mirror("horizontal", (30, 60)), BehaviorSet("running", 0.0, (20, 40)))
     assert controller.stimulus_edits.edits == edits
-    controller.undo()
-    controller.undo()
+    controller.editor.undo()
+    controller.editor.undo()
     redraw()
     assert controls.part.value == "all"
 
@@ -159,13 +159,13 @@ def test_a_time_of_the_session_before_is_no_edit(panel, controller, redraw, tmp_
     longer, shorter = (
         open_session(write_session(tmp_path / str(repeats), 20, repeats)) for repeats in (2, 1)
     )
-    controller.open_session(longer)
+    controller.loader.open_now(longer)
     redraw()
     pick(panel.controls.picture, "other_clip")
     panel.controls.at.setValue(30.0)
     redraw()
     assert controller.stimulus_edits.edits == (OtherClip(30.0),)
-    controller.open_session(shorter)
+    controller.loader.open_now(shorter)
     panel.controls.at.setValue(31.0)  # the panel still shows the longer session
     assert controller.stimulus_edits.edits == ()
     assert panel.controls.at.value() < shorter.duration_s < 30

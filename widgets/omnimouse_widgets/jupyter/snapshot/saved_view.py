@@ -102,7 +102,7 @@ class SavedPicture:
         controller = self._controller
         self._signals = [
             controller.state.events,
-            controller.history_changed,
+            controller.editor.history_changed,
             controller.results.changed,
             controller.baseline.changed,
             controller.pins.changed,
@@ -129,7 +129,7 @@ class SavedPicture:
     def _is_settled(self) -> bool:
         results = self._controller.results
         is_awaited = results.freshness in AWAITED or results.population_freshness in AWAITED
-        return not (is_awaited or self._controller.in_stroke)
+        return not (is_awaited or self._controller.editor.in_stroke)
 
     def _watch(self) -> None:
         """Draw each time the view has settled; end when no drawing is due."""

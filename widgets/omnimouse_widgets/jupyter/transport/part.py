@@ -23,7 +23,7 @@ import numpy as np
 from psygnal import SignalInstance
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.mask.brush import CODE_NAMES, checked_code
+from omnimouse_model.live.mask.editor import CODE_NAMES, checked_code
 from omnimouse_widgets.jupyter.transport.draw_thread import (
     FRAME_S,
     Board,
@@ -386,26 +386,26 @@ class Part(ProblemWidget):
 
     def _begin(self, content: dict[str, Any]) -> None:
         """Begin a stroke; it ends at the latest when its view is removed."""
-        self._controller.begin_stroke(self.stroke_name(content))
+        self._controller.editor.begin_stroke(self.stroke_name(content))
         self._painting = str(content["view"])
 
     def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """End the stroke."""
         self._painting = ""
-        self._controller.end_stroke()
+        self._controller.editor.end_stroke()
 
     # Keyboard shortcuts that all parts share; see `commonKeys` in `common.js`.
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Undo the latest step."""
-        self._controller.undo()
+        self._controller.editor.undo()
 
     def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Redo the step that was undone last."""
-        self._controller.redo()
+        self._controller.editor.redo()
 
     def on_code(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set the code of the brush: 0 hidden, 1 visible, 2 target."""
-        self._controller.set_brush(int(content["code"]))
+        self._controller.editor.set_brush(int(content["code"]))
 
     def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move the cursor by samples; past an end of the window, the window moves."""

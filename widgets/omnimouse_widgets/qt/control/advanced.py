@@ -49,7 +49,7 @@ class AdvancedSection(QWidget):
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
         self.rate = number_box(
             QDoubleSpinBox,
-            lambda: controller.choose_recording_rate(self.rate.value()),
+            lambda: controller.loader.reopen(recording_rate_hz=self.rate.value()),
             name="Recorded at",
             tooltip="Samples per second before the responses were upsampled: slow\n"
             "recordings have a wider guard. The recording is opened again.",
@@ -113,7 +113,7 @@ class AdvancedSection(QWidget):
             return
         # A changed mask is no longer the named preset.
         changed = replace(mask, name="", note="", **changes)
-        self._controller.set_mask(changed, "Advanced settings")
+        self._controller.editor.set_mask(changed, "Advanced settings")
 
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:

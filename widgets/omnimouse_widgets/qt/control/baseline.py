@@ -24,7 +24,7 @@ class BaselineSection(QWidget):
         super().__init__()
         self._controller = controller
         self.choice = combo_box(
-            controller.choose_baseline,
+            controller.model.choose_baseline,
             [("none", ""), *((model_text(name), name) for name in BASELINES)],
             name="Baseline",
             tooltip="Compare the model with a baseline: the traces show its curve and "

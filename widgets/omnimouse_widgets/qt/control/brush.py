@@ -50,7 +50,7 @@ class BrushSection(QWidget):
         self._controller = controller
         self._field = field
         self.code = SegmentedButton(CODES, "Paint")
-        self.code.picked.connect(controller.set_brush)
+        self.code.picked.connect(controller.editor.set_brush)
         form = Form(self)
         form.add("Paint", self.code)
         self._build_span(form)
@@ -61,7 +61,7 @@ class BrushSection(QWidget):
         events = controller.state.events
         span = [events.brush_code, events.active_span]
         growth = [*span, events.mask, events.session, controller.painted_region.changed]
-        history = [controller.history_changed, events.session]
+        history = [controller.editor.history_changed, events.session]
         tool = [] if field is None else [field.tool_changed, field.radius_changed]
         self.redraw = Redraw(
             self,
@@ -122,8 +122,8 @@ class BrushSection(QWidget):
         form.add("By distance", row)
 
     def _build_history(self, form: Form) -> None:
-        self.undo = push_button("Undo", "", self._controller.undo)
-        self.redo = push_button("Redo", "", self._controller.redo)
+        self.undo = push_button("Undo", "", self._controller.editor.undo)
+        self.redo = push_button("Redo", "", self._controller.editor.redo)
         for button in (self.undo, self.redo):
             fit_panel_width(button)
             button.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
@@ -140,7 +140,7 @@ class BrushSection(QWidget):
             start, stop = (start, start + 1) if changed is self.start else (stop - 1, stop)
         # `_draw_brush` sets the boxes, too: only a difference is a user action.
         if (start, stop) != self._controller.state.active_span:
-            self._controller.set_active_span(start, stop)
+            self._controller.editor.set_active_span(start, stop)
 
     def _radius_picked(self, radius: int) -> None:
         assert self._field is not None
@@ -194,9 +194,9 @@ class BrushSection(QWidget):
     def _draw_history(self) -> None:
         controller = self._controller
         for button, verb, key, name, is_possible in (
-            (self.undo, "Undo", "Ctrl+Z", controller.undo_name, controller.can_undo),
-            (self.redo, "Redo", "Ctrl+Shift+Z", controller.redo_name,
-             controller.can_redo),
+            (self.undo, "Undo", "Ctrl+Z", controller.editor.undo_name, controller.editor.can_undo),
+            (self.redo, "Redo", "Ctrl+Shift+Z", controller.editor.redo_name,
+             controller.editor.can_redo),
         ):  # fmt: skip
             button.setEnabled(is_possible)
             button.setText(f"{verb}: {_short(name)}" if name else verb)

@@ -52,7 +52,7 @@ class ColourMenu(MenuBox):
         name = self.currentData()
         # Until the next drawing, the menu lists the quantities of the last recording.
         if name in {quantity.name for quantity in self._controller.colouring.choices}:
-            self._controller.set_colour_by(cast(ColourBy, name))
+            self._controller.colouring.choose(cast(ColourBy, name))
 
     def draw(self) -> None:
         """Fill the menu with the quantities of the session and show the current one."""

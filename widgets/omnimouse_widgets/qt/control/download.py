@@ -3,7 +3,7 @@
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.downloads import ModelDownloads
+from omnimouse_model.live.models.choice import ModelDownloads
 from omnimouse_widgets.qt.style.controls import (
     dismiss_button,
     progress_bar,

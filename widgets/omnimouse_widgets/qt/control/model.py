@@ -130,7 +130,7 @@ class ModelSection(QWidget):
         self.model.addItem("checkpoint or predictions file…", FILE)
         self.model.addItem("checkpoint or predictions folder…", FOLDER)
         self.device = combo_box(
-            controller.choose_device,
+            controller.model.choose_device,
             name="Device",
             tooltip="Device that computes the predictions; auto: the fastest available",
         )
@@ -165,7 +165,7 @@ class ModelSection(QWidget):
         chosen = dialogs[name](self) if name in dialogs else name
         # Qt's dialogs return "" if they are cancelled.
         if chosen:
-            self._controller.choose_predictor(chosen)
+            self._controller.model.choose(chosen)
         # After a cancelled dialog the box must show the current model again.
         self._draw_model()
 
@@ -175,7 +175,7 @@ class ModelSection(QWidget):
     def _use_stored(self) -> None:
         mask = mask_of_file(self._controller.state, self._controller.results.needs)
         if mask is not None:
-            self._controller.set_mask(mask, "Mask of the predictions")
+            self._controller.editor.set_mask(mask, "Mask of the predictions")
 
     def _out_of_patience(self, patience: Patience) -> None:
         patience.is_long = True

@@ -33,7 +33,7 @@ class ModelInfoSection(QWidget):
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
         self.missing.setToolTip("Inputs that the model needs and this session lacks")
         self.instead = push_button(
-            "", "", lambda: controller.choose_predictor(controller.suitable_predictor)
+            "", "", lambda: controller.model.choose(controller.model.suitable)
         )
         Form(self).add_rows(self.line, self.remedy, self.instead, self.missing)
 
@@ -69,7 +69,7 @@ class ModelInfoSection(QWidget):
     def _draw_instead(self, *, is_shown: bool) -> None:
         self.instead.setVisible(is_shown)
         if is_shown:
-            name = self._controller.suitable_predictor
+            name = self._controller.model.suitable
             self.instead.setText(f"Use {name} instead")
             self.instead.setToolTip(FALLBACK_TIP if name == FALLBACK else MODEL_TIP)
 

@@ -248,7 +248,7 @@ class AnalysisSection(QWidget):
         """Copy a script that repeats the current request to the clipboard."""
         self._dismiss()
         try:
-            script = self._controller.as_python()
+            script = self._controller.project.script()
         except ExportError as error:
             self._exports.refuse(error)
             return

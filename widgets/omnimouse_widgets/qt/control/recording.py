@@ -115,7 +115,7 @@ class RecordingSection(QWidget):
     def _list_recent(self) -> None:
         self.join.setEnabled(self._controller.state.session is not None)
         self.recent.clear()
-        for place in self._controller.recent_recordings:
+        for place in self._controller.store.recent_recordings:
             # "&" would mark a key of the menu.
             name = Path(place).name.replace("&", "&&")
             action = QAction(name, self.recent)
@@ -136,7 +136,7 @@ class RecordingSection(QWidget):
         title, kinds = "Properties of neurons", "Tables (*.csv)"
         path = QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0]
         if path:
-            self._controller.join_unit_tables(path)
+            self._controller.loader.reopen(unit_tables=str(path))
 
     def _enter_address(self) -> None:
         label = "https://… of an NWB file, hf://…, or the name of a released recording:"
@@ -168,7 +168,7 @@ class RecordingSection(QWidget):
     def _choose_series(self, name: str) -> None:
         session = self._controller.state.session
         if session is not None and name != session.series:
-            self._controller.choose_series(name)
+            self._controller.loader.reopen(series=name)
 
     def _series_choices(self) -> dict[str, str]:
         """Return series -> explanation of the open recording."""

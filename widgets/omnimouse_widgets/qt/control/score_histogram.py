@@ -72,7 +72,7 @@ class ScoreHistogram(QWidget):
         n = len(self._distribution.counts)
         if n:
             self._bar = min(max(number, 0), n - 1)
-            self._controller.select(self._distribution.in_bar(self._bar))
+            self._controller.selection.select(self._distribution.in_bar(self._bar))
             self.setToolTip(self._distribution.bar_text(self._bar))
 
     # -- events -----------------------------------------------------------------------

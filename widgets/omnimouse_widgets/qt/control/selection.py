@@ -22,7 +22,9 @@ class ViewSection(QWidget):
         self._controller = controller
         self.selection = wrapped_label()
         self.selection.setToolTip(f"Neurons whose traces are shown, at most {MAX_SELECTED}")
-        self.clear = push_button("Clear", "Clear the selection", lambda: controller.select([]))
+        self.clear = push_button(
+            "Clear", "Clear the selection", lambda: controller.selection.select([])
+        )
         self.colour_by = ColourMenu(controller)
         self.legend = ColourLegend(controller)
         self.areas = QCheckBox("Outline brain areas")

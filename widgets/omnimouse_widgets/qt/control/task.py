@@ -56,7 +56,7 @@ class TaskSection(QWidget):
         self._controller = controller
         self.preset = combo_box(
             self._preset_picked,
-            [(label, name) for name, label in controller.presets],
+            [(label, name) for name, label in controller.editor.presets],
             tooltip="Choose a task; painting changes it to a task made by hand",
             name="Preset",
         )
@@ -75,7 +75,9 @@ class TaskSection(QWidget):
         self.video = SegmentedButton(VIDEO, "Video")
         self.video.picked.connect(self._video_picked)
         self.behavior = SegmentedButton(BEHAVIOR, "Behaviour")
-        self.behavior.picked.connect(lambda mode: controller.set_behavior(cast(BehaviorMode, mode)))
+        self.behavior.picked.connect(
+            lambda mode: controller.editor.set_behavior(cast(BehaviorMode, mode))
+        )
         self.caveat = wrapped_label("alert")
         form = Form(self)
         form.add("Preset", row_of(self.preset, self.region, stretch=0))
@@ -99,26 +101,26 @@ class TaskSection(QWidget):
         )
 
     def _preset_picked(self, name: str) -> None:
-        is_possible = name not in self._controller.preset_problems
+        is_possible = name not in self._controller.editor.preset_problems
         if self._controller.state.session is not None and is_possible:
-            self._controller.apply_preset(name)
+            self._controller.editor.apply_preset(name)
         # If nothing was applied, show the preset of the state again. A menu that is not
         # drawn yet offers what was possible in the last recording.
         self._draw_preset()
 
     def _video_picked(self, name: str) -> None:
         n_frames = self._controller.state.spec.n_frames
-        self._controller.set_frames(video_span(name, n_frames))
+        self._controller.editor.set_frames(video_span(name, n_frames))
 
     def _region_picked(self, region: str) -> None:
         state = self._controller.state
-        self._controller.apply_preset(with_region(state.preset, region))
+        self._controller.editor.apply_preset(with_region(state.preset, region))
 
     # -- from state to screen -----------------------------------------------------
     def _draw_preset(self) -> None:
         state = self._controller.state
-        set_items(self.preset, [(text, name) for name, text in self._controller.presets])
-        problems = self._controller.preset_problems
+        set_items(self.preset, [(text, name) for name, text in self._controller.editor.presets])
+        problems = self._controller.editor.preset_problems
         for number in range(self.preset.count()):
             problem = problems.get(self.preset.itemData(number), "")
             self.preset.setItemData(number, problem, Qt.ItemDataRole.ToolTipRole)

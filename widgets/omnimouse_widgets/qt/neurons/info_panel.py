@@ -379,7 +379,7 @@ class NeuronInfoPanel(QWidget):
         if learned is not None and neuron is not None:
             nearest, _ = learned.nearest(neuron, NEAREST)
             # The neuron itself last: the last one has the focus.
-            self._controller.select([*nearest.tolist(), neuron])
+            self._controller.selection.select([*nearest.tolist(), neuron])
 
     def _draw_prediction(self) -> None:
         info, repeats = self._facts.current, self.displayed_repeats()

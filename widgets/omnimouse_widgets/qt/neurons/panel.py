@@ -108,7 +108,7 @@ class NeuronsPanel(QWidget):
     def _paint(self) -> None:
         """Paint every neuron that passes the filter, as one undo step."""
         if len(self.table.neurons):
-            self._controller.paint(self.table.neurons)
+            self._controller.editor.paint(self.table.neurons)
 
     def _selected(self) -> None:
         """Write the selected rows to the state; earlier neurons keep their order."""
@@ -120,7 +120,7 @@ class NeuronsPanel(QWidget):
         # The state keeps the latest MAX_SELECTED neurons, so new ones go last.
         still = [neuron for neuron in before if neuron in set(in_table)]
         new = [neuron for neuron in in_table if neuron not in set(before)]
-        self._controller.select([*still, *new])
+        self._controller.selection.select([*still, *new])
 
     def selected_neurons(self) -> list[int]:
         """Return the neurons of the selected rows."""

@@ -64,7 +64,7 @@ class RasterGestures:
             self._look(at, select=True)
             return
         # All cells until the release are one undo step.
-        self._controller.begin_stroke()
+        self._controller.editor.begin_stroke()
         self._stroke(at, box)
 
     def dragged(self, at: Point, box: RasterBox) -> None:
@@ -89,7 +89,7 @@ class RasterGestures:
             return
         if block is not None:
             self._paint(block)
-        self._controller.end_stroke()
+        self._controller.editor.end_stroke()
 
     def neurons_at(self, row: float) -> np.ndarray:
         """Return the neurons of the screen row at a position."""
@@ -105,7 +105,7 @@ class RasterGestures:
         self._controller.navigation.set_cursor(sample_at(at[0], self._n_samples))
         neurons = self.neurons_at(at[1])
         if select and len(neurons):
-            self._controller.select(neurons.tolist())
+            self._controller.selection.select(neurons.tolist())
 
     def _stroke(self, at: Point, box: RasterBox) -> None:
         # Paint from the last position: a fast pointer skips cells.
@@ -117,7 +117,9 @@ class RasterGestures:
             self.box_changed.emit()
         elif self._held == "column":
             columns = box_block(last, at, self._n_samples).samples
-            self._controller.paint_cells(slice(None), columns, self._controller.state.brush_code)
+            self._controller.editor.paint_cells(
+                slice(None), columns, self._controller.state.brush_code
+            )
         elif self._held == "row":
             low, high = sorted((last[1], at[1]))
             self._paint(RasterBlock(slice(0, self._n_samples), low, high))
@@ -134,4 +136,4 @@ class RasterGestures:
         neurons = self.rows.neurons(block.low, block.high)
         if len(neurons):
             code = self._controller.state.brush_code
-            self._controller.paint_cells(neurons, block.samples, code)
+            self._controller.editor.paint_cells(neurons, block.samples, code)

@@ -84,7 +84,7 @@ class RasterPanel(QWidget):
         events, results = self._controller.state.events, self._controller.results
         similarity = self._controller.neuron_order.changed
         rows = [events.session, events.mask, events.active_span, results.events.scores,
-                self._controller.history_changed, similarity]  # fmt: skip
+                self._controller.editor.history_changed, similarity]  # fmt: skip
         return Redraw(
             self,
             # First, because the other parts depend on order and view.
@@ -235,7 +235,8 @@ class RasterPanel(QWidget):
 
     def _write_choices(self) -> None:
         """Write the chosen order and view to the state."""
-        self._controller.set_raster(self.ordering.ordering, self._view)
+        state = self._controller.state
+        state.raster_order, state.raster_view = self.ordering.ordering, self._view
 
     def _follow(self) -> None:
         """Apply the order and view of the state, e.g. from an opened analysis."""
@@ -279,7 +280,7 @@ class RasterPanel(QWidget):
         """
         if self._arranged is None or len(self._arranged.order) != n_neurons:
             return False
-        return self._controller.in_stroke
+        return self._controller.editor.in_stroke
 
     def _arrange(self) -> None:
         before = self._arranged

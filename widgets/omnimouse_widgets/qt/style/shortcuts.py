@@ -33,13 +33,13 @@ def toggle_pin(slot: int, controller: Controller) -> None:
 def switch_scale(controller: Controller) -> None:
     """Switch traces between scales that show the shapes and one scale for all."""
     is_large = controller.state.as_large
-    controller.set_traces(common_scale=is_large, as_large=not is_large)
+    controller.state.common_scale, controller.state.as_large = is_large, not is_large
 
 
 KEYS: Final = (
-    Key("1", "paint visible", lambda c: c.set_brush(VISIBLE)),
-    Key("2", "paint hidden", lambda c: c.set_brush(HIDDEN)),
-    Key("3", "paint target", lambda c: c.set_brush(TARGET)),
+    Key("1", "paint visible", lambda c: c.editor.set_brush(VISIBLE)),
+    Key("2", "paint hidden", lambda c: c.editor.set_brush(HIDDEN)),
+    Key("3", "paint target", lambda c: c.editor.set_brush(TARGET)),
     Key(",", "previous frame", lambda c: c.navigation.step_cursor(-1)),
     Key(".", "next frame", lambda c: c.navigation.step_cursor(1)),
     Key("PgUp", "previous trial; in a table: page up", lambda c: c.navigation.step_trial(-1)),
@@ -77,8 +77,8 @@ KEYS: Final = (
         lambda c: c.neuron_info.step(-1),
     ),
     Key("Shift+W", "what if: remove all edits", lambda c: c.stimulus_edits.reset()),
-    Key("Ctrl+Z", "undo", lambda c: c.undo()),
-    Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
+    Key("Ctrl+Z", "undo", lambda c: c.editor.undo()),
+    Key("Ctrl+Shift+Z", "redo", lambda c: c.editor.redo()),
 )
 
 

@@ -76,9 +76,9 @@ class StimulusPanel(QWidget):
     def _build_bar(self) -> None:
         self.strip = FrameStrip()
         self.strip.scrubbed.connect(self._scrubbed)
-        self.strip.paint_began.connect(lambda: self._controller.begin_stroke("Paint frames"))
+        self.strip.paint_began.connect(lambda: self._controller.editor.begin_stroke("Paint frames"))
         self.strip.painted.connect(self._paint_frames)
-        self.strip.paint_ended.connect(self._controller.end_stroke)
+        self.strip.paint_ended.connect(self._controller.editor.end_stroke)
         step = self._controller.navigation.step_cursor
         self.back = tool_button("‹", "Previous frame (,)", partial(step, -1))
         self.play = tool_button("▶", "", self.playback.toggle)
@@ -134,7 +134,7 @@ class StimulusPanel(QWidget):
             # Masks are immutable values; the controller makes a new one.
             frames = mask.frames.copy()
             frames[first : last + 1] = visible
-            self._controller.set_frames(frames)
+            self._controller.editor.set_frames(frames)
 
     # -- from state to screen -----------------------------------------------------
     def _draw_frame(self) -> None:

@@ -74,9 +74,8 @@ class PinBar(QWidget):
         )  # fmt: skip
 
     def _scale_picked(self) -> None:
-        self._controller.set_traces(
-            common_scale=self.common.isChecked(), as_large=self.shape.isChecked()
-        )
+        state = self._controller.state
+        state.common_scale, state.as_large = self.common.isChecked(), self.shape.isChecked()
 
     def chip_menu(self, slot: int) -> QMenu:
         """Return the menu of a pin."""
@@ -95,7 +94,7 @@ class PinBar(QWidget):
         chip.clicked.connect(partial(pins.show, slot))
         menu = QMenu(chip)
         # Lambdas without arguments: `triggered` also sends whether it is checked.
-        menu.addAction("Restore this condition", lambda: self._controller.make_pin_current(slot))
+        menu.addAction("Restore this condition", lambda: self._controller.pins.make_current(slot))
         menu.addAction("Rename…", lambda: self._ask_name(slot))
         menu.addAction("Unpin", lambda: pins.unpin(slot))
         chip.setMenu(menu)

@@ -135,9 +135,9 @@ class WhatIfControls(QWidget):
         self.contrast.setMinimumWidth(60)
         # A drag of the slider is one undo step.
         self.contrast.sliderPressed.connect(
-            lambda: self._controller.begin_stroke("What if: contrast")
+            lambda: self._controller.editor.begin_stroke("What if: contrast")
         )
-        self.contrast.sliderReleased.connect(self._controller.end_stroke)
+        self.contrast.sliderReleased.connect(self._controller.editor.end_stroke)
         self.contrast.valueChanged.connect(self._put_contrast)
         self.factor = ToneLabel()
         form.add("Contrast", row_of(self.contrast, self.factor, stretch=0))

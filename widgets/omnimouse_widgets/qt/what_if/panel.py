@@ -132,7 +132,7 @@ class WhatIfPanel(QWidget):
             "press one to select it"
         )
         self.listed.linkActivated.connect(
-            lambda neuron: self._controller.select([int(neuron)], add=True)
+            lambda neuron: self._controller.selection.select([int(neuron)], add=True)
         )
 
     def _lay_out(self) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.first_scores import FirstScores, read_scores
 from omnimouse_model.live.mask.presets import mask_for
-from omnimouse_model.live.recording.first_scores import FirstScores, read_scores
 from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.live.recording.samples import with_model
 from omnimouse_model.live.state_store import StateStore
@@ -35,8 +35,8 @@ def test_the_first_view_has_the_best_median_and_worst_neuron(session):
             (views[1], "mean", {}),
             (replace(views[0], mask=views[1].mask), "mean", {}),  # as reopened
         ):
-            controller.choose_predictor(name)
-            controller.show_view(view)
+            controller.model.choose(name)
+            controller.loader.show(view)
             assert controller.state.selection == (5, 2, 7)
             assert controller.project.messages == view.messages
             assert controller.project.differences == ()
@@ -46,16 +46,16 @@ def test_the_first_view_has_the_best_median_and_worst_neuron(session):
 def test_another_question_has_no_first_ranks(session):
     ranks = {5: "best", 2: "median", 7: "worst"}
     with closing(Controller(synchronous=True)) as controller:
-        controller.choose_predictor("mean")
-        controller.open_session(session)
+        controller.model.choose("mean")
+        controller.loader.open_now(session)
         controller.state.first_ranks = ranks
-        controller.choose_predictor("mean")
-        controller.apply_preset(controller.state.preset)
+        controller.model.choose("mean")
+        controller.editor.apply_preset(controller.state.preset)
         assert controller.state.first_ranks == ranks
-        controller.apply_preset("video_only")
+        controller.editor.apply_preset("video_only")
         assert controller.state.first_ranks == {}
         controller.state.first_ranks = ranks
-        controller.choose_predictor("ridge")
+        controller.model.choose("ridge")
         assert controller.state.first_ranks == {}
 
 
@@ -63,18 +63,18 @@ def test_another_question_has_no_first_ranks(session):
 def test_complete_scores_of_a_tier_are_stored_for_the_next_time(session, tmp_path):
     file, complete = tmp_path / "live.json", threading.Event()
     controller = Controller(session_file=file)
-    controller.open_session(session)
+    controller.loader.open_now(session)
     active, results = controller.state.selection, controller.results
     results.changed.connect(
         lambda: results.tier_score and results.tier_score.is_complete and complete.set()
     )
-    controller.choose_predictor(NoisyPredictor("noisy"))
+    controller.model.choose(NoisyPredictor("noisy"))
     assert complete.wait(60)
     found = results.tier_score
     assert controller.state.selection == active
     controller.close()
     again = Controller(synchronous=True, session_file=file)
-    again.open_session(session)
+    again.loader.open_now(session)
     assert again.state.first_ranks == {}  # another model
     values = found.score.centred_per_neuron
     order = found.score.neurons[np.argsort(-values, kind="stable")]
@@ -109,11 +109,11 @@ def test_damaged_or_foreign_scores_are_ignored(session, tmp_path, change):
 def test_a_sample_brings_the_model_that_knows_it_in_place_of_another(session):
     view = replace(first_view(session, "video_behavior"), predictor="demo")
     with closing(Controller(synchronous=True)) as controller:
-        controller.choose_predictor("mean")
-        controller.show_view(view)
+        controller.model.choose("mean")
+        controller.loader.show(view)
         assert controller.state.predictor_name == "mean"
-        controller.choose_predictor("ndt-demo")
-        controller.show_view(view)
+        controller.model.choose("ndt-demo")
+        controller.loader.show(view)
         assert controller.state.predictor_name == "demo"
     assert with_model("spikes").restore(view).predictor == "ndt-demo"
     assert with_model("unseen").restore(view).predictor == ""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnimouse_model.live.mask.undo import UndoHistory, UndoState
+from omnimouse_model.live.mask.editor import UndoHistory, UndoState
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.masks import Mask, TokenLayout
 from omnimouse_model.predict.worker.mask_delta import mask_delta

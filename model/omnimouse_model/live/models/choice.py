@@ -1,0 +1,228 @@
+"""Choice of the model, of its baseline and device; downloads of models from the hub."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from omnimouse_model.demo import model_for
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    ReportProgress,
+)
+from omnimouse_model.live.inference.client import Requests
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.last_session import LastSession
+from omnimouse_model.live.state import Device, LiveState
+from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.predict.compatibility import FALLBACK
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.registry import must_be_fetched
+from omnimouse_model.progress import CallbackJob
+
+
+class ModelDownloads(HasBackgroundTask):
+    """Download of a chosen checkpoint that is not on this machine.
+
+    The received data of a stopped or failed download stays; `start_or_resume` continues
+    it.
+
+    Parameters
+    ----------
+    choose
+        Chooses the downloaded model by name; called on the drawing thread.
+    is_enabled
+        Whether predictors are loaded from the hub's cache; else nothing is fetched.
+
+    Attributes
+    ----------
+    name
+        Model that is downloaded, offered, stopped or failed; "" for none.
+    is_offered
+        Whether the download waits for the user's confirmation.
+    stopped_at
+        Finished share at which it was stopped, None if it was not.
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[str], None],
+        execution: Execution = IN_THREADS,
+        *,
+        is_enabled: bool = True,
+    ) -> None:
+        self.name = ""
+        self._is_enabled = is_enabled
+        self.is_offered = False
+        self.stopped_at: float | None = None
+        self._choose = choose
+        self._task = BackgroundTask(_fetched, self._take, execution)
+
+    @property
+    def share(self) -> float:
+        """Finished share, from 0 to 1."""
+        return self._task.share or 0.0
+
+    def must_fetch(self, name: str) -> bool:
+        """Whether a model of this name is on the hub and not on this machine."""
+        return self._is_enabled and must_be_fetched(name)
+
+    def fetch(self, name: str) -> None:
+        """Download a model, then choose it; a running download continues."""
+        if self.is_busy and name == self.name:
+            return
+        self.name, self.stopped_at, self.is_offered = name, None, False
+        self._task.start(name, f"asking the hub for {name}")
+
+    def offer(self, name: str) -> None:
+        """Offer a model; `start_or_resume` downloads it when the user confirms."""
+        self.clear()
+        self.name, self.is_offered = name, True
+        self.changed.emit()
+
+    def start_or_resume(self) -> None:
+        """Start the offered download, or continue a stopped or failed one."""
+        if self.name:
+            self.fetch(self.name)
+
+    def stop(self) -> None:
+        """Stop the download; keep the received data."""
+        if self.is_busy:
+            # Before `stop`, which clears the progress.
+            self.stopped_at = self.share
+            self._task.stop()
+
+    def clear(self) -> None:
+        """Stop the download and clear its name and error."""
+        self._task.stop()
+        self.name, self.stopped_at, self.is_offered = "", None, False
+        self._task.clear_error()
+        self.changed.emit()
+
+    def _take(self, name: str) -> None:
+        self.name = ""
+        self._choose(name)
+
+
+def _fetched(name: str, report: ReportProgress) -> Iterator[str]:
+    # Imported here, on the background thread, to keep the start of the app fast.
+    from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
+
+    # It may have arrived meanwhile, for example by `omnimouse fetch`.
+    if must_be_fetched(name):
+        fetch_checkpoint(name, None, CallbackJob(lambda share, _, text: report(text, share)))
+    yield name
+
+
+class ModelChoice:
+    """Choice of the predictor, the baseline and the device.
+
+    Parameters
+    ----------
+    store
+        Storage of the last session, with its baseline.
+    is_hub_used
+        As `is_enabled` of `ModelDownloads`.
+
+    Attributes
+    ----------
+    downloads
+        Downloads of models; a model that is only on the hub is downloaded first.
+    """
+
+    def __init__(
+        self,
+        state: LiveState,
+        requests: Requests,
+        store: StateStore,
+        lock: threading.RLock,
+        execution: Execution = IN_THREADS,
+        *,
+        is_hub_used: bool = True,
+    ) -> None:
+        self._state, self._requests, self._store, self._lock = state, requests, store, lock
+        self.downloads = ModelDownloads(self.choose, execution, is_enabled=is_hub_used)
+
+    @property
+    def name(self) -> str:
+        """Name that loads the predictor; "" for a predictor passed as an object."""
+        predictor = self._requests.client.predictor
+        if predictor is None:  # one that must be fetched first, if any
+            return self._state.predictor_name
+        return predictor if isinstance(predictor, str) else ""
+
+    @property
+    def suitable(self) -> str:
+        """Predictor for the open session where that on screen does not know it.
+
+        The shipped model of a generated session, else the baseline that is fitted to
+        any session and answers any mask.
+        """
+        session = self._state.session
+        return (model_for(session.path) if session is not None else "") or FALLBACK
+
+    def choose(self, predictor: str | Path | Predictor) -> None:
+        """Choose a predictor by name, file or folder, or pass an object.
+
+        It is loaded in the background. A model that is only on the hub is downloaded
+        first: see `downloads`.
+        """
+        # The state, saved analyses and scripts contain text.
+        if isinstance(predictor, Path):
+            predictor = str(predictor)
+        if isinstance(predictor, str):
+            name = predictor
+            if self.downloads.must_fetch(name):
+                return self.downloads.fetch(name)
+        else:
+            # `predictor_id` of a predictor that loads later would load it here; its
+            # `name` does not.
+            name = str(getattr(predictor, "name", None) or predictor.predictor_id)
+        self.downloads.clear()
+        with self._lock:
+            if name != self._state.predictor_name:
+                self._state.first_ranks = {}
+            self._requests.client.choose(predictor)
+            self._state.predictor_name = name
+            # The baseline, too: it has results only while it is not the model itself.
+            self._requests.send()
+
+    def offer(self, name: str) -> None:
+        """Offer a model for download; nothing is predicted until then."""
+        with self._lock:
+            # Without a predictor no request is sent: the old model must not answer for
+            # the offered one.
+            self._requests.client.choose(None)
+            self._state.first_ranks = {}
+            self._state.predictor_name = name
+            self._requests.baseline.follow()
+            self.downloads.offer(name)
+
+    def choose_baseline(self, name: str) -> None:
+        """Choose a baseline predictor by name or file; "" removes the baseline.
+
+        It predicts after the main predictor.
+        """
+        with self._lock:
+            # Shown before the baseline has loaded, which can take seconds.
+            self._state.baseline_name = name
+            self._requests.baseline.choose(name)
+
+    def restore_baseline(self, last: LastSession | None = None) -> None:
+        """Choose the baseline of the last session, or the default one at first.
+
+        The default one stands in for one that must be fetched from the hub. `last` is
+        the last session, if it was read before.
+        """
+        name = (last or self._store.load()).baseline
+        self.choose_baseline(FALLBACK if self.downloads.must_fetch(name) else name)
+
+    def choose_device(self, device: Device) -> None:
+        """Choose the device of predictors chosen by name; the predictor is reloaded."""
+        with self._lock:
+            # Choosing the same predictor again clears results of the old device.
+            if device != self._state.device:
+                client = self._requests.client
+                client.choose(client.predictor)
+                self._state.device = device
+                client.send()
