@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets.description import check_pair, save_described
+from omnimouse_model.nets.description import MAX_SESSIONS, check_pair, save_described
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.size import check_numbers
@@ -164,7 +164,7 @@ class _Description:
     """The JSON beside the weights; see `Checkpoint`."""
 
     config: OmniMouseConfig
-    sessions: dict[str, Annotated[int, Within(1, MAX_NEURONS)]]
+    sessions: Annotated[dict[str, Annotated[int, Within(1, MAX_NEURONS)]], Within(0, MAX_SESSIONS)]
     animals: dict[str, str]
     assumed: tuple[str, ...] = ()
     card: dict[str, Any] | None = None

@@ -21,6 +21,7 @@ from omnimouse_model.storage.write import write_json
 
 _log = logging.getLogger(__name__)
 _MAX_UNITS = 10**6
+MAX_SESSIONS = 10_000
 _MAX_SIZE, _MAX_COUNT = 4096, 64
 """Limits: a hostile description must not allocate all memory."""
 Config = TypeVar("Config")
@@ -87,7 +88,8 @@ def read_description(path: Path, key: str, version: int, what: str) -> dict[str,
 def session_counts(description: Mapping[str, Any], path: Path) -> dict[str, int]:
     """Return the number of neurons of each session; raise `CheckpointError`."""
     with refused_as(CheckpointError):
-        counts = dict[str, Annotated[int, Within(1, _MAX_UNITS)]]
+        units = Annotated[int, Within(1, _MAX_UNITS)]
+        counts = Annotated[dict[str, units], Within(0, MAX_SESSIONS)]
         return decode(counts, description.get("sessions"), path, "sessions")
 
 

@@ -19,9 +19,10 @@ from omnimouse_model.nets.checkpoint import (
     Checkpoint,
     save_checkpoint,
 )
+from omnimouse_model.nets.description import MAX_SESSIONS
 from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.storage.tensors import load_pickle
-from omnimouse_model.storage.typed import decode, refused_as
+from omnimouse_model.storage.typed import decode, refused_as, shown
 
 COMPILED_PREFIX = "_orig_mod."
 
@@ -213,13 +214,18 @@ def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]
     sessions = shard.get("session_map", {})
     if not isinstance(sessions, dict):
         raise CheckpointError(f"{file}: session_map is not a mapping.")
+    if len(sessions) > MAX_SESSIONS:
+        raise CheckpointError(
+            f"{file}: session_map: found {len(sessions):,} sessions, "
+            f"expected at most {MAX_SESSIONS:,}."
+        )
     for key, entry in sessions.items():
         count = entry.get("n_neurons") if isinstance(entry, dict) else None
         # A hostile count would allocate that many embeddings.
         is_count = isinstance(count, int | np.integer) and 0 < count < MAX_NEURONS
         if not isinstance(key, str) or not is_count:
             raise CheckpointError(
-                f"{file}: session_map[{key!r}] must give n_neurons, found {entry!r}."
+                f"{file}: session_map[{shown(key)}] must give n_neurons, found {shown(entry)}."
             )
     return sessions
 

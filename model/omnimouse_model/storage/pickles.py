@@ -33,7 +33,10 @@ from omnimouse_model.storage.arrays.npy import MAX_SMALL_ARRAY_BYTES, read_npy_h
 from omnimouse_model.storage.files import bad_file, open_binary, plain_text
 
 _MAX_DIMENSIONS = 8
-_MAX_OPCODES = 20_000_000
+_MAX_OPCODES = 8_000_000
+_SMALL_OPCODES = 1_000_000
+_OPCODE_BYTES = 8
+"""Bytes of a file for each opcode beyond a million; the arrays of suite2p have 14."""
 _MAX_MARKS = 64
 _MAX_BITS = 64
 _DEEPEST = 32
@@ -102,7 +105,8 @@ _TO_MARK |= {pickle.ADDITEMS[0], pickle.FROZENSET[0]}
 def scan_opcodes(data: bytes) -> None:
     """Raise ValueError if the opcodes are too many, nest too deeply or are cut short."""
     at = n_marks = 0
-    for _ in range(_MAX_OPCODES):
+    most = min(_MAX_OPCODES, max(_SMALL_OPCODES, len(data) // _OPCODE_BYTES))
+    for _ in range(most):
         if at >= len(data):
             raise ValueError("it is cut short")
         code = data[at]
@@ -125,7 +129,7 @@ def scan_opcodes(data: bytes) -> None:
         n_marks += (code == _MARK) - (code in _TO_MARK)
         if n_marks > _MAX_MARKS:
             raise ValueError(f"more than {_MAX_MARKS} open collections")
-    raise ValueError(f"it makes more than {_MAX_OPCODES:,} objects")
+    raise ValueError(f"it has more than {most:,} opcodes")
 
 
 _UNFINISHED = object()

@@ -1,8 +1,11 @@
-"""Tables as CSV and Parquet, by the ending of the name; a missing value is an empty cell."""
+"""Tables as CSV and Parquet, by the ending of the name; a missing value is an empty cell.
+
+CSV tables of any origin are read by the names of their columns.
+"""
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import ExportError
+from omnimouse_model.storage.files import bad_file, plain_text, read_text
 from omnimouse_model.storage.write import atomic_path, write_bytes
 
 MISSING = (
@@ -19,6 +23,7 @@ MISSING = (
 PARQUET = ".parquet"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a text that spreadsheets run as a formula."""
+_MOST_COLUMNS = 1000
 Column = np.ndarray | Sequence[Any]  # Any: a cell
 
 
@@ -41,6 +46,41 @@ def write_table(
     is_parquet = path.suffix.lower() == PARQUET
     write_bytes(path, parquet_bytes(columns, notes or {}) if is_parquet else csv_bytes(columns))
     return path
+
+
+def csv_rows(
+    path: Path, names: Sequence[str], limit: int, inside: Path | None = None
+) -> Iterator[list[str]]:
+    """Yield the cells of each row of a CSV table, in the columns of these names.
+
+    Parameters
+    ----------
+    limit
+        Most bytes of the file; see `read_text`.
+
+    Raises
+    ------
+    SessionFormatError
+        It is no table with these columns, or has more than 1,000 columns.
+    """
+    rows = csv.reader(io.StringIO(read_text(path, limit, inside)), strict=True)
+    try:
+        titles = [title.strip() for title in next(rows, [])]
+        if len(titles) > _MOST_COLUMNS:
+            found = f"has {len(titles):,} columns, at most {_MOST_COLUMNS:,} are read"
+            raise bad_file(path, "too_large", found)
+        places = [titles.index(name) if name in titles else -1 for name in names]
+        if -1 in places:
+            found = plain_text(", ".join(titles), 80) or "nothing"
+            problem = f"needs the columns {', '.join(names)}; found {found}"
+            raise bad_file(path, "bad_table", problem)
+        for number, row in enumerate(rows, 1):
+            if row and max(places) >= len(row):
+                raise bad_file(path, "bad_table", f"row {number} has only {len(row)} cells")
+            if row:
+                yield [row[place] for place in places]
+    except csv.Error as error:
+        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], names: Iterable[str] = ()) -> dict[str, Column]:

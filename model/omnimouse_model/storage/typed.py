@@ -137,9 +137,10 @@ class _Decoder:
         return tree
 
     def _bounded(self, value: Any, bounds: Within, field: str) -> Any:
-        number = value if isinstance(value, int | float) else len(value)
+        is_number = isinstance(value, int | float)
+        number = value if is_number else len(value)
         if not bounds.low <= number <= bounds.high:
-            what = "" if number is value else " values"
+            what = "" if is_number else " values"
             raise self.wrong(field, value, f"{bounds.low:,} to {bounds.high:,}{what}")
         return value
 

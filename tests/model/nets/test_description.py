@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from omnimouse_model.demo import CHECKPOINT, NDT_CHECKPOINT, TWIN_CHECKPOINT
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import read_own
+from omnimouse_model.nets.description import session_counts
 from omnimouse_model.nets.ndt.checkpoint import read_ndt
 from omnimouse_model.nets.twin.checkpoint import read_twins
 
@@ -70,3 +71,9 @@ def test_a_wrong_field_is_named_with_its_file(shipped, read, changes, message, t
     path = described(shipped, tmp_path, **changes)
     with pytest.raises(CheckpointError, match=rf"{path.stem}\.json: {message}"):
         read(path)
+
+
+def test_the_number_of_sessions_is_bounded(tmp_path):
+    described = {"sessions": {f"s{k}": 5 for k in range(10_001)}}
+    with pytest.raises(CheckpointError, match=r"sessions: found .*, expected 0 to 10,000 values"):
+        session_counts(described, tmp_path / "x.json")

@@ -240,5 +240,5 @@ def test_opcodes_are_counted_before_anything_is_loaded(tmp_path, payload, words)
 
 def test_the_number_of_objects_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("omnimouse_model.storage.pickles._MAX_OPCODES", 100)
-    with pytest.raises(SessionFormatError, match="more than 100 objects"):
+    with pytest.raises(SessionFormatError, match="more than 100 opcodes"):
         load_pickled(object_file(tmp_path / "x.npy", b"\x80\x02" + b"N0" * 60 + b"N."))

@@ -6,11 +6,12 @@ import io
 import numpy as np
 import pytest
 
-from omnimouse_model.errors import ExportError
+from omnimouse_model.errors import ExportError, SessionFormatError
 from omnimouse_model.storage import tables
 from omnimouse_model.storage.tables import (
     columns_of,
     csv_bytes,
+    csv_rows,
     write_parquet_rows,
     write_table,
 )
@@ -82,3 +83,26 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="pip install pyarrow"):
         write_table(tmp_path / "a.parquet", COLUMNS)
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_a_csv_table_are_read_by_the_names_of_columns(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('id, name ,other\n1,"a,b",x\n\n2,c,\n')
+    assert list(csv_rows(path, ("name", "id"), 1000)) == [["a,b", "1"], ["c", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a," * 300_000 + "id\n", "has 300,001 columns, at most 1,000 are read"),
+        ("other\n1\n", "needs the columns id, name; found other"),
+        ("", "needs the columns id, name; found nothing"),
+        ("id,name\n1,a\n2\n", "row 2 has only 1 cells"),
+        ('id,name\n"1', "is no CSV table"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_line(tmp_path, text, problem):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(SessionFormatError, match=problem):
+        list(csv_rows(path, ("id", "name"), 2**20))

@@ -5,7 +5,6 @@ A folder of the release has `params_core.pt` with the shared core, one
 The training script of the release writes all tensors of one scan to one file instead.
 """
 
-import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.strict import load_strictly
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
-from omnimouse_model.storage.files import open_binary, read_text
+from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.tables import csv_rows
 from omnimouse_model.storage.tensors import read_tensors
 from omnimouse_model.storage.typed import refused_as
 
@@ -176,11 +176,12 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, ...]]:
     """Return columns of integers of a table; empty without the file."""
     if not path.exists():
         return []
-    with refused_as(CheckpointError):
-        lines = read_text(path, _MAX_TABLE).splitlines()
     try:
-        return [tuple(int(row[c]) for c in columns) for row in csv.DictReader(lines)]
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        with refused_as(CheckpointError):
+            return [tuple(map(int, row)) for row in csv_rows(path, columns, _MAX_TABLE)]
+    except CheckpointError:
+        raise
+    except ValueError as error:
         raise CheckpointError(
             f"{path} needs integers in the columns {', '.join(columns)}; found {error}."
         ) from error

@@ -1,10 +1,10 @@
 """Lazy reading of untrusted HDF5 files: no links to other files, limited sizes.
 
-h5py is imported only when an HDF5 file is opened, hdf5plugin only when a dataset is
-compressed with a filter that h5py lacks.
+h5py is imported only when an HDF5 file is opened.
 """
 
 import atexit
+import math
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.hdf5_chunks import Chunks
 from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
 from omnimouse_model.storage.byte_source import Source
@@ -28,38 +29,25 @@ if TYPE_CHECKING:
     from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_MAX_CHUNK_BYTES = 512 * 2**20
 _SLAB = 2**24
 """Largest read of scattered rows, in bytes."""
 _HOLE = 2**18
 """A gap between two rows that is larger than this (bytes) is not read."""
 # Limits that stop damaged or hostile files; real recordings stay far below them.
 SCALAR_BYTES = 2**20
-_MAX_OBJECTS = 200_000
+_MAX_OBJECTS = 20_000
 _DEEPEST = 100
 _MAX_VALUES = 1024
 _LONGEST_TEXT = 2**20
 """Most bytes of a text in a list of texts."""
-_LEAST_TEXTS, _MOST_TEXTS, _TEXT_BYTES = 16, 4096, 256 * 2**20
+_LEAST_TEXTS, _MOST_TEXTS, _TEXT_BYTES = 2, 4096, 64 * 2**20
 """Texts that are read at once, and the bytes that they may have together."""
+_MAX_TEXT_BYTES = 512 * 2**20
+"""Bytes of all texts of a table; any number of rows may refer to one text of the file."""
+_FEW_VALUES = 64
+"""Texts of an attribute, which HDF5 reads all at once, also where each is long."""
 _MAX_LINKS = 16
 """Soft links that one name may lead through."""
-_FILTERS = {
-    307: "bzip2",
-    32001: "Blosc",
-    32004: "LZ4",
-    32008: "bitshuffle",
-    32013: "ZFP",
-    32015: "Zstandard",
-    32017: "SZ",
-    32018: "FCIDECOMP",
-    32024: "SZ3",
-    32026: "Blosc2",
-    32028: "SPERR",
-}
-"""Number of a registered HDF5 filter -> its name."""
-_OWN_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
-"""Filters of HDF5 itself and of h5py: gzip, shuffle, checksum, szip, n-bit, scale, LZF."""
 _SCHEMAS = "specifications"
 """Group in which NWB caches its schemas; it is not part of the recording."""
 _USER_BLOCK = 512
@@ -101,6 +89,7 @@ class Hdf5:
         self._stream: Any = None
         self._lock = Lock()
         self._budget = Budget(self.path)
+        self._chunks = Chunks(self.path)
         self._charged: set[str] = set()
         self._charged_texts: set[object] = set()
 
@@ -266,48 +255,7 @@ class Hdf5:
     def _check_storage(self, name: str, item: "h5py.Dataset") -> None:
         """Raise if the chunks of a dataset are too large, or no filter can decompress them."""
         with self.typed_errors(name):
-            chunks = item.chunks
-        # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
-        # have no chunks and are read in parts of any size.
-        n_bytes = _count(chunks or (0,)) * item.dtype.itemsize
-        if n_bytes > _MAX_CHUNK_BYTES:
-            raise SessionFormatError(
-                self.path,
-                "too_large",
-                f"{self.path.name}: {name} is stored in pieces of {n_bytes:,} bytes",
-                "write it again in smaller chunks",
-            )
-        with self.typed_errors(name):
-            self._check_filters(name, item)
-
-    def _check_filters(self, name: str, dataset: "h5py.Dataset") -> None:
-        """Raise if a filter with which a dataset is compressed is not installed."""
-        import h5py
-
-        storage = dataset.id.get_create_plist()
-        for number in range(storage.get_nfilters()):
-            code, label = (storage.get_filter(number)[i] for i in (0, 3))
-            # HDF5 would look for other filters among the programs of this machine.
-            is_known = code in _OWN_FILTERS or code in _FILTERS
-            if is_known and h5py.h5z.filter_avail(code):
-                continue
-            remedy = "write the file again with gzip"
-            if is_known:
-                try:
-                    import hdf5plugin  # noqa: F401  # registers its filters
-                except ImportError:
-                    remedy = "pip install hdf5plugin"
-                else:
-                    remedy = f"hdf5plugin lacks it: {remedy}"
-            if not is_known or not h5py.h5z.filter_avail(code):
-                known = _FILTERS.get(code) or label.decode("utf-8", "replace")[:40]
-                raise SessionFormatError(
-                    self.path,
-                    "missing_filter",
-                    f"{self.path.name}: {name} is compressed with the HDF5 filter "
-                    f"{known or 'of number'} ({code}), which is not installed",
-                    remedy,
-                )
+            self._chunks.check(name, item)
 
     def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:
         """Return all values of a small dataset.
@@ -326,13 +274,19 @@ class Hdf5:
             self._budget.spend(name, _count(dataset.shape) * dataset.dtype.itemsize)
         return self.read(dataset, ())
 
-    def read(self, dataset: "h5py.Dataset", part: Any) -> np.ndarray:
-        """Return a part of a dataset; all errors become `SessionFormatError`."""
-        with self.typed_errors(dataset.name):
+    def read(self, dataset: "h5py.Dataset", part: Any, name: str | None = None) -> np.ndarray:
+        """Return a part of a dataset; all errors become `SessionFormatError`.
+
+        `name` is for messages: HDF5 searches the whole file for that of the dataset.
+        """
+        import h5py
+
+        with self.typed_errors(name or dataset.name):
             try:
-                if dataset.dtype.kind == "O" and len(dataset.shape or ()) and part == ():
+                is_texts = dataset.dtype.kind == "O" and not h5py.check_ref_dtype(dataset.dtype)
+                if is_texts and len(dataset.shape or ()) and part == ():
                     return self._texts(dataset)
-                return np.asarray(dataset[part])
+                return self._chunks.read(dataset, part)
             except Exception:
                 # A changed or missing file is the more useful message.
                 self.source.check(now=True)
@@ -349,11 +303,15 @@ class Hdf5:
         size = self._stored_bytes()
         height = min(_MOST_TEXTS, max(_LEAST_TEXTS, _TEXT_BYTES // max(1, size)))
         height = max(1, height // _count(dataset.shape[1:]))
-        texts, known = np.empty(dataset.shape, object), {}
+        texts, known, n_bytes = np.empty(dataset.shape, object), {}, 0
         for first in range(0, len(texts), height):
-            block = np.asarray(dataset[first : first + height])
+            block = self._chunks.read(dataset, slice(first, first + height))
             flat = texts[first : first + height].reshape(-1)
             for place, text in enumerate(block.reshape(-1)):
+                n_bytes += len(text) if isinstance(text, str | bytes) else 0
+                if n_bytes > _MAX_TEXT_BYTES:
+                    problem = f"has texts of more than {_MAX_TEXT_BYTES:,} bytes"
+                    raise self._too_large(dataset.name, problem)
                 if isinstance(text, str | bytes) and text not in known:
                     if len(text) > _LONGEST_TEXT:
                         raise self._too_large(dataset.name, f"has a text of {len(text):,} bytes")
@@ -369,13 +327,18 @@ class Hdf5:
 
     def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
         """Return an attribute of a group or dataset, or `otherwise` if missing."""
+        import h5py
+
         with self.typed_errors(f"{item.name} ({name})"):
-            if name not in item.attrs:
+            if not h5py.h5a.exists(item.id, _encoded(name)):
                 return otherwise
             # Check the shape before the values are read into memory.
-            shape = item.attrs.get_id(name).shape
-            if _count(shape) > _MAX_VALUES:
-                raise self._too_large(f"{item.name} ({name})", f"is {shape}")
+            stored = h5py.h5a.open(item.id, _encoded(name))
+            n_values, most = math.prod(stored.shape or ()), _MAX_VALUES
+            if n_values > _FEW_VALUES and n_values * self._stored_bytes() > _TEXT_BYTES:
+                most = _FEW_VALUES if stored.dtype.kind == "O" else most
+            if n_values > most:
+                raise self._too_large(f"{item.name} ({name})", f"is {stored.shape}")
             return item.attrs[name]
 
     @contextmanager
@@ -433,8 +396,7 @@ def _target(group: Any, name: str) -> str | tuple[str, str] | None:
 
 def _count(shape: tuple[int, ...] | None) -> int:
     """Return the number of values of a shape; 1 for a scalar."""
-    # dtype=object: Python integers, so that a hostile shape cannot overflow.
-    return int(np.prod(shape or (1,), dtype=object))
+    return math.prod(shape or (1,))
 
 
 def _opened(stream: Any, path: Path) -> "h5py.File":

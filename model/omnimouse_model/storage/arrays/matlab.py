@@ -446,7 +446,7 @@ class _Parts:
             # Each reference is an object of Python.
             if count > self._left:
                 raise ValueError("it has too many parts")
-            root, references = self._file.root, np.asarray(dataset[()]).reshape(-1)
+            root, references = self._file.root, self._file.read(dataset, (), self._name).reshape(-1)
             return [self.value(root[part], depth + 1) for part in references]
         # Objects, functions and complex numbers.
         if dataset.dtype.kind not in "fiub":
@@ -455,7 +455,7 @@ class _Parts:
         is_text = kind == b"char"
         # Each letter is a number of Python before it is text.
         self._spend(count * (_LETTER_BYTES if is_text else dataset.dtype.itemsize))
-        values = np.asarray(dataset[()])
+        values = self._file.read(dataset, (), self._name)
         if is_text:
             return "".join(map(chr, values.reshape(-1).tolist()))
         if kind == b"logical":

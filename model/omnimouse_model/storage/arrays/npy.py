@@ -223,7 +223,7 @@ class Npz(Mapping[str, np.ndarray]):
             # Stored members cannot hold more than the file, so only compressed ones count
             # towards the limit.
             packed = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
-            budget = Budget(path, most=most_bytes)
+            budget = Budget(path, os.fstat(stream.fileno()).st_size, most_bytes)
             for m in packed:
                 budget.spend(m.filename[:80], m.file_size)
             for m in members:

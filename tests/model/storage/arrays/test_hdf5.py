@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays import hdf5
+from omnimouse_model.storage.arrays import hdf5, hdf5_chunks
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.budget import Budget
 from omnimouse_model.storage.byte_source import LocalFile
@@ -108,7 +108,82 @@ def test_a_filter_of_an_unknown_number_is_not_looked_up(path, monkeypatch):
         file.create_dataset("values", data=np.zeros((9, 2)), compression="gzip")
     asked = []
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: asked.append(code) or True)
-    monkeypatch.setattr(hdf5, "_OWN_FILTERS", frozenset())
-    with pytest.raises(SessionFormatError, match=r"filter .*\(1\), which is not installed"):
+    monkeypatch.setattr(hdf5_chunks, "_LENGTHS", {})
+    with pytest.raises(SessionFormatError, match=r"filter .*\(1\), which is not read"):
         Hdf5(LocalFile(path)).dataset("/values")
     assert not asked
+
+
+def _filters():
+    import hdf5plugin
+
+    yield {"compression": "gzip"}
+    yield {"compression": "gzip", "shuffle": True, "fletcher32": True}
+    yield {"compression": "lzf"}
+    for coder in (hdf5plugin.Blosc, hdf5plugin.LZ4, hdf5plugin.Zstd, hdf5plugin.BZip2):
+        yield dict(coder())
+    yield dict(hdf5plugin.Bitshuffle())
+
+
+PARTS = (
+    (),
+    slice(3, 250),
+    (slice(None), slice(2, 9)),
+    7,
+    (-1, 4),
+    slice(900, 999),
+    np.array([1, 5]),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, *_filters()], ids=lambda options: str(options)[:50])
+@pytest.mark.parametrize("kind", ["f4", ">i2", "f8"])
+def test_chunks_are_read_as_h5py_reads_them(path, options, kind):
+    values = np.random.default_rng(0).integers(-999, 999, (310, 17)).astype(kind)
+    with h5py.File(path, "w") as file:
+        written = file.create_dataset(
+            "v", values.shape, kind, chunks=(40, 6), fillvalue=3, **options
+        )
+        written[:200] = values[:200]
+        expected = written[()]
+    file = Hdf5(LocalFile(path))
+    for part in PARTS:
+        found = file.read(file.dataset("/v"), part)
+        np.testing.assert_array_equal(found, expected[part], strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", list(_filters()), ids=lambda options: str(options)[:50])
+@pytest.mark.parametrize("n_bytes", [8, 2**24], ids=["less", "more"])
+def test_no_chunk_decodes_to_another_length_than_it_declares(path, options, n_bytes, tmp_path):
+    """HDF5 takes the memory that a longer chunk asks for, and reads beyond a shorter one."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        zeros = np.zeros(n_bytes, "u1")
+        other = file.create_dataset("v", data=zeros, chunks=zeros.shape, **options)
+        mask, data = other.id.read_direct_chunk((0,))
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("v", (1000,), "u1", chunks=(1000,), **options)
+        made.id.write_direct_chunk((0,), data, mask)
+    file = Hdf5(LocalFile(path))
+    with pytest.raises(SessionFormatError, match=r"v\b.*(at \(0,\) holds|cannot be read)"):
+        file.read(file.dataset("/v"), slice(0, 10))
+
+
+def test_a_dataset_of_many_chunks_that_were_never_written_is_refused(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", (90_000,), "f8", chunks=(1,))
+        file.create_dataset("w", (2_000_000,), "f8", chunks=(1,))
+    file = Hdf5(LocalFile(path))
+    with pytest.raises(SessionFormatError, match="90,000 pieces, of which at most 10,000"):
+        file.table("/v")
+    with pytest.raises(SessionFormatError, match="2,000,000 pieces, at most 1,000,000"):
+        file.table("/w")
+
+
+def test_more_chunks_than_are_read_at_once_give_the_same_values(path, monkeypatch):
+    monkeypatch.setattr(hdf5_chunks, "_MOST_AT_ONCE", 5)
+    values = np.arange(700).reshape(70, 10)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", data=values, chunks=(7, 3))
+    np.testing.assert_array_equal(Hdf5(LocalFile(path)).table("/v"), values)

@@ -4,8 +4,6 @@ ALF files hold only ids. Their names come from a table beside the recording, or 
 package iblatlas if it is installed; otherwise the ids are the names.
 """
 
-import csv
-import io
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +13,8 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.typed_fields import as_float
-from omnimouse_model.storage.files import bad_file, read_text
+from omnimouse_model.storage.files import bad_file
+from omnimouse_model.storage.tables import csv_rows
 
 TABLES = ("regions.csv", "allen_structure_tree.csv")
 """Tables with the columns `id` and `acronym`, in the session or its ALF folder."""
@@ -65,14 +64,10 @@ def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], s
 
 
 def _of_table(path: Path, root: Path, _: Notes) -> dict[int, str]:
-    text = read_text(path, _MAX_BYTES, root)
-    try:
-        rows = list(csv.DictReader(io.StringIO(text), strict=True))
-    except csv.Error as error:
-        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
     names: dict[int, str] = {}
-    for number, row in enumerate(rows, 1):
-        region, acronym = as_float(row.get("id")), row.get("acronym")
+    rows = csv_rows(path, ("id", "acronym"), _MAX_BYTES, root)
+    for number, (code, acronym) in enumerate(rows, 1):
+        region = as_float(code)
         is_whole = region is not None and abs(region) < 2**62 and region % 1 == 0
         if region is None or not is_whole or not acronym or len(acronym) > _LONGEST:
             raise bad_file(

@@ -1,6 +1,5 @@
 """Minian: a folder of zarr groups, one for each result (`A.zarr`, `C.zarr`, `S.zarr`)."""
 
-import csv
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.roi.extraction import Extraction, Masks, image_masks, wrong
 from omnimouse_model.storage.arrays.row_source import Rows, pick_in_blocks
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
-from omnimouse_model.storage.files import read_text
+from omnimouse_model.storage.tables import csv_rows
 
 _SERIES = {"S": "deconvolved activity", "C": "denoised traces"}
 _MASKS, _IMAGE, _REGION, _FRAME = "A", "max_proj", "unit_id", "frame"
@@ -150,10 +149,10 @@ def _rate(folder: Path, group: ZarrGroup, n_frames: int, notes: Notes) -> float 
     path = folder / _TIMES
     if not path.is_file():
         return None
-    table = list(csv.DictReader(read_text(path, _MAX_CSV_BYTES).splitlines()))
     try:
-        times = {int(row[_NUMBER]): float(row[_TIME_MS]) for row in table}
-    except (KeyError, TypeError, ValueError) as error:
+        table = csv_rows(path, (_NUMBER, _TIME_MS), _MAX_CSV_BYTES)
+        times = {int(number): float(time) for number, time in table}
+    except ValueError as error:
         found = f"has no columns of numbers {_NUMBER!r} and {_TIME_MS!r}"
         raise wrong(folder, _TIMES, f"{found}: {str(error)[:80]}") from error
     frames = group.array(_FRAME).part() if group.has(_FRAME) else np.arange(n_frames)

@@ -1,0 +1,461 @@
+"""Chunks of HDF5 datasets of any origin: decoded to their declared size, and no further.
+
+The filters of HDF5 make their output as long as the stored bytes say: 1 MB of gzip becomes
+1 GB in a chunk of 4 KB. Gzip chunks are therefore decoded here, with a limit. For other
+filters, the length is read from the stored bytes before HDF5 decodes them; filters whose
+length cannot be known that way are refused.
+"""
+
+import bz2
+import math
+import struct
+import zlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnimouse_model.errors import SessionFormatError
+
+if TYPE_CHECKING:
+    import h5py
+
+_MAX_CHUNK_BYTES = 512 * 2**20
+_MOST_DECLARED = 1_000_000
+_MOST_CHUNKS = 100_000
+"""Chunks of one reading, which takes about 0.1 ms for each."""
+_MOST_AT_ONCE = 10_000
+"""Chunks that HDF5 reads at once: it needs 4 KB of memory for each."""
+_SLACK = 1024
+"""Bytes that checksums and heads of filters add to a chunk."""
+_RECENT_BYTES = 16 * 2**20
+"""Decoded chunks that are saved for the next reading."""
+_MOST_LAYOUTS = 1000
+_Chunk = tuple[tuple[int, ...], int, int, int]
+"""First entry of a chunk; its offset in the file, stored bytes, and filters left out."""
+_GZIP, _SHUFFLE, _CHECKSUM, _SZIP, _BITS, _SCALE, _LZF = 1, 2, 3, 4, 5, 6, 32000
+_FILTERS = {307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32015: "Zstandard"}
+"""Filters of the package hdf5plugin: number -> name."""
+_LZF_RATIO = 90
+"""Bytes that LZF can make of one stored byte."""
+
+
+class _Layout:
+    """Storage of a dataset in chunks: sizes, filters, and the places of its chunks."""
+
+    def __init__(self, dataset: "h5py.Dataset") -> None:
+        import h5py
+
+        storage, kind = dataset.id.get_create_plist(), dataset.id.get_type()
+        stored = [storage.get_filter(number) for number in range(storage.get_nfilters())]
+        self.shape, self.chunk = dataset.shape, dataset.chunks
+        self.n_bytes = math.prod(self.chunk) * kind.get_size()
+        self.filters = tuple(code for code, *_ in stored)
+        self.is_packed = not {_BITS, _SCALE}.isdisjoint(self.filters)
+        # Stored values are those of NumPy, so that gzip can be decoded here.
+        self.is_plain = (
+            self.filters in ((_GZIP,), (_SHUFFLE, _GZIP))
+            and dataset.dtype.kind in "iuf"
+            and (self.filters[0] == _GZIP or stored[0][2][:1] == (kind.get_size(),))
+            and kind.equal(h5py.h5t.py_create(dataset.dtype))
+        )
+        # HDF5 searches its whole list for the place of one chunk.
+        facts = array("q")
+        dataset.id.chunk_iter(
+            lambda of: facts.extend((*of.chunk_offset, of.byte_offset, of.size, of.filter_mask))
+        )
+        n_axes = len(self.chunk)
+        table = np.array(facts, np.int64).reshape(-1, n_axes + 3)
+        numbers = self._numbers(table[:, :n_axes] // self.chunk)
+        order = np.argsort(numbers, kind="stable")
+        self._numbers_stored, self._table = numbers[order], table[order]
+
+    def _numbers(self, grid: np.ndarray) -> np.ndarray:
+        numbers = np.zeros(len(grid), np.int64)
+        for axis, (n, size) in enumerate(zip(self.shape, self.chunk, strict=True)):
+            numbers = numbers * -(-n // size) + grid[:, axis]
+        return numbers
+
+    def shortest(self) -> int:
+        """Return the bytes of the shortest stored chunk."""
+        return int(self._table[:, -2].min(initial=self.n_bytes))
+
+    def stored(self, ranges: list[tuple[int, int]]) -> Iterator["_Chunk"]:
+        """Yield the chunks that a block touches, without those that were never written."""
+        grid = np.meshgrid(*_touched(ranges, self.chunk), indexing="ij")
+        numbers = self._numbers(np.stack(grid, -1).reshape(-1, len(self.chunk)))
+        rows = np.searchsorted(self._numbers_stored, numbers)
+        is_there = rows < len(self._table)
+        is_there[is_there] = self._numbers_stored[rows[is_there]] == numbers[is_there]
+        for *place, offset, n_bytes, mask in self._table[rows[is_there]].tolist():
+            yield tuple(place), offset, n_bytes, mask
+
+
+class Chunks:
+    """The chunks of one HDF5 file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._layouts: dict[Any, _Layout | None] = {}
+        # Of a place in the file: the lengths to which its bytes decode.
+        self._checked: set[tuple[int, int]] = set()
+        self._recent: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._recent_bytes = 0
+        self._lock = Lock()
+
+    def check(self, name: str, dataset: "h5py.Dataset") -> None:
+        """Raise if the chunks of a dataset are too large, or have filters that are not read."""
+        chunk = dataset.chunks
+        # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
+        # have no chunks and are read in parts of any size.
+        n_bytes = math.prod(chunk) * dataset.id.get_type().get_size() if chunk else 0
+        if n_bytes > _MAX_CHUNK_BYTES:
+            raise self._refused(
+                "too_large",
+                f"{name} is stored in pieces of {n_bytes:,} bytes",
+                "write it again in smaller chunks",
+            )
+        n_chunks = (
+            math.prod([-(-n // size) for n, size in zip(dataset.shape, chunk, strict=True)])
+            if chunk
+            else 0
+        )
+        if n_chunks > _MOST_DECLARED:
+            raise self._refused(
+                "too_large",
+                f"{name} is stored in {n_chunks:,} pieces, at most {_MOST_DECLARED:,} are read",
+                "write it again in larger chunks",
+            )
+        storage, coders = dataset.id.get_create_plist(), 0
+        for number in range(storage.get_nfilters()):
+            code, _, values, label = storage.get_filter(number)
+            self._check_filter(name, code, label)
+            # A coder behind another one multiplies what the chunk can become.
+            if code == _SHUFFLE and coders:
+                coders += 1
+            coders += code in _LENGTHS
+            # Both give as many bytes as their parameters say.
+            is_wrong = code in (_BITS, _SCALE) and values[2] * values[4] > n_bytes
+            is_wrong = is_wrong or (code == _LZF and values[2] != n_bytes)
+            if coders > 1 or is_wrong:
+                raise self._refused(
+                    "missing_filter",
+                    f"{name} is compressed in a way that is not read (HDF5 filter {code})",
+                    "write the file again with gzip",
+                )
+
+    def _check_filter(self, name: str, code: int, label: bytes) -> None:
+        import h5py
+
+        # HDF5 would look for other filters among the programs of this machine.
+        is_own = code in _LENGTHS and code not in _FILTERS
+        is_known = is_own or code in _FILTERS or code in (_SHUFFLE, _CHECKSUM, _BITS, _SCALE)
+        if is_known and h5py.h5z.filter_avail(code):
+            return
+        remedy = "write the file again with gzip"
+        if is_known:
+            try:
+                import hdf5plugin  # noqa: F401  # registers its filters
+            except ImportError:
+                remedy = "pip install hdf5plugin"
+            else:
+                remedy = f"hdf5plugin lacks it: {remedy}"
+        if is_known and h5py.h5z.filter_avail(code):
+            return
+        known = _FILTERS.get(code) or label.decode("utf-8", "replace")[:40]
+        raise self._refused(
+            "missing_filter",
+            f"{name} is compressed with the HDF5 filter {known or 'of number'} ({code}), "
+            "which is not " + ("installed" if is_known else "read"),
+            remedy,
+        )
+
+    def read(self, dataset: "h5py.Dataset", part: Any) -> np.ndarray:
+        """Return a part of a dataset, after checks of the chunks that hold it.
+
+        Raises
+        ------
+        SessionFormatError, ValueError
+            A chunk does not decode to its declared length, or there are too many chunks.
+        """
+        layout = self._layout(dataset)
+        if layout is None:
+            return np.asarray(dataset[part])
+        ranges = _ranges(part, layout.shape)
+        n_chunks = math.prod(map(len, _touched(ranges, layout.chunk)))
+        is_simple = _is_simple(part)
+        most = _MOST_CHUNKS if is_simple else _MOST_AT_ONCE
+        # A file can declare any number of chunks that it does not have.
+        if n_chunks > _MOST_AT_ONCE and is_simple:
+            most = min(most, max(_MOST_AT_ONCE, 4 * dataset.id.get_num_chunks()))
+        if n_chunks > most:
+            raise self._refused(
+                "too_large",
+                f"{dataset.name} is stored in {n_chunks:,} pieces, "
+                f"of which at most {most:,} are read at once",
+                "write it again in larger chunks",
+            )
+        if layout.is_plain and is_simple:
+            values = self._decoded(dataset, layout, ranges)
+            if values is not None:
+                return _without_axes(values, part)
+        if layout.filters:
+            for chunk in layout.stored(ranges):
+                self._check_chunk(dataset, layout, chunk)
+        elif layout.shortest() < layout.n_bytes:
+            raise ValueError("a piece that is shorter than it must be")
+        if n_chunks <= _MOST_AT_ONCE:
+            return np.asarray(dataset[part])
+        values = np.empty([high - low for low, high in ranges], dataset.dtype)
+        for block in _blocks(ranges, layout.chunk):
+            starts = [
+                slice(a - low, b - low) for (a, b), (low, _) in zip(block, ranges, strict=True)
+            ]
+            values[tuple(starts)] = dataset[tuple(slice(*ends) for ends in block)]
+        return _without_axes(values, part)
+
+    def _layout(self, dataset: "h5py.Dataset") -> _Layout | None:
+        """Return how a dataset is stored; None without chunks."""
+        if dataset.id not in self._layouts:
+            if len(self._layouts) > _MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[dataset.id] = _Layout(dataset) if dataset.chunks else None
+        return self._layouts[dataset.id]
+
+    def _decoded(
+        self,
+        dataset: "h5py.Dataset",
+        layout: _Layout,
+        ranges: list[tuple[int, int]],
+    ) -> np.ndarray | None:
+        """Return a block of a gzip dataset; None if HDF5 must read it."""
+        shape = [high - low for low, high in ranges]
+        values = np.full(shape, dataset.fillvalue, dataset.dtype)
+        for stored in layout.stored(ranges):
+            place, chunk = stored[0], self._chunk(dataset, layout, stored)
+            if chunk is None:
+                return None
+            into, out = [], []
+            for start, n, (low, high) in zip(place, layout.chunk, ranges, strict=True):
+                begin, end = max(start, low), min(start + n, high)
+                into.append(slice(begin - low, end - low))
+                out.append(slice(begin - start, end - start))
+            values[tuple(into)] = chunk[tuple(out)]
+        return values
+
+    def _chunk(self, dataset: "h5py.Dataset", layout: _Layout, stored: _Chunk) -> np.ndarray | None:
+        """Return the values of a gzip chunk; None if HDF5 must read it."""
+        place, offset, _, mask = stored
+        key = offset, layout.n_bytes
+        with self._lock:
+            if key in self._recent:
+                self._recent.move_to_end(key)
+                return np.reshape(self._recent[key].view(dataset.dtype), layout.chunk)
+        if mask:
+            return None
+        try:
+            raw = self._bytes(dataset, layout, stored)
+            data = zlib.decompressobj().decompress(raw, layout.n_bytes + 1)
+        except zlib.error:
+            # The message of HDF5 is known to users; it stops where this did.
+            return None
+        self._check_length(dataset, place, len(data), layout.n_bytes)
+        values = np.frombuffer(data, np.uint8)
+        if layout.filters[0] == _SHUFFLE:
+            values = values.reshape(dataset.dtype.itemsize, -1).T.ravel()
+        self._save(key, values)
+        return np.reshape(values.view(dataset.dtype), layout.chunk)
+
+    def _save(self, key: tuple[int, int], values: np.ndarray) -> None:
+        with self._lock:
+            if values.nbytes > _RECENT_BYTES or key in self._recent:
+                return
+            self._recent[key] = values
+            self._recent_bytes += values.nbytes
+            while self._recent_bytes > _RECENT_BYTES:
+                self._recent_bytes -= self._recent.popitem(last=False)[1].nbytes
+
+    def _check_chunk(self, dataset: "h5py.Dataset", layout: _Layout, stored: _Chunk) -> None:
+        """Raise if a chunk does not decode to its declared length: HDF5 reads beyond its end."""
+        place, offset, length, mask = stored
+        if (offset, layout.n_bytes) in self._checked:
+            return
+        for number, code in enumerate(layout.filters):
+            if code in _LENGTHS and not mask >> number & 1:
+                raw = self._bytes(dataset, layout, stored)
+                length = _LENGTHS[code](raw, layout.n_bytes + _SLACK)
+        if layout.is_packed:
+            length = max(length, layout.n_bytes)
+        self._check_length(dataset, place, length, layout.n_bytes, _SLACK)
+        self._checked.add((offset, layout.n_bytes))
+
+    def _bytes(self, dataset: "h5py.Dataset", layout: _Layout, stored: _Chunk) -> bytes:
+        """Return the stored bytes of a chunk; no coder makes its input much longer."""
+        place, _, n_bytes, _ = stored
+        if n_bytes > 2 * layout.n_bytes + 2**16:
+            self._check_length(dataset, place, n_bytes, layout.n_bytes)
+        return bytes(dataset.id.read_direct_chunk(place)[1])
+
+    def _check_length(
+        self,
+        dataset: "h5py.Dataset",
+        place: tuple[int, ...],
+        found: int,
+        expected: int,
+        slack: int = 0,
+    ) -> None:
+        if not expected <= found <= expected + slack:
+            more = "more" if found > expected + slack else "less"
+            raise self._refused(
+                "too_large" if more == "more" else "unreadable",
+                f"the piece of {dataset.name} at {place} holds {more} than the "
+                f"{expected:,} bytes that it declares",
+                "is the file whole? copy or fetch it again",
+            )
+
+    def _refused(self, code: str, problem: str, hint: str) -> SessionFormatError:
+        return SessionFormatError(self._path, code, f"{self._path.name}: {problem}", hint)
+
+
+def _keys(part: Any) -> tuple[Any, ...]:
+    return part if isinstance(part, tuple) else (part,)
+
+
+def _is_simple(part: Any) -> bool:
+    """Return whether a part is made of whole numbers and slices without steps."""
+    return all(
+        (isinstance(key, int) and not isinstance(key, bool))
+        or (isinstance(key, slice) and key.step in (None, 1))
+        for key in _keys(part)
+    )
+
+
+def _ranges(part: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return begin and end of each axis in a part; the whole axis for lists of places."""
+    keys = _keys(part)
+    ranges = [(0, n) for n in shape]
+    for axis, key in enumerate(keys[: len(shape)]):
+        n = shape[axis]
+        if isinstance(key, slice):
+            low, high, _ = slice(key.start, key.stop).indices(n)
+            ranges[axis] = low, max(low, high)
+        elif isinstance(key, int | np.integer):
+            place = int(key) + n if key < 0 else int(key)
+            if not 0 <= place < n:
+                raise ValueError(f"there is no entry {int(key)}, only {n}")
+            ranges[axis] = place, place + 1
+        else:
+            return [(0, n) for n in shape]
+    return ranges
+
+
+def _touched(ranges: list[tuple[int, int]], chunk: tuple[int, ...]) -> list[range]:
+    """Return the numbers of the chunks that a block touches, on each axis."""
+    pairs = zip(ranges, chunk, strict=True)
+    return [range(low // n, -(-high // n) if high > low else low // n) for (low, high), n in pairs]
+
+
+def _blocks(
+    ranges: list[tuple[int, int]], chunk: tuple[int, ...]
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield the parts of a block that HDF5 can read at once."""
+    counts = list(map(len, _touched(ranges, chunk)))
+    if math.prod(counts) <= _MOST_AT_ONCE:
+        yield ranges
+        return
+    axis = int(np.argmax(counts))
+    low, high = ranges[axis]
+    middle = (low // chunk[axis] + counts[axis] // 2) * chunk[axis]
+    for ends in ((low, middle), (middle, high)):
+        yield from _blocks([*ranges[:axis], ends, *ranges[axis + 1 :]], chunk)
+
+
+def _without_axes(values: np.ndarray, part: Any) -> np.ndarray:
+    """Return a block without the axes of which one entry was asked for."""
+    keys = (0 if isinstance(key, int) else slice(None) for key in _keys(part))
+    return np.asarray(values[tuple(keys)])
+
+
+# -- the length to which stored bytes decode -------------------------------------------
+def _by_decoding(new: Callable[[], Any], data: bytes, most: int) -> int:
+    """Return the decoded length, counted up to a limit."""
+    return sum(map(len, _pieces(new(), data, most)))
+
+
+def _pieces(coder: Any, data: bytes, most: int) -> Iterator[bytes]:
+    left = most + 1
+    while left > 0 and not coder.eof:
+        piece = coder.decompress(data, min(left, 2**20))
+        data = getattr(coder, "unconsumed_tail", b"")
+        if not piece and not data:
+            return
+        left -= len(piece)
+        yield piece
+
+
+def _lzf(data: bytes, most: int) -> int:
+    """Return the length that LZF codes: runs of bytes, and copies of earlier ones."""
+    if len(data) * _LZF_RATIO <= 2**26:
+        return most - _SLACK  # as declared, or not much more
+    place = total = 0
+    end = len(data)
+    while place < end and total <= most:
+        control = data[place]
+        if control < 32:
+            place += control + 2
+            total += control + 1
+            continue
+        is_long = control >> 5 == 7 and place + 1 < end
+        total += (data[place + 1] if is_long else 0) + (control >> 5) + 2
+        place += 3 if is_long else 2
+    return total
+
+
+def _in_head(layout: str, at: int, data: bytes, most: int) -> int:
+    """Return the length that is written in the head of the stored bytes."""
+    return int(struct.unpack_from(layout, data, at)[0])
+
+
+def _blosc(data: bytes, most: int) -> int:
+    length, _, n_stored = struct.unpack_from("<III", data, 4)
+    if n_stored > len(data):
+        raise ValueError(f"a piece of {n_stored:,} bytes, of which {len(data):,} are there")
+    return int(length)
+
+
+def _bitshuffle(data: bytes, most: int) -> int:
+    # Without a coder behind it, it is as long as the stored bytes, and has no head.
+    length = _in_head(">Q", 0, data, most)
+    return len(data) if len(data) in range(most - _SLACK, most + 1) else length
+
+
+def _zstandard(data: bytes, most: int) -> int:
+    if data[:4] != b"\x28\xb5\x2f\xfd":
+        raise ValueError("a piece that is not of Zstandard")
+    flags = data[4]
+    at = 5 + (not flags & 32) + (0, 1, 2, 4)[flags & 3]
+    size = flags >> 6
+    if size == 0:
+        if not flags & 32:
+            raise ValueError("a piece of Zstandard without its length")
+        return data[at]
+    layout = {1: "<H", 2: "<I", 3: "<Q"}[size]
+    return _in_head(layout, at, data, most) + (256 if size == 1 else 0)
+
+
+_LENGTHS: dict[int, Callable[[bytes, int], int]] = {
+    _GZIP: partial(_by_decoding, zlib.decompressobj),
+    _SZIP: partial(_in_head, "<I", 0),
+    _LZF: _lzf,
+    307: partial(_by_decoding, bz2.BZ2Decompressor),
+    32001: _blosc,
+    32004: partial(_in_head, ">Q", 0),
+    32008: _bitshuffle,
+    32015: _zstandard,
+}
+"""Filter that changes the length of a chunk -> function of its stored bytes and a limit."""
