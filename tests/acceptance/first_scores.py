@@ -62,7 +62,7 @@ def _typical_start(
     values = dict(
         zip(
             last.score.neurons.tolist(),
-            last.score.centred_per_neuron.tolist(),
+            last.score.per_neuron.tolist(),
             strict=True,
         )
     )

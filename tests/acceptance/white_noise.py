@@ -82,11 +82,9 @@ def noise_scores(
     rate_hz = session.responses.rate_hz
     scores = om.evaluate(list(predictors), session, list(tasks))
     for score in scores.scores:
-        centred = score.centred_estimate
-        kinds = {
-            "centred": (centred.value, centred.low, centred.high),
-            "pooled": (score.value, score.ci_low, score.ci_high),
-        }
+        kinds = {"pooled": (score.pooled, score.pooled_ci_low, score.pooled_ci_high)}
+        if score.is_centred:
+            kinds["centred"] = score.value, score.ci_low, score.ci_high
         name = score.predictor.partition("@")[0]
         for kind, numbers in kinds.items():
             if np.isfinite(numbers[0]):

@@ -143,7 +143,7 @@ def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path
     predictor = om.load_predictor("video-ridge", [session])
     in_tier = om.evaluate(predictor, session, mask).scores[0]
     values = np.full(session.n_neurons, np.nan)
-    values[in_tier.neurons] = in_tier.centred_per_neuron
+    values[in_tier.neurons] = in_tier.per_neuron
     assert page.row("all") == cells(values)
     assert f"over {in_tier.n_windows} test windows" in text
     areas = scores_by_area(values, session.units)

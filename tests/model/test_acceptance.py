@@ -133,5 +133,4 @@ def test_the_score_of_white_noise_at_1_hz_has_an_interval_that_contains_0(name):
     noise = open_session({"responses": draw, "rate_hz": 1.0})
     (score,) = evaluate(name, noise, "test/population_1024_response").scores
     assert score.ci_low < 0 < score.ci_high
-    centred = score.centred_estimate
-    assert centred.low < 0 < centred.high
+    assert score.pooled_ci_low < 0 < score.pooled_ci_high

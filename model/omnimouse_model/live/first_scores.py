@@ -75,8 +75,7 @@ def first_scores(session: Session, found: TierScore, predictor_name: str) -> Fir
     score = found.score
     if score is None or not found.window_scores:
         return None
-    values = score.centred_per_neuron if len(score.centred_per_neuron) else None
-    values = score.per_neuron if values is None else values
+    values = score.per_neuron
     is_known = np.isfinite(values)
     if is_known.sum() < max(3, MIN_SHARE * session.n_neurons):
         return None

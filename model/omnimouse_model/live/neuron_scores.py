@@ -41,7 +41,7 @@ class ScoresOnScreen:
 def evidence(found: TierScore) -> str:
     """Return the windows of a score, e.g. "over 48 of 172 test windows".
 
-    It ends with "pooled" if there is no centred score.
+    It ends with "pooled" if the score is not centred.
     """
     pooled = ", pooled" if found.score is not None and found.score.is_pooled else ""
     return f"over {windows_text(found)}{pooled}"
@@ -58,17 +58,14 @@ def scores_of_neurons(
 ) -> ScoresOnScreen | None:
     """Return the scores over a tier where they are known, else those of the window.
 
-    Correlations over a tier are about fixed means (`Score.centred_per_neuron`), because
-    other correlations over few windows are too low. Without train windows they are
-    pooled, which the evidence states.
+    Without train windows, correlations over a tier are pooled, which the evidence states.
     """
     score = None if tier_score is None else tier_score.score
     if tier_score is None or score is None or score.refusal:
         return None if in_window is None else ScoresOnScreen(in_window)
     values = np.full(tier_score.mask.n_neurons, np.nan)
-    is_centred = len(score.centred_per_neuron) > 0
-    values[score.neurons] = score.centred_per_neuron if is_centred else score.per_neuron
+    values[score.neurons] = score.per_neuron
     slopes = np.full(len(values), np.nan)
-    if is_centred:
+    if score.is_centred:
         slopes[score.neurons] = score.slope_per_neuron
     return ScoresOnScreen(values, tier_score.tier, evidence(tier_score), slopes, score.is_pooled)

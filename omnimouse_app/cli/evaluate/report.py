@@ -31,7 +31,7 @@ def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[s
                 blocks += [f"Session {session}: {title} over time", layout(differences)]
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
         # Several predictors can have the same reason; it is printed once.
-        blocks += _lines([*_centred(scores), *notes, *_refusals(scores)])
+        blocks += _lines([*_pooled(scores), *notes, *_refusals(scores)])
         if groups := _group_rows(scores):
             blocks += [f"Session {session}: by stimulus", layout(groups)]
         decoded = [score for score in results.behavior if score.session == session]
@@ -106,21 +106,17 @@ def _response_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
     return rows
 
 
-def _centred(scores: "Sequence[Score]") -> list[str]:
-    """Return a line with the centred score of each condition, as the app shows it.
-
-    The correlations of the table are pooled: about the means of the scored windows.
-    """
+def _pooled(scores: "Sequence[Score]") -> list[str]:
+    """Return a line with the pooled correlation of each condition, as published."""
     lines: dict[str, str] = {}
     for score in scores:
-        # Only NaN differs from itself. The first predictor of a condition has the line.
-        if score.centred == score.centred:
-            found = score.centred_estimate
-            text = f"{decimals(found.value)} ({interval(found.low, found.high)})"
+        # Of the first predictor of a condition, as the intervals are.
+        if score.is_centred:
+            span = interval(score.pooled_ci_low, score.pooled_ci_high)
             lines.setdefault(
                 score.strategy,
-                f"- {score.strategy}: {text} for {score.predictor} about means of the "
-                "train tier, as on screen",
+                f"- {score.strategy}: {decimals(score.pooled)} ({span}) for "
+                f"{score.predictor}, pooled: about the means of these windows",
             )
     return list(lines.values())
 

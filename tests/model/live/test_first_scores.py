@@ -76,7 +76,7 @@ def test_complete_scores_of_a_tier_are_stored_for_the_next_time(session, tmp_pat
     again = Controller(synchronous=True, session_file=file)
     again.loader.open_now(session)
     assert again.state.first_ranks == {}  # another model
-    values = found.score.centred_per_neuron
+    values = found.score.per_neuron
     order = found.score.neurons[np.argsort(-values, kind="stable")]
     assert again.state.selection == (order[0], order[len(order) // 2], order[-1])
     middle = np.median(list(found.window_scores.values()))

@@ -46,7 +46,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
     *_, found = scoring.refine(lambda: False)
     results.tier_score = found
-    value = found.score.centred_per_neuron[list(found.score.neurons).index(7)]
+    value = found.score.per_neuron[list(found.score.neurons).index(7)]
     label = trace_rows(controller, TraceOptions(is_large=False))[0].label
     assert label.endswith(f"{value:.2f} (here {here:.2f})")
     assert results.shown_scores[7] == value
@@ -91,7 +91,7 @@ def test_a_baseline_is_compared_over_the_same_windows(controller, session):
     ]
     *_, own = scorings[0].refine(lambda: False)
     *_, other = scorings[1].refine(lambda: False)
-    value = other.score.centred_per_neuron[list(other.score.neurons).index(7)]
+    value = other.score.per_neuron[list(other.score.neurons).index(7)]
     baseline.tier_score = other
     assert "┅ –" in label()  # none of the model: that of this window
     results.tier_score = replace(own, n_windows=own.n_windows - 1)

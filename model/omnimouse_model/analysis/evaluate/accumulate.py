@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from omnimouse_model.metrics.time_blocks import (
     CORRELATION_LIMITS,
     BlockSums,
     Centres,
+    Estimate,
     jackknife,
 )
 from omnimouse_model.predict.compatibility import unread_text
@@ -211,16 +213,6 @@ class RunningScore:
         self.behavior.add(block, moments(matched, truth, valid=counted))
 
     # -- results ----------------------------------------------------------------------
-    def per_neuron(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return value and number of scored samples of every scored neuron."""
-        if self.repeats is not None:
-            return self.repeats.scores()
-        if not self.blocks.blocks:
-            n = len(self.neurons)
-            return np.full(n, np.nan), np.zeros(n, np.int64)
-        sums, gain = self.blocks.total()
-        return self._values(sums, gain), sums.count
-
     def _values(self, sums: Moments, gain: np.ndarray) -> np.ndarray:
         # Without repeats, every neuron of a metric of repeats is undefined.
         if self.metric.per_neuron is None:
@@ -232,53 +224,36 @@ class RunningScore:
         if self.repeats is not None and self.groups is not None:
             for name, part in sorted(self.repeats.parts(self.groups).items()):
                 values, counts = self.repeats.scores(part)
-                yield self._group_score(name, values, counts, np.zeros(0))
+                yield self._group_score(name, _Scored(values, counts, np.zeros(0)))
         for name, sums in sorted(self.by_group.items()):
-            total, gain = sums.total()
-            values = self._values(total, gain)
-            left_out = self._left_out(sums.without_each())
-            yield self._group_score(name, values, total.count, left_out)
+            yield self._group_score(name, self._scored(sums, self.centres))
 
-    def _group_score(
-        self, name: str, values: np.ndarray, counts: np.ndarray, left_out: np.ndarray
-    ) -> GroupScore:
-        value = session_score(values, counts)
-        interval = jackknife(value, left_out, limits=self.metric.limits)
+    def _group_score(self, name: str, found: "_Scored") -> GroupScore:
+        interval = found.interval(self.metric.limits)
         return GroupScore(
             name,
-            value,
+            interval.value,
             interval.low,
             interval.high,
-            int(counts.max(initial=0)),
-            values,
-            counts,
+            int(found.counts.max(initial=0)),
+            found.values,
+            found.counts,
         )
 
-    def _left_out(self, parts: Sequence[tuple[Moments, np.ndarray]]) -> np.ndarray:
-        """Return the score of each part, float64 (n_parts,)."""
-        return np.array(
-            [session_score(self._values(sums, gain), sums.count) for sums, gain in parts]
-        )
-
-    def _centred(
-        self, without_each: Sequence[tuple[Moments, np.ndarray]]
-    ) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
-        """Return the centred score: of each neuron, of all, and without each part.
-
-        Parts are blocks of time, and windows of the train tier.
-        """
-        if self.centres is None or self.refusal or not self.blocks.blocks:
-            return np.zeros(0), NaN, np.zeros(0), np.zeros(0)
-        centres, total = self.centres, self.blocks.total()[0]
-        per_neuron = centres.correlations(total)
-        left_out = [
-            session_score(centres.correlations(sums), sums.count) for sums, _ in without_each
-        ]
-        train_left_out = [
-            session_score(values, total.count) for values in centres.without_each(total)
-        ]
-        value = session_score(per_neuron, total.count)
-        return per_neuron, value, np.array(left_out), np.array(train_left_out)
+    def _scored(self, sums: BlockSums, centres: Centres | None) -> "_Scored":
+        """Return the score from sums: about centres, else by the metric as it is."""
+        if not sums.blocks:
+            n = len(self.neurons)
+            return _Scored(np.full(n, NaN), np.zeros(n, np.int64), np.zeros(0))
+        total, gain = sums.total()
+        parts = sums.without_each()
+        if centres is None:
+            left_out = [session_score(self._values(part, g), part.count) for part, g in parts]
+            return _Scored(self._values(total, gain), total.count, np.array(left_out))
+        left_out = [session_score(centres.correlations(part), part.count) for part, _ in parts]
+        train = [session_score(values, total.count) for values in centres.without_each(total)]
+        values = centres.correlations(total)
+        return _Scored(values, total.count, np.array(left_out), np.array(train))
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
@@ -291,47 +266,49 @@ class RunningScore:
                 f"{self.metric.name} needs repeats: no sample was predicted in two "
                 "repeats of a stimulus."
             )
-        values, counts = self.per_neuron()
-        value = session_score(values, counts)
-        without_each = self.blocks.without_each()
-        left_out = self._left_out(without_each)
-        interval = jackknife(value, left_out, limits=self.metric.limits)
-        low, high = interval.low, interval.high
-        groups = tuple(self._groups())
-        if self.refusal:
-            # A predictor may refuse after some windows: never report a partial score.
-            value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
-            values = np.full(len(values), np.nan)
-        centred_values, centred, centred_left_out, train_left_out = self._centred(without_each)
-        slopes = np.empty(0)
-        if len(centred_values):
-            slopes = self.blocks.total()[0].slope()
+        # A predictor may refuse after some windows: never report a partial score.
+        blocks = BlockSums() if self.refusal else self.blocks
+        pooled = self._scored(blocks, None)
+        if self.repeats is not None and not self.refusal:
+            pooled = _Scored(*self.repeats.scores(), np.zeros(0))
+        is_centred = self.centres is not None and bool(blocks.blocks)
+        found = self._scored(blocks, self.centres) if is_centred else pooled
         ceiling = NaN
         if self.ceiling is not None:
-            ceiling = session_score(*self.ceiling.per_neuron())
+            centres = self.ceiling.centres if is_centred else None
+            ceiling = self.ceiling._scored(self.ceiling.blocks, centres).value
+        interval, of_pooled = (one.interval(self.metric.limits) for one in (found, pooled))
+        also_pooled: dict[str, Any] = {}
+        if self.metric.name == "correlation":
+            also_pooled = {
+                "pooled": of_pooled.value,
+                "pooled_ci_low": of_pooled.low,
+                "pooled_ci_high": of_pooled.high,
+                "pooled_per_neuron": pooled.values,
+                "pooled_left_out": pooled.left_out,
+            }
         return [
             Score(
                 session=self.session.id,
                 strategy=self.condition.name,
                 predictor=self.name,
-                value=value,
-                ci_low=low,
-                ci_high=high,
+                value=interval.value,
+                ci_low=interval.low,
+                ci_high=interval.high,
                 ceiling=ceiling,
                 n_windows=self.n_windows,
                 neurons=self.neurons,
-                per_neuron=values,
+                per_neuron=found.values,
                 refusal=self.refusal,
                 note=self._note(),
-                counts=np.asarray(counts, np.int64),
-                groups=groups,
-                left_out=left_out,
-                centred=centred,
-                centred_left_out=centred_left_out,
-                train_left_out=train_left_out,
-                centred_per_neuron=centred_values,
-                slope_per_neuron=slopes,
+                counts=np.asarray(found.counts, np.int64),
+                groups=() if self.refusal else tuple(self._groups()),
+                left_out=found.left_out,
+                train_left_out=found.train_left_out,
+                slope_per_neuron=blocks.total()[0].slope() if is_centred else np.empty(0),
                 metric=self.metric.name,
+                is_centred=is_centred,
+                **also_pooled,
             )
         ]
 
@@ -386,6 +363,25 @@ class RunningScore:
             )
             for channel, value, interval in zip(names, values, intervals, strict=True)
         ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """Value and scored samples of each neuron, and the score without each part."""
+
+    values: np.ndarray
+    counts: np.ndarray
+    left_out: np.ndarray
+    train_left_out: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def value(self) -> float:
+        """Mean over neurons, weighted by scored samples."""
+        return session_score(self.values, self.counts)
+
+    def interval(self, limits: tuple[float, float]) -> Estimate:
+        """Return the score with its interval over time."""
+        return jackknife(self.value, self.left_out, self.train_left_out, limits=limits)
 
 
 def _matched(n_decoded: int, names: Sequence[str]) -> tuple[dict[int, int], dict[str, str]]:

@@ -56,8 +56,8 @@ class PaperRow:
 def paper_table(scores: Scores) -> tuple[PaperRow, ...]:
     """Return one row per predictor from an evaluation of `STRATEGIES`.
 
-    Responses: mean over sessions, weighted by number of neurons. Behaviour: means over
-    sessions of the groups of channels.
+    Responses: pooled correlations as published, mean over sessions weighted by number
+    of neurons. Behaviour: means over sessions of the groups of channels.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def paper_table(scores: Scores) -> tuple[PaperRow, ...]:
 def _response(scores: Scores, strategy: str, predictor: str) -> float:
     # A task that was not evaluated is an empty cell of the table, not an error.
     try:
-        return scores.overall(strategy, predictor)
+        return scores.overall(strategy, predictor, pooled=True)
     except KeyError:
         return NaN
 

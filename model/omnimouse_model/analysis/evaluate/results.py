@@ -62,14 +62,17 @@ class GroupScore:
 class Score:
     """Score of one predictor in one condition of one session; see `Scores.metric`.
 
+    *The* score is the mean over neurons, weighted by number of scored samples. Its
+    correlations are about fixed means, those of the train tier, so that few windows
+    give hardly lower values than many. Correlations about the means of the scored
+    windows, as published, are always called pooled.
+
     Attributes
     ----------
-    value
-        Mean over neurons, weighted by number of scored samples; NaN if refused.
-    ci_low, ci_high
-        95 % interval of the score of these neurons in further windows, from leaving out
-        blocks of time (see `jackknife`); NaN with fewer than 8 blocks, and for metrics
-        of repeats.
+    value, ci_low, ci_high
+        The score, NaN if refused, and its 95 % interval for these neurons in further
+        windows, from leaving out blocks of time (see `jackknife`); NaN with fewer than
+        8 blocks, and for metrics of repeats.
     ceiling
         Score of the expected response on the same samples; known for simulated
         sessions, else NaN.
@@ -84,20 +87,17 @@ class Score:
         Scored samples of each neuron.
     groups
         Scores by group of stimuli, if requested.
-    left_out
-        float64 (n_blocks,): the score without each block of windows.
-    centred, centred_left_out
-        The same for correlations about fixed means: those of the train tier, for
-        predictions over a fixed sample of its windows. Over few windows it is much
-        less biased than `value`; NaN for other metrics.
-    train_left_out
-        float64 (n_windows,): the centred score without each window of this sample.
-    centred_per_neuron
-        Values of the neurons about the same means; empty for other metrics.
+    left_out, train_left_out
+        float64 (n_blocks,), (n_windows,): the score without each block of windows, and
+        without each of the train windows that give the mean predictions.
+    pooled, pooled_ci_low, pooled_ci_high, pooled_per_neuron, pooled_left_out
+        The same of the pooled correlation; of other metrics NaN and empty.
     slope_per_neuron
         Slope of recorded on predicted responses, 1 if calibrated; empty as above.
     metric
         Name of the metric.
+    is_centred
+        Whether the score is a correlation about the means of the train tier.
     """
 
     session: str
@@ -115,24 +115,20 @@ class Score:
     counts: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     groups: tuple[GroupScore, ...] = ()
     left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    centred: float = float("nan")
-    centred_left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     train_left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    centred_per_neuron: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    pooled: float = float("nan")
+    pooled_ci_low: float = float("nan")
+    pooled_ci_high: float = float("nan")
+    pooled_per_neuron: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    pooled_left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     slope_per_neuron: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     metric: str = "correlation"
-
-    @property
-    def centred_estimate(self) -> Estimate:
-        """Centred score with its interval over time."""
-        parts = self.centred_left_out, self.train_left_out
-        return jackknife(self.centred, *parts, limits=CORRELATION_LIMITS)
+    is_centred: bool = False
 
     @property
     def is_pooled(self) -> bool:
-        """Whether it is a correlation that has no centred score: see `POOLED`."""
-        is_correlation = self.metric == "correlation" and not self.refusal
-        return is_correlation and not np.isfinite(self.centred)
+        """Whether it is a correlation that is not centred: see `POOLED`."""
+        return self.metric == "correlation" and not self.refusal and not self.is_centred
 
     @property
     def mouse(self) -> str:
@@ -156,6 +152,7 @@ class Score:
         return jackknife(
             self.value,
             self.left_out,
+            self.train_left_out,
             unit="neurons and time",
             extra_variance=between,
             limits=METRICS[self.metric].limits,
@@ -192,8 +189,7 @@ class Scores(HasSummary):
     --------
     >>> om.evaluate("last", session, "causal_response_25_behavior", max_windows=3)
     Scores: tier test; metric correlation; sessions 1; strategies 1; predictors 1
-      last, causal_response_25_behavior: centred 0.371, pooled 0.229 (3 windows, \
-40 neurons)
+      last, causal_response_25_behavior: 0.371, pooled 0.229 (3 windows, 40 neurons)
     """
 
     scores: tuple[Score, ...]
@@ -222,11 +218,8 @@ class Scores(HasSummary):
             else:
                 sizes += f", {row.n_neurons:,} neurons"
             value = interval_text(row.value, row.ci_low, row.ci_high)
-            if isinstance(row, Score) and np.isfinite(row.centred):
-                # First, because the user interface shows it.
-                centred = row.centred_estimate
-                text = interval_text(centred.value, centred.low, centred.high)
-                value = f"centred {text}, pooled {value}"
+            if isinstance(row, Score) and row.is_centred:
+                value += f", pooled {row.pooled:z.3f}"
             lines.append((", ".join(parts), row.refusal or f"{value} ({sizes})"))
         return lines
 
@@ -249,10 +242,13 @@ class Scores(HasSummary):
                 return score
         raise KeyError(f"No score of {predictor!r} in {strategy!r} for {session!r}.")
 
-    def overall(self, strategy: str, predictor: str) -> float:
-        """Return the mean over sessions weighted by neurons; NaN if one was refused."""
+    def overall(self, strategy: str, predictor: str, *, pooled: bool = False) -> float:
+        """Return the mean over sessions weighted by neurons; NaN if one was refused.
+
+        `pooled` correlations are for comparison with published numbers.
+        """
         scores = self._of(strategy, predictor)
-        values = np.array([score.value for score in scores])
+        values = np.array([score.pooled if pooled else score.value for score in scores])
         return overall_score(values, np.array([s.n_neurons for s in scores]))
 
     def aggregate(
@@ -297,23 +293,24 @@ class Scores(HasSummary):
                     changed = np.where(np.arange(len(values)) == place, part, values)
                     left_out.append(overall_score(changed, weights))
             return jackknife(value, left_out, limits=limits)
-        return jackknife(value, _mean_left_out(sessions[0]), limits=limits)
+        # The train windows of a session, too: its mean prediction varies with them.
+        train = [score.train_left_out for score in sessions[0]]
+        return jackknife(value, _mean_left_out(sessions[0]), np.mean(train, axis=0), limits=limits)
 
-    def gain(self, score: Score, baseline: str) -> Estimate:
+    def gain(self, score: Score, baseline: str, *, pooled: bool = False) -> Estimate:
         """Return the paired difference of a score from a baseline, with its interval.
 
         Both are scored on the same neurons and windows, and the same blocks are left
-        out of both. NaN if one of them refused.
+        out of both. NaN if one of them refused, or only one of them is centred.
         """
         other = self.find(score.strategy, baseline, score.session)
-        both = ((one.value, one.left_out) for one in (score, other))
-        return jackknife_gain(*both, limits=METRICS[self.metric].limits)
-
-    def centred_gain(self, score: Score, baseline: str) -> Estimate:
-        """Return the paired difference of a centred score from that of a baseline."""
-        other = self.find(score.strategy, baseline, score.session)
-        both = ((one.centred, one.centred_left_out, one.train_left_out) for one in (score, other))
-        return jackknife_gain(*both, limits=CORRELATION_LIMITS)
+        if pooled:
+            both = [(one.pooled, one.pooled_left_out) for one in (score, other)]
+            return jackknife_gain(*both, limits=CORRELATION_LIMITS)
+        if score.is_centred != other.is_centred:
+            return jackknife(float("nan"), [])
+        parts = [(one.value, one.left_out, one.train_left_out) for one in (score, other)]
+        return jackknife_gain(*parts, limits=METRICS[self.metric].limits)
 
     @property
     def baseline(self) -> str:
@@ -338,10 +335,7 @@ class Scores(HasSummary):
         A missing value is None. `overall` rows need two sessions or more.
         """
         rows = [
-            self._row("score", score)
-            | _details(score)
-            | _centred(score.centred_estimate)
-            | self._gain(score)
+            self._row("score", score) | _details(score) | _pooled(score) | self._gain(score)
             for score in self.scores
         ]
         rows += [
@@ -376,15 +370,15 @@ class Scores(HasSummary):
         }
 
     def _gain(self, score: Score) -> dict[str, object]:
-        names = ["gain", "gain_ci_low", "gain_ci_high"]
-        names += [f"centred_{name}" for name in names]
+        kinds = {"gain": False, "pooled_gain": True}
         if not self.baseline or score.predictor == self.baseline:
+            names = [f"{kind}{end}" for kind in kinds for end in ("", "_ci_low", "_ci_high")]
             return {**dict.fromkeys(names), "baseline": None}
-        gains = self.gain(score, self.baseline), self.centred_gain(score, self.baseline)
-        numbers = [
-            number_or_none(number) for gain in gains for number in (gain.value, gain.low, gain.high)
-        ]
-        return {**dict(zip(names, numbers, strict=True)), "baseline": self.baseline}
+        row: dict[str, object] = {}
+        for kind, is_pooled in kinds.items():
+            gain = self.gain(score, self.baseline, pooled=is_pooled)
+            row |= _numbers(gain.value, gain.low, gain.high, kind)
+        return row | {"baseline": self.baseline}
 
     def _overall_rows(self) -> list[dict[str, object]]:
         sessions = {score.session for score in self.scores}
@@ -430,14 +424,12 @@ def _details(score: Score) -> dict[str, object]:
     }
 
 
-def _centred(estimate: Estimate) -> dict[str, object]:
-    names = ("centred", "centred_ci_low", "centred_ci_high")
-    numbers = map(number_or_none, (estimate.value, estimate.low, estimate.high))
-    return dict(zip(names, numbers, strict=True))
+def _pooled(score: Score) -> dict[str, object]:
+    return _numbers(score.pooled, score.pooled_ci_low, score.pooled_ci_high, "pooled")
 
 
-def _numbers(value: float, low: float, high: float) -> dict[str, object]:
-    names = ("value", "ci_low", "ci_high")
+def _numbers(value: float, low: float, high: float, name: str = "") -> dict[str, object]:
+    names = (name, f"{name}_ci_low", f"{name}_ci_high") if name else ("value", "ci_low", "ci_high")
     return dict(zip(names, map(number_or_none, (value, low, high)), strict=True))
 
 

@@ -212,6 +212,12 @@ class ShardScores:
                     continue
                 means = train_means(session, spec)[score.neurons]
                 score.centres = part.blocks.centres(means)
+        for ceiling, rates in self._expected:
+            part = ceiling.without_samples()
+            _add_expected(part, windows, rates)
+            if part.blocks.blocks:
+                means = train_means(session, spec)[ceiling.neurons]
+                ceiling.centres = part.blocks.centres(means)
 
     def scores(self) -> Scores:
         """Return the scores over the windows that were added."""

@@ -57,7 +57,14 @@ from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import Job, shown_job
 
 # Fields that may be NaN.
-_NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "centred")
+_NUMBERS = (
+    *("value", "ci_low", "ci_high", "ceiling"),
+    *("pooled", "pooled_ci_low", "pooled_ci_high"),
+)
+
+
+_OLD = ("centred", "centred_left_out", "centred_per_neuron")
+"""Fields of older rows, whose keys no shard has: they can be read, and are not used."""
 
 
 def evaluate_all(
@@ -197,8 +204,10 @@ def _key(shard: Shard, strategies: Sequence[str | Mask | Condition], seeds: Sequ
         by=shard.by,
         # The starts and not `max_windows`: two limits may select the same windows.
         starts=shard.starts.tolist(),
-        # Rows of older files have intervals over neurons: they are computed again.
+        # Rows of older files have intervals over neurons, or pooled scores: they are
+        # computed again.
         resampled="time",
+        score="centred",
         **metric,
     )
 
@@ -240,18 +249,18 @@ def _to_json(value: Any) -> Any:
 
 def _arguments(values: JsonRow) -> JsonRow:
     """Return the arguments of a score from its JSON values."""
-    arguments = dict(values)
-    for name in set(_NUMBERS) & set(values):
+    arguments = {name: value for name, value in values.items() if name not in _OLD}
+    for name in set(_NUMBERS) & set(arguments):
         arguments[name] = number(values[name])
     # Older files hold whole numbers as floats, too.
     dtypes = {"per_neuron": np.float64, "counts": np.int64, "neurons": np.int64}
     names = (
-        *("left_out", "centred_left_out", "train_left_out"),
-        *("centred_per_neuron", "slope_per_neuron"),
+        *("left_out", "train_left_out", "pooled_left_out"),
+        *("pooled_per_neuron", "slope_per_neuron"),
     )
     for name in names:
         dtypes[name] = np.float64
-    for name in set(dtypes) & set(values):
+    for name in set(dtypes) & set(arguments):
         column = [number(value) for value in values[name]]
         arguments[name] = np.array(column, np.float64).astype(dtypes[name])
     if "groups" in values:

@@ -11,9 +11,11 @@ from omnimouse_model.storage.tables import write_table
 
 NOTES = {
     "r": (
-        "single-trial Pearson correlation, or the value of the metric that `metric` "
-        "names, over all scored samples of all windows, null where it is undefined"
+        "single-trial Pearson correlation about the means of the train tier, or the "
+        "value of the metric that `metric` names, over all scored samples of all "
+        "windows, null where it is undefined"
     ),
+    "pooled": "the correlation about the means of the scored windows, as published",
     "n_samples": "samples that it was scored on",
     "status": "ok, constant (scored, but prediction or recording never changed), empty",
     "stimulus": "empty for all samples, else those under this kind of stimulus alone",
@@ -59,12 +61,14 @@ def write_neurons(results: Scores, path: str | Path, sessions: Sequence[Session]
 
 
 def _parts(score: Score, results: Scores, session: Session | None) -> list[dict[str, np.ndarray]]:
-    each = [("", score.per_neuron, score.counts)]
-    each += [(part.group, part.per_neuron, part.counts) for part in score.groups]
-    n = score.n_neurons
+    n = len(score.neurons)
+    unknown = np.full(n, np.nan)
+    pooled = score.pooled_per_neuron if len(score.pooled_per_neuron) else unknown
+    each = [("", score.per_neuron, pooled, score.counts)]
+    each += [(part.group, part.per_neuron, unknown, part.counts) for part in score.groups]
     parts = []
     # One part for all samples (stimulus ""), and one per group of stimuli.
-    for stimulus, values, counts in each:
+    for stimulus, values, of_pooled, counts in each:
         status = np.where(counts == 0, "empty", np.where(np.isnan(values), "constant", "ok"))
         columns = {
             "session": np.full(n, score.session),
@@ -75,6 +79,7 @@ def _parts(score: Score, results: Scores, session: Session | None) -> list[dict[
             "stimulus": np.full(n, stimulus),
             "neuron": score.neurons,
             "r": values,
+            "pooled": of_pooled,
             "n_samples": np.asarray(counts, np.int64),
             "status": status,
         }

@@ -4,7 +4,7 @@ A score of one window is dominated by noise. `TierScoring` adds the batches of w
 that `evaluate` adds, in the same order: after the last one both have the same bits.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -18,9 +18,8 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_s
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.metrics import Metric
+from omnimouse_model.metrics import METRICS, Metric
 from omnimouse_model.metrics.time_blocks import (
-    CORRELATION_LIMITS,
     Estimate,
     jackknife,
     jackknife_gain,
@@ -28,11 +27,11 @@ from omnimouse_model.metrics.time_blocks import (
 from omnimouse_model.predict.predictor import Predictor
 
 PRELIMINARY = 24
-"""With fewer windows, the centred score is biased by more than .02, or its interval is
-too narrow where few seconds have most of the variance of the responses."""
-CentredSteps = dict[int, tuple[float, np.ndarray, np.ndarray]]
-"""Number of windows -> centred score, and the score without each block of time and
-each window of the train tier."""
+"""With fewer windows, the score is biased by more than .02, or its interval is too
+narrow where few seconds have most of the variance of the responses."""
+Steps = dict[int, tuple[float, np.ndarray, np.ndarray]]
+"""Number of windows -> the score, and the score without each block of time and each
+window of the train tier."""
 MAX_WINDOWS = 2_000
 """Most windows of a live score: further ones hardly change it. Of a longer tier they
 are those of `evaluate(..., max_windows=MAX_WINDOWS)`."""
@@ -54,8 +53,8 @@ class TierScore:
         One score per decoded channel.
     n_windows, n_total
         Windows that were added, and windows that are scored at most.
-    centred
-        See `CentredSteps`.
+    steps
+        See `Steps`.
     window_scores
         Start of each window that was added -> centred score of this window alone.
     """
@@ -66,33 +65,20 @@ class TierScore:
     behavior: tuple[BehaviorScore, ...]
     n_windows: int
     n_total: int
-    centred: CentredSteps = field(repr=False)
+    steps: Steps = field(repr=False)
     window_scores: dict[float, float] = field(default_factory=dict, repr=False)
 
     @property
     def estimate(self) -> Estimate:
-        """Centred score with its interval over time; NaN if there is none.
+        """The score with its interval over time; NaN if there is none.
 
         A preliminary score has no interval: it would be too narrow.
         """
-        parts = self.centred.get(self.n_windows)
-        if parts is None:
+        if self.score is None or self.n_windows not in self.steps:
             return jackknife(float("nan"), [])
-        if self.is_preliminary:
-            return jackknife(parts[0], [])
-        return jackknife(*parts, limits=CORRELATION_LIMITS)
-
-    @property
-    def score_estimate(self) -> Estimate:
-        """Score with its interval: centred where it exists, else pooled."""
-        score = self.score
-        # Not for other metrics, nor without a train tier.
-        if score is None or np.isfinite(score.centred):
-            return self.estimate
-        if self.is_preliminary:
-            return jackknife(score.value, [])
-        low, high = score.ci_low, score.ci_high
-        return replace(self.estimate, value=score.value, low=low, high=high)
+        value, *parts = self.steps[self.n_windows]
+        limits = METRICS[self.score.metric].limits
+        return jackknife(value, *([[]] if self.is_preliminary else parts), limits=limits)
 
     @property
     def is_preliminary(self) -> bool:
@@ -109,12 +95,13 @@ class TierScore:
 
         Both are over the windows that both have; NaN and 0 if there are none.
         """
-        common = self.centred.keys() & baseline.centred.keys()
-        if not common:
+        common = self.steps.keys() & baseline.steps.keys()
+        one, other = self.score, baseline.score
+        if not common or one is None or other is None or one.is_centred != other.is_centred:
             return jackknife(float("nan"), []), 0
         n_windows = max(common)
-        both = self.centred[n_windows], baseline.centred[n_windows]
-        return jackknife_gain(*both, limits=CORRELATION_LIMITS), n_windows
+        both = self.steps[n_windows], baseline.steps[n_windows]
+        return jackknife_gain(*both, limits=METRICS[one.metric].limits), n_windows
 
 
 def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:
@@ -170,14 +157,14 @@ class TierScoring(TierRun[TierScore]):
         )
         super().__init__(shard)
         self._mask = mask
-        self._centred: CentredSteps = {}
+        self._steps: Steps = {}
         self._by_window: dict[float, float] = {}
         self._scores.running[0].by_window = self._by_window
 
     def sums(self) -> tuple[Facts, Arrays]:
         """Return the state as JSON values and arrays, for `restore`."""
         facts, arrays = super().sums()
-        arrays |= centred_arrays(self._centred)
+        arrays |= step_arrays(self._steps)
         arrays["windows"] = np.array(list(self._by_window.items()), np.float64)
         return facts, arrays
 
@@ -185,16 +172,15 @@ class TierScoring(TierRun[TierScore]):
         """Go on from the sums of an earlier process; see `TierRun.restore`."""
         super().restore(facts, arrays)
         self._by_window.update(dict(arrays["windows"].reshape(-1, 2).tolist()))
-        self._centred = centred_steps(arrays)
+        self._steps = steps_of(arrays)
 
     def result(self) -> TierScore:
         """Return the score over the windows that were added."""
         found, shard = self._scores.scores(), self._scores.shard
         n_windows = self.n_windows
         score = found.scores[0] if found.scores else None
-        if score is not None:
-            parts = score.centred_left_out, score.train_left_out
-            self._centred[n_windows] = score.centred, *parts
+        if score is not None and not score.refusal:
+            self._steps[n_windows] = score.value, score.left_out, score.train_left_out
         return TierScore(
             self._mask,
             shard.tier,
@@ -202,29 +188,31 @@ class TierScoring(TierRun[TierScore]):
             found.behavior,
             n_windows,
             len(shard.starts),
-            dict(self._centred),
+            dict(self._steps),
             {k: v for k, v in self._by_window.items() if np.isfinite(v)},
         )
 
 
-def centred_arrays(centred: CentredSteps) -> Arrays:
-    """Return the centred score after each number of windows, as arrays to store."""
+def step_arrays(steps: Steps) -> Arrays:
+    """Return the score after each number of windows, as arrays to store."""
     # Ragged: early steps have fewer blocks of time.
-    left_out = [part for step in centred.values() for part in step[1:]]
+    left_out = [part for step in steps.values() for part in step[1:]]
     return {
-        "steps": np.array(list(centred), np.int64),
-        "centred": np.array([step[0] for step in centred.values()], np.float64),
+        "steps": np.array(list(steps), np.int64),
+        "values": np.array([step[0] for step in steps.values()], np.float64),
         "sizes": np.array([len(rest) for rest in left_out], np.int64),
         "rest": np.concatenate([np.zeros(0), *left_out]),
     }
 
 
-def centred_steps(arrays: Arrays) -> CentredSteps:
-    """Return the centred scores that are in arrays of `centred_arrays`."""
+def steps_of(arrays: Arrays) -> Steps:
+    """Return the scores that are in arrays of `step_arrays`."""
     ends = [0, *np.cumsum(arrays["sizes"]).tolist()]
     parts = [arrays["rest"][start:stop] for start, stop in pairwise(ends)]
-    steps, centred = arrays["steps"].tolist(), arrays["centred"].tolist()
+    numbers, values = arrays["steps"].tolist(), arrays["values"].tolist()
     return {
-        step: (value, rest, of_train)
-        for step, value, rest, of_train in zip(steps, centred, parts[::2], parts[1::2], strict=True)
+        number: (value, rest, of_train)
+        for number, value, rest, of_train in zip(
+            numbers, values, parts[::2], parts[1::2], strict=True
+        )
     }

@@ -27,8 +27,8 @@ from omnimouse_model.analysis.evaluate.results_store import number
 from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
 from omnimouse_model.analysis.evaluate.tier_score import (
     TierScore,
-    centred_arrays,
-    centred_steps,
+    step_arrays,
+    steps_of,
 )
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
@@ -40,7 +40,7 @@ from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json
 
-VERSION = 6
+VERSION = 7
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
 """Maximum size of all files together: about 500 scores of 1,000 neurons."""
@@ -191,14 +191,14 @@ def _name_parts(key: tuple[str, ...]) -> list[str]:
 
 # -- scores ---------------------------------------------------------------------------
 _ARRAYS = (
-    *("neurons", "per_neuron", "counts", "left_out", "centred_left_out"),
-    *("train_left_out", "centred_per_neuron", "slope_per_neuron"),
+    *("neurons", "per_neuron", "counts", "left_out", "train_left_out"),
+    *("pooled_per_neuron", "pooled_left_out", "slope_per_neuron"),
 )
 
 
 def _score_parts(found: TierScore) -> tuple[Facts, Arrays]:
     """Return the values of a score as JSON values, and its arrays."""
-    arrays = centred_arrays(found.centred)
+    arrays = step_arrays(found.steps)
     arrays["windows"] = np.array(list(found.window_scores.items()), np.float64)
     facts: Facts = {
         "tier": found.tier,
@@ -228,7 +228,7 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
         tuple(BehaviorScore(**_parsed(b, BehaviorScore)) for b in facts["behavior"]),
         facts["n_windows"],
         facts["n_total"],
-        centred_steps(arrays),
+        steps_of(arrays),
         dict(arrays["windows"].reshape(-1, 2).tolist()),
     )
 

@@ -67,7 +67,7 @@ def _mean_lines(state: LiveState, results: Results) -> list[str]:
     found = results.tier_score
     if found is None or found.score is None or found.score.refusal:
         return []
-    mean = found.score_estimate
+    mean = found.estimate
     interval = ""
     if np.isfinite(mean.low):
         interval = f", 95 % interval {mean.low:z.3f} to {mean.high:z.3f}"

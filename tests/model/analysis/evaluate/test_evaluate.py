@@ -79,7 +79,7 @@ class NoisyPredictor(EchoPredictor):
         return replace(encoded, state=window.responses + noise)
 
 
-def test_score_is_the_pooled_correlation(session):
+def test_the_pooled_score_is_the_correlation_over_all_windows(session):
     found = evaluate(NoisyPredictor(), session, [STIMULUS]).find(STIMULUS, "noisy")
     windows = [session.window(float(s)) for s in scored_starts(session)]
     everyone = Mask.nothing(session).ask(slice(None))
@@ -87,8 +87,9 @@ def test_score_is_the_pooled_correlation(session):
     prediction = np.concatenate([rate.responses[30:] for rate in rates])
     truth = np.concatenate([window.responses[30:] for window in windows])
     expected = correlation(prediction, truth)
-    np.testing.assert_allclose(found.per_neuron, expected, rtol=1e-6)
-    assert found.value == pytest.approx(expected.mean())
+    np.testing.assert_allclose(found.pooled_per_neuron, expected, rtol=1e-6)
+    assert found.pooled == pytest.approx(expected.mean())
+    assert found.pooled_ci_low < found.pooled < found.pooled_ci_high
     assert found.ci_low < found.value < found.ci_high
     assert found.n_windows == len(windows)
     assert np.isnan(found.ceiling)  # which only a simulation knows
@@ -131,7 +132,7 @@ def test_conditions_with_one_mask_are_asked_once(session):
     predictor = NoisyPredictor()
     found = evaluate(predictor, session, halves, max_windows=6, centred=False)
     assert predictor.counters["encodings"] == 6
-    whole = evaluate(NoisyPredictor(), session, [STIMULUS], max_windows=6).scores[0]
+    (whole,) = evaluate(NoisyPredictor(), session, [STIMULUS], max_windows=6, centred=False).scores
     parts = np.concatenate([score.per_neuron for score in found.scores])
     np.testing.assert_array_equal(parts, whole.per_neuron)
 
@@ -310,7 +311,9 @@ def simulated_session(tmp_path_factory):
 
 
 def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session):
-    found = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, FORECAST])
+    tasks = [STIMULUS, FORECAST]
+    found = evaluate(NoisyPredictor(), simulated_session, tasks, centred=False)
+    centred = evaluate(NoisyPredictor(), simulated_session, tasks)
     starts = scored_starts(simulated_session)
     windows = [simulated_session.window(float(start)) for start in starts]
     truth = open_truth(simulated_session.path)
@@ -319,6 +322,11 @@ def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session)
     for strategy, expected in ((STIMULUS, truth.drive), (FORECAST, truth.full)):
         best = correlation(expected[np.concatenate(rows)], responses).mean()
         assert found.find(strategy, "noisy").ceiling == pytest.approx(best, abs=0.02)
+        score = centred.find(strategy, "noisy")
+        assert score.is_centred
+        # About the same means as the score, which the truth exceeds or equals.
+        assert score.ceiling > 0
+        assert score.ceiling != found.find(strategy, "noisy").ceiling
 
 
 def test_windows_of_another_model_have_a_ceiling_too(simulated_session):
@@ -416,6 +424,6 @@ def test_centred_scores_are_about_the_means_of_the_train_tier(session):
     # The variance of the mean prediction is no variance of the predictions.
     square = (x * x).sum(axis=0) - len(x) * means.var(axis=0, ddof=1) / n_windows
     expected = (x * y).sum(axis=0) / np.sqrt(square * (y * y).sum(axis=0))
-    assert score.centred == pytest.approx(expected.mean(), abs=1e-6)
+    assert score.value == pytest.approx(expected.mean(), abs=1e-6)
     pooled = evaluate(predictor, session, STIMULUS, centred=False).scores[0]
-    assert (pooled.value, np.isnan(pooled.centred)) == (score.value, True)
+    assert (pooled.value, pooled.is_centred) == (score.pooled, False)

@@ -28,11 +28,10 @@ def test_intervals_over_neurons_add_their_variance_and_two_mice_have_one():
 
 def test_no_interval_of_a_score_goes_beyond_the_limits_of_its_metric():
     rest = np.linspace(0.9, 0.999, 10)
-    parts = {"left_out": rest, "centred": 0.97, "centred_left_out": rest}
-    found = score("1-1-1", 0.97, [0.9, 1.0, 1.0, 1.0], **parts)
+    found = score("1-1-1", 0.97, [0.9, 1.0, 1.0, 1.0], left_out=rest)
     worse = replace(found, predictor="worse", value=-0.97, left_out=-rest)
     scores = Scores((found, worse), (), "test")
-    assert found.centred_estimate.high == found.neurons_and_time().high == 1.0
+    assert found.neurons_and_time().high == 1.0
     assert scores.interval("half", ["mean"]).high == 1.0
     assert scores.gain(found, "worse").high == 2.0
     # FVE has no lower limit.

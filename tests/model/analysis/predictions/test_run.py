@@ -58,8 +58,8 @@ def test_the_scores_of_a_tier_are_those_of_the_model(session, tmp_path, suffix):
         assert [s.value for s in found.scores] == [s.value for s in expected.scores]
         # The file has the windows of the train tier that centred scores need.
         for one, other in zip(found.scores, expected.scores, strict=True):
-            assert np.isfinite(one.centred)
-            assert one.centred == other.centred
+            assert one.is_centred
+            assert one.value == other.value
             np.testing.assert_array_equal(one.train_left_out, other.train_left_out)
         assert [s.value for s in found.behavior] == [s.value for s in expected.behavior]
         assert len(found.behavior) == 5

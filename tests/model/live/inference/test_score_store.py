@@ -63,7 +63,7 @@ def assert_same(one, other):
         values = (getattr(score.score, field.name) for score in (one, other))
         np.testing.assert_array_equal(*values, strict=True)
     np.testing.assert_equal(*([*map(repr, found.behavior)] for found in (one, other)))
-    np.testing.assert_equal(one.centred, other.centred)
+    np.testing.assert_equal(one.steps, other.steps)
     np.testing.assert_equal(one.window_scores, other.window_scores)
 
 

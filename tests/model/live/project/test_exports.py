@@ -216,7 +216,7 @@ def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
     content = content_of(controller)
     table = exports.neuron_columns(content)
     neurons = found.score.neurons
-    np.testing.assert_array_equal(table["r_test"][neurons], found.score.centred_per_neuron)
+    np.testing.assert_array_equal(table["r_test"][neurons], found.score.per_neuron)
     np.testing.assert_array_equal(table["r"], controller.results.scores)
     assert f"over {found.n_total} test windows" in content.definitions["r_test"]
     assert "r_test (neuron,)" in str(exports.arrays_of(content)["README"])

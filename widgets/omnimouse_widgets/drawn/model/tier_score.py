@@ -124,7 +124,7 @@ def _score_text(found: TierScore, metric: Metric) -> str:
     assert score is not None
     if score.refusal:
         return score.refusal
-    mean = found.score_estimate
+    mean = found.estimate
     interval = f" [{mean.low:z.2f}, {mean.high:z.2f}]" if np.isfinite(mean.low) else ""
     pooled = "pooled " if score.is_pooled else ""
     return pooled + metric.text(mean.value) + interval
