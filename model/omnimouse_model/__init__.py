@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from omnimouse_model.masks.mask import Mask as Mask
     from omnimouse_model.masks.remarks import Remark as Remark
     from omnimouse_model.masks.remarks import remarks_on as remarks_on
+    from omnimouse_model.masks.selection import NeuronGroup as NeuronGroup
     from omnimouse_model.masks.selection import random_subset as random_subset
     from omnimouse_model.masks.selection import select_areas as select_areas
     from omnimouse_model.masks.selection import select_depths as select_depths
@@ -114,7 +115,7 @@ _NAMES = {
     "SessionFormatError TimeRangeError UnsupportedRequestError",
     "masks.mask": "Mask",
     "masks.remarks": "Remark remarks_on",
-    "masks.selection": "random_subset select_areas select_depths select_near "
+    "masks.selection": "NeuronGroup random_subset select_areas select_depths select_near "
     "select_planes select_polygon select_rectangle select_scores select_where",
     "masks.strategies": "find_strategy strategy_names",
     "predict.omnimouse.hub_checkpoints": "fetch_checkpoint",

@@ -79,6 +79,16 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
 )
 @click.option("--video", metavar="on,off", callback=switches, default="on", show_default=True)
 @click.option("--behavior", metavar="on,off", callback=switches, default="on", show_default=True)
+@click.option(
+    "--targets",
+    metavar="AREA",
+    help="Predict the neurons of this area; by default a held-out set.",
+)
+@click.option(
+    "--pool",
+    metavar="AREA",
+    help="Show neurons of this area only; by default all but the targets.",
+)
 @click.option("--grid", is_flag=True, help="Every combination of neurons and history.")
 @click.option(
     "--seeds",

@@ -6,7 +6,7 @@ is an error.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,78 @@ from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 
 Unit = Literal["px", "um"]
+
+
+# -- groups ------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class NeuronGroup:
+    """A named set of neurons, by the names (`session.units.names`) of a recording.
+
+    Examples
+    --------
+    >>> group = om.NeuronGroup.of(session, "shallow", om.select_depths(session, high_um=200.0))
+    >>> group.name, len(group.ids), group.indices(session)[:3]
+    ('shallow', 22, array([2, 5, 6]))
+    """
+
+    name: str
+    ids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, session: Session, name: str, neurons: Sequence[int] | np.ndarray) -> "NeuronGroup":
+        """Return a group from indices, or a bool (P,), of the neurons of a session.
+
+        Raises
+        ------
+        ValueError
+            An index is not that of a neuron.
+        """
+        chosen = np.asarray(neurons)
+        if chosen.dtype == bool and chosen.shape == (session.n_neurons,):
+            chosen = np.flatnonzero(chosen)
+        is_index = chosen.ndim == 1 and (not len(chosen) or chosen.dtype.kind in "iu")
+        is_index = is_index and bool(np.all((chosen >= 0) & (chosen < session.n_neurons)))
+        if not is_index:
+            raise ValueError(
+                f"{name}: neurons are indices from 0 to {session.n_neurons - 1}, or a bool "
+                f"for each of {session.n_neurons}; found {str(neurons)[:80]}."
+            )
+        names = session.units.names[np.unique(chosen.astype(np.int64))]
+        return cls(name, tuple(int(one) for one in names))
+
+    def indices(self, session: Session) -> np.ndarray:
+        """Return the neurons of the group in a session, int64 (n,), ascending.
+
+        Raises
+        ------
+        ValueError
+            The session lacks some of them.
+        """
+        names = session.units.names
+        missing = np.setdiff1d(self.ids, names)
+        if len(missing):
+            raise ValueError(
+                f"Session {session.id!r} lacks {len(missing):,} of {len(self.ids):,} neurons "
+                f"of the group {self.name!r}, first {missing[0]}."
+            )
+        return np.flatnonzero(np.isin(names, self.ids))
+
+
+Neurons = str | NeuronGroup | Sequence[int] | np.ndarray
+"""Some neurons: the name of an area, a group, indices, or a bool for each."""
+
+
+def neurons_of(session: Session, neurons: str | NeuronGroup) -> np.ndarray:
+    """Return the indices of an area or of a group, int64 (n,), ascending.
+
+    Raises
+    ------
+    ValueError
+        The session has no such area, or lacks neurons of the group.
+    """
+    if isinstance(neurons, NeuronGroup):
+        return neurons.indices(session)
+    return select_areas(session, neurons)
 
 
 # -- by place ----------------------------------------------------------------------

@@ -14,8 +14,8 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.sweep.contexts import (
     Context,
     Draw,
+    chosen_draw,
     context_mask,
-    held_out_draw,
     inputs_label,
     largest_context,
     too_large,
@@ -25,6 +25,7 @@ from omnimouse_model.analysis.sweep.table import SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.selection import neurons_of
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, Job
 
@@ -58,10 +59,14 @@ def planned_cells(
     """Yield all cells in the order of their rows."""
     for session in sessions:
         starts = scored_starts(session, plan.tier, plan.max_windows, spec)
+        chosen = {
+            name: None if choice is None else neurons_of(session, choice)
+            for name, choice in (("targets", plan.targets), ("pool", plan.pool))
+        }
         # One value for the whole session, so that all contexts have the same targets.
         largest = largest_context(session.n_neurons, plan.neurons)
         for seed in plan.seeds:
-            draw = held_out_draw(session, largest, seed)
+            draw = chosen_draw(session, seed, largest=largest, **chosen)
             make = partial(Cell, session, starts, seed=seed, draw=draw, spec=spec)
             yield from (make(context=context) for context in plan.contexts)
 
@@ -100,11 +105,13 @@ def row_of(
     )
 
 
-def cell_key(predictor: Predictor, cell: Cell, metric: str = "correlation") -> str:
+def cell_key(predictor: Predictor, cell: Cell, plan: SweepPlan) -> str:
     """Return a hash of all facts that the row of a cell depends on."""
     return row_key(
-        # Absent for correlations, so that existing results files are continued.
-        **({} if metric == "correlation" else {"metric": metric}),
+        # Absent for pooled correlations, so that existing results files are continued.
+        **({} if plan.metric == "correlation" else {"metric": plan.metric}),
+        **({"centred": True} if plan.centred else {}),
+        **({} if cell.draw.pool is None else {"pool": cell.draw.pool.tolist()}),
         predictor=predictor.predictor_id,
         session=[cell.session.id, cell.session.fingerprint],
         context=asdict(cell.context),
@@ -134,7 +141,7 @@ def score_cells(
             tier=plan.tier,
             max_windows=plan.max_windows,
             metric=plan.metric,
-            centred=False,
+            centred=plan.centred,
             job=job,
         )
     # `evaluate` returns one score per condition, in order, for one predictor and

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.cells import (
@@ -98,21 +99,26 @@ class Draw:
     targets
         int64 (n,): the target neurons, which are never in a context.
     others
-        int64 (P - n,): the first k are the context of k neurons, so that larger
-        contexts contain the smaller ones.
+        int64 (P - n,), or those of the pool: the first k are the context of k neurons,
+        so that larger contexts contain the smaller ones.
     recording_rate_hz
         Rate at which the session was recorded; slow recordings have a wider guard. If
         it is unknown, contexts have the guard of the official masks.
+    pool
+        Neurons that may be shown, whose history is; None for all neurons.
+    n_neurons
+        Neurons of the session, P; 0 stands for the sum of targets and others.
     """
 
     targets: np.ndarray
     others: np.ndarray
     recording_rate_hz: float = RESPONSE_RATE_HZ
+    pool: np.ndarray | None = None
+    n_neurons: int = 0
 
-    @property
-    def n_neurons(self) -> int:
-        """Neurons of the session, P."""
-        return len(self.targets) + len(self.others)
+    def __post_init__(self) -> None:
+        total = self.n_neurons or len(self.targets) + len(self.others)
+        object.__setattr__(self, "n_neurons", total)
 
 
 def held_out_draw(session: HasNeurons | int, largest: int, seed: int) -> Draw:
@@ -141,6 +147,41 @@ def held_out_draw(session: HasNeurons | int, largest: int, seed: int) -> Draw:
     )
 
 
+def chosen_draw(
+    session: Session,
+    seed: int,
+    *,
+    largest: int,
+    targets: np.ndarray | None = None,
+    pool: np.ndarray | None = None,
+) -> Draw:
+    """Draw the order of the neurons of a pool; without targets, those outside it.
+
+    A pool of all neurons, and none, give `held_out_draw`, whose parameters these are.
+
+    Raises
+    ------
+    ValueError
+        There are no targets.
+    """
+    if targets is not None and not len(targets):
+        raise ValueError(f"Session {session.id!r}: there are no targets.")
+    permuted = np.random.default_rng(seed).permutation(session.n_neurons)
+    in_pool = permuted if pool is None else permuted[np.isin(permuted, pool)]
+    if targets is None:
+        drawn = held_out_draw(session, largest, seed)
+        targets = drawn.targets
+        if len(in_pool) < session.n_neurons:
+            targets = np.sort(np.setdiff1d(permuted, in_pool))
+    return Draw(
+        np.asarray(targets),
+        in_pool[~np.isin(in_pool, targets)],
+        recording_rate(session, RESPONSE_RATE_HZ),
+        None if pool is None else np.sort(in_pool),
+        session.n_neurons,
+    )
+
+
 def largest_context(n_neurons: int, counts: tuple[int, ...]) -> int:
     """Return the largest number of context neurons that leaves enough targets."""
     most = n_neurons - _least_targets(n_neurons)
@@ -153,6 +194,11 @@ def too_large(context: Context, draw: Draw) -> str:
     if context.neurons <= len(draw.others):
         return ""
     total = draw.n_neurons
+    if len(draw.others) + len(draw.targets) < total or draw.pool is not None:
+        return (
+            f"The pool has {len(draw.others):,} neurons that are no targets, fewer than "
+            f"the {context.neurons:,} of the context."
+        )
     return (
         f"The session has {total:,} neurons; a context of {context.neurons:,} leaves "
         f"fewer than {_least_targets(total):,} of them to be predicted."
@@ -209,8 +255,9 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
         order = np.concatenate([draw.others, draw.targets])
         span = later if context.neurons else (0, 0)
         mask = replace(mask, token_layout=TokenLayout(order, context_span=span))
-    # History last: it shows the targets' past too, and extends the context span.
-    return mask.show(slice(None), (end - context.history_samples, end))
+    # History last: it shows the past of targets in the pool too, and extends the context span.
+    shown = slice(None) if draw.pool is None else draw.pool
+    return mask.show(shown, (end - context.history_samples, end))
 
 
 def _least_targets(n_neurons: int) -> int:

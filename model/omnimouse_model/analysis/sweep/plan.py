@@ -6,6 +6,7 @@ from typing import Literal
 
 from omnimouse_model.analysis.sweep.contexts import Context
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics import named_metric
 
 ContextAxis = Literal["neurons", "history_samples"]
@@ -23,6 +24,15 @@ class SweepPlan:
     ----------
     metric
         Name of the metric of the scores.
+    centred
+        Whether correlations are about the means of the train tier, as in every score;
+        False for pooled ones, as in publications and in sweeps of older versions.
+    targets
+        Area or group whose neurons are predicted; None for a held-out part that each
+        seed draws.
+    pool
+        Area or group whose neurons may be shown, in the target samples (but the
+        targets) and as history; None for all neurons.
     rate_hz
         Response samples per second: the unit of `history_samples`.
 
@@ -42,6 +52,9 @@ class SweepPlan:
     grid: bool = False
     metric: str = "correlation"
     rate_hz: float = OMNIMOUSE.response_rate_hz
+    centred: bool = True
+    targets: str | NeuronGroup | None = None
+    pool: str | NeuronGroup | None = None
 
     def __post_init__(self) -> None:
         kinds = {"video": bool, "behavior": bool}
@@ -60,6 +73,16 @@ class SweepPlan:
                 raise ValueError(f"A sweep needs at least one value of {name}.")
         named_metric(self.metric)
         _ = self.contexts  # creating a context checks its values
+
+    @property
+    def targets_name(self) -> str:
+        """Targets in words: an area, the name of a group, "held-out neurons"."""
+        return _name_of(self.targets) or "held-out neurons"
+
+    @property
+    def pool_name(self) -> str:
+        """Neurons that may be shown, in words; "all others" by default."""
+        return _name_of(self.pool) or "all others"
 
     @property
     def contexts(self) -> tuple[Context, ...]:
@@ -92,6 +115,10 @@ class SweepPlan:
             if self.history_samples:
                 values = self.history_samples
                 yield Line("history_samples", values, fixed, video, behavior)
+
+
+def _name_of(neurons: str | NeuronGroup | None) -> str:
+    return neurons.name if isinstance(neurons, NeuronGroup) else neurons or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks.selection import NeuronGroup, Neurons
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.progress import CallbackJob, Job, shown_job
@@ -47,10 +48,13 @@ def context_sweep(
     history_samples: Sequence[int] = (),
     video: Sequence[bool] = (True,),
     behavior: Sequence[bool] = (True,),
+    targets: Neurons | None = None,
+    pool: Neurons | None = None,
     seeds: int | Sequence[int] = 5,
     tier: str = "test",
     grid: bool = False,
     metric: str | None = None,
+    centred: bool = True,
     max_windows: int | None = None,
     results: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
@@ -61,9 +65,10 @@ def context_sweep(
 ) -> ContextSweep:
     """Score a predictor as a function of context, on the same targets.
 
-    For each draw, the targets are a held-out set of neurons in the last second of each
-    window. They are the same along every curve and never in a context. Contexts of one
-    draw are nested. See `contexts.Context` for the definition of a context.
+    The targets are neurons in the last second of each window: those that are chosen, or
+    for each draw a held-out set. They are the same along every curve, and in that
+    second never in a context. Contexts of one draw are nested. See `contexts.Context`
+    for the definition of a context.
 
     Parameters
     ----------
@@ -77,6 +82,12 @@ def context_sweep(
         and samples of history of all neurons before it (0, or 10 to 25).
     video, behavior
         Whether visible; `[True, False]` gives one curve for each.
+    targets
+        Neurons that are predicted: an area, a `NeuronGroup`, indices or a bool for each
+        neuron. By default a held-out set, or all neurons outside the pool.
+    pool
+        Neurons that may be shown, in the target second and as history; by default all
+        of them but the targets, whose history is shown too.
     seeds
         Draws of neurons: their number, or their seeds. Error bars are over draws.
     tier
@@ -88,6 +99,9 @@ def context_sweep(
     metric
         Name of the score of responses, as in `evaluate`; by default that of the
         predictor's spec.
+    centred
+        Correlations about the means of the train tier, as in every score; False for
+        pooled ones, see `SweepPlan`.
     results
         File to which finished rows are added; several sweeps may write it at once. If
         it exists, the sweep continues from it, with the same result as without a stop.
@@ -128,6 +142,14 @@ def context_sweep(
     >>> curve = sweep.curve("history_samples")
     >>> curve.values, [round(point.score, 2) for point in curve.points]
     ((10, 20), [0.25, 0.25])
+
+    How many V1 neurons predict RL?
+
+    >>> sweep = om.context_sweep(
+    ...     "mean", session, neurons=[0, 4], targets="RL", pool="V1", seeds=1, max_windows=4
+    ... )
+    >>> sweep.plan.targets_name, sweep.plan.pool_name, sweep.rows[0].n_neurons
+    ('RL', 'V1', 4)
     """
     # The source is kept, because workers load the predictor from it.
     source = predictor
@@ -144,7 +166,10 @@ def context_sweep(
         tier=tier,
         max_windows=max_windows,
         grid=grid,
+        targets=_choice("targets", targets, recordings),
+        pool=_choice("pool", pool, recordings),
         metric=metric or predictor.needs.spec.metric,
+        centred=centred,
         rate_hz=predictor.needs.spec.response_rate_hz,
     )
     # Errors of the plan appear before the first prediction.
@@ -190,7 +215,7 @@ class _Run:
         self.sessions = tuple(session.id for session in sessions)
         cells = planned_cells(plan, sessions, predictor.needs.spec)
         # In planned order, which rows and tables follow.
-        self.cells = {cell_key(predictor, cell, plan.metric): cell for cell in cells}
+        self.cells = {cell_key(predictor, cell, plan): cell for cell in cells}
         self.rows: dict[str, SweepRow] = {}
         self._job = job
 
@@ -256,7 +281,13 @@ def _definition(
 ) -> dict[str, object]:
     recordings = [[session.id, session.fingerprint] for session in sessions]
     # Absent where they are the usual ones: existing results files are continued.
-    usual = {"metric": "correlation", "rate_hz": OMNIMOUSE.response_rate_hz}
+    usual = {
+        "metric": "correlation",
+        "rate_hz": OMNIMOUSE.response_rate_hz,
+        "centred": False,
+        "targets": None,
+        "pool": None,
+    }
     values = {
         name: value
         for name, value in asdict(plan).items()
@@ -267,6 +298,21 @@ def _definition(
         "sessions": recordings,
         **values,
     }
+
+
+def _choice(
+    name: str, neurons: Neurons | None, sessions: Sequence[Session]
+) -> str | NeuronGroup | None:
+    """Return an area or a group as it is, and indices of one session as a group."""
+    if neurons is None or isinstance(neurons, str | NeuronGroup):
+        return neurons
+    if len(sessions) > 1:
+        raise ValueError(
+            f"{name}: indices belong to one session, and there are {len(sessions)}; give an "
+            "area, or a NeuronGroup of neurons that all of them have."
+        )
+    group = NeuronGroup.of(sessions[0], name, neurons)
+    return replace(group, name=f"{len(group.ids):,} chosen neurons")
 
 
 def _check_names(sessions: Sequence[Session]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.masks.selection import NeuronGroup
 
 SUFFIX = ".sweep.jsonl"
 
@@ -82,4 +83,9 @@ def _plan(definition: Mapping[str, Any]) -> SweepPlan:
         for name, value in definition.items()
         if name in names
     }
-    return SweepPlan(**values)
+    for name in ("targets", "pool"):
+        if isinstance(values.get(name), Mapping):
+            group = values[name]
+            values[name] = NeuronGroup(str(group["name"]), tuple(map(int, group["ids"])))
+    # Sweeps of older versions are pooled, and do not say so.
+    return SweepPlan(**{"centred": False, **values})

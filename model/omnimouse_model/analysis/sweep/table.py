@@ -172,6 +172,7 @@ class ContextSweep(HasSummary):
         return {
             "predictor": self.predictor,
             "sessions": str(len(self.sessions)),
+            "targets": f"{self.plan.targets_name} from {self.plan.pool_name}",
             "tier": self.plan.tier,
             "metric": self.plan.metric,
             "rows": f"{len(self.rows):,} of {self.n_planned:,}",
@@ -307,7 +308,7 @@ class ContextSweep(HasSummary):
             at = {context: getattr(context, line.axis) for context in line.contexts}
             for row in self.rows:
                 if row.context in at:
-                    lines += _tidy(row, line, at[row.context], self.plan.metric)
+                    lines += _tidy(row, line, at[row.context], self.plan)
         return lines
 
     def to_dataframe(self) -> "pandas.DataFrame":
@@ -346,7 +347,7 @@ def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
     return mean, float(sem), low, high, weight, float(len(scored))
 
 
-def _tidy(row: SweepRow, line: Line, value: int, metric: str) -> Iterator[dict[str, object]]:
+def _tidy(row: SweepRow, line: Line, value: int, plan: SweepPlan) -> Iterator[dict[str, object]]:
     for target in (RESPONSES, *row.decoded):
         is_response = target == RESPONSES
         yield {
@@ -357,7 +358,9 @@ def _tidy(row: SweepRow, line: Line, value: int, metric: str) -> Iterator[dict[s
             "session": row.session,
             "predictor": row.predictor,
             "target": target,
-            "metric": metric if is_response else "correlation",
+            "metric": plan.metric if is_response else "correlation",
+            "targets": plan.targets_name,
+            "pool": plan.pool_name,
             "n_neurons": row.n_neurons,
             "n_windows": row.n_windows,
             "score": number_or_none(row.value_of(target)),

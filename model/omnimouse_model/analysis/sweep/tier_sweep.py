@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.shard import Shard
 from omnimouse_model.analysis.evaluate.tier_run import TierRun
-from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS
+from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS, PRELIMINARY
 from omnimouse_model.analysis.sweep.cells import planned_cells, row_of
 from omnimouse_model.analysis.sweep.contexts import largest_context, too_large
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS, SEED, live_history
@@ -22,9 +22,6 @@ from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.predict.predictor import Predictor
-
-MIN_WINDOWS = 64
-"""Correlations pooled over fewer windows are biased low by .02 and more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +56,7 @@ class TierCurves:
     @property
     def is_shown(self) -> bool:
         """Whether enough windows were added for curves that are hardly biased."""
-        return self.n_windows >= min(MIN_WINDOWS, self.n_total)
+        return self.n_windows >= min(PRELIMINARY, self.n_total)
 
     def of_neurons(self, neurons: Sequence[int]) -> ContextSweep | None:
         """Return the mean curves of some neurons; None if none of them is held out.
@@ -128,6 +125,7 @@ class TierSweep(TierRun[TierCurves]):
             plan.tier,
             self._cells[0].starts,
             metric=plan.metric,
+            centred=plan.centred,
             ceiling=False,
         )
         super().__init__(shard)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.tier_score import PRELIMINARY
 from omnimouse_model.analysis.sweep.context_of_mask import (
     ContextAmount,
     measure_context,
 )
 from omnimouse_model.analysis.sweep.contexts import inputs_label
-from omnimouse_model.analysis.sweep.tier_sweep import MIN_WINDOWS
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
@@ -28,7 +28,7 @@ class CurrentPoint:
     metric
         Metric of the score.
     score
-        Beside curves over a tier: pooled score of all target neurons over its windows
+        Beside curves over a tier: score of all target neurons over its windows
         so far. Else, in this window: mean, over target samples, of the selected target
         neurons, or of all target neurons if none is selected. NaN without a score.
     n_scored, n_windows
@@ -72,16 +72,14 @@ class CurrentPoint:
         """Text such as "r = 0.43", or why there is no score."""
         if self.problem:
             return f"not marked: {self.problem}"
-        old, scope, kind = " (older)" if self.is_old else "", "", ""
+        old, scope = " (older)" if self.is_old else "", ""
         if self.n_windows > 1:
-            # *Score* is centred.
-            kind = "pooled "
             scope = f" over {self.n_windows:,} windows"
         elif self.is_comparable:
             scope = " here"
         else:
             scope = f" here, of {self.n_scored:,} target neurons, none selected"
-        return f"{kind}{self.metric.text(self.score)}{old}{scope}"
+        return f"{self.metric.text(self.score)}{old}{scope}"
 
 
 def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
@@ -123,7 +121,7 @@ def _point_over_tier(
         return None
     score = None if found is None else found.score
     n_windows = 0 if found is None else found.n_windows
-    least, problem = min(MIN_WINDOWS, curves.n_total), ""
+    least, problem = min(PRELIMINARY, curves.n_total), ""
     if score is not None and score.refusal:
         problem = score.refusal
     # As for the curves: over few windows, the score is biased.
@@ -133,7 +131,6 @@ def _point_over_tier(
     return CurrentPoint(
         context,
         state.metric,
-        # Pooled like the curves, not centred.
         float("nan") if score is None or problem else score.value,
         0 if score is None else score.n_neurons,
         is_comparable=True,

@@ -26,7 +26,7 @@ from omnimouse_model.progress import CallbackJob, Job
 
 PLAN_FIELDS = (
     "neurons", "history_samples", "video", "behavior", "seeds", "tier", "grid",
-    "max_windows", "metric",
+    "max_windows", "metric", "centred", "targets", "pool",
 )  # fmt: skip
 """Fields of a plan that are arguments of `context_sweep`."""
 PaceKey = tuple[str, str, str]

@@ -22,6 +22,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.mask import Mask
+from omnimouse_model.masks.selection import NeuronGroup
 from tests.model.context_predictor import (
     ASK,
     N_NEURONS,
@@ -157,7 +158,7 @@ def test_a_row_is_an_ordinary_evaluation(session):
 
 def test_every_point_of_a_draw_asks_the_same_cells(session):
     predictor = ContextPredictor()
-    context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2)
+    context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2, centred=False)
     targets = [mask.target for mask in predictor.asked]
     assert len(targets) == 2 * 2 * 5
     first, second = targets[:10], targets[10:]
@@ -263,3 +264,60 @@ def test_the_bar_of_one_draw_is_its_interval_and_of_several_their_error():
     assert point.ends == (0.3, 0.6)
     assert replace(point, n_windows=1).ends == (0.4, 0.4)
     assert replace(point, sem=0.02).ends == pytest.approx((0.38, 0.42))
+
+
+def test_the_pool_alone_is_shown_and_the_targets_are_predicted(session):
+    predictor = ContextPredictor()
+    group = NeuronGroup.of(session, "painted", [30, 4, 5])
+    sweep = context_sweep(
+        predictor,
+        session,
+        neurons=[0, 8],
+        history_samples=[10],
+        targets=group,
+        pool=range(20),
+        seeds=2,
+        max_windows=1,
+        centred=False,
+    )
+    assert (sweep.plan.targets_name, sweep.plan.pool_name) == ("painted", "20 chosen neurons")
+    assert {row.n_neurons for row in sweep.rows} == {3}
+    assert {row["targets"] for row in sweep.table()} == {"painted"}
+    for mask in predictor.asked:
+        assert np.flatnonzero(mask.target.any(axis=0)).tolist() == [4, 5, 30]
+        assert not mask.visible[:, 20:].any()
+        # Targets in the pool have a history, but no visible sample beside the others.
+        assert not mask.visible[30:, [4, 5]].any()
+    assert any(mask.visible[:30, 4].any() for mask in predictor.asked)
+    with pytest.warns(UserWarning, match="answers none"):
+        large = context_sweep(
+            predictor, session, neurons=[19], targets=group, pool=range(20), seeds=1
+        )
+    assert "The pool has 18 neurons that are no targets" in large.rows[0].refusal
+    outside = context_sweep(
+        predictor, session, neurons=[1], pool=range(20), seeds=1, max_windows=1, centred=False
+    )
+    assert outside.rows[0].n_neurons == session.n_neurons - 20
+
+
+def test_targets_and_pool_return_with_the_saved_sweep(session, tmp_path):
+    path = tmp_path / "one.sweep.jsonl"
+    chosen = {"targets": [1, 2], "pool": NeuronGroup("others", (7, 8, 9)), "neurons": [2]}
+    sweep = context_sweep("mean", session, seeds=1, max_windows=1, results=path, **chosen)
+    saved = read_sweep(path).sweep
+    assert saved.plan == sweep.plan
+    assert saved.plan.targets.ids == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"targets": [60]}, "indices from 0 to 59"),
+        ({"targets": []}, "there are no targets"),
+        ({"pool": "V9"}, "has no brain areas"),
+        ({"pool": NeuronGroup("far", (1, 999))}, "lacks 1 of 2 neurons"),
+    ],
+)
+def test_targets_and_pools_that_a_session_lacks_are_refused(session, chosen, message):
+    with pytest.raises(ValueError, match=message):
+        context_sweep("mean", session, neurons=[0], seeds=1, max_windows=1, **chosen)

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from omnimouse_model.analysis.evaluate.tier_score import PRELIMINARY
 from omnimouse_model.analysis.sweep.saved import SavedSweep
-from omnimouse_model.analysis.sweep.tier_sweep import MIN_WINDOWS, TierCurves
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.sweep.current_point import CurrentPoint
@@ -112,7 +113,7 @@ def _tier_text(curves: TierCurves) -> str:
     n_targets = max(row.n_neurons for row in curves.sweep.rows)
     name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"
     # Before that, the curves would be biased.
-    least = min(MIN_WINDOWS, curves.n_total)
+    least = min(PRELIMINARY, curves.n_total)
     waits = "" if curves.is_shown else f" (drawn from {least} windows on)"
     return f"{name[0].upper()}{name[1:]}{waits}"
 
