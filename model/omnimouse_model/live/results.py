@@ -224,6 +224,8 @@ class Results:
         """
         if self.tier_score is not None and self.tier_score.mask is not mask:
             self.tier_score = self._score_under(mask)
+        if self.tier_curves is not None and (mask is None or not self.tier_curves.is_of(mask)):
+            self.tier_curves = None
         if self.peri_event is not None and self.peri_event.mask is not mask:
             self.peri_event = None
         self.newest_request = number

@@ -226,7 +226,7 @@ class RunningScore:
                 values, counts = self.repeats.scores(part)
                 yield self._group_score(name, _Scored(values, counts, np.zeros(0)))
         for name, sums in sorted(self.by_group.items()):
-            yield self._group_score(name, self._scored(sums, self.centres))
+            yield self._group_score(name, self._scored(sums, sums.without_each(), self.centres))
 
     def _group_score(self, name: str, found: "_Scored") -> GroupScore:
         interval = found.interval(self.metric.limits)
@@ -240,13 +240,17 @@ class RunningScore:
             found.counts,
         )
 
-    def _scored(self, sums: BlockSums, centres: Centres | None) -> "_Scored":
-        """Return the score from sums: about centres, else by the metric as it is."""
+    def _scored(
+        self, sums: BlockSums, parts: Sequence[tuple[Moments, np.ndarray]], centres: Centres | None
+    ) -> "_Scored":
+        """Return the score from sums: about centres, else by the metric as it is.
+
+        `parts` are the sums without each block.
+        """
         if not sums.blocks:
             n = len(self.neurons)
             return _Scored(np.full(n, NaN), np.zeros(n, np.int64), np.zeros(0))
         total, gain = sums.total()
-        parts = sums.without_each()
         if centres is None:
             left_out = [session_score(self._values(part, g), part.count) for part, g in parts]
             return _Scored(self._values(total, gain), total.count, np.array(left_out))
@@ -268,15 +272,16 @@ class RunningScore:
             )
         # A predictor may refuse after some windows: never report a partial score.
         blocks = BlockSums() if self.refusal else self.blocks
-        pooled = self._scored(blocks, None)
+        parts = blocks.without_each() if blocks.blocks else []
+        pooled = self._scored(blocks, parts, None)
         if self.repeats is not None and not self.refusal:
             pooled = _Scored(*self.repeats.scores(), np.zeros(0))
         is_centred = self.centres is not None and bool(blocks.blocks)
-        found = self._scored(blocks, self.centres) if is_centred else pooled
+        found = self._scored(blocks, parts, self.centres) if is_centred else pooled
         ceiling = NaN
         if self.ceiling is not None:
             centres = self.ceiling.centres if is_centred else None
-            ceiling = self.ceiling._scored(self.ceiling.blocks, centres).value
+            ceiling = self.ceiling._scored(self.ceiling.blocks, [], centres).value
         interval, of_pooled = (one.interval(self.metric.limits) for one in (found, pooled))
         also_pooled: dict[str, Any] = {}
         if self.metric.name == "correlation":

@@ -2,8 +2,8 @@
 
 A curve of one window is dominated by noise. `TierSweep` adds the batches of windows
 that `context_sweep` adds, in the same order: after the last one both have the same
-scores. Its contexts do not depend on the painted mask, so that the curves of a session
-are computed once.
+scores. Targets are those of the painted mask, and its visible neurons are the pool: the
+curves are of the question on screen, and are computed once for these neurons.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,14 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TierCurves:
-    """Context curves of held-out neurons over the first windows of a tier.
+    """Context curves of the target neurons over the first windows of a tier.
 
     Attributes
     ----------
@@ -35,13 +37,24 @@ class TierCurves:
     n_windows, n_total
         Windows that were added, and windows that are added at most.
     per_neuron
-        float32 (rows, P): score of each held-out neuron, NaN for all others.
+        float32 (rows, P): score of each target neuron, NaN for all others.
+    unit_names
+        int64 (P,): names of the neurons, by which the plan has targets and pool.
     """
 
     sweep: ContextSweep
     n_windows: int
     n_total: int
     per_neuron: np.ndarray
+    unit_names: np.ndarray
+
+    def is_of(self, mask: Mask) -> bool:
+        """Return whether a mask has the same targets and pool."""
+        plan = self.sweep.plan
+        groups = [one.ids for one in (plan.targets, plan.pool) if isinstance(one, NeuronGroup)]
+        names = self.unit_names
+        asked = [tuple(names[one].tolist()) for one in asked_neurons(mask) if one.any()]
+        return len(names) == mask.n_neurons and asked == groups
 
     @property
     def tier(self) -> str:
@@ -59,7 +72,7 @@ class TierCurves:
         return self.n_windows >= min(PRELIMINARY, self.n_total)
 
     def of_neurons(self, neurons: Sequence[int]) -> ContextSweep | None:
-        """Return the mean curves of some neurons; None if none of them is held out.
+        """Return the mean curves of some neurons; None if none of them is a target.
 
         They have no interval.
         """
@@ -81,10 +94,32 @@ class TierCurves:
         return replace(self.sweep, rows=rows)
 
 
-def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str) -> SweepPlan:
-    """Return the plan of the curves: the contexts of a live sweep, in one draw."""
+def asked_neurons(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """Return the targets of a mask's curves and their pool, bool (P,) each.
+
+    The targets are the neurons with a scored sample, the pool those with a visible one;
+    without visible neurons, all. Both are empty if the pool has no neuron that is no
+    target: then held-out neurons are predicted from all others.
+    """
+    targets, pool = scored_cells(mask).any(axis=0), np.asarray(mask.visible.any(axis=0))
+    if not pool.any():
+        pool = np.ones_like(pool)
+    is_asked = targets.any() and (pool & ~targets).any()
+    return targets & is_asked, pool & is_asked
+
+
+def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str, mask: Mask) -> SweepPlan:
+    """Return the plan of the curves of a mask: the contexts of a live sweep, in one draw."""
     has_behavior = spec.behavior is not None and bool(session.behavior_names)
-    largest = largest_context(session.n_neurons, NEURONS)
+    targets, pool = asked_neurons(mask)
+    largest, chosen = largest_context(session.n_neurons, NEURONS), {}
+    if targets.any():
+        largest = int((pool & ~targets).sum())
+        shown = "visible neurons" if mask.visible.any() else "all others"
+        chosen = {
+            "targets": NeuronGroup.of(session, "target neurons", targets),
+            "pool": NeuronGroup.of(session, shown, pool),
+        }
     has_video = session.stimulus is not None and spec.video is not None
     return SweepPlan(
         neurons=(0, *(count for count in NEURONS if count <= largest)),
@@ -96,6 +131,7 @@ def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str) -> Swe
         max_windows=MAX_WINDOWS,
         metric=metric,
         rate_hz=spec.response_rate_hz,
+        **chosen,
     )
 
 
@@ -148,4 +184,5 @@ class TierSweep(TierRun[TierCurves]):
             self.n_windows,
             len(shard.starts),
             per_neuron,
+            np.asarray(shard.session.units.names),
         )

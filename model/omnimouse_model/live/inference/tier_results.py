@@ -8,8 +8,11 @@ restart, too.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import blake2b
 from time import monotonic
 from typing import Any, TypeVar
+
+import numpy as np
 
 from omnimouse_model.analysis.evaluate.shard_sums import Arrays, Facts
 from omnimouse_model.analysis.evaluate.tier_score import (
@@ -20,7 +23,12 @@ from omnimouse_model.analysis.evaluate.tier_score import (
     scored_tier,
 )
 from omnimouse_model.analysis.sweep.plan import SweepPlan
-from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, TierSweep, tier_plan
+from omnimouse_model.analysis.sweep.tier_sweep import (
+    TierCurves,
+    TierSweep,
+    asked_neurons,
+    tier_plan,
+)
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.score_store import UNFINISHED_BYTES, ScoreStore
 from omnimouse_model.metrics import METRICS
@@ -258,7 +266,9 @@ def _curves_key(predictor: Predictor, request: LiveRequest) -> Key | None:
     is_possible = request.sweep and not predictor.needs.is_stored
     if not (is_possible and _is_scored(predictor, request)):
         return None
-    return ("curves", *_key(predictor, request))
+    asked = asked_neurons(request.mask)
+    digest = blake2b(np.packbits(asked).tobytes(), digest_size=12).hexdigest()
+    return ("curves", *_key(predictor, request), digest)
 
 
 def _is_scored(predictor: Predictor, request: LiveRequest) -> bool:
@@ -278,7 +288,8 @@ def _key(predictor: Predictor, request: LiveRequest) -> Key:
 
 def _plan(predictor: Predictor, request: LiveRequest) -> SweepPlan:
     session, spec = request.session, predictor.needs.spec
-    return tier_plan(session, spec, scored_tier(session, spec), request.metric)
+    tier = scored_tier(session, spec)
+    return tier_plan(session, spec, tier, request.metric, request.mask)
 
 
 def _always(value: T) -> Callable[[], T]:

@@ -12,17 +12,19 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.stages import StageRunner
+from omnimouse_model.live.results import Results
 from tests.model.context_predictor import ContextPredictor
 
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr("omnimouse_model.analysis.evaluate.shard.BATCH", 2)
+    monkeypatch.setattr("omnimouse_model.analysis.evaluate.shard.BATCH", 10)
 
 
 @pytest.fixture
 def curves(session, small_batches):
-    plan = tier_plan(session, OMNIMOUSE, "test", "correlation")
+    mask = om.Mask.nothing(session).ask(range(20, session.n_neurons)).show(range(18))
+    plan = tier_plan(session, OMNIMOUSE, "test", "correlation", mask)
     return TierSweep(ContextPredictor(), session, plan)
 
 
@@ -35,7 +37,7 @@ def stop_after(n):
 @pytest.mark.slow
 def test_after_the_last_window_they_are_those_of_a_sweep(curves, session):
     *partial, found = curves.refine(lambda: False)
-    assert [part.n_windows for part in partial] == [2 * n for n in range(1, len(partial) + 1)]
+    assert [part.n_windows for part in partial] == [10 * n for n in range(1, len(partial) + 1)]
     plan = found.sweep.plan
     expected = om.context_sweep(
         ContextPredictor(),
@@ -45,6 +47,8 @@ def test_after_the_last_window_they_are_those_of_a_sweep(curves, session):
         video=plan.video,
         behavior=plan.behavior,
         seeds=plan.seeds,
+        targets=plan.targets,
+        pool=plan.pool,
     )
     assert found.is_complete
     assert len(found.sweep.rows) > 4
@@ -74,6 +78,35 @@ def test_curves_of_some_neurons_are_means_of_their_scores(curves, session):
         assert row.score == pytest.approx(other.score, abs=1e-6)
     assert found.of_neurons(visible[:2].tolist()) is None
     assert found.of_neurons([]) is None
+
+
+def test_they_are_of_the_targets_and_the_visible_neurons_of_the_mask(session):
+    def plan_of(mask):
+        return tier_plan(session, OMNIMOUSE, "test", "correlation", mask)
+
+    nothing, n = om.Mask.nothing(session), session.n_neurons
+    asked = plan_of(nothing.ask([3, 4]).show(range(10, 30), (30, 60)))
+    assert (asked.targets.indices(session).tolist(), len(asked.pool.ids)) == ([3, 4], 20)
+    assert asked.neurons == (0, 16)
+    # Without visible neurons all others may be shown, and without others held-out
+    # neurons are predicted.
+    from_video = plan_of(nothing.ask([3, 4]).with_frames(True))
+    assert (len(from_video.targets.ids), len(from_video.pool.ids)) == (2, n)
+    everyone = plan_of(nothing.ask(slice(None)).with_frames(True))
+    assert (everyone.targets, everyone.pool) == (None, None)
+    assert everyone.targets_name == "held-out neurons"
+
+
+def test_curves_of_other_neurons_leave_with_a_stroke(curves, session):
+    found = next(iter(curves.refine(lambda: False)))
+    mask = om.Mask.nothing(session).ask(range(20, session.n_neurons)).show(range(18))
+    results = Results()
+    results.tier_curves = found
+    # The same neurons at other samples, and without video.
+    results.mark_requested(1, mask=mask.hide(range(18), (0, 10)).with_frames(False))
+    assert results.tier_curves is found
+    results.mark_requested(2, mask=mask.hide([0], (0, 60)))
+    assert results.tier_curves is None
 
 
 @pytest.mark.slow
@@ -111,7 +144,7 @@ def test_they_are_computed_in_idle_time_while_they_are_visible(
     first = [stage for stage in stages if stage.tier_curves]
     assert bool(first) == (sweep and is_on)
     if first:
-        # Painting does not change the contexts: the curves return at once.
+        # The same targets and pool: the curves return at once.
         painted = replace(request, mask=mask.ask([0], (40, 50)))
         known = next(s for s in runner.when_idle(painted, lambda: False) if s.tier_curves)
         assert known.tier_curves.is_complete

@@ -26,7 +26,7 @@ from tests.predictors import (
 )
 
 CONTEXTS = ((0, 8), (0, 10), (True, False))  # neurons, history, video
-PLAN = SweepPlan(*CONTEXTS, seeds=(0, 1), tier="test", max_windows=2)
+PLAN = SweepPlan(*CONTEXTS, seeds=(0, 1), tier="test", max_windows=2, centred=False)
 N_ROWS = 12  # none, 8 neurons, 10 samples; with and without video; two draws
 N_ANSWERS = 2 * N_ROWS
 
@@ -85,7 +85,7 @@ class SweepsThread(DrawingThread):
 
 @pytest.fixture(scope="module")
 def table(session):
-    names = ("neurons", "history_samples", "video", "seeds", "tier", "max_windows")
+    names = ("neurons", "history_samples", "video", "seeds", "tier", "max_windows", "centred")
     ask = {name: getattr(PLAN, name) for name in names}
     return context_sweep(GatedNoisyPredictor(), session, **ask).table()
 

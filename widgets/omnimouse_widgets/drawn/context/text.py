@@ -111,7 +111,8 @@ def _window_progress(results: Results) -> str:
 def _tier_text(curves: TierCurves) -> str:
     """Return windows and neurons of the curves over a tier."""
     n_targets = max(row.n_neurons for row in curves.sweep.rows)
-    name = f"{tier_name(curves)}, {n_targets:,} held-out neurons"
+    plan = curves.sweep.plan
+    name = f"{tier_name(curves)}, {n_targets:,} {plan.targets_name} from {plan.pool_name}"
     # Before that, the curves would be biased.
     least = min(PRELIMINARY, curves.n_total)
     waits = "" if curves.is_shown else f" (drawn from {least} windows on)"
