@@ -176,6 +176,13 @@ class Results:
         is_swept = self.sweep is None or self.sweep.is_complete
         return self.freshness == self.population_freshness == "fresh" and is_swept
 
+    def has_curves_of(self, mask: Mask | None) -> bool:
+        """Whether the curves over a tier are of this mask, and over enough windows."""
+        curves = self.tier_curves
+        return (
+            self.has_tier_curves and mask is not None and curves is not None and curves.is_of(mask)
+        )
+
     @property
     def has_tier_curves(self) -> bool:
         """Whether curves over a tier are shown, in place of those of the window."""

@@ -134,6 +134,7 @@ class ShardScores:
     batches: list[np.ndarray] = field(init=False, repr=False)
     added: set[tuple[int, int]] = field(default_factory=set, repr=False)
     is_whole: bool = True
+    _n_centred: int = field(init=False, default=0)
     _blocks: np.ndarray = field(init=False, repr=False)
     _groups: list[list[RunningScore]] = field(init=False, repr=False)
     _expected: list[tuple[RunningScore, np.ndarray]] = field(init=False, repr=False)
@@ -202,7 +203,8 @@ class ShardScores:
             return
         # A block for each window: they show how much the mean varies.
         windows = [(session.window(s, spec), k) for k, s in enumerate(starts)]
-        for group in self._groups:
+        # Goes on after a stop: live curves have many groups, and strokes come often.
+        for group in self._groups[self._n_centred :]:
             self.run.report(f"{session.id}: {group[0].condition.name}, train windows")
             trained = [score.without_samples() for score in group]
             predictions = _predictions(trained, windows, self.run.job.cancelled)
@@ -212,6 +214,7 @@ class ShardScores:
                     continue
                 means = train_means(session, spec)[score.neurons]
                 score.centres = part.blocks.centres(means)
+            self._n_centred += 1
         for ceiling, rates in self._expected:
             part = ceiling.without_samples()
             _add_expected(part, windows, rates)

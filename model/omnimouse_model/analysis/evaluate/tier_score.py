@@ -76,9 +76,11 @@ class TierScore:
         """
         if self.score is None or self.n_windows not in self.steps:
             return jackknife(float("nan"), [])
-        value, *parts = self.steps[self.n_windows]
+        value, left_out, train_left_out = self.steps[self.n_windows]
+        if self.is_preliminary:
+            return jackknife(value, [])
         limits = METRICS[self.score.metric].limits
-        return jackknife(value, *([[]] if self.is_preliminary else parts), limits=limits)
+        return jackknife(value, left_out, train_left_out, limits=limits)
 
     @property
     def is_preliminary(self) -> bool:

@@ -8,6 +8,7 @@ curves are of the question on screen, and are computed once for these neurons.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_model.predict.predictor import Predictor
 
 
@@ -38,23 +39,19 @@ class TierCurves:
         Windows that were added, and windows that are added at most.
     per_neuron
         float32 (rows, P): score of each target neuron, NaN for all others.
-    unit_names
-        int64 (P,): names of the neurons, by which the plan has targets and pool.
+    asked
+        bool (2, P): targets and pool, see `asked_neurons`.
     """
 
     sweep: ContextSweep
     n_windows: int
     n_total: int
     per_neuron: np.ndarray
-    unit_names: np.ndarray
+    asked: np.ndarray
 
     def is_of(self, mask: Mask) -> bool:
         """Return whether a mask has the same targets and pool."""
-        plan = self.sweep.plan
-        groups = [one.ids for one in (plan.targets, plan.pool) if isinstance(one, NeuronGroup)]
-        names = self.unit_names
-        asked = [tuple(names[one].tolist()) for one in asked_neurons(mask) if one.any()]
-        return len(names) == mask.n_neurons and asked == groups
+        return np.array_equal(np.stack(asked_neurons(mask)), self.asked)
 
     @property
     def tier(self) -> str:
@@ -104,15 +101,17 @@ def asked_neurons(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     targets, pool = scored_cells(mask).any(axis=0), np.asarray(mask.visible.any(axis=0))
     if not pool.any():
         pool = np.ones_like(pool)
-    is_asked = targets.any() and (pool & ~targets).any()
-    return targets & is_asked, pool & is_asked
+    if not (targets.any() and (pool & ~targets).any()):
+        return np.zeros_like(targets), np.zeros_like(pool)
+    return targets, pool
 
 
 def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str, mask: Mask) -> SweepPlan:
     """Return the plan of the curves of a mask: the contexts of a live sweep, in one draw."""
     has_behavior = spec.behavior is not None and bool(session.behavior_names)
     targets, pool = asked_neurons(mask)
-    largest, chosen = largest_context(session.n_neurons, NEURONS), {}
+    largest = largest_context(session.n_neurons, NEURONS)
+    chosen: dict[str, Any] = {}
     if targets.any():
         largest = int((pool & ~targets).sum())
         shown = "visible neurons" if mask.visible.any() else "all others"
@@ -184,5 +183,14 @@ class TierSweep(TierRun[TierCurves]):
             self.n_windows,
             len(shard.starts),
             per_neuron,
-            np.asarray(shard.session.units.names),
+            self._asked(),
         )
+
+    def _asked(self) -> np.ndarray:
+        """Return the neurons of the plan's targets and pool, bool (2, P)."""
+        session = self._scores.shard.session
+        asked = np.zeros((2, session.n_neurons), bool)
+        for row, group in zip(asked, (self._plan.targets, self._plan.pool), strict=True):
+            if group is not None:
+                row[neurons_of(session, group)] = True
+        return asked

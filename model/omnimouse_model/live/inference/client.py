@@ -99,7 +99,7 @@ class LiveClient:
             self.predictor,
             state.device,
             state.sweep_shown and self._sweeps,
-            sweeps_window=not self.results.has_tier_curves,
+            sweeps_window=not self.results.has_curves_of(state.mask),
             step_s=self.step_s,
             # The baseline is compared with the recorded stimulus only.
             edits=state.edits if self._sweeps else (),

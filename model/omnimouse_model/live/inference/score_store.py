@@ -98,7 +98,7 @@ class ScoreStore:
                 _curves_facts(found),
                 {
                     "per_neuron": found.per_neuron,
-                    "unit_names": found.unit_names,
+                    "asked": found.asked,
                 },
             )
         if self._write(self._path(key), key, facts, arrays, self._limit_bytes):
@@ -269,4 +269,4 @@ def _curves(facts: Facts, arrays: Arrays, plan: SweepPlan) -> TierCurves:
     sessions = tuple(facts["sessions"])
     sweep = ContextSweep(plan, facts["predictor"], sessions, rows)
     n_windows, n_total = facts["n_windows"], facts["n_total"]
-    return TierCurves(sweep, n_windows, n_total, arrays["per_neuron"], arrays["unit_names"])
+    return TierCurves(sweep, n_windows, n_total, arrays["per_neuron"], arrays["asked"])

@@ -116,7 +116,7 @@ def test_they_continue_where_they_were_stopped(curves, session):
     n_stops = 0
     while True:
         try:
-            found = [*again.refine(stop_after(7))][-1:]
+            found = [*again.refine(stop_after(25))][-1:]
         except StoppedError:
             n_stops += 1
             continue

@@ -78,10 +78,13 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
         controller.selection.select(selection)
         assert names() == ["test tier"]
         assert live_problem(controller.state, controller.results, is_live=True) == ""
+    controller.selection.select([int(held_out[0])])
     controller.editor.paint([int(held_out[1])], VISIBLE)
-    assert controller.results.sweep is None  # nobody looks at it
+    # Another question: its curves begin with those of the window.
+    assert controller.results.tier_curves is None
+    assert names() == [WINDOW_SWEEP]
     mark = current_point(controller.state, controller.results)
-    assert mark.problem.startswith("0 of")
+    assert (mark.n_windows, mark.is_comparable) == (1, True)
 
 
 def test_without_selected_targets_the_score_is_of_all_targets(controller, session):

@@ -260,7 +260,7 @@ def start_sweeps(controller, session):
     """Compute and save some sweeps."""
     controller.model.choose(EchoPredictor())
     controller.loader.open_now(session)
-    plan = SweepPlan(neurons=(0,), max_windows=1)
+    plan = SweepPlan(neurons=(0,), max_windows=1, centred=False)
 
     def start(count: int) -> Sweeps:
         for number in range(count):
