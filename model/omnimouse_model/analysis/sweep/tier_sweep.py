@@ -98,7 +98,8 @@ def asked_neurons(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     without visible neurons, all. Both are empty if the pool has no neuron that is no
     target: then held-out neurons are predicted from all others.
     """
-    targets, pool = scored_cells(mask).any(axis=0), np.asarray(mask.visible.any(axis=0))
+    targets = np.asarray(scored_cells(mask).any(axis=0))
+    pool = np.asarray(mask.visible.any(axis=0))
     if not pool.any():
         pool = np.ones_like(pool)
     if not (targets.any() and (pool & ~targets).any()):
