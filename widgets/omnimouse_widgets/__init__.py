@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.explorer import Explorer as Explorer
     from omnimouse_widgets.jupyter.finetune import FineTune as FineTune
     from omnimouse_widgets.jupyter.laboratory import Laboratory as Laboratory
+    from omnimouse_widgets.jupyter.neuron import Neuron as Neuron
     from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
     from omnimouse_widgets.jupyter.ranking import Ranking as Ranking
     from omnimouse_widgets.jupyter.raster import Raster as Raster
@@ -31,6 +32,7 @@ _NAMES = {
     "jupyter.explorer": "Explorer",
     "jupyter.finetune": "FineTune",
     "jupyter.laboratory": "Laboratory",
+    "jupyter.neuron": "Neuron",
     "jupyter.painter": "MaskPainter",
     "jupyter.ranking": "Ranking",
     "jupyter.raster": "Raster",

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.laboratory import LaboratoryView
+from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.record import Image, Polar
 from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
 from tests.model.live.test_laboratory import AreaCodes, with_areas
@@ -86,13 +86,13 @@ def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_
 
 
 def test_the_neuron_panel_shows_the_result_of_its_neuron(controller, show, redraw):
-    neuron = show(NeuronInfoPanel(controller), 420, 900)
+    neuron = show(RecordPanel(NeuronView.of(controller), controller), 420, 900)
     redraw()
-    assert not neuron.lab.canvas.isVisible()
+    assert "found_plot" not in neuron.plots
     run(panel_of(controller, show), redraw)
     redraw()
-    assert neuron.lab.canvas.isVisible()
-    (preferred, *_), *_ = neuron.lab.shown.spokes
+    assert neuron.content("found_plot").isVisible()
+    (preferred, *_), *_ = neuron.plots["found_plot"].shown.spokes
     expected = controller.laboratory.result.findings.columns["preferred_deg"][7]
     np.testing.assert_allclose(preferred, expected)
-    assert f"preferred {preferred:.0f}°" in neuron.lab_line.text()
+    assert f"preferred {preferred:.0f}°" in neuron.widgets["found"].text()

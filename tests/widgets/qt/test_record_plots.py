@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from psygnal import Signal
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage
 from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.panel import RecordPanel
@@ -12,10 +13,13 @@ from omnimouse_widgets.views.record import (
     Block,
     CurrentRow,
     Curves,
+    Image,
     Legend,
     Line,
     Overlay,
+    Polar,
     Raster,
+    SavePicture,
     Table,
 )
 from tests.widgets.pointer import canvas_position, drag, pixel
@@ -28,7 +32,7 @@ class PressedView:
     moved = Signal()
 
     def __init__(self):
-        self.seen, self.row, self.n_drawn = [], 0, 0
+        self.seen, self.row, self.more = [], 0, ()
 
     def blocks(self):
         return [
@@ -62,6 +66,7 @@ class PressedView:
                 raster=Raster(pixels, (0.0, 4.0, 2.0, 4.0)),
                 pick=lambda x, y: self.seen.append((x, y)),
             ),
+            *self.more,
         ]  # fmt: skip
 
 
@@ -88,6 +93,25 @@ def test_rows_and_places_are_pressed_and_a_key_acts(panel, view, redraw):
     assert view.seen[-1] == "step"
     panel.hide()
     assert view.seen[-1] is False
+
+
+def test_an_image_and_a_polar_curve_have_their_marks_and_one_picture(view, panel, redraw, tmp_path):
+    degrees, values = np.array([0.0, 90.0, 180.0, 270.0]), np.array([1.0, 2.0, 1.0, 1.0])
+    polar = Polar("tuning", "Tuning", degrees, values, "#FFFFFF", error=np.full(4, 0.5), level=1.25)
+    pixels = np.zeros((9, 16, 3), np.uint8)
+    image = Image("field", "Field", pixels, "#FFFFFF", (3.0, 2.0), circle=(8.0, 4.0, "#00FF00"))
+    view.more = (polar, image)
+    view.moved.emit()
+    redraw()
+    curves = [item.getData() for item in panel.plots["tuning"].items if hasattr(item, "getData")]
+    reach = max(np.nanmax(y) for _, y in curves if y is not None)
+    assert reach > 2.5  # the bar at 90°, and the rim beyond it
+    circles = [c.points()[0].pos() for c in panel.plots["field"].items if hasattr(c, "points")]
+    assert (8.0, 4.0) in [(at.x(), at.y()) for at in circles]
+    panel.save(SavePicture("all.png", "", "Three plots"), tmp_path / "all.png")
+    picture = QImage(str(tmp_path / "all.png"))
+    heights = sum(panel.plots[name].canvas.height() for name in ("plot", "tuning", "field"))
+    assert picture.height() > 2 * heights
 
 
 def test_marks_move_and_what_is_under_them_is_not_drawn_again(panel, view, redraw):

@@ -26,6 +26,7 @@ from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.jupyter.laboratory import Laboratory
+from omnimouse_widgets.jupyter.neuron import Neuron
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.ranking import Ranking
 from omnimouse_widgets.jupyter.raster import Raster
@@ -75,7 +76,7 @@ class Explorer:
     controller
         The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces
-    sweep, behavior, table, neuron_scores, trials, repeats, laboratory, ranking
+    sweep, behavior, table, neuron_scores, neuron, trials, repeats, laboratory, ranking
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -114,6 +115,7 @@ class Explorer:
         self.trials = Trials(controller)
         self.repeats = Repeats(controller)
         self.neuron_scores = NeuronScores(controller)
+        self.neuron = Neuron(controller)
         self.laboratory = Laboratory(controller)
         self.ranking = Ranking(controller)
         # Both parts validate the filter, so an invalid one is rejected on either side.

@@ -48,8 +48,9 @@ from omnimouse_widgets.qt.style.controls import (
 )
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
 from omnimouse_widgets.qt.style.plot_style import small_font
+from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.row_table import row_table
+from omnimouse_widgets.qt.style.row_table import RowView, row_table
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
@@ -95,9 +96,11 @@ DARK, BRIGHT = "#101010", "#F0F0F0"
 """Colours of texts on bright and on dark cells."""
 REFUSALS: Final = (ValueError, OSError, ImportError)
 """Errors whose message answers a user action; the panel shows it."""
-Taking = TypeVar("Taking", bound=QWidget)
+Taking = TypeVar("Taking", PlotCanvas, RowView)
 MIN_HEIGHT: Final = 96
 """Least height of a content in pixels."""
+IN_ROW_HEIGHT: Final = 130
+"""Least height of plots beside each other, which are about as wide."""
 
 
 def make_panel(path: str, controller: Controller) -> QWidget:
@@ -224,13 +227,17 @@ class RecordPanel(QWidget):
         return path + suffix if path and not Path(path).suffix else path
 
     def save(self, result: SaveFile | SavePicture, path: Path) -> None:
-        """Write the files of a result, or the picture of a content."""
+        """Write the files of a result, or the picture of a content or of all plots."""
         if isinstance(result, SaveFile):
             written = result.write(path)
         else:
-            widget, plot = self.content(result.content), self.plots.get(result.content)
-            items = plot.items if plot is not None and plot.canvas is widget else ()
-            picture = picture_of(widget, result.description, items)
+            shown = [plot for plot in self.plots.values() if plot.canvas.isVisible()]
+            widgets = [plot.canvas for plot in shown]
+            if result.content:
+                widgets = [self.content(result.content)]
+                shown = [plot for plot in shown if plot.canvas is widgets[0]]
+            items = [item for plot in shown for item in plot.items]
+            picture = picture_of(widgets, result.description, items)
             is_svg = path.suffix.lower() == ".svg"
             write_bytes(path, picture.svg() if is_svg else picture.png())
             written = [path]
@@ -277,7 +284,10 @@ class RecordPanel(QWidget):
             if isinstance(entry, Row):
                 inner = widget.layout()
                 self._draw_entries(inner, entry.items, entry.wide)
-                if entry.wide:
+                for item in entry.items:
+                    if isinstance(item, Plot):
+                        self.plots[item.name].canvas.setMinimumHeight(IN_ROW_HEIGHT)
+                if entry.wide and entry.items:
                     inner.setStretchFactor(self.widgets[entry.wide], 1)
             if self._items.get(key) is not entry and self._is_new(key, entry):
                 self._show(widget, entry)
@@ -461,12 +471,12 @@ def _table_view(model: QStandardItemModel, table: Table) -> QTableView:
 
 
 def _matrix_view(model: QStandardItemModel) -> QTableView:
-    view = QTableView()
+    view = RowView()
     view.setModel(model)
     return _set_up(view)
 
 
-def _set_up(view: QTableView) -> QTableView:
+def _set_up(view: RowView) -> QTableView:
     view.setFont(small_font())
     view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     view.setTabKeyNavigation(False)
@@ -474,8 +484,9 @@ def _set_up(view: QTableView) -> QTableView:
 
 
 def _fill_height(widget: Taking) -> Taking:
-    """Give a content the height that is left, however much it would like."""
-    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+    """Give a content the height that is left, at least `MIN_HEIGHT`."""
+    widget.fills_height = True
+    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
     widget.setMinimumHeight(MIN_HEIGHT)
     return widget
 

@@ -1,12 +1,13 @@
 """Plot of a record: curves, polar curve, image or message."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from html import escape
 from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, QSize, Qt
+from qtpy.QtCore import QPoint, QRect, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QWidget
 
@@ -77,6 +78,7 @@ class RecordPlot:
         for item in self.items:
             self.plot.removeItem(item)
         self.items = []
+        self.plot.setTitle(plot.title or None, color=plot_style.TEXT, size="8pt")
         self.message.show(plot.text if isinstance(plot, Message) else "")
         for side in ("left", "bottom"):
             self.plot.showAxis(side, isinstance(plot, Curves))
@@ -201,7 +203,7 @@ class RecordPlot:
 
     # -- polar curve ------------------------------------------------------------------
     def _show_polar(self, plot: Polar) -> None:
-        most = max(float(np.nanmax([0.0, *plot.values])), 1e-12)
+        most = max(float(np.nanmax([0.0, *_reach(plot)])), 1e-12)
         edge = _EDGE * most
         # The colours of directions on the field, around the curve.
         circle = np.linspace(0, 2 * np.pi, _RIM, endpoint=False)
@@ -217,6 +219,17 @@ class RecordPlot:
         curve.setData(x, y)
         points = pg.ScatterPlotItem(x, y, size=5, pen=None, brush=plot_style.brush(plot.colour))
         self._add(curve, rim, points)
+        if len(plot.error):
+            # NaN after each bar separates it from the next one.
+            ends = (plot.values + np.outer([-1, 1, np.nan], plot.error)).T.ravel()
+            along, bars = np.radians(np.repeat(plot.degrees, 3)), plot_style.curve(plot.colour)
+            bars.setData(ends * np.cos(along), ends * np.sin(along))
+            self._add(bars)
+        if plot.level is not None:
+            around = plot_style.curve(plot_style.AXIS, dotted=True)
+            turn = np.linspace(0, 2 * np.pi, _RIM + 1)
+            around.setData(plot.level * np.cos(turn), plot.level * np.sin(turn))
+            self._add(around)
         for degrees, colour, is_dotted in plot.spokes:
             spoke, turn = plot_style.curve(colour, 1.5, dotted=is_dotted), np.radians(degrees)
             spoke.setData([0.0, most * np.cos(turn)], [0.0, most * np.sin(turn)])
@@ -238,7 +251,16 @@ class RecordPlot:
         if plot.place is not None:
             pen, (x, y) = plot_style.pen(plot.colour, 1.5), plot.place
             self._add(pg.ScatterPlotItem([x], [y], size=11, symbol="+", pen=pen))
+        if plot.circle is not None:
+            x, y, colour = plot.circle
+            pen = plot_style.pen(colour, 1.5)
+            self._add(pg.ScatterPlotItem([x], [y], size=11, symbol="o", pen=pen, brush=None))
         self.box.setRange(QRectF(0, 0, width, height), padding=0.03)
+
+
+def _reach(plot: Polar) -> np.ndarray:
+    """Return the outer end of each value with its bar."""
+    return plot.values + plot.error if len(plot.error) else plot.values
 
 
 def _style(dash: Dash) -> dict[str, bool]:
@@ -246,12 +268,19 @@ def _style(dash: Dash) -> dict[str, bool]:
     return {"dashed": dash == "dashed", "dotted": dash == "dotted"}
 
 
-def picture_of(widget: QWidget, description: str, items: Sequence[object] = ()) -> Picture:
-    """Return a content as a picture of its size on screen, and a text below it.
+def picture_of(
+    widgets: Sequence[QWidget], description: str, items: Sequence[object] = ()
+) -> Picture:
+    """Return contents as a picture of their place on screen, and a text below it.
 
-    `items` are the items of a plot.
+    `items` are the items of plots.
     """
-    view, lines = widget.rect(), description.splitlines()
+    widget, lines = widgets[0], description.splitlines()
+    window = widget.window()
+    assert window is not None
+    places = [QRect(one.mapTo(window, QPoint()), one.size()) for one in widgets]
+    view = reduce(QRect.united, places)
+    places = [place.translated(-view.topLeft()) for place in places]
     paper, ink = (
         themed_colour(colour, is_light=is_on_light(widget))
         for colour in (plot_style.BACKGROUND, plot_style.TEXT)
@@ -263,17 +292,18 @@ def picture_of(widget: QWidget, description: str, items: Sequence[object] = ()) 
         symbols = [item for item in items if hasattr(item, "setExportMode")]
         for item in symbols:
             item.setExportMode(True, {"painter": painter, "resolutionScale": 1.0})
-        if isinstance(widget, PlotCanvas):
-            widget.render(painter, QRectF(view), widget.viewport().rect())
-        else:
-            widget.render(painter)
+        for one, place in zip(widgets, places, strict=True):
+            if isinstance(one, PlotCanvas):
+                one.render(painter, QRectF(place), one.viewport().rect())
+            else:
+                one.render(painter, place.topLeft())
         for item in symbols:
             item.setExportMode(False)
         painter.setFont(plot_style.small_font())
         painter.setPen(QColor(ink))
         flags = Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap
-        place = QRectF(6, view.height(), view.width() - 12, below)
-        painter.drawText(place, int(flags), description)
+        text = QRectF(6, view.height(), view.width() - 12, below)
+        painter.drawText(text, int(flags), description)
 
     size, title = QSize(view.width(), view.height() + below), "OmniMouse Studio"
     return Picture(size, widget.logicalDpiX(), paper, title, description, paint)

@@ -12,7 +12,6 @@ from omnimouse_model.analysis.evaluate.summary import (
 )
 from omnimouse_model.data.session import Window
 from omnimouse_model.live.neuron_scores import windows_text
-from omnimouse_model.live.neurons.neuron_info_text import heading
 from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
@@ -27,6 +26,7 @@ from omnimouse_widgets.drawn.units import channel_text, drawn_units, recorded
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import PlotLine
 from omnimouse_widgets.report.markup import Markup, number, table, tag
+from omnimouse_widgets.views.neuron import heading
 
 UNIT_TEXTS: Final = {
     "normalised": "Normalised responses: the recording divided by each neuron's scale.",

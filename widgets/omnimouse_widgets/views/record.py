@@ -160,8 +160,8 @@ class Curves:
         Ticks of the vertical axis; None for round numbers.
     limits
         Ends of the axes; None to show all lines.
-    tip
-        What the plot shows and what a press does, beside the label.
+    title, tip
+        Text above the plot; what it shows and what a press does, beside the label.
     pick
         Called with the place (x, y) of a press; None without an answer to it.
     """
@@ -178,6 +178,7 @@ class Curves:
     up_ticks: tuple[tuple[float, str], ...] | None = None
     limits: Limits | None = None
     raster: Raster | None = None
+    title: str = ""
     tip: str = ""
     pick: Callable[[float, float], object] | None = None
 
@@ -202,6 +203,8 @@ class Polar:
     ----------
     spokes
         Direction, colour, and whether it is dotted, of lines from the centre.
+    error, level
+        Half lengths of bars at the values, empty without; a dotted circle, None without.
     """
 
     name: str
@@ -210,11 +213,18 @@ class Polar:
     values: Float[np.ndarray, " level"]
     colour: str
     spokes: tuple[tuple[float, str, bool], ...] = ()
+    error: Float[np.ndarray, " bar"] = field(default_factory=_nothing)
+    level: float | None = None
+    title: str = ""
+    tip: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """Picture with a mark and an outline, in pixels from the upper left corner."""
+    """Picture with a mark and an outline, in pixels from the upper left corner.
+
+    `circle` is a second mark: x, y and colour.
+    """
 
     name: str
     label: str
@@ -222,6 +232,9 @@ class Image:
     colour: str
     place: tuple[float, float] | None = None
     outline: Float[np.ndarray, "point 2"] = field(default_factory=_no_points)
+    circle: tuple[float, float, str] | None = None
+    title: str = ""
+    tip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +244,7 @@ class Message:
     name: str
     label: str
     text: str
+    title: str = ""
 
 
 Plot = Curves | Polar | Image | Message
@@ -259,7 +273,10 @@ class SaveFile:
 
 @dataclass(frozen=True, slots=True)
 class SavePicture:
-    """Picture of a content as it is drawn, with a description below it."""
+    """Picture of a content as it is drawn, with a description below it.
+
+    Without the name of a content, it has all plots.
+    """
 
     name: str
     content: str

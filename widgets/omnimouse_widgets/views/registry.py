@@ -136,8 +136,9 @@ PANELS: Final = (
         "Neuron",
         "Receptive field, direction tuning and repeats of one neuron, computed from the recording.",
         "napari.md#properties-of-one-neuron",
-        Dock("qt.neurons.info_panel:NeuronInfoPanel", "right", "results"),
-        reason="In a notebook, code reads them: `explorer.controller.neuron_info`.",
+        Dock("views.neuron:NeuronView", "right", "results"),
+        part="neuron",
+        is_tab=True,
     ),
     Panel(
         "What if",

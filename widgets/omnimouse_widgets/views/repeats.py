@@ -13,7 +13,7 @@ from omnimouse_model.analysis.tuning.repeats import (
     most_frequent_status,
 )
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.repeats import RepeatsOnScreen, interval_text
+from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
@@ -301,6 +301,12 @@ def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
     one = f"{single}{interval_text(repeats)}"
     n_repeats = len(repeats.onset_s)
     return f"Reliability of {n_repeats} repeats: one {one}, mean {top} · oracle {oracle} ({scope})"
+
+
+def interval_text(repeats: ClipRepeats) -> str:
+    """Return the 95 % interval of the reliability of one repeat, or ""."""
+    low, high = repeats.interval
+    return f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
 
 
 def _median_text(values: np.ndarray) -> str:

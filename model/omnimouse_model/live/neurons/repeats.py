@@ -244,9 +244,3 @@ def _read_repeats(
             request.session, request.clip, neurons, percent_job(report, "Reading repeats")
         ),
     )
-
-
-def interval_text(repeats: ClipRepeats) -> str:
-    """Return the 95 % interval of the reliability of one repeat, or ""."""
-    low, high = repeats.interval
-    return f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""

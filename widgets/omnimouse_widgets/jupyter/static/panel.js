@@ -1,8 +1,11 @@
 // Record of a panel: draws items of the kernel, and tells it what is pressed and chosen.
 // Elements are kept by the names of their items, so that the focus stays.
 
-const WIDE = 520, TALL = 300, LEFT = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
+let WIDE = 520, TALL = 300; // of the drawing that is made now; smaller in a row
+const LEFT = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
 const RIM = 1.12; // of the largest value: where the colours of directions are
+const HEAD = 16; // height of a title
+const IN_ROW = 220; // width and height of a drawing in a row
 const LISTED = 8; // rows of a list
 const INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
 
@@ -49,6 +52,7 @@ const finite = (values) => values.filter(Number.isFinite);
 const drawings = {
   message: (item) => item.text.split("\n").map((line, k) => words(line, WIDE / 2, TALL / 2 + 16 * k, { size: 13 })),
   curves(item, _colours, element) {
+    const width = WIDE, height = TALL;
     const place = item.is_log ? Math.log10 : Number;
     const places = item.lines.flatMap((line) => [...line.x].map(place));
     const heights = finite(item.lines.flatMap((line) => [...[...line.y].flatMap((y, k) => {
@@ -60,13 +64,13 @@ const drawings = {
     const low = bottom, high = above, margin = item.limits ? 0 : 14; // within given limits, nothing is added
     const first = item.limits ? place(left) : left, span = Math.max((item.limits ? place(right) : right) - first, 0.01);
     const tall = Math.max(high - low, 1e-12);
-    const xOf = (x) => LEFT + margin + (place(x) - first) / span * (WIDE - LEFT - RIGHT - 2 * margin);
+    const xOf = (x) => LEFT + margin + (place(x) - first) / span * (width - LEFT - RIGHT - 2 * margin);
     const names = item.lines.filter((line) => line.label).map((line) => [line.label, line.colour]);
     if (item.baseline) names.push([item.baseline[1], INK]);
-    const top = ABOVE + 10 + 12 * names.length; // the names of the lines stand above them
-    const yOf = (y) => top + (high - y) / tall * (TALL - top - BELOW - 6);
+    const top = ABOVE + 10 + HEAD * Boolean(item.title) + 12 * names.length; // the names of the lines stand above them
+    const yOf = (y) => top + (high - y) / tall * (height - top - BELOW - 6);
     element.places = { xOf, yOf, at: (x, y) => [ // without a logarithm: only such plots are pressed
-      first + (x - LEFT - margin) / (WIDE - LEFT - RIGHT - 2 * margin) * span, high - (y - top) / (TALL - top - BELOW - 6) * tall] };
+      first + (x - LEFT - margin) / (width - LEFT - RIGHT - 2 * margin) * span, high - (y - top) / (height - top - BELOW - 6) * tall] };
     const shapes = [];
     if (item.raster) {
       const { pixels, place: [from, to, under, over] } = item.raster, href = pictureOf(pixels);
@@ -75,15 +79,15 @@ const drawings = {
     }
     const step = roundStep(tall / 5);
     for (let y = Math.ceil(low / step) * step; y <= high && !item.up_ticks; y += step) {
-      shapes.push(path([[LEFT, yOf(y)], [WIDE - RIGHT, yOf(y)]], RULE, { "stroke-width": 1 }));
+      shapes.push(path([[LEFT, yOf(y)], [width - RIGHT, yOf(y)]], RULE, { "stroke-width": 1 }));
       shapes.push(words(String(Number(y.toPrecision(3))), LEFT - 6, yOf(y) + 4, { anchor: "end" }));
     }
     for (const [y, text] of item.up_ticks ?? [])
       text.split("\n").forEach((line, k) => shapes.push(words(line, LEFT - 6, yOf(y) + 4 + 13 * k, { anchor: "end" })));
-    for (const [x, text] of item.ticks) shapes.push(words(text, xOf(x), TALL - BELOW + 16));
-    shapes.push(words(item.across, (LEFT + WIDE) / 2, TALL - 8));
-    shapes.push(words(item.up, 12, TALL / 2, { transform: `rotate(-90 12 ${TALL / 2})` }));
-    if (item.baseline) shapes.push(path([LEFT, WIDE - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
+    for (const [x, text] of item.ticks) shapes.push(words(text, xOf(x), height - BELOW + 16));
+    shapes.push(words(item.across, (LEFT + width) / 2, height - 8));
+    shapes.push(words(item.up, 12, height / 2, { transform: `rotate(-90 12 ${height / 2})` }));
+    if (item.baseline) shapes.push(path([LEFT, width - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
     for (const line of item.lines) {
       const at = [...line.y].map((y, k) => [xOf(line.x[k]), yOf(y)]);
       const runs = runsOf(line); // between gaps
@@ -97,28 +101,32 @@ const drawings = {
       shapes.push(...runs.map((run) => path(run.map((k) => at[k]), line.colour, DASHES[line.dash])));
       if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol)));
     }
-    names.forEach(([text, fill], k) => shapes.push(words(text, WIDE - RIGHT, ABOVE + 4 + 14 * k, { anchor: "end", fill })));
+    names.forEach(([text, fill], k) => shapes.push(words(text, width - RIGHT, ABOVE + 4 + HEAD * Boolean(item.title) + 14 * k, { anchor: "end", fill })));
     return shapes;
   },
   polar(item, colours) {
-    const most = Math.max(...finite([...item.values]), 1e-12), radius = TALL / 2 - 12;
+    const ends = [...item.values].map((value, k) => value + (item.error[k] || 0)), head = HEAD * Boolean(item.title);
+    const most = Math.max(...finite(ends), 1e-12), radius = (TALL - head) / 2 - 12, middle = (TALL + head) / 2;
     const at = (degrees, value) => {
       const angle = degrees * Math.PI / 180, r = radius * value / (RIM * most);
-      return [WIDE / 2 + r * Math.cos(angle), TALL / 2 - r * Math.sin(angle)];
+      return [WIDE / 2 + r * Math.cos(angle), middle - r * Math.sin(angle)];
     };
     const edge = RIM * most, n = colours.cycle.length;
     const points = [...item.values].map((value, k) => at(item.degrees[k], value));
     return [
       ...colours.cycle.map((colour, k) => shape("circle", { cx: at(360 * k / n, edge)[0], cy: at(360 * k / n, edge)[1], r: 4, fill: rgb(colour) })),
-      words("0°", at(0, edge)[0] + 16, TALL / 2 + 4), words("90°", WIDE / 2 + 20, at(90, edge)[1] + 4),
+      words("0°", at(0, edge)[0] + 16, middle + 4), words("90°", WIDE / 2 + 20, at(90, edge)[1] + 4),
       path([...points, points[0]], item.colour), ...points.map((point) => mark(point, item.colour)),
+      ...[...item.error].map((error, k) => path([-1, 1].map((sign) => at(item.degrees[k], item.values[k] + sign * error)), item.colour)),
+      ...(item.level === null ? [] : [path(Array.from({ length: 73 }, (_, k) => at(5 * k, item.level)), RULE, DASHES.dotted)]),
       ...item.spokes.map(([degrees, colour, isDotted]) =>
         path([at(0, 0), at(degrees, most)], colour, isDotted ? { "stroke-dasharray": "2 3" } : {})),
     ];
   },
   image(item) {
     const [height, width] = item.pixels.shape;
-    const scale = Math.min(WIDE / width, TALL / height), x0 = (WIDE - scale * width) / 2, y0 = (TALL - scale * height) / 2;
+    const head = HEAD * Boolean(item.title), tall = TALL - head;
+    const scale = Math.min(WIDE / width, tall / height), x0 = (WIDE - scale * width) / 2, y0 = head + (tall - scale * height) / 2;
     const at = (x, y) => [x0 + scale * x, y0 + scale * y];
     const outline = Array.from({ length: item.outline.length / 2 }, (_, k) => at(item.outline[2 * k], item.outline[2 * k + 1]));
     const shapes = [shape("image", { href: pictureOf(item.pixels), x: x0, y: y0, width: scale * width, height: scale * height, style: "image-rendering: pixelated" })];
@@ -126,6 +134,10 @@ const drawings = {
     if (item.place) {
       const [x, y] = at(...item.place);
       shapes.push(path([[x - 7, y], [x + 7, y]], item.colour), path([[x, y - 7], [x, y + 7]], item.colour));
+    }
+    if (item.circle) {
+      const [cx, cy] = at(...item.circle);
+      shapes.push(shape("circle", { cx, cy, r: 6, fill: "none", stroke: item.circle[2], "stroke-width": 1.5 }));
     }
     return shapes;
   },
@@ -148,7 +160,7 @@ const drawings = {
     return shapes;
   },
 };
-const ground = (tall = TALL) => shape("rect", { width: WIDE, height: tall, fill: "#16181d", rx: 3 });
+const ground = (wide = WIDE, tall = TALL) => shape("rect", { width: wide, height: tall, fill: "#16181d", rx: 3 });
 
 function render({ model, el }) {
   const { name, columns: columnOf, colours } = model.get("_constants");
@@ -263,7 +275,7 @@ function render({ model, el }) {
     },
     row: () => {
       const element = makeBar();
-      return [element, (now, arrays) => { drawEntries(element, now.items, arrays); element.hidden = !now.items.length; }];
+      return [element, (now, arrays) => { drawEntries(element, now.items, arrays, true); element.hidden = !now.items.length; }];
     },
   };
   // Rows that are pressed: a list, which the keyboard knows. Texts of a column are as wide.
@@ -298,13 +310,16 @@ function render({ model, el }) {
       over.replaceChildren(...(xOf ? [...overlays.values()] : []).map((one) =>
         path([...one.x].map((x, k) => [xOf(x), yOf(one.y[k])]), one.colour, { ...DASHES[one.dash], "stroke-width": 2 })));
     };
-    return [element, (now) => {
+    return [element, (now, _, isInRow) => {
+      [WIDE, TALL] = isInRow ? [IN_ROW, IN_ROW] : [520, 300];
+      element.setAttribute("viewBox", `0 0 ${WIDE} ${TALL}`);
       isPressed = now.kind === "curves" && !("pick" in now);
       element.places = null;
       if (now.tip) element.setAttribute("aria-description", now.tip);
       element.setAttribute("class", `omnimouse-drawing ${["image", "matrix"].includes(now.kind) || now.raster ? "" : "omnimouse-curves"}`);
       element.setAttribute("aria-label", now.label);
-      element.replaceChildren(ground(), ...drawings[now.kind](now, colours, element), over);
+      const title = now.title ? [words(now.title, WIDE / 2, 13)] : [];
+      element.replaceChildren(ground(), ...drawings[now.kind](now, colours, element), ...title, over);
       if (now.tip && isPressed) element.prepend(shape("title", {}, now.tip));
     }];
   };
@@ -318,7 +333,7 @@ function render({ model, el }) {
     return Object.assign(array, { shape: value.array });
   }
   const elements = new Map(), marks = new Map();
-  function drawEntries(parent, items, arrays) {
+  function drawEntries(parent, items, arrays, isInRow = false) {
     const focused = document.activeElement, isMark = (item) => ["overlay", "currentrow"].includes(item.kind);
     const kept = [], marked = [];
     for (const item of items) {
@@ -328,7 +343,7 @@ function render({ model, el }) {
       if (!elements.has(key)) elements.set(key, (makers[item.kind] ?? makeDrawing)(item));
       const [element, draw] = elements.get(key);
       element.hidden = false;
-      draw(item.kind === "row" ? item : revived(item, arrays), arrays);
+      draw(item.kind === "row" ? item : revived(item, arrays), arrays, isInRow);
       for (const mark of marks.values()) if (mark.content === item.name) element.mark?.(mark);
       kept.push(element);
     }
@@ -344,15 +359,24 @@ function render({ model, el }) {
     } else if (focused !== document.activeElement && el.contains(focused)) focused.focus();
   }
 
-  // The drawing as it is on screen, with its text below, as SVG or PNG for slides.
+  // Drawings as they are on screen, one below the other, with a text below them, as SVG or
+  // PNG for slides. Without the name of a content, all drawings.
   function savePicture({ name: fileName, content, description }) {
-    const lines = description.split("\n"), tall = TALL + 18 * lines.length;
-    const [drawn] = elements.get(`${content}:false`);
-    const copy = shape("svg", { xmlns: "http://www.w3.org/2000/svg", width: WIDE, height: tall, viewBox: `0 0 ${WIDE} ${tall}` }, ground(tall),
-      ...[...drawn.children].map((child) => child.cloneNode(true)), ...lines.map((line, k) => words(line, 6, TALL + 12 + 18 * k, { anchor: "start" })));
+    const shown = content ? [elements.get(`${content}:false`)[0]] : [...el.querySelectorAll("svg.omnimouse-drawing")].filter((one) => one.checkVisibility());
+    const lines = description.split("\n"), sizes = shown.map((one) => one.viewBox.baseVal);
+    const wide = Math.max(...sizes.map((size) => size.width)), under = sizes.reduce((sum, size) => sum + size.height, 0);
+    const tall = under + 18 * lines.length;
+    let y = 0;
+    const parts = shown.map((one, k) => {
+      const part = shape("g", { transform: `translate(0 ${y})` }, ...[...one.children].map((child) => child.cloneNode(true)));
+      y += sizes[k].height;
+      return part;
+    });
+    const copy = shape("svg", { xmlns: "http://www.w3.org/2000/svg", width: wide, height: tall, viewBox: `0 0 ${wide} ${tall}` }, ground(wide, tall),
+      ...parts, ...lines.map((line, k) => words(line, 6, under + 12 + 18 * k, { anchor: "start" })));
     const text = new XMLSerializer().serializeToString(copy);
     if (fileName.endsWith(".svg")) { download(fileName, text); return; }
-    const image = new Image(), picture = make("canvas", { width: 2 * WIDE, height: 2 * tall });
+    const image = new Image(), picture = make("canvas", { width: 2 * wide, height: 2 * tall });
     image.onload = () => {
       picture.getContext("2d").drawImage(image, 0, 0, picture.width, picture.height);
       picture.toBlob((blob) => download(fileName, blob), "image/png");

@@ -1,1 +1,1 @@
-"""The *Neurons* and *Neuron* panels."""
+"""The *Neurons* panel."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent
-from qtpy.QtGui import QBrush, QColor, QPaintEvent, QPen
+from qtpy.QtCore import QEvent, QSize
+from qtpy.QtGui import QBrush, QColor, QPaintEvent, QPen, QShowEvent
 from qtpy.QtWidgets import QGraphicsItem, QGraphicsRectItem, QWidget
 
 from omnimouse_widgets import palette
@@ -73,9 +73,22 @@ class PlotCanvas(pg.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph is
     """Whether the theme is light. A class attribute, because Qt sends palettes before
     the constructor has ended."""
 
+    fills_height = False
+    """Whether the canvas takes the height that is left, instead of asking for its own."""
+
     def __init__(self) -> None:
         super().__init__()
         self.setBackground(BACKGROUND)
+
+    def sizeHint(self) -> QSize:
+        """Return the wanted size; that of pyqtgraph is too large for a dock."""
+        wanted: QSize = super().sizeHint()
+        return QSize(wanted.width(), self.minimumHeight()) if self.fills_height else wanted
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Update the colours: a new parent may have got its theme after the canvas."""
+        super().showEvent(event)
+        self._follow()
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Update the colours: a change of the palette can be a change of the theme."""

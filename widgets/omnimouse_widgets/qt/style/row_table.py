@@ -1,12 +1,20 @@
 """Common table style: whole rows, sorted by header, without a grid."""
 
-from qtpy.QtCore import QAbstractItemModel, QEvent, Qt
+from qtpy.QtCore import QAbstractItemModel, QEvent, QSize, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 
-class _RowView(QTableView):
+class RowView(QTableView):
     """Table view that keeps PgUp and PgDown, which step trials in other widgets."""
+
+    fills_height = False
+    """Whether the table takes the height that is left, instead of asking for its own."""
+
+    def sizeHint(self) -> QSize:
+        """Return the wanted size."""
+        wanted = super().sizeHint()
+        return QSize(wanted.width(), self.minimumHeight()) if self.fills_height else wanted
 
     def event(self, event: QEvent | None) -> bool:
         """Claim the keys before Qt looks for shortcuts."""
@@ -23,9 +31,9 @@ class _RowView(QTableView):
 
 def row_table(
     model: QAbstractItemModel, tooltip: str, row_height: int = 22
-) -> tuple[QTableView, QHeaderView]:
+) -> tuple[RowView, QHeaderView]:
     """Return a view of a model and its horizontal header."""
-    view = _RowView()
+    view = RowView()
     view.setModel(model)
     view.setToolTip(tooltip)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

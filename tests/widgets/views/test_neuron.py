@@ -1,0 +1,210 @@
+"""The panel *Neuron*: what it says is what the library says."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
+from omnimouse_model.analysis.tuning.direction import direction_tuning
+from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.neurons import neuron_info as live_facts
+from omnimouse_widgets import palette
+from omnimouse_widgets.views import neuron as text
+from omnimouse_widgets.views.neuron import NeuronView
+from omnimouse_widgets.views.record import choose, pick, press, record
+from tests.predictors import open_controller
+from tests.small_sessions import write_session
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eighty seconds."""
+    return write_session(tmp_path_factory.mktemp("facts") / "mouse", 20, repeats=4)
+
+
+@pytest.fixture(scope="module")
+def recording(folder):
+    """Two clips: one shown five times, one three times; neuron 4 has the id 104."""
+    session = open_session(folder)
+    stim_id = session.trials.stim_id.astype("U8")
+    stim_id[[3, 5, 7, 9, 11]], stim_id[[4, 6, 8]] = "often", "rarely"
+    units = replace(session.units, unit_id=np.arange(session.n_neurons) + 100)
+    trials = replace(session.trials, stim_id=stim_id)
+    return replace(session, units=units, trials=trials)
+
+
+@pytest.fixture(scope="module")
+def tuning(recording):
+    """Direction tuning of neuron 4 at the centre of its receptive field."""
+    (found,) = direction_tuning(recording, np.array([4]), np.array([[13.5, 21.5]]))
+    return found
+
+
+@pytest.fixture
+def controller(recording):
+    with open_controller(recording) as made:
+        made.editor.apply_preset("video_behavior")
+        made.selection.select([])
+        yield made
+
+
+@pytest.fixture
+def view(controller):
+    """The view while it is in sight, which computes the numbers."""
+    made = NeuronView.of(controller)
+    follow(made, True)
+    yield made
+    follow(made, False)
+
+
+def follow(view, is_visible):
+    for block in view.blocks():
+        if block.follow is not None:
+            block.follow(is_visible)
+
+
+def select(view, controller, *neurons):
+    """Select neurons as a panel in sight follows it; return the record."""
+    controller.selection.select(neurons)
+    follow(view, True)
+    return record(view)
+
+
+def sized_field(neuron: int) -> ReceptiveField:
+    """Strongest in row 3 of 9, column 5 of 16."""
+    found = np.zeros((9, 16))
+    found[3, 5] = 0.2
+    lags = np.arange(16) / 30
+    course = np.exp(-(((lags - 0.2) / 0.1) ** 2))
+    return ReceptiveField(neuron, "energy", found, lags, course, 0.2, 0.61, (13.5, 21.5), 9.0)
+
+
+@pytest.fixture(autouse=True)
+def estimates(monkeypatch, tuning):
+    """Every neuron has that receptive field and that tuning: estimates take long."""
+
+    def fields(session: Session, neurons: np.ndarray, **_: Any) -> Any:
+        return tuple(sized_field(neuron) for neuron in neurons.tolist())
+
+    def tunings(session: Session, neurons: np.ndarray, *_: Any, **__: Any) -> Any:
+        return tuple(replace(tuning, neuron=neuron) for neuron in neurons.tolist())
+
+    monkeypatch.setattr(live_facts, "receptive_fields", fields)
+    monkeypatch.setattr(live_facts, "direction_tuning", tunings)
+
+
+def test_numbers_are_the_librarys(view, controller, recording, tuning):
+    items = select(view, controller, 4)
+    assert items["heading"].text.startswith("neuron 104 ")
+    assert items["heading"].text.endswith("index 4")
+    assert f"r = {controller.results.scores[4]:.2f}" in items["now"].text
+    clips = repeated_clips(recording)
+    assert [len(clip.trials) for clip in clips] == [5, 3]
+    repeats = clip_repeats(recording, clips[0], np.array([4]))
+    assert text.repeats_text(repeats) in items["repeats_text"].text
+    assert items["repeats"].raster.pixels.shape[0] == 5
+    mean = items["mean"].lines[0]
+    np.testing.assert_allclose(mean.y, repeats.average[0])
+    np.testing.assert_allclose(mean.x, repeats.time_s)
+    np.testing.assert_allclose(mean.error, repeats.spread[0])
+    assert text.tuning_text(tuning) in items["tuning_text"].text
+    np.testing.assert_allclose(items["tuning"].values, tuning.response)
+    np.testing.assert_allclose(items["tuning"].error, tuning.error)
+    field, shown = sized_field(4), items["field"]
+    assert "row 14, column 22" in items["field_text"].text
+    assert "r = 0.61" in items["field_text"].text
+    assert shown.pixels.shape == (36, 64, 3)
+    assert shown.place == (22.0, 14.0)
+    # The strongest cell of the map covers 4 x 4 pixels of the frame.
+    brightest = (shown.pixels == palette.viridis_table()[255]).all(axis=2)
+    assert brightest.sum() == 16
+    assert brightest[3 * 4 + 1, 5 * 4 + 1]
+    np.testing.assert_allclose(items["lag"].lines[1].y, field.course)
+
+
+def test_a_press_on_a_repeat_goes_there_and_another_clip_is_shown(view, controller):
+    items = select(view, controller, 4)
+    repeats = controller.neuron_info.current.repeats[0]
+    pick(view, "repeats", 3.0, 2.5)  # five rows: the third from above
+    expected = float(repeats.onset_s[2]) + 2.0
+    assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
+    frame = record(view)["window"]
+    assert (frame.y.min(), frame.y.max()) == (2.0, 3.0)
+    assert items["clip"].value == "0"
+    choose(view, "clip", "1")
+    assert record(view)["repeats"].raster.pixels.shape[0] == 3
+
+
+def test_the_focus_steps_and_the_numbers_are_copied_and_saved(view, controller, tmp_path):
+    items = select(view, controller)
+    assert items["now"].text == text.NO_NEURON
+    assert items["copy"].refusal == text.NO_NEURON
+    select(view, controller, 4, 7)
+    assert controller.neuron_info.focus == 7
+    assert press(view, "previous") is None
+    follow(view, True)
+    assert record(view)["heading"].text.startswith("neuron 104 ")
+    copied = press(view, "copy").text
+    assert "receptive field: row 14" in copied
+    result = press(view, "numbers")
+    assert result.name == "neuron-104.csv"
+    (path,) = result.write(tmp_path / result.name)
+    assert path.read_text().startswith("quantity,row,column,value")
+    assert press(view, "picture").content == ""
+    select(view, controller, 4)
+    with pytest.raises(ValueError, match="Select several neurons"):
+        press(view, "next")
+
+
+def test_a_fault_is_told_with_a_way_on(view, controller, monkeypatch):
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("the drive is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live_facts, "receptive_fields", fail)
+        items = select(view, controller, 4)
+        assert "the drive is gone" in items["problem"].text
+        assert items["stop"].label == "Compute"
+    press(view, "stop")
+    assert record(view)["problem"].text == ""
+    assert "stop" not in record(view)
+    assert controller.neuron_info.current.is_complete
+
+
+def test_nothing_is_computed_out_of_sight(controller):
+    view = NeuronView.of(controller)
+    controller.selection.select([4])
+    assert controller.neuron_info.current is None
+    follow(view, True)
+    assert controller.neuron_info.current.is_complete
+    follow(view, False)
+
+
+def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected(
+    view, controller, recording
+):
+    angles = np.linspace(0, 1, recording.n_neurons)
+    codes = np.stack([np.cos(angles), np.sin(angles)], 1)
+    places = np.full((recording.n_neurons, 2), 0.25, np.float32)
+    assert "nearest" not in select(view, controller, 4)
+    controller.results.learned = LearnedNeurons(
+        key_of(recording), recording.units.names, "model", codes, places
+    )
+    items = record(view)
+    assert "25% of the width" in items["model"].text
+    assert "103 (0.02)" in items["model"].text
+    assert items["model"].text.partition(": ")[2] in press(view, "copy").text
+    assert items["field"].circle[:2] == (16.0, 9.0)
+    weak = replace(sized_field(4), problem="too weak")
+    assert text.field_plot(weak, places[4]).title.startswith("none found")
+    assert text.field_plot(weak).text == "none found"
+    press(view, "nearest")
+    assert controller.state.selection[-1] == 4
+    assert {2, 3, 5, 6} <= set(controller.state.selection)
+    controller.results.learned = None
+    assert "model" not in record(view)

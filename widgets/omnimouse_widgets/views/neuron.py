@@ -1,0 +1,676 @@
+"""Panel *Neuron*: field, tuning and repeats of the neuron in focus, as plots, text and table."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
+from omnimouse_model.analysis.tuning.direction import DirectionTuning
+from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.tuning.repeats import (
+    AlignedPrediction,
+    ClipRepeats,
+    align_prediction,
+    ceiling_problem,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.neuron_info import NeuronProperties
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.storage.tables import Column, write_table
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.rows import predicted_of
+from omnimouse_widgets.views import laboratory as laboratory_view
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    Choice,
+    Clipboard,
+    Curves,
+    Image,
+    Item,
+    Line,
+    Menu,
+    Message,
+    Overlay,
+    Plot,
+    Polar,
+    Raster,
+    Row,
+    SaveFile,
+    SavePicture,
+    Text,
+)
+from omnimouse_widgets.views.repeats import (
+    CEILING_TIP,
+    NO_SESSION,
+    interval_text,
+    response_pixels,
+)
+
+NO_NEURON: Final = "Select a neuron: Ctrl-click on the field, or a row of the table."
+PENDING: Final = "◌"
+NONE_FOUND: Final = "none found"
+PLACE: Final = "circle: place that the model reads"
+NO_REPEATS: Final = "No clip was shown twice: reliability is unknown."
+NOT_COMPUTED: Final = "The numbers are not computed yet"
+FIELD_TIP: Final = (
+    "Receptive field: mean of the recording's video, weighted by the responses of the\n"
+    "neuron (blue: less contrast, orange: more; or motion energy, dark to yellow)."
+)
+LAG_TIP: Final = "Strength at the peak of the field against the time from frame to response, in ms"
+TUNING_TIP: Final = (
+    "Mean response after motion in each direction at that place; bars: one standard\n"
+    "error; dotted: the mean; yellow line: the preferred direction, drawn only if the\n"
+    "selectivity exceeds that of shuffled responses."
+)
+REPEATS_TIP: Final = (
+    "Each row is a repeat of the clip; frame: the window.\nPress a row to move the window there."
+)
+MEAN_TIP: Final = (
+    "White: mean over repeats, with its standard deviation; orange, dashed: the\n"
+    "prediction of this window."
+)
+NOW_TIP: Final = (
+    "State in the samples of the brush; score; slope of recorded on predicted "
+    "responses (1: calibrated); position in the selection"
+)
+MODEL_TIP: Final = (
+    "What the model has learned of this neuron: the place of the frame that\n"
+    "it reads (circle in the field), and the neurons whose weights have the\n"
+    "smallest angle to its own (0: same, 0.5: unrelated)"
+)
+FRAME: Final = (36, 64)
+"""Height and width in pixels of the frames from which fields are computed."""
+NEAREST: Final = 5
+"""Neurons that are listed by their barcodes."""
+LAG_STEP_MS: Final = 200
+KINDS = {"plain": "average frame", "energy": "average motion energy"}
+SOURCES = {
+    "trials": "directions of the trials",
+    "place": "motion at its place",
+    "screen": "motion on the whole screen",
+}
+
+
+class NeuronView:
+    """Properties of the neuron in focus, computed from the recording while it is in sight.
+
+    Attributes
+    ----------
+    clip
+        Number of the clip whose repeats are shown.
+    """
+
+    name = "neuron"
+    changed = Signal()
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller, self._facts = controller, controller.neuron_info
+        self._state, self._results = controller.state, controller.results
+        self.clip = 0
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller)
+
+    def show_clip(self, number: int) -> None:
+        """Show the repeats of another clip."""
+        self.clip = number
+        self.changed.emit()
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: head, field and tuning, model, repeats, laboratory."""
+        events, results, facts = self._state.events, self._results, self._facts
+        about = [facts.changed, events.session]
+        learned, laboratory = results.events.learned, self._controller.laboratory.changed
+        shown = [events.selection, events.mask, events.active_span, results.changed]
+        return [
+            # A new selection needs new numbers, but only if the panel is visible.
+            Block(
+                tuple,
+                [events.selection, events.session, facts.focus_changed],
+                follow=self._follow,
+            ),
+            Block(self._head, [*about, *shown]),
+            Block(self._properties, [*about, learned]),
+            Block(self._repeats, [*about, events.window, results.changed, self.changed]),
+            Block(self._laboratory, [*about, laboratory, events.cursor, events.window]),
+        ]
+
+    def _follow(self, is_visible: bool) -> None:
+        """Compute the numbers only while the panel is visible."""
+        if is_visible:
+            self._facts.follow()
+        else:
+            self._facts.stop()
+
+    # -- head -------------------------------------------------------------------------
+    def _head(self) -> Sequence[Item | Row]:
+        session, neuron, facts = self._state.session, self._facts.focus, self._facts
+        is_known = session is not None and neuron is not None and neuron < session.n_neurons
+        title = now = ""
+        if session is None:
+            now = NO_SESSION
+        elif neuron is None or not is_known:
+            now = NO_NEURON
+        else:
+            title, selection = heading(session, neuron), self._state.selection
+            now = state_text(self._state, self._results, neuron)
+            if len(selection) > 1 and neuron in selection:
+                now += f" · {selection.index(neuron) + 1}/{len(selection)}"
+        progress = f"{PENDING} {facts.message}…" if facts.is_busy else ""
+        if facts.is_stopped and not facts.is_busy:
+            progress = "Stopped before the end of the computation."
+        work: tuple[Item, ...] = ()
+        if facts.is_busy:
+            work = (Action("stop", "Stop", "Stop the computation", facts.stop_by_user),)
+        elif facts.is_stopped or facts.error is not None:
+            work = (Action("stop", "Compute", "Compute the missing numbers", facts.retry),)
+        work = (Text("progress", progress), *work) if work else ()
+        fault = f"⚠ Not computed: {facts.error}" if facts.error else ""
+        return [
+            Text("heading", title, tip=title, is_line=True),
+            Text("now", now, tip=NOW_TIP),
+            Row("actions", self._actions("" if is_known else now)),
+            Row("work", work, wide="progress"),
+            Text("problem", fault, "problem"),
+        ]
+
+    def _actions(self, missing: str) -> tuple[Item, ...]:
+        """Return steps, copy and export; `missing` says why there is no neuron."""
+        one = "" if len(self._state.selection) > 1 else "Select several neurons to step through"
+        unknown = missing or ("" if self._facts.current is not None else NOT_COMPUTED)
+        step = self._facts.step
+        return (
+            Action(
+                "previous",
+                "◂",
+                "Previous selected neuron (← or Shift+N)",
+                partial(step, -1),
+                one,
+                "Left",
+            ),
+            Action("next", "▸", "Next selected neuron (→ or N)", partial(step, 1), one, "Right"),
+            Action(
+                "copy", "Copy", "Copy the numbers as text (Ctrl+C)", self._copy, missing, "Ctrl+C"
+            ),
+            Menu(
+                "export",
+                "Export",
+                "Save the picture, or all numbers as a table",
+                (
+                    Action("picture", "Picture (PNG)…", "Save the plots", self._picture),
+                    Action("numbers", "Numbers (CSV)…", "Save all numbers", self._numbers),
+                ),
+                unknown,
+            ),
+        )
+
+    def _copy(self) -> Clipboard:
+        neuron = self._facts.focus
+        assert neuron is not None
+        text = info_text(self._state, self._results, self._facts.current, neuron)
+        return Clipboard(text, "On the clipboard: the numbers of this neuron")
+
+    def _file_name(self, ending: str) -> str:
+        session, neuron = self._state.session, self._facts.focus
+        assert session is not None
+        assert neuron is not None
+        return f"neuron-{session.units.names[neuron]}.{ending}"
+
+    def _picture(self) -> SavePicture:
+        neuron = self._facts.focus
+        assert neuron is not None
+        text = info_text(self._state, self._results, self._facts.current, neuron)
+        return SavePicture(self._file_name("png"), "", text)
+
+    def _numbers(self) -> SaveFile:
+        session, info = self._state.session, self._facts.current
+        assert session is not None
+        assert info is not None
+
+        def write(path: Path) -> list[Path]:
+            write_table(path, info_columns(session, info))
+            return [path]
+
+        return SaveFile(self._file_name("csv"), write)
+
+    # -- field, tuning, model ---------------------------------------------------------
+    def _properties(self) -> Sequence[Item | Row]:
+        info, session, neuron = self._facts.current, self._state.session, self._facts.focus
+        if session is None or neuron is None:
+            return []
+        field = None if info is None else info.field
+        tuning = None if info is None else info.tuning
+        learned = learned_of(self._results, session)
+        place, about_model = None, ""
+        if learned is not None:
+            about_model = learned_text(learned, neuron, NEAREST)
+            place = None if learned.positions is None else learned.positions[neuron]
+        model: list[Item] = []
+        if about_model:
+            model.append(Text("model", f"Model: {about_model}", tip=MODEL_TIP))
+        if learned is not None and about_model and learned.barcodes is not None:
+            help_text = "Select this neuron and those with the nearest barcodes"
+            nearest = partial(self._select_nearest, learned, neuron)
+            model.append(Action("nearest", "Select nearest", help_text, nearest))
+        about_field = "" if field is None else f"Field: {field_text(field)}"
+        about_tuning = "" if tuning is None else f"Tuning: {tuning_text(tuning)}"
+        return [
+            Row("plots", (field_plot(field, place), lag_plot(field), tuning_plot(tuning))),
+            Text("field_text", about_field),
+            Text("tuning_text", about_tuning),
+            Row("model_row", tuple(model), wide="model"),
+        ]
+
+    def _select_nearest(self, learned: LearnedNeurons, neuron: int) -> None:
+        nearest, _ = learned.nearest(neuron, NEAREST)
+        # The neuron itself last: the last one has the focus.
+        self._controller.selection.select([*nearest.tolist(), neuron])
+
+    # -- repeats ----------------------------------------------------------------------
+    def _shown_repeats(self) -> ClipRepeats | None:
+        info = self._facts.current
+        if info is None or not info.repeats:
+            return None
+        # Another neuron can have fewer clips.
+        return info.repeats[min(self.clip, len(info.repeats) - 1)]
+
+    def _prediction(self, repeats: ClipRepeats) -> AlignedPrediction | None:
+        """Return the window's prediction aligned to a repeat of the clip, or None."""
+        window, neuron = self._state.window, self._facts.focus
+        if window is None or neuron is None:
+            return None
+        predicted = predicted_of(self._results.selected, neuron, window)
+        if predicted is None:
+            return None
+        return align_prediction(repeats, window.timestamps["responses"], predicted)
+
+    def _repeats(self) -> Sequence[Item | Row]:
+        info, repeats = self._facts.current, self._shown_repeats()
+        if self._facts.focus is None or self._state.session is None:
+            return []
+        if info is None or info.repeats is None or repeats is None:
+            is_known = info is not None and info.repeats is not None
+            text = NO_REPEATS if is_known else PENDING
+            return [Message("repeats", "Repeats of a clip", text)]
+        over = self._prediction(repeats)
+        text = f"Repeats: {repeats_text(repeats)}"
+        # `over.r == over.r` is False for NaN.
+        if over is not None and over.r == over.r:
+            text += f" · r of this window's prediction with the mean: {over.r:z.2f}"
+        names = [f"clip {i + 1} · {r.clip.tier}" for i, r in enumerate(info.repeats)]
+        about: list[Item] = [Text("repeats_text", text, tip=CEILING_TIP)]
+        if len(names) > 1:
+            options = tuple((str(i), name, "") for i, name in enumerate(names))
+            now = str(min(self.clip, len(names) - 1))
+            chosen = Choice(
+                "clip", "Clip", "The displayed clip", options, now,
+                lambda number: self.show_clip(int(number)),
+            )  # fmt: skip
+            about.append(chosen)
+        return [
+            repeat_rows(repeats, self._go_to),
+            _window_frame(repeats, over),
+            mean_plot(repeats, over),
+            Row("repeats_row", tuple(about), wide="repeats_text"),
+        ]
+
+    def _go_to(self, time_s: float, height: float) -> None:
+        """Move the window so that a moment of a repeat is in its middle."""
+        repeats = self._shown_repeats()
+        if repeats is not None and 0 <= height < (n := len(repeats.onset_s)):
+            onset_s = float(repeats.onset_s[n - 1 - int(height)])  # the first is on top
+            self._controller.navigation.centre_on(onset_s + time_s)
+
+    # -- laboratory -------------------------------------------------------------------
+    def _laboratory(self) -> Sequence[Item]:
+        """Return what the chosen experiment of the laboratory found of the neuron."""
+        laboratory, neuron = self._controller.laboratory, self._facts.focus
+        plot = laboratory_view.lab_content(laboratory, self._state, neuron)
+        found = laboratory.exciting
+        is_of_neuron = found is None or neuron in found.neurons
+        # A decoding is about all neurons: its matrix is no plot.
+        if not is_of_neuron or isinstance(plot, Message) or not isinstance(plot, Plot):
+            return []
+        text = laboratory_view.neuron_text(laboratory, self._state.session, neuron)
+        if found is not None:
+            text = laboratory_view.summary(laboratory)
+        elif laboratory.result is not None:
+            text += f" · {laboratory.result.predictor_id}"
+        return [Text("found", f"Laboratory: {text}"), replace(plot, name="found_plot")]
+
+
+# -- plots -----------------------------------------------------------------------------
+def field_plot(field: ReceptiveField | None, place: np.ndarray | None = None) -> Plot:
+    """Return a map over the frame with its centre; `place` is what a model reads.
+
+    `place` is (row, column) as shares of the frame.
+    """
+    label, title = "Receptive field", "receptive field"
+    missing = PENDING if field is None else NONE_FOUND if field.problem else ""
+    if field is None or (field.problem and place is None):
+        return Message("field", label, missing, title=title)
+    height, width = FRAME
+    pixels = np.full((height, width, 3), 16, np.uint8)
+    if missing:
+        title = f"{missing}; {PLACE}"
+    else:
+        pixels = _map_pixels(field)
+    row, column = field.centre_yx
+    circle = None
+    if place is not None:
+        circle = (float(place[1]) * width, float(place[0]) * height, palette.PREDICTED)
+    return Image(
+        "field",
+        label,
+        pixels,
+        palette.CURSOR,
+        # Pixel i covers [i, i + 1): its middle is i + 0.5.
+        None if missing else (column + 0.5, row + 0.5),
+        circle=circle,
+        title=title,
+        tip=FIELD_TIP,
+    )
+
+
+def _map_pixels(field: ReceptiveField) -> np.ndarray:
+    """Return the map as colours of the frame's pixels."""
+    # "plain" maps have both signs: a range symmetric about 0 keeps 0 at the middle
+    # colour. Motion energy is not negative.
+    is_signed = field.kind == "plain"
+    table = palette.residual_table() if is_signed else palette.viridis_table()
+    shares = field.map / max(float(np.abs(field.map).max()), 1e-12)
+    shares = (shares + 1) / 2 if is_signed else np.clip(shares, 0, 1)
+    colours = table[np.round(255 * shares).astype(np.uint8)]
+    # The map has larger cells than the frame.
+    rows, columns = (np.arange(n) * k // n for n, k in zip(FRAME, field.map.shape, strict=True))
+    return np.asarray(colours[rows][:, columns])
+
+
+def lag_plot(field: ReceptiveField | None) -> Plot:
+    """Return the strength at the map's peak against the lag, with the best one."""
+    label, title = "Lag of the receptive field", "lag (ms)"
+    if field is None or field.problem:
+        return Message("lag", label, PENDING if field is None else "", title=title)
+    lags_ms = 1000 * field.lags_s
+    # The range contains 0, the level of no influence, which has its own line.
+    low, high = float(min(field.course.min(), 0)), float(max(field.course.max(), 0))
+    margin = 0.08 * max(high - low, 1e-12)
+    ends, last = np.array([low - margin, high + margin]), float(lags_ms[-1])
+    best = np.full(2, 1000 * field.lag_s)
+    ticks = np.arange(0, last + 1, LAG_STEP_MS).tolist()
+    return Curves(
+        "lag",
+        label,
+        (
+            Line("", palette.AXIS, np.array([0.0, last]), np.zeros(2), "", dash="dotted"),
+            Line("", palette.VISIBLE, lags_ms, field.course, ""),
+            Line("", palette.CURSOR, best, ends, ""),
+        ),
+        "",
+        "",
+        tuple((tick, f"{tick:g}") for tick in ticks),
+        up_ticks=(),
+        limits=(0.0, last, *ends.tolist()),
+        title=title,
+        tip=LAG_TIP,
+    )
+
+
+def tuning_plot(tuning: DirectionTuning | None) -> Plot:
+    """Return the response to each direction."""
+    label, title = "Direction tuning", "direction"
+    if tuning is None or tuning.problem:
+        text = PENDING if tuning is None else "unknown"
+        return Message("tuning", label, text, title=title)
+    # The line is drawn only for selectivity beyond that of shuffled responses.
+    is_sure = tuning.is_direction_selective
+    is_sure |= not tuning.has_directions and tuning.is_orientation_selective
+    spokes = ((tuning.preferred_deg, palette.CURSOR, False),) if is_sure else ()
+    return Polar(
+        "tuning",
+        label,
+        tuning.directions_deg,
+        tuning.response,
+        palette.VISIBLE,
+        spokes,
+        error=tuning.error,
+        level=float(tuning.response.mean()),
+        title=title,
+        tip=TUNING_TIP,
+    )
+
+
+def repeat_rows(
+    repeats: ClipRepeats, pick: Callable[[float, float], object] | None = None
+) -> Curves:
+    """Return one row per repeat of one neuron, the first on top."""
+    n, length = len(repeats.onset_s), max(repeats.clip.duration_s, 1e-3)
+    # Unknown samples have the darkest colour.
+    pixels = response_pixels(np.nan_to_num(repeats.responses[0]))
+    place = (0.0, length, 0.0, float(n))
+    return Curves(
+        "repeats", "Repeats of a clip", (), "", "", (), up_ticks=((n / 2, f"{n}\nrepeats"),),
+        limits=place, raster=Raster(pixels, place), tip=REPEATS_TIP, pick=pick,
+    )  # fmt: skip
+
+
+def _window_frame(repeats: ClipRepeats, over: AlignedPrediction | None) -> Overlay:
+    """Return the frame around the window's part of a repeat."""
+    if over is None:
+        return Overlay("window", "repeats", palette.PREDICTED)
+    left, right = float(over.time_s[0]), float(over.time_s[-1])
+    top = float(len(repeats.onset_s) - over.repeat)
+    x = np.array([left, right, right, left, left])
+    return Overlay(
+        "window", "repeats", palette.PREDICTED, x, np.array([top, top, top - 1, top - 1, top])
+    )
+
+
+def mean_plot(repeats: ClipRepeats, over: AlignedPrediction | None) -> Curves:
+    """Return the mean over repeats with its standard deviation, and a prediction."""
+    average, spread = repeats.average[0], repeats.spread[0]
+    lines = [Line("", palette.RECORDED, repeats.time_s, average, "", error=spread)]
+    drawn = [average - spread, average + spread, average, np.zeros(1)]
+    if over is not None:
+        lines.append(Line("", palette.PREDICTED, over.time_s, over.values, "", dash="dashed"))
+        drawn.append(over.values)
+    # Include 0, so that the height of a response can be read off.
+    values = np.concatenate(drawn)
+    values = values[np.isfinite(values)]
+    margin = 0.05 * max(float(np.ptp(values)), 1e-6)
+    length = max(repeats.clip.duration_s, 1e-3)
+    step = max(round(length / 5), 1)
+    return Curves(
+        "mean",
+        "Mean over repeats",
+        tuple(lines),
+        "time in the clip (s)",
+        "",
+        tuple((float(tick), f"{tick:g}") for tick in range(0, int(length) + 1, step)),
+        up_ticks=((0.0, "0"),),
+        limits=(0.0, length, float(values.min()) - margin, float(values.max()) + margin),
+        tip=MEAN_TIP,
+    )
+
+
+# -- text ------------------------------------------------------------------------------
+def heading(session: Session, neuron: int) -> str:
+    """Return a heading such as `neuron 413 · V1 · plane 2 · depth 210 µm · index 412`.
+
+    The index is the library's number of the neuron; it is left out if it is the same.
+    """
+    units = session.units
+    parts = [f"neuron {units.names[neuron]}"]
+    if units.area is not None:
+        parts.append(str(units.area[neuron]))
+    if units.plane[neuron] >= 0:
+        parts.append(units.group_name(int(units.plane[neuron])))
+    x, y, depth = (float(value) for value in units.xyz_um[neuron])
+    if np.isfinite(depth):
+        parts.append(f"depth {depth:z.0f} µm")
+    if np.isfinite([x, y]).all():
+        parts.append(f"x {x:z.0f}, y {y:z.0f} µm")
+    # Scripts need the index; without ids of the recording it is the same number.
+    if units.names[neuron] != neuron:
+        parts.append(f"index {neuron}")
+    return " · ".join(parts)
+
+
+def state_text(state: LiveState, results: Results, neuron: int) -> str:
+    """Return a neuron's state in the mask and its score."""
+    if state.mask is None:
+        return ""
+    text = state.mask.pattern_of(neuron, state.active_span)
+    scores = results.neuron_scores
+    if scores is None or not np.isfinite(scores.values[neuron]):
+        return f"{text} · no score"
+    older = " (older)" if results.are_scores_old else ""
+    score = state.metric.text(float(scores.values[neuron]))
+    slope = ""
+    if scores.slopes is not None and np.isfinite(scores.slopes[neuron]):
+        slope = f" · slope {scores.slopes[neuron]:z.2f}"
+    return f"{text} · {score} {scores.evidence}{slope}{older}"
+
+
+def field_text(field: ReceptiveField) -> str:
+    """Return one line about a receptive field, or why there is none."""
+    if field.problem:
+        return field.problem
+    row, column = field.centre_yx
+    return (
+        f"row {row:z.0f}, column {column:z.0f} of 36 × 64 px · "
+        f"{1000 * field.lag_s:z.0f} ms · halves agree r = {field.reliability:z.2f} · "
+        f"{KINDS[field.kind]}"
+    )
+
+
+def tuning_text(tuning: DirectionTuning) -> str:
+    """Return one line about a tuning, or why there is none."""
+    if tuning.problem:
+        return tuning.problem
+    orientation = f"OSI {tuning.osi:z.2f} (p {_p(tuning.p_orientation)})"
+    source = SOURCES[tuning.source]
+    if not tuning.has_directions:
+        return f"orientation {tuning.preferred_deg:z.0f}° · {orientation} · {source}"
+    preferred = f"{tuning.preferred_deg:z.0f}°"
+    if not tuning.is_direction_selective:
+        preferred = "no preferred direction"
+    direction = f"DSI {tuning.dsi:z.2f} (p {_p(tuning.p_direction)})"
+    return f"{preferred} · {direction} · {orientation} · {source}"
+
+
+def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
+    """Return a neuron's readout position and nearest neurons as one line of text."""
+    parts = []
+    if learned.positions is not None:
+        row, column = learned.positions[neuron]
+        parts.append(f"reads at {column:z.0%} of the width, {row:z.0%} of the height")
+    nearest, distance = learned.nearest(neuron, count)
+    if len(nearest):
+        names = learned.names
+        near = ", ".join(
+            f"{names[other]} ({far:z.2f})" for other, far in zip(nearest, distance, strict=True)
+        )
+        parts.append(f"nearest barcodes: {near}")
+    return " · ".join(parts)
+
+
+def learned_of(results: Results, session: Session | None) -> LearnedNeurons | None:
+    """Return the learned properties of a session's neurons; None if not computed."""
+    learned = results.learned
+    if learned is None or session is None or learned.session_key != key_of(session):
+        return None
+    return learned
+
+
+def repeats_text(repeats: ClipRepeats) -> str:
+    """Return one line about the repeats of a clip, for one neuron."""
+    n = len(repeats.onset_s)
+    shown = f"{n} × {repeats.clip.duration_s:z.1f} s"
+    problem = ceiling_problem(str(repeats.status[0]), n)
+    if problem:
+        return f"{shown} · no reliability: {problem}"
+    return (
+        f"{shown} · reliability {repeats.cc_max[0]:z.2f} of the mean, "
+        f"{repeats.single_trial_max[0]:z.2f}{interval_text(repeats)} of one trial · "
+        f"oracle {repeats.oracle[0]:z.2f}"
+    )
+
+
+def info_text(
+    state: LiveState, results: Results, info: NeuronProperties | None, neuron: int
+) -> str:
+    """Return several self-contained lines for the clipboard."""
+    if state.session is None:
+        return ""
+    lines = [
+        f"session: {state.session.id}",
+        heading(state.session, neuron),
+        state_text(state, results, neuron),
+    ]
+    if info is not None and info.field is not None:
+        lines.append(f"receptive field: {field_text(info.field)}")
+    if info is not None and info.tuning is not None:
+        lines.append(f"direction tuning: {tuning_text(info.tuning)}")
+    learned = learned_of(results, state.session)
+    if learned is not None:
+        lines.append(f"{learned.predictor_id}: {learned_text(learned, neuron)}")
+    if info is not None and info.repeats is not None:
+        for repeats in info.repeats:
+            lines.append(f"clip {repeats.clip.stim_id}: {repeats_text(repeats)}")
+        lines += [] if info.repeats else [NO_REPEATS]
+    return "\n".join(lines)
+
+
+def info_columns(session: Session, info: NeuronProperties) -> dict[str, Column]:
+    """Return all numbers as columns `quantity, row, column, value`.
+
+    `neuron` is the index, `unit_id` the recording's id, as in tables of neurons.
+    """
+    rows: list[tuple[str, object, object, object]] = [("neuron", "", "", info.neuron)]
+    rows += [("unit_id", "", "", session.units.unit_id[info.neuron]), *_rows(info)]
+    return dict(zip(("quantity", "row", "column", "value"), zip(*rows, strict=True), strict=True))
+
+
+def _rows(info: NeuronProperties) -> Iterator[tuple[str, object, object, object]]:
+    field, tuning = info.field, info.tuning
+    if field is not None and not field.problem:
+        yield "field kind", "", "", field.kind
+        yield "field reliability", "", "", field.reliability
+        yield "field centre", "y", "px", field.centre_yx[0]
+        yield "field centre", "x", "px", field.centre_yx[1]
+        yield from _array("field map", field.map)
+        for lag_s, value in zip(field.lags_s, field.course, strict=True):
+            yield "field course", round(float(lag_s), 4) + 0.0, "s", float(value)
+    if tuning is not None and not tuning.problem:
+        for name in ("dsi", "osi", "p_direction", "p_orientation", "preferred_deg"):
+            yield name, "", "", getattr(tuning, name)
+        curve = (tuning.directions_deg, tuning.response, tuning.error)
+        for degrees, value, error in zip(*curve, strict=True):
+            yield "tuning", f"{degrees:g}", "response", float(value)
+            yield "tuning", f"{degrees:g}", "error", float(error)
+    for repeats in info.repeats or ():
+        name = f"clip {repeats.clip.stim_id}"
+        yield f"{name} cc_max", "", "", float(repeats.cc_max[0])
+        yield f"{name} single_trial_max", "", "", float(repeats.single_trial_max[0])
+        yield f"{name} oracle", "", "", float(repeats.oracle[0])
+        yield from _array(f"{name} repeats", repeats.responses[0])
+
+
+def _array(name: str, values: np.ndarray) -> Iterator[tuple[str, int, int, float]]:
+    for (row, column), value in np.ndenumerate(values):
+        yield name, row, column, float(value)
+
+
+def _p(share: float) -> str:
+    return f"= {share:z.3f}"
