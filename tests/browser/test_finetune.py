@@ -15,7 +15,7 @@ base = Path({folder!r}) / "base.safetensors"
 controller.model.choose(base)
 controller.loader.open_now(Path({folder!r}) / {name!r})
 controller.requests.wait()
-part = FineTune(controller, steps=1500)
+part = FineTune(controller, steps=1000)
 """
 DRAWN = """() => {
   const canvas = document.querySelector(".omnimouse-finetune canvas");
@@ -54,7 +54,12 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     part.wait_for(state="hidden")
     tab.finish(tab.start("execute", "controller.model.choose(base)"))
     part.wait_for(state="visible")
-    part.get_by_role("button", name="Start").press("Enter")
+    steps = tab.page.get_by_label("Steps")
+    steps.fill("many")
+    steps.press("Tab")
+    tab.page.get_by_text("a whole number, found “many”").wait_for()
+    steps.fill("1500")
+    steps.press("Enter")
     part.get_by_role("button", name="Stop").wait_for()
     part.get_by_text("of 1500").wait_for()
     tab.page.wait_for_function(DRAWN)

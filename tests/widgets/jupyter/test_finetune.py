@@ -4,9 +4,9 @@ import pytest
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.registry import load_in_process
-from omnimouse_widgets.drawn.model.finetune import smoothed
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
+from omnimouse_widgets.views.finetune import smoothed
 from tests.model.finetune_process import NEW, PATIENCE_S
 
 pytestmark = pytest.mark.slow
@@ -37,9 +37,20 @@ def test_the_page_starts_it_and_its_result_is_chosen(part, controller, script, p
     message, _ = opened.wait_for("view")
     assert message["start"]
     assert message["has_choices"]
-    part.steps = 5
+    assert part.form.layout.display is None
+    part.form.controls["steps"].set_state({"value": "-5"})
+    opened.wait_for("view", lambda message, _: not message["can_start"])
+    assert part.steps == 300
+    with pytest.raises(ValueError, match="0 to 100,000"):
+        part.steps = -1
+    part.form.controls["steps"].set_state({"value": "5"})
+    assert part.steps == 5
+    with pytest.raises(ValueError, match="nothing"):
+        part.train = "nothing"
+    opened.wait_for("view", lambda message, _: message["can_start"])
     opened.say("start")
     opened.wait_for("view", lambda message, _: message["is_busy"])
+    assert part.form.layout.display == "none"
     script.last = 5
     part.wait(PATIENCE_S)
     finetuning = controller.finetuning

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 from omnimouse_model.live.models.finetuned_models import SCORE
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.model.finetune import LOSS_COLOUR, smoothed
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
+from omnimouse_widgets.views.finetune import LOSS_COLOUR, smoothed
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

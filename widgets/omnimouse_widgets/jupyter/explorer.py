@@ -9,7 +9,7 @@ from weakref import ref
 
 from IPython.core.getipython import get_ipython
 from IPython.display import display
-from ipywidgets import HBox, Layout, Tab, VBox, Widget
+from ipywidgets import HBox, Layout, Tab, VBox
 from traitlets import link
 
 from omnimouse_model.data.session import Session
@@ -25,6 +25,7 @@ from omnimouse_model.storage.cache import config_dir
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
+from omnimouse_widgets.jupyter.form import close_tree
 from omnimouse_widgets.jupyter.laboratory import Laboratory
 from omnimouse_widgets.jupyter.neuron import Neuron
 from omnimouse_widgets.jupyter.painter import MaskPainter
@@ -161,7 +162,7 @@ class Explorer:
         return ExplorerBox(
             [
                 self.bar,
-                self.finetune,
+                self.finetune.widget,
                 HBox([left, right], layout=rows),
                 HBox([stimulus, raster], layout=rows),
             ],
@@ -222,7 +223,7 @@ class Explorer:
     def close(self) -> None:
         """Remove the widgets; close the controller if the explorer created it."""
         self._picture.close()
-        _close(self.widget)
+        close_tree(self.widget)
         if self._owns_controller:
             self.controller.close()
 
@@ -288,20 +289,6 @@ class Explorer:
         session = self.controller.state.session
         name = "no recording" if session is None else session.id
         return f"Explorer({name}, {self.controller.state.predictor_name})"
-
-
-def _close(widget: Widget) -> None:
-    """Close a widget, its children and its layout.
-
-    ipywidgets keeps every open widget in a global table, so an unclosed child is never
-    deleted.
-    """
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    layout = getattr(widget, "layout", None)
-    widget.close()
-    if isinstance(layout, Layout):  # a plotly figure's `layout` is not a widget
-        layout.close()
 
 
 def _memory_file() -> Path | None:

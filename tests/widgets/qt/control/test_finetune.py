@@ -40,22 +40,30 @@ def section(model):
     return model.finetune
 
 
-def begin_finetuning(section, steps: int) -> None:
+def begin_finetuning(section, steps: int, qtbot) -> None:
     QTest.mouseClick(section.open, LEFT)
-    section.steps.setValue(steps)
     # Of its window, which need not be the active one of the screen.
     assert section.window().focusWidget() is section.start
-    QTest.keyClick(section.start, Qt.Key.Key_Space)
+    box = section.settings.controls["steps"].native
+    box.setFocus()
+    box.selectAll()
+    QTest.keyClicks(box, "-1")
+    reason = section.settings.reasons["steps"]
+    qtbot.waitUntil(lambda: "0 to 100,000" in reason.text())
+    assert not section.start.isEnabled()
+    box.selectAll()
+    QTest.keyClicks(box, str(steps))
+    QTest.keyClick(box, Qt.Key.Key_Return)
 
 
 def test_it_ends_with_the_result_chosen(controller, model, section, script, qtbot):
     assert not section.start.isVisible()
-    begin_finetuning(section, 5)
+    begin_finetuning(section, 5, qtbot)
     assert not section.open.isVisible()
     assert "base.safetensors" in section.title.text()
     assert NEW in section.title.text()
     qtbot.waitUntil(section.stop.isVisible, timeout=LONG_MS)
-    assert not section.steps.isVisible()
+    assert not section.settings.isVisible()
     script.last = 5
     qtbot.waitUntil(lambda: "0.000 → 0.050" in section.message.text(), timeout=LONG_MS)
     qtbot.waitUntil(lambda: controller.finetuning.is_chosen, timeout=LONG_MS)
@@ -72,7 +80,7 @@ def test_it_ends_with_the_result_chosen(controller, model, section, script, qtbo
 
 
 def test_a_stop_offers_the_result_and_to_go_on(controller, section, script, qtbot):
-    begin_finetuning(section, 4000)
+    begin_finetuning(section, 4000, qtbot)
     for step in (2, 3):
         script.last = step
         told = f"step {step} of 4000"
@@ -87,7 +95,7 @@ def test_a_stop_offers_the_result_and_to_go_on(controller, section, script, qtbo
 
 def test_what_is_in_the_way_is_told_in_place(controller, section, script, qtbot):
     script.fault = FinetuneError("other_run", "another one lies there")
-    begin_finetuning(section, 0)
+    begin_finetuning(section, 0, qtbot)
     qtbot.waitUntil(section.problem.isVisible, timeout=LONG_MS)
     assert "another one lies there" in section.problem.text()
     QTest.mouseClick(section.start, LEFT)

@@ -1,4 +1,4 @@
-// Fine-tuning: choices and cost before it, progress with two curves, and the result.
+// Fine-tuning: cost before it, progress with two curves, and the result.
 
 const PLOT_HEIGHT = 150, LEFT = 52, BELOW = 22, ABOVE = 16, RIGHT = 10;
 const MIN_RANGE = 0.02; // of the scores: a smaller range would show noise
@@ -8,18 +8,11 @@ function render({ model, el }) {
     view: (message) => takeView(message),
     curves: (message, buffers) => takeCurves(message, buffers),
   });
-  const { send, set, follow } = page;
-  const { trained, tips, colours } = model.get("_constants");
+  const { send, follow } = page;
+  const { tips, colours } = model.get("_constants");
 
   const title = make("strong", {});
   const text = make("span", { className: "omnimouse-fresh", role: "status" });
-  const train = makeSelect("Trained parameters", (value) => set("train", value), tips.train);
-  fillSelect(train, trained, model.get("train"));
-  follow("train", (value) => { train.value = value; });
-  const steps = make("input", { type: "number", min: 0, step: 50, title: tips.steps });
-  steps.onchange = () => set("steps", Math.max(0, Math.round(Number(steps.value) || 0)));
-  follow("steps", (value) => { steps.value = value; });
-  const stepsLabel = make("label", { className: "omnimouse-group" }, steps, "steps");
   const start = makeButton("Start", tips.start, () => send("start"));
   const stop = makeButton("Stop", tips.stop, () => send("stop"));
   const use = makeButton("Use model", tips.use, () => send("use"));
@@ -28,7 +21,7 @@ function render({ model, el }) {
   const score = make("span", { className: "omnimouse-quiet" });
   const error = makeProblem();
   const plots = make("div", { hidden: true });
-  const bar = makeBar(title, train, stepsLabel, text, progress, score, start, stop, use, dismiss);
+  const bar = makeBar(title, text, progress, score, start, stop, use, dismiss);
   bar.setAttribute("role", "group");
   bar.setAttribute("aria-label", "Fine-tuning");
   el.append(bar, error, plots);
@@ -42,6 +35,7 @@ function render({ model, el }) {
     title.title = message.folder ? `Folder: ${message.folder}` : "";
     text.textContent = message.text;
     start.textContent = message.start;
+    start.disabled = !message.can_start;
     use.textContent = message.use;
     score.textContent = message.score;
     // Without a value, the bar shows work of unknown length.
@@ -49,7 +43,6 @@ function render({ model, el }) {
     else progress.value = message.share;
     showProblem(error, message.error);
     for (const [element, isShown] of [
-      [train, message.has_choices], [stepsLabel, message.has_choices],
       [start, message.start], [use, message.use], [stop, message.is_busy],
       [progress, message.is_busy], [dismiss, !message.is_busy && !message.has_choices],
       [plots, !message.has_choices],

@@ -1,28 +1,23 @@
 """Fine-tuning section: start, progress, stop and use of the result."""
 
 from functools import cached_property
-from typing import cast
 
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.finetuned_models import TrainedPart
-from omnimouse_widgets.drawn.model import finetune as finetune_view
-from omnimouse_widgets.drawn.model.finetune import STEPS, TIPS, TRAINED, score_text
 from omnimouse_widgets.qt.control.finetune_plot import FinetunePlot
+from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.style.controls import (
-    combo_box,
     dismiss_button,
-    number_box,
     progress_bar,
     push_button,
     set_share,
 )
 from omnimouse_widgets.qt.style.form import Form, QuietLine, row_of
 from omnimouse_widgets.qt.style.theme import wrapped_label
-
-MAX_STEPS = 100_000
+from omnimouse_widgets.views import finetune as finetune_view
+from omnimouse_widgets.views.finetune import TIPS, FinetuneSettings, score_text
+from omnimouse_widgets.views.form import Form as Settings
 
 
 class FinetuneSection(QWidget):
@@ -36,16 +31,11 @@ class FinetuneSection(QWidget):
         self.open = push_button("Fine-tune…", TIPS["open"], self.open_up)
         self.title, self.message = wrapped_label(), wrapped_label()
         self.problem = wrapped_label("alert", is_selectable=True)
-        self.train = combo_box(
-            lambda _: self.draw(),
-            [(text, name) for name, text in TRAINED.items()],
-            tooltip=TIPS["train"],
-            name="Trained part",
-        )
-        self.steps = number_box(QSpinBox, self.draw, tooltip=TIPS["steps"], name="Steps")
+        self._settings = Settings(FinetuneSettings)
+        self._settings.changed.connect(self.draw)
         self.bar = progress_bar("Fine-tuned")
         self.stop = push_button("Stop", TIPS["stop"], self._finetuning.stop)
-        self._plot_place = QVBoxLayout()
+        self._plot_place, self._settings_place = QVBoxLayout(), QVBoxLayout()
         self.score = QuietLine()
         self.start = push_button("", TIPS["start"], self._start)
         self.use = push_button("", TIPS["use"], self._use)
@@ -53,7 +43,7 @@ class FinetuneSection(QWidget):
         Form(self).add_rows(
             self.open,
             row_of(self.title, self.dismiss, stretch=0),
-            row_of(self.train, self.steps, stretch=0),
+            self._settings_place,
             self.message,
             row_of(self.bar, self.stop, stretch=0),
             self._plot_place,
@@ -61,15 +51,14 @@ class FinetuneSection(QWidget):
             self.problem,
             row_of(self.start, self.use, stretch=0),
         )
-        with QSignalBlocker(self.steps):
-            self.steps.setRange(0, MAX_STEPS)
-            self.steps.setSingleStep(50)
-            self.steps.setValue(STEPS)
-            self.steps.setSuffix(" steps")
 
-    @property
-    def _trained(self) -> TrainedPart:
-        return cast(TrainedPart, self.train.currentData())
+    @cached_property
+    def settings(self) -> SettingsForm:
+        """The form; made when the section is first opened."""
+        form = SettingsForm(self._settings)
+        form.applied.connect(self._start)
+        self._settings_place.addWidget(form)
+        return form
 
     @cached_property
     def plot(self) -> FinetunePlot:
@@ -86,12 +75,10 @@ class FinetuneSection(QWidget):
         self.start.setFocus()
 
     def _start(self) -> None:
-        # A typed number counts although the box has not lost the focus.
-        self.steps.interpretText()
-        finetune_view.start(self._controller, self._trained, self.steps.value())
+        finetune_view.start(self._controller, self._settings)
 
     def _use(self) -> None:
-        finetune_view.use(self._controller, self._trained)
+        finetune_view.use(self._controller, self._settings.value("train"))
 
     def _dismiss(self) -> None:
         self._is_open = False
@@ -105,7 +92,7 @@ class FinetuneSection(QWidget):
         The panel calls this: an empty section is not visible and would not redraw.
         """
         finetuning = self._finetuning
-        view = finetune_view.finetune_view(self._controller, self._trained, self.steps.value())
+        view = finetune_view.finetune_view(self._controller, self._settings)
         # A run is always shown; an offer is shown after the button was pressed.
         is_open = view.is_shown and (self._is_open or not view.has_choices)
         has_curve = is_open and not view.has_choices and bool(finetuning.validations)
@@ -114,6 +101,7 @@ class FinetuneSection(QWidget):
         self.message.setText(view.text)
         self.problem.setText(f"✕ {view.error}")
         self.start.setText(view.start)
+        self.start.setEnabled(self._settings.is_valid or not view.has_choices)
         self.use.setText(view.use)
         self.score.set_text(score_text(finetuning))
         self.title.setToolTip(view.folder and f"Folder: {view.folder}")
@@ -124,13 +112,13 @@ class FinetuneSection(QWidget):
             # A run can end early; the axis then ends at its last step.
             n_steps = finetuning.step if view.is_finished else finetuning.n_steps
             self.plot.show(finetuning.losses, finetuning.validations, n_steps)
+        if "settings" in self.__dict__ or (is_open and view.has_choices):
+            self.settings.setVisible(is_open and view.has_choices)
         if "plot" in self.__dict__:
             self.plot.canvas.setVisible(has_curve)
         # One table of all conditions: each widget's visibility is set in one place.
         for widget, is_shown in (
             (self.title, True),
-            (self.train, view.has_choices),
-            (self.steps, view.has_choices),
             (self.message, bool(view.text)),
             (self.bar, view.is_busy),
             (self.stop, view.is_busy),

@@ -6,13 +6,13 @@ from typing import Final
 import pyqtgraph as pg
 
 from omnimouse_model.live.models.finetune import Point
-from omnimouse_widgets.drawn.model.finetune import (
+from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.views.finetune import (
     LOSS_COLOUR,
     SCORE_COLOUR,
     TIPS,
     smoothed,
 )
-from omnimouse_widgets.qt.style import plot_style
 
 HEIGHT: Final = 150
 MIN_SPAN: Final = 0.02

@@ -1,4 +1,4 @@
-"""Texts and available actions of a fine-tuning run, for Qt and Jupyter."""
+"""Fine-tuning of the model: settings, content and actions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +10,14 @@ from omnimouse_model.live.models.finetune import STEPS as STEPS
 from omnimouse_model.live.models.finetune import Finetuning, Point
 from omnimouse_model.live.models.finetuned_models import TrainedPart
 from omnimouse_widgets import palette
+from omnimouse_widgets.views.form import Form, setting
 
 LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
-TRAINED: Final[dict[TrainedPart, str]] = {
-    "embeddings": "embeddings",
-    "all": "all weights",
-}
+MAX_STEPS: Final = 100_000
 USE_MODEL: Final = "Use model"
 TIPS: Final = {
     "open": "Fine-tune the model to this recording, for which it has no embeddings",
-    "train": "embeddings: train the vectors of the neurons of this recording (models "
-    "of spikes: its linear\nlayers); the core is frozen, so predictions for other "
-    "recordings do not change.\nall weights: train the core as well; the result knows "
-    "only this recording",
-    "steps": "Maximum number; training ends if the held-out score no longer increases",
     "start": "Train in a separate process; you can work on, or quit and resume later",
     "stop": "Stop within a second; the current weights are saved",
     "use": "Select the fine-tuned model",
@@ -34,6 +27,39 @@ TIPS: Final = {
 }
 SMOOTHED: Final = 20
 """Number of steps in the running mean of the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneSettings:
+    """Settings of a fine-tuning."""
+
+    train: TrainedPart = setting(
+        "Train",
+        "Trained part of the model",
+        "embeddings",
+        options=(
+            (
+                "embeddings",
+                "embeddings",
+                "Train the vectors of the neurons of this recording (models of spikes: its "
+                "linear layers);\nthe core is frozen, so predictions for other recordings "
+                "do not change",
+            ),
+            (
+                "all",
+                "all weights",
+                "Train the core as well; the result knows only this recording",
+            ),
+        ),
+    )
+    steps: int = setting(
+        "Steps",
+        "Maximum number; training ends if the held-out score no longer increases",
+        STEPS,
+        low=0,
+        high=MAX_STEPS,
+        step=50,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +96,14 @@ class FinetuneView:
     folder: str = ""
 
 
-def finetune_view(
-    controller: Controller, train: TrainedPart = "embeddings", steps: int = STEPS
-) -> FinetuneView:
-    """Return the content of the section for these choices."""
+def finetune_view(controller: Controller, form: Form[FinetuneSettings]) -> FinetuneView:
+    """Return the content of the section for the values of its form."""
     finetuning = controller.finetuning
     if _is_of_run(finetuning):
         return _of_run(finetuning)
     if not finetuning.is_offered:
         return FinetuneView()
-    return _offered(controller, train, steps)
+    return _offered(controller, form.value("train"), form.value("steps"))
 
 
 def _of_run(finetuning: Finetuning) -> FinetuneView:
@@ -149,11 +173,18 @@ def _offered(controller: Controller, train: TrainedPart, steps: int) -> Finetune
     )
 
 
-def start(controller: Controller, train: TrainedPart, steps: int) -> None:
-    """Run the current action of the start button: start, start over or continue."""
+def start(controller: Controller, form: Form[FinetuneSettings]) -> None:
+    """Run the current action of the start button: start, start over or continue.
+
+    Raises
+    ------
+    ValueError
+        A field of the form is not valid.
+    """
     finetuning = controller.finetuning
     if not _is_of_run(finetuning):
-        finetuning.start(train=train, steps=steps)
+        settings = form.read()
+        finetuning.start(train=settings.train, steps=settings.steps)
     elif finetuning.is_stale:
         finetuning.start_over()
     else:

@@ -1,0 +1,178 @@
+"""Form of typed settings, drawn with the widgets of magicgui.
+
+magicgui makes the widget of each field; the layout is ours, because a container of
+magicgui has one field per row. Wide forms have two columns.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QKeyEvent, QResizeEvent
+from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QGridLayout, QLineEdit, QWidget
+
+from omnimouse_widgets.qt.style.controls import NARROW_BOX, describe, show_text
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.qt.style.wheel import scroll_past
+from omnimouse_widgets.views.form import Field, Form
+
+COLUMN: Final = 180
+"""Least width of a column in pixels."""
+_TYPES: Final = {
+    "integer": "SpinBox",
+    "number": "FloatSpinBox",
+    "switch": "CheckBox",
+    "choice": "ComboBox",
+    "text": "LineEdit",
+}
+# Any number can be typed: the form says which are valid, where Qt would change them.
+_ANY: Final = {"integer": (-(2**53), 2**53), "number": (-1e12, 1e12)}
+
+
+class SettingsForm(QWidget):
+    """Labels, controls and reasons of a form.
+
+    Parameters
+    ----------
+    form
+        Description and values.
+    signals
+        Signals after which ranges and choices may be others.
+
+    Attributes
+    ----------
+    applied
+        Emitted by Enter while all fields are valid.
+    controls, reasons
+        The widget of magicgui, and the label of the reason, of each field by name.
+    """
+
+    applied = Signal()
+
+    def __init__(self, form: Form[Any], signals: Sequence[Any] = ()) -> None:
+        super().__init__()
+        self.form = form
+        # Any: magicgui makes classes that share no type with `value` and `choices`.
+        self.controls: dict[str, Any] = {}
+        self.reasons: dict[str, ToneLabel] = {}
+        self._labels: dict[str, ToneLabel] = {}
+        self._n_columns = 0
+        self._keys = _Keys(self)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(8)
+        self._grid.setVerticalSpacing(3)
+        for each in form.fields():
+            self._add(each)
+        self._lay_out(1)
+        self.draw()
+        self.redraw = Redraw(self, (self.draw, [form.changed, *signals]))
+
+    def _add(self, each: Field) -> None:
+        # Only where a form is shown: the import takes a third of a second.
+        from magicgui.widgets import create_widget
+
+        options: dict[str, Any] = {"widget_type": _TYPES[each.kind]}
+        if each.kind in _ANY:
+            options["min"], options["max"] = _ANY[each.kind]
+            options["step"] = each.step
+        if each.kind == "choice":
+            options["choices"] = _choices(each)
+        control: Any = create_widget(each.value, name=each.name, label=each.label, options=options)
+        native: QWidget = control.native
+        native.setMinimumWidth(1)
+        native.setParent(self)
+        native.installEventFilter(self._keys)
+        if isinstance(native, QAbstractSpinBox):
+            native.setStyleSheet(NARROW_BOX)
+            scroll_past(native)
+        if isinstance(native, QComboBox):
+            scroll_past(native)
+            view = native.view()
+            assert view is not None
+            view.installEventFilter(self._keys)
+        if isinstance(native, QLineEdit):
+            native.setPlaceholderText(each.empty)
+        if isinstance(native, QCheckBox):
+            native.setText("")
+        label = ToneLabel(f"{each.label} ({each.unit})" if each.unit else each.label)
+        label.setBuddy(native)
+        control.changed.connect(lambda value: self.form.set(each.name, value))
+        self.controls[each.name], self._labels[each.name] = control, label
+        self.reasons[each.name] = wrapped_label("alert", is_selectable=True)
+
+    def _lay_out(self, n_columns: int) -> None:
+        """Place the fields row by row, in the order of the Tab key."""
+        if n_columns == self._n_columns:
+            return
+        self._n_columns = n_columns
+        before: QWidget | None = None
+        for number, name in enumerate(self.controls):
+            row, column = 2 * (number // n_columns), 2 * (number % n_columns)
+            native = self.controls[name].native
+            self._grid.addWidget(self._labels[name], row, column)
+            self._grid.addWidget(native, row, column + 1)
+            self._grid.addWidget(self.reasons[name], row + 1, column, 1, 2)
+            if before is not None:
+                QWidget.setTabOrder(before, native)
+            before = native
+        for column in (1, 3):
+            self._grid.setColumnStretch(column, 1 if column < 2 * n_columns else 0)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Use two columns where there is room."""
+        super().resizeEvent(event)
+        self._lay_out(2 if self.width() >= 2 * COLUMN and len(self.controls) > 1 else 1)
+
+    def apply(self) -> None:
+        """Emit `applied` if all fields are valid."""
+        if self.form.is_valid:
+            self.applied.emit()
+
+    def draw(self) -> None:
+        """Show values, choices and reasons of the form."""
+        for each in self.form.fields():
+            control = self.controls[each.name]
+            native: QWidget = control.native
+            with control.changed.blocked():
+                if each.kind == "choice" and control.choices != tuple(o[0] for o in each.options):
+                    control.choices = _choices(each)
+                if control.value != each.value:
+                    control.value = each.value
+            if isinstance(native, QComboBox):
+                with QSignalBlocker(native):
+                    for at, (_, _, tip) in enumerate(each.options):
+                        native.setItemData(at, tip, Qt.ItemDataRole.ToolTipRole)
+            describe(native, each.refusal or each.help, each.label)
+            native.setAccessibleDescription(each.reason or each.help)
+            native.setEnabled(not each.refusal)
+            # A sign as well as a colour.
+            show_text(self.reasons[each.name], each.reason and f"✕ {each.reason}")
+
+
+class _Keys(QObject):
+    """Enter applies the form; letters and digits are typed and run no shortcut."""
+
+    def __init__(self, form: SettingsForm) -> None:
+        super().__init__(form)
+        self._form = form
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Handle Enter in a field."""
+        if not isinstance(event, QKeyEvent):
+            return False
+        if event.type() == QEvent.Type.ShortcutOverride and event.text().isprintable():
+            event.accept()
+            return False
+        is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        # Enter in an open list chooses an entry.
+        is_field = any(watched is control.native for control in self._form.controls.values())
+        if event.type() != QEvent.Type.KeyPress or not is_enter or not is_field:
+            return False
+        self._form.apply()
+        return True
+
+
+def _choices(each: Field) -> list[tuple[str, Any]]:
+    return [(label, value) for value, label, _ in each.options]

@@ -1,0 +1,288 @@
+"""Forms from typed settings: fields, what the user typed, and why a value is refused.
+
+A frozen dataclass has the settings. `setting` gives each of its fields a label, a help,
+a unit, a range, choices and a default; range, choices and default may be functions of a
+context, such as the controller, and are read again after each of its changes. The front
+ends draw `Form.fields` and call `Form.set`.
+
+    @dataclass(frozen=True, slots=True)
+    class ExportSettings:
+        rate_hz: float = setting("Rate", "Samples per second", 30.0, unit="Hz", low=0.1)
+
+    form = Form(ExportSettings)
+    form.set("rate_hz", "0")
+    form.fields()[0].reason  # "at least 0.1 Hz, found 0"
+    form.read()              # ValueError: "Rate: at least 0.1 Hz, found 0."
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from math import isfinite
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from psygnal import SignalInstance
+
+Kind = Literal["integer", "number", "switch", "choice", "text"]
+Options = Sequence[tuple[Any, str, str]]
+"""Value, label and help of each choice."""
+Settings = TypeVar("Settings")
+_KEY: Final = "setting"
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    label: str
+    help: str
+    unit: str
+    low: Any
+    high: Any
+    step: Any
+    options: Any
+    initial: Any
+    check: Callable[[Any, Any], object]
+    refusal: Callable[[Any], str]
+    empty: str
+
+
+def setting(
+    label: str,
+    help: str,  # the word of all records
+    default: Any = MISSING,
+    *,
+    unit: str = "",
+    low: Any = None,
+    high: Any = None,
+    step: Any = 1,
+    options: Any = (),
+    initial: Callable[[Any], Any] | None = None,
+    check: Callable[[Any, Any], object] = lambda value, context: None,
+    refusal: Callable[[Any], str] = lambda context: "",
+    empty: str = "",
+) -> Any:
+    """Return a field of a dataclass, described for forms.
+
+    Parameters
+    ----------
+    default
+        Value of the dataclass, and of the form without `initial`.
+    low, high, step, options
+        Range, step of the arrows, and (value, label, help) of each choice, or functions
+        of the context that return them.
+    initial
+        Value with which a form begins, from the context.
+    check
+        Raises `ValueError` with the reason for a value that does not fit the context.
+    refusal
+        Why the field cannot be set, from the context; "" if it can.
+    empty
+        What an empty text stands for, such as "all"; for settings that may be None.
+    """
+    start = (lambda context: default) if initial is None else initial
+    ranges = (low, high, step, options)
+    description = _Description(label, help, unit, *ranges, start, check, refusal, empty)
+    return field(default=default, metadata={_KEY: description})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field as it is drawn.
+
+    Attributes
+    ----------
+    value
+        As typed or chosen, also where it is not valid; text for the kind "text".
+    reason
+        Why the value is not valid, "" if it is.
+    refusal
+        Why the field is disabled, "" if it is not.
+    """
+
+    name: str
+    label: str
+    help: str
+    kind: Kind
+    value: Any
+    reason: str = ""
+    unit: str = ""
+    step: float = 1
+    options: tuple[tuple[Any, str, str], ...] = ()
+    refusal: str = ""
+    empty: str = ""
+
+
+class Form(Generic[Settings]):
+    """Values of settings while a user edits them.
+
+    Parameters
+    ----------
+    settings
+        Dataclass whose fields are made by `setting`.
+    context
+        Returns what the functions of the settings receive, such as the controller.
+
+    Attributes
+    ----------
+    changed
+        Emitted after `set` and `reset`.
+    """
+
+    def __init__(self, settings: type[Settings], context: Callable[[], Any] = lambda: None) -> None:
+        self._settings, self._context = settings, context
+        self._hints = get_type_hints(settings)
+        # mypy: a type variable has no bound "dataclass"
+        listed = fields(settings)  # type: ignore[arg-type]
+        self._described: dict[str, _Description] = {
+            each.name: each.metadata[_KEY] for each in listed
+        }
+        self._typed: dict[str, tuple[Any, Any]] = {}
+        self.changed = SignalInstance()
+
+    def set(self, name: str, typed: Any) -> None:
+        """Take what a user typed or chose, or a value from code."""
+        initial = self._described[name].initial(self._context())
+        if self._shown(name) != typed:
+            self._typed[name] = typed, initial
+            self.changed.emit()
+
+    def reset(self) -> None:
+        """Set all fields to the values of the context."""
+        self._typed.clear()
+        self.changed.emit()
+
+    def fields(self) -> tuple[Field, ...]:
+        """Return the fields in the order of the settings, with reasons."""
+        context = self._context()
+        found = []
+        for name, about in self._described.items():
+            options = _now(about.options, context)
+            found.append(
+                Field(
+                    name,
+                    about.label,
+                    about.help,
+                    self._kind(name),
+                    self._shown(name),
+                    self._checked(name)[1],
+                    about.unit,
+                    _now(about.step, context),
+                    tuple(options),
+                    about.refusal(context),
+                    about.empty,
+                )
+            )
+        return tuple(found)
+
+    def value(self, name: str) -> Any:
+        """Return the value of one field; that of the context if it is not valid."""
+        value, reason = self._checked(name)
+        return self._described[name].initial(self._context()) if reason else value
+
+    def read(self) -> Settings:
+        """Return the settings.
+
+        Raises
+        ------
+        ValueError
+            A value is not valid; the message names the label and the reason.
+        """
+        values = {}
+        for name, about in self._described.items():
+            values[name], reason = self._checked(name)
+            if reason:
+                raise ValueError(f"{about.label}: {reason}.")
+        return self._settings(**values)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether `read` returns the settings."""
+        return not any(self._checked(name)[1] for name in self._described)
+
+    def _kind(self, name: str) -> Kind:
+        if self._described[name].options:
+            return "choice"
+        kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number"}
+        return kinds.get(self._hints[name], "text")
+
+    def _shown(self, name: str) -> Any:
+        about, context = self._described[name], self._context()
+        value = initial = about.initial(context)
+        # A typed value holds until the value of the context changes: another session.
+        if name in self._typed and self._typed[name][1] == initial:
+            value = self._typed[name][0]
+        kind = self._kind(name)
+        if kind == "choice":
+            offered = [option[0] for option in _now(about.options, context)]
+            if value in offered or not offered:
+                return value
+            return initial if initial in offered else offered[0]
+        return _text(value) if kind == "text" else value
+
+    def _checked(self, name: str) -> tuple[Any, str]:
+        """Return the value of a field, and why it is not valid."""
+        about, context, shown = self._described[name], self._context(), self._shown(name)
+        if self._kind(name) == "choice":
+            return shown, ""
+        try:
+            value = _parsed(self._hints[name], shown)
+            _check_range(value, _now(about.low, context), _now(about.high, context), about.unit)
+            about.check(value, context)
+        except ValueError as error:
+            return None, str(error).rstrip(".")
+        return value, ""
+
+
+def _now(value: Any, context: Any) -> Any:
+    return value(context) if callable(value) else value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(_text, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _parsed(hint: Any, shown: Any) -> Any:
+    """Return a typed text as the type of its setting."""
+    members, text = get_args(hint), str(shown).strip()
+    if NoneType in members:
+        (other,) = (member for member in members if member is not NoneType)
+        return None if text in ("", "None") else _parsed(other, shown)
+    if get_origin(hint) is tuple:
+        parts = shown if isinstance(shown, (tuple, list)) else text.split(",")
+        return tuple(_parsed(members[0], part) for part in parts if str(part).strip())
+    if hint is bool:
+        return bool(shown)
+    if hint is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"a whole number, found {_quoted(text)}") from None
+    if hint is float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not isfinite(number):
+            raise ValueError(f"a number, found {_quoted(text)}")
+        return number
+    return Path(text) if hint is Path else text
+
+
+def _quoted(text: str) -> str:
+    return f"“{text[:40]}”" if text else "nothing"
+
+
+def _check_range(value: Any, low: Any, high: Any, unit: str) -> None:
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, (int, float)):
+            continue
+        is_low, is_high = low is not None and number < low, high is not None and number > high
+        if is_low or is_high:
+            bounds = (
+                f"{low:,} to {high:,}"
+                if None not in (low, high)
+                else (f"at least {low:,}" if is_low else f"at most {high:,}")
+            )
+            raise ValueError(f"{bounds}{f' {unit}' if unit else ''}, found {number:,}")
