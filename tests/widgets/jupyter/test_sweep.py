@@ -1,4 +1,5 @@
 import csv
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -10,16 +11,7 @@ from omnimouse_widgets.jupyter.sweep import ContextSweep
 from tests.predictors import NoisyPredictor
 
 SELECTED = [3, 11, 30]
-FORM = {
-    "neurons": "0, 8",
-    "history": "10",
-    "video": "both",
-    "behavior": "with",
-    "draws": "2",
-    "windows": "2",
-    "tier": "test",
-    "name": "mine",
-}
+FORM = {"neurons": "0, 8", "history": "10", "draws": "2", "windows": "2", "name": "mine"}
 
 
 @pytest.fixture
@@ -39,7 +31,7 @@ def part(noisy_controller):
 
 @pytest.fixture
 def sweep_page(part, page):
-    opened = page(part, "estimate")
+    opened = page(part, "saved")
     wait_for_points(part, opened, part.controller.results.sweep)
     return opened
 
@@ -110,10 +102,32 @@ def test_a_sweep_of_a_cell_replaces_the_live_one(part, noisy_controller, sweep_p
     assert part.sweep is noisy_controller.results.sweep
 
 
+def fill(part, **texts):
+    for name, text in texts.items():
+        part.form.controls[name].set_state({"value": text})
+
+
+def wait_until(is_true, timeout_s=60.0):
+    end_s = monotonic() + timeout_s
+    while not is_true():
+        assert monotonic() < end_s
+        sleep(0.01)
+
+
+def press_start(part):
+    part.start_button._handle_custom_msg({"event": "click"}, [])
+
+
 def test_a_form_starts_a_sweep_that_is_kept(part, noisy_controller, sweep_page):
-    sweep_page.say("form", **FORM)
-    sweep_page.wait_for("estimate", lambda m, _: "predictions" in m["text"] and m["is_possible"])
-    sweep_page.say("start", **FORM)
+    assert part.form_box.layout.display == "none"
+    part.set_state({"_is_form_open": True})
+    assert part.form_box.layout.display is None
+    fill(part, **FORM)
+    part.form.controls["behavior"].set_state({"index": 0})
+    wait_until(lambda: "predictions" in part.estimate.value)
+    assert not part.start_button.disabled
+    press_start(part)
+    assert part.form_box.layout.display == "none"
     (entry,) = noisy_controller.sweeps.entries
     assert entry.name == "mine"
     assert entry.is_complete
@@ -129,11 +143,14 @@ def test_a_form_starts_a_sweep_that_is_kept(part, noisy_controller, sweep_page):
 
 
 def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, sweep_page):
-    sweep_page.say("form", **{**FORM, "history": "5"})
-    content, _ = sweep_page.wait_for("estimate", lambda m, _: "history" in m["text"])
-    assert not content["is_possible"]
-    sweep_page.say("start", **{**FORM, "neurons": "many"})
+    part.set_state({"_is_form_open": True})
+    fill(part, history="5")
+    assert "history" in part.form.reasons["history"].value
+    wait_until(lambda: part.start_button.disabled)
+    fill(part, history="10", neurons="many")
+    press_start(part)
     assert "Neurons" in part.problem
+    assert part.form_box.layout.display is None
     assert not noisy_controller.sweeps.entries
     noisy_controller.sweeps._client.choose(None)
     with pytest.raises(ValueError, match="model"):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ipywidgets import Button, HBox, Label, Layout, VBox
 from psygnal import SignalInstance
 from traitlets import Bool, Dict, Float, Instance, Unicode
 from traitlets import Tuple as TupleTrait
@@ -15,22 +16,11 @@ from traitlets import Tuple as TupleTrait
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.analysis.sweep.table import columns_together
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.live.sweep.live_sweeps import live_sweeps
 from omnimouse_model.storage.tables import Column, csv_bytes, write_table
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context.form import (
-    DRAWS,
-    TIPS,
-    WINDOWS,
-    fitting_neurons,
-    histories_in,
-    numbers_in,
-    tiers_of,
-    usual_history,
-)
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.context.text import (
     entry_text,
@@ -41,12 +31,14 @@ from omnimouse_widgets.drawn.context.text import (
     sweeps_on_screen,
 )
 from omnimouse_widgets.figures.style import DASHES
+from omnimouse_widgets.jupyter.form import SettingsForm, close_tree
 from omnimouse_widgets.jupyter.sweep_chart import SweepChart
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawing
+from omnimouse_widgets.jupyter.transport.part import Drawing, keep_subshell
 from omnimouse_widgets.jupyter.transport.plotly_widget import FigurePart
+from omnimouse_widgets.views.form import Form
+from omnimouse_widgets.views.sweep import START_TIP, SweepSettings
 
-CHOICES: Final = {"both": (True, False), "with": (True,), "no": (False,)}
 FROM_CODE: Final = "From code"
 """Name on the figure of a table that was set by code."""
 CONSTANTS: Final[dict[str, Any]] = {
@@ -55,10 +47,6 @@ CONSTANTS: Final[dict[str, Any]] = {
         for label, colour in palette.CONDITION_COLOURS.items()
     ],
     "dashes": DASHES,
-    "tips": TIPS,
-    "history": usual_history(),
-    "draws": DRAWS,
-    "windows": WINDOWS,
 }
 
 
@@ -96,18 +84,30 @@ class ContextSweep(FigurePart):
     mark = Unicode("").tag(sync=True)
     sweep: Any = Instance(SweepTable, allow_none=True)
     progress = Float(0.0)
+    _is_form_open = Bool(False).tag(sync=True)
     _constants = Dict(CONSTANTS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self.chart = SweepChart()
-        self._options_changed, self._form_changed = SignalInstance(), SignalInstance()
-        self._form: Mapping[str, Any] = {}
+        self._options_changed = SignalInstance()
+        self._form = Form(SweepSettings, lambda: controller.state)
         # Re-entrant: an observer of `sweep` may set `is_live`, which locks again.
         self._following = threading.RLock()
         self._live_sweep: SweepTable | None = None
         self._latest_run: Path | None = None
         super().__init__(controller, **traits)
-        self.add_figure(self.chart.figure)
+        signals = [controller.state.events.session, self.spec_changed]
+        self.form = SettingsForm(self._form, signals, self._start_from_page)
+        self.estimate = Label()
+        self.start_button = Button(description="Start", tooltip=START_TIP)
+        self.start_button.on_click(lambda _: self._start_from_page())
+        self.form_box = VBox(
+            [self.form, HBox([self.start_button, self.estimate])], layout=Layout(display="none")
+        )
+        for control in (self.start_button, self.form_box):
+            keep_subshell(control)
+        self.add_figure(self.chart.figure, self.form_box)
+        self.observe(lambda _: self._show_form(), "_is_form_open")
         self._link(controller.results.changed, self._follow_live)
         self._link(controller.sweeps.changed, self._follow_progress)
         self.observe(self._on_sweep, "sweep")
@@ -128,9 +128,8 @@ class ContextSweep(FigurePart):
             Drawing(self._draw_mark, requests),
             Drawing(self._draw_running, [sweeps.changed]),
             Drawing(self._draw_saved, [sweeps.changed]),
-            Drawing(self._draw_form, [events.session]),
             Drawing(self._draw_estimate, [*costs, events.session, sweeps.changed,
-                                   self._form_changed]),
+                                   self.spec_changed, self._form.changed]),
             *super().drawings(),
         )  # fmt: skip
 
@@ -191,15 +190,17 @@ class ContextSweep(FigurePart):
         return columns_together(sweeps)
 
     # -- from the page ----------------------------------------------------------------
-    def on_form(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Store the content of the form and update its time estimate."""
-        self._form = content
-        self._form_changed.emit()
+    def _show_form(self) -> None:
+        self.form_box.layout.display = None if self._is_form_open else "none"
 
-    def on_start(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Start a sweep with the plan of the form."""
-        spec = self.controller.state.spec
-        self.start(plan_of(content, spec), str(content.get("name", "")).strip())
+    def _start_from_page(self) -> None:
+        """Start a sweep with the settings of the form."""
+        with self.showing_problems() as successes:
+            settings = self._form.read()
+            self.start(settings.plan(), settings.name.strip())
+            successes.append("start")
+        if successes:
+            self._is_form_open = False
 
     def on_pause(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Pause or resume the background sweep."""
@@ -313,50 +314,26 @@ class ContextSweep(FigurePart):
         ]
         self.add_if_changed("saved", entries=entries)
 
-    def _draw_form(self) -> None:
-        session = self._controller.state.session
-        self.add_if_changed(
-            "offered",
-            neurons="" if session is None else fitting_neurons(session),
-            tiers=tiers_of(session),
-            has_video=session is not None and session.stimulus is not None,
-            has_behavior=session is not None and bool(session.behavior_names),
-        )
-
     def _draw_estimate(self) -> None:
         sweeps, session = self._controller.sweeps, self._controller.state.session
         text, is_possible = "", session is not None and not sweeps.is_busy
-        if self._form and session is not None:
-            # An incomplete form is normal while the user types: show what is wrong.
-            try:
-                estimate = sweeps.estimate(plan_of(self._form, self.controller.state.spec))
-                text = "" if estimate is None else estimate.text
-            except ValueError as error:
-                text, is_possible = str(error), False
-        self.add_if_changed("estimate", text=text, is_possible=is_possible)
+        # An incomplete form is normal while the user types: show what is wrong.
+        try:
+            estimate = sweeps.estimate(self._form.read().plan())
+            text = "" if estimate is None else estimate.text
+        except ValueError as error:
+            # A reason stands at its field already.
+            text, is_possible = str(error) if self._form.is_valid else "", False
+        self.estimate.value = text
+        self.start_button.disabled = not is_possible
+
+    def close(self) -> None:
+        """Remove controls, form and figure from every page."""
+        close_tree(self.form_box)
+        super().close()
 
     def _obstacle(self) -> str:
         if not self.is_live and self.sweep is not None:
             return ""
         state, results = self._controller.state, self._controller.results
         return live_problem(state, results, is_live=self.is_live)
-
-
-def plan_of(form: Mapping[str, Any], spec: WindowSpec = OMNIMOUSE) -> SweepPlan:
-    """Return the plan of a form's texts.
-
-    Raises
-    ------
-    ValueError
-        If a field is not valid; the message names the field as the form does.
-    """
-    # An empty or zero number of windows means no limit.
-    return SweepPlan(
-        neurons=numbers_in(str(form["neurons"]), "Neurons"),
-        history_samples=histories_in(str(form["history"]), spec),
-        video=CHOICES[str(form["video"])],
-        behavior=CHOICES[str(form["behavior"])],
-        seeds=tuple(range(int(form["draws"] or 0))),
-        tier=str(form["tier"] or "test"),
-        max_windows=int(form["windows"] or 0) or None,
-    )

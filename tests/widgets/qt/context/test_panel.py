@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
 from omnimouse_model.masks import VISIBLE
@@ -83,16 +84,22 @@ def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
 
 def fill_form(panel: ContextPanel, name: str = "mine") -> None:
     panel.sweep.click()
-    panel.form.neurons.setText("0, 8")
-    panel.form.history.setText("0, 10")
-    panel.form.draws.setValue(2)
-    panel.form.windows.setValue(2)
-    panel.form.name.setText(name)
+    texts = {"neurons": "0, 8", "history": "0, 10", "draws": "2", "windows": "2", "name": name}
+    for field, text in texts.items():
+        type_into(panel, field, text)
+
+
+def type_into(panel: ContextPanel, field: str, text: str) -> None:
+    control = panel.form.settings.controls[field].native
+    control.setFocus()
+    control.selectAll()
+    QTest.keyClicks(control, text)
 
 
 @pytest.mark.slow
 def test_a_sweep_of_the_form_is_drawn_and_kept(panel, controller, session, redraw):
     fill_form(panel)
+    redraw()
     for number in ("24 points", "2 windows", "48 predictions"):
         assert number in panel.form.summary.text()
     press(panel.form.button)
@@ -107,15 +114,20 @@ def test_a_sweep_of_the_form_is_drawn_and_kept(panel, controller, session, redra
     assert panel.saved.list.item(0).text().splitlines() == ["mine", entry.started]
 
 
-def test_what_is_wrong_in_the_form_is_said_there(panel):
+def test_what_is_wrong_in_the_form_is_said_there(panel, redraw):
     fill_form(panel)
-    for history, problem in (("0, 5", "history_samples"), ("0, ten", "whole numbers")):
-        panel.form.history.setText(history)
-        assert problem in panel.form.summary.text()
+    reason = panel.form.settings.reasons["history"]
+    for history, problem in (("0, 5", "history_samples"), ("0, ten", "whole number")):
+        type_into(panel, "history", history)
+        redraw()
+        assert problem in reason.text()
         assert not panel.form.button.isEnabled()
-    panel.form.history.setText("0, 10")
+    type_into(panel, "history", "0, 10")
+    redraw()
+    assert not reason.isVisible()
     assert panel.form.button.isEnabled()
-    panel.form.tier.addItem("nowhere")
-    panel.form.tier.setCurrentText("nowhere")
-    assert "'nowhere'" in panel.form.summary.text()
+    for field in ("neurons", "history"):
+        type_into(panel, field, " ")
+    redraw()
+    assert "needs neurons" in panel.form.summary.text()
     assert not panel.form.button.isEnabled()

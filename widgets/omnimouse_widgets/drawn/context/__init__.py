@@ -1,1 +1,1 @@
-"""Context curves: points, text and the form of a sweep."""
+"""Context curves: points and text."""

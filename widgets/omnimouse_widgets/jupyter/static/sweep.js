@@ -9,7 +9,6 @@ const MARKS = { // SVG paths by the symbol names of the palette
 };
 // plotly's dash names as dash patterns of SVG.
 const DASHES = { solid: "", dash: "6 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" };
-const FIELDS = ["neurons", "history", "video", "behavior", "draws", "windows", "tier", "name"];
 const svg = (width, viewBox, body) =>
   make("span", { className: "omnimouse-sample", innerHTML:
     `<svg width="${width}" height="12" viewBox="${viewBox}" aria-hidden="true">${body}</svg>` });
@@ -19,8 +18,6 @@ function render({ model, el }) {
     figure: ({ points }) => plot.expect(points),
     running: (message) => takeRunning(message),
     saved: (message) => takeSaved(message.entries),
-    offered: (message) => takeOffered(message),
-    estimate: (message) => takeEstimate(message),
     csv: (message, buffers) => download(message.name, bytes(buffers[0])),
   });
   const { send, set, follow } = page;
@@ -49,57 +46,15 @@ function render({ model, el }) {
       box.hidden = !isOpening;
       button.setAttribute("aria-expanded", String(isOpening));
       if (isOpening) onOpen();
+      set("_is_form_open", !form.hidden);
     }, { aria: { expanded: "false" } });
     box.hidden = true;
     boxes.push([box, button]);
     return button;
   };
 
-  // -- the form ---------------------------------------------------------------------
-  const form = make("form", { className: "omnimouse-form" });
-  const addField = (name, label, control) => {
-    control.name = name;
-    control.title = constants.tips[name] ?? "";
-    form.append(make("label", {}, make("span", { textContent: label }), control));
-    return control;
-  };
-  const makeOptions = (rows) => { const box = make("select"); fillSelect(box, rows, rows[0][0]); return box; };
-  const makeChoice = () => makeOptions([["both", "with and without"], ["with", "with"], ["no", "without"]]);
-  const makeNumber = (min, max, value) => make("input", { type: "number", min, max, value });
-  const neurons = addField("neurons", "Neurons", make("input", { type: "text" }));
-  addField("history", "History", make("input", { type: "text", value: constants.history }));
-  const video = addField("video", "Video", makeChoice());
-  const behavior = addField("behavior", "Behaviour", makeChoice());
-  addField("draws", "Draws", makeNumber(1, 50, constants.draws));
-  addField("windows", "Windows", makeNumber(0, 9999, constants.windows));
-  const tier = addField("tier", "Tier", makeOptions([["test", "test"]]));
-  addField("name", "Name", make("input", { type: "text", placeholder: "recording and model" }));
-  const estimate = make("span", { className: "omnimouse-quiet", role: "status" });
-  const start = make("button", { type: "submit", textContent: "Start", title: "Start the sweep in the background" });
-  form.append(make("div", { className: "omnimouse-wide" }, start, estimate));
-  const content = () => Object.fromEntries(FIELDS.map((name) => [name, form.elements[name].value]));
-  const estimates = page.queue("form", () => [content()]);
-  form.oninput = () => estimates.soon();
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    if (start.disabled) return;
-    send("start", content());
-    sweep.click(); // closes the form: the curves grow above it
-  };
-  function takeOffered(message) {
-    neurons.value = message.neurons;
-    [[video, message.has_video], [behavior, message.has_behavior]].forEach(([control, has]) => {
-      control.disabled = !has;
-      control.value = has ? "both" : "no";
-    });
-    const current = message.tiers.includes(tier.value) ? tier.value : message.tiers[0];
-    fillSelect(tier, message.tiers.map((name) => [name, name]), current);
-    estimates.soon();
-  }
-  function takeEstimate(message) {
-    estimate.textContent = message.text;
-    start.disabled = !message.is_possible;
-  }
+  // The fields are ipywidgets below this part; this stands for them.
+  const form = make("div");
 
   // -- saved sweeps -----------------------------------------------------------------
   const saved = make("div", { className: "omnimouse-kept" });
@@ -145,7 +100,8 @@ function render({ model, el }) {
     showProblem(error, message.error);
   }
 
-  const sweep = makeOpener("Sweep…", "A sweep over many windows, in the background", form, () => estimates.now());
+  const sweep = makeOpener("Sweep…", "A sweep over many windows, in the background", form, () => {});
+  follow("_is_form_open", (isOpen) => { if (isOpen === form.hidden) sweep.click(); });
   const list = makeOpener("Saved…", "Saved sweeps: compare, continue, delete", saved, () => send("reload"));
   const csv = makeButton("Export CSV", "Download the drawn points as a table", () => send("export"));
   const status = makeStatus("", "status"), mark = makeStatus();

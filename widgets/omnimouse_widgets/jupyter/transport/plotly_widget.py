@@ -36,6 +36,7 @@ class FigurePart(Part):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._content_lost = SignalInstance()
         self._lacks_content = False
+        self._figure: Any = None
         super().__init__(controller, **traits)
         layout = Layout(width="100%", overflow="hidden")
         self.widget = VBox([self], layout=layout)
@@ -56,14 +57,14 @@ class FigurePart(Part):
 
     def _draw_again(self) -> None:
         # `request_all` also calls this function, also if nothing is lost.
-        if self._lacks_content:
+        if self._lacks_content and self._figure is not None:
             self._lacks_content = False
-            for figure in self.widget.children[1:]:
-                send_content(figure)
+            send_content(self._figure)
 
-    def add_figure(self, figure: Any) -> None:
-        """Show the figure below the controls."""
-        self.widget.children = (self, figure)
+    def add_figure(self, figure: Any, *above: Any) -> None:
+        """Show the figure below the controls, and other widgets between them."""
+        self._figure = figure
+        self.widget.children = (self, *above, figure)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Display `widget`, which includes the figure."""
@@ -72,8 +73,8 @@ class FigurePart(Part):
     def close(self) -> None:
         """Remove controls and figure from every page."""
         super().close()
-        for figure in self.widget.children[1:]:
-            figure.close()
+        if self._figure is not None:
+            self._figure.close()
         self.widget.close()
 
 
