@@ -1,6 +1,7 @@
 """Try the wheel as a new user: fresh environments, one for each way to install it.
 
-    python -m tests.acceptance.wheel OUT [--only NAME] [--torch REQUIREMENT] [--uv UV]
+    python -m tests.acceptance.wheel OUT [--only NAME] [--torch REQUIREMENT]
+        [--python PYTHON] [--uv UV]
 
 Builds the wheel into OUT. Each environment is made there, used, measured and removed;
 OUT/NAME.log has what was printed, OUT/napari.png the window of the bare name in an
@@ -131,11 +132,11 @@ def run(trial: Trial, wheel: Path, options: argparse.Namespace, out: Path) -> bo
     programs = folder / "bin"
     python, omnimouse = programs / "python", programs / "omnimouse"
     pip = [python, "-m", "pip", "install", "-q"]
-    commands = [[sys.executable, "-m", "venv", folder], [*pip, options.torch]]
+    commands = [[options.python, "-m", "venv", folder], [*pip, options.torch]]
     if options.uv is not None:
         pip = [options.uv, "pip", "install", "-q", "--python", python]
         pip += ["--find-links", options.find_links] * bool(options.find_links)
-        commands = [[options.uv, "venv", "-q", "-p", sys.executable, folder]]
+        commands = [[options.uv, "venv", "-q", "-p", options.python, folder]]
         commands += [[*pip, options.torch]]
     commands += [[*pip, *trial.before]] * bool(trial.before)
     commands += [[*pip, f"{wheel}{trial.extras}"]]
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", choices=[trial.name for trial in TRIALS], action="append")
     parser.add_argument("--torch", default="torch", help="for example torch==2.13.0+cpu")
+    parser.add_argument("--python", default=sys.executable, help="Python of the environments")
     parser.add_argument("--uv", help="program uv: install with it, which takes seconds")
     parser.add_argument("--find-links", help="folder or page with wheels, for uv")
     options = parser.parse_args()
