@@ -53,8 +53,8 @@ def test_the_index_links_to_every_page(root):
     assert [page for page in pages if f"({page})" not in index] == []
 
 
-def test_every_command_is_in_the_readme(root):
-    text = (root / "README.md").read_text()
+def test_every_command_is_in_the_documentation(root):
+    text = (root / "docs" / "commands.md").read_text()
     assert [name for name in COMMANDS if f"| `{name}" not in text] == []
 
 
@@ -64,6 +64,9 @@ def test_local_links_exist(root):
         root / "CONTRIBUTING.md",
         *(root / "docs").glob("*.md"),
     ]
+    # An unpacked sdist has no pictures.
+    has_pictures = (root / "docs" / "images").is_dir()
     for page in pages:
         links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text())
+        links = [link for link in links if has_pictures or not link.endswith(".png")]
         assert [link for link in links if not (page.parent / link).exists()] == [], page
