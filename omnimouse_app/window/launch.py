@@ -246,6 +246,7 @@ def _in_viewer(
         )
     if device != "auto":
         dock.controller.model.choose_device(device)
+    dock.bring_up("OmniMouse")
     return open_instrument(viewer, model=model)
 
 

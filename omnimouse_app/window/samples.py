@@ -36,6 +36,8 @@ def _open(sample: OpenRequest) -> list[LayerData]:
     from omnimouse_app.field.layers import TOKEN
     from omnimouse_app.window.entry import instrument_of
 
-    instrument_of(viewer).controller.loader.open(sample)
+    dock = instrument_of(viewer)
+    dock.bring_up("OmniMouse")  # its panel shows the progress
+    dock.controller.loader.open(sample)
     options = {"name": "opening", "visible": False, "metadata": {TOKEN: "sample"}}
     return [(np.zeros((2, 2), np.uint8), options, "image")]

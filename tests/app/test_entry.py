@@ -9,6 +9,7 @@ from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window import launch as opening
 from omnimouse_app.window.docks import DOCK_NAME
 from omnimouse_app.window.entry import PluginWidget, instrument_of
+from omnimouse_model.errors import SessionFormatError
 
 
 def older(name):
@@ -39,7 +40,7 @@ def test_an_older_or_missing_napari_is_one_line_from_every_entry(monkeypatch, ve
 
 @pytest.mark.gui
 @pytest.mark.slow
-def test_the_menu_shows_the_main_panel_in_front_each_time(dock):
+def test_menu_launch_and_sample_show_one_main_panel_in_front_each_time(dock, tmp_path, monkeypatch):
     from napari._app_model import get_app_model
 
     main = dock.docks["OmniMouse"]
@@ -50,5 +51,13 @@ def test_the_menu_shows_the_main_panel_in_front_each_time(dock):
             get_app_model().commands.execute_command("omnimouse-app.open").result(10)
             assert main.isVisible() == is_shown
         wait_for(lambda: not main.visibleRegion().isEmpty(), "the main panel in front")
+    dock.bring_up("What if")
+    with pytest.raises(SessionFormatError):
+        opening.launch(tmp_path, viewer=dock.viewer)
+    wait_for(lambda: not main.visibleRegion().isEmpty(), "the main panel in front")
+    dock.bring_up("What if")
+    monkeypatch.setattr(dock.controller.loader, "open", lambda sample: None)
+    dock.viewer.open_sample("omnimouse-app", "demo")
+    wait_for(lambda: not main.visibleRegion().isEmpty(), "the main panel in front")
     names = [name for name in dock.viewer.window.dock_widgets if re.match(r"OmniMouse\b", name)]
     assert names == [DOCK_NAME]
