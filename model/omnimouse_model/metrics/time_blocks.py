@@ -286,6 +286,23 @@ def _variance(left_out: np.ndarray) -> float:
     return (n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()) if n else 0.0
 
 
+def jackknife_errors(left_out: np.ndarray, train_left_out: np.ndarray) -> np.ndarray:
+    """Return the standard error of each column from its values without each unit.
+
+    Parameters
+    ----------
+    left_out, train_left_out
+        (unit, column), see `jackknife`. With fewer than 8 blocks, or where a value is
+        undefined, the error is NaN.
+    """
+    n_units, n_columns = left_out.shape
+    if n_units < MIN_BLOCKS:
+        return np.full(n_columns, np.nan)
+    parts = [(n_units, left_out, 1.0), (len(train_left_out), train_left_out, 0.5)]
+    variances = [share * (n - 1) * part.var(axis=0) for n, part, share in parts if n]
+    return np.asarray(np.sqrt(np.sum(variances, axis=0)))
+
+
 def jackknife_gain(
     score: Sequence[float | np.ndarray],
     other: Sequence[float | np.ndarray],

@@ -154,7 +154,7 @@ def command(
     if parquet is not None:
         from omnimouse_model.analysis.evaluate.table import write_neurons
 
-        write_neurons(_joined(results), parquet, recordings)
+        write_neurons(_joined(results), parquet)
     layout = markdown_table if as_markdown else table
     blocks = _blocks(results, recordings, layout, paper_table)
     if ensemble is not None:
@@ -236,6 +236,7 @@ def _joined(results: "dict[str, Scores]") -> "Scores":
         tuple(score for scores in results.values() for score in scores.behavior),
         ", ".join(results),
         next(iter(results.values())).metric,
+        next(iter(results.values())).units,
     )
 
 

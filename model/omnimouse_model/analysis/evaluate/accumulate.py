@@ -31,6 +31,7 @@ from omnimouse_model.metrics.time_blocks import (
     Centres,
     Estimate,
     jackknife,
+    jackknife_errors,
 )
 from omnimouse_model.predict.compatibility import unread_text
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
@@ -252,12 +253,18 @@ class RunningScore:
             return _Scored(np.full(n, NaN), np.zeros(n, np.int64), np.zeros(0))
         total, gain = sums.total()
         if centres is None:
-            left_out = [session_score(self._values(part, g), part.count) for part, g in parts]
-            return _Scored(self._values(total, gain), total.count, np.array(left_out))
-        left_out = [session_score(centres.correlations(part), part.count) for part, _ in parts]
-        train = [session_score(values, total.count) for values in centres.without_each(total)]
-        values = centres.correlations(total)
-        return _Scored(values, total.count, np.array(left_out), np.array(train))
+            values, of_train = self._values(total, gain), np.zeros((0, len(total.count)))
+            without = [self._values(part, part_gain) for part, part_gain in parts]
+        else:
+            values, of_train = centres.correlations(total), centres.without_each(total)
+            without = [centres.correlations(part) for part, _ in parts]
+        return _Scored(
+            values,
+            total.count,
+            np.array([session_score(v, p.count) for v, (p, _) in zip(without, parts, strict=True)]),
+            np.array([session_score(one, total.count) for one in of_train]),
+            jackknife_errors(np.reshape(without, (len(without), len(values))), of_train),
+        )
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
@@ -310,6 +317,7 @@ class RunningScore:
                 groups=() if self.refusal else tuple(self._groups()),
                 left_out=found.left_out,
                 train_left_out=found.train_left_out,
+                error_per_neuron=found.errors,
                 slope_per_neuron=blocks.total()[0].slope() if is_centred else np.empty(0),
                 metric=self.metric.name,
                 is_centred=is_centred,
@@ -378,6 +386,7 @@ class _Scored:
     counts: np.ndarray
     left_out: np.ndarray
     train_left_out: np.ndarray = field(default_factory=lambda: np.empty(0))
+    errors: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def value(self) -> float:

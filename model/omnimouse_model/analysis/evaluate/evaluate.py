@@ -103,7 +103,7 @@ def evaluate(
     >>> found = om.evaluate("last", session, strategy, max_windows=3)
     >>> score = found.scores[0]
     >>> round(score.value, 2), score.n_neurons, score.n_windows
-    (0.23, 40, 3)
+    (0.37, 40, 3)
     >>> om.evaluate(
     ...     ["last", "mean"], "demo", strategy, max_windows=3, metric="fve"
     ... ).rows()[0]["unit"]
@@ -198,4 +198,5 @@ def merge_scores(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) ->
         tuple(sorted((row for part in parts for row in part.behavior), key=place)),
         tier,
         shards[0].metric if shards else "correlation",
+        {shard.session.id: shard.session.units for shard in shards},
     )

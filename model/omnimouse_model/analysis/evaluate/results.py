@@ -1,11 +1,12 @@
 """Results of an evaluation: scores per session, condition and predictor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from omnimouse_model.data.units import Units
 from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.metrics import (
     METRICS,
@@ -90,6 +91,8 @@ class Score:
     left_out, train_left_out
         float64 (n_blocks,), (n_windows,): the score without each block of windows, and
         without each of the train windows that give the mean predictions.
+    error_per_neuron
+        Standard error over time of each of `per_neuron`; NaN with fewer than 8 blocks.
     pooled, pooled_ci_low, pooled_ci_high, pooled_per_neuron, pooled_left_out
         The same of the pooled correlation; of other metrics NaN and empty.
     slope_per_neuron
@@ -116,6 +119,7 @@ class Score:
     groups: tuple[GroupScore, ...] = ()
     left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     train_left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    error_per_neuron: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     pooled: float = float("nan")
     pooled_ci_low: float = float("nan")
     pooled_ci_high: float = float("nan")
@@ -183,7 +187,7 @@ class Scores(HasSummary):
     """All results of an evaluation.
 
     `metric` is the metric of the responses, see `metrics.named`; decoded behaviour is
-    always scored by correlation.
+    always scored by correlation. `units` are those of the sessions, by id.
 
     Examples
     --------
@@ -196,6 +200,7 @@ class Scores(HasSummary):
     behavior: tuple[BehaviorScore, ...]
     tier: str
     metric: str = "correlation"
+    units: Mapping[str, Units] = field(default_factory=dict, repr=False, compare=False)
 
     def _facts(self) -> dict[str, str]:
         names = {
@@ -234,6 +239,25 @@ class Scores(HasSummary):
         [['score', 'single-trial correlation']]
         """
         return data_frame(self.rows())
+
+    def neurons(self) -> "pandas.DataFrame":
+        """Return a pandas table with one row per neuron, condition and predictor.
+
+        Columns: `session`, `tier`, `metric`, `strategy`, `predictor`, `stimulus` (""
+        for all samples), `neuron` (index), `unit_id`, `area`, `plane`, `depth_um`,
+        `score` with `ci_low` and `ci_high` (95 % over time; NaN with fewer than 8
+        blocks), `pooled`, `n_samples`, `status`.
+
+        Examples
+        --------
+        >>> strategy = "causal_response_25_behavior"
+        >>> table = om.evaluate("last", session, strategy, max_windows=3).neurons()
+        >>> len(table), table.score.idxmax()
+        (40, 2)
+        """
+        from omnimouse_model.analysis.evaluate.table import neuron_columns
+
+        return data_frame(neuron_columns(self))
 
     def find(self, strategy: str, predictor: str, session: str | None = None) -> Score:
         """Return the score of a condition and a predictor, or raise `KeyError`."""

@@ -238,7 +238,8 @@ def _score_shard(task: tuple[Shard, tuple[TaskPredictor, ...]], job: Job) -> Sco
 def _to_json(value: Any) -> Any:
     """Return scores as JSON values: arrays and tuples as lists, NaN as None."""
     if is_dataclass(value):
-        names = (field.name for field in fields(value))
+        # Units belong to the session, which is at hand when a file is read.
+        names = (field.name for field in fields(value) if field.name != "units")
         return {name: _to_json(getattr(value, name)) for name in names}
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -256,7 +257,7 @@ def _arguments(values: JsonRow) -> JsonRow:
     dtypes = {"per_neuron": np.float64, "counts": np.int64, "neurons": np.int64}
     names = (
         *("left_out", "train_left_out", "pooled_left_out"),
-        *("pooled_per_neuron", "slope_per_neuron"),
+        *("error_per_neuron", "pooled_per_neuron", "slope_per_neuron"),
     )
     for name in names:
         dtypes[name] = np.float64

@@ -141,7 +141,7 @@ def context_sweep(
     ... )
     >>> curve = sweep.curve("history_samples")
     >>> curve.values, [round(point.score, 2) for point in curve.points]
-    ((10, 20), [0.25, 0.25])
+    ((10, 20), [0.33, 0.33])
 
     How many V1 neurons predict RL?
 

@@ -40,7 +40,7 @@ from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.cache import cache_dir
 from omnimouse_model.storage.trees import decode_json
 
-VERSION = 7
+VERSION = 8
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
 """Maximum size of all files together: about 500 scores of 1,000 neurons."""
@@ -198,7 +198,7 @@ def _name_parts(key: tuple[str, ...]) -> list[str]:
 # -- scores ---------------------------------------------------------------------------
 _ARRAYS = (
     *("neurons", "per_neuron", "counts", "left_out", "train_left_out"),
-    *("pooled_per_neuron", "pooled_left_out", "slope_per_neuron"),
+    *("error_per_neuron", "pooled_per_neuron", "pooled_left_out", "slope_per_neuron"),
 )
 
 

@@ -72,7 +72,7 @@ def seeds(count):
 
 @pytest.mark.slow
 def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
-    found = evaluate(NoisyPredictor(), session, [STIMULUS], by="kind").scores[0]
+    found = evaluate(NoisyPredictor(), session, [STIMULUS], by="kind", centred=False).scores[0]
     groups = StimulusGroups.of(session, "kind")
     predicted, recorded, kinds = [], [], []
     everyone = Mask.nothing(session).ask(slice(None))
@@ -165,7 +165,7 @@ def test_an_ensembles_file_names_its_members(session, tmp_path):
 
 def test_intervals_are_over_time_or_over_mice_and_gains_are_paired(session):
     names = [f"seed {k}" for k in range(3)]
-    found = evaluate(seeds(3), session, [STIMULUS])
+    found = evaluate(seeds(3), session, [STIMULUS], centred=False)
     one = found.interval(STIMULUS, names)
     assert one.unit == "time"
     assert one.low < one.value < one.high
@@ -322,7 +322,7 @@ def test_the_papers_table_has_a_line_per_predictor(session):
     rows = {row.model: row.values for row in paper_table(found)}
     assert set(rows) == {"noisy", "contextual"}
     assert set(rows["noisy"]) == set(COLUMNS)
-    assert rows["noisy"]["stim"] == found.overall(STIMULUS, "noisy")
+    assert rows["noisy"]["stim"] == found.overall(STIMULUS, "noisy", pooled=True)
     assert rows["noisy"]["behav avg"] == pytest.approx(1)
     refusing = NoisyPredictor("odd", refuses="knows nothing")
     (row,) = paper_table(evaluate(refusing, session, STRATEGIES, max_windows=2))
@@ -339,16 +339,28 @@ def test_the_printed_averages_are_those_of_their_groups():
 @pytest.mark.slow
 def test_neurons_are_lines_of_a_parquet_table(session, tmp_path):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="tier", max_windows=6)
-    path = write_neurons(found, tmp_path / "neurons.parquet", [session])
+    path = write_neurons(found, tmp_path / "neurons.parquet")
     table = pyarrow.parquet.read_table(path)
     score = found.scores[0]
     assert table.num_rows == N_NEURONS * (1 + len(score.groups))
     whole = table.filter(pyarrow.compute.equal(table["stimulus"], ""))
-    np.testing.assert_array_equal(whole["r"].to_numpy(), score.per_neuron)
+    np.testing.assert_array_equal(whole["score"].to_numpy(), score.per_neuron)
     np.testing.assert_array_equal(whole["n_samples"].to_numpy(), score.counts)
     assert set(whole["status"].to_pylist()) == {"ok"}
     assert {"unit_id", "area"} <= set(table.column_names)
-    assert b"single-trial" in table.schema.metadata[b"r"]
+    assert b"single-trial" in table.schema.metadata[b"score"]
+    frame = found.neurons()
+    assert frame["unit_id"].tolist()[:N_NEURONS] == session.units.names.tolist()
+    assert frame["score"].tolist()[:N_NEURONS] == score.per_neuron.tolist()
+
+
+@pytest.mark.slow
+def test_the_score_of_a_neuron_has_an_interval_over_time(session):
+    frame = evaluate(NoisyPredictor(), session, [STIMULUS]).neurons()
+    inside = (frame.ci_low < frame.score) & (frame.score < frame.ci_high)
+    assert inside.all()
+    few = evaluate(NoisyPredictor(), session, [STIMULUS], max_windows=3).neurons()
+    assert few.ci_low.isna().all()
 
 
 def test_undefined_neurons_are_null_and_say_why(session):
