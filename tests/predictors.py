@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 
 from omnimouse_model.data.hub.connections import check_connection
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
@@ -39,11 +40,13 @@ class EchoPredictor(Predictor):
     def prepare(self, session: Session) -> None:
         self._count("prepared")
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         self._count("encodings")
         return Encoded(window, mask, window.responses + 1)
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
+    ) -> Prediction:
         self._count("decodings")
         mask, window = encoded.mask, encoded.window
         if neurons is None:
@@ -67,7 +70,7 @@ class GatedPredictor(EchoPredictor):
         self.entered = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         self.entered.release()
         assert self.gate.acquire(timeout=10)
         return super().encode(window, mask)
@@ -76,7 +79,7 @@ class GatedPredictor(EchoPredictor):
 class NoisyPredictor(EchoPredictor):
     """Echo with an error that depends on the mask and the window."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         echo = super().encode(window, mask)
         seed = int(np.flatnonzero(mask.visible.ravel()).sum()) + window.start_index
         seed += 7 * bool(mask.frames.any()) + 13 * (mask.behavior == "visible")
@@ -87,7 +90,7 @@ class NoisyPredictor(EchoPredictor):
 class RefusingPredictor(EchoPredictor):
     """Refuses masks without visible video."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         if not mask.frames.any():
             raise UnsupportedRequestError("This predictor needs video; switch it on.")
         return EchoPredictor.encode(self, window, mask)
@@ -96,7 +99,7 @@ class RefusingPredictor(EchoPredictor):
 class FarPredictor(EchoPredictor):
     """Needs a server that its file names."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         check_connection("https://data.example/weights", Path("both.ensemble.json"))
         return EchoPredictor.encode(self, window, mask)
 
@@ -104,7 +107,7 @@ class FarPredictor(EchoPredictor):
 class CrashingPredictor(EchoPredictor):
     """Aborts its process if behaviour is hidden."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         if mask.behavior == "hidden":
             os.abort()
         return EchoPredictor.encode(self, window, mask)
@@ -113,22 +116,16 @@ class CrashingPredictor(EchoPredictor):
 class FaultyPredictor(EchoPredictor):
     """Raises an error that is a bug of the model."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         raise ZeroDivisionError("a fault in the model")
 
 
 class EndlessPredictor(EchoPredictor):
     """Computes until it is cancelled, if behaviour is hidden."""
 
-    outdated: Callable[[], bool]
-
-    def stop_when(self, outdated: Callable[[], bool]) -> None:
-        self.outdated = outdated
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         while mask.behavior == "hidden":
-            if self.outdated():
-                raise StoppedError
+            stop_if(cancelled)
             time.sleep(0.001)
         return EchoPredictor.encode(self, window, mask)
 

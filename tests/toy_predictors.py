@@ -27,6 +27,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     check_request,
 )
+from omnimouse_model.progress import Cancelled, never
 
 COUNTS = om.WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial")
 RECURRENT = om.WindowSpec(
@@ -53,11 +54,13 @@ class ToyPredictor(Predictor):
     def prepare(self, session: Session) -> None:
         """Do nothing."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         check_request(self.predictor_id, self.needs, window, mask)
         return Encoded(window, mask, self.rates(window, mask))
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
+    ) -> Prediction:
         window, asked = encoded.window, scored_cells(encoded.mask)
         if neurons is None:
             neurons = np.flatnonzero(asked.any(axis=0))
@@ -121,7 +124,9 @@ class RecurrentPredictor(ToyPredictor):
     def start(self, session: Session) -> np.ndarray:
         return np.zeros(18)
 
-    def step(self, state: np.ndarray, inputs: Window) -> tuple[Prediction, np.ndarray]:
+    def step(
+        self, state: np.ndarray, inputs: Window, cancelled: Cancelled = never
+    ) -> tuple[Prediction, np.ndarray]:
         every = np.ones(inputs.spec.n_frames, bool)
         states = self._run(state, inputs, every, (True, True))
         mask = om.Mask.nothing(inputs.session, inputs.spec)

@@ -37,9 +37,19 @@ class Job(Protocol):
         ...
 
 
+Cancelled = Callable[[], bool]
+"""Whether work should stop: `Job.cancelled`, or the same of a request on screen."""
+
+
 def never() -> bool:
     """Return False: the work is not cancelled."""
     return False
+
+
+def stop_if(cancelled: Cancelled) -> None:
+    """Raise `StoppedError` if the work should stop."""
+    if cancelled():
+        raise StoppedError
 
 
 def _report_nothing(done: int | float, total: int | float, step: str) -> None:

@@ -6,13 +6,14 @@ import pytest
 from omnimouse_model.masks import VISIBLE
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import never
 from tests.predictors import EchoPredictor
 
 
 class WavePredictor(EchoPredictor):
     """Adds a known wave to the truth, so that screens can be checked."""
 
-    def encode(self, window, mask):
+    def encode(self, window, mask, cancelled=never):
         phase = np.arange(60)[:, None] / 7 + np.arange(mask.n_neurons)
         return Encoded(window, mask, window.responses + 0.3 * np.sin(phase))
 

@@ -5,13 +5,15 @@
 
 The demo is open in napari's layers, with the panel *Traces* beside them and the model in
 its process. A way has several stations, such as "new mask". A function is *on the way* if
-it is running when a station is reached. With the functions that those call directly, it
+it is running when a station is reached. The field is drawn beside the way to the trace;
+its functions are counted apart. With the functions that those call directly, it
 is what somebody *reads* who follows the way; of these, properties do not count, nor
 functions of the rooms that hold values (data, masks, metrics).
 """
 
 import argparse
 import inspect
+import logging
 import os
 import sys
 import threading
@@ -30,7 +32,6 @@ STATIONS = {
     "neurons under the pointer": ("neurons_under", "neurons_at", "neuron_on_click"),
     "new mask": ("Mask.paint",),
     "undo step": ("mask_delta", "is_same"),
-    "field drawn": ("core_and_rim", "LabelColours.show"),
     "request sent": ("Engine.submit", "Engine.start"),
     "message to the process of the model": ("ProcessLink.send",),
     "prediction received": ("ProcessLink.receive",),
@@ -39,6 +40,8 @@ STATIONS = {
     "trace drawn": ("trace_rows", "TraceStack.set_rows", "_placed_row"),
 }
 """Station -> names of the functions that it consists of."""
+FIELD = "field drawn"
+STATIONS[FIELD] = ("core_and_rim", "LabelColours.show")
 _STATION_OF = {name: station for station, names in STATIONS.items() for name in names}
 
 
@@ -148,6 +151,8 @@ def walks() -> dict[str, Walk]:
     from omnimouse_widgets.qt.style.ui_thread import qt_post
     from omnimouse_widgets.qt.traces.panel import TracesPanel
 
+    # napari's fast path to the texture needs a window.
+    logging.disable(logging.WARNING)
     application = QApplication.instance() or QApplication([])
     # The engine's thread starts with the first request, and keeps this function.
     threading.setprofile(_note)
@@ -172,7 +177,7 @@ def walks() -> dict[str, Walk]:
             position=tuple(layer.data_to_world(place)),
             pos=(0, 0),
         )
-        settle(0.1)
+        settle(2.0)  # until the engine has prefetched the next windows
         with recorded() as walk:
             mouse_press_callbacks(layer, event)
             event.type = "mouse_release"
@@ -215,11 +220,16 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     is_list = parser.parse_args().list
     found = walks()
-    print("| way | functions on the way | files | functions to read | files | of the controller |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| way | functions to the trace | files | with the field | files | to read | files "
+        "| of the controller |"
+    )
+    print(f"| --- |{' ---: |' * 7}")
     for name, walk in found.items():
-        counts = (n for one in (walk.on_way, walk.read()) for n in (len(one), _n_files(one)))
-        print(f"| {name} | {' | '.join(map(str, counts))} | {walk.n_controller_calls} calls |")
+        to_trace = [place for place, station in walk.on_way.items() if station != FIELD]
+        ways = (to_trace, walk.on_way, walk.read())
+        counts = " | ".join(f"{len(way)} | {_n_files(way)}" for way in ways)
+        print(f"| {name} | {counts} | {walk.n_controller_calls} calls |")
     for name, walk in found.items() if is_list else ():
         print(f"\n{name}")
         before = ""

@@ -8,6 +8,7 @@ import numpy as np
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.predictor import Encoded, Needs
+from omnimouse_model.progress import never
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 
@@ -42,7 +43,7 @@ class ContextPredictor(EchoPredictor):
     refuses_video: bool = False
     asked: list = field(default_factory=list)
 
-    def encode(self, window, mask):
+    def encode(self, window, mask, cancelled=never):
         if self.refuses_video and mask.frames.any():
             raise UnsupportedRequestError("reads no video.")
         self.asked.append(mask)
@@ -51,7 +52,7 @@ class ContextPredictor(EchoPredictor):
         noise = noise * np.sqrt(noise_variance(mask))
         return Encoded(window, mask, window.responses + noise)
 
-    def decode(self, encoded, neurons=None):
+    def decode(self, encoded, neurons=None, cancelled=never):
         answer = EchoPredictor.decode(self, encoded, neurons)
         return replace(answer, behavior=encoded.window.behavior)
 
@@ -72,6 +73,6 @@ def expected_score(context):
 class SlowContextPredictor(ContextPredictor):
     """It takes its time, so that a worker can die meanwhile."""
 
-    def encode(self, window, mask):
+    def encode(self, window, mask, cancelled=never):
         time.sleep(0.03)
         return ContextPredictor.encode(self, window, mask)

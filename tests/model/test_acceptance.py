@@ -12,6 +12,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import never
 from tests.acceptance.frozen_core import checks
 from tests.acceptance.white_noise import noise_scores, white_noise
 from tests.conformance.metrics import factor_ceiling
@@ -68,7 +69,7 @@ PHI = 0.9
 class LastVisible(EchoPredictor):
     """Answers with the last visible sample, for every asked one."""
 
-    def encode(self, window, mask):
+    def encode(self, window, mask, cancelled=never):
         last = np.flatnonzero(mask.visible[:, 0])[-1]
         state = np.broadcast_to(window.responses[last], window.responses.shape)
         return Encoded(window, mask, state)

@@ -6,6 +6,7 @@ import time
 from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor
 
 LAST_ENCODE = 6
@@ -16,7 +17,7 @@ a new process completes the request again, unless the mask is fatal."""
 class SlowPredictor(EchoPredictor):
     """Takes longer than an edit."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         time.sleep(0.004)
         return EchoPredictor.encode(self, window, mask)
 
@@ -24,7 +25,7 @@ class SlowPredictor(EchoPredictor):
 class FailingPredictor(EchoPredictor):
     """Raises an error for one third of the masks, always for the same ones."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         if fails(mask):
             raise ZeroDivisionError("a fault in the model")
         return EchoPredictor.encode(self, window, mask)
@@ -37,7 +38,7 @@ class CrashingPredictor(EchoPredictor):
         super().__init__()
         self._encodes_left = LAST_ENCODE
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         self._encodes_left -= 1
         if crashes(mask) or not self._encodes_left:
             os._exit(3)

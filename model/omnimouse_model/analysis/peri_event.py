@@ -15,10 +15,9 @@ from jaxtyping import Float, Float32, Int64
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.capabilities import stop_if
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
+from omnimouse_model.progress import stop_if
 
 MAX_LABELS: Final = 6
 """Labels of a condition; a column with more of them is none."""
@@ -228,15 +227,13 @@ class PeriEvent:
             requests: list[Request] = list(asked)
             found = self._predictor.predict_many(requests, cancelled)
             done = self._n_done
-            for (window, _, _), prediction in zip(requests, found, strict=False):
+            for (window, _, _), prediction in zip(requests, found, strict=True):
                 values = in_window_units(prediction, window) * self._per_unit
                 valid = np.broadcast_to(prediction.valid, len(values))[:, None]
                 columns = np.searchsorted(neurons, prediction.neurons)
                 values = np.where(valid, values, np.nan)
                 self._found.predicted[done][:, columns] = values
                 done += 1
-            if done < self._n_done + len(batch):
-                raise StoppedError
             self._n_done = done
             yield self.responses
 

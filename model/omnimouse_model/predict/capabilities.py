@@ -1,10 +1,9 @@
-"""Optional abilities of predictors, and predictions in parts.
+"""Optional abilities of predictors, and parts of predictions.
 
 `Needs.methods` announces streaming, gradients and embeddings, because a predictor in
 another process has all of these methods and can serve only those of its model.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,21 +11,17 @@ import numpy as np
 
 from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Encoded, Prediction, Predictor
-
-NEURONS_PER_PART = 1024
-"""Neurons decoded between two checks whether a request is outdated."""
-Outdated = Callable[[], bool]
+from omnimouse_model.predict.predictor import Prediction
+from omnimouse_model.progress import Cancelled, never
 
 
 @runtime_checkable
-class Interruptible(Protocol):
-    """A predictor that can end a computation early."""
+class Loadable(Protocol):
+    """A predictor whose first call loads it, which takes seconds."""
 
-    def stop_when(self, outdated: Outdated) -> None:
-        """Poll this between steps, and raise `StoppedError` when it is true."""
+    def load_model(self, session: Session | None, cancelled: Cancelled = never) -> None:
+        """Load it now, and prepare a session if there is one; see `Predictor`."""
         ...
 
 
@@ -34,7 +29,7 @@ class Interruptible(Protocol):
 class Prefetcher(Protocol):
     """A predictor that can prepare a window before it is requested."""
 
-    def prefetch(self, window: Window, mask: Mask) -> None:
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Cache what every request for this window and these frames will read."""
         ...
 
@@ -63,7 +58,9 @@ class Streaming(Protocol):
         """Return the state before the first frame."""
         ...
 
-    def step(self, state: Any, inputs: Window) -> tuple[Prediction, Any]:
+    def step(
+        self, state: Any, inputs: Window, cancelled: Cancelled = never
+    ) -> tuple[Prediction, Any]:
         """Return the prediction for the next frames, and the state after them."""
         ...
 
@@ -114,42 +111,7 @@ class Located(Protocol):
         ...
 
 
-# -- predictions in parts -------------------------------------------------------------
-
-
-def stop_if(outdated: Outdated) -> None:
-    """Raise `StoppedError` if the request is outdated."""
-    if outdated():
-        raise StoppedError
-
-
-def decode_in_parts(
-    predictor: Predictor, encoded: Encoded, neurons: np.ndarray, outdated: Outdated
-) -> Prediction:
-    """Decode neurons in parts, and stop between two parts if `outdated()` is true."""
-    # An interruptible predictor polls by itself, more often than once per part.
-    if isinstance(predictor, Interruptible) or len(neurons) <= NEURONS_PER_PART:
-        return predictor.decode(encoded, neurons)
-    parts = []
-    for start in range(0, len(neurons), NEURONS_PER_PART):
-        stop_if(outdated)
-        part = neurons[start : start + NEURONS_PER_PART]
-        parts.append(predictor.decode(encoded, part))
-    return join_parts(parts)
-
-
-def join_parts(parts: Sequence[Prediction]) -> Prediction:
-    """Join predictions of different neurons under one mask."""
-    scales = [part.scale for part in parts if part.scale is not None]
-    bands = [part.band for part in parts if part.band is not None]
-    return replace(
-        parts[0],
-        responses=np.concatenate([part.responses for part in parts], axis=1),
-        neurons=np.concatenate([part.neurons for part in parts]),
-        # One part of unknown scale makes the scale of the whole unknown.
-        scale=np.concatenate(scales) if len(scales) == len(parts) else None,
-        band=np.concatenate(bands, axis=2) if len(bands) == len(parts) else None,
-    )
+# -- parts of predictions -------------------------------------------------------------
 
 
 def take_neurons(prediction: Prediction, neurons: np.ndarray) -> Prediction | None:

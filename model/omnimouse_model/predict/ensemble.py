@@ -25,6 +25,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     Request,
 )
+from omnimouse_model.progress import Cancelled, never
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode, refused_as
 
@@ -86,25 +87,29 @@ class Ensemble(Predictor):
         for member in self.members:
             member.prepare(session)
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Encode with every member."""
-        states = tuple(member.encode(window, mask) for member in self.members)
+        states = tuple(member.encode(window, mask, cancelled) for member in self.members)
         return Encoded(window, mask, states)
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Return the mean of the members' predictions."""
         pairs = zip(self.members, encoded.state, strict=True)
-        return self._mean([member.decode(state, neurons) for member, state in pairs])
+        return self._mean([member.decode(state, neurons, cancelled) for member, state in pairs])
 
     def predict_many(
-        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
+        self, requests: Iterable[Request], cancelled: Cancelled = never
     ) -> Iterator[Prediction]:
-        """Yield the mean predictions of requests in order, until cancelled."""
+        """Yield the mean predictions of requests in order."""
         # Members batch requests, each in its own way, so each gets all of them.
         listed = list(requests)
         of_members = [member.predict_many(listed, cancelled) for member in self.members]
-        # Not strict: a cancel ends the members at different requests.
-        for predictions in zip(*of_members, strict=False):
+        for predictions in zip(*of_members, strict=True):
             yield self._mean(predictions)
 
     def _mean(self, predictions: Sequence[Prediction]) -> Prediction:

@@ -4,7 +4,7 @@ A predictor maps a window and a mask to predictions. It does not depend on where
 computes: OmniMouse, the baselines and a predictor in another process look alike.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 if TYPE_CHECKING:
     import pandas
@@ -392,23 +393,36 @@ class Predictor(Protocol):
         """Move the data of a session to where the predictor computes."""
         ...
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    # `cancelled` is asked between steps, such as the layers of a network; once it is
+    # true, `StoppedError` is raised. There is no other way to stop a prediction.
+
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Compute everything that is independent of the requested neurons."""
         ...
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Predict the target cells of `neurons`, by default of all with targets."""
         ...
 
-    def predict(self, window: Window, mask: Mask, neurons: np.ndarray | None = None) -> Prediction:
+    def predict(
+        self,
+        window: Window,
+        mask: Mask,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Return `decode(encode(window, mask), neurons)`."""
-        return self.decode(self.encode(window, mask), neurons)
+        return self.decode(self.encode(window, mask, cancelled), neurons, cancelled)
 
     def predict_many(
-        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
+        self, requests: Iterable[Request], cancelled: Cancelled = never
     ) -> Iterator[Prediction]:
-        """Yield the predictions of requests in order, until done or cancelled."""
+        """Yield the predictions of requests in order."""
         for window, mask, neurons in requests:
-            if cancelled():
-                return
-            yield self.predict(window, mask, neurons)
+            stop_if(cancelled)
+            yield self.predict(window, mask, neurons, cancelled)

@@ -5,14 +5,15 @@ from itertools import groupby, islice
 
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.predictor import Prediction, Request
+from omnimouse_model.progress import Cancelled, stop_if
 
 
 def predict_in_batches(
     requests: Iterable[Request],
     size: int,
     check: Callable[[Request], None],
-    predict: Callable[[list[Request]], Iterator[Prediction]],
-    cancelled: Callable[[], bool],
+    predict: Callable[[list[Request], Cancelled], Iterator[Prediction]],
+    cancelled: Cancelled,
 ) -> Iterator[Prediction]:
     """Yield the predictions of requests in order, several windows at once.
 
@@ -26,15 +27,14 @@ def predict_in_batches(
     predict
         Yields the predictions of a batch.
     cancelled
-        Called before each batch; True ends the predictions.
+        As in `Predictor`.
     """
     for _, group in groupby(requests, key=_key):
         while batch := list(islice(group, size)):
-            if cancelled():
-                return
+            stop_if(cancelled)
             served, refusal = _served(batch, check)
             if served:
-                yield from predict(served)
+                yield from predict(served, cancelled)
             if refusal is not None:
                 raise refusal
 

@@ -11,8 +11,8 @@ import numpy as np
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.progress import Cancelled, stop_if
 
 # Durations and rates are floats; a count of samples must not fall short by rounding.
 _TOLERANCE_S = 1e-6
@@ -64,7 +64,7 @@ def predict_same_span(
     window: Window,
     mask: Mask,
     neurons: np.ndarray | None = None,
-    outdated: Outdated = lambda: False,
+    cancelled: Cancelled = lambda: False,
 ) -> Prediction:
     """Predict a window's task at the rates of a predictor of another spec.
 
@@ -89,12 +89,12 @@ def predict_same_span(
     valid = np.ones(len(responses), bool)
     first: Prediction | None = None
     for offset_s, tile in tiles(window, spec):
-        stop_if(outdated)
+        stop_if(cancelled)
         mapped = mask.at(_on_grid(spec), offset_s, window.spec.duration_s)
         # A tile without targets would be refused by some predictors.
         if not mapped.target.any():
             continue
-        part = predictor.predict(tile, mapped, neurons)
+        part = predictor.predict(tile, mapped, neurons, cancelled)
         start = round(offset_s * spec.response_rate_hz)
         stop = min(start + len(part.responses), len(responses))
         # The last tile may overlap the one before it; the first prediction stays.

@@ -9,6 +9,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from omnimouse_model.progress import never
 from tests.predictors import open_controller
 
 PREFERRED = np.radians([0.0, 50.0, 130.0, 245.0])
@@ -31,13 +32,13 @@ class EnergyNeurons(Predictor):
     def prepare(self, session):
         pass
 
-    def encode(self, window, mask):
+    def encode(self, window, mask, cancelled=never):
         assert not mask.visible.any()
         assert mask.frames.all()
         self.asked += 1
         return Encoded(window, mask, window.frames_u8.astype(float) / 255 - 0.5)
 
-    def decode(self, encoded, neurons=None):
+    def decode(self, encoded, neurons=None, cancelled=never):
         frames = encoded.state
         if self.reads_places:
             rates = [frames[:, int(y), int(x)] + 0.5 for y, x in PLACES]

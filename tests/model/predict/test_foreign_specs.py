@@ -16,6 +16,7 @@ from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.predict.worker.server import arguments_of, inputs_from
+from omnimouse_model.progress import never
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.arrays.test_reader import session_arrays
 from tests.model.other_windows import window_with
@@ -117,7 +118,7 @@ class LatePredictor(FramePredictor):
 
     predictor_id = "late"
 
-    def decode(self, encoded, neurons=None):
+    def decode(self, encoded, neurons=None, cancelled=never):
         found = FramePredictor.decode(self, encoded, neurons)
         return replace(found, valid=np.arange(len(found.responses)) >= 4)
 

@@ -3,6 +3,7 @@ import pytest
 
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import Cancelled, never
 from omnimouse_widgets.drawn.model.tier_score import tier_score_tip
 from omnimouse_widgets.drawn.neurons.score_distribution import BIN_WIDTH, spread
 from omnimouse_widgets.jupyter.score_chart import BARS, POINTS
@@ -13,7 +14,7 @@ from tests.predictors import EchoPredictor
 class GradedPredictor(EchoPredictor):
     """The further on a neuron, the worse it is predicted; and without behaviour."""
 
-    def encode(self, window, mask: Mask) -> Encoded:
+    def encode(self, window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         found = EchoPredictor.encode(self, window, mask)
         n_samples, n = window.responses.shape
         noise = np.random.default_rng(3).normal(size=(n_samples, n))

@@ -347,16 +347,11 @@ def _predictions(
         return []
     requests = ((window, first.mask, neurons) for window, _ in windows)
     try:
-        predictions = list(first.predictor.predict_many(requests, cancelled))
+        return list(first.predictor.predict_many(requests, cancelled))
     except UnsupportedRequestError as error:
         for score in group:
             score.refusal = str(error)
         return []
-    # A cancelled `predict_many` ends early. Nothing is added then, so that the batch
-    # can be predicted again.
-    if len(predictions) < len(windows):
-        raise StoppedError("The evaluation was cancelled.")
-    return predictions
 
 
 def _add_predictions(

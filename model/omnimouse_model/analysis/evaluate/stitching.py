@@ -21,9 +21,8 @@ from omnimouse_model.errors import NotStoredError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.metrics import correlation
-from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor, Request
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, Cancelled, Job, stop_if
 
 MIN_STRIDE = 5
 """Samples between windows; smaller strides are slow and fill few more gaps."""
@@ -296,7 +295,7 @@ def stitch_span(
     session: Session,
     stitching: Stitching,
     mask: Mask,
-    outdated: Outdated = lambda: False,
+    cancelled: Cancelled = lambda: False,
 ) -> Iterator[Stitching]:
     """Predict a span window by window and yield the stitching after each window.
 
@@ -307,7 +306,7 @@ def stitch_span(
     UnsupportedRequestError
         The predictor cannot serve a window, or the file has none of them.
     StoppedError
-        `outdated()` returned true.
+        `cancelled()` returned true.
     """
     waiting: deque[Window] = deque()
 
@@ -322,10 +321,10 @@ def stitch_span(
     is_ended = False
     while not is_ended:
         try:
-            for prediction in predictor.predict_many(requests(), outdated):
+            for prediction in predictor.predict_many(requests(), cancelled):
                 stitching.add(waiting.popleft(), prediction)
                 yield stitching
-                stop_if(outdated)
+                stop_if(cancelled)
             is_ended = True
         except NotStoredError:
             # It is about the first window that waits: predictions come in order.
@@ -334,8 +333,6 @@ def stitch_span(
             if stitching.n_missing == len(stitching.starts):
                 raise
             yield stitching
-        # `predict_many` returns without an error if it is cancelled.
-        stop_if(outdated)
 
 
 def predict_span(
@@ -347,7 +344,7 @@ def predict_span(
     *,
     neurons: np.ndarray | None = None,
     stride: int | None = None,
-    outdated: Outdated = lambda: False,
+    cancelled: Cancelled = lambda: False,
     job: Job = QUIET,
 ) -> SpanPrediction:
     """Predict a span of a session, stitched from windows under one mask.
@@ -363,7 +360,7 @@ def predict_span(
     stride
         Samples from one window to the next; by default the longest that leaves no
         gap, see `span_stride`.
-    outdated
+    cancelled
         Polled before every batch of windows; once true, the work ends.
     job
         Progress and stop request; see `progress.Job`.
@@ -375,10 +372,10 @@ def predict_span(
     UnsupportedRequestError
         The predictor cannot serve the windows.
     StoppedError
-        `outdated()` returned true.
+        `cancelled()` returned true.
     """
     predictor.prepare(session)
     stitching = Stitching(session, mask, (start_s, stop_s), neurons, stride)
-    for step in stitch_span(predictor, session, stitching, mask, outdated):
+    for step in stitch_span(predictor, session, stitching, mask, cancelled):
         job.progress(step.n_done, len(step.starts))
     return stitching.result()

@@ -15,8 +15,9 @@ from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics.correlation import nanmean
-from omnimouse_model.predict.capabilities import decode_in_parts, stop_if, take_neurons
+from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
+from omnimouse_model.progress import stop_if
 
 NO_TRUTH = "no recorded responses: not scored"
 
@@ -91,7 +92,7 @@ def what_if(
     neurons: np.ndarray | None = None,
     *,
     unedited: Prediction | None = None,
-    outdated: Callable[[], bool] = lambda: False,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> WhatIf:
     """Predict a window with edits and without them.
 
@@ -101,7 +102,7 @@ def what_if(
         Neurons to predict; by default all with target cells.
     unedited
         Known prediction without edits, computed here if absent.
-    outdated
+    cancelled
         Polled between steps; `StoppedError` is raised once it returns true.
 
     Examples
@@ -119,8 +120,8 @@ def what_if(
         neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
 
     def predict(of: Window) -> Prediction:
-        stop_if(outdated)
-        return decode_in_parts(predictor, predictor.encode(of, mask), neurons, outdated)
+        stop_if(cancelled)
+        return predictor.predict(of, mask, neurons, cancelled)
 
     # `take_neurons` returns None unless all neurons are in the known prediction.
     before = None if unedited is None else take_neurons(unedited, neurons)

@@ -28,7 +28,6 @@ from omnimouse_model.metrics import (
     bootstrap_interval,
     session_score,
 )
-from omnimouse_model.predict.capabilities import stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor
 
 NEURONS = (16, 64, 256, 1024)
@@ -96,7 +95,7 @@ def live_sweep(
     seeds: Sequence[int] = (SEED,),
     metric: str = "correlation",
     finished: ContextSweep | None = None,
-    outdated: Callable[[], bool] = lambda: False,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[ContextSweep]:
     """Yield the scores of some neurons in one window, context by context.
 
@@ -116,7 +115,7 @@ def live_sweep(
         Name of the metric of the scores, see `window_scores`.
     finished
         The same sweep with its finished rows: only missing rows are computed.
-    outdated
+    cancelled
         Polled before every point.
 
     Yields
@@ -127,7 +126,7 @@ def live_sweep(
     Raises
     ------
     StoppedError
-        `outdated()` returned true.
+        `cancelled()` returned true.
     ValueError
         The window is edited: its responses were not recorded.
     """
@@ -151,7 +150,7 @@ def live_sweep(
         for seed, context in cells
         if context.neurons or seed == first_seed
     }
-    results = _results(predictor, window, list(masks.values()), neurons, outdated)
+    results = _results(predictor, window, list(masks.values()), neurons, cancelled)
     for seed, context in cells:
         if (seed, context) in masks:
             row = SweepRow(window.session.id, sweep.predictor, context, seed, len(neurons))
@@ -193,7 +192,7 @@ def _results(
     window: Window,
     masks: list[Mask],
     neurons: np.ndarray,
-    outdated: Callable[[], bool],
+    cancelled: Callable[[], bool],
 ) -> Iterator[Prediction | str]:
     """Yield a prediction or a refusal per mask; all in one call, to use a GPU well."""
     if predictor.needs.is_stored:
@@ -202,10 +201,9 @@ def _results(
     while masks:
         requests = [(window, mask, neurons) for mask in masks]
         try:
-            for prediction in predictor.predict_many(requests, outdated):
+            for prediction in predictor.predict_many(requests, cancelled):
                 masks = masks[1:]
                 yield prediction
-            stop_if(outdated)
             return
         # A refusal ends `predict_many`: skip that mask and request the rest again.
         except UnsupportedRequestError as refusal:

@@ -12,7 +12,7 @@ from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.valid_starts import grid_stretches
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
 from omnimouse_model.progress import QUIET, Job
@@ -141,8 +141,8 @@ def responses_to_trials(
             yield window, masks[part.first], neurons
 
     predictor.prepare(session)
-    done = 0
-    for prediction in predictor.predict_many(requests(), job.cancelled):
+    predictions = predictor.predict_many(requests(), job.cancelled)
+    for done, prediction in enumerate(predictions, 1):
         part, belongs = pending.popleft()
         own = part.window.responses[:, neurons].astype(np.float64)
         model = in_window_units(prediction, part.window).astype(np.float64)
@@ -152,10 +152,7 @@ def responses_to_trials(
         recorded[part.trials] += weights @ np.where(known, own, 0.0)
         predicted[part.trials] += weights @ np.where(known, model, 0.0)
         count[part.trials] += weights @ known
-        done += 1
         job.progress(done, len(parts))
-    if done < len(parts):
-        raise StoppedError(f"Stopped after {done} of {len(parts)} windows.")
     return TrialResponses(_mean(recorded, count), _mean(predicted, count))
 
 

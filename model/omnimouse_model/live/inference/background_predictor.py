@@ -2,12 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.predict.capabilities import Closable, Interruptible
+from omnimouse_model.predict.capabilities import Closable, Embedding, Loadable, Prefetcher
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import Cancelled
 
 MIN_URGENT = 19
 """Highest "nice" value of a process, which is the lowest priority."""
@@ -19,31 +20,31 @@ def background_predictor(
     session: Session | None,
     device: str,
     load: Load,
-    stopped: Callable[[], bool],
+    cancelled: Cancelled,
 ) -> Iterator[Predictor]:
     """Load a predictor, or use the predictor object; close it at the end if loaded.
 
     Parameters
     ----------
-    stopped
-        Returns whether the work must end, also in the middle of a prediction.
+    cancelled
+        Asked while the predictor loads.
 
     Raises
     ------
     ValueError
-        The predictor is an object that only the live engine may stop.
+        The predictor is an object that computes for the screen.
     """
     is_loaded = isinstance(source, str)
-    # It has one `stop_when`, which the live engine uses.
-    if not is_loaded and isinstance(source, Interruptible):
+    # A network or a process computes one prediction at a time, that of the screen.
+    if not is_loaded and isinstance(source, Prefetcher | Embedding):
         raise ValueError(
             "A model that was passed as an object serves the screen only: choose it by "
             "name or file, so that the work in the background can load its own."
         )
     predictor = load(source, session, device) if isinstance(source, str) else source
     try:
-        if isinstance(predictor, Interruptible):
-            predictor.stop_when(stopped)
+        if isinstance(predictor, Loadable):
+            predictor.load_model(None, cancelled)
         _lower_priority(predictor)
         yield predictor
     finally:
@@ -54,9 +55,8 @@ def background_predictor(
 
 def _lower_priority(predictor: Predictor) -> None:
     """Give the worker process of a predictor the lowest priority, if there is one."""
-    # Reading the id starts the process. The priority is set before its computing
-    # threads exist, because threads inherit it when they start.
-    _ = predictor.predictor_id
+    # The process has been started. The priority is set before its computing threads
+    # exist, because threads inherit it when they start.
     process = getattr(predictor, "process_id", None)
     if process is not None and hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):  # process has ended, or no permission

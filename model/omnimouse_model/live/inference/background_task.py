@@ -18,9 +18,8 @@ from omnimouse_model.live.inference.engine import (
     Answer,
     Engine,
     Execution,
-    Outdated,
 )
-from omnimouse_model.progress import CallbackJob, Job
+from omnimouse_model.progress import CallbackJob, Cancelled, Job
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -134,27 +133,27 @@ class BackgroundTask(Generic[Request, Result]):
         self._newest = _NO_REQUEST
 
     # -- on the task's thread ---------------------------------------------------------
-    def _run(self, request: Request, outdated: Outdated) -> Iterator[Result]:
+    def _run(self, request: Request, cancelled: Cancelled) -> Iterator[Result]:
         reported_at = -REPORT_EVERY_S
 
         def report(message: str, share: float | None = None) -> None:
             nonlocal reported_at
-            if outdated():
+            if cancelled():
                 raise StoppedError
             # Messages without a share, and the first and last share, are never skipped.
             is_partial = share is not None and 0.0 < share < 1.0
             if is_partial and monotonic() - reported_at < REPORT_EVERY_S:
                 return
             reported_at = monotonic()
-            # `outdated` travels along: the message may be delivered after a stop.
-            self._post(partial(self._on_progress, message, share, outdated))
+            # `cancelled` travels along: the message may be delivered after a stop.
+            self._post(partial(self._on_progress, message, share, cancelled))
 
         return self._work(request, report)
 
     # -- on the drawing thread --------------------------------------------------------
-    def _on_progress(self, message: str, share: float | None, outdated: Outdated) -> None:
+    def _on_progress(self, message: str, share: float | None, cancelled: Cancelled) -> None:
         # A message that arrives after the end would make an idle task look busy.
-        if self.is_busy and not outdated():
+        if self.is_busy and not cancelled():
             self.message, self.share = message, share
             self.changed.emit()
 

@@ -17,13 +17,13 @@ from time import perf_counter
 from typing import Any, Final, Literal
 
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.progress import Cancelled
 
 logger = logging.getLogger(__name__)
 
 Post = Callable[[Callable[[], None]], None]
-Outdated = Callable[[], bool]
 AnswerKind = Literal["stage", "done", "stopped", "error"]
-Call = Callable[[Any, Outdated], Iterator[Any]]
+Call = Callable[[Any, Cancelled], Iterator[Any]]
 QUIET_S = 0.15
 """Seconds without a request before idle work; during a stroke, requests are more
 frequent than this."""
@@ -88,9 +88,9 @@ class Engine:
     Parameters
     ----------
     call
-        `call(request, outdated)` yields one value per stage. It should check
-        `outdated()` between steps and return or raise `StoppedError` when it is true.
-        If it has `when_idle(request, outdated)`, the engine iterates over that when no
+        `call(request, cancelled)` yields one value per stage. It should check
+        `cancelled()` between steps and return or raise `StoppedError` when it is true.
+        If it has `when_idle(request, cancelled)`, the engine iterates over that when no
         request arrives for `QUIET_S`, for the last request of each caller, the newest
         first; its values are stages, too.
     execution
@@ -256,15 +256,15 @@ class Engine:
         """Post the values of the idle work for a request, until the next request."""
         number, request = submission.number, submission.request
 
-        def outdated() -> bool:
+        def cancelled() -> bool:
             # Unlike a request, this work ends at once, also in its first stage.
             return self._is_next() or self._is_stopped(number)
 
-        if outdated():
+        if cancelled():
             return
         try:
-            for value in when_idle(request, outdated):
-                if outdated():
+            for value in when_idle(request, cancelled):
+                if cancelled():
                     return
                 answer = Answer(number, request, "stage", value)
                 self._post(partial(self._deliver, answer, submission.on_answer))
@@ -286,7 +286,7 @@ class Engine:
         number, request = submission.number, submission.request
         n_stages = 0
 
-        def outdated() -> bool:
+        def cancelled() -> bool:
             return self._is_outdated(number, n_stages)
 
         def answer_of(kind: AnswerKind, value: Any = None, error: Any = None) -> Answer:
@@ -294,10 +294,10 @@ class Engine:
             return Answer(number, request, kind, value, error, elapsed_ms)
 
         try:
-            for value in self._call(request, outdated):
+            for value in self._call(request, cancelled):
                 yield answer_of("stage", value)
                 n_stages += 1
-                if outdated():
+                if cancelled():
                     break
         except StoppedError:
             pass
@@ -305,9 +305,9 @@ class Engine:
             logger.info("Request %d failed.", number, exc_info=True)
             yield answer_of("error", error=error)
             return
-        # A request that a newer one outdated after its first stage is stopped, not
+        # A request that a newer one replaced after its first stage is stopped, not
         # done: its caller must not treat it as complete.
-        yield answer_of("stopped" if outdated() else "done")
+        yield answer_of("stopped" if cancelled() else "done")
 
     def _is_stopped(self, number: int) -> bool:
         """Whether a request is cancelled or dropped."""

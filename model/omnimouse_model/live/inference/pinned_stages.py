@@ -20,15 +20,10 @@ from omnimouse_model.live.inference.request import LiveRequest
 from omnimouse_model.live.inference.tier_results import TierResults
 from omnimouse_model.live.pin import PinResult, PinTask, is_same_task, no_score
 from omnimouse_model.masks import scored_cells
-from omnimouse_model.predict.capabilities import (
-    Closable,
-    Interruptible,
-    Outdated,
-    decode_in_parts,
-    stop_if,
-)
+from omnimouse_model.predict.capabilities import Closable, Loadable
 from omnimouse_model.predict.predictor import Predictor, is_served
 from omnimouse_model.predict.same_span import predict_same_span, window_of
+from omnimouse_model.progress import Cancelled, stop_if
 
 PARTIAL_S = 0.2
 """Seconds between two partial results of a span."""
@@ -74,7 +69,7 @@ class PinnedStageRunner:
         self._loaded: dict[tuple[str, str], Predictor] = {}
         self._unfinished: dict[int, tuple[PinTask, Stitching]] = {}
 
-    def stages(self, request: PinRequest, outdated: Outdated) -> Iterator[PinResult | None]:
+    def stages(self, request: PinRequest, cancelled: Cancelled) -> Iterator[PinResult | None]:
         """Yield the results of all tasks in order; an error affects only its own.
 
         The first stage is None: after it, the engine checks for newer requests.
@@ -83,9 +78,9 @@ class PinnedStageRunner:
         # Before loading others: two models more than necessary may not fit in memory.
         self._release_unused(request)
         for task in request.tasks:
-            stop_if(outdated)
+            stop_if(cancelled)
             try:
-                yield from self._results(request, task, outdated)
+                yield from self._results(request, task, cancelled)
             # A stop is not an error of the condition: it must reach the engine.
             except StoppedError:
                 raise
@@ -104,23 +99,18 @@ class PinnedStageRunner:
                 predictor.close()
 
     def _results(
-        self, request: PinRequest, task: PinTask, outdated: Outdated
+        self, request: PinRequest, task: PinTask, cancelled: Cancelled
     ) -> Iterator[PinResult]:
         predictor = self._predictor(request, task)
-        if isinstance(predictor, Interruptible):
-            predictor.stop_when(outdated)
-        try:
+        if isinstance(predictor, Loadable):
+            predictor.load_model(request.session, cancelled)
+        else:
             predictor.prepare(request.session)
-            if task.page is None:
-                result = _predict_window(predictor, request, task, outdated)
-                yield replace(result, find_tier_score=self._scored(predictor, request, task))
-            else:
-                yield from self._predict_page(predictor, request.session, task, outdated)
-        finally:
-            # The live request may use the same predictor: it must not be stopped by
-            # the `outdated` of this one.
-            if isinstance(predictor, Interruptible):
-                predictor.stop_when(lambda: False)
+        if task.page is None:
+            result = _predict_window(predictor, request, task, cancelled)
+            yield replace(result, find_tier_score=self._scored(predictor, request, task))
+        else:
+            yield from self._predict_page(predictor, request.session, task, cancelled)
 
     def _scored(
         self, predictor: Predictor, request: PinRequest, task: PinTask
@@ -140,14 +130,14 @@ class PinnedStageRunner:
         return self._tiers.complete_score(predictor, question)
 
     def _predict_page(
-        self, predictor: Predictor, session: Session, task: PinTask, outdated: Outdated
+        self, predictor: Predictor, session: Session, task: PinTask, cancelled: Cancelled
     ) -> Iterator[PinResult]:
         """Predict some neurons over a page; continue an interrupted prediction."""
         # A span can take many windows: partial results show that it is growing, but not
         # so often that drawing them slows it down.
         stitching = self._stitching(session, task)
         shown_at = perf_counter()
-        for step in stitch_span(predictor, session, stitching, task.mask, outdated):
+        for step in stitch_span(predictor, session, stitching, task.mask, cancelled):
             if not step.is_complete and perf_counter() - shown_at > PARTIAL_S:
                 yield _span_result(task, step)
                 shown_at = perf_counter()
@@ -211,7 +201,7 @@ def _span_result(task: PinTask, stitching: Stitching) -> PinResult:
 
 
 def _predict_window(
-    predictor: Predictor, request: PinRequest, task: PinTask, outdated: Outdated
+    predictor: Predictor, request: PinRequest, task: PinTask, cancelled: Cancelled
 ) -> PinResult:
     """Predict all target neurons of a condition in the window."""
     window, metric = request.window, request.metric
@@ -220,13 +210,11 @@ def _predict_window(
         return PinResult(task)
     spec, mask = predictor.needs.spec, task.mask
     if is_served(spec, window.spec) and is_served(spec, mask.spec):
-        encoded = predictor.encode(window, mask)
-        stop_if(outdated)
-        prediction = decode_in_parts(predictor, encoded, neurons, outdated)
+        prediction = predictor.predict(window, mask, neurons, cancelled)
         scores = window_scores(prediction, window, metric)
         return PinResult(task, prediction, scores)
     # The pinned mask is stretched to the window. The prediction has the samples of its
     # own spec, and it is scored on them.
-    prediction = predict_same_span(predictor, window, mask, neurons, outdated)
+    prediction = predict_same_span(predictor, window, mask, neurons, cancelled)
     scores = window_scores(prediction, window_of(window, spec), metric)
     return PinResult(task, prediction, scores)

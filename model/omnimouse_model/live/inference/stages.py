@@ -7,7 +7,7 @@ population stage reuses the encoding of the first stage. A sweep does not depend
 painted mask, so an interrupted sweep continues from its last point.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter, sleep
 from typing import Any, Literal
@@ -42,18 +42,12 @@ from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells
-from omnimouse_model.predict.capabilities import (
-    Closable,
-    Interruptible,
-    Prefetcher,
-    decode_in_parts,
-    stop_if,
-    take_neurons,
-)
+from omnimouse_model.predict.capabilities import Closable, Loadable, Prefetcher, take_neurons
 from omnimouse_model.predict.devices import DEVICES, Residence, devices_of, residence_of
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, is_served
 from omnimouse_model.predict.same_span import predict_same_span, window_of
+from omnimouse_model.progress import Cancelled, stop_if
 
 STREAMED_S = 0.25
 """Time for which a streamed prediction is shown before the window's is computed.
@@ -141,34 +135,26 @@ class StageRunner:
     def __call__(
         self,
         request: LiveRequest | LoadRequest | PinRequest,
-        outdated: Callable[[], bool],
+        cancelled: Cancelled,
     ) -> Iterator[Stage | PinResult | None]:
         """Yield the stages of a request; see the module's docstring."""
         if isinstance(request, PinRequest):
-            yield from self._pinned.stages(request, outdated)
-            return
-        try:
-            yield from self._stages(request, outdated)
-        finally:
-            # The predictor is reused by later requests, which must not be stopped by
-            # the `outdated` of this one.
-            if isinstance(self._predictor, Interruptible):
-                self._predictor.stop_when(lambda: False)
+            yield from self._pinned.stages(request, cancelled)
+        else:
+            yield from self._stages(request, cancelled)
 
-    def _stages(
-        self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
-    ) -> Iterator[Stage]:
+    def _stages(self, request: LiveRequest | LoadRequest, cancelled: Cancelled) -> Iterator[Stage]:
         if isinstance(request, LoadRequest):
-            yield _described("loaded", self._load_for(request, None, outdated))
+            yield _described("loaded", self._load_for(request, None, cancelled))
             return
-        predictor = self._load_for(request, request.session, outdated)
+        predictor = self._load_for(request, request.session, cancelled)
         mask = request.mask
         targets = np.flatnonzero(scored_cells(mask).any(axis=0))
         if not len(targets) and not mask.has_behavior_target:
             yield _described("nothing", predictor)
             return
         try:
-            self._prepare(predictor, request.session)
+            self._prepare(predictor, request.session, cancelled)
         except ValueError:
             # The session does not fit the predictor: report the predictor's needs, so
             # that views can explain the error.
@@ -178,11 +164,11 @@ class StageRunner:
             # The engine replaces a running request only after its first stage. Without
             # this empty stage, a drag of an edit slider would compute every value.
             yield Stage("begun")
-            yield _predict_edits(predictor, request, request.unedited, outdated)
+            yield _predict_edits(predictor, request, request.unedited, cancelled)
         elif is_served(predictor.needs.spec, request.window.spec):
-            yield from self._predict(predictor, request, targets, outdated)
+            yield from self._predict(predictor, request, targets, cancelled)
         elif request.maps_to_predictor_spec:
-            yield from _predict_mapped(predictor, request, targets, outdated)
+            yield from _predict_mapped(predictor, request, targets, cancelled)
         else:
             yield _described("loaded", predictor)
 
@@ -191,23 +177,22 @@ class StageRunner:
         predictor: Predictor,
         request: LiveRequest,
         targets: np.ndarray,
-        outdated: Callable[[], bool],
+        cancelled: Cancelled,
     ) -> Iterator[Stage]:
         if not request.edits:
-            streamed = self._stream.follow(predictor, request.window, request.mask)
+            streamed = self._stream.follow(predictor, request.window, request.mask, cancelled)
             if streamed is not None:
                 yield _described("streamed", predictor, streamed)
-                _wait(STREAMED_S, outdated)
+                _wait(STREAMED_S, cancelled)
         since = perf_counter()
-        encoded = predictor.encode(request.window, request.mask)
-        stop_if(outdated)
+        encoded = predictor.encode(request.window, request.mask, cancelled)
         # A few neurons decode much faster than thousands: their traces follow the
         # brush while the rest of the population is decoded.
         # An empty selection is decoded too: the decoded behaviour comes with this
         # stage.
-        selected = predictor.decode(encoded, np.array(request.selection, np.int64))
+        selected = predictor.decode(encoded, np.array(request.selection, np.int64), cancelled)
         yield _described("selected", predictor, selected)
-        population = decode_in_parts(predictor, encoded, targets, outdated)
+        population = predictor.decode(encoded, targets, cancelled)
         # Both stages have the same behaviour, however the population is divided.
         population = replace(population, behavior=selected.behavior)
         took_s = perf_counter() - since
@@ -216,15 +201,15 @@ class StageRunner:
         yield from self._known_in_tier(predictor, request)
         # After the population, which the what-if is compared with.
         if request.edits:
-            yield _predict_edits(predictor, request, population, outdated)
+            yield _predict_edits(predictor, request, population, cancelled)
         # Last, because it takes the longest and any newer request ends it.
         if request.has_sweep:
-            yield from self._sweep_context(predictor, request, outdated)
+            yield from self._sweep_context(predictor, request, cancelled)
 
     def when_idle(
         self,
         request: LiveRequest | LoadRequest | PinRequest,
-        outdated: Callable[[], bool],
+        cancelled: Cancelled,
     ) -> Iterator[Stage]:
         """Prefetch the neighbouring windows; then yield scores over a tier.
 
@@ -242,32 +227,26 @@ class StageRunner:
             return
         if not is_served(predictor.needs.spec, request.window.spec):
             return
-        if isinstance(predictor, Interruptible):
-            predictor.stop_when(outdated)
-        try:
-            learned = self._learned_of(predictor, request.session)
-            if not learned.is_empty:
-                yield Stage("learned", learned=learned)
-            yield from self._known_in_tier(predictor, request)
-            # Before the scores, which can take minutes: a viewer waits for it.
-            events = self._peri_event(predictor, request)
-            if events is not None:
-                for found in events.refine(outdated):
-                    # An equal mask of an earlier request may have begun them, but views
-                    # compare masks by identity.
-                    now = replace(found, mask=request.mask)
-                    yield Stage("peri_event", peri_event=now)
-            if isinstance(predictor, Prefetcher):
-                for window in neighbours(request.window, request.step_s):
-                    stop_if(outdated)
-                    predictor.prefetch(window, request.mask)
-            for score in self._tiers.refined_scores(predictor, request, outdated):
-                yield Stage("tier_score", tier_score=score)
-            for curves in self._tiers.refined_curves(predictor, request, outdated):
-                yield Stage("tier_curves", tier_curves=curves)
-        finally:
-            if isinstance(predictor, Interruptible):
-                predictor.stop_when(lambda: False)
+        learned = self._learned_of(predictor, request.session)
+        if not learned.is_empty:
+            yield Stage("learned", learned=learned)
+        yield from self._known_in_tier(predictor, request)
+        # Before the scores, which can take minutes: a viewer waits for it.
+        events = self._peri_event(predictor, request)
+        if events is not None:
+            for found in events.refine(cancelled):
+                # An equal mask of an earlier request may have begun them, but views
+                # compare masks by identity.
+                now = replace(found, mask=request.mask)
+                yield Stage("peri_event", peri_event=now)
+        if isinstance(predictor, Prefetcher):
+            for window in neighbours(request.window, request.step_s):
+                stop_if(cancelled)
+                predictor.prefetch(window, request.mask, cancelled)
+        for score in self._tiers.refined_scores(predictor, request, cancelled):
+            yield Stage("tier_score", tier_score=score)
+        for curves in self._tiers.refined_curves(predictor, request, cancelled):
+            yield Stage("tier_curves", tier_curves=curves)
 
     def _known_in_tier(self, predictor: Predictor, request: LiveRequest) -> Iterator[Stage]:
         """Yield the score and the curves over the tier, as far as they are known."""
@@ -316,7 +295,7 @@ class StageRunner:
             self._pinned.close()
 
     def _sweep_context(
-        self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
+        self, predictor: Predictor, request: LiveRequest, cancelled: Cancelled
     ) -> Iterator[Stage]:
         # The screen's choice of behaviour first; the plan keeps this order.
         is_visible = request.mask.has_visible_behavior
@@ -334,7 +313,7 @@ class StageRunner:
             seeds=SEEDS,
             metric=request.metric,
             finished=known,
-            outdated=outdated,
+            cancelled=cancelled,
         ):
             self._sweep = (key, sweep)
             yield Stage("sweep", sweep=sweep)
@@ -343,17 +322,15 @@ class StageRunner:
         self,
         request: LiveRequest | LoadRequest,
         session: Session | None,
-        outdated: Callable[[], bool],
+        cancelled: Cancelled,
     ) -> Predictor:
         predictor = request.predictor
         if isinstance(predictor, str):
             predictor = self._load_named(predictor, session, request.device)
         self._predictor = predictor
-        if isinstance(predictor, Interruptible):
-            predictor.stop_when(outdated)
-        # Reading `needs` makes a worker process load the model; a load error is raised
-        # here.
-        _ = predictor.needs
+        # A load error is raised here.
+        if isinstance(predictor, Loadable):
+            predictor.load_model(None, cancelled)
         return predictor
 
     def _load_named(self, name: str, session: Session | None, device: str) -> Predictor:
@@ -368,20 +345,23 @@ class StageRunner:
         """Return the loaded predictor if it has this name and device, else None."""
         return self._loaded if self._name == (name, device) else None
 
-    def _prepare(self, predictor: Predictor, session: Session) -> None:
+    def _prepare(self, predictor: Predictor, session: Session, cancelled: Cancelled) -> None:
         prepared_predictor, prepared_session = self._prepared
         if prepared_predictor is not predictor or prepared_session is not session:
             # Reset first: if `prepare` fails, it must be called again next time.
             self._prepared = (None, None)
-            predictor.prepare(session)
+            if isinstance(predictor, Loadable):
+                predictor.load_model(session, cancelled)
+            else:
+                predictor.prepare(session)
             self._prepared = (predictor, session)
 
 
-def _wait(seconds: float, outdated: Callable[[], bool]) -> None:
-    """Wait; raise `StoppedError` as soon as the request is outdated."""
+def _wait(seconds: float, cancelled: Cancelled) -> None:
+    """Wait; raise `StoppedError` as soon as the request is cancelled."""
     end = perf_counter() + seconds
     while perf_counter() < end:
-        stop_if(outdated)
+        stop_if(cancelled)
         sleep(0.005)
 
 
@@ -404,11 +384,11 @@ def _predict_mapped(
     predictor: Predictor,
     request: LiveRequest,
     targets: np.ndarray,
-    outdated: Callable[[], bool],
+    cancelled: Cancelled,
 ) -> Iterator[Stage]:
     """Predict the same time span at the rates of another spec."""
     since = perf_counter()
-    population = predict_same_span(predictor, request.window, request.mask, targets, outdated)
+    population = predict_same_span(predictor, request.window, request.mask, targets, cancelled)
     selection = np.array(request.selection, np.int64)
     # The whole population is predicted at once here: a mapped prediction has no
     # encoding that could be reused.
@@ -423,10 +403,10 @@ def _predict_edits(
     predictor: Predictor,
     request: LiveRequest,
     unedited: Prediction,
-    outdated: Callable[[], bool],
+    cancelled: Cancelled,
 ) -> Stage:
     """Predict under the edits; a `ValueError` becomes the stage's `error`."""
-    stop_if(outdated)
+    stop_if(cancelled)
     try:
         result = what_if(
             predictor,
@@ -435,7 +415,7 @@ def _predict_edits(
             request.edits,
             unedited.neurons,
             unedited=unedited,
-            outdated=outdated,
+            cancelled=cancelled,
         )
     except ValueError as error:
         return Stage("what_if", error=str(error))

@@ -20,6 +20,7 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import Streaming
 from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.progress import Cancelled, never
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,9 @@ class Stream:
     _state: Any = field(default=None, repr=False)
     _prediction: Prediction | None = field(default=None, repr=False)
 
-    def follow(self, predictor: Predictor, window: Window, mask: Mask) -> Prediction | None:
+    def follow(
+        self, predictor: Predictor, window: Window, mask: Mask, cancelled: Cancelled = never
+    ) -> Prediction | None:
         """Return the prediction of a window that overlaps with the previous one.
 
         It has all neurons, NaN outside of the target cells. None after a jump and after
@@ -63,8 +66,8 @@ class Stream:
             if state is not None and previous is not None:
                 # A worker that restarted has lost its state: the warm-up runs again.
                 with suppress(UnsupportedRequestError):
-                    found = _continued(predictor, window, state, previous, n_new)
-            prediction, state = found or _begun(predictor, window)
+                    found = _continued(predictor, window, state, previous, n_new, cancelled)
+            prediction, state = found or _begun(predictor, window, cancelled)
         except StoppedError:
             raise
         # Only the display gets faster: the prediction of the window follows, and
@@ -98,21 +101,26 @@ def shows_everything(mask: Mask) -> bool:
     return bool(mask.frames.all()) and set(mask.channel_modes) <= {"visible"}
 
 
-def _begun(predictor: Predictor, window: Window) -> tuple[Prediction, Any]:
+def _begun(predictor: Predictor, window: Window, cancelled: Cancelled) -> tuple[Prediction, Any]:
     """Return the prediction of a window after its warm-up, and the state after it."""
     assert isinstance(predictor, Streaming)
     state = predictor.start(window.session)
     if window.warmup is not None:
-        _, state = predictor.step(state, window.warmup)
-    return predictor.step(state, window)
+        _, state = predictor.step(state, window.warmup, cancelled)
+    return predictor.step(state, window, cancelled)
 
 
 def _continued(
-    predictor: Predictor, window: Window, state: Any, previous: Prediction, n_new: int
+    predictor: Predictor,
+    window: Window,
+    state: Any,
+    previous: Prediction,
+    n_new: int,
+    cancelled: Cancelled,
 ) -> tuple[Prediction, Any]:
     """Return the prediction of a window of which the last samples are new."""
     assert isinstance(predictor, Streaming)
-    new, state = predictor.step(state, window.last_samples(n_new))
+    new, state = predictor.step(state, window.last_samples(n_new), cancelled)
 
     def joined(before: np.ndarray, after: np.ndarray, axis: int = 0) -> np.ndarray:
         kept = before[(slice(None),) * axis + (slice(n_new, None),)]

@@ -109,19 +109,19 @@ class TierResults:
         return find
 
     def refined_scores(
-        self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
+        self, predictor: Predictor, request: LiveRequest, cancelled: Callable[[], bool]
     ) -> Iterator[TierScore]:
         """Yield the score of a task after each further batch of windows.
 
         Raises
         ------
         StoppedError
-            `outdated()` returned true; a later call continues.
+            `cancelled()` returned true; a later call continues.
         """
         key, mask = _score_key(predictor, request), request.mask
         if key is None or key in self._scores:
             return
-        for found in self._scoring(predictor, request, key).refine(outdated):
+        for found in self._scoring(predictor, request, key).refine(cancelled):
             if found.is_complete:
                 self._scores.get(key, _always(found))
                 self._write(request, key, found)
@@ -147,13 +147,13 @@ class TierResults:
         return sweep.result() if sweep.n_added else None
 
     def refined_curves(
-        self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
+        self, predictor: Predictor, request: LiveRequest, cancelled: Callable[[], bool]
     ) -> Iterator[TierCurves]:
         """Yield the curves after each further batch; see `refined_scores`."""
         key = _curves_key(predictor, request)
         if key is None or key in self._curves:
             return
-        for found in self._sweep(predictor, request, key).refine(outdated):
+        for found in self._sweep(predictor, request, key).refine(cancelled):
             if found.is_complete:
                 self._curves.get(key, _always(found))
                 self._write(request, key, found)

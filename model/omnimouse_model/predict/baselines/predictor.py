@@ -30,6 +30,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     check_request,
 )
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
@@ -105,9 +106,10 @@ class NaivePredictor(Predictor):
                 self._fits[key] = load_or_fit(session, self.rule.name, self.spec, fit)
             return self._fits[key]
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Predict the whole window; `decode` only selects neurons."""
         # Rules are cheap, and all neurons cost hardly more than some of them.
+        stop_if(cancelled)
         needs = self.needs
         check_request(self.rule.name, needs, window, mask)
         reason = _refusal(mask) or self.rule.refusal(mask)
@@ -124,8 +126,14 @@ class NaivePredictor(Predictor):
         # Target cells are found once, and not for each part that is decoded.
         return Encoded(window, mask, (replace(prediction, responses=rates), scored_cells(mask)))
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
+        stop_if(cancelled)
         window, mask = encoded.window, encoded.mask
         prediction, cells = encoded.state
         if neurons is None:

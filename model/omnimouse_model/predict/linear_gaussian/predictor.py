@@ -19,7 +19,6 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.fit_cache import load_or_fit
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
-from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.devices import single_numpy_thread
 from omnimouse_model.predict.linear_gaussian.fit import (
     LinearGaussianFit,
@@ -48,6 +47,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     check_request,
 )
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 NAME = "linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
@@ -90,7 +90,6 @@ class LinearGaussian(Predictor):
             MAX_CACHED_BYTES, lambda posterior: posterior.n_bytes
         )
         self._lock = threading.RLock()
-        self._outdated: Outdated = lambda: False
 
     @property
     def predictor_id(self) -> str:
@@ -107,25 +106,21 @@ class LinearGaussian(Predictor):
             spec=self._spec,
         )
 
-    def stop_when(self, outdated: Outdated) -> None:
-        """Stop a fit or a prediction when `outdated()` is true."""
-        self._outdated = outdated
-
     def prepare(self, session: Session) -> None:
         """Do nothing; a set of visible inputs is fitted when a mask first needs it."""
 
-    def fit_all(self, session: Session) -> None:
+    def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
         """Fit every set of inputs that the session has, or read the stored fits."""
-        read = cache(partial(self._series, session, video=True, behavior=True))
+        read = cache(partial(self._series, session, cancelled, video=True, behavior=True))
         for video in (False, True)[: 1 + reads_video(session, self._spec)]:
             for behavior in (False, True)[: 1 + reads_behavior(session, self._spec)]:
-                self._fit_of(session, video=video, behavior=behavior, read=read)
+                self._fit_of(session, cancelled, video=video, behavior=behavior, read=read)
 
-    def prefetch(self, window: Window, mask: Mask) -> None:
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Fit the other sets of inputs while the user is idle."""
-        self.fit_all(window.session)
+        self.fit_all(window.session, cancelled)
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Predict the whole window in fitted units."""
         spec, session = self._spec, window.session
         check_request(self.predictor_id, self.needs, window, mask)
@@ -139,10 +134,10 @@ class LinearGaussian(Predictor):
             behavior = channels if set(modes) == {"visible"} else None
         video = visible_input.video
         fitted, prior = self._fit_of(
-            session, video=video is not None, behavior=behavior is not None
+            session, cancelled, video=video is not None, behavior=behavior is not None
         )
-        self._check()
-        mean = self._mean(fitted, window, mask, video, behavior)
+        stop_if(cancelled)
+        mean = self._mean(fitted, window, mask, video, behavior, cancelled)
         n_neurons = mask.n_neurons
         visible = np.zeros(mean.shape, bool)
         visible[:, :n_neurons] = visible_input.visible
@@ -162,8 +157,14 @@ class LinearGaussian(Predictor):
             variance = fitted.scale**2 * posterior.variance()
         return Encoded(window, mask, _WindowState(mean, variance, fitted.floor))
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
+        stop_if(cancelled)
         mask, window, state = encoded.mask, encoded.window, encoded.state
         cells = scored_cells(mask)
         if neurons is None:
@@ -199,6 +200,7 @@ class LinearGaussian(Predictor):
         mask: Mask,
         video: np.ndarray | None,
         behavior: np.ndarray | None,
+        cancelled: Cancelled,
     ) -> np.ndarray:
         """Return the mean from the visible inputs, (n_samples, columns).
 
@@ -217,15 +219,16 @@ class LinearGaussian(Predictor):
     def _is_count(self) -> bool:
         return self._spec.responses == "count"
 
-    def _series(self, session: Session, *, video: bool, behavior: bool) -> TrainSeries:
-        return train_series(session, self._spec, video=video, behavior=behavior, check=self._check)
-
-    def _check(self) -> None:
-        stop_if(self._outdated)
+    def _series(
+        self, session: Session, cancelled: Cancelled, *, video: bool, behavior: bool
+    ) -> TrainSeries:
+        check = partial(stop_if, cancelled)
+        return train_series(session, self._spec, video=video, behavior=behavior, check=check)
 
     def _fit_of(
         self,
         session: Session,
+        cancelled: Cancelled,
         *,
         video: bool,
         behavior: bool,
@@ -237,11 +240,12 @@ class LinearGaussian(Predictor):
 
         def make(source: Session, spec: WindowSpec) -> dict[str, np.ndarray]:
             if read is None:
-                series = self._series(source, video=video, behavior=behavior)
+                series = self._series(source, cancelled, video=video, behavior=behavior)
             else:
                 series = read().only(video=video, behavior=behavior)
             rate_hz, is_count = spec.response_rate_hz, self._is_count
-            fitted = fit(series, rate_hz, is_count=is_count, check=self._check)
+            check = partial(stop_if, cancelled)
+            fitted = fit(series, rate_hz, is_count=is_count, check=check)
             return fitted.arrays()
 
         with self._lock:

@@ -22,7 +22,6 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, read_ndt
 from omnimouse_model.nets.ndt.network import Ndt
-from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.omnimouse.loading import resolve_device, weights_hash
 from omnimouse_model.predict.predictor import (
     NOT_DECODED,
@@ -36,6 +35,7 @@ from omnimouse_model.predict.predictor import (
     check_responses_asked,
 )
 from omnimouse_model.predict.request_batches import predict_in_batches
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 TRIALS = WindowSpec(
     duration_s=3.0,
@@ -80,7 +80,6 @@ class NdtPredictor(Predictor):
     device: torch.device
     checkpoint: Callable[[], NdtCheckpoint] | None = None
     _encoded: OrderedDict[Any, Tensor] = field(default_factory=OrderedDict, repr=False)
-    _outdated: Outdated = field(default=lambda: False, repr=False)
 
     @property
     def predictor_id(self) -> str:
@@ -97,10 +96,6 @@ class NdtPredictor(Predictor):
             methods=frozenset({"embeddings"}),
         )
 
-    def stop_when(self, outdated: Outdated) -> None:
-        """Poll this between blocks, and raise `StoppedError` when it is true."""
-        self._outdated = outdated
-
     def prepare(self, session: Session) -> None:
         """Check that the model knows a session.
 
@@ -111,7 +106,7 @@ class NdtPredictor(Predictor):
         """
         check_known(self.name, self.net.sessions, session, NEW_SESSION)
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Compute the tokens of the bins, which serve all neurons."""
         self._check(window, mask)
         scheme = _scheme_of(window.session, mask)
@@ -120,15 +115,21 @@ class NdtPredictor(Predictor):
         key = (window.key, np.packbits(mask.visible).tobytes(), scheme)
         bins = self._encoded.pop(key, None)
         if bins is None:
-            bins = self._bins([(window, mask)], scheme)
+            bins = self._bins([(window, mask)], scheme, cancelled)
         self._encoded[key] = bins
         while len(self._encoded) > _KEPT:
             self._encoded.popitem(last=False)
         return Encoded(window, mask, (bins, scored_cells(mask)))
 
     @torch.inference_mode()
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Read the rates of neurons from the bins."""
+        stop_if(cancelled)
         bins, cells = encoded.state
         if neurons is None:
             neurons = np.flatnonzero(cells.any(axis=0))
@@ -153,7 +154,7 @@ class NdtPredictor(Predictor):
         return found.with_remark(NOT_DECODED) if mask.has_behavior_target else found
 
     def predict_many(
-        self, requests: Iterable[Request], cancelled: Outdated = lambda: False
+        self, requests: Iterable[Request], cancelled: Cancelled = never
     ) -> Iterator[Prediction]:
         """Yield the predictions of requests in order, several windows at once."""
 
@@ -175,20 +176,22 @@ class NdtPredictor(Predictor):
         check_responses_asked(self.name, mask)
         self.prepare(window.session)
 
-    def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
+    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
         schemes = [_scheme_of(window.session, mask) for window, mask, _ in batch]
         bins: dict[int, Tensor] = {}
         # The prompt is one per forward pass.
         for scheme in dict.fromkeys(schemes):
             members = [k for k, own in enumerate(schemes) if own == scheme]
-            encoded = self._bins([batch[k][:2] for k in members], scheme)
+            encoded = self._bins([batch[k][:2] for k in members], scheme, cancelled)
             bins |= dict(zip(members, encoded.split(1), strict=True))
         for number, (window, mask, neurons) in enumerate(batch):
             state = bins[number], scored_cells(mask)
             yield self.decode(Encoded(window, mask, state), neurons)
 
     @torch.inference_mode()
-    def _bins(self, requests: Sequence[tuple[Window, Mask]], scheme: str) -> Tensor:
+    def _bins(
+        self, requests: Sequence[tuple[Window, Mask]], scheme: str, cancelled: Cancelled
+    ) -> Tensor:
         """Return the encoded bins (B, T, d_model) of windows of one session."""
         seen = np.stack([visible_counts(window, mask) for window, mask in requests])
         recorded = np.stack([window.valid["responses"] for window, _ in requests])
@@ -201,7 +204,7 @@ class NdtPredictor(Predictor):
             requests[0][0].session.id,
             scheme,
             is_real=is_real,
-            record=lambda name, value: stop_if(self._outdated),
+            record=lambda name, value: stop_if(cancelled),
         )
         return tokens[:, tokens.shape[1] - counts.shape[1] :]
 

@@ -22,7 +22,6 @@ from torch import Tensor
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.linear_gaussian.fit import LinearGaussianFit, to_fitted
 from omnimouse_model.predict.linear_gaussian.posterior import Prior
@@ -31,6 +30,7 @@ from omnimouse_model.predict.linear_gaussian.series import TrainSeries
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from omnimouse_model.progress import Cancelled, never
 
 MAX_CACHED_BYTES = 64 * 2**20
 """Limit of the cached rates of the transformer, one array per window and inputs."""
@@ -174,37 +174,38 @@ class OmniMouseWithContext(LinearGaussian):
         """Check that the checkpoint knows the session with all its neurons."""
         self.transformer.prepare(session)
 
-    def stop_when(self, outdated: Outdated) -> None:
-        """Stop a prediction when `outdated()` is true."""
-        super().stop_when(outdated)
-        self.transformer.stop_when(outdated)
-
     def embeddings(self, session: Session) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""
         return self.transformer.embeddings(session)
 
-    def fit_all(self, session: Session) -> None:
+    def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
         """Do nothing: the parts were fitted with the weights."""
 
-    def prefetch(self, window: Window, mask: Mask) -> None:
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Run the transformer for a window before a mask for it is requested."""
         if not self.has_context(window.session):
-            self.transformer.prefetch(window, mask)
+            self.transformer.prefetch(window, mask, cancelled)
         elif mask.frames.any() and window.has_video:
-            self._mean_rates(window, mask.frames, behavior=mask.has_visible_behavior)
+            has_behavior = mask.has_visible_behavior
+            self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Predict the whole window in fitted units."""
         self.prepare(window.session)
         if not self.has_context(window.session):
-            return self.transformer.encode(window, mask)
-        return super().encode(window, mask)
+            return self.transformer.encode(window, mask, cancelled)
+        return super().encode(window, mask, cancelled)
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
         if not self.has_context(encoded.window.session):
-            return self.transformer.decode(encoded, neurons)
-        prediction = super().decode(encoded, neurons)
+            return self.transformer.decode(encoded, neurons, cancelled)
+        prediction = super().decode(encoded, neurons, cancelled)
         return replace(prediction, status=self.transformer.status)
 
     def _mean(
@@ -214,24 +215,27 @@ class OmniMouseWithContext(LinearGaussian):
         mask: Mask,
         video: np.ndarray | None,
         behavior: np.ndarray | None,
+        cancelled: Cancelled,
     ) -> np.ndarray:
-        mean = super()._mean(fitted, window, mask, video, behavior)
+        mean = super()._mean(fitted, window, mask, video, behavior, cancelled)
         has_behavior = behavior is not None
         inputs = inputs_name(video=video is not None, behavior=has_behavior)
         gain = self._parts[window.session.id][inputs][2]
         if gain.any():
-            rates = self._mean_rates(window, mask.frames, behavior=has_behavior)
+            rates = self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
             rates = to_fitted(rates, fitted.floor, is_count=self._is_count)
             mean[:, : mask.n_neurons] += gain * rates
         return mean
 
-    def _mean_rates(self, window: Window, frames: np.ndarray, *, behavior: bool) -> np.ndarray:
+    def _mean_rates(
+        self, window: Window, frames: np.ndarray, cancelled: Cancelled, *, behavior: bool
+    ) -> np.ndarray:
         """Return the transformer's rates without responses, float32 (n_samples, P)."""
         key = (window.key, frames.tobytes(), behavior)
         mask = mean_mask(self.needs, window.session, frames, behavior=behavior)
 
         def compute() -> np.ndarray:
-            return filled(self.transformer.predict(window, mask).responses)
+            return filled(self.transformer.predict(window, mask, cancelled=cancelled).responses)
 
         with self._lock:
             return self._rates.get(key, compute)
@@ -239,6 +243,7 @@ class OmniMouseWithContext(LinearGaussian):
     def _fit_of(
         self,
         session: Session,
+        cancelled: Cancelled,
         *,
         video: bool,
         behavior: bool,

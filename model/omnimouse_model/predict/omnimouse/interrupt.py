@@ -1,9 +1,9 @@
-"""Stop a network between two layers if its request is outdated.
+"""Ask between the layers of a network whether its request is cancelled.
 
 Hooks are attached only while a request runs, so the network does not depend on this.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.nets.omnimouse.encoder import HieraBlock
+from omnimouse_model.progress import Cancelled, stop_if
 
 # Between two of these, the demo model computes for less than 50 ms on one core: the
 # longest delay of a cancel (contract, "Live engine").
@@ -27,12 +28,12 @@ def checked_modules(net: nn.Module, device: torch.device) -> list[nn.Module]:
 
 
 @contextmanager
-def checked_between(modules: Iterable[nn.Module], check: Callable[[], None]) -> Iterator[None]:
-    """Call `check` before each of the modules; it may raise."""
+def checked_between(modules: Iterable[nn.Module], cancelled: Cancelled) -> Iterator[None]:
+    """Raise `StoppedError` before the next of the modules once `cancelled()` is true."""
 
     # Hooks get the module and its inputs, which the check does not need.
     def call(*_: Any) -> None:
-        check()
+        stop_if(cancelled)
 
     hooks = [module.register_forward_pre_hook(call) for module in modules]
     try:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby, islice
 from typing import TypeVar
 
@@ -20,12 +21,11 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import TrunkContext
-from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence, full_memory_text, hardware_of
 from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.batching import batch_key, copy_to_cpu
@@ -46,6 +46,7 @@ from omnimouse_model.predict.predictor import (
     Request,
     check_request,
 )
+from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.tokens import (
     batch_from_windows,
     layout_from_mask,
@@ -147,7 +148,6 @@ class TransformerPredictor(Predictor):
         default_factory=OrderedDict, repr=False
     )
     _checked: list[nn.Module] = field(init=False, repr=False)
-    _outdated: Outdated = field(default=lambda: False, repr=False)
 
     def __post_init__(self) -> None:
         config = self.net.config
@@ -213,25 +213,22 @@ class TransformerPredictor(Predictor):
                 "export?"
             )
 
-    def stop_when(self, outdated: Outdated) -> None:
-        """Raise `StoppedError` at the next layer once `outdated()` is true."""
-        self._outdated = outdated
-
-    def _stop_if_outdated(self) -> None:
-        if self._outdated():
-            raise StoppedError
-
     # -- requests -----------------------------------------------------------------
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Compute the context that queries attend."""
-        return Encoded(window, mask, self._encoded([(window, mask)]))
+        return Encoded(window, mask, self._encoded([(window, mask)], cancelled))
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Predict the target cells of some neurons, by default of all with targets."""
         items = [(encoded.window, encoded.mask)]
-        return self._decoded(encoded.state, items, neurons)[0]
+        return self._decoded(encoded.state, items, neurons, cancelled)[0]
 
-    def prefetch(self, window: Window, mask: Mask) -> None:
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Read a window and encode its video, for a request that may follow."""
         self._check(window, mask)
         layout, on_device = self._layout(mask)
@@ -241,12 +238,12 @@ class TransformerPredictor(Predictor):
             self._responses(window)
             if not layout.video_missing:
                 with self._autocast():
-                    self._video_tokens(window, on_device)
+                    self._video_tokens(window, on_device, cancelled)
 
-        self._with_fallbacks(compute, is_decoding=False)
+        self._with_fallbacks(compute, cancelled, is_decoding=False)
 
     def predict_many(
-        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
+        self, requests: Iterable[Request], cancelled: Cancelled = never
     ) -> Iterator[Prediction]:
         """Yield predictions in order; neighbouring requests share a batch if possible.
 
@@ -254,10 +251,9 @@ class TransformerPredictor(Predictor):
         """
         for _, group in groupby(requests, key=self._batch_key):
             while batch := list(islice(group, BATCH)):
-                if cancelled():
-                    return
                 items = [(window, mask) for window, mask, _ in batch]
-                yield from self._decoded(self._encoded(items), items, batch[0][2])
+                state = self._encoded(items, cancelled)
+                yield from self._decoded(state, items, batch[0][2], cancelled)
 
     @property
     def at_once(self) -> int:
@@ -291,27 +287,34 @@ class TransformerPredictor(Predictor):
         return vectors.detach().float().cpu().numpy()
 
     # -- fallbacks ----------------------------------------------------------------
-    def _encoded(self, items: list[Item]) -> _State:
+    def _encoded(self, items: list[Item], cancelled: Cancelled) -> _State:
         for window, mask in items:
             self._check(window, mask)
-        return self._with_fallbacks(lambda: self._encode(items), is_decoding=False)
+        encode = partial(self._encode, items, cancelled)
+        return self._with_fallbacks(encode, cancelled, is_decoding=False)
 
     def _decoded(
-        self, state: _State, items: list[Item], neurons: np.ndarray | None
+        self,
+        state: _State,
+        items: list[Item],
+        neurons: np.ndarray | None,
+        cancelled: Cancelled,
     ) -> list[Prediction]:
         def compute() -> list[Prediction]:
             # A fallback to the CPU may have moved the network since the encoding.
             is_here = state.windows.responses.device.type == self.device.type
-            here = state if is_here else self._encoded(items)
-            return self._decode(here, items, neurons)
+            here = state if is_here else self._encoded(items, cancelled)
+            return self._decode(here, items, neurons, cancelled)
 
-        return self._with_fallbacks(compute, is_decoding=True)
+        return self._with_fallbacks(compute, cancelled, is_decoding=True)
 
-    def _with_fallbacks(self, compute: Callable[[], T], *, is_decoding: bool) -> T:
+    def _with_fallbacks(
+        self, compute: Callable[[], T], cancelled: Cancelled, *, is_decoding: bool
+    ) -> T:
         """Compute, and repeat with reduced settings until the memory is sufficient."""
         while True:
             try:
-                with checked_between(self._checked, self._stop_if_outdated):
+                with checked_between(self._checked, cancelled):
                     return compute()
             except (RuntimeError, MemoryError) as error:
                 if not full_memory_text(error):
@@ -369,10 +372,10 @@ class TransformerPredictor(Predictor):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._settings.is_bf16)
 
     @torch.inference_mode()
-    def _encode(self, items: list[Item]) -> _State:
+    def _encode(self, items: list[Item], cancelled: Cancelled) -> _State:
         windows, masks = [window for window, _ in items], [mask for _, mask in items]
         layout, on_device = self._layout(masks[0])
-        self._stop_if_outdated()
+        stop_if(cancelled)
         batch = batch_from_windows(
             windows,
             masks,
@@ -399,7 +402,7 @@ class TransformerPredictor(Predictor):
                 distinct = {window.key: window for window in windows}
                 # The video of one window serves all its masks.
                 parts = distinct.values() if len(distinct) == 1 else windows
-                video = torch.cat([self._video_tokens(w, on_device) for w in parts])
+                video = torch.cat([self._video_tokens(w, on_device, cancelled) for w in parts])
             context = self.net.process(batch, on_device, encoded, video)
             return _State(layout, batch, context)
 
@@ -421,7 +424,7 @@ class TransformerPredictor(Predictor):
         key = ("responses", window.key)
         return self._cache.get(key, lambda: responses_on(window, self.device))
 
-    def _video_tokens(self, window: Window, layout: Layout) -> Tensor:
+    def _video_tokens(self, window: Window, layout: Layout, cancelled: Cancelled) -> Tensor:
         """Return tokens of the visible steps (1, V, tokens, d), encoded once."""
         # If hidden frames are cut and not blanked, the whole clip is encoded whichever
         # frames are visible, so that one encoding serves every choice of frames.
@@ -429,7 +432,7 @@ class TransformerPredictor(Predictor):
         frames = layout.frames.numpy().tobytes() if blanks else None
 
         def encode() -> Tensor:
-            self._stop_if_outdated()
+            stop_if(cancelled)
             # (frame, height, width) -> (1, 1, frame, height, width)
             video = torch.from_numpy(window.video)[None, None].to(self.device)
             tokens = self.net.encode_video(video, layout if blanks else None)
@@ -439,19 +442,23 @@ class TransformerPredictor(Predictor):
         tokens = self._cache.get(("video", window.key, frames), encode)
         return tokens if blanks or layout.all_steps else tokens[:, layout.video_steps]
 
-    def _rates(self, state: _State, layout: Layout) -> Tensor:
+    def _rates(self, state: _State, layout: Layout, cancelled: Cancelled) -> Tensor:
         """Return rates (B, Q, 5), decoded in parts if the settings limit queries."""
         most = self._settings.queries_per_step
         rates = []
         for part in [layout] if most is None else query_parts(layout, most):
-            self._stop_if_outdated()
+            stop_if(cancelled)
             queries, context = part.to(self.device), state.context
             rates.append(self.net.decode_responses(state.windows, queries, context)[0])
         return torch.cat(rates, dim=1)
 
     @torch.inference_mode()
     def _decode(
-        self, state: _State, items: list[Item], neurons: np.ndarray | None
+        self,
+        state: _State,
+        items: list[Item],
+        neurons: np.ndarray | None,
+        cancelled: Cancelled,
     ) -> list[Prediction]:
         (window, mask), layout = items[0], state.layout
         if neurons is None:
@@ -463,7 +470,7 @@ class TransformerPredictor(Predictor):
         # A mask may have targets of one kind only, or none at all.
         with self._autocast():
             if len(layout.query_neurons):
-                results["rates"] = self._rates(state, layout)
+                results["rates"] = self._rates(state, layout, cancelled)
             if layout.behavior == "target":
                 # The network has (channel, time); public arrays are (time, channel).
                 decoded = self.net.decode_behavior(state.context)[0]

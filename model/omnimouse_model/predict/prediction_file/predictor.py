@@ -21,6 +21,7 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     check_request,
 )
+from omnimouse_model.progress import Cancelled, never
 
 
 def open_predictions(path: str | Path) -> "StoredPredictions":
@@ -135,7 +136,7 @@ class StoredPredictions(HasSummary, Predictor):
                 f"{session.n_neurons:,}."
             )
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Look up a window."""
         self.prepare(window.session)
         check_request(self.predictor_id, self.needs, window, mask)
@@ -147,7 +148,12 @@ class StoredPredictions(HasSummary, Predictor):
             )
         return Encoded(window, mask, self._find(window, mask))
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Return the stored samples of those of the neurons that the file has."""
         window, mask, found = encoded.window, encoded.mask, encoded.state
         chosen = found.neurons

@@ -19,7 +19,6 @@ from omnimouse_model.nets.checkpoint import FINISHED
 from omnimouse_model.nets.twin.checkpoint import MEAN, TwinCheckpoint, read_twins
 from omnimouse_model.nets.twin.network import TwinNetwork, TwinState
 from omnimouse_model.nets.twin.released import CORE, read_released, scans
-from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.omnimouse.loading import resolve_device, weights_hash
 from omnimouse_model.predict.predictor import (
     NOT_DECODED,
@@ -33,6 +32,7 @@ from omnimouse_model.predict.predictor import (
     check_responses_asked,
 )
 from omnimouse_model.predict.request_batches import predict_in_batches
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 RATE_HZ = 30.0
 WARMUP_S = 1.0
@@ -117,7 +117,6 @@ class TwinPredictor(Predictor):
     checkpoint: Callable[[], TwinCheckpoint] | None = None
     _twins: dict[str, TwinOfSession] = field(default_factory=dict, repr=False)
     _encoded: OrderedDict[Any, Tensor] = field(default_factory=OrderedDict, repr=False)
-    _outdated: Outdated = field(default=lambda: False, repr=False)
 
     @property
     def predictor_id(self) -> str:
@@ -137,10 +136,6 @@ class TwinPredictor(Predictor):
             methods=frozenset({"step", "stimulus_gradient", "embeddings", "stimulus_positions"}),
         )
 
-    def stop_when(self, outdated: Outdated) -> None:
-        """Poll this between some frames, and raise `StoppedError` when it is true."""
-        self._outdated = outdated
-
     def prepare(self, session: Session) -> None:
         """Load the network of a session.
 
@@ -151,7 +146,7 @@ class TwinPredictor(Predictor):
         """
         self._twin_of(session)
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Compute the core's maps of a window after its warm-up."""
         self._check(window, mask)
         twin = self._twin_of(window.session)
@@ -160,15 +155,21 @@ class TwinPredictor(Predictor):
         key = (window.key, mask.frames.tobytes(), mask.channel_modes)
         maps = self._encoded.pop(key, None)
         if maps is None:
-            maps = self._maps(twin.net, [(window, mask)])
+            maps = self._maps(twin.net, [(window, mask)], cancelled)
         self._encoded[key] = maps
         while len(self._encoded) > _KEPT:
             self._encoded.popitem(last=False)
         return Encoded(window, mask, (maps, scored_cells(mask)))
 
     @torch.inference_mode()
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Read the rates of neurons from the maps."""
+        stop_if(cancelled)
         maps, cells = encoded.state
         if neurons is None:
             neurons = np.flatnonzero(cells.any(axis=0))
@@ -187,7 +188,7 @@ class TwinPredictor(Predictor):
         return found
 
     def predict_many(
-        self, requests: Iterable[Request], cancelled: Outdated = lambda: False
+        self, requests: Iterable[Request], cancelled: Cancelled = never
     ) -> Iterator[Prediction]:
         """Yield the predictions of requests in order, several windows at once.
 
@@ -204,9 +205,9 @@ class TwinPredictor(Predictor):
         yield from predict_in_batches(requests, size, check, self._predict_batch, cancelled)
 
     @torch.inference_mode()
-    def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
+    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
         net = self._twin_of(batch[0][0].session).net
-        maps = self._maps(net, [(window, mask) for window, mask, _ in batch])
+        maps = self._maps(net, [(window, mask) for window, mask, _ in batch], cancelled)
         for number, (window, mask, neurons) in enumerate(batch):
             own = maps[:, number : number + 1], scored_cells(mask)
             yield self.decode(Encoded(window, mask, own), neurons)
@@ -217,7 +218,9 @@ class TwinPredictor(Predictor):
         return self._twin_of(session).net.start()
 
     @torch.inference_mode()
-    def step(self, state: TwinState, inputs: Window) -> tuple[Prediction, TwinState]:
+    def step(
+        self, state: TwinState, inputs: Window, cancelled: Cancelled = never
+    ) -> tuple[Prediction, TwinState]:
         """Return the prediction of the next frames, and the state after them.
 
         The given state does not change, so that several continuations can begin there.
@@ -230,7 +233,7 @@ class TwinPredictor(Predictor):
         parts = []
         for part in twin.net.maps(*values, state):
             parts.append(part)
-            stop_if(self._outdated)
+            stop_if(cancelled)
         maps = torch.cat(parts)
         neurons = np.arange(session.n_neurons)
         rates = self._rates(twin, maps, session, neurons)
@@ -292,7 +295,9 @@ class TwinPredictor(Predictor):
         return self._twins[session.id]
 
     @torch.inference_mode()
-    def _maps(self, net: TwinNetwork, requests: Sequence[tuple[Window, Mask]]) -> Tensor:
+    def _maps(
+        self, net: TwinNetwork, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+    ) -> Tensor:
         """Return the core's maps (T, N, C, H, W) of windows of one session."""
         state = net.start(len(requests))
         before = []
@@ -305,12 +310,12 @@ class TwinPredictor(Predictor):
                 before.append(self._inputs(window.warmup, seen, mask.channel_modes))
         if before:
             for _ in net.maps(*_joined(before), state):
-                stop_if(self._outdated)
+                stop_if(cancelled)
         parts = []
         inputs = [self._inputs(w, m.frames, m.channel_modes) for w, m in requests]
         for maps in net.maps(*_joined(inputs), state):
             parts.append(maps)
-            stop_if(self._outdated)
+            stop_if(cancelled)
         return torch.cat(parts)
 
     def _inputs(

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
@@ -25,7 +26,6 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.predictor import (
     Encoded,
@@ -51,6 +51,7 @@ from omnimouse_model.predict.worker.transport import (
     LinkEndedError,
     ProcessLink,
 )
+from omnimouse_model.progress import Cancelled, never, stop_if
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,6 @@ class WorkerPredictor(Predictor):
         self._connect = connect
         # Reentrant: requests call `needs`, which is a request too.
         self._lock = threading.RLock()
-        self._outdated: Outdated = lambda: False
         self._link: Link | None = None
         self._info: ServerInfo | None = None
         self._n_closes = 0
@@ -137,21 +137,34 @@ class WorkerPredictor(Predictor):
         residence = self._with_restart(self._started).residence
         return replace(residence, process_id=self.process_id)
 
+    def load_model(self, session: Session | None, cancelled: Cancelled = never) -> None:
+        """Start the worker, which loads the model, and prepare a session if there is one."""
+        if session is None:
+            self._with_restart(partial(self._started, cancelled))
+        else:
+            self._with_restart(partial(self._prepare, session, cancelled))
+
     def prepare(self, session: Session) -> None:
         """Send the path of a session, once; the worker reads the session from it."""
-        self._with_restart(lambda: self._prepare(session))
+        self.load_model(session)
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Send window and mask; the encoding serves all `decode` calls after it."""
-        number = self._with_restart(lambda: self._encode(window, mask))
+        number = self._with_restart(lambda: self._encode(window, mask, cancelled))
         return Encoded(window, mask, number)
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self,
+        encoded: Encoded,
+        neurons: np.ndarray | None = None,
+        cancelled: Cancelled = never,
+    ) -> Prediction:
         """Request neurons; encodes again if another encoding replaced this one."""
         indices = None if neurons is None else pack_indices(neurons)
-        return self._finished(self._with_restart(lambda: self._decode(encoded, indices)))
+        decode = partial(self._decode, encoded, indices, cancelled)
+        return self._finished(self._with_restart(decode))
 
-    def prefetch(self, window: Window, mask: Mask) -> None:
+    def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Prepare a window in the worker; has no effect before the worker is used."""
         with self._lock:
             if self._link is None or not self._is_prepared(window.session):
@@ -160,29 +173,30 @@ class WorkerPredictor(Predictor):
             # The frames only: a prefetch reads no more of the mask.
             frames = np.packbits(mask.frames)
             try:
-                self._request("prefetch", *place, frames, poll_s=PREFETCH_POLL_S)
+                self._request(
+                    "prefetch", *place, frames, cancelled=cancelled, poll_s=PREFETCH_POLL_S
+                )
             except LinkEndedError as ended:
                 # No request of the user failed: the next one starts the worker.
                 self.close()
                 self._remark = f"started again: {ended}"
 
     def predict_many(
-        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
+        self, requests: Iterable[Request], cancelled: Cancelled = never
     ) -> Iterator[Prediction]:
         """Yield predictions in order; requests of one window are sent together."""
-        at_once = self._with_restart(self._started).at_once
+        at_once = self._with_restart(partial(self._started, cancelled)).at_once
         for _, group in groupby(requests, key=lambda request: request[0].key):
             while batch := list(islice(group, at_once)):
-                if cancelled():
-                    return
-                yield from self._predict_batch(batch)
+                stop_if(cancelled)
+                yield from self._predict_batch(batch, cancelled)
 
-    def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
+    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
         # A single request reuses the encoding and sends only a change of the mask.
         if len(batch) == 1:
-            yield self.predict(*batch[0])
+            yield self.predict(*batch[0], cancelled)
             return
-        result = self._with_restart(lambda: self._predict_many(batch))
+        result = self._with_restart(partial(self._predict_many, batch, cancelled))
         for prediction in result.predictions:
             yield self._finished(prediction)
         if result.refusal is not None:
@@ -214,27 +228,28 @@ class WorkerPredictor(Predictor):
         key: str = self._call("start", session)
         return key
 
-    def step(self, state: str, inputs: Window) -> tuple[Prediction, str]:
+    def step(
+        self, state: str, inputs: Window, cancelled: Cancelled = never
+    ) -> tuple[Prediction, str]:
         """Return the prediction for the next frames, and the key of the next state."""
         prediction_and_state: tuple[Prediction, str] = self._call(
-            "step", inputs.session, arguments_of(inputs), state
+            "step", inputs.session, arguments_of(inputs), state, cancelled=cancelled
         )
         return prediction_and_state
 
-    def _call(self, verb: str, session: Session, *arguments: Any) -> Any:
+    def _call(
+        self, verb: str, session: Session, *arguments: Any, cancelled: Cancelled = never
+    ) -> Any:
         """Call an optional method for a session; the worker refuses an unknown one."""
 
         def send() -> Any:
-            self._prepare(session)
-            return self._request(verb, self._sessions[session.id][1], *arguments)
+            self._prepare(session, cancelled)
+            key = self._sessions[session.id][1]
+            return self._request(verb, key, *arguments, cancelled=cancelled)
 
         return self._with_restart(send)
 
     # -- beyond a predictor -----------------------------------------------------------
-    def stop_when(self, outdated: Outdated) -> None:
-        """Cancel a request, here and in the worker, once `outdated()` is true."""
-        self._outdated = outdated
-
     @property
     def counters(self) -> dict[str, int]:
         """Counters since the start: bytes sent, and those of the predictor.
@@ -311,7 +326,7 @@ class WorkerPredictor(Predictor):
                 logger.warning("%s It is started again.", fault)
                 self._remark = f"started again: {fault}"
 
-    def _started(self) -> ServerInfo:
+    def _started(self, cancelled: Cancelled = never) -> ServerInfo:
         """Start the worker if it does not run, and return its properties."""
         if self._link is not None and not self._link.is_alive:
             self.close()
@@ -324,7 +339,7 @@ class WorkerPredictor(Predictor):
                 self.close()
                 raise WorkerError(CLOSED)
         if self._info is None:
-            self._info = self._request("info")
+            self._info = self._request("info", cancelled=cancelled)
         return self._info
 
     def _finished(self, prediction: Prediction) -> Prediction:
@@ -335,15 +350,15 @@ class WorkerPredictor(Predictor):
         return prediction.with_remark(remark) if remark else prediction
 
     # -- messages -------------------------------------------------------------------
-    def _prepare(self, session: Session) -> None:
-        info = self._started()
+    def _prepare(self, session: Session, cancelled: Cancelled) -> None:
+        info = self._started(cancelled)
         if self._is_prepared(session):
             return
         # Before the request: the worker attaches to the memory when it decodes.
         if self._link is not None and self._link.shares_memory:
             self._memory.fit(info.needs.spec.n_samples, session.n_neurons)
         self._n_prepared += 1
-        self._request("prepare", self._n_prepared, session)
+        self._request("prepare", self._n_prepared, session, cancelled=cancelled)
         self._sessions[session.id] = (session, self._n_prepared)
 
     def _is_prepared(self, session: Session) -> bool:
@@ -351,8 +366,8 @@ class WorkerPredictor(Predictor):
         prepared = self._sessions.get(session.id)
         return prepared is not None and prepared[0] is session
 
-    def _encode(self, window: Window, mask: Mask) -> int:
-        self._prepare(window.session)
+    def _encode(self, window: Window, mask: Mask, cancelled: Cancelled) -> int:
+        self._prepare(window.session, cancelled)
         arguments: InputArguments | None = arguments_of(window)
         is_reset, before = True, Mask.nothing(window.session, mask.spec)
         if self._encoded is not None:
@@ -370,35 +385,39 @@ class WorkerPredictor(Predictor):
         self._encoded = None
         sent = self._bytes_sent
         key = self._sessions[window.session.id][1]
-        self._request("encode", key, arguments, is_reset, delta)
+        self._request("encode", key, arguments, is_reset, delta, cancelled=cancelled)
         self._bytes_sent_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
 
-    def _decode(self, encoded: Encoded, neurons: bytes | None) -> Prediction:
-        self._prepare(encoded.window.session)
+    def _decode(self, encoded: Encoded, neurons: bytes | None, cancelled: Cancelled) -> Prediction:
+        self._prepare(encoded.window.session, cancelled)
         if self._encoded is None or self._encoded[0] != encoded.state:
-            self._encode(encoded.window, encoded.mask)
-        reply = self._request("decode", neurons, self._memory.name)
+            self._encode(encoded.window, encoded.mask, cancelled)
+        reply = self._request("decode", neurons, self._memory.name, cancelled=cancelled)
         if isinstance(reply, InSharedMemory):
             responses = self._memory.read(reply.shape)
             return replace(reply.prediction, responses=responses)
         prediction: Prediction = reply
         return prediction
 
-    def _predict_many(self, batch: list[Request]) -> BatchResult:
+    def _predict_many(self, batch: list[Request], cancelled: Cancelled) -> BatchResult:
         window = batch[0][0]
-        self._prepare(window.session)
+        self._prepare(window.session, cancelled)
         before, deltas = Mask.nothing(window.session, batch[0][1].spec), []
         for _, mask, _ in batch:
             deltas.append(mask_delta(before, mask))
             before = mask
         neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
         place = self._sessions[window.session.id][1], arguments_of(window)
-        result: BatchResult = self._request("predict_many", *place, deltas, neurons)
+        result: BatchResult = self._request(
+            "predict_many", *place, deltas, neurons, cancelled=cancelled
+        )
         return result
 
-    def _request(self, verb: str, *arguments: Any, poll_s: float = POLL_S) -> Any:
+    def _request(
+        self, verb: str, *arguments: Any, cancelled: Cancelled, poll_s: float = POLL_S
+    ) -> Any:
         """Send a message and return the value of its reply, or raise its error."""
         assert self._link is not None
         self._number += 1
@@ -409,17 +428,17 @@ class WorkerPredictor(Predictor):
         try:
             self._link.send(message)
             self._bytes_sent += len(message)
-            return self._receive(self._number, poll_s)
+            return self._receive(self._number, cancelled, poll_s)
         finally:
             self._is_asked = False
 
-    def _receive(self, number: int, poll_s: float) -> Any:
+    def _receive(self, number: int, cancelled: Cancelled, poll_s: float) -> Any:
         """Wait for the reply to a message; replies to cancelled ones are ignored."""
         link = self._link
         assert link is not None
         while True:
             while (message := link.receive(poll_s)) is None:
-                if self._outdated():
+                if cancelled():
                     self._cancelled, self._n_crashes = number, 0
                     link.cancel(number)
                     raise StoppedError

@@ -29,12 +29,7 @@ from omnimouse_model.errors import (
     WorkerError,
 )
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import (
-    Interruptible,
-    Prefetcher,
-    decode_in_parts,
-    stop_if,
-)
+from omnimouse_model.predict.capabilities import Prefetcher
 from omnimouse_model.predict.devices import (
     Residence,
     devices_of,
@@ -52,6 +47,7 @@ from omnimouse_model.predict.predictor import (
 from omnimouse_model.predict.worker.heartbeat import start_beating
 from omnimouse_model.predict.worker.mask_delta import MaskDelta, unpack_indices
 from omnimouse_model.predict.worker.shared_memory import AttachedMemory
+from omnimouse_model.progress import stop_if
 
 NICE = 5
 """Niceness: the user interface has priority over the predictor."""
@@ -159,7 +155,7 @@ class Server:
         value, fault = None, None
         try:
             # A message may have been cancelled while it waited in the pipe.
-            stop_if(self._outdated)
+            stop_if(self._cancelled)
             value = getattr(self, f"_{verb}")(*_unpickle(packed))
         except Exception as error:
             fault = portable_error(error)
@@ -199,18 +195,14 @@ class Server:
         self._mask = delta.redo(before or Mask.nothing(session, self._window.spec))
         # Dropped first: two encodings may not fit in the memory of the device.
         self._encoded = None
-        self._encoded = self._loaded().encode(self._window, self._mask)
+        self._encoded = self._loaded().encode(self._window, self._mask, self._cancelled)
 
     def _decode(self, neurons: bytes | None, memory_name: str) -> Prediction | InSharedMemory:
         self._memory.attach(memory_name)
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
-        predictor = self._loaded()
-        if neurons is None:
-            prediction = predictor.decode(self._encoded)
-        else:
-            indices = unpack_indices(neurons)
-            prediction = decode_in_parts(predictor, self._encoded, indices, self._outdated)
+        indices = None if neurons is None else unpack_indices(neurons)
+        prediction = self._loaded().decode(self._encoded, indices, self._cancelled)
         responses = prediction.responses
         if not self._memory.put(responses):
             return prediction
@@ -237,11 +229,9 @@ class Server:
         predictions: list[Prediction] = []
         # A refusal is part of the result, so that the predictions before it count.
         try:
-            predictions.extend(self._loaded().predict_many(requests, self._outdated))
+            predictions.extend(self._loaded().predict_many(requests, self._cancelled))
         except UnsupportedRequestError as refusal:
             return BatchResult(predictions, refusal)
-        # A cancelled batch ends early without an error; its result is incomplete.
-        stop_if(self._outdated)
         return BatchResult(predictions)
 
     def _prefetch(self, key: int, arguments: InputArguments, frames: np.ndarray) -> None:
@@ -250,7 +240,7 @@ class Server:
             window = inputs_from(session, arguments)
             visible = np.unpackbits(frames, count=window.spec.n_frames).astype(bool)
             mask = Mask.nothing(session, window.spec).with_frames(visible)
-            predictor.prefetch(window, mask)
+            predictor.prefetch(window, mask, self._cancelled)
 
     # -- verbs of optional methods ----------------------------------------------------
     def _embeddings(self, key: int) -> np.ndarray:
@@ -289,7 +279,7 @@ class Server:
             )
         inputs = inputs_from(self._sessions[key], arguments)
         state = self._states[state_key]
-        prediction, state = self._offering("step").step(state, inputs)
+        prediction, state = self._offering("step").step(state, inputs, self._cancelled)
         return prediction, self._store(state)
 
     def _offering(self, method: OptionalMethod) -> Any:
@@ -309,14 +299,12 @@ class Server:
         return key
 
     # -- internals --------------------------------------------------------------------
-    def _outdated(self) -> bool:
+    def _cancelled(self) -> bool:
         return self._is_cancelled(self._number)
 
     def _loaded(self) -> Predictor:
         if self._predictor is None:
             self._predictor = self._load()
-            if isinstance(self._predictor, Interruptible):
-                self._predictor.stop_when(self._outdated)
         return self._predictor
 
     def _load(self) -> Predictor:

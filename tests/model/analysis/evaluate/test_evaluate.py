@@ -23,7 +23,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.predict.twin.predictor import twin_spec
-from omnimouse_model.progress import CallbackJob
+from omnimouse_model.progress import CallbackJob, never
 from omnimouse_model.simulate import open_truth
 from tests.cli.runner import run_command
 from tests.model.known_sessions import write_known_session
@@ -72,7 +72,7 @@ class NoisyPredictor(EchoPredictor):
         if self.refuses:
             raise UnsupportedRequestError(self.refuses)
 
-    def encode(self, window, mask):
+    def encode(self, window, mask, cancelled=never):
         encoded = EchoPredictor.encode(self, window, mask)
         generator = np.random.default_rng([self.seed, window.start_index])
         noise = self.amount * generator.normal(size=window.responses.shape)
@@ -181,7 +181,7 @@ class BehaviorPredictor(NoisyPredictor):
 
     channels: tuple[str, ...] = CHANNELS
 
-    def decode(self, encoded, neurons=None):
+    def decode(self, encoded, neurons=None, cancelled=never):
         answer = NoisyPredictor.decode(self, encoded, neurons)
         names, truth = encoded.window.session.behavior_names, encoded.window.behavior
         decoded = np.random.default_rng(0).normal(size=(40, len(self.channels)))
@@ -199,7 +199,7 @@ class NamedBehaviorPredictor(NoisyPredictor):
         spec=replace(RECURRENT, behavior=BehaviorSpec(20.0, ("running", "licking"))),
     )
 
-    def decode(self, encoded, neurons=None):
+    def decode(self, encoded, neurons=None, cancelled=never):
         answer = NoisyPredictor.decode(self, encoded, neurons)
         return replace(answer, behavior=encoded.window.behavior)
 
@@ -249,7 +249,7 @@ def test_other_channels_are_not_scored(folder, tmp_path, missing, options, words
 
 def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
     class Silent(NoisyPredictor):
-        def encode(self, window, mask):
+        def encode(self, window, mask, cancelled=never):
             return Encoded(window, mask, np.full(window.responses.shape, np.nan))
 
     with pytest.raises(ValueError, match="not finite"):
@@ -258,7 +258,7 @@ def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
 
 def test_samples_that_a_predictor_cannot_compute_are_not_scored(session):
     class Late(NoisyPredictor):
-        def decode(self, encoded, neurons=None):
+        def decode(self, encoded, neurons=None, cancelled=never):
             answer = NoisyPredictor.decode(self, encoded, neurons)
             answer.responses[:45] = np.nan
             return replace(answer, valid=np.arange(60) >= 45)

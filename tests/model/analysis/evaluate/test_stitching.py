@@ -14,7 +14,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded, Prediction
-from omnimouse_model.progress import CallbackJob
+from omnimouse_model.progress import CallbackJob, Cancelled, never
 from tests.predictors import EchoPredictor, tiny_transformer
 from tests.small_sessions import write_session
 
@@ -30,7 +30,9 @@ def session(tmp_path_factory):
 class StartPredictor(EchoPredictor):
     """Answers with the window's start and the sample's place: 1000 * start + place."""
 
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+    def decode(
+        self, encoded: Encoded, neurons: np.ndarray | None = None, cancelled: Cancelled = never
+    ) -> Prediction:
         found = EchoPredictor.decode(self, encoded, neurons)
         rows = 1000.0 * encoded.window.start_index + np.arange(60.0)[:, None]
         cells = np.where(np.isfinite(found.responses), rows, np.nan)
@@ -146,7 +148,7 @@ def test_progress_is_told_and_a_stop_ends_it(session):
     assert told == [(k + 1, len(told)) for k in range(len(told))]
     assert len(told) > 5
     with pytest.raises(StoppedError):
-        predict_span(predictor, *ask, outdated=lambda: predictor.counters.get("encodings") == 2)
+        predict_span(predictor, *ask, cancelled=lambda: predictor.counters.get("encodings") == 2)
     assert predictor.counters["encodings"] == 2
 
 

@@ -13,6 +13,7 @@ from omnimouse_model.live.inference.stages import Stage, StageRunner
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor, GatedPredictor, tiny_transformer
 
 TIMEOUT = 60.0
@@ -34,7 +35,7 @@ class RecordingPredictor(EchoPredictor):
         EchoPredictor.__init__(self, "listening")
         self.asked: list[om.Mask] = []
 
-    def encode(self, window: om.Window, mask: om.Mask) -> Encoded:
+    def encode(self, window: om.Window, mask: om.Mask, cancelled: Cancelled = never) -> Encoded:
         self.asked.append(mask)
         draw = np.random.default_rng(len(self.asked))
         return Encoded(window, mask, window.responses + draw.random((60, 40)))
@@ -76,7 +77,7 @@ def test_behavior_is_given_as_in_the_question(window):
 def test_it_stops_between_points_and_goes_on_where_it_was(window):
     seen: list[om.ContextSweep] = []
     predictor = RecordingPredictor()
-    points = live_sweep(predictor, window, SELECTED, outdated=lambda: len(seen) == 3)
+    points = live_sweep(predictor, window, SELECTED, cancelled=lambda: len(seen) == 3)
     with pytest.raises(StoppedError):
         seen.extend(points)
     assert len(predictor.asked) == 3

@@ -9,6 +9,7 @@ import numpy as np
 import omnimouse_model as om
 from omnimouse_model.data.session import Session
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from omnimouse_model.progress import never
 
 RATE_HZ = 30.0
 TRIAL_S, PAUSE_S, FIRST_S = 0.8, 0.2, 2.0
@@ -115,13 +116,13 @@ class KnownNeurons(Predictor):
     def prepare(self, session):
         pass
 
-    def encode(self, window, mask):
+    def encode(self, window, mask, cancelled=never):
         assert not mask.visible.any()
         assert mask.frames.all()
         self.behavior.add(mask.behavior)
         return Encoded(window, mask, None)
 
-    def decode(self, encoded, neurons=None):
+    def decode(self, encoded, neurons=None, cancelled=never):
         window, mask = encoded.window, encoded.mask
         number = (window.sample_times_s - FIRST_S) / (TRIAL_S + PAUSE_S)
         trial = np.clip(np.floor(number + 0.01), 0, len(self.evoked) - 1)

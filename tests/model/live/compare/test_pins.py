@@ -19,6 +19,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import Cancelled, never
 from tests.predictors import (
     EchoPredictor,
     GatedPredictor,
@@ -36,7 +37,7 @@ class SloppyPredictor(EchoPredictor):
 
     offset: float = 0.0
 
-    def encode(self, window, mask: Mask) -> Encoded:
+    def encode(self, window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         wave = np.sin(np.arange(60)[:, None] + window.start_index + self.offset)
         wrong = window.responses + (0.2 + float(mask.frames.sum()) / 60) * wave
         self._count("encodings")

@@ -23,13 +23,13 @@ class GatedCall:
         self.closed = False
         self.thread: threading.Thread | None = None
 
-    def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
+    def __call__(self, request: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
         self.thread = threading.current_thread()
         for stage in range(self.stages):
             self.entered.append((request, stage))
             self.arrived.release()
             while not self.open.acquire(timeout=0.005):
-                if outdated():
+                if cancelled():
                     raise StoppedError
             yield request, stage
 
@@ -196,14 +196,14 @@ class ForesightCall:
         self.began = threading.Semaphore(0)
         self.gave_way = threading.Semaphore(0)
 
-    def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
+    def __call__(self, request: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
         yield request
 
-    def when_idle(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
+    def when_idle(self, request: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
         self.looked.append(request)
         yield f"{request}, refined"
         self.began.release()
-        while not outdated():
+        while not cancelled():
             threading.Event().wait(0.001)
         self.gave_way.release()
         raise StoppedError
@@ -228,10 +228,10 @@ def test_idle_work_is_for_the_last_request_of_each_caller(engines):
     done = threading.Semaphore(0)
 
     class Worker:
-        def __call__(self, request, outdated):
+        def __call__(self, request, cancelled):
             yield request
 
-        def when_idle(self, request, outdated):
+        def when_idle(self, request, cancelled):
             yield f"{request}, refined"
             done.release()
 

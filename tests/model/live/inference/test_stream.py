@@ -18,6 +18,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Needs, Prediction
 from omnimouse_model.predict.twin.predictor import twin_spec
+from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor
 
 SPEC = twin_spec(18, 32)
@@ -37,7 +38,7 @@ class Counter(EchoPredictor):
     def start(self, session: Any) -> int:
         return 0
 
-    def step(self, state: int, inputs: Any) -> tuple[Prediction, int]:
+    def step(self, state: int, inputs: Any, cancelled: Cancelled = never) -> tuple[Prediction, int]:
         if self.is_lost:
             raise om.UnsupportedRequestError("The state is lost: start a new one.")
         n = inputs.spec.n_frames

@@ -12,13 +12,14 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
 from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor, open_controller
 
 
 class VideoPredictor(EchoPredictor):
     """Predicts the mean of the visible video for every neuron."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         self._count("encodings")
         gray = np.where(mask.frames, window.video.mean(axis=(1, 2)), 0.0)
         gain = np.arange(mask.n_neurons) / mask.n_neurons
@@ -89,7 +90,7 @@ def test_edits_stay_with_their_session_and_need_its_streams(controller, session)
 
 def test_a_refused_what_if_is_reported_and_the_prediction_stays(controller):
     class Refusing(VideoPredictor):
-        def encode(self, window: Window, mask: Mask) -> Encoded:
+        def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
             if window.edits:
                 raise ValueError("It takes no edits.")
             return VideoPredictor.encode(self, window, mask)

@@ -23,6 +23,7 @@ from omnimouse_model.live.project import exports
 from omnimouse_model.live.project import script as as_python
 from omnimouse_model.masks import HIDDEN, VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor, EndlessPredictor, open_controller
 from tests.small_sessions import write_session
 
@@ -32,7 +33,7 @@ TIMEOUT = 60.0
 class NoisyPredictor(EchoPredictor):
     """Echo with an error that depends on the mask and the video."""
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
         video = window.video.mean(axis=(1, 2))[:, None]
         wrong = draw.normal(size=(60, mask.n_neurons)) + video

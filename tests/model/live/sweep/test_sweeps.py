@@ -19,10 +19,10 @@ from omnimouse_model.predict.predictor import Predictor
 from tests.model.drawing_thread import TIMEOUT, DrawingThread
 from tests.predictors import (
     EchoPredictor,
-    EndlessPredictor,
     FaultyPredictor,
     GatedPredictor,
     NoisyPredictor,
+    tiny_transformer,
 )
 
 CONTEXTS = ((0, 8), (0, 10), (True, False))  # neurons, history, video
@@ -248,7 +248,7 @@ def test_a_sweep_that_cannot_start_reports_the_reason(controller, session):
     controller.sweeps.start(PLAN)
     assert "Open a recording" in str(controller.sweeps.error)
     controller.loader.open_now(session)
-    controller.model.choose(EndlessPredictor("handed in"))
+    controller.model.choose(tiny_transformer())
     controller.sweeps.start(PLAN)
     assert "passed as an object" in str(controller.sweeps.error)
     controller.sweeps.clear_error()

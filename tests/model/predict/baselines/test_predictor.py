@@ -16,7 +16,7 @@ from omnimouse_model.predict.baselines import fit_cache, rules
 from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sums
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
-from omnimouse_model.predict.capabilities import join_parts, take_neurons
+from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
@@ -399,18 +399,20 @@ def test_predictors_travel_to_other_processes(session, predictors):
         assert_same(copy.predict(session.window(9.0), mask), plain)
 
 
-def test_predictions_are_joined_and_cut_by_neuron(session, predictors):
+def test_predictions_in_parts_are_those_of_the_whole(session, predictors):
     mask = Mask.from_strategy("video_only", session)
     encoded = predictors["mean"].encode(session.window(3.0), mask)
     whole = predictors["mean"].decode(encoded)
     parts = [predictors["mean"].decode(encoded, part) for part in
              np.array_split(whole.neurons, 3)]  # fmt: skip
-    for found in (join_parts(parts), take_neurons(whole, whole.neurons)):
-        np.testing.assert_array_equal(found.responses, whole.responses)
-        np.testing.assert_array_equal(found.neurons, whole.neurons)
-        np.testing.assert_array_equal(found.scale, whole.scale)
+    joined = np.concatenate([part.responses for part in parts], axis=1)
+    np.testing.assert_array_equal(joined, whole.responses)
+    np.testing.assert_array_equal(np.concatenate([part.scale for part in parts]), whole.scale)
+    found = take_neurons(whole, whole.neurons)
+    np.testing.assert_array_equal(found.responses, whole.responses)
+    np.testing.assert_array_equal(found.neurons, whole.neurons)
+    np.testing.assert_array_equal(found.scale, whole.scale)
     few = take_neurons(whole, whole.neurons[[2, 0]])
     np.testing.assert_array_equal(few.scale, whole.scale[[2, 0]])
     assert take_neurons(replace(whole, scale=None), whole.neurons[:1]).scale is None
-    assert join_parts([replace(part, scale=None) for part in parts]).scale is None
     assert take_neurons(whole, np.array([-1])) is None

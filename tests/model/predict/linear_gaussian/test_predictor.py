@@ -9,7 +9,7 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.predict.capabilities import join_parts, take_neurons
+from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.predict.same_span import predict_same_span
@@ -116,7 +116,8 @@ def test_the_band_stays_with_its_neurons_and_samples(session, predictor):
     window, neurons = session.window(31.0), np.arange(12, 24)
     complete = predictor.predict(window, mask)
     parts = [predictor.predict(window, mask, part) for part in np.split(neurons, 2)]
-    np.testing.assert_allclose(join_parts(parts).band, complete.band)
+    bands = np.concatenate([part.band for part in parts], axis=2)
+    np.testing.assert_allclose(bands, complete.band)
     two = take_neurons(complete, np.array([20, 13]))
     np.testing.assert_array_equal(two.band, complete.band[:, :, [8, 1]])
     both = Ensemble((predictor, naive_predictor("mean")))
@@ -190,13 +191,11 @@ def test_a_fit_stops_and_starts_again(session, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     predictor, calls = LinearGaussian(), []
 
-    def outdated():
+    def cancelled():
         calls.append(None)
         return len(calls) > 100
 
-    predictor.stop_when(outdated)
     mask = om.Mask.nothing(session).show(slice(0, 12)).ask(slice(12, 24))
     with pytest.raises(StoppedError):
-        predictor.predict(session.window(31.0), mask)
-    predictor.stop_when(lambda: False)
+        predictor.predict(session.window(31.0), mask, cancelled=cancelled)
     assert predictor.predict(session.window(31.0), mask).status == "ok"

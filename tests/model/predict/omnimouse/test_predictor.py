@@ -249,7 +249,8 @@ def test_many_requests_equal_single_ones(predictor, session):
     for (window, mask, _), answer in zip(requests, answers, strict=True):
         assert answer.mask_id == mask.mask_id
         assert_same(answer, predictor.predict(window, mask), 1e-4)
-    assert list(predictor.predict_many(requests, cancelled=lambda: True)) == []
+    with pytest.raises(StoppedError):
+        next(predictor.predict_many(requests, cancelled=lambda: True))
 
 
 @pytest.mark.slow
@@ -376,31 +377,26 @@ def test_what_cannot_be_served_is_refused_with_the_reason(predictor, window, tmp
 
 
 def test_an_encoding_and_a_running_decode_give_way(window, ours):
-    ours.stop_when(lambda: True)
     with pytest.raises(StoppedError):
-        ours.encode(window, WITH_VIDEO)
+        ours.encode(window, WITH_VIDEO, lambda: True)
     assert ours.counters["video_encodings"] == 0
-    ours.stop_when(lambda: False)
     encoded = ours.encode(window, WITH_VIDEO)
     polls = iter(range(2))
-    ours.stop_when(lambda: next(polls, None) is None)
     with pytest.raises(StoppedError):
-        ours.decode(encoded)
+        ours.decode(encoded, cancelled=lambda: next(polls, None) is None)
 
 
 def test_a_stop_is_looked_for_between_all_layers(window, ours):
     polls: list[int] = []
-    ours.stop_when(lambda: bool(polls.append(1)))
-    ours.encode(window, FORECAST)
+    ours.encode(window, FORECAST, lambda: bool(polls.append(1)))
     layers = [m for m in ours.net.modules() if isinstance(m, torch.nn.Linear)]
     decoder = [m for m in ours.net.decs.modules() if m in layers]
     assert len(polls) >= len(layers) - len(decoder) - 4  # four readouts and projections
     for last in range(0, len(polls), 7):
         left = iter(range(last))
-        ours.stop_when(lambda left=left: next(left, None) is None)
         ours._cache.clear()
         with pytest.raises(StoppedError):
-            ours.encode(window, FORECAST)
+            ours.encode(window, FORECAST, lambda left=left: next(left, None) is None)
     assert not any(module._forward_pre_hooks for module in ours.net.modules())
 
 
@@ -432,9 +428,8 @@ def test_looking_ahead_leaves_nothing_of_the_video_to_do(session, window, ours):
     found = ours.predict(later, WITH_VIDEO)
     assert ours.counters["video_encodings"] == 2
     assert_same(found, predictor_for(session, OURS).predict(later, WITH_VIDEO))
-    ours.stop_when(lambda: True)
     with pytest.raises(StoppedError):
-        ours.prefetch(session.window(7.0), WITH_VIDEO)
+        ours.prefetch(session.window(7.0), WITH_VIDEO, lambda: True)
 
 
 def test_a_saved_predictor_answers_the_same(window, ours, tmp_path):

@@ -28,6 +28,7 @@ from omnimouse_model.predict.worker import server as worker_process
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.server import Server, Source
 from omnimouse_model.predict.worker.transport import LinkEndedError
+from omnimouse_model.progress import Cancelled
 from tests.model.data.readers.arrays.test_reader import session_arrays
 from tests.predictors import (
     BatchingPredictor,
@@ -156,10 +157,7 @@ def script():
 
 @pytest.fixture
 def worker(script):
-    """Gives up whatever the other end is slow with."""
-    made = WorkerPredictor(EchoPredictor, connect=script.connect)
-    made.stop_when(lambda: script.is_waiting)
-    return made
+    return WorkerPredictor(EchoPredictor, connect=script.connect)
 
 
 @pytest.fixture
@@ -357,10 +355,13 @@ def test_a_session_that_is_gone_is_told(worker, script, window, mask, tmp_path):
 
 
 # -- whose fault it is that it ended --------------------------------------------------
-def ask(worker: WorkerPredictor, session: Session) -> str:
+def ask(worker: WorkerPredictor, session: Session, cancelled: Cancelled | None = None) -> str:
     """A question like no other: what it was answered, and what was told with it."""
     mask = example_mask(session)
-    answer = worker.predict(session.window(4.0), mask)
+    script = worker._connect.__self__
+    answer = worker.predict(
+        session.window(4.0), mask, cancelled=cancelled or (lambda: script.is_waiting)
+    )
     assert answer.mask_id == mask.mask_id
     return answer.status
 
@@ -451,10 +452,8 @@ def test_closed_while_it_starts_it_leaves_nothing(worker, script, session):
 def test_closed_while_it_answers_the_call_is_refused(worker, script, session):
     ask(worker, session)
     script.set("encode", IS_SLOW)
-    worker.stop_when(lambda: script.is_waiting and bool(worker.close()))
     with pytest.raises(WorkerError, match="was closed"):
-        ask(worker, session)
-    worker.stop_when(lambda: False)
+        ask(worker, session, lambda: script.is_waiting and bool(worker.close()))
     assert ask(worker, session) == "ok"
     assert script.starts == 2
 

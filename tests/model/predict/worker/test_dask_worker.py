@@ -93,11 +93,9 @@ def remote(scheduler):
 def test_a_cancel_reaches_it_while_it_computes(remote, session):
     window, mask = session.window(4.0), example_mask(session)
     stop = threading.Event()
-    remote.stop_when(stop.is_set)
     threading.Timer(0.2, stop.set).start()
     with pytest.raises(StoppedError):
-        remote.predict(window, mask.with_behavior("hidden"))
-    remote.stop_when(lambda: False)
+        remote.predict(window, mask.with_behavior("hidden"), cancelled=stop.is_set)
     assert remote.predict(window, mask).mask_id == mask.mask_id
 
 

@@ -109,11 +109,9 @@ def test_stopping_gives_up_and_the_next_request_is_answered(worker_of, session):
     worker = worker_of(EndlessPredictor)
     window, mask = session.window(4.0), example_mask(session)
     worker.predict(window, mask)
-    polls = iter(range(20))
-    worker.stop_when(lambda: next(polls, None) is None)
+    polls, hidden = iter(range(20)), mask.with_behavior("hidden")
     with pytest.raises(StoppedError):
-        worker.predict(window, mask.with_behavior("hidden"))
-    worker.stop_when(lambda: False)
+        worker.predict(window, hidden, cancelled=lambda: next(polls, None) is None)
     changed = mask.paint([20], (0, 60), TARGET)
     assert worker.predict(window, changed).mask_id == changed.mask_id
 
