@@ -57,7 +57,7 @@ class ResponseStore:
         n_videos, n_events, n_neurons = shape
         self.path = path
         # As JSON returns it, so that tuples and arrays' numbers are compared alike.
-        self.about = parsed_line(json_line(about))
+        self.about = parsed_line(json_line(_finite(about)))
         if not path.exists():
             _create(path, self.about, shape)
         check_own(path)
@@ -186,6 +186,15 @@ def cached_store(
     except ResultsFileError:
         shutil.rmtree(path, ignore_errors=True)
         return ResponseStore(path, about, shape)
+
+
+def _finite(value: Any) -> Any:
+    """Return values with infinity as text, which JSON lacks: gratings can fill the screen."""
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def existing_store(

@@ -61,6 +61,17 @@ def test_a_stopped_experiment_goes_on_where_it_was(run, tmp_path):
     assert once_more.asked == 0
 
 
+@pytest.mark.parametrize("name", ["period", "contrast"])
+def test_responses_to_gratings_that_fill_the_screen_are_kept(run, name):
+    """Their diameter is infinite, and JSON has no infinity."""
+    model = EnergyNeurons()
+    first = run(name, model)
+    asked = model.asked
+    assert asked > 0
+    np.testing.assert_array_equal(run(name, model).responses, first.responses)
+    assert model.asked == asked
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "named"),
