@@ -1,12 +1,21 @@
 """The registry: no front end lacks a panel without a reason."""
 
+import re
+from pathlib import Path
 from pkgutil import resolve_name
+from typing import get_args
 
+import pytest
 from qtpy.QtWidgets import QWidget
 
+import omnimouse_widgets
 from omnimouse_widgets.jupyter.explorer import Explorer
+from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.part import Part
+from omnimouse_widgets.views.record import Item, Mark
 from omnimouse_widgets.views.registry import PANELS, docks
+
+PAGE = Path(omnimouse_widgets.__file__).parent / "jupyter" / "static"
 
 
 def test_every_dock_names_a_panel_that_exists_once():
@@ -22,6 +31,25 @@ def test_every_part_of_an_explorer_is_that_of_a_panel(controller):
     parts = {name for name, value in vars(explorer).items() if isinstance(value, Part)}
     explorer.close()
     assert {panel.part for panel in PANELS if panel.part} == parts
+
+
+def test_both_front_ends_draw_the_same_view_of_a_panel(controller):
+    explorer = Explorer(controller=controller)
+    views = {panel.part: dock.panel for panel, dock in docks() if dock.panel.startswith("views.")}
+    for name, path in views.items():
+        part = getattr(explorer, name)
+        assert isinstance(part, RecordPart)
+        assert type(part._panel) is resolve_name(f"omnimouse_widgets.{path}")
+    explorer.close()
+
+
+@pytest.mark.parametrize("kind", get_args(Item), ids=lambda kind: kind.__name__)
+def test_the_page_draws_each_kind_of_item(kind):
+    page = (PAGE / "panel.js").read_text("utf-8")
+    name = kind.__name__.lower()
+    # Marks are no items of a column: they move over what is drawn.
+    is_mark = kind in get_args(Mark) and f'"{name}"' in page
+    assert is_mark or re.search(rf"^ +{name}[:(]", page, re.MULTILINE)
 
 
 def test_a_panel_that_a_front_end_lacks_has_a_reason_and_no_other_has_one():

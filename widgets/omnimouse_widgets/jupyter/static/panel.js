@@ -316,7 +316,7 @@ function render({ model, el }) {
       isPressed = now.kind === "curves" && !("pick" in now);
       element.places = null;
       if (now.tip) element.setAttribute("aria-description", now.tip);
-      element.setAttribute("class", `omnimouse-drawing ${["image", "matrix"].includes(now.kind) || now.raster ? "" : "omnimouse-curves"}`);
+      element.setAttribute("class", `omnimouse-drawing ${["image", "matrix", "polar"].includes(now.kind) || now.raster ? "" : "omnimouse-curves"}`);
       element.setAttribute("aria-label", now.label);
       const title = now.title ? [words(now.title, WIDE / 2, 13)] : [];
       element.replaceChildren(ground(), ...drawings[now.kind](now, colours, element), ...title, over);
