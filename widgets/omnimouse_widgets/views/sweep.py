@@ -53,7 +53,7 @@ def _tiers(state: LiveState) -> Options:
 
 def _inputs(has_input: bool) -> Options:
     choices = (
-        (_BOTH, "with and without", "One curve with it and one without"),
+        (_BOTH, "both", "One curve with it and one without"),
         ((True,), "with", "Visible to the model"),
         ((False,), "without", "Hidden from the model"),
     )
