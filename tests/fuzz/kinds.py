@@ -29,8 +29,10 @@ from tests.fuzz.hub import damage_answer, read_from_hub, write_answers
 from tests.fuzz.other_files import OTHER_FILES
 from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.readers.arrays.test_reader import session_arrays
+from tests.model.data.readers.roi.test_minian import write_minian
 from tests.model.experanto_folder import write_folder
 from tests.model.nwb_units import write_units
+from tests.model.nwb_zarr import write_as_zarr
 from tests.model.roi_files import CaimanFile, write_cnmfe_results, write_old_extract
 from tests.model.trial_tree_folder import write_tree
 
@@ -95,6 +97,10 @@ def _alf(root: Path) -> Path:
     return write_alf(root / "s", ProbeFiles(n_units=3), n_trials=6).path
 
 
+def _nwb_zarr(root: Path) -> Path:
+    return write_as_zarr(SESSIONS / "nwb_small.nwb", root / "nwb_small.nwb.zarr")
+
+
 def _archived(root: Path) -> Path:
     path = root / "mine.npz"
     np.savez(path, **session_arrays())
@@ -136,6 +142,11 @@ KINDS: dict[str, Kind] = {
     "extract": Kind(
         lambda root: write_old_extract(root / "a.mat"), (damage_hdf5, damage_hdf5, damage_bytes)
     ),
+    "minian": Kind(
+        lambda root: write_minian(root / "minian"),
+        (damage_words, damage_words, damage_bytes, damage_tree),
+    ),
+    "nwb-zarr": Kind(_nwb_zarr, (damage_words, damage_words, damage_bytes, damage_tree)),
     "nwb-units": Kind(
         lambda root: write_units(root / "maze.nwb"),
         (damage_hdf5, damage_hdf5, damage_bytes),

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from omnimouse_model.predict.worker.dask_scheduler import PLAIN_SCHEDULER
+
 
 @contextmanager
 def cluster_address(n_workers: int = 1, **options: Any) -> Iterator[str]:
     """The scheduler's address; `processes=False` starts none, and is fast."""
     from distributed import LocalCluster
 
+    # Tests run on machines of one user.
+    os.environ[PLAIN_SCHEDULER] = "1"
     with LocalCluster(
         n_workers=n_workers,
         threads_per_worker=1,

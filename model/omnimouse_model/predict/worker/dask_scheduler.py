@@ -7,6 +7,7 @@ example the near end of an SSH tunnel). Certificates come from Dask's configurat
 
 import contextlib
 import ipaddress
+import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 30
 LOCAL_NAMES = ("localhost",)
+PLAIN_SCHEDULER = "OMNIMOUSE_PLAIN_SCHEDULER"
+"""Variable that allows a scheduler of this machine without TLS, if it is 1."""
 
 
 def check_address(address: str) -> str:
-    """Return a scheduler's address with its scheme, if it is TLS or on this machine.
+    """Return a scheduler's address with its scheme, if it is TLS.
+
+    One on this machine without TLS needs the variable `OMNIMOUSE_PLAIN_SCHEDULER=1`.
 
     Raises
     ------
@@ -42,6 +47,12 @@ def check_address(address: str) -> str:
             f"Start Dask with certificates and give tls://{parts.hostname}:"
             f"{parts.port}, or tunnel (ssh -L {parts.port}:localhost:{parts.port} "
             f"{parts.hostname}) and give tcp://127.0.0.1:{parts.port}."
+        )
+    if parts.scheme == "tcp" and os.environ.get(PLAIN_SCHEDULER) != "1":
+        raise ValueError(
+            f"{full} is refused: without TLS, every account of this machine could run code "
+            f"here. Start Dask with certificates and give tls://{parts.hostname}:{parts.port}; "
+            f"if nobody else uses this machine, set {PLAIN_SCHEDULER}=1."
         )
     return full
 

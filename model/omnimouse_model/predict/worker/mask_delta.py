@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
 
 Settings = dict[str, Any]
 """All fields of a mask except the cells and the order of its neurons."""
+_MAX_INDEX_BYTES = 2**28
 _NO_ORDER = np.zeros(0, np.int64)
 
 
@@ -61,7 +63,9 @@ class MaskDelta:
         if len(neurons):
             cells = mask.cells.copy()
             # XOR with the same flips leads there and back.
-            cells[:, neurons] ^= _unpack_codes(zlib.decompress(self.cells), len(cells))
+            # Two bits for each cell, as `_pack_codes` lays them out.
+            packed = _decompressed(self.cells, -(-len(cells) // 4) * len(neurons))
+            cells[:, neurons] ^= _unpack_codes(packed, len(cells))
             changed = mask.with_cells(cells)
         order = _order(mask)
         if self.orders is not None:
@@ -110,8 +114,17 @@ def pack_indices(indices: np.ndarray) -> bytes:
 
 def unpack_indices(packed: bytes) -> np.ndarray:
     """Return packed neuron indices, int64."""
-    steps = np.frombuffer(zlib.decompress(packed), np.int32)
+    steps = np.frombuffer(_decompressed(packed, _MAX_INDEX_BYTES), np.int32)
     return np.cumsum(steps, dtype=np.int64)
+
+
+def _decompressed(packed: bytes, most: int) -> bytes:
+    """Return decompressed bytes; raise `MaskError` if there are more than `most`."""
+    stream = zlib.decompressobj()
+    data = stream.decompress(packed, most + 1)
+    if len(data) > most or not stream.eof:
+        raise MaskError(f"A change of a mask unpacks to other than at most {most:,} bytes.")
+    return data
 
 
 def _pack_codes(codes: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ import distributed
 import pytest
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.predict.worker.dask_scheduler import check_address
+from omnimouse_model.predict.worker.dask_scheduler import PLAIN_SCHEDULER, check_address
 from omnimouse_model.predict.worker.dask_worker import (
     load_on_scheduler,
     remote_predictor,
@@ -19,6 +19,19 @@ from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, EndlessPredictor, example_mask
 
 TIMEOUT = 60.0
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_uses_this_machine(monkeypatch):
+    monkeypatch.setenv(PLAIN_SCHEDULER, "1")
+
+
+def test_a_scheduler_without_tls_needs_the_word_of_the_user(monkeypatch):
+    monkeypatch.delenv(PLAIN_SCHEDULER)
+    for address in ("tcp://127.0.0.1:8786", "localhost:8786"):
+        with pytest.raises(ValueError, match=rf"every account .*{PLAIN_SCHEDULER}=1"):
+            check_address(address)
+    assert check_address("tls://127.0.0.1:8786")
 
 
 @pytest.mark.parametrize(

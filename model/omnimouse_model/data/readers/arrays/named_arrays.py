@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
@@ -13,6 +14,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import Npz
 from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
+from omnimouse_model.storage.files import plain_text
 
 KEYS: dict[str, str] = {
     "responses": "(time, neuron)",
@@ -68,6 +70,8 @@ _SYNONYMS = {
     **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
 }
 """Names (lower case) that are not accepted, and the accepted name to suggest for each."""
+_MAX_REPEATED_BYTES = 2**30
+"""Bytes of an array whose entries share memory (broadcast), such as one value for all frames."""
 _POSITIONS = ("xyz_um", "xy_px")
 
 
@@ -104,19 +108,31 @@ class NamedArrays:
 
     def stored(self, name: str) -> np.ndarray:
         """Return an array as it is, except masked values, objects and truth values."""
+        if isinstance(self.arrays, Npz):
+            return _as_bytes(self.arrays[name])
         value: Any = self.arrays[name]
-        values = np.asarray(value)
-        if isinstance(value, np.ma.MaskedArray) and values.dtype.kind in "fiu":
-            kind = np.result_type(values.dtype, np.float32)
-            values = np.ma.filled(value.astype(kind), np.nan)
-        if values.dtype.kind == "O":
-            values = _without_objects(values)
-        return values.astype(np.uint8) if values.dtype.kind == "b" else values
+        # Objects in memory run their own code when they are asked for their values.
+        try:
+            values = np.asarray(value)
+            low, high = byte_bounds(values)
+            is_repeated = values.nbytes > max(_MAX_REPEATED_BYTES, high - low)
+            if isinstance(value, np.ma.MaskedArray) and values.dtype.kind in "fiu":
+                kind = np.result_type(values.dtype, np.float32)
+                values = np.ma.filled(value.astype(kind), np.nan)
+            if values.dtype.kind == "O":
+                values = _without_objects(values)
+        except Exception as error:
+            problem = f"is no array: {type(error).__name__}: {plain_text(str(error), 100)}"
+            raise self.wrong(name, problem) from error
+        if is_repeated:
+            problem = f"repeats its values to {values.nbytes:,} bytes, {values.shape}"
+            raise self.wrong(name, problem, "give an array that holds its values")
+        return _as_bytes(values)
 
     def length(self, name: str) -> int:
         """Return the number of entries of an array for neurons or samples."""
         arrays = self.arrays
-        shape = arrays.shape(name) if isinstance(arrays, Npz) else np.shape(arrays[name])
+        shape = arrays.shape(name) if isinstance(arrays, Npz) else self.stored(name).shape
         if len(shape) == 2 and 1 in shape and name not in _POSITIONS:
             return int(max(shape))
         return int(shape[0]) if shape else 0
@@ -219,7 +235,7 @@ class NamedArrays:
 
     def text(self, name: str) -> str | None:
         """Return one text, None if absent."""
-        return None if name not in self.arrays else text_of(np.asarray(self.arrays[name]))
+        return None if name not in self.arrays else text_of(self.stored(name))
 
 
 def _shape_text(name: str, shape: tuple[int | None, ...]) -> str:
@@ -236,6 +252,11 @@ def _as_vector(values: np.ndarray, n_axes: int) -> np.ndarray:
     if n_axes == 1 and values.ndim == 2 and 1 in values.shape:
         return values.reshape(-1)
     return values.reshape(()) if n_axes == 0 and values.size == 1 else values
+
+
+def _as_bytes(values: np.ndarray) -> np.ndarray:
+    """Return truth values as numbers."""
+    return values.astype(np.uint8) if values.dtype.kind == "b" else values
 
 
 def _without_objects(values: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
     # Names, types and shapes are part of the hash: equal bytes can mean other values.
     for name in sorted(arrays):
         value = np.ascontiguousarray(named.stored(name))
-        layout = f"{name}\0{value.dtype.str}{np.shape(arrays[name])}\n"
+        layout = f"{name}\0{value.dtype.str}{named.stored(name).shape}\n"
         digest.update(layout.encode() + value.tobytes())
     return replace(session, fingerprint=digest.hexdigest(), origin=dict(arrays))
 
@@ -236,7 +236,7 @@ def _stimulus(
     if "video" not in arrays.arrays:
         return None
     # `asarray` keeps a mapped video mapped.
-    video = np.asarray(arrays.arrays["video"])
+    video = arrays.stored("video")
     colour = video.ndim == 4 and video.shape[3] == 3
     if video.dtype.kind not in "fiu" or 0 in video.shape or not (colour or video.ndim == 3):
         raise arrays.wrong("video", f"is {video.shape} {video.dtype}")

@@ -605,3 +605,41 @@ def test_ids_that_repeat_are_told():
     session = open_session(session_arrays(unit_ids=ids, plane=plane))
     (message,) = [n.message for n in session.assumptions if n.code == "repeated_ids"]
     assert "of another plane" in message
+
+
+class _Failing:
+    shape, ndim, dtype = (60, 3), 2, "f4"
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("no values")
+
+
+def _itself() -> list[object]:
+    one: list[object] = []
+    one.append(one)
+    return one
+
+
+ODD = {
+    "fails": _Failing(),
+    "itself": _itself(),
+    "ragged": [[1, 2], [3]],
+    "a huge number": 10**400,
+    "records": np.zeros((60, 3), [("a", "f4")]),
+    "void": np.zeros((60, 3), "V4"),
+    "repeated": np.broadcast_to(np.float32(0), (10**6, 10**6)),
+    "no axis": np.array(None),
+    "a set": {1, 2},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["responses", "rate_hz", "video", "id", "running", "mean_image"])
+def test_odd_objects_in_memory_are_expected(name, odd):
+    codes = ["unexpected"]
+    try:
+        session = open_session(session_arrays() | {name: odd})
+        codes = [note.code for note in session.warnings]
+    except SessionFormatError as error:
+        codes = [error.code]
+    assert "unexpected" not in codes
