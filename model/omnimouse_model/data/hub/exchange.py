@@ -159,7 +159,18 @@ def _sent(request: Any) -> Any:
     from huggingface_hub import get_session
 
     with Deadline(f"The answer of {printable(request.url.host)}"):
-        return get_session().send(request, stream=True, follow_redirects=False)
+        try:
+            return get_session().send(request, stream=True, follow_redirects=False)
+        except Exception as error:
+            # httpx, of huggingface_hub 1, raises this; a later one has no next request.
+            if "location header" in str(error):
+                raise _no_address(request) from error
+            raise
+
+
+def _no_address(request: Any) -> FetchError:
+    host = printable(request.url.host)
+    return FetchError("refused", f"{host} redirects to something that is no address.")
 
 
 def _without_end(address: str) -> FetchError:
@@ -174,8 +185,7 @@ def _following(answer: Any, named: str) -> Any:
     there; see `checked_addresses`.
     """
     if answer.next_request is None:
-        host = printable(answer.request.url.host)
-        raise FetchError("refused", f"{host} redirects to something that is no address.")
+        raise _no_address(answer.request)
     following, hub = str(answer.next_request.url), Place.of(named)
     try:
         checked_addresses(Place.of(following), hub)
