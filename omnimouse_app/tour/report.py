@@ -27,7 +27,6 @@ from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.live.state import Device
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.raster.panel import RasterPanel
-from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
 
 TRACES_S = 300.0
 """Seconds within which the span of the traces is predicted, also on a slow machine."""
@@ -300,10 +299,8 @@ def decode_behavior(story: Story) -> None:
     # All neurons are visible and behaviour is the target.
     controller.editor.apply_preset("all_response_only")
     story.wait_for_prediction()
-    panel = story.dock.panels["Behaviour"]
     story.dock.docks["Behaviour"].raise_()
     settle(0.3)
-    assert isinstance(panel, BehaviorPanel)
     story.check(check_behavior)
     story.wait_for_score()
     story.picture(

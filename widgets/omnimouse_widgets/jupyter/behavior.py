@@ -1,22 +1,15 @@
 """Behaviour widget: recorded and decoded behaviour for each channel."""
 
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 from traitlets import Bool, Enum, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import BehaviorMode
-from omnimouse_widgets.drawn.traces.behavior_rows import (
-    behavior_rows,
-    behavior_text,
-)
-from omnimouse_widgets.drawn.traces.text import legend_entries
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
 from omnimouse_widgets.jupyter.transport.trace_message import TraceMessage
-
-HAS_NONE: Final = "This session has no behaviour"
-NO_SESSION: Final = "No session is open"
+from omnimouse_widgets.views.behavior import BehaviorView, behavior_text
 
 
 class BehaviorDecoder(TraceMessage):
@@ -40,6 +33,7 @@ class BehaviorDecoder(TraceMessage):
     has_behavior = Bool(False, read_only=True).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._view = BehaviorView.of(controller)
         super().__init__(controller, **traits)
         events, results = controller.state.events, controller.results
         self.bind("mode", events.mask, self._mode, controller.editor.set_behavior)
@@ -68,9 +62,8 @@ class BehaviorDecoder(TraceMessage):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
-        state = self.controller.state
-        missing = NO_SESSION if state.window is None else HAS_NONE
-        self.show_rows(behavior_rows(self.controller), "own", missing)
+        traces = self._view.traces()
+        self.show_rows(traces.rows, "own", traces.missing)
 
     def _draw_legend(self) -> None:
-        self.add_if_changed("legend", legend=legend_entries())
+        self.add_if_changed("legend", legend=self._view.legend().signs)

@@ -56,6 +56,7 @@ from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
+from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.record import (
     Action,
@@ -83,6 +84,7 @@ from omnimouse_widgets.views.record import (
     ShowPanel,
     Table,
     Text,
+    Traces,
     View,
 )
 
@@ -138,6 +140,7 @@ class RecordPanel(QWidget):
         self.view = view
         self.widgets: dict[str, Any] = {}
         self.plots: dict[str, RecordPlot] = {}
+        self.stacks: dict[str, TraceStack] = {}
         self.notice = wrapped_label("alert", is_selectable=True)
         self._drawn: dict[str, Any] = {}
         self._items: dict[str, Item | Row] = {}
@@ -361,6 +364,9 @@ class RecordPanel(QWidget):
                 return view
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
+            case Traces(tip=tip):
+                self.stacks[name] = stack = TraceStack(partial(self._pick, name), tip)
+                return _fill_height(stack.canvas)
         self.plots[name] = plot = RecordPlot(partial(self._pick, name))
         return _fill_height(plot.canvas)
 
@@ -397,6 +403,9 @@ class RecordPanel(QWidget):
                 _fill_table(widget, item)
             case Matrix():
                 _fill_matrix(widget, item)
+            case Traces():
+                self.stacks[item.name].set_rows(item.rows)
+                self.stacks[item.name].set_message(item.missing)
             case Curves() | Polar() | Image() | Message():
                 self.plots[item.name].show(item)
 
@@ -404,6 +413,8 @@ class RecordPanel(QWidget):
         """Draw a mark over its content, if that is drawn already."""
         if isinstance(mark, Overlay) and mark.content in self.plots:
             self.plots[mark.content].show_overlay(mark)
+        elif isinstance(mark, Overlay) and mark.content in self.stacks:
+            self.stacks[mark.content].set_cursor(float(mark.x[0]) if len(mark.x) else None)
         view = self.widgets.get(f"{mark.content}:table")
         if isinstance(mark, CurrentRow) and view is not None:
             if mark.row is None:

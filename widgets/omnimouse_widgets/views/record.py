@@ -18,6 +18,8 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from omnimouse_widgets.drawn.traces.row import Trace
+
 Tone = Literal["plain", "quiet", "warning", "problem"]
 Dash = Literal["solid", "dashed", "dotted"]
 _nothing, _no_points = partial(np.zeros, 0), partial(np.zeros, (0, 2))
@@ -196,6 +198,26 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Traces:
+    """Rows of recorded and predicted values on one time axis; an overlay is the cursor.
+
+    Attributes
+    ----------
+    missing
+        What is said without rows.
+    pick
+        Called with the time of a press or drag.
+    """
+
+    name: str
+    label: str
+    rows: tuple[Trace, ...]
+    missing: str = ""
+    tip: str = ""
+    pick: Callable[[float], object] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Polar:
     """Value in each direction; 0° is right, 90° is up.
 
@@ -248,7 +270,7 @@ class Message:
 
 
 Plot = Curves | Polar | Image | Message
-Content = Table | Matrix | Plot
+Content = Table | Matrix | Traces | Plot
 
 
 # -- results of an action ------------------------------------------------------------
@@ -450,14 +472,14 @@ def choose(view: View, name: str, value: Any) -> None:
 
 
 def pick(view: View, name: str, *place: float) -> None:
-    """Press a row of a table (its number), or a place (x, y) of curves.
+    """Press a row of a table (its number), a place (x, y) of curves, or a time of traces.
 
     A place that is gone is dropped.
     """
     item = record(view).get(name)
     if isinstance(item, Table) and item.pick is not None and 0 <= place[0] < len(item.rows):
         item.pick(int(place[0]))
-    elif isinstance(item, Curves) and item.pick is not None:
+    elif isinstance(item, (Curves, Traces)) and item.pick is not None:
         item.pick(*place)
 
 

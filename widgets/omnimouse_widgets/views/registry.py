@@ -112,7 +112,7 @@ PANELS: Final = (
         "Behaviour",
         "Recorded and decoded running speed and pupil.",
         "napari.md#inspect-the-prediction",
-        Dock("qt.traces.behavior_panel:BehaviorPanel", "right", "results"),
+        Dock("views.behavior:BehaviorView", "right", "results"),
         part="behavior",
         is_tab=True,
     ),

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model.masks import TARGET
-from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
+from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.traces.panel import TracesPanel
+from omnimouse_widgets.views.behavior import BehaviorView
 from tests.widgets.pointer import canvas_position, drag
 
 
@@ -69,22 +70,22 @@ def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
 
 @pytest.fixture
 def behavior(controller, show):
-    return show(BehaviorPanel(controller), 420, 420)
+    return show(RecordPanel(BehaviorView.of(controller), controller), 420, 420)
 
 
 def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, redraw):
-    assert behavior.stack.labels[0] == "pupil size"  # not asked
-    unasked = behavior.status.text()
+    assert behavior.stacks["traces"].labels[0] == "pupil size"  # not asked
+    unasked = behavior.widgets["status"].text()
     controller.editor.set_behavior("target")
     redraw()
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
-    assert behavior.stack.labels == [f"{name} · r = 1.00 here" for name in names]
-    truth, decoded, _ = behavior.stack.drawn_values(4)
+    assert behavior.stacks["traces"].labels == [f"{name} · r = 1.00 here" for name in names]
+    truth, decoded, _ = behavior.stacks["traces"].drawn_values(4)
     window = controller.state.window
     np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)
     np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], atol=1e-4)
-    assert "echo" in behavior.status.text()
+    assert "echo" in behavior.widgets["status"].text()
     controller.editor.set_behavior("visible")
     redraw()
-    assert np.isnan(behavior.stack.drawn_values(0)[1]).all()
-    assert behavior.status.text() != unasked
+    assert np.isnan(behavior.stacks["traces"].drawn_values(0)[1]).all()
+    assert behavior.widgets["status"].text() != unasked

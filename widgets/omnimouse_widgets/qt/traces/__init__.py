@@ -1,1 +1,1 @@
-"""The *Traces* and *Behaviour* panels."""
+"""The *Traces* panel, and the stack of rows that records draw."""

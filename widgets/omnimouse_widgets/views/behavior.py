@@ -1,6 +1,8 @@
-"""Rows of recorded and decoded behaviour, one per channel."""
+"""Panel *Behaviour*: recorded and decoded behaviour, one row per channel."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final, Self
 
 import numpy as np
 
@@ -10,14 +12,74 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.rows import evidence_of
+from omnimouse_widgets.drawn.traces.text import legend_entries
+from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.drawn.units import channel_text
+from omnimouse_widgets.views.record import Block, Item, Legend, Overlay, Text, Traces
 
 LEAST = (-1.5, 1.5)
 """A row spans three standard deviations of a channel at least."""
 NO_BEHAVIOR = "This model reads no behaviour."
+HAS_NONE: Final = "This session has no behaviour"
+NO_SESSION: Final = "No session is open"
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
+LABEL: Final = "Behaviour, recorded and decoded"
+TIP: Final = (
+    "Recorded (white) and decoded (orange, dashed) behaviour, z-scored.\n"
+    "The predictor itself decodes behaviour · grey bar: 1 s.d. of the session\n"
+    "Click or drag: move the cursor"
+)
+
+
+class BehaviorView:
+    """Curves of recorded and decoded behaviour, with the cursor that a press moves."""
+
+    name = "behavior"
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: rows, and the cursor, which moves more often."""
+        events, results = self._controller.state.events, self._controller.results
+        return [
+            Block(self._items, [events.window, events.mask, results.changed]),
+            Block(self._cursor, [events.cursor, events.window]),
+        ]
+
+    def _items(self) -> Sequence[Item]:
+        return [
+            self.legend(),
+            Text("status", behavior_text(self._controller)),
+            self.traces(),
+        ]
+
+    def legend(self) -> Legend:
+        """Return the signs of the rows, which do not change."""
+        return Legend("legend", tuple(legend_entries()))
+
+    def traces(self) -> Traces:
+        """Return the rows of the window on screen."""
+        controller = self._controller
+        rows = tuple(behavior_rows(controller))
+        missing = NO_SESSION if controller.state.window is None else HAS_NONE
+        return Traces(
+            "traces", LABEL, rows, "" if rows else missing, TIP,
+            lambda time_s: move_cursor(controller, time_s),
+        )  # fmt: skip
+
+    def _cursor(self) -> Sequence[Item]:
+        time_s = cursor_s(self._controller)
+        x = np.zeros(0) if time_s is None else np.array([time_s])
+        return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
 
 
 def behavior_rows(controller: Controller) -> list[Trace]:

@@ -1,0 +1,43 @@
+"""The panel *Behaviour*: rows of channels, what is said of them, and the cursor."""
+
+import numpy as np
+import pytest
+
+from omnimouse_widgets.views.behavior import NO_SESSION, BehaviorView
+from omnimouse_widgets.views.record import pick, record
+
+
+@pytest.fixture
+def view(controller):
+    return BehaviorView.of(controller)
+
+
+def test_channels_have_their_recording_their_decode_and_its_correlation(view, controller):
+    assert record(view)["traces"].rows[0].label == "pupil size"  # not asked
+    controller.editor.set_behavior("target")
+    items, window = record(view), controller.state.window
+    names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
+    assert [row.label for row in items["traces"].rows] == [f"{n} · r = 1.00 here" for n in names]
+    running = items["traces"].rows[4]
+    np.testing.assert_allclose(running.truth, window.behavior[:, 4])
+    np.testing.assert_allclose(running.predicted, controller.results.behavior[:, 4])
+    assert "echo" in items["status"].text
+    controller.editor.set_behavior("visible")
+    items = record(view)
+    assert items["traces"].rows[4].predicted is None
+    assert "nothing to decode" in items["status"].text
+
+
+def test_a_press_moves_the_cursor_and_never_the_window(view, controller):
+    controller.navigation.seek(4.0)
+    pick(view, "traces", 6.01)
+    assert controller.state.cursor == 59
+    assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)
+    times = controller.state.window.timestamps["responses"]
+    assert record(view)["cursor"].x.tolist() == [times[59]]
+
+
+def test_without_a_session_the_record_says_so(empty_controller):
+    items = record(BehaviorView.of(empty_controller))
+    assert items["traces"].missing == NO_SESSION
+    assert len(items["cursor"].x) == 0
