@@ -253,10 +253,21 @@ def _reduce(session: Session) -> tuple[Any, ...]:
 copyreg.pickle(Session, _reduce)
 
 
+def check_exists(path: str | Path) -> None:
+    """Raise `SessionFormatError` for a local path that does not exist, at once."""
+    if web_address(path) is None and not Path(path).exists() and not _is_elsewhere(path):
+        raise _unknown(Path(path))
+
+
+def _is_elsewhere(path: str | Path) -> bool:
+    """Return whether a text names a recording of the hub or of IBL."""
+    return hub_place(str(path)) is not None or ibl_session_name(str(path)) is not None
+
+
 def _on_this_machine(path: str | Path) -> Path:
     """Return the local path, after a download from the hub or of IBL if necessary."""
     name = str(path)
-    if Path(path).exists() or (hub_place(name) is None and ibl_session_name(name) is None):
+    if Path(path).exists() or not _is_elsewhere(path):
         return Path(path)
     from omnimouse_model.data.hub.fetch_session import fetch_session
 

@@ -123,8 +123,9 @@ class Prediction(HasSummary):
     >>> prediction
     Prediction: predictor last; responses 60 samples x 40 neurons, 1,200 predicted, \
 normalised; behaviour none; status ok
-    >>> prediction.to_dataframe().columns.tolist()
-    ['sample', 'time_s', 'neuron', 'response_normalised', 'is_valid']
+    >>> table = prediction.to_dataframe(session.window(20.0))
+    >>> len(table), table.columns.tolist()[2:5]
+    (1200, ['neuron', 'response_normalised', 'recorded_normalised'])
     """
 
     # NaN and not 0 where nothing was requested: 0 is a rate, and would enter a mean.
@@ -162,24 +163,47 @@ normalised; behaviour none; status ok
             "status": self.status,
         }
 
-    def to_dataframe(self) -> "pandas.DataFrame":
-        """Return a pandas table of the responses, one row per sample and neuron.
+    def to_dataframe(self, window: Window | None = None) -> "pandas.DataFrame":
+        """Return a pandas table of the predicted cells, one row per sample and neuron.
 
         Columns: `sample`, `time_s` on the session clock (if the predictor gives it),
-        `neuron`, the response with its unit in the name (NaN where no prediction was
-        requested), `is_valid`, and the limits of the band if there is one.
+        `neuron`, the response with its unit in the name, the recorded response in the
+        same unit if `window` is given, `is_valid`, and the limits of the band if there
+        is one.
+
+        Parameters
+        ----------
+        window
+            The window that was predicted.
+
+        Raises
+        ------
+        ValueError
+            The window has another number of samples.
         """
         unit = self.units.replace("/", "_per_")
-        samples, columns = (part.ravel() for part in np.indices(self.responses.shape))
+        samples, columns = np.nonzero(np.isfinite(self.responses))
         table: dict[str, np.ndarray] = {"sample": samples}
         if self.times_s is not None:
             table["time_s"] = self.times_s[samples]
         table["neuron"] = self.neurons[columns]
-        table[f"response_{unit}"] = self.responses.ravel()
+        table[f"response_{unit}"] = self.responses[samples, columns]
+        if window is not None:
+            if len(window.responses) != len(self.responses):
+                raise ValueError(
+                    f"The window has {len(window.responses)} samples, the prediction "
+                    f"{len(self.responses)}: give the window that was predicted."
+                )
+            recorded = window.responses[samples, self.neurons[columns]]
+            if self.units == "spikes/s":
+                recorded = recorded * window.spec.response_rate_hz
+            if self.units == "session":
+                recorded = recorded * window.session.response_scale[self.neurons[columns]]
+            table[f"recorded_{unit}"] = recorded
         table["is_valid"] = self.valid[samples]
         if self.band is not None:
             for name, limit in zip(("low", "high"), self.band, strict=True):
-                table[f"{name}_95_{unit}"] = limit.ravel()
+                table[f"{name}_95_{unit}"] = limit[samples, columns]
         return data_frame(table)
 
     def to_session_units(self) -> np.ndarray:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ipywidgets.widgets.widget import _instances as widgets
 
+from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.jupyter import explorer as module
 from omnimouse_widgets.jupyter.explorer import Explorer
@@ -45,6 +46,11 @@ def test_a_cell_that_runs_again_offers_what_was_painted(run_cell, session_folder
     assert (again.mask.cells == cells).all()
     assert again.bar._offer == ""
     again.close()
+
+
+def test_a_file_that_does_not_exist_is_an_error_of_the_cell(tmp_path):
+    with pytest.raises(SessionFormatError, match=r"nofile\.npz is missing"):
+        Explorer(tmp_path / "nofile.npz", EchoPredictor())
 
 
 def test_the_baseline_is_an_argument_and_is_restored(run_cell, session_folder):

@@ -12,6 +12,7 @@ from IPython.display import display
 from ipywidgets import HBox, Layout, Tab, VBox
 from traitlets import link
 
+from omnimouse_model.data.open import check_exists
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import LastSession, read_last_session
@@ -102,6 +103,8 @@ class Explorer:
         self._owns_controller = controller is None
         self._last_session: LastSession | None = None
         if controller is None:
+            # Before threads and processes are started.
+            _check_place(session)
             controller = self._new_controller(device)
         self.controller = controller
         self.bar = ControlBar(controller)
@@ -171,11 +174,18 @@ class Explorer:
 
     # -- actions ----------------------------------------------------------------------
     def open(self, session: str | Path | Session | OpenRequest) -> None:
-        """Open another recording; files are read in the background, see `settled`."""
+        """Open another recording; files are read in the background, see `settled`.
+
+        Raises
+        ------
+        SessionFormatError
+            A local path does not exist.
+        """
         if isinstance(session, Session):
             self.controller.loader.open_now(session)
         else:
             # Names of sample recordings have priority over paths.
+            _check_place(session)
             sample = SAMPLES.get(session) if isinstance(session, str) else None
             self.controller.loader.open(sample or session)
 
@@ -289,6 +299,12 @@ class Explorer:
         session = self.controller.state.session
         name = "no recording" if session is None else session.id
         return f"Explorer({name}, {self.controller.state.predictor_name})"
+
+
+def _check_place(session: str | Path | Session | OpenRequest) -> None:
+    """Raise `SessionFormatError` for a local path that does not exist."""
+    if isinstance(session, str | Path) and session not in SAMPLES:
+        check_exists(session)
 
 
 def _memory_file() -> Path | None:
