@@ -148,6 +148,8 @@ def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
     if as_json:
         return
     frozen = about["frozen_hash"]
+    if about["best_step"] == 0:
+        echo("no step beat the start values, which are the result", err=True)
     core = f"; the frozen core is unchanged ({frozen})" if frozen else ""
     echo(
         f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps, "

@@ -222,10 +222,12 @@ def smoothed(losses: Sequence[Point]) -> list[Point]:
     return means
 
 
-def gain_text(start: float | None, best: float | None) -> str:
-    """Return e.g. "held-out score 0.238 → 0.262"."""
+def gain_text(start: float | None, best: float | None, *, is_over: bool = True) -> str:
+    """Return e.g. "held-out score 0.238 → 0.262"; at the end, that no step was better."""
     if start is None or best is None:
         return "held-out score unknown"
+    if is_over and best <= start:
+        return f"no step beat the start, whose held-out score is {start:z.3f}"
     return f"held-out score {start:z.3f} → {best:z.3f}"
 
 
@@ -233,7 +235,7 @@ def score_text(finetuning: Finetuning) -> str:
     """Return the held-out score of the run, or "" before the first one."""
     if finetuning.start_score is None:
         return ""
-    return gain_text(finetuning.start_score, finetuning.best_score)
+    return gain_text(finetuning.start_score, finetuning.best_score, is_over=not finetuning.is_busy)
 
 
 def _plan_text(finetuning: Finetuning, train: TrainedPart, steps: int) -> str:

@@ -9,6 +9,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.views.finetune import gain_text
 from tests.model.finetune_process import NEW
 
 pytestmark = pytest.mark.slow
@@ -101,3 +102,9 @@ def test_what_is_in_the_way_is_told_in_place(controller, section, script, qtbot)
     QTest.mouseClick(section.start, LEFT)
     qtbot.waitUntil(lambda: controller.finetuning.is_finished, timeout=LONG_MS)
     qtbot.waitUntil(lambda: not section.problem.isVisible(), timeout=LONG_MS)
+
+
+def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
+    assert gain_text(0.25, 0.3) == "held-out score 0.250 → 0.300"
+    assert gain_text(0.25, 0.25).startswith("no step beat the start")
+    assert gain_text(0.25, 0.25, is_over=False) == "held-out score 0.250 → 0.250"
