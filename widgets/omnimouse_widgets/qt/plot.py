@@ -236,7 +236,7 @@ class RecordPlot:
             self._add(spoke)
         self._add_text("0°", plot_style.AXIS, (1.06 * edge, 0.0), (0.0, 0.5))
         self._add_text("90°", plot_style.AXIS, (0.0, 1.06 * edge), (0.5, 1.0))
-        wide = 1.2 * edge
+        wide = 1.4 * edge  # with room for the names of the directions in a low dock
         self.box.setRange(QRectF(-wide, -wide, 2 * wide, 2 * wide), padding=0.03)
 
     # -- image ------------------------------------------------------------------------
