@@ -54,7 +54,7 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     part.wait_for(state="hidden")
     tab.finish(tab.start("execute", "controller.model.choose(base)"))
     part.wait_for(state="visible")
-    steps = tab.page.get_by_label("Steps")
+    steps = tab.page.get_by_label("Steps", exact=True)
     steps.fill("many")
     steps.press("Tab")
     tab.page.get_by_text("a whole number, found “many”").wait_for()

@@ -46,7 +46,7 @@ class SettingsForm(GridBox):  # type: ignore[misc]  # ipywidgets has no types
         self._signals = (form.changed, *signals)
         for each in form.fields():
             self.controls[each.name] = self._control(each)
-            reason = Label(layout=Layout(margin="0 0 0 90px"))
+            reason = Label(layout=Layout(margin="0 0 0 90px", height="auto"))
             reason.add_class("omnimouse-tone-problem")
             self.reasons[each.name] = reason
         cells = [VBox([control, self.reasons[name]]) for name, control in self.controls.items()]
@@ -61,7 +61,7 @@ class SettingsForm(GridBox):  # type: ignore[misc]  # ipywidgets has no types
     def _control(self, each: Field) -> Any:
         described = {
             "description": f"{each.label} ({each.unit})" if each.unit else each.label,
-            "layout": Layout(width="100%"),
+            "layout": Layout(width="auto"),
         }
         control: Any
         if each.kind == "switch":
