@@ -149,8 +149,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = STOPPED
     except BrokenPipeError:
         # The reader of a pipe has ended, as in `omnimouse info demo | head`; the
-        # interpreter would try to write the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # interpreter would try to write the rest at its end: a new pipe takes it.
+        os.dup2(os.pipe()[1], sys.stdout.fileno())
         status = 1
     except Exception as error:
         if "--debug" in arguments:

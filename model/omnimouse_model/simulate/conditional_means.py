@@ -13,13 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from omnimouse_model.simulate.calcium import FLOOR, SCALE
 from omnimouse_model.simulate.processes import decay, integrate
 from omnimouse_model.simulate.simulation import GAIN_LIMIT, LEAD_SAMPLES, Simulation
 from omnimouse_model.simulate.specs import MouseSpec
 from omnimouse_model.simulate.truth import FOLDER, Truth, open_truth
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode
 
@@ -44,10 +45,8 @@ class Given:
     private: bool = False
 
 
-def conditional_mean(
-    folder: str | Path, truth: Truth, given: Given
-) -> Float[np.ndarray, "time neuron"]:
-    """Return the expected response of each neuron, float32, in raw response units.
+def conditional_mean(folder: str | Path, truth: Truth, given: Given) -> ArrayFile | MemoryRows:
+    """Return the expected responses (T, P), float32, in raw response units.
 
     Parameters
     ----------
@@ -67,11 +66,11 @@ def conditional_mean(
 
 # A sweep asks for the same two means in turn, and each takes seconds.
 @lru_cache(maxsize=2)
-def _computed_mean(folder: str, spec: MouseSpec, given: Given) -> Float[np.ndarray, "time neuron"]:
-    """Return the mean of a condition that is not stored, as a read-only array."""
+def _computed_mean(folder: str, spec: MouseSpec, given: Given) -> MemoryRows:
+    """Return the mean of a condition that is not stored, which is read-only."""
     truth, simulation = open_truth(folder), Simulation(spec)
     keep = decay(simulation.population.calcium.tau_s)
-    rates = _rates(truth.drive, keep)
+    rates = _rates(truth.drive.open(), keep)
     gain = _behavior_gain(simulation, len(rates))
     # The stimulus alone: the rate without the gain of behaviour.
     rates /= gain
@@ -80,13 +79,13 @@ def _computed_mean(folder: str, spec: MouseSpec, given: Given) -> Float[np.ndarr
     rates *= gain if given.behavior else gain.mean(axis=0)
     if given.shared:
         # Half of the variance makes the mean of the log-normal gain one.
-        log_gain = truth.latents @ truth.loadings.T
+        log_gain = truth.latents.open() @ truth.loadings.T
         rates *= np.exp(log_gain - 0.5 * (truth.loadings**2).sum(axis=1))
     # The filter before the first sample is at rest: at the mean rate.
     rest = rates.mean(axis=0) / (1 - keep)
     mean = SCALE * (integrate(rates, keep, rest.astype(np.float32)) + FLOOR)
     mean.flags.writeable = False  # the next caller gets the same array
-    return mean
+    return MemoryRows(Path(folder), mean)
 
 
 def _rates(mean: np.ndarray, keep: np.ndarray) -> np.ndarray:

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.simulate.spiking import poisson_spikes, red_noise
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 
 VERSION = 3
 """Raised whenever files change, so that older ones are not used."""
@@ -153,19 +153,14 @@ def write_animal(name: str, folder: Path) -> Path:
         return path
     arrays = laboratory_animal(name)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
-        with ZipFile(temporary, "a") as archive:
-            archive.comment = _MARK
+    write_arrays(path, arrays, _MARK)
     return path
 
 
 def _is_current(path: Path) -> bool:
     try:
-        with ZipFile(path) as archive:
-            return archive.comment == _MARK
-    except BadZipFile:
+        return Npz(path).comment == _MARK
+    except SessionFormatError:
         return False
 
 

@@ -12,6 +12,8 @@ from jaxtyping import Float
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.simulate.ceilings import Ceilings
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import Npz, npy_file
 from omnimouse_model.storage.trees import read_json_mapping
 
 FOLDER = "truth"
@@ -24,12 +26,12 @@ class Truth:
     Attributes
     ----------
     drive
-        float32 (T, N), memory-mapped: the expected response given stimulus and
-        behaviour. Row k belongs to response sample k.
+        float32 (T, N) in a file: the expected response given stimulus and behaviour. Row k
+        belongs to response sample k.
     full
         The same, given the shared and private fluctuations as well.
     latents
-        float32 (T, K), memory-mapped: the shared fluctuations, unit variance.
+        float32 (T, K) in a file: the shared fluctuations, unit variance.
     loadings
         (N, K): weights of the latents on the log rate.
     ceilings
@@ -40,9 +42,9 @@ class Truth:
         `population.Tuning`, which states their conventions.
     """
 
-    drive: Float[np.ndarray, "time neuron"]
-    full: Float[np.ndarray, "time neuron"]
-    latents: Float[np.ndarray, "time latent"]
+    drive: ArrayFile
+    full: ArrayFile
+    latents: ArrayFile
     loadings: Float[np.ndarray, "neuron latent"]
     ceilings: Ceilings
     tuning: dict[str, np.ndarray]
@@ -64,7 +66,7 @@ def spec_fingerprint(folder: str | Path) -> str | None:
 
 
 def open_truth(folder: str | Path) -> Truth:
-    """Open the ground truth of a simulated session; large arrays are memory-mapped.
+    """Open the ground truth of a simulated session; large arrays are read later, in parts.
 
     Raises
     ------
@@ -80,20 +82,14 @@ def open_truth(folder: str | Path) -> Truth:
             "only simulated sessions have one; write them with `omnimouse simulate`",
         )
 
-    def mapped(name: str) -> np.ndarray:
-        array: np.ndarray = np.load(place / name, mmap_mode="r", allow_pickle=False)
-        return array
-
-    # Small arrays are read now, so that no file stays open.
-    with np.load(place / "ceilings.npz", allow_pickle=False) as stored:
-        ceilings = Ceilings(drive=stored["drive"], full=stored["full"])
-    with np.load(place / "tuning.npz", allow_pickle=False) as stored:
-        tuning = {name: stored[name] for name in stored.files}
+    drive, full, latents, loadings = (
+        npy_file(place / f"{name}.npy") for name in ("drive", "full", "latents", "loadings")
+    )
     return Truth(
-        drive=mapped("drive.npy"),
-        full=mapped("full.npy"),
-        latents=mapped("latents.npy"),
-        loadings=mapped("loadings.npy"),
-        ceilings=ceilings,
-        tuning=tuning,
+        drive,
+        full,
+        latents,
+        loadings.open(),
+        ceilings=Ceilings(**Npz(place / "ceilings.npz")),
+        tuning=dict(Npz(place / "tuning.npz")),
     )

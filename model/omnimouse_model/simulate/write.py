@@ -4,9 +4,7 @@ The folder is written under a temporary name and renamed at the end, so it is co
 or absent. A session that exists already is not written again.
 """
 
-import json
 import logging
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from hashlib import blake2b
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from omnimouse_model.progress import QUIET, Job, advance
 from omnimouse_model.simulate.behavior import device_traces
@@ -39,10 +36,10 @@ from omnimouse_model.simulate.specs import (
 from omnimouse_model.simulate.stimuli import GRAY
 from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import spec_fingerprint
+from omnimouse_model.storage.arrays.drafts import fill, rows_to_fill
 from omnimouse_model.storage.write import remove_left_over, temporary_folder, writing
 
 logger = logging.getLogger(__name__)
-ReportShare = Callable[[float], None]
 
 RESPONSES_START_S = 100.0
 SCREEN_START_S = RESPONSES_START_S + 0.5 / RATE_HZ
@@ -118,14 +115,6 @@ def _write_all(spec: MouseSpec, folder: Path, job: Job) -> None:
     _write_truth_meta(simulation, folder / TRUTH, moments)
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value), encoding="utf-8")
-
-
-def _write_yaml(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(yaml.safe_dump(value), encoding="utf-8")
-
-
 def _write_root(spec: MouseSpec, folder: Path) -> None:
     animal, session, scan = spec.data_key.split("-")
     identity = {
@@ -138,7 +127,7 @@ def _write_root(spec: MouseSpec, folder: Path) -> None:
         "scan_key": identity,
         "simulated": {"mouse": spec.name, "version": VERSION},
     }
-    _write_json(folder / "meta.json", meta)
+    fill(folder / "meta.json", meta)
 
 
 def _sequence_meta(
@@ -169,30 +158,26 @@ def _write_devices(simulation: Simulation, folder: Path) -> None:
     for name, trace in (("eye_tracker", eye), ("treadmill", treadmill)):
         place = folder / name
         (place / "meta").mkdir(parents=True)
-        np.save(place / "data.npy", trace)
-        np.save(place / "meta" / "means.npy", trace.mean(axis=0))
-        np.save(place / "meta" / "stds.npy", trace.std(axis=0))
+        fill(place / "data.npy", trace)
+        fill(place / "meta" / "means.npy", trace.mean(axis=0))
+        fill(place / "meta" / "stds.npy", trace.std(axis=0))
         meta = _sequence_meta(DEVICE_START_S, DEVICE_RATE_HZ, trace.shape, "float64")
-        _write_yaml(place / "meta.yml", meta | {"is_mem_mapped": False})
+        fill(place / "meta.yml", meta | {"is_mem_mapped": False})
 
 
 def _write_imaging(population: Population, place: Path) -> None:
     place.mkdir()
     outlines, image = draw_imaging(population.seed, population.anatomy)
-    np.savez(
-        place / "rois.npz",
-        offsets=outlines.offsets,
-        yx=outlines.yx,
-        weight=outlines.weight,
-    )
-    np.save(place / "mean_image.npy", image)
+    rois = {name: getattr(outlines, name) for name in ("offsets", "yx", "weight")}
+    fill(place / "rois.npz", rois)
+    fill(place / "mean_image.npy", image)
     meta = {
         "modality": "imaging",
         "um_per_pixel": UM_PER_PIXEL,
         "plane_depths_um": list(PLANE_DEPTHS_UM),
         "plane_origin_yx": [list(origin) for origin in plane_origins()],
     }
-    _write_yaml(place / "meta.yml", meta)
+    fill(place / "meta.yml", meta)
 
 
 def _write_blocks(simulation: Simulation, folder: Path, job: Job) -> ResponseSums:
@@ -203,28 +188,22 @@ def _write_blocks(simulation: Simulation, folder: Path, job: Job) -> ResponseSum
         (folder / name).mkdir()
     shape = (spec.n_samples, spec.n_neurons)
     n_latents = simulation.population.coupling.loadings.shape[1]
-    truth = {
-        "drive": _create(folder / TRUTH / "drive.npy", shape),
-        "full": _create(folder / TRUTH / "full.npy", shape),
-        "latents": _create(folder / TRUTH / "latents.npy", (shape[0], n_latents)),
-    }
-    with (folder / "responses" / "data.mem").open("wb") as responses:
+    with (
+        rows_to_fill(folder / "responses" / "data.mem", shape, "<f4") as add_responses,
+        rows_to_fill(folder / TRUTH / "drive.npy", shape, "<f4") as add_drive,
+        rows_to_fill(folder / TRUTH / "full.npy", shape, "<f4") as add_full,
+        rows_to_fill(folder / TRUTH / "latents.npy", (shape[0], n_latents), "<f4") as add_latents,
+    ):
         for number, block in enumerate(simulation.blocks()):
-            rows = slice(number * BLOCK_SAMPLES, (number + 1) * BLOCK_SAMPLES)
-            responses.write(block.recorded.responses.astype("<f4").tobytes())
-            truth["drive"][rows] = block.recorded.drive
-            truth["full"][rows] = block.recorded.full
-            truth["latents"][rows] = block.latents
+            add_responses(block.recorded.responses)
+            add_drive(block.recorded.drive)
+            add_full(block.recorded.full)
+            add_latents(block.latents)
             moments.add(block.recorded)
             screen.add(block.trial.tier, block.video)
             advance(job, number + 1, spec.n_trials, "simulating")
     screen.close()
     return moments
-
-
-def _create(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    array: np.ndarray = np.lib.format.open_memmap(path, mode="w+", dtype="<f4", shape=shape)
-    return array
 
 
 class _Screen:
@@ -234,9 +213,9 @@ class _Screen:
         self._place = place
         for name in ("data", "meta"):
             (place / name).mkdir(parents=True)
-        np.save(place / "meta" / "means.npy", np.float64(113.0))
-        np.save(place / "meta" / "stds.npy", np.float64(59.0))
-        _write_yaml(place / "meta.yml", {"modality": "screen", "frame_rate": float(RATE_HZ)})
+        fill(place / "meta" / "means.npy", np.float64(113.0))
+        fill(place / "meta" / "stds.npy", np.float64(59.0))
+        fill(place / "meta.yml", {"modality": "screen", "frame_rate": float(RATE_HZ)})
         self._trials: dict[str, dict[str, Any]] = {}
         self._onsets: list[np.ndarray] = []
 
@@ -266,13 +245,13 @@ class _Screen:
         }
         for number, meta in ((2 * block, blank), (2 * block + 1, clip)):
             self._trials[f"{number:05d}"] = meta | shared
-            _write_yaml(self._place / "meta" / f"{number:05d}.yml", meta | shared)
-        np.save(self._place / "data" / f"{2 * block + 1:05d}.npy", video)
+            fill(self._place / "meta" / f"{number:05d}.yml", meta | shared)
+        fill(self._place / "data" / f"{2 * block + 1:05d}.npy", video)
 
     def close(self) -> None:
         """Write the onsets and the combined metadata of all trials."""
-        np.save(self._place / "timestamps.npy", np.concatenate(self._onsets))
-        _write_json(self._place / "combined_meta.json", self._trials)
+        fill(self._place / "timestamps.npy", np.concatenate(self._onsets))
+        fill(self._place / "combined_meta.json", self._trials)
 
 
 def _write_responses_meta(simulation: Simulation, place: Path, moments: ResponseSums) -> None:
@@ -287,12 +266,12 @@ def _write_responses_meta(simulation: Simulation, place: Path, moments: Response
     }
     (place / "meta").mkdir()
     for name, array in arrays.items():
-        np.save(place / "meta" / f"{name}.npy", array)
+        fill(place / "meta" / f"{name}.npy", array)
     shape = (spec.n_samples, spec.n_neurons)
     meta = _sequence_meta(RESPONSES_START_S, RATE_HZ, shape, "float32")
     named = ("unit_ids", "cell_motor_coordinates", "fields")
     properties = {name: f"meta/{name}.npy" for name in named}
-    _write_yaml(
+    fill(
         place / "meta.yml",
         meta | {"is_mem_mapped": True, "neuron_properties": properties},
     )
@@ -301,11 +280,11 @@ def _write_responses_meta(simulation: Simulation, place: Path, moments: Response
 def _write_truth_meta(simulation: Simulation, place: Path, moments: ResponseSums) -> None:
     population = simulation.population
     ceilings = moments.ceilings(population.calcium)
-    np.savez(place / "ceilings.npz", drive=ceilings.drive, full=ceilings.full)
+    fill(place / "ceilings.npz", asdict(ceilings))
     tuning = {f.name: getattr(population.tuning, f.name) for f in fields(population.tuning)}
-    np.savez(place / "tuning.npz", **tuning)
-    np.save(place / "loadings.npy", population.coupling.loadings)
+    fill(place / "tuning.npz", tuning)
+    fill(place / "loadings.npy", population.coupling.loadings)
     spec = simulation.spec
     # Written last: its presence marks the folder as complete.
     meta = {"version": VERSION, "fingerprint": spec.fingerprint, "spec": asdict(spec)}
-    _write_json(place / "meta.json", meta)
+    fill(place / "meta.json", meta)

@@ -26,7 +26,7 @@ def world(tmp_path_factory):
 def scores(world, given: Given) -> tuple[float, float]:
     """Mean correlation with the responses, and the pooled slope of their regression."""
     folder, truth, responses = world
-    expected = np.asarray(conditional_mean(folder, truth, given), float)
+    expected = conditional_mean(folder, truth, given).open().astype(float)
     expected = expected - expected.mean(axis=0)
     recorded = responses - responses.mean(axis=0)
     product = (expected * recorded).sum(axis=0)
@@ -52,10 +52,10 @@ def test_more_that_is_known_raises_the_ceiling(world):
 
 def test_without_anything_the_mean_is_constant_and_it_is_computed_once(world):
     folder, truth, responses = world
-    expected = conditional_mean(folder, truth, Given(video=False, behavior=False))
+    expected = conditional_mean(folder, truth, Given(video=False, behavior=False)).open()
     assert np.ptp(expected, axis=0).max() < 1e-3 * expected.mean()
     assert expected.mean() == pytest.approx(responses.mean(), rel=0.1)
     folder, truth, _ = world
     expected = conditional_mean(folder, truth, BEHAVIOR)
     assert conditional_mean(folder, truth, BEHAVIOR) is expected
-    assert not expected.flags.writeable
+    assert not expected.open().flags.writeable

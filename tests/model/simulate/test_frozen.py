@@ -34,9 +34,9 @@ def test_the_numbers_of_a_small_session_are_frozen(tmp_path):
     videos = [np.load(f) for f in sorted((folder / "screen" / "data").glob("*.npy"))]
     eye = np.load(folder / "eye_tracker" / "data.npy")
     image = np.load(folder / "imaging" / "mean_image.npy")
-    signals = (responses, truth.drive, truth.full)
+    signals = (responses, truth.drive.open(), truth.full.open())
     found = [f(x) for x in signals for f in (np.mean, np.std)]
-    found += [np.abs(truth.latents).mean(), np.mean(videos), np.std(videos)]
+    found += [np.abs(truth.latents.open()).mean(), np.mean(videos), np.std(videos)]
     found += [*eye.mean(axis=0)[[0, 2, 3]], *eye.std(axis=0)]
     found += [np.load(folder / "treadmill" / "data.npy").mean()]
     found += [image.mean(), image.std()]

@@ -37,8 +37,8 @@ class Recording:
         flat = np.fromfile(folder / "responses" / "data.mem", "<f4")
         self.responses = flat.reshape(-1, spec.n_neurons).astype(float)
         self.truth: Truth = open_truth(folder)
-        self.drive = np.array(self.truth.drive, float)
-        self.full = np.array(self.truth.full, float)
+        self.drive = self.truth.drive.open().astype(float)
+        self.full = self.truth.full.open().astype(float)
         trials = json.loads((folder / "screen" / "combined_meta.json").read_text())
         self.videos = [t for t in trials.values() if t["modality"] == "video"]
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from omnimouse_model.analysis.evaluate.accumulate import RunningScore
 from omnimouse_model.analysis.evaluate.conditions import Condition
@@ -30,6 +29,8 @@ from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
 from omnimouse_model.predict.predictor import Prediction, Predictor
 from omnimouse_model.progress import Job
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.row_source import MemoryRows
 
 if TYPE_CHECKING:
     # The functions below import the simulator: only simulated sessions need it.
@@ -137,7 +138,7 @@ class ShardScores:
     _n_centred: int = field(init=False, default=0)
     _blocks: np.ndarray = field(init=False, repr=False)
     _groups: list[list[RunningScore]] = field(init=False, repr=False)
-    _expected: list[tuple[RunningScore, np.ndarray]] = field(init=False, repr=False)
+    _expected: list[tuple[RunningScore, ArrayFile | MemoryRows]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.batches = self.shard.batches()
@@ -390,7 +391,7 @@ def _given(ceiling: RunningScore) -> "Given":
     )
 
 
-def _expected(session: Session, given: "Given") -> Float[np.ndarray, "time neuron"]:
+def _expected(session: Session, given: "Given") -> ArrayFile | MemoryRows:
     from omnimouse_model.simulate.conditional_means import conditional_mean
     from omnimouse_model.simulate.truth import open_truth
 
@@ -400,7 +401,7 @@ def _expected(session: Session, given: "Given") -> Float[np.ndarray, "time neuro
 def _add_expected(
     ceiling: RunningScore,
     windows: Sequence[tuple[Window, int]],
-    expected: Float[np.ndarray, "time neuron"],
+    expected: ArrayFile | MemoryRows,
 ) -> None:
     """Add expected responses, in raw response units, as if they were predictions."""
     if not len(ceiling.neurons):
@@ -411,5 +412,7 @@ def _add_expected(
         rows = session.responses.index(window.times("responses"))
         # One row index per neuron if neurons are sampled at different phases.
         rows = rows[:, neurons] if rows.ndim == 2 else rows[:, None]
-        rates = np.nan_to_num(expected[rows, neurons] / scale)
+        first = int(rows.min())
+        near = expected.read(first, int(rows.max()) + 1)
+        rates = np.nan_to_num(near[rows - first, neurons] / scale)
         ceiling.add_rates(window, rates, np.arange(len(neurons)), block)

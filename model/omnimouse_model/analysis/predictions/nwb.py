@@ -20,7 +20,7 @@ from omnimouse_model.predict.prediction_file.arrays import (
     StoredArrays,
     open_arrays,
 )
-from omnimouse_model.storage.write import atomic_path
+from omnimouse_model.storage.arrays.hdf5 import hdf5_to_write
 
 if TYPE_CHECKING:
     import h5py
@@ -42,13 +42,8 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
 
     No other process may write it meanwhile.
     """
-    import h5py
-
     arrays = open_arrays(folder)
-    with (
-        atomic_path(path) as temporary,
-        h5py.File(temporary, "w") as file,
-    ):
+    with hdf5_to_write(path) as file:
         _write_root(file, arrays.metadata, session)
         metadata = file.create_dataset(NWB_METADATA, data=json.dumps(arrays.metadata))
         _label(metadata, "core", "ScratchData", notes="metadata of the predictions, JSON")

@@ -20,9 +20,8 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.metrics.nlb import nlb_scores
-from omnimouse_model.storage.arrays.hdf5 import Hdf5
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, hdf5_to_write
 from omnimouse_model.storage.byte_source import LocalFile
-from omnimouse_model.storage.write import atomic_path
 
 Arrays = Mapping[str, np.ndarray]
 RATES: Final = ("heldin", "heldout")
@@ -84,8 +83,6 @@ def write_submission(path: str | Path, datasets: Mapping[str, Arrays]) -> None:
     >>> rates = {name: np.full((4, 10, 3), 0.2) for name in names}
     >>> write_submission("submission.h5", {"mc_maze_20": rates})
     """
-    import h5py
-
     for dataset, arrays in datasets.items():
         wanted = [f"{tier}_rates_{kind}" for tier in ("train", "eval") for kind in RATES]
         for name in (*wanted, *arrays):
@@ -98,7 +95,7 @@ def write_submission(path: str | Path, datasets: Mapping[str, Arrays]) -> None:
                 )
             if not (np.isfinite(values) & (values >= 0)).all():
                 raise ValueError(f"{dataset}: {name} has rates that are negative or not finite.")
-    with atomic_path(Path(path)) as temporary, h5py.File(temporary, "w") as file:
+    with hdf5_to_write(Path(path)) as file:
         for dataset, arrays in datasets.items():
             for name, values in arrays.items():
                 file.create_dataset(f"{dataset}/{name}", data=values, compression="gzip")

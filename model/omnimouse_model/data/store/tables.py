@@ -15,6 +15,7 @@ from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Trials
 from omnimouse_model.data.store.layout import little
 from omnimouse_model.data.store.recorded_rows import has_pauses
 from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.storage.trees import decode_json
 
 _TEXTS = [name for name, kind in TRIAL_COLUMNS.items() if kind is np.str_]
 _NUMBERS = [name for name in TRIAL_COLUMNS if name not in _TEXTS]
@@ -32,9 +33,10 @@ def plain(value: Any) -> Any:
     # A round trip, so that a value before writing equals the same value after reading
     # (tuples are lists, keys are texts).
     try:
-        return json.loads(json.dumps(value, default=str))
+        text = json.dumps(value, default=str)
     except TypeError:  # a key that JSON cannot store
-        return json.loads(json.dumps(_with_text_keys(value), default=str))
+        text = json.dumps(_with_text_keys(value), default=str)
+    return decode_json(text, "the session", nan=True)
 
 
 def _with_text_keys(value: Any) -> Any:

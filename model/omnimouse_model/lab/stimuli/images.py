@@ -1,20 +1,16 @@
 """Still images and movies of the user as stimuli."""
 
-import math
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from omnimouse_model.extras import named_extras
 from omnimouse_model.lab.events import Events
 from omnimouse_model.lab.stimuli.stimulus import GRAY, Stimulus, one_event_each
 from omnimouse_model.metrics.spatial import area_average
-from omnimouse_model.storage.files import bad_file, damage_refused, open_binary
+from omnimouse_model.storage.arrays.images import read_grey_levels
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-_MOST_PIXELS = 2**26
 
 
 def still_images(
@@ -88,30 +84,13 @@ def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
         )
     images: list[np.ndarray] = []
     for file in files:
-        images.append(_grey_levels(file))
+        images.append(read_grey_levels(file))
         if images[-1].shape != images[0].shape:
             raise ValueError(
                 f"{file} is {images[-1].shape}; {files[0].name} is {images[0].shape}, "
                 "and all images of a folder must have one size."
             )
     return np.stack(images)
-
-
-def _grey_levels(file: Path) -> UInt8[np.ndarray, "height width"]:
-    """Return the image of a file of any origin."""
-    with named_extras():
-        from PIL import Image
-    with (
-        open_binary(file) as stream,
-        damage_refused(lambda problem: bad_file(file, "bad_image", f"is no image: {problem}")),
-        # These formats alone: another of Pillow starts a program.
-        Image.open(stream, formats=_FORMATS) as image,
-    ):
-        # Before any pixel is decoded.
-        if math.prod(image.size) > _MOST_PIXELS:
-            size = f"{image.width:,} x {image.height:,} pixels"
-            raise bad_file(file, "too_large", f"has {size}; at most {_MOST_PIXELS:,} are read")
-        return np.asarray(image.convert("L"), np.uint8)
 
 
 def movie(frames: np.ndarray, size: tuple[int, int], rate_hz: float = 30.0) -> Stimulus:

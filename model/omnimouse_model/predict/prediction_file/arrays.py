@@ -102,11 +102,8 @@ def has_predictions(path: Path) -> bool:
             return isinstance(attributes, dict) and attributes.get("format") == FORMAT
         if path.suffix != ".nwb" or not begins_with(path, SIGNATURE):
             return False
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            return NWB_METADATA in file
-    except (OSError, SessionFormatError, ImportError):
+        return Hdf5(LocalFile(path)).find(NWB_METADATA) is not None
+    except (OSError, SessionFormatError):
         return False
 
 

@@ -10,7 +10,6 @@ messages share one state.
 
 import logging
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +51,7 @@ from omnimouse_model.predict.worker.transport import (
     ProcessLink,
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
+from omnimouse_model.storage.messages import packed, unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -422,8 +422,7 @@ class WorkerPredictor(Predictor):
         assert self._link is not None
         self._number += 1
         # Packed twice: the worker can read the number even if the arguments fail.
-        packed = pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL)
-        message = pickle.dumps((verb, self._number, packed), pickle.HIGHEST_PROTOCOL)
+        message = packed((verb, self._number, packed(arguments)))
         self._is_asked = True
         try:
             self._link.send(message)
@@ -442,7 +441,7 @@ class WorkerPredictor(Predictor):
                     self._cancelled, self._n_crashes = number, 0
                     link.cancel(number)
                     raise StoppedError
-            answered, counters, error, value = pickle.loads(message)
+            answered, counters, error, value = unpacked(message)
             # The worker survived the cancelled request.
             if answered >= self._cancelled:
                 self._cancelled = 0

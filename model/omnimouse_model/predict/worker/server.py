@@ -7,7 +7,6 @@ error, value). The server runs without a screen and refuses to load a GUI toolki
 
 import contextlib
 import os
-import pickle
 import signal
 import sys
 import traceback
@@ -48,6 +47,7 @@ from omnimouse_model.predict.worker.heartbeat import start_beating
 from omnimouse_model.predict.worker.mask_delta import MaskDelta, unpack_indices
 from omnimouse_model.predict.worker.shared_memory import AttachedMemory
 from omnimouse_model.progress import stop_if
+from omnimouse_model.storage.messages import packed, unpacked
 
 NICE = 5
 """Niceness: the user interface has priority over the predictor."""
@@ -151,17 +151,17 @@ class Server:
 
     def reply(self, message: bytes) -> bytes:
         """Execute one message, and return the reply; an error is a reply too."""
-        verb, self._number, packed = pickle.loads(message)
+        verb, self._number, arguments = unpacked(message)
         value, fault = None, None
         try:
             # A message may have been cancelled while it waited in the pipe.
             stop_if(self._cancelled)
-            value = getattr(self, f"_{verb}")(*_unpickle(packed))
+            value = getattr(self, f"_{verb}")(*_arguments(arguments))
         except Exception as error:
             fault = portable_error(error)
         counters = dict(getattr(self._predictor, "counters", {}))
         answer = self._number, counters, fault, value
-        return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
+        return packed(answer)
 
     # -- verbs ------------------------------------------------------------------------
     def _info(self) -> ServerInfo:
@@ -222,9 +222,9 @@ class Server:
         window = inputs_from(session, arguments)
         mask = Mask.nothing(session, window.spec)
         requests: list[Request] = []
-        for delta, packed in zip(deltas, neurons, strict=True):
+        for delta, chosen in zip(deltas, neurons, strict=True):
             mask = delta.redo(mask)
-            indices = None if packed is None else unpack_indices(packed)
+            indices = None if chosen is None else unpack_indices(chosen)
             requests.append((window, mask, indices))
         predictions: list[Prediction] = []
         # A refusal is part of the result, so that the predictions before it count.
@@ -327,10 +327,10 @@ class Server:
         return predictor
 
 
-def _unpickle(packed: bytes) -> tuple[Any, ...]:
+def _arguments(message: bytes) -> tuple[Any, ...]:
     """Return the arguments; a session among them is opened from its own files."""
     try:
-        arguments: tuple[Any, ...] = pickle.loads(packed)
+        arguments: tuple[Any, ...] = unpacked(message)
     except (OSError, SessionFormatError) as error:
         raise WorkerError(
             f"Where the predictor runs, this cannot be read: {error}. The recording "

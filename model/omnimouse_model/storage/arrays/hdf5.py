@@ -22,6 +22,7 @@ from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
 from omnimouse_model.storage.byte_source import Source
 from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
     import h5py
@@ -60,6 +61,15 @@ def is_hdf5(path: Path) -> bool:
         head = stream.read(len(SIGNATURE))
         stream.seek(_USER_BLOCK)
         return SIGNATURE in (head, stream.read(len(SIGNATURE)))
+
+
+@contextmanager
+def hdf5_to_write(path: Path) -> Iterator["h5py.File"]:
+    """Yield a new HDF5 file; see `atomic_path`."""
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        yield file
 
 
 class Hdf5:

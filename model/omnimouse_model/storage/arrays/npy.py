@@ -202,6 +202,11 @@ class Npz(Mapping[str, np.ndarray]):
     most_bytes
         Limit on the decompressed size of all compressed arrays together.
 
+    Attributes
+    ----------
+    comment
+        Text that `write_arrays` was given.
+
     Raises
     ------
     SessionFormatError
@@ -213,6 +218,7 @@ class Npz(Mapping[str, np.ndarray]):
         with open_binary(path) as stream, _sound(path):
             archive = zipfile.ZipFile(stream)
             members = archive.infolist()
+            self.comment = archive.comment
             if len(members) > _MAX_MEMBERS:
                 raise _refused(path, f"holds {len(members):,} members")
             self._members = {m.filename.removesuffix(".npy"): m for m in members}
@@ -290,6 +296,12 @@ class Npz(Mapping[str, np.ndarray]):
         return ArrayFile(self.path, dtype, shape, begin + offset, fortran)
 
 
+def zip_names(path: Path) -> list[str]:
+    """Return the names of the members of an archive."""
+    with open_binary(path) as stream, _sound(path), zipfile.ZipFile(stream) as archive:
+        return archive.namelist()
+
+
 def _sound(path: Path) -> AbstractContextManager[None]:
     return damage_refused(lambda problem: _refused(path, f"is not a valid .npz: {problem}"))
 
@@ -298,10 +310,13 @@ def _refused(path: Path, problem: str) -> SessionFormatError:
     return bad_file(path, "not_npz", problem, "write it again with numpy.savez")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], comment: bytes = b"") -> None:
     """Write named arrays as an `.npz` file; see `atomic_path`."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.comment = comment
 
 
 def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -7,7 +7,6 @@ is closed. Torch is imported in that process only.
 
 import contextlib
 import os
-import pickle
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.predict.worker.server import portable_error
 from omnimouse_model.process import end_process, exit_text, spawn
+from omnimouse_model.storage.messages import packed, unpacked
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""
@@ -70,7 +70,7 @@ def spawn_finetune(
     Exception
         Any error of `finetune`.
     """
-    process, connection = spawn("omnimouse-finetune", serve, pickle.dumps(job))
+    process, connection = spawn("omnimouse-finetune", serve, packed(job))
     try:
         _forward_reports(connection, process, report, stopped, closing)
     finally:
@@ -100,7 +100,7 @@ def _forward_reports(
         try:
             if not connection.poll(POLL_S):
                 continue
-            kind, value = pickle.loads(connection.recv_bytes())
+            kind, value = connection.recv()
         except (EOFError, OSError) as fault:
             # After a stop message, the end of the process is expected.
             if stopped_at is not None:
@@ -118,7 +118,7 @@ def _forward_reports(
 
 
 # -- in the process -------------------------------------------------------------------
-def serve(connection: Connection, packed: bytes) -> None:
+def serve(connection: Connection, job: bytes) -> None:
     """Run the fine-tuning and send its messages; main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
     if hasattr(os, "nice"):
@@ -127,7 +127,7 @@ def serve(connection: Connection, packed: bytes) -> None:
     def send(kind: str, value: Any = None) -> None:
         # Without a reader, the message is lost, and `stopped` ends the run soon.
         with contextlib.suppress(OSError):
-            connection.send_bytes(pickle.dumps((kind, value)))
+            connection.send((kind, value))
 
     def stopped() -> bool:
         try:
@@ -137,7 +137,7 @@ def serve(connection: Connection, packed: bytes) -> None:
             return True
 
     try:
-        _run(pickle.loads(packed), send, stopped)
+        _run(unpacked(job), send, stopped)
     except Exception as error:
         send("fault", portable_error(error))
     else:

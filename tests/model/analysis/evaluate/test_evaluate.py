@@ -319,7 +319,7 @@ def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session)
     truth = open_truth(simulated_session.path)
     rows = [np.rint(w.timestamps["responses"] * 30).astype(int)[30:] for w in windows]
     responses = np.concatenate([window.responses[30:] for window in windows])
-    for strategy, expected in ((STIMULUS, truth.drive), (FORECAST, truth.full)):
+    for strategy, expected in ((STIMULUS, truth.drive.open()), (FORECAST, truth.full.open())):
         best = correlation(expected[np.concatenate(rows)], responses).mean()
         assert found.find(strategy, "noisy").ceiling == pytest.approx(best, abs=0.02)
         score = centred.find(strategy, "noisy")

@@ -1,6 +1,5 @@
 """Reader of plain arrays: a mapping in memory or an `.npz` with the same names."""
 
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,9 +48,10 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units, probe_numbers
-from omnimouse_model.storage.arrays.npy import Npz
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.npy import Npz, zip_names
 from omnimouse_model.storage.arrays.row_source import MemoryRows, Rows
-from omnimouse_model.storage.files import begins_with, open_binary
+from omnimouse_model.storage.files import begins_with
 from omnimouse_model.storage.fingerprint import file_fingerprint
 
 LOOKED_FOR = ("*.npz",)
@@ -70,11 +70,9 @@ def recognises(path: Path) -> bool:
     if not begins_with(path, _ZIP):
         return False
     try:
-        with open_binary(path) as stream, zipfile.ZipFile(stream) as archive:
-            # Arrays in folders are those of a packed recording.
-            names = archive.namelist()
-            return any(n.endswith(".npy") and "/" not in n for n in names)
-    except Exception:  # a damaged archive fails in many ways
+        # Arrays in folders are those of a packed recording.
+        return any(n.endswith(".npy") and "/" not in n for n in zip_names(path))
+    except SessionFormatError:
         return True
 
 

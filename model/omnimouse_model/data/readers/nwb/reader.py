@@ -59,11 +59,9 @@ def recognises(path: Path) -> bool:
     if not begins_with(path, SIGNATURE):
         return False
     try:
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            has_version = file.id.links.exists(b"nwb_version")  # as in version 1
-            return has_version or not _MARKS.isdisjoint(file.attrs)
+        file = Hdf5(LocalFile(path)).root
+        has_version = file.id.links.exists(b"nwb_version")  # as in version 1
+        return has_version or not _MARKS.isdisjoint(file.attrs)
     except Exception:  # h5py is missing, or the file is damaged
         return True
 
