@@ -173,7 +173,7 @@ def ensure_libraries() -> list[str]:
 
 def ensure_browser() -> None:
     """Install Chromium for the tests of notebooks if no browser is found."""
-    code = "from omnimouse_app.browser import chromium; chromium.find_chromium()"
+    code = "from tests.bench.browser import chromium; chromium.find_chromium()"
     search = subprocess.run(
         [PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -1,8 +1,4 @@
-"""Outside `omnimouse_model.storage`, nothing turns a path or a URL into content.
-
-`storage_rule_files.txt` lists the files that still do, one per line. A file that no longer
-does is taken off the list; nothing is added to it.
-"""
+"""Outside `omnimouse_model.storage`, nothing turns a path or a URL into content."""
 
 import ast
 from collections.abc import Iterator
@@ -13,7 +9,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("model/omnimouse_model", "widgets/omnimouse_widgets", "omnimouse_app")
 STORAGE = "model/omnimouse_model/storage/"
-LIST = Path(__file__).with_name("storage_rule_files.txt")
 # Modules whose purpose is to read or write files, or to load from a URL.
 MODULES = (
     *("pickle", "shelve", "mmap", "yaml", "zipfile", "tarfile", "gzip", "bz2", "lzma"),
@@ -106,30 +101,17 @@ def _opens_path(call: ast.Call) -> bool:
     return has_mode or any(keyword.arg in ("mode", "encoding") for keyword in call.keywords)
 
 
-def violating_files() -> dict[str, list[str]]:
-    """Return the violations of every module of the three packages outside the kit."""
+@pytest.mark.slow
+def test_nothing_outside_storage_opens_a_file():
     paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     named = {path.relative_to(ROOT).as_posix(): path for path in paths}
-    found = {
-        name: violations(path.read_text(encoding="utf-8"))
+    found = [
+        f"{name}:{place}"
         for name, path in sorted(named.items())
         if not name.startswith(STORAGE)
-    }
-    return {name: places for name, places in found.items() if places}
-
-
-def listed_files() -> set[str]:
-    """Return the names of the list."""
-    return set(LIST.read_text(encoding="utf-8").split())
-
-
-@pytest.mark.slow
-def test_nothing_outside_storage_opens_a_file_but_the_listed_modules():
-    found, listed = violating_files(), listed_files()
-    new = [f"{name}:{place}" for name in found.keys() - listed for place in found[name]]
-    assert not new, "use omnimouse_model.storage:\n" + "\n".join(sorted(new))
-    clean = sorted(listed - found.keys())
-    assert not clean, f"take off {LIST.name}: {', '.join(clean)}"
+        for place in violations(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "use omnimouse_model.storage:\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ BENCHMARKS = {
     "train": "Time a training step in forward passes, and its loader.",
     "twin": "Time the digital twin per frame, in a clip and streamed.",
 }
-"""Name -> its line in the help; the command is in `omnimouse_app/bench/NAME.py`."""
+"""Name -> its line in the help; the command is in `tests/bench/NAME.py`."""
 
 
 class Benchmarks(LazyGroup):
@@ -38,6 +38,6 @@ class Benchmarks(LazyGroup):
         return super().get_command(ctx, cmd_name)
 
 
-@click.group("bench", cls=Benchmarks, table=BENCHMARKS, package="omnimouse_app.bench")
+@click.group("bench", cls=Benchmarks, table=BENCHMARKS, package="tests.bench")
 def command() -> None:
     """Measure this machine; every benchmark prints a table, or JSON with --json."""

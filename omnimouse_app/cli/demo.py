@@ -85,7 +85,7 @@ def _write_pictures(out: Path, model: str) -> None:
     # Simulated before the server starts, so that no page waits for it.
     _demo_session()
     with scratch_settings():
-        from omnimouse_app.browser.screenshots import write_pictures
+        from tests.bench.browser.screenshots import write_pictures
 
         try:
             write_pictures(out, model, echo)

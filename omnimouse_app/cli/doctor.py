@@ -9,14 +9,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
 import omnimouse_app
-from omnimouse_app.cli.inputs import json_option
+from omnimouse_app.cli.inputs import IN_CLONE, json_option
 from omnimouse_app.cli.output import echo, emit
 from omnimouse_model.extras import install_command
 from omnimouse_model.predict.devices import full_memory_text
@@ -28,8 +27,6 @@ BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
 GOOD_QT = "6.11.2"
 FRONT_ENDS = {"napari": "napari", "jupyter": "ipywidgets", "lab": "jupyterlab"}
 """Extra of a front end -> the package that shows that the user installed it."""
-IN_CLONE = find_spec("omnimouse_app.bench") is not None
-"""Whether this is the source code with its tasks, and no installed wheel."""
 MIN_DISK_GIB, MIN_MEMORY_GIB = 2.0, 3.0
 """Space for the generated demo, and memory of the demo model with its window."""
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(

@@ -1,8 +1,8 @@
 """Options and arguments that several commands share: sessions, device, formats."""
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
-from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Option = Callable[[Any], Any]
 """A decorator that adds an option to a command."""
+_ROOT = Path(__file__).resolve().parents[2]
+IN_CLONE = (_ROOT / "tests" / "bench").is_dir()
+"""Whether this is the source code with its tests and tasks, and no installed wheel."""
 
 DEMO_SESSIONS = ("demo", "unseen", "spikes", "unseen-spikes")
 """Names of generated sessions; `./demo` is a folder of that name."""
@@ -220,12 +223,16 @@ def session_folder(name: str) -> Path | str:
 
 
 def require_source_code() -> None:
-    """Raise `click.ClickException` if the benchmarks are not part of this installation.
+    """Make `tests.bench` importable: benchmarks and drivers of browsers.
 
-    The wheel contains neither benchmarks nor the drivers of browsers.
+    Raises
+    ------
+    click.ClickException
+        This is an installed wheel, which does not contain them.
     """
-    if find_spec("omnimouse_app.bench") is None:
+    if not IN_CLONE:
         raise click.ClickException(
             "Benchmarks and browser drivers are not part of the installed package. "
             "Clone the repository and run the command there."
         )
+    sys.path.insert(0, str(_ROOT))  # before a module `tests` of another package

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_app.browser.chromium import BrowserMissingError, chromium
-from omnimouse_app.browser.page import NotebookPage, page_in
-from omnimouse_app.browser.server import jupyter_server
+from tests.bench.browser.chromium import BrowserMissingError, chromium
+from tests.bench.browser.page import NotebookPage, page_in
+from tests.bench.browser.server import jupyter_server
 from tests.browser.explorer import kernel_counts, open_explorer, wait_for_counts
 from tests.toy_predictors import write_package
 

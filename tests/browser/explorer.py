@@ -7,7 +7,7 @@ from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 
-from omnimouse_app.browser.page import NotebookPage
+from tests.bench.browser.page import NotebookPage
 
 MAKE = """
 from omnimouse_widgets import Explorer

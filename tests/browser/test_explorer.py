@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnimouse_app.browser.page import SIZE, NotebookPage
+from tests.bench.browser.page import SIZE, NotebookPage
 from tests.browser.explorer import (
     counts,
     grave_violations,

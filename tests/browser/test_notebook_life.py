@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from omnimouse_app.browser.page import NotebookPage, page_in
+from tests.bench.browser.page import NotebookPage, page_in
 from tests.browser.conftest import page_check
 from tests.browser.explorer import (
     LONGER_TIMEOUT,

@@ -1,6 +1,6 @@
 """Fingers on the field: one paints, two move it and paint nothing."""
 
-from omnimouse_app.browser.page import NotebookPage
+from tests.bench.browser.page import NotebookPage
 from tests.browser.explorer import kernel_counts, wait_for_agreement
 
 Place = tuple[float, float]

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from omnimouse_app.bench.sweep import measure
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from tests.bench.sweep import measure
 from tests.cli.runner import run_command
 from tests.model.small_net import SMALL
 from tests.small_sessions import simulate_mouse

@@ -13,7 +13,7 @@ from typing import Any, Final
 import nbformat
 from PIL import Image
 
-from omnimouse_app.browser.chromium import chromium
+from tests.bench.browser.chromium import chromium
 from tests.notebooks.run import PATHS, run
 
 PLOTLY: Final = "application/vnd.plotly.v1+json"

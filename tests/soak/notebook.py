@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnimouse_app.browser.page import (
+from tests.bench.browser.page import (
     NO_REQUEST_PENDING,
     NotebookPage,
     browser_and_server,

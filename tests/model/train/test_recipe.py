@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_app.bench.step_cost import step_cost
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks.strategies import Strategy
 from omnimouse_model.nets import official
@@ -30,6 +29,7 @@ from omnimouse_model.train.omnimouse import train, with_epochs
 from omnimouse_model.train.run import start_run
 from omnimouse_model.train.sampling import Turn, epoch_batches
 from omnimouse_model.train.step import learning_rate
+from tests.bench.step_cost import step_cost
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
 from tests.model.train_process import check_compiled

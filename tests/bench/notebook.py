@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.live import SIMULATED
-from omnimouse_app.bench.recordings import session_id, simulated_session
 from omnimouse_app.cli.inputs import device_option
+from tests.bench.benchmark import Row, benchmark
+from tests.bench.live import SIMULATED
+from tests.bench.recordings import session_id, simulated_session
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -20,7 +20,7 @@ explorer
 # The net of demo size is not trained: only the time of its predictions matters.
 UNTRAINED_CELL = """
 from functools import partial
-from omnimouse_app.bench.untrained_model import untrained_model
+from tests.bench.untrained_model import untrained_model
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets import Explorer
 make = partial(untrained_model, "demo", {session!r}, {neurons}, {device!r})
@@ -51,9 +51,9 @@ def command(neurons: str, moves: int, answers: int, device: "Device") -> list[Ro
     A private JupyterLab is operated by mouse events in a headless browser. It needs
     jupyterlab, playwright, and Chromium or Google Chrome.
     """
-    from omnimouse_app.bench.screens.notebook_page import explorer_rows
-    from omnimouse_app.browser.page import browser_and_server, page_in
     from omnimouse_app.window.screen import scratch_settings
+    from tests.bench.browser.page import browser_and_server, page_in
+    from tests.bench.screens.notebook_page import explorer_rows
 
     # Sessions are simulated before the server starts, so that no page waits for them.
     names = [name for name in ("demo", *SIMULATED) if neurons in ("all", name)]

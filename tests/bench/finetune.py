@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.finetune import FinetuneDisplay
 from omnimouse_app.cli.inputs import (
     device_option,
@@ -15,6 +14,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import interruptible
+from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.inputs import device_option, named_session
 from omnimouse_app.cli.output import row
+from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.model import SIZES
-from omnimouse_app.bench.recordings import session_id, simulated_session
-from omnimouse_app.bench.screens.live_tier import wait_until
-from omnimouse_app.bench.untrained_model import untrained_model
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
+from tests.bench.benchmark import Row, benchmark
+from tests.bench.model import SIZES
+from tests.bench.recordings import session_id, simulated_session
+from tests.bench.screens.live_tier import wait_until
+from tests.bench.untrained_model import untrained_model
 
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller

@@ -15,11 +15,11 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from omnimouse_app.browser.chromium import chromium
-from omnimouse_app.browser.server import NotebookServer, jupyter_server
 from omnimouse_model.storage.files import read_bytes
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import write_bytes, write_text
+from tests.bench.browser.chromium import chromium
+from tests.bench.browser.server import NotebookServer, jupyter_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, ViewportSize

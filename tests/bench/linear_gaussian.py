@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from omnimouse_app.bench.benchmark import PEAK_MIB, Row, benchmark
 from omnimouse_model.storage.trees import decode_json
+from tests.bench.benchmark import PEAK_MIB, Row, benchmark
 
 LIMITS = {"fit": 180.0, "memory": 4096.0, "half": 150.0, "different": 1000.0}
 """Fit in s, memory in MiB, and new masks in ms: with few visibility patterns, and with

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnimouse_app.bench.benchmark import Row
-from omnimouse_app.browser.page import NO_REQUEST_PENDING, NotebookPage
 from omnimouse_app.cli.output import row
+from tests.bench.benchmark import Row
+from tests.bench.browser.page import NO_REQUEST_PENDING, NotebookPage
 
 SCRUB_S: Final = 6.0
 SCRUB_HZ: Final = 30.0

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_app.bench import finetune as bench_finetune
 from omnimouse_app.cli import main
 from omnimouse_model.analysis.evaluate.conditions import DEMO
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict import registry
 from omnimouse_model.predict.predictor import Predictor
+from tests.bench import finetune as bench_finetune
 from tests.model.finetune_process import few_windows, small_net
 from tests.small_sessions import simulate_mouse
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from omnimouse_app.bench import read as bench_read
-from omnimouse_app.bench.peers.reference_package import ReferencePackage
-from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.cli import group
 from omnimouse_model.data.open import open_session
+from tests.bench import read as bench_read
+from tests.bench.peers.reference_package import ReferencePackage
+from tests.bench.recordings import Size, write_session
 
 
 @pytest.fixture(scope="module")

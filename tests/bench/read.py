@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.bench.benchmark import PEAK_MIB, Row, benchmark
-from omnimouse_app.bench.peers.reference_package import ReferencePackage
-from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.cli.output import n_bytes
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
 from omnimouse_model.storage.trees import decode_json
+from tests.bench.benchmark import PEAK_MIB, Row, benchmark
+from tests.bench.peers.reference_package import ReferencePackage
+from tests.bench.recordings import Size, write_session
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,7 +185,7 @@ def _readers(places: dict[str, Path]) -> dict[str, Reader]:
 
     Each has its own session, so that none profits from another's cache.
     """
-    from omnimouse_app.bench.peers.plain_zarr import open_with_zarr
+    from tests.bench.peers.plain_zarr import open_with_zarr
 
     sessions = {name: open_session(place) for name, place in places.items()}
     sessions[ZARR] = open_with_zarr(places[STORE])

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.inputs import (
     device_option,
     named_session,
     sessions_option,
     threads_option,
 )
+from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
     from omnimouse_model.predict.omnimouse.memory_fallback import Precision
@@ -57,11 +57,11 @@ def command(
     pass is the loss without gradients. Batches are drawn as the config states, from
     the sessions of --session.
     """
-    from omnimouse_app.bench.step_cost import step_cost
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.predict.omnimouse.memory_fallback import computes_in_bf16
     from omnimouse_model.train.batches import training_session
     from omnimouse_model.train.config import config_path, read_config
+    from tests.bench.step_cost import step_cost
 
     place = resolve_device(device)
     # Sessions are opened once and shared: reading their headers is not a cost of a

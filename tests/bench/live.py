@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.recordings import session_id, simulated_session
-from omnimouse_app.bench.screens.live_tier import tier_rows
-from omnimouse_app.bench.untrained_model import untrained_model
 from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import row
+from tests.bench.benchmark import Row, benchmark
+from tests.bench.recordings import session_id, simulated_session
+from tests.bench.screens.live_tier import tier_rows
+from tests.bench.untrained_model import untrained_model
 
 if TYPE_CHECKING:
-    from omnimouse_app.bench.screens.live_window import Turns
     from omnimouse_app.window.docks import OmniMouseDock
     from omnimouse_model.live.state import Device
+    from tests.bench.screens.live_window import Turns
 
 SIMULATED = {"medium": 4_000, "large": 10_000}
 """Numbers of neurons of the simulated sessions, in addition to the demo."""
@@ -147,12 +147,12 @@ def _running_rows(
     dock: "OmniMouseDock", count: int, moves: int, preset: str = "video_behavior"
 ) -> list[Row]:
     """Return rows while the model computes: every stroke is a new request."""
-    from omnimouse_app.bench.screens.live_window import (
+    from omnimouse_model.masks import TARGET, VISIBLE
+    from tests.bench.screens.live_window import (
         scrub_hz,
         stroke_to_traces_ms,
         sweep_turns,
     )
-    from omnimouse_model.masks import TARGET, VISIBLE
 
     conditions = {"neurons": count, "model": "running"}
     # A preset with targets: the model computes after each change of the mask.
@@ -177,8 +177,8 @@ def _turns_row(turns: "Turns", conditions: Row) -> Row:
 
 def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     """Return rows while the model is idle: the mask has no targets."""
-    from omnimouse_app.bench.screens.live_window import scrub_hz
     from omnimouse_model.masks import HIDDEN, VISIBLE
+    from tests.bench.screens.live_window import scrub_hz
 
     conditions = {"neurons": count, "model": "idle"}
     dock.controller.editor.apply_preset("nothing")
@@ -194,7 +194,7 @@ def _stroke_rows(
 ) -> list[Row]:
     import numpy as np
 
-    from omnimouse_app.bench.screens.live_window import measure_strokes
+    from tests.bench.screens.live_window import measure_strokes
 
     strokes = measure_strokes(dock, codes, moves)
     call = row("stroke_call_ms", strokes.call, "ms", **conditions)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.peers.public_ndt import PublicNdt
 from omnimouse_app.cli.inputs import device_option, folder_option, threads_option
+from tests.bench.benchmark import Row, benchmark
+from tests.bench.peers.public_ndt import PublicNdt
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
-from omnimouse_app.bench.peers.public_twin import public_twin
 from omnimouse_app.cli.inputs import device_option, folder_option, threads_option
+from tests.bench.benchmark import Row, benchmark
+from tests.bench.peers.public_twin import public_twin
 
 if TYPE_CHECKING:
     from torch import Tensor

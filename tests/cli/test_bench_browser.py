@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from omnimouse_app.browser import chromium, server
+from tests.bench.browser import chromium, server
 
 
 def test_without_a_browser_it_is_said_what_to_install(monkeypatch):

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.inputs import device_option, threads_option
 from omnimouse_app.cli.output import matmul_gflops
+from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
-    from omnimouse_app.bench.flops import Case
+    from tests.bench.flops import Case
 
 SIZES = ("1M", "5M", "20M", "80M", "300M")
 PARTS = ("video", "encoder", "local", "global", "decoder")
@@ -69,7 +69,7 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[Row]:
     """Return the rows of one size and case: fp32, then bf16."""
     import torch
 
-    from omnimouse_app.bench import flops
+    from tests.bench import flops
 
     task = flops.random_input(size, case, device)
     # Computed from the mask, so it is the same on every machine.

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import omnimouse_model as om
-from omnimouse_app.bench import strokes as bench_strokes
 from omnimouse_app.cli import main
+from tests.bench import strokes as bench_strokes
 from tests.small_sessions import write_session
 
 ARGUMENTS = ["bench", "strokes", "--size", "demo", "--neurons", "100"]

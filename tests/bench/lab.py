@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.inputs import device_option, named_session, threads_option
+from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

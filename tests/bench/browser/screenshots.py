@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from omnimouse_app.browser.page import (
+from tests.bench.browser.page import (
     NO_REQUEST_PENDING,
     NotebookPage,
     browser_and_server,

@@ -6,13 +6,13 @@ Its defaults are those of the published reference: 4,096 neurons and 20 minutes 
 `simulated_session` simulates a mouse, to time predictions for its neurons.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from omnimouse_model.storage.arrays.drafts import fill, rows_to_fill
 
 _START = 1_000_000.0
 """Seconds on the native clock; it does not start at 0, as in real recordings."""
@@ -46,7 +46,7 @@ def write_session(root: Path, size: Size, seed: int = 0) -> Path:
         span = (columns, rate, _START - 5.0, seconds + 8.0)
         _write_stream(root / name, span, np.float64, draw, None, Size())
     _write_screen(root / "screen", seconds, draw, size)
-    _write_json(root / "meta.json", {"data_key": "bench-0-0"})
+    fill(root / "meta.json", {"data_key": "bench-0-0"})
     return root
 
 
@@ -62,22 +62,16 @@ def _write_stream(
     (folder / "meta").mkdir(parents=True)
     rows = int(seconds * rate) + 1
     scale = draw.uniform(0.5, 8.0, columns)
-    with (folder / "data.mem").open("wb") as stream:
-        if size.is_hollow:
-            # Extending a file leaves a hole, which reads as zeros.
-            stream.truncate(rows * columns * np.dtype(dtype).itemsize)
-        else:
-            for first in range(0, rows, _BLOCK):
-                height = min(_BLOCK, rows - first)
-                # The fourth power makes most values small and few large, as in
-                # responses.
-                skewed = draw.random((height, columns), dtype=np.float32) ** 4
-                stream.write((skewed * scale).astype(dtype).tobytes())
+    with rows_to_fill(folder / "data.mem", (rows, columns), dtype) as append:
+        for first in range(0, 0 if size.is_hollow else rows, _BLOCK):
+            height = min(_BLOCK, rows - first)
+            # The fourth power makes most values small and few large, as in responses.
+            append(draw.random((height, columns), dtype=np.float32) ** 4 * scale)
     # For u uniform in 0-1: the mean of u^4 is 1/5, and its variance is 1/9 - 1/25.
-    np.save(folder / "meta" / "means.npy", scale[None] / 5)
-    np.save(folder / "meta" / "stds.npy", scale[None] * np.sqrt(1 / 9 - 1 / 25))
+    fill(folder / "meta" / "means.npy", scale[None] / 5)
+    fill(folder / "meta" / "stds.npy", scale[None] * np.sqrt(1 / 9 - 1 / 25))
     if shifts is not None:
-        np.save(folder / "meta" / "phase_shifts.npy", shifts)
+        fill(folder / "meta" / "phase_shifts.npy", shifts)
     # The keys and file names are those of the experanto format.
     meta = {
         "modality": "sequence",
@@ -90,7 +84,7 @@ def _write_stream(
         "end_time": start + (rows - 1) / rate,
         "phase_shift_per_signal": shifts is not None,
     }
-    _write_json(folder / "meta.yml", meta)
+    fill(folder / "meta.yml", meta)
 
 
 def _write_screen(folder: Path, seconds: float, draw: np.random.Generator, size: Size) -> None:
@@ -116,32 +110,19 @@ def _write_screen(folder: Path, seconds: float, draw: np.random.Generator, size:
         trials[f"{number:05d}"] = {**common, **kind}
         onsets.append(time_s + np.arange(count) * step)
         time_s, slot = time_s + count * step, slot + count
-    np.save(folder / "timestamps.npy", np.concatenate(onsets))
-    _write_json(folder / "combined_meta.json", trials)
-    _write_json(folder / "meta.yml", {"modality": "screen", "frame_rate": 30.0})
+    fill(folder / "timestamps.npy", np.concatenate(onsets))
+    fill(folder / "combined_meta.json", trials)
+    fill(folder / "meta.yml", {"modality": "screen", "frame_rate": 30.0})
     # Grey values of 8 bits, of the size that natural videos have.
-    np.save(folder / "meta" / "means.npy", np.array(113.0))
-    np.save(folder / "meta" / "stds.npy", np.array(59.0))
+    fill(folder / "meta" / "means.npy", np.array(113.0))
+    fill(folder / "meta" / "stds.npy", np.array(59.0))
 
 
 def _write_clip(path: Path, draw: np.random.Generator, size: Size) -> None:
     shape = (_CLIP, *_FRAME)
-    if not size.is_hollow:
-        np.save(path, draw.integers(0, 256, shape, dtype=np.uint8))
-        return
-    # An empty array has the right header except for its length, which is edited below.
-    np.save(path, np.zeros((0, *_FRAME), np.uint8))
-    with path.open("r+b") as stream:
-        header = stream.read().replace(b"(0, 36", b"(%d, 36" % _CLIP)
-        header = header.replace(b"  \n", b"\n")  # keeps the header's length
-        stream.seek(0)
-        stream.write(header)
-        stream.truncate(len(header) + int(np.prod(shape)))
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON, which is also valid YAML."""
-    path.write_text(json.dumps(value))
+    with rows_to_fill(path, shape, np.uint8) as append:
+        if not size.is_hollow:
+            append(draw.integers(0, 256, shape, dtype=np.uint8))
 
 
 def simulated_session(count: int) -> Path:

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
-from omnimouse_app.bench import ndt as bench_ndt
 from omnimouse_app.cli import main
 from omnimouse_model.nets.ndt import network
+from tests.bench import ndt as bench_ndt
 
 ARGUMENTS = ["bench", "ndt", "--neurons", "9", "--held-out", "3", "--trials", "12"]
 ARGUMENTS += ["--steps", "1", "--repeats", "1", "--device", "cpu", "--json"]

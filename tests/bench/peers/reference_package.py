@@ -66,7 +66,7 @@ class ReferencePackage:
         # A file instead of a pipe: a full pipe would block the process.
         self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(checkout.absolute()), str(session)],
+            [sys.executable, __file__, str(checkout.absolute()), str(session)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
