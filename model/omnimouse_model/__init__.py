@@ -82,9 +82,6 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.registry import save_ensemble as save_ensemble
     from omnimouse_model.predict.twin.twin import DigitalTwin as DigitalTwin
     from omnimouse_model.train.factory import model_factory as model_factory
-    from omnimouse_model.train.finetune.progress import (
-        FinetuneProgress as FinetuneProgress,
-    )
     from omnimouse_model.train.finetune.run import finetune as finetune
 
 _NAMES = {
@@ -124,7 +121,6 @@ _NAMES = {
     "predict.prediction_file.predictor": "open_predictions",
     "predict.twin.twin": "DigitalTwin",
     "train.factory": "model_factory",
-    "train.finetune.progress": "FinetuneProgress",
     "train.finetune.run": "finetune",
 }
 """Public names by the module that defines them."""

@@ -13,6 +13,8 @@ from omnimouse_model.errors import StoppedError
 
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
+TRAINING = "training"
+"""Description of a step that trains a model."""
 
 
 @runtime_checkable

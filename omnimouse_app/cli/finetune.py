@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,12 +15,9 @@ from omnimouse_app.cli.inputs import (
     reading_options,
     threads_option,
 )
-from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
+from omnimouse_app.cli.interrupt import exit_stopped, interruptible
 from omnimouse_app.cli.output import echo, emit
 from omnimouse_app.cli.progress import Progress, TrainingProgress, duration
-
-if TYPE_CHECKING:
-    from omnimouse_model.train.finetune.progress import FinetuneProgress
 
 
 @click.command("finetune")
@@ -69,12 +66,18 @@ def command(
     continues, also after a kill.
     """
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.train.finetune.run import BATCH, finetune
+    from omnimouse_model.train.finetune.run import BATCH, STEPS, finetune
 
     recording = named_session(session, **reading)
     known = None if neurons_of is None else named_session(neurons_of)
     with interruptible() as stop:
-        progress = FinetuneDisplay(stop)
+        training = TrainingProgress(Progress(), settings["steps"] or STEPS)
+
+        def show_step(step: int, row: dict[str, float]) -> None:
+            # From the first training step on, there is something to save.
+            stop.has_results = True
+            training(row)
+
         try:
             finetune(
                 model,
@@ -84,48 +87,14 @@ def command(
                 # Its default is not in the option, because that import loads torch.
                 batch=batch or BATCH,
                 device=device,
-                progress=progress,
-                cancelled=lambda: stop.is_received,
+                on_step=show_step,
+                job=stop.job(training.show_other),
                 **settings,
             )
         except StoppedError:
             exit_stopped(f"saved in {out}: the same command continues.")
-    progress.finish()
+    training.finish()
     _print_result(out, session, options_text(reading), as_json)
-
-
-class FinetuneDisplay:
-    """Progress lines of `omnimouse train`, and of the work before the first step.
-
-    Parameters
-    ----------
-    stop
-        Signal handler of the command, which then ends after the current step.
-    """
-
-    def __init__(self, stop: StopSignal | None = None) -> None:
-        self._progress, self._stop = Progress(), stop
-        self._steps: TrainingProgress | None = None
-
-    def __call__(self, progress: "FinetuneProgress") -> None:
-        """Show a step; from the first training step on, there is something to save."""
-        if progress.stage == "training":
-            if self._stop is not None:
-                self._stop.has_results = True
-            self._steps = self._steps or TrainingProgress(self._progress, progress.of)
-            self._steps(progress.row)
-        # Ridge fits of the start values take longer than a step, and nothing can be
-        # saved meanwhile.
-        elif progress.stage == "starting":
-            self._progress.show("fitting start values …")
-        elif progress.stage == "context":
-            left = progress.seconds_left
-            text = "" if left is None else f", about {left:z.0f} s left"
-            self._progress(progress.step, progress.of, f"fitting the context part{text}")
-
-    def finish(self) -> None:
-        """Keep the last line on screen."""
-        self._progress.finish(keep=True)
 
 
 def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:

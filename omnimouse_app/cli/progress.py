@@ -9,6 +9,7 @@ from typing import Self
 import click
 
 from omnimouse_model.display import printable
+from omnimouse_model.progress import TRAINING
 
 RECENT = 50
 """Number of recent steps from which losses, throughput and time left are computed."""
@@ -125,6 +126,11 @@ class TrainingProgress:
             # The next progress line appears below the validation.
             self._progress.finish()
             click.echo(f"step {step}: {_validation(facts)}", err=True)
+
+    def show_other(self, done: float, total: float, text: str) -> None:
+        """Show work before and after the steps."""
+        if text != TRAINING:
+            self._progress(done, total, text)
 
     def finish(self) -> None:
         """Keep the last line on screen."""

@@ -22,7 +22,7 @@ from omnimouse_app.cli.interrupt import STOPPED, exit_stopped, interruptible
 from omnimouse_app.cli.output import echo
 from omnimouse_app.cli.progress import Progress, TrainingProgress
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.progress import CallbackJob
+from omnimouse_model.progress import Job
 
 if TYPE_CHECKING:
     from omnimouse_model.train.batches import TrainingSession
@@ -117,7 +117,7 @@ class TrainingCommand(Protocol):
     def train(self, out: Path, **options: Any) -> None:
         """Run the steps."""
 
-    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
+    def write_results(self, out: Path, job: Job) -> None:
         """Write what the command line asked for."""
 
 
@@ -141,20 +141,15 @@ def _train(run: TrainingCommand, out: Path, steps: int | None, device: str) -> N
             if team.is_main:
                 progress(facts)
 
-        run.train(
-            out,
-            device=place,
-            team=team,
-            max_steps=steps,
-            on_step=on_step,
-            cancelled=lambda: stop.is_received,
-        )
+        job = stop.job(progress.show_other)
+        with contextlib.suppress(StoppedError):  # reported below
+            run.train(out, device=place, team=team, max_steps=steps, on_step=on_step, job=job)
         # Only the main process writes results and messages.
         if not team.is_main:
             sys.exit(STOPPED if stop.is_received else 0)
         progress.finish()
-        with contextlib.suppress(StoppedError):  # reported below
-            run.write_results(out, lambda: stop.is_received)
+        with contextlib.suppress(StoppedError):
+            run.write_results(out, job)
     if stop.is_received:
         exit_stopped(f"saved in {out}: the same command continues.")
     echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)
@@ -207,17 +202,12 @@ class OmniMouseTraining:
 
         train(self._settings, self._sessions, out, **options)
 
-    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
+    def write_results(self, out: Path, job: Job) -> None:
         """Write the exports."""
         if self._export is not None:
             from omnimouse_model.train.export.checkpoint import export_run
 
-            with Progress() as line:
-                job = CallbackJob(
-                    lambda done, of, _: line(done, of, "fitting the context part"), cancelled
-                )
-                path = export_run(out, self._export, self._settings, self._mice, job)
-            echo(f"wrote {path}")
+            echo(f"wrote {export_run(out, self._export, self._settings, self._mice, job)}")
         if self._official is not None:
             from omnimouse_model.train.export.official import write_official
 
@@ -256,7 +246,7 @@ class FamilyTraining(ABC):
     def train(self, out: Path, **options: Any) -> None:
         """Run the steps."""
 
-    def write_results(self, out: Path, cancelled: Callable[[], bool]) -> None:
+    def write_results(self, out: Path, job: Job) -> None:
         """Write the exports."""
         if self._export is not None:
             echo(f"wrote {self.export(out, self._export)}")

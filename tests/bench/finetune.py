@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.finetune import FinetuneDisplay
 from omnimouse_app.cli.inputs import (
     device_option,
     folder_option,
@@ -14,6 +13,7 @@ from omnimouse_app.cli.inputs import (
     threads_option,
 )
 from omnimouse_app.cli.interrupt import interruptible
+from omnimouse_app.cli.progress import Progress
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
@@ -187,10 +187,11 @@ def _finetuned(
     steps: int | None = None,
 ) -> ScoredModel:
     from omnimouse_model.nets.checkpoint import FINISHED, read_card
+    from omnimouse_model.progress import CallbackJob
     from omnimouse_model.train.finetune.run import finetune
 
     # Each run has its own folder, so that an interrupted benchmark continues.
-    progress, out = FinetuneDisplay(), settings.out / folder
+    line, out = Progress(), settings.out / folder
     tuned = finetune(
         base,
         session,
@@ -198,9 +199,9 @@ def _finetuned(
         train=train,
         steps=steps or settings.steps,
         device=settings.device,
-        progress=progress,
+        job=CallbackJob(line),
     )
-    progress.finish()
+    line.finish()
     card = read_card(out / FINISHED)["finetuned"]
     return ScoredModel(train, _scores(tuned, session, settings), card)
 

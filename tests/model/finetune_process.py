@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.progress import TRAINING, CallbackJob, Job
 from omnimouse_model.train.finetune import correlated_init
-from omnimouse_model.train.finetune.process import Job, Report, spawn_finetune
-from omnimouse_model.train.finetune.progress import FinetuneProgress
+from omnimouse_model.train.finetune.process import Arguments, ReportRows, spawn_finetune
+from omnimouse_model.train.finetune.records import STARTING
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -91,34 +91,33 @@ class ScriptedFinetuning:
         if not self.result.exists():
             run_finetune(place, self.result, steps=0)
 
-    def __call__(self, job: Job, tell: Report, stopped: Stopped, hurried: Stopped) -> None:
-        """Go on from the rows of the job's folder; see `spawn_finetune`."""
+    def __call__(self, arguments: Arguments, job: Job, tell: ReportRows, hurried: Stopped) -> None:
+        """Go on from the rows of the folder; see `spawn_finetune`."""
         self.hurried, fault, self.fault = hurried, self.fault, None
         if fault is not None:
             raise fault
-        settings, log = job.settings or {}, job.out / FILE
-        steps, about = settings["steps"], {"model": job.model, "session": NEW}
-        job.out.mkdir(parents=True, exist_ok=True)
+        settings, log = arguments.settings or {}, arguments.out / FILE
+        steps, about = settings["steps"], {"model": arguments.model, "session": NEW}
+        arguments.out.mkdir(parents=True, exist_ok=True)
         facts = about | {"train": settings["train"]}
-        (job.out / "finetune.json").write_text(json.dumps(facts))
+        (arguments.out / "finetune.json").write_text(json.dumps(facts))
         log.touch()
         rows = list(log_rows(log))
-        tell("rows", rows)
+        tell(rows)
         done = max(len(rows) - 1, 0)
-        tell("told", asdict(FinetuneProgress("starting", done, steps)))
+        job.progress(done, steps, STARTING)
         for step in range(len(rows), steps + 1):
-            while step > self.last and not stopped():
+            while step > self.last and not job.cancelled():
                 time.sleep(0.005)
-            if stopped():
+            if job.cancelled():
                 raise StoppedError
             row = {"step": float(step), "validation": step / 100}
             row |= {"seconds": 30.0 * step} | ({"loss": 1 / step} if step else {})
             with log.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            left = 30.0 * (steps - step)
-            told = FinetuneProgress("training", step, steps, seconds_left=left, row=row)
-            tell("told", asdict(told))
-        self._finish(job.out, steps)
+            tell([row])
+            job.progress(step, steps, TRAINING)
+        self._finish(arguments.out, steps)
 
     def _finish(self, out: Path, steps: int) -> None:
         for path in self.result.glob("finetuned.*"):
@@ -129,19 +128,19 @@ class ScriptedFinetuning:
         (out / "finetuned.json").write_text(json.dumps(facts))
 
 
-def long_job(place: Path, out: Path) -> Job:
+def long_run(place: Path, out: Path) -> Arguments:
     """A fine-tuning that needs no start values, of steps that nobody waits for."""
     settings = {"train": "all", "steps": 4000, "batch": 1}
     session = om.open_session(place / KNOWN)
-    return Job(str(place / "base.safetensors"), session, out, "cpu", settings)
+    return Arguments(str(place / "base.safetensors"), session, out, "cpu", settings)
 
 
 def finetune_until_owner_dies(place: Path, out: Path, pipe: Connection) -> None:
     """Own a process that fine-tunes, and die at its second step; sends its number."""
 
-    def tell(kind: str, told: dict[str, Any]) -> None:
-        if told["step"] >= 2:
+    def report(done: float, total: float, text: str) -> None:
+        if done >= 2:
             pipe.send(multiprocessing.active_children()[0].pid)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    spawn_finetune(long_job(place, out), tell, lambda: False)
+    spawn_finetune(long_run(place, out), CallbackJob(report), lambda rows: None)

@@ -29,6 +29,7 @@ from omnimouse_model.predict.omnimouse.context_part import (
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.progress import QUIET, Job, part_of
 
+STEP = "fitting the context part"
 VIDEO_PENALTY = 100.0
 """Ridge penalty of the motion energy: it predicts what the transformer leaves."""
 
@@ -82,7 +83,7 @@ def fit_context(
         fitted, gain = fit_part(part, rates, spec.response_rate_hz, check)
         inputs = inputs_name(video=video, behavior=behavior)
         tensors |= context_tensors(session.id, inputs, fitted, gain)
-    job.progress(1.0, 1.0)
+    job.progress(1.0, 1.0, STEP)
     return tensors
 
 
@@ -145,6 +146,6 @@ def _mean_rates(
     parts = []
     for window, prediction in zip(windows, transformer.predict_many(requests), strict=True):
         parts.append(filled(prediction.responses)[window.samples])
-        job.progress(len(parts), len(windows))
+        job.progress(len(parts), len(windows), STEP)
         check()
     return np.concatenate(parts)

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.ranking.factory import Watch
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.omnimouse.loading import resolve_device
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import twin_spec
+from omnimouse_model.progress import Job
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import write_json
 from omnimouse_model.train.batches import training_session
@@ -28,7 +27,6 @@ from omnimouse_model.train.config import (
     read_config,
 )
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.finetune.progress import FinetuneProgress
 from omnimouse_model.train.finetune.run import BATCH, STEPS, finetune, is_finished
 from omnimouse_model.train.ndt.config import NdtTrainConfig, read_ndt_config
 from omnimouse_model.train.ndt.run import train_ndt, with_steps
@@ -93,29 +91,19 @@ class ModelFactory:
             return twin_spec(*self.config.frame_size)
         return OMNIMOUSE
 
-    def pretrain(
-        self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch
-    ) -> Predictor:
+    def pretrain(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> Predictor:
         """Train a model on sessions, and return its best weights."""
         if not (out / TRAINED).exists():
-            self._train(sessions, seed, out, watch)
-            if watch.cancelled():
-                raise StoppedError(f"stopped; saved in {out}.")
+            self._train(sessions, seed, out, job)
             write_json(out / TRAINED, {"sessions": [s.id for s in sessions], "seed": seed})
-        watch.report(1.0)
         return load_predictor(best_or_last(out), device=self.device)
 
     def transfer(
-        self, model: Predictor, session: Session, seed: int, out: Path, watch: Watch
+        self, model: Predictor, session: Session, seed: int, out: Path, job: Job
     ) -> Predictor:
         """Fit the parts of a new session on the frozen core of a model."""
         if is_finished(out):
-            watch.report(1.0)
             return load_predictor(out, device=self.device)
-
-        def report(progress: FinetuneProgress) -> None:
-            watch.report(min(1.0, progress.step / max(1, progress.of)))
-
         return finetune(
             model,
             session,
@@ -124,11 +112,10 @@ class ModelFactory:
             batch=self.transfer_batch,
             seed=seed,
             device=self.device,
-            progress=report,
-            cancelled=watch.cancelled,
+            job=job,
         )
 
-    def _train(self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch) -> None:
+    def _train(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> None:
         """Start or resume the training of the family."""
         config = replace(self.config, seed=seed, sessions=())
         if isinstance(config, NdtTrainConfig):
@@ -138,12 +125,7 @@ class ModelFactory:
             sources = [training_session(session) for session in sessions]
         if isinstance(config, TrainConfig):
             config = with_epochs(config, sources, Team())
-        total = max(1, config.total_steps)
-        options: dict[str, Any] = {
-            "device": resolve_device(self.device),
-            "on_step": lambda step, row: watch.report(min(1.0, step / total)),
-            "cancelled": watch.cancelled,
-        }
+        options: dict[str, Any] = {"device": resolve_device(self.device), "job": job}
         if isinstance(config, NdtTrainConfig):
             train_ndt(config, sources, out, **options)
         elif isinstance(config, TwinTrainConfig):

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.progress import TRAINING, Job
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
@@ -156,9 +158,9 @@ def run_training(
     team: Team,
     max_steps: int | None,
     on_step: OnStep,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> Kind:
-    """Run or resume a training in `out`, until its steps end or it is cancelled.
+    """Run or resume a training in `out`, until its steps end.
 
     Parameters
     ----------
@@ -168,11 +170,14 @@ def run_training(
         Maximum number of steps of this call.
     on_step
         Called on every rank with the step and its row of the log.
-    cancelled
-        Called after every step; True on one rank ends the run on all ranks.
+    job
+        Progress in steps, and stop request, which is asked after every step; one of a rank
+        ends the run on all ranks.
 
     Raises
     ------
+    StoppedError
+        The job is cancelled; the run is saved.
     OutputBusyError
         Another process trains in `out`.
     """
@@ -180,8 +185,13 @@ def run_training(
     # The ranks of a team write in one folder.
     with writing(out), sole_writer(out) if team.is_main else nullcontext():
         training = open_training()
-        _run(training, out, device, team, max_steps, on_step, cancelled)
-        return training
+        is_stopped = _run(training, out, device, team, max_steps, on_step, job)
+    if is_stopped:
+        step, of = training.state.step, training.settings.total_steps
+        raise StoppedError(
+            f"stopped at step {step} of {of}; saved in {out}: the same call goes on from there."
+        )
+    return training
 
 
 def _run(
@@ -191,8 +201,9 @@ def _run(
     team: Team,
     max_steps: int | None,
     on_step: OnStep,
-    cancelled: Callable[[], bool],
-) -> None:
+    job: Job,
+) -> bool:
+    """Train and save; return whether the job was cancelled."""
     check_own(out)
     # Start values can take minutes (ridge fits), so they are drawn only for new runs.
     is_resumed = training.resume()
@@ -209,6 +220,7 @@ def _run(
         if log is not None:
             log.add(row)
         on_step(run.step, row)
+        job.progress(run.step, settings.total_steps, TRAINING)
 
     try:
         if is_scored:
@@ -218,7 +230,8 @@ def _run(
         ahead = Prefetch(training.draw, last, drawing_processes(device))
         with reused_heap(device), ahead as prefetch:
             # The run may already be complete when it is resumed.
-            is_over = _has_ended(training, last) or any(team.any([cancelled()]))
+            (is_cancelled,) = team.any([job.cancelled()])
+            is_over = is_cancelled or _has_ended(training, last)
             while not is_over:
                 training.begin_step()
                 clock.begin()
@@ -229,7 +242,7 @@ def _run(
                 report(row)
                 # Clocks of ranks differ, and a save waits for all ranks: they decide
                 # together, with one message for both questions.
-                flags = [cancelled(), clock.is_due(settings, run.step)]
+                flags = [job.cancelled(), clock.is_due(settings, run.step)]
                 is_cancelled, is_due = team.any(flags)
                 is_over = is_cancelled or _has_ended(training, last)
                 if (is_due or is_best) and not is_over:
@@ -237,6 +250,7 @@ def _run(
                     clock.saved()
         # The last save is outside of the loop, so that it is done exactly once.
         training.save()
+        return is_cancelled
     finally:
         if log is not None:
             log.close()

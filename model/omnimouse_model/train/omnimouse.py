@@ -8,13 +8,13 @@ A resumed run takes rates, weight decays and phases from the current config; its
 must be the saved one.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import resume, save
 from omnimouse_model.train.config import Phase, TrainConfig
@@ -46,9 +46,9 @@ def train(
     max_steps: int | None = None,
     origin: Origin | None = None,
     on_step: OnStep = lambda step, row: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> OmniMouse:
-    """Train until the phases end or `cancelled` returns True, and save in `out`.
+    """Train until the phases end, and save in `out`.
 
     Parameters
     ----------
@@ -58,8 +58,9 @@ def train(
         Start values of a new run, instead of drawn ones; they are validated as step 0.
     on_step
         Called on every rank with the step and its row of the log.
-    cancelled
-        Called after every step; True on one rank ends the run on all ranks.
+    job
+        Progress in steps, and stop request, which is asked after every step; one of a rank
+        ends the run on all ranks.
 
     Returns
     -------
@@ -70,6 +71,8 @@ def train(
     ------
     OutputBusyError
         Another process trains in `out`.
+    StoppedError
+        The job is cancelled; the run is saved.
     """
 
     def open_training() -> _OmniMouseTraining:
@@ -77,7 +80,7 @@ def train(
         run = start_run(settings, sessions, device, team, origin)
         return _OmniMouseTraining(run, settings, sessions, out, team, origin)
 
-    training = run_training(open_training, out, device, team, max_steps, on_step, cancelled)
+    training = run_training(open_training, out, device, team, max_steps, on_step, job)
     return training.state.result
 
 

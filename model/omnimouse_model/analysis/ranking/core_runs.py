@@ -16,7 +16,7 @@ from pathlib import Path
 from omnimouse_model.analysis.evaluate.dask_map import map_pieces
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
 from omnimouse_model.analysis.ranking.criterion import Criterion
-from omnimouse_model.analysis.ranking.factory import Factory, Watch
+from omnimouse_model.analysis.ranking.factory import Factory
 from omnimouse_model.analysis.ranking.scores import (
     TEST,
     TransferScore,
@@ -30,7 +30,7 @@ from omnimouse_model.analysis.ranking.tier_guard import without_test
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.devices import torch_threads
-from omnimouse_model.progress import Job
+from omnimouse_model.progress import CallbackJob, Job, part_of
 from omnimouse_model.storage.locks import sole_writer
 
 STOPPED = "stopped; what is finished is saved: the same call continues."
@@ -104,20 +104,20 @@ class CoreRun:
             what = f"{self.heldout[0].id} from scratch"
         return f"{what}, seed {self.seed}"
 
-    def scores(self, folder: Path, watch: Watch) -> Iterator[TransferScore]:
-        """Yield the score on each held-out session; `watch` counts its trainings."""
+    def scores(self, folder: Path, job: Job) -> Iterator[TransferScore]:
+        """Yield the score on each held-out session; the job counts its trainings."""
         study, factory = self.study, self.study.factory
         # Training never reads a test tier, whatever is scored.
         train = tuple(without_test(s, factory.spec) for s in self.sessions)
         heldout = tuple(without_test(s, factory.spec) for s in self.heldout)
         place = folder / core_key(factory.settings, self.sessions or self.heldout, self.seed)
-        core = factory.pretrain(train or heldout, self.seed, place / "core", self._part(watch, 0))
+        core = factory.pretrain(train or heldout, self.seed, place / "core", self._part(job, 0))
         trials = sum(n_trials(session, factory.spec) for session in train)
         for number, (session, view) in enumerate(zip(self.heldout, heldout, strict=True), start=1):
             model = core
             if train:
                 key = transfer_key(factory.transfer_settings, session)
-                out, part = place / f"to {key}", self._part(watch, number)
+                out, part = place / f"to {key}", self._part(job, number)
                 model = factory.transfer(core, view, self.seed, out, part)
             scored = session if study.tier == TEST else view
             value = study.criterion.score(model, scored, study.tier)
@@ -134,9 +134,9 @@ class CoreRun:
                 study.criterion.is_higher_better,
             )
 
-    def _part(self, watch: Watch, done: int) -> Watch:
-        """Return the watch of one training, after some of this run are done."""
-        return replace(watch, report=lambda share: watch.report((done + share) / self.steps))
+    def _part(self, job: Job, done: int) -> Job:
+        """Return the job of one training, after some of this run are done."""
+        return part_of(job, done / self.steps, (done + 1) / self.steps)
 
 
 def run_scores(
@@ -190,9 +190,9 @@ def _scores(task: tuple[CoreRun, Path, int], job: Job) -> list[TransferScore]:
     """Compute all scores of a run, here or on a worker."""
     run, folder, threads = task
 
-    def report(share: float) -> None:
-        job.progress(round(100 * share * run.steps), 100 * run.steps, run.name)
+    def report(done: int | float, total: int | float, _: str) -> None:
+        job.progress(round(100 * done / total * run.steps), 100 * run.steps, run.name)
 
     # Rounding of sums depends on the number of threads: that of the caller.
     with _one_at_a_time, torch_threads(threads):
-        return list(run.scores(folder, Watch(report, job.cancelled)))
+        return list(run.scores(folder, CallbackJob(report, job.cancelled)))

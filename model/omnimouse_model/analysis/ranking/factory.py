@@ -1,29 +1,13 @@
 """Interface of a family of models to a ranking: training, and transfer of a core."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.predict.predictor import Predictor
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Progress and cancellation of one training.
-
-    Attributes
-    ----------
-    report
-        Called with the finished share of the training, 0 to 1.
-    cancelled
-        Polled between steps; once true, the training saves and raises `StoppedError`.
-    """
-
-    report: Callable[[float], None] = lambda share: None
-    cancelled: Callable[[], bool] = lambda: False
+from omnimouse_model.progress import Job
 
 
 @runtime_checkable
@@ -49,26 +33,24 @@ class Factory(Protocol):
         """Windows of the models."""
         ...
 
-    def pretrain(
-        self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch
-    ) -> Predictor:
+    def pretrain(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> Predictor:
         """Train a model on sessions.
 
         Raises
         ------
         StoppedError
-            `watch.cancelled()` returned true.
+            The job is cancelled.
         """
         ...
 
     def transfer(
-        self, model: Predictor, session: Session, seed: int, out: Path, watch: Watch
+        self, model: Predictor, session: Session, seed: int, out: Path, job: Job
     ) -> Predictor:
         """Fit the parts of a new session on the frozen core of a model.
 
         Raises
         ------
         StoppedError
-            `watch.cancelled()` returned true.
+            The job is cancelled.
         """
         ...

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from psygnal import Signal
 
@@ -35,18 +35,15 @@ from omnimouse_model.live.models.finetuned_models import (
 )
 from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.compatibility import check_compatibility
+from omnimouse_model.progress import TRAINING, CallbackJob
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.train.finetune.process import Job, spawn_finetune
+from omnimouse_model.train.finetune.process import Arguments, spawn_finetune
 
-FinetuneStage = Literal["", "starting", "training", "context", "saving"]
 Point = tuple[int, float]
 STEPS: Final = 300
-STAGE_TEXT: Final = {
-    "": "starting its process",
-    "starting": "finding start values for the neurons",
-    "context": "fitting the context part",
-    "saving": "writing the result",
-}
+BEGINNING: Final = "starting its process"
+RECENT: Final = 20
+"""Steps whose mean duration gives the time that is left."""
 START_CORE_S: Final = 60.0
 """Core-seconds to compute start values, for a model of the demo's size."""
 STEP_CORE_S: Final = 0.6
@@ -87,15 +84,12 @@ class Finetuning(HasBackgroundTask):
     request
         Running or latest fine-tuning; None before, and after `clear`.
     stage
-        "" before the first message of the process, "starting" while start values are
-        computed, "training", or "saving".
+        What the fine-tuning does, in words; `TRAINING` while it trains.
     step, n_steps
         Finished and total steps; training may stop early.
     losses, validations
         (step, loss) of every step, and (step, held-out score) of scored steps; with
         those before the interruption, if it was continued.
-    seconds_left
-        Estimated remaining seconds of training, None if not known.
     is_finished
         Whether the result exists.
     """
@@ -178,13 +172,20 @@ class Finetuning(HasBackgroundTask):
         """Progress: "step 120 of 300 · about 2 min left"; "" if nothing runs."""
         if not self.is_busy:
             return ""
-        if self.stage == "training":
-            progress = f"step {self.step} of {self.n_steps}"
-        else:
-            progress = STAGE_TEXT[self.stage]
-        if self.seconds_left is None:
-            return progress
-        return f"{progress} · about {duration_text(self.seconds_left)} left"
+        if self.stage != TRAINING:
+            return self.stage
+        progress = f"step {self.step} of {self.n_steps}"
+        left_s = self.seconds_left
+        return progress if left_s is None else f"{progress} · about {duration_text(left_s)} left"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated remaining seconds of training, None if not known."""
+        # From the differences, because validation and saves are part of the time.
+        if len(self._times) < 2:
+            return None
+        (first, start_s), (last, end_s) = self._times[0], self._times[-1]
+        return (end_s - start_s) / (last - first) * max(self.n_steps - last, 0)
 
     @property
     def can_resume(self) -> bool:
@@ -315,15 +316,15 @@ class Finetuning(HasBackgroundTask):
     # -- on the drawing thread --------------------------------------------------------
     def _begin(self, request: FinetuneRequest) -> None:
         self._start_from(request)
-        self._task.start(request, STAGE_TEXT[""])
+        self._task.start(request, BEGINNING)
 
     def _start_from(self, request: FinetuneRequest | None) -> None:
         self.request = request
-        self.stage: FinetuneStage = ""
+        self.stage = BEGINNING
         self.step, self.n_steps = 0, 0 if request is None else request.steps
         self.losses: list[Point] = []
         self.validations: list[Point] = []
-        self.seconds_left: float | None = None
+        self._times: list[Point] = []
         self.is_finished = False
 
     def _fail(self, message: str) -> None:
@@ -335,6 +336,9 @@ class Finetuning(HasBackgroundTask):
             return
         for row in rows:
             step = int(row["step"])
+            times = [*self._times[1 - RECENT :], (step, row["seconds"])]
+            # The rows before a pause are sent at once, and their times do not count.
+            self._times = times if len(rows) == 1 else []
             for points, value in (
                 (self.losses, row.get("loss")),
                 (self.validations, row.get(SCORE)),
@@ -346,14 +350,13 @@ class Finetuning(HasBackgroundTask):
                 if value is not None:
                     points.append((step, value))
 
-    def _take_progress(self, request: FinetuneRequest, progress: dict[str, Any]) -> None:
+    def _take_progress(
+        self, request: FinetuneRequest, done: int | float, total: int | float, stage: str
+    ) -> None:
         # Messages that arrive after a stop or a new start are dropped.
         if request is not self.request or request.stop.is_set():
             return
-        if progress["row"]:
-            self._take_rows(request, [progress["row"]])
-        self.stage, self.step = progress["stage"], progress["step"]
-        self.n_steps, self.seconds_left = progress["of"], progress["seconds_left"]
+        self.step, self.n_steps, self.stage = int(done), int(total), stage
         self.changed.emit()
 
     def _take(self, request: FinetuneRequest) -> None:
@@ -370,16 +373,17 @@ class Finetuning(HasBackgroundTask):
 
     # -- on a thread of its own -------------------------------------------------------
     def _run(self, request: FinetuneRequest, _: ReportProgress) -> Iterator[FinetuneRequest]:
-        def report(kind: str, value: Any) -> None:
-            take = self._take_rows if kind == "rows" else self._take_progress
-            self._post(partial(take, request, value))
+        def post(take: Callable[..., None], *told: Any) -> None:
+            self._post(partial(take, request, *told))
 
-        job = Job(
+        arguments = Arguments(
             request.model,
             request.session,
             request.path,
             request.device,
             {"train": request.train, "steps": request.steps},
         )
-        spawn_finetune(job, report, request.stop.is_set, lambda: self._is_closing)
+        job = CallbackJob(partial(post, self._take_progress), request.stop.is_set)
+        rows = partial(post, self._take_rows)
+        spawn_finetune(arguments, job, rows, lambda: self._is_closing)
         yield request

@@ -6,7 +6,7 @@ neurons whose predictions correlate best with its recorded responses. This needs
 the checkpoint and the new session.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.omnimouse.layout import Layout
 from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.progress import Job
 from omnimouse_model.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.train.tasks import Streams
 
@@ -42,7 +43,7 @@ def embeddings_of_correlated(
     *,
     device: torch.device,
     seed: int,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> Tensor:
     """Return initial embeddings (N, e) of a session's neurons.
 
@@ -59,7 +60,7 @@ def embeddings_of_correlated(
     Raises
     ------
     StoppedError
-        `cancelled()` returned True.
+        The job is cancelled.
     """
     net = _candidates(model, meta, animal, seed).to(device)
     streams = Streams.of(session, net.config.behavior_channels)
@@ -68,7 +69,7 @@ def embeddings_of_correlated(
     layout = layout_from_mask(mask).to(device)
     predicted, recorded = [], []
     for windows in _batches(session, spread_starts(starts, WINDOWS)):
-        if cancelled():
+        if job.cancelled():
             raise StoppedError("stopped before the first step; nothing was saved.")
         predicted.append(_predict(net, windows, mask, layout))
         recorded += [w.filled_responses[SCORED] for w in windows]

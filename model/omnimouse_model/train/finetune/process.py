@@ -8,8 +8,8 @@ is closed. Torch is imported in that process only.
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +20,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.predict.worker.server import portable_error
 from omnimouse_model.process import end_process, exit_text, spawn
+from omnimouse_model.progress import CallbackJob, Job
 from omnimouse_model.storage.messages import packed, unpacked
 
 NICE: Final = 10
@@ -30,11 +31,11 @@ SAVING_S: Final = 60.0
 CLOSING_S: Final = 0.5
 """The same when the caller is closing: the process is then killed, and the run can be
 resumed from its last save."""
-Report = Callable[[str, Any], None]
+ReportRows = Callable[[Sequence[dict[str, float]]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Arguments:
     """Arguments of `finetune`; the process opens the session from its files."""
 
     model: str
@@ -45,34 +46,32 @@ class Job:
 
 
 def spawn_finetune(
+    arguments: Arguments,
     job: Job,
-    report: Report,
-    stopped: Callable[[], bool],
+    report_rows: ReportRows,
     closing: Callable[[], bool] = lambda: False,
 ) -> None:
     """Fine-tune in a separate process, and return when the result is written.
 
     Parameters
     ----------
-    report
-        Called with "rows" and the existing rows of the log, or with "progress" and the
-        fields of a `FinetuneProgress`.
-    stopped, closing
-        Functions that return True if the process shall end, and if the caller cannot
-        wait for its last save.
+    report_rows
+        Called with rows of the log: with existing ones at the start, then with each new one.
+    closing
+        Returns True if the caller cannot wait for the last save of a stopped process.
 
     Raises
     ------
     StoppedError
-        The process was stopped; the last save is in the job's folder.
+        The job is cancelled; the last save is in the folder of the run.
     WorkerError
         The process ended unexpectedly.
     Exception
         Any error of `finetune`.
     """
-    process, connection = spawn("omnimouse-finetune", serve, packed(job))
+    process, connection = spawn("omnimouse-finetune", serve, packed(arguments))
     try:
-        _forward_reports(connection, process, report, stopped, closing)
+        _forward_reports(connection, process, job, report_rows, closing)
     finally:
         connection.close()
         end_process(process, POLL_S)
@@ -81,14 +80,14 @@ def spawn_finetune(
 def _forward_reports(
     connection: Connection,
     process: BaseProcess,
-    report: Report,
-    stopped: Callable[[], bool],
+    job: Job,
+    report_rows: ReportRows,
     closing: Callable[[], bool],
 ) -> None:
     """Pass on the messages of the process until it ends."""
     stopped_at: float | None = None
     while True:
-        if stopped() and stopped_at is None:
+        if stopped_at is None and job.cancelled():
             stopped_at = monotonic()
             # A broken pipe is reported by the read below.
             with contextlib.suppress(OSError):
@@ -114,11 +113,11 @@ def _forward_reports(
         if kind == "done":
             return
         if stopped_at is None:
-            report(kind, value)
+            report_rows(value) if kind == "rows" else job.progress(*value)
 
 
 # -- in the process -------------------------------------------------------------------
-def serve(connection: Connection, job: bytes) -> None:
+def serve(connection: Connection, arguments: bytes) -> None:
     """Run the fine-tuning and send its messages; main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
     if hasattr(os, "nice"):
@@ -137,26 +136,28 @@ def serve(connection: Connection, job: bytes) -> None:
             return True
 
     try:
-        _run(unpacked(job), send, stopped)
+        _run(unpacked(arguments), send, stopped)
     except Exception as error:
         send("fault", portable_error(error))
     else:
         send("done")
 
 
-def _run(job: Job, send: Report, stopped: Callable[[], bool]) -> None:
+def _run(
+    arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
+) -> None:
     from omnimouse_model.train.finetune.run import finetune
     from omnimouse_model.train.metrics_log import FILE, log_rows
 
     # A resumed run first sends what it already has, for the curve on screen.
-    if (job.out / FILE).exists():
-        send("rows", list(log_rows(job.out / FILE)))
+    if (arguments.out / FILE).exists():
+        send("rows", list(log_rows(arguments.out / FILE)))
     finetune(
-        job.model,
-        job.session,
-        job.out,
-        device=job.device,
-        progress=lambda progress: send("progress", asdict(progress)),
-        cancelled=stopped,
-        **(job.settings or {}),
+        arguments.model,
+        arguments.session,
+        arguments.out,
+        device=arguments.device,
+        on_step=lambda step, row: send("rows", [row]),
+        job=CallbackJob(lambda *progress: send("progress", progress), stopped),
+        **(arguments.settings or {}),
     )

@@ -12,7 +12,7 @@ folder: it can be killed, and resumes exactly.
     and the files of every run (`checkpoints`, `metrics_log`)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -35,7 +35,7 @@ from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.twin.predictor import TwinPredictor
-from omnimouse_model.progress import CallbackJob
+from omnimouse_model.progress import QUIET, CallbackJob, Job
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import BEST, saved_step
@@ -43,17 +43,16 @@ from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.distributed import launched_ranks
 from omnimouse_model.train.finetune.held_out import hold_out
-from omnimouse_model.train.finetune.progress import (
-    Cancellation,
-    FinetuneProgress,
-    Reports,
+from omnimouse_model.train.finetune.records import (
+    SAVING,
+    STARTING,
+    result_card,
+    write_settings,
 )
-from omnimouse_model.train.finetune.result_card import result_card
-from omnimouse_model.train.finetune.run_settings import write_settings
 from omnimouse_model.train.finetune.start import StartValues, Trained
 from omnimouse_model.train.finetune.stitchers import check_stitchers, fit_stitchers
 from omnimouse_model.train.finetune.transfer import check_transfer, transfer
-from omnimouse_model.train.metrics_log import FILE
+from omnimouse_model.train.loop import OnStep
 from omnimouse_model.train.omnimouse import train as run_loop
 from omnimouse_model.train.run import Origin
 from omnimouse_model.train.tasks import Streams, official_tasks
@@ -83,8 +82,8 @@ def finetune(
     batch: int = BATCH,
     seed: int = 0,
     device: str = "auto",
-    progress: Callable[[FinetuneProgress], None] = lambda report: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    on_step: OnStep = lambda step, row: None,
+    job: Job = QUIET,
 ) -> Predictor:
     """Fine-tune a model to a session; the same call resumes a run in `out`.
 
@@ -115,10 +114,10 @@ def finetune(
         Number of windows, of a twin's clips, or of trials, per step.
     seed
         Seed of the held-out windows, the window order, masks and start values.
-    progress
-        Called with a report after every step.
-    cancelled
-        Called after every step; True stops the run.
+    on_step
+        Called with each step and its row of the log: losses, and scores of validation.
+    job
+        Progress in steps, and stop request, which is asked after every step.
 
     Returns
     -------
@@ -132,7 +131,7 @@ def finetune(
     OutputBusyError
         Another process writes in `out`.
     StoppedError
-        `cancelled()` returned True; the run is saved in `out`.
+        The job is cancelled; the run is saved in `out`.
 
     Examples
     --------
@@ -165,17 +164,17 @@ def finetune(
     if isinstance(predictor, NdtPredictor):
         check_stitchers(predictor, session, train)
         with sole_writer(out):
-            fit_stitchers(predictor, session, out, settings, place, progress, cancelled)
+            fit_stitchers(predictor, session, out, settings, place, on_step, job)
     elif isinstance(predictor, TwinPredictor):
         check_transfer(predictor, session, train)
         with sole_writer(out):
-            transfer(predictor, session, out, settings, place, progress, cancelled)
+            transfer(predictor, session, out, settings, place, on_step, job)
     else:
         model = _checkpoint_of(predictor)
         _check(model, session, train)
         shared = None if neurons_of is None else _shared(model, session, neurons_of)
         with sole_writer(out):
-            _finetune(model, session, shared, out, settings, place, progress, cancelled)
+            _finetune(model, session, shared, out, settings, place, on_step, job)
     return load_predictor(out, device=device)
 
 
@@ -186,8 +185,8 @@ def _finetune(
     out: Path,
     settings: tuple[Trained, int, int, int],
     place: torch.device,
-    progress: Callable[[FinetuneProgress], None],
-    cancelled: Callable[[], bool],
+    on_step: OnStep,
+    job: Job,
 ) -> None:
     """Fine-tune as `finetune` does, in a folder that no other process writes."""
     train, n_steps, batch, seed = settings
@@ -198,10 +197,8 @@ def _finetune(
     if shared is not None:
         chosen |= {"neurons_of": shared.sessions[1], "n_shared": len(shared)}
     write_settings(out, model.source, weights_hash(model.state), session, chosen)
-    start = StartValues(model, source, train, seed, place, cancelled, shared)
-    reports = Reports(progress, config.total_steps, out / FILE)
-    reports.starting(saved_step(out))
-    cancellation = Cancellation(cancelled)
+    start = StartValues(model, source, train, seed, place, job, shared)
+    job.progress(max(0, saved_step(out)), config.total_steps, STARTING)
 
     def report_step(step: int, row: dict[str, float]) -> None:
         # Without a score, no weights would ever be the best ones: fail before training.
@@ -212,7 +209,7 @@ def _finetune(
                 "are held out have no score: the recorded responses are no numbers "
                 "there. Look at its response file, or choose another seed.",
             )
-        reports.step(row)
+        on_step(step, row)
 
     run_loop(
         config,
@@ -221,10 +218,9 @@ def _finetune(
         device=place,
         origin=Origin(start.animals, start.fill, start.is_trained),
         on_step=report_step,
-        cancelled=cancellation,
+        job=job,
     )
-    cancellation.raise_if_received(reports.last.step, config.total_steps, out)
-    _finish(out, start, reports, seed, place, cancelled)
+    _finish(out, start, config, place, job)
 
 
 def is_finished(out: str | Path) -> bool:
@@ -339,10 +335,9 @@ def _config(
 def _finish(
     out: Path,
     start: StartValues,
-    reports: Reports,
-    seed: int,
+    config: TrainConfig,
     device: torch.device,
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> None:
     """Write the best weights, together with the known sessions of the model.
 
@@ -353,9 +348,8 @@ def _finish(
     CheckpointError
         A frozen tensor has changed.
     StoppedError
-        `cancelled()` returned True during the fit of the context part.
+        The job is cancelled during the fit of the context part.
     """
-    last = reports.last
     model, best = start.model, read_checkpoint(out / BEST)
     frozen = {k: v for k, v in start.base.items() if not start.is_trained(k)}
     frozen_hash = weights_hash(frozen)
@@ -371,10 +365,10 @@ def _finish(
         "session": start.source.key,
         "animal_was_known": start.animal in model.animals.values(),
         "train": start.train,
-        "seed": seed,
+        "seed": config.seed,
         "unit": "single-trial correlation",
     }
-    finetuned = result_card(about, frozen, trained, last, best.card)
+    finetuned = result_card(about, frozen, trained, out, best.card)
     # Other sessions remain valid only with an unchanged core.
     if start.train == "embeddings":
         best = replace(
@@ -382,6 +376,11 @@ def _finish(
             state=model.state | best.state,
             sessions=model.sessions | best.sessions,
         )
+    step, of = saved_step(out), config.total_steps
+
+    def report_context(done: int | float, total: int | float, text: str) -> None:
+        job.progress(step, of, f"{text}: {done / total:.0%}")
+
     context: dict[str, Tensor] = {}
     if model.context:
         if start.train == "embeddings":
@@ -390,8 +389,8 @@ def _finish(
         context |= fit_context(
             TransformerPredictor(net, model.source),
             start.source.session,
-            CallbackJob(lambda done, total, _: reports.context(done / total), cancelled),
+            CallbackJob(report_context, job.cancelled),
         )
-    reports.saving()
+    job.progress(step, of, SAVING)
     card = {"finetuned": finetuned}
     save_checkpoint(out / FINISHED, best.build(), card, model.assumed, context)

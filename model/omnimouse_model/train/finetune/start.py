@@ -1,6 +1,5 @@
 """Start values of a fine-tuning: the core of a model, and a new session."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +11,7 @@ from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import set_mean_rates
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.baselines.rules import mean_rates
+from omnimouse_model.progress import Job
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.finetune.correlated_init import KEY, embeddings_of_correlated
 
@@ -40,7 +40,7 @@ class StartValues:
     train: Trained
     seed: int
     device: torch.device
-    cancelled: Callable[[], bool]
+    job: Job
     shared: NeuronMatch | None = None
     animal: str = field(init=False)
     animals: dict[str, str] = field(init=False)
@@ -89,7 +89,7 @@ class StartValues:
             self.animal,
             device=self.device,
             seed=self.seed,
-            cancelled=self.cancelled,
+            job=self.job,
         )
         if self.shared is not None:
             # The same neurons: their vectors are known.

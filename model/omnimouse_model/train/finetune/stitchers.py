@@ -5,9 +5,7 @@ the mean of those that it was trained with. With "all" everything is trained, as
 scaling experiment of Jiang et al. 2025.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from math import isfinite
 from pathlib import Path
 
@@ -32,16 +30,12 @@ from omnimouse_model.nets.ndt.checkpoint import (
 )
 from omnimouse_model.nets.ndt.network import PROMPTS
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
+from omnimouse_model.progress import Job
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.checkpoints import best_or_last
-from omnimouse_model.train.finetune.progress import (
-    FinetuneProgress,
-    Reports,
-    run_with_reports,
-)
-from omnimouse_model.train.finetune.result_card import result_card
-from omnimouse_model.train.finetune.run_settings import write_settings
+from omnimouse_model.train.checkpoints import best_or_last, saved_step
+from omnimouse_model.train.finetune.records import SAVING, STARTING, result_card, write_settings
 from omnimouse_model.train.finetune.start import Trained
+from omnimouse_model.train.loop import OnStep
 from omnimouse_model.train.ndt.config import NdtTrainConfig
 from omnimouse_model.train.ndt.run import train_ndt
 from omnimouse_model.train.ndt.trials import MIN_TRIALS, trial_session
@@ -99,8 +93,8 @@ def fit_stitchers(
     out: Path,
     settings: tuple[Trained, int, int, int],
     device: torch.device,
-    progress: Callable[[FinetuneProgress], None],
-    cancelled: Callable[[], bool],
+    on_step: OnStep,
+    job: Job,
 ) -> None:
     """Train the stitchers of a new session, and write the model; see `finetune`."""
     train, n_steps, batch, seed = settings
@@ -121,9 +115,10 @@ def fit_stitchers(
         mean_rates=True,
         validate_every=max(1, n_steps // VALIDATIONS),
     )
-    train_session = partial(train_ndt, config, [source], out, device=device, origin=origin)
-    reports = run_with_reports(train_session, n_steps, out, progress, cancelled)
-    _finish(out, ndt, origin, source, reports, settings)
+    job.progress(max(0, saved_step(out)), n_steps, STARTING)
+    train_ndt(config, [source], out, device=device, origin=origin, on_step=on_step, job=job)
+    job.progress(saved_step(out), n_steps, SAVING)
+    _finish(out, ndt, origin, source, settings)
 
 
 def _hold_out(session: Session, ndt: NdtPredictor, seed: int) -> TrainingSession:
@@ -166,7 +161,6 @@ def _finish(
     ndt: NdtPredictor,
     origin: NdtCheckpoint,
     source: TrainingSession,
-    reports: Reports,
     settings: tuple[Trained, int, int, int],
 ) -> None:
     """Write the best weights, together with the known sessions of a frozen model.
@@ -195,8 +189,7 @@ def _finish(
         "seed": seed,
         "unit": "bits per spike",
     }
-    card = result_card(about, frozen, trained.values(), reports.last, best.card or {})
-    reports.saving()
+    card = result_card(about, frozen, trained.values(), out, best.card or {})
     # Other sessions remain valid only with an unchanged transformer.
     if is_frozen:
         state = dict(origin.state) | best.stitchers(source.key)

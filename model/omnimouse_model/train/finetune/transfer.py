@@ -5,9 +5,7 @@ modulation keep their weights, as in the release. The start is a session that th
 knows, with the receptive fields of the new neurons.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,17 +20,13 @@ from omnimouse_model.nets.twin.checkpoint import (
     save_twins,
 )
 from omnimouse_model.predict.twin.predictor import TwinPredictor
+from omnimouse_model.progress import Job
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.checkpoints import best_or_last
+from omnimouse_model.train.checkpoints import best_or_last, saved_step
 from omnimouse_model.train.finetune.held_out import hold_out
-from omnimouse_model.train.finetune.progress import (
-    FinetuneProgress,
-    Reports,
-    run_with_reports,
-)
-from omnimouse_model.train.finetune.result_card import result_card
-from omnimouse_model.train.finetune.run_settings import write_settings
+from omnimouse_model.train.finetune.records import SAVING, STARTING, result_card, write_settings
 from omnimouse_model.train.finetune.start import Trained
+from omnimouse_model.train.loop import OnStep
 from omnimouse_model.train.twin.config import TwinTrainConfig
 from omnimouse_model.train.twin.run import train_twins
 
@@ -71,8 +65,8 @@ def transfer(
     out: Path,
     settings: tuple[Trained, int, int, int],
     device: torch.device,
-    progress: Callable[[FinetuneProgress], None],
-    cancelled: Callable[[], bool],
+    on_step: OnStep,
+    job: Job,
 ) -> None:
     """Train the parts of a new session, and write the twin of it; see `finetune`."""
     train, n_steps, batch, seed = settings
@@ -81,9 +75,10 @@ def transfer(
     chosen = {"train": train, "seed": seed, "batch": batch}
     write_settings(out, twin.predictor_id, twin.weights, session, chosen)
     config = _config(origin, train, n_steps, batch, seed)
-    train_session = partial(train_twins, config, [source], out, device=device, origin=origin)
-    reports = run_with_reports(train_session, n_steps, out, progress, cancelled)
-    _finish(out, twin, origin, source, reports, settings)
+    job.progress(max(0, saved_step(out)), n_steps, STARTING)
+    train_twins(config, [source], out, device=device, origin=origin, on_step=on_step, job=job)
+    job.progress(saved_step(out), n_steps, SAVING)
+    _finish(out, twin, origin, source, settings)
 
 
 def _config(
@@ -114,7 +109,6 @@ def _finish(
     twin: TwinPredictor,
     origin: TwinCheckpoint,
     source: TrainingSession,
-    reports: Reports,
     settings: tuple[Trained, int, int, int],
 ) -> None:
     """Write the best weights, together with the known sessions of a frozen core.
@@ -147,7 +141,6 @@ def _finish(
         "seed": seed,
         "unit": "single-trial correlation",
     }
-    card = result_card(about, frozen, trained, reports.last, best.card or {})
-    reports.saving()
+    card = result_card(about, frozen, trained, out, best.card or {})
     finished = replace(best, sessions=known | {source.key: own}, card={"finetuned": card})
     save_twins(out / FINISHED, finished)

@@ -9,7 +9,7 @@ each session has stitchers of its own, which a step on another session does not 
     RUN/best.safetensors, .json    the same for the best validation score so far
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite, sqrt
 from pathlib import Path
@@ -29,6 +29,7 @@ from omnimouse_model.nets.ndt.checkpoint import (
     save_ndt,
 )
 from omnimouse_model.nets.ndt.network import Ndt, poisson_loss
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import (
     BEST,
@@ -62,9 +63,9 @@ def train_ndt(
     max_steps: int | None = None,
     origin: NdtCheckpoint | None = None,
     on_step: OnStep = lambda step, row: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> Ndt:
-    """Train until all steps are done or `cancelled` returns True, and save in `out`.
+    """Train until all steps are done, and save in `out`.
 
     Parameters
     ----------
@@ -72,13 +73,15 @@ def train_ndt(
         Sessions of this process; other ranks of a team have others.
     origin
         A model whose transformer is the start; it is validated as step 0.
-    on_step, cancelled
+    on_step, job
         See `train.omnimouse.train`.
 
     Raises
     ------
     OutputBusyError
         Another process trains in `out`.
+    StoppedError
+        The job is cancelled; the run is saved.
     ValueError
         A session has too few trials, or a save belongs to another training.
     """
@@ -87,7 +90,7 @@ def train_ndt(
     def open_training() -> _NdtTraining:
         return _NdtTraining.of(config, sessions, out, place, team, origin)
 
-    training = run_training(open_training, out, place, team, max_steps, on_step, cancelled)
+    training = run_training(open_training, out, place, team, max_steps, on_step, job)
     return training.net
 
 

@@ -30,7 +30,7 @@ from omnimouse_model.analysis.scaling.runs import (
     run_scores,
 )
 from omnimouse_model.data.session_index import Catalogue, catalogue_of
-from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job
 from omnimouse_model.storage.locks import sole_writer
@@ -150,7 +150,7 @@ def _run_study(
         # Steps of finished runs count as done too, so that progress reaches the total.
         missing = [strategy for strategy in plan.strategies if run.key(strategy) not in file.rows]
         if missing:
-            work = _Work(run, folder / run.name, device, report, job.cancelled)
+            work = _Work(run, folder / run.name, device, report, job)
             for row in work.rows(plan, evaluated, missing):
                 file.add(run.key(row.condition), row)
         done += run.config.total_steps
@@ -249,7 +249,7 @@ class _Work:
     out: Path
     device: str
     report: Callable[[int, str], None]
-    cancelled: Callable[[], bool]
+    job: Job
 
     def rows(self, plan: StudyPlan, evaluated: list[str], strategies: list[str]) -> list[RunScore]:
         """Train or resume the run, and return its scores, one row per condition."""
@@ -266,7 +266,7 @@ class _Work:
             strategies,
             tier=plan.tier,
             max_windows=plan.max_windows,
-            job=CallbackJob(lambda done, total, text: self.report(steps, text), self.cancelled),
+            job=CallbackJob(lambda done, total, text: self.report(steps, text), self.job.cancelled),
         )
         refused = [score.refusal for score in scores.scores if score.refusal]
         if refused:
@@ -282,12 +282,8 @@ class _Work:
             sessions,
             self.out,
             device=self.device,
-            on_step=lambda step, row: self.report(step, "training"),
-            cancelled=self.cancelled,
+            job=CallbackJob(lambda done, _, step: self.report(int(done), step), self.job.cancelled),
         )
-        # A cancelled `train` returns normally, and its net must not be scored.
-        if self.cancelled():
-            raise StoppedError("The study was cancelled; the same plan goes on from here.")
         # The core only: embeddings grow with the number of neurons, and cost few
         # operations.
         parameters = sum(p.numel() for p in split_parameters(net)[0])

@@ -9,7 +9,6 @@ its gradient is the mean over the sessions of a step. A step uses one random str
     RUN/best.safetensors, .json    the same for the best validation score so far
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
@@ -30,7 +29,7 @@ from omnimouse_model.predict.twin.predictor import (
     TwinPredictor,
     twin_spec,
 )
-from omnimouse_model.progress import QUIET
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import (
     BEST,
@@ -72,9 +71,9 @@ def train_twins(
     max_steps: int | None = None,
     origin: TwinCheckpoint | None = None,
     on_step: OnStep = lambda step, row: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> dict[str, TwinNetwork]:
-    """Train until all cycles end or `cancelled` returns True, and save in `out`.
+    """Train until all cycles end, and save in `out`.
 
     Parameters
     ----------
@@ -83,7 +82,7 @@ def train_twins(
     origin
         A model whose core, perspective and modulation are the start values; they are
         validated as step 0.
-    on_step, cancelled
+    on_step, job
         See `train.omnimouse.train`.
 
     Returns
@@ -94,6 +93,8 @@ def train_twins(
     ------
     OutputBusyError
         Another process trains in `out`.
+    StoppedError
+        The job is cancelled; the run is saved.
     ValueError
         A session has no clip, or a save belongs to another training.
     """
@@ -102,7 +103,7 @@ def train_twins(
     def open_training() -> _TwinTraining:
         return _TwinTraining.of(config, sessions, out, place, team, origin)
 
-    training = run_training(open_training, out, place, team, max_steps, on_step, cancelled)
+    training = run_training(open_training, out, place, team, max_steps, on_step, job)
     return training.nets
 
 

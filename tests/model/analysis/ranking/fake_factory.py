@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 import omnimouse_model as om
-from omnimouse_model.analysis.ranking.factory import Watch
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.predictor import Needs, Predictor
+from omnimouse_model.progress import Job
 from tests.model.poisson_world import poisson_arrays
 
 SPEC = om.WindowSpec(0.4, 50.0, responses="count", align="trial")
@@ -55,32 +55,30 @@ class FakeFactory:
     def transfer_settings(self) -> Mapping[str, Any]:
         return {}
 
-    def pretrain(
-        self, sessions: Sequence[Session], seed: int, out: Path, watch: Watch
-    ) -> Predictor:
+    def pretrain(self, sessions: Sequence[Session], seed: int, out: Path, job: Job) -> Predictor:
         ids = [session.id for session in sessions]
         assert not any(len(s.window_starts("test", spec=SPEC)) for s in sessions)
-        self._note(["pretrain", ids, seed], watch)
-        watch.report(0.5)
+        self._note(["pretrain", ids, seed], job)
+        job.progress(0.5, 1.0)
         if set(ids) <= set(self.worth):
             noise = (seed - 1) * self.worth[ids[0]] * 2
             return FakeModel(sum(self.worth[name] for name in ids) + noise)
         return FakeModel(SCRATCH)
 
     def transfer(
-        self, model: Predictor, session: Session, seed: int, out: Path, watch: Watch
+        self, model: Predictor, session: Session, seed: int, out: Path, job: Job
     ) -> Predictor:
         assert isinstance(model, FakeModel)
         assert not len(session.window_starts("test", spec=SPEC))
-        self._note(["transfer", [session.id], seed], watch)
+        self._note(["transfer", [session.id], seed], job)
         return FakeModel(model.worth)
 
     def trainings(self) -> list[Any]:
         text = self.log.read_text("utf-8") if self.log.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    def _note(self, entry: list[Any], watch: Watch) -> None:
-        if watch.cancelled():
+    def _note(self, entry: list[Any], job: Job) -> None:
+        if job.cancelled():
             raise StoppedError
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")

@@ -16,15 +16,17 @@ from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.models.finetuned_models import finetuned_in
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.registry import load_in_process
+from omnimouse_model.progress import QUIET, TRAINING, CallbackJob
 from omnimouse_model.train.checkpoints import saved_step
 from omnimouse_model.train.finetune.process import spawn_finetune
+from omnimouse_model.train.finetune.records import SAVING, STARTING
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
     PATIENCE_S,
     ScriptedFinetuning,
     finetune_until_owner_dies,
-    long_job,
+    long_run,
 )
 from tests.predictors import EchoPredictor
 
@@ -90,7 +92,7 @@ def test_the_result_is_chosen_and_found_after_a_restart(controller, open_control
     assert finetuning.is_finished
     assert [step for step, _ in finetuning.losses] == [1, 2]
     assert [step for step, _ in finetuning.validations] == [0, 1, 2]
-    assert {"starting", "training", "saving"} <= set(stages)
+    assert {STARTING, TRAINING, SAVING} <= set(stages)
     mine = finetuning.request.path
     assert controller.state.predictor_name == str(mine)
     assert controller.requests.wait(PATIENCE_S)
@@ -108,31 +110,32 @@ def test_the_result_is_chosen_and_found_after_a_restart(controller, open_control
 
 @pytest.mark.process
 def test_errors_and_the_death_of_the_process_are_reported(mouse_folder, tmp_path):
-    job = long_job(mouse_folder, tmp_path / "run")
+    run = long_run(mouse_folder, tmp_path / "run")
     with pytest.raises(FinetuneError) as error:
-        spawn_finetune(replace(job, model="ridge"), lambda *_: None, lambda: False)
+        spawn_finetune(replace(run, model="ridge"), QUIET, lambda rows: None)
     assert error.value.code == "no_transformer"
 
-    def kill(kind, told):
+    def kill(done, total, text):
         for process in processes():
             process.kill()
 
     with pytest.raises(WorkerError):
-        spawn_finetune(job, kill, lambda: False)
+        spawn_finetune(run, CallbackJob(kill), lambda rows: None)
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("is_hurried", [False, True])
 def test_a_stop_ends_the_process_which_saves_first(mouse_folder, tmp_path, is_hurried):
     steps, started = [], []
-    job = long_job(mouse_folder, tmp_path / "run")
+    run = long_run(mouse_folder, tmp_path / "run")
 
-    def tell(kind, told):
-        steps.append(told["step"])
+    def report(done, total, text):
+        steps.append(done)
         started.extend(processes())
 
+    job = CallbackJob(report, lambda: max(steps, default=0) >= 1)
     with pytest.raises(StoppedError):
-        spawn_finetune(job, tell, lambda: max(steps, default=0) >= 1, lambda: is_hurried)
+        spawn_finetune(run, job, lambda rows: None, lambda: is_hurried)
     assert started
     assert not any(process.is_alive() for process in started)
     assert is_hurried or saved_step(tmp_path / "run") >= steps[-1]

@@ -16,10 +16,11 @@ from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.nets.checkpoint import read_card, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.loading import weights_hash
+from omnimouse_model.progress import TRAINING, CallbackJob
 from omnimouse_model.train.checkpoints import last_state, saved_step
-from omnimouse_model.train.context_fit import fit_context
+from omnimouse_model.train.context_fit import STEP, fit_context
 from omnimouse_model.train.finetune.held_out import WINDOW_S, hold_out
-from omnimouse_model.train.finetune.progress import FinetuneProgress
+from omnimouse_model.train.finetune.records import SAVING, STARTING
 from omnimouse_model.train.finetune.run import is_finished
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.finetune_process import (
@@ -33,7 +34,7 @@ from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
 E = 16
-STAGES = ["starting", "training", "context", "saving"]
+STAGES = [STARTING, TRAINING, STEP, SAVING]
 KIN = "a-2-1"
 """A second recording of the known mouse."""
 
@@ -185,13 +186,13 @@ class KillError(BaseException):
 
 
 def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
-    def kill(told: FinetuneProgress) -> None:
-        if told.step == 3:
+    def kill(step: int, row: dict[str, float]) -> None:
+        if step == 3:
             raise KillError
 
     out = tmp_path / "killed"
     with pytest.raises(KillError):
-        run_finetune(mouse_folder, out, progress=kill)
+        run_finetune(mouse_folder, out, on_step=kill)
     assert not is_finished(out)
     saved = saved_step(out)
     assert 0 <= saved < 3
@@ -202,10 +203,10 @@ def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
 
 
 def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
-    told: list[FinetuneProgress] = []
-    stops = {"progress": told.append, "cancelled": lambda: told[-1].step == 2}
+    steps = [0]
+    job = CallbackJob(lambda done, total, text: steps.append(done), lambda: steps[-1] == 2)
     with pytest.raises(StoppedError):
-        run_finetune(mouse_folder, tmp_path, **stops)
+        run_finetune(mouse_folder, tmp_path, job=job)
     assert last_state(tmp_path) == tmp_path / "state-00000002"
     assert not is_finished(tmp_path)
 
@@ -258,11 +259,12 @@ def test_a_folder_of_another_run_is_left_alone(mouse_folder, base, plain_run, tm
 def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lacking):
     absent = {"behavior": {"behavior": {}}, "stimulus": {"stimulus": None}}
     session = replace(om.open_session(mouse_folder / NEW), **absent[lacking], _cache={})
-    told: list[FinetuneProgress] = []
-    mine = om.finetune(base, session, tmp_path, steps=1, batch=1, progress=told.append)
+    rows: list[dict[str, float]] = []
+    add = {"on_step": lambda step, row: rows.append(row)}
+    mine = om.finetune(base, session, tmp_path, steps=1, batch=1, **add)
     assert mine.needs.n_neurons[NEW] == 9
-    assert told[-1].best is not None
-    decodes = any(score.startswith("decode") for score in told[1].row)
+    assert "validation" in rows[-1]
+    decodes = any(score.startswith("decode") for score in rows[0])
     assert decodes is (lacking == "stimulus")
 
 
@@ -271,12 +273,13 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
     context = fit_context(plain, om.open_session(mouse_folder / KNOWN))
     path = save_checkpoint(tmp_path / "both", plain.net, context=context)
     new, stages = om.open_session(mouse_folder / NEW), []
-    ask = {"steps": 1, "batch": 1, "progress": stages.append}
+    job = CallbackJob(lambda done, total, text: stages.append(text.split(": ")))
+    ask = {"steps": 1, "batch": 1, "job": job}
     tuned = om.finetune(path, new, tmp_path / "out", **ask)
     assert tuned.has_context(new)
     assert {k: v for k, v in tuned.context.items() if k.startswith(KNOWN)}.keys() == (
         context.keys()
     )
-    assert [*dict.fromkeys(p.stage for p in stages)] == STAGES
-    shares = [p.seconds_left for p in stages if p.stage == "context"]
-    assert shares[-1] == 0.0
+    assert [*dict.fromkeys(stage for stage, *_ in stages)] == STAGES
+    shares = [share for stage, *share in stages if stage == STEP]
+    assert shares[-1] == ["100%"]

@@ -15,9 +15,11 @@ from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.nets.ndt.checkpoint import read_ndt
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
 from omnimouse_model.predict.ndt.held_out_rates import bits_of, one_neuron_out
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.train.checkpoints import last_state
 from omnimouse_model.train.config import config_path, family_of_config
 from omnimouse_model.train.export.ndt import export_ndt
+from omnimouse_model.train.finetune.records import STARTING
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.ndt.config import NdtTrainConfig, read_ndt_config
 from omnimouse_model.train.ndt.run import train_ndt, with_steps
@@ -27,6 +29,7 @@ from tests.model.poisson_world import poisson_arrays
 pytestmark = pytest.mark.slow  # almost every test trains
 assert_same = partial(torch.testing.assert_close, rtol=0, atol=0)
 
+STOPPED = CallbackJob(cancelled=lambda: True)
 SPEC = om.WindowSpec(0.4, 50.0, responses="count", align="trial")
 MODEL = NdtConfig(d_token=8, n_bins=20, d_model=16, n_layers=2, n_heads=2, d_inner=24, dropout=0.1)
 CONFIG = NdtTrainConfig(
@@ -63,7 +66,8 @@ def new():
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, trained, tmp_path):
     train_ndt(CONFIG, sessions, tmp_path, max_steps=2)
-    train_ndt(CONFIG, sessions, tmp_path, cancelled=lambda: True)
+    with pytest.raises(StoppedError):
+        train_ndt(CONFIG, sessions, tmp_path, job=STOPPED)
     train_ndt(CONFIG, sessions, tmp_path)
     for name in ("model.safetensors", "best.safetensors"):
         assert_same(read_ndt(tmp_path / name).state, read_ndt(trained / name).state)
@@ -199,9 +203,8 @@ def test_an_export_is_a_predictor_of_its_sessions(sessions, trained, tmp_path):
 def test_stitchers_are_fitted_on_a_frozen_transformer(trained, new, tmp_path):
     model = om.load_predictor(trained / "model.safetensors", device="cpu")
     reports = []
-    mine = om.finetune(
-        model, new, tmp_path, steps=20, batch=4, device="cpu", progress=reports.append
-    )
+    job = CallbackJob(lambda done, total, text: reports.append(text))
+    mine = om.finetune(model, new, tmp_path, steps=20, batch=4, device="cpu", job=job)
     before, after = (p.net.state_dict() for p in (model, mine))
     for name, value in before.items():
         if name == "encoder.embedder.embed_session.weight":
@@ -214,7 +217,7 @@ def test_stitchers_are_fitted_on_a_frozen_transformer(trained, new, tmp_path):
     assert card["n_trained"] == 7 * (8 + 16 + 1) + 8
     assert card["frozen_hash"]
     assert card["unit"] == "bits per spike"
-    assert reports[0].stage == "starting"
+    assert reports[0] == STARTING
     assert card["validation"] >= card["before"]
     # Known sessions keep their predictions.
     assert mine.needs.n_neurons == {"a": 9, "b": 9, "new": 7}
@@ -226,7 +229,7 @@ def test_everything_can_be_trained_and_a_stopped_run_goes_on(trained, new, tmp_p
     model = str(trained / "model.safetensors")
     options = {"train": "all", "steps": 4, "batch": 4, "device": "cpu"}
     with pytest.raises(StoppedError):
-        om.finetune(model, new, tmp_path, cancelled=lambda: True, **options)
+        om.finetune(model, new, tmp_path, job=STOPPED, **options)
     mine = om.finetune(model, new, tmp_path, **options)
     assert mine.needs.n_neurons == {"new": 7}
     start = read_ndt(trained / "model.safetensors").shared

@@ -13,6 +13,7 @@ from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.nets.twin.checkpoint import read_twins
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.checkpoints import last_state, read_state
 from omnimouse_model.train.config import (
@@ -35,6 +36,7 @@ from tests.small_sessions import write_session
 pytestmark = pytest.mark.slow  # every test trains
 assert_same = partial(torch.testing.assert_close, rtol=0, atol=0)
 
+STOPPED = CallbackJob(cancelled=lambda: True)
 MODEL = TwinConfig(
     streams=2,
     retina_height=12,
@@ -100,7 +102,8 @@ def tensors(path):
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):
     train_twins(CONFIG, sessions, tmp_path, max_steps=1)
-    train_twins(CONFIG, sessions, tmp_path, cancelled=lambda: True)
+    with pytest.raises(StoppedError):
+        train_twins(CONFIG, sessions, tmp_path, job=STOPPED)
     nets = train_twins(CONFIG, sessions, tmp_path)
     assert_same(tensors(tmp_path / "model.safetensors"), tensors(twins / "model.safetensors"))
     rows = list(log_rows(tmp_path / FILE))
@@ -173,8 +176,9 @@ def test_a_transfer_trains_all_but_the_core(sessions, twins, tmp_path):
     twin = om.load_predictor(twins / "model.safetensors", device="cpu")
     session = replace(sessions[1].session, id="c-1-1")
     stops = iter([False, True])
+    stopped = CallbackJob(cancelled=lambda: next(stops))
     with pytest.raises(StoppedError):
-        om.finetune(twin, session, tmp_path, steps=4, batch=2, cancelled=lambda: next(stops))
+        om.finetune(twin, session, tmp_path, steps=4, batch=2, job=stopped)
     mine = om.finetune(twin, session, tmp_path, steps=4, batch=2)
     assert mine.needs.sessions == {"a-1-1", "b-1-1", "c-1-1"}
     before, after = (

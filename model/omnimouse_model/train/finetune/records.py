@@ -1,19 +1,26 @@
-"""The settings file of a fine-tuning, by which its folder belongs to one run."""
+"""Records of a fine-tuning: its settings, the card of its result, and its stages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
+from omnimouse_model.predict.omnimouse.loading import weights_hash
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.typed import decode, refused_as, shown
 from omnimouse_model.storage.write import write_json
 from omnimouse_model.train.checkpoints import LAST
-from omnimouse_model.train.metrics_log import FILE
+from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.validate import SUMMARY
 
 ABOUT = "finetune.json"
+STARTING = "finding start values for the neurons"
+SAVING = "writing the result"
+"""What is done before and after the training, as the progress of a job describes it."""
 
 
 def write_settings(
@@ -49,3 +56,38 @@ def write_settings(
         raise FinetuneError("other_run", f"{out} holds a training run: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, about)
+
+
+def result_card(
+    about: Mapping[str, Any],
+    frozen: Mapping[str, Tensor],
+    trained: Iterable[Tensor],
+    out: Path,
+    best: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the card of a fine-tuned model.
+
+    Parameters
+    ----------
+    about
+        Model, session, mode, seed, and the unit of the scores.
+    frozen, trained
+        Tensors that kept their values, and those that were trained.
+    out
+        Folder of the run, with its log.
+    best
+        Card of the best weights.
+    """
+    rows = list(log_rows(out / FILE))
+    # Step 0 is the validation before training (`loop`).
+    before = rows[0].get(SUMMARY) if rows[0]["step"] == 0 else None
+    return {
+        **about,
+        "frozen_hash": weights_hash(dict(frozen)) if frozen else None,
+        "n_trained": sum(value.numel() for value in trained),
+        "steps": int(rows[-1]["step"]),
+        "best_step": best["steps"],
+        "before": before,
+        "validation": best.get("validation"),
+        "minutes": round(rows[-1]["seconds"] / 60, 1),
+    }
