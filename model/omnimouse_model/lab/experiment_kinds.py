@@ -25,6 +25,7 @@ from omnimouse_model.lab.tuning import (
     on_off_fields,
     receptive_fields,
 )
+from omnimouse_model.progress import Job
 
 Size = tuple[int, int]
 """Height and width of the frames in pixels."""
@@ -49,7 +50,7 @@ class Experiment:
     show
         `show(size, repeats=…, seed=…, **settings)` makes the stimulus.
     analyse
-        `analyse(responses, stimulus, size, cancelled)` returns the findings.
+        `analyse(responses, stimulus, size, job)` returns the findings.
     """
 
     name: str
@@ -88,17 +89,13 @@ def _levels(quantity: str, responses: np.ndarray, shown: Stimulus, *_: object) -
     return Findings(columns, found.levels, found.response)
 
 
-def _fields(
-    responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
-) -> Findings:
-    found = receptive_fields(responses, shown, size, cancelled=cancelled)
+def _fields(responses: np.ndarray, shown: Stimulus, size: Size, job: Job) -> Findings:
+    found = receptive_fields(responses, shown, size, job=job)
     return Findings(_field_columns(found), average=found.average)
 
 
-def _on_off_fields(
-    responses: np.ndarray, shown: Stimulus, size: Size, cancelled: Callable[[], bool]
-) -> Findings:
-    found = on_off_fields(responses, shown, size, cancelled)
+def _on_off_fields(responses: np.ndarray, shown: Stimulus, size: Size, job: Job) -> Findings:
+    found = on_off_fields(responses, shown, size, job)
     columns = _field_columns(found.field) | {
         f"{name}_{which}": peak
         for which, one in (("on", found.on), ("off", found.off))

@@ -1,6 +1,5 @@
 """Experiments on a model: a stimulus, the responses to it, and their analysis."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -25,18 +24,18 @@ from omnimouse_model.lab.findings import (
     findings_arrays,
     findings_of,
 )
-from omnimouse_model.lab.remote_responses import RemoteQuestion, remote_responses
 from omnimouse_model.lab.response_store import (
     ResponseStore,
     cached_store,
     existing_store,
 )
 from omnimouse_model.lab.responses import (
-    VideoResponses,
+    Piece,
+    VideoTask,
     collected_responses,
     count_windows,
     require_video,
-    video_responses,
+    video_pieces,
 )
 from omnimouse_model.lab.stimuli.stimulus import Stimulus
 from omnimouse_model.predict.predictor import Predictor
@@ -184,17 +183,16 @@ def run_experiment(
     stimulus = show()
     if neurons is None:
         neurons = np.arange(session.n_neurons)
-    of_videos: Callable[[list[int]], Iterator[VideoResponses]]
-    if kept_only:
-        of_videos = _no_videos
-    elif scheduler is None:
-        asked = (predictor, session, stimulus, neurons, chosen.lag_s)
-        of_videos = partial(video_responses, *asked, cancelled=job.cancelled)
-    else:
-        remote = TaskPredictor.of(source, device, predictor, scheduler)
-        question = RemoteQuestion(remote, session, show, neurons, chosen.lag_s)
-        each = count_windows(stimulus, spec) // stimulus.n_videos
-        of_videos = partial(remote_responses, question, each, scheduler, job)
+    asked = VideoTask(
+        TaskPredictor.of(source, device, predictor, scheduler),
+        session,
+        # Workers make it again: its frames are not sent.
+        show if scheduler else lambda: stimulus,
+        neurons,
+        chosen.lag_s,
+    )
+    each = count_windows(stimulus, spec) // stimulus.n_videos
+    pieces = _no_pieces if kept_only else partial(video_pieces, asked, each)
     about = {
         "experiment": chosen.name,
         "stimulus": stimulus.name,
@@ -213,14 +211,14 @@ def run_experiment(
         store = cached_store(cache, about, shape)
     elif results is not None:
         store = ResponseStore(Path(results), about, shape)
-    responses = collected_responses(of_videos, stimulus, len(neurons), store, job)
+    responses = collected_responses(pieces, stimulus, len(neurons), store, job, scheduler)
     return ExperimentResult(
         chosen,
         stimulus,
         size,
         responses,
         neurons,
-        _findings(chosen, store, kept_only, responses, stimulus, size, job.cancelled),
+        _findings(chosen, store, kept_only, responses, stimulus, size, job),
         str(predictor.predictor_id),
         session.id,
         repeats,
@@ -251,8 +249,8 @@ def _findings(
     return found
 
 
-def _no_videos(_: list[int]) -> Iterator[VideoResponses]:
-    return iter(())
+def _no_pieces(_: list[int]) -> list[Piece]:
+    return []
 
 
 def experiment_named(name: str) -> Experiment:

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from omnimouse_model.analysis.evaluate.dask_map import TaskPredictor, map_pieces
 from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
@@ -16,8 +17,10 @@ from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Frames, Stimulus
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request
-from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.progress import QUIET, CallbackJob, Job
 
+WINDOWS_TOGETHER = 8
+"""Windows of a piece of work, or all of one video; bounds the loss on interruption."""
 VideoResponses = tuple[int, Float32[np.ndarray, "event n"]]
 """Number of a video, and the mean responses to its events, in the order of events."""
 
@@ -59,16 +62,48 @@ def model_responses(
     """
     require_video(predictor)
     chosen = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons)
-    of_videos = partial(
-        video_responses,
-        predictor,
-        session,
-        stimulus,
-        chosen,
-        lag_s,
-        cancelled=job.cancelled,
-    )
-    return collected_responses(of_videos, stimulus, len(chosen), store, job)
+    here = TaskPredictor("", "auto", 0, predictor)
+    asked = VideoTask(here, session, lambda: stimulus, chosen, lag_s)
+    each = count_windows(stimulus, predictor.needs.spec) // stimulus.n_videos
+    pieces = partial(video_pieces, asked, each)
+    return collected_responses(pieces, stimulus, len(chosen), store, job)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoTask:
+    """Predictions of the videos of a stimulus, here or on workers.
+
+    Attributes
+    ----------
+    show
+        Makes the stimulus. It is sent in place of the frames, so it must be picklable for
+        workers.
+    neurons, lag_s
+        As in `model_responses`.
+    """
+
+    predictor: TaskPredictor
+    session: Session
+    show: Callable[[], Stimulus]
+    neurons: Int64[np.ndarray, " n"]
+    lag_s: float
+
+
+Piece = tuple[VideoTask, tuple[int, ...]]
+"""A task, and the numbers of the videos that are predicted together."""
+
+
+def video_pieces(asked: VideoTask, windows_each: int, videos: Sequence[int]) -> list[Piece]:
+    """Return pieces of work; `windows_each` is the number of windows of a video."""
+    size = max(1, WINDOWS_TOGETHER // windows_each)
+    return [(asked, tuple(videos[first : first + size])) for first in range(0, len(videos), size)]
+
+
+def _piece_responses(piece: Piece, job: Job) -> list[VideoResponses]:
+    """Return the responses to the videos of a piece, fewer once the job is cancelled."""
+    asked, videos = piece
+    with asked.predictor.loaded(asked.session) as (predictor, session):
+        return list(_video_responses(predictor, session, asked, videos, job))
 
 
 def require_video(predictor: Predictor) -> None:
@@ -79,20 +114,16 @@ def require_video(predictor: Predictor) -> None:
         )
 
 
-def video_responses(
+def _video_responses(
     predictor: Predictor,
     session: Session,
-    stimulus: Stimulus,
-    neurons: Int64[np.ndarray, " n"],
-    lag_s: float,
+    asked: VideoTask,
     videos: Sequence[int],
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job,
 ) -> Iterator[VideoResponses]:
-    """Yield some videos of a stimulus, each with the mean responses to its events.
-
-    See `model_responses`. Once `cancelled()` is true, no more videos are yielded.
-    """
-    spec = predictor.needs.spec
+    """Yield some videos of a stimulus, each with the mean responses to its events."""
+    spec, stimulus = predictor.needs.spec, asked.show()
+    neurons, lag_s = asked.neurons, asked.lag_s
     masks: dict[bytes, Mask] = {}
     # Video and samples of its events, of every request that has no prediction yet.
     pending: deque[tuple[int, np.ndarray]] = deque()
@@ -138,7 +169,7 @@ def video_responses(
         return video, means.astype(np.float32)
 
     predictor.prepare(session)
-    for prediction in predictor.predict_many(requests(), cancelled):
+    for prediction in predictor.predict_many(requests(), job.cancelled):
         video, is_of_event = pending.popleft()
         weights = is_of_event.astype(np.float64)
         is_known = np.isfinite(prediction.responses)
@@ -153,20 +184,21 @@ def video_responses(
 
 
 def collected_responses(
-    of_videos: Callable[[list[int]], Iterator[VideoResponses]],
+    pieces_of: Callable[[list[int]], list[Piece]],
     stimulus: Stimulus,
     n_neurons: int,
     store: ResponseStore | None,
     job: Job,
+    scheduler: str | None = None,
 ) -> Float32[np.ndarray, "event n"]:
     """Return the responses to all events, of which the store may have a part.
 
     Parameters
     ----------
-    of_videos
-        Yields the responses to the videos that the store does not have, in any order.
-    store, progress, cancelled
-        As in `model_responses`.
+    pieces_of
+        Returns the pieces of work of the videos that the store does not have.
+    store, job, scheduler
+        As in `model_responses` and `dask_map.map_pieces`.
     """
     events, n_videos = stimulus.events, stimulus.n_videos
     responses = np.full((len(events.video), n_neurons), np.nan, np.float32)
@@ -177,13 +209,15 @@ def collected_responses(
     done = n_videos - len(missing)
     if done:
         job.progress(done, n_videos)
-    for video, found in of_videos(missing) if missing else ():
-        own = np.flatnonzero(events.video == video)
-        responses[own] = found
-        if store is not None:
-            store.write(video, own, found)
-        done += 1
-        job.progress(done, n_videos)
+    quiet = CallbackJob(cancelled=job.cancelled)
+    for _, finished in map_pieces(_piece_responses, pieces_of(missing), scheduler, quiet):
+        for video, found in finished:
+            own = np.flatnonzero(events.video == video)
+            responses[own] = found
+            if store is not None:
+                store.write(video, own, found)
+            done += 1
+            job.progress(done, n_videos)
     if done < n_videos or job.cancelled():
         raise StoppedError(f"Stopped after {done} of {n_videos} videos.")
     return responses

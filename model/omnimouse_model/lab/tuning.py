@@ -1,6 +1,6 @@
 """Tuning of neurons in a model: directions, levels of a quantity, receptive fields."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from omnimouse_model.metrics.spatial import (
     spatial_selectivity,
 )
 from omnimouse_model.metrics.tuning import selectivity_index
+from omnimouse_model.progress import QUIET, Job
 
 _MAX_STEPS = 100
 """Limit of the fit of a field; those with a peak need fewer."""
@@ -143,14 +144,14 @@ def receptive_fields(
     stimulus: Stimulus,
     size: tuple[int, int],
     monitor: Monitor = MONITOR,
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> ReceptiveFields:
     """Return the receptive fields from responses to `gaussian_dots`.
 
     Raises
     ------
     StoppedError
-        `cancelled()` returned True.
+        The job is cancelled.
     ModuleNotFoundError
         SciPy is missing.
     """
@@ -174,7 +175,7 @@ def receptive_fields(
     row, column = np.unique(rows), np.unique(columns)
     # `np.unique` sorts the places by column, then row.
     maps = by_place.response.reshape(-1, len(column), len(row)).transpose(0, 2, 1)
-    center_px, covariance_px = _fitted(maps, size, cancelled)
+    center_px, covariance_px = _fitted(maps, size, job)
     return ReceptiveFields(above, center_px, covariance_px, selectivity)
 
 
@@ -214,7 +215,7 @@ def on_off_fields(
     responses: Float[np.ndarray, "event neuron"],
     stimulus: Stimulus,
     size: tuple[int, int],
-    cancelled: Callable[[], bool] = lambda: False,
+    job: Job = QUIET,
 ) -> OnOffFields:
     """Return the receptive fields from responses to `sparse_noise`.
 
@@ -224,7 +225,7 @@ def on_off_fields(
     Raises
     ------
     StoppedError
-        `cancelled()` returned True.
+        The job is cancelled.
     ModuleNotFoundError
         SciPy is missing.
     """
@@ -243,7 +244,7 @@ def on_off_fields(
         maps.append(_above_median(mean.reshape(-1, n_rows, n_columns)))
     on, off = maps
     clearest = _clearest(on, off)
-    center_px, covariance_px = _fitted(_smoothed(clearest), size, cancelled)
+    center_px, covariance_px = _fitted(_smoothed(clearest), size, job)
     # The pixels of each place, as in the stimulus.
     row = np.arange(size[0]) * n_rows // size[0]
     column = np.arange(size[1]) * n_columns // size[1]
@@ -301,7 +302,7 @@ def _clearest(
 def _fitted(
     maps: Float[np.ndarray, "neuron row column"],
     size: tuple[int, int],
-    cancelled: Callable[[], bool],
+    job: Job,
 ) -> tuple[Float[np.ndarray, "neuron 2"], Float[np.ndarray, "neuron 2 2"]]:
     """Return centre and covariance, in pixels, of a Gaussian fitted to each map."""
     n_rows, n_columns = maps.shape[1:]
@@ -311,7 +312,7 @@ def _fitted(
     center_px = np.full((len(maps), 2), np.nan)
     covariance_px = np.full((len(maps), 2, 2), np.nan)
     for neuron, one in enumerate(maps):
-        if cancelled():
+        if job.cancelled():
             raise StoppedError(f"Stopped after {neuron} of {len(maps)} fits.")
         # No place is preferred, or a place was never shown.
         if not np.ptp(one) > 1e-9 * np.abs(one).max():

@@ -8,7 +8,7 @@ This is an official evaluation of OmniMouse: windows and mask are those of its s
 the constants of that spec are used here. Predictors of other specs refuse the windows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from jaxtyping import Float
 from omnimouse_model.analysis.evaluate.shard import BATCH
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
@@ -89,7 +88,6 @@ def predict_clips(
     predictor: Predictor,
     session: Session,
     tier: str,
-    cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[ClipPrediction]:
     """Yield the predictions of all trials of a tier, in stored order.
 
@@ -97,8 +95,6 @@ def predict_clips(
     ------
     ValueError
         The session has no trial of 60 frames or more in the tier.
-    StoppedError
-        `cancelled()` returned true.
     """
     trials = session.trials
     names = session.named_tiers(tier)
@@ -112,8 +108,6 @@ def predict_clips(
         )
     predictor.prepare(session)
     for trial in chosen.tolist():
-        if cancelled():
-            raise StoppedError("The evaluation was cancelled.")
         yield _predicted(predictor, session, trial)
 
 

@@ -21,7 +21,7 @@ from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.metrics.information import LikelihoodSums
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
 from omnimouse_model.predict.ndt.held_out_rates import (
@@ -34,7 +34,7 @@ from omnimouse_model.predict.ndt.held_out_rates import (
 )
 from omnimouse_model.predict.ndt.predictor import NdtPredictor
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job, shown_job
+from omnimouse_model.progress import QUIET, CallbackJob, Job, shown_job
 
 HeldOut = Literal["co-smoothing", "forward", "inter-region", "intra-region"]
 HELD_OUT: Final[tuple[HeldOut, ...]] = get_args(HeldOut)
@@ -164,19 +164,14 @@ def _score(
     job: Job,
 ) -> HeldOutScore:
     """Return the score of one condition, or its refusal."""
-
-    def report(done: int, of: int) -> None:
-        if job.cancelled():
-            raise StoppedError(f"Stopped after {done} of {of} passes.")
-        job.progress(done, of, condition)
-
+    named = CallbackJob(lambda done, of, _: job.progress(done, of, condition), job.cancelled)
     about = (condition, model.predictor_id, session.id, tier, len(counts))
     refusal = _refusal(condition, session, model.spec)
     if refusal:
         nothing = jackknife(float("nan"), [])
         silent = np.full(session.n_neurons, np.nan)
         return HeldOutScore(*about, nothing, nothing, silent, refusal)
-    rates, spikes = held_out_rates(condition, model, session, counts, report)
+    rates, spikes = held_out_rates(condition, model, session, counts, named)
     found = _estimates(LikelihoodSums.of(rates, spikes), blocks)
     return HeldOutScore(*about, *found)
 
@@ -186,7 +181,7 @@ def held_out_rates(
     model: NdtPredictor,
     session: Session,
     counts: Counts,
-    report: Callable[[int, int], None] = lambda done, of: None,
+    job: Job = QUIET,
 ) -> tuple[Scored, Scored]:
     """Return the rates per bin of the hidden entries, and their spikes.
 
@@ -201,9 +196,9 @@ def held_out_rates(
         return rates, counts[:, onset : onset + n_windows * WINDOW]
     regions = session.units.region_of
     rates_of: dict[str, Callable[..., np.ndarray]] = {
-        "co-smoothing": partial(one_neuron_out, progress=report),
+        "co-smoothing": partial(one_neuron_out, job=job),
         "inter-region": partial(inter_region, regions=regions),
-        "intra-region": partial(intra_region, regions=regions, progress=report),
+        "intra-region": partial(intra_region, regions=regions, job=job),
     }
     rates = rates_of[condition](model.net, session.id, spikes)
     # Neurons without a region are predicted by no condition over regions.

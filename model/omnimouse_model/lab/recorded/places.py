@@ -1,6 +1,6 @@
 """Recorded places of receptive fields beside those of a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -109,7 +109,7 @@ def compare_places(
             f"were shown within the recording of session {session.id!r}."
         )
     everything = np.ones(len(both.recorded), bool)
-    recorded = shown.places(both.recorded, everything, job.cancelled)
+    recorded = shown.places(both.recorded, everything, job)
     if isinstance(model, ExperimentResult):
         names = ("row_px", "column_px")
         places = np.stack([model.findings.columns[name] for name in names], axis=1)
@@ -117,9 +117,9 @@ def compare_places(
         # stretched to its own size, so rows are a share of the height.
         predicted = places / model.size * (found.height_widths, 1.0)
     else:
-        predicted = shown.places(both.predicted, everything, job.cancelled)
+        predicted = shown.places(both.predicted, everything, job)
     difference = np.hypot(*(recorded - predicted).T)
-    sd, freedom = shown.jackknife_sd(both.recorded, job.cancelled)
+    sd, freedom = shown.jackknife_sd(both.recorded, job)
     radius = student_quantile(freedom) * sd if freedom else sd
     columns = {
         "recorded_row_widths": recorded[:, 0],
@@ -177,7 +177,7 @@ class _Dots:
         self,
         responses: np.ndarray,
         is_chosen: np.ndarray,
-        cancelled: Callable[[], bool],
+        job: Job,
     ) -> Float[np.ndarray, "neuron 2"]:
         """Return the place of each neuron (row, column), in monitor widths."""
         n_rows, n_columns = self.grid
@@ -196,14 +196,14 @@ class _Dots:
         curves = responses_by_value(own, self.number[is_chosen].astype(np.float64))
         is_missing = np.isnan(curves.response).any(axis=1)
         own[:, is_missing] = 0.0  # prefers no place
-        fields = receptive_fields(own, shown, DEFAULT_SIZE, cancelled=cancelled)
+        fields = receptive_fields(own, shown, DEFAULT_SIZE, job=job)
         at = fields.center_px / (height, width) * (n_rows, n_columns) - 0.5
         corner = np.array([self.found.rows[0], self.found.columns[0]])
         far = np.array([self.found.rows[-1], self.found.columns[-1]])
         return np.asarray(corner + at * (far - corner) / (n_rows - 1, n_columns - 1))
 
     def jackknife_sd(
-        self, responses: np.ndarray, cancelled: Callable[[], bool]
+        self, responses: np.ndarray, job: Job
     ) -> tuple[Float[np.ndarray, " neuron"], int]:
         """Return the standard deviation of places, over both axes, and its freedom.
 
@@ -218,9 +218,7 @@ class _Dots:
         group = np.empty(len(order), np.int64)
         group[order] = np.arange(len(order)) - begin[self.number[order]]
         group %= n_groups
-        left_out = np.stack(
-            [self.places(responses, group != k, cancelled) for k in range(n_groups)]
-        )
+        left_out = np.stack([self.places(responses, group != k, job) for k in range(n_groups)])
         squares = (left_out - left_out.mean(axis=0)) ** 2
         variance = (n_groups - 1) / n_groups * squares.sum(axis=(0, 2))
         return np.sqrt(variance), n_groups - 1

@@ -7,7 +7,7 @@ in one batch.
 Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from omnimouse_model.metrics.information import (
     bits_per_spike_per_neuron,
 )
 from omnimouse_model.nets.ndt.network import Ndt
+from omnimouse_model.progress import QUIET, Job, advance
 
 Trials = Float32[Tensor, "trial bin neuron"]
 ONSET, WINDOW, N_WINDOWS = 25, 10, 11
@@ -29,13 +30,6 @@ LAST = 10
 """Bins at the end of a trial that the public code predicts."""
 SEQUENCES = 256
 """Trials that are predicted at once."""
-OnPass = Callable[[int, int], None]
-"""Called with the finished passes and all of them; an error that it raises ends them.
-"""
-
-
-def _silent(done: int, of: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +69,7 @@ def one_neuron_out(
     session: str,
     spikes: Trials,
     neurons: np.ndarray | None = None,
-    progress: OnPass = _silent,
+    job: Job = QUIET,
 ) -> np.ndarray:
     """Predict each neuron from all other neurons (co-smoothing).
 
@@ -90,7 +84,7 @@ def one_neuron_out(
     """
     if neurons is None:
         neurons = np.arange(spikes.shape[-1])
-    return _neuron_by_neuron(net, session, spikes, "neuron", neurons, progress)
+    return _neuron_by_neuron(net, session, spikes, "neuron", neurons, job)
 
 
 def inter_region(net: Ndt, session: str, spikes: Trials, regions: Sequence[str]) -> np.ndarray:
@@ -114,7 +108,7 @@ def intra_region(
     session: str,
     spikes: Trials,
     regions: Sequence[str],
-    progress: OnPass = _silent,
+    job: Job = QUIET,
 ) -> np.ndarray:
     """Predict each neuron from the other neurons of its region only.
 
@@ -126,7 +120,7 @@ def intra_region(
         inside = np.flatnonzero(names == region)
         seen = torch.zeros_like(spikes)
         seen[..., inside] = spikes[..., inside]
-        rates[..., inside] = _neuron_by_neuron(net, session, seen, "intra-region", inside, progress)
+        rates[..., inside] = _neuron_by_neuron(net, session, seen, "intra-region", inside, job)
     return rates
 
 
@@ -198,7 +192,7 @@ def _neuron_by_neuron(
     spikes: Trials,
     scheme: str,
     neurons: np.ndarray,
-    progress: OnPass,
+    job: Job,
 ) -> np.ndarray:
     """Predict each neuron without itself, float32 (trial, bin, predicted neuron).
 
@@ -223,7 +217,7 @@ def _neuron_by_neuron(
             own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
             encoded = net.mix(own, None)[:, -n_bins:]
             rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
-            progress(min(part.stop, len(trials)), len(trials))
+            advance(job, min(part.stop, len(trials)), len(trials))
     return rates.cpu().numpy()
 
 

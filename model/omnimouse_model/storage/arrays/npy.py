@@ -310,11 +310,11 @@ def _refused(path: Path, problem: str) -> SessionFormatError:
     return bad_file(path, "not_npz", problem, "write it again with numpy.savez")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], comment: bytes = b"") -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Any], comment: bytes = b"") -> None:
     """Write named arrays as an `.npz` file; see `atomic_path`."""
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's kwds stub
+            np.savez(file, **arrays)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.comment = comment
 
