@@ -1,5 +1,6 @@
 """Experiments on a model: a stimulus, the responses to it, and their analysis."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -112,6 +113,7 @@ def run_experiment(
     cache: Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
+    connect: Collection[str] = (),
     kept_only: bool = False,
     job: Job = QUIET,
     **settings: Any,
@@ -141,6 +143,8 @@ def run_experiment(
         Device of a predictor that is loaded by name.
     kept_only
         Read kept responses only: predict and write nothing.
+    connect
+        Hosts from which members of an ensemble may be downloaded; see `load_predictor`.
     job
         Progress and stop request; see `progress.Job`.
     settings
@@ -170,7 +174,7 @@ def run_experiment(
     chosen = experiment_named(experiment) if isinstance(experiment, str) else experiment
     # The source is kept, because workers load the predictor from it.
     source = predictor
-    predictor = resolve_predictor(source, device)
+    predictor = resolve_predictor(source, device, connect)
     require_video(predictor)
     spec = predictor.needs.spec
     size = frame_size(spec)
@@ -184,7 +188,7 @@ def run_experiment(
     if neurons is None:
         neurons = np.arange(session.n_neurons)
     asked = VideoTask(
-        TaskPredictor.of(source, device, predictor, scheduler),
+        TaskPredictor.of(source, device, predictor, scheduler, connect),
         session,
         # Workers make it again: its frames are not sent.
         show if scheduler else lambda: stimulus,

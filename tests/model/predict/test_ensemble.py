@@ -81,7 +81,7 @@ def test_too_many_members_or_levels_are_refused(folder):
         om.load_predictor(folder / "0.ensemble.json")
 
 
-def test_a_member_on_a_server_is_loaded_only_if_its_host_is_allowed(folder, monkeypatch):
+def test_a_member_on_a_server_is_loaded_only_if_its_host_is_allowed(folder, session, monkeypatch):
     built = []
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.example:8443")
 
@@ -99,9 +99,13 @@ def test_a_member_on_a_server_is_loaded_only_if_its_host_is_allowed(folder, monk
     assert built == []
     om.load_predictor(path, connect=["HUB.example:8443"])
     assert built == ["hf://owner/model", "hf://owner/other"]
+    with pytest.raises(ConnectError, match=r"--connect hub\.example:8443"):
+        om.evaluate(path, session, "test/video_behavior", max_windows=1)
+    om.evaluate(path, session, "test/video_behavior", max_windows=1, connect=["hub.example:8443"])
+    assert len(built) == 4
     allow_connections(["hub.example:8443"])
     om.load_predictor(path)
-    assert len(built) == 4
+    assert len(built) == 6
 
 
 @pytest.mark.parametrize(

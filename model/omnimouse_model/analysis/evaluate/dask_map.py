@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -260,10 +260,12 @@ def checked_scheduler(scheduler: str) -> str:
     return check_address(scheduler)
 
 
-def resolve_predictor(source: Predictor | Source | Path, device: str) -> Predictor:
+def resolve_predictor(
+    source: Predictor | Source | Path, device: str, connect: Collection[str] = ()
+) -> Predictor:
     """Return a predictor from itself, its name, its path or a factory function."""
     if isinstance(source, str | Path):
-        return load_predictor(source, device=device)
+        return load_predictor(source, device=device, connect=connect)
     # A predictor class has the methods of the protocol too, so it would pass the
     # `isinstance` check alone; it is a factory here.
     if isinstance(source, Predictor) and not isinstance(source, type):
@@ -290,12 +292,15 @@ class TaskPredictor:
     threads
         Number of torch threads. Rounding of sums depends on it; equal numbers give
         equal results.
+    connect
+        Hosts from which members of an ensemble may be downloaded.
     """
 
     source: Source
     device: str
     threads: int
     here: Predictor | None = None
+    connect: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -304,6 +309,7 @@ class TaskPredictor:
         device: str,
         here: Predictor,
         scheduler: str | None,
+        connect: Collection[str] = (),
     ) -> "TaskPredictor":
         """Return the predictor of a map with this scheduler, which is loaded here.
 
@@ -325,7 +331,7 @@ class TaskPredictor:
                 "With a scheduler give the predictor by its name or path: it is loaded "
                 "on the workers."
             )
-        return cls(source, device, get_num_threads())
+        return cls(source, device, get_num_threads(), connect=tuple(connect))
 
     @contextmanager
     def loaded(self, session: Session) -> Iterator[tuple[Predictor, Session]]:
@@ -341,4 +347,4 @@ class TaskPredictor:
         with _one_at_a_time, torch_threads(self.threads):
             key = (session.id, session.fingerprint)
             session = _sessions.setdefault(key, session)
-            yield _cached_predictor(self.source, self.device), session
+            yield _cached_predictor(self.source, self.device, self.connect), session

@@ -7,7 +7,7 @@ read once per shard, in small batches, and all its predictors run on each batch.
 therefore depends on the size of the batch and not on the session.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ def evaluate(
     metric: str | None = None,
     centred: bool = True,
     device: str = "auto",
+    connect: Collection[str] = (),
     job: Job | None = None,
 ) -> Scores:
     """Score predictors on held-out windows.
@@ -87,6 +88,8 @@ def evaluate(
         its windows.
     device
         Device of predictors that are loaded by name.
+    connect
+        Hosts from which members of an ensemble may be downloaded; see `load_predictor`.
     job
         Progress and stop request; see `progress.Job`.
 
@@ -112,7 +115,7 @@ def evaluate(
     # A name is a sequence too.
     if isinstance(predictor, str) or not isinstance(predictor, Sequence):
         predictor = [predictor]
-    predictors = [resolve_predictor(source, device) for source in predictor]
+    predictors = [resolve_predictor(source, device, connect) for source in predictor]
     metric = metric_of(predictors, metric)  # refuses an unknown name before any work
     scored = conditions(strategies)
     shards = []

@@ -6,7 +6,7 @@ its scores do not depend on the other models, the worker or on interruptions.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -80,6 +80,7 @@ def evaluate_all(
     results: str | Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
+    connect: Collection[str] = (),
     job: Job | None = None,
 ) -> dict[str, Scores]:
     """Evaluate many models on many sessions and tiers, with saved results.
@@ -107,6 +108,8 @@ def evaluate_all(
     scheduler
         Distribute the shards over the workers of a scheduler; see
         `dask_map.map_pieces`.
+    connect
+        Hosts from which members of an ensemble may be downloaded; see `load_predictor`.
 
     Returns
     -------
@@ -137,7 +140,7 @@ def evaluate_all(
     if results is not None or scheduler is not None or seeds:
         _check_names(names)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
-    loaded = [resolve_predictor(source, device) for source in predictors]
+    loaded = [resolve_predictor(source, device, connect) for source in predictors]
     groups = [tuple(group) for group in by_spec(loaded).values()]
     if results is not None or scheduler is not None:
         groups = [(predictor,) for predictor in loaded]
@@ -161,7 +164,7 @@ def evaluate_all(
     missing = {key: shard for key, shard in shards.items() if key not in finished}
     with shown_job(job) as shown, contextlib.suppress(StoppedError):
         of_shard = {
-            id(here): TaskPredictor.of(source, device, here, scheduler)
+            id(here): TaskPredictor.of(source, device, here, scheduler, connect)
             for source, here in zip(predictors, loaded, strict=True)
         }
         tasks = [

@@ -1,5 +1,6 @@
 """Prediction of a whole recording or a tier into one file, batch by batch."""
 
+from collections.abc import Collection
 from hashlib import blake2b
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -51,6 +52,7 @@ def predict_session(
     tier: str | None = None,
     scheduler: str | None = None,
     device: str = "auto",
+    connect: Collection[str] = (),
     job: Job | None = None,
 ) -> StoredPredictions:
     """Predict a whole recording or a tier, and write the predictions to one file.
@@ -73,6 +75,8 @@ def predict_session(
         recording, so that every sample is a target once.
     scheduler
         Predict on workers of a scheduler; see `dask_map.map_pieces`.
+    connect
+        Hosts from which members of an ensemble may be downloaded; see `load_predictor`.
     job
         Progress and stop request; see `progress.Job`.
 
@@ -107,9 +111,9 @@ def predict_session(
     if path.suffix == ".nwb":
         with named_extras():  # before hours of predictions
             import_module("h5py")
-    loaded = resolve_predictor(predictor, device)
+    loaded = resolve_predictor(predictor, device, connect)
     plan = _plan(loaded, session, mask, tier)
-    model = TaskPredictor.of(predictor, device, loaded, scheduler)
+    model = TaskPredictor.of(predictor, device, loaded, scheduler, connect)
     path.parent.mkdir(parents=True, exist_ok=True)
     with sole_writer(path):
         if is_finished(path, plan.metadata.question):

@@ -5,7 +5,7 @@ first draw gives the whole curve, later draws its error bars.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def context_sweep(
     about: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
     device: str = "auto",
+    connect: Collection[str] = (),
     job: Job | None = None,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
 ) -> ContextSweep:
@@ -112,6 +113,8 @@ def context_sweep(
         an address, see `dask_map.map_pieces`. The rows do not depend on the worker.
     device
         Device of a predictor that is loaded by name.
+    connect
+        Hosts from which members of an ensemble may be downloaded; see `load_predictor`.
     job
         Progress and stop request; see `progress.Job`.
     on_part
@@ -153,7 +156,7 @@ def context_sweep(
     """
     # The source is kept, because workers load the predictor from it.
     source = predictor
-    predictor = resolve_predictor(predictor, device)
+    predictor = resolve_predictor(predictor, device, connect)
     if predictor.needs.is_stored:
         raise UnsupportedRequestError(f"{predictor.predictor_id}: {STORED}")
     recordings = listed_sessions(sessions)
@@ -184,7 +187,7 @@ def context_sweep(
             file = ResultsFile(SWEEP, Path(results), definition, about or {})
             # Only rows whose key matches a planned cell: a recording may have changed.
             run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
-        model = TaskPredictor.of(source, device, predictor, scheduler)
+        model = TaskPredictor.of(source, device, predictor, scheduler, connect)
         for part in run.parts(model, scheduler):
             if file is not None:
                 for key, row in part.items():
