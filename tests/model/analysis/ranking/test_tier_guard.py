@@ -7,7 +7,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
-from omnimouse_model.analysis.ranking.tier_guard import HeldBackError, without_test
+from omnimouse_model.analysis.ranking.core_runs import HeldBackError, without_test
 from tests.model.analysis.ranking.fake_factory import SPEC, opened
 
 
