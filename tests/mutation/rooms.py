@@ -34,7 +34,7 @@ ROOMS = {
         + _files(_TESTS, "predict/omnimouse/test_predictor"),
     ),
     "windows": Room(
-        _files(f"{_MODEL}/data", "session recording valid_starts clock phase_gather signal")
+        _files(f"{_MODEL}/data", "session recording valid_starts clock signal")
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "experanto/test_spikes")

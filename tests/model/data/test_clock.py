@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnimouse_model.data import clock
-from omnimouse_model.data.phase_gather import (
+from omnimouse_model.data.signal import (
     ShiftOrder,
     gather_shifted,
     shifted_rows,

@@ -9,8 +9,7 @@ import pytest
 import zarr
 
 from omnimouse_model.analysis.evaluate.stitching import predict_span
-from omnimouse_model.data.conversion.check import verify
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.conversion.write import convert, verify
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.placed_rows import (
     PlacedRows,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.hub import download as hub_client
+from omnimouse_model.data.hub import fetch as hub_client
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference import background_task

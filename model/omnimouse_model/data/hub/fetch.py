@@ -1,22 +1,29 @@
 """Fetching of a recording or model from the hub, once, into a local folder."""
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
-from omnimouse_model.data.hub.download import (
-    commit_folder,
-    fetch_files,
-    locked_target,
-    work_folder,
-    write_origin,
-)
-from omnimouse_model.data.hub.errors import folder_bytes
-from omnimouse_model.data.hub.listing import Listing
+from omnimouse_model.data.hub.auth import endpoint, http_error, hub_headers
+from omnimouse_model.data.hub.body import blocks_of
+from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
+from omnimouse_model.data.hub.exchange import answer_to, location_of
+from omnimouse_model.data.hub.listing import HubFile, Listing
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
-from omnimouse_model.errors import FetchError
-from omnimouse_model.progress import Job, part_of, shown_job
+from omnimouse_model.display import printable
+from omnimouse_model.errors import FetchError, SessionFormatError
+from omnimouse_model.progress import QUIET, Job, advance, part_of, shown_job
+from omnimouse_model.storage.archives import is_plain_name, leads_outside
 from omnimouse_model.storage.cache import cache_dir
+from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.journal import check_own
+from omnimouse_model.storage.locks import OutputBusyError, open_without_links, sole_writer
+from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.write import put_in_place, remove_left_over, write_json
 
 Put = Callable[[Listing, Path, Path, Job], None]
 """Function of (listing, downloaded folder, target, job) that makes the target."""
@@ -92,3 +99,284 @@ def local_path(place: HubPlace, to: str | Path | None) -> Path:
 def saved_bytes(name: str, to: str | Path | None = None) -> int:
     """Return how many bytes an unfinished download has; the next call adds the rest."""
     return folder_bytes(work_folder(local_path(require_place(name), to)))
+
+
+# -- downloads from the model hub, file by file, with checksums and resumption
+# Bytes read at a time for a checksum.
+_BLOCK = 1 << 18
+# Attempts in a row without new data before the download fails.
+_TRIES = 5
+# Pause in seconds between two attempts.
+_PAUSE_S = 1.0
+# HTTP status of a partial response, and statuses for which a later attempt can succeed.
+_PARTIAL = 206
+_BUSY = (408, 429, 500, 502, 503, 504)
+# Seconds between looks at the lock, so that the user can stop while waiting.
+_LOOK_S = 0.2
+
+
+def fetch_files(listing: Listing, folder: Path, job: Job = QUIET) -> None:
+    """Download every file of a listing into a folder that is for one commit.
+
+    A file gets its name after its checksum was compared. After a stop or kill at any
+    point the next call resumes at the last byte.
+
+    Raises
+    ------
+    FetchError
+        A file could not be downloaded completely, or the drive has too little space.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Existence is sufficient: only a file with the right checksum is given its name.
+    missing = [f for f in listing.files if not path_inside(folder, f.path).exists()]
+    _check_space(listing, folder, missing)
+    done = listing.size - sum(file.size for file in missing)
+    for file in missing:
+        name = printable(PurePosixPath(file.path).name)
+
+        def report(n_bytes: int, before: int = done, name: str = name) -> None:
+            if job is not None:
+                share = (before + n_bytes) / max(1, listing.size)
+                advance(job, share, 1.0, f"fetching {name}")
+
+        with as_fetch_errors(listing.place, folder):
+            _fetch_file(listing, file, folder, report)
+        done += file.size
+
+
+def _check_space(listing: Listing, folder: Path, missing: list[HubFile]) -> None:
+    """Raise FetchError if the drive has too little space."""
+    # Space for the missing bytes, and for one copy of everything, since the files are
+    # unpacked or converted beside the download.
+    saved = sum(_size(_part_of(folder, file)) for file in missing)
+    required = sum(file.size for file in missing) - saved + listing.size
+    free = shutil.disk_usage(folder).free
+    if required > free:
+        raise FetchError(
+            "no_space",
+            f"{required / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are "
+            f"free at {folder}; make room, or choose another folder (--to, "
+            "OMNIMOUSE_CACHE).",
+        )
+
+
+def _part_of(folder: Path, file: HubFile) -> Path:
+    return path_inside(folder, f".{file.checksum}.part")
+
+
+def _fetch_file(
+    listing: Listing, file: HubFile, folder: Path, report: Callable[[int], None]
+) -> None:
+    target = path_inside(folder, file.path)
+    part = _part_of(folder, file)
+    # Too long: the server sent the wrong bytes, and appending cannot repair that.
+    if _size(part) > file.size:
+        part.unlink()
+    if not part.exists() or _size(part) < file.size:
+        _download(listing, file, part, report)
+    if _checksum(part, len(file.checksum)) != file.checksum:
+        part.unlink()
+        raise FetchError(
+            "damaged",
+            f"{printable(file.path)} arrived damaged: its checksum is not "
+            f"{file.checksum[:12]}…. It was removed; fetch it again.",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    put_in_place(part, target)
+
+
+def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
+    """Append the missing bytes of one file; try again if the connection drops."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    dropped = (http_error(), ConnectionError, TimeoutError)
+    largest, n_tries = _size(part), 0
+    fault: BaseException = ConnectionError("it ends too early, again and again")
+    while n_tries < _TRIES:
+        try:
+            _append(listing, file, part, report)
+        except HfHubHTTPError as error:
+            status = getattr(error.response, "status_code", 0)
+            if status not in _BUSY:  # a refusal, which another try will not change
+                raise
+            fault = error
+        except dropped as error:
+            fault = error
+        # A refused file of no bytes has no part.
+        if part.exists() and _size(part) >= file.size:
+            return
+        # Only tries without progress count, so that a slow unstable connection can
+        # finish a large file.
+        n_tries = 0 if _size(part) > largest else n_tries + 1
+        largest = max(largest, _size(part))
+        report(_size(part))  # may raise, so that the user can stop between tries
+        time.sleep(_PAUSE_S)
+    raise fault
+
+
+def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
+    from huggingface_hub import hf_hub_url
+
+    place, headers = listing.place, hub_headers()
+    url = hf_hub_url(
+        place.repo,
+        file.path,
+        repo_type=place.kind,
+        revision=listing.commit,
+        endpoint=endpoint(),
+    )
+    # Large files are redirected to storage on another host. The address is resolved
+    # first, so that the token is not sent there.
+    address = location_of(url, headers)
+    if urlsplit(address)[:2] != urlsplit(url)[:2]:
+        headers.pop("Authorization", None)  # only the hub may see the token
+    n_bytes = _size(part)
+    if n_bytes:
+        headers["Range"] = f"bytes={n_bytes}-"
+    with open_without_links(part, "ab") as stream, answer_to(address, headers) as response:
+        if response.status_code != _PARTIAL:
+            # The server ignored the range and sends everything.
+            stream.seek(0)
+            stream.truncate()
+        for block in blocks_of(response, file.path, file.size - stream.tell()):
+            stream.write(block)
+            report(stream.tell())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _checksum(path: Path, length: int) -> str:
+    """Return the SHA-256 (64 digits), or git's SHA-1 of a blob (40 digits)."""
+    # Files in LFS are named by SHA-256, small ones by git's blob hash: SHA-1 of a
+    # header with the size, then the bytes.
+    digest = hashlib.sha256()
+    if length == 40:
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
+    with open_binary(path) as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# -- one result, made once -----------------------------------------------------------
+@contextmanager
+def locked_target(place: HubPlace, target: Path, job: Job = QUIET) -> Iterator[Path | None]:
+    """Lock `target` and yield its working folder; yield None if it exists already.
+
+    The folder is removed after success. After an error it remains for resumption,
+    unless nothing was downloaded.
+
+    Raises
+    ------
+    FetchError
+        `target` exists and was not fetched from this place.
+    ResultsFileError
+        The working folder holds something that is not the user's own.
+    """
+    work = work_folder(target)
+    # A run that was killed at its end has left its working folder.
+    if _is_fetched(place, target) and not work.exists():
+        yield None
+        return
+    with ExitStack() as stack:
+        _wait_for(stack, target, job)
+        new_folders = [f for f in target.parents if not f.exists()]  # innermost first
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Checked again under the lock: another process may have finished meanwhile.
+            if _is_fetched(place, target):
+                shutil.rmtree(work, ignore_errors=True)
+                remove_left_over(target.parent)
+                yield None
+                return
+            check_own(work)
+            yield work
+            shutil.rmtree(work, ignore_errors=True)
+        finally:
+            # A failure before the first byte leaves no trace in the user's folders.
+            if not folder_bytes(work):
+                shutil.rmtree(work, ignore_errors=True)
+                for folder in new_folders:
+                    with suppress(OSError):  # no longer empty
+                        folder.rmdir()
+
+
+def _wait_for(stack: ExitStack, target: Path, job: Job) -> None:
+    """Wait until no other program writes a target; the job can stop the wait."""
+    while True:
+        try:
+            stack.enter_context(sole_writer(target))
+            return
+        except OutputBusyError:
+            advance(job, 0.0, 1.0, f"another program is fetching {target.name}; waiting")
+            time.sleep(_LOOK_S)
+
+
+def work_folder(target: Path) -> Path:
+    """Return the working folder of a target, for files until all have arrived."""
+    return target.with_name(f".{target.name}.fetching")
+
+
+def commit_folder(work: Path, listing: Listing) -> Path:
+    """Return the folder of a commit; remove those of other commits."""
+    # Files of two commits must not be mixed, so each commit begins anew.
+    folder = path_inside(work, listing.commit[:12])
+    for other in work.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
+def _is_fetched(place: HubPlace, target: Path) -> bool:
+    """Return whether a target was fetched before; raise if it is something else."""
+    if not target.exists():
+        return False
+    try:
+        address = read_json_mapping(_record_of(target)).get("address")
+    except SessionFormatError:
+        address = None
+    if address != str(place):
+        origin = "was not fetched from the hub" if address is None else f"is {str(address)[:300]}"
+        raise FetchError(
+            "exists", f"{target} is there already, and {origin}; choose another folder."
+        )
+    return True
+
+
+def _record_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.hub.json")
+
+
+def write_origin(target: Path, listing: Listing) -> None:
+    """Write the origin of a target (address, commit, checksums) beside it."""
+    record = {
+        "address": str(listing.place),
+        "commit": listing.commit,
+        "licence": listing.licence,
+        "fetched": time.strftime("%Y-%m-%d"),
+        "files": {file.path: file.checksum for file in listing.files},
+    }
+    write_json(_record_of(target), record)
+
+
+# -- paths made from names that a hub sends
+def path_inside(folder: Path, name: str) -> Path:
+    """Return the path of a name in a folder.
+
+    Every name, commit and checksum of a hub passes here before a file of it is opened
+    or removed.
+
+    Raises
+    ------
+    FetchError
+        The name leads outside the folder, also over a link, or not every operating
+        system can hold it.
+    """
+    path = folder / name
+    is_sound = bool(name) and not leads_outside(name) and is_plain_name(name)
+    # `resolve` follows links that are in the folder already.
+    if not is_sound or not path.resolve().is_relative_to(folder.resolve()):
+        raise FetchError("refused", f"The hub names a file {name[:200]!r}, which is refused.")
+    return path

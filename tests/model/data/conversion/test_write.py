@@ -10,8 +10,7 @@ import pytest
 import zarr
 
 from omnimouse_model.data.conversion import write
-from omnimouse_model.data.conversion.check import verify
-from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.conversion.write import convert, verify
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import CODECS, SHARD_ROWS

@@ -12,8 +12,7 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.data.hub.auth import token_for_hub
-from omnimouse_model.data.hub.download import work_folder
-from omnimouse_model.data.hub.fetch import local_path
+from omnimouse_model.data.hub.fetch import local_path, work_folder
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, ResultsFileError, SessionFormatError, StoppedError
 from omnimouse_model.nets import official
@@ -81,7 +80,7 @@ def hub(server, cache, session_tar, monkeypatch):
     hub = server.serve(Hub({DATASET: Repository(files, "cc-by-4.0")}))
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("omnimouse_model.data.hub.download._PAUSE_S", 0.0)
+    monkeypatch.setattr("omnimouse_model.data.hub.fetch._PAUSE_S", 0.0)
     return hub
 
 
@@ -214,7 +213,7 @@ def test_a_file_of_no_bytes_that_does_not_arrive_is_told(hub, monkeypatch):
         raise TimeoutError("too slow")
 
     hub.repositories[DATASET].files[FILE] = b""
-    monkeypatch.setattr("omnimouse_model.data.hub.download.location_of", slow)
+    monkeypatch.setattr("omnimouse_model.data.hub.fetch.location_of", slow)
     assert refusal(SESSION).code == "interrupted"
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.alf.layout import (
     Sorting,
+    behavior_files,
     choose_sortings,
     has_spikes,
     sorters,
 )
 from omnimouse_model.data.readers.alf.probe import Probe, read_probe
-from omnimouse_model.data.readers.alf.region_names import region_names
-from omnimouse_model.data.readers.alf.trials import EVENT, read_trials
-from omnimouse_model.data.readers.alf.wheel import read_wheel
+from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
@@ -46,11 +46,21 @@ from omnimouse_model.data.readers.build.trial_events import (
     aligned_to_event,
     with_tiers,
 )
-from omnimouse_model.data.readers.build.trial_times import TrialClock
+from omnimouse_model.data.readers.build.trial_times import (
+    TrialClock,
+    trial_intervals,
+)
+from omnimouse_model.data.readers.build.typed_fields import as_float
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed
+from omnimouse_model.storage.arrays.npy import load_small_array
+from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
+from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.files import bad_file
 from omnimouse_model.storage.fingerprint import folder_fingerprint
+from omnimouse_model.storage.tables import csv_rows
 
 LOOKED_FOR = ("alf/*/spikes.times.npy",)
 _SUBJECT = re.compile(r"[\w.-]{1,80}")
@@ -225,3 +235,279 @@ def _identity(path: Path, notes: Notes) -> tuple[str, str | None]:
         f"the path is not <subject>/<date>/<number>: '{path.name}' is used",
     )
     return path.name, None
+
+
+# -- names of brain regions for the ids of the Allen atlas
+TABLES = ("regions.csv", "allen_structure_tree.csv")
+"""Tables with the columns `id` and `acronym`, in the session or its ALF folder."""
+_MAX_BYTES, _LONGEST = 4 * 2**20, 40
+
+
+def region_names(ids: np.ndarray, root: Path, notes: Notes) -> tuple[np.ndarray, str]:
+    """Return the name of the region of each id, and where the names come from.
+
+    Ids of the left hemisphere can be negative; both hemispheres have the same names.
+    """
+    ids = np.abs(ids.astype(np.int64))
+    known, source = _known(np.unique(ids), root, notes)
+    # Id 0 is outside the brain.
+    names = [known.get(i, "void" if i == 0 else str(i)) for i in ids.tolist()]
+    unknown = {str(i) for i in ids.tolist() if i and i not in known}
+    if unknown:
+        notes.assume(
+            "region_ids",
+            f"{len(unknown)} regions are shown as ids of the Allen atlas: a table "
+            f"{TABLES[0]} (id, acronym) in the session, or the package iblatlas, gives "
+            "their names",
+        )
+    if source:
+        notes.assume("region_names", f"names of regions are those of {source}")
+    return np.array(names, np.str_), source or "channels.brainLocationIds_ccf_2017"
+
+
+def _known(ids: np.ndarray, root: Path, notes: Notes) -> tuple[dict[int, str], str]:
+    for folder in (root, root / "alf"):
+        for name in TABLES:
+            path = folder / name
+            if not path.is_file():
+                continue
+            names = read_side_stream(
+                f"names of regions ({name})", partial(_of_table, path, root), notes
+            )
+            if names is not None:
+                return names, name
+    try:
+        atlas = import_module("iblatlas.regions")
+    except ImportError:
+        return {}, ""
+    # The merged regions of the Beryl mapping are those of the published analyses.
+    names = atlas.BrainRegions().id2acronym(ids, mapping="Beryl")
+    return dict(zip(ids.tolist(), map(str, names), strict=True)), "iblatlas (Beryl)"
+
+
+def _of_table(path: Path, root: Path, _: Notes) -> dict[int, str]:
+    names: dict[int, str] = {}
+    rows = csv_rows(path, ("id", "acronym"), _MAX_BYTES, root)
+    for number, (code, acronym) in enumerate(rows, 1):
+        region = as_float(code)
+        is_whole = region is not None and abs(region) < 2**62 and region % 1 == 0
+        if region is None or not is_whole or not acronym or len(acronym) > _LONGEST:
+            raise bad_file(
+                path,
+                "bad_table",
+                f"row {number}: no id and acronym",
+                "the columns are id, a whole number, and acronym, a short text",
+            )
+        names[int(region)] = acronym.strip()
+    return names
+
+
+# -- speed of the wheel of an ALF folder, from its positions
+RATE_HZ = 50.0
+"""Samples of the speed per second: one for each bin of 20 ms."""
+_STILL_S, _SAME = 10.0, 0.02
+"""Longest time at an end in which a wheel without changes stood still: seconds, and
+share of the recording."""
+
+
+def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | None:
+    """Return the speed of the wheel over a span of native time, None without a wheel.
+
+    Raises
+    ------
+    SessionFormatError
+        A file is missing or damaged, or positions and times do not fit.
+    """
+    files = behavior_files(root, "wheel", notes)
+    places = [files.get(f"wheel.{name}.npy") for name in ("position", "timestamps")]
+    path, times_path = places
+    if path is None and times_path is None:
+        return None
+    if path is None or times_path is None:
+        name = "position" if path is None else "timestamps"
+        there = next(place for place in places if place is not None)
+        missing = there.with_name(there.name.replace("timestamps", name))
+        raise bad_file(missing, "missing_file", f"is missing: wheel.{name}")
+    position, times = (_numbers(place, root) for place in (path, times_path))
+    # Two columns: sample numbers and their times, between which times are linear.
+    if times.ndim == 2 and times.shape[1] == 2 and len(times) > 1:
+        times = np.interp(np.arange(len(position)), times[:, 0], times[:, 1])
+    times, position = times.reshape(-1), position.reshape(-1)
+    if len(times) != len(position) or len(times) < 2:
+        raise bad_file(
+            times_path,
+            "wrong_length",
+            f"has {len(times):,} times for {len(position):,} positions",
+            "are both files of one revision?",
+        )
+    for values, file in ((times, times_path), (position, path)):
+        is_bad = ~np.isfinite(values)
+        if is_bad.any():
+            at = int(np.flatnonzero(is_bad)[0])
+            problem = (
+                f"holds {int(is_bad.sum()):,} values that are not finite (NaN) of "
+                f"{len(values):,}, the first at index {at}"
+            )
+            raise bad_file(file, "not_finite", problem, "take these samples away")
+    falls = np.flatnonzero(np.diff(times) < 0)
+    if len(falls):
+        k = int(falls[0])
+        problem = f"decreases at index {k + 1}, from {times[k]:.6g} to {times[k + 1]:.6g} s"
+        raise bad_file(times_path, "not_ascending", problem, "sort the samples by time")
+    if times[-1] < span[0] or times[0] > span[1]:
+        raise bad_file(
+            times_path,
+            "no_overlap",
+            f"lasts from {times[0]:.6g} to {times[-1]:.6g} s, and the spikes from "
+            f"{span[0]:.6g} to {span[1]:.6g} s",
+            "bring both to one clock, in seconds",
+        )
+    n = max(2, int((span[1] - span[0]) * RATE_HZ) + 1)
+    grid = span[0] + np.arange(n) / RATE_HZ
+    speed = np.abs(np.gradient(np.interp(grid, times, position))) * RATE_HZ
+    first, last = float(times[0]), float(times[-1])
+    notes.assume(
+        "wheel_speed",
+        "the stream of running is the speed of the wheel, without direction, from "
+        f"positions interpolated at {RATE_HZ:g} Hz, from {first:.6g} to {last:.6g} s",
+    )
+    # The encoder stores only changes: for a short time before the first and after the
+    # last one, the wheel stood still; in a long time, it was not recorded.
+    still_s = max(_STILL_S, _SAME * (span[1] - span[0]))
+    is_missing = np.zeros(n, bool)
+    if first - span[0] > still_s:
+        is_missing |= grid < first
+    if span[1] - last > still_s:
+        is_missing |= grid > last
+    if is_missing.any():
+        speed[is_missing] = np.nan
+        notes.warn(
+            "stream_lengths",
+            f"running (wheel) lasts {last - first:.6g} s ({first:.6g} to {last:.6g} s "
+            f"of the clock of the file), and the spikes {span[1] - span[0]:.6g} s "
+            f"({span[0]:.6g} to {span[1]:.6g} s): the wheel is missing in the rest",
+        )
+    labels = {"names": ("wheel_speed",), "units": ("rad/s",)}
+    rows = MemoryRows(path, speed[:, None])
+    return Signal.of_rows("treadmill", rows, RATE_HZ, span[0], **labels)
+
+
+def _numbers(path: Path, root: Path) -> np.ndarray:
+    values = load_small_array(path, root)
+    if values.dtype.kind not in "fiu" or values.ndim not in (1, 2):
+        problem = f"is {values.shape} {values.dtype}; (samples,) numbers expected"
+        raise bad_file(path, "wrong_shape", problem)
+    return values.astype(np.float64)
+
+
+# -- trial table of an ALF folder: `trials.table.pqt`, or one array for each column
+EVENT = "stimOn_times"
+"""Event at which trials begin if the table has it."""
+_BEGIN, _END = "intervals_0", "intervals_1"
+_SIDES = {"contrastLeft": "left", "contrastRight": "right"}
+_MAX_TRIALS, _LATEST_S = 200_000, 1e12
+
+
+def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationIntervals:
+    """Return the trials of a session, empty if there are none.
+
+    A column that is damaged, or has another length than the intervals, is left out
+    with a note. Times of events stay in the clock of the files.
+
+    Raises
+    ------
+    SessionFormatError
+        The trials have no intervals.
+    """
+    files = behavior_files(root, "trials", notes)
+    columns: dict[str, np.ndarray] = {}
+    for name, path in files.items():
+        if name.endswith(".npy"):
+            attribute = name.split(".")[1]
+            columns |= _column(path, attribute, root, notes)
+    table = files.get("trials.table.pqt")
+    if table is not None:
+        found = read_side_stream("trials.table", lambda inner: _table(table, root, inner), notes)
+        columns |= found or {}
+    columns = {k: v for k, v in columns.items() if not k.startswith("__")}
+    if not columns:
+        return PresentationIntervals()
+    path = table or next(iter(files.values()))
+    _check_intervals(columns, path)
+    n = len(columns[_BEGIN])
+    for name in [name for name, values in columns.items() if len(values) != n]:
+        length = len(columns.pop(name))
+        notes.warn(
+            "left_out_columns",
+            f"trials: {name} is left out: it has {length:,} values for {n:,} intervals "
+            "(are all files of one revision?)",
+        )
+    on, off = (columns.pop(name).astype(np.float64) for name in (_BEGIN, _END))
+    # Numbers that no time has count as missing.
+    on, off = (np.where(np.abs(times) < _LATEST_S, times, np.nan) for times in (on, off))
+    fields: dict[str, Sequence[Any]] = {name: values.tolist() for name, values in columns.items()}
+    fields["stim_id"] = _stimuli(columns, n)
+    fields["id"] = list(range(n))
+    return trial_intervals("trials", on, off, fields, clock, notes)
+
+
+def _table(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
+    columns, unread = read_parquet_columns(path, root)
+    if unread:
+        listed = ", ".join(unread[:8])
+        message = f"not read from {path.name}: {listed}, which are no numbers or texts"
+        notes.assume("unread_columns", message)
+    return columns
+
+
+def _column(path: Path, name: str, root: Path, notes: Notes) -> dict[str, np.ndarray]:
+    found = read_side_stream(f"trials.{name}", lambda _: _of_array(path, name, root), notes)
+    return found or {}
+
+
+def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:
+    """Return the columns of one array: one, or the two ends of intervals."""
+    values = decode_texts(load_small_array(path, root))
+    if values.dtype.kind not in "fiubU":
+        problem = f"is {values.shape} {values.dtype}; numbers or texts expected"
+        raise bad_file(path, "wrong_shape", problem)
+    if values.dtype.kind == "U" and values.dtype.itemsize > 4 * 200:
+        raise bad_file(path, "too_large", "holds texts of more than 200 characters")
+    if values.ndim == 2 and values.shape[1] == 2 and name == "intervals":
+        return {_BEGIN: values[:, 0], _END: values[:, 1]}
+    # MATLAB saves vectors as one row or one column.
+    if values.ndim == 2 and 1 in values.shape:
+        values = values.reshape(-1)
+    if values.ndim != 1:
+        raise bad_file(path, "wrong_shape", f"is {values.shape}; (trials,) expected")
+    return {name: values}
+
+
+def _check_intervals(columns: dict[str, np.ndarray], path: Path) -> None:
+    for name in (_BEGIN, _END):
+        if name not in columns or columns[name].dtype.kind not in "fiu":
+            found = ", ".join(columns)[:200]
+            raise bad_file(
+                path,
+                "bad_trials",
+                f"has no column {name} of numbers; found: {found}",
+                "trials need the times at which they begin and end",
+            )
+    lengths = [len(columns[name]) for name in (_BEGIN, _END)]
+    if lengths[0] != lengths[1]:
+        problem = f"has {lengths[0]:,} begins and {lengths[1]:,} ends of trials"
+        raise bad_file(path, "wrong_length", problem, "are all of one revision?")
+    if lengths[0] > _MAX_TRIALS:
+        problem = f"has {lengths[0]:,} trials; at most {_MAX_TRIALS:,}"
+        raise bad_file(path, "too_large", problem)
+
+
+def _stimuli(columns: dict[str, np.ndarray], n: int) -> list[str]:
+    """Return side and contrast of each trial's stimulus, "" if unknown."""
+    names = np.full(n, "", "<U20")
+    for column, side in _SIDES.items():
+        contrast = columns.get(column)
+        if contrast is not None and contrast.dtype.kind in "fiu":
+            for k in np.flatnonzero(np.isfinite(contrast.astype(np.float64))):
+                names[k] = f"{side} {float(contrast[k]):.4g}"
+    return names.tolist()

@@ -6,27 +6,45 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import check_order, name_channels
+from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
+from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.side_streams import read_side_stream
+from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
     with_stored_statistics,
 )
+from omnimouse_model.data.readers.build.typed_fields import (
+    flag,
+    float_dtype,
+    number,
+    wrong,
+)
 from omnimouse_model.data.readers.experanto.screen import read_screen
 from omnimouse_model.data.readers.experanto.sequence import read_sequence
-from omnimouse_model.data.readers.experanto.spikes import read_spikes
-from omnimouse_model.data.readers.experanto.units import read_images, read_units
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.window_spec import is_positive_number
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import label, missing
+from omnimouse_model.storage.arrays.array_file import ArrayFile
+from omnimouse_model.storage.arrays.npy import (
+    MAX_SMALL_ARRAY_BYTES,
+    Npz,
+    load_small_array,
+    npy_file,
+)
+from omnimouse_model.storage.files import bad_file, contained, label, missing
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
@@ -187,3 +205,245 @@ def _identity(root: Path, meta: Mapping[str, Any], notes: Notes) -> tuple[str, s
     if animal is None and "-" in key:
         animal = re.sub(r"^(dynamic|static)", "", key.split("-")[0])
     return key, None if animal is None else str(animal)
+
+
+# -- reader of the neurons of an experanto folder: ids, areas, positions and masks
+_AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")
+
+
+def read_units(root: Path, responses: Signal, meta: Mapping[str, Any], notes: Notes) -> Units:
+    """Read the unit arrays; missing ones and those of another length are omitted."""
+    n = responses.n_columns
+    # The description can name other files than those of the usual names.
+    paths = meta.get("neuron_properties")
+    paths = paths if isinstance(paths, Mapping) else {}
+    arrays = _Arrays(root, responses.file.path.parent, n, paths, notes)
+    unit_id, fields = arrays.numbers("unit_ids", (n,)), arrays.numbers("fields", (n,))
+    area, area_source = arrays.area()
+    return make_units(
+        responses,
+        notes,
+        unit_id=None if unit_id is None else _finite(unit_id),
+        area=area,
+        area_source=area_source,
+        plane=None if fields is None else _finite(fields),
+        xyz_um=arrays.numbers("cell_motor_coordinates", (n, 3)),
+        roi=read_side_stream("masks", partial(read_roi, root, n), notes),
+        # The limit of the released models, which know recordings in this format.
+        least_scale=1.0,
+    )
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Return values with -1 (unknown) in place of NaN and infinity."""
+    return np.where(np.isfinite(values), values, -1)
+
+
+class _Arrays:
+    """Arrays of the device's `meta`, by name or by the path in the metadata."""
+
+    def __init__(
+        self, root: Path, folder: Path, n: int, paths: Mapping[str, Any], notes: Notes
+    ) -> None:
+        self.root, self.folder = root, folder
+        self.n, self.paths, self.notes = n, paths, notes
+
+    def load(self, name: str) -> np.ndarray | None:
+        named = self.paths.get(name)
+        path = self.folder / (named if isinstance(named, str) else f"meta/{name}.npy")
+        # The path comes from the session and could lead out of it.
+        if isinstance(named, str):
+            contained(path, self.root, is_named=True)
+        if path.exists():
+            return read_side_stream(name, lambda _: load_small_array(path, self.root), self.notes)
+        if named is not None:
+            self.notes.warn(
+                "missing_unit_array",
+                f"{self.folder.name}/{named} is named, but missing",
+            )
+        return None
+
+    def numbers(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        values = self.load(name)
+        if values is None:
+            return None
+        # By size: (n, 1) and (1, n) are accepted for (n,).
+        if values.size == int(np.prod(shape)) and values.dtype.kind in "fiu":
+            return values.reshape(shape)
+        self._drop(name, values)
+        return None
+
+    def area(self) -> tuple[np.ndarray | None, str]:
+        # The format does not define a name; only some sessions have areas.
+        for name in _AREA_NAMES:
+            values = self.load(name)
+            if values is None:
+                continue
+            if values.size == self.n:
+                text = decode_texts(values.reshape(-1))
+                return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
+            self._drop(name, values)
+        return None, ""
+
+    def _drop(self, name: str, values: np.ndarray) -> None:
+        self.notes.warn(
+            "wrong_length",
+            f"{name}.npy has {len(np.atleast_1d(values))} values for {self.n} units; left out",
+        )
+
+
+def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
+    """Read the pixel masks of `imaging/rois.npz`; None if missing or unfit.
+
+    Raises
+    ------
+    SessionFormatError
+        If the file lacks an array.
+    """
+    path = root / "imaging" / "rois.npz"
+    if not path.exists():
+        return None
+    stored = Npz(contained(path, root), MAX_SMALL_ARRAY_BYTES)
+    if not {"offsets", "yx", "weight"} <= set(stored):
+        raise SessionFormatError(path, "wrong_shape", "rois.npz must hold offsets, yx and weight")
+    offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))
+    # `Roi` relies on offsets that start at 0, never fall and end at the pixel count.
+    sound = (
+        all(values.dtype.kind in "fiu" for values in (offsets, pixels, weight))
+        and offsets.shape == (n + 1,)
+        and weight.ndim == 1
+        and pixels.shape == (len(weight), 2)
+        and offsets[0] == 0
+        and offsets[-1] == len(weight)
+        and (np.diff(offsets.astype(np.int64)) >= 0).all()
+    )
+    # A wrong mask is no reason to refuse the recording.
+    if not sound:
+        notes.warn("wrong_length", f"rois.npz does not fit {n} units; left out")
+        return None
+    return Roi(offsets.astype(np.int64), pixels.astype(np.int16), weight.astype(np.float32))
+
+
+def read_images(root: Path, notes: Notes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read mean images and metadata of the `imaging` folder, empty if missing."""
+    folder = root / "imaging"
+    images: dict[str, np.ndarray] = {}
+    if (folder / "mean_image.npy").exists():
+        image = load_small_array(folder / "mean_image.npy", root)
+        if image.dtype.kind not in "fiu":
+            notes.warn("wrong_shape", f"mean_image.npy holds {image.dtype}; left out")
+            image = np.zeros((0, 0, 0))  # a stack of no planes: adds no image
+        image = image.astype(np.float32)
+        if image.ndim == 2:
+            images["mean"] = image
+        elif image.ndim == 3:
+            images.update({f"mean_{i}": plane for i, plane in enumerate(image)})
+        else:
+            notes.warn("wrong_shape", f"mean_image.npy is {image.shape}; left out")
+    described = folder / "meta.yml"
+    facts = read_yaml_mapping(described, root) if described.exists() else {}
+    facts.pop("modality", None)
+    return images, facts
+
+
+# -- reader of a `spikes` device of an experanto folder: spike times of units
+# Spike times checked at once: a limit on memory for long recordings.
+_CHECKED = 2**24
+
+
+def read_spikes(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
+    """Return the spikes of a device as responses, and the metadata."""
+    folder = root / name
+    path = folder / "meta.yml"
+    meta = read_yaml_mapping(path, root)
+    start, end = number(meta, "start_time", path), number(meta, "end_time", path)
+    if (end - start) * ROW_RATE_HZ < 1:
+        raise SessionFormatError(
+            path,
+            "bad_key",
+            f"{label(path)}: end_time {end} leaves no sample after start_time {start}",
+            "correct the times in that file",
+        )
+    offsets = _offsets(meta, path)
+    file = _times(folder, meta, int(offsets[-1]))
+    _check_times(file, offsets)
+    return spike_signal(file, offsets, start, end, notes), meta
+
+
+def _offsets(meta: Mapping[str, Any], path: Path) -> np.ndarray:
+    value = meta.get("spike_indices")
+    # `type`, because bool is a subclass of int; the limit is that of int64.
+    is_sound = (
+        isinstance(value, list)
+        and len(value) > 1
+        and all(type(i) is int and 0 <= i < 2**62 for i in value)
+        and value[0] == 0
+        and sorted(value) == value
+    )
+    if not is_sound:
+        expected = "ascending whole numbers from 0, one more than units"
+        raise wrong(path, "spike_indices", expected, value)
+    return np.array(value, np.int64)
+
+
+def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
+    npy, mem, path = folder / "spikes.npy", folder / "spikes.mem", folder / "meta.yml"
+    if not npy.exists() and not mem.exists():
+        raise SessionFormatError(
+            folder,
+            "missing_data",
+            f"{folder.name}: neither spikes.npy nor spikes.mem found",
+            "was the download complete?",
+        )
+    if mem.exists() and (flag(meta, "is_mem_mapped", path) or not npy.exists()):
+        dtype = float_dtype(meta, path) if "dtype" in meta else np.dtype(np.float64)
+        file = ArrayFile(mem, dtype, (_count(mem, dtype),), inside=folder.parent)
+    else:
+        file = npy_file(npy, folder.parent)
+    if len(file.shape) != 1 or file.shape[0] != n_spikes or file.dtype.kind != "f":
+        raise bad_file(
+            file.path,
+            "wrong_shape",
+            f"is {file.shape} {file.dtype}; spike_indices of meta.yml say ({n_spikes},) times",
+            "was the download complete?",
+        )
+    return file
+
+
+def _count(path: Path, dtype: np.dtype[Any]) -> int:
+    """Return how many numbers a file without a header holds."""
+    size = path.stat().st_size
+    count, remainder = divmod(size, dtype.itemsize)
+    if remainder:
+        raise bad_file(
+            path,
+            "wrong_size",
+            f"has {size:,} bytes, {remainder} more than {count:,} times of {dtype}",
+            "was the download complete?",
+        )
+    return count
+
+
+def _check_times(file: ArrayFile, offsets: np.ndarray) -> None:
+    """Raise unless times are precise, finite and ascending within each unit."""
+    # Blocks overlap by one spike, so that the order is also checked between them.
+    for first in range(0, file.shape[0], _CHECKED):
+        part = file.read(max(0, first - 1), first + _CHECKED)
+        _check_order(file, part, max(0, first - 1), offsets)
+        refuse_quantised(part, file.path)
+
+
+def _check_order(file: ArrayFile, times: np.ndarray, first: int, offsets: np.ndarray) -> None:
+    """Check the order of a block of times that begins at index `first`."""
+    falls = np.flatnonzero(~(np.diff(times) >= 0)) + 1 + first
+    # Times may fall where the next unit begins.
+    falls = falls[~np.isin(falls, offsets)]
+    invalid = np.flatnonzero(~np.isfinite(times)) + first
+    if len(falls) or len(invalid):
+        at = int(min([*falls[:1], *invalid[:1]]))
+        raise bad_file(
+            file.path,
+            "not_ascending",
+            f"does not ascend within a unit at index {at}",
+            "spike times must be sorted within each unit, in seconds",
+        )

@@ -4,9 +4,14 @@ Trials have no common clock: they are placed in file order with holes between th
 2022 trial has one value per neuron, too little for a window of the model.
 """
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +22,332 @@ from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNI
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.side_streams import read_side_stream
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
 )
 from omnimouse_model.data.readers.build.trial_files import HOLE_S, TimeLine, TrialRows
 from omnimouse_model.data.readers.build.trial_stimulus import (
+    TrialFrames,
     note_trial_clock,
     stimulus_of_trials,
 )
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
-from omnimouse_model.data.readers.sensorium.trials import SensoriumTrial, read_trials
-from omnimouse_model.data.readers.sensorium.videos import SensoriumFrames
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Units
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.row_source import MemoryRows
+from omnimouse_model.storage.files import FileStamp, bad_file
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 
+# -- reader of the trials of a Sensorium folder: lengths, tiers, behaviour, gaps
+# Tiers whose responses the competitions did not publish.
+_WITHHELD = ("live_test*", "final_test*")
+_SAMPLED_UNITS = 16
+# Units, then values per block, that are searched for anything but zeros and NaN.
+_FIRST_UNITS, _BLOCK_VALUES = 8, 2**18
+_STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SensoriumTrial:
+    """One trial as stored.
+
+    Attributes
+    ----------
+    length
+        Rows at the rate of the responses, without padding.
+    frames, responses
+        Files; responses are None if withheld.
+    eye, running
+        float64 (length, 4) pupil size, derivative, x and y; (length, 1); or None.
+    is_sound
+        Whether windows may lie in the trial.
+    is_cut
+        Whether the streams end at different times; the trial is cut to the shortest.
+    """
+
+    key: str
+    length: int
+    frames: FileStamp
+    responses: FileStamp | None
+    eye: np.ndarray | None
+    running: np.ndarray | None
+    is_sound: bool
+    is_cut: bool
+    tier: str
+    trial_idx: str
+    stim_id: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_trials(folder: Folder, notes: Notes) -> list[SensoriumTrial]:
+    """Read the behaviour of every trial and the headers of its other files.
+
+    The search for gaps uses one pixel and a few units, because padding and lost
+    samples concern all pixels and units.
+    """
+    columns = folder.trial_arrays()
+    tiers = folder.trial_array("tiers")
+    if tiers is None:
+        notes.warn("no_tiers", "meta/trials/tiers.npy is missing: trials have no tier")
+    trials, faults = [], Notes()
+    for number in range(folder.n_trials):
+        facts = {name: values[number].item() for name, values in columns.items()}
+        tier = "blank" if tiers is None else str(tiers[number])
+        trials.append(_trial(folder, number, tier, facts, faults))
+    notes.warn_once("left_out_stream", [note.message for note in faults.warnings])
+    trials = _without_odd_shapes(folder, trials, notes)
+    _note(trials, notes)
+    return trials
+
+
+def _note(trials: list[SensoriumTrial], notes: Notes) -> None:
+    """Note the trials that are withheld, cut or excluded from windows."""
+    withheld = Counter(trial.tier for trial in trials if trial.responses is None)
+    if withheld:
+        counts = ", ".join(f"{tier}: {n}" for tier, n in withheld.items())
+        notes.warn("withheld", f"responses of some trials are withheld ({counts})")
+    cut = [trial.key for trial in trials if trial.is_cut]
+    if cut:
+        notes.assume(
+            "cut_trials",
+            f"the streams of {len(cut)} trials end apart: each is cut where the first "
+            f"of them ends ({_first(cut)})",
+        )
+    odd = [trial.key for trial in trials if not trial.is_sound]
+    if odd:
+        notes.warn(
+            "odd_trials",
+            f"{len(odd)} trials are left out of windows: values are missing within "
+            f"them, or a file is of another size ({_first(odd)})",
+        )
+
+
+def _first(keys: list[str]) -> str:
+    return ", ".join(keys[:8]) + (", …" if keys[8:] else "")
+
+
+def _without_odd_shapes(
+    folder: Folder, trials: list[SensoriumTrial], notes: Notes
+) -> list[SensoriumTrial]:
+    """Return the trials with behaviour of an unexpected shape set to missing.
+
+    If all trials have that shape, the stream is not read; otherwise only these trials
+    are excluded from windows.
+    """
+    for name, stream, width in (("eye", "pupil_center", 4), ("running", "behavior", 1)):
+        odd = [getattr(trial, name) is None for trial in trials]
+        if not any(odd) or not folder.has_any(stream):
+            continue
+        if not all(odd):
+            trials = [
+                _masked(trial, name, width) if is_odd else trial
+                for trial, is_odd in zip(trials, odd, strict=True)
+            ]
+        # Without `behavior`, the pupil centre alone is not used either: no warning.
+        elif folder.has_any("behavior"):
+            notes.warn(
+                "wrong_shape",
+                f"data/{stream} is not read: no trial has the channels of the format",
+            )
+    return trials
+
+
+def _masked(trial: SensoriumTrial, name: str, width: int) -> SensoriumTrial:
+    """Return a trial with one stream set to NaN and excluded from windows."""
+    missing: dict[str, Any] = {name: np.full((trial.length, width), np.nan)}
+    return replace(trial, is_sound=False, **missing)
+
+
+def _trial(
+    folder: Folder, number: int, tier: str, facts: dict[str, Any], notes: Notes
+) -> SensoriumTrial:
+    frames = _frames(folder, number)
+    total = int(frames.shape[2]) if folder.is_video else 1
+    responses = _trial_responses(folder, number, tier, total)
+    stored = _stored_behavior(folder, number, notes)
+    # Videos are (height, width, time): the time course of the first pixel.
+    samples = [frames.part(slice(1), slice(1)).reshape(1, -1)[:, :total]]
+    if responses is not None:
+        samples.append(_some_units(responses, total))
+    behavior = stored["behavior"]
+    if behavior is not None and behavior.ndim == 2 and behavior.size:
+        samples.append(behavior[:1])
+    length, is_cut, is_sound = _valid_length(samples, total)
+    eye, running = _trial_behavior(folder, stored, length)
+    for values in (eye, running):
+        is_sound &= values is None or bool(np.isfinite(values).all())
+    # Streams of a trial are padded to one length; another length is suspicious.
+    for values in stored.values():
+        is_sound &= values is None or values.shape[-1:] == (total,)
+    return SensoriumTrial(
+        key=f"{number:05d}",
+        length=length,
+        frames=folder.stamp(folder.screen, number),
+        responses=None if responses is None else folder.stamp("responses", number),
+        eye=eye,
+        running=running,
+        is_sound=is_sound,
+        is_cut=is_cut,
+        tier=tier,
+        trial_idx=str(facts.get("trial_idx", "")),
+        stim_id=next((str(facts[n]) for n in _STIM_NAMES if n in facts), ""),
+        extra=facts,
+    )
+
+
+def _frames(folder: Folder, number: int) -> ArrayFile:
+    """Return the file with the frames of a trial, padding included."""
+    file = folder.file(folder.screen, number)
+    size = folder.frame_size
+    stored = file.shape[:2] if folder.is_video else file.shape[-2:]
+    if len(file.shape) != 3 or stored != size or 0 in file.shape:
+        raise bad_file(
+            file.path,
+            "bad_trials",
+            f"is {file.shape}, the session's frames are {size}",
+            "all frames of a session must have one size",
+        )
+    return file
+
+
+def _trial_responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile | None:
+    """Return the file with the responses of a trial, None if they are withheld.
+
+    Withheld responses have no file, or one with only zeros and NaN.
+    """
+    if not folder.has("responses", number):
+        if _may_be_withheld(tier):
+            return None
+        raise SessionFormatError(
+            folder.data("responses"),
+            "missing_trials",
+            f"data/responses/{number}.npy is missing, and tier {tier} is not withheld",
+            "was the download complete?",
+        )
+    file = folder.file("responses", number)
+    expected = (folder.n_units, total) if folder.is_video else (folder.n_units,)
+    if file.shape != expected:
+        raise bad_file(
+            file.path,
+            "bad_trials",
+            f"is {file.shape}; {expected} expected",
+            "was the download complete?",
+        )
+    return None if _may_be_withheld(tier) and _is_empty(file) else file
+
+
+def _is_empty(file: ArrayFile) -> bool:
+    """Return whether a file holds only zeros and NaN."""
+    # The first units are usually enough; the blocks bound memory for the rest.
+    n_units = file.shape[0]
+    height = max(1, _BLOCK_VALUES * n_units // max(1, math.prod(file.shape)))
+    edges = [0, *range(_FIRST_UNITS, n_units, height), n_units]
+    return not any(_holds_something(file.read(*ends)) for ends in pairwise(edges))
+
+
+def _holds_something(values: np.ndarray) -> bool:
+    # `any` counts NaN as true, but is fast for zeros.
+    return bool(values.any() and np.nan_to_num(values).any())
+
+
+def _some_units(file: ArrayFile, total: int) -> np.ndarray:
+    """Return the responses of a few evenly spaced units, (unit, time)."""
+    n = file.shape[0]
+    sampled_units = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
+    units: np.ndarray = file.part(sampled_units).reshape(-1, total)
+    return units
+
+
+def _may_be_withheld(tier: str) -> bool:
+    return any(fnmatchcase(tier, pattern) for pattern in (*_WITHHELD, "test"))
+
+
+def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.ndarray | None]:
+    """Return the behaviour arrays (channel, time) of a trial, None if missing."""
+    arrays: dict[str, np.ndarray | None] = {}
+    for stream in ("behavior", "pupil_center"):
+        arrays[stream] = None
+        if not folder.has(stream, number):
+            continue
+        values = read_side_stream(
+            f"{stream} of trial {number}",
+            partial(_numbers, folder, stream, number),
+            notes,
+        )
+        if values is None:
+            continue
+        # 2022: one value per channel, as (channel,) or (1, channel).
+        if not folder.is_video:
+            values = values.reshape(-1, 1)
+        arrays[stream] = values.astype(np.float64)
+    return arrays
+
+
+def _numbers(folder: Folder, stream: str, number: int, _: Notes) -> np.ndarray:
+    return folder.small_numbers(stream, number)
+
+
+def _valid_length(samples: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
+    """Return the length without padding, whether the ends differ, whether it is sound.
+
+    Padding is NaN up to the end. A NaN before the padding is a missing sample and does
+    not end the trial.
+
+    Parameters
+    ----------
+    samples
+        Some columns of each stream, (column, time).
+    """
+    finite = [np.isfinite(values) for values in samples]
+    ends = [_end(values.any(axis=0)) for values in finite]
+    # A stream without any value is unsound, but does not shorten the trial.
+    length = min([total, *(end for end in ends if end)])
+    is_sound = all(ends) and all(values[:, :length].all() for values in finite)
+    return length, len(set(ends)) > 1 and all(ends), is_sound
+
+
+def _end(finite: np.ndarray) -> int:
+    return int(np.flatnonzero(finite)[-1]) + 1 if finite.any() else 0
+
+
+def _trial_behavior(
+    folder: Folder, stored: dict[str, np.ndarray | None], length: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return pupil (length, 4) and running (length, 1), cut to the valid part."""
+    # 2023: pupil size, speed. 2022: pupil size, its derivative, speed.
+    behavior, centre = stored["behavior"], stored["pupil_center"]
+    channels = 2 if folder.is_video else 3
+    if behavior is None or behavior.ndim != 2 or behavior.shape[0] != channels:
+        return None, None
+    behavior = _cut(behavior, length)
+    running = behavior[-1:].T
+    if centre is None or centre.ndim != 2 or centre.shape[0] != 2:
+        return None, running
+    size = behavior[0]
+    # Released as videos without the derivative: central differences, per second.
+    if folder.is_video:
+        change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
+        change = change * RATE_HZ
+    else:
+        change = behavior[1]
+    return np.stack([size, change, *_cut(centre, length)], axis=1), running
+
+
+def _cut(values: np.ndarray, length: int) -> np.ndarray:
+    """Return columns up to `length`, padded with NaN if there are too few."""
+    short = length - values.shape[1]
+    if short > 0:
+        values = np.pad(values, ((0, 0), (0, short)), constant_values=np.nan)
+    return values[:, :length]
+
+
+# -- reader of Sensorium folders: one file per trial and stream (2022 images, 2023 video)
 LOOKED_FOR = ("data/videos", "data/images")
 _IMAGE_S = 0.5
 """Presentation time of an image in Sensorium 2022."""
@@ -170,3 +482,29 @@ def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
         return "-".join(numbers), numbers[0]
     notes.assume("no_identity", f"nothing names the session: '{folder.root.name}' is the folder")
     return folder.root.name, None
+
+
+# -- frames of Sensorium trials: videos with time as last axis, and still images
+@dataclass(frozen=True, slots=True, eq=False)
+class SensoriumFrames(TrialFrames):
+    """Frames of the trials of a Sensorium folder.
+
+    Attributes
+    ----------
+    is_video
+        Whether files are (height, width, time), or images (channel, height, width).
+    """
+
+    is_video: bool
+
+    def read(self, trial: int, first: int, stop: int, size: tuple[int, ...]) -> np.ndarray:
+        """Return frames `first` to `stop` of a trial, or its only image."""
+        stored = self.stored(trial)
+        if self.is_video:
+            whole = (slice(None),) * (len(stored.shape) - 1)
+            return np.ascontiguousarray(np.moveaxis(stored.part(*whole, slice(first, stop)), -1, 0))
+        images = stored.open().reshape(-1, *size)
+        # Gray images keep their stored type; a mean of channels needs float32.
+        if len(images) == 1:
+            return images
+        return np.asarray(images.mean(axis=0, keepdims=True, dtype=np.float32))

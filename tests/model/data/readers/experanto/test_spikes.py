@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.readers.experanto import spikes as experanto_spikes
+from omnimouse_model.data.readers.experanto import reader as experanto_reader
 from tests.model.data.refusals import check_refusal
 from tests.model.experanto_folder import edit_yaml, write_folder
 
@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_named(recording, changes, words):
 
 def test_order_is_checked_everywhere(recording, monkeypatch):
     root, spikes = recording
-    monkeypatch.setattr(experanto_spikes, "_CHECKED", 16)
+    monkeypatch.setattr(experanto_reader, "_CHECKED", 16)
     assert open_session(root).responses.data.sum() > 0
     for at, value in ((159, T0), (48, T0), (70, np.nan)):
         bad = [unit.copy() for unit in spikes]
