@@ -10,7 +10,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model import demo
 from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.train.finetune import correlated_init
+from omnimouse_model.train.finetune import start
 from tests.model.finetune_process import small_net
 
 NOT_RUN = {"fetch_checkpoint": "uses a network", "fetch_session": "uses a network"}
@@ -24,7 +24,7 @@ def names(tmp_path_factory):
     few = replace(demo.UNSEEN.held_out, validation=1, final_test_1=1, oracle_repeats=1)
     mouse = replace(demo.UNSEEN, n_neurons=40, minutes=1.5, held_out=few)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(correlated_init, "WINDOWS", 2)
+        patch.setattr(start, "WINDOWS", 2)
         patch.setenv("OMNIMOUSE_CACHE", str(root))
         patch.setattr(demo, "CHECKPOINT", root / "demo.safetensors")
         patch.setattr(demo, "DEMO_SHOWN", mouse)

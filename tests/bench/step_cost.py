@@ -15,12 +15,10 @@ import torch
 
 from omnimouse_model.train.batches import TrainingSession, to_device
 from omnimouse_model.train.config import TrainConfig
-from omnimouse_model.train.cpu.compiled import compile_blocks
-from omnimouse_model.train.cpu.malloc import reused_heap
-from omnimouse_model.train.cpu.prefetch import Prefetch
 from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.loop import Prefetch, reused_heap
+from omnimouse_model.train.omnimouse import Step, batch_loss, compile_blocks, draw_step, train_step
 from omnimouse_model.train.run import Run, draw_start, start_run
-from omnimouse_model.train.step import Step, batch_loss, draw_step, train_step
 
 ALONE = Team()
 FIRST = 3

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
+from omnimouse_model.nets.ndt.checkpoint import from_public, own_to_public
 from omnimouse_model.nets.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
-from omnimouse_model.nets.ndt.public import from_public, own_to_public
 from omnimouse_model.predict.ndt.held_out_rates import (
     bits_of,
     forward_windows,

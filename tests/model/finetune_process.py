@@ -22,7 +22,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.progress import TRAINING, CallbackJob, Job
-from omnimouse_model.train.finetune import correlated_init
+from omnimouse_model.train.finetune import start
 from omnimouse_model.train.finetune.process import Arguments, ReportRows, spawn_finetune
 from omnimouse_model.train.finetune.records import STARTING
 from omnimouse_model.train.metrics_log import FILE, log_rows
@@ -61,7 +61,7 @@ def few_windows() -> Iterator[None]:
     They take most of a small fine-tuning's time.
     """
     with (
-        patch.object(correlated_init, "WINDOWS", 2),
+        patch.object(start, "WINDOWS", 2),
         patch.object(shard, "TRAIN_WINDOWS", 1),
     ):
         yield

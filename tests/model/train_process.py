@@ -19,8 +19,7 @@ from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import last_state, saved_step
 from omnimouse_model.train.config import Group, Phase, SessionChoice, TrainConfig
 from omnimouse_model.train.distributed import joined
-from omnimouse_model.train.omnimouse import train
-from omnimouse_model.train.step import batch_loss, draw_step
+from omnimouse_model.train.omnimouse import batch_loss, draw_step, train
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -151,7 +150,7 @@ def _die_at_write(number: int) -> None:
 
 def check_compiled(mice: Path, out: Path) -> None:
     """Compiled blocks give the same loss, under the same names."""
-    from omnimouse_model.train.cpu.compiled import compile_blocks
+    from omnimouse_model.train.omnimouse import compile_blocks
 
     config = replace(CONFIG, average=0.0)
     sessions = sessions_of(mice, ["m1-1-1"])

@@ -69,7 +69,6 @@ ROOMS = {
         + _files(f"{_MODEL}/predict/baselines", "visible_input fit_cache")
         + _files(f"{_MODEL}/predict", "ensemble compatibility capabilities predictor")
         + _files(f"{_MODEL}/predict", "memory_cache omnimouse/predictor")
-        + _files(f"{_MODEL}/predict", "omnimouse/batching")
         + _files(f"{_MODEL}/predict/worker", "mask_delta"),
         _files(f"{_TESTS}/predict", "baselines/test_predictor omnimouse/test_predictor")
         + _files(f"{_TESTS}/predict", "test_registry test_compatibility")

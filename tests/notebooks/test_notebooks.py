@@ -24,8 +24,8 @@ SMALL = {
     "04_behavior_decoding": "MAX_WINDOWS = 2",
     "05_your_own_mouse": "MAX_WINDOWS = 2\nSTEPS = 1",
     "06_digital_twin": "REPEATS = 1\nSTEPS = 1\nFOLDS = 2\n"
-    "from omnimouse_model.lab import label_decoding\n"
-    "label_decoding.PENALTIES = (1e-2,)",
+    "from omnimouse_model.lab import barcode_decoding\n"
+    "barcode_decoding.PENALTIES = (1e-2,)",
     "07_which_sessions_help": "STEPS = 1",
 }
 """Code that the suite runs after the parameters of each notebook."""

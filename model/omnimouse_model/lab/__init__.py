@@ -13,10 +13,10 @@ from omnimouse_model.public_names import public_names
 if TYPE_CHECKING:
     from omnimouse_model.lab import stimuli as stimuli
     from omnimouse_model.lab.barcode_decoding import decode_barcodes as decode_barcodes
+    from omnimouse_model.lab.barcode_decoding import decode_label as decode_label
     from omnimouse_model.lab.exciting_search import search_starts as search_starts
     from omnimouse_model.lab.experiments import EXPERIMENTS as EXPERIMENTS
     from omnimouse_model.lab.experiments import run_experiment as run_experiment
-    from omnimouse_model.lab.label_decoding import decode_label as decode_label
     from omnimouse_model.lab.recorded.directions import (
         compare_directions as compare_directions,
     )

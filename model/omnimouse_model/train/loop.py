@@ -6,22 +6,27 @@ of a step come from a generator seeded by its number, so a resumed run draws the
 an uninterrupted run.
 """
 
+import ctypes
+import os
+import platform
+import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from types import TracebackType
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import TRAINING, Job
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.locks import sole_writer
 from omnimouse_model.storage.write import writing
-from omnimouse_model.train.cpu.malloc import reused_heap
-from omnimouse_model.train.cpu.prefetch import Prefetch, drawing_processes
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.metrics_log import MetricsLog
 from omnimouse_model.train.validate import SUMMARY
@@ -316,3 +321,141 @@ class _Clock:
     def saved(self) -> None:
         """Restart the time until the next save."""
         self._saved = time.monotonic()
+
+
+# -- reuse of memory between training steps on a CPU
+# Parameter numbers from malloc.h: M_TRIM_THRESHOLD and M_MMAP_MAX.
+_TRIM_THRESHOLD: Final = -1
+_MMAP_MAX: Final = -4
+_MAPPED: Final = 65536
+_TRIMMED: Final = 64 << 20
+"""Values set afterwards: the library's default number of mappings, and the largest trim
+threshold of its own dynamic rule."""
+
+
+@contextmanager
+def reused_heap(device: torch.device | str) -> Iterator[None]:
+    """Keep freed memory for reuse within the block.
+
+    Has no effect on devices other than the CPU, or without the GNU C library.
+    """
+    if torch.device(device).type != "cpu" or platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    # CDLL(None) is the running process itself, including the C library it has loaded.
+    library = ctypes.CDLL(None)
+    # No mappings: large arrays come from the heap. -1: the heap is never trimmed.
+    library.mallopt(_MMAP_MAX, 0)
+    library.mallopt(_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        library.mallopt(_MMAP_MAX, _MAPPED)
+        library.mallopt(_TRIM_THRESHOLD, _TRIMMED)
+        # New settings act on later calls only; this returns the memory held so far.
+        library.malloc_trim(0)
+
+
+# -- prefetch the batches of the next step while the current step is computed
+Drawn = TypeVar("Drawn")
+
+MAX_PROCESSES = 8
+
+
+def drawing_processes(device: torch.device | str) -> int:
+    """Return the number of processes that draw batches for a device; 0 is a thread.
+
+    A GPU takes a step sooner than one thread draws it. The processes are forked,
+    because they share the open sessions; other systems than Linux draw in a thread.
+    """
+    is_gpu = torch.device(device).type == "cuda"
+    if not is_gpu or not sys.platform.startswith("linux"):
+        return 0
+    return min(MAX_PROCESSES, max(len(os.sched_getaffinity(0)) - 2, 0))
+
+
+class Prefetch(Generic[Drawn]):
+    """Prefetch of the next steps; a context manager that ends its thread or processes.
+
+    Parameters
+    ----------
+    draw
+        Function from the number of a step to its batches; never called concurrently in
+        one process.
+    last
+        This step and later ones are not prefetched.
+    processes
+        Number of processes that draw two steps ahead each; 0 draws one step ahead in a
+        thread.
+
+    Attributes
+    ----------
+    waited_s
+        Seconds that the last `take` waited.
+    """
+
+    def __init__(self, draw: Callable[[int], Drawn], last: int, processes: int = 0) -> None:
+        self.waited_s = 0.0
+        self._draw, self._last, self._processes = draw, last, processes
+        self._thread = ThreadPoolExecutor(1, "batches")
+        self._next: tuple[int, Future[Drawn]] | None = None
+        self._drawn: Iterator[Drawn] | None = None
+
+    def __enter__(self) -> "Prefetch[Drawn]":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        # The iterator of a DataLoader ends its processes when it is released.
+        self._drawn = None
+
+    def take(self, step: int) -> Drawn:
+        """Return the batches of a step; errors of drawing them are raised here."""
+        began = time.perf_counter()
+        # The first step, and any step out of order, has not been prefetched.
+        if self._next is None or self._next[0] != step:
+            self._drawn = self._from_processes(step) if self._processes else None
+            self._next = (step, self._thread.submit(self._one, step))
+        drawn = self._next[1].result()
+        self.waited_s = time.perf_counter() - began
+        self._next = None
+        # One step ahead only: each further one would hold its batches in memory.
+        if step + 1 < self._last:
+            self._next = (step + 1, self._thread.submit(self._one, step + 1))
+        return drawn
+
+    def _one(self, step: int) -> Drawn:
+        return self._draw(step) if self._drawn is None else next(self._drawn)
+
+    def _from_processes(self, first: int) -> Iterator[Drawn]:
+        steps = range(first, max(self._last, first + 1))
+        loader = DataLoader(
+            _Steps(self._draw),
+            batch_size=None,
+            sampler=steps,
+            num_workers=self._processes,
+            collate_fn=_unchanged,
+            # Its own: a resumed run must draw the same from the global one.
+            generator=torch.Generator(),
+            multiprocessing_context="fork",
+        )
+        return iter(loader)
+
+
+class _Steps(Dataset[Drawn]):
+    """Batches by the number of their step, as a `DataLoader` reads them."""
+
+    def __init__(self, draw: Callable[[int], Drawn]) -> None:
+        self._draw = draw
+
+    def __getitem__(self, step: int) -> Drawn:
+        return self._draw(step)
+
+
+def _unchanged(drawn: Drawn) -> Drawn:
+    return drawn

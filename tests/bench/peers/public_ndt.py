@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omnimouse_model.nets.ndt.checkpoint import UNUSED, own_to_public
 from omnimouse_model.nets.ndt.network import Ndt
-from omnimouse_model.nets.ndt.public import UNUSED, own_to_public
 from omnimouse_model.train.ndt.trials import Batch
 
 N_JOBS = 8

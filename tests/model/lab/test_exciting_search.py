@@ -8,8 +8,7 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.lab.exciting_search import SEARCH, search_starts
-from omnimouse_model.lab.model_gradient import respond_with
+from omnimouse_model.lab.exciting_search import SEARCH, respond_with, search_starts
 from omnimouse_model.progress import CallbackJob
 from tests.model.predict.twin.test_predictor import path as path
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.lab.label_decoding import beyond_covariate, decode_label
+from omnimouse_model.lab.barcode_decoding import beyond_covariate, decode_label
 
 AREAS = np.array(["V1", "LM", "AL", "RL"])
 

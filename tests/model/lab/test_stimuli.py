@@ -144,7 +144,7 @@ def test_images_are_shown_between_grey(tmp_path):
 
 def test_pipes_and_images_of_too_many_pixels_are_named(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "a.png")
-    monkeypatch.setattr("omnimouse_model.lab.stimuli.images._MOST_PIXELS", 19)
+    monkeypatch.setattr("omnimouse_model.storage.arrays.images._MOST_PIXELS", 19)
     with pytest.raises(ValueError, match=r"a\.png has 5 x 4 pixels; at most 19 are read"):
         images_in(tmp_path)
     (tmp_path / "a.png").unlink()

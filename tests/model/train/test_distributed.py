@@ -16,8 +16,8 @@ from omnimouse_model.train.checkpoints import (
     saved_step,
 )
 from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.omnimouse import batch_loss, draw_step, learning_rate
 from omnimouse_model.train.run import split_parameters
-from omnimouse_model.train.step import batch_loss, draw_step, learning_rate
 from tests.model.train_process import (
     CONFIG,
     MICE,

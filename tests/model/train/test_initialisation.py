@@ -17,9 +17,9 @@ from omnimouse_model.nets.omnimouse.initialisation import (
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.tokens import layout_from_mask
+from omnimouse_model.train import run
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice
-from omnimouse_model.train.initialisation import video
 from omnimouse_model.train.initialisation.activations import FitBatch
 from omnimouse_model.train.initialisation.behavior_attention import (
     set_behavior_attention_head,
@@ -32,7 +32,7 @@ from tests.model.small_net import SMALL
 from tests.model.train.test_run import CONFIG, PHASE, weights
 from tests.small_sessions import simulate_mouse
 
-N_GABORS = 2 * video.N_ENERGIES
+N_GABORS = 2 * run.N_ENERGIES
 N, SHARED, KEY = 200, 4, "1-1-1"
 MODEL = OmniMouseConfig(
     d_model=64,
@@ -177,16 +177,16 @@ def grating(direction: float, wavelength: float, hz: float = 3.0) -> torch.Tenso
 def energy_net():
     net = net_with(96)
     clips = torch.randn(4, 1, 60, 36, 64, generator=torch.Generator().manual_seed(1))
-    video.set_motion_energy(net, clips)
+    run.set_motion_energy(net, clips)
     return net
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(0, video.N_ENERGIES, 5))
+@pytest.mark.parametrize("number", range(0, run.N_ENERGIES, 5))
 def test_each_energy_prefers_its_own_direction_and_wavelength(energy_net, number):
-    scale, angle = divmod(number, 2 * video.ORIENTATIONS)
-    own = angle * math.pi / video.ORIENTATIONS
-    wavelength = video.WAVELENGTHS_PX[scale]
+    scale, angle = divmod(number, 2 * run.ORIENTATIONS)
+    own = angle * math.pi / run.ORIENTATIONS
+    wavelength = run.WAVELENGTHS_PX[scale]
     backbone = energy_net.hiera.backbone
 
     @torch.no_grad()
@@ -203,4 +203,4 @@ def test_each_energy_prefers_its_own_direction_and_wavelength(energy_net, number
 
 def test_an_encoder_without_room_is_refused():
     with pytest.raises(ValueError, match="72 channels"):
-        video.set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))
+        run.set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))

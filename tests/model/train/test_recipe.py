@@ -25,10 +25,9 @@ from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.export import official as official_form
 from omnimouse_model.train.export.official import write_official
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
-from omnimouse_model.train.omnimouse import train, with_epochs
+from omnimouse_model.train.omnimouse import learning_rate, train, with_epochs
 from omnimouse_model.train.run import start_run
 from omnimouse_model.train.sampling import Turn, epoch_batches
-from omnimouse_model.train.step import learning_rate
 from tests.bench.step_cost import step_cost
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL

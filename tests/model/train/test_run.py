@@ -31,9 +31,8 @@ from omnimouse_model.train.config import (
 )
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.omnimouse import train
+from omnimouse_model.train.omnimouse import batch_loss, draw_step, train, train_step
 from omnimouse_model.train.run import Run, start_run
-from omnimouse_model.train.step import batch_loss, draw_step, train_step
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -96,7 +95,7 @@ def test_accumulated_batches_are_a_step_of_the_mean(sessions, tmp_path, monkeypa
         return torch.cat([own["exp_avg"].flatten() for own in held])
 
     fixed = draw_batch(sessions, PHASE, CONFIG.model, np.random.default_rng(1))
-    monkeypatch.setattr("omnimouse_model.train.step.draw_batch", lambda *_: fixed)
+    monkeypatch.setattr("omnimouse_model.train.omnimouse.draw_batch", lambda *_: fixed)
     once, thrice = gradient("once", 1), gradient("thrice", 3)
     assert once.norm() > 0
     assert (once - thrice).norm() < 1e-3 * once.norm()

@@ -14,14 +14,13 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.autoregressive import HistoryRidge
 from omnimouse_model.predict.baselines.fit_cache import LOWEST, Fit, load_or_fit
-from omnimouse_model.predict.baselines.population_ridge import ContextRidge
+from omnimouse_model.predict.baselines.population_ridge import ContextRidge, VideoRidge
 from omnimouse_model.predict.baselines.rules import (
     Interpolation,
     LastSample,
     Rule,
     TrainMean,
 )
-from omnimouse_model.predict.baselines.video_ridge import VideoRidge
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.predictor import (
     Encoded,

@@ -8,12 +8,12 @@ batches and the fallbacks when memory runs out share one state.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,16 +23,13 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
+from omnimouse_model.nets.omnimouse.encoder import HieraBlock
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import TrunkContext
 from omnimouse_model.predict.devices import Residence, full_memory_text, hardware_of
 from omnimouse_model.predict.memory_cache import MemoryCache
-from omnimouse_model.predict.omnimouse.batching import batch_key, copy_to_cpu
-from omnimouse_model.predict.omnimouse.interrupt import (
-    checked_between,
-    checked_modules,
-)
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     ComputeSettings,
     Precision,
@@ -499,3 +496,55 @@ class TransformerPredictor(Predictor):
             )
             for row, (item_window, item_mask) in enumerate(items)
         ]
+
+
+# -- which requests can be computed together, and the results of a batch on the CPU
+def batch_key(mask: Mask, layout: Layout) -> tuple[object, ...]:
+    """Return a key of all that a mask determines, except the visible responses."""
+    # Bytes of whole arrays: comparing them is cheap beside a forward pass.
+    return (
+        mask.require_layout().order.tobytes(),
+        layout.behavior,
+        layout.context_span,
+        layout.frames.numpy().tobytes(),
+        layout.query_neurons.numpy().tobytes(),
+        layout.query_samples.numpy().tobytes(),
+    )
+
+
+def copy_to_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors to the CPU as float32, in one transfer."""
+    # The program waits for the device only here: at most once per result (contract).
+    flat = torch.cat([part.float().flatten() for part in parts]).cpu()
+    pieces = flat.split([part.numel() for part in parts])
+    return [p.view(part.shape) for p, part in zip(pieces, parts, strict=True)]
+
+
+# -- ask between the layers of a network whether its request is cancelled
+# Between two of these, the demo model computes for less than 50 ms on one core: the
+# longest delay of a cancel (contract, "Live engine").
+_CHECKED = (nn.Linear, nn.RMSNorm, nn.Conv3d)
+# A GPU computes a block in a few ms, and each check delays the start of its kernels.
+_CHECKED_ON_GPU = (SelfBlock, CrossBlock, HieraBlock)
+
+
+def checked_modules(net: nn.Module, device: torch.device) -> list[nn.Module]:
+    """Return the modules before which to check, if the network is on a device."""
+    checked = _CHECKED_ON_GPU if device.type == "cuda" else _CHECKED
+    return [module for module in net.modules() if isinstance(module, checked)]
+
+
+@contextmanager
+def checked_between(modules: Iterable[nn.Module], cancelled: Cancelled) -> Iterator[None]:
+    """Raise `StoppedError` before the next of the modules once `cancelled()` is true."""
+
+    # Hooks get the module and its inputs, which the check does not need.
+    def call(*_: Any) -> None:
+        stop_if(cancelled)
+
+    hooks = [module.register_forward_pre_hook(call) for module in modules]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

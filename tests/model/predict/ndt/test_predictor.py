@@ -15,9 +15,8 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
-from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, save_ndt
+from omnimouse_model.nets.ndt.checkpoint import NdtCheckpoint, own_to_public, save_ndt
 from omnimouse_model.nets.ndt.network import Ndt, NdtConfig
-from omnimouse_model.nets.ndt.public import own_to_public
 from omnimouse_model.predict.ndt.predictor import TRIALS
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.other_windows import window_with

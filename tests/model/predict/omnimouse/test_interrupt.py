@@ -5,7 +5,7 @@ from torch import nn
 
 from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.nets.omnimouse.encoder import HieraBlock
-from omnimouse_model.predict.omnimouse.interrupt import checked_between, checked_modules
+from omnimouse_model.predict.omnimouse.predictor import checked_between, checked_modules
 from tests.predictors import tiny_transformer
 
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.train.config import TrainConfig
-from omnimouse_model.train.cpu.parallel_batches import (
-    are_independent,
-    parallel_gradients,
-)
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.omnimouse import train
+from omnimouse_model.train.omnimouse import (
+    are_independent,
+    parallel_gradients,
+    train,
+)
 from tests.model.train_process import CONFIG, MICE, sessions_of, write_mice
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from omnimouse_model.train.cpu.prefetch import Prefetch
+from omnimouse_model.train.loop import Prefetch
 
 
 def test_the_next_step_is_drawn_while_this_one_is_computed():

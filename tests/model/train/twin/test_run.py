@@ -28,8 +28,7 @@ from omnimouse_model.train.twin.config import (
     TwinTrainConfig,
     read_twin_config,
 )
-from omnimouse_model.train.twin.run import train_twins
-from omnimouse_model.train.twin.start import _positions
+from omnimouse_model.train.twin.run import _positions, train_twins
 from tests import FIXTURES
 from tests.small_sessions import write_session
 

@@ -1,1 +1,0 @@
-"""Training speed on a CPU: prefetch, parallel micro-batches, compilation, memory."""
