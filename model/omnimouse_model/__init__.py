@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.clock_check import check_alignment as check_alignment
     from omnimouse_model.analysis.evaluate.evaluate import evaluate as evaluate
     from omnimouse_model.analysis.evaluate.paper_table import paper_table as paper_table
+    from omnimouse_model.analysis.evaluate.results import write_neurons as write_neurons
     from omnimouse_model.analysis.evaluate.sharded import evaluate_all as evaluate_all
-    from omnimouse_model.analysis.evaluate.table import write_neurons as write_neurons
     from omnimouse_model.analysis.in_silico.counterfactual import what_if as what_if
     from omnimouse_model.analysis.neuron_match import match_neurons as match_neurons
     from omnimouse_model.analysis.predictions.run import (
@@ -90,7 +90,7 @@ _NAMES = {
     "analysis.evaluate.evaluate": "evaluate",
     "analysis.evaluate.paper_table": "paper_table",
     "analysis.evaluate.sharded": "evaluate_all",
-    "analysis.evaluate.table": "write_neurons",
+    "analysis.evaluate.results": "write_neurons",
     "analysis.in_silico.counterfactual": "what_if",
     "analysis.neuron_match": "match_neurons",
     "analysis.predictions.run": "predict_session",

@@ -306,7 +306,7 @@ def command(
     conditions = _conditions(strategies, demo_table, paper_table)
     results, stop = _evaluate(names, recordings, conditions, out, settings)
     if parquet is not None:
-        from omnimouse_model.analysis.evaluate.table import write_neurons
+        from omnimouse_model.analysis.evaluate.results import write_neurons
 
         write_neurons(_joined(results), parquet)
     layout = markdown_table if as_markdown else table

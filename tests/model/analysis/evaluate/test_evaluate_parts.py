@@ -13,7 +13,7 @@ from omnimouse_model.analysis.evaluate.paper_table import (
     STRATEGIES,
     paper_table,
 )
-from omnimouse_model.analysis.evaluate.results import Scores
+from omnimouse_model.analysis.evaluate.results import Scores, neuron_columns, write_neurons
 from omnimouse_model.analysis.evaluate.sensorium2023 import (
     clip_starts,
     competition_score,
@@ -26,7 +26,6 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import (
     OUT_OF_DISTRIBUTION,
     StimulusGroups,
 )
-from omnimouse_model.analysis.evaluate.table import neuron_columns, write_neurons
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
