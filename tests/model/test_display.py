@@ -37,11 +37,12 @@ def test_text_and_html_are_short_and_without_arrays_and_colours(results):
 def test_data_frames_have_one_row_per_value_and_units_in_the_names(results, session):
     tables = {name: value.to_dataframe() for name, value in results.items()}
     n_cells = 60 * session.n_neurons
-    for name in ("Mask", "Window", "Prediction"):
+    for name in ("Mask", "Window"):
         assert len(tables[name]) == n_cells
     mask, window = results["Mask"], results["Window"]
     scored = tables["Mask"].query("is_scored")
-    predicted = tables["Prediction"].dropna(subset="response_normalised")
+    predicted = tables["Prediction"]
+    assert len(predicted) == np.isfinite(results["Prediction"].responses).sum()
     assert set(scored.neuron) == set(predicted.neuron)
     assert (tables["Mask"].state == "target").sum() == mask.target.sum()
     row = tables["Window"].query("sample == 7 and neuron == 3").iloc[0]

@@ -158,7 +158,7 @@ def test_a_row_is_an_ordinary_evaluation(session):
 
 def test_every_point_of_a_draw_asks_the_same_cells(session):
     predictor = ContextPredictor()
-    context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2, centred=False)
+    context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2)
     targets = [mask.target for mask in predictor.asked]
     assert len(targets) == 2 * 2 * 5
     first, second = targets[:10], targets[10:]

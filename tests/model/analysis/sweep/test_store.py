@@ -21,7 +21,7 @@ def stop_after(count):
 @pytest.mark.slow
 def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tmp_path):
     ask = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 2}
-    ask |= {"behavior": [True, False], "max_windows": 1}
+    ask |= {"behavior": [True, False], "max_windows": 1, "centred": False}
     sessions, broken, whole = [session, other_session], tmp_path / "a", tmp_path / "b"
     unbroken = context_sweep(ContextPredictor(), sessions, **ask, results=whole)
     for count in (3, 10):
@@ -35,7 +35,7 @@ def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tm
     assert broken.read_bytes() == whole.read_bytes()
 
 
-SHORT = {"neurons": [0, 8, 16], "seeds": 1, "max_windows": 2}
+SHORT = {"neurons": [0, 8, 16], "seeds": 1, "max_windows": 2, "centred": False}
 
 
 @pytest.fixture

@@ -119,17 +119,18 @@ def test_windows_together_are_what_each_is_alone(predictor, spiking, nothing, ha
     next(answers)
     with pytest.raises(UnsupportedRequestError, match="no target responses"):
         next(answers)
-    assert not list(predictor.predict_many(requests, lambda: True))
+    with pytest.raises(StoppedError):
+        next(predictor.predict_many(requests, lambda: True))
 
 
 def test_a_stroke_between_hidden_and_target_costs_no_pass(predictor, window, half):
     predictor.predict(window, half)
-    stopped = replace(predictor, _outdated=lambda: True)
     hidden = half.hide([1, 3], slice(None))
-    found = stopped.predict(window, hidden)
+    # A pass of the network would be stopped.
+    found = predictor.decode(predictor.encode(window, hidden, lambda: True))
     assert found.neurons.tolist() == list(range(5, 24, 2))
     with pytest.raises(StoppedError):
-        stopped.predict(window, half.hide([0], slice(None)))
+        predictor.encode(window, half.hide([0], slice(None)), lambda: True)
 
 
 def test_what_it_does_not_know_is_refused_with_a_solution(predictor, spiking):
