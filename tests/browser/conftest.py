@@ -98,7 +98,11 @@ def fresh_explorer(explorer_page, request, tmp_path):
     """The shared explorer, as if just opened."""
     tab = explorer_page
     tab.page.get_by_role("tab", name="Traces", exact=True).last.click()
-    for act in ("apply_preset('video_behavior')", "set_brush(1)", "select([0, 1])"):
+    for act in (
+        "editor.apply_preset('video_behavior')",
+        "editor.set_brush(1)",
+        "selection.select([0, 1])",
+    ):
         tab.evaluate(f"explorer.controller.{act}")
     tab.evaluate("setattr(explorer.painter, 'tool', 'brush')")
     tab.evaluate("setattr(explorer.table, 'filter', '')")
