@@ -24,7 +24,7 @@ _TESTS = "tests/model"
 ROOMS = {
     "masks": Room(
         _files(_MODEL, "masks/*"),
-        _files(_TESTS, "masks/test_* live/mask/test_undo")
+        _files(_TESTS, "masks/test_* live/mask/test_editor")
         + _files(_TESTS, "analysis/sweep/test_context_of_mask test_tokens")
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),
@@ -38,7 +38,7 @@ ROOMS = {
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "experanto/test_spikes")
-        + _files(_TESTS, "live/recording/test_trials analysis/in_silico/test_*")
+        + _files(_TESTS, "live/test_navigation analysis/in_silico/test_*")
         + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "metrics": Room(
@@ -65,7 +65,7 @@ ROOMS = {
     ),
     "predictors": Room(
         _files(f"{_MODEL}/predict/baselines", "predictor rules ridge population_ridge")
-        + _files(f"{_MODEL}/predict/baselines", "video_ridge autoregressive")
+        + _files(f"{_MODEL}/predict/baselines", "autoregressive")
         + _files(f"{_MODEL}/predict/baselines", "visible_input fit_cache")
         + _files(f"{_MODEL}/predict", "ensemble compatibility capabilities predictor")
         + _files(f"{_MODEL}/predict", "memory_cache omnimouse/predictor")
@@ -74,10 +74,10 @@ ROOMS = {
         + _files(f"{_TESTS}/predict", "test_registry test_compatibility")
         + _files(f"{_TESTS}/predict", "test_memory_cache")
         + _files(f"{_TESTS}/predict", "omnimouse/test_memory_fallback")
-        + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_undo")
+        + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_editor")
         + _files(_TESTS, "analysis/evaluate/test_evaluate_parts masks/test_files")
         + _files(_TESTS, "predict/test_foreign_specs")
-        + _files(f"{_TESTS}/live", "inference/test_baseline")
+        + _files(f"{_TESTS}/live", "test_navigation")
         + _files(f"{_TESTS}/predict", "worker/test_client worker/test_lifetime"),
     ),
 }

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
     from omnimouse_widgets.jupyter.ranking import Ranking as Ranking
     from omnimouse_widgets.jupyter.raster import Raster as Raster
-    from omnimouse_widgets.jupyter.repeats import Repeats as Repeats
     from omnimouse_widgets.jupyter.scores import NeuronScores as NeuronScores
     from omnimouse_widgets.jupyter.sweep import ContextSweep as ContextSweep
     from omnimouse_widgets.jupyter.table import NeuronTable as NeuronTable
     from omnimouse_widgets.jupyter.traces import Traces as Traces
+    from omnimouse_widgets.jupyter.trials import Repeats as Repeats
     from omnimouse_widgets.jupyter.trials import Trials as Trials
     from omnimouse_widgets.jupyter.video import VideoScrubber as VideoScrubber
 
@@ -36,12 +36,11 @@ _NAMES = {
     "jupyter.painter": "MaskPainter",
     "jupyter.ranking": "Ranking",
     "jupyter.raster": "Raster",
-    "jupyter.repeats": "Repeats",
     "jupyter.scores": "NeuronScores",
     "jupyter.sweep": "ContextSweep",
     "jupyter.table": "NeuronTable",
     "jupyter.traces": "Traces",
-    "jupyter.trials": "Trials",
+    "jupyter.trials": "Repeats Trials",
     "jupyter.video": "VideoScrubber",
 }
 __getattr__, __dir__ = public_names(__name__, _NAMES)

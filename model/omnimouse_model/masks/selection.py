@@ -29,7 +29,7 @@ class NeuronGroup:
     --------
     >>> group = om.NeuronGroup.of(session, "shallow", om.select_depths(session, high_um=200.0))
     >>> group.name, len(group.ids), group.indices(session)[:3]
-    ('shallow', 22, array([2, 5, 6]))
+    ('shallow', 20, array([2, 5, 6]))
     """
 
     name: str

@@ -38,7 +38,8 @@ def test_the_page_gets_the_reason_against_each_preset(controller, page, monkeypa
 
 def test_the_page_gets_what_was_replaced_on_opening(controller, page):
     seen = page(ControlBar(controller), "text")
-    controller.project.on_opened(None, ("The default preset is shown.",))
+    controller.project.messages = ("The default preset is shown.",)
+    controller.project.changed.emit()
     fields, _ = seen.wait_for("text", lambda fields, _: bool(fields["warnings"]))
     assert "The default preset is shown." in fields["warnings"]
 

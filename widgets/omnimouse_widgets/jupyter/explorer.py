@@ -32,13 +32,12 @@ from omnimouse_widgets.jupyter.neuron import Neuron
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.ranking import Ranking
 from omnimouse_widgets.jupyter.raster import Raster
-from omnimouse_widgets.jupyter.repeats import Repeats
 from omnimouse_widgets.jupyter.scores import NeuronScores
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
-from omnimouse_widgets.jupyter.trials import Trials
+from omnimouse_widgets.jupyter.trials import Repeats, Trials
 from omnimouse_widgets.jupyter.video import VideoScrubber
 from omnimouse_widgets.views.registry import PANELS
 

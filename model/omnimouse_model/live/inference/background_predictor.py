@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.predict.capabilities import Closable, Embedding, Loadable, Prefetcher
+from omnimouse_model.predict.capabilities import Closable, Loadable, Prefetcher
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import Cancelled
 
@@ -36,7 +36,7 @@ def background_predictor(
     """
     is_loaded = isinstance(source, str)
     # A network or a process computes one prediction at a time, that of the screen.
-    if not is_loaded and isinstance(source, Prefetcher | Embedding):
+    if not is_loaded and (isinstance(source, Prefetcher) or hasattr(source, "net")):
         raise ValueError(
             "A model that was passed as an object serves the screen only: choose it by "
             "name or file, so that the work in the background can load its own."

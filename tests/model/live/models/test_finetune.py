@@ -43,8 +43,8 @@ def open_controller(mouse_folder, tmp_path):
         made.append(Controller(load=load_in_process, session_file=memory))
         made[-1].finetuning.folder = tmp_path / "models"
         made[-1].model.choose(mouse_folder / "base.safetensors")
-        made[-1].open_session(mouse_folder / NEW)
-        assert made[-1].wait(PATIENCE_S)
+        made[-1].loader.open_now(mouse_folder / NEW)
+        assert made[-1].requests.wait(PATIENCE_S)
         return made[-1]
 
     yield controller

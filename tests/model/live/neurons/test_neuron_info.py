@@ -237,7 +237,8 @@ def test_the_ceiling_is_what_the_truth_reaches(mouse):
     (clip,) = repeated_clips(session)
     repeats = clip_repeats(session, clip, np.arange(N))
     rows = [round(on * 30) + np.arange(len(repeats.time_s)) for on in repeats.onset_s]
-    drive = np.mean([truth.drive[r] for r in rows], axis=0).T
+    values = truth.drive.open()
+    drive = np.mean([values[r] for r in rows], axis=0).T
     reached = correlation(drive, repeats.average, axis=1)
     known = repeats.status == Status.OK
     gap = np.median(reached[known] - repeats.cc_max[known])
