@@ -51,7 +51,7 @@ TOOLTIP = (
     "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
     "Bars: s.e.m. over draws of neurons; with one draw, the 95 % interval over time.\n"
-    "Solid lines: held-out neurons over the test tier, from 64 windows on; broken\n"
+    "Solid lines: the mask's target neurons over the test tier, from 24 windows; broken\n"
     "lines: the selected ones of them. Before, pale lines: the selected neurons in\n"
     "this window. Star and dotted line: the current mask, over the tier, too; before,\n"
     "at the mean score of the selected neurons in this window (open star: none of\n"
