@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.errors import CheckpointError, StoppedError, UnsupportedRequestError
 from omnimouse_model.nets.twin.checkpoint import TwinCheckpoint, save_twins
 from omnimouse_model.nets.twin.config import TwinConfig
 from omnimouse_model.nets.twin.network import TwinNetwork
@@ -222,14 +222,12 @@ def test_windows_together_are_what_each_is_alone(predictor, session, mask):
     assert len([next(answers), next(answers)]) == 2
     with pytest.raises(UnsupportedRequestError):
         next(answers)
-    count = 0
-
-    def cancelled():
-        return count > 0
-
-    for _ in predictor.predict_many(requests * 10, cancelled):
-        count += 1
-    assert 0 < count < 30
+    found = []
+    stopped = predictor.predict_many(requests * 10, lambda: bool(found))
+    with pytest.raises(StoppedError):
+        found.extend(stopped)
+    # What was predicted before the stop is there.
+    assert 0 < len(found) < 30
 
 
 def test_a_twin_of_this_project_takes_any_video_and_reports_positions(path, session):
