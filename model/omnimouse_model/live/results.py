@@ -179,9 +179,7 @@ class Results:
     def has_curves_of(self, mask: Mask | None) -> bool:
         """Whether the curves over a tier are of this mask, and over enough windows."""
         curves = self.tier_curves
-        return (
-            self.has_tier_curves and mask is not None and curves is not None and curves.is_of(mask)
-        )
+        return curves is not None and curves.is_shown and mask is not None and curves.is_of(mask)
 
     @property
     def has_tier_curves(self) -> bool:

@@ -194,7 +194,7 @@ def too_large(context: Context, draw: Draw) -> str:
     if context.neurons <= len(draw.others):
         return ""
     total = draw.n_neurons
-    if len(draw.others) + len(draw.targets) < total or draw.pool is not None:
+    if draw.pool is not None:
         return (
             f"The pool has {len(draw.others):,} neurons that are no targets, fewer than "
             f"the {context.neurons:,} of the context."
