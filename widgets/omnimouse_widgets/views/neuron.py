@@ -1,4 +1,8 @@
-"""Panel *Neuron*: field, tuning and repeats of the neuron in focus, as plots, text and table."""
+"""Panel *Neuron*: field, tuning and repeats of the neuron in focus, as plots, text and table.
+
+The module is longer than usual because a panel is one file: each block of this one has a
+plot, its evidence in words, and the reason that stands there without a result.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

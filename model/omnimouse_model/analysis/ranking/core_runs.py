@@ -289,7 +289,7 @@ class GuardedRows:
 
 
 class GuardedSpikes(SpikeTrains):
-    """Spike times, of which some cannot be read."""
+    """Spike trains that raise an error where the guard forbids reading."""
 
     def __init__(self, spikes: SpikeTrains, guard: Guard) -> None:
         # Shares all that the trains hold; the raw times get no public name.
