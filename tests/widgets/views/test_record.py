@@ -1,11 +1,13 @@
 """What front ends get from a record: JSON with arrays, and what may be pressed and set."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from omnimouse_widgets.views import record
+from omnimouse_widgets.views.form import Form, setting
 from omnimouse_widgets.views.record import (
     Action,
     Block,
@@ -15,6 +17,8 @@ from omnimouse_widgets.views.record import (
     Menu,
     Number,
     Row,
+    Settings,
+    Switch,
     Text,
 )
 
@@ -68,3 +72,25 @@ def test_a_record_is_json_and_arrays_and_equal_content_is_equal():
     assert arrays == []
     pixels = np.zeros((2, 3, 3), np.uint8)
     assert record.plain([pixels])[0] == [{"array": [2, 3, 3], "type": "uint8"}]
+
+
+def test_switches_and_fields_of_a_form_are_set():
+    @dataclass(frozen=True, slots=True)
+    class Export:
+        rate: float = setting("Rate", "Samples per second", 30.0, unit="Hz", low=0.1)
+        kind: tuple[bool, ...] = setting(
+            "Kind", "", (True,), options=(((True,), "with", ""), ((False,), "without", ""))
+        )
+
+    form, seen = Form(Export), []
+    items = [Settings("export", form, "save"), Switch("live", "Live", "", True, seen.append)]
+    view = SimpleNamespace(name="test", blocks=lambda: [Block(lambda: items, [])])
+    record.fill(view, "export", "rate", "0")
+    record.fill(view, "export", "kind", 1)  # the number of a choice
+    record.fill(view, "export", "gone", 1)
+    record.choose(view, "live", False)
+    assert seen == [False]
+    json, _ = record.plain(items[0])
+    assert json["kind"] == "settings"
+    assert [field["reason"] for field in json["form"]] == ["at least 0.1 Hz, found 0.0", ""]
+    assert form.value("kind") == (False,)

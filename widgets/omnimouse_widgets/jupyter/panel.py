@@ -22,6 +22,7 @@ from omnimouse_widgets.views.record import (
     SavePicture,
     View,
     choose,
+    fill,
     pick,
     plain,
     press,
@@ -93,6 +94,10 @@ class RecordPart(Part):
     def on_choose(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set a field."""
         choose(self._panel, str(content["name"]), content["value"])
+
+    def on_fill(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Set a field of a form."""
+        fill(self._panel, str(content["name"]), str(content["field"]), content["typed"])
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Press a row of a table, or a place of curves."""

@@ -11,8 +11,8 @@ from pkgutil import resolve_name
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QBrush, QColor, QStandardItem, QStandardItemModel
+from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -33,6 +33,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
+from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.plot import RecordPlot, picture_of
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import (
@@ -45,6 +46,7 @@ from omnimouse_widgets.qt.style.controls import (
     set_items,
     set_share,
     show_text,
+    toggle_button,
 )
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
 from omnimouse_widgets.qt.style.plot_style import small_font
@@ -53,7 +55,7 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import RowView, row_table
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
-from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
+from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
 from omnimouse_widgets.qt.traces.plot import TraceStack
@@ -81,7 +83,9 @@ from omnimouse_widgets.views.record import (
     Row,
     SaveFile,
     SavePicture,
+    Settings,
     ShowPanel,
+    Switch,
     Table,
     Text,
     Traces,
@@ -356,6 +360,15 @@ class RecordPanel(QWidget):
                 )
                 box.setMinimumWidth(78)
                 return box
+            case Switch():
+                button = toggle_button(entry.label, entry.help)
+                button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+                button.clicked.connect(lambda is_on: self._choose(name, is_on))
+                return button
+            case Settings(form=form, apply=apply):
+                fields = SettingsForm(form)
+                fields.applied.connect(lambda: self.press(apply))
+                return fields
             case Table():
                 view = _table_view(QStandardItemModel(self), entry)
                 if entry.pick is not None:
@@ -399,6 +412,14 @@ class RecordPanel(QWidget):
                     widget.setRange(item.low, item.high)
                     widget.setSuffix(item.unit)
                     widget.setValue(item.value)
+            case Switch():
+                widget.setText(item.label)
+                widget.setChecked(item.is_on)
+                describe(widget, item.help)
+                if item.sign is not None:
+                    widget.setIcon(_sign_icon(*item.sign))
+            case Settings():
+                widget.draw()
             case Table():
                 _fill_table(widget, item)
             case Matrix():
@@ -463,6 +484,16 @@ def _row(row: Row) -> QWidget:
     if not row.wide and all(isinstance(item, (Action, Menu)) for item in row.items):
         layout.addStretch(1)
     return widget
+
+
+def _sign_icon(glyph: str, colour: str) -> QIcon:
+    size = QSize(12, 12)
+
+    def paint(painter: QPainter) -> None:
+        painter.setPen(QColor(colour))
+        painter.drawText(QRectF(0, 0, 12, 12), int(Qt.AlignmentFlag.AlignCenter), glyph)
+
+    return QIcon(drawn_pixmap(size, paint))
 
 
 def _menu_box(choice: Choice, choose: Callable[[Any], object]) -> QComboBox:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.views.form import Form
 
 Tone = Literal["plain", "quiet", "warning", "problem"]
 Dash = Literal["solid", "dashed", "dotted"]
@@ -379,9 +380,35 @@ class Number:
     unit: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Button that stays pressed while it is on.
+
+    `sign` is a glyph before the label, and its colour.
+    """
+
+    name: str
+    label: str
+    help: str
+    is_on: bool
+    set: Callable[[bool], object]
+    sign: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settings:
+    """Fields of a form; Enter in one of them presses the action `apply`."""
+
+    name: str
+    form: Form[Any]
+    apply: str = ""
+
+
 Mark = Overlay | CurrentRow
 """What is drawn over a content and takes no place."""
-Item = Text | Progress | Legend | Content | Mark | Action | Menu | Choice | Number
+Item = (
+    Text | Progress | Legend | Content | Mark | Action | Menu | Choice | Number | Switch | Settings
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +496,18 @@ def choose(view: View, name: str, value: Any) -> None:
         item.set(value)
     elif isinstance(item, Number):
         item.set(min(max(int(value), item.low), item.high))
+    elif isinstance(item, Switch):
+        item.set(bool(value))
+
+
+def fill(view: View, name: str, field: str, typed: Any) -> None:
+    """Set a field of settings to what was typed, or to the number of a choice."""
+    item = record(view).get(name)
+    if not isinstance(item, Settings):
+        return
+    for each in item.form.fields():
+        if each.name == field:
+            item.form.set(field, each.options[int(typed)][0] if each.options else typed)
 
 
 def pick(view: View, name: str, *place: float) -> None:
@@ -507,6 +546,8 @@ def plain(value: Any) -> tuple[Any, list[np.ndarray]]:
             kind = np.uint8 if part.dtype == np.uint8 else np.float32
             arrays.append(np.ascontiguousarray(part, kind))
             return {"array": list(part.shape), "type": np.dtype(kind).name}
+        if isinstance(part, Form):
+            return convert(part.fields())
         return [convert(one) for one in part] if isinstance(part, (tuple, list)) else part
 
     return convert(value), arrays

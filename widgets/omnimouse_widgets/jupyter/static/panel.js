@@ -253,6 +253,50 @@ function render({ model, el }) {
         unit.textContent = now.unit;
       }];
     },
+    switch: (item) => {
+      const element = makeButton("", "", () => choose(item.name, element.ariaPressed !== "true"));
+      return [element, ({ label, help, is_on: isOn, sign }) => {
+        const glyph = make("span", { textContent: sign ? `${sign[0]} ` : "", className: "omnimouse-sample" });
+        glyph.style.color = sign?.[1] ?? "";
+        element.replaceChildren(glyph, label);
+        element.title = help;
+        setPressed(element, isOn);
+      }];
+    },
+    // Numbers are text fields: the page would drop what is not a number, and the form says
+    // why it is refused.
+    settings: (item) => {
+      const element = make("div", { className: "omnimouse-settings" }), cells = new Map();
+      const makeCell = ({ name: field, kind, label, unit, empty }) => {
+        const control = kind === "choice" ? make("select") : make("input", { type: kind === "switch" ? "checkbox" : "text", placeholder: empty });
+        const value = () => (kind === "choice" ? control.selectedIndex : kind === "switch" ? control.checked : control.value);
+        control.onchange = () => send("fill", { name: item.name, field, typed: value() });
+        control.addEventListener("keydown", (event) => {
+          event.stopPropagation(); // letters and digits are typed
+          if (event.key === "Enter" && item.apply) { control.onchange(); press(item.apply); }
+        });
+        const reason = makeProblem(), name = make("span", { textContent: unit ? `${label} (${unit})` : label });
+        element.append(make("div", {}, make("label", { className: "omnimouse-field" }, name, control), reason));
+        return { control, reason, options: "" };
+      };
+      return [element, ({ form }) => form.forEach((each) => {
+        if (!cells.has(each.name)) cells.set(each.name, makeCell(each));
+        const cell = cells.get(each.name), { control } = cell, options = JSON.stringify(each.options);
+        if (each.kind === "choice") {
+          const same = JSON.stringify(each.value), at = each.options.findIndex(([value]) => JSON.stringify(value) === same);
+          // Filling an open select would close it.
+          if (cell.options !== options) fillSelect(control, each.options.map(([, text, tip], k) => [k, text, tip]));
+          cell.options = options;
+          control.selectedIndex = at;
+        } else if (each.kind === "switch") control.checked = each.value;
+        // Not while the user goes on typing.
+        else if (control !== control.getRootNode().activeElement || !control.value) control.value = each.value;
+        control.disabled = Boolean(each.refusal);
+        control.title = each.refusal || each.help;
+        control.setAttribute("aria-invalid", String(Boolean(each.reason)));
+        showProblem(cell.reason, each.reason && `✕ ${each.reason}`); // a sign as well as a colour
+      })];
+    },
     legend: () => {
       const element = make("div", { className: "omnimouse-signs" });
       return [element, ({ signs }) => {
