@@ -11,13 +11,13 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.inference.engine import Execution
-from omnimouse_widgets.drawn.field.areas import (
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.views.field.areas import (
     AreaOutline,
     OutlinedAreas,
     outline_areas,
 )
-from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.views.field.layout import Field
 
 
 class AreaLayer:

@@ -16,7 +16,7 @@ from omnimouse_app.field.lasso import LassoOutline
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import CODE_NAMES
 from omnimouse_model.masks import Mask
-from omnimouse_widgets.drawn.field.layout import (
+from omnimouse_widgets.views.field.layout import (
     Field,
     neuron_on_click,
     neurons_at,

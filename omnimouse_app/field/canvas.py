@@ -11,8 +11,8 @@ import numpy as np
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE
+from omnimouse_widgets.views.field.colours import STATE_CORE
+from omnimouse_widgets.views.field.layout import Field
 
 
 class Canvas:

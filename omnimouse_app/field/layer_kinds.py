@@ -7,8 +7,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Points
 
 from omnimouse_model.data.session import Session
-from omnimouse_widgets.drawn.field.colours import mean_levels
-from omnimouse_widgets.drawn.field.layout import Field
+from omnimouse_widgets.views.field.colours import mean_levels
+from omnimouse_widgets.views.field.layout import Field
 
 
 def status_of(text: str) -> dict[str, str]:

@@ -33,10 +33,16 @@ from omnimouse_app.field.plane_tiles import (
 from omnimouse_app.field.points_3d import SpaceView
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows
-from omnimouse_widgets.drawn.field.hover_text import describe
-from omnimouse_widgets.drawn.field.layout import Field, neurons_at, session_field
-from omnimouse_widgets.drawn.field.tiles import Tile, tile_of, tiles_of
+from omnimouse_widgets.views.field.colours import core_and_rim, flat_rows
+from omnimouse_widgets.views.field.layout import (
+    Field,
+    Tile,
+    neurons_at,
+    session_field,
+    tile_of,
+    tiles_of,
+)
+from omnimouse_widgets.views.field.text import describe
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value is the role of the layer."""

@@ -6,8 +6,7 @@ import numpy as np
 from napari.layers import Points, Shapes
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.drawn.field.tiles import Tile, name_places
+from omnimouse_widgets.views.field.layout import Field, Tile, name_places
 
 ON_IMAGE = "#CCCCCC"
 """Colour of names on the dark mean image; others stand on the canvas of the theme."""

@@ -15,7 +15,7 @@ from omnimouse_app.field.brush import is_clicked
 from omnimouse_app.field.layer_kinds import lock, status_of
 from omnimouse_model.data.session import Session
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
+from omnimouse_widgets.views.field.colours import SELECTED_RIM
 
 _VIEW_DIRECTION = (0.5, -0.85, 0.2)
 """Direction of view: down into the cortex and obliquely, as (depth, y, x)."""

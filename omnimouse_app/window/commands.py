@@ -20,11 +20,11 @@ from omnimouse_model.live.mask.presets import PRESETS
 from omnimouse_model.live.pin import MAX_PINS
 from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import BehaviorMode
-from omnimouse_widgets.drawn.model.task import VIDEO_NAMES, video_span
 from omnimouse_widgets.qt.control import selection
 from omnimouse_widgets.qt.control.project import AnalysisSection
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS
+from omnimouse_widgets.views.model import VIDEO_NAMES, video_span
 from omnimouse_widgets.views.registry import docks
 
 Action = Callable[[OmniMouseDock], object]

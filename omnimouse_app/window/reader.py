@@ -45,7 +45,7 @@ def read(path: str | list[str]) -> list[LayerData]:
 def layers_of(folder: str) -> list[LayerData]:
     """Return mean image and neurons of a session as napari layer data."""
     from omnimouse_model.data.open import open_session
-    from omnimouse_widgets.drawn.field.layout import session_field
+    from omnimouse_widgets.views.field.layout import session_field
 
     field = session_field(open_session(folder))
     layers: list[LayerData] = []

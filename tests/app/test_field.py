@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from omnimouse_widgets.drawn.field import layout
+from omnimouse_widgets.views.field import layout
 
 
 def session(n, *, roi=None, xyz=None, plane=None, images=None):

@@ -11,7 +11,7 @@ from omnimouse_app.field.canvas import core_places, states_on_screen
 from omnimouse_app.field.lasso import LassoOutline
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_widgets.drawn.field.layout import neurons_inside, neurons_under
+from omnimouse_widgets.views.field.layout import neurons_inside, neurons_under
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

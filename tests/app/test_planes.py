@@ -10,7 +10,7 @@ from omnimouse_app.field.canvas import core_places
 from omnimouse_app.field.layer_kinds import layer_of_neurons_without_pixels
 from omnimouse_app.tour.hand import arc, settle, wait_for
 from omnimouse_model.masks import VISIBLE
-from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
+from omnimouse_widgets.views.field.colours import SELECTED_RIM
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 CONTROL = Qt.KeyboardModifier.ControlModifier

@@ -1,8 +1,8 @@
 import numpy as np
 
-from omnimouse_widgets.drawn.field.layout import session_field
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import trace_rows
+from omnimouse_widgets.views.field.layout import session_field
 
 
 def test_counts_are_drawn_as_rates_and_units_by_probe_and_depth(look_at):

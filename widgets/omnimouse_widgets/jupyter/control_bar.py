@@ -11,23 +11,24 @@ from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.registry import predictor_names
-from omnimouse_widgets.drawn.model.freshness import SILENT, freshness_text
-from omnimouse_widgets.drawn.model.task import (
-    BY_HAND,
-    VIDEO_NAMES,
-    caveats,
-    half_text,
-    task_text,
-    video_name,
-    video_span,
-)
-from omnimouse_widgets.drawn.model.text import model_text
 from omnimouse_widgets.drawn.model.tier_score import (
     no_score_text,
     shown_tier_score_lines,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.model import (
+    BY_HAND,
+    SILENT,
+    VIDEO_NAMES,
+    caveats,
+    freshness_text,
+    half_text,
+    model_text,
+    task_text,
+    video_name,
+    video_span,
+)
 
 DELAY_MS: Final = 300
 """Delay in milliseconds before "predicting…" is shown; avoids flicker."""

@@ -13,21 +13,26 @@ from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field import neuron_colours
-from omnimouse_widgets.drawn.field.areas import OutlinedAreas, outline_areas
-from omnimouse_widgets.drawn.field.colours import core_and_rim, mean_levels
-from omnimouse_widgets.drawn.field.hover_text import describe
-from omnimouse_widgets.drawn.field.layout import (
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.field.areas import OutlinedAreas, outline_areas
+from omnimouse_widgets.views.field.colours import (
+    core_and_rim,
+    mean_levels,
+    score_colours,
+    state_colours,
+)
+from omnimouse_widgets.views.field.layout import (
     Field,
+    name_places,
     neuron_on_click,
     neurons_at,
     session_field,
+    tile_of,
+    tiles_of,
+    um_per_pixel,
 )
-from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
-from omnimouse_widgets.drawn.field.scale import um_per_pixel
-from omnimouse_widgets.drawn.field.tiles import name_places, tile_of, tiles_of
-from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.field.text import ORDER, counted, describe
 
 TOOLS: Final = ("brush", "lasso", "rectangle", "select")
 MIXED_TARGET: Final = MIXED + 1
@@ -464,11 +469,11 @@ def _brush_rows(state: LiveState) -> np.ndarray:
     if state.colour_by == "score":
         unscored = np.full(3, np.nan, np.float32)
         codes = np.array([HIDDEN, VISIBLE, TARGET])
-        core, rim = neuron_colours.score_colours(unscored, codes)
+        core, rim = score_colours(unscored, codes)
         # Mixed neurons (codes 3 and 4) look like targets without a score.
         core, rim = (np.concatenate([x, x[[TARGET, TARGET]]]) for x in (core, rim))
     else:
         codes = np.array([HIDDEN, VISIBLE, TARGET, MIXED, MIXED])
         most = np.array([HIDDEN, VISIBLE, TARGET, VISIBLE, TARGET])
-        core, rim = neuron_colours.state_colours(codes, most)
+        core, rim = state_colours(codes, most)
     return _bytes(core, rim)

@@ -13,10 +13,10 @@ import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.summary import score_summary
 from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_widgets.drawn.field.layout import session_field
-from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE
 from omnimouse_widgets.jupyter.snapshot import drawing, picture, saved_view
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
+from omnimouse_widgets.views.field.colours import STATE_CORE
+from omnimouse_widgets.views.field.layout import session_field
 
 
 @pytest.fixture

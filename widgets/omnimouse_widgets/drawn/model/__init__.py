@@ -1,1 +1,1 @@
-"""Text about the predictor and the task; the state of a fine-tuning."""
+"""Text about the score over a tier."""

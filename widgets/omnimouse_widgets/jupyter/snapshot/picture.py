@@ -14,10 +14,6 @@ from omnimouse_model.analysis.evaluate.summary import score_summary
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows, mean_levels
-from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.drawn.field.mask_counts import ORDER, UNIFORM, counted
-from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE, STATE_RIM
 from omnimouse_widgets.drawn.raster.order import Arrangement, arrange
 from omnimouse_widgets.drawn.raster.pixels import (
     OVERLAYS,
@@ -49,6 +45,15 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     width_of,
 )
 from omnimouse_widgets.jupyter.snapshot.traces import draw_traces, traces_height
+from omnimouse_widgets.views.field.colours import (
+    STATE_CORE,
+    STATE_RIM,
+    core_and_rim,
+    flat_rows,
+    mean_levels,
+)
+from omnimouse_widgets.views.field.layout import Field
+from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
 
 SIDE: Final = 480
 """Maximum side of the field, and height of the raster with its title, in points."""

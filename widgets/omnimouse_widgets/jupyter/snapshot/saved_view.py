@@ -20,9 +20,9 @@ from weakref import ref
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.field.layout import Field, session_field
 from omnimouse_widgets.jupyter.snapshot.drawing import WIDTH
 from omnimouse_widgets.jupyter.snapshot.picture import Snapshot, draw_snapshot
+from omnimouse_widgets.views.field.layout import Field, session_field
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import anywidget
 from traitlets import Dict, TraitError, Unicode
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_widgets.drawn.fault import COPY, COPY_TIP, fault_details, fault_text
+from omnimouse_widgets.views.error_text import COPY, COPY_TIP, error_details, error_text
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,6 @@ class ProblemWidget(anywidget.AnyWidget):
 
     def show_fault(self, error: Exception) -> None:
         """Show an error that nobody expects, with its details."""
-        details = fault_details(error)
+        details = error_details(error)
         self._fault = {"details": details, "copy": COPY, "tip": COPY_TIP}
-        self.problem = fault_text(error)
+        self.problem = error_text(error)

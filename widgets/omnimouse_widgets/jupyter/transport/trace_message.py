@@ -8,11 +8,11 @@ from traitlets import Dict, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.traces.options import Scale
 from omnimouse_widgets.drawn.traces.row import Trace, has_overlay, row_ranges
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.model import freshness_text
 
 COLOURS: Final[dict[str, Any]] = {
     "truth": palette.RECORDED,

@@ -10,11 +10,11 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.families import BASELINES
 from omnimouse_model.predict.predictor import is_served
-from omnimouse_widgets.drawn.model.text import model_text
 from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.model import model_text
 
 
 class BaselineSection(QWidget):

@@ -11,7 +11,6 @@ from omnimouse_model.live.neurons.quantities import Quantity, Scale
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field.mask_counts import ORDER
 from omnimouse_widgets.qt.style.colour_bar import ColourBar
 from omnimouse_widgets.qt.style.controls import (
     describe,
@@ -29,6 +28,7 @@ from omnimouse_widgets.qt.style.theme import (
     state_label,
     wrapped_label,
 )
+from omnimouse_widgets.views.field.text import ORDER
 
 _SWATCHES = 4
 """Number of areas per row of the legend."""

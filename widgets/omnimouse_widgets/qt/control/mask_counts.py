@@ -7,10 +7,10 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field.mask_counts import ORDER, UNIFORM, counted
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import glyph_label, state_label, wrapped_label
+from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
 
 
 class MaskCountsSection(QWidget):

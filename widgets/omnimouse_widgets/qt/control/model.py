@@ -12,13 +12,6 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
-from omnimouse_widgets.drawn.model.freshness import (
-    RESTART_TIP,
-    SILENT,
-    WAIT_TIP,
-    freshness_text,
-)
-from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
 from omnimouse_widgets.drawn.model.tier_score import (
     no_score_text,
     shown_tier_score_lines,
@@ -37,6 +30,14 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
+from omnimouse_widgets.views.model import (
+    MEANINGS,
+    RESTART_TIP,
+    SILENT,
+    WAIT_TIP,
+    freshness_text,
+    model_text,
+)
 
 PATIENCE_MS: Final = 150
 """Delay before "predicting…" is shown; for faster results it would only flicker."""

@@ -13,7 +13,13 @@ from omnimouse_model.live.mask.presets import (
 )
 from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.model.task import (
+from omnimouse_widgets.qt.style.controls import combo_box, set_items, show_text
+from omnimouse_widgets.qt.style.form import Form, row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
+from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.behavior import NO_BEHAVIOR
+from omnimouse_widgets.views.model import (
     BY_HAND,
     NO_VIDEO,
     caveats,
@@ -22,12 +28,6 @@ from omnimouse_widgets.drawn.model.task import (
     video_name,
     video_span,
 )
-from omnimouse_widgets.qt.style.controls import combo_box, set_items, show_text
-from omnimouse_widgets.qt.style.form import Form, row_of
-from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
-from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.behavior import NO_BEHAVIOR
 
 VIDEO = (
     Choice("all", "all", "The model sees every frame"),

@@ -5,8 +5,8 @@ import logging
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QToolButton, QWidget
 
-from omnimouse_widgets.drawn.fault import COPY, COPY_TIP, fault_details, fault_text
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.error_text import COPY, COPY_TIP, error_details, error_text
 
 MARGIN = 4
 _log = logging.getLogger(__name__)
@@ -39,12 +39,12 @@ class FaultNotice(QFrame):
 
     def show_error(self, error: BaseException) -> None:
         """Show an error; one that is shown already changes nothing."""
-        details = fault_details(error)
+        details = error_details(error)
         if details == self._details:
             return
         self._details = details
         _log.error("A panel has an error.", exc_info=error)
-        self.label.setText(fault_text(error))
+        self.label.setText(error_text(error))
         self._fit()
         self.show()
         self.raise_()

@@ -32,7 +32,6 @@ from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.model.task import half_text
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
@@ -45,6 +44,7 @@ from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel
+from omnimouse_widgets.views.model import half_text
 
 # The keys are the kinds of `live.mask.stimulus_edits`; "" stands for no edit.
 PICTURES: Final = {

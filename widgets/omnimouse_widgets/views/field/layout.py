@@ -2,7 +2,10 @@
 
 Every neuron has two labels, so that its state can be shown by shape as well as by
 colour: `neuron + 1` for the pixels of its outline and `P + neuron + 1` for a rim of
-free pixels around it. Both index rows of one colour table (`neuron_colours`).
+free pixels around it. Both index rows of one colour table (`colours`).
+
+Planes that lie side by side divide the field into tiles without gaps. A plane can thus
+be shown with its whole image and without parts of the next one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +17,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.masks.selection import are_inside
-from omnimouse_widgets.drawn.field.probes import (
+from omnimouse_widgets.views.field.probes import (
     FIELD_SIDE,
     has_depths,
     probe_outlines,
@@ -393,3 +396,160 @@ def _grown(owner: np.ndarray, steps: int) -> np.ndarray:
             taken = np.where(taken < 0, neighbour, taken)
         owner = taken
     return owner
+
+
+_MOST_COMPARED = 200
+"""Neurons that are compared; all pairs of them are."""
+_TOLERANCE = 0.02
+"""Largest deviation of distances in micrometres from one scale, as a share (r.m.s.)."""
+
+
+def um_per_pixel(session: Session, field: Field) -> float | None:
+    """Return the micrometres per pixel of the field; None without one common scale.
+
+    Distances on the field and in the cortex must be proportional within an imaging
+    plane. Fields of probes have two scales, and fields without positions none.
+    """
+    if field.texts:
+        return None
+    pixels = np.asarray(field.centres, float)
+    micrometres = np.asarray(session.units.xyz_um, float)[:, 1::-1]
+    plane = np.asarray(session.units.plane)
+    known = np.isfinite(pixels).all(axis=1) & np.isfinite(micrometres).all(axis=1)
+    if not known.any():
+        return None
+    # Planes lie side by side on the field: only distances within one are comparable.
+    numbers, counts = np.unique(plane[known], return_counts=True)
+    neurons = np.flatnonzero(known & (plane == numbers[counts.argmax()]))
+    neurons = neurons[:: max(1, len(neurons) // _MOST_COMPARED)]
+    drawn, real = _distances(pixels[neurons]), _distances(micrometres[neurons])
+    if not drawn.any() or not real.any():
+        return None
+    scale = float((drawn * real).sum() / (drawn**2).sum())
+    deviation = np.sqrt(((real - scale * drawn) ** 2).mean() / (real**2).mean())
+    return scale if deviation < _TOLERANCE else None
+
+
+def _distances(points: np.ndarray) -> np.ndarray:
+    return np.asarray(np.linalg.norm(points[:, None] - points[None], axis=2))
+
+
+_MARGIN = 0.95
+"""Share of the canvas that a plane fills, as in napari's own view of all layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The part of the field that belongs to one plane, in pixels."""
+
+    plane: int
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre (y, x)."""
+        return (self.top + self.bottom) / 2, (self.left + self.right) / 2
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+    def zoom_in(self, canvas: Sequence[float]) -> float:
+        """Return the zoom, in canvas pixels per field pixel, that fills the canvas.
+
+        `canvas` is (height, width).
+        """
+        fits = (have / need for have, need in zip(canvas, self.shape, strict=True))
+        return _MARGIN * min(fits)
+
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """Return a copy of the image, black outside the tile."""
+        cropped = np.zeros_like(image)
+        inside = tuple(
+            slice(round(start), round(stop))
+            for start, stop in ((self.top, self.bottom), (self.left, self.right))
+        )
+        cropped[inside] = image[inside]
+        return cropped
+
+    def overlaps(self, other: "Tile") -> bool:
+        """Return True if both tiles share a part of the field."""
+        return (
+            self.top < other.bottom
+            and other.top < self.bottom
+            and self.left < other.right
+            and other.left < self.right
+        )
+
+
+def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
+    """Return one tile for each plane with neurons on the field; () for a single plane.
+
+    A tile ends half way to its neighbours, or at the edge of the field.
+
+    Parameters
+    ----------
+    field
+        Positions of the neurons.
+    plane
+        (P,) numbers, -1 unknown.
+    """
+    placed = np.isfinite(field.centres).all(axis=1) & (plane >= 0)
+    numbers = np.unique(plane[placed])
+    if len(numbers) < 2:
+        return ()
+    edge = _neuron_radius(field)
+    height, width = field.labels.shape
+    tiles = []
+    for number in numbers:
+        centres = field.centres[placed & (plane == number)]
+        top, left = np.maximum(centres.min(axis=0) - edge, 0).tolist()
+        bottom, right = np.minimum(centres.max(axis=0) + edge, (height, width)).tolist()
+        # The names of probes stand above their units.
+        top, bottom = (0.0, float(height)) if field.texts else (top, bottom)
+        tiles.append(Tile(int(number), top, left, bottom, right))
+    return tuple(_with_room(tile, tiles, height, width) for tile in tiles)
+
+
+def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
+    """Return the tile of a plane, or None."""
+    return next((tile for tile in tiles if tile.plane == plane), None)
+
+
+def name_places(tiles: Sequence[Tile], names: Sequence[str]) -> list[tuple[float, float, str]]:
+    """Return the upper left corner and the name of each tile, as (y, x, name).
+
+    Planes that overlap share one list of names, in the corner of the field.
+    """
+    if any(one.overlaps(other) for one, other in combinations(tiles, 2)):
+        return [(0.0, 0.0, "\n".join(filter(None, names)))]
+    return [(tile.top, tile.left, name) for tile, name in zip(tiles, names, strict=True)]
+
+
+def _with_room(tile: Tile, tiles: Sequence[Tile], height: float, width: float) -> Tile:
+    """Return the tile, extended by half of the gap to each neighbour."""
+    # Sides as (top, left, -bottom, -right): a larger number is nearer to the centre.
+    own = np.array([tile.top, tile.left, -tile.bottom, -tile.right])
+    limits = np.array([0.0, 0.0, -height, -width])
+    for other in tiles:
+        # The side of the other tile that faces each side.
+        facing = np.array([-other.bottom, -other.right, other.top, other.left])
+        gaps = own + facing
+        # The largest gap says on which side the other tile lies. If it is negative as
+        # well, the two overlap, or the other tile is this one.
+        side = int(gaps.argmax())
+        if gaps[side] >= 0:
+            limits[side] = max(limits[side], (own[side] - facing[side]) / 2)
+    return Tile(tile.plane, *(limits * [1, 1, -1, -1]).tolist())
+
+
+def _neuron_radius(field: Field) -> float:
+    """Return the radius of an average neuron plus a margin, in pixels."""
+    neurons = max(field.n_neurons - len(field.without_pixels), 1)
+    # Radius of the disk with the average number of pixels per neuron.
+    pixels = np.count_nonzero(field.labels) / neurons
+    return float(np.sqrt(pixels / np.pi)) + 2.0

@@ -16,8 +16,8 @@ from omnimouse_model.data.units import Units
 from omnimouse_model.extras import named_extras
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.drawn.field.probes import has_depths, probe_areas
+from omnimouse_widgets.views.field.layout import Field
+from omnimouse_widgets.views.field.probes import has_depths, probe_areas
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree

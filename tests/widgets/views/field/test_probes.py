@@ -7,9 +7,9 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
-from omnimouse_widgets.drawn.field.areas import probe_area_outlines
-from omnimouse_widgets.drawn.field.layout import session_field
-from omnimouse_widgets.drawn.field.probes import probe_places, probe_texts
+from omnimouse_widgets.views.field.areas import probe_area_outlines
+from omnimouse_widgets.views.field.layout import session_field
+from omnimouse_widgets.views.field.probes import probe_places, probe_texts
 
 LOST = (4, 9)
 

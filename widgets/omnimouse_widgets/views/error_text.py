@@ -7,11 +7,11 @@ COPY: Final = "Copy details"
 COPY_TIP: Final = "Copy the error and its traceback, for a report"
 
 
-def fault_text(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the message of an error, for the view that has it."""
     return f"Error in this view: {type(error).__name__}: {error}\nThe rest of OmniMouse goes on."
 
 
-def fault_details(error: BaseException) -> str:
+def error_details(error: BaseException) -> str:
     """Return an error with its traceback."""
     return "".join(traceback.format_exception(error))

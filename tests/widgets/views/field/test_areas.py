@@ -3,7 +3,7 @@
 import numpy as np
 
 from omnimouse_model.masks.selection import are_inside
-from omnimouse_widgets.drawn.field.areas import area_outlines
+from omnimouse_widgets.views.field.areas import area_outlines
 
 
 def two_area_field(n=1200, *, border=300.0):

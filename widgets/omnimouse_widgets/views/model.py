@@ -1,14 +1,16 @@
-"""Text about the current task and its treatment by a predictor."""
+"""Texts about the chosen model: its name, its task, and the age of its prediction."""
 
 from typing import Final
 
 import numpy as np
 
 from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.remarks import guard_text
 from omnimouse_model.predict.predictor import Needs
+from omnimouse_widgets.palette import Tone
 
 VIDEO_NAMES: Final = ("all", "none", "first", "last")
 """Names of parts of the window's video that the model sees."""
@@ -75,3 +77,71 @@ def video_span(name: str, n_frames: int) -> slice:
 def half_text(duration_s: float) -> str:
     """Return how long half a window is: "second", or such as "1.5 s"."""
     return "second" if duration_s == 2 else f"{duration_s / 2:.3g} s"
+
+
+MEANINGS: Final = {
+    "demo": "transformer",
+    "demo-plain": "no context part",
+    "twin-demo": "digital twin",
+    "ndt-demo": "transformer of spikes",
+    "mean": "each neuron's mean",
+    "last": "last visible value",
+    "interpolation": "nearest visible values",
+    "ridge": "own past",
+    "context-ridge": "visible neurons",
+    "video-ridge": "motion energy",
+    "linear-gaussian": "all that is visible",
+}
+
+
+def model_text(name: str) -> str:
+    """Return the name of a predictor with a short description, if there is one."""
+    return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name
+
+
+SILENT = (
+    "The process of the model has not answered for 5 s: it is stopped, or the machine has no "
+    "time or memory for it."
+)
+WAIT_TIP = "Go on waiting; the result is shown when it arrives"
+RESTART_TIP = "End the process and start it again; the prediction is repeated"
+
+
+def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
+    """Return sign, tone and text; the signs differ in shape, not only in colour."""
+    if results.error is not None:
+        return "✕", "problem", "error"
+    if results.freshness == "streamed":
+        return "▶", "good", "streamed, not scored"
+    # The selected neurons are predicted before the population, so their freshness can
+    # differ.
+    if results.freshness == "fresh" and results.population_freshness != "fresh":
+        return "◑", "waiting", f"selected fresh, population {_population(results)}"
+    if results.freshness == "fresh":
+        elapsed_ms = results.elapsed_ms
+        took = "" if elapsed_ms is None else f" · took {_duration(elapsed_ms)}"
+        return "●", "good", f"fresh{took}"
+    if results.freshness == "stopped":
+        if results.is_old:
+            return "◐", "waiting", "stopped: an older prediction is shown"
+        return "○", "waiting", "stopped"
+    # Before "stale" and "running": a long wait is reported in both cases.
+    if is_long:
+        return "◌", "waiting", "predicting…"
+    if results.freshness == "stale":
+        return "◐", "waiting", "older"
+    if results.freshness == "running":
+        return "◌", "waiting", "requested"
+    return "○", "quiet", "no request"
+
+
+def _population(results: Results) -> str:
+    if results.population_freshness == "stopped":
+        return "stopped"
+    return "older" if results.is_population_old else "requested"
+
+
+def _duration(elapsed_ms: float) -> str:
+    if elapsed_ms < 1000:
+        return f"{elapsed_ms:z.0f} ms"
+    return f"{elapsed_ms / 1000:z.1f} s"

@@ -1,9 +1,10 @@
-"""Number of neurons by state in the active span, and how the others change."""
+"""Texts of the field: the neuron under the pointer, and neurons counted by state."""
 
 from typing import Final
 
 import numpy as np
 
+from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import (
     HIDDEN,
@@ -13,6 +14,43 @@ from omnimouse_model.masks import (
     TARGET,
     VISIBLE,
 )
+
+
+def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
+    """Return name, state in the active span, area, depth and score, as far as known.
+
+    Parameters
+    ----------
+    controller
+        Source of session, mask and scores.
+    neuron
+        Index of the neuron in the session.
+    others
+        Number of further neurons at the same pixel.
+    """
+    state, results = controller.state, controller.results
+    if state.session is None or state.mask is None:
+        return ""
+    units = state.session.units
+    parts = [
+        f"neuron {units.names[neuron]}",
+        state.mask.pattern_of(neuron, state.active_span),
+    ]
+    if units.area is not None:
+        parts.append(str(units.area[neuron]))
+    depth = float(units.xyz_um[neuron, 2])
+    # Recordings without depths have NaN.
+    if np.isfinite(depth):
+        parts.append(f"depth {depth:z.0f} µm")
+    scores = results.neuron_scores
+    if scores is not None and np.isfinite(scores.values[neuron]):
+        older = " (older)" if results.are_scores_old else ""
+        score = state.metric.text(float(scores.values[neuron]))
+        parts.append(f"{score} {scores.evidence}{older}")
+    if others:
+        parts.append(f"{others} more under it")
+    return " · ".join(parts)
+
 
 UNIFORM: Final = (VISIBLE, TARGET, HIDDEN)
 """States of neurons that do not change, in the order of the legends."""

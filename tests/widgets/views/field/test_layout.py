@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 
 from omnimouse_model.data.open import open_session
-from omnimouse_widgets.drawn.field.layout import session_field
+from omnimouse_widgets.views.field.layout import session_field
 from tests import SUITE2P
 
 

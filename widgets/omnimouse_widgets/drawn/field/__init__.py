@@ -1,1 +1,0 @@
-"""The imaging field: pixels, colours and labels of the neurons."""

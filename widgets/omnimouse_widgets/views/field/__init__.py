@@ -1,0 +1,1 @@
+"""The imaging field: pixels, colours and texts of the neurons."""
