@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from omnimouse_model.analysis.evaluate.dask_map import (
     TaskPredictor,
@@ -24,6 +24,8 @@ from omnimouse_model.lab.findings import (
     Findings,
     findings_arrays,
     findings_of,
+    only_varying,
+    varies,
 )
 from omnimouse_model.lab.response_store import (
     ResponseStore,
@@ -84,6 +86,14 @@ class ExperimentResult:
     def values(self) -> Float[np.ndarray, " neuron"]:
         """Value of each neuron that colours the field: `experiment.value`."""
         return self.findings.columns[self.experiment.value]
+
+    @property
+    def varies(self) -> Bool[np.ndarray, " neuron"]:
+        """Whether the responses of each neuron depend on the stimulus at all.
+
+        Columns of the others are NaN.
+        """
+        return varies(self.responses)
 
     def to_dataframe(self) -> "DataFrame":
         """Return a table with a row per neuron, its provenance in `attrs`."""
@@ -153,7 +163,7 @@ def run_experiment(
     Raises
     ------
     UnsupportedRequestError
-        The model sees no video.
+        The model sees no video, or the recording has none.
     ResultsFileError
         `results` holds another experiment.
     StoppedError
@@ -175,7 +185,7 @@ def run_experiment(
     # The source is kept, because workers load the predictor from it.
     source = predictor
     predictor = resolve_predictor(source, device, connect)
-    require_video(predictor)
+    require_video(predictor, session)
     spec = predictor.needs.spec
     size = frame_size(spec)
     repeats = chosen.repeats if repeats is None else repeats
@@ -243,11 +253,11 @@ def _findings(
     """
     # An experiment of the caller may have the name of another one.
     if store is None or EXPERIMENTS.get(chosen.name) is not chosen:
-        return chosen.analyse(responses, *shown)
+        return only_varying(chosen.analyse(responses, *shown), responses)
     kept = store.findings(ANALYSIS_VERSION)
     if kept is not None:
         return findings_of(kept)
-    found = chosen.analyse(responses, *shown)
+    found = only_varying(chosen.analyse(responses, *shown), responses)
     if not kept_only:
         store.keep_findings(findings_arrays(found), ANALYSIS_VERSION)
     return found

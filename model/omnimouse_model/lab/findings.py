@@ -1,14 +1,21 @@
 """Results of an experiment per neuron, and their arrays in a results store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
-ANALYSIS_VERSION: Final = 1
+ANALYSIS_VERSION: Final = 2
 """Raised when an analysis changes: findings of another version are computed again."""
+_ROUNDING: Final = 1e-5
+"""Range of responses, relative to the largest, that rounding alone explains.
+
+Networks compute in single precision, with a relative error of 1e-7 in each step.
+"""
+_ROUNDING_AT_0: Final = 1e-7
+"""The same for responses around 0: normalised ones, whose terms are of the order of 1."""
 _COLUMN: Final = "column_"
 """Beginning of the name of an array that is a column."""
 _OTHERS: Final = ("levels", "curves", "average")
@@ -33,6 +40,30 @@ class Findings:
     levels: Float[np.ndarray, " level"] | None = None
     curves: Float[np.ndarray, "neuron level"] | None = None
     average: Float32[np.ndarray, "neuron row column"] | None = None
+
+
+def varies(responses: Float[np.ndarray, "event neuron"]) -> Bool[np.ndarray, " neuron"]:
+    """Return whether the responses of each neuron differ by more than rounding.
+
+    A neuron whose responses are all equal has no preferred stimulus: what an analysis
+    returns for it is an angle or a place of rounding errors.
+    """
+    low = np.fmin.reduce(responses, axis=0, initial=np.inf)
+    high = np.fmax.reduce(responses, axis=0, initial=-np.inf)
+    scale = np.maximum(np.abs(low), np.abs(high))
+    return np.asarray((high > low) & (high - low > np.maximum(_ROUNDING * scale, _ROUNDING_AT_0)))
+
+
+def only_varying(findings: Findings, responses: Float[np.ndarray, "event neuron"]) -> Findings:
+    """Return findings without the numbers of neurons whose responses do not vary."""
+    is_known = varies(responses)
+    columns = {
+        name: np.where(is_known, values, np.nan) for name, values in findings.columns.items()
+    }
+    average = findings.average
+    if average is not None:
+        average = np.where(is_known[:, None, None], average, np.float32(np.nan))
+    return replace(findings, columns=columns, average=average)
 
 
 def findings_arrays(findings: Findings) -> dict[str, np.ndarray]:

@@ -56,11 +56,11 @@ def model_responses(
     Raises
     ------
     UnsupportedRequestError
-        The model sees no video.
+        The model sees no video, or the recording has none.
     StoppedError
         `job.cancelled()` returned True.
     """
-    require_video(predictor)
+    require_video(predictor, session)
     chosen = np.arange(session.n_neurons) if neurons is None else np.asarray(neurons)
     here = TaskPredictor("", "auto", 0, predictor)
     asked = VideoTask(here, session, lambda: stimulus, chosen, lag_s)
@@ -106,11 +106,19 @@ def _piece_responses(piece: Piece, job: Job) -> list[VideoResponses]:
         return list(_video_responses(predictor, session, asked, videos, job))
 
 
-def require_video(predictor: Predictor) -> None:
-    """Raise `UnsupportedRequestError` if a model sees no video."""
+def require_video(predictor: Predictor, session: Session) -> None:
+    """Raise `UnsupportedRequestError` unless a model sees video, and the session has one.
+
+    Without a video in the recording, no model has learned how its neurons respond to one.
+    """
     if not predictor.needs.sees_video or predictor.needs.spec.video is None:
         raise UnsupportedRequestError(
             f"{predictor.predictor_id!r} sees no video: choose a model that does."
+        )
+    if session.stimulus is None:
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has no video: {predictor.predictor_id!r} could not "
+            "learn how its neurons respond to one."
         )
 
 

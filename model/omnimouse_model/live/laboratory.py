@@ -1,6 +1,6 @@
 """Experiments on the chosen model, in the background; they give way to the screen."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,8 +67,6 @@ class Laboratory(HasBackgroundTask):
         Name of the experiment, search or decoding that views show.
     repeats, label
         Repeats of the next experiment, and column of the neurons that is decoded next.
-    results
-        Results by name, of the open recording; each names its model.
     folder
         Folder of kept responses.
     measured
@@ -81,11 +79,12 @@ class Laboratory(HasBackgroundTask):
         self.chosen = "directions"
         self.repeats = EXPERIMENTS[self.chosen].repeats
         self.label = "area"
-        self.results: dict[str, LabResult] = {}
+        # Results by name, of each model that was chosen in this recording.
+        self._results: dict[object, dict[str, LabResult]] = {}
+        self._errors: dict[tuple[object, str], dict[str, np.ndarray]] = {}
         self.folder = cache_dir() / "laboratory"
         self._client, self._load, self._post = client, load, execution.post
         self._stopped: LabJob | None = None
-        self._errors: dict[str, dict[str, np.ndarray]] = {}
         # Found inputs by name of the search, and the rate of their frames.
         self._pictures: dict[str, tuple[Picture, float]] = {}
         self._running = self.chosen
@@ -94,6 +93,7 @@ class Laboratory(HasBackgroundTask):
         self._gate = PauseGate(lambda: False)
         self._task = BackgroundTask(self._run, self._take, execution)
         client.state.events.session.connect(self._on_session)
+        client.state.events.predictor_name.connect(self._on_model)
 
     # -- reading ----------------------------------------------------------------------
     @property
@@ -105,6 +105,14 @@ class Laboratory(HasBackgroundTask):
     def search(self) -> Search | None:
         """The chosen search; None for an experiment or the decoding."""
         return SEARCHES.get(self.chosen)
+
+    @property
+    def results(self) -> Mapping[str, LabResult]:
+        """Results by name, of the open recording and the chosen model.
+
+        Those of another model are shown again once it is chosen again.
+        """
+        return self._results.get(_key(self._client.predictor), {})
 
     @property
     def result(self) -> ExperimentResult | None:
@@ -162,6 +170,8 @@ class Laboratory(HasBackgroundTask):
             return "Open a recording and choose a model first."
         if needs is not None and not needs.sees_video:
             return "This model sees no video: choose one that does."
+        if state.session.stimulus is None and self.chosen != BARCODES:
+            return "This recording has no video: no model knows how its neurons respond to one."
         if self.chosen == BARCODES:
             if needs is not None and "embeddings" not in needs.methods:
                 return "This model has no barcodes: choose a digital twin or OmniMouse."
@@ -231,8 +241,8 @@ class Laboratory(HasBackgroundTask):
         """
         if not isinstance(result, ExperimentResult):
             return {}
-        columns = dict(result.findings.columns)
-        return columns | self._errors.get(result.experiment.name, {})
+        errors = self._errors.get((_key(self._client.predictor), result.experiment.name), {})
+        return dict(result.findings.columns) | errors
 
     def neuron_columns(self) -> dict[str, np.ndarray]:
         """Return the columns of all results (P,), such as "directions_osi"."""
@@ -441,13 +451,16 @@ class Laboratory(HasBackgroundTask):
 
     def _on_session(self) -> None:
         self.stop()
-        self.results.clear()
+        self._results.clear()
         self._errors.clear()
         self._pictures.clear()
         self._reopened.clear()
         self._labels = None
         if self.labels and self.label not in self.labels:
             self.label = self.labels[0]
+        self._on_model()
+
+    def _on_model(self) -> None:
         self.measured.emit()
         self.changed.emit()
 
@@ -459,7 +472,8 @@ class Laboratory(HasBackgroundTask):
     def _take(self, found: tuple[LabJob, LabResult]) -> None:
         job, result = found
         if job.session is self._client.state.session:
-            self.results[job.name] = result
+            model = _key(job.source)
+            self._results.setdefault(model, {})[job.name] = result
             self._reopened.pop(job.name, None)
             if job.name in SEARCHES:
                 self._keep_picture(job.name, cast("ExcitingInputs", result))
@@ -467,7 +481,7 @@ class Laboratory(HasBackgroundTask):
                 # Imported here: only results of simulated mice need the simulator.
                 from omnimouse_model.lab.known_truth import errors_of
 
-                self._errors[job.name] = errors_of(
+                self._errors[model, job.name] = errors_of(
                     result.findings.columns, job.session, result.size, result.neurons
                 )
             self.measured.emit()
@@ -501,6 +515,11 @@ class Laboratory(HasBackgroundTask):
                     missing.append(f"{label} was not kept on this machine.")
         if missing:
             raise ResultsFileError(f"{' '.join(missing)} Run it again.")
+
+
+def _key(source: object) -> object:
+    """Return the key of a model: its name, or the identity of an object."""
+    return source if source is None or isinstance(source, str) else id(source)
 
 
 def _decoding_columns(decoding: "BarcodeDecoding") -> dict[str, np.ndarray]:

@@ -16,6 +16,21 @@ PREFERRED = np.radians([0.0, 50.0, 130.0, 245.0])
 PLACES = np.array([[9.0, 12.0], [27.0, 40.0], [18.0, 60.0], [30.0, 5.0]])
 
 
+def _weights(preferred: float) -> np.ndarray:
+    """Return the weight of each drifting wave: rows of the space of `rfftn` over time last."""
+    rows, columns = np.meshgrid(np.fft.fftfreq(36), np.fft.fftfreq(64), indexing="ij")
+    # A wave exp(i (k x + w t)) with w > 0 moves against k; rows count downwards.
+    motion = np.arctan2(rows, -columns)
+    frequency = np.hypot(rows, columns)  # cycles per pixel
+    frequency[0, 0] = 1e-9  # moves nowhere
+    of_period = np.exp(-(np.log2(18 * frequency) ** 2))  # prefers a period of 18 px
+    weights = of_period * np.maximum(np.cos(motion - preferred), 0.0) ** 4
+    return np.asarray(weights)
+
+
+_WEIGHTS = [_weights(angle) for angle in PREFERRED]
+
+
 class EnergyNeurons(Predictor):
     """Neurons whose rate is the energy of motion in one of four directions.
 
@@ -43,13 +58,8 @@ class EnergyNeurons(Predictor):
         if self.reads_places:
             rates = [frames[:, int(y), int(x)] + 0.5 for y, x in PLACES]
         else:
-            rows, columns = np.mgrid[:36, :64] / 18.0
-            time = np.arange(60)[:, None, None] / 15.0
-            rates = []
-            for angle in PREFERRED:
-                along = columns * np.cos(angle) - rows * np.sin(angle)
-                wave = np.exp(2j * np.pi * (along - time))
-                rates.append(np.full(60, np.abs((frames * wave).mean()) ** 2 + 1e-4))
+            energy = np.abs(np.fft.rfftn(frames, axes=(1, 2, 0))[1:]) ** 2 / frames.size**2
+            rates = [np.full(60, (energy * weights).sum() + 1e-4) for weights in _WEIGHTS]
         cells = encoded.mask.target[:, neurons]
         values = np.where(cells, np.stack(rates, 1)[:, neurons % 4], np.nan)
         about = (None, encoded.mask.mask_id, self.predictor_id)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pkgutil import iter_modules
 from types import ModuleType
 
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.errors import ResultsFileError, StoppedError
+from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.lab import tuning
 from omnimouse_model.lab.experiments import EXPERIMENTS, run_experiment, windows_of
 from omnimouse_model.lab.response_store import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Monitor
-from omnimouse_model.progress import QUIET, CallbackJob
+from omnimouse_model.progress import QUIET, CallbackJob, never
 from tests.model.lab.energy_neurons import EnergyNeurons
 
 FOUR = np.arange(4)
@@ -244,3 +245,29 @@ def test_kept_responses_are_read_and_nothing_is_written(run, tmp_path):
     shutil.rmtree(tmp_path / "responses.zarr" / "findings")
     assert run(name="directions", kept_only=True).findings.columns
     assert not (tmp_path / "responses.zarr" / "findings").exists()
+
+
+class RoundingErrors(EnergyNeurons):
+    """Neurons 0 to 3 as `EnergyNeurons`; neuron 1 does not depend on the video."""
+
+    def decode(self, encoded, neurons=None, cancelled=never):
+        found = super().decode(encoded, neurons, cancelled)
+        noise = 1e-7 * np.random.default_rng(self.asked).standard_normal(len(found.responses))
+        found.responses[:, neurons % 4 == 1] = (0.4 + noise)[:, None]
+        return found
+
+
+@pytest.mark.parametrize("name", ["directions", "contrast", "fields"])
+def test_a_neuron_whose_responses_do_not_vary_has_no_result(session, name):
+    model = RoundingErrors(reads_places=name == "fields")
+    found = run_experiment(name, model, session, FOUR, repeats=1)
+    assert found.varies.tolist() == [True, False, True, True]
+    for column, values in found.findings.columns.items():
+        assert np.isfinite(values).tolist() == found.varies.tolist(), column
+
+
+def test_without_video_in_model_or_recording_there_is_no_experiment(session):
+    with pytest.raises(UnsupportedRequestError, match="'mean' sees no video"):
+        run_experiment("directions", om.load_predictor("mean"), session)
+    with pytest.raises(UnsupportedRequestError, match="has no video"):
+        run_experiment("directions", EnergyNeurons(), replace(session, stimulus=None))

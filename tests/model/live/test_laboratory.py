@@ -165,6 +165,33 @@ def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
     assert "all_response_only" in dict(controller.editor.presets)  # on screen
 
 
+def test_results_are_of_the_chosen_model_and_come_back_with_it(folder, model, tmp_path):
+    other = EnergyNeurons()
+    other.predictor_id = "other"
+    by_name = {"energy": model, "other": other}
+    with open_controller(folder, "energy", load=lambda name, *_: by_name[name]) as made:
+        laboratory = made.laboratory
+        laboratory.folder = tmp_path / "kept"
+        laboratory.set_repeats(1)
+        laboratory.start()
+        first, seen = laboratory.result, []
+        laboratory.measured.connect(lambda: seen.append(dict(laboratory.results)))
+        made.colouring.choose("lab")
+        made.model.choose("other")
+        assert laboratory.results == {}
+        assert laboratory.neuron_columns() == {}
+        assert not made.colouring.scale.is_known
+        assert seen[-1] == {}
+        made.model.choose("energy")
+        assert laboratory.result is first
+        assert laboratory.neuron_columns()
+
+
+def test_a_recording_without_video_offers_no_experiment(session):
+    with open_controller(replace(session, stimulus=None), EnergyNeurons()) as made:
+        assert "has no video" in made.laboratory.problem
+
+
 def test_the_cost_is_told_before(controller):
     laboratory = controller.laboratory
     once, seconds = laboratory.n_windows, laboratory.seconds

@@ -66,6 +66,8 @@ NO_NEURON: Final = "Select a neuron"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 TUNED: Final = 0.3
 """OSI above which a neuron counts as tuned."""
+CONSTANT: Final = "its predicted responses do not depend on the stimulus"
+SILENT: Final = "it is predicted to respond to nothing that was shown"
 DIRECTIONS: Final = (
     "Response of the neuron in focus to each direction of motion, 0° right, 90° up; yellow: the\n"
     "preferred direction; dotted: the true one, of a simulated neuron."
@@ -298,14 +300,22 @@ def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
 
 
 def _experiment_text(result: ExperimentResult, columns: Mapping[str, np.ndarray]) -> str:
-    n = len(result.neurons)
+    n, is_known = len(result.neurons), np.isfinite(result.values)
     parts = [f"{n:,} neurons, {result.stimulus.n_videos} videos"]
+    if not is_known.any():
+        parts.append(f"no result for any neuron: {CONSTANT if not result.varies.any() else SILENT}")
+        return f"{'; '.join(parts)}. {result.predictor_id}"
+    if not is_known.all():
+        parts.append(f"a result for {is_known.sum():,} of them")
     if "osi" in columns:
         is_tuned = columns["osi"] > TUNED
-        parts.append(f"OSI above {TUNED}: {100 * is_tuned.mean():z.0f} %")
+        parts.append(f"OSI above {TUNED}: {100 * is_tuned[is_known].mean():z.0f} %")
         if "orientation_error_deg" in columns and is_tuned.any():
             error = np.nanmedian(columns["orientation_error_deg"][is_tuned])
-            parts.append(f"median error of the axis, of these {error:z.1f}°")
+            parts.append(
+                f"median difference of the preferred axis {error:z.1f}° "
+                f"({is_tuned.sum():,} neurons)"
+            )
     elif "ssi" in columns:
         parts.append(f"median SSI {np.nanmedian(columns['ssi']):z.2f}")
         if "field_error_widths" in columns:
@@ -348,7 +358,11 @@ def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | N
     if result is None or at is None or session is None:
         return ""
     columns = {name: float(values[at]) for name, values in laboratory.columns(result).items()}
-    return f"Neuron {session.units.names[neuron]}: {_found_text(result, columns)}"
+    text = _found_text(result, columns)
+    if not np.isfinite(columns[result.experiment.value]):
+        reason = SILENT if result.varies[at] else CONSTANT
+        text = f"no {result.experiment.value_label.lower()}: {reason}"
+    return f"Neuron {session.units.names[neuron]}: {text}"
 
 
 def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:

@@ -12,7 +12,7 @@ from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.valid_starts import grid_stretches
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.lab.responses import require_video
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units
 from omnimouse_model.progress import QUIET, Job
@@ -119,7 +119,7 @@ def responses_to_trials(
     StoppedError
         `job.cancelled()` returned True.
     """
-    require_recorded_video(predictor, session)
+    require_video(predictor, session)
     # Trials begin at any time of the grid.
     spec = predictor.needs.spec.with_duration(predictor.needs.spec.duration_s)
     begins, ends = _times_of(session, trials, lag_s)
@@ -154,19 +154,6 @@ def responses_to_trials(
         count[part.trials] += weights @ known
         job.progress(done, len(parts))
     return TrialResponses(_mean(recorded, count), _mean(predicted, count))
-
-
-def require_recorded_video(predictor: Predictor, session: Session) -> None:
-    """Raise `UnsupportedRequestError` unless a model sees the video of a session."""
-    if not predictor.needs.sees_video or predictor.needs.spec.video is None:
-        raise UnsupportedRequestError(
-            f"{predictor.predictor_id!r} sees no video: choose a model that does."
-        )
-    if session.stimulus is None:
-        raise UnsupportedRequestError(
-            f"Session {session.id!r} has no video to predict from; compare with an "
-            "experiment of the laboratory, which shows its own."
-        )
 
 
 def _times_of(session: Session, trials: np.ndarray, lag_s: float) -> tuple[np.ndarray, np.ndarray]:
