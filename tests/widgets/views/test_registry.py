@@ -12,7 +12,7 @@ import omnimouse_widgets
 from omnimouse_widgets.jupyter.explorer import Explorer
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.part import Part
-from omnimouse_widgets.views.record import Item, Mark, Traces
+from omnimouse_widgets.views.record import Item, Mark
 from omnimouse_widgets.views.registry import PANELS, docks
 
 PAGE = Path(omnimouse_widgets.__file__).parent / "jupyter" / "static"
@@ -36,8 +36,6 @@ def test_every_part_of_an_explorer_is_that_of_a_panel(controller):
 def test_both_front_ends_draw_the_same_view_of_a_panel(controller):
     explorer = Explorer(controller=controller)
     views = {panel.part: dock.panel for panel, dock in docks() if dock.panel.startswith("views.")}
-    # Its rows and texts are those of the view; the page draws them with the traces.
-    del views["behavior"]
     for name, path in views.items():
         part = getattr(explorer, name)
         assert isinstance(part, RecordPart)
@@ -45,10 +43,7 @@ def test_both_front_ends_draw_the_same_view_of_a_panel(controller):
     explorer.close()
 
 
-# The page draws traces in the part of its own, `behavior.js`.
-@pytest.mark.parametrize(
-    "kind", sorted(set(get_args(Item)) - {Traces}, key=str), ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", sorted(get_args(Item), key=str), ids=lambda kind: kind.__name__)
 def test_the_page_draws_each_kind_of_item(kind):
     page = (PAGE / "panel.js").read_text("utf-8")
     name = kind.__name__.lower()

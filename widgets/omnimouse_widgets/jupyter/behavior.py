@@ -1,18 +1,15 @@
-"""Behaviour widget: recorded and decoded behaviour for each channel."""
+"""Behaviour widget: the panel *Behaviour* in a notebook, with traits."""
 
-from typing import Any, get_args
+from typing import Any
 
-from traitlets import Bool, Enum, Unicode
+from traitlets import Bool, Enum, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import BehaviorMode
-from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawing
-from omnimouse_widgets.jupyter.transport.trace_message import TraceMessage
-from omnimouse_widgets.views.behavior import BehaviorView, behavior_text
+from omnimouse_widgets.jupyter.panel import RecordPart
+from omnimouse_widgets.views.behavior import MODES, BehaviorView, behavior_text
 
 
-class BehaviorDecoder(TraceMessage):
+class BehaviorDecoder(RecordPart):
     """Curves of recorded and decoded behaviour: one row per channel, with correlation.
 
     Attributes
@@ -24,46 +21,31 @@ class BehaviorDecoder(TraceMessage):
         Description of the use of behaviour in the current request; read-only.
     has_behavior
         Whether the recording has behaviour; read-only.
+    cursor
+        Sample of the window at the cursor, from 0.
+    height
+        Height of the plot in CSS pixels; rows that do not fit can be scrolled to.
     """
 
-    _esm = script("trace_stack", "behavior")
-    _css = style()
-    mode = Enum((*get_args(BehaviorMode), "mixed"), "hidden").tag(sync=True)
+    mode = Enum((*MODES, "mixed"), "hidden").tag(sync=True)
     description = Unicode("", read_only=True).tag(sync=True)
     has_behavior = Bool(False, read_only=True).tag(sync=True)
+    cursor = Int(0).tag(sync=True)
+    height = Int(360, min=80).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self._view = BehaviorView.of(controller)
-        super().__init__(controller, **traits)
-        events, results = controller.state.events, controller.results
+        panel, state = BehaviorView.of(controller), controller.state
+        super().__init__(panel, controller, **traits)
+        events, changed = state.events, controller.results.changed
         self.bind("mode", events.mask, self._mode, controller.editor.set_behavior)
-        described = (events.mask, results.changed)
-        self.bind("description", described, lambda: behavior_text(controller))
-        opened = (events.session, events.window)
-        self.bind("has_behavior", opened, self._has_behavior)
-
-    def drawings(self) -> list[Drawing]:
-        """Return the drawing functions of rows, legend and cursor."""
-        events, results = self.controller.state.events, self.controller.results
-        # The legend is constant: it has no signals and is drawn once for each page.
-        return [
-            Drawing(self._draw_rows, [], [events.window, results.changed], [events.mask]),
-            Drawing(self._draw_legend),
-            *self.common_drawings(),
-        ]
+        described = (events.mask, changed)
+        self.bind("description", described, lambda: behavior_text(state, controller.results))
+        self.bind("has_behavior", (events.session, events.window), lambda: panel.has_behavior)
+        self.bind_field("cursor", controller.navigation.set_cursor)
 
     def _mode(self) -> str:
-        mask = self.controller.state.mask
+        mask = self._controller.state.mask
         return "hidden" if mask is None else mask.behavior_mode
 
-    def _has_behavior(self) -> bool:
-        state = self.controller.state
-        return state.session is not None and bool(state.session.behavior_names)
-
-    # -- to the page ------------------------------------------------------------------
-    def _draw_rows(self) -> None:
-        traces = self._view.traces()
-        self.show_rows(traces.rows, "own", traces.missing)
-
-    def _draw_legend(self) -> None:
-        self.add_if_changed("legend", legend=self._view.legend().signs)
+    def __repr__(self) -> str:
+        return "Run this cell to see behaviour."

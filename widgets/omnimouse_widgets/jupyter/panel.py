@@ -13,13 +13,17 @@ from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.jupyter.transport.trace_message import COLOURS as TRACE_COLOURS
+from omnimouse_widgets.jupyter.transport.trace_message import rows_message
 from omnimouse_widgets.views.record import (
     BRIGHT_SHARE,
     Block,
     Clipboard,
+    Mark,
     OpenFile,
     SaveFile,
     SavePicture,
+    Traces,
     View,
     choose,
     fill,
@@ -32,6 +36,7 @@ COLOURS: Final = {
     "shares": palette.viridis_table()[::8].tolist(),
     "cycle": palette.cycle_table()[::8].tolist(),
     "bright": BRIGHT_SHARE,
+    "traces": TRACE_COLOURS,
 }
 
 MAX_SENT: Final = 2**30
@@ -47,7 +52,7 @@ class RecordPart(Part):
         The view: content and actions.
     """
 
-    _esm = script("panel")
+    _esm = script("trace_stack", "panel")
     _css = style()
     INTERVAL_S = 0.1
 
@@ -56,6 +61,7 @@ class RecordPart(Part):
     def __init__(self, panel: View, controller: Controller, **traits: Any) -> None:
         self._panel, self._blocks = panel, panel.blocks()
         self._read: Callable[[Path], object] | None = None
+        self._moving: set[int] = set()
         columns = [block.column for block in self._blocks]
         constants = {"name": panel.name, "columns": columns, "colours": COLOURS}
         super().__init__(controller, _constants=constants, **traits)
@@ -87,7 +93,10 @@ class RecordPart(Part):
             self.activate()
 
     def _draw(self, number: int, block: Block) -> None:
-        items, arrays = plain(tuple(block.read()))
+        entries = tuple(block.read())
+        if all(isinstance(entry, Mark) for entry in entries):
+            self._moving.add(number)
+        items, arrays = plain(entries, _packed)
         self.add_if_changed(f"block{number}", arrays, items=items)
 
     # -- from the page ----------------------------------------------------------------
@@ -100,8 +109,13 @@ class RecordPart(Part):
         fill(self._panel, str(content["name"]), str(content["field"]), content["typed"])
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Press a row of a table, or a place of curves."""
+        """Press a row of a table, a place of curves, or a time of traces."""
         pick(self._panel, str(content["name"]), *map(float, content["place"]))
+        # The page has moved a cursor to the pointer. No signal comes if it was there
+        # already, between two samples.
+        for number in self._moving:
+            self._last.pop(f"block{number}", None)
+            self._board.request(number)
 
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Run an action, and send to the page what its result asks for."""
@@ -122,3 +136,16 @@ class RecordPart(Part):
         """Read the file that was asked for, at a path on this machine."""
         if self._read is not None:
             self._read(Path(content["path"]))
+
+
+def _packed(part: Any) -> Any:
+    """Return traces as the message of all rows; the time axes are sent once."""
+    if not isinstance(part, Traces):
+        return part
+    fields, buffers = rows_message(part.rows, "own")
+    names = {"kind": "traces", "name": part.name, "label": part.label, "tip": part.tip}
+    pressed = {} if part.pick is not None else {"pick": None}
+    return {
+        **names, **pressed, **fields,
+        "missing": part.missing, "colours": part.colours, "buffers": tuple(buffers),
+    }  # fmt: skip

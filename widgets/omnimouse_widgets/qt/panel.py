@@ -404,7 +404,11 @@ class RecordPanel(QWidget):
                     self._fill_menu(widget.menu(), item)
             case Choice(is_row=True):
                 widget.show_value(item.value)
+                widget.setEnabled(not item.refusal)
+                widget.setToolTip(item.refusal)
             case Choice():
+                widget.setEnabled(not item.refusal)
+                describe(widget, item.refusal or item.help)
                 set_items(widget, [(label, value) for value, label, _ in item.options])
                 widget.setCurrentIndex(widget.findData(item.value))
             case Number():

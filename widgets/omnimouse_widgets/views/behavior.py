@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Self
+from functools import partial
+from typing import Final, Self, cast
 
 import numpy as np
 
@@ -11,20 +12,45 @@ from omnimouse_model.analysis.evaluate.window_scores import decode_scores
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.project.score_text import condition_text
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
+from omnimouse_model.storage.tables import write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.rows import evidence_of
 from omnimouse_widgets.drawn.traces.text import legend_entries
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.drawn.units import channel_text
-from omnimouse_widgets.views.record import Block, Item, Legend, Overlay, Text, Traces
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    Choice,
+    Item,
+    Legend,
+    Menu,
+    Overlay,
+    Row,
+    SaveFile,
+    SavePicture,
+    Text,
+    Traces,
+)
 
 LEAST = (-1.5, 1.5)
 """A row spans three standard deviations of a channel at least."""
 NO_BEHAVIOR = "This model reads no behaviour."
 HAS_NONE: Final = "This session has no behaviour"
 NO_SESSION: Final = "No session is open"
+MODES: Final[dict[BehaviorMode, str]] = {
+    "visible": "The model sees running and pupil",
+    "target": "The model decodes running and pupil",
+    "hidden": "The model neither sees nor decodes running and pupil",
+}
+"""Uses of behaviour in a mask, and what each means."""
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 LABEL: Final = "Behaviour, recorded and decoded"
 TIP: Final = (
@@ -39,55 +65,101 @@ class BehaviorView:
 
     name = "behavior"
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(
+        self, state: LiveState, results: Results, editor: MaskEditor, navigation: Navigation
+    ) -> None:
+        self._state, self._results, self._editor = state, results, editor
+        self._navigation = navigation
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
         """Return the view of a controller."""
-        return cls(controller)
+        return cls(controller.state, controller.results, controller.editor, controller.navigation)
 
     def blocks(self) -> Sequence[Block]:
-        """Return the record: rows, and the cursor, which moves more often."""
-        events, results = self._controller.state.events, self._controller.results
+        """Return the record: choice, rows, and the cursor, which moves more often."""
+        events, results = self._state.events, self._results
         return [
+            Block(self._head, [events.session, events.window, events.mask]),
             Block(self._items, [events.window, events.mask, results.changed]),
             Block(self._cursor, [events.cursor, events.window]),
         ]
 
-    def _items(self) -> Sequence[Item]:
+    def _head(self) -> Sequence[Row]:
+        state, mask = self._state, self._state.mask
+        options = tuple((mode, mode, text) for mode, text in MODES.items())
+        mode = "" if mask is None else mask.behavior_mode
+        no_session = NO_SESSION if mask is None else ""
+        no_mode = no_session or ("" if self.has_behavior else HAS_NONE)
+        if not no_mode and state.spec.behavior is None:
+            no_mode = NO_BEHAVIOR
+        exports = (
+            Action("csv", "Numbers (CSV)…", "Save the curves as a table", self._numbers),
+            Action("png", "Picture (PNG)…", "Save the curves as drawn", partial(self._save, "png")),
+            Action("svg", "Drawing (SVG)…", "Save the curves as drawn", partial(self._save, "svg")),
+        )
+        no_rows = no_session or ("" if self.has_behavior else HAS_NONE)
         return [
-            self.legend(),
-            Text("status", behavior_text(self._controller)),
-            self.traces(),
+            Row(
+                "head",
+                (
+                    Choice(
+                        "mode", "Behaviour", "", options, mode, self._set_mode,
+                        is_row=True, refusal=no_mode,
+                    ),
+                    Menu("export", "Export", "Save the curves", exports, no_rows),
+                ),
+            )
+        ]  # fmt: skip
+
+    @property
+    def has_behavior(self) -> bool:
+        """Whether the recording has behaviour."""
+        return self._state.session is not None and bool(self._state.session.behavior_names)
+
+    def _items(self) -> Sequence[Item]:
+        state, rows = self._state, tuple(behavior_rows(self._state, self._results))
+        missing = NO_SESSION if state.window is None else HAS_NONE
+        return [
+            Legend("legend", tuple(legend_entries())),
+            Text("status", behavior_text(state, self._results)),
+            Traces("traces", LABEL, rows, "" if rows else missing, TIP, self._move),
         ]
 
-    def legend(self) -> Legend:
-        """Return the signs of the rows, which do not change."""
-        return Legend("legend", tuple(legend_entries()))
+    def _set_mode(self, mode: str) -> None:
+        self._editor.set_behavior(cast(BehaviorMode, mode))
 
-    def traces(self) -> Traces:
-        """Return the rows of the window on screen."""
-        controller = self._controller
-        rows = tuple(behavior_rows(controller))
-        missing = NO_SESSION if controller.state.window is None else HAS_NONE
-        return Traces(
-            "traces", LABEL, rows, "" if rows else missing, TIP,
-            lambda time_s: move_cursor(controller, time_s),
-        )  # fmt: skip
+    def _move(self, time_s: float) -> None:
+        move_cursor(self._state, self._navigation, time_s)
 
     def _cursor(self) -> Sequence[Item]:
-        time_s = cursor_s(self._controller)
+        time_s = cursor_s(self._state)
         x = np.zeros(0) if time_s is None else np.array([time_s])
         return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
 
+    def _save(self, ending: str) -> SavePicture:
+        state, mask = self._state, self._state.mask
+        assert mask is not None
+        condition = condition_text(state, mask, self._results.population)
+        return SavePicture(f"behaviour.{ending}", "traces", condition)
 
-def behavior_rows(controller: Controller) -> list[Trace]:
+    def _numbers(self) -> SaveFile:
+        rows = behavior_rows(self._state, self._results)
+        assert self._state.window is not None
+        names = self._state.window.session.behavior_names
+        columns: dict[str, np.ndarray] = {"time_s": rows[0].time}
+        for name, row in zip(names, rows, strict=True):
+            unknown = np.full(len(row.time), np.nan)
+            columns[f"{name}_recorded"] = unknown if row.truth is None else row.truth
+            columns[f"{name}_decoded"] = unknown if row.predicted is None else row.predicted
+        return SaveFile("behaviour.csv", lambda path: [write_table(path, columns)])
+
+
+def behavior_rows(state: LiveState, results: Results) -> list[Trace]:
     """Return a row per channel of behaviour, in stored order.
 
     Of a model that reads no behaviour, the rows have the recorded channels.
     """
-    state, results = controller.state, controller.results
     window, mask = state.window, state.mask
     if window is None or mask is None or state.session is None:
         return []
@@ -157,9 +229,8 @@ def _times(window: Window, name: str) -> np.ndarray:
     return times.get(stream, times.get("treadmill", times["responses"]))
 
 
-def behavior_text(controller: Controller) -> str:
+def behavior_text(state: LiveState, results: Results) -> str:
     """Return the role of behaviour in the current request."""
-    state, results = controller.state, controller.results
     if state.mask is None:
         return ""
     if state.spec.behavior is None:

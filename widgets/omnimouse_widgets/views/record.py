@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.views.form import Form
 
@@ -208,6 +209,8 @@ class Traces:
         What is said without rows.
     pick
         Called with the time of a press or drag.
+    colours
+        Colours of the first curve of a row, solid, and of the second one, dashed.
     """
 
     name: str
@@ -216,6 +219,7 @@ class Traces:
     missing: str = ""
     tip: str = ""
     pick: Callable[[float], object] | None = None
+    colours: tuple[str, str] = (palette.RECORDED, palette.PREDICTED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -355,7 +359,10 @@ class Menu:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several (value, label, help); as joined buttons if `is_row`."""
+    """One of several (value, label, help); as joined buttons if `is_row`.
+
+    `refusal` says why it is disabled, "" if it is not.
+    """
 
     name: str
     label: str
@@ -364,6 +371,7 @@ class Choice:
     value: str
     set: Callable[[str], object]
     is_row: bool = False
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,8 +500,9 @@ def press(view: View, name: str) -> Result:
 def choose(view: View, name: str, value: Any) -> None:
     """Set a field of a view; a value that is no longer offered is dropped."""
     item = record(view).get(name)
-    if isinstance(item, Choice) and value in [option[0] for option in item.options]:
-        item.set(value)
+    if isinstance(item, Choice):
+        if not item.refusal and value in [option[0] for option in item.options]:
+            item.set(value)
     elif isinstance(item, Number):
         item.set(min(max(int(value), item.low), item.high))
     elif isinstance(item, Switch):
@@ -527,16 +536,21 @@ def saved_text(paths: Sequence[Path]) -> str:
     return f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}"
 
 
-def plain(value: Any) -> tuple[Any, list[np.ndarray]]:
+def plain(
+    value: Any, pack: Callable[[Any], Any] = lambda part: part
+) -> tuple[Any, list[np.ndarray]]:
     """Return a value as JSON without functions, and its arrays.
 
     An array is {"array": shape, "type": "uint8" or "float32"} in the JSON; a record has
     its class as "kind". Equal results are drawn alike. A `pick` is null where there is
-    none, and left out where there is one.
+    none, and left out where there is one. `pack` replaces parts before they are read.
     """
     arrays: list[np.ndarray] = []
 
     def convert(part: Any) -> Any:
+        part = pack(part)
+        if isinstance(part, dict):
+            return {name: convert(one) for name, one in part.items()}
         if is_dataclass(part):
             names = [each.name for each in fields(part)]
             parts = {name: getattr(part, name) for name in names}

@@ -199,7 +199,7 @@ def test_a_fault_is_shown_with_its_details_and_the_rest_goes_on(controller, page
 @pytest.mark.parametrize(
     ("shown", "op"),
     [
-        (BehaviorDecoder, "rows"),
+        (BehaviorDecoder, "block1"),
         (Traces, "rows"),
         (Raster, "nothing"),
         (VideoScrubber, "film"),

@@ -4,23 +4,23 @@ from math import ceil
 
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.drawn.traces.row import cursor_sample
 
 
-def cursor_s(controller: Controller) -> float | None:
+def cursor_s(state: LiveState) -> float | None:
     """Return the cursor time on the session clock; None without a window."""
-    state = controller.state
     if state.window is None:
         return None
     return float(state.window.timestamps["responses"][state.cursor])
 
 
-def move_cursor(controller: Controller, time_s: float) -> None:
+def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None:
     """Move the cursor to the sample of the window nearest to a time."""
-    window = controller.state.window
-    if window is not None:
-        time = window.timestamps["responses"]
-        controller.navigation.set_cursor(cursor_sample(time_s, time))
+    if state.window is not None:
+        time = state.window.timestamps["responses"]
+        navigation.set_cursor(cursor_sample(time_s, time))
 
 
 def move_over_span(controller: Controller, time_s: float) -> None:
@@ -34,7 +34,7 @@ def move_over_span(controller: Controller, time_s: float) -> None:
     is_within = window.start_s <= time_s < window.stop_s
     if controller.pins.predictions.page is not None and not is_within:
         controller.navigation.centre_on(time_s)
-    move_cursor(controller, time_s)
+    move_cursor(controller.state, controller.navigation, time_s)
 
 
 def frame_at_sample(spec: WindowSpec, sample: int) -> int:

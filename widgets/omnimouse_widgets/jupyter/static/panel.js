@@ -5,6 +5,7 @@ let WIDE = 520, TALL = 300; // of the drawing that is made now; smaller in a row
 const LEFT = 52, RIGHT = 12, ABOVE = 12, BELOW = 42;
 const RIM = 1.12; // of the largest value: where the colours of directions are
 const HEAD = 16; // height of a title
+const ROWS = 360; // height of rows of traces
 const IN_ROW = 220; // width and height of a drawing in a row
 const LISTED = 8; // rows of a list
 const INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
@@ -233,7 +234,11 @@ function render({ model, el }) {
     choice: (item) => {
       if (item.is_row) {
         const buttons = item.options.map(([value, label, title]) => makeButton(label, title, () => choose(item.name, value), { value }));
-        return [makeBar(makeGroup(item.label, ...buttons)), (now) => buttons.forEach((one) => setPressed(one, one.value === now.value))];
+        return [makeBar(makeGroup(item.label, ...buttons)), (now) => buttons.forEach((one, k) => {
+          setPressed(one, one.value === now.value);
+          one.disabled = Boolean(now.refusal);
+          one.title = now.refusal || item.options[k][2];
+        })];
       }
       const element = makeSelect(item.label, (value) => choose(item.name, value), item.help);
       let options = "";
@@ -242,6 +247,8 @@ function render({ model, el }) {
         if (options !== JSON.stringify(now.options)) fillSelect(element, now.options, now.value);
         options = JSON.stringify(now.options);
         element.value = now.value;
+        element.disabled = Boolean(now.refusal);
+        element.title = now.refusal || now.help;
       }];
     },
     number: (item) => {
@@ -317,10 +324,30 @@ function render({ model, el }) {
         table.replaceChildren(cells("th", now.titles), ...now.rows.map((row) => cells("td", row)));
       }];
     },
+    traces: (item) => makeTraces(item),
     row: () => {
       const element = makeBar();
       return [element, (now, arrays) => { drawEntries(element, now.items, arrays, true); element.hidden = !now.items.length; }];
     },
+  };
+  // Rows of curves are pixels: they have too many points for shapes.
+  const makeTraces = (item) => {
+    const element = make("div");
+    let target = null;
+    const moving = page.queue("pick", () => {
+      const place = target;
+      target = null;
+      return place === null ? null : [{ name: item.name, place: [place] }];
+    });
+    const stack = traceStack(element, {
+      name, label: item.label, keys, onClose: page.onClose, height: ROWS,
+      colours: { ...colours.traces, text: INK, truth: item.colours[0], predicted: item.colours[1] },
+      onMove: (time_s) => { target = time_s; moving.soon(); },
+      onStep: (by) => send("steps", by),
+    });
+    page.follow("height", (height) => { if (height) stack.setHeight(height); });
+    element.mark = ({ x }) => stack.moveTo(x.length ? x[0] : null);
+    return [element, (now) => { stack.show(now, now.buffers); if (now.tip) stack.canvas.title = now.tip; }];
   };
   // Rows that are pressed: a list, which the keyboard knows. Texts of a column are as wide.
   const makeList = (item) => {
@@ -376,14 +403,16 @@ function render({ model, el }) {
     const raw = arrays.shift(), array = value.type === "uint8" ? bytes(raw) : float32(raw);
     return Object.assign(array, { shape: value.array });
   }
+  const CONTENTS = ["plot", "table", "traces"];
   const elements = new Map(), marks = new Map();
   function drawEntries(parent, items, arrays, isInRow = false) {
     const focused = document.activeElement, isMark = (item) => ["overlay", "currentrow"].includes(item.kind);
     const kept = [], marked = [];
     for (const item of items) {
       if (isMark(item)) { marked.push(revived(item, arrays)); continue; }
-      const isContent = item.kind in drawings || item.kind === "table";
-      const key = isContent ? `${item.name}:${item.kind === "table"}` : item.name;
+      // The plots of a name share an element; a table has one of its own.
+      const kind = item.kind in drawings ? "plot" : item.kind;
+      const key = CONTENTS.includes(kind) ? `${item.name}:${kind}` : item.name;
       if (!elements.has(key)) elements.set(key, (makers[item.kind] ?? makeDrawing)(item));
       const [element, draw] = elements.get(key);
       element.hidden = false;
@@ -393,7 +422,7 @@ function render({ model, el }) {
     }
     for (const mark of marked) {
       marks.set(mark.name, mark);
-      for (const kind of [true, false]) elements.get(`${mark.content}:${kind}`)?.[0].mark?.(mark);
+      for (const kind of CONTENTS) elements.get(`${mark.content}:${kind}`)?.[0].mark?.(mark);
     }
     if (kept.length !== parent.children.length || kept.some((element, k) => element !== parent.children[k])) parent.replaceChildren(...kept);
     // A button that is gone or disabled passes the focus to its neighbour.
@@ -406,13 +435,16 @@ function render({ model, el }) {
   // Drawings as they are on screen, one below the other, with a text below them, as SVG or
   // PNG for slides. Without the name of a content, all drawings.
   function savePicture({ name: fileName, content, description }) {
-    const shown = content ? [elements.get(`${content}:false`)[0]] : [...el.querySelectorAll("svg.omnimouse-drawing")].filter((one) => one.checkVisibility());
-    const lines = description.split("\n"), sizes = shown.map((one) => one.viewBox.baseVal);
+    const one = CONTENTS.map((kind) => elements.get(`${content}:${kind}`)?.[0]).find((element) => element?.isConnected);
+    const shown = content ? [one.querySelector("canvas") ?? one] : [...el.querySelectorAll("svg.omnimouse-drawing")].filter((each) => each.checkVisibility());
+    const lines = description.split("\n"), sizes = shown.map((each) => each.viewBox?.baseVal ?? { width: each.clientWidth, height: each.clientHeight });
     const wide = Math.max(...sizes.map((size) => size.width)), under = sizes.reduce((sum, size) => sum + size.height, 0);
     const tall = under + 18 * lines.length;
     let y = 0;
-    const parts = shown.map((one, k) => {
-      const part = shape("g", { transform: `translate(0 ${y})` }, ...[...one.children].map((child) => child.cloneNode(true)));
+    const parts = shown.map((each, k) => {
+      const drawn = each.viewBox ? [...each.children].map((child) => child.cloneNode(true))
+        : [shape("image", { href: each.toDataURL(), width: sizes[k].width, height: sizes[k].height })];
+      const part = shape("g", { transform: `translate(0 ${y})` }, ...drawn);
       y += sizes[k].height;
       return part;
     });

@@ -6,9 +6,9 @@ const LOW = 44; // lower rows have their labels in a column on the left
 const MIN_ROW = 15; // height of a label; more rows than fit can be scrolled
 const LABELS = 104, MARK = 26, MAX_LABELS_SHARE = 0.55; // widths of that column
 const BAR_PLACE = 0.985, PREDICTED_BAR_PLACE = 0.975; // of scale bars on the time axis
-const AXIS_HEIGHT = 18, RIGHT = 8;
+const AXIS_HEIGHT = 18, STACK_RIGHT = 8;
 const SHADES = [0, 0.18, 0.09, 0]; // opacity by state
-const DASHES = { predicted: [3, 2], baseline: [1, 2] };
+const CURVE_DASHES = { predicted: [3, 2], baseline: [1, 2] };
 const LIMITS = ["low", "high"]; // of a band, among the curves
 const FONT = "11px system-ui, sans-serif";
 const STACK_KEYS = "← → move the cursor (Shift: the window) · ↑ ↓ scroll the rows";
@@ -40,7 +40,7 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     const row = Math.max((tall - AXIS_HEIGHT) / n, MIN_ROW);
     const marks = Math.max(0, ...content.rows.map((each) => each.marks.length));
     const left = row < LOW ? Math.min(LABELS + MARK * marks, MAX_LABELS_SHARE * width) : 0;
-    const { start_s, stop_s } = content, inner = width - left - RIGHT;
+    const { start_s, stop_s } = content, inner = width - left - STACK_RIGHT;
     sizer.style.height = `${Math.max(Math.round(row * n) + AXIS_HEIGHT, tall)}px`;
     layout = {
       left, row, isLow: row < LOW,
@@ -160,7 +160,7 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     context.globalAlpha = isStale ? 0.5 : 1;
     context.lineWidth = 1;
     context.lineJoin = "bevel";
-    context.setLineDash(DASHES[curve] ?? []);
+    context.setLineDash(CURVE_DASHES[curve] ?? []);
     context.beginPath();
     for (const { at, axis, low, span, top } of rows) {
       const { begin, length } = content.axes[axis], values = content.starts[at] + number * length;
@@ -231,11 +231,11 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
   });
 
   // -- messages of the kernel ----------------------------------------------------------
+  // `buffers` are the numbers (float32) and the shades (uint8).
   function show(message, buffers) {
     content = message;
     if (message.rows.length) {
-      content.numbers = float32(buffers[0]);
-      content.shades = bytes(buffers[1]);
+      [content.numbers, content.shades] = buffers;
       // The numbers are the time axes, then all curves of each row: see `rows_message`.
       let place = 0;
       const take = (length) => { place += length; return place - length; };

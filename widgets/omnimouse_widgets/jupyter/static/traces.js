@@ -30,7 +30,7 @@ function pinChip({ slot, letter, name, colour, is_shown, text }, act) {
 
 function render({ model, el }) {
   const connection = connect({ model, el }, "traces", {
-    rows: (message, buffers) => stack.show(message, buffers),
+    rows: (message, [numbers, shades]) => stack.show(message, numbers ? [float32(numbers), bytes(shades)] : []),
     cursor: ({ time_s }) => stack.moveTo(time_s),
     status: ({ text }) => stack.showStatus(text),
     bar: (message) => showBar(message),

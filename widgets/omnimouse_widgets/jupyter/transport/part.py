@@ -411,6 +411,13 @@ class Part(ProblemWidget):
         """Move the cursor by samples; past an end of the window, the window moves."""
         self._controller.navigation.step_cursor(int(content["n"]))
 
+    def on_steps(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Move the cursor by samples, or the window by multiples of its length."""
+        if content.get("windows"):
+            self._controller.navigation.step_window(int(content["windows"]))
+        if content.get("samples"):
+            self._controller.navigation.step_cursor(int(content["samples"]))
+
     def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move by `n` trials."""
         self._controller.navigation.step_trial(int(content["n"]))

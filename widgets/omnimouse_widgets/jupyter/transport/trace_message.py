@@ -86,22 +86,15 @@ class TraceMessage(Part):
         self.move_cursor(float(content["time_s"]))
         # The page drew the cursor at the pointer. Send the time of the sample even if
         # the cursor did not change, because no signal is emitted in that case.
-        self.send_now("cursor", time_s=cursor_s(self.controller))
-
-    def on_steps(self, content: dict[str, Any], _: Any) -> None:
-        """Move the cursor by samples, or the window by multiples of its length."""
-        if content.get("windows"):
-            self.controller.navigation.step_window(int(content["windows"]))
-        if content.get("samples"):
-            self.controller.navigation.step_cursor(int(content["samples"]))
+        self.send_now("cursor", time_s=cursor_s(self.controller.state))
 
     def move_cursor(self, time_s: float) -> None:
         """Move the cursor to a time in seconds on the session clock."""
-        move_cursor(self.controller, time_s)
+        move_cursor(self.controller.state, self.controller.navigation, time_s)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_cursor(self) -> None:
-        self.add_if_changed("cursor", time_s=cursor_s(self.controller))
+        self.add_if_changed("cursor", time_s=cursor_s(self.controller.state))
 
     def _draw_status(self) -> None:
         self.add_if_changed("status", text=self._freshness())

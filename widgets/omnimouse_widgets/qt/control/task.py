@@ -28,6 +28,15 @@ from omnimouse_widgets.views.model import (
     video_name,
     video_span,
 )
+<<<<<<< HEAD
+=======
+from omnimouse_widgets.qt.style.controls import combo_box, set_items, show_text
+from omnimouse_widgets.qt.style.form import Form, row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
+from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.behavior import MODES, NO_BEHAVIOR
+>>>>>>> e423d9f4 (Behaviour: one record in both front ends; the page draws traces of records)
 
 VIDEO = (
     Choice("all", "all", "The model sees every frame"),
@@ -36,16 +45,8 @@ VIDEO = (
     Choice("first", "start", ""),
     Choice("last", "end", ""),
 )
-BEHAVIOR = (
-    Choice("visible", "visible", "The model sees running and pupil", palette.VISIBLE),
-    Choice("target", "target", "The model decodes running and pupil", palette.TARGET),
-    Choice(
-        "hidden",
-        "hidden",
-        "The model neither sees nor decodes running and pupil",
-        palette.HIDDEN,
-    ),
-)
+COLOURS = {"visible": palette.VISIBLE, "target": palette.TARGET, "hidden": palette.HIDDEN}
+BEHAVIOR = tuple(Choice(mode, mode, text, COLOURS[mode]) for mode, text in MODES.items())
 
 
 class TaskSection(QWidget):

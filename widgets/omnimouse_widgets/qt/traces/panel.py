@@ -112,7 +112,7 @@ class TracesPanel(QWidget):
             self.progress.move(self.stack.canvas.width() - self.progress.width() - 16, 4)
 
     def _draw_cursor(self) -> None:
-        self.stack.set_cursor(cursor_s(self._controller))
+        self.stack.set_cursor(cursor_s(self._controller.state))
 
     def traces(self) -> list[Trace]:
         """Return the rows of the selection, from state and results alone."""

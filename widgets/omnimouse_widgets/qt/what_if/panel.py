@@ -63,7 +63,9 @@ class WhatIfPanel(QWidget):
         self.setObjectName("omnimouse-what-if")
         self._controller = controller
         self.controls = WhatIfControls(controller)
-        self.stack = TraceStack(partial(move_cursor, controller), TOOLTIP)
+        self.stack = TraceStack(
+            partial(move_cursor, controller.state, controller.navigation), TOOLTIP
+        )
         # Here the two predictions take the places of recording and prediction.
         self.stack.truth.setPen(plot_style.pen(palette.PREDICTED))
         self.stack.predicted.setPen(plot_style.pen(palette.EDITED, dashed=True))
@@ -266,4 +268,4 @@ class WhatIfPanel(QWidget):
         self.listed.setText(f"Most changed: {' · '.join(links)}")
 
     def _draw_cursor(self) -> None:
-        self.stack.set_cursor(cursor_s(self._controller))
+        self.stack.set_cursor(cursor_s(self._controller.state))
