@@ -18,7 +18,7 @@ from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.behavior import NO_BEHAVIOR
+from omnimouse_widgets.views.behavior import MODES, NO_BEHAVIOR
 from omnimouse_widgets.views.model import (
     BY_HAND,
     NO_VIDEO,
@@ -28,15 +28,6 @@ from omnimouse_widgets.views.model import (
     video_name,
     video_span,
 )
-<<<<<<< HEAD
-=======
-from omnimouse_widgets.qt.style.controls import combo_box, set_items, show_text
-from omnimouse_widgets.qt.style.form import Form, row_of
-from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
-from omnimouse_widgets.qt.style.theme import wrapped_label
-from omnimouse_widgets.views.behavior import MODES, NO_BEHAVIOR
->>>>>>> e423d9f4 (Behaviour: one record in both front ends; the page draws traces of records)
 
 VIDEO = (
     Choice("all", "all", "The model sees every frame"),
