@@ -1,5 +1,6 @@
 """environment.yml, constraints and wheel agree with pyproject.toml."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -50,6 +51,13 @@ def test_the_conda_environment_has_every_requirement_with_the_same_range(root, c
     for name, requirement in conda_requirements(root).items():
         assert name in conda, f"environment.yml has no {name}"
         assert conda[name].specifier == requirement.specifier, name
+
+
+def test_the_conda_environment_names_the_extras_that_it_leaves_out(root):
+    _, extras, _ = tables(root)
+    comment = (root / "environment.yml").read_text().partition("\nname:")[0]
+    left_out = {*extras} - {*IN_CONDA, "pyside6", "all"}
+    assert {*re.findall(r"`(\w+)`", comment)} == left_out
 
 
 def test_the_constraints_satisfy_every_range(root):
