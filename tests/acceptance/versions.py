@@ -17,7 +17,10 @@ import tasks
 
 ROOT = Path(__file__).parents[2]
 RESOLUTIONS = {"floors": "lowest-direct", "newest": "highest"}
-TOOLS = ("pytest", "pytest-xdist", "pytest-random-order", "hypothesis", "beartype", "trustme")
+TOOLS = (
+    *("pytest", "pytest-xdist", "pytest-random-order", "hypothesis", "beartype", "trustme"),
+    "hdf5plugin",
+)
 """Packages of the tests, in the versions of constraints.txt."""
 CUDA = re.compile(r"^(torch|triton|nvidia-|cuda-)")
 
@@ -50,8 +53,9 @@ def main(name: str, *arguments: str) -> int:
     print(f"{build[0]} and {len(versions)} lines of {others}", flush=True)
     subprocess.run([*uv, *build], check=True, timeout=1800)
     subprocess.run([*uv, "--no-deps", "-r", others], check=True, timeout=1800)
-    pins = [tasks.pinned(tool) for tool in (*TOOLS, "hatchling", "editables")]
-    subprocess.run([*pip, *pins], check=True, timeout=600)
+    # The tools must not change the versions.
+    pins = [tasks.pinned(tool) for tool in TOOLS]
+    subprocess.run([*uv, "-c", others, *pins], check=True, timeout=600)
     subprocess.run([*pip, "--no-deps", "-e", ROOT], check=True, timeout=300)
     words = ["-q", "-n", str(tasks.N_TEST_PROCESSES), "-m", tasks.QUICK, tasks.LIBRARY_TESTS]
     environment = {**tasks.clean_environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
