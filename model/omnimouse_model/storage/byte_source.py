@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +21,7 @@ class Source(Protocol):
         ...
 
     def open(self) -> Any:
-        """Return a file name or a binary file object, for libraries such as h5py."""
+        """Return a binary file object, for libraries such as h5py."""
         ...
 
     def check(self, *, now: bool = False) -> None:
@@ -33,19 +34,25 @@ class Source(Protocol):
 
 
 class LocalFile:
-    """A file on this machine."""
+    """A file on this machine; see `open_binary` for `inside`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, inside: Path | None = None) -> None:
         self.path = path
-        with open_binary(path) as stream:
+        self._inside = inside
+        with open_binary(path, inside) as stream:
             # fstat on the open file: size and time belong to the file just opened,
             # even if the name points to another file a moment later.
             self._stamp = FileStamp.of(path, os.fstat(stream.fileno()))
 
-    def open(self) -> Any:
-        """Return the file name; h5py reads named files faster than file objects."""
-        self.check()
-        return str(self.path)
+    def open(self) -> FileIO:
+        """Return the open file, which is the one that was opened first."""
+        stream = open_binary(self.path, self._inside)
+        try:
+            self._stamp.check(os.fstat(stream.fileno()))
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def check(self, *, now: bool = False) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
@@ -69,14 +76,21 @@ class BlockFile:
     Parameters
     ----------
     inside
-        Session folder in which the file must lie; see `open_binary`.
+        Session folder in which the file must lie; see `open_binary`, also for `is_named`.
     follow
         Whether a link may stand for the file.
     """
 
-    def __init__(self, path: Path, inside: Path | None = None, *, follow: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        inside: Path | None = None,
+        *,
+        is_named: bool = False,
+        follow: bool = True,
+    ) -> None:
         self.path = path
-        self._inside = inside
+        self._inside, self._is_named = inside, is_named
         self._identity: tuple[int, int] | None = None
         self._flags = _FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
         self._stamp: FileStamp | None = None
@@ -121,7 +135,7 @@ class BlockFile:
             if self._inside is None or (info.st_dev, info.st_ino) == self._identity:
                 return file
             os.close(file)
-        with open_binary(self.path, self._inside) as stream:
+        with open_binary(self.path, self._inside, is_named=self._is_named) as stream:
             return os.dup(stream.fileno())
 
     def read(self, file: int, offset: int, into: memoryview) -> None:

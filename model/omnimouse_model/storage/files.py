@@ -91,12 +91,6 @@ def begins_with(path: Path, magic: bytes) -> bool:
         return False
 
 
-def contained(path: Path, inside: Path, *, is_named: bool = False) -> Path:
-    """Return `path` if `open_binary` opens it; it raises `SessionFormatError` otherwise."""
-    open_binary(path, inside, is_named=is_named).close()
-    return path
-
-
 def _no_plain_file(path: Path) -> SessionFormatError:
     if path.is_symlink():
         found = f"is a link to {os.path.realpath(path)}, which is no plain file"

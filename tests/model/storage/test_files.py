@@ -3,10 +3,18 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import scipy.io
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage import files
+from omnimouse_model.storage.arrays.matlab import open_mat
+from omnimouse_model.storage.arrays.npy import Npz, load_small_array
+from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
 from omnimouse_model.storage.files import open_binary, read_bytes, read_text
 from tests.model.data.refusals import OTHER_USER, give_away
 
@@ -182,3 +190,55 @@ def test_other_encodings_are_refused(folder, encoding):
 def test_the_stream_has_the_name_of_its_file(folder):
     with open_binary(folder / "inner/a.txt", folder) as stream:
         assert Path(stream.name) == folder / "inner/a.txt"
+
+
+def parquet_values(path: Path, inside: Path) -> list[float]:
+    return read_parquet_columns(path, inside)[0]["x"].tolist()
+
+
+def npz_values(path: Path, inside: Path) -> np.ndarray:
+    return Npz(path, inside=inside)["x"]
+
+
+def write_hdf5(path: Path, values: np.ndarray) -> None:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["x"] = values[None]
+
+
+def mat_values(path: Path, inside: Path) -> list[float]:
+    return open_mat(path, inside).array("x").read(0, 9).ravel().tolist()
+
+
+READERS = {
+    "npy": (np.save, load_small_array),
+    "npz": (lambda path, x: np.savez(path, x=x), npz_values),
+    "packed.npz": (lambda path, x: np.savez_compressed(path, x=x), npz_values),
+    "pqt": (lambda path, x: pq.write_table(pa.table({"x": x}), path), parquet_values),
+    "mat": (lambda path, x: scipy.io.savemat(path, {"x": x}), mat_values),
+    "hdf5.mat": (write_hdf5, mat_values),
+}
+
+
+@pytest.mark.parametrize("n_before", range(3))
+@pytest.mark.parametrize("kind", READERS)
+def test_a_folder_that_is_exchanged_between_two_openings_does_not_lead_out(
+    folder, kind, n_before, monkeypatch
+):
+    write, read = READERS[kind]
+    (folder.parent / "outside").mkdir()
+    for value, place in ((1.0, folder / "inner"), (2.0, folder.parent / "outside")):
+        write(place / f"x.{kind}", np.full(3, value))
+    n_opened, before = 0, os.open
+
+    def opened(name, *rest, **options):
+        nonlocal n_opened
+        handle = before(name, *rest, **options)
+        n_opened += Path(name).name == f"x.{kind}"
+        if n_opened == n_before + 1 and not (folder / "inner").is_symlink():
+            (folder / "inner").rename(folder / "before")
+            (folder / "inner").symlink_to(folder.parent / "outside")
+        return handle
+
+    monkeypatch.setattr(os, "open", opened)
+    with suppress(SessionFormatError):
+        assert list(read(folder / "inner" / f"x.{kind}", folder)) == [1.0] * 3

@@ -34,7 +34,7 @@ class ArrayFile:
         Layout of the array, from the file's header or the session's metadata.
         `offset` is in bytes.
     inside
-        Session folder in which the file must lie; see `open_binary`.
+        Session folder in which the file must lie; see `open_binary`, also for `is_named`.
     """
 
     def __init__(
@@ -46,13 +46,14 @@ class ArrayFile:
         fortran: bool = False,
         *,
         inside: Path | None = None,
+        is_named: bool = False,
     ) -> None:
         self.path = path
         self.dtype = dtype
         self.shape = shape
         self.offset = offset
         self.fortran = fortran
-        self._file = BlockFile(path, inside)
+        self._file = BlockFile(path, inside, is_named=is_named)
 
     @property
     def n_bytes(self) -> int:

@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from omnimouse_model.storage.arrays.hdf5_chunks import Chunks
 from omnimouse_model.storage.arrays.row_source import pick_in_blocks
 from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
 from omnimouse_model.storage.byte_source import Source
-from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.write import atomic_path
 
 if TYPE_CHECKING:
@@ -55,12 +55,14 @@ _USER_BLOCK = 512
 """Bytes before the HDF5 part of a MATLAB file."""
 
 
-def is_hdf5(path: Path) -> bool:
-    """Return whether a file begins as HDF5 does, alone or in a MATLAB file."""
-    with open_binary(path) as stream:
-        head = stream.read(len(SIGNATURE))
-        stream.seek(_USER_BLOCK)
-        return SIGNATURE in (head, stream.read(len(SIGNATURE)))
+def is_hdf5(stream: FileIO) -> bool:
+    """Return whether an open file begins as HDF5 does, alone or in a MATLAB file."""
+    heads = []
+    for at in (_USER_BLOCK, 0):
+        stream.seek(at)
+        heads.append(stream.read(len(SIGNATURE)))
+    stream.seek(0)
+    return SIGNATURE in heads
 
 
 @contextmanager
@@ -96,7 +98,6 @@ class Hdf5:
 
     def _open(self) -> None:
         self._file: h5py.File | None = None
-        self._stream: Any = None
         self._lock = Lock()
         self._budget = Budget(self.path)
         self._chunks = Chunks(self.path)
@@ -128,8 +129,7 @@ class Hdf5:
         # Several threads can ask first; the file must be opened only once.
         with self._lock:
             if self._file is None:
-                self._stream = self.source.open()
-                self._file = _opened(self._stream, self.path)
+                self._file = _opened(self.source.open(), self.path)
             return self._file
 
     def objects(self) -> Iterator["h5py.Group | h5py.Dataset"]:
@@ -420,7 +420,14 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
             "pip install 'omnimouse-app[nwb]'",
         ) from error
     try:
-        file = h5py.File(stream, "r")
+        # By the number of the open file: h5py reads slowly from an object of Python, and
+        # another file could have the name by now. Windows has no such place.
+        place = Path(f"/dev/fd/{stream.fileno()}") if isinstance(stream, FileIO) else None
+        if place is not None and place.exists():
+            with stream:
+                file = h5py.File(place, "r")
+        else:
+            file = h5py.File(stream, "r")
     except Exception as error:
         # The library knows the length from the beginning of the file.
         sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))

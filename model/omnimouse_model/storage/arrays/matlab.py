@@ -92,17 +92,17 @@ class MatFile(Protocol):
         ...
 
 
-def open_mat(path: Path) -> MatFile:
-    """Open a MATLAB file of version 5 to 7.3.
+def open_mat(path: Path, inside: Path | None = None) -> MatFile:
+    """Open a MATLAB file of version 5 to 7.3; see `open_binary` for `inside`.
 
     Raises
     ------
     SessionFormatError
         If it is not one, or of version 4.
     """
-    if is_hdf5(path):
-        return _Mat73(path)
-    with open_binary(path) as stream:
+    with open_binary(path, inside) as stream:
+        if is_hdf5(stream):
+            return _Mat73(path, inside)
         head = stream.read(_HEADER)
         if not head.startswith(b"MATLAB 5") or head[126:128] not in (b"IM", b"MI"):
             raise bad_file(
@@ -111,7 +111,7 @@ def open_mat(path: Path) -> MatFile:
                 "is not a MATLAB file of version 5 to 7.3",
                 "save it again in MATLAB: save(name, '-v7')",
             )
-        return _Mat5(path, stream, "<" if head[126:128] == b"IM" else ">")
+        return _Mat5(path, inside, stream, "<" if head[126:128] == b"IM" else ">")
 
 
 def _sound(path: Path) -> AbstractContextManager[None]:
@@ -143,8 +143,8 @@ class _Member:
 class _Mat5:
     """Variables of a file of version 5; see `MatFile`."""
 
-    def __init__(self, path: Path, stream: BinaryIO, order: str) -> None:
-        self.path, self._order = path, order
+    def __init__(self, path: Path, inside: Path | None, stream: BinaryIO, order: str) -> None:
+        self.path, self._inside, self._order = path, inside, order
         self._members: dict[str, _Member] = {}
         self._budget = Budget(path, path.stat().st_size, _MAX_BYTES)
         size = stream.seek(0, 2)
@@ -170,7 +170,7 @@ class _Mat5:
     def array(self, name: str) -> StoredArray:
         """Return a variable that is a matrix: a memory map if it is not compressed."""
         member = self._members[name]
-        with open_binary(self.path) as stream, _sound(self.path):
+        with open_binary(self.path, self._inside) as stream, _sound(self.path):
             elements = _Elements(self._bytes(stream, member, _HEAD_BYTES), self._order)
             header = elements.header()
             dtype = header.dtype(self._order)
@@ -183,7 +183,7 @@ class _Mat5:
                 offset = member.offset + start
                 if offset + n_bytes > member.offset + member.n_bytes:
                     raise ValueError(f"{name} is cut off")
-                return ArrayFile(self.path, dtype, header.shape, offset, fortran=True)
+                return ArrayFile(self.path, dtype, header.shape, offset, True, inside=self._inside)
             self._budget.spend(name, n_bytes)
             whole = _Elements(self._bytes(stream, member, n_bytes + 4096), self._order)
             return MemoryRows(self.path, whole.numbers(whole.header()))
@@ -191,7 +191,7 @@ class _Mat5:
     def value(self, name: str, fields: Collection[str] | None = None) -> Any:
         """Return a variable as plain containers; see `MatFile`."""
         member = self._members[name]
-        with open_binary(self.path) as stream, _sound(self.path):
+        with open_binary(self.path, self._inside) as stream, _sound(self.path):
             limit = min(MAX_TABLE_BYTES, max(_SMALL_BYTES, _MAX_RATIO * member.n_bytes))
             data = self._bytes(stream, member, limit + 1)
             if len(data) > limit:
@@ -369,9 +369,9 @@ class _Elements:
 class _Mat73:
     """Variables of a file of version 7.3, which is HDF5; see `MatFile`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, inside: Path | None) -> None:
         self.path = path
-        self._file = Hdf5(LocalFile(path))
+        self._file = Hdf5(LocalFile(path, inside))
         self._budget = Budget(path, path.stat().st_size, _MAX_BYTES)
         with _sound(path):
             # Only the names: what a link leads to is checked where it is read.

@@ -31,9 +31,9 @@ _MAX_HEADER = 1 << 16
 _MAX_DIMENSIONS = 32
 
 
-def npy_file(path: Path, inside: Path | None = None) -> ArrayFile:
+def npy_file(path: Path, inside: Path | None = None, *, is_named: bool = False) -> ArrayFile:
     """Return the array of a `.npy` file, after checking its header, size and place."""
-    with open_binary(path, inside) as stream:
+    with open_binary(path, inside, is_named=is_named) as stream:
         shape, fortran, dtype, offset = read_npy_header(stream, path)
         size = os.fstat(stream.fileno()).st_size
     # dtype=object: Python integers, so that a hostile shape cannot overflow.
@@ -45,12 +45,12 @@ def npy_file(path: Path, inside: Path | None = None) -> ArrayFile:
             f"declares {shape} {dtype}, {declared:,} bytes, but holds {max(0, size - offset):,}",
             "incomplete download? fetch it again",
         )
-    return ArrayFile(path, dtype, shape, offset, fortran, inside=inside)
+    return ArrayFile(path, dtype, shape, offset, fortran, inside=inside, is_named=is_named)
 
 
-def load_small_array(path: Path, inside: Path) -> np.ndarray:
+def load_small_array(path: Path, inside: Path, *, is_named: bool = False) -> np.ndarray:
     """Read a small `.npy` (numbers or strings) that lies in the folder `inside`."""
-    file = npy_file(path, inside)
+    file = npy_file(path, inside, is_named=is_named)
     if file.n_bytes > MAX_SMALL_ARRAY_BYTES:
         raise bad_file(
             path,
@@ -201,6 +201,8 @@ class Npz(Mapping[str, np.ndarray]):
         The archive.
     most_bytes
         Limit on the decompressed size of all compressed arrays together.
+    inside
+        Folder in which the archive must lie; see `open_binary`.
 
     Attributes
     ----------
@@ -213,9 +215,11 @@ class Npz(Mapping[str, np.ndarray]):
         If the file is not a valid archive of plain arrays.
     """
 
-    def __init__(self, path: Path, most_bytes: int = _MAX_BYTES) -> None:
-        self.path = path
-        with open_binary(path) as stream, _sound(path):
+    def __init__(
+        self, path: Path, most_bytes: int = _MAX_BYTES, inside: Path | None = None
+    ) -> None:
+        self.path, self._inside = path, inside
+        with open_binary(path, inside) as stream, _sound(path):
             archive = zipfile.ZipFile(stream)
             members = archive.infolist()
             self.comment = archive.comment
@@ -251,7 +255,7 @@ class Npz(Mapping[str, np.ndarray]):
         file = self.file(name)
         if file is not None:
             return file.open()
-        with open_binary(self.path) as stream, _sound(self.path):
+        with open_binary(self.path, self._inside) as stream, _sound(self.path):
             with zipfile.ZipFile(stream).open(member) as packed:
                 # Bounded by the size that was checked when the archive was opened.
                 data = packed.read(member.file_size)
@@ -266,7 +270,7 @@ class Npz(Mapping[str, np.ndarray]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of an array, without its values."""
         member = self._members[name]
-        with open_binary(self.path) as stream, _sound(self.path):
+        with open_binary(self.path, self._inside) as stream, _sound(self.path):
             with zipfile.ZipFile(stream).open(member) as packed:
                 header = BytesIO(packed.read(2 * _MAX_HEADER))
             return read_npy_header(header, self.path / member.filename)[0]
@@ -276,7 +280,7 @@ class Npz(Mapping[str, np.ndarray]):
         member = self._members[name]
         if member.compress_type != zipfile.ZIP_STORED:
             return None
-        with open_binary(self.path) as stream, _sound(self.path):
+        with open_binary(self.path, self._inside) as stream, _sound(self.path):
             stream.seek(member.header_offset)
             head = stream.read(_LOCAL_HEADER)
             # Lengths of name and extra field come from the local header: the extra
@@ -293,7 +297,7 @@ class Npz(Mapping[str, np.ndarray]):
         size = self.path.stat().st_size
         if n_bytes + offset > member.file_size or begin + offset + n_bytes > size:
             raise _refused(self.path, f"holds less of {member.filename} than its shape {shape}")
-        return ArrayFile(self.path, dtype, shape, begin + offset, fortran)
+        return ArrayFile(self.path, dtype, shape, begin + offset, fortran, inside=self._inside)
 
 
 def zip_names(path: Path) -> list[str]:

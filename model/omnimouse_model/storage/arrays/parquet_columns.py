@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.errors import ExportError, SessionFormatError
 from omnimouse_model.storage.budget import Budget
-from omnimouse_model.storage.files import bad_file, contained, open_binary, unreadable
+from omnimouse_model.storage.files import bad_file, read_bytes
 from omnimouse_model.storage.tables import arrow_module
 
 # Limits that stop damaged or hostile files; tables of units and trials stay far below.
@@ -31,7 +31,7 @@ def read_parquet_columns(path: Path, inside: Path) -> tuple[dict[str, np.ndarray
     SessionFormatError
         The file is damaged or too large, or pyarrow is not installed.
     """
-    data = _bytes(contained(path, inside))
+    data = read_bytes(path, _MAX_BYTES, inside)
     try:
         arrow, parquet = arrow_module(), arrow_module("parquet")
     except ExportError as error:
@@ -52,18 +52,6 @@ def read_parquet_columns(path: Path, inside: Path) -> tuple[dict[str, np.ndarray
             f"is not a valid Parquet table: {' '.join(str(error).split())[:200]}",
             "was the download complete?",
         ) from error
-
-
-def _bytes(path: Path) -> bytes:
-    with open_binary(path) as stream:
-        try:
-            # One more than the limit: a longer file is found without reading it.
-            data = stream.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise unreadable(path, error) from error
-    if len(data) > _MAX_BYTES:
-        raise bad_file(path, "too_large", f"has more than {_MAX_BYTES:,} bytes, too many")
-    return data
 
 
 def _columns(

@@ -1,6 +1,7 @@
 """HDF5 files: compression that is not installed, names that lead through links."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -42,6 +43,31 @@ def test_a_missing_filter_is_named_with_its_package(path, monkeypatch):
         file.dataset("/values")
     assert caught.value.code == "missing_filter"
     assert "pip install hdf5plugin" in caught.value.hint
+
+
+def test_a_file_that_is_exchanged_after_its_check_is_not_the_one_that_is_read(path, monkeypatch):
+    for name, value in ((path, 1), (path.with_name("other.h5"), 2)):
+        with h5py.File(name, "w") as file:
+            file["values"] = np.full(3, value)
+    before = h5py.File
+
+    def exchanged(*given, **options):
+        path.with_name("other.h5").replace(path)
+        return before(*given, **options)
+
+    file = Hdf5(LocalFile(path))
+    monkeypatch.setattr(h5py, "File", exchanged)
+    with suppress(SessionFormatError):
+        np.testing.assert_array_equal(file.root["values"], [1, 1, 1])
+
+
+def test_an_open_hdf5_file_has_one_descriptor(path):
+    with h5py.File(path, "w") as file:
+        file["values"] = np.arange(3)
+    n_before = len(list(Path("/dev/fd").iterdir()))
+    file = Hdf5(LocalFile(path))
+    assert file.root["values"].shape == (3,)
+    assert len(list(Path("/dev/fd").iterdir())) == n_before + 1
 
 
 def test_names_lead_through_links_of_the_file_alone(path):

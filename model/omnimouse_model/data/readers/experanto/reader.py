@@ -44,7 +44,7 @@ from omnimouse_model.storage.arrays.npy import (
     load_small_array,
     npy_file,
 )
-from omnimouse_model.storage.files import bad_file, contained, label, missing
+from omnimouse_model.storage.files import bad_file, label, missing
 from omnimouse_model.storage.fingerprint import folder_fingerprint
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
@@ -251,11 +251,12 @@ class _Arrays:
     def load(self, name: str) -> np.ndarray | None:
         named = self.paths.get(name)
         path = self.folder / (named if isinstance(named, str) else f"meta/{name}.npy")
-        # The path comes from the session and could lead out of it.
-        if isinstance(named, str):
-            contained(path, self.root, is_named=True)
         if path.exists():
-            return read_side_stream(name, lambda _: load_small_array(path, self.root), self.notes)
+            # A path that the session's content names could lead out of it.
+            is_named = isinstance(named, str)
+            return read_side_stream(
+                name, lambda _: load_small_array(path, self.root, is_named=is_named), self.notes
+            )
         if named is not None:
             self.notes.warn(
                 "missing_unit_array",
@@ -303,7 +304,7 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
     path = root / "imaging" / "rois.npz"
     if not path.exists():
         return None
-    stored = Npz(contained(path, root), MAX_SMALL_ARRAY_BYTES)
+    stored = Npz(path, MAX_SMALL_ARRAY_BYTES, root)
     if not {"offsets", "yx", "weight"} <= set(stored):
         raise SessionFormatError(path, "wrong_shape", "rois.npz must hold offsets, yx and weight")
     offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))

@@ -26,7 +26,7 @@ from omnimouse_model.data.stimulus import (
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
-from omnimouse_model.storage.files import FileStamp, bad_file, contained, label, stamped_files
+from omnimouse_model.storage.files import FileStamp, bad_file, label, stamped_files
 from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 
 # -- reader of the trial table of an experanto screen: metadata of each trial
@@ -230,12 +230,13 @@ def _note_stale(folder: Path, stored: Mapping[str, Any], numbered: list[str], no
         return
     # A sample over the whole session, to find edits made after the JSON was written.
     for name in numbered[:: max(1, len(numbered) // _COMPARED)]:
-        contained(folder / "meta" / name, folder)
         problem = f"combined_meta.json and meta/{name} differ"
         try:
             if read_yaml_mapping(folder / "meta" / name, folder) == stored[name[:5]]:
                 continue
         except SessionFormatError as error:
+            if error.code == "outside":
+                raise
             problem = error.message
         notes.warn("stale_combined_meta", f"{problem}; the JSON is used")
         return

@@ -21,6 +21,7 @@ from omnimouse_model.data.units import Roi
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, is_hdf5
 from omnimouse_model.storage.byte_source import LocalFile
+from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.fingerprint import file_fingerprint, folder_fingerprint
 
 LOOKED_FOR = (
@@ -41,8 +42,11 @@ def recognises(path: Path) -> bool:
         return True
     programs = [one for one in (caiman, matlab_outputs) if suffix in one.SUFFIXES]
     try:
-        if not programs or not is_hdf5(path):
+        if not programs:
             return False
+        with open_binary(path) as stream:
+            if not is_hdf5(stream):
+                return False
         file = Hdf5(LocalFile(path))
         return any(program.recognises(file) for program in programs)
     except SessionFormatError:  # h5py is missing, or the file is damaged

@@ -11,7 +11,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import MatFile, StoredArray, open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
-from omnimouse_model.storage.files import bad_file, contained, label
+from omnimouse_model.storage.files import bad_file, label
 from omnimouse_model.storage.pickles import load_pickled
 
 MATLAB = "Fall.mat"
@@ -44,7 +44,7 @@ class Tables:
         if os.path.lexists(path):
             try:
                 # The user names a MATLAB file that is opened by itself.
-                self._mat = open_mat(matlab or contained(path, root))
+                self._mat = open_mat(path, root if matlab is None else None)
             except SessionFormatError:
                 # Beside the files of suite2p, its copy for MATLAB is not needed.
                 if not any(self._has(name) for name in ("F", "spks")):
