@@ -22,8 +22,16 @@ COLUMNS = ("name", "value", "unit")
 @click.option("--to", type=click.Path(path_type=Path), help="Target folder. [default: a cache]")
 @click.option("--list", "as_list", is_flag=True, help="List the files without downloading them.")
 @click.option("--login", is_flag=True, help="Save a read token, as `hf auth login` does.")
+@click.option("--trust", multiple=True, help="Save a HOST[:PORT] to which servers may redirect.")
 @json_option
-def command(name: str | None, to: Path | None, as_list: bool, login: bool, as_json: bool) -> None:
+def command(
+    name: str | None,
+    to: Path | None,
+    as_list: bool,
+    login: bool,
+    trust: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Download NAME: omnimouse-5M, a released recording, or hf://… of either.
 
     ibl:EID, or ibl:subject/date/number, is a session of the International Brain
@@ -37,8 +45,12 @@ def command(name: str | None, to: Path | None, as_list: bool, login: bool, as_js
     """
     if login:
         _log_in()
+    if trust:
+        from omnimouse_model.storage.web import trust_hosts
+
+        echo(f"trusted hosts are in {trust_hosts(trust)}", err=True)
     # After a login alone there is nothing else to do.
-    if name is None and login and not as_list:
+    if name is None and (login or trust) and not as_list:
         return
     if name is None and not as_list:
         raise click.UsageError(

@@ -99,6 +99,14 @@ def test_wrong_options_of_train_are_refused(options, message, root, tmp_path, mo
     assert {p.name for p in tmp_path.iterdir()} == {"README.md", "unknown_task.yaml"}
 
 
+def test_a_trusted_host_is_saved_in_the_folder_of_settings(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
+    assert run("fetch", "--trust", "store.lab", "--trust", "10.0.0.5:9000") == 0
+    assert str(tmp_path / "network.json") in capsys.readouterr().err
+    stored = json.loads((tmp_path / "network.json").read_text())
+    assert stored == {"trusted_hosts": ["store.lab", "10.0.0.5:9000"]}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_at_once_until_there_is_something_to_save(number):
     def simulate() -> None:

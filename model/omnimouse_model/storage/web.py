@@ -2,7 +2,7 @@
 
 A server on the web can redirect to a service of this machine or of its network. So a
 redirect leads to such an address only if the user named that place, or if its host is
-in `OMNIMOUSE_TRUSTED_HOSTS`; and the address that was checked is the one connected to.
+in the setting `trusted_hosts`; and the address that was checked is the one connected to.
 """
 
 import base64
@@ -10,17 +10,23 @@ import http.client
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from ipaddress import IPv6Address, ip_address
+from pathlib import Path
 from threading import Timer
 from time import monotonic
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from omnimouse_model.storage.cache import config_dir
+from omnimouse_model.storage.state import read_or_set_aside
+from omnimouse_model.storage.write import write_json
 
 TRUSTED_HOSTS = "OMNIMOUSE_TRUSTED_HOSTS"
-"""Variable with hosts, `name` or `name:port` with commas, to which any server may lead."""
+"""Variable with more hosts of the setting, with commas."""
 _CONNECT_S, _HEAD_S, _SILENCE_S = 20.0, 60.0, 60.0
 """Seconds until a connection, until the head of an answer, and between two bytes."""
 _BODY_S = 300.0
@@ -93,8 +99,40 @@ def checked_addresses(place: Place, named: Place) -> list[str]:
     raise AnswerError(
         0,
         f"it leads to {place.host}:{place.port}, which is on this machine or its network; "
-        f"if that is meant, add it to {TRUSTED_HOSTS}",
+        f"if that is meant: omnimouse fetch --trust {place.host}:{place.port}",
     )
+
+
+def has_proxy(place: Place) -> bool:
+    """Return whether a proxy of the user connects to a place, and finds its address."""
+    return place.scheme in getproxies() and not proxy_bypass(place.host)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """Settings of the network.
+
+    Attributes
+    ----------
+    trusted_hosts
+        Hosts, `name` or `name:port`, to which any server may redirect.
+    """
+
+    trusted_hosts: tuple[str, ...] = ()
+
+
+def trust_hosts(hosts: Iterable[str]) -> Path:
+    """Add hosts to the setting `trusted_hosts`; return the file of the settings."""
+    path, stored = _stored_settings()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys((*stored.trusted_hosts, *map(str.lower, hosts)))
+    write_json(path, asdict(_Settings(tuple(names))), is_private=True)
+    return path
+
+
+def _stored_settings() -> tuple[Path, _Settings]:
+    path = config_dir() / "network.json"
+    return path, read_or_set_aside(path, _Settings) or _Settings()
 
 
 def _is_public(number: str) -> bool:
@@ -105,7 +143,8 @@ def _is_public(number: str) -> bool:
 
 
 def _is_trusted(place: Place) -> bool:
-    trusted = [one.strip().lower() for one in os.environ.get(TRUSTED_HOSTS, "").split(",")]
+    named = (*os.environ.get(TRUSTED_HOSTS, "").split(","), *_stored_settings()[1].trusted_hosts)
+    trusted = [one.strip().lower() for one in named]
     return place.host in trusted or f"{place.host}:{place.port}" in trusted
 
 

@@ -1,5 +1,6 @@
 """Requests to servers that send something else than they were asked for."""
 
+import json
 import socket
 import socketserver
 import threading
@@ -148,12 +149,26 @@ def test_a_redirect_to_another_place_of_this_machine_is_refused(status, monkeypa
     with serving(part) as inner:
         told = f"Location: http://127.0.0.1:{inner.port}/secret"
         with serving(lambda first, last: reply(status, b"", told)) as server:
-            with pytest.raises(SessionFormatError, match="OMNIMOUSE_TRUSTED_HOSTS"):
+            with pytest.raises(SessionFormatError, match=f"--trust 127.0.0.1:{inner.port}"):
                 RemoteFile(server.url)
             assert not inner.asked
             monkeypatch.setenv(web.TRUSTED_HOSTS, f"example.org, 127.0.0.1:{inner.port}")
             RemoteFile(server.url)
             assert inner.asked
+
+
+def test_trusted_hosts_are_a_setting_that_is_kept():
+    place, named = Place("http", "127.0.0.1", 8000), Place.of("http://93.184.216.34/")
+    with pytest.raises(AnswerError, match="--trust"):
+        checked_addresses(place, named)
+    web.trust_hosts(["Example.org"])
+    path = web.trust_hosts(["127.0.0.1:8000", "example.org"])
+    assert json.loads(path.read_text()) == {"trusted_hosts": ["example.org", "127.0.0.1:8000"]}
+    assert checked_addresses(place, named) == ["127.0.0.1"]
+    path.write_text("[")  # damaged: nothing is trusted, and it is set aside
+    with pytest.raises(AnswerError, match="--trust"):
+        checked_addresses(place, named)
+    assert not path.exists()
 
 
 def test_a_password_is_sent_to_its_place_only(monkeypatch):

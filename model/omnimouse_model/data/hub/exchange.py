@@ -11,11 +11,11 @@ from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError
-from omnimouse_model.storage.web import AnswerError, Place, checked_addresses
+from omnimouse_model.storage.web import AnswerError, Place, checked_addresses, has_proxy
 
 TIMEOUT_S = 20.0
 """Seconds without data after which the connection counts as lost."""
@@ -23,6 +23,8 @@ HEAD_S = 60.0
 """Most seconds of a request until the head of its answer has arrived, and of the wait
 for each block of its body."""
 MOST_REDIRECTS = 10
+_UNREACHED = ("ConnectError", "ConnectTimeout")
+"""Errors after which the next address of a host is tried."""
 
 
 class Deadline:
@@ -90,26 +92,33 @@ def answer_to(
     address: str,
     headers: Mapping[str, str],
     params: Mapping[str, Any] | None = None,
+    hub: str = "",
 ) -> Iterator[Any]:
     """Send a request, follow its redirects, and yield the last answer.
 
     The body of the answer is not read.
 
-    A token in `headers` is not sent to another host.
+    Parameters
+    ----------
+    headers
+        Its token is sent to the hub alone.
+    hub
+        An address of the hub, if `address` is one to which the hub has redirected.
 
     Raises
     ------
     FetchError
         A head did not arrive in time, or the redirects lead nowhere.
     """
-    answer = _sent(_request("GET", address, headers, params))
+    named = _place(hub or address)
+    answer = _sent("GET", address, headers, named, params)
     try:
         for _ in range(MOST_REDIRECTS):
             if not answer.has_redirect_location:
                 break
-            following = _following(answer, address)
             answer.close()  # unread: its body can have any size
-            answer = _sent(following)
+            address = _following(answer, address)
+            answer = _sent("GET", address, headers, named)
         else:
             raise _without_end(address)
         raise_for_status(answer)
@@ -128,72 +137,89 @@ def location_of(address: str, headers: Mapping[str, str]) -> str:
     FetchError
         A head did not arrive in time, or the redirects lead nowhere.
     """
-    named, hub = address, urlsplit(address)[:2]
+    hub = _place(address)
     for _ in range(MOST_REDIRECTS):
-        answer = _sent(_request("HEAD", address, headers))
+        answer = _sent("HEAD", address, headers, hub)
         answer.read()  # empty; the connection can be used again
         if not answer.has_redirect_location:
             raise_for_status(answer)
             return address
-        address = str(_following(answer, named).url)
-        if urlsplit(address)[:2] != hub:
+        address = _following(answer, address)
+        if _place(address) != hub:
             return address
     raise _without_end(address)
 
 
-def _request(
+def _sent(
     method: str,
     address: str,
     headers: Mapping[str, str],
+    hub: Place,
     params: Mapping[str, Any] | None = None,
 ) -> Any:
+    """Send a request; return the answer after its head.
+
+    Another place than the hub gets no token. It is on this machine or its network only if
+    the hub is there (see `checked_addresses`), and its name is not looked up again.
+    """
     from huggingface_hub import get_session
 
-    return get_session().build_request(
-        method, address, headers=headers, params=params, timeout=TIMEOUT_S
-    )
-
-
-def _sent(request: Any) -> Any:
-    """Send a request; return the answer after its head."""
-    from huggingface_hub import get_session
-
-    with Deadline(f"The answer of {printable(request.url.host)}"):
+    place, numbers = _place(address), [""]
+    if place != hub:
+        headers = {name: v for name, v in headers.items() if name.lower() != "authorization"}
         try:
-            return get_session().send(request, stream=True, follow_redirects=False)
-        except Exception as error:
-            # httpx, of huggingface_hub 1, raises this; a later one has no next request.
-            if "location header" in str(error):
-                raise _no_address(request) from error
-            raise
+            found = checked_addresses(place, hub)
+        except AnswerError as error:
+            raise FetchError("refused", f"{printable(hub.host)} redirects: {error}.") from error
+        numbers = [""] if has_proxy(place) else found
+    # Before the limit, which closes it: a new one would have none.
+    session = get_session()
+    with Deadline(f"The answer of {printable(place.host)}"):
+        for number in numbers:
+            request = session.build_request(
+                method, address, headers=headers, params=params, timeout=TIMEOUT_S
+            )
+            if number:
+                # Its header `Host` and its certificate are those of the name, so that the
+                # connection serves no other name of this address.
+                request.url = request.url.copy_with(host=number)
+                request.headers["Connection"] = "close"
+                request.extensions["sni_hostname"] = place.host
+            try:
+                return session.send(request, stream=True, follow_redirects=False)
+            except Exception as error:
+                # httpx, of huggingface_hub 1, raises this; a later one has no next request.
+                if "location header" in str(error):
+                    raise _no_address(address) from error
+                if number == numbers[-1] or type(error).__name__ not in _UNREACHED:
+                    raise
+    raise AssertionError("a place without an address")
 
 
-def _no_address(request: Any) -> FetchError:
-    host = printable(request.url.host)
-    return FetchError("refused", f"{host} redirects to something that is no address.")
+def _place(address: str) -> Place:
+    try:
+        return Place.of(address)
+    except AnswerError as error:
+        raise _no_address(address) from error
+
+
+def _following(answer: Any, address: str) -> str:
+    """Return the address to which the answer of another one redirects."""
+    try:
+        return urljoin(address, str(answer.headers["location"]))
+    except ValueError as error:
+        raise _no_address(address) from error
+
+
+def _no_address(address: str) -> FetchError:
+    return FetchError(
+        "refused", f"{printable(address[:80])} leads to something that is no address."
+    )
 
 
 def _without_end(address: str) -> FetchError:
     host = printable(urlsplit(address).hostname or "")
     return FetchError("refused", f"{host} redirects more than {MOST_REDIRECTS} times.")
-
-
-def _following(answer: Any, named: str) -> Any:
-    """Return the request to which an answer redirects, without a token elsewhere.
-
-    It leads to this machine or its network only if the hub, at the address `named`, is
-    there; see `checked_addresses`.
-    """
-    if answer.next_request is None:
-        raise _no_address(answer.request)
-    following, hub = str(answer.next_request.url), Place.of(named)
-    try:
-        checked_addresses(Place.of(following), hub)
-    except AnswerError as error:
-        raise FetchError("refused", f"{printable(hub.host)} redirects: {error}.") from error
-    if Place.of(following) != hub:
-        answer.next_request.headers.pop("authorization", None)
-    return answer.next_request
 
 
 def raise_for_status(response: Any) -> None:

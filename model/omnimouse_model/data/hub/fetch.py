@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from omnimouse_model.data.hub.auth import endpoint, http_error, hub_headers
 from omnimouse_model.data.hub.body import blocks_of
@@ -228,12 +227,10 @@ def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int],
     # Large files are redirected to storage on another host. The address is resolved
     # first, so that the token is not sent there.
     address = location_of(url, headers)
-    if urlsplit(address)[:2] != urlsplit(url)[:2]:
-        headers.pop("Authorization", None)  # only the hub may see the token
     n_bytes = _size(part)
     if n_bytes:
         headers["Range"] = f"bytes={n_bytes}-"
-    with open_without_links(part, "ab") as stream, answer_to(address, headers) as response:
+    with open_without_links(part, "ab") as stream, answer_to(address, headers, hub=url) as response:
         if response.status_code != _PARTIAL:
             # The server ignored the range and sends everything.
             stream.seek(0)

@@ -1,3 +1,4 @@
+import socket
 import threading
 from contextlib import suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -71,6 +72,30 @@ def test_a_redirect_to_another_place_of_this_machine_is_refused(server):
     server.begin = MOVED + b"http://127.0.0.1:9/secret\r\n\r\n"
     with pytest.raises(FetchError, match=r"127\.0\.0\.1:9, which is on this machine"):
         list_files(HubPlace("dataset", "lab/mice", "m"))
+
+
+def test_a_name_that_is_redirected_to_is_looked_up_once(server, monkeypatch):
+    # The address is a public one when it is checked, and one of this machine afterwards.
+    server.begin = MOVED + b"http://storage.example:81/bytes\r\n\r\n"
+    numbers, connected = ["93.184.216.34", "127.0.0.1"], []
+    look_up, connect = socket.getaddrinfo, socket.create_connection
+
+    def looked_up(host, port, *rest, **options):
+        if host == "storage.example":
+            host = numbers.pop(0)
+        return look_up(host, port, *rest, **options)
+
+    def to(address, *rest, **options):
+        connected.append(address)
+        if address[1] == 81:
+            raise ConnectionRefusedError(f"no connection to {address}")
+        return connect(address, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(socket, "create_connection", to)
+    with pytest.raises(FetchError):
+        list_files(HubPlace("dataset", "lab/mice", "m"))
+    assert connected[1:] == [("93.184.216.34", 81)]
 
 
 def test_an_encoded_list_is_refused_with_its_place(server):
