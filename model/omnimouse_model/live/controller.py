@@ -145,7 +145,7 @@ class Controller:
         self.finetuning = Finetuning(client, model.choose, execution)
         self.ranking = RankingOnScreen(execution)
         self.pins = Pins(requests, lock, model, editor)
-        self.exports = Exports(state, results, self.laboratory, execution)
+        self.exports = Exports(state, results, self.colouring, execution)
         screen = AnalysisScreen(
             state,
             results,

@@ -169,7 +169,7 @@ def report_of_screen(controller: Controller) -> ReportData:
         No session is open, or a prediction is unfinished.
     """
     state, results, project = controller.state, controller.results, controller.project
-    content = screen_content(state, results, controller.laboratory)
+    content = screen_content(state, results, controller.colouring)
     # `screen_content` has checked the condition on screen; here the others.
     if controller.pins.predictions.is_busy or controller.baseline.is_awaited:
         raise ExportError(

@@ -114,7 +114,7 @@ def test_a_score_without_windows_of_the_train_tier_is_called_pooled(
         assert first.startswith(f"{word} r = ".strip())
         assert ("do not compare" in tier_score_tip(found)) == bool(word)
         assert evidence_of(results).endswith(word or "windows")
-        content = screen_content(controller.state, results, controller.laboratory)
+        content = screen_content(controller.state, results, controller.colouring)
         means = "these windows" if word else "the train tier"
         assert f"about the means of {means}," in content.shown_definition
         assert distribution_of(controller).evidence.endswith(word or "windows")

@@ -32,7 +32,7 @@ from omnimouse_widgets.views.field.layout import (
     tiles_of,
     um_per_pixel,
 )
-from omnimouse_widgets.views.field.text import ORDER, counted, describe
+from omnimouse_widgets.views.field.text import ORDER, compute_action, counted, describe
 
 TOOLS: Final = ("brush", "lasso", "rectangle", "select")
 MIXED_TARGET: Final = MIXED + 1
@@ -246,6 +246,11 @@ class MaskPainter(Part):
         """Switch between colours of the mask and those of the last other quantity."""
         self._controller.colouring.toggle()
 
+    def on_compute(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Compute the quantity that colours the neurons for all of them, or stop it."""
+        if (action := compute_action(self._controller.colouring)) is not None:
+            action.run()
+
     def _neurons_at(self, content: dict[str, Any]) -> np.ndarray:
         if self.field is None:
             return np.empty(0, np.int64)
@@ -422,6 +427,8 @@ class MaskPainter(Part):
         colouring = self._controller.colouring
         scale = colouring.scale
         legend: dict[str, Any] = {"text": colouring.message}
+        if (action := compute_action(colouring)) is not None:
+            legend |= {"action": action.name, "label_of_action": action.label, "help": action.help}
         # Without a known quantity, the page shows the legend of the states.
         if scale is None or not scale.is_known:
             return legend

@@ -196,7 +196,7 @@ class NeuronTable(Part):
         # Read here, on the thread of the message: an error appears in `problem`, and
         # the table is that of the moment of the click.
         controller = self.controller
-        screen = exports.screen_content(controller.state, controller.results, controller.laboratory)
+        screen = exports.screen_content(controller.state, controller.results, controller.colouring)
         view = str(content["view"])
         # On a thread, because 10,000 rows take 0.5 s.
         thread = Thread(target=self._send_csv, args=(screen, view))

@@ -4,6 +4,7 @@ Values that are not part of the recording are read in the background while a vie
 them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -52,6 +53,31 @@ _OF_INFO: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
     "osi": lambda f: _of_tuning(f, lambda tuning: tuning.osi),
     "dsi": lambda f: _of_tuning(f, lambda tuning: tuning.dsi),
 }
+_RECORDED: Final[dict[str, tuple[str, Callable[[NeuronProperties], float]]]] = {
+    "recorded_field_row_px": ("row of the receptive field", _OF_INFO["field_row"]),
+    "recorded_field_column_px": ("column of the receptive field", _OF_INFO["field_column"]),
+    "recorded_field_reliability": (
+        "agreement of two halves of the recording on the receptive field",
+        _OF_INFO["field_reliability"],
+    ),
+    "recorded_osi": ("orientation selectivity", _OF_INFO["osi"]),
+    "recorded_p_orientation": (
+        "share of shuffles with at least this orientation selectivity",
+        lambda f: _of_tuning(f, lambda tuning: tuning.p_orientation),
+    ),
+    "recorded_dsi": ("direction selectivity", _OF_INFO["dsi"]),
+    "recorded_p_direction": (
+        "share of shuffles with at least this direction selectivity",
+        lambda f: _of_tuning(f, lambda tuning: tuning.p_direction),
+    ),
+    "recorded_preferred_deg": (
+        "preferred direction of neurons that are selective for it",
+        lambda f: _of_tuning(
+            f, lambda tuning: tuning.preferred_deg if tuning.is_direction_selective else np.nan
+        ),
+    ),
+}
+"""Columns of the table of neurons from the recording: what each is, and its value."""
 
 
 class Colouring(HasBackgroundTask):
@@ -77,6 +103,7 @@ class Colouring(HasBackgroundTask):
         self._n_info = 0
         self._task = BackgroundTask(_read_ceiling, self._take, execution)
         neuron_info.changed.connect(self._on_neuron_info)
+        neuron_info.population.changed.connect(self.changed.emit)
         self._measured = laboratory.result
         laboratory.changed.connect(self._on_laboratory)
         state.events.session.connect(self._on_session)
@@ -131,6 +158,8 @@ class Colouring(HasBackgroundTask):
         if self._task.error is not None:
             return str(self._task.error)
         scale = self.scale_of(name)
+        if scale is not None and name in _OF_INFO:
+            return self._message_of_info(scale)
         if scale is None or scale.is_known:
             return ""
         label = scale.quantity.label.lower()
@@ -145,7 +174,44 @@ class Colouring(HasBackgroundTask):
             return f"No {label}: {problem or 'too few repeats were recorded'}."
         return f"This recording does not say: {label}."
 
+    @property
+    def can_compute_all(self) -> bool:
+        """Whether the chosen quantity is known of some neurons, and can be of all."""
+        return self._state.colour_by in _OF_INFO and self._neuron_info.can_compute_all
+
+    @property
+    def is_computing_all(self) -> bool:
+        """Whether the chosen quantity is being computed for every neuron."""
+        return self._state.colour_by in _OF_INFO and self._neuron_info.population.is_busy
+
+    def measured_columns(self) -> dict[str, np.ndarray]:
+        """Return columns (P,) from the recording, and of experiments on the model."""
+        infos, session = self._neuron_info.computed, self._state.session
+        found: dict[str, np.ndarray] = {}
+        if session is not None and any(info.tuning is not None for info in infos):
+            for name, (_, value) in _RECORDED.items():
+                found[name] = np.full(session.n_neurons, np.nan)
+                for info in infos:
+                    found[name][info.neuron] = value(info)
+        return found | self._laboratory.neuron_columns()
+
+    def definitions(self) -> dict[str, str]:
+        """Return where each of `measured_columns` comes from, in words."""
+        shown = self.measured_columns()
+        texts = {name: f"Recorded: {what}" for name, (what, _) in _RECORDED.items()}
+        texts |= self._laboratory.definitions()
+        return {name: text for name, text in texts.items() if name in shown}
+
     # -- actions -----------------------------------------------------------------------
+    def compute_all(self) -> None:
+        """Compute the chosen quantity for every neuron, in the background."""
+        if self.can_compute_all:
+            self._neuron_info.compute_all()
+
+    def stop_computing(self) -> None:
+        """Stop the computation for every neuron; what is known stays."""
+        self._neuron_info.population.stop()
+
     def choose(self, name: ColourBy) -> None:
         """Choose the quantity; data that it needs are read in the background."""
         if name not in QUANTITY:
@@ -244,8 +310,33 @@ class Colouring(HasBackgroundTask):
         explanation = f"{quantity.explanation} ({self._ceiling[1].description})"
         return replace(quantity, explanation=explanation)
 
+    def _message_of_info(self, scale: Scale) -> str:
+        """Return of how many neurons a computed quantity is known."""
+        population = self._neuron_info.population
+        if population.message:
+            return population.message
+        if population.error is not None:
+            return str(population.error)
+        n_neurons = len(scale.values)
+        n_known, n_looked = int(np.isfinite(scale.values).sum()), len(self._neuron_info.computed)
+        if n_looked < n_neurons:
+            return f"{n_known:,} of {n_neurons:,} neurons known"
+        if n_known == n_neurons:
+            return ""
+        parts = ((info.field, info.tuning) for info in self._neuron_info.computed)
+        of_tuning = scale.quantity.name in ("osi", "dsi")
+        problems = Counter(
+            part.problem
+            for field, tuning in parts
+            if (part := tuning if of_tuning else field) is not None and part.problem
+        )
+        reason = f": {problems.most_common(1)[0][0]}" if problems else ""
+        return f"{n_known:,} of {n_neurons:,} neurons have one{reason}"
+
     def _is_known(self, name: ColourBy, session: Session) -> bool:
         if name in _FROM_REPEATS:
+            return True
+        if name in _OF_INFO and session.stimulus is not None:
             return True
         return bool(np.isfinite(self._values(name, session)[0]).any())
 

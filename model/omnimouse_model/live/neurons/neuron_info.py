@@ -31,11 +31,13 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.progress import part_of
+from omnimouse_model.progress import CallbackJob, part_of
 
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
+_PIECE = 128
+"""Neurons of one pass over the video: their sums take 0.6 MB each."""
 _Key = tuple[str, str, int]
 
 
@@ -78,11 +80,16 @@ class NeuronInfo(HasBackgroundTask):
         call `follow`.
     focus
         Focused neuron, None without a selection.
+    measured
+        Emitted when properties of neurons have been computed.
     n_results
         Number of results so far; a version number for caches.
+    population
+        Computation of the receptive field and tuning of every neuron, in pieces.
     """
 
     focus_changed = Signal()
+    measured = Signal()
 
     def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self.focus: int | None = None
@@ -94,6 +101,9 @@ class NeuronInfo(HasBackgroundTask):
         self._session: Session | None = None
         self._is_stopped = False
         self._task = BackgroundTask(_compute, self._take, execution)
+        self._everyone: dict[int, NeuronProperties] = {}
+        self.population = BackgroundTask(_compute_all, self._take_piece, execution)
+        state.events.session.connect(self._on_session)
 
     @property
     def current(self) -> NeuronProperties | None:
@@ -116,7 +126,18 @@ class NeuronInfo(HasBackgroundTask):
         if session is None:
             return []
         own = (session.id, session.fingerprint)
-        return [info for key, info in self._cache.items() if key[:2] == own]
+        looked_at = {key[2]: info for key, info in self._cache.items() if key[:2] == own}
+        # A neuron that is being looked at has its repeats first.
+        complete = {n: info for n, info in looked_at.items() if info.is_complete}
+        return list((looked_at | self._everyone | complete).values())
+
+    @property
+    def can_compute_all(self) -> bool:
+        """Whether fields and tuning are known of some neurons at most."""
+        session = self._state.session
+        if session is None or session.stimulus is None:
+            return False
+        return not self.population.is_busy and len(self._everyone) < session.n_neurons
 
     # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
@@ -167,7 +188,33 @@ class NeuronInfo(HasBackgroundTask):
         self._task.clear_error()
         self._start()
 
+    def compute_all(self) -> None:
+        """Compute receptive field and tuning of every neuron; a stopped run goes on."""
+        if self.can_compute_all:
+            session = self._state.session
+            assert session is not None
+            missing = [n for n in range(session.n_neurons) if n not in self._everyone]
+            self.population.start((session, tuple(missing)), "Receptive fields and tuning")
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop at the next step and end the threads."""
+        self.population.close(timeout_s)
+        super().close(timeout_s)
+
     # -- internal ---------------------------------------------------------------------
+    def _on_session(self) -> None:
+        self.population.stop()
+        self.population.clear_error()
+        self._everyone = {}
+
+    def _take_piece(self, result: _Result) -> None:
+        session, infos = result
+        if session is self._state.session:
+            self.n_results += 1
+            self._everyone |= {info.neuron: info for info in infos}
+            self.changed.emit()
+            self.measured.emit()
+
     def _move_to(self, neuron: int | None) -> None:
         session = self._state.session
         # The same index in another session is another neuron.
@@ -211,6 +258,7 @@ class NeuronInfo(HasBackgroundTask):
         while len(self._cache) > _CACHE_SIZE:
             self._cache.popitem(last=False)
         self.changed.emit()
+        self.measured.emit()
 
 
 def _key(session: Session, neuron: int) -> _Key:
@@ -248,6 +296,35 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     )
     infos = tuple(replace(i, tuning=t) for i, t in zip(infos, tunings, strict=True))
     yield session, infos
+
+
+def _compute_all(request: _Request, report: ReportProgress) -> Iterator[_Result]:
+    """Yield receptive field and tuning of every neuron, a piece of neurons at a time.
+
+    Maps are left out, because they take megabytes per thousand neurons.
+    """
+    session, indices = request
+    total = len(indices)
+    for first in range(0, total, _PIECE):
+        neurons = np.array(indices[first : first + _PIECE], np.int64)
+
+        def show(
+            done: float, of: float, step: str, first: int = first, n: int = len(neurons)
+        ) -> None:
+            share = (first + n * done / of) / total
+            report(f"Receptive fields and tuning: {100 * share:z.0f} %", share)
+
+        job = CallbackJob(show)
+        fields = receptive_fields(session, neurons, job=part_of(job, 0.0, 0.5))
+        centres = [(np.nan, np.nan) if f.problem else f.centre_yx for f in fields]
+        tunings = direction_tuning(session, neurons, np.array(centres), job=part_of(job, 0.5, 1.0))
+        yield (
+            session,
+            tuple(
+                NeuronProperties(n, field=replace(field, map=np.zeros((0, 0))), tuning=tuning)
+                for n, field, tuning in zip(neurons.tolist(), fields, tunings, strict=True)
+            ),
+        )
 
 
 def _of_one(repeats: ClipRepeats, i: int) -> ClipRepeats:

@@ -31,7 +31,7 @@ class Quantity:
 
 
 _REPEATS = "from the repeats of the clips shown most often"
-_COMPUTED = "of the neurons whose facts have been looked at"
+_COMPUTED = "from the recorded responses to its video"
 QUANTITIES: Final = (
     Quantity("state", "State", "What the mask does with them"),
     Quantity("score", "Score", "Agreement of prediction and recording"),

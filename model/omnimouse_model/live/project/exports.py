@@ -18,8 +18,8 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.neuron_scores import ScoresOnScreen
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.project.score_text import (
     condition_text,
     definition_of,
@@ -111,7 +111,7 @@ class ScreenContent:
         }
 
 
-def screen_content(state: LiveState, results: Results, laboratory: Laboratory) -> ScreenContent:
+def screen_content(state: LiveState, results: Results, colouring: Colouring) -> ScreenContent:
     """Return a snapshot of the screen's content.
 
     Raises
@@ -134,7 +134,7 @@ def screen_content(state: LiveState, results: Results, laboratory: Laboratory) -
     return ScreenContent(
         session, window, mask, state.selection, population, results.scores,
         results.behavior, condition, state.metric, results.neuron_scores,
-        laboratory.neuron_columns(), laboratory.definitions(),
+        colouring.measured_columns(), colouring.definitions(),
     )  # fmt: skip
 
 
@@ -267,10 +267,10 @@ class Exports(HasBackgroundTask):
         self,
         state: LiveState,
         results: Results,
-        laboratory: Laboratory,
+        colouring: Colouring,
         execution: Execution = IN_THREADS,
     ) -> None:
-        self._state, self._results, self._laboratory = state, results, laboratory
+        self._state, self._results, self._colouring = state, results, colouring
         self.written_path: Path | None = None
         self._task = BackgroundTask(_write, self._take, execution)
         state.events.session.connect(self._on_session)
@@ -281,7 +281,7 @@ class Exports(HasBackgroundTask):
         return self._content().condition
 
     def _content(self) -> ScreenContent:
-        return screen_content(self._state, self._results, self._laboratory)
+        return screen_content(self._state, self._results, self._colouring)
 
     def is_ready(self, *checks: Callable[[], object]) -> bool:
         """Whether an export is possible now; if not, set `error`.

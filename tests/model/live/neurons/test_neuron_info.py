@@ -15,6 +15,7 @@ from omnimouse_model.analysis.tuning.stimulus_blocks import (
     stimulus_blocks,
 )
 from omnimouse_model.data.open import open_session
+from omnimouse_model.live.neurons import neuron_info
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
 from omnimouse_model.simulate import write_session as simulate
@@ -262,3 +263,39 @@ def test_live_properties_equal_the_library(mouse, fields, tunings):
         assert found.tuning.dsi == pytest.approx(tunings[7].dsi, rel=1e-3)
         assert len(found.repeats) == 1
         assert found.repeats[0].responses.shape[:2] == (1, 8)
+
+
+def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
+    mouse, tunings, monkeypatch
+):
+    monkeypatch.setattr(neuron_info, "_PIECE", 12)
+    with open_controller(mouse[0]) as controller:
+        colouring, info = controller.colouring, controller.neuron_info
+        colouring.choose("osi")
+        assert colouring.message == f"0 of {N} neurons known"
+        assert colouring.measured_columns() == {}
+        info.measured.connect(colouring.stop_computing, max_args=0)
+        colouring.compute_all()
+        assert colouring.message == f"12 of {N} neurons known"
+        info.measured.disconnect(colouring.stop_computing)
+        assert colouring.can_compute_all
+        colouring.compute_all()
+        wanted = [np.nan if t.problem else t.osi for t in tunings]
+        np.testing.assert_array_equal(colouring.scale.values, wanted)
+        assert not colouring.can_compute_all
+        columns = colouring.measured_columns()
+        np.testing.assert_array_equal(columns["recorded_osi"], wanted)
+        is_selective = np.array([t.is_direction_selective for t in tunings])
+        np.testing.assert_array_equal(np.isfinite(columns["recorded_preferred_deg"]), is_selective)
+        assert set(colouring.definitions()) == set(columns)
+        colouring.choose("field_row")
+        n = int(np.isfinite(colouring.scale.values).sum())
+        assert colouring.message.startswith(f"{n} of {N} neurons have one: ")
+        controller.loader.open_now(short_copy(mouse[0]))
+        assert colouring.measured_columns() == {}
+        assert colouring.can_compute_all
+
+
+def short_copy(session):
+    """The same recording as another session."""
+    return replace(session, id="another")

@@ -95,7 +95,7 @@ def check_score(line: str, controller: Controller) -> None:
 
 
 def content_of(controller):
-    return exports.screen_content(controller.state, controller.results, controller.laboratory)
+    return exports.screen_content(controller.state, controller.results, controller.colouring)
 
 
 @pytest.mark.slow

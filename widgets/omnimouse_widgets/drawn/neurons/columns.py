@@ -53,12 +53,12 @@ def property_names(controller: Controller) -> tuple[str, ...]:
         return ()
     properties = session.units.properties.items()
     joined = (name for name, values in properties if values.ndim == 1)
-    return (*joined, *controller.laboratory.neuron_columns())
+    return (*joined, *controller.colouring.measured_columns())
 
 
 def property_tooltip(controller: Controller, name: str) -> str:
     """Return where a column of `property_names` comes from."""
-    definitions = controller.laboratory.definitions()
+    definitions = controller.colouring.definitions()
     return definitions.get(name, "From the unit tables of the recording")
 
 
@@ -81,7 +81,7 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
         texts = dict.fromkeys(TEXT_COLUMNS, np.empty(0, str))
         return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | texts
     columns = table_columns(state.session, state.mask, state.active_span, results.shown_scores)
-    return {**columns, **controller.laboratory.neuron_columns()}
+    return {**columns, **controller.colouring.measured_columns()}
 
 
 def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:

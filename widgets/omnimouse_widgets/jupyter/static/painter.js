@@ -572,7 +572,11 @@ function render({ model, el }) {
       ));
     }
     addEntry("#ffffff", "selected", "ring");
-    if (message.text) legend.append(make("span", { textContent: ` ${message.text}` }));
+    if (message.text) legend.append(make("span", { textContent: ` ${message.text} ` }));
+    if (message.action) {
+      const button = makeButton(message.label_of_action, message.help, () => send("compute"));
+      legend.append(button);
+    }
   });
 
   page.ready(keys);

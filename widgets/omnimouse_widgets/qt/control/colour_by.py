@@ -15,6 +15,7 @@ from omnimouse_widgets.qt.style.colour_bar import ColourBar
 from omnimouse_widgets.qt.style.controls import (
     describe,
     fit_panel_width,
+    push_button,
     set_items,
     show_text,
 )
@@ -28,7 +29,7 @@ from omnimouse_widgets.qt.style.theme import (
     state_label,
     wrapped_label,
 )
-from omnimouse_widgets.views.field.text import ORDER
+from omnimouse_widgets.views.field.text import ORDER, compute_action
 
 _SWATCHES = 4
 """Number of areas per row of the legend."""
@@ -88,6 +89,8 @@ class ColourLegend(QWidget):
         self._grid.setContentsMargins(4, 0, 0, 0)
         self._swatch_names: tuple[str, ...] = ()
         self.notice = wrapped_label()
+        self.compute = push_button("", "", self._press)
+        notice = row_of(self.notice, self.compute, stretch=0)
         self.outline, self.no_outline = (
             ToneLabel("outline"),
             ToneLabel("· none: target"),
@@ -112,7 +115,10 @@ class ColourLegend(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        for part in (self.bar, self.swatches, self.notice, self.states, self.rings):
+        for part in (self.bar, self.swatches):
+            column.addWidget(part)
+        column.addLayout(notice)
+        for part in (self.states, self.rings):
             column.addWidget(part)
 
     def draw(self) -> None:
@@ -130,6 +136,11 @@ class ColourLegend(QWidget):
         self.swatches.setVisible(scale is not None and bool(scale.categories))
         self._show_swatches(() if scale is None else scale.categories)
         show_text(self.notice, colouring.message)
+        action = compute_action(colouring)
+        self.compute.setVisible(action is not None)
+        if action is not None:
+            self.compute.setText(action.label)
+            self.compute.setToolTip(action.help)
         self.outline.setVisible(scale is not None)
         for code, label in self._labels.items():
             # With a quantity, the outline shows only visible and hidden; target neurons
@@ -141,6 +152,11 @@ class ColourLegend(QWidget):
         self.unscored_ring.setVisible(by_score)
         is_unknown = scale is not None and not np.isfinite(scale.values).all()
         self.unknown_ring.setVisible(is_unknown and not by_score)
+
+    def _press(self) -> None:
+        action = compute_action(self._controller.colouring)
+        if action is not None:
+            action.run()
 
     def _show_swatches(self, names: tuple[str, ...]) -> None:
         # Creating widgets is slow, and the legend is drawn after every result.

@@ -44,7 +44,8 @@ class NeuronsPanel(QWidget):
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(
             self,
-            (self._draw_table, [events.session, controller.laboratory.measured]),
+            (self._draw_table, [events.session, controller.laboratory.measured,
+                                controller.neuron_info.measured]),
             (self._draw_values, [events.mask, events.active_span,
                                  results.events.neuron_scores]),
             (self.table.refresh_age, [results.events.population_freshness]),

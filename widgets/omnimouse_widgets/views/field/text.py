@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import (
     HIDDEN,
@@ -14,6 +15,7 @@ from omnimouse_model.masks import (
     TARGET,
     VISIBLE,
 )
+from omnimouse_widgets.views.record import Action
 
 
 def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
@@ -50,6 +52,20 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if others:
         parts.append(f"{others} more under it")
     return " · ".join(parts)
+
+
+def compute_action(colouring: Colouring) -> Action | None:
+    """Return the button beside a quantity that is known of some neurons only, or None."""
+    if colouring.is_computing_all:
+        help_text = "Stop the computation; what is known stays"
+        return Action("stop_computing", "Stop", help_text, colouring.stop_computing)
+    if not colouring.can_compute_all:
+        return None
+    help_text = (
+        "Compute receptive field, orientation and direction selectivity of every neuron "
+        "from the recording: colours, columns of the table, and filter"
+    )
+    return Action("compute_all", "Compute all", help_text, colouring.compute_all)
 
 
 UNIFORM: Final = (VISIBLE, TARGET, HIDDEN)
