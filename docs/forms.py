@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QApplication
 
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.context.form import SweepForm
+from omnimouse_widgets.qt.form import SettingsForm
+from omnimouse_widgets.views.context import ContextView
 
 PICTURE = Path(__file__).parent / "images" / "forms.png"
 SIZES = ((400, 150), (300, 290))
@@ -27,15 +28,15 @@ def write(path: Path) -> None:
     image.fill(Qt.GlobalColor.white)
     painter, left = QPainter(image), 0
     for width, height in SIZES:
-        form = SweepForm(controller)
+        form = SettingsForm(ContextView.of(controller).form)
         form.resize(width, height)
         form.show()
         if left:
             for name, text in (("history", "0, ten"), ("draws", "99")):
-                control = form.settings.controls[name]
+                control = form.controls[name]
                 control.value = text if name == "history" else int(text)
         app.processEvents()
-        form.settings.draw()
+        form.draw()
         app.processEvents()
         painter.drawPixmap(left, 0, form.grab())
         left += width + 10

@@ -27,7 +27,7 @@ from tests.browser.explorer import LONGER_TIMEOUT, open_explorer, reload
 
 LIMIT_S: Final = 10.0
 EMPTY_LIMIT_S: Final = 2.0
-CHARTS: Final = {"Context": "sweep", "Scores": "neuron_scores"}
+CHARTS: Final = {"Scores": "neuron_scores"}
 _SETTLED: Final = f"{NO_REQUEST_PENDING} and explorer.controller.requests.wait(0)"
 # Number of points and sum of the finite values of each trace.
 _IN_KERNEL: Final = """[

@@ -117,7 +117,7 @@ def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | N
         "bool(explorer.sweep.sweep and explorer.sweep.sweep.is_complete)",
         True,
     )
-    tab.page.locator(".scatterlayer .trace").first.wait_for()
+    tab.part("context").locator("svg polyline").first.wait_for(state="attached")
     _wait_for_results(tab)
     yield "context", tab.page.locator(".jupyter-widget-tab").first
     tab.evaluate("explorer.controller.editor.apply_preset('all_response_only')")

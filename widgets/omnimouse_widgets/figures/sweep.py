@@ -4,7 +4,7 @@ As Figures S2 and S3 of the OmniMouse paper, for any sweep: of a single window, 
 of many windows with error bars over draws.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,11 +14,12 @@ from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve,
 from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context.points import (
+from omnimouse_widgets.figures import style
+from omnimouse_widgets.figures.style import Theme
+from omnimouse_widgets.views.context_curves import (
     AXIS_TEXT,
     DrawnSweep,
     PlottedPoint,
-    PointCache,
     dodge,
     metric_of,
     place_on,
@@ -27,8 +28,6 @@ from omnimouse_widgets.drawn.context.points import (
     tick_text,
     values_of,
 )
-from omnimouse_widgets.figures import style
-from omnimouse_widgets.figures.style import Theme
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -140,7 +139,7 @@ def context_grid_figure(
     return figure
 
 
-# -- shared with the live figure of the notebook ---------------------------------------
+# -- parts of the figures --------------------------------------------------------------
 def drawn_sweeps(sweeps: Sweeps) -> list[DrawnSweep]:
     """Return the sweeps with their line numbers, in order; a single one has no name.
 
@@ -162,28 +161,16 @@ def sweep_traces(
     drawn: Sequence[DrawnSweep],
     *,
     target: str = RESPONSES,
-    hidden: Collection[str] = (),
     theme: Theme = "light",
-    cache: PointCache | None = None,
 ) -> dict[CurveKey, dict[str, Any]]:
-    """Return positions, bars and text of every curve with points, without its style.
-
-    `cache` has the points of sweeps that have not changed, for responses only.
-    """
-    if cache is not None:
-        spots = cache.points_of(list(drawn))
-    else:
-        spots = [spot for sweep in drawn for spot in points_of(sweep, target)]
+    """Return positions, bars and text of every curve with points, without its style."""
+    spots = [spot for sweep in drawn for spot in points_of(sweep, target)]
     curves: dict[CurveKey, list[PlottedPoint]] = {}
     for spot in spots:
-        if spot.label not in hidden:
-            curves.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
+        curves.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
     values = {axis: values_of(drawn, axis) for axis in AXES}
-    # Results of an earlier mask stay visible, but paler, until new ones arrive.
-    pale = {sweep.line for sweep in drawn if sweep.is_pale}
     return {
-        key: _points(spots, dodge(key[1], key[0], values[key[0]]), key[2] in pale)
-        for key, spots in curves.items()
+        key: _points(spots, dodge(key[1], key[0], values[key[0]])) for key, spots in curves.items()
     }
 
 
@@ -361,13 +348,12 @@ def _bars(points: Sequence[Point]) -> dict[str, Any]:
     return style.bars(ends[:, 1] - scores, scores - ends[:, 0])
 
 
-def _points(spots: Sequence[PlottedPoint], offset: float, is_old: bool) -> dict[str, Any]:
+def _points(spots: Sequence[PlottedPoint], offset: float) -> dict[str, Any]:
     return {
         "x": style.plain([spot.x + offset for spot in spots]),
         "y": style.plain([spot.point.score for spot in spots]),
         "error_y": _bars([spot.point for spot in spots]),
         "hovertext": [style.hover(spot.tip.strip()) for spot in spots],
-        "opacity": OLD_OPACITY if is_old else 1.0,
     }
 
 

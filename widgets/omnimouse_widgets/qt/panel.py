@@ -361,10 +361,10 @@ class RecordPanel(QWidget):
                 box.setMinimumWidth(78)
                 return box
             case Switch():
-                button = toggle_button(entry.label, entry.help)
-                button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-                button.clicked.connect(lambda is_on: self._choose(name, is_on))
-                return button
+                switch = toggle_button(entry.label, entry.help)
+                switch.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+                switch.clicked.connect(lambda is_on: self._choose(name, is_on))
+                return switch
             case Settings(form=form, apply=apply):
                 fields = SettingsForm(form)
                 fields.applied.connect(lambda: self.press(apply))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import reduce
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
@@ -34,6 +34,15 @@ _BAND_ALPHA: Final = 45
 """Opacity of the band around a line."""
 _TICKS_WIDTH: Final = 58
 """Width in pixels of a vertical axis with given texts."""
+_DASHES: Final[dict[Dash, tuple[float, ...]]] = {
+    "dashed": (3, 2),
+    "dotted": (1, 2),
+    "dash-dot": (6, 2.5, 1, 2.5),
+    "long-dash": (12, 4),
+    "long-dash-dot": (12, 3, 1, 3),
+}
+_PALE: Final = 0.45
+"""Opacity of what is preliminary or of an older mask."""
 _TEXT_LINE = 14
 """Height of a line of text below a saved picture; each may need two of them."""
 
@@ -58,7 +67,7 @@ class RecordPlot:
 
     def __init__(self, pressed: Callable[[float, float], object] = lambda x, y: None) -> None:
         self._pressed = pressed
-        self.overlays: dict[str, pg.PlotCurveItem] = {}
+        self.overlays: dict[str, Any] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
         self.box = plot_style.PressBox(self._press)
         self.plot = pg.PlotItem(viewBox=self.box)
@@ -92,13 +101,27 @@ class RecordPlot:
             self._show_image(plot)
 
     def show_overlay(self, overlay: Overlay) -> None:
-        """Move a line over the plot."""
+        """Move a line, or marks with a tip, over the plot."""
         if overlay.name not in self.overlays:
-            line = plot_style.curve(overlay.colour, 2, **_style(overlay.dash))
-            line.setZValue(10)  # above what is drawn later
-            self.overlays[overlay.name] = line
-            self.plot.addItem(line)
-        self.overlays[overlay.name].setData(overlay.x, overlay.y)
+            made = _curve(overlay.colour, overlay.dash, 2)
+            if overlay.symbol:
+                made = TipPoints(symbol=overlay.symbol, size=14, tip=lambda x, y, data: data)
+            made.setZValue(10)  # above what is drawn later
+            self.overlays[overlay.name] = made
+            # It does not change what is in view.
+            self.plot.addItem(made, ignoreBounds=True)
+        item = self.overlays[overlay.name]
+        if not overlay.symbol:
+            item.setData(overlay.x, overlay.y)
+            return
+        fill, edge = overlay.colour, plot_style.BACKGROUND
+        if overlay.is_open:
+            fill, edge = edge, fill
+        item.setOpacity(_PALE if overlay.is_pale else 1.0)
+        item.setData(
+            overlay.x, overlay.y, data=[overlay.tip] * len(overlay.x),
+            brush=plot_style.brush(fill), pen=plot_style.pen(edge),
+        )  # fmt: skip
 
     def _press(self, x: float, y: float) -> None:
         if isinstance(self.shown, Curves) and self.shown.pick is not None:
@@ -172,7 +195,7 @@ class RecordPlot:
         self.plot.setRange(yRange=(low - 0.1 * span, top), padding=0)
 
     def _add_line(self, line: Line, at: np.ndarray, fit_at: np.ndarray) -> None:
-        known = np.isfinite(line.y)
+        known, n_before = np.isfinite(line.y), len(self.items)
         if (has_band := known[: len(line.error)] & np.isfinite(line.error)).any():
             ends = [
                 pg.PlotCurveItem(at[has_band], (line.y + sign * line.error)[has_band])
@@ -180,7 +203,7 @@ class RecordPlot:
             ]
             brush = plot_style.brush(line.colour, _BAND_ALPHA)
             self._add(pg.FillBetweenItem(*ends, brush=brush))
-        curve = plot_style.curve(line.colour, 1.5, **_style(line.dash))
+        curve = _curve(line.colour, line.dash, 1.5)
         curve.setData(at, line.y)
         if len(line.fit_x):
             fitted = plot_style.curve(line.colour, dotted=True)
@@ -190,13 +213,22 @@ class RecordPlot:
             height, pen = 2 * np.nan_to_num(line.sd), plot_style.pen(line.colour)
             self._add(pg.ErrorBarItem(x=at, y=line.y, height=height, beam=0.012, pen=pen))
         self._add(curve)
+        if len(line.ends):
+            # One bar for each pair of points.
+            bars = pg.PlotCurveItem(pen=plot_style.pen(line.colour, 1.5), connect="pairs")
+            bars.setData(np.repeat(at, 2), line.ends.ravel())
+            self._add(bars)
+        if line.is_pale:
+            for item in self.items[n_before:]:
+                item.setOpacity(_PALE)
         if not line.symbol:
             return
         tips = np.array(line.tips or [""] * len(line.y), object)
         marks = TipPoints(
             at[known], line.y[known], data=tips[known],
-            symbol=line.symbol, size=9 if line.tips else 5, pen=None,
-            brush=plot_style.brush(line.colour),
+            symbol=line.symbol, size=9 if line.tips else 5,
+            pen=plot_style.pen(line.colour, 1.5) if line.is_open else None,
+            brush=plot_style.brush(plot_style.BACKGROUND if line.is_open else line.colour),
             tip=(lambda x, y, data: data) if line.tips else None,  # names of pyqtgraph
         )  # fmt: skip
         self._add(marks)
@@ -263,9 +295,14 @@ def _reach(plot: Polar) -> np.ndarray:
     return plot.values + plot.error if len(plot.error) else plot.values
 
 
-def _style(dash: Dash) -> dict[str, bool]:
-    """Return a dash as arguments of `plot_style.curve`."""
-    return {"dashed": dash == "dashed", "dotted": dash == "dotted"}
+def _curve(colour: str, dash: Dash, width: float) -> pg.PlotCurveItem:
+    """Return an empty curve with gaps at NaN."""
+    pen = plot_style.pen(colour, width)
+    if dash != "solid":
+        pen.setDashPattern(list(_DASHES[dash]))
+        # The square caps of Qt lengthen every dash and would close short gaps.
+        pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+    return pg.PlotCurveItem(pen=pen, connect="finite")
 
 
 def picture_of(

@@ -23,7 +23,7 @@ from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.views.form import Form
 
 Tone = Literal["plain", "quiet", "warning", "problem"]
-Dash = Literal["solid", "dashed", "dotted"]
+Dash = Literal["solid", "dashed", "dotted", "dash-dot", "long-dash", "long-dash-dot"]
 _nothing, _no_points = partial(np.zeros, 0), partial(np.zeros, (0, 2))
 BRIGHT_SHARE: Final = 0.55
 """Share of the largest value of a matrix above which a cell is bright."""
@@ -112,7 +112,7 @@ class Line:
     Attributes
     ----------
     symbol
-        Mark of the points: "o", "s" or "d"; "" without marks.
+        Mark of the points: "o", "s", "t1" or "d"; "" without marks.
     sd
         Half lengths of the error bars; NaN or empty without.
     tips
@@ -121,8 +121,10 @@ class Line:
         Points of a fitted line, drawn dotted; empty without one.
     error
         Half heights of a band around the line; NaN or empty without.
-    dash
-        "solid", "dashed" or "dotted".
+    ends
+        Lower and upper end of a bar at each point; empty without.
+    is_open, is_pale
+        Whether the marks are open, and whether the line is pale: it is preliminary.
     """
 
     label: str
@@ -136,6 +138,9 @@ class Line:
     fit_y: Float[np.ndarray, " fitted"] = field(default_factory=_nothing)
     error: Float[np.ndarray, " band"] = field(default_factory=_nothing)
     dash: Dash = "solid"
+    ends: Float[np.ndarray, "point 2"] = field(default_factory=_no_points)
+    is_open: bool = False
+    is_pale: bool = False
 
 
 Limits = tuple[float, float, float, float]
@@ -189,7 +194,10 @@ class Curves:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlay:
-    """Line over curves, which moves without drawing them again; empty for none."""
+    """Line over curves, which moves without drawing them again; empty for none.
+
+    With a `symbol`, such as "star", it is a mark at each point, and `tip` describes it.
+    """
 
     name: str
     content: str
@@ -197,6 +205,10 @@ class Overlay:
     x: Float[np.ndarray, " point"] = field(default_factory=_nothing)
     y: Float[np.ndarray, " point"] = field(default_factory=_nothing)
     dash: Dash = "solid"
+    symbol: str = ""
+    tip: str = ""
+    is_open: bool = False
+    is_pale: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

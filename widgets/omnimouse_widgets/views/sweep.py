@@ -6,15 +6,21 @@ Functions of the settings receive the `LiveState`.
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from omnimouse_model.analysis.sweep.contexts import check_history, history_end, largest_context
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS
 from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.tier_sweep import asked_neurons
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import scored_cells
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_widgets.views.form import Options, setting
 
-START_TIP: Final = "Start the sweep in the background"
+MASK, OTHERS, SELECTED = "of the mask", "all others", "selected"
+"""Targets or pools that are no areas."""
 _BOTH: Final = (True, False)
 
 
@@ -33,11 +39,59 @@ def _check_histories(histories: tuple[int, ...], state: LiveState) -> None:
 
 
 def _fitting_neurons(state: LiveState) -> tuple[int, ...]:
-    """Return the context sizes that leave enough targets."""
+    """Return the context sizes that the pool of the mask has, or that leave targets."""
     if state.session is None:
         return ()
     largest = largest_context(state.session.n_neurons, NEURONS)
+    if state.mask is not None:
+        targets, pool = asked_neurons(state.mask)
+        largest = int((pool & ~targets).sum()) if targets.any() else largest
     return tuple(count for count in (0, *NEURONS) if count <= largest)
+
+
+def _areas(state: LiveState) -> list[tuple[str, str, str]]:
+    area_of = None if state.session is None else state.session.units.area
+    names = [] if area_of is None else sorted({str(area) for area in area_of} - {""})
+    return [(f"area {name}", name, f"All neurons of {name}") for name in names]
+
+
+def _targets(state: LiveState) -> Options:
+    held_out = "A tenth or more of all neurons, drawn anew for each draw"
+    return [
+        (MASK, "targets of the mask", "Neurons with a target in the mask on screen"),
+        (SELECTED, "selected neurons", "At most 64, as in the traces"),
+        (OTHERS, "held-out neurons", held_out),
+        *_areas(state),
+    ]
+
+
+def _pools(state: LiveState) -> Options:
+    return [
+        (MASK, "visible neurons of the mask", "Neurons with a visible sample in the mask"),
+        (SELECTED, "selected neurons", "At most 64, as in the traces"),
+        (OTHERS, "all neurons", "All neurons of the recording"),
+        *_areas(state),
+    ]
+
+
+def _chosen(state: LiveState, choice: str, of_mask: np.ndarray, name: str) -> str | NeuronGroup:
+    """Return the area or the group of a choice.
+
+    Raises
+    ------
+    ValueError
+        The group has no neuron.
+    """
+    session = state.session
+    if choice.startswith("area ") or session is None:
+        return choice.removeprefix("area ")
+    if choice == MASK:
+        if not of_mask.any():
+            raise ValueError(f"The mask on screen has no {name}: paint some, or choose others.")
+        return NeuronGroup.of(session, name, of_mask)
+    if not state.selection:
+        raise ValueError("No neuron is selected: select some, or choose others.")
+    return NeuronGroup.of(session, f"{len(state.selection)} selected neurons", state.selection)
 
 
 def _tiers(state: LiveState) -> Options:
@@ -72,6 +126,10 @@ def _has_behavior(state: LiveState) -> bool:
 class SweepSettings:
     """Settings of a sweep."""
 
+    targets: str = setting("Targets", "Neurons that are predicted", MASK, options=_targets)
+    pool: str = setting(
+        "Pool", "Neurons that may be shown, but for the targets", MASK, options=_pools
+    )
     neurons: tuple[int, ...] = setting(
         "Neurons",
         "Numbers of other visible neurons, separated by commas",
@@ -119,14 +177,29 @@ class SweepSettings:
     )
     name: str = setting("Name", "Name in the list", "", empty="recording and model")
 
-    def plan(self) -> SweepPlan:
+    def plan(self, state: LiveState) -> SweepPlan:
         """Return the plan of the sweep.
 
         Raises
         ------
         ValueError
-            The settings have no context, or one that is not possible.
+            The settings have no context, or one that is not possible; or the mask or the
+            selection has no neuron of that kind.
         """
+        targets = pool = None
+        mask = state.mask
+        if mask is not None:
+            asked = np.asarray(scored_cells(mask).any(axis=0))
+            shown = np.asarray(mask.visible.any(axis=0))
+            # As the live curves: where the mask shows no other neuron than the targets,
+            # there is no context of it, and held-out neurons are predicted.
+            is_of_mask = self.targets == self.pool == MASK
+            if not (is_of_mask and not asked_neurons(mask)[0].any()):
+                if self.targets != OTHERS:
+                    targets = _chosen(state, self.targets, asked, "target neurons")
+                # A mask without visible neurons leaves all of them to be shown.
+                if self.pool != OTHERS and (self.pool != MASK or shown.any()):
+                    pool = _chosen(state, self.pool, shown, "visible neurons")
         return SweepPlan(
             neurons=self.neurons,
             history_samples=self.history,
@@ -135,4 +208,6 @@ class SweepSettings:
             seeds=tuple(range(self.draws)),
             tier=self.tier,
             max_windows=self.windows,
+            targets=targets,
+            pool=pool,
         )

@@ -47,6 +47,12 @@ def centring_starts(session: Session, spec: WindowSpec) -> np.ndarray:
     return spread_starts(tier_starts(session, "train", spec), TRAIN_WINDOWS)
 
 
+def n_centring(session: Session, spec: WindowSpec, metric: str, *, is_centred: bool) -> int:
+    """Return the number of train windows that the scores of a condition predict, too."""
+    needs_means = is_centred and metric == "correlation"
+    return len(centring_starts(session, spec)) if needs_means else 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
     """Some predictors in some conditions on windows of one session.
@@ -79,8 +85,10 @@ class Shard:
 
     @property
     def n_predictions(self) -> int:
-        """Number of windows × conditions × predictors."""
-        return len(self.starts) * len(self.conditions) * len(self.predictors)
+        """Number of windows, also of those of the train tier, × conditions × predictors."""
+        n_train = n_centring(self.session, self.spec, self.metric, is_centred=self.centred)
+        n_windows = len(self.starts) + n_train
+        return n_windows * len(self.conditions) * len(self.predictors)
 
     def batches(self) -> list[np.ndarray]:
         """Return the places in `starts` of the windows of each batch, ascending."""
@@ -216,6 +224,7 @@ class ShardScores:
                 means = train_means(session, spec)[score.neurons]
                 score.centres = part.blocks.centres(means)
             self._n_centred += 1
+            self.run.done += len(windows) * len(group)
         for ceiling, rates in self._expected:
             part = ceiling.without_samples()
             _add_expected(part, windows, rates)

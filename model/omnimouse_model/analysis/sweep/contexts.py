@@ -108,6 +108,8 @@ class Draw:
         Neurons that may be shown, whose history is; None for all neurons.
     n_neurons
         Neurons of the session, P; 0 stands for the sum of targets and others.
+    is_held_out
+        Whether the targets were drawn as the neurons that no context contains.
     """
 
     targets: np.ndarray
@@ -115,6 +117,7 @@ class Draw:
     recording_rate_hz: float = RESPONSE_RATE_HZ
     pool: np.ndarray | None = None
     n_neurons: int = 0
+    is_held_out: bool = False
 
     def __post_init__(self) -> None:
         total = self.n_neurons or len(self.targets) + len(self.others)
@@ -144,6 +147,7 @@ def held_out_draw(session: HasNeurons | int, largest: int, seed: int) -> Draw:
         np.sort(permuted[-count:]),
         permuted[:-count],
         recording_rate(session, RESPONSE_RATE_HZ),
+        is_held_out=True,
     )
 
 
@@ -168,11 +172,10 @@ def chosen_draw(
         raise ValueError(f"Session {session.id!r}: there are no targets.")
     permuted = np.random.default_rng(seed).permutation(session.n_neurons)
     in_pool = permuted if pool is None else permuted[np.isin(permuted, pool)]
+    if targets is None and len(in_pool) == session.n_neurons:
+        return held_out_draw(session, largest, seed)
     if targets is None:
-        drawn = held_out_draw(session, largest, seed)
-        targets = drawn.targets
-        if len(in_pool) < session.n_neurons:
-            targets = np.sort(np.setdiff1d(permuted, in_pool))
+        targets = np.sort(np.setdiff1d(permuted, in_pool))
     return Draw(
         np.asarray(targets),
         in_pool[~np.isin(in_pool, targets)],
@@ -194,9 +197,10 @@ def too_large(context: Context, draw: Draw) -> str:
     if context.neurons <= len(draw.others):
         return ""
     total = draw.n_neurons
-    if draw.pool is not None:
+    if not draw.is_held_out:
+        where = "session" if draw.pool is None else "pool"
         return (
-            f"The pool has {len(draw.others):,} neurons that are no targets, fewer than "
+            f"The {where} has {len(draw.others):,} neurons that are no targets, fewer than "
             f"the {context.neurons:,} of the context."
         )
     return (

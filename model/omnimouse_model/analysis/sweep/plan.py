@@ -85,6 +85,11 @@ class SweepPlan:
         return _name_of(self.pool) or "all others"
 
     @property
+    def asked(self) -> str:
+        """What the sweep asks, such as "V1 from LM": targets and pool."""
+        return f"{self.targets_name} from {self.pool_name}"
+
+    @property
     def contexts(self) -> tuple[Context, ...]:
         """All contexts without repeats, grouped by visible inputs."""
         return tuple(

@@ -17,7 +17,7 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 )
 from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile
-from omnimouse_model.analysis.evaluate.shard import BATCH
+from omnimouse_model.analysis.evaluate.shard import BATCH, n_centring
 from omnimouse_model.analysis.sweep.cells import (
     Cell,
     cell_key,
@@ -221,6 +221,10 @@ class _Run:
         self.cells = {cell_key(predictor, cell, plan): cell for cell in cells}
         self.rows: dict[str, SweepRow] = {}
         self._job = job
+        spec, metric = predictor.needs.spec, plan.metric
+        self._n_train = {
+            each.id: n_centring(each, spec, metric, is_centred=plan.centred) for each in sessions
+        }
 
     @property
     def sweep(self) -> ContextSweep:
@@ -235,17 +239,18 @@ class _Run:
         batches = self._batches()
         pieces = [(predictor, self.plan, [self.cells[key] for key in keys]) for keys in batches]
         # Includes rows of the results file, so that progress does not restart at 0.
-        before, total = self._n_windows(self.rows), self._n_windows(self.cells)
+        before, total = self._n_predictions(self.rows), self._n_predictions(self.cells)
         job = CallbackJob(
             lambda done, _, text: self._job.progress(int(before + done), total, text),
             self._job.cancelled,
         )
-        sizes = [self._n_windows(keys) for keys in batches]
+        sizes = [self._n_predictions(keys) for keys in batches]
         for number, rows in map_pieces(_score, pieces, scheduler, job, sizes):
             yield dict(zip(batches[number], rows, strict=True))
 
-    def _n_windows(self, keys: Iterable[str]) -> int:
-        return sum(len(self.cells[key].starts) for key in keys)
+    def _n_predictions(self, keys: Iterable[str]) -> int:
+        cells = [self.cells[key] for key in keys]
+        return sum(len(cell.starts) + self._n_train[cell.session.id] for cell in cells)
 
     def _batches(self) -> list[list[str]]:
         """Return the keys of rows to compute together; single rows if windows are few.

@@ -107,6 +107,24 @@ def asked_neurons(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     return targets, pool
 
 
+def is_of_mask(sweep: ContextSweep, session: Session, mask: Mask) -> bool:
+    """Return whether a sweep asks what a mask asks: same recording, targets and pool."""
+    plan = sweep.plan
+    if sweep.sessions != (session.id,):
+        return False
+    for asked, chosen in zip(asked_neurons(mask), (plan.targets, plan.pool), strict=True):
+        try:
+            named = np.empty(0, int) if chosen is None else neurons_of(session, chosen)
+        except ValueError:  # an area or a neuron that the session lacks
+            return False
+        # All neurons of the pool is the same as no pool.
+        if chosen is None and plan.targets is not None:
+            named = np.arange(session.n_neurons)
+        if not np.array_equal(np.flatnonzero(asked), named):
+            return False
+    return True
+
+
 def tier_plan(session: Session, spec: WindowSpec, tier: str, metric: str, mask: Mask) -> SweepPlan:
     """Return the plan of the curves of a mask: the contexts of a live sweep, in one draw."""
     has_behavior = spec.behavior is not None and bool(session.behavior_names)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from omnimouse_model.analysis.evaluate.shard import n_centring
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.data.session import Session
@@ -16,6 +17,8 @@ class SweepEstimate:
     ----------
     n_points, n_windows
         Points of the curves, and windows per point.
+    n_train
+        Windows of the train tier that each point predicts for its means, too.
     each_s
         Estimated seconds per prediction, None if no prediction was timed.
     is_of_sweep
@@ -25,19 +28,21 @@ class SweepEstimate:
 
     n_points: int
     n_windows: int
+    n_train: int = 0
     each_s: float | None = None
     is_of_sweep: bool = False
 
     @property
     def n_predictions(self) -> int:
-        """Number of predictions: one per point and window."""
-        return self.n_points * self.n_windows
+        """Number of predictions: one per point and window, also those of the train tier."""
+        return self.n_points * (self.n_windows + self.n_train)
 
     @property
     def text(self) -> str:
-        """Text such as "24 points × 2 windows = 48 predictions · roughly 5 s, …"."""
+        """Text such as "24 points × (2 + 16 train) windows = 432 predictions · …"."""
+        train = f"({self.n_windows:,} + {self.n_train} train)" if self.n_train else ""
         size = (
-            f"{self.n_points:,} points × {self.n_windows:,} windows = "
+            f"{self.n_points:,} points × {train or f'{self.n_windows:,}'} windows = "
             f"{self.n_predictions:,} predictions"
         )
         if self.each_s is None:
@@ -60,7 +65,8 @@ def estimate_of(
     # The windows that the sweep will use, without reading any of them.
     n_windows = len(scored_starts(session, plan.tier, plan.max_windows, spec))
     n_points = len(plan.contexts) * len(plan.seeds)
-    return SweepEstimate(n_points, n_windows, each_s, is_of_sweep)
+    n_train = n_centring(session, spec, plan.metric, is_centred=plan.centred)
+    return SweepEstimate(n_points, n_windows, n_train, each_s, is_of_sweep)
 
 
 def duration_text(seconds: float) -> str:

@@ -37,7 +37,7 @@ PaceKey = tuple[str, str, str]
 class SweepProgress:
     """Finished and total predictions, and seconds per prediction, None if unknown.
 
-    There is one prediction per context and window.
+    There is one prediction per context and window, also of the train tier.
     """
 
     done: int

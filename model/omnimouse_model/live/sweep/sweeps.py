@@ -20,7 +20,7 @@ from omnimouse_model.analysis.sweep.saved import (
     read_sweep,
     saved_sweeps,
 )
-from omnimouse_model.analysis.sweep.table import ContextSweep, columns_together
+from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -44,7 +44,6 @@ from omnimouse_model.live.sweep.runner import (
 )
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.storage.cache import config_dir
-from omnimouse_model.storage.tables import write_table
 
 MAX_COMPARED = 4
 """Saved sweeps on one plot, in addition to the live one; more lines are unreadable."""
@@ -84,8 +83,7 @@ class Sweeps:
         self._paces: dict[PaceKey, float] = {}
         self._runner = BackgroundTask(self._run, self._take_result, execution)
         self._reader = BackgroundTask(_read_folder, self._take_entries, execution)
-        self._writer = BackgroundTask(_write_csv, _ignore, execution)
-        self._tasks = (self._runner, self._reader, self._writer)
+        self._tasks = (self._runner, self._reader)
         for task in self._tasks:
             task.changed.connect(self._on_task)
 
@@ -255,12 +253,8 @@ class Sweeps:
         self.entries = tuple(entry for entry in self.entries if entry.path != path)
         self.compare(path, False)
 
-    def write_csv(self, sweeps: Mapping[str, ContextSweep], path: Path) -> None:
-        """Write sweeps as one table in the background; see `columns_together`."""
-        self._writer.start((dict(sweeps), path), f"Writing {path.name}")
-
     def clear_error(self) -> None:
-        """Clear the errors of running, reading and writing sweeps."""
+        """Clear the errors of running and of reading sweeps."""
         for task in self._tasks:
             task.clear_error()
         self.changed.emit()
@@ -372,14 +366,3 @@ def _read_folder(folder: Path, report: ReportProgress) -> Iterator[tuple[SavedSw
         report(f"Reading {path.name}")
         entries.append(read_sweep(path))
     yield tuple(entries)
-
-
-def _write_csv(
-    request: tuple[dict[str, ContextSweep], Path], _report: ReportProgress
-) -> Iterator[Path]:
-    sweeps, path = request
-    yield write_table(path, columns_together(sweeps))
-
-
-def _ignore(path: Path) -> None:
-    """Ignore the path of a written table; the task needs a function."""

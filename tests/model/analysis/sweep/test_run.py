@@ -176,6 +176,13 @@ def test_what_cannot_be_computed_is_a_row_that_says_why(session):
     assert fits.score == pytest.approx(expected_score(Context(8)), abs=0.02)
     assert all(np.isnan(point.score) for point in large)
     assert "has 60 neurons; a context of 55 leaves fewer than 6" in large[0].refusal
+    # Chosen targets are not reduced for the context: it has what the others are.
+    chosen = context_sweep(
+        ContextPredictor(), session, neurons=[48, 55], targets=range(10), seeds=1, max_windows=1
+    )
+    fits, large = chosen.curve("neurons").points
+    assert not fits.refusal
+    assert "The session has 50 neurons that are no targets, fewer than the 55" in large.refusal
     ask = ASK | {"max_windows": 1, "seeds": 1}
     found = context_sweep(ContextPredictor(refuses_video=True), session, **ask)
     assert found.curve("neurons", video=True).points[0].refusal == "reads no video."

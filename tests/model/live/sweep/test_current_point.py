@@ -8,11 +8,7 @@ from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_model.masks import VISIBLE, Mask
-from omnimouse_widgets.drawn.context.text import (
-    live_problem,
-    live_text,
-    sweeps_on_screen,
-)
+from omnimouse_widgets.views.context import ContextView, live_problem, live_text
 from tests.predictors import NoisyPredictor, open_controller
 
 SELECTED = [3, 11, 30]
@@ -56,10 +52,7 @@ def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
 @pytest.mark.slow
 def test_curves_over_the_tier_replace_those_of_the_window(controller):
     def names():
-        drawn = sweeps_on_screen(
-            controller.state, controller.results, controller.sweeps, is_live=True
-        )
-        return [sweep.name for sweep in drawn]
+        return [sweep.name for sweep in ContextView.of(controller).drawn()]
 
     assert controller.results.sweep.is_complete
     assert names() == [WINDOW_SWEEP]

@@ -1,8 +1,8 @@
 """Background sweeps: start, pause, cancel, continue, save, compare."""
 
-import csv
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,6 +141,10 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session)
     assert (first.n_points, first.n_windows) == (N_ROWS, 2)
     assert first.n_predictions == N_ANSWERS
     assert f"{N_ANSWERS} predictions" in first.text
+    # Centred scores also predict windows of the train tier, each point its own.
+    centred = replace(first, n_train=16)
+    assert centred.n_predictions == N_ANSWERS + 16 * N_ROWS
+    assert "× (2 + 16 train) windows" in centred.text
     controller.sweeps.start(PLAN)
     known = controller.sweeps.estimate(PLAN)
     assert (known.is_of_sweep, known.each_s is not None) == (True, True)
@@ -270,14 +274,8 @@ def start_sweeps(controller, session):
     return start
 
 
-def test_sweeps_are_written_as_one_table_and_deleted(start_sweeps, tmp_path):
+def test_sweeps_are_deleted_and_files_that_are_none_say_so(start_sweeps):
     sweeps = start_sweeps(2)
-    path = tmp_path / "both.csv"
-    sweeps.write_csv({entry.name: entry.sweep for entry in sweeps.entries}, path)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len({row["sweep"] for row in rows}) == 2
-    assert [float(row["score"]) for row in rows] == pytest.approx([1.0, 1.0])
     path = sweeps.entries[0].path
     sweeps.remove(path)
     assert not path.exists()

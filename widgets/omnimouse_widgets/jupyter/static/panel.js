@@ -8,7 +8,7 @@ const HEAD = 16; // height of a title
 const ROWS = 360; // height of rows of traces
 const IN_ROW = 220; // width and height of a drawing in a row
 const LISTED = 8; // rows of a list
-const INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
+const GROUND = "#16181d", INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
 
 function shape(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -21,15 +21,26 @@ const words = (text, x, y, { anchor = "middle", fill = INK, size = ROOM, ...more
 const path = (points, stroke, more = {}) =>
   shape("polyline", { points: points.map((at) => at.join()).join(" "), stroke, fill: "none", "stroke-width": 1.5, ...more });
 // A point that tells its numbers to the pointer, to the keyboard and to screen readers.
-function mark([x, y], fill, tip, symbol = "o") {
+const STAR = Array.from({ length: 10 }, (_, k) => [k % 2 ? 0.4 : 1, Math.PI * (k / 5 - 0.5)]);
+const outlines = { // of a mark of size 1
+  s: [[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]],
+  d: [[0, -1.1], [1.1, 0], [0, 1.1], [-1.1, 0]],
+  t1: [[0, -1], [1, 0.8], [-1, 0.8]],
+  star: STAR.map(([r, angle]) => [1.7 * r * Math.cos(angle), 1.7 * r * Math.sin(angle)]),
+};
+function mark([x, y], colour, tip, symbol = "o", isOpen = false) {
   const told = tip ? { tabindex: 0, role: "img", "aria-label": tip } : {};
-  const r = tip ? 5 : 3, turn = symbol === "d" ? `rotate(45 ${x} ${y})` : "";
-  const place = symbol === "o" ? { cx: x, cy: y, r } : { x: x - r + 1, y: y - r + 1, width: 2 * r - 2, height: 2 * r - 2, transform: turn };
-  return shape(symbol === "o" ? "circle" : "rect", { ...place, fill, ...told }, ...(tip ? [shape("title", {}, tip)] : []));
+  const r = tip ? 5 : 3, points = outlines[symbol]?.map(([dx, dy]) => [x + r * dx, y + r * dy].join()).join(" ");
+  const look = { fill: isOpen ? GROUND : colour, stroke: isOpen ? colour : "none", "stroke-width": 1.5 };
+  return shape(points ? "polygon" : "circle", { ...(points ? { points } : { cx: x, cy: y, r }), ...look, ...told }, ...(tip ? [shape("title", {}, tip)] : []));
 }
 const rgb = ([red, green, blue]) => `rgb(${red}, ${green}, ${blue})`;
 const BAND = 0.18; // opacity of the band around a line
-const DASHES = { solid: {}, dashed: { "stroke-dasharray": "5 3" }, dotted: { "stroke-dasharray": "2 3" } };
+const PALE = 0.45; // opacity of what is preliminary or of an older mask
+const DASHES = {
+  solid: {}, dashed: { "stroke-dasharray": "5 3" }, dotted: { "stroke-dasharray": "2 3" }, "dash-dot": { "stroke-dasharray": "7 3 2 3" },
+  "long-dash": { "stroke-dasharray": "12 4" }, "long-dash-dot": { "stroke-dasharray": "12 3 2 3" },
+};
 // The numbers of the points of a line between its gaps; lines with marks have no gaps.
 function runsOf({ y, symbol }) {
   const known = [...y.keys()].filter((k) => Number.isFinite(y[k]));
@@ -90,7 +101,8 @@ const drawings = {
     shapes.push(words(item.up, 12, height / 2, { transform: `rotate(-90 12 ${height / 2})` }));
     if (item.baseline) shapes.push(path([LEFT, width - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
     for (const line of item.lines) {
-      const at = [...line.y].map((y, k) => [xOf(line.x[k]), yOf(y)]);
+      const at = [...line.y].map((y, k) => [xOf(line.x[k]), yOf(y)]), drawn = shapes.length;
+      at.slice(0, line.ends.length / 2).forEach(([x], k) => shapes.push(path([0, 1].map((end) => [x, yOf(line.ends[2 * k + end])]), line.colour)));
       const runs = runsOf(line); // between gaps
       for (const run of runs) {
         const banded = run.filter((k) => Number.isFinite(line.error[k]));
@@ -100,7 +112,8 @@ const drawings = {
       line.sd.forEach((sd, k) => { if (sd > 0) shapes.push(path([-sd, sd].map((by) => [at[k][0], yOf(line.y[k] + by)]), line.colour)); });
       shapes.push(path([...line.fit_x].map((x, k) => [xOf(x), yOf(line.fit_y[k])]), line.colour, { "stroke-dasharray": "1 3" }));
       shapes.push(...runs.map((run) => path(run.map((k) => at[k]), line.colour, DASHES[line.dash])));
-      if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol)));
+      if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol, line.is_open)));
+      if (line.is_pale) shapes.slice(drawn).forEach((one) => one.setAttribute("opacity", PALE));
     }
     names.forEach(([text, fill], k) => shapes.push(words(text, width - RIGHT, ABOVE + 4 + HEAD * Boolean(item.title) + 14 * k, { anchor: "end", fill })));
     return shapes;
@@ -161,7 +174,7 @@ const drawings = {
     return shapes;
   },
 };
-const ground = (wide = WIDE, tall = TALL) => shape("rect", { width: wide, height: tall, fill: "#16181d", rx: 3 });
+const ground = (wide = WIDE, tall = TALL) => shape("rect", { width: wide, height: tall, fill: GROUND, rx: 3 });
 
 function render({ model, el }) {
   const { name, columns: columnOf, colours } = model.get("_constants");
@@ -378,8 +391,11 @@ function render({ model, el }) {
     element.mark = (mark) => {
       overlays.set(mark.name, mark);
       const { xOf, yOf } = element.places ?? {};
-      over.replaceChildren(...(xOf ? [...overlays.values()] : []).map((one) =>
-        path([...one.x].map((x, k) => [xOf(x), yOf(one.y[k])]), one.colour, { ...DASHES[one.dash], "stroke-width": 2 })));
+      over.replaceChildren(...(xOf ? [...overlays.values()] : []).flatMap((one) => {
+        const at = [...one.x].map((x, k) => [xOf(x), yOf(one.y[k])]);
+        if (!one.symbol) return [path(at, one.colour, { ...DASHES[one.dash], "stroke-width": 2 })];
+        return at.map((place) => shape("g", { opacity: one.is_pale ? PALE : 1 }, mark(place, one.colour, one.tip, one.symbol, one.is_open)));
+      }));
     };
     return [element, (now, _, isInRow) => {
       [WIDE, TALL] = isInRow ? [IN_ROW, IN_ROW] : [520, 300];

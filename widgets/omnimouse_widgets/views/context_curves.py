@@ -1,13 +1,16 @@
-"""Plotted points of sweeps: positions and tooltips."""
+"""Context curves: the points of sweeps with their places and tips, and two plots of them.
 
-from collections.abc import Iterator, Sequence
+Colour and mark encode the condition; the style of the line encodes the sweep.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import Context
-from omnimouse_model.analysis.sweep.plan import ContextAxis
+from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import (
     RESPONSES,
     ContextSweep,
@@ -16,11 +19,35 @@ from omnimouse_model.analysis.sweep.table import (
 )
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
+from omnimouse_widgets.views.record import Curves, Dash, Line
 
 AXIS_TEXT: Final[dict[ContextAxis, str]] = {
     "neurons": "other visible neurons",
     "history_samples": "samples of history",
 }
+DASHES: Final[tuple[tuple[Dash, str], ...]] = (
+    ("solid", "──"),
+    ("dashed", "– –"),
+    ("dotted", "···"),
+    ("dash-dot", "–·–"),
+    ("long-dash", "— —"),
+    ("long-dash-dot", "—·—"),
+)
+"""Style of the line of each sweep by its number, and its sign in a legend."""
+MIN_SPAN: Final = 0.1
+"""Least range of scores of a plot: without it, noise would fill the axis."""
+TIP: Final = (
+    "Score against the size of the context: the number of other\n"
+    "neurons visible in the target samples, or the samples of history of all neurons.\n"
+    "Bars: s.e.m. over draws of neurons; with one draw, the 95 % interval over time.\n"
+    "Solid lines: the mask's target neurons over the test tier, from 24 windows; broken\n"
+    "lines: the selected ones of them. Before, pale lines: the selected neurons in\n"
+    "this window. Star and dotted line: the current mask, over the tier, too; before,\n"
+    "at the mean score of the selected neurons in this window (open star: none of\n"
+    "them is a target; the mean is over the targets). A star stands only beside curves\n"
+    "of the same targets and pool.\n"
+    "Point at a marker to see its numbers."
+)
 DODGE: Final = 0.014
 """Horizontal offset between conditions as a share of the axis.
 
@@ -107,37 +134,10 @@ def metric_of(sweep: ContextSweep, target: str = RESPONSES) -> Metric:
     return METRICS[sweep.plan.metric if target == RESPONSES else "correlation"]
 
 
-def symbols_of(sweeps: Sequence[DrawnSweep]) -> str:
-    """Return the symbol of the metric of all sweeps, or all symbols."""
-    symbols = dict.fromkeys(metric_of(drawn.sweep).symbol for drawn in sweeps)
-    return " or ".join(symbols)
-
-
 def rate_of(sweeps: Sequence[DrawnSweep]) -> float:
     """Return the samples per second of all sweeps; NaN where they differ."""
     rates = {drawn.sweep.plan.rate_hz for drawn in sweeps}
     return rates.pop() if len(rates) == 1 else float("nan")
-
-
-class PointCache:
-    """Cache of the points of the sweeps drawn last."""
-
-    def __init__(self) -> None:
-        self._cache: dict[tuple[str, int], tuple[ContextSweep, list[PlottedPoint]]] = {}
-
-    def points_of(self, sweeps: list[DrawnSweep]) -> list[PlottedPoint]:
-        """Return the points of all sweeps; forget sweeps that are no longer drawn."""
-        cache = {}
-        for drawn in sweeps:
-            # Compare by identity: sweeps are immutable, and a live sweep is replaced by
-            # a new object when it gets new rows.
-            key = drawn.name, drawn.line
-            entry = self._cache.get(key)
-            if entry is None or entry[0] is not drawn.sweep:
-                entry = drawn.sweep, list(points_of(drawn))
-            cache[key] = entry
-        self._cache = cache
-        return [point for _, points in cache.values() for point in points]
 
 
 def place_on(axis: ContextAxis, value: float) -> float:
@@ -145,11 +145,6 @@ def place_on(axis: ContextAxis, value: float) -> float:
     # log2(1 + n / 4) is nearly linear below 4 neurons, so that 0 has a place on the
     # axis.
     return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
-
-
-def value_at(axis: ContextAxis, place: float) -> float:
-    """Return the value at an axis position; the inverse of `place_on`."""
-    return 4 * (2**place - 1) if axis == "neurons" else place
 
 
 def dodge(label: str, axis: ContextAxis, values: Sequence[int]) -> float:
@@ -175,3 +170,88 @@ def tick_text(axis: ContextAxis, value: int, rate_hz: float) -> str:
     if axis == "neurons":
         return f"{value:,}"
     return f"{value}\n{value / rate_hz:.2g} s" if rate_hz == rate_hz else f"{value}"
+
+
+def context_plots(
+    drawn: Sequence[DrawnSweep], hidden: Collection[str], within: Sequence[float]
+) -> tuple[Curves, ...]:
+    """Return score against neurons and against history, with one scale of scores.
+
+    Parameters
+    ----------
+    hidden
+        Conditions that are left out: keys of `palette.CONDITION_COLOURS`.
+    within
+        Scores that the scale contains as well, such as that of the mask on screen.
+    """
+    spots = [spot for sweep in drawn for spot in points_of(sweep) if spot.label not in hidden]
+    pale = {sweep.line for sweep in drawn if sweep.is_pale}
+    ends = [*within, *(end for spot in spots for end in spot.point.ends)]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    spare = max(MIN_SPAN - (high - low), 0.12 * (high - low), 0.02) / 2
+    symbols = " or ".join(dict.fromkeys(metric_of(each.sweep).symbol for each in drawn))
+    return tuple(
+        _plot(
+            axis,
+            [spot for spot in spots if spot.axis == axis],
+            pale,
+            values_of(drawn, axis),
+            rate_of(drawn),
+            # A correlation is written out, as on every axis.
+            up="correlation" if symbols in ("r", "") else symbols,
+            heights=(low - spare, high + spare),
+        )
+        for axis in AXES
+    )
+
+
+def _plot(
+    axis: ContextAxis,
+    spots: Sequence[PlottedPoint],
+    pale: Collection[int],
+    values: Sequence[int],
+    rate_hz: float,
+    *,
+    up: str,
+    heights: tuple[float, float],
+) -> Curves:
+    curves: dict[tuple[str, int], list[PlottedPoint]] = {}
+    for spot in spots:
+        curves.setdefault((spot.label, spot.line), []).append(spot)
+    lines = tuple(
+        _line(label, line, own, dodge(label, axis, values), is_pale=line in pale)
+        for (label, line), own in curves.items()
+    )
+    places = [place_on(axis, value) for value in values]
+    left, right = min([0.0, *places]), max([1.0, *places])
+    room = 0.1 * (right - left)
+    across = AXIS_TEXT[axis]
+    if axis == "history_samples" and rate_hz == rate_hz:
+        across += f" ({rate_hz:g} = 1 s)"
+    return Curves(
+        axis,
+        f"Score against {AXIS_TEXT[axis]}",
+        lines,
+        across,
+        up,
+        tuple((at, f"{value:,}") for at, value in zip(places, values, strict=True)),
+        limits=(left - room, right + room, *heights),
+        tip=TIP,
+    )
+
+
+def _line(
+    label: str, line: int, spots: Sequence[PlottedPoint], offset: float, *, is_pale: bool
+) -> Line:
+    return Line(
+        "",
+        palette.CONDITION_COLOURS[label],
+        np.array([spot.x + offset for spot in spots]),
+        np.array([spot.point.score for spot in spots]),
+        palette.CONDITION_SYMBOLS[label],
+        tips=tuple(spot.tip for spot in spots),
+        dash=DASHES[line][0],
+        ends=np.array([spot.point.ends for spot in spots]).reshape(-1, 2),
+        is_open=bool(line),
+        is_pale=is_pale,
+    )

@@ -1,0 +1,165 @@
+"""The panel Context: curves, mark, form, background and saved sweeps."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets.views import record
+from omnimouse_widgets.views.context import IN_WINDOW, NO_SESSION, OTHER, ContextView
+from omnimouse_widgets.views.record import SaveFile
+from tests.predictors import NoisyPredictor, open_controller
+
+SELECTED = [3, 11, 30]
+FORM = {"neurons": "0, 8", "history": "0, 10", "draws": "2", "windows": "2", "name": "mine"}
+
+
+@pytest.fixture
+def predictor():
+    return NoisyPredictor()
+
+
+@pytest.fixture
+def controller(session, predictor, tmp_path):
+    with open_controller(session, predictor) as made:
+        made.sweeps.folder = tmp_path / "kept"
+        made.selection.select(SELECTED)
+        yield made
+
+
+@pytest.fixture
+def view(controller):
+    made = ContextView.of(controller)
+    made.blocks()[0].follow(True)
+    return made
+
+
+def assert_drawn(view, sweep, line=0):
+    """The lines of a record have the points and bars of a sweep."""
+    items, dash = record.record(view), ("solid", "dashed")[line]
+    for curve in sweep.curves():
+        lines = items["plots"] if "plots" in items else items[curve.axis].lines
+        own = [
+            one
+            for one in lines
+            if one.dash == dash
+            and [tip.split("\n")[1].partition(" · ")[0] for tip in one.tips[:1]] == [curve.label]
+        ]
+        known = [point for point in curve.points if np.isfinite(point.score)]
+        [found] = own
+        np.testing.assert_allclose(found.y, [point.score for point in known])
+        np.testing.assert_allclose(found.ends, [point.ends for point in known])
+        assert found.is_open == bool(line)
+
+
+def fill(view, **texts):
+    for name, text in texts.items():
+        view.form.set(name, text)
+
+
+def test_without_a_session_nothing_is_swept_or_saved(empty_controller):
+    view = ContextView.of(empty_controller)
+    items = record.record(view)
+    assert items["curves"].text == NO_SESSION
+    assert NO_SESSION in items["csv"].refusal
+    record.choose(view, "sweep", True)
+    assert record.record(view)["start"].refusal == NO_SESSION
+
+
+def test_the_live_curves_are_those_of_the_results(view, controller):
+    assert_drawn(view, controller.results.sweep)
+    record.choose(view, "condition video", False)
+    shown = [line.tips[0] for line in record.record(view)["neurons"].lines]
+    assert shown
+    assert not any("\nvideo ·" in tip for tip in shown)
+    assert WINDOW_SWEEP in record.record(view)["sweeps"].signs[0][2]
+    record.choose(view, "live", False)
+    assert "Switch Live on" in record.record(view)["curves"].text
+
+
+def test_a_stroke_moves_the_mark_and_keeps_the_curves(view, controller):
+    before = record.record(view)["neurons"]
+    controller.editor.paint_cells(range(40), slice(15, 25), VISIBLE)
+    items = record.record(view)
+    assert items["line history_samples"].x == pytest.approx([10, 10])
+    assert items["neurons"].lines[0].y.tolist() == before.lines[0].y.tolist()
+
+
+def test_only_a_panel_in_sight_asks_for_curves(view, controller):
+    follow = view.blocks()[0].follow
+    assert controller.state.sweep_shown
+    follow(False)
+    assert not controller.state.sweep_shown
+    view.set_live(False)
+    follow(True)
+    assert not controller.state.sweep_shown
+
+
+def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
+    controller.editor.paint(range(40), HIDDEN)
+    controller.editor.paint(range(8), TARGET)
+    controller.editor.paint(range(20, 36), VISIBLE)
+    plan = view.form.read().plan(controller.state)
+    assert plan.asked == "target neurons from visible neurons"
+    assert plan.targets.indices(session).tolist() == list(range(8))
+    assert plan.pool.indices(session).tolist() == list(range(20, 36))
+    # Contexts that the pool has.
+    assert max(plan.neurons) == 16
+    fill(view, targets="selected", pool="all others")
+    plan = view.form.read().plan(controller.state)
+    assert plan.asked == "3 selected neurons from all others"
+    fill(view, targets="all others")
+    assert view.form.read().plan(controller.state).asked == "held-out neurons from all others"
+    fill(view, targets="selected")
+    controller.selection.select([])
+    record.choose(view, "sweep", True)
+    items = record.record(view)
+    assert "No neuron is selected" in items["estimate"].text
+    assert "No neuron is selected" in items["start"].refusal
+
+
+def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
+    controller.editor.paint(range(40), HIDDEN)
+    controller.editor.paint(range(8), TARGET)
+    controller.editor.paint(range(20, 36), VISIBLE)
+    assert "★ this mask: r" in view.mark
+    ask = {"neurons": (0, 8), "max_windows": 1, "centred": False}
+    controller.sweeps.start(SweepPlan(**ask), "held out")
+    view.set_live(False)
+    assert OTHER in view.mark
+    assert not len(record.record(view)["star neurons"].x)
+    plan = view.form.read().plan(controller.state)
+    controller.sweeps.start(SweepPlan(**ask, targets=plan.targets, pool=plan.pool), "same")
+    assert IN_WINDOW in view.mark
+
+
+def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_path):
+    record.choose(view, "sweep", True)
+    fill(view, targets="all others", pool="all others", **FORM)
+    text = record.record(view)["estimate"].text
+    for part in ("held-out neurons from all others", "24 points", "windows"):
+        assert part in text
+    record.press(view, "start")
+    [entry] = controller.sweeps.entries
+    assert len(entry.sweep.rows) == 24
+    assert_drawn(view, entry.sweep, line=1)
+    saved = record.press(view, "csv")
+    assert isinstance(saved, SaveFile)
+    with saved.write(tmp_path / "all.csv")[0].open(newline="") as file:
+        assert "mine" in {row["sweep"] for row in csv.DictReader(file)}
+    record.choose(view, "saved", True)
+    table = record.record(view)["saved sweeps"]
+    assert table.rows == (("– –", "mine", entry.started, "24 of 24"),)
+    record.pick(view, "saved sweeps", 0)
+    items = record.record(view)
+    assert (items["current sweep"].row, items["draw"].is_on) == (0, True)
+    assert items["resume"].refusal == "Nothing is missing"
+    record.choose(view, "draw", False)
+    assert controller.sweeps.compared == ()
+    record.press(view, "delete")
+    assert record.record(view)["delete"].label == "Really delete?"
+    record.press(view, "delete")
+    assert not entry.path.exists()

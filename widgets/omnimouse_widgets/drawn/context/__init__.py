@@ -1,1 +1,0 @@
-"""Context curves: points and text."""

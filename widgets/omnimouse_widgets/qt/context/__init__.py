@@ -1,1 +1,0 @@
-"""The *Context* panel: score against context."""

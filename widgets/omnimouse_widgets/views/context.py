@@ -1,0 +1,565 @@
+"""Panel *Context*: score against the amount of context, live and in the background.
+
+Live curves are computed only while a panel shows them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal, Self, cast
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.evaluate.tier_score import PRELIMINARY
+from omnimouse_model.analysis.sweep.plan import AXES
+from omnimouse_model.analysis.sweep.saved import SavedSweep
+from omnimouse_model.analysis.sweep.table import ContextSweep, columns_together
+from omnimouse_model.analysis.sweep.tier_sweep import TierCurves, is_of_mask
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.sweep.current_point import CurrentPoint, current_point
+from omnimouse_model.live.sweep.live_sweeps import (
+    SELECTED_SWEEP,
+    WINDOW_SWEEP,
+    live_sweeps,
+    selected_sweep,
+)
+from omnimouse_model.live.sweep.sweeps import MAX_COMPARED
+from omnimouse_model.storage.tables import Column, write_table
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
+from omnimouse_widgets.views.context_curves import DASHES, TIP, DrawnSweep, context_plots, place_on
+from omnimouse_widgets.views.form import Form
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    CurrentRow,
+    Curves,
+    Item,
+    Legend,
+    Menu,
+    Message,
+    Overlay,
+    Progress,
+    Row,
+    SaveFile,
+    SavePicture,
+    Settings,
+    Switch,
+    Table,
+    Text,
+    Tone,
+)
+from omnimouse_widgets.views.sweep import SweepSettings
+
+Page = Literal["", "sweep", "saved"]
+FROM_CODE: Final = "From code"
+"""Name in the plots of a table that was set by code."""
+SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
+"""Glyphs of `palette.CONDITION_SYMBOLS`."""
+TITLES: Final = ("line", "name", "started", "points")
+NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
+OTHER: Final = "no curve is of the targets and the pool of this mask"
+IN_WINDOW: Final = "its score is of this window alone; switch Live on"
+SELECTED_LINE: Final = MAX_COMPARED + 1
+"""Line style of the selected neurons beside all held-out ones, which have 0."""
+NO_SESSION: Final = "No session is open"
+NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
+NO_MODEL: Final = "Choose a model"
+NO_TARGET: Final = "There is no target: paint targets,\nor choose a preset"
+NO_RESPONSES: Final = "This model reads no neurons: curves are flat"
+NOT_LIVE: Final = "Switch Live on, or draw a saved sweep"
+
+
+class ContextView:
+    """Live curves, a form for background sweeps, and saved sweeps.
+
+    Attributes
+    ----------
+    is_live
+        Whether the live curves are computed and drawn.
+    hidden
+        Conditions that are not drawn: keys of `palette.CONDITION_COLOURS`.
+    page
+        What is open besides the plots: "sweep" for the form, "saved" for the list, or "".
+    table
+        Table that code has set, which is drawn in place of the live curves.
+    form
+        Settings of a background sweep.
+    """
+
+    name = "context"
+    changed = Signal()
+
+    def __init__(self, controller: Controller) -> None:
+        self._state, self._results = controller.state, controller.results
+        self._sweeps, self._requests = controller.sweeps, controller.requests
+        self.is_live = True
+        self.hidden: tuple[str, ...] = ()
+        self.page: Page = ""
+        self.table: ContextSweep | None = None
+        self.form = Form(SweepSettings, lambda: controller.state)
+        self._saved: Path | None = None
+        self._unconfirmed: Path | None = None
+        self._plots: tuple[list[object], tuple[Curves, ...]] = ([], ())
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: controls, plots or form, mark, texts, and saved sweeps."""
+        events, results, sweeps = self._state.events, self._results, self._sweeps
+        mask = [events.window, events.mask, events.selection, results.changed]
+        curves = [self.changed, *mask, events.predictor_name, sweeps.changed]
+        costs = [events.session, events.device, self.form.changed]
+        return [
+            Block(tuple, [self.changed], follow=self._follow),
+            Block(self._controls, curves),
+            Block(self._content, [*curves, *costs]),
+            Block(self._marks, [self.changed, *mask]),
+            Block(self._texts, curves),
+            Block(self._running, [sweeps.changed]),
+            Block(self._list, [self.changed, sweeps.changed]),
+        ]
+
+    # -- what the user does -----------------------------------------------------------
+    def _follow(self, is_visible: bool) -> None:
+        self._requests.show_sweep(is_visible and self.is_live, self)
+        if is_visible and not self._sweeps.entries:
+            self._sweeps.reload_folder()
+
+    def set_live(self, is_live: bool) -> None:
+        """Compute and draw the live curves, or not."""
+        self.is_live = is_live
+        self.changed.emit()
+
+    def show(self, table: ContextSweep | None) -> None:
+        """Draw a table, such as one from `om.context_sweep`, in place of the live curves."""
+        self.table, self.is_live = table, False
+        self.changed.emit()
+
+    def hide(self, labels: Sequence[str]) -> None:
+        """Draw all conditions but these."""
+        self.hidden = tuple(labels)
+        self.changed.emit()
+
+    def open(self, page: Page) -> None:
+        """Open the form or the list, or neither."""
+        self.page, self._unconfirmed = page, None
+        if page == "saved":
+            self._sweeps.reload_folder()
+        self.changed.emit()
+
+    def start(self) -> None:
+        """Start a sweep with the settings of the form, which is then closed."""
+        settings = self.form.read()
+        self._sweeps.start(settings.plan(self._state), settings.name.strip())
+        self.open("")
+
+    # -- controls ---------------------------------------------------------------------
+    def _controls(self) -> Sequence[Item | Row]:
+        pages = {
+            "sweep": ("Sweep…", "Sweep over many windows in the background"),
+            "saved": ("Saved…", "Compare, resume or delete sweeps"),
+        }
+        live = "Show the curves of held-out and of selected neurons over the tier"
+        return [
+            Row(
+                "controls",
+                (
+                    Switch("live", "Live", live, self.is_live, self.set_live),
+                    *(
+                        Switch(page, *words, self.page == page, self._opener(page))
+                        for page, words in pages.items()
+                    ),
+                    self._export(),
+                    Text("space", ""),
+                ),
+                wide="space",
+            ),
+            Row("conditions", (*map(self._condition, palette.CONDITION_COLOURS), Text("end", "")),
+                wide="end"),
+        ]  # fmt: skip
+
+    def _opener(self, page: str) -> Callable[[bool], None]:
+        return lambda is_on: self.open(cast(Page, page) if is_on else "")
+
+    def _condition(self, label: str) -> Switch:
+        def set_shown(is_shown: bool) -> None:
+            others = [other for other in self.hidden if other != label]
+            self.hide(others if is_shown else [*others, label])
+
+        sign = SIGNS[palette.CONDITION_SYMBOLS[label]], palette.CONDITION_COLOURS[label]
+        text = f"Show or hide the curves with {label} as input"
+        return Switch(f"condition {label}", label, text, label not in self.hidden, set_shown, sign)
+
+    def _export(self) -> Menu:
+        reason = ""
+        if not any(each.sweep.rows for each in self.drawn()):
+            missing = " ".join(self.missing().split()) or "Wait for the first points"
+            reason = f"There is nothing to save. {missing}."
+        elif self.page == "sweep":
+            reason = "Close the form first: the plots are behind it"
+        names = " · ".join(each.name for each in self.drawn())
+        return Menu(
+            "export",
+            "Export",
+            "Save the displayed sweeps as a table or a picture",
+            (
+                Action("csv", "Table (CSV)", "All points as one table",
+                       lambda: SaveFile("context.csv", lambda path: [self.write_csv(path)])),
+                Action("png", "Picture (PNG)", "The plots as they are drawn",
+                       lambda: SavePicture("context.png", "", names)),
+                Action("svg", "Drawing (SVG)", "The plots as lines and texts",
+                       lambda: SavePicture("context.svg", "", names)),
+            ),
+            reason,
+        )  # fmt: skip
+
+    def write_csv(self, path: Path) -> Path:
+        """Write the drawn sweeps as one table."""
+        return write_table(path, self.columns())
+
+    def columns(self) -> dict[str, Column]:
+        """Return the drawn sweeps as one table.
+
+        Raises
+        ------
+        ValueError
+            No point is drawn yet.
+        """
+        named = {each.name: each.sweep for each in self.drawn() if each.sweep.rows}
+        if not named:
+            reason = " ".join(self.missing().split()) or "Wait for the first points"
+            raise ValueError(f"No point is drawn that could be saved. {reason}.")
+        return columns_together(named)
+
+    # -- plots ------------------------------------------------------------------------
+    def drawn(self) -> list[DrawnSweep]:
+        """Return the sweeps to draw: live ones or a table of code, then the saved ones."""
+        lines = {SELECTED_SWEEP: SELECTED_LINE}
+        live = live_sweeps(self._state, self._results) if self.is_live else {}
+        if not self.is_live and self.table is not None:
+            live = {FROM_CODE: self.table}
+        drawn = [
+            # Pale, because one window gives shapes and no numbers.
+            DrawnSweep(name, sweep, lines.get(name, 0), is_pale=name == WINDOW_SWEEP)
+            for name, sweep in live.items()
+        ]
+        # Line style 0 is reserved for live curves, whether or not they are shown.
+        for number, path in enumerate(self._sweeps.compared, start=1):
+            entry = self._sweeps.entry_of(path)
+            if entry is not None and entry.sweep is not None:
+                name = entry.name
+                if any(name == other.name for other in drawn):
+                    # Names need not be unique; legend and table use them as keys.
+                    name = f"{name} ({entry.started})"
+                drawn.append(DrawnSweep(name, entry.sweep, number))
+        return drawn
+
+    def missing(self) -> str:
+        """Return why there are no live curves, or ""."""
+        if not self.is_live and self.table is not None:
+            return ""
+        return live_problem(self._state, self._results, is_live=self.is_live)
+
+    def _content(self) -> Sequence[Item | Row]:
+        if self.page == "sweep":
+            return self._form_items()
+        drawn = self.drawn()
+        if not any(each.sweep.rows for each in drawn):
+            text = self.missing() or no_curve_text(self._results)
+            return [Message("curves", "Context curves", text)]
+        # Curves over a tier have line 0. Alone, they need no legend.
+        signs = [
+            (DASHES[each.line][1], palette.EDGE, each.name)
+            for each in drawn
+            if any(other.line or other.is_pale for other in drawn)
+        ]
+        return [Legend("sweeps", tuple(signs)), Row("plots", self._drawn_plots(drawn))]
+
+    def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[Curves, ...]:
+        mark = current_point(self._state, self._results)
+        marked = () if mark is None or not np.isfinite(mark.score) else (mark.score,)
+        looks: object = [(each.name, each.line, each.is_pale) for each in drawn]
+        made: list[object] = [looks, self.hidden, marked, [each.sweep for each in drawn]]
+        if made != self._plots[0]:
+            self._plots = made, context_plots(drawn, self.hidden, marked)
+        return self._plots[1]
+
+    def _form_items(self) -> Sequence[Item | Row]:
+        text, refusal = "", ""
+        tone: Tone = "quiet"
+        try:
+            plan = self.form.read().plan(self._state)
+            estimate = self._sweeps.estimate(plan)
+            text = "" if estimate is None else f"{plan.asked}: {estimate.text}"
+        except ValueError as error:
+            # A reason stands at its field already.
+            text, tone, refusal = (str(error) if self.form.is_valid else ""), "warning", str(error)
+        if self._state.session is None:
+            refusal = NO_SESSION
+        elif self._sweeps.is_busy:
+            refusal = "A sweep runs already: cancel it, or wait"
+        start = Action("start", "Start", "Start the sweep in the background", self.start, refusal)
+        summary = Text("estimate", text, tone)
+        return [Settings("settings", self.form, "start"),
+                Row("start row", (summary, start), wide="estimate")]  # fmt: skip
+
+    # -- mark and texts ---------------------------------------------------------------
+    def _mark(self) -> CurrentPoint | None:
+        """Return the mask on screen as a point; without a score beside other questions."""
+        mark, mask, session = (
+            current_point(self._state, self._results), self._state.mask, self._state.session
+        )  # fmt: skip
+        if mark is None or mask is None or session is None or not np.isfinite(mark.score):
+            return mark
+        if self.is_live and live_sweeps(self._state, self._results):
+            return mark
+        drawn = self.drawn()
+        problem = "" if any(is_of_mask(each.sweep, session, mask) for each in drawn) else OTHER
+        if not problem and mark.n_windows == 1:
+            problem = IN_WINDOW
+        return replace(mark, score=float("nan"), problem=problem) if drawn and problem else mark
+
+    def _marks(self) -> Sequence[Item]:
+        mark, marks = self._mark(), []
+        plots = {plot.name: plot.limits for plot in self._plots[1]}
+        for axis in AXES:
+            line = Overlay(f"line {axis}", axis, palette.CURSOR, dash="dotted")
+            star = Overlay(f"star {axis}", axis, palette.CURSOR, symbol="star")
+            limits = plots.get(axis)
+            if mark is not None and limits is not None:
+                place = place_on(axis, getattr(mark.context, axis))
+                line = replace(line, x=np.full(2, place), y=np.array(limits[2:]))
+                is_known = bool(np.isfinite(mark.score))
+                star = replace(
+                    star,
+                    x=np.full(int(is_known), place),
+                    y=np.full(int(is_known), mark.score),
+                    tip=f"This mask: {mark.text}",
+                    is_open=not mark.is_comparable,
+                    is_pale=mark.is_old,
+                )
+            marks += [line, star]
+        return marks
+
+    @property
+    def status(self) -> str:
+        """Evidence and age of the curves, or why there are none."""
+        missing = " ".join(self.missing().split())
+        return missing or live_text(self._state, self._results)
+
+    @property
+    def mark(self) -> str:
+        """The mask on screen, such as "★ this mask: r = 0.43 over 64 windows"."""
+        return point_text(self._mark())
+
+    def _texts(self) -> Sequence[Item]:
+        if self.page == "sweep":
+            return []
+        error = self._sweeps.error
+        return [
+            Text("status", self.status, "quiet", TIP),
+            Text("mark", self.mark, "quiet", TIP),
+            Text("problem", "" if error is None else str(error), "problem"),
+        ]
+
+    # -- background and saved sweeps --------------------------------------------------
+    def _running(self) -> Sequence[Item | Row]:
+        sweeps = self._sweeps
+        if not sweeps.is_busy:
+            return []
+        pause = Action("pause", "Pause", "Pause after this window", sweeps.pause)
+        if sweeps.is_paused:
+            pause = Action("pause", "Resume", "Continue the sweep", sweeps.resume)
+        stop = "Stop the sweep; its points are saved, and it can be resumed"
+        return [
+            Text("progress", f"Sweep: {sweeps.message}", "quiet", is_line=True),
+            Row(
+                "running",
+                (
+                    Progress("share", "Sweep in the background", sweeps.progress.share),
+                    pause,
+                    Action("cancel", "Cancel", stop, sweeps.cancel),
+                ),
+                wide="share",
+            ),
+        ]
+
+    def _list(self) -> Sequence[Item | Row]:
+        sweeps = self._sweeps
+        if self.page != "saved":
+            return []
+        if not sweeps.entries:
+            return [Text("none saved", NO_SAVED, "quiet")]
+        paths = [entry.path for entry in sweeps.entries]
+        row = paths.index(self._saved) if self._saved in paths else None
+        label = (
+            f"Saved sweeps: press one to draw, resume or delete it; at most {MAX_COMPARED} drawn"
+        )
+        rows = tuple(self._cells(entry) for entry in sweeps.entries)
+        listed = Table("saved sweeps", label, TITLES, rows, self._pick)
+        return [
+            listed,
+            CurrentRow("current sweep", listed.name, row),
+            *([] if row is None else self._saved_actions(sweeps.entries[row])),
+        ]
+
+    def _cells(self, entry: SavedSweep) -> tuple[str, ...]:
+        sweeps, points = self._sweeps, "cannot be read"
+        if entry.sweep is not None:
+            points = f"{len(entry.sweep.rows):,} of {entry.sweep.n_planned:,}"
+            points = f"running, {points}" if entry.path == sweeps.running else points
+        number = sweeps.compared.index(entry.path) + 1 if entry.path in sweeps.compared else 0
+        return DASHES[number][1] if number else "", entry.name, entry.started, points
+
+    def _pick(self, row: int) -> None:
+        self._saved, self._unconfirmed = self._sweeps.entries[row].path, None
+        self.changed.emit()
+
+    def _saved_actions(self, entry: SavedSweep) -> Sequence[Item | Row]:
+        sweeps, path = self._sweeps, entry.path
+        is_asking, busy = path == self._unconfirmed, ""
+        if entry.sweep is None or entry.is_complete:
+            busy = "Nothing is missing" if entry.sweep is not None else entry.problem
+        elif sweeps.is_busy:
+            busy = "A sweep runs already: cancel it, or wait"
+        running = "It is running: cancel it first" if path == sweeps.running else ""
+        question = "" if entry.sweep is None else entry.sweep.plan.asked
+        return [
+            Row(
+                "saved actions",
+                (
+                    Switch("draw", "Draw", "Draw its curves, with broken lines and open points",
+                           path in sweeps.compared, lambda is_on: sweeps.compare(path, is_on)),
+                    Action("resume", "Resume",
+                           "Compute the missing points, with its own model and recording",
+                           lambda: sweeps.continue_saved(path), busy),
+                    Action("delete", "Really delete?" if is_asking else "Delete",
+                           "Press again to delete" if is_asking else "Delete the file",
+                           lambda: self._delete(path), running),
+                    Text("about", entry.problem or question, "quiet", str(path), is_line=True),
+                ),
+                wide="about",
+            )
+        ]  # fmt: skip
+
+    def _delete(self, path: Path) -> None:
+        """Ask for confirmation on the first press; delete on the second."""
+        is_confirmed, self._unconfirmed = path == self._unconfirmed, path
+        if is_confirmed:
+            self._unconfirmed = None
+            self._sweeps.remove(path)
+        self.changed.emit()
+
+
+# -- texts ----------------------------------------------------------------------------
+def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
+    """Return the reason why there is no live curve, or ""."""
+    # The order matters: only the first missing precondition is reported.
+    if not is_live:
+        return NOT_LIVE
+    if state.window is None or state.mask is None:
+        return NO_SESSION
+    if not state.predictor_name:
+        return NO_MODEL
+    if not (state.selection or results.has_tier_curves):
+        return NO_SELECTION
+    if results.freshness == "error":
+        return f"No prediction: {results.error}"
+    if not state.mask.target.any() and not state.mask.has_behavior_target:
+        return NO_TARGET
+    return ""
+
+
+def tier_name(curves: TierCurves) -> str:
+    """Return the name of curves over a tier: "test tier, 64 of 172 windows"."""
+    windows = f"{curves.n_windows:,} of {curves.n_total:,} windows"
+    if curves.is_complete:
+        windows = f"{curves.n_total:,} windows"
+    return f"{curves.tier} tier, {windows}"
+
+
+def live_text(state: LiveState, results: Results) -> str:
+    """Return evidence and progress of the live curves."""
+    sweep, curves = results.sweep, results.tier_curves
+    parts = [] if curves is None else [_tier_text(curves)]
+    if curves is not None and curves.is_shown:
+        sweep = curves.sweep
+        parts.append(_selected_text(curves, state.selection))
+    else:
+        parts += [_window_text(state), _window_progress(results)]
+    if results.needs is not None and not results.needs.sees_responses:
+        parts.insert(0, NO_RESPONSES)  # a narrow panel cuts the end
+    refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
+    parts += [f"refused in part: {refusals[0]}"] if refusals else []
+    return " · ".join(filter(None, parts))
+
+
+def _window_progress(results: Results) -> str:
+    """Return progress and freshness of the curves of the window; "" for none."""
+    sweep = results.sweep
+    if results.sweep_freshness == "fresh" and sweep is not None:
+        if sweep.is_complete:
+            return "● fresh"
+        return f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
+    return {
+        "running": "◌ computing",
+        "stale": "◌ older, computing",
+        "stopped": "stopped",
+    }.get(results.sweep_freshness, "")
+
+
+def _tier_text(curves: TierCurves) -> str:
+    """Return windows and neurons of the curves over a tier."""
+    n_targets = max(row.n_neurons for row in curves.sweep.rows)
+    plan = curves.sweep.plan
+    name = f"{tier_name(curves)}, {n_targets:,} {plan.targets_name} from {plan.pool_name}"
+    # Before that, the curves would be biased.
+    least = min(PRELIMINARY, curves.n_total)
+    waits = "" if curves.is_shown else f" (drawn from {least} windows on)"
+    return f"{name[0].upper()}{name[1:]}{waits}"
+
+
+def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
+    """Return how many of the selected neurons have curves over the tier."""
+    selected = selected_sweep(curves, selection)
+    n_curves = 0 if selected is None else max(r.n_neurons for r in selected.rows)
+    n = len(selection)
+    if n_curves == n:
+        return f"{n} selected" if n else ""
+    return f"{n_curves} of {n} selected (the others are context)"
+
+
+def _window_text(state: LiveState) -> str:
+    """Return neurons and tier of the curves of the window."""
+    n, only = len(state.selection), "this window only (preliminary)"
+    if state.window is not None:
+        tier = window_tier_text(state.window)
+        fitted = ", to which models are fitted" if train_warning(state.window) else ""
+        only = f"this window only (preliminary; {tier}{fitted})"
+    return f"{n} neuron{'s' * (n != 1)}, {only}"
+
+
+def no_curve_text(results: Results) -> str:
+    """Return why no curve is drawn although nothing is missing for one."""
+    sweep = results.sweep
+    refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
+    if refusals:
+        return f"No point: {refusals[0]}"
+    return "stopped" if results.sweep_freshness == "stopped" else "◌ computing…"
+
+
+def point_text(mark: CurrentPoint | None) -> str:
+    """Return e.g. "★ this mask: r = 0.43 here"; "" without a mark.
+
+    The place of the mark in the plots tells the context.
+    """
+    if mark is None:
+        return ""
+    return f"{'★' if mark.is_comparable else '☆'} this mask: {mark.score_text}"
