@@ -1,20 +1,14 @@
 """Last saved session: the screen's content, stored across restarts and crashes."""
 
-import os
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.state import read_or_set_aside, write_state
 from omnimouse_model.storage.typed import decode
-
-RUN = f"{os.getpid()} {uuid4().hex}"
-"""Id of this process; the random part distinguishes processes with a reused number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +32,8 @@ class LastSession:
     brush_radius
         Radius of the field's brush in screen pixels, 0 if not known.
     run, at
-        Id of the process that wrote this, "" after a normal end; time in seconds since
-        the epoch.
+        Number of the process that wrote this, "" after a normal end; time in seconds
+        since the epoch.
     """
 
     session: str = ""
@@ -56,11 +50,6 @@ class LastSession:
     brush_radius: float = 0.0
     digest: str = ""
 
-    @property
-    def is_after_crash(self) -> bool:
-        """Whether the process that wrote this ended without a normal end."""
-        return bool(self.run) and self.run != RUN and not _is_running(self.run)
-
 
 def write_last_session(last: LastSession, path: Path | None = None) -> None:
     """Write the session atomically; log, and do not raise, if it cannot be written."""
@@ -75,30 +64,3 @@ def read_last_session(path: Path | None = None) -> LastSession | None:
 
 def _check(last: LastSession) -> None:
     decode(ReadOptions, last.options, "the last session", "options")
-
-
-def _is_running(run: str) -> bool:
-    """Whether the process of a `RUN` id is running.
-
-    A `RUN` with the number of this process is of an earlier process.
-    """
-    number = run.split(" ")[0]
-    # Process numbers are reused: the random part of `RUN` tells such a process apart
-    # from this one.
-    if not number.isdigit() or int(number) in (0, os.getpid()):
-        return False
-    if sys.platform == "win32":
-        import ctypes
-
-        # 0x1000 is PROCESS_QUERY_LIMITED_INFORMATION. `os.kill(pid, 0)` is no
-        # alternative: on Windows it terminates the process.
-        kernel = ctypes.windll.kernel32
-        handle = kernel.OpenProcess(0x1000, False, int(number))
-        return bool(handle and kernel.CloseHandle(handle))
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it exists and belongs to another user
-        return True
-    return True

@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,19 +21,21 @@ from omnimouse_model.live.first_scores import (
     shipped_scores,
 )
 from omnimouse_model.live.last_session import (
-    RUN,
     LastSession,
     read_last_session,
     write_last_session,
 )
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.http_file import display_address, web_address
+from omnimouse_model.storage.locks import OutputBusyError, claimed
 from omnimouse_model.storage.state import read_or_set_aside, write_state
 
 logger = logging.getLogger(__name__)
 
 MAX_RECENT = 8
 UNSAVED = ", unsaved "
+MAX_WINDOWS = 8
+"""Maximum number of windows at a time whose state is saved."""
 MAX_UNSAVED = 20
 """Maximum number of backups of unsaved analyses that were never opened."""
 
@@ -43,38 +47,73 @@ class StateStore:
     ----------
     path
         File of the last session; True for the user's `live.json`, False to store
-        nothing.
+        nothing. While another window uses it, "live-2.json" and so on: each window has
+        a state of its own, and a new one takes the newest that no window uses.
+
+    Attributes
+    ----------
+    is_after_crash
+        Whether the last session that was loaded ended without a normal end.
     """
 
     def __init__(self, path: Path | bool) -> None:
         self._is_enabled = path is not False
-        self._path = path if isinstance(path, Path) else None
+        self._path = path if isinstance(path, Path) else config_dir() / "live.json"
+        self._file: Path | None = None
+        self._claim = ExitStack()
+        self.is_after_crash = False
         # Copies are written on threads of their own.
         self._lock = threading.Lock()
 
     def load(self) -> LastSession:
         """Return the last saved session, an empty one if there is none."""
-        last = read_last_session(self._path) if self._is_enabled else None
+        file = self._claimed_file()
+        last = None if file is None else read_last_session(file)
         return last or LastSession()
 
     def save(self, last: LastSession) -> None:
-        """Save the session, unless a demo would replace the user's own recording."""
-        if not self._is_enabled:
-            return
-        # A look at the demo must not hide the user's own work at the next start.
-        if is_demo(Path(last.session)):
-            saved = self.load().session
-            if saved and not is_demo(Path(saved)):
-                return
-        write_last_session(replace(last, run=RUN, at=time.time()), self._path)
+        """Save the session."""
+        file = self._claimed_file()
+        if file is not None:
+            write_last_session(replace(last, run=str(os.getpid()), at=time.time()), file)
 
     def end(self) -> None:
-        """Mark the saved session as ended normally."""
+        """Mark the saved session as ended normally; another window may then take it."""
         last = self.load()
-        # Do not touch the entry of another running process.
-        is_own = last.run == RUN or last.is_after_crash
-        if self._is_enabled and last.run and is_own:
-            write_last_session(replace(last, run=""), self._path)
+        if last.run and self._file is not None:
+            write_last_session(replace(last, run=""), self._file)
+        self._claim.close()
+
+    def _claimed_file(self) -> Path | None:
+        """Return the file of this window; None if nothing is stored, or all are in use."""
+        with self._lock:
+            if not self._is_enabled or self._file is not None:
+                return self._file
+            names = [self._path.name] + [
+                f"{self._path.stem}-{number}.json" for number in range(2, MAX_WINDOWS + 1)
+            ]
+            files = [self._path.with_name(name) for name in names]
+            saved = {file: read_last_session(file) for file in files}
+            # The newest first, then those that do not exist, in their order.
+            files.sort(key=lambda file: -(last.at if (last := saved[file]) else -1.0))
+            for file in files:
+                try:
+                    self._claim = claimed(file)
+                except OutputBusyError:
+                    continue
+                self._file = file
+                # Nobody else runs with this file: its process has ended.
+                last = saved[file]
+                self.is_after_crash = last is not None and bool(last.run)
+                return file
+            self._is_enabled = False
+            logger.warning("%d windows are open: the state of this one is not saved.", MAX_WINDOWS)
+            return None
+
+    @property
+    def is_second_window(self) -> bool:
+        """Whether another window had the usual file when this one took its own."""
+        return self._file not in (None, self._path)
 
     @property
     def is_enabled(self) -> bool:
@@ -84,7 +123,7 @@ class StateStore:
     @property
     def folder(self) -> Path:
         """Folder of the stored files."""
-        return config_dir() if self._path is None else self._path.parent
+        return self._path.parent
 
     def scores_of(self, session: Session) -> FirstScores | None:
         """Return the scores that choose the first view of a recording, or None.

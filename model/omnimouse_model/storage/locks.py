@@ -94,25 +94,47 @@ def sole_writer(path: Path, *, wait: bool = False) -> Iterator[None]:
     OutputBusyError
         Another process writes it.
     """
-    # In the cache and not beside the output: a lock file would remain there, and
-    # removing one that another process holds is not safe.
-    folder = cache_dir() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
-    if name in _HELD.get():
+    lock_file = _lock_file(path)
+    if lock_file.name in _HELD.get():
         yield
         return
-    (folder / name).touch()
+    with claimed(path, wait=wait) as stack:
+        stack.callback(_HELD.reset, _HELD.set(_HELD.get() | {lock_file.name}))
+        yield
+
+
+def claimed(path: Path, *, wait: bool = False) -> ExitStack:
+    """Return the sole right to write an output, which ends with `close` or the process.
+
+    Unlike `sole_writer`, it also keeps other parts of this process from the output.
+
+    Raises
+    ------
+    OutputBusyError
+        It is claimed already, and `wait` is false.
+    """
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(folder / name, wait=wait))
+            stack.enter_context(locked(_lock_file(path), wait=wait))
         except LockedError:
             raise OutputBusyError(
                 f"Another process writes {path}: wait until it ends, stop it, or "
                 "choose another output."
             ) from None
-        stack.callback(_HELD.reset, _HELD.set(_HELD.get() | {name}))
-        yield
+        return stack.pop_all()
+
+
+def _lock_file(path: Path) -> Path:
+    """Return the file that is locked for an output; make it if it is missing.
+
+    In the cache and not beside the output: a lock file would remain there, and removing
+    one that another process holds is not safe.
+    """
+    folder = cache_dir() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()
+    file.touch()
+    return file
 
 
 if os.name == "nt":  # pragma: no cover

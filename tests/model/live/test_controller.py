@@ -324,19 +324,40 @@ def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
 
 # -- memory -------------------------------------------------------------------------
 @pytest.mark.slow
-def test_a_demo_does_not_become_the_last_session(session_folder, tmp_path, monkeypatch):
+def test_work_on_the_demo_is_restored_as_that_on_own_data(session_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")
-    controller = Controller(synchronous=True, session_file=tmp_path / "live.json")
-    controller.loader.open_now(demo)
-    assert controller.store.load().session == str(demo)
-    controller.loader.open_now(session_folder)
-    assert controller.store.load().session == str(session_folder)
-    controller.loader.open_now(demo)
-    controller.model.choose("mean")
-    controller.close()
-    assert controller.store.load().session == str(session_folder)
-    assert controller.store.load().predictor == ""
+    memory = tmp_path / "live.json"
+    with closing(Controller(synchronous=True, session_file=memory)) as controller:
+        controller.loader.open_now(session_folder)
+        controller.loader.open_now(demo)
+        controller.editor.paint_cells([3], (0, 20), VISIBLE)
+        painted = controller.state.mask.mask_id
+    with closing(Controller(synchronous=True, session_file=memory)) as again:
+        assert again.project.restore()
+        assert again.state.session.path == demo
+        assert again.state.mask.mask_id == painted
+
+
+def test_two_windows_have_a_state_each(session_folder, tmp_path):
+    memory, masks = tmp_path / "live.json", []
+    first = Controller(synchronous=True, session_file=memory)
+    second = Controller(synchronous=True, session_file=memory)
+    for number, controller in enumerate((first, second)):
+        controller.loader.open_now(session_folder)
+        controller.editor.paint_cells([number], (0, 20), VISIBLE)
+        masks.append(controller.state.mask.mask_id)
+    for controller in (second, first):
+        controller.close()
+    windows = [Controller(synchronous=True, session_file=memory) for _ in range(2)]
+    for controller, mask_id in zip(windows, masks, strict=True):
+        assert controller.project.restore()
+        assert controller.state.mask.mask_id == mask_id
+        assert controller.project.messages == ()
+    # The next start of one window alone finds the work of the second in the backups.
+    assert len(list((tmp_path / "unsaved").iterdir())) == 1
+    for controller in windows:
+        controller.close()
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])

@@ -15,7 +15,7 @@ from traitlets import link
 from omnimouse_model.data.open import check_exists
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, read_last_session
+from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import SAMPLES
 from omnimouse_model.live.state import Device, LiveState
@@ -137,15 +137,15 @@ class Explorer:
         memory = _memory_file()
         if memory is not None:
             # Close the explorer of the previous run first: it writes its mask to the
-            # file that `read_last_session` reads.
+            # file that the new one reads.
             if memory in _EXPLORERS and (former := _EXPLORERS[memory]()) is not None:
                 former.close()
             _EXPLORERS[memory] = ref(self)
-            last = read_last_session(memory)
-            # Without an analysis, there is nothing to restore.
-            self._last_session = last if last is not None and last.analysis else None
-        state = LiveState(device=device)
-        return Controller(state=state, session_file=memory or False)
+        controller = Controller(state=LiveState(device=device), session_file=memory or False)
+        last = controller.store.load()
+        # Without an analysis, there is nothing to restore.
+        self._last_session = last if last.analysis else None
+        return controller
 
     def _layout(self) -> VBox:
         tabs = {

@@ -303,7 +303,7 @@ class Project(HasBackgroundTask):
             f"Opening {Path(last.session).name}",
             fallback,
             last.options,
-            restore_last_session(last),
+            restore_last_session(last, is_after_crash=self._store.is_after_crash),
         )
         screen.loader.open(request)
         return screen.loader.error is None
@@ -357,6 +357,11 @@ class Project(HasBackgroundTask):
         """Write the last session and mark it as ended normally."""
         # The opening first, so that it cannot change the state that is saved below.
         super().close(timeout_s)
+        if self._store.is_second_window:
+            # The next start restores one window; the work of another one is a backup.
+            self.leave()
+            if self._backup is not None:
+                self._backups.write(*self._backup)
         self._backups.close(timeout_s)
         if self._store.is_enabled:
             self._autosave.close(timeout_s)

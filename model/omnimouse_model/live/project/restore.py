@@ -41,9 +41,10 @@ IS_RECOVERED: Final = RECOVERED.partition("{time}")[0]
 _TOLERANCE_S: Final = 1 / 60
 
 
-def restore_last_session(last: LastSession) -> Callable[[SessionView], SessionView]:
+def restore_last_session(
+    last: LastSession, *, is_after_crash: bool
+) -> Callable[[SessionView], SessionView]:
     """Return a function that turns a first view into that of the last session."""
-    is_after_crash = last.is_after_crash
 
     def restore(view: SessionView) -> SessionView:
         path = Path(last.file) if last.file and Path(last.file).is_file() else None

