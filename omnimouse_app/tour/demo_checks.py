@@ -15,7 +15,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_widgets.palette import STATE_NAMES
-from omnimouse_widgets.qt.traces.panel import TracesPanel
+from omnimouse_widgets.qt.panel import RecordPanel
 
 CLOSE = 1e-4
 """Maximum difference between two runs of the same model."""
@@ -56,7 +56,7 @@ def check_states(dock: OmniMouseDock, model: str) -> Check:
 def check_traces(dock: OmniMouseDock, model: str) -> Check:
     """Compare the curves of the traces with the library's prediction."""
     controller, panel = dock.controller, dock.panels["Traces"]
-    assert isinstance(panel, TracesPanel)
+    assert isinstance(panel, RecordPanel)
     _, expected = library_prediction(dock, model)
     state = controller.state
     span, options = state.trace_span, (state.common_scale, state.as_large)
@@ -71,11 +71,11 @@ def check_traces(dock: OmniMouseDock, model: str) -> Check:
     return check
 
 
-def _compared(panel: TracesPanel, expected: Prediction, selection: tuple[int, ...]) -> Check:
+def _compared(panel: RecordPanel, expected: Prediction, selection: tuple[int, ...]) -> Check:
     column = {int(neuron): k for k, neuron in enumerate(expected.neurons)}
     largest, n_samples = 0.0, 0
     for row, neuron in enumerate(selection):
-        curve = panel.stack.drawn_values(row)[1]
+        curve = panel.stacks["traces"].drawn_values(row)[1]
         if neuron not in column or not len(curve):
             continue
         # Predictions are NaN at samples that are not targets.

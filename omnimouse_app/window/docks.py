@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     # A panel is imported when it is built.
     from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
-    from omnimouse_widgets.qt.traces.panel import TracesPanel
 
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """Name that napari gives the dock of the manifest's only widget."""
@@ -171,7 +170,6 @@ class OmniMouseDock(QWidget):
         self.docks["OmniMouse"] = main
         for panel, dock in docks():
             self._open(panel.title, dock.area)
-        self.control.analysis.draw_traces_as(lambda: self._traces.look)
         self.instrument.play_pressed.connect(self.play)
         for frame in self.panels.frames.values():
             frame.built.connect(self._follow_wishes)
@@ -233,10 +231,6 @@ class OmniMouseDock(QWidget):
         self.bring_up("Stimulus")
         stimulus = cast("StimulusPanel", self.panels["Stimulus"])
         stimulus.playback.toggle()
-
-    @property
-    def _traces(self) -> "TracesPanel":
-        return cast("TracesPanel", self.panels["Traces"])
 
     def _follow_wishes(self, panel: QWidget) -> None:
         if isinstance(panel, RecordPanel):

@@ -135,7 +135,7 @@ def test_a_model_of_another_family_is_used_like_any_other(
     wait_for(lambda: is_answered(dock), "the answer")
     # scored, swept
     dock.bring_up("Traces")
-    wait_for(lambda: any(symbol in label for label in traces.stack.labels), symbol)
+    wait_for(lambda: any(symbol in label for label in traces.stacks["traces"].labels), symbol)
     dock.bring_up("Context")
     results = controller.results
     wait_for(
@@ -147,7 +147,7 @@ def test_a_model_of_another_family_is_used_like_any_other(
     # pinned beside a model of another spec
     dock.bring_up("Traces")
     choose_model(dock, other)
-    QTest.mouseClick(traces.bar.pin, LEFT)
+    QTest.mouseClick(traces.widgets["pin"], LEFT)
     own = state.spec
     assert own != spec
     choose_model(dock, name)
@@ -157,11 +157,11 @@ def test_a_model_of_another_family_is_used_like_any_other(
     n_samples = round(spec.duration_s * own.response_rate_hz)
     assert len(pinned.prediction.responses) == n_samples
     assert np.isfinite(pinned.scores).any()
-    wait_for(lambda: np.isfinite(traces.stack.drawn_overlay(0, 0)).any(), "its curve")
+    wait_for(lambda: np.isfinite(traces.stacks["traces"].drawn_overlay(0, 0)).any(), "its curve")
     # saved and reopened
     path = tmp_path / "mine.omnimouse.json"
     answer_dialogs(monkeypatch, path)
-    QTest.keyClick(traces.stack.canvas, Qt.Key.Key_S, CONTROL)
+    QTest.keyClick(traces.stacks["traces"].canvas, Qt.Key.Key_S, CONTROL)
     wait_for(lambda: controller.project.path == path, "the file")
     mask, window, scores = state.mask, state.window, controller.results.scores
     controller.editor.paint([0], VISIBLE)

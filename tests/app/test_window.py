@@ -48,8 +48,9 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
         assert bottom <= size[1]
     # Curves can be read, with a legend of two lines; the histogram is not scrolled out.
     traces, histogram = dock.panels["Traces"], dock.control.model.histogram
-    assert traces.stack.canvas.height() > 180
-    assert traces.legend.height() < 3 * traces.legend.fontMetrics().height()
+    assert traces.stacks["traces"].canvas.height() > 180
+    legend = traces.widgets["legend"]
+    assert legend.height() < 3 * legend.fontMetrics().height()
     assert not histogram.visibleRegion().isEmpty()
     assert boxes["OmniMouse"][3] <= boxes["Traces"][1]
     assert boxes["Time"][3] <= boxes["Raster"][1]

@@ -148,8 +148,8 @@ def walks() -> dict[str, Walk]:
     from omnimouse_app.tour.hand import settle, wait_for
     from omnimouse_model.demo import demo_session
     from omnimouse_model.live.controller import Controller
+    from omnimouse_widgets.qt.panel import make_panel
     from omnimouse_widgets.qt.style.ui_thread import qt_post
-    from omnimouse_widgets.qt.traces.panel import TracesPanel
 
     # napari's fast path to the texture needs a window.
     logging.disable(logging.WARNING)
@@ -192,7 +192,7 @@ def walks() -> dict[str, Walk]:
         controller.model.choose("demo")
         controller.loader.open_now(demo_session())
         controller.editor.apply_preset("video_behavior")
-        panel = TracesPanel(controller)
+        panel = make_panel("views.traces:TracesView", controller)
         panel.resize(500, 500)
         panel.show()
         wait_for(is_at_rest, "the first prediction", 120)

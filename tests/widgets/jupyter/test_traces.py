@@ -5,9 +5,9 @@ import pytest
 
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.jupyter.panel import rows_message
 from omnimouse_widgets.jupyter.traces import Traces
-from omnimouse_widgets.jupyter.transport.trace_message import rows_message
+from omnimouse_widgets.views.trace_row import Trace
 
 
 class RowsMessage:
@@ -34,6 +34,20 @@ class RowsMessage:
         self.shades = shades.reshape(len(self.rows), -1) if buffers else shades
 
 
+def item_of(message: dict[str, Any], kind: str, name: str = "") -> dict[str, Any]:
+    """Return the item of a kind in a drawn block."""
+    (item,) = [i for i in message["items"] if i["kind"] == kind and (not name or i["name"] == name)]
+    return item
+
+
+def signs_of(message: dict[str, Any], name: str) -> list[list[str]]:
+    return item_of(message, "legend", name)["signs"]
+
+
+def rows_of(message: dict[str, Any], buffers: list[bytes]) -> RowsMessage:
+    return RowsMessage((item_of(message, "traces"), buffers))
+
+
 @pytest.fixture
 def part(controller):
     controller.selection.select([7, 3, 21])
@@ -43,7 +57,7 @@ def part(controller):
 def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page):
     controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.editor.paint_cells([3], slice(0, 30), VISIBLE)
-    found = RowsMessage(page(part, "rows").wait_for("rows"))
+    found = rows_of(*page(part, "block2").wait_for("block2"))
     window, selected = controller.state.window, controller.results.selected
     score = controller.results.scores[7]
     assert found.labels[0] == f"neuron 7 · r = … (here {score:.2f})"
@@ -75,12 +89,14 @@ def test_selection_is_everyones_both_ways(part, controller):
 
 def test_presses_and_keys_move_the_cursor(part, controller, page):
     controller.navigation.seek(4.0)
-    seen = page(part)
+    seen = page(part, "block2")
+    seen.wait_for("block2")
     times = controller.state.window.timestamps["responses"]
-    seen.say("move", seq=1, time_s=float(times[20]) + 0.004)
+    seen.say("pick", seq=1, name="traces", place=[float(times[20]) + 0.004])
     assert controller.state.cursor == part.cursor == 20
     assert seen.of("ack") == [({"op": "ack", "seq": 1, "view": "page"}, [])]
-    assert seen.wait_for("cursor")[0]["time_s"] == pytest.approx(float(times[20]))
+    at = pytest.approx(float(times[20]))
+    seen.wait_for("block4", lambda _, arrays: np.frombuffer(arrays[0], np.float32) == at)
     seen.say("steps", samples=-3)
     assert part.cursor == 17
     start_s = controller.state.window.start_s
@@ -94,11 +110,12 @@ def test_presses_and_keys_move_the_cursor(part, controller, page):
 
 def test_a_press_outside_the_window_takes_the_window_there(part, controller, page):
     controller.navigation.seek(4.0)
-    seen = page(part)
-    seen.say("move", time_s=9.0)  # the window is all that is shown
+    seen = page(part, "block2")
+    seen.wait_for("block2")
+    seen.say("pick", name="traces", place=[9.0])  # the window is all that is shown
     assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)
     part.span = "10 s"
-    seen.say("move", time_s=7.5)
+    seen.say("pick", name="traces", place=[7.5])
     assert controller.state.window.start_s == pytest.approx(6.5, abs=0.05)
     times = controller.state.window.timestamps["responses"]
     assert float(times[part.cursor]) == pytest.approx(7.5, abs=0.02)
@@ -106,40 +123,44 @@ def test_a_press_outside_the_window_takes_the_window_there(part, controller, pag
 
 def test_a_pinned_condition_is_overlaid(part, controller, page):
     controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
-    seen = page(part, "rows")
-    seen.say("pin", action="pin")
+    seen = page(part, "block2")
+    seen.say("press", name="pin")
     assert [pin.letter for pin in controller.state.pins] == ["A"]
-    found = RowsMessage(seen.wait_for("rows", lambda m, _: "0" in m["curves"]))
+    found = rows_of(
+        *seen.wait_for("block2", lambda m, _: "0" in item_of(m, "traces").get("curves", ()))
+    )
     letter, score, colour = found.rows[0]["marks"][0]
     assert (letter, colour) == ("A", palette.PINS[0])
     assert score == f"{controller.results.scores[7]:.2f}"
     np.testing.assert_array_equal(found.curves[0]["0"], found.curves[0]["predicted"])
-    bar, _ = seen.wait_for("bar", lambda fields, _: fields["pins"])
-    assert bar["pinned"][0][2] == f"A {controller.state.pins[0].name}"
-    seen.say("pin", action="rename", slot=0, name="half")
-    seen.say("pin", action="show", slot=0, is_shown=False)
+    message, _ = seen.wait_for("block1", lambda m, _: signs_of(m, "pins"))
+    assert signs_of(message, "pins")[0][2] == f"A {controller.state.pins[0].name}"
+    seen.say("press", name="rename0")
+    assert seen.wait_for("ask_text")[0]["value"] == controller.state.pins[0].name
+    seen.say("take", text="half")
+    seen.say("choose", name="pin0", value=False)
     assert controller.state.pins[0].name == "half"
     assert not controller.state.pins[0].is_shown
-    seen.say("pin", action="pin")  # it is pinned already: shown again, and told so
-    bar, _ = seen.wait_for("bar", lambda fields, _: fields["notice"])
-    assert "A half" in bar["notice"]
+    seen.say("press", name="pin")  # it is pinned already: shown again, and told so
+    message, _ = seen.wait_for("block1", lambda m, _: item_of(m, "text")["text"])
+    assert "A half" in item_of(message, "text")["text"]
     controller.editor.apply_preset("nothing")
-    seen.say("pin", action="make_current", slot=0)
+    seen.say("press", name="restore0")
     assert (controller.state.mask.cells[30:] == TARGET).all()
-    seen.say("pin", action="unpin", slot=0)
+    seen.say("press", name="unpin0")
     assert controller.state.pins == ()
 
 
 def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.model.choose_baseline("mean")
-    seen = page(part, "rows")
-    found = RowsMessage(seen.wait_for("rows"))
+    seen = page(part, "block2")
+    found = rows_of(*seen.wait_for("block2"))
     other = controller.baseline.population
     column = list(other.neurons).index(7)
     np.testing.assert_allclose(found.curves[0]["baseline"], other.responses[:, column], rtol=1e-6)
     assert "┅" in found.labels[0]
-    legend = seen.wait_for("bar")[0]["legend"]
+    legend = signs_of(seen.wait_for("block1")[0], "legend")
     assert ("┅", "mean") in [(sign, text) for sign, _, text in legend]
 
 

@@ -130,7 +130,7 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
 def test_a_press_on_a_repeat_goes_there_and_another_clip_is_shown(view, controller):
     items = select(view, controller, 4)
     repeats = controller.neuron_info.current.repeats[0]
-    pick(view, "repeats", 3.0, 2.5)  # five rows: the third from above
+    pick(record(view)["repeats"], 3.0, 2.5)  # five rows: the third from above
     expected = float(repeats.onset_s[2]) + 2.0
     assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
     frame = record(view)["window"]

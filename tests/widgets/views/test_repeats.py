@@ -61,11 +61,11 @@ def test_the_record_has_a_raster_the_means_and_the_frame_of_the_window(view, con
 
 def test_a_press_goes_to_that_moment_of_that_repeat(view, controller):
     found = controller.repeats.responses
-    pick(view, "repeats", 2 * pitch_s(found) + 4.0, 0.5)
+    pick(record(view)["repeats"], 2 * pitch_s(found) + 4.0, 0.5)
     middle = controller.state.window.start_s + 1
     assert middle == pytest.approx(found.onset_s[2] + 4.0, abs=0.1)
     before = controller.state.window.key
-    pick(view, "repeats", -1.0, 0.5)
+    pick(record(view)["repeats"], -1.0, 0.5)
     assert controller.state.window.key == before
 
 

@@ -40,13 +40,13 @@ def test_the_list_has_the_conditions_and_a_press_goes_to_a_trial(view, controlle
     table = items["trials"]
     assert table.titles[:3] == ("trial", "onset", "tier")
     assert table.rows[2][:3] == ("3", "9.0 s", "train")
-    pick(view, "trials", 2)
+    pick(record(view)["trials"], 2)
     assert controller.navigation.trial == 2
     items = record(view)
     assert items["current"].row == 2
     assert items["trial"].text.startswith("trial 3 · ")
     assert "choice right" in items["trial"].text
-    pick(view, "trials", 40)  # no such row
+    pick(record(view)["trials"], 40)  # no such row
     assert controller.navigation.trial == 2
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from traitlets import Dict
 
 from omnimouse_model.live.controller import Controller
@@ -13,12 +14,12 @@ from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
-from omnimouse_widgets.jupyter.transport.trace_message import COLOURS as TRACE_COLOURS
-from omnimouse_widgets.jupyter.transport.trace_message import rows_message
 from omnimouse_widgets.views.record import (
     BRIGHT_SHARE,
+    AskText,
     Block,
     Clipboard,
+    Content,
     Mark,
     OpenFile,
     SaveFile,
@@ -27,18 +28,29 @@ from omnimouse_widgets.views.record import (
     View,
     choose,
     fill,
+    items_of,
     pick,
     plain,
     press,
 )
+from omnimouse_widgets.views.trace_row import Scale, Trace, has_overlay, row_ranges
 
 COLOURS: Final = {
     "shares": palette.viridis_table()[::8].tolist(),
     "cycle": palette.cycle_table()[::8].tolist(),
     "bright": BRIGHT_SHARE,
-    "traces": TRACE_COLOURS,
+    "traces": {
+        "baseline": palette.BASELINE,
+        "band": palette.BAND,
+        "pins": palette.PINS,
+        "states": palette.STATE_COLOURS,
+        "cursor": palette.CURSOR,
+        "axis": palette.AXIS,
+    },
 }
 
+LIMITS: Final = ("low", "high")
+"""Names of the limits of a band among the curves of traces."""
 MAX_SENT: Final = 2**30
 """Bytes of a file that is sent to the page."""
 
@@ -61,6 +73,8 @@ class RecordPart(Part):
     def __init__(self, panel: View, controller: Controller, **traits: Any) -> None:
         self._panel, self._blocks = panel, panel.blocks()
         self._read: Callable[[Path], object] | None = None
+        self._take: Callable[[str], object] | None = None
+        self._contents: dict[str, Content] = {}
         self._moving: set[int] = set()
         columns = [block.column for block in self._blocks]
         constants = {"name": panel.name, "columns": columns, "colours": COLOURS}
@@ -71,10 +85,16 @@ class RecordPart(Part):
 
     def drawings(self) -> Sequence[Drawing]:
         """Return a drawing function for each block of the record."""
-        return [
-            Drawing(partial(self._draw, number, block), block.signals)
-            for number, block in enumerate(self._blocks)
-        ]
+        drawings, events = [], self._controller.state.events
+        for number, block in enumerate(self._blocks):
+            groups: tuple[list[Any], ...] = ([], [], [])
+            for signal in block.signals:
+                # A change of the mask starts a request; a result or another window may
+                # be replaced by the result of that request. Compared by identity.
+                is_result = signal in (events.window, self._controller.results.changed)
+                groups[2 if signal is events.mask else is_result].append(signal)
+            drawings.append(Drawing(partial(self._draw, number, block), *groups))
+        return drawings
 
     def activate(self) -> None:
         """Start the work that only a visible panel needs."""
@@ -96,6 +116,8 @@ class RecordPart(Part):
         entries = tuple(block.read())
         if all(isinstance(entry, Mark) for entry in entries):
             self._moving.add(number)
+        contents = [item for item in items_of(entries) if isinstance(item, Content)]
+        self._contents |= {content.name: content for content in contents}
         items, arrays = plain(entries, _packed)
         self.add_if_changed(f"block{number}", arrays, items=items)
 
@@ -110,7 +132,7 @@ class RecordPart(Part):
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Press a row of a table, a place of curves, or a time of traces."""
-        pick(self._panel, str(content["name"]), *map(float, content["place"]))
+        pick(self._contents.get(str(content["name"])), *map(float, content["place"]))
         # The page has moved a cursor to the pointer. No signal comes if it was there
         # already, between two samples.
         for number in self._moving:
@@ -122,6 +144,9 @@ class RecordPart(Part):
         match press(self._panel, str(content["name"])):
             case Clipboard(text):
                 self.send_now("clipboard", text=text)
+            case AskText(label, value, take):
+                self._take = take
+                self.send_now("ask_text", label=label, value=value)
             case OpenFile(label, _, near, read):
                 self._read = read
                 self.send_now("open_file", label=label, near=str(near or ""))
@@ -131,6 +156,11 @@ class RecordPart(Part):
                         self.send_now("file", [read_bytes(path, MAX_SENT)], name=path.name)
             case SavePicture(name, shown, description):
                 self.send_now("picture", name=name, content=shown, description=description)
+
+    def on_take(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Take the text that was asked for."""
+        if self._take is not None:
+            self._take(str(content["text"]))
 
     def on_read(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Read the file that was asked for, at a path on this machine."""
@@ -142,10 +172,87 @@ def _packed(part: Any) -> Any:
     """Return traces as the message of all rows; the time axes are sent once."""
     if not isinstance(part, Traces):
         return part
-    fields, buffers = rows_message(part.rows, "own")
+    fields, buffers = rows_message(part.rows, part.scale)
     names = {"kind": "traces", "name": part.name, "label": part.label, "tip": part.tip}
     pressed = {} if part.pick is not None else {"pick": None}
     return {
         **names, **pressed, **fields,
-        "missing": part.missing, "colours": part.colours, "buffers": tuple(buffers),
+        "missing": part.missing, "colours": part.colours, "request": part.request,
+        "buffers": tuple(buffers),
     }  # fmt: skip
+
+
+def rows_message(rows: Sequence[Trace], scale: Scale) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Return the fields of a message with rows of curves, and its two buffers.
+
+    The first buffer is float32. It contains the distinct time axes in seconds from
+    `start_s`, with the numbers of points in `lengths`; then, for every row, the curves
+    named in `curves` on time axis number `axis` of the row, NaN where a curve has no
+    value. The second buffer is uint8: the shade of each sample, row by row.
+    """
+    if not rows:
+        return {"rows": [], "curves": [], "lengths": [], "n_shades": 0}, []
+    start_s, stop_s = rows[0].extent
+    # Rows share the array of their time axis. Comparing by identity sends each axis
+    # once and compares no values.
+    axes = list({id(row.time): row.time for row in rows}.values())
+    axis_of = {id(time): number for number, time in enumerate(axes)}
+    curves = _curves_of(rows)
+    ranges = row_ranges(rows, scale, rows)
+    # Subtract in float64: the resolution of float32 falls with the session time.
+    numbers = [(time - start_s).astype(np.float32) for time in axes]
+    numbers += [_values(row, curve) for row in rows for curve in curves]
+    shade_s = rows[0].shade_span or rows[0].extent
+    fields = {
+        "start_s": start_s,
+        "stop_s": stop_s,
+        "shade_s": list(shade_s),
+        "n_shades": len(rows[0].shade),
+        "curves": curves,
+        "lengths": [len(time) for time in axes],
+        "is_stale": any(row.is_stale for row in rows),
+        "is_baseline_stale": any(row.is_baseline_stale for row in rows),
+        "rows": [
+            {
+                "label": row.label,
+                "short": row.short_label,
+                "marks": row.marks,
+                "axis": axis_of[id(row.time)],
+                "low": low,
+                "span": span,
+                "bar": row.bar,
+                "predicted_bar": row.predicted_bar,
+            }
+            for row, (low, span) in zip(rows, ranges, strict=True)
+        ],
+    }
+    shades = np.concatenate([row.shade for row in rows])
+    return fields, [np.concatenate(numbers), shades.astype(np.uint8)]
+
+
+def _curves_of(rows: Sequence[Trace]) -> list[str]:
+    """Return the names of the curves of any row; a pin's name is its slot number."""
+    names = [
+        name
+        for name in ("truth", "predicted", "baseline")
+        if any(getattr(row, name) is not None for row in rows)
+    ]
+    if any(row.band is not None for row in rows):
+        names += LIMITS
+    n_slots = max(len(row.overlays) for row in rows)
+    return names + [
+        str(slot) for slot in range(n_slots) if any(has_overlay(row, slot) for row in rows)
+    ]
+
+
+def _values(row: Trace, curve: str) -> np.ndarray:
+    values = None
+    if curve in LIMITS:
+        values = None if row.band is None else row.band[LIMITS.index(curve)]
+    elif not curve.isdigit():
+        values = getattr(row, curve)
+    elif has_overlay(row, int(curve)):
+        values = row.overlays[int(curve)]
+    if values is None:
+        return np.full(len(row.time), np.nan, np.float32)
+    return np.asarray(values, np.float32)

@@ -14,22 +14,22 @@ from omnimouse_model.data.edit_protocol import VideoEdit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.playback import (
+from omnimouse_widgets.jupyter.film import Film, frame_rate
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.stimulus import (
     SPEEDS,
     advance,
     stride_text,
     strides,
 )
-from omnimouse_widgets.drawn.traces.tier_band import (
+from omnimouse_widgets.views.time import (
     KindBar,
     TierBar,
     kind_bars,
     letters_in,
     tier_bars,
 )
-from omnimouse_widgets.jupyter.film import Film, frame_rate
-from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
 _CONTROL_S: Final = 0.5
 """Time in seconds for which one page keeps control of the window during playback."""

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QInputDialog,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -37,6 +38,7 @@ from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.plot import RecordPlot, picture_of
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import (
+    TOGGLE_STYLE,
     combo_box,
     describe,
     number_box,
@@ -47,9 +49,10 @@ from omnimouse_widgets.qt.style.controls import (
     set_share,
     show_text,
     toggle_button,
+    tool_button,
 )
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
-from omnimouse_widgets.qt.style.plot_style import small_font
+from omnimouse_widgets.qt.style.plot_style import TEXT, small_font
 from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import RowView, row_table
@@ -62,6 +65,7 @@ from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.record import (
     Action,
+    AskText,
     Choice,
     Clipboard,
     Content,
@@ -103,6 +107,15 @@ DARK, BRIGHT = "#101010", "#F0F0F0"
 REFUSALS: Final = (ValueError, OSError, ImportError)
 """Errors whose message answers a user action; the panel shows it."""
 Taking = TypeVar("Taking", PlotCanvas, RowView)
+SWITCH_STYLE: Final = f"{TOGGLE_STYLE} QToolButton {{ padding: 3px 2px; }}"
+"""Style with less padding: a row of seven switches fits in a dock of 400 pixels."""
+OVER_STYLE: Final = (
+    f"QToolButton {{ color: {TEXT}; background: #2B2E36; "
+    "border-radius: 3px; padding: 1px 5px; border: 1px solid #565C66; }"
+)
+"""Style of a button that stands over a plot."""
+LONG_NAME: Final = 6
+"""Letters of a choice that are always shown."""
 MIN_HEIGHT: Final = 96
 """Least height of a content in pixels."""
 IN_ROW_HEIGHT: Final = 130
@@ -147,7 +160,7 @@ class RecordPanel(QWidget):
         self.stacks: dict[str, TraceStack] = {}
         self.notice = wrapped_label("alert", is_selectable=True)
         self._drawn: dict[str, Any] = {}
-        self._items: dict[str, Item | Row] = {}
+        self._contents: dict[str, Content] = {}
         self._marks: dict[str, Mark] = {}
         self._shown: dict[QBoxLayout, list[str]] = {}
         # Scrolled, so that long messages and small screens do not make the window taller.
@@ -193,7 +206,7 @@ class RecordPanel(QWidget):
         self._try(lambda: record.choose(self.view, name, value))
 
     def _pick(self, name: str, *place: float) -> None:
-        self._try(lambda: record.pick(self.view, name, *place))
+        self._try(lambda: record.pick(self._contents.get(name), *place))
 
     def _try(self, act: Callable[[], object]) -> None:
         show_text(self.notice, "")
@@ -215,6 +228,14 @@ class RecordPanel(QWidget):
                 self._tell(note)
             case ShowPanel(title):
                 self.panel_wanted.emit(title)
+            case AskText(label, value, take):
+                # `open` does not block: results and drawings continue meanwhile.
+                dialog = QInputDialog(self)
+                dialog.setLabelText(label)
+                dialog.setTextValue(value)
+                dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+                dialog.textValueSelected.connect(take)
+                dialog.open()
             case OpenFile(label, suffix, near, read):
                 kinds = f"*{suffix} (*{suffix});;* (*)"
                 path = QFileDialog.getOpenFileName(self, label, str(near or ""), kinds)[0]
@@ -281,11 +302,16 @@ class RecordPanel(QWidget):
             if key not in self.widgets:
                 self.widgets[key] = self._make(entry)
             widget = self.widgets[key]
+            if isinstance(entry, Action) and entry.over:
+                widget.setParent(self.content(entry.over))
+                self._show(widget, entry)
+                widget.show()
+                continue
             # Again for an item that was made before the one above it.
-            if before is None or layout.indexOf(widget) <= layout.indexOf(before):
+            above = -1 if before is None else layout.indexOf(before)
+            if layout.indexOf(widget) <= above or layout.indexOf(widget) < 0:
                 layout.removeWidget(widget)
-                place = 0 if before is None else layout.indexOf(before) + 1
-                layout.insertWidget(place, widget)
+                layout.insertWidget(above + 1, widget)
             layout.setStretchFactor(widget, int(_takes_free_height(entry)))
             before = widget
             if isinstance(entry, Row):
@@ -296,12 +322,12 @@ class RecordPanel(QWidget):
                         self.plots[item.name].canvas.setMinimumHeight(IN_ROW_HEIGHT)
                 if entry.wide and entry.items:
                     inner.setStretchFactor(self.widgets[entry.wide], 1)
-            if self._items.get(key) is not entry and self._is_new(key, entry):
+            # Traces are drawn after each of their signals: to compare them takes as long.
+            if isinstance(entry, Traces) or self._is_new(key, entry):
                 self._show(widget, entry)
                 for mark in self._marks.values():
                     if mark.content == entry.name:
                         self._show_mark(mark)
-            self._items[key] = entry
             widget.setVisible(_takes_place(entry) or entry.name == wide)
         for key in self._shown.get(layout, []):
             if key not in keys:
@@ -334,8 +360,12 @@ class RecordPanel(QWidget):
                 return progress_bar(entry.label)
             case Legend():
                 return LegendLabel()
+            case Action(over=over) if over:
+                stop = tool_button("", "", lambda: self.press(name))
+                stop.setStyleSheet(OVER_STYLE)
+                return stop
             case Action():
-                if entry.key:
+                if entry.key and entry.key not in shortcuts.SHARED:
                     shortcuts.bind(self, entry.key, lambda: self.press(name))
                 return push_button(entry.label, entry.help, lambda: self.press(name))
             case Menu():
@@ -361,9 +391,13 @@ class RecordPanel(QWidget):
                 box.setMinimumWidth(78)
                 return box
             case Switch():
-                switch = toggle_button(entry.label, entry.help)
+                switch = toggle_button(entry.label, entry.help, SWITCH_STYLE)
                 switch.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+                switch.setIconSize(QSize(10, 10))
                 switch.clicked.connect(lambda is_on: self._choose(name, is_on))
+                if entry.actions:
+                    switch.setPopupMode(switch.ToolButtonPopupMode.MenuButtonPopup)
+                    switch.setMenu(QMenu(switch))
                 return switch
             case Settings(form=form, apply=apply):
                 fields = SettingsForm(form)
@@ -385,6 +419,8 @@ class RecordPanel(QWidget):
 
     def _show(self, widget: Any, item: Item | Row) -> None:
         """Draw an item that changed in its widget."""
+        if isinstance(item, Content):
+            self._contents[item.name] = item
         match item:
             case Text():
                 set_text = widget.set_text if item.is_line else widget.setText
@@ -401,7 +437,11 @@ class RecordPanel(QWidget):
                 widget.setEnabled(not item.refusal)
                 describe(widget, item.refusal or item.help)
                 if isinstance(item, Menu):
-                    self._fill_menu(widget.menu(), item)
+                    self._fill_menu(widget.menu(), item.actions)
+                elif item.over:
+                    # No layout gives it the size of its text.
+                    widget.adjustSize()
+                    widget.move(widget.parentWidget().width() - widget.width() - 16, 4)
             case Choice(is_row=True):
                 widget.show_value(item.value)
                 widget.setEnabled(not item.refusal)
@@ -410,7 +450,10 @@ class RecordPanel(QWidget):
                 widget.setEnabled(not item.refusal)
                 describe(widget, item.refusal or item.help)
                 set_items(widget, [(label, value) for value, label, _ in item.options])
+                for number, (_, _, tip) in enumerate(item.options):
+                    widget.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
                 widget.setCurrentIndex(widget.findData(item.value))
+                widget.setToolTip(item.help)
             case Number():
                 with QSignalBlocker(widget):
                     widget.setRange(item.low, item.high)
@@ -422,6 +465,8 @@ class RecordPanel(QWidget):
                 describe(widget, item.help)
                 if item.sign is not None:
                     widget.setIcon(_sign_icon(*item.sign))
+                if item.actions:
+                    self._fill_menu(widget.menu(), item.actions)
             case Settings():
                 widget.draw()
             case Table():
@@ -429,8 +474,10 @@ class RecordPanel(QWidget):
             case Matrix():
                 _fill_matrix(widget, item)
             case Traces():
-                self.stacks[item.name].set_rows(item.rows)
-                self.stacks[item.name].set_message(item.missing)
+                stack = self.stacks[item.name]
+                stack.set_rows(item.rows, item.scale)
+                stack.set_message(item.missing)
+                stack.canvas.setToolTip(item.tip)
             case Curves() | Polar() | Image() | Message():
                 self.plots[item.name].show(item)
 
@@ -448,9 +495,9 @@ class RecordPanel(QWidget):
                 view.selectRow(mark.row)
                 view.scrollTo(view.model().index(mark.row, 0))
 
-    def _fill_menu(self, menu: QMenu, item: Menu) -> None:
+    def _fill_menu(self, menu: QMenu, actions: Sequence[Action]) -> None:
         menu.clear()
-        for action in item.actions:
+        for action in actions:
             # A lambda would press the last action of the loop.
             entry = menu.addAction(action.label, partial(self.press, action.name))
             assert entry is not None
@@ -484,7 +531,7 @@ def _row(row: Row) -> QWidget:
     widget = QWidget()
     layout = QHBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(4)
+    layout.setSpacing(3)
     if not row.wide and all(isinstance(item, (Action, Menu)) for item in row.items):
         layout.addStretch(1)
     return widget
@@ -502,9 +549,10 @@ def _sign_icon(glyph: str, colour: str) -> QIcon:
 
 def _menu_box(choice: Choice, choose: Callable[[Any], object]) -> QComboBox:
     box = combo_box(choose, tooltip=choice.help, name=choice.label)
-    # Names are cut in a narrow dock.
-    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(6)
+    if any(len(label) > LONG_NAME for _, label, _ in choice.options):
+        # Cut in a narrow dock.
+        box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(LONG_NAME)
     return box
 
 

@@ -21,12 +21,12 @@ from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
-from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import channel_text, drawn_units, recorded
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import PlotLine
 from omnimouse_widgets.report.markup import Markup, number, table, tag
 from omnimouse_widgets.views.neuron import heading
+from omnimouse_widgets.views.traces import predicted_at, predicted_of
 
 UNIT_TEXTS: Final = {
     "normalised": "Normalised responses: the recording divided by each neuron's scale.",

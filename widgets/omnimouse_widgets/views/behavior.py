@@ -20,12 +20,9 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_model.storage.tables import write_table
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.row import Trace
-from omnimouse_widgets.drawn.traces.rows import evidence_of
-from omnimouse_widgets.drawn.traces.text import legend_entries
-from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.drawn.units import channel_text
 from omnimouse_widgets.views.record import (
+    NO_SESSION,
     Action,
     Block,
     Choice,
@@ -39,12 +36,14 @@ from omnimouse_widgets.views.record import (
     Text,
     Traces,
 )
+from omnimouse_widgets.views.time import cursor_s, move_cursor
+from omnimouse_widgets.views.trace_row import Trace
+from omnimouse_widgets.views.traces import evidence_of, legend_entries
 
 LEAST = (-1.5, 1.5)
 """A row spans three standard deviations of a channel at least."""
 NO_BEHAVIOR = "This model reads no behaviour."
 HAS_NONE: Final = "This session has no behaviour"
-NO_SESSION: Final = "No session is open"
 MODES: Final[dict[BehaviorMode, str]] = {
     "visible": "The model sees running and pupil",
     "target": "The model decodes running and pupil",

@@ -26,7 +26,6 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
 from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.time_axis import frame_at_sample
 from omnimouse_widgets.views.record import (
     Action,
     Block,
@@ -49,6 +48,7 @@ from omnimouse_widgets.views.record import (
     ShowPanel,
     Text,
 )
+from omnimouse_widgets.views.time import frame_at_sample
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding

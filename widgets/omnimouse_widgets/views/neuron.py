@@ -29,9 +29,9 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.rows import predicted_of
 from omnimouse_widgets.views import laboratory as laboratory_view
 from omnimouse_widgets.views.record import (
+    NO_SESSION,
     Action,
     Block,
     Choice,
@@ -53,10 +53,10 @@ from omnimouse_widgets.views.record import (
 )
 from omnimouse_widgets.views.repeats import (
     CEILING_TIP,
-    NO_SESSION,
     interval_text,
     response_pixels,
 )
+from omnimouse_widgets.views.traces import predicted_of
 
 NO_NEURON: Final = "Select a neuron: Ctrl-click on the field, or a row of the table."
 PENDING: Final = "◌"

@@ -19,9 +19,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.views.form import Form
+from omnimouse_widgets.views.trace_row import Scale, Trace
 
+NO_SESSION: Final = "No session is open"
+"""What an empty panel says."""
 Tone = Literal["plain", "quiet", "warning", "problem"]
 Dash = Literal["solid", "dashed", "dotted", "dash-dot", "long-dash", "long-dash-dot"]
 _nothing, _no_points = partial(np.zeros, 0), partial(np.zeros, (0, 2))
@@ -223,6 +225,10 @@ class Traces:
         Called with the time of a press or drag.
     colours
         Colours of the first curve of a row, solid, and of the second one, dashed.
+    scale
+        Whether rows have scales of their own.
+    request
+        Number of the request whose result the rows show, or of an older one.
     """
 
     name: str
@@ -232,6 +238,8 @@ class Traces:
     tip: str = ""
     pick: Callable[[float], object] | None = None
     colours: tuple[str, str] = (palette.RECORDED, palette.PREDICTED)
+    scale: Scale = "own"
+    request: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -333,13 +341,22 @@ class OpenFile:
 
 
 @dataclass(frozen=True, slots=True)
+class AskText:
+    """Text to be typed; `value` is suggested."""
+
+    label: str
+    value: str
+    take: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
 class ShowPanel:
     """Panel to be brought to the front, by title; a notebook shows all its parts."""
 
     title: str
 
 
-Result = Clipboard | SaveFile | SavePicture | OpenFile | ShowPanel | None
+Result = Clipboard | SaveFile | SavePicture | OpenFile | AskText | ShowPanel | None
 
 
 # -- what is pressed and set ---------------------------------------------------------
@@ -347,7 +364,8 @@ Result = Clipboard | SaveFile | SavePicture | OpenFile | ShowPanel | None
 class Action:
     """Button; `refusal` says why it is disabled, "" if it is not.
 
-    `key` presses it while the focus is in the panel, such as "Left" or "Ctrl+C".
+    `key` presses it while the focus is in the panel, such as "Left" or "Ctrl+C". With
+    the name of a content in `over`, it stands in a corner of that content.
     """
 
     name: str
@@ -356,6 +374,7 @@ class Action:
     run: Callable[[], object]
     refusal: str = ""
     key: str = ""
+    over: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +421,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """Button that stays pressed while it is on.
+    """Button that stays pressed while it is on; an arrow beside it offers `actions`.
 
     `sign` is a glyph before the label, and its colour.
     """
@@ -413,6 +432,7 @@ class Switch:
     is_on: bool
     set: Callable[[bool], object]
     sign: tuple[str, str] | None = None
+    actions: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -481,6 +501,8 @@ def items_of(entries: Sequence[Item | Row]) -> Iterator[Item]:
             yield from items_of(entry.items)
             continue
         yield entry
+        if isinstance(entry, Switch):
+            yield from entry.actions
         if isinstance(entry, Menu):
             # A menu that is disabled offers none of its actions.
             for action in entry.actions:
@@ -531,12 +553,12 @@ def fill(view: View, name: str, field: str, typed: Any) -> None:
             item.form.set(field, each.options[int(typed)][0] if each.options else typed)
 
 
-def pick(view: View, name: str, *place: float) -> None:
+def pick(item: Any, *place: float) -> None:
     """Press a row of a table (its number), a place (x, y) of curves, or a time of traces.
 
-    A place that is gone is dropped.
+    The item is the one that is drawn: a drag over traces would be slow if each of its
+    moves read the whole record again. A place that is gone is dropped.
     """
-    item = record(view).get(name)
     if isinstance(item, Table) and item.pick is not None and 0 <= place[0] < len(item.rows):
         item.pick(int(place[0]))
     elif isinstance(item, (Curves, Traces)) and item.pick is not None:

@@ -96,7 +96,7 @@ PANELS: Final = (
         "Traces",
         "Recorded and predicted responses of the selected neurons.",
         "napari.md#inspect-the-prediction",
-        Dock("qt.traces.panel:TracesPanel", "right", "results", is_front=True),
+        Dock("views.traces:TracesView", "right", "results", is_front=True),
         part="traces",
         is_tab=True,
     ),

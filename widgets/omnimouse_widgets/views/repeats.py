@@ -17,6 +17,7 @@ from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
+    NO_SESSION,
     Action,
     Block,
     Choice,
@@ -44,7 +45,6 @@ CEILING_TIP: Final = (
     "sees behaviour or other neurons can exceed it.\n"
     "Oracle: correlation of each repeat with the mean of the others."
 )
-NO_SESSION: Final = "No session is open"
 NO_CLIPS: Final = "No clip of this session was presented more than once"
 NOT_REPEATED: Final = "This clip has no repeats; choose a repeated clip above"
 GAP: Final = 0.06

@@ -200,7 +200,7 @@ def test_a_fault_is_shown_with_its_details_and_the_rest_goes_on(controller, page
     ("shown", "op"),
     [
         (BehaviorDecoder, "block1"),
-        (Traces, "rows"),
+        (Traces, "block2"),
         (Raster, "nothing"),
         (VideoScrubber, "film"),
         (NeuronTable, "table"),

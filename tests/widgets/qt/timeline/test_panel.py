@@ -4,8 +4,8 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip
-from omnimouse_widgets.drawn.traces.tier_band import tier_at, tier_bars
 from omnimouse_widgets.qt.timeline.panel import TimePanel
+from omnimouse_widgets.views.time import tier_at, tier_bars
 from tests import SUITE2P
 from tests.small_sessions import with_trials
 from tests.widgets.pointer import canvas_position, drag, pixel

@@ -3,15 +3,15 @@ import pytest
 
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.traces.panel import TracesPanel
 from omnimouse_widgets.views.behavior import BehaviorView
+from omnimouse_widgets.views.traces import TracesView
 from tests.widgets.pointer import canvas_position, drag
 
 
 @pytest.fixture
 def panel(controller, show):
     controller.selection.select([7, 3, 21])
-    return show(TracesPanel(controller), 420, 420)
+    return show(RecordPanel(TracesView.of(controller), controller), 420, 420)
 
 
 def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, redraw):
@@ -21,18 +21,18 @@ def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, red
     window, selected = controller.state.window, controller.results.selected
     assert list(selected.neurons) == [7, 3, 21]
     for row, neuron in enumerate((7, 3, 21)):
-        truth, predicted, _ = panel.stack.drawn_values(row)
+        truth, predicted, _ = panel.stacks["traces"].drawn_values(row)
         np.testing.assert_allclose(truth, window.responses[:, neuron], atol=1e-4)
         np.testing.assert_allclose(predicted, selected.responses[:, row], atol=1e-4)
     score = controller.results.scores[7]
-    assert panel.stack.labels[0] == f"neuron 7 · r = … (here {score:.2f})"
+    assert panel.stacks["traces"].labels[0] == f"neuron 7 · r = … (here {score:.2f})"
     times = window.timestamps["responses"]
-    np.testing.assert_allclose(panel.stack.truth.getData()[0][:60], times)
-    assert np.ptp(panel.stack.box.viewRange()[0]) == pytest.approx(2.0, abs=0.01)
+    np.testing.assert_allclose(panel.stacks["traces"].truth.getData()[0][:60], times)
+    assert np.ptp(panel.stacks["traces"].box.viewRange()[0]) == pytest.approx(2.0, abs=0.01)
 
 
 def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
-    times, stack = controller.state.window.timestamps["responses"], panel.stack
+    times, stack = controller.state.window.timestamps["responses"], panel.stacks["traces"]
     controller.navigation.set_cursor(42)
     redraw()
     assert stack.cursor.value() == pytest.approx(float(times[42]))
@@ -45,8 +45,8 @@ def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
 
 def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
     def is_drawn() -> bool:
-        known = np.isfinite(panel.stack.baseline.getData()[1]).any()
-        assert ("┅" in panel.legend.text()) == known
+        known = np.isfinite(panel.stacks["traces"].baseline.getData()[1]).any()
+        assert ("┅" in panel.widgets["legend"].text()) == known
         return bool(known)
 
     controller.editor.apply_preset("random_half_video_behavior")
@@ -59,10 +59,10 @@ def test_a_baseline_is_drawn_with_its_score_and_name(panel, controller, redraw):
     found = controller.baseline.population
     for row, neuron in enumerate(asked):
         expected = found.responses[:, list(found.neurons).index(neuron)]
-        on_screen = panel.stack.drawn_values(row)[2]
+        on_screen = panel.stacks["traces"].drawn_values(row)[2]
         np.testing.assert_allclose(on_screen, expected, atol=1e-4)
     assert is_drawn()
-    assert "mean" in panel.legend.text()
+    assert "mean" in panel.widgets["legend"].text()
     controller.model.choose_baseline("")
     redraw()
     assert not is_drawn()

@@ -9,8 +9,9 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import PRESETS
 from omnimouse_model.live.pin import LIVE
 from omnimouse_model.live.state import LiveState
+from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post
-from omnimouse_widgets.qt.traces.panel import TracesPanel
+from omnimouse_widgets.views.traces import TracesView
 from tests.model.live.compare.test_pins import SloppyPredictor
 from tests.predictors import GatedPredictor, RefusingPredictor
 from tests.widgets.pointer import press, wait
@@ -23,7 +24,7 @@ def panel(controller, show):
     controller.model.choose(SloppyPredictor())
     controller.editor.apply_preset("video_behavior")
     controller.selection.select(SELECTED)
-    return show(TracesPanel(controller), 420, 420)
+    return show(RecordPanel(TracesView.of(controller), controller), 420, 420)
 
 
 def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
@@ -32,22 +33,22 @@ def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
         QTest.keyClick(panel, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
     redraw()
     assert [pin.letter for pin in controller.state.pins] == list("ABCD")
-    assert not panel.bar.pin.isEnabled()
+    assert not panel.widgets["pin"].isEnabled()
     notice = controller.pins.notice
     assert notice
-    assert notice in panel.legend.text()
+    assert notice in panel.widgets["notice"].text()
     controller.pins.unpin(1)
     redraw()
-    assert panel.bar.pin.isEnabled()
-    assert notice not in panel.legend.text()
+    assert panel.widgets["pin"].isEnabled()
+    assert notice not in panel.widgets["notice"].text()
 
 
 def test_a_pin_is_compared_over_ten_seconds_and_removed(panel, controller, redraw):
-    pins, state, stack = controller.pins, controller.state, panel.stack
+    pins, state, stack = controller.pins, controller.state, panel.stacks["traces"]
     pinned = pins.pin().mask
     controller.state.common_scale, controller.state.as_large = False, False
     controller.editor.apply_preset("random_half_video_behavior")
-    QTest.keyClick(panel.bar.span, Qt.Key.Key_Down)
+    QTest.keyClick(panel.widgets["span"], Qt.Key.Key_Down)
     redraw()
     assert state.trace_span == "10 s"
     spans = {slot: found.span for slot, found in pins.predictions.spans.items()}
@@ -58,10 +59,10 @@ def test_a_pin_is_compared_over_ten_seconds_and_removed(panel, controller, redra
             np.testing.assert_allclose(drawn[slot], expected, atol=1e-4)
             score = span.scores[row]
             assert (f"{score:.2f}" if np.isfinite(score) else "–") in stack.labels[row]
-    panel.bar.chip_menu(0).actions()[0].trigger()
+    panel.widgets["pin0"].menu().actions()[0].trigger()
     assert state.mask is pinned
-    panel.bar.chip_menu(0).actions()[2].trigger()
-    QTest.keyClick(panel.bar.span, Qt.Key.Key_Up)
+    panel.widgets["pin0"].menu().actions()[2].trigger()
+    QTest.keyClick(panel.widgets["span"], Qt.Key.Key_Up)
     redraw()
     assert (state.pins, state.trace_span) == ((), "window")
     assert stack.drawn_values(0)[0].shape == (60,)
@@ -69,16 +70,16 @@ def test_a_pin_is_compared_over_ten_seconds_and_removed(panel, controller, redra
 
 def test_one_scale_for_all_is_the_widest(panel, controller, redraw):
     def heights() -> np.ndarray:
-        ends = panel.stack.bars.getData()[1].reshape(-1, 3)
+        ends = panel.stacks["traces"].bars.getData()[1].reshape(-1, 3)
         return np.asarray(ends[:, 1] - ends[:, 0])
 
     before = heights()
     assert np.ptp(before) > 1e-6
-    press(panel.bar.common)
+    press(panel.widgets["common_scale"])
     redraw()
     np.testing.assert_allclose(heights(), before.min())
     expected = controller.state.window.responses[:, 3]
-    np.testing.assert_allclose(panel.stack.drawn_values(1)[0], expected, atol=1e-4)
+    np.testing.assert_allclose(panel.stacks["traces"].drawn_values(1)[0], expected, atol=1e-4)
 
 
 def test_why_a_pin_is_not_predicted_is_said_in_place(panel, controller, redraw):
@@ -87,9 +88,9 @@ def test_why_a_pin_is_not_predicted_is_said_in_place(panel, controller, redraw):
     controller.pins.pin("blind")
     controller.editor.set_frames(True)
     redraw()
-    for text in (panel.legend.text(), panel.bar.chips[0].toolTip()):
+    for text in (panel.widgets["pins"].text(), panel.widgets["pin0"].toolTip()):
         assert "needs video" in text
-    assert panel.stack.labels[0].endswith("A –")
+    assert panel.stacks["traces"].labels[0].endswith("A –")
 
 
 @pytest.fixture
@@ -111,16 +112,18 @@ def threaded_controller(session, gate):
 
 def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, qtbot):
     pins, results = threaded_controller.pins, threaded_controller.results
-    panel = show(TracesPanel(threaded_controller), 420, 420)
+    panel = show(RecordPanel(TracesView.of(threaded_controller), threaded_controller), 420, 420)
     wait(qtbot, lambda: results.freshness == "fresh" and not results.is_awaited)
-    assert not panel.progress.isVisible()
+    assert "stop" not in panel.widgets
     pins.choose_span("10 s")
-    wait(qtbot, panel.progress.isVisible)
-    assert "10 s" in panel.progress.text()
-    press(panel.progress)
-    wait(qtbot, lambda: not panel.progress.isVisible())
+    wait(qtbot, lambda: "stop" in panel.widgets and panel.widgets["stop"].isVisible())
+    stop, stack = panel.widgets["stop"], panel.stacks["traces"].canvas
+    assert "10 s" in stop.text()
+    assert stack.rect().contains(stop.geometry())
+    press(stop)
+    wait(qtbot, lambda: not stop.isVisible())
     gate.gate.release(1000)
     assert threaded_controller.requests.wait(30.0)
     panel.redraw.flush()
     assert LIVE not in pins.predictions.spans
-    assert len(panel.stack.drawn_values(0)[0]) == 60
+    assert len(panel.stacks["traces"].drawn_values(0)[0]) == 60

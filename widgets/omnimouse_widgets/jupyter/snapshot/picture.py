@@ -30,8 +30,6 @@ from omnimouse_widgets.drawn.raster.values import (
     images_of,
     picture,
 )
-from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import trace_rows
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
     GAP,
@@ -54,6 +52,7 @@ from omnimouse_widgets.views.field.colours import (
 )
 from omnimouse_widgets.views.field.layout import Field
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
+from omnimouse_widgets.views.traces import trace_rows
 
 SIDE: Final = 480
 """Maximum side of the field, and height of the raster with its title, in points."""
@@ -92,7 +91,7 @@ def draw_snapshot(controller: Controller, field: Field | None) -> Snapshot:
         sheet = Sheet(WIDTH, TOP)
         sheet.text(EDGE, 9, text, TEXT, 13)
         return Snapshot(sheet.png(), text, WIDTH, TOP)
-    traces = trace_rows(controller, TraceOptions(is_large=state.as_large))
+    traces = trace_rows(controller)
     below = TOP + SIDE + BELOW
     height = below + traces_height(min(len(traces), MAX_TRACES))
     sheet = Sheet(WIDTH, height)

@@ -182,12 +182,8 @@ function render({ model, el }) {
     clipboard: ({ text }) => copyText(text, copied),
     file: (message, buffers) => download(message.name, bytes(buffers[0])),
     picture: savePicture,
-    open_file: ({ label, near }) => {
-      file.title = openFile.textContent = label;
-      file.value = near && `${near}/`;
-      chooser.hidden = false;
-      file.focus();
-    },
+    open_file: ({ label, near }) => ask(label, near && `${near}/`, (path) => { if (path) send("read", { path }); }),
+    ask_text: ({ label, value }) => ask(label, value, (text) => send("take", { text })),
   };
   const columns = Array.from({ length: 1 + Math.max(...columnOf) }, () => make("div"));
   columnOf.forEach((place, k) => {
@@ -203,14 +199,28 @@ function render({ model, el }) {
   const keys = commonKeys(send); // and those of the actions, while they are drawn
   const choose = (field, value) => send("choose", { name: field, value });
 
-  const file = make("input", { type: "search", aria: { label: "path" } });
-  const read = () => { chooser.hidden = true; if (file.value) send("read", { path: file.value }); };
-  file.onkeydown = (event) => { if (event.key === "Enter") read(); event.stopPropagation(); };
-  const openFile = makeButton("", "", read);
-  const chooser = makeBar(file, openFile);
-  chooser.hidden = true;
+  // A field for a path or a name that an action asks for.
+  let take = () => {};
+  const field = make("input", { type: "search" });
+  const answer = () => { asked.hidden = true; take(field.value); };
+  field.onkeydown = (event) => {
+    if (event.key === "Enter") answer();
+    if (event.key === "Escape") asked.hidden = true;
+    event.stopPropagation();
+  };
+  const done = makeButton("", "", answer);
+  const asked = makeBar(field, done);
+  asked.hidden = true;
+  const ask = (label, value, then) => {
+    field.ariaLabel = field.title = done.textContent = label;
+    field.value = value;
+    take = then;
+    asked.hidden = false;
+    field.focus();
+    field.select();
+  };
   const beside = make("div", { className: "omnimouse-columns" }, ...columns);
-  el.append(chooser, columns.length > 1 ? beside : columns[0], copied);
+  el.append(asked, columns.length > 1 ? beside : columns[0], copied);
   bindKeys(el, keys, ({ target }) => target.matches("button"));
 
   const tones = { plain: "", quiet: "omnimouse-quiet", warning: "omnimouse-tone-waiting", problem: "omnimouse-problem" };
@@ -226,7 +236,10 @@ function render({ model, el }) {
     },
     action: (item) => {
       const element = makeButton(item.label, item.help, () => press(item.name));
-      if (item.key) keys[item.key.replace(/(Left|Right)$/, "Arrow$1").replace(/[A-Z]$/, (letter) => letter.toLowerCase())] = () => press(item.name);
+      if (item.over) element.classList.add("omnimouse-over");
+      // A letter with Shift is a capital one.
+      const letter = (_, shift, key) => (shift ? key : key.toLowerCase());
+      if (item.key) keys[item.key.replace(/(Left|Right)$/, "Arrow$1").replace(/^(Shift\+)?([A-Z])$/, letter).replace(/\+[A-Z]$/, (key) => key.toLowerCase())] = () => press(item.name);
       return [element, (now) => {
         element.textContent = now.label;
         element.disabled = Boolean(now.refusal);
@@ -236,6 +249,13 @@ function render({ model, el }) {
     menu: (item) => {
       const list = make("div"), summary = make("summary", { role: "button" });
       const element = make("details", { className: "omnimouse-more omnimouse-chip" }, summary, list);
+      element.addEventListener("keydown", (event) => {
+        if (event.key !== "Escape" || !element.open) return;
+        element.open = false;
+        summary.focus();
+        event.stopPropagation(); // otherwise the notebook takes the focus
+      });
+      element.addEventListener("focusout", (event) => { if (!element.contains(event.relatedTarget)) element.open = false; });
       return [element, (now) => {
         summary.textContent = `${now.label} ▾`;
         summary.title = now.refusal || now.help;
@@ -274,13 +294,16 @@ function render({ model, el }) {
       }];
     },
     switch: (item) => {
-      const element = makeButton("", "", () => choose(item.name, element.ariaPressed !== "true"));
-      return [element, ({ label, help, is_on: isOn, sign }) => {
+      const button = makeButton("", "", () => choose(item.name, button.ariaPressed !== "true"));
+      const more = item.actions.length ? makers.menu(item) : null;
+      const element = more ? make("span", { className: "omnimouse-chip" }, button, more[0]) : button;
+      return [element, ({ label, help, is_on: isOn, sign, actions }) => {
         const glyph = make("span", { textContent: sign ? `${sign[0]} ` : "", className: "omnimouse-sample" });
         glyph.style.color = sign?.[1] ?? "";
-        element.replaceChildren(glyph, label);
-        element.title = help;
-        setPressed(element, isOn);
+        button.replaceChildren(glyph, label);
+        button.title = help;
+        setPressed(button, isOn);
+        more?.[1]({ label: "", help, actions });
       }];
     },
     // Numbers are text fields: the page would drop what is not a number, and the form says
@@ -345,7 +368,7 @@ function render({ model, el }) {
   };
   // Rows of curves are pixels: they have too many points for shapes.
   const makeTraces = (item) => {
-    const element = make("div");
+    const element = make("div", { className: "omnimouse-traces" });
     let target = null;
     const moving = page.queue("pick", () => {
       const place = target;
@@ -421,9 +444,10 @@ function render({ model, el }) {
   }
   const CONTENTS = ["plot", "table", "traces"];
   const elements = new Map(), marks = new Map();
+  const contentOf = (content) => CONTENTS.map((kind) => elements.get(`${content}:${kind}`)?.[0]).find((element) => element?.isConnected);
   function drawEntries(parent, items, arrays, isInRow = false) {
     const focused = document.activeElement, isMark = (item) => ["overlay", "currentrow"].includes(item.kind);
-    const kept = [], marked = [];
+    const kept = [], marked = [], over = [];
     for (const item of items) {
       if (isMark(item)) { marked.push(revived(item, arrays)); continue; }
       // The plots of a name share an element; a table has one of its own.
@@ -434,8 +458,12 @@ function render({ model, el }) {
       element.hidden = false;
       draw(item.kind === "row" ? item : revived(item, arrays), arrays, isInRow);
       for (const mark of marks.values()) if (mark.content === item.name) element.mark?.(mark);
-      kept.push(element);
+      if (!item.over) { kept.push(element); continue; }
+      contentOf(item.over)?.append(element);
+      over.push(element);
     }
+    for (const element of parent.over ?? []) if (!over.includes(element)) element.remove();
+    parent.over = over;
     for (const mark of marked) {
       marks.set(mark.name, mark);
       for (const kind of CONTENTS) elements.get(`${mark.content}:${kind}`)?.[0].mark?.(mark);
@@ -451,7 +479,7 @@ function render({ model, el }) {
   // Drawings as they are on screen, one below the other, with a text below them, as SVG or
   // PNG for slides. Without the name of a content, all drawings.
   function savePicture({ name: fileName, content, description }) {
-    const one = CONTENTS.map((kind) => elements.get(`${content}:${kind}`)?.[0]).find((element) => element?.isConnected);
+    const one = contentOf(content);
     const shown = content ? [one.querySelector("canvas") ?? one] : [...el.querySelectorAll("svg.omnimouse-drawing")].filter((each) => each.checkVisibility());
     const lines = description.split("\n"), sizes = shown.map((each) => each.viewBox?.baseVal ?? { width: each.clientWidth, height: each.clientHeight });
     const wide = Math.max(...sizes.map((size) => size.width)), under = sizes.reduce((sum, size) => sum + size.height, 0);

@@ -1,5 +1,4 @@
-// Rows of recorded and predicted values on one time axis, with the cursor; shared by the
-// parts for responses and for behaviour.
+// Rows of recorded and predicted values on one time axis, with the cursor.
 
 const FILL = 0.78; // share of a row's height for its curves; the label has the rest
 const LOW = 44; // lower rows have their labels in a column on the left
@@ -268,47 +267,4 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
   }
   onClose(() => clearTimeout(liveTimer));
   return { canvas, show, moveTo, setHeight };
-}
-
-// Legend of colours and lines, on the background of the plots.
-function legendOf(parent) {
-  const line = make("div", { className: "omnimouse-signs" });
-  parent.append(line);
-  const entry = ([glyph, colour, text]) => {
-    const sign = make("span", { textContent: glyph, aria: { hidden: "true" } });
-    sign.style.color = colour;
-    return make("span", {}, sign, ` ${text}`);
-  };
-  return (...signs) => line.replaceChildren(...signs.flat().map(entry));
-}
-
-// The stack with its communication: cursor, height, and the age of the prediction.
-function connectStack(connection, model, { name, label, keys }) {
-  const { send, queue, follow, onClose } = connection;
-  const colours = { ...model.get("_colours"), text: "#c9cdd3" };
-  let target = null, steps = {};
-  const moving = queue("move", () => {
-    const time_s = target;
-    target = null;
-    return time_s === null ? null : [{ time_s }];
-  });
-  const stepping = queue("steps", () => {
-    const sum = steps;
-    steps = {};
-    return Object.keys(sum).length ? [sum] : null;
-  });
-  return (parent) => {
-    const stack = traceStack(parent, {
-      name, label, colours, keys: { ...commonKeys(send), ...keys }, onClose, height: model.get("height"),
-      onMove: (time_s) => { target = time_s; moving.soon(); },
-      onStep: (by) => {
-        for (const [unit, n] of Object.entries(by)) steps[unit] = (steps[unit] ?? 0) + n;
-        stepping.soon();
-      },
-    });
-    const status = makeStatus();
-    parent.append(status);
-    follow("height", stack.setHeight);
-    return { ...stack, showStatus: (text) => { status.textContent = text; } };
-  };
 }

@@ -20,7 +20,6 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_model.live.report import ReportData, report_of_screen
-from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
@@ -60,7 +59,6 @@ class AnalysisSection(QWidget):
         # The application sets these two functions: this package does not render
         # reports, and views do not communicate with each other.
         self._draw_report: DrawReport | None = None
-        self._look_of_traces: Callable[[], TraceOptions] = TraceOptions
         self.mark = ToneLabel("●", "waiting")
         describe(self.mark, f"Changed since the last save ({KEY})", "Unsaved changes")
         self.name = ElidedLabel()
@@ -197,9 +195,9 @@ class AnalysisSection(QWidget):
         try:
             if kind not in (".png", ".svg"):
                 raise ExportError(f"{path.name}: end it in .png or .svg.")
-            condition, look = self._figure_condition(), self._look_of_traces()
+            condition = self._figure_condition()
             # Draw now, on the Qt thread; only the bytes go to the background task.
-            content = traces_figure(self._controller, condition, look, is_svg=kind == ".svg")
+            content = traces_figure(self._controller, condition, is_svg=kind == ".svg")
         except ExportError as error:
             self._exports.refuse(error)
             return
@@ -217,10 +215,6 @@ class AnalysisSection(QWidget):
         if not self._controller.state.selection:
             raise ExportError("Select neurons first: there is no trace to draw.")
         return condition
-
-    def draw_traces_as(self, look: Callable[[], TraceOptions]) -> None:
-        """Set the function that returns the current look of the traces for figures."""
-        self._look_of_traces = look
 
     def offer_report(self, draw: DrawReport) -> None:
         """Add *Report…* to the menu, rendered by `draw`."""

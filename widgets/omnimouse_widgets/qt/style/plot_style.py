@@ -22,8 +22,6 @@ from omnimouse_widgets.qt.style.plot_theme import PlotCanvas
 from omnimouse_widgets.qt.style.plot_theme import on_paper as on_paper
 
 FONT_POINTS = 8
-NO_SESSION: Final = "No session is open"
-"""Message of empty plots."""
 
 
 def small_font(*, bold: bool = False) -> QFont:

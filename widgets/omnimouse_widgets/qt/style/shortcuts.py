@@ -82,6 +82,10 @@ KEYS: Final = (
 )
 
 
+SHARED: Final = {key.key for key in KEYS}
+"""Keys of all panels, which `bind_keys` adds."""
+
+
 def bind_keys(panel: QWidget, controller: Controller) -> None:
     """Add `KEYS` to a panel and all its widgets."""
     for key in KEYS:

@@ -15,7 +15,12 @@ from omnimouse_model.data.overview import Overview
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.tier_band import (
+from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.controls import number_box, tool_button
+from omnimouse_widgets.qt.style.form import row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.time import (
     KindBar,
     TierBar,
     kind_bars,
@@ -23,11 +28,6 @@ from omnimouse_widgets.drawn.traces.tier_band import (
     tier_at,
     tier_bars,
 )
-from omnimouse_widgets.qt.style import plot_style, shortcuts
-from omnimouse_widgets.qt.style.controls import number_box, tool_button
-from omnimouse_widgets.qt.style.form import row_of
-from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import wrapped_label
 
 TOOLTIP = (
     "The whole session. Click or drag: move the window · ← →: move it by {} · "

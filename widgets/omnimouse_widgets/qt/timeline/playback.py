@@ -6,7 +6,7 @@ from typing import Final
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.traces.playback import advance, samples_due, strides
+from omnimouse_widgets.views.stimulus import advance, samples_due, strides
 
 # About 30 ticks per second, fast enough for smooth video on most screens. The rate of
 # the window's samples does not matter: a tick moves the cursor by all samples due.

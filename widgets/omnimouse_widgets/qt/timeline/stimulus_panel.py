@@ -9,8 +9,6 @@ from qtpy.QtWidgets import QGraphicsRectItem, QLabel, QMenu, QToolButton, QWidge
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.playback import SPEEDS, stride_text, strides
-from omnimouse_widgets.drawn.traces.time_axis import frame_at_sample, sample_at_frame
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import combo_box, tool_button
 from omnimouse_widgets.qt.style.form import column_in, row_of
@@ -18,6 +16,8 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.timeline.frame_strip import FrameStrip
 from omnimouse_widgets.qt.timeline.playback import Playback
 from omnimouse_widgets.views.model import NO_VIDEO
+from omnimouse_widgets.views.stimulus import SPEEDS, stride_text, strides
+from omnimouse_widgets.views.time import frame_at_sample, sample_at_frame
 
 TOOLTIP = "The video frame at the cursor. Dashed border: hidden from the model."
 

@@ -8,23 +8,20 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QPainter, QTextDocument
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import trace_rows
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.picture import SHARPNESS, Picture
-from omnimouse_widgets.qt.traces.legend import legend_html, pins_html
+from omnimouse_widgets.qt.traces.legend import signs_html
 from omnimouse_widgets.qt.traces.plot import TraceStack
+from omnimouse_widgets.views.record import Legend, Traces, record
+from omnimouse_widgets.views.traces import LARGE, TracesView
 
 WIDTH: Final = 820
 ROW_HEIGHT: Final = 84
 AXIS_HEIGHT: Final = 44
 MARGIN: Final = 10
-LARGE: Final = "predictions are drawn as large as the recording, to compare shapes"
 
 
-def traces_figure(
-    controller: Controller, condition: str, look: TraceOptions, *, is_svg: bool
-) -> bytes:
+def traces_figure(controller: Controller, condition: str, *, is_svg: bool) -> bytes:
     """Return a figure of the traces on white, independent of the panel's size.
 
     Parameters
@@ -33,17 +30,16 @@ def traces_figure(
         Controller whose selected neurons are drawn in their current state.
     condition
         Text below the figure and in the description field of the file.
-    look
-        Scales of the rows in the panel.
     is_svg
         Return an SVG; otherwise a PNG.
     """
-    condition = f"{condition}\n{LARGE}" if look.is_large else condition
-    stack = _drawn_stack(controller, look)
+    condition = f"{condition}\n{LARGE}" if controller.state.as_large else condition
+    items = record(TracesView.of(controller)).values()
+    (traces,) = (item for item in items if isinstance(item, Traces))
+    legends = [item.signs for item in items if isinstance(item, Legend) and item.signs]
+    stack = _drawn_stack(traces)
     canvas = stack.canvas
-    pins = pins_html(controller)
-    legend = legend_html(controller, look) + (f"<br>{pins}" if pins else "")
-    texts = [_document(legend, plot_style.TEXT)]
+    texts = [_document("<br>".join(map(signs_html, legends)), plot_style.TEXT)]
     # The caption is set as HTML. Names of files and neurons may contain & or <.
     caption = "<br>".join(map(escape, condition.splitlines()))
     texts.append(_document(caption, plot_style.AXIS))
@@ -73,15 +69,14 @@ def traces_figure(
     return content
 
 
-def _drawn_stack(controller: Controller, look: TraceOptions) -> TraceStack:
+def _drawn_stack(traces: Traces) -> TraceStack:
     """Return a canvas with the traces, laid out but not on screen."""
-    traces = trace_rows(controller, look)
-    stack = TraceStack(lambda _: None, "")
-    stack.canvas.resize(WIDTH, ROW_HEIGHT * max(len(traces), 2) + AXIS_HEIGHT)
+    stack = TraceStack(lambda _: None)
+    stack.canvas.resize(WIDTH, ROW_HEIGHT * max(len(traces.rows), 2) + AXIS_HEIGHT)
     # Qt lays out visible widgets only; this attribute keeps the canvas off screen.
     stack.canvas.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
     stack.canvas.show()
-    stack.set_rows(traces, look.scale)
+    stack.set_rows(traces.rows, traces.scale)
     # The cursor is a state of the application and has no meaning in a figure.
     stack.cursor.hide()
     for curve in (stack.predicted, stack.baseline):

@@ -6,15 +6,6 @@ from html import escape
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel
 
-from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import evidence_of, has_band, pin_results
-from omnimouse_widgets.drawn.traces.text import (
-    LegendEntry,
-    baseline_text,
-    legend_entries,
-    pin_signs,
-)
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.plot_theme import (
     is_on_light,
@@ -24,28 +15,6 @@ from omnimouse_widgets.qt.style.plot_theme import (
 
 UNBROKEN = str.maketrans({"/": "/\N{WORD JOINER}", "-": "\N{NON-BREAKING HYPHEN}"})
 """Signs after which Qt would break a line, as in spikes/s -> signs without a break."""
-
-
-def legend_html(controller: Controller, look: TraceOptions) -> str:
-    """Return the legend of colours and lines; see `legend_entries`."""
-    name, spec = baseline_text(controller), controller.state.spec
-    return signs_html(
-        legend_entries(
-            name,
-            is_large=look.is_large,
-            spec=spec,
-            evidence=evidence_of(controller.results),
-            symbol=controller.state.metric.symbol,
-            has_band=has_band(controller.results, is_large=look.is_large),
-        )
-    )
-
-
-def pins_html(controller: Controller) -> str:
-    """Return the legend of the displayed pins, with reasons for missing ones."""
-    pins = controller.pins
-    answers = pin_results(controller)
-    return signs_html(pin_signs(controller.state.pins, answers, pins.problem_of))
 
 
 def signs_html(signs: Sequence[tuple[str, str, str]]) -> str:
@@ -62,7 +31,7 @@ def signs_html(signs: Sequence[tuple[str, str, str]]) -> str:
 class LegendLabel(QLabel):
     """Legend on the background of the plots, in the colours of the theme."""
 
-    def __init__(self, signs: Sequence[LegendEntry] = ()) -> None:
+    def __init__(self, signs: Sequence[tuple[str, str, str]] = ()) -> None:
         super().__init__()
         self._html = ""
         self.setTextFormat(Qt.TextFormat.RichText)

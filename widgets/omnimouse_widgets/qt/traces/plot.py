@@ -15,15 +15,15 @@ from qtpy.QtGui import QColor, QWheelEvent
 from qtpy.QtWidgets import QScrollBar
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.options import Scale
-from omnimouse_widgets.drawn.traces.row import (
+from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.controls import describe
+from omnimouse_widgets.views.trace_row import (
+    Scale,
     Trace,
     has_overlay,
     row_ranges,
     time_extent,
 )
-from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.style.controls import describe
 
 FILL: Final = 0.78
 """Largest share of a row's height for the curves; the rest separates rows."""
@@ -77,7 +77,7 @@ class TraceStack(QObject):
     show the others.
     """
 
-    def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
+    def __init__(self, moved: Callable[[float], None], tooltip: str = "") -> None:
         super().__init__()
         self.canvas = plot_style.canvas(tooltip)
         self.box = plot_style.PressBox(lambda x, _: moved(x), follows_drag=True)

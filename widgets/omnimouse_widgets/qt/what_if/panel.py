@@ -13,14 +13,6 @@ from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.data.session import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.row import Trace
-from omnimouse_widgets.drawn.traces.rows import least_span, predicted_of
-from omnimouse_widgets.drawn.traces.text import LegendEntry
-from omnimouse_widgets.drawn.traces.time_axis import (
-    cursor_s,
-    frame_at_sample,
-    move_cursor,
-)
 from omnimouse_widgets.drawn.units import bar_height
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
@@ -34,6 +26,13 @@ from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 from omnimouse_widgets.qt.traces.legend import LegendLabel
 from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.qt.what_if.controls import WhatIfControls
+from omnimouse_widgets.views.time import (
+    cursor_s,
+    frame_at_sample,
+    move_cursor,
+)
+from omnimouse_widgets.views.trace_row import Trace
+from omnimouse_widgets.views.traces import LegendEntry, least_span, predicted_of
 
 TOOLTIP = (
     "Predictions for the selected neurons: without the edits (orange) and with them\n"

@@ -1,11 +1,13 @@
-"""One row of recorded and predicted values, independent of the toolkit."""
+"""One row of recorded and predicted values, and the scales of several rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from omnimouse_widgets.drawn.traces.options import Scale
+Scale = Literal["own", "common"]
+"""Each row has its own scale, or all rows have the largest one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

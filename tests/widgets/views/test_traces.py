@@ -17,12 +17,16 @@ from omnimouse_widgets.drawn.model.tier_score import (
     tier_score_tip,
 )
 from omnimouse_widgets.drawn.neurons.score_distribution import distribution_of
-from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import evidence_of, trace_rows
-from omnimouse_widgets.drawn.traces.text import legend_entries
+from omnimouse_widgets.views.traces import evidence_of, legend_entries, trace_rows
 from tests.predictors import NoisyPredictor, open_controller
 
-LOOK = TraceOptions(is_large=False)
+
+def plain_rows(controller):
+    """Return the rows with predictions as they are."""
+    controller.state.as_large = False
+    rows = trace_rows(controller)
+    controller.state.as_large = True
+    return rows
 
 
 @pytest.fixture
@@ -30,16 +34,17 @@ def controller(session):
     """Controller with a prediction that is not exact, and selected targets."""
     with open_controller(session, NoisyPredictor("noisy")) as made:
         made.selection.select([7, 3])
+        made.state.as_large = True
         yield made
 
 
 def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, session):
     results, mask = controller.results, controller.state.mask
     here = results.scores[7]
-    rows = trace_rows(controller, TraceOptions(is_large=False))
+    rows = plain_rows(controller)
     assert rows[0].label.endswith(f"r = … (here {here:.2f})")
     controller.requests.score_tier(False)
-    rows = trace_rows(controller, TraceOptions(is_large=False))
+    rows = plain_rows(controller)
     assert rows[0].label.endswith(f"r = {here:.2f} here")
     assert results.shown_scores is results.scores
     assert evidence_of(controller.results) == ""
@@ -47,7 +52,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     *_, found = scoring.refine(lambda: False)
     results.tier_score = found
     value = found.score.per_neuron[list(found.score.neurons).index(7)]
-    label = trace_rows(controller, TraceOptions(is_large=False))[0].label
+    label = plain_rows(controller)[0].label
     assert label.endswith(f"{value:.2f} (here {here:.2f})")
     assert results.shown_scores[7] == value
     assert str(found.n_total) in evidence_of(controller.results)
@@ -71,16 +76,16 @@ def test_scores_of_pins_say_that_they_are_of_the_samples_on_screen(controller, s
     controller.pins.pin("same")
     answer = controller.pins.predictions.windows[0]
     here = f"{answer.score(7):.2f}"
-    assert [m[:2] for m in trace_rows(controller, LOOK)[0].marks] == [("A", here)]
+    assert [m[:2] for m in plain_rows(controller)[0].marks] == [("A", here)]
     scoring = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask)
     *_, controller.results.tier_score = scoring.refine(lambda: False)
-    marks = [mark[:2] for mark in trace_rows(controller, LOOK)[0].marks]
+    marks = [mark[:2] for mark in plain_rows(controller)[0].marks]
     assert marks == [("pins", "here"), ("A", here)]
 
 
 def test_a_baseline_is_compared_over_the_same_windows(controller, session):
     def label():
-        return trace_rows(controller, LOOK)[0].label
+        return plain_rows(controller)[0].label
 
     mask = controller.state.mask
     controller.model.choose_baseline("mean")
@@ -125,8 +130,8 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     # A prediction of a tenth of the amplitude has the same shape.
     small = replace(results.selected, responses=results.selected.responses / 10)
     results.selected = small
-    row = trace_rows(controller, TraceOptions(is_large=True))[0]
-    raw = trace_rows(controller, TraceOptions(is_large=False))[0]
+    row = trace_rows(controller)[0]
+    raw = plain_rows(controller)[0]
     is_known = np.isfinite(raw.predicted)
     assert np.std(row.predicted[is_known]) == pytest.approx(np.std(row.truth[is_known]), rel=1e-5)
     factor = np.std(raw.truth[is_known]) / np.std(raw.predicted[is_known])
@@ -141,7 +146,7 @@ def test_a_numerically_constant_prediction_is_drawn_flat(controller):
     noise = np.random.default_rng(0).normal(size=results.selected.responses.shape)
     constant = (2 + 1e-7 * noise).astype(np.float32)
     results.selected = replace(results.selected, responses=constant)
-    row = trace_rows(controller, TraceOptions(is_large=True))[0]
+    row = trace_rows(controller)[0]
     is_known = np.isfinite(row.predicted)
     np.testing.assert_allclose(row.predicted[is_known], 2, atol=1e-5)
     assert (row.predicted_bar, "┃" in row.label) == (0, False)
@@ -150,11 +155,11 @@ def test_a_numerically_constant_prediction_is_drawn_flat(controller):
 def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(controller):
     results, rates = controller.results, controller.results.selected.responses
     results.selected = replace(results.selected, band=np.stack([rates - 1, rates + 2]))
-    raw = trace_rows(controller, TraceOptions(is_large=False))[0]
+    raw = plain_rows(controller)[0]
     np.testing.assert_allclose(
         raw.band - raw.predicted, [[-1] * 60, [2] * 60] + 0 * raw.predicted, rtol=1e-4
     )
-    assert trace_rows(controller, TraceOptions(is_large=True))[0].band is None
+    assert trace_rows(controller)[0].band is None
 
 
 def test_the_legend_names_the_metric_of_the_scores():

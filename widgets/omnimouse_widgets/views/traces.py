@@ -1,27 +1,48 @@
-"""Trace rows of the selected neurons: curves, scores and mask shading."""
+"""Panel *Traces*: recorded and predicted responses of the selected neurons.
 
-from collections.abc import Callable
+Longer than other panels: its rows, their scores and its legend are used by the report,
+by saved pictures and by the panels *Behaviour* and *What if*, too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, Self, cast
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
 from omnimouse_model.data.session import Window
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neuron_scores import evidence
-from omnimouse_model.live.pin import LIVE, PinResult
+from omnimouse_model.live.pin import LIVE, Pin, PinResult
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.spans import SpanChoice, shown_span, span_choices
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import units
 from omnimouse_widgets.drawn.model.tier_score import COMPUTING, no_score_text
-from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.row import Trace
-from omnimouse_widgets.drawn.traces.text import BASELINE_SIGN
 from omnimouse_widgets.drawn.units import bar_text
+from omnimouse_widgets.views.record import (
+    NO_SESSION,
+    Action,
+    AskText,
+    Block,
+    Choice,
+    Item,
+    Legend,
+    Overlay,
+    Row,
+    Switch,
+    Text,
+    Traces,
+)
+from omnimouse_widgets.views.time import cursor_s, move_cursor
+from omnimouse_widgets.views.trace_row import Trace
 
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""
@@ -33,31 +54,215 @@ PENDING: Final = "…"
 """Stands for a score that is being computed."""
 
 
-def trace_rows(controller: Controller, look: TraceOptions) -> list[Trace]:
-    """Return a row per selected neuron, over the window or the chosen span."""
-    rows, spec = _rows(controller), controller.state.spec
-    return [_as_large(row, spec) for row in rows] if look.is_large else rows
+SPAN_TIPS: Final = {
+    "window": f"The window of {OMNIMOUSE.duration_s:g} s",
+    "10 s": "10 s around it, stitched from windows under the same mask",
+    "30 s": "30 s around it, stitched from windows under the same mask",
+    "trial": "The trial it lies in, stitched from windows under the same mask",
+}
+PIN_TIP: Final = (
+    "Keep this condition (mask and model) and overlay its prediction\n"
+    "while you try another; up to four (Shift+P)"
+)
+FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
+NO_CONDITION: Final = "Open a session and choose a model first"
+STOP_TIP: Final = "Stop predicting the span and the pins"
+COMMON_LABEL, COMMON_TIP = "= scale", "One scale for all neurons, or each its own"
+SHAPE_LABEL: Final = "≈ shape"
+SHAPE_TIP: Final = (
+    "Predictions as large as the recording, to compare their shapes; without it, the\n"
+    "band of a model that gives one is drawn: it holds 95 % of recorded values"
+)
+BASELINE_SIGN: Final = "┅"
+LABEL: Final = "Responses of the selected neurons, recorded and predicted"
+TIP: Final = (
+    "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"
+    "green, dotted: the baseline (–: no score in this window)\n"
+    "Blue: samples that the model sees · light orange: samples that it predicts\n"
+    "Other colours: pinned conditions, with their own correlations\n"
+    "r: correlation over windows of a tier, and here: over the samples shown\n"
+    "Grey bar: {bar} of the recording; orange bar: of the prediction, see the label\n"
+    "A prediction is flatter than one trial, because most of a trial is not\n"
+    "predictable. ≈ shape draws it as large as the recording (Shift+S: one scale).\n"
+    "Click or drag: move the cursor, and the window if the cursor leaves it"
+)
+NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
+LARGE: Final = "predictions are drawn as large as the recording, to compare shapes"
+"""What is said below a saved figure of scaled predictions."""
 
 
-def _rows(controller: Controller) -> list[Trace]:
+class TracesView:
+    """Rows of the selected neurons, with pinned conditions, span and scales above."""
+
+    name = "traces"
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: bar, legends, rows, what is being predicted, and cursor."""
+        controller, events = self._controller, self._controller.state.events
+        results, changed = controller.results, controller.pins.changed
+        looks = [events.common_scale, events.as_large]
+        return [
+            Block(self._bar, [events.pins, events.mask, events.predictor_name, changed,
+                              events.trace_span, events.window, *looks]),
+            Block(self._legends, [events.baseline_name, events.predictor_name, events.pins,
+                                  changed, events.as_large, events.window,
+                                  results.events.neuron_scores]),
+            Block(self._rows, [events.window, events.mask, events.selection, results.changed,
+                               controller.baseline.changed, changed, events.pins,
+                               events.trace_span, *looks]),
+            Block(self._stop, [changed]),
+            Block(self._cursor, [events.cursor, events.window]),
+        ]  # fmt: skip
+
+    def _bar(self) -> Sequence[Item | Row]:
+        """Return the pins, the span and the switches of the scales."""
+        state, pins = self._controller.state, self._controller.pins
+        refusal = "" if pins.can_pin else FULL_TIP if pins.is_full else NO_CONDITION
+        shown = shown_span(state.trace_span, state.spec)
+        spans = tuple(
+            (choice, f"{state.spec.duration_s:.3g} s" if choice == "window" else choice,
+             _span_tip(choice, state.spec))
+            for choice in span_choices(state.spec)
+        )  # fmt: skip
+        span_help = f"Span of the traces: {_span_tip(state.trace_span, state.spec)}"
+        return [
+            Row("bar", (
+                Action("pin", "Pin", PIN_TIP, pins.pin_or_notify, refusal, "Shift+P"),
+                *map(self._chip, state.pins),
+                Choice("span", "Span of the traces", span_help, spans, shown,
+                       self._choose_span),
+                Switch("common_scale", COMMON_LABEL, COMMON_TIP, state.common_scale,
+                       partial(setattr, state, "common_scale")),
+                Switch("as_large", SHAPE_LABEL, SHAPE_TIP, state.as_large,
+                       partial(setattr, state, "as_large")),
+            ))
+        ]  # fmt: skip
+
+    def _chip(self, pin: Pin) -> Switch:
+        """Return the switch of a pin, with its menu."""
+        pins, slot = self._controller.pins, pin.slot
+        restore, unpin = partial(pins.make_current, slot), partial(pins.unpin, slot)
+        help_text = f"{pin_text(pins, pin)}\nClick to show or hide it (Alt+{slot + 1})"
+        sign = ("■", palette.PINS[slot])
+        show = partial(pins.show, slot)
+        actions = (
+            Action(f"restore{slot}", "Restore this condition", "", restore),
+            Action(f"rename{slot}", "Rename…", "", lambda: self._ask_name(pin)),
+            Action(f"unpin{slot}", "Unpin", "", unpin),
+        )
+        return Switch(f"pin{slot}", pin.letter, help_text, pin.is_shown, show, sign, actions)
+
+    def _choose_span(self, choice: str) -> None:
+        self._controller.pins.choose_span(cast(SpanChoice, choice))
+
+    def _ask_name(self, pin: Pin) -> AskText:
+        def rename(name: str) -> None:
+            # The pin may have been removed in the meantime.
+            if any(other.slot == pin.slot for other in self._controller.state.pins):
+                self._controller.pins.rename(pin.slot, name)
+
+        return AskText(f"Name of the condition {pin.letter}", pin.name, rename)
+
+    def _legends(self) -> Sequence[Item]:
+        """Return why nothing was pinned or predicted, and the signs of curves and pins."""
+        state, pins = self._controller.state, self._controller.pins
+        notice, results = pins.notice or pins.predictions.remark, self._controller.results
+        baseline, has_page = Path(state.compared_baseline).name, pins.predictions.page is not None
+        # While predictions are scaled, no band is drawn.
+        has_band = results.selected is not None and results.selected.band is not None
+        signs = legend_entries(
+            # The baseline is drawn in the window alone.
+            f"{baseline} here" if baseline and has_page else baseline,
+            is_large=state.as_large,
+            spec=state.spec,
+            evidence=evidence_of(results),
+            symbol=state.metric.symbol,
+            has_band=has_band and not state.as_large,
+        )
+        pinned = pin_signs(state.pins, pin_results(self._controller), pins.problem_of)
+        return [
+            Text("notice", f"⚠ {notice}" if notice else "", "warning"),
+            Legend("legend", tuple(signs)),
+            Legend("pins", tuple(pinned)),
+        ]
+
+    def _rows(self) -> Sequence[Item]:
+        """Return the rows of the window or of the chosen span."""
+        controller, state = self._controller, self._controller.state
+        # The number is read before the curves: they can then be newer, never older.
+        request = controller.results.shown_request
+        rows = tuple(trace_rows(controller))
+        missing = "" if rows else NO_SESSION if state.window is None else NO_SELECTION
+        return [
+            Traces(
+                "traces",
+                LABEL,
+                rows,
+                missing,
+                TIP.format(bar=bar_text(state.spec)),
+                partial(_move_over_span, controller),
+                scale="common" if state.common_scale else "own",
+                request=request,
+            )
+        ]
+
+    def _stop(self) -> Sequence[Item]:
+        """Return the button that stops the prediction of the span and of the pins.
+
+        It stands over the plot: a row for it would move the plot when it appears.
+        """
+        predictions = self._controller.pins.predictions
+        if not predictions.message:
+            return []
+        label = f"{predictions.message} ✕"
+        return [Action("stop", label, STOP_TIP, predictions.stop, over="traces")]
+
+    def _cursor(self) -> Sequence[Item]:
+        time_s = cursor_s(self._controller.state)
+        x = np.zeros(0) if time_s is None else np.array([time_s])
+        return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
+
+
+def _move_over_span(controller: Controller, time_s: float) -> None:
+    """Move the cursor to a time of the shown span.
+
+    If the time is outside the window, the window is centred on it first.
+    """
+    window = controller.state.window
+    if window is None:
+        return
+    is_within = window.start_s <= time_s < window.stop_s
+    if controller.pins.predictions.page is not None and not is_within:
+        controller.navigation.centre_on(time_s)
+    move_cursor(controller.state, controller.navigation, time_s)
+
+
+def trace_rows(controller: Controller) -> list[Trace]:
+    """Return a row per selected neuron, over the window or the chosen span.
+
+    Predictions are as large as the recording if the state says so.
+    """
     state = controller.state
     if state.window is None or state.mask is None or state.session is None:
         return []
     time = state.window.timestamps["responses"]
     truth, n = units.recorded(state.window), state.mask.n_neurons
-    rows = [
-        _in_window(controller, neuron, time, truth[:, neuron])
-        for neuron in state.selection
-        if neuron < n
-    ]
+    neurons = [neuron for neuron in state.selection if neuron < n]
+    rows = [_in_window(controller, neuron, time, truth[:, neuron]) for neuron in neurons]
     # `page` is the time range of a longer span; None means that only the window is
     # shown.
-    if controller.pins.predictions.page is None:
-        return rows
-    page = _page_of(controller)
-    neurons = [neuron for neuron in state.selection if neuron < n]
-    pairs = zip(neurons, rows, strict=True)
-    return [_over_span(page, neuron, row) for neuron, row in pairs]
+    if controller.pins.predictions.page is not None:
+        page = _page_of(controller)
+        rows = [_over_span(page, *pair) for pair in zip(neurons, rows, strict=True)]
+    return [_as_large(row, state.spec) for row in rows] if state.as_large else rows
 
 
 def least_span(spec: WindowSpec) -> tuple[float, float]:
@@ -76,12 +281,6 @@ def evidence_of(results: Results) -> str:
     """Return the windows of the scores beside the traces; "" if of the window alone."""
     found = results.tier_score
     return "" if found is None else evidence(found)
-
-
-def has_band(results: Results, *, is_large: bool) -> bool:
-    """Return whether traces have a band: not while predictions are scaled."""
-    selected = results.selected
-    return not is_large and selected is not None and selected.band is not None
 
 
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
@@ -438,3 +637,91 @@ def band_of(prediction: Prediction | None, neuron: int, window: Window) -> np.nd
         for limit in prediction.band
     ]
     return None if any(limit is None for limit in limits) else np.array(limits)
+
+
+def _span_tip(choice: SpanChoice, spec: WindowSpec) -> str:
+    """Return what a span of the traces is."""
+    if choice == "window":
+        return f"The window of {spec.duration_s:.3g} s"
+    if choice not in span_choices(spec):
+        return "Windows of this model cannot be joined to a longer span"
+    return SPAN_TIPS[choice]
+
+
+class LegendEntry(NamedTuple):
+    """One entry of a legend."""
+
+    glyph: str
+    colour: str
+    text: str
+
+
+def legend_entries(
+    baseline: str = "",
+    *,
+    is_large: bool = False,
+    spec: WindowSpec = OMNIMOUSE,
+    evidence: str = "",
+    symbol: str = "r",
+    has_band: bool = False,
+) -> list[LegendEntry]:
+    """Return the meaning of colours and lines.
+
+    `baseline` is its name, where it is drawn. `is_large` states that predictions are
+    scaled to the recording; `spec` is that of the window, whose unit the scale bar has;
+    `evidence` are the windows of the scores, and `symbol` is that of their metric.
+    `has_band` states that a band of the prediction is drawn.
+    """
+    entries = [
+        LegendEntry("━", palette.RECORDED, "recorded"),
+        LegendEntry("╍", palette.PREDICTED, "predicted ≈" if is_large else "predicted"),
+    ]
+    if has_band:
+        entries.append(LegendEntry("░", palette.BAND, "95 % of values"))
+    if baseline:
+        entries.append(LegendEntry(BASELINE_SIGN, palette.BASELINE, baseline))
+    entries += [
+        LegendEntry("▇", palette.VISIBLE, "visible"),
+        LegendEntry("▒", palette.TARGET, "target"),
+        LegendEntry("┃", palette.AXIS, bar_text(spec)),
+    ]
+    # Last, because it is the longest: in a narrow panel it is the second line.
+    if evidence:
+        entries.append(LegendEntry(symbol, palette.AXIS, evidence))
+    return entries
+
+
+def pin_signs(
+    pins: Sequence[Pin],
+    results: Mapping[int, PinResult],
+    problem_of: Callable[[Pin], str],
+) -> list[LegendEntry]:
+    """Return the legend of the shown pins, with reasons for missing predictions."""
+    signs = []
+    for pin in pins:
+        if not pin.is_shown:
+            continue
+        problem = _problem(problem_of(pin), results.get(pin.slot))
+        text = f"{pin.letter} {shown_name(pin, pins)}"
+        text += f": {problem}" if problem else ""
+        signs.append(LegendEntry("━", palette.PINS[pin.slot], text))
+    return signs
+
+
+def shown_name(pin: Pin, pins: Sequence[Pin]) -> str:
+    """Return the name of a pin, with its model if pins have different models."""
+    model = Path(pin.predictor_name).name
+    is_alone = len({other.predictor_name for other in pins}) < 2
+    return pin.name if is_alone or model in pin.name else f"{pin.name} · {model}"
+
+
+def pin_text(pins: Pins, pin: Pin) -> str:
+    """Return the description of a pin, with the reason for a missing prediction."""
+    result = pins.predictions.windows.get(pin.slot)
+    text = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
+    problem = _problem(pins.problem_of(pin), result)
+    return f"{text}\nNot predicted: {problem}" if problem else text
+
+
+def _problem(pin_problem: str, result: PinResult | None) -> str:
+    return pin_problem or (result.error if result is not None else "")

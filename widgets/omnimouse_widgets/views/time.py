@@ -1,13 +1,50 @@
-"""Bars of trials on the timeline, by tier and by kind of stimulus."""
+"""Panel *Time*: the whole session, and positions of the cursor in the window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 import numpy as np
 
 from omnimouse_model.data.overview import Overview
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
+from omnimouse_widgets.views.trace_row import cursor_sample
+
+
+def cursor_s(state: LiveState) -> float | None:
+    """Return the cursor time on the session clock; None without a window."""
+    if state.window is None:
+        return None
+    return float(state.window.timestamps["responses"][state.cursor])
+
+
+def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None:
+    """Move the cursor to the sample of the window nearest to a time."""
+    if state.window is not None:
+        time = state.window.timestamps["responses"]
+        navigation.set_cursor(cursor_sample(time_s, time))
+
+
+def frame_at_sample(spec: WindowSpec, sample: int) -> int:
+    """Return the video frame on screen at a response sample; 0 without video."""
+    if spec.video is None:
+        return 0
+    # 1e-6: a sample at the onset of a frame belongs to it in spite of rounding.
+    frame = int(sample * spec.video.rate_hz / spec.response_rate_hz + 1e-6)
+    return min(frame, spec.n_frames - 1)
+
+
+def sample_at_frame(spec: WindowSpec, frame: int) -> int:
+    """Return the first response sample at which a video frame is on screen."""
+    if spec.video is None:
+        return 0
+    sample = ceil(frame * spec.response_rate_hz / spec.video.rate_hz - 1e-6)
+    return min(sample, spec.n_samples - 1)
+
 
 # Trials of a long session are only a few pixels wide on the strip; a merged bar has
 # room for its letter.

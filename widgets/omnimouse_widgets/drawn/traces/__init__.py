@@ -1,1 +1,0 @@
-"""Traces: rows, text, time axis and trial bands."""
