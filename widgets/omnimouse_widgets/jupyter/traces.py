@@ -27,12 +27,12 @@ class Traces(RecordPart):
         Whether predictions are scaled to the amplitude of the recording.
     progress
         Current prediction for the span and the pins, as text, or ""; read-only.
-    status
-        Age and duration of the prediction, as text; read-only.
     cursor
         Sample of the window at the cursor, from 0.
     height
         Height of the plot in CSS pixels; rows that do not fit can be scrolled to.
+    status
+        Age and duration of the prediction, as text; read-only.
     """
 
     # At most 20 drawings per second: each one sends all rows, up to 64, again.
