@@ -155,8 +155,9 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
         "state": table["state"],
         "seen_samples": input_cells(mask).sum(axis=0),
         "asked_samples": scored_cells(mask).sum(axis=0),
-        content.score_name: table["score"],
+        # The score on screen is the first one.
         **content.tier_columns,
+        content.score_name: table["score"],
         "selected": np.isin(np.arange(session.n_neurons), content.selection),
     }
     for name in session.units.properties:

@@ -253,14 +253,18 @@ class Project(HasBackgroundTask):
         self.changed.emit()
 
     def script(self) -> str:
-        """Return a Python script that makes the prediction on screen and its score.
+        """Return a Python script that makes the prediction and the scores on screen.
 
         See `script_of`.
         """
         screen = self._screen
         # A changed analysis does not have the mask on screen in its file.
         file = None if self.is_changed else self.path
-        return script_of(screen.state, screen.model.name, file, self._store.folder)
+        score = screen.results.tier_score
+        # A score that stays on screen under a mask which the predictor cannot tell apart.
+        if score is not None and score.mask is not screen.state.mask:
+            score = None
+        return script_of(screen.state, score, screen.model.name, file, self._store.folder)
 
     # -- opening ----------------------------------------------------------------------
     def open(self, path: str | Path, recording: str | Path = "") -> None:

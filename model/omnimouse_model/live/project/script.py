@@ -3,6 +3,9 @@
 from pathlib import Path
 from pprint import pformat
 
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.tier_score import MAX_WINDOWS, TierScore
 from omnimouse_model.analysis.in_silico.edit_lists import edits_to_json
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
@@ -18,19 +21,28 @@ BEHAVIOR_LINES = (
     "recorded = np.where(known, window.behavior, np.nan)",
     "r = correlation(prediction.behavior, recorded, axis=0)",
     "for name, value in zip(session.behavior_names, r):",
-    '    print(f"{name}: r = {value:z.6f}")',
+    '    print(f"in this window: {name}: r = {value:z.6f}")',
 )
 """Lines that score decoded behaviour, per channel."""
 
 
-def script_of(state: LiveState, predictor: str, analysis: Path | None, folder: Path) -> str:
-    """Return a script that opens the session, predicts and prints the score.
+def script_of(
+    state: LiveState,
+    score: TierScore | None,
+    predictor: str,
+    analysis: Path | None,
+    folder: Path,
+) -> str:
+    """Return a script that opens the session, predicts and prints the scores on screen.
 
     The mask is made by a strategy or preset if that gives the same mask, else it is
     read from the analysis file, else written out; a long mask is saved to a file.
 
     Parameters
     ----------
+    score
+        Score over the windows of a tier that is on screen, None without one. The script
+        computes it over the same windows, and prints the same digits.
     predictor
         Name that loads the predictor, "" for a predictor object.
     analysis
@@ -56,7 +68,7 @@ def script_of(state: LiveState, predictor: str, analysis: Path | None, folder: P
         "import numpy as np",
         "import omnimouse_app as om",
         *[line for line in imports if "omnimouse" in line],
-        *_score_import(state, mask),
+        *_score_import(state, mask, score),
         "",
         f"session = om.open_session({str(session.path)!r}{options})",
         *_window_lines(window, mask_lines),
@@ -64,6 +76,8 @@ def script_of(state: LiveState, predictor: str, analysis: Path | None, folder: P
         f"predictor = om.load_predictor({predictor!r}, [session]{device})",
         "prediction = predictor.predict(window, mask)",
     ]
+    if score is not None:
+        lines += _tier_lines(score)
     if scored_cells(mask).any():
         lines += _score_lines(state)
     if mask.has_behavior_target:
@@ -93,13 +107,54 @@ def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
     return session, window, mask
 
 
-def _score_import(state: LiveState, mask: Mask) -> list[str]:
+def _score_import(state: LiveState, mask: Mask, score: TierScore | None) -> list[str]:
     """Return the imports of the functions that score."""
     is_named = state.metric.name != "correlation"
-    module = "omnimouse_model.analysis.evaluate.window_scores"
-    lines = [f"from {module} import window_scores"] if is_named else []
+    package = "omnimouse_model.analysis.evaluate"
+    lines = [f"from {package}.window_scores import window_scores"] if is_named else []
+    if score is not None and not score.is_complete:
+        lines.insert(0, f"from {package}.tier_score import TierScoring")
+    metrics = ["METRICS"] if score is not None and score.score is not None else []
     if mask.has_behavior_target or not is_named:
-        lines.append("from omnimouse_model.metrics import correlation")
+        metrics.append("correlation")
+    if metrics:
+        lines.append(f"from omnimouse_model.metrics import {', '.join(metrics)}")
+    return lines
+
+
+def _tier_lines(score: TierScore) -> list[str]:
+    """Return lines that compute the score over a tier, over the windows that it has."""
+    tier, metric = score.tier, "correlation" if score.score is None else score.score.metric
+    if score.is_complete:
+        lines = [
+            f"scores = om.evaluate(predictor, session, mask, tier={tier!r}, "
+            f"metric={metric!r}, max_windows={MAX_WINDOWS})"
+        ]
+        responses, behavior = "scores.scores[0]", "scores.behavior"
+        low, high = "ci_low", "ci_high"
+    else:
+        lines = [
+            f"scoring = TierScoring(predictor, session, mask, {tier!r}, {metric!r})",
+            "for found in scoring.refine(lambda: False):",
+            f"    if found.n_windows == {score.n_windows}:",
+            "        break",
+        ]
+        responses, behavior = "found.estimate", "found.behavior"
+        low, high = "low", "high"
+    evidence = f"over {score.n_windows} of {score.n_total} {tier} windows"
+    if score.score is not None and not score.score.refusal:
+        # A preliminary score has no interval.
+        has_interval = np.isfinite(score.estimate.low)
+        interval = f'f"[{{score.{low}:z.2f}}, {{score.{high}:z.2f}}]", ' if has_interval else ""
+        lines += [
+            f"score = {responses}",
+            f"print(METRICS[{metric!r}].text(score.value), {interval}{evidence!r})",
+        ]
+    if score.behavior:
+        lines += [
+            f"for one in {behavior}:",
+            f'    print(f"{{one.channel}}: r = {{one.value:z.2f}}", {evidence!r})',
+        ]
     return lines
 
 
@@ -110,14 +165,14 @@ def _score_lines(state: LiveState) -> list[str]:
         return [
             f"score = window_scores(prediction, window, {metric.name!r})",
             "score = score[np.isfinite(score)]",
-            f'print(f"median {{np.median(score):.6f}} {metric.symbol} over '
+            f'print(f"in this window: median {{np.median(score):.6f}} {metric.symbol} over '
             '{len(score)} neurons")',
         ]
     return [
         "recorded = window.responses[:, prediction.neurons]",
         "r = correlation(prediction.responses, recorded, axis=0)",
         "r = r[np.isfinite(r)]",
-        'print(f"median r = {np.median(r):z.6f} over {len(r)} neurons")',
+        'print(f"in this window: median r = {np.median(r):z.6f} over {len(r)} neurons")',
     ]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.tier_score import TierScoring
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Window
@@ -25,7 +27,7 @@ from omnimouse_model.masks import HIDDEN, VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor, EndlessPredictor, open_controller
-from tests.small_sessions import write_session
+from tests.small_sessions import simulate_mouse, write_session
 
 TIMEOUT = 60.0
 
@@ -88,10 +90,23 @@ def checked_script(controller, script_output):
     return check
 
 
-def check_score(line: str, controller: Controller) -> None:
-    r, n = re.fullmatch(r"median r = (\S+) over (\d+) neurons\n", line).groups()
+def check_score(printed: str, controller: Controller) -> None:
+    *lines, line = printed.splitlines()
+    text = shown_score(controller.results.tier_score)
+    assert lines == ([text] if text else [])
+    r, n = re.fullmatch(r"in this window: median r = (\S+) over (\d+) neurons", line).groups()
     known = controller.results.scores[np.isfinite(controller.results.scores)]
     assert (float(r), int(n)) == (pytest.approx(np.median(known), abs=2e-6), len(known))
+
+
+def shown_score(found) -> str:
+    """The score over a tier as the bar shows it, with its windows."""
+    if found is None:
+        return ""
+    now = found.estimate
+    interval = f" [{now.low:z.2f}, {now.high:z.2f}]" if np.isfinite(now.low) else ""
+    windows = f"over {found.n_windows} of {found.n_total} {found.tier} windows"
+    return f"r = {now.value:z.2f}{interval} {windows}"
 
 
 def content_of(controller):
@@ -110,9 +125,25 @@ def test_a_script_prints_the_score_on_screen(session, tmp_path):
         check_score(done.stdout, controller)
 
 
+@pytest.mark.parametrize("n_batches", [1, 2, None])
+def test_a_script_prints_the_score_over_the_same_windows_of_the_tier(
+    tmp_path, script_output, n_batches
+):
+    session = open_session(simulate_mouse(tmp_path / "mouse", 20, 3.0, tests=3, times=2))
+    with open_controller(session, "noisy", load=load) as controller:
+        controller.editor.apply_preset("causal_response_25_behavior")
+        scoring = TierScoring(load("noisy"), session, controller.state.mask)
+        *_, found = islice(scoring.refine(lambda: False), n_batches)
+        assert found.is_complete == (n_batches is None)
+        controller.results.take_refined(found, None)
+        printed = script_output(controller.project.script())
+        assert shown_score(found) in printed
+        check_score(printed, controller)
+
+
 def test_a_script_contains_the_edits(controller, script_output):
     controller.stimulus_edits.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
-    _, changed = script_output(controller.project.script()).splitlines()
+    *_, changed = script_output(controller.project.script()).splitlines()
     change = np.nanmedian(controller.results.what_if.change)
     assert change > 0
     assert changed == f"{controller.stimulus_edits.text}: median change {change:.6f}"
@@ -218,6 +249,7 @@ def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
     table = exports.neuron_columns(content)
     neurons = found.score.neurons
     np.testing.assert_array_equal(table["r_test"][neurons], found.score.per_neuron)
+    assert next(name for name in table if name.startswith("r")) == "r_test"  # as on screen
     np.testing.assert_array_equal(table["r"], controller.results.scores)
     assert f"over {found.n_total} test windows" in content.definitions["r_test"]
     assert "r_test (neuron,)" in str(exports.arrays_of(content)["README"])
