@@ -46,18 +46,17 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
         assert left >= canvas_right
         assert right <= size[0]
         assert bottom <= size[1]
-    # Curves can be read, with a legend of two lines; the histogram is not scrolled out.
-    traces, histogram = dock.panels["Traces"], dock.control.model.histogram
+    # Curves can be read, with a legend of two lines.
+    traces = dock.panels["Traces"]
     assert traces.stacks["traces"].canvas.height() > 180
     legend = traces.widgets["legend"]
     assert legend.height() < 3 * legend.fontMetrics().height()
-    assert not histogram.visibleRegion().isEmpty()
     assert boxes["OmniMouse"][3] <= boxes["Traces"][1]
     assert boxes["Time"][3] <= boxes["Raster"][1]
     assert boxes["Raster"][2] <= boxes["Stimulus"][0]
     assert boxes["Raster"][1] == boxes["Stimulus"][1]
     assert boxes["Stimulus"][3] <= size[1]
-    tabs_of = {"Traces": {"Context", "Behaviour", "Neurons", "Neuron"}}
+    tabs_of = {"Traces": {"Context", "Behaviour", "Neurons", "Scores", "Neuron"}}
     tabs_of |= {"OmniMouse": {"What if", "Laboratory", "Ranking"}}
     tabs_of |= {"Raster": {"Trials", "Repeats"}}
     for title, others in tabs_of.items():

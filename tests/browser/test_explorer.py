@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.browser.page import SIZE, NotebookPage
+from tests.bench.browser.page import SIZE
 from tests.browser.explorer import (
     counts,
     grave_violations,
@@ -143,42 +143,21 @@ def test_curves_follow_the_theme_of_the_page_and_images_do_not(fresh_explorer):
 
 
 # -- scores ---------------------------------------------------------------------------
-def wait_until_marked(tab: NotebookPage, n: int) -> None:
-    """Wait until so many points are white; what is drawn in a drag plotly minds."""
-    plot = tab.page.locator(PLOT).last
-    tab.page.wait_for_function(
-        "([plot, n]) => plot.data[3].x.length === n", arg=[plot.element_handle(), n]
-    )
-
-
-def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
+def test_bars_and_points_of_the_scores_select_neurons(fresh_explorer):
     fresh_explorer.page.get_by_role("tab", name="Scores", exact=True).last.click()
-    plot = fresh_explorer.page.locator(PLOT).last
-    bars = plot.locator(".barlayer .trace").first.locator(".point")
-    bars.first.wait_for()
-    wait_until_marked(fresh_explorer, 2)
-    # A bar by the mouse.
-    box = bars.nth(8).bounding_box()
-    fresh_explorer.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
+    part = fresh_explorer.page.locator(".omnimouse-scores")
+    bars, points = part.locator("svg").nth(0), part.locator("svg").nth(1)
+    bars.locator("rect").nth(9).wait_for()
+    # A bar by the mouse: the first rectangle is the ground.
+    bars.locator("rect").nth(9).click(force=True)
     within = f"bool({EDGES}[8] <= {SCORES}[0] <= {SCORES}[-1] < {EDGES}[9])"
     fresh_explorer.wait_for_kernel(within, True)
-    wait_until_marked(fresh_explorer, fresh_explorer.evaluate("len(explorer.selection)"))
-    # A rectangle around points; twice over, as plotly would move the first.
-    for end in (0.5, 0.7):
-        fresh_explorer.evaluate("explorer.controller.selection.select([])")
-        wait_until_marked(fresh_explorer, 0)
-        fresh_explorer.drag(plot, (0.63, 0.15), (0.95, end), steps=6)
-        fresh_explorer.wait_for_kernel("len(explorer.selection)", 64)
-    # The slider's keys go from bar to bar, and a double click ends it.
-    slider = fresh_explorer.page.get_by_label("Bar of the histogram")
-    slider.press("ArrowRight")
-    low = float(slider.get_attribute("aria-valuetext").split()[1])
-    near = f"abs({SCORES}[0] - {low}) < 0.051 > abs({SCORES}[-1] - {low})"
-    fresh_explorer.wait_for_kernel(f"bool(len(explorer.selection) < 64 and {near})", True)
-    box = plot.bounding_box()
-    x, y = box["x"] + 0.95 * box["width"], box["y"] + 0.8 * box["height"]
-    fresh_explorer.page.mouse.dblclick(x, y)
-    fresh_explorer.wait_for_kernel("len(explorer.selection)", 0)
+    fresh_explorer.evaluate("explorer.controller.selection.select([])")
+    fresh_explorer.drag(points, (0.3, 0.15), (0.95, 0.7), steps=6)
+    fresh_explorer.wait_for_kernel("len(explorer.selection)", 64)
+    # The arrows go from bar to bar.
+    part.get_by_role("button", name="▸").press("ArrowRight")
+    fresh_explorer.wait_for_kernel(f"bool({EDGES}[9] <= {SCORES}[0] < {EDGES}[10])", True)
 
 
 # -- table ----------------------------------------------------------------------------

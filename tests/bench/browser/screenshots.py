@@ -129,7 +129,7 @@ def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | N
     yield "neurons", tab.part("table").first
     tab.evaluate("explorer.controller.editor.apply_preset('video_behavior')")
     _bring_to_front(tab, "Scores")
-    tab.page.locator(".barlayer .point").first.wait_for()
+    tab.part("scores").locator("svg rect + rect").first.wait_for(state="attached")
     _wait_for_results(tab)
     tab.evaluate("explorer.neuron_scores.select_ranked('highest')")
     _wait_for_results(tab)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.evaluate.results import Score
-from omnimouse_widgets.drawn.neurons.score_distribution import BIN_WIDTH
 from omnimouse_widgets.figures import score_histogram, score_scatter
+from omnimouse_widgets.views.scores import BIN_WIDTH
 
 
 def score(neurons, values, **fields):

@@ -153,7 +153,7 @@ def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_pa
     record.choose(view, "saved", True)
     table = record.record(view)["saved sweeps"]
     assert table.rows == (("– –", "mine", entry.started, "24 of 24"),)
-    record.pick(view, "saved sweeps", 0)
+    record.pick(record.record(view)["saved sweeps"], 0)
     items = record.record(view)
     assert (items["current sweep"].row, items["draw"].is_on) == (0, True)
     assert items["resume"].refusal == "Nothing is missing"

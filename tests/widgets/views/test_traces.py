@@ -16,7 +16,7 @@ from omnimouse_widgets.drawn.model.tier_score import (
     shown_tier_score_lines,
     tier_score_tip,
 )
-from omnimouse_widgets.drawn.neurons.score_distribution import distribution_of
+from omnimouse_widgets.views.scores import distribution_of
 from omnimouse_widgets.views.traces import evidence_of, legend_entries, trace_rows
 from tests.predictors import NoisyPredictor, open_controller
 

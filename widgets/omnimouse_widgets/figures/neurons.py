@@ -7,9 +7,9 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import Score
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neurons.score_distribution import score_bins
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
+from omnimouse_widgets.views.scores import score_bins
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -32,6 +32,7 @@ from omnimouse_widgets.views.record import (
     pick,
     plain,
     press,
+    select,
 )
 from omnimouse_widgets.views.trace_row import Scale, Trace, has_overlay, row_ranges
 
@@ -138,6 +139,11 @@ class RecordPart(Part):
         for number in self._moving:
             self._last.pop(f"block{number}", None)
             self._board.request(number)
+
+    def on_select(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        """Select what lies in an outline, float32 (point, 2)."""
+        outline = np.frombuffer(buffers[0], np.float32).reshape(-1, 2).astype(float)
+        select(self._contents.get(str(content["name"])), outline, bool(content["add"]))
 
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Run an action, and send to the page what its result asks for."""

@@ -18,7 +18,9 @@ from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neurons.columns import (
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.neurons import (
     COLUMNS,
     FILTER_TIP,
     OLDER,
@@ -30,8 +32,6 @@ from omnimouse_widgets.drawn.neurons.columns import (
     state_code,
     tooltips_of,
 )
-from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
 logger = logging.getLogger(__name__)
 

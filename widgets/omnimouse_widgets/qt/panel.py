@@ -109,6 +109,8 @@ REFUSALS: Final = (ValueError, OSError, ImportError)
 Taking = TypeVar("Taking", PlotCanvas, RowView)
 SWITCH_STYLE: Final = f"{TOGGLE_STYLE} QToolButton {{ padding: 3px 2px; }}"
 """Style with less padding: a row of seven switches fits in a dock of 400 pixels."""
+SIGN_STYLE: Final = f"{SWITCH_STYLE} QToolButton {{ font-size: 8pt; }}"
+"""Style of a switch that is an entry of a legend."""
 OVER_STYLE: Final = (
     f"QToolButton {{ color: {TEXT}; background: #2B2E36; "
     "border-radius: 3px; padding: 1px 5px; border: 1px solid #565C66; }"
@@ -207,6 +209,9 @@ class RecordPanel(QWidget):
 
     def _pick(self, name: str, *place: float) -> None:
         self._try(lambda: record.pick(self._contents.get(name), *place))
+
+    def _select(self, name: str, outline: np.ndarray, is_added: bool) -> None:
+        self._try(lambda: record.select(self._contents.get(name), outline, is_added))
 
     def _try(self, act: Callable[[], object]) -> None:
         show_text(self.notice, "")
@@ -391,7 +396,8 @@ class RecordPanel(QWidget):
                 box.setMinimumWidth(78)
                 return box
             case Switch():
-                switch = toggle_button(entry.label, entry.help, SWITCH_STYLE)
+                style = SWITCH_STYLE if entry.sign is None or entry.actions else SIGN_STYLE
+                switch = toggle_button(entry.label, entry.help, style)
                 switch.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
                 switch.setIconSize(QSize(10, 10))
                 switch.clicked.connect(lambda is_on: self._choose(name, is_on))
@@ -414,7 +420,7 @@ class RecordPanel(QWidget):
             case Traces(tip=tip):
                 self.stacks[name] = stack = TraceStack(partial(self._pick, name), tip)
                 return _fill_height(stack.canvas)
-        self.plots[name] = plot = RecordPlot(partial(self._pick, name))
+        self.plots[name] = plot = RecordPlot(partial(self._pick, name), partial(self._select, name))
         return _fill_height(plot.canvas)
 
     def _show(self, widget: Any, item: Item | Row) -> None:
@@ -538,13 +544,17 @@ def _row(row: Row) -> QWidget:
 
 
 def _sign_icon(glyph: str, colour: str) -> QIcon:
-    size = QSize(12, 12)
+    """Return a glyph as an icon, which is pale while the switch is off."""
+    icon, size = QIcon(), QSize(12, 12)
+    for state, opacity in ((QIcon.State.On, 1.0), (QIcon.State.Off, 0.3)):
 
-    def paint(painter: QPainter) -> None:
-        painter.setPen(QColor(colour))
-        painter.drawText(QRectF(0, 0, 12, 12), int(Qt.AlignmentFlag.AlignCenter), glyph)
+        def paint(painter: QPainter, opacity: float = opacity) -> None:
+            painter.setOpacity(opacity)
+            painter.setPen(QColor(colour))
+            painter.drawText(QRectF(0, 0, 12, 12), int(Qt.AlignmentFlag.AlignCenter), glyph)
 
-    return QIcon(drawn_pixmap(size, paint))
+        icon.addPixmap(drawn_pixmap(size, paint), QIcon.Mode.Normal, state)
+    return icon
 
 
 def _menu_box(choice: Choice, choose: Callable[[Any], object]) -> QComboBox:

@@ -23,6 +23,7 @@ from omnimouse_widgets.views.record import (
     Image,
     Line,
     Message,
+    Outline,
     Overlay,
     Plot,
     Polar,
@@ -54,6 +55,8 @@ class RecordPlot:
     ----------
     pressed
         Called with the place (x, y) of a press on curves.
+    selected
+        Called with the outline (point, 2) of a press or drag, and whether it adds.
 
     Attributes
     ----------
@@ -65,11 +68,15 @@ class RecordPlot:
         Lines over it, by name.
     """
 
-    def __init__(self, pressed: Callable[[float, float], object] = lambda x, y: None) -> None:
-        self._pressed = pressed
+    def __init__(
+        self,
+        pressed: Callable[[float, float], object] = lambda x, y: None,
+        selected: Callable[[np.ndarray, bool], object] = lambda outline, is_added: None,
+    ) -> None:
+        self._pressed, self._selected = pressed, selected
         self.overlays: dict[str, Any] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
-        self.box = plot_style.PressBox(self._press)
+        self.box = _OutlineBox(self._press, self._select)
         self.plot = pg.PlotItem(viewBox=self.box)
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot, left=False, bottom=False)
@@ -93,6 +100,7 @@ class RecordPlot:
             self.plot.showAxis(side, isinstance(plot, Curves))
         self.box.setAspectLocked(isinstance(plot, (Polar, Image)))
         self.box.invertY(isinstance(plot, Image))
+        self.box.outline = plot.outline if isinstance(plot, Curves) else ""
         if isinstance(plot, Curves):
             self._show_curves(plot)
         elif isinstance(plot, Polar):
@@ -103,14 +111,20 @@ class RecordPlot:
     def show_overlay(self, overlay: Overlay) -> None:
         """Move a line, or marks with a tip, over the plot."""
         if overlay.name not in self.overlays:
-            made = _curve(overlay.colour, overlay.dash, 2)
+            made: Any = _curve(overlay.colour, overlay.dash, 2)
             if overlay.symbol:
-                made = TipPoints(symbol=overlay.symbol, size=14, tip=lambda x, y, data: data)
+                size = 14 if overlay.symbol == "star" else 7
+                made = TipPoints(symbol=overlay.symbol, size=size, tip=lambda x, y, data: data)
+            elif overlay.bar:
+                made = _bars(overlay)
             made.setZValue(10)  # above what is drawn later
             self.overlays[overlay.name] = made
             # It does not change what is in view.
             self.plot.addItem(made, ignoreBounds=True)
         item = self.overlays[overlay.name]
+        if overlay.bar:
+            item.setOpts(x=overlay.x, height=overlay.y, width=overlay.bar)
+            return
         if not overlay.symbol:
             item.setData(overlay.x, overlay.y)
             return
@@ -127,6 +141,10 @@ class RecordPlot:
         if isinstance(self.shown, Curves) and self.shown.pick is not None:
             self._pressed(x, y)
 
+    def _select(self, outline: np.ndarray, is_added: bool) -> None:
+        if isinstance(self.shown, Curves) and self.shown.select is not None:
+            self._selected(outline, is_added)
+
     def _add(self, *items: pg.GraphicsObject) -> None:
         for item in items:
             self.plot.addItem(item)
@@ -142,13 +160,13 @@ class RecordPlot:
     # -- curves -----------------------------------------------------------------------
     def _show_curves(self, plot: Curves) -> None:
         place = np.log10 if plot.is_log else np.asarray
-        ticks = [(float(place(at)), text) for at, text in plot.ticks]
+        ticks = [(float(place(at)), text) for at, text in plot.ticks or ()]
         for side, label in (("bottom", plot.across), ("left", plot.up)):
             axis = self.plot.getAxis(side)
             plot_style.style_axis(axis)
             axis.setLabel(escape(label), color=plot_style.AXIS)
             axis.label.setFont(plot_style.small_font())
-        self.plot.getAxis("bottom").setTicks([ticks])
+        self.plot.getAxis("bottom").setTicks(None if plot.ticks is None else [ticks])
         left, up = self.plot.getAxis("left"), plot.up_ticks
         left.setTicks(None if up is None else [up])
         # The width of given texts is not measured before the first painting.
@@ -203,8 +221,9 @@ class RecordPlot:
             ]
             brush = plot_style.brush(line.colour, _BAND_ALPHA)
             self._add(pg.FillBetweenItem(*ends, brush=brush))
-        curve = _curve(line.colour, line.dash, 1.5)
-        curve.setData(at, line.y)
+        curve = _bars(line) if line.bar else _curve(line.colour, line.dash, 1.5)
+        if not line.bar:
+            curve.setData(at, line.y)
         if len(line.fit_x):
             fitted = plot_style.curve(line.colour, dotted=True)
             fitted.setData(fit_at, line.fit_y)
@@ -297,12 +316,71 @@ def _reach(plot: Polar) -> np.ndarray:
 
 def _curve(colour: str, dash: Dash, width: float) -> pg.PlotCurveItem:
     """Return an empty curve with gaps at NaN."""
+    if dash == "none":
+        return pg.PlotCurveItem(pen=None)
     pen = plot_style.pen(colour, width)
     if dash != "solid":
         pen.setDashPattern(list(_DASHES[dash]))
         # The square caps of Qt lengthen every dash and would close short gaps.
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pg.PlotCurveItem(pen=pen, connect="finite")
+
+
+def _bars(line: Line | Overlay) -> pg.BarGraphItem:
+    """Return bars from 0 to the points of a line."""
+    brush = plot_style.brush(line.colour)
+    return pg.BarGraphItem(x=line.x, height=line.y, width=line.bar, brush=brush, pen=None)
+
+
+class _OutlineBox(plot_style.PressBox):
+    """View box of curves that draws the outline of a drag, and reports it at its end."""
+
+    def __init__(
+        self,
+        pressed: Callable[[float, float], None],
+        selected: Callable[[np.ndarray, bool], None],
+    ) -> None:
+        super().__init__(pressed)
+        self.outline: Outline = ""
+        self._selected = selected
+        self._path: list[tuple[float, float]] = []
+        self._shape = _curve(palette.CURSOR, "dashed", 1)
+        self.addItem(self._shape, ignoreBounds=True)
+
+    def mousePressEvent(self, event: Any) -> None:
+        """Begin an outline."""
+        super().mousePressEvent(event)
+        if self.outline and event.button() == Qt.MouseButton.LeftButton:
+            self._path = [self._place(event)]
+
+    def mouseMoveEvent(self, event: Any) -> None:
+        """Draw the outline."""
+        super().mouseMoveEvent(event)
+        if self._path:
+            self._path.append(self._place(event))
+            points = self._points()
+            self._shape.setData(*np.vstack([points, points[:1]]).T)
+
+    def mouseReleaseEvent(self, event: Any) -> None:
+        """Report the outline."""
+        super().mouseReleaseEvent(event)
+        if self._path:
+            adding = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
+            points, self._path = self._points(), []
+            self._shape.setData([], [])
+            self._selected(points, bool(event.modifiers() & adding))
+
+    def _place(self, event: Any) -> tuple[float, float]:
+        place = self.mapSceneToView(event.scenePos())
+        return float(place.x()), float(place.y())
+
+    def _points(self) -> np.ndarray:
+        """Return the corners of the outline; one point for a press."""
+        path = np.array(self._path)
+        if len(path) == 1 or self.outline == "lasso":
+            return path
+        (x0, y0), (x1, y1) = path[0], path[-1]
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
 def picture_of(

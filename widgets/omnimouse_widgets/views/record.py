@@ -25,7 +25,9 @@ from omnimouse_widgets.views.trace_row import Scale, Trace
 NO_SESSION: Final = "No session is open"
 """What an empty panel says."""
 Tone = Literal["plain", "quiet", "warning", "problem"]
-Dash = Literal["solid", "dashed", "dotted", "dash-dot", "long-dash", "long-dash-dot"]
+Dash = Literal["solid", "dashed", "dotted", "dash-dot", "long-dash", "long-dash-dot", "none"]
+Outline = Literal["", "rectangle", "lasso"]
+"""Shape that a drag draws, "" for none."""
 _nothing, _no_points = partial(np.zeros, 0), partial(np.zeros, (0, 2))
 BRIGHT_SHARE: Final = 0.55
 """Share of the largest value of a matrix above which a cell is bright."""
@@ -127,6 +129,8 @@ class Line:
         Lower and upper end of a bar at each point; empty without.
     is_open, is_pale
         Whether the marks are open, and whether the line is pale: it is preliminary.
+    bar
+        Width of bars from 0 to the points, in place of the line; 0 without bars.
     """
 
     label: str
@@ -143,6 +147,7 @@ class Line:
     ends: Float[np.ndarray, "point 2"] = field(default_factory=_no_points)
     is_open: bool = False
     is_pale: bool = False
+    bar: float = 0.0
 
 
 Limits = tuple[float, float, float, float]
@@ -159,7 +164,7 @@ class Raster:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """Lines over one axis; `ticks` are (position, text) on it.
+    """Lines over one axis; `ticks` are (position, text) on it, None for round numbers.
 
     Attributes
     ----------
@@ -175,6 +180,9 @@ class Curves:
         Text above the plot; what it shows and what a press does, beside the label.
     pick
         Called with the place (x, y) of a press; None without an answer to it.
+    outline, select
+        Shape of a drag, and what is called at its end: with the outline (point, 2), of
+        one point for a press, and whether Shift or Ctrl is held.
     """
 
     name: str
@@ -182,7 +190,7 @@ class Curves:
     lines: tuple[Line, ...]
     across: str
     up: str
-    ticks: tuple[tuple[float, str], ...]
+    ticks: tuple[tuple[float, str], ...] | None
     baseline: tuple[float, str] | None = None
     is_log: bool = False
     in_view: tuple[float, ...] = ()
@@ -192,6 +200,8 @@ class Curves:
     title: str = ""
     tip: str = ""
     pick: Callable[[float, float], object] | None = None
+    outline: Outline = ""
+    select: Callable[[np.ndarray, bool], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,6 +221,7 @@ class Overlay:
     tip: str = ""
     is_open: bool = False
     is_pale: bool = False
+    bar: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -563,6 +574,12 @@ def pick(item: Any, *place: float) -> None:
         item.pick(int(place[0]))
     elif isinstance(item, (Curves, Traces)) and item.pick is not None:
         item.pick(*place)
+
+
+def select(item: Any, outline: np.ndarray, is_added: bool) -> None:
+    """Select what lies in an outline (point, 2) on curves that are drawn."""
+    if isinstance(item, Curves) and item.select is not None and len(outline):
+        item.select(outline, is_added)
 
 
 def saved_text(paths: Sequence[Path]) -> str:

@@ -127,10 +127,10 @@ PANELS: Final = (
     Panel(
         "Scores",
         "Distribution of the scores of the neurons, and scores against another quantity.",
-        "notebooks.md#neuronscores-explorerneuron_scores",
+        "napari.md#properties-of-one-neuron",
+        Dock("views.scores:ScoresView", "right", "results"),
         part="neuron_scores",
         is_tab=True,
-        reason="In napari, the histogram is in the dock OmniMouse.",
     ),
     Panel(
         "Neuron",

@@ -58,18 +58,18 @@ def _areas(state: LiveState) -> list[tuple[str, str, str]]:
 def _targets(state: LiveState) -> Options:
     held_out = "A tenth or more of all neurons, drawn anew for each draw"
     return [
-        (MASK, "targets of the mask", "Neurons with a target in the mask on screen"),
-        (SELECTED, "selected neurons", "At most 64, as in the traces"),
-        (OTHERS, "held-out neurons", held_out),
+        (MASK, "of the mask", "Neurons with a target in the mask on screen"),
+        (SELECTED, "selected", "At most 64, as in the traces"),
+        (OTHERS, "held-out", held_out),
         *_areas(state),
     ]
 
 
 def _pools(state: LiveState) -> Options:
     return [
-        (MASK, "visible neurons of the mask", "Neurons with a visible sample in the mask"),
-        (SELECTED, "selected neurons", "At most 64, as in the traces"),
-        (OTHERS, "all neurons", "All neurons of the recording"),
+        (MASK, "of the mask", "Neurons with a visible sample in the mask"),
+        (SELECTED, "selected", "At most 64, as in the traces"),
+        (OTHERS, "all", "All neurons of the recording"),
         *_areas(state),
     ]
 

@@ -520,5 +520,8 @@ class Requests:
 
     def close(self, timeout_s: float) -> None:
         """End both engines and their processes."""
+        # A panel that is hidden later asks for nothing.
+        self._sweep_viewers.clear()
+        self._state.sweep_shown = False
         self.baseline.close(timeout_s)
         self.engine.close(timeout_s)

@@ -204,8 +204,8 @@ def test_a_fault_is_shown_with_its_details_and_the_rest_goes_on(controller, page
         (Raster, "nothing"),
         (VideoScrubber, "film"),
         (NeuronTable, "table"),
-        (NeuronScores, "scores"),
-        (ContextSweep, "figure"),
+        (NeuronScores, "block2"),
+        (ContextSweep, "block2"),
     ],
 )
 def test_without_a_session_a_part_is_empty(empty_controller, page, shown, op):

@@ -41,8 +41,6 @@ def test_controls_below_the_score_stay_while_it_is_refined(controller, show, red
             shown[:] = [*step, *more] if step else []
             controller.results.changed.emit()
             redraw()
-            panel.model.histogram.setVisible(bool(step))
-            redraw()
             places.add(panel.task.preset.mapTo(panel, QPoint()).y())
         assert len(places) == 1
 

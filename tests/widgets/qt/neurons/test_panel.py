@@ -4,8 +4,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_widgets.drawn.neurons.columns import COLUMNS
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
+from omnimouse_widgets.views.neurons import COLUMNS
 from tests.widgets.pointer import press
 
 LEFT = Qt.MouseButton.LeftButton

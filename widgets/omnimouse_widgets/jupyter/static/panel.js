@@ -39,8 +39,13 @@ const BAND = 0.18; // opacity of the band around a line
 const PALE = 0.45; // opacity of what is preliminary or of an older mask
 const DASHES = {
   solid: {}, dashed: { "stroke-dasharray": "5 3" }, dotted: { "stroke-dasharray": "2 3" }, "dash-dot": { "stroke-dasharray": "7 3 2 3" },
-  "long-dash": { "stroke-dasharray": "12 4" }, "long-dash-dot": { "stroke-dasharray": "12 3 2 3" },
+  "long-dash": { "stroke-dasharray": "12 4" }, "long-dash-dot": { "stroke-dasharray": "12 3 2 3" }, none: { stroke: "none" },
 };
+// Many points without tips are one path of dots: a page is slow with thousands of elements.
+const dots = (points, colour, size) => shape("path", { d: points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join(""),
+  stroke: colour, fill: "none", "stroke-width": size, "stroke-linecap": "round" });
+const bars = (points, width, ground, colour) => points.map(([x, y]) =>
+  shape("rect", { x: x - width / 2, y: Math.min(y, ground), width, height: Math.abs(ground - y), fill: colour }));
 // The numbers of the points of a line between its gaps; lines with marks have no gaps.
 function runsOf({ y, symbol }) {
   const known = [...y.keys()].filter((k) => Number.isFinite(y[k]));
@@ -96,7 +101,9 @@ const drawings = {
     }
     for (const [y, text] of item.up_ticks ?? [])
       text.split("\n").forEach((line, k) => shapes.push(words(line, LEFT - 6, yOf(y) + 4 + 13 * k, { anchor: "end" })));
-    for (const [x, text] of item.ticks) shapes.push(words(text, xOf(x), height - BELOW + 16));
+    const across = roundStep(span / 5), round = Array.from({ length: item.ticks ? 0 : Math.floor((first + span) / across) - Math.ceil(first / across) + 1 },
+      (_, k) => (Math.ceil(first / across) + k) * across);
+    for (const [x, text] of item.ticks ?? round.map((x) => [x, String(Number(x.toPrecision(3)))])) shapes.push(words(text, xOf(x), height - BELOW + 16));
     shapes.push(words(item.across, (LEFT + width) / 2, height - 8));
     shapes.push(words(item.up, 12, height / 2, { transform: `rotate(-90 12 ${height / 2})` }));
     if (item.baseline) shapes.push(path([LEFT, width - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
@@ -111,8 +118,10 @@ const drawings = {
       }
       line.sd.forEach((sd, k) => { if (sd > 0) shapes.push(path([-sd, sd].map((by) => [at[k][0], yOf(line.y[k] + by)]), line.colour)); });
       shapes.push(path([...line.fit_x].map((x, k) => [xOf(x), yOf(line.fit_y[k])]), line.colour, { "stroke-dasharray": "1 3" }));
-      shapes.push(...runs.map((run) => path(run.map((k) => at[k]), line.colour, DASHES[line.dash])));
-      if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol, line.is_open)));
+      if (line.bar) shapes.push(...bars(at, xOf(line.bar) - xOf(0), yOf(0), line.colour));
+      else if (line.dash !== "none") shapes.push(...runs.map((run) => path(run.map((k) => at[k]), line.colour, DASHES[line.dash])));
+      if (line.symbol && !line.tips.length && line.dash === "none") shapes.push(dots(at, line.colour, 4));
+      else if (line.symbol) shapes.push(...runs.flat().map((k) => mark(at[k], line.colour, line.tips[k], line.symbol, line.is_open)));
       if (line.is_pale) shapes.slice(drawn).forEach((one) => one.setAttribute("opacity", PALE));
     }
     names.forEach(([text, fill], k) => shapes.push(words(text, width - RIGHT, ABOVE + 4 + HEAD * Boolean(item.title) + 14 * k, { anchor: "end", fill })));
@@ -406,16 +415,42 @@ function render({ model, el }) {
     const over = shape("g"), overlays = new Map();
     bindKeys(element, keys);
     let isPressed = false;
+    const placeOf = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(element.getScreenCTM().inverse());
+    let outline = "", drag = []; // in units of the drawing
+    const sketch = shape("polygon", { fill: "none", stroke: INK, "stroke-dasharray": "4 3" });
+    const corners = () => {
+      const [[x0, y0], [x1, y1]] = [drag[0], drag.at(-1)];
+      return drag.length === 1 || outline === "lasso" ? drag : [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
+    };
     element.addEventListener("pointerdown", (event) => {
-      if (!isPressed || !element.places || event.button) return;
-      const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(element.getScreenCTM().inverse());
-      pick(item.name, ...element.places.at(x, y));
+      if (!element.places || event.button) return;
+      const { x, y } = placeOf(event);
+      if (isPressed) pick(item.name, ...element.places.at(x, y));
+      if (!outline) return;
+      drag = [[x, y]];
+      element.setPointerCapture(event.pointerId);
+    });
+    element.addEventListener("pointermove", (event) => {
+      if (!drag.length) return;
+      const { x, y } = placeOf(event);
+      drag.push([x, y]);
+      sketch.setAttribute("points", corners().map((at) => at.join()).join(" "));
+      element.append(sketch);
+    });
+    element.addEventListener("pointerup", (event) => {
+      if (!drag.length || !element.places) return;
+      const places = Float32Array.from(corners().flatMap((at) => element.places.at(...at)));
+      drag = [];
+      sketch.remove();
+      send("select", { name: item.name, add: event.shiftKey || event.ctrlKey || event.metaKey }, [places.buffer]);
     });
     element.mark = (mark) => {
       overlays.set(mark.name, mark);
       const { xOf, yOf } = element.places ?? {};
       over.replaceChildren(...(xOf ? [...overlays.values()] : []).flatMap((one) => {
         const at = [...one.x].map((x, k) => [xOf(x), yOf(one.y[k])]);
+        if (one.bar) return bars(at, xOf(one.bar) - xOf(0), yOf(0), one.colour);
+        if (one.symbol === "o") return [dots(at, one.colour, 6)];
         if (!one.symbol) return [path(at, one.colour, { ...DASHES[one.dash], "stroke-width": 2 })];
         return at.map((place) => shape("g", { opacity: one.is_pale ? PALE : 1 }, mark(place, one.colour, one.tip, one.symbol, one.is_open)));
       }));
@@ -424,13 +459,14 @@ function render({ model, el }) {
       [WIDE, TALL] = isInRow ? [IN_ROW, IN_ROW] : [520, 300];
       element.setAttribute("viewBox", `0 0 ${WIDE} ${TALL}`);
       isPressed = now.kind === "curves" && !("pick" in now);
+      outline = now.outline ?? "";
       element.places = null;
       if (now.tip) element.setAttribute("aria-description", now.tip);
       element.setAttribute("class", `omnimouse-drawing ${["image", "matrix", "polar"].includes(now.kind) || now.raster ? "" : "omnimouse-curves"}`);
       element.setAttribute("aria-label", now.label);
       const title = now.title ? [words(now.title, WIDE / 2, 13)] : [];
       element.replaceChildren(ground(), ...drawings[now.kind](now, colours, element), ...title, over);
-      if (now.tip && isPressed) element.prepend(shape("title", {}, now.tip));
+      if (now.tip && (isPressed || outline)) element.prepend(shape("title", {}, now.tip));
     }];
   };
 

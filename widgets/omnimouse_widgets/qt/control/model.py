@@ -20,7 +20,6 @@ from omnimouse_widgets.drawn.model.tier_score import (
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.finetune import FinetuneSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
-from omnimouse_widgets.qt.control.score_histogram import ScoreHistogram
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     push_button,
@@ -84,7 +83,6 @@ class ModelSection(QWidget):
         form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
         form.add("Score", row_of(self.tier_score, self.refine, stretch=0))
         form.add_rows(
-            self.histogram,
             self.tier_details,
             self.notice,
             self.stored,
@@ -105,7 +103,6 @@ class ModelSection(QWidget):
             (self._draw_freshness, [results.changed, baseline.changed]),
             (self._draw_tier_score, [results.changed, baseline.changed,
                                      events.scores_tier, events.mask]),
-            (self.histogram.draw, [results.changed, events.selection, events.session]),
             (self._draw_silence, [controller.workers.changed]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
@@ -145,8 +142,6 @@ class ModelSection(QWidget):
         reserve_space(self.cancel)
         self.tier_score, self.tier_details = wrapped_label(), SteadyLabel()
         self.refine = push_button("Pause", "", self._refine)
-        self.histogram = ScoreHistogram(controller)
-        reserve_space(self.histogram)
         self.notice = wrapped_label()
         self.notice.setToolTip("How this prediction was computed")
         tooltip = "Show the mask under which the predictions of this file were made"

@@ -7,7 +7,6 @@ from qtpy.QtWidgets import QHeaderView, QLabel, QLineEdit, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP
 from omnimouse_widgets.qt.neurons.table_model import NeuronTableModel
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import push_button, show_text
@@ -15,6 +14,7 @@ from omnimouse_widgets.qt.style.form import column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.neurons import COLUMNS, FILTER_TIP
 
 SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
 

@@ -13,7 +13,8 @@ from qtpy.QtGui import QColor, QIcon
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neurons.columns import (
+from omnimouse_widgets.qt.style.segmented_button import swatch
+from omnimouse_widgets.views.neurons import (
     COLUMNS,
     OLDER,
     cell_text,
@@ -25,7 +26,6 @@ from omnimouse_widgets.drawn.neurons.columns import (
     titles_of,
     tooltips_of,
 )
-from omnimouse_widgets.qt.style.segmented_button import swatch
 
 SCORE: Final = COLUMNS.index("score")
 FADED: Final = QColor(128, 134, 145)

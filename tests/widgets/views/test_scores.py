@@ -1,0 +1,137 @@
+"""The panel Scores: bars and points of the scores, and the neurons that they select."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import Cancelled, never
+from omnimouse_widgets.drawn.model.tier_score import tier_score_tip
+from omnimouse_widgets.views import record
+from omnimouse_widgets.views.scores import BIN_WIDTH, ScoresView, spread
+from tests.predictors import EchoPredictor
+
+
+class GradedPredictor(EchoPredictor):
+    """The further on a neuron, the worse it is predicted; and without behaviour."""
+
+    def encode(self, window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        n_samples, n = window.responses.shape
+        noise = np.random.default_rng(3).normal(size=(n_samples, n))
+        noise *= np.linspace(0.0, 3.0, n) * (1 if mask.behavior == "visible" else 2)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+
+@pytest.fixture
+def controller(controller):
+    controller.model.choose(GradedPredictor())
+    controller.editor.apply_preset("video_behavior")
+    return controller
+
+
+@pytest.fixture
+def view(controller):
+    made = ScoresView.of(controller)
+    made.blocks()[0].follow(True)
+    return made
+
+
+def select(view, name, outline, is_added):
+    record.select(record.record(view)[name], outline, is_added)
+
+
+def corners(x0, y0, x1, y1):
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+
+def test_bars_and_points_are_the_scores_on_screen(view, controller):
+    scores = controller.results.shown_scores
+    known = np.flatnonzero(np.isfinite(scores))
+    items = record.record(view)
+    (points,) = items["scatter"].lines
+    np.testing.assert_allclose(points.y, scores[known], rtol=1e-6)
+    means = controller.state.session.units.mean
+    np.testing.assert_allclose(points.x, means[known], rtol=1e-6)
+    bars = items["histogram"].lines[0]
+    np.testing.assert_array_equal(bars.y, np.histogram(scores[known], view.spread.edges)[0])
+    assert bars.bar == pytest.approx(0.92 * BIN_WIDTH)
+    assert f"{len(known)} neurons" in items["summary"].text
+    assert f"{scores[known].mean():.2f}" in items["summary"].text
+    assert items["summary"].tip == tier_score_tip(controller.results.tier_score)
+
+
+def test_presses_and_drags_select_neurons(view, controller):
+    (points,) = record.record(view)["scatter"].lines
+    chosen = view.spread.neurons
+    for at, is_added in ((5, False), (9, True)):
+        place = np.array([[points.x[at], points.y[at]]])
+        select(view, "scatter", place, is_added)
+    assert controller.state.selection == (chosen[5], chosen[9])
+    low = float(np.median(points.y))
+    box = corners(points.x.min() - 1, low, points.x.max() + 1, 2.0)
+    select(view, "scatter", box, False)
+    scores = controller.results.shown_scores
+    found = scores[list(controller.state.selection)]
+    assert len(found) == (points.y > low).sum()
+    assert np.all(np.diff(found) >= 0)
+    marked = record.record(view)["selected points"]
+    assert sorted(marked.y) == pytest.approx(sorted(found))
+    select(view, "scatter", np.array([[points.x.min() - 9.0, -3.0]]), False)
+    assert controller.state.selection == ()
+
+
+def test_bars_select_their_neurons(view, controller):
+    found = view.spread
+    first, second = np.flatnonzero(found.counts)[:2]
+    select(view, "histogram", np.array([[found.places[first], 0.5]]), False)
+    assert list(controller.state.selection) == found.in_bar(int(first)).tolist()
+    record.press(view, "higher_bar")
+    assert list(controller.state.selection) == found.in_bar(int(second)).tolist()
+    items = record.record(view)
+    assert items["bar"].text == found.bar_text(int(second))
+    assert items["selected bars"].y[second] == found.counts[second]
+    outline = corners(found.places[first], 0.0, found.places[second], 1.0)
+    select(view, "histogram", outline, False)
+    assert len(controller.state.selection) == found.counts[first : second + 1].sum()
+
+
+def test_ranks_and_axes_are_chosen(view, controller):
+    record.press(view, "highest")
+    scores = controller.results.shown_scores
+    best = np.argsort(scores, kind="stable")[-16:]
+    assert set(controller.state.selection) == set(best.tolist())
+    record.choose(view, "tool", "lasso")
+    assert record.record(view)["histogram"].outline == "lasso"
+    record.choose(view, "against", "depth")
+    view.blocks()[0].follow(True)  # as a front end does after each change
+    assert view.against == "depth"
+
+
+def test_the_filter_counts_those_that_it_keeps(view, controller):
+    view.set_filter("score>0.5")
+    count = int((controller.results.shown_scores > 0.5).sum())
+    items = record.record(view)
+    assert len(items["scatter"].lines[0].y) == count
+    assert "score>0.5" in items["summary"].text
+    with pytest.raises(ValueError, match="<<"):
+        view.set_filter("<<")
+    assert view.filter == "score>0.5"
+
+
+def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
+    scores = np.array([-0.05, 0.0, 0.1, 0.15, 0.3, 1.0])
+    found = spread(np.arange(6), scores)
+    assert found.counts.sum() == 6
+    for bar in range(len(found.counts)):
+        assert len(found.in_bar(bar)) == found.counts[bar]
+    assert spread(np.empty(0, int), np.empty(0)).counts.size == 0
+    perfect = spread(np.arange(3), np.array([0.92, 1.0, 1.0]))
+    assert perfect.edges[-1] == 1.0
+    assert perfect.counts.tolist() == [1, 2]
+    for multiple in range(-20, 21):
+        for toward in (-2, 2):
+            score = np.nextafter(multiple * 0.05, toward)
+            edges = spread(np.zeros(1, int), np.array([score])).edges
+            assert edges[0] <= score <= edges[-1]
+    np.testing.assert_allclose(spread(np.zeros(1, int), np.ones(1)).edges, [0.95, 1])

@@ -1,1 +1,0 @@
-"""The table of neurons and the distribution of their scores."""

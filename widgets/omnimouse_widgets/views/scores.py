@@ -1,0 +1,564 @@
+"""Panel *Scores*: distribution of the scores of neurons, and scores against a quantity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, Literal, Self, cast, get_args
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neuron_scores import IN_WINDOW, ScoresOnScreen
+from omnimouse_model.live.neurons.quantities import QUANTITIES
+from omnimouse_model.live.pin import LETTERS
+from omnimouse_model.live.state import MAX_SELECTED, ColourBy
+from omnimouse_model.masks.neuron_table import matching_neurons
+from omnimouse_model.metrics.named import METRICS, Metric
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.model.tier_score import shown_tier_score_lines, tier_score_tip
+from omnimouse_widgets.views.neurons import OLDER, columns_of
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    Choice,
+    Curves,
+    Item,
+    Line,
+    Message,
+    Outline,
+    Overlay,
+    Plot,
+    Row,
+    Text,
+)
+
+Rank = Literal["lowest", "middle", "highest"]
+RANKS: Final[tuple[Rank, ...]] = get_args(Rank)
+BIN_WIDTH: Final = 0.05
+MAX_BINS: Final = 60
+ABSENT: Final = ("state", "score")
+"""Quantities that a score is not drawn against."""
+AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), *LETTERS)
+"""Axes for a score: a quantity of the neurons, or a pinned condition."""
+WITHOUT_ORDER: Final = ("area", "plane")
+"""Categorical quantities; their points are spread horizontally."""
+# Multiples of the golden ratio modulo 1 fill an interval evenly. The spread is thus
+# fixed for each neuron, and no random numbers are needed.
+_GOLDEN: Final = 0.618034
+_SPREAD: Final = 0.6
+N_RANKED: Final = 16
+"""Number of neurons that a button selects: the rows of traces that fit on screen."""
+NEAR: Final = 0.03
+"""Largest distance of a press from a point, as a share of the axes."""
+MOST_TIPS: Final = 2000
+"""Points that have a tip each; of more, a tip each is a large message."""
+SELECT_TIP: Final = "Press or drag: select neurons; Shift or Ctrl adds them"
+TOOLS: Final[tuple[tuple[Outline, str, str], ...]] = (
+    ("rectangle", "Box", "A drag selects the marks inside a rectangle"),
+    ("lasso", "Lasso", "A drag selects the marks inside an outline"),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreDistribution:
+    """Scores of the displayed neurons and their histogram.
+
+    Attributes
+    ----------
+    neurons
+        int64 (n,): neurons with a score that pass the filter, in stored order.
+    scores
+        float64 (n,).
+    edges, counts
+        (b + 1,) and (b,): histogram bars; no bars without scores.
+    metric
+        Metric of the scores.
+    evidence
+        Windows of the scores, see `ScoresOnScreen.evidence`.
+    """
+
+    neurons: np.ndarray
+    scores: np.ndarray
+    edges: np.ndarray
+    counts: np.ndarray
+    metric: Metric = METRICS["correlation"]
+    evidence: str = IN_WINDOW
+
+    @property
+    def places(self) -> np.ndarray:
+        """Middle of each bar."""
+        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
+
+    def counts_of(self, neurons: Sequence[int]) -> np.ndarray:
+        """Return the number of the given neurons in each bar."""
+        among = self.scores[np.isin(self.neurons, neurons)]
+        return _counts(among, self.edges)
+
+    def in_bar(self, number: int) -> np.ndarray:
+        """Return the neurons of a bar by ascending score."""
+        return self._ordered(_bars(self.scores, self.edges) == number)
+
+    def between(self, low: float, high: float) -> np.ndarray:
+        """Return the neurons with scores in [low, high] by ascending score."""
+        return self._ordered((self.scores >= low) & (self.scores <= high))
+
+    def ranked(self, rank: Rank, n: int) -> np.ndarray:
+        """Return the n lowest, middle or highest scored neurons by ascending score."""
+        order = self._ordered(np.ones(len(self.scores), bool))
+        last = max(len(order) - n, 0)
+        first = {"lowest": 0, "middle": last // 2, "highest": last}[rank]
+        return order[first : first + n]
+
+    def bar_text(self, number: int) -> str:
+        """Return e.g. "r 0.40 to 0.45: 37 neurons"."""
+        low, high = self.edges[number : number + 2]
+        count = _neurons(int(self.counts[number]))
+        return f"{self.metric.symbol} {low:z.2f} to {high:z.2f}: {count}"
+
+    def _ordered(self, is_in: np.ndarray) -> np.ndarray:
+        indices = np.flatnonzero(is_in)
+        order = np.argsort(self.scores[indices], kind="stable")
+        return np.asarray(self.neurons[indices[order]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondQuantity:
+    """A second quantity of the neurons of a `ScoreDistribution`.
+
+    Attributes
+    ----------
+    label
+        Label of the axis.
+    values
+        float (n,), NaN unknown.
+    categories
+        Names of the values 0, 1, … of a categorical quantity; () for numbers.
+    is_score
+        Whether the quantity is a score, so that an identity line is meaningful.
+    problem
+        Why no value is known, or "".
+    """
+
+    label: str
+    values: np.ndarray
+    categories: tuple[str, ...] = ()
+    is_score: bool = False
+    problem: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any neuron has a value."""
+        return bool(np.isfinite(self.values).any())
+
+
+def distribution_of(controller: Controller, text: str = "", against: str = "") -> ScoreDistribution:
+    """Return the scores on screen of the neurons passing a filter.
+
+    A pinned condition has scores of the window alone, so that they are drawn `against`
+    scores of the window.
+    """
+    results = controller.results
+    scores = results.neuron_scores
+    if against in LETTERS:
+        scores = None if results.scores is None else ScoresOnScreen(results.scores)
+    columns = columns_of(controller)
+    # Scores of another number of neurons belong to another session.
+    if scores is None or len(columns["id"]) != len(scores.values):
+        return spread(np.empty(0, np.int64), np.empty(0))
+    neurons = matching_neurons(text, columns)
+    neurons = neurons[np.isfinite(scores.values[neurons])]
+    values = scores.values[neurons].astype(float)
+    found = spread(neurons, values, controller.state.metric)
+    return replace(found, evidence=scores.evidence)
+
+
+def spread(
+    neurons: np.ndarray, scores: np.ndarray, metric: Metric = METRICS["correlation"]
+) -> ScoreDistribution:
+    """Return scores of some neurons with their histogram."""
+    edges = score_bins([scores]) if len(scores) else np.zeros(1)
+    return ScoreDistribution(neurons, scores, edges, _counts(scores, edges), metric)
+
+
+def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
+    """Return edges of equal bins that cover all scores on one grid.
+
+    Bins are 0.05 wide. Scores without bounds, such as bits per spike, may need wider
+    ones.
+    """
+    lowest = min(values.min() for values in each)
+    highest = max(values.max() for values in each)
+    width = BIN_WIDTH
+    while (highest - lowest) / width > MAX_BINS:
+        width *= 2
+    low, high = np.floor(lowest / width), np.ceil(highest / width)
+    # The quotients are rounded.
+    low, high = low - (low * width > lowest), high + (high * width < highest)
+    # The highest score may be the last edge: a correlation of 1 needs no bar above 1.
+    low = min(low, high - 1)
+    # Integer multiples of the width: cumulative sums would accumulate rounding errors,
+    # and 0 would not be an edge.
+    return np.arange(low, high + 1) * width
+
+
+def second_quantity(controller: Controller, against: str, neurons: np.ndarray) -> SecondQuantity:
+    """Return the second quantity of some neurons; `against` is one of `AGAINST`."""
+    if against in LETTERS:
+        return _pinned(controller, LETTERS.index(against), neurons)
+    name = cast(ColourBy, against)
+    scale = controller.colouring.scale_of(name)
+    if scale is None:
+        return SecondQuantity(against, np.full(len(neurons), np.nan))
+    quantity = scale.quantity
+    values = scale.values[neurons].astype(float)
+    if against in WITHOUT_ORDER:
+        values = values + _SPREAD * ((neurons * _GOLDEN) % 1.0 - 0.5)
+    unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
+    problem = controller.colouring.message_of(name)
+    # Ceilings are correlations: they bound no other metric.
+    is_score = quantity.unit == "r" == controller.state.metric.symbol
+    return SecondQuantity(quantity.label + unit, values, scale.categories, is_score, problem)
+
+
+def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
+    """Return name, label and explanation of all choices, including `chosen`."""
+    quantities = [q for q in controller.colouring.choices if q.name not in ABSENT]
+    choices = [[q.name, q.label, q.explanation] for q in quantities]
+    choices += [
+        [pin.letter, f"{pin.letter} {pin.name}", "Score under a pinned condition"]
+        for pin in controller.state.pins
+    ]
+    if chosen not in [name for name, *_ in choices]:
+        choices.append([chosen, _label_of(chosen), "Not known here"])
+    return choices
+
+
+def summary_text(controller: Controller, spread: ScoreDistribution, text: str = "") -> str:
+    """Return the score of the population, and how those of the neurons are spread.
+
+    Without scores, return the reason.
+    """
+    state, results = controller.state, controller.results
+    if state.session is None:
+        return "No session is open"
+    among = f" that the filter keeps ({text})" if text else ""
+    if not len(spread.neurons):
+        if results.freshness == "error":
+            return f"No prediction: {results.error}"
+        if results.neuron_scores is None and results.is_awaited:
+            return "◌ predicting…"
+        return f"No neuron{among} has a score: paint targets, and choose a model"
+    scores = spread.scores
+    old = f"{OLDER} of a previous mask · " if results.are_scores_old else ""
+    mean_text = state.metric.text(float(scores.mean()), equals=" ")
+    low, median, high = np.percentile(scores, [25, 50, 75])
+    # The mean of neurons that were selected by the same score is biased upwards.
+    bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
+    in_tier = " · ".join(shown_tier_score_lines(controller))
+    return (
+        (f"{in_tier} — " if in_tier else "")
+        + f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "
+        f"median {median:z.2f}, quartiles {low:z.2f} and {high:z.2f} · "
+        f"{np.mean(scores > 0):z.0%} above 0{bias}"
+    )
+
+
+class ScoresView:
+    """Histogram of the scores, and scatter plot of scores against a quantity.
+
+    Presses and drags in both plots select neurons; both show the selected ones in white.
+
+    Attributes
+    ----------
+    against
+        Horizontal axis of the scatter plot: one of `AGAINST`.
+    filter
+        Filter of the neurons, as in the table.
+    tool
+        Outline of a drag: "rectangle" or "lasso".
+    message
+        What is said if more neurons were picked than are selected.
+    """
+
+    name = "scores"
+    changed = Signal()
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self.against, self.filter = "mean", ""
+        self.tool: Outline = "rectangle"
+        self.message = ""
+        self._bar = -1
+        self._shown: tuple[ScoreDistribution, SecondQuantity] = (
+            spread(np.empty(0, np.int64), np.empty(0)),
+            SecondQuantity("", np.empty(0)),
+        )
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: controls, summary, plots, and the selected neurons."""
+        controller, events = self._controller, self._controller.state.events
+        scored = [self.changed, events.session, controller.results.changed, events.pins,
+                  controller.pins.changed, controller.colouring.changed]  # fmt: skip
+        return [
+            Block(tuple, [self.changed], follow=self._follow),
+            Block(self._controls, scored),
+            Block(self._plots, scored),
+            Block(self._selected, [*scored, events.selection]),
+            Block(self._bars, [*scored, events.selection]),
+        ]
+
+    def _follow(self, is_visible: bool) -> None:
+        """Read the quantity of the horizontal axis while the panel is visible."""
+        is_read = is_visible and self.against not in LETTERS
+        quantity = cast(ColourBy, self.against) if is_read else None
+        self._controller.colouring.draw(self, quantity)
+
+    # -- what the user does -----------------------------------------------------------
+    @property
+    def spread(self) -> ScoreDistribution:
+        """Scores of the neurons that pass the filter, and their histogram."""
+        return distribution_of(self._controller, self.filter, self.against)
+
+    @property
+    def summary(self) -> str:
+        """Number of scored neurons and their scores, or why there are none."""
+        return summary_text(self._controller, self.spread, self.filter)
+
+    def set_against(self, name: str) -> None:
+        """Choose the horizontal axis of the scatter plot."""
+        self.against = name
+        self.changed.emit()
+
+    def set_filter(self, text: str) -> None:
+        """Set the filter.
+
+        Raises
+        ------
+        ValueError
+            It is not valid; nothing changes.
+        """
+        matching_neurons(text.strip(), columns_of(self._controller))
+        self.filter = text.strip()
+        self.changed.emit()
+
+    def set_tool(self, name: str) -> None:
+        """Choose the outline of a drag."""
+        self.tool = cast(Outline, name)
+        self.changed.emit()
+
+    def select_ranked(self, rank: Rank, n: int = N_RANKED) -> None:
+        """Select the n neurons with the lowest, middle or highest scores."""
+        self.select(self.spread.ranked(rank, n))
+
+    def select(self, neurons: np.ndarray, *, is_added: bool = False) -> None:
+        """Select the neurons; of more than 64, those with the highest scores."""
+        self._controller.selection.select(neurons, is_added)
+        n = len(neurons)
+        text = f"Of {n:,} the {MAX_SELECTED} with the highest scores are selected"
+        self.message = text if n > MAX_SELECTED else ""
+        self.changed.emit()
+
+    def _select_bars(self, outline: np.ndarray, is_added: bool) -> None:
+        found = self.spread
+        ends = np.array([outline[:, 0].min(), outline[:, 0].max()])
+        first, last = _bars(ends, found.edges)
+        bars = [found.in_bar(bar) for bar in range(int(first), int(last) + 1)]
+        self._bar = int(first)
+        self.select(np.concatenate(bars), is_added=is_added)
+
+    def _select_points(self, outline: np.ndarray, is_added: bool) -> None:
+        found, across = self._shown
+        points = np.stack([across.values, found.scores], axis=1)
+        known = np.flatnonzero(np.isfinite(points).all(axis=1))
+        if len(outline) == 1:
+            span = np.maximum(np.ptp(points[known], axis=0), 1e-12)
+            distance = np.abs((points[known] - outline) / span).max(axis=1)
+            nearest = int(np.argmin(distance))
+            picked = known[[nearest]] if distance[nearest] <= NEAR else known[:0]
+        else:
+            picked = known[_inside(points[known], outline)]
+        order = np.argsort(found.scores[picked], kind="stable")
+        self.select(found.neurons[picked[order]], is_added=is_added)
+
+    def _step_bar(self, by: int) -> None:
+        """Select the neurons of the next bar that has some."""
+        found = self.spread
+        bars = np.flatnonzero(found.counts)
+        later = bars[bars > self._bar] if by > 0 else bars[bars < self._bar][::-1]
+        if len(later):
+            self._bar = int(later[0])
+            self.select(found.in_bar(self._bar))
+
+    # -- content ----------------------------------------------------------------------
+    def _controls(self) -> Sequence[Item | Row]:
+        choices = quantity_choices(self._controller, self.against)
+        reason = "" if len(self.spread.scores) else self.summary
+        tip = tier_score_tip(self._controller.results.tier_score)
+        return [
+            Row(
+                "controls",
+                (
+                    Choice("against", "Scores against", "Horizontal axis of the scatter plot",
+                           tuple((each[0], each[1], each[2]) for each in choices),
+                           self.against, self.set_against),
+                    Choice("tool", "Drag", "Outline of a drag",
+                           cast(tuple[tuple[str, str, str], ...], TOOLS),
+                           self.tool, self.set_tool, is_row=True),
+                    *(
+                        Action(rank, rank.capitalize(),
+                               f"Select the {N_RANKED} neurons with the {rank} scores",
+                               partial(self.select_ranked, rank), reason)
+                        for rank in RANKS
+                    ),
+                ),
+                wide="against",
+            ),
+            Text("summary", self.summary, "quiet", tip),
+            Text("message", self.message, "quiet"),
+        ]  # fmt: skip
+
+    def _plots(self) -> Sequence[Item | Row]:
+        found = self.spread
+        across = second_quantity(self._controller, self.against, found.neurons)
+        self._shown = found, across
+        if not len(found.neurons):
+            return [Message("histogram", "Scores", self.summary)]
+        is_old = self._controller.results.are_scores_old
+        return [
+            Row("plots", (self._histogram(found, is_old), self._scatter(found, across, is_old)))
+        ]
+
+    def _histogram(self, found: ScoreDistribution, is_old: bool) -> Curves:
+        symbol, most = found.metric.symbol, float(found.counts.max())
+        mean = float(found.scores.mean())
+        bars = Line("", palette.VISIBLE_RING, found.places, found.counts.astype(float), "",
+                    bar=_bar_width(found), is_pale=is_old)  # fmt: skip
+        text = f"mean {mean:z.2f}{'' if found.evidence != IN_WINDOW else ' here'}"
+        line = Line(text, palette.CURSOR, np.full(2, mean), np.array([0.0, most]), "",
+                    dash="dashed")  # fmt: skip
+        limits = float(found.edges[0]), float(found.edges[-1]), 0.0, 1.2 * most
+        return Curves(
+            "histogram", f"Histogram of {symbol}: {self.summary}", (bars, line), symbol, "neurons",
+            None, limits=limits, tip=SELECT_TIP, outline=self.tool, select=self._select_bars,
+        )  # fmt: skip
+
+    def _scatter(self, found: ScoreDistribution, across: SecondQuantity, is_old: bool) -> Plot:
+        symbol = found.metric.symbol
+        label = f"{symbol} against {across.label}"
+        known = np.isfinite(across.values)
+        if not known.any():
+            return Message("scatter", label, across.problem or f"◌ reading {across.label}")
+        ids = columns_of(self._controller)["id"][found.neurons]
+        tips = () if len(ids) > MOST_TIPS else tuple(
+            f"neuron {name:z.0f}\n{found.metric.text(score)}"
+            for name, score in zip(ids[known], found.scores[known], strict=True)
+        )  # fmt: skip
+        points = Line("", palette.VISIBLE_RING, across.values[known], found.scores[known], "o",
+                      tips=tips, dash="none", is_pale=is_old)  # fmt: skip
+        lines = [points]
+        if across.is_score:
+            both = np.concatenate([found.scores, across.values[known]])
+            ends = np.array([both.min(), both.max()])
+            lines.insert(0, Line("", palette.CURSOR, ends, ends, "", dash="dashed"))
+        ticks = tuple((float(at), name) for at, name in enumerate(across.categories))
+        note = "" if known.all() else f"{known.sum():,} of {len(known):,} known"
+        return Curves(
+            "scatter", label, tuple(lines), across.label, symbol, ticks or None, title=note,
+            tip=SELECT_TIP, outline=self.tool, select=self._select_points,
+        )  # fmt: skip
+
+    def _selected(self) -> Sequence[Item]:
+        """Return the selected neurons over both plots."""
+        (found, across), colour = self._shown, palette.SELECTED
+        chosen = self._controller.state.selection
+        counts = found.counts_of(chosen) if len(found.scores) else np.zeros(0)
+        is_chosen = np.isin(found.neurons, chosen) & np.isfinite(across.values)
+        return [
+            Overlay("selected bars", "histogram", colour, found.places, counts.astype(float),
+                    bar=_bar_width(found)),
+            Overlay("selected points", "scatter", colour, across.values[is_chosen],
+                    found.scores[is_chosen], symbol="o"),
+        ]  # fmt: skip
+
+    def _bars(self) -> Sequence[Item | Row]:
+        found = self.spread
+        is_bar = 0 <= self._bar < len(found.counts)
+        text = found.bar_text(self._bar) if is_bar else "← → select the neurons of a bar"
+        reason = "" if len(found.counts) else self.summary
+        return [
+            Row(
+                "bars",
+                (
+                    Action("lower_bar", "◂", "Select the neurons of the bar before (←)",
+                           partial(self._step_bar, -1), reason, "Left"),
+                    Action("higher_bar", "▸", "Select the neurons of the next bar (→)",
+                           partial(self._step_bar, 1), reason, "Right"),
+                    Text("bar", text, "quiet", is_line=True),
+                ),
+                wide="bar",
+            )
+        ]  # fmt: skip
+
+
+# -- within ---------------------------------------------------------------------------
+def _bars(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the bar of each score; an edge belongs to the bar above it.
+
+    The last edge, which may be the highest score, belongs to the last bar.
+    """
+    at = np.searchsorted(edges, scores, "right") - 1
+    return np.asarray(np.clip(at, 0, len(edges) - 2))
+
+
+def _counts(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return np.bincount(_bars(scores, edges), minlength=len(edges) - 1)
+
+
+def _bar_width(found: ScoreDistribution) -> float:
+    return 0.92 * float(found.edges[1] - found.edges[0]) if len(found.counts) else 1.0
+
+
+def _inside(points: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """Return which points (n, 2) lie inside an outline, by the crossings of a ray."""
+    is_inside = np.zeros(len(points), bool)
+    for (x0, y0), (x1, y1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+        if y0 == y1:
+            continue
+        crosses = (points[:, 1] < y0) != (points[:, 1] < y1)
+        is_inside ^= crosses & (points[:, 0] < x0 + (points[:, 1] - y0) / (y1 - y0) * (x1 - x0))
+    return is_inside
+
+
+def _neurons(n: int) -> str:
+    return f"{n:,} neuron{'s' * (n != 1)}"
+
+
+def _label_of(name: str) -> str:
+    labels = {quantity.name: quantity.label for quantity in QUANTITIES}
+    return labels.get(cast(ColourBy, name), f"Pinned {name}")
+
+
+def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> SecondQuantity:
+    """Return scores in the same window under a pinned condition."""
+    pins, unknown = controller.pins, np.full(len(neurons), np.nan)
+    letter = LETTERS[slot]
+    pin = next((p for p in controller.state.pins if p.slot == slot), None)
+    if pin is None:
+        problem = f"Nothing is pinned as {letter}: pin a condition under Traces"
+        return SecondQuantity(_label_of(letter), unknown, problem=problem)
+    label = f"{controller.state.metric.symbol}, {letter} {pin.name}"
+    answer = pins.predictions.windows.get(slot)
+    if answer is None:
+        problem = pins.problem_of(pin) or pins.predictions.message
+        problem = problem or ("" if pin.is_shown else f"{letter} is not shown under Traces")
+        return SecondQuantity(label, unknown, is_score=True, problem=problem)
+    if answer.scores is None:
+        problem = answer.error or f"{letter} has no target"
+        return SecondQuantity(label, unknown, is_score=True, problem=problem)
+    return SecondQuantity(label, answer.scores[neurons].astype(float), is_score=True)
