@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.form import SettingsForm
-from omnimouse_widgets.views.context import ContextView
+from omnimouse_widgets.views.context.view import ContextView
 
 PICTURE = Path(__file__).parent / "images" / "forms.png"
 SIZES = ((400, 150), (300, 290))

@@ -16,7 +16,7 @@ from omnimouse_model.live import laboratory_jobs
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_widgets.report.page import report_page
-from omnimouse_widgets.views.context import live_text
+from omnimouse_widgets.views.context.view import live_text
 from omnimouse_widgets.views.laboratory import LaboratoryView, cost_text
 from omnimouse_widgets.views.record import press
 from tests.model.lab.energy_neurons import EnergyNeurons

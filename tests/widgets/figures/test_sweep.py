@@ -7,7 +7,7 @@ from omnimouse_model.analysis.sweep.contexts import Context
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_widgets.figures import context_grid_figure, context_sweep_figure
-from omnimouse_widgets.views.context_curves import dodge, place_on
+from omnimouse_widgets.views.context.curves import dodge, place_on
 
 NEURONS, HISTORY = (0, 16, 64), (0, 10, 25)
 

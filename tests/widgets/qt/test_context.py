@@ -5,7 +5,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.context import ContextView
+from omnimouse_widgets.views.context.view import ContextView
 from tests.predictors import NoisyPredictor, open_controller
 from tests.widgets.pointer import press
 

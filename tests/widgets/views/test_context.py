@@ -9,7 +9,7 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.context import IN_WINDOW, NO_SESSION, OTHER, ContextView
+from omnimouse_widgets.views.context.view import IN_WINDOW, NO_SESSION, OTHER, ContextView
 from omnimouse_widgets.views.record import SaveFile
 from tests.predictors import NoisyPredictor, open_controller
 

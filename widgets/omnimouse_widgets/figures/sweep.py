@@ -16,7 +16,7 @@ from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
-from omnimouse_widgets.views.context_curves import (
+from omnimouse_widgets.views.context.curves import (
     AXIS_TEXT,
     DrawnSweep,
     PlottedPoint,

@@ -11,8 +11,8 @@ from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.live_sweeps import live_sweeps
 from omnimouse_widgets.jupyter.panel import RecordPart
-from omnimouse_widgets.views.context import ContextView
-from omnimouse_widgets.views.context_curves import DrawnSweep
+from omnimouse_widgets.views.context.curves import DrawnSweep
+from omnimouse_widgets.views.context.view import ContextView
 
 
 class ContextSweep(RecordPart):

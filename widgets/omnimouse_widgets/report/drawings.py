@@ -24,7 +24,7 @@ from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
 from omnimouse_widgets.report.svg import Frame
-from omnimouse_widgets.views.context_curves import AXIS_TEXT, dodge, place_on
+from omnimouse_widgets.views.context.curves import AXIS_TEXT, dodge, place_on
 from omnimouse_widgets.views.field.probes import (
     FIELD_SIDE,
     has_depths,

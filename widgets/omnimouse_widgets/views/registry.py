@@ -104,7 +104,7 @@ PANELS: Final = (
         "Context",
         "Score as a function of the amount of context.",
         "napari.md#measure-the-effect-of-context",
-        Dock("views.context:ContextView", "right", "results"),
+        Dock("views.context.view:ContextView", "right", "results"),
         part="sweep",
         is_tab=True,
     ),

@@ -8,7 +8,7 @@ from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.live.sweep.live_sweeps import WINDOW_SWEEP
 from omnimouse_model.masks import VISIBLE, Mask
-from omnimouse_widgets.views.context import ContextView, live_problem, live_text
+from omnimouse_widgets.views.context.view import ContextView, live_problem, live_text
 from tests.predictors import NoisyPredictor, open_controller
 
 SELECTED = [3, 11, 30]

@@ -30,7 +30,8 @@ from omnimouse_model.live.sweep.sweeps import MAX_COMPARED
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.model.tier_score import train_warning, window_tier_text
-from omnimouse_widgets.views.context_curves import DASHES, TIP, DrawnSweep, context_plots, place_on
+from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
+from omnimouse_widgets.views.context.settings import SweepSettings
 from omnimouse_widgets.views.form import Form
 from omnimouse_widgets.views.record import (
     Action,
@@ -52,7 +53,6 @@ from omnimouse_widgets.views.record import (
     Text,
     Tone,
 )
-from omnimouse_widgets.views.sweep import SweepSettings
 
 Page = Literal["", "sweep", "saved"]
 FROM_CODE: Final = "From code"
