@@ -8,7 +8,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal, Slot
 from qtpy.QtGui import QDropEvent, QKeyEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
 
 from omnimouse_app.field.brush import FIRST_RADIUS, Brush
 from omnimouse_app.field.first_hint import FirstHint
@@ -24,6 +24,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.predict.worker.client import load_in_worker
 from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.views.registry import closing_question
 
 Model = str | Path | Predictor
 
@@ -128,6 +129,9 @@ class Instrument(QObject):
         if event is None:
             return False
         if event.type() == QEvent.Type.Close and watched is self._window:
+            if not self._may_close():
+                event.ignore()
+                return True
             # Postponed: at this point napari can still cancel the closing.
             QTimer.singleShot(0, self._close_with_window)
         if event.type() == QEvent.Type.Resize and isinstance(watched, QOpenGLWidget):
@@ -150,6 +154,17 @@ class Instrument(QObject):
         self.brush.close()
         self.controller.close(CLOSING_S)
         self.closed.emit()
+
+    def _may_close(self) -> bool:
+        """Ask whether a window with running jobs closes; true without one."""
+        question = "" if self.is_closed else closing_question(self.controller)
+        if not question:
+            return True
+        button = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self._window, "OmniMouse Studio", question, button.Close | button.Cancel, button.Cancel
+        )
+        return bool(answer == button.Close)
 
     def _close_with_window(self) -> None:
         # The user may have cancelled napari's question on closing; the window is then

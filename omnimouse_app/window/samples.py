@@ -7,18 +7,18 @@ import numpy as np
 
 from omnimouse_app.window.reader import LayerData, layers_of
 from omnimouse_model.live.recording.loader import OpenRequest
-from omnimouse_model.live.recording.samples import DEMO, UNSEEN
+from omnimouse_model.live.recording.samples import with_model
 from omnimouse_model.progress import QUIET
 
 
 def demo() -> list[LayerData]:
-    """Open the mouse of the demo model's training, in a recording new to the model."""
-    return _open(DEMO)
+    """Open the mouse of the demo model's training, new to the model, and the model."""
+    return _open(with_model("demo"))
 
 
 def unseen() -> list[LayerData]:
     """Open a mouse that was not in the training data of the demo model."""
-    return _open(UNSEEN)
+    return _open(with_model("unseen"))
 
 
 def _open(sample: OpenRequest) -> list[LayerData]:

@@ -6,14 +6,16 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QComboBox, QScrollBar
+from qtpy.QtWidgets import QComboBox, QMessageBox, QScrollBar
 
 from omnimouse_app.field.canvas import states_on_screen
 from omnimouse_app.field.redraw import OneFrame
 from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import find_instrument, open_instrument
+from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask import presets
+from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.style.menu_box import MenuBox
@@ -71,6 +73,23 @@ def test_an_action_of_a_panel_brings_another_panel_to_the_front(dock):
     wait_for_rest(dock)
     assert not dock.docks["What if"].visibleRegion().isEmpty()
     dock.bring_up("OmniMouse")
+
+
+def test_a_window_with_a_running_job_asks_before_it_closes(dock, monkeypatch):
+    asked, button = [], QMessageBox.StandardButton
+    monkeypatch.setattr(Laboratory, "is_busy", True)
+    monkeypatch.setattr(Sweeps, "is_busy", True)
+
+    def question(parent, title, text, *_):
+        asked.append(text)
+        return button.Cancel
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    window = dock.main_window
+    assert not window.close()
+    assert window.isVisible()
+    jobs = "context sweep, experiment of the laboratory"
+    assert asked == [f"Still running: {jobs}. Close, and stop it?"]
 
 
 def test_a_closed_dock_comes_back_from_the_menu_where_it_was(dock):

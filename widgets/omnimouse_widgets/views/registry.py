@@ -7,7 +7,10 @@ come from this table. It imports no panel.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from omnimouse_model.live.controller import Controller
 
 Area = Literal["right", "bottom"]
 Tabs = Literal["controls", "results", "time", "samples", "stimulus"]
@@ -208,6 +211,21 @@ def docks() -> Iterator[tuple[Panel, Dock]]:
     for panel in PANELS:
         if panel.dock is not None:
             yield panel, panel.dock
+
+
+def closing_question(controller: "Controller") -> str:
+    """Return what is asked before a window with running jobs closes; "" without one."""
+    jobs = (
+        (controller.finetuning.is_busy, "fine-tuning"),
+        (controller.sweeps.is_busy, "context sweep"),
+        (controller.laboratory.is_busy, "experiment of the laboratory"),
+        (controller.ranking.is_busy, "ranking"),
+        (controller.neuron_info.population.is_busy, "tuning of all neurons"),
+    )
+    running = [name for is_busy, name in jobs if is_busy]
+    if not running:
+        return ""
+    return f"Still running: {', '.join(running)}. Close, and stop it?"
 
 
 def tabs_of(tabs: Tabs) -> list[str]:
