@@ -105,11 +105,15 @@ def python_and_packages() -> Iterator[Finding]:
     yield Finding("python", platform.python_version())
     yield Finding("omnimouse-app", version("omnimouse-app"))
     used = [extra for extra, name in FRONT_ENDS.items() if is_installed(name)]
-    # The metadata of the installed distribution: a wheel has no pyproject.toml.
-    for requirement in requires("omnimouse-app") or []:
-        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+    # The metadata of the installed distribution: a wheel has no pyproject.toml. Two extras
+    # may have the same requirement.
+    needed = dict[str, None]()
+    for line in requires("omnimouse-app") or []:
+        extra = re.search(r"extra == ['\"](\w+)['\"]", line)
         if extra is None or extra[1] in used:
-            yield package(requirement)
+            needed[line.partition(";")[0].strip()] = None
+    for requirement in needed:
+        yield package(requirement)
     for unused in FRONT_ENDS:
         if unused not in used:
             wanted = "napari,pyqt6" if unused == "napari" else unused
@@ -128,8 +132,8 @@ def is_installed(name: str) -> bool:
 
 def package(requirement: str) -> Finding:
     """Return the result for one requirement, such as "zarr>=3.0"."""
-    name = re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
-    remedy = f'pip install "{requirement.partition(";")[0].strip()}"'
+    name = re.split(r"[<>=!~\[ ]", requirement, maxsplit=1)[0]
+    remedy = f'pip install "{requirement}"'
     try:
         installed = version(name)
     except PackageNotFoundError:
