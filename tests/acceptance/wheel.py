@@ -74,7 +74,7 @@ MISSING = (
     ("omnimouse", "app", "demo"),
     ("omnimouse", "demo"),
     ("omnimouse", "fetch", "omnimouse-5M"),
-    ("omnimouse", "sweep", "--scheduler", "local:1", "--max-windows", "1"),
+    ("omnimouse", "sweep", "--neurons", "0", "--scheduler", "local:1"),
     ("python", "-c", "import omnimouse_app as om; om.launch()"),
     ("python", "-c", "import omnimouse_app as om; om.Explorer('demo')"),
     ("python", "-c", "from omnimouse_widgets import Explorer"),
