@@ -27,6 +27,7 @@ from omnimouse_widgets.qt.raster.items import (
 )
 from omnimouse_widgets.qt.raster.strokes import Point, RasterBlock
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.views.record import NO_SESSION
 
 TITLE_HEIGHT = 16
 
@@ -245,7 +246,7 @@ class RasterPlot:
         """Remove values and mask."""
         self.values = self.codes = None
         self.pixels.clear()
-        self.set_message(plot_style.NO_SESSION)
+        self.set_message(NO_SESSION)
         self.hatch.set_rects([])
         self.marks.set_rows([])
         self.ticks.set_spikes(None)

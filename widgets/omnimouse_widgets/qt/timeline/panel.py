@@ -20,6 +20,7 @@ from omnimouse_widgets.qt.style.controls import number_box, tool_button
 from omnimouse_widgets.qt.style.form import row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.time import (
     KindBar,
     TierBar,
@@ -167,7 +168,7 @@ class TimePanel(QWidget):
 
     def _draw_session(self) -> None:
         overview = self._overview()
-        self.message.show("" if overview is not None else plot_style.NO_SESSION)
+        self.message.show("" if overview is not None else NO_SESSION)
         for axis in ("left", "bottom"):
             self.plot.showAxis(axis, overview is not None)
         if overview is None:

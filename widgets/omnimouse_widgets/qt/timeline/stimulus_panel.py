@@ -16,6 +16,7 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.timeline.frame_strip import FrameStrip
 from omnimouse_widgets.qt.timeline.playback import Playback
 from omnimouse_widgets.views.model import NO_VIDEO
+from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.stimulus import SPEEDS, stride_text, strides
 from omnimouse_widgets.views.time import frame_at_sample, sample_at_frame
 
@@ -140,7 +141,7 @@ class StimulusPanel(QWidget):
     def _draw_frame(self) -> None:
         state = self._controller.state
         if state.window is None or state.mask is None:
-            self._show_nothing(plot_style.NO_SESSION)
+            self._show_nothing(NO_SESSION)
             return
         if state.spec.video is None:
             self._show_nothing(NO_VIDEO)

@@ -26,6 +26,7 @@ from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 from omnimouse_widgets.qt.traces.legend import LegendLabel
 from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.qt.what_if.controls import WhatIfControls
+from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.time import (
     cursor_s,
     frame_at_sample,
@@ -216,7 +217,7 @@ class WhatIfPanel(QWidget):
     def _missing(self) -> str:
         state = self._controller.state
         if state.window is None:
-            return plot_style.NO_SESSION
+            return NO_SESSION
         if not state.edits:
             return "Edit the video or behaviour\nto see the new prediction"
         if self.result is None:
