@@ -7,7 +7,6 @@ file size are limited by the system where it can (Linux; macOS enforces no addre
 space, Windows none of the three); wall-clock time and output are limited everywhere.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.trees import read_json_mapping
+from omnimouse_model.storage.write import write_json
 
 Report = Callable[[float, str], None]
 """Called with the finished share and the current step; may raise to stop."""
@@ -110,7 +110,7 @@ def call_library(
             "output_bytes": limits.output_bytes,
             "seconds": limits.seconds,
         }
-        (folder / _ARGUMENTS).write_text(json.dumps(request), "utf-8")
+        write_json(folder / _ARGUMENTS, request)
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(folder)],
@@ -221,34 +221,27 @@ def _limit(memory_bytes: int, output_bytes: int, seconds: float) -> None:
             resource.setrlimit(kind, (most, most))
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    # Renamed, so that nobody reads half of it.
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value), "utf-8")
-    part.replace(path)
-
-
 def _run(folder: Path) -> None:
     """Call the function that the arguments in the folder name; write its answer."""
     request = read_json_mapping(folder / _ARGUMENTS)
     _limit(*(request[name] for name in ("memory_bytes", "output_bytes", "seconds")))
 
     def report(share: float, text: str) -> None:
-        _write(folder / _STEP, {"share": share, "text": text})
+        write_json(folder / _STEP, {"share": share, "text": text})
 
     try:
         module, _, name = str(request["function"]).partition(":")
         facts, arrays = getattr(import_module(module), name)(request["arguments"], report)
         for key, values in arrays.items():
             np.save(folder / f"{key}.npy", np.asarray(values), allow_pickle=False)
-        _write(folder / _FACTS, facts)
+        write_json(folder / _FACTS, facts)
     except MemoryError:
         most = f"{request['memory_bytes'] / 2**30:.3g} GiB"
-        _write(folder / _FAULT, {"kind": "limit", "text": f"it needs more memory than {most}"})
+        write_json(folder / _FAULT, {"kind": "limit", "text": f"it needs more memory than {most}"})
     except Exception as error:  # the library may raise anything
         code, text = getattr(error, "code", ""), str(error)[:2000]
         kind = type(error).__name__
-        _write(folder / _FAULT, {"kind": kind, "text": text, "code": str(code)})
+        write_json(folder / _FAULT, {"kind": kind, "text": text, "code": str(code)})
 
 
 if __name__ == "__main__":
