@@ -7,6 +7,10 @@ from omnimouse_model.storage.files import bad_file
 MAX_BYTES = 8 * 2**30
 MAX_TABLE_BYTES = 512 * 2**20
 """Bytes of one array that is read as a whole."""
+MAX_TEXT_BYTES = 256 * 2**20
+"""Bytes of all texts of a file in memory."""
+LONGEST_TEXT = 2**20
+"""Most bytes of a text in a list of texts."""
 _MAX_RATIO = 64
 _SMALL_BYTES = 16 * 2**20
 

@@ -20,7 +20,7 @@ import numpy as np
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5_chunks import Chunks
 from omnimouse_model.storage.arrays.row_source import pick_in_blocks
-from omnimouse_model.storage.budget import MAX_TABLE_BYTES, Budget
+from omnimouse_model.storage.budget import LONGEST_TEXT, MAX_TABLE_BYTES, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.byte_source import Source
 from omnimouse_model.storage.write import atomic_path
 
@@ -39,12 +39,8 @@ SCALAR_BYTES = 2**20
 _MAX_OBJECTS = 20_000
 _DEEPEST = 100
 _MAX_VALUES = 1024
-_LONGEST_TEXT = 2**20
-"""Most bytes of a text in a list of texts."""
 _LEAST_TEXTS, _MOST_TEXTS, _TEXT_BYTES = 2, 4096, 64 * 2**20
 """Texts that are read at once, and the bytes that they may have together."""
-_MAX_TEXT_BYTES = 512 * 2**20
-"""Bytes of all texts of a table; any number of rows may refer to one text of the file."""
 _FEW_VALUES = 64
 """Texts of an attribute, which HDF5 reads all at once, also where each is long."""
 _MAX_LINKS = 16
@@ -102,6 +98,7 @@ class Hdf5:
         self._budget = Budget(self.path)
         self._chunks = Chunks(self.path)
         self._charged: set[str] = set()
+        self._texts_budget = Budget(self.path, most=MAX_TEXT_BYTES)
         self._charged_texts: set[object] = set()
 
     # Locks and open files cannot be pickled; worker processes open the file again.
@@ -313,22 +310,20 @@ class Hdf5:
         size = self._stored_bytes()
         height = min(_MOST_TEXTS, max(_LEAST_TEXTS, _TEXT_BYTES // max(1, size)))
         height = max(1, height // _count(dataset.shape[1:]))
-        texts, known, n_bytes = np.empty(dataset.shape, object), {}, 0
+        texts = np.empty(dataset.shape, object)
+        known: dict[str | bytes, str | bytes] = {}
         for first in range(0, len(texts), height):
             block = self._chunks.read(dataset, slice(first, first + height))
             flat = texts[first : first + height].reshape(-1)
             for place, text in enumerate(block.reshape(-1)):
-                n_bytes += len(text) if isinstance(text, str | bytes) else 0
-                if n_bytes > _MAX_TEXT_BYTES:
-                    problem = f"has texts of more than {_MAX_TEXT_BYTES:,} bytes"
-                    raise self._too_large(dataset.name, problem)
-                if isinstance(text, str | bytes) and text not in known:
-                    if len(text) > _LONGEST_TEXT:
+                if isinstance(text, str | bytes):
+                    if len(text) > LONGEST_TEXT:
                         raise self._too_large(dataset.name, f"has a text of {len(text):,} bytes")
+                    # Any number of rows may refer to one text of the file.
                     if is_new:
-                        self._budget.spend(str(dataset.name), len(text))
-                    known[text] = text
-                flat[place] = known.get(text, text) if isinstance(text, str | bytes) else text
+                        self._texts_budget.spend(str(dataset.name), len(text))
+                    text = known.setdefault(text, text)
+                flat[place] = text
         return texts
 
     def _stored_bytes(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.array_file import ArrayFile, sound_values
-from omnimouse_model.storage.budget import Budget
+from omnimouse_model.storage.budget import LONGEST_TEXT, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.files import (
     bad_file,
     damage_refused,
@@ -95,7 +95,18 @@ def read_npy_header(
         raise _bad_header(path, f"a type {str(dtype)[:60]}")
     if dtype.hasobject and not objects:
         raise _pickled(path)
+    if _text_bytes(shape, dtype) > MAX_TEXT_BYTES or _text_bytes((), dtype) > 4 * LONGEST_TEXT:
+        problem = f"holds texts, {str(shape)[:60]} {dtype}: more than {MAX_TEXT_BYTES:,} bytes"
+        raise bad_file(
+            path, "too_large", f"{problem}, or one of more than {LONGEST_TEXT:,} letters"
+        )
     return shape, fortran, dtype, 8 + width + length
+
+
+def _text_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Return the bytes of an array of texts when they are decoded, 0 for numbers."""
+    n_letters = {"U": dtype.itemsize // 4, "S": dtype.itemsize}.get(dtype.kind, 0)
+    return 4 * n_letters * math.prod(shape)
 
 
 _TOKEN = re.compile(r"""\s*(?:'([^'\\]*)'|"([^"\\]*)"|(\d{1,20})L?|(True|False)|([][(){},:]))""")
@@ -234,6 +245,7 @@ class Npz(Mapping[str, np.ndarray]):
             # towards the limit.
             packed = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
             budget = Budget(path, os.fstat(stream.fileno()).st_size, most_bytes)
+            self._budget, self._charged = Budget(path, most=MAX_TEXT_BYTES), set[str]()
             for m in packed:
                 budget.spend(m.filename[:80], m.file_size)
             for m in members:
@@ -251,10 +263,15 @@ class Npz(Mapping[str, np.ndarray]):
         return name in self._members
 
     def __getitem__(self, name: str) -> np.ndarray:
-        member = self._members[name]
         file = self.file(name)
-        if file is not None:
-            return file.open()
+        values = self._unpacked(name) if file is None else file.open()
+        if name not in self._charged:
+            self._charged.add(name)
+            self._budget.spend(name[:80], _text_bytes(values.shape, values.dtype))
+        return values
+
+    def _unpacked(self, name: str) -> np.ndarray:
+        member = self._members[name]
         with open_binary(self.path, self._inside) as stream, _sound(self.path):
             with zipfile.ZipFile(stream).open(member) as packed:
                 # Bounded by the size that was checked when the archive was opened.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import ExportError, SessionFormatError
-from omnimouse_model.storage.budget import Budget
+from omnimouse_model.storage.budget import MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.files import bad_file, read_bytes
 from omnimouse_model.storage.tables import arrow_module
 
@@ -78,11 +78,12 @@ def _columns(
     file = parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=texts, **limits)
     table = file.read(columns=[*numbers, *texts], use_threads=False)
     columns: dict[str, np.ndarray] = {}
+    texts_budget = Budget(path, most=MAX_TEXT_BYTES)
     for name in schema.names:
         if name in numbers:
             columns[name] = _numbers(arrow, table.column(name))
         elif name in texts:
-            values = _texts(table.column(name))
+            values = _texts(table.column(name), texts_budget, name)
             if values is not None:
                 columns[name] = values
     return columns, [name for name in schema.names if name not in columns]
@@ -114,7 +115,7 @@ def _numbers(arrow: Any, column: Any) -> np.ndarray:
     return np.asarray(values.to_numpy(), np.float64)
 
 
-def _texts(column: Any) -> np.ndarray | None:
+def _texts(column: Any, budget: Budget, name: str) -> np.ndarray | None:
     """Return a column of texts, "" where missing; None if a text is long."""
     parts = []
     for chunk in column.chunks:
@@ -127,5 +128,6 @@ def _texts(column: Any) -> np.ndarray | None:
         known = np.array([*words, ""], np.str_)
         # Missing texts are NaN among the indices.
         place = np.where(np.isnan(index), len(words), index).astype(np.int64)
+        budget.spend(name[:80], len(place) * known.itemsize)
         parts.append(known[place])
     return np.concatenate(parts) if parts else np.zeros(0, np.str_)

@@ -102,7 +102,7 @@ def test_texts_are_read_in_blocks_and_equal_ones_are_one_object(path, monkeypatc
 
 
 def test_a_list_with_a_very_long_text_is_refused(path, monkeypatch):
-    monkeypatch.setattr(hdf5, "_LONGEST_TEXT", 1000)
+    monkeypatch.setattr(hdf5, "LONGEST_TEXT", 1000)
     with h5py.File(path, "w") as file:
         file.create_dataset("words", data=["a", "b" * 1001], dtype=h5py.string_dtype())
         file.create_dataset("one", data="b" * 1001, dtype=h5py.string_dtype())
@@ -110,6 +110,17 @@ def test_a_list_with_a_very_long_text_is_refused(path, monkeypatch):
     with pytest.raises(SessionFormatError, match="/words has a text of 1,001 bytes"):
         file.table("/words")
     assert len(file.table("/one").item()) == 1001
+
+
+def test_rows_that_refer_to_one_long_text_are_counted(path, monkeypatch):
+    monkeypatch.setattr(hdf5, "MAX_TEXT_BYTES", 10_000)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("few", data=["b" * 1000] * 9, dtype=h5py.string_dtype())
+        file.create_dataset("many", data=["b" * 1000] * 9, dtype=h5py.string_dtype())
+    file = Hdf5(LocalFile(path))
+    assert len(file.table("/few")) == len(file.table("/few")) == 9
+    with pytest.raises(SessionFormatError, match="/many and the parts read before it unpack"):
+        file.table("/many")
 
 
 @pytest.mark.parametrize("kind", ["texts", "numbers"])
@@ -122,7 +133,7 @@ def test_all_tables_of_a_file_share_one_budget(path, monkeypatch, kind):
             else:
                 file.create_dataset(name, shape=(1000,), dtype="f8", compression="gzip")
     file = Hdf5(LocalFile(path))
-    file._budget = Budget(path, most=16_000)
+    file._budget = file._texts_budget = Budget(path, most=16_000)
     for name in "aaabb":  # charged once each
         file.table(f"/{name}")
     with pytest.raises(SessionFormatError, match=r"at most 16,000 bytes are read"):

@@ -9,7 +9,8 @@ import pytest
 from numpy.lib import format as npy_format
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.arrays.npy import read_npy_header
+from omnimouse_model.storage.arrays import npy
+from omnimouse_model.storage.arrays.npy import Npz, npy_file, read_npy_header
 
 
 def header(text: str, version: int = 1) -> BytesIO:
@@ -84,3 +85,25 @@ def test_a_header_that_declares_gigabytes_is_not_read():
     stream = BytesIO(b"\x93NUMPY\x02\x00\xff\xff\xff\xff")
     with pytest.raises(SessionFormatError, match="a header of 4294967295 bytes"):
         read_npy_header(stream, Path("a.npy"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_all_texts_of_an_archive_share_one_budget(tmp_path, monkeypatch, save, kind):
+    monkeypatch.setattr(npy, "MAX_TEXT_BYTES", 10_000)
+    words = np.array(["area"] * 250, f"{kind}4")  # 4,000 bytes when decoded
+    save(tmp_path / "a.npz", a=words, b=words, c=words, large=np.tile(words, 3), n=np.ones(9999))
+    archive = Npz(tmp_path / "a.npz")
+    for name in "aabbn":  # charged once each
+        assert len(archive[name])
+    with pytest.raises(SessionFormatError, match="c and the parts read before it unpack to more"):
+        archive["c"]
+    with pytest.raises(SessionFormatError, match=r"holds texts, \(750,\)"):
+        archive["large"]
+
+
+def test_a_text_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(npy, "LONGEST_TEXT", 1000)
+    np.save(tmp_path / "a.npy", np.array(["a" * 1001]))
+    with pytest.raises(SessionFormatError, match="one of more than 1,000 letters"):
+        npy_file(tmp_path / "a.npy")

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays import parquet_columns
 from omnimouse_model.storage.arrays.parquet_columns import read_parquet_columns
 
 
@@ -50,6 +51,13 @@ def test_other_types_and_long_texts_are_named(tmp_path):
     )
     assert list(columns) == ["number"]
     assert unread == ["lists", "records", "data", "long"]
+
+
+def test_texts_are_counted_at_the_width_that_they_have_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_columns, "MAX_TEXT_BYTES", 10_000)
+    words = ["area" * 5, *["V1"] * 99]  # 100 times 20 letters of 4 bytes
+    with pytest.raises(SessionFormatError, match="b and the parts read before it unpack to more"):
+        written(tmp_path, a=words, b=words)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 100, b"\x80\x04."])
