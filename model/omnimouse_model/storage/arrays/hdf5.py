@@ -288,7 +288,7 @@ class Hdf5:
         """
         import h5py
 
-        with self.typed_errors(name or dataset.name):
+        with self.typed_errors(name or dataset):
             try:
                 is_texts = dataset.dtype.kind == "O" and not h5py.check_ref_dtype(dataset.dtype)
                 if is_texts and len(dataset.shape or ()) and part == ():
@@ -348,12 +348,16 @@ class Hdf5:
 
     @contextmanager
     def typed_errors(self, name: object) -> Iterator[None]:
-        """Turn all errors of reading a part of the file into `SessionFormatError`."""
+        """Turn all errors of reading a part of the file into `SessionFormatError`.
+
+        `name` may be a dataset, whose name is looked up for a message only.
+        """
         try:
             yield
         except SessionFormatError:
             raise
         except Exception as error:  # a damaged file fails in many ways
+            name = getattr(name, "name", name)
             raise SessionFormatError(
                 self.path,
                 "unreadable",

@@ -14,6 +14,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -54,46 +55,44 @@ class _Layout:
         storage, kind = dataset.id.get_create_plist(), dataset.id.get_type()
         stored = [storage.get_filter(number) for number in range(storage.get_nfilters())]
         self.shape, self.chunk = dataset.shape, dataset.chunks
+        self.dtype, self.fill = dataset.dtype, dataset.fillvalue
         self.n_bytes = math.prod(self.chunk) * kind.get_size()
         self.filters = tuple(code for code, *_ in stored)
         self.is_packed = not {_BITS, _SCALE}.isdisjoint(self.filters)
         # Stored values are those of NumPy, so that gzip can be decoded here.
         self.is_plain = (
             self.filters in ((_GZIP,), (_SHUFFLE, _GZIP))
-            and dataset.dtype.kind in "iuf"
+            and self.dtype.kind in "iuf"
             and (self.filters[0] == _GZIP or stored[0][2][:1] == (kind.get_size(),))
-            and kind.equal(h5py.h5t.py_create(dataset.dtype))
+            and kind.equal(h5py.h5t.py_create(self.dtype))
         )
         # HDF5 searches its whole list for the place of one chunk.
         facts = array("q")
         dataset.id.chunk_iter(
             lambda of: facts.extend((*of.chunk_offset, of.byte_offset, of.size, of.filter_mask))
         )
-        n_axes = len(self.chunk)
-        table = np.array(facts, np.int64).reshape(-1, n_axes + 3)
-        numbers = self._numbers(table[:, :n_axes] // self.chunk)
+        counts = [-(-n // size) for n, size in zip(self.shape, self.chunk, strict=True)]
+        self.steps = [math.prod(counts[axis + 1 :]) for axis in range(len(counts))]
+        table = np.array(facts, np.int64).reshape(-1, len(counts) + 3)
+        numbers = table[:, : len(counts)] // self.chunk @ np.array(self.steps, np.int64)
         order = np.argsort(numbers, kind="stable")
-        self._numbers_stored, self._table = numbers[order], table[order]
+        self._numbers, self._table = numbers[order], table[order]
+        self.shortest = int(self._table[:, -2].min(initial=self.n_bytes))
 
-    def _numbers(self, grid: np.ndarray) -> np.ndarray:
-        numbers = np.zeros(len(grid), np.int64)
-        for axis, (n, size) in enumerate(zip(self.shape, self.chunk, strict=True)):
-            numbers = numbers * -(-n // size) + grid[:, axis]
-        return numbers
-
-    def shortest(self) -> int:
-        """Return the bytes of the shortest stored chunk."""
-        return int(self._table[:, -2].min(initial=self.n_bytes))
+    def find(self, number: int) -> "_Chunk | None":
+        """Return a chunk by its number; None if it was never written."""
+        row = int(np.searchsorted(self._numbers, number))
+        if row == len(self._table) or self._numbers[row] != number:
+            return None
+        *place, offset, n_bytes, mask = self._table[row].tolist()
+        return tuple(place), offset, n_bytes, mask
 
     def stored(self, ranges: list[tuple[int, int]]) -> Iterator["_Chunk"]:
         """Yield the chunks that a block touches, without those that were never written."""
-        grid = np.meshgrid(*_touched(ranges, self.chunk), indexing="ij")
-        numbers = self._numbers(np.stack(grid, -1).reshape(-1, len(self.chunk)))
-        rows = np.searchsorted(self._numbers_stored, numbers)
-        is_there = rows < len(self._table)
-        is_there[is_there] = self._numbers_stored[rows[is_there]] == numbers[is_there]
-        for *place, offset, n_bytes, mask in self._table[rows[is_there]].tolist():
-            yield tuple(place), offset, n_bytes, mask
+        touched = zip(_touched(ranges, self.chunk), self.steps, strict=True)
+        for parts in product(*([k * step for k in places] for places, step in touched)):
+            if (found := self.find(sum(parts))) is not None:
+                yield found
 
 
 class Chunks:
@@ -104,7 +103,8 @@ class Chunks:
         self._layouts: dict[Any, _Layout | None] = {}
         # Of a place in the file: the lengths to which its bytes decode.
         self._checked: set[tuple[int, int]] = set()
-        self._recent: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        # The values of the chunk of a number.
+        self._recent: OrderedDict[tuple[_Layout, int], np.ndarray] = OrderedDict()
         self._recent_bytes = 0
         self._lock = Lock()
 
@@ -187,7 +187,8 @@ class Chunks:
         if layout is None:
             return np.asarray(dataset[part])
         ranges = _ranges(part, layout.shape)
-        n_chunks = math.prod(map(len, _touched(ranges, layout.chunk)))
+        touched = _touched(ranges, layout.chunk)
+        n_chunks = math.prod(map(len, touched))
         is_simple = _is_simple(part)
         most = _MOST_CHUNKS if is_simple else _MOST_AT_ONCE
         # A file can declare any number of chunks that it does not have.
@@ -201,13 +202,13 @@ class Chunks:
                 "write it again in larger chunks",
             )
         if layout.is_plain and is_simple:
-            values = self._decoded(dataset, layout, ranges)
+            values = self._decoded(dataset, layout, ranges, touched)
             if values is not None:
                 return _without_axes(values, part)
         if layout.filters:
             for chunk in layout.stored(ranges):
                 self._check_chunk(dataset, layout, chunk)
-        elif layout.shortest() < layout.n_bytes:
+        elif layout.shortest < layout.n_bytes:
             raise ValueError("a piece that is shorter than it must be")
         if n_chunks <= _MOST_AT_ONCE:
             return np.asarray(dataset[part])
@@ -232,30 +233,41 @@ class Chunks:
         dataset: "h5py.Dataset",
         layout: _Layout,
         ranges: list[tuple[int, int]],
+        touched: list[range],
     ) -> np.ndarray | None:
         """Return a block of a gzip dataset; None if HDF5 must read it."""
-        shape = [high - low for low, high in ranges]
-        values = np.full(shape, dataset.fillvalue, dataset.dtype)
-        for stored in layout.stored(ranges):
-            place, chunk = stored[0], self._chunk(dataset, layout, stored)
+        # Of each chunk on an axis: its part of the number, of the block, and of the chunk.
+        axes: list[list[tuple[int, slice, slice]]] = []
+        for (low, high), places, n, step in zip(
+            ranges, touched, layout.chunk, layout.steps, strict=True
+        ):
+            pieces = []
+            for k in places:
+                start = k * n
+                begin, end = max(start, low), min(start + n, high)
+                inner = slice(begin - start, end - start)
+                pieces.append((k * step, slice(begin - low, end - low), inner))
+            axes.append(pieces)
+        values = np.empty([high - low for low, high in ranges], layout.dtype)
+        for parts in product(*axes):
+            steps, into, out = zip(*parts, strict=True)
+            chunk = self._chunk(dataset, layout, sum(steps))
             if chunk is None:
                 return None
-            into, out = [], []
-            for start, n, (low, high) in zip(place, layout.chunk, ranges, strict=True):
-                begin, end = max(start, low), min(start + n, high)
-                into.append(slice(begin - low, end - low))
-                out.append(slice(begin - start, end - start))
-            values[tuple(into)] = chunk[tuple(out)]
+            values[into] = chunk[out]
         return values
 
-    def _chunk(self, dataset: "h5py.Dataset", layout: _Layout, stored: _Chunk) -> np.ndarray | None:
+    def _chunk(self, dataset: "h5py.Dataset", layout: _Layout, number: int) -> np.ndarray | None:
         """Return the values of a gzip chunk; None if HDF5 must read it."""
-        place, offset, _, mask = stored
-        key = offset, layout.n_bytes
+        key = layout, number
         with self._lock:
-            if key in self._recent:
+            if (known := self._recent.get(key)) is not None:
                 self._recent.move_to_end(key)
-                return np.reshape(self._recent[key].view(dataset.dtype), layout.chunk)
+                return known
+        stored = layout.find(number)
+        if stored is None:
+            return np.full(layout.chunk, layout.fill, layout.dtype)
+        place, _, _, mask = stored
         if mask:
             return None
         try:
@@ -265,20 +277,21 @@ class Chunks:
             # The message of HDF5 is known to users; it stops where this did.
             return None
         self._check_length(dataset, place, len(data), layout.n_bytes)
-        values = np.frombuffer(data, np.uint8)
+        read = np.frombuffer(data, np.uint8)
         if layout.filters[0] == _SHUFFLE:
-            values = values.reshape(dataset.dtype.itemsize, -1).T.ravel()
-        self._save(key, values)
-        return np.reshape(values.view(dataset.dtype), layout.chunk)
-
-    def _save(self, key: tuple[int, int], values: np.ndarray) -> None:
+            planes = read.reshape(layout.dtype.itemsize, -1)
+            read = np.empty(planes.shape[::-1], np.uint8)
+            # One after the other: NumPy copies a transposed array in steps of one value.
+            for k, plane in enumerate(planes):
+                read[:, k] = plane
+        values = read.reshape(-1).view(layout.dtype).reshape(layout.chunk)
         with self._lock:
-            if values.nbytes > _RECENT_BYTES or key in self._recent:
-                return
-            self._recent[key] = values
-            self._recent_bytes += values.nbytes
-            while self._recent_bytes > _RECENT_BYTES:
-                self._recent_bytes -= self._recent.popitem(last=False)[1].nbytes
+            if values.nbytes <= _RECENT_BYTES and key not in self._recent:
+                self._recent[key] = values
+                self._recent_bytes += values.nbytes
+                while self._recent_bytes > _RECENT_BYTES:
+                    self._recent_bytes -= self._recent.popitem(last=False)[1].nbytes
+        return values
 
     def _check_chunk(self, dataset: "h5py.Dataset", layout: _Layout, stored: _Chunk) -> None:
         """Raise if a chunk does not decode to its declared length: HDF5 reads beyond its end."""

@@ -140,6 +140,25 @@ def test_all_tables_of_a_file_share_one_budget(path, monkeypatch, kind):
         file.table("/c")
 
 
+def test_small_reads_decode_a_chunk_once_and_look_up_each_dataset_once(path, monkeypatch):
+    first, second = np.arange(400.0).reshape(40, 10), -np.arange(400.0).reshape(40, 10)
+    with h5py.File(path, "w") as file:
+        options = {"chunks": (16, 6), "compression": "gzip", "shuffle": True}
+        file.create_dataset("a", data=first, **options)
+        file.create_dataset("b", data=second, **options)
+        file.create_dataset("c", shape=(40, 10), dtype="f4", fillvalue=7, **options)[0:2] = 1
+    decoded, before = [], hdf5_chunks.zlib.decompressobj
+    monkeypatch.setattr(hdf5_chunks.zlib, "decompressobj", lambda: decoded.append(1) or before())
+    file = Hdf5(LocalFile(path))
+    a, b, c = (file.dataset(f"/{name}") for name in "abc")
+    for start in range(0, 37):
+        rows = slice(start, start + 3)
+        np.testing.assert_array_equal(file.read(a, rows), first[rows])
+        np.testing.assert_array_equal(file.read(b, (rows, slice(4, 9))), second[rows, 4:9])
+    assert len(decoded) == 12
+    np.testing.assert_array_equal(file.read(c, (slice(0, 40), 3)), [1] * 2 + [7] * 38)
+
+
 def test_a_filter_of_an_unknown_number_is_not_looked_up(path, monkeypatch):
     with h5py.File(path, "w") as file:
         file.create_dataset("values", data=np.zeros((9, 2)), compression="gzip")
