@@ -127,6 +127,10 @@ class RecordPart(Part):
         """Set a field."""
         choose(self._panel, str(content["name"]), content["value"])
 
+    def stroke_name(self, content: dict[str, Any]) -> str:
+        """Return the name of the undo step of a drag."""
+        return str(content["stroke"])
+
     def on_fill(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set a field of a form."""
         fill(self._panel, str(content["name"]), str(content["field"]), content["typed"])

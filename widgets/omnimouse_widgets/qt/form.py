@@ -9,7 +9,15 @@ from typing import Any, Final
 
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QKeyEvent, QResizeEvent
-from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QGridLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QLineEdit,
+    QSlider,
+    QWidget,
+)
 
 from omnimouse_widgets.qt.style.controls import NARROW_BOX, describe, show_text
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -44,11 +52,14 @@ class SettingsForm(QWidget):
     ----------
     applied
         Emitted by Enter while all fields are valid.
+    drag_begun, drag_ended
+        Emitted around a drag of a slider, with the name of its undo step.
     controls, reasons
         The widget of magicgui, and the label of the reason, of each field by name.
     """
 
     applied = Signal()
+    drag_begun, drag_ended = Signal(str), Signal(str)
 
     def __init__(self, form: Form[Any], signals: Sequence[Any] = ()) -> None:
         super().__init__()
@@ -74,7 +85,10 @@ class SettingsForm(QWidget):
         from magicgui.widgets import create_widget
 
         options: dict[str, Any] = {"widget_type": _TYPES[each.kind]}
-        if each.kind in _ANY:
+        if each.stroke:
+            options = {"widget_type": "Slider", "min": each.ends[0], "max": each.ends[1]}
+            options |= {"step": each.step, "readout": False}
+        elif each.kind in _ANY:
             options["min"], options["max"] = _ANY[each.kind]
             options["step"] = each.step
         if each.kind == "choice":
@@ -84,8 +98,14 @@ class SettingsForm(QWidget):
         native.setMinimumWidth(1)
         native.setParent(self)
         native.installEventFilter(self._keys)
+        for slider in (native, *native.findChildren(QSlider)):
+            if isinstance(slider, QSlider):
+                scroll_past(slider)
+                slider.sliderPressed.connect(lambda: self.drag_begun.emit(each.stroke))
+                slider.sliderReleased.connect(lambda: self.drag_ended.emit(each.stroke))
         if isinstance(native, QAbstractSpinBox):
             native.setStyleSheet(NARROW_BOX)
+            native.setKeyboardTracking(not each.is_live)
             scroll_past(native)
         if isinstance(native, QComboBox):
             scroll_past(native)
@@ -96,7 +116,7 @@ class SettingsForm(QWidget):
             native.setPlaceholderText(each.empty)
         if isinstance(native, QCheckBox):
             native.setText("")
-        label = ToneLabel(f"{each.label} ({each.unit})" if each.unit else each.label)
+        label = ToneLabel()
         label.setBuddy(native)
         control.changed.connect(lambda value: self.form.set(each.name, value))
         self.controls[each.name], self._labels[each.name] = control, label
@@ -144,6 +164,8 @@ class SettingsForm(QWidget):
                 with QSignalBlocker(native):
                     for at, (_, _, tip) in enumerate(each.options):
                         native.setItemData(at, tip, Qt.ItemDataRole.ToolTipRole)
+            unit = f"{each.value} {each.unit}" if each.stroke else each.unit
+            self._labels[each.name].setText(f"{each.label} ({unit})" if unit else each.label)
             describe(native, each.refusal or each.help, each.label)
             native.setAccessibleDescription(each.reason or each.help)
             native.setEnabled(not each.refusal)
@@ -170,6 +192,8 @@ class _Keys(QObject):
         is_field = any(watched is control.native for control in self._form.controls.values())
         if event.type() != QEvent.Type.KeyPress or not is_enter or not is_field:
             return False
+        if isinstance(watched, QAbstractSpinBox):
+            watched.stepBy(0)  # takes what is typed; `interpretText` does not in every box
         self._form.apply()
         return True
 

@@ -36,7 +36,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
 from omnimouse_widgets.qt.form import SettingsForm
 from omnimouse_widgets.qt.plot import RecordPlot, picture_of
-from omnimouse_widgets.qt.style import shortcuts
+from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
     TOGGLE_STYLE,
     combo_box,
@@ -61,7 +61,7 @@ from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, drawn_pixmap, wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 from omnimouse_widgets.qt.traces.legend import LegendLabel, signs_html
-from omnimouse_widgets.qt.traces.plot import TraceStack
+from omnimouse_widgets.qt.traces.plot import WIDTH, TraceStack
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.record import (
     Action,
@@ -156,7 +156,7 @@ class RecordPanel(QWidget):
     def __init__(self, view: View, controller: Controller) -> None:
         super().__init__()
         self.setObjectName(f"omnimouse-{view.name}")
-        self.view = view
+        self.view, self._editor = view, controller.editor
         self.widgets: dict[str, Any] = {}
         self.plots: dict[str, RecordPlot] = {}
         self.stacks: dict[str, TraceStack] = {}
@@ -407,7 +407,9 @@ class RecordPanel(QWidget):
                 return switch
             case Settings(form=form, apply=apply):
                 fields = SettingsForm(form)
-                fields.applied.connect(lambda: self.press(apply))
+                fields.applied.connect(lambda: self.press(apply) if apply else None)
+                fields.drag_begun.connect(self._editor.begin_stroke)
+                fields.drag_ended.connect(lambda _: self._editor.end_stroke())
                 return fields
             case Table():
                 view = _table_view(QStandardItemModel(self), entry)
@@ -417,8 +419,10 @@ class RecordPanel(QWidget):
                 return view
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
-            case Traces(tip=tip):
+            case Traces(tip=tip, colours=(first, second)):
                 self.stacks[name] = stack = TraceStack(partial(self._pick, name), tip)
+                stack.truth.setPen(plot_style.pen(first, WIDTH))
+                stack.predicted.setPen(plot_style.pen(second, WIDTH, dashed=True))
                 return _fill_height(stack.canvas)
         self.plots[name] = plot = RecordPlot(partial(self._pick, name), partial(self._select, name))
         return _fill_height(plot.canvas)

@@ -13,6 +13,9 @@ ends draw `Form.fields` and call `Form.set`.
     form.set("rate_hz", "0")
     form.fields()[0].reason  # "at least 0.1 Hz, found 0"
     form.read()              # ValueError: "Rate: at least 0.1 Hz, found 0."
+
+A setting with `apply` is live: the context holds its value, and a valid one that is set
+goes there at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +38,7 @@ _KEY: Final = "setting"
 class _Description:
     label: str
     help: str
-    unit: str
+    unit: Any
     low: Any
     high: Any
     step: Any
@@ -44,6 +47,8 @@ class _Description:
     check: Callable[[Any, Any], object]
     refusal: Callable[[Any], str]
     empty: str
+    apply: Callable[[Any, Any], object] | None
+    stroke: str
 
 
 def setting(
@@ -51,7 +56,7 @@ def setting(
     help: str,  # the word of all records
     default: Any = MISSING,
     *,
-    unit: str = "",
+    unit: Any = "",
     low: Any = None,
     high: Any = None,
     step: Any = 1,
@@ -60,6 +65,8 @@ def setting(
     check: Callable[[Any, Any], object] = lambda value, context: None,
     refusal: Callable[[Any], str] = lambda context: "",
     empty: str = "",
+    apply: Callable[[Any, Any], object] | None = None,
+    stroke: str = "",
 ) -> Any:
     """Return a field of a dataclass, described for forms.
 
@@ -67,9 +74,9 @@ def setting(
     ----------
     default
         Value of the dataclass, and of the form without `initial`.
-    low, high, step, options
-        Range, step of the arrows, and (value, label, help) of each choice, or functions
-        of the context that return them.
+    unit, low, high, step, options
+        Unit, range, step of the arrows, and (value, label, help) of each choice, or
+        functions of the context that return them.
     initial
         Value with which a form begins, from the context.
     check
@@ -78,10 +85,15 @@ def setting(
         Why the field cannot be set, from the context; "" if it can.
     empty
         What an empty text stands for, such as "all"; for settings that may be None.
+    apply
+        Called with each valid value that is set, and the context.
+    stroke
+        Name of the undo step of a drag: the whole number is a slider.
     """
     start = (lambda context: default) if initial is None else initial
-    ranges = (low, high, step, options)
-    description = _Description(label, help, unit, *ranges, start, check, refusal, empty)
+    description = _Description(
+        label, help, unit, low, high, step, options, start, check, refusal, empty, apply, stroke
+    )
     return field(default=default, metadata={_KEY: description})
 
 
@@ -97,6 +109,10 @@ class Field:
         Why the value is not valid, "" if it is.
     refusal
         Why the field is disabled, "" if it is not.
+    is_live
+        Whether a value has an effect at once: it is then taken when it is typed to its end.
+    stroke, ends
+        Name of the undo step of a drag, and the range, of a slider.
     """
 
     name: str
@@ -110,6 +126,9 @@ class Field:
     options: tuple[tuple[Any, str, str], ...] = ()
     refusal: str = ""
     empty: str = ""
+    is_live: bool = False
+    stroke: str = ""
+    ends: tuple[int, int] = (0, 0)
 
 
 class Form(Generic[Settings]):
@@ -141,10 +160,18 @@ class Form(Generic[Settings]):
 
     def set(self, name: str, typed: Any) -> None:
         """Take what a user typed or chose, or a value from code."""
-        initial = self._described[name].initial(self._context())
-        if self._shown(name) != typed:
-            self._typed[name] = typed, initial
-            self.changed.emit()
+        about, context = self._described[name], self._context()
+        if self._shown(name) == typed:
+            return
+        self._typed[name] = typed, about.initial(context)
+        value, reason = self._checked(name)
+        # A choice that is no longer offered is dropped.
+        is_dropped = self._kind(name) == "choice" and value != typed
+        if is_dropped or (about.apply is not None and not reason):
+            del self._typed[name]
+        if about.apply is not None and not reason and not is_dropped:
+            about.apply(value, context)
+        self.changed.emit()
 
     def reset(self) -> None:
         """Set all fields to the values of the context."""
@@ -165,11 +192,14 @@ class Form(Generic[Settings]):
                     self._kind(name),
                     self._shown(name),
                     self._checked(name)[1],
-                    about.unit,
+                    _now(about.unit, context),
                     _now(about.step, context),
                     tuple(options),
                     about.refusal(context),
                     about.empty,
+                    about.apply is not None,
+                    about.stroke,
+                    (about.low, about.high) if about.stroke else (0, 0),
                 )
             )
         return tuple(found)
@@ -226,7 +256,8 @@ class Form(Generic[Settings]):
             return shown, ""
         try:
             value = _parsed(self._hints[name], shown)
-            _check_range(value, _now(about.low, context), _now(about.high, context), about.unit)
+            ends = _now(about.low, context), _now(about.high, context)
+            _check_range(value, *ends, _now(about.unit, context))
             about.check(value, context)
         except ValueError as error:
             return None, str(error).rstrip(".")

@@ -319,17 +319,19 @@ function render({ model, el }) {
     // why it is refused.
     settings: (item) => {
       const element = make("div", { className: "omnimouse-settings" }), cells = new Map();
-      const makeCell = ({ name: field, kind, label, unit, empty }) => {
-        const control = kind === "choice" ? make("select") : make("input", { type: kind === "switch" ? "checkbox" : "text", placeholder: empty });
+      const makeCell = ({ name: field, kind, empty, stroke }) => {
+        const type = stroke ? "range" : kind === "switch" ? "checkbox" : "text";
+        const control = kind === "choice" ? make("select") : make("input", { type, placeholder: empty });
         const value = () => (kind === "choice" ? control.selectedIndex : kind === "switch" ? control.checked : control.value);
         control.onchange = () => send("fill", { name: item.name, field, typed: value() });
+        if (stroke) bindSlider(control, stroke, { name: item.name, field });
         control.addEventListener("keydown", (event) => {
           event.stopPropagation(); // letters and digits are typed
           if (event.key === "Enter" && item.apply) { control.onchange(); press(item.apply); }
         });
-        const reason = makeProblem(), name = make("span", { textContent: unit ? `${label} (${unit})` : label });
+        const reason = makeProblem(), name = make("span");
         element.append(make("div", {}, make("label", { className: "omnimouse-field" }, name, control), reason));
-        return { control, reason, options: "" };
+        return { control, reason, name, options: "" };
       };
       return [element, ({ form }) => form.forEach((each) => {
         if (!cells.has(each.name)) cells.set(each.name, makeCell(each));
@@ -341,8 +343,14 @@ function render({ model, el }) {
           cell.options = options;
           control.selectedIndex = at;
         } else if (each.kind === "switch") control.checked = each.value;
+        else if (each.stroke) {
+          [control.min, control.max] = each.ends;
+          if (!control.isDragged) control.value = each.value; // the page is ahead of the kernel
+        }
         // Not while the user goes on typing.
         else if (control !== control.getRootNode().activeElement || !control.value) control.value = each.value;
+        const unit = each.stroke ? `${each.value} ${each.unit}` : each.unit;
+        cell.name.textContent = unit ? `${each.label} (${unit})` : each.label;
         control.disabled = Boolean(each.refusal);
         control.title = each.refusal || each.help;
         control.setAttribute("aria-invalid", String(Boolean(each.reason)));
@@ -374,6 +382,28 @@ function render({ model, el }) {
       const element = makeBar();
       return [element, (now, arrays) => { drawEntries(element, now.items, arrays, true); element.hidden = !now.items.length; }];
     },
+  };
+  // A drag of a slider is one undo step: its first message begins it, and its last ends it.
+  const bindSlider = (control, stroke, field) => {
+    let isBegun = false, isOver = false;
+    const filling = page.queue("fill", () => {
+      const fields = { ...field, typed: control.value, ...(isBegun ? {} : { begin: { stroke } }), ...(isOver && { end: true }) };
+      isBegun = !isOver;
+      return [fields];
+    });
+    control.addEventListener("pointerdown", () => { control.isDragged = true; });
+    control.oninput = () => { if (control.isDragged) filling.soon(); };
+    const changed = control.onchange; // by keys
+    control.onchange = () => { if (!control.isDragged) changed(); };
+    const release = () => {
+      if (!control.isDragged) return;
+      control.isDragged = false;
+      isOver = true;
+      if (isBegun) filling.now();
+      isOver = isBegun = false;
+    };
+    control.addEventListener("pointerup", release);
+    control.addEventListener("pointercancel", release);
   };
   // Rows of curves are pixels: they have too many points for shapes.
   const makeTraces = (item) => {
