@@ -139,7 +139,6 @@ ACTIONS: Final[dict[str, Action]] = {
     "play": lambda dock: dock.play(),
     "stop": lambda dock: dock.controller.requests.cancel(),
     "ask_again": lambda dock: dock.controller.requests.send_again(),
-    "finetune": lambda dock: dock.control.model.finetune.open_up(),
     "copy_score": _on_controller(selection.copy_score),
     "filter_neurons": _filter_neurons,
     "next_neuron": lambda dock: _step_neuron(dock, 1),

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QMainWindow
 from omnimouse_model.storage.cache import config_dir
 from omnimouse_model.storage.state import read_or_set_aside, write_state
 
-VERSION = 2
+VERSION = 3
 """Version of our docks; a change of their names makes older layouts invalid."""
 
 

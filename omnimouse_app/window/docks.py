@@ -170,6 +170,7 @@ class OmniMouseDock(QWidget):
         self.docks["OmniMouse"] = main
         for panel, dock in docks():
             self._open(panel.title, dock.area)
+        self.control.model.panel_wanted.connect(self.bring_up)
         self.instrument.play_pressed.connect(self.play)
         for frame in self.panels.frames.values():
             frame.built.connect(self._follow_wishes)

@@ -17,19 +17,9 @@ controller.loader.open_now(Path({folder!r}) / {name!r})
 controller.requests.wait()
 part = FineTune(controller, steps=1000)
 """
-DRAWN = """() => {
-  const canvas = document.querySelector(".omnimouse-finetune canvas");
-  const { width, height } = canvas;
-  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-  const is = (i, colour) =>
-    colour.reduce((far, value, k) => far + Math.abs(data[i + k] - value), 0) < 60;
-  let white = 0, orange = 0;
-  for (let i = 0; i < data.length; i += 4) {
-    white += is(i, [255, 255, 255]);
-    orange += is(i, [230, 159, 0]);
-  }
-  return white > 50 && orange > 50;
-}"""
+DRAWN = """() => ["#ffffff", "#e69f00"].every((colour) => [...document.querySelectorAll(
+  ".omnimouse-finetune svg polyline")].some((line) =>
+    line.getAttribute("stroke").toLowerCase() === colour && line.points.numberOfItems > 1))"""
 
 
 # Takes a minute: the suite tests the widget with a scripted process, and a real one in
@@ -54,7 +44,7 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     part.wait_for(state="hidden")
     tab.finish(tab.start("execute", "controller.model.choose(base)"))
     part.wait_for(state="visible")
-    steps = tab.page.get_by_label("Steps", exact=True)
+    steps = part.get_by_label("Steps", exact=True)
     steps.fill("many")
     steps.press("Tab")
     tab.page.get_by_text("a whole number, found “many”").wait_for()
@@ -67,8 +57,8 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     part.get_by_role("button", name="Stop").press("Enter")
     use = part.get_by_role("button", name="Use current weights")
     use.click()
-    part.get_by_role("button", name="Dismiss").wait_for()
+    part.get_by_role("button", name="✕").wait_for()
     is_used = f"controller.state.predictor_name.startswith({out!r})"
     tab.wait_for_kernel(is_used, True)
-    part.get_by_role("button", name="Dismiss").click()
+    part.get_by_role("button", name="✕").click()
     part.wait_for(state="hidden")

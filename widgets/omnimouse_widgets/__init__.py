@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.trials import Repeats as Repeats
     from omnimouse_widgets.jupyter.trials import Trials as Trials
     from omnimouse_widgets.jupyter.video import VideoScrubber as VideoScrubber
+    from omnimouse_widgets.jupyter.what_if import WhatIf as WhatIf
 
 _NAMES = {
     "jupyter.behavior": "BehaviorDecoder",
@@ -42,5 +43,6 @@ _NAMES = {
     "jupyter.traces": "Traces",
     "jupyter.trials": "Repeats Trials",
     "jupyter.video": "VideoScrubber",
+    "jupyter.what_if": "WhatIf",
 }
 __getattr__, __dir__ = public_names(__name__, _NAMES)

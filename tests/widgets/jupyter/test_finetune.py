@@ -28,43 +28,62 @@ def part(controller):
     return FineTune(controller)
 
 
-def points(buffer):
-    return np.frombuffer(buffer, np.float32).reshape(2, -1).T
+def item_of(message, name):
+    """Return a drawn item by its name, also of a row."""
+    items = list(message["items"])
+    items += [item for row in items if row["kind"] == "row" for item in row["items"]]
+    return next((item for item in items if item["name"] == name), None)
+
+
+def has(name, **fields):
+    """Return whether a message has an item with these values."""
+
+    def is_it(message, _):
+        item = item_of(message, name)
+        return item is not None and all(item[key] == value for key, value in fields.items())
+
+    return is_it
 
 
 def test_the_page_starts_it_and_its_result_is_chosen(part, controller, script, page):
-    bar, opened = ControlBar(controller), page(part, "view")
-    message, _ = opened.wait_for("view")
-    assert message["start"]
-    assert message["has_choices"]
-    assert part.form.layout.display is None
-    part.form.controls["steps"].set_state({"value": "-5"})
-    opened.wait_for("view", lambda message, _: not message["can_start"])
+    bar, opened = ControlBar(controller), page(part, "block0")
+    message, _ = opened.wait_for("block0")
+    assert item_of(message, "start")["label"] == "Start"
+    assert part.layout.display is None
+    opened.say("fill", name="settings", field="steps", typed="-5")
+    message, _ = opened.wait_for("block0", lambda message, _: item_of(message, "start")["refusal"])
+    assert "0 to 100,000" in item_of(message, "settings")["form"][1]["reason"]
     assert part.steps == 300
     with pytest.raises(ValueError, match="0 to 100,000"):
         part.steps = -1
-    part.form.controls["steps"].set_state({"value": "5"})
+    opened.say("fill", name="settings", field="steps", typed="5")
     assert part.steps == 5
     with pytest.raises(ValueError, match="nothing"):
         part.train = "nothing"
-    opened.wait_for("view", lambda message, _: message["can_start"])
-    opened.say("start")
-    opened.wait_for("view", lambda message, _: message["is_busy"])
-    assert part.form.layout.display == "none"
+    opened.wait_for("block0", has("start", refusal=""))
+    opened.say("press", name="start")
+    message, _ = opened.wait_for("block0", has("stop"))
+    assert item_of(message, "settings") is None
     script.last = 5
     part.wait(PATIENCE_S)
     finetuning = controller.finetuning
     assert part.progress == 1.0
-    message, _ = opened.wait_for("view", lambda message, _: "✓" in message["text"])
-    assert message["folder"] == str(finetuning.request.path)
-    _, buffers = opened.wait_for("curves", lambda _, found: len(found[0]) == 8 * 5)
-    np.testing.assert_allclose(points(buffers[0]), finetuning.losses, rtol=1e-6)
+    message, buffers = opened.wait_for(
+        "block0", lambda message, _: "✓" in item_of(message, "message")["text"]
+    )
+    assert str(finetuning.request.path) in item_of(message, "title")["tip"]
+    arrays = [np.frombuffer(each, np.float32) for each in buffers if len(each)]
+    found = [np.array(arrays[2 * k : 2 * k + 2]).T for k in range(3)]
     mean = smoothed(finetuning.losses)
-    np.testing.assert_allclose(points(buffers[1]), mean, rtol=1e-6)
-    np.testing.assert_allclose(points(buffers[2]), finetuning.validations, rtol=1e-5)
+    for points, expected in zip(
+        found, (finetuning.losses, mean, finetuning.validations), strict=True
+    ):
+        np.testing.assert_allclose(points, expected, rtol=1e-5)
     assert bar.predictor == str(finetuning.request.path)
-    opened.say("dismiss")
+    assert "✓ Finished" in part.status
+    opened.say("press", name="dismiss")
     assert not part.is_shown
+    assert part.layout.display == "none"
     bar.close()
 
 
@@ -73,5 +92,5 @@ def test_why_it_failed_is_raised_for_code_and_told_in_the_page(part, script, pag
     part.start()
     with pytest.raises(FinetuneError, match="'mean'"):
         part.wait(PATIENCE_S)
-    message, _ = page(part, "view").wait_for("view")
-    assert "'mean'" in message["error"]
+    message, _ = page(part, "block0").wait_for("block0")
+    assert "'mean'" in item_of(message, "problem")["text"]

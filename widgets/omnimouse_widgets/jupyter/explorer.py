@@ -39,6 +39,7 @@ from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.trials import Repeats, Trials
 from omnimouse_widgets.jupyter.video import VideoScrubber
+from omnimouse_widgets.jupyter.what_if import WhatIf
 from omnimouse_widgets.views.registry import PANELS
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}
@@ -77,7 +78,8 @@ class Explorer:
     controller
         The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces
-    sweep, behavior, table, neuron_scores, neuron, trials, repeats, laboratory, ranking
+    sweep, behavior, table, neuron_scores, neuron, trials, repeats, what_if, laboratory
+    ranking
         The parts. Each can also be used alone with the same `controller`.
     widget
         All parts in one ipywidget.
@@ -119,6 +121,7 @@ class Explorer:
         self.repeats = Repeats(controller)
         self.neuron_scores = NeuronScores(controller)
         self.neuron = Neuron(controller)
+        self.what_if = WhatIf(controller)
         self.laboratory = Laboratory(controller)
         self.ranking = Ranking(controller)
         # Both parts validate the filter, so an invalid one is rejected on either side.
@@ -164,7 +167,7 @@ class Explorer:
         return ExplorerBox(
             [
                 self.bar,
-                self.finetune.widget,
+                self.finetune,
                 HBox([left, right], layout=rows),
                 HBox([stimulus, raster], layout=rows),
             ],

@@ -1,23 +1,44 @@
-"""Fine-tuning of the model: settings, content and actions."""
+"""Panel *Fine-tuning*: settings, progress, curves and actions of a fine-tuning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal, Self
+
+import numpy as np
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import STEPS as STEPS
 from omnimouse_model.live.models.finetune import Finetuning, Point
 from omnimouse_model.live.models.finetuned_models import TrainedPart
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.progress import TRAINING
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form, setting
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    Curves,
+    Item,
+    Line,
+    Progress,
+    Row,
+    Settings,
+    Text,
+)
 
 LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
 MAX_STEPS: Final = 100_000
-USE_MODEL: Final = "Use model"
+USE_MODEL, USE_CURRENT = "Use model", "Use current weights"
+NOT_OFFERED: Final = (
+    "Choose a model by its name, file or folder, and a recording that it does not know: it "
+    "can then be fine-tuned to the recording."
+)
+NOT_VALID: Final = "A field above has a value that is not possible"
+OPEN_TIP: Final = "Fine-tune the model to this recording, for which it has no embeddings"
 TIPS: Final = {
-    "open": "Fine-tune the model to this recording, for which it has no embeddings",
     "start": "Train in a separate process; you can work on, or quit and resume later",
     "stop": "Stop within a second; the current weights are saved",
     "use": "Select the fine-tuned model",
@@ -25,6 +46,10 @@ TIPS: Final = {
     "spike, on held-out windows",
     "dismiss": "Hide this run; its folder is not deleted",
 }
+MIN_SPAN: Final = 0.02
+"""Minimum range of the vertical axis; smaller differences are noise."""
+MOST_POINTS: Final = 1000
+"""Number of drawn points above which some are left out."""
 SMOOTHED: Final = 20
 """Number of steps in the running mean of the loss."""
 
@@ -62,151 +87,249 @@ class FinetuneSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class FinetuneView:
-    """Content of the fine-tuning section.
+    """Offer of a fine-tuning with its form, and the latest run with its curves.
 
     Attributes
     ----------
-    is_shown
-        Whether the section is visible.
-    title
-        Names of the model and the recording.
-    text
-        Progress, estimate or result.
-    error
-        Error message, "" without one.
-    start, use
-        Labels of these buttons, "" for a hidden button.
-    has_choices
-        Whether the number of steps and the trained part can still be chosen.
-    folder
-        Folder of the run, "" before it exists.
+    form
+        Settings of the next run.
     """
 
-    is_shown: bool = False
-    title: str = ""
-    text: str = ""
-    error: str = ""
-    start: str = ""
-    use: str = ""
-    is_busy: bool = False
-    is_finished: bool = False
-    has_choices: bool = False
-    folder: str = ""
+    name = "finetune"
 
+    def __init__(self, finetuning: Finetuning, state: LiveState, results: Results) -> None:
+        self._finetuning, self._state, self._results = finetuning, state, results
+        self.form = Form(FinetuneSettings)
 
-def finetune_view(controller: Controller, form: Form[FinetuneSettings]) -> FinetuneView:
-    """Return the content of the section for the values of its form."""
-    finetuning = controller.finetuning
-    if _is_of_run(finetuning):
-        return _of_run(finetuning)
-    if not finetuning.is_offered:
-        return FinetuneView()
-    return _offered(controller, form.value("train"), form.value("steps"))
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.finetuning, controller.state, controller.results)
 
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: title, form or progress, curves, and actions."""
+        return [Block(self._items, self.signals)]
 
-def _of_run(finetuning: Finetuning) -> FinetuneView:
-    request, error = finetuning.request, finetuning.error
-    assert request is not None
-    if finetuning.is_busy:
-        text = f"◌ {finetuning.message}…"
-    elif finetuning.is_finished:
-        score = gain_text(finetuning.start_score, finetuning.best_score)
-        chosen = ", and the model is selected" if finetuning.is_chosen else ""
-        text = f"✓ Finished{chosen}: {score}."
-    elif error is None:
-        text = (
-            f"Stopped at step {finetuning.step} of {finetuning.n_steps}; the current "
-            "weights are saved."
+    @property
+    def signals(self) -> list[Any]:
+        """Signals after which the record may be another one."""
+        events = self._state.events
+        offered = [events.session, events.predictor_name, self._results.changed]
+        return [*offered, self._finetuning.changed, self.form.changed]
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a run, or the chosen model can be fine-tuned."""
+        return self._shows_run or self._finetuning.is_offered
+
+    @property
+    def status(self) -> str:
+        """Model and recording, with progress, estimated cost, or outcome."""
+        if not self.is_shown:
+            return ""
+        text = self._run_text() if self._shows_run else self._offer_text()
+        return f"{self._title}: {text}"
+
+    @property
+    def _shows_run(self) -> bool:
+        finetuning = self._finetuning
+        if finetuning.request is None:
+            return False
+        # A finished run of another recording gives way to an offer for this one.
+        return finetuning.is_busy or not finetuning.is_offered or finetuning.is_of_screen
+
+    # -- actions ----------------------------------------------------------------------
+    def start(self) -> None:
+        """Start, start over or continue a run.
+
+        Raises
+        ------
+        ValueError
+            A field of the form is not valid.
+        """
+        finetuning = self._finetuning
+        if not self._shows_run:
+            settings = self.form.read()
+            finetuning.start(train=settings.train, steps=settings.steps)
+        elif finetuning.is_stale:
+            finetuning.start_over()
+        else:
+            finetuning.resume()
+
+    def use(self) -> None:
+        """Choose the fine-tuned model; after a stop, its current weights."""
+        saved = self._finetuning.saved_result(self.form.value("train"))
+        if self._shows_run:
+            self._finetuning.use()
+        elif saved is not None:
+            self._finetuning.use_saved(saved)
+
+    # -- content ----------------------------------------------------------------------
+    def _items(self) -> Sequence[Item | Row]:
+        finetuning = self._finetuning
+        if self._shows_run:
+            return self._run()
+        if not finetuning.is_offered:
+            return [Text("message", NOT_OFFERED, "quiet")]
+        saved = finetuning.saved_result(self.form.value("train"))
+        start, use = "Start", ""
+        if saved is not None:
+            is_longer = not saved.is_finished or saved.step < self.form.value("steps")
+            # A stopped run is continued in its own folder: starting again would lose its
+            # steps. With more steps than before, a finished run can continue.
+            start = "Resume" if is_longer else ""
+            if saved.is_finished:
+                use = USE_MODEL
+            else:
+                use = USE_CURRENT if saved.start_score is not None else ""
+        refusal = "" if self.form.is_valid else NOT_VALID
+        return [
+            self._head(None if saved is None else saved.path),
+            Settings("settings", self.form, "start"),
+            Text("message", self._offer_text()),
+            *self._problem(),
+            Row("actions", self._buttons(start, use, refusal)),
+        ]
+
+    def _offer_text(self) -> str:
+        train, steps = self.form.value("train"), self.form.value("steps")
+        saved = self._finetuning.saved_result(train)
+        if saved is not None and saved.is_finished:
+            gain = gain_text(saved.start_score, saved.best_score)
+            return f"A finished run of {saved.step} steps exists: {gain}."
+        part = "the embeddings" if train == "embeddings" else "all weights"
+        time = self._finetuning.estimate(steps)
+        plan = f"{steps} steps train {part}" + (f" · {time}" if time else "")
+        if saved is None:
+            return plan
+        return f"A run stopped at step {saved.step} and can be resumed. {plan}"
+
+    def _run(self) -> Sequence[Item | Row]:
+        finetuning = self._finetuning
+        request = finetuning.request
+        assert request is not None
+        start = use = ""
+        if finetuning.can_resume:
+            # A folder that holds another run cannot be continued.
+            start = "Start over" if finetuning.is_stale else "Resume"
+            # A stopped run has a usable result once its start values were scored.
+            use = USE_CURRENT if finetuning.can_be_used else ""
+        elif finetuning.is_finished and not finetuning.is_chosen:
+            use = USE_MODEL
+        items: list[Item | Row] = [
+            self._head(request.path),
+            Text("message", self._run_text()),
+        ]
+        if finetuning.is_busy:
+            # Only training has a known length.
+            share = finetuning.share if finetuning.stage == TRAINING else None
+            stop = Action("stop", "Stop", TIPS["stop"], finetuning.stop)
+            items.append(Row("progress", (Progress("bar", "Fine-tuned", share), stop), "bar"))
+        if finetuning.validations:
+            items.append(Row("curves", self._curves()))
+        if finetuning.is_busy and finetuning.start_score is not None:
+            scores = finetuning.start_score, finetuning.best_score
+            items.append(Text("score", gain_text(*scores, is_over=False), "quiet"))
+        return [*items, *self._problem(), Row("actions", self._buttons(start, use))]
+
+    def _run_text(self) -> str:
+        finetuning = self._finetuning
+        if finetuning.is_busy:
+            return f"◌ {finetuning.message}…"
+        if finetuning.is_finished:
+            chosen = ", and the model is selected" if finetuning.is_chosen else ""
+            score = gain_text(finetuning.start_score, finetuning.best_score)
+            return f"✓ Finished{chosen}: {score}."
+        if finetuning.error is not None:
+            return ""
+        at = f"{finetuning.step} of {finetuning.n_steps}"
+        return f"Stopped at step {at}; the current weights are saved."
+
+    @property
+    def _title(self) -> str:
+        """Model and recording: those of the run may differ from those on screen."""
+        request = self._finetuning.request if self._shows_run else None
+        if request is not None:
+            return f"Fine-tune {Path(request.model).name} to {request.session.id}"
+        session = self._state.session
+        assert session is not None
+        return f"Fine-tune {Path(self._state.predictor_name).name} to {session.id}"
+
+    def _head(self, folder: Path | None) -> Row:
+        tip = self._title if folder is None else f"{self._title}\nFolder: {folder}"
+        title = Text("title", self._title, is_line=True, tip=tip)
+        if not self._shows_run or self._finetuning.is_busy:
+            return Row("head", (title,), "title")
+        dismiss = Action("dismiss", "✕", TIPS["dismiss"], self._finetuning.clear)
+        return Row("head", (title, dismiss), "title")
+
+    def _problem(self) -> Sequence[Text]:
+        error = self._finetuning.error
+        return [] if error is None else [Text("problem", f"✕ {error}", "problem")]
+
+    def _buttons(self, start: str, use: str, refusal: str = "") -> tuple[Action, ...]:
+        # Start and use have several labels, for one action each.
+        actions = (
+            Action("start", start, TIPS["start"], self.start, refusal),
+            Action("use", use, TIPS["use"], self.use),
         )
-    else:
-        text = ""
-    start, use = "", ""
-    if finetuning.can_resume:
-        # A folder that holds another run cannot be continued.
-        start = "Start over" if finetuning.is_stale else "Resume"
-        # A stopped run has a usable result once its start values were scored.
-        use = "Use current weights" if finetuning.can_be_used else ""
-    elif finetuning.is_finished and not finetuning.is_chosen:
-        use = USE_MODEL
-    return FinetuneView(
-        is_shown=True,
-        # The model and recording of the run, which may differ from those on screen.
-        title=_title(request.model, request.session.id),
-        text=text,
-        error="" if error is None else str(error),
-        start=start,
-        use=use,
-        is_busy=finetuning.is_busy,
-        is_finished=finetuning.is_finished,
-        folder=str(request.path),
+        return tuple(action for action in actions if action.label)
+
+    def _curves(self) -> tuple[Curves, Curves]:
+        finetuning = self._finetuning
+        # A run can end early; the axis then ends at its last step. Its full length from
+        # the start, so that curves do not shrink while they grow.
+        last = max(finetuning.step if finetuning.is_finished else finetuning.n_steps, 1)
+        losses, scores = finetuning.losses, finetuning.validations
+        # The loss of single steps is noisy: it is grey, behind its running mean.
+        raw, mean = _line(palette.AXIS, losses), _line(LOSS_COLOUR, smoothed(losses))
+        return (
+            _plot("loss", "loss", (raw, mean), losses, last),
+            _plot("scores", "held-out score", (_line(SCORE_COLOUR, scores, "o"),), scores, last),
+        )
+
+
+def open_label(finetuning: Finetuning) -> str:
+    """Return the label of the button that shows the panel; "" if it has no content."""
+    if finetuning.is_busy:
+        return f"Fine-tuning: {finetuning.share:.0%}…"
+    return "Fine-tune…" if finetuning.request is not None or finetuning.is_offered else ""
+
+
+def _line(colour: str, points: Sequence[Point], symbol: Literal["o", ""] = "") -> Line:
+    # Every so many points: a page draws thousands of them slowly.
+    thinned = points[:: 1 + len(points) // MOST_POINTS]
+    x, y = np.array(thinned, float).reshape(-1, 2).T
+    return Line("", colour, x, y, symbol)
+
+
+def _plot(
+    name: str, title: str, lines: tuple[Line, ...], points: Sequence[Point], last: int
+) -> Curves:
+    low, high = span_of([value for _, value in points])
+    margin = 0.08 * (high - low)
+    ticks = tuple((float(step), f"{step}") for step in (0, last))
+    return Curves(
+        name,
+        f"{title} over steps",
+        lines,
+        "step",
+        "",
+        ticks,
+        limits=(-0.02 * last, 1.02 * last, low - margin, high + margin),
+        title=title,
+        tip=TIPS["loss"],
     )
 
 
-def _offered(controller: Controller, train: TrainedPart, steps: int) -> FinetuneView:
-    state, finetuning = controller.state, controller.finetuning
-    assert state.session is not None
-    saved = finetuning.saved_result(train)
-    start, use, text = "Start", "", _plan_text(finetuning, train, steps)
-    if saved is not None and saved.is_finished:
-        # With more steps than before, a finished run can continue.
-        start, use = "Resume" if saved.step < steps else "", USE_MODEL
-        gain = gain_text(saved.start_score, saved.best_score)
-        text = f"A finished run of {saved.step} steps exists: {gain}."
-    elif saved is not None:
-        # A stopped run is continued in its own folder: starting again would lose its
-        # steps.
-        start = "Resume"
-        use = "Use current weights" if saved.start_score is not None else ""
-        text = f"A run stopped at step {saved.step} and can be resumed. {text}"
-    error = finetuning.error
-    return FinetuneView(
-        is_shown=True,
-        title=_title(state.predictor_name, state.session.id),
-        text=text,
-        error="" if error is None else str(error),
-        start=start,
-        use=use,
-        has_choices=True,
-        folder="" if saved is None else str(saved.path),
-    )
-
-
-def start(controller: Controller, form: Form[FinetuneSettings]) -> None:
-    """Run the current action of the start button: start, start over or continue.
-
-    Raises
-    ------
-    ValueError
-        A field of the form is not valid.
-    """
-    finetuning = controller.finetuning
-    if not _is_of_run(finetuning):
-        settings = form.read()
-        finetuning.start(train=settings.train, steps=settings.steps)
-    elif finetuning.is_stale:
-        finetuning.start_over()
-    else:
-        finetuning.resume()
-
-
-def use(controller: Controller, train: TrainedPart) -> None:
-    """Run the current action of the use button: choose the fine-tuned model."""
-    finetuning = controller.finetuning
-    saved = finetuning.saved_result(train)
-    if _is_of_run(finetuning):
-        finetuning.use()
-    elif saved is not None:
-        finetuning.use_saved(saved)
-
-
-def _is_of_run(finetuning: Finetuning) -> bool:
-    """Return whether the section shows a run instead of an offer to start one."""
-    if finetuning.request is None:
-        return False
-    # A finished run of another recording gives way to an offer for this one.
-    return finetuning.is_busy or not finetuning.is_offered or finetuning.is_of_screen
+def span_of(values: Sequence[float]) -> tuple[float, float]:
+    """Return the limits of an axis: the range of values, at least `MIN_SPAN` wide."""
+    if not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    missing = max(MIN_SPAN - (high - low), 0.0) / 2
+    return low - missing, high + missing
 
 
 def smoothed(losses: Sequence[Point]) -> list[Point]:
@@ -229,20 +352,3 @@ def gain_text(start: float | None, best: float | None, *, is_over: bool = True) 
     if is_over and best <= start:
         return f"no step beat the start, whose held-out score is {start:z.3f}"
     return f"held-out score {start:z.3f} → {best:z.3f}"
-
-
-def score_text(finetuning: Finetuning) -> str:
-    """Return the held-out score of the run, or "" before the first one."""
-    if finetuning.start_score is None:
-        return ""
-    return gain_text(finetuning.start_score, finetuning.best_score, is_over=not finetuning.is_busy)
-
-
-def _plan_text(finetuning: Finetuning, train: TrainedPart, steps: int) -> str:
-    part = "the embeddings" if train == "embeddings" else "all weights"
-    time = finetuning.estimate(steps)
-    return f"{steps} steps train {part}" + (f" · {time}" if time else "")
-
-
-def _title(model: str, session: str) -> str:
-    return f"Fine-tune {Path(model).name} to {session}"

@@ -70,7 +70,7 @@ class Panel:
     @property
     def command(self) -> str:
         """Name of the napari command that shows the dock."""
-        return f"show_{self.title.lower().replace(' ', '_')}"
+        return f"show_{self.title.lower().replace(' ', '_').replace('-', '_')}"
 
 
 PANELS: Final = (
@@ -80,13 +80,6 @@ PANELS: Final = (
         "napari.md#the-window",
         part="bar",
         reason="In napari, it is the dock of the plugin, which opens the other docks.",
-    ),
-    Panel(
-        "Fine-tuning",
-        "Training of the model on a recording that it does not know.",
-        "training.md#fine-tuning-to-your-own-mouse",
-        part="finetune",
-        reason="In napari, it is in the dock OmniMouse: Fine-tune….",
     ),
     Panel(
         "Field",
@@ -147,8 +140,9 @@ PANELS: Final = (
         "What if",
         "Edits of stimulus or behaviour, and the predicted difference.",
         "napari.md#what-if-edit-stimulus-or-behaviour",
-        Dock("qt.what_if.panel:WhatIfPanel", "right", "controls"),
-        reason="In a notebook, code edits the stimulus: `explorer.controller.stimulus_edits`.",
+        Dock("views.what_if:WhatIfView", "right", "controls"),
+        part="what_if",
+        is_tab=True,
     ),
     Panel(
         "Laboratory",
@@ -165,6 +159,13 @@ PANELS: Final = (
         Dock("views.ranking:RankingView", "right", "controls"),
         part="ranking",
         is_tab=True,
+    ),
+    Panel(
+        "Fine-tuning",
+        "Training of the model on a recording that it does not know.",
+        "training.md#fine-tuning-to-your-own-mouse",
+        Dock("views.finetune:FinetuneView", "right", "controls"),
+        part="finetune",
     ),
     Panel(
         "Time",

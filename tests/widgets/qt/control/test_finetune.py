@@ -1,4 +1,4 @@
-"""Fine-tuning in the model's section: offered, run to its end, stopped, used."""
+"""The panel Fine-tuning in the window: offered, run to its end, stopped, used."""
 
 import pytest
 from qtpy.QtCore import Qt
@@ -8,12 +8,13 @@ from omnimouse_model.errors import FinetuneError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_widgets.qt.control.model import ModelSection
+from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post
-from omnimouse_widgets.views.finetune import gain_text
+from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView
 from tests.model.finetune_process import NEW
+from tests.widgets.pointer import press
 
 pytestmark = pytest.mark.slow
-LEFT = Qt.MouseButton.LeftButton
 LONG_MS = 120_000
 
 
@@ -30,81 +31,79 @@ def controller(mouse_folder, script, tmp_path, qtbot):
 
 
 @pytest.fixture
-def model(controller, show, qtbot):
-    section: ModelSection = show(ModelSection(controller), 330, 620)
-    qtbot.waitUntil(section.finetune.open.isVisible, timeout=LONG_MS)
-    return section
+def panel(controller, show, qtbot):
+    made = show(RecordPanel(FinetuneView.of(controller), controller), 400, 500)
+    qtbot.waitUntil(lambda: is_shown(made, "start"), timeout=LONG_MS)
+    return made
 
 
-@pytest.fixture
-def section(model):
-    return model.finetune
+def is_shown(panel, name):
+    return name in panel.widgets and panel.widgets[name].isVisible()
 
 
-def begin_finetuning(section, steps: int, qtbot) -> None:
-    QTest.mouseClick(section.open, LEFT)
-    # Of its window, which need not be the active one of the screen.
-    assert section.window().focusWidget() is section.start
-    box = section.settings.controls["steps"].native
+def text(panel, name="message"):
+    return panel.widgets[name].text()
+
+
+def begin_finetuning(panel, steps: int, qtbot) -> None:
+    form, start = panel.widgets["settings"], panel.widgets["start"]
+    box = form.controls["steps"].native
     box.setFocus()
     box.selectAll()
     QTest.keyClicks(box, "-1")
-    reason = section.settings.reasons["steps"]
-    qtbot.waitUntil(lambda: "0 to 100,000" in reason.text())
-    assert not section.start.isEnabled()
+    qtbot.waitUntil(lambda: "0 to 100,000" in form.reasons["steps"].text())
+    qtbot.waitUntil(lambda: not start.isEnabled())
     box.selectAll()
     QTest.keyClicks(box, str(steps))
+    qtbot.waitUntil(start.isEnabled)
     QTest.keyClick(box, Qt.Key.Key_Return)
 
 
-def test_it_ends_with_the_result_chosen(controller, model, section, script, qtbot):
-    assert not section.start.isVisible()
-    begin_finetuning(section, 5, qtbot)
-    assert not section.open.isVisible()
-    assert "base.safetensors" in section.title.text()
-    assert NEW in section.title.text()
-    qtbot.waitUntil(section.stop.isVisible, timeout=LONG_MS)
-    assert not section.settings.isVisible()
+def test_it_ends_with_the_result_chosen(controller, panel, script, show, qtbot):
+    model: ModelSection = show(ModelSection(controller), 330, 620)
+    qtbot.waitUntil(model.finetune.isVisible, timeout=LONG_MS)
+    with qtbot.waitSignal(model.panel_wanted) as wanted:
+        press(model.finetune)
+    assert wanted.args == ["Fine-tuning"]
+    begin_finetuning(panel, 5, qtbot)
+    assert NEW in panel.widgets["title"].full_text
+    assert "base.safetensors" in panel.widgets["title"].full_text
+    qtbot.waitUntil(lambda: is_shown(panel, "stop"), timeout=LONG_MS)
+    assert not is_shown(panel, "settings")
     script.last = 5
-    qtbot.waitUntil(lambda: "0.000 → 0.050" in section.message.text(), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: "0.000 → 0.050" in text(panel), timeout=LONG_MS)
     qtbot.waitUntil(lambda: controller.finetuning.is_chosen, timeout=LONG_MS)
-    assert not section.stop.isVisible()
-    assert not section.use.isVisible()
-    assert section.plot.canvas.isVisible()
-    assert list(section.plot.losses.getData()[0]) == [1, 2, 3, 4, 5]
-    assert list(section.plot.scores.getData()[0]) == list(range(6))
+    qtbot.waitUntil(lambda: not is_shown(panel, "use"))
+    assert not is_shown(panel, "stop")
+    loss, scores = (panel.plots[name].shown.lines[0] for name in ("loss", "scores"))
+    assert list(loss.x) == [1, 2, 3, 4, 5]
+    assert list(scores.x) == list(range(6))
     qtbot.waitUntil(lambda: NEW in model.model.currentText(), timeout=LONG_MS)
     qtbot.waitUntil(lambda: "9 of 9" in model.info.line.full_text, timeout=LONG_MS)
-    QTest.mouseClick(section.dismiss, LEFT)
-    assert not section.message.isVisible()
-    assert not section.open.isVisible()
+    press(panel.widgets["dismiss"])
+    qtbot.waitUntil(lambda: text(panel) == NOT_OFFERED)
+    qtbot.waitUntil(lambda: not model.finetune.isVisible())
 
 
-def test_a_stop_offers_the_result_and_to_go_on(controller, section, script, qtbot):
-    begin_finetuning(section, 4000, qtbot)
+def test_a_stop_offers_the_result_and_to_go_on(controller, panel, script, qtbot):
+    begin_finetuning(panel, 4000, qtbot)
     for step in (2, 3):
         script.last = step
         told = f"step {step} of 4000"
-        qtbot.waitUntil(lambda told=told: told in section.message.text(), timeout=LONG_MS)
-        QTest.mouseClick(section.stop, LEFT)
-        qtbot.waitUntil(section.start.isVisible, timeout=LONG_MS)
+        qtbot.waitUntil(lambda told=told: told in text(panel), timeout=LONG_MS)
+        press(panel.widgets["stop"])
+        qtbot.waitUntil(lambda: is_shown(panel, "start"), timeout=LONG_MS)
         if step == 2:
-            QTest.mouseClick(section.start, LEFT)
-    QTest.mouseClick(section.use, LEFT)
+            press(panel.widgets["start"])
+    press(panel.widgets["use"])
     qtbot.waitUntil(lambda: controller.finetuning.is_chosen, timeout=LONG_MS)
 
 
-def test_what_is_in_the_way_is_told_in_place(controller, section, script, qtbot):
+def test_what_is_in_the_way_is_told_in_place(controller, panel, script, qtbot):
     script.fault = FinetuneError("other_run", "another one lies there")
-    begin_finetuning(section, 0, qtbot)
-    qtbot.waitUntil(section.problem.isVisible, timeout=LONG_MS)
-    assert "another one lies there" in section.problem.text()
-    QTest.mouseClick(section.start, LEFT)
+    begin_finetuning(panel, 0, qtbot)
+    qtbot.waitUntil(lambda: is_shown(panel, "problem"), timeout=LONG_MS)
+    assert "another one lies there" in text(panel, "problem")
+    press(panel.widgets["start"])
     qtbot.waitUntil(lambda: controller.finetuning.is_finished, timeout=LONG_MS)
-    qtbot.waitUntil(lambda: not section.problem.isVisible(), timeout=LONG_MS)
-
-
-def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
-    assert gain_text(0.25, 0.3) == "held-out score 0.250 → 0.300"
-    assert gain_text(0.25, 0.25).startswith("no step beat the start")
-    assert gain_text(0.25, 0.25, is_over=False) == "held-out score 0.250 → 0.250"
+    qtbot.waitUntil(lambda: not is_shown(panel, "problem"), timeout=LONG_MS)

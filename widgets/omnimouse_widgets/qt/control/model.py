@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
@@ -18,7 +18,6 @@ from omnimouse_widgets.drawn.model.tier_score import (
     tier_score_tip,
 )
 from omnimouse_widgets.qt.control.download import DownloadSection
-from omnimouse_widgets.qt.control.finetune import FinetuneSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
@@ -29,6 +28,7 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import SteadyLabel, ToneLabel, wrapped_label
+from omnimouse_widgets.views.finetune import OPEN_TIP, open_label
 from omnimouse_widgets.views.model import (
     MEANINGS,
     RESTART_TIP,
@@ -66,7 +66,15 @@ class Patience(QTimer):
 
 
 class ModelSection(QWidget):
-    """Predictor and device choice, and freshness of the displayed prediction."""
+    """Predictor and device choice, and freshness of the displayed prediction.
+
+    Attributes
+    ----------
+    panel_wanted
+        Emitted with the title of a panel that is brought to the front.
+    """
+
+    panel_wanted = Signal(str)
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -106,7 +114,7 @@ class ModelSection(QWidget):
             (self._draw_silence, [controller.workers.changed]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
-            (self.finetune.draw, info_signals),
+            (self._draw_finetune, info_signals),
         )  # fmt: skip
 
     def _build(self) -> None:
@@ -135,7 +143,7 @@ class ModelSection(QWidget):
         self.device.setMaximumWidth(76)
         self.download = DownloadSection(controller)
         self.info = ModelInfoSection(controller)
-        self.finetune = FinetuneSection(controller)
+        self.finetune = push_button("", OPEN_TIP, lambda: self.panel_wanted.emit("Fine-tuning"))
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
         tooltip = "Stop the prediction of the model and of the baseline"
         self.cancel = push_button("Stop", tooltip, controller.requests.cancel)
@@ -214,6 +222,11 @@ class ModelSection(QWidget):
             "Choose the demo model, a baseline, a model of the hub (downloaded once), "
             "or the file or folder of a checkpoint or of predictions."
         )
+
+    def _draw_finetune(self) -> None:
+        text = open_label(self._controller.finetuning)
+        self.finetune.setText(text)
+        self.finetune.setVisible(bool(text))
 
     def _draw_device(self) -> None:
         """List the available devices and the chosen one, which may be unavailable."""

@@ -1,0 +1,25 @@
+"""The panel *Fine-tuning*: texts of its end, and axes of its curves."""
+
+from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView, gain_text, span_of
+from omnimouse_widgets.views.record import record
+
+
+def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
+    assert gain_text(0.25, 0.3) == "held-out score 0.250 → 0.300"
+    assert gain_text(0.25, 0.25).startswith("no step beat the start")
+    assert gain_text(0.25, 0.25, is_over=False) == "held-out score 0.250 → 0.250"
+
+
+def test_small_differences_are_drawn_small():
+    assert span_of([]) == (0.0, 1.0)
+    assert span_of([0.0, 1.0]) == (0.0, 1.0)
+    low, high = span_of([0.301, 0.303])
+    assert high - low > 0.015
+    assert low < 0.301 < 0.303 < high
+
+
+def test_without_a_model_and_a_recording_nothing_is_offered(empty_controller):
+    view = FinetuneView.of(empty_controller)
+    assert record(view)["message"].text == NOT_OFFERED
+    assert not view.is_shown
+    assert not view.status

@@ -1,1 +1,0 @@
-"""The *What if* panel: edits of the stimulus and of behaviour."""
