@@ -293,7 +293,7 @@ class FinetuneView:
 def open_label(finetuning: Finetuning) -> str:
     """Return the label of the button that shows the panel; "" if it has no content."""
     if finetuning.is_busy:
-        return f"Fine-tuning: {finetuning.share:.0%}…"
+        return f"Fine-tuning: {finetuning.share:z.0%}…"
     return "Fine-tune…" if finetuning.request is not None or finetuning.is_offered else ""
 
 
