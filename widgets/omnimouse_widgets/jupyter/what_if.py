@@ -12,7 +12,7 @@ from omnimouse_widgets.views.what_if import WhatIfView
 class WhatIf(RecordPart):
     """Edits of stimulus and behaviour, and the predictions without and with them.
 
-    In code: `explorer.controller.stimulus_edits.put(om.Mirror())`, `.reset()`.
+    In code: `explorer.controller.stimulus_edits` adds and removes edits.
 
     Attributes
     ----------
