@@ -22,7 +22,7 @@ from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets.qt.control import selection
 from omnimouse_widgets.qt.control.project import AnalysisSection
-from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
+from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS
 from omnimouse_widgets.views.model import VIDEO_NAMES, video_span
 from omnimouse_widgets.views.registry import docks
@@ -109,8 +109,8 @@ def _show_video(name: str) -> Action:
 def _filter_neurons(dock: OmniMouseDock) -> None:
     dock.bring_up("Neurons")
     panel = dock.panels["Neurons"]
-    assert isinstance(panel, NeuronsPanel)
-    panel.filter.setFocus()
+    assert isinstance(panel, RecordPanel)
+    panel.widgets["filter"].controls["text"].native.setFocus()
 
 
 def _step_neuron(dock: OmniMouseDock, n: int) -> None:

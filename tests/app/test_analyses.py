@@ -33,7 +33,10 @@ def test_the_key_saves_and_napari_keeps_its_own(dock, tmp_path, monkeypatch):
         lambda self, selected=False: napari_asked.append(selected),
     )
     analyses = dock.controller.project
-    words, menu = dock.panels["Neurons"].filter, dock.panels["Raster"].view
+    words, menu = (
+        dock.panels["Neurons"].widgets["filter"].controls["text"].native,
+        dock.panels["Raster"].view,
+    )
     dock.bring_up("Neurons")
     dock.main_window.activateWindow()
     # Not every other time, as two equal keys would; a menu takes letters as a search.

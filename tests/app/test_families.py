@@ -72,15 +72,16 @@ def paint_probe_and_depth(dock, hand, places):
     assert not (painted & ~on_b).any()
     choose(dock, dock.control.view.planes.plane, "all")
     dock.bring_up("Neurons")
-    table = dock.panels["Neurons"]
-    wait_for(lambda: table.table.rowCount() == len(units), "the table")
-    QTest.keyClicks(table.filter, "probe=A depth>700")
-    QTest.keyClick(table.filter, Qt.Key.Key_Return)
+    panel = dock.panels["Neurons"]
+    table, words = panel.tables["rows"].table, panel.widgets["filter"].controls["text"].native
+    wait_for(lambda: table.rowCount() == len(units), "the table")
+    QTest.keyClicks(words, "probe=A depth>700")
+    settle()
     wanted = (units.probe == "A") & (units.xyz_um[:, 2] > 700)
-    assert table.table.rowCount() == wanted.sum()
-    QTest.mouseClick(table.paint, LEFT)
+    assert table.rowCount() == wanted.sum()
+    panel.press("paint visible")
     assert state.mask.visible.all(axis=0)[wanted].all()
-    table.filter.clear()
+    words.clear()
 
 
 def colours_of_areas(dock, canvas):

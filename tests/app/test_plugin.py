@@ -175,7 +175,10 @@ def command_effects(dock) -> dict:
         "video_last": lambda: state.mask.frames[30:].all(),
         "video_all": lambda: state.mask.frames.all(),
         "show_neurons": lambda: not dock.panels["Neurons"].visibleRegion().isEmpty(),
-        "filter_neurons": lambda: dock.main_window.focusWidget() is dock.panels["Neurons"].filter,
+        "filter_neurons": lambda: (
+            dock.main_window.focusWidget()
+            is dock.panels["Neurons"].widgets["filter"].controls["text"].native
+        ),
         "what_if_blank": lambda: state.edits == (Blank(),),
         "what_if_mirror": lambda: state.edits == (Blank(), Mirror()),
         "what_if_reset": lambda: state.edits == (),
@@ -287,7 +290,7 @@ def test_page_keys_step_trials_anywhere_and_with_alt_planes(dock, monkeypatch):
         assert steps == wanted, title
         steps.clear()
     dock.bring_up("Neurons")
-    view = seen(dock.panels["Neurons"].view)
+    view = seen(dock.panels["Neurons"].tables["rows"].widget)
     view.setCurrentIndex(view.model().index(0, 0))
     view.scrollToTop()
     top = view.verticalScrollBar().value()

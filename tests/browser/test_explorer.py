@@ -22,7 +22,6 @@ CELL_TYPES = "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.mo
 IS_UNSAVED = "jupyterapp.shell.currentWidget.context.model.dirty"
 COMMS_OVER_SUBSHELLS = "jupyterapp.serviceManager.kernels.commsOverSubshells"
 EDGES = "explorer.neuron_scores.spread.edges"
-PLOT = ".js-plotly-plot:visible"
 SCORES = "(sorted(map(float, explorer.scores[list(explorer.selection)])) or [9])"
 
 

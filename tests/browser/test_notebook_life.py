@@ -21,13 +21,9 @@ from tests.browser.explorer import (
 IMAGE = ".omnimouse-last img"
 NOTEBOOK_7_ERROR = "'filebrowser:open-path' not registered"
 """An error of Notebook 7 itself where its file browser starts late."""
-# The mean has no correlation: its figure holds the reason, at the width of the tab.
-REASON_IS_SHOWN = """() => {
-  const plots = [...document.querySelectorAll(".js-plotly-plot")];
-  const plot = plots.find((element) => element.offsetParent);
-  const width = plot?.querySelector(".main-svg")?.clientWidth;
-  return plot?.layout?.annotations?.length === 1 && width === plot.clientWidth;
-}"""
+# The mean has no correlation: the reason stands in place of the curves.
+REASON_IS_SHOWN = """() => [...document.querySelectorAll(".omnimouse-scores svg text")]
+  .some((text) => text.checkVisibility() && text.textContent.includes("No neuron"))"""
 KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session.kernel.id"
 TRUSTED = "jupyterapp.shell.currentWidget.content.model.cells.get(0).trusted"
 

@@ -126,7 +126,7 @@ def _explorer(tab: NotebookPage, model: str) -> Iterator[tuple[str, "Locator | N
     yield "behaviour", tab.part("behavior").first
     _bring_to_front(tab, "Neurons")
     _wait_for_results(tab)
-    yield "neurons", tab.part("table").first
+    yield "neurons", tab.part("neurons").first
     tab.evaluate("explorer.controller.editor.apply_preset('video_behavior')")
     _bring_to_front(tab, "Scores")
     tab.part("scores").locator("svg rect + rect").first.wait_for(state="attached")

@@ -85,7 +85,7 @@ def test_an_explorer_that_is_closed_leaves_no_widget_behind(controller, page):
     explorer = Explorer(controller=controller)
     explorer.close()
     again = Explorer(controller=controller)
-    page(again.neuron_scores, "scores")  # its figure is made when somebody looks
+    page(again.neuron_scores, "block2")
     again.close()
     assert set(widgets) == before
 

@@ -6,6 +6,23 @@ import pytest
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.jupyter.table import NeuronTable
 
+TABLE = "block2"
+
+
+def content(message):
+    """The long table that a page got."""
+    (table,) = message["items"]
+    return table
+
+
+def field_of(message):
+    """The filter as a page got it."""
+    return message["items"][0]["form"][0]
+
+
+def has(n):
+    return lambda message, _: content(message)["n_rows"] == n
+
 
 @pytest.fixture
 def part(controller):
@@ -14,35 +31,35 @@ def part(controller):
 
 @pytest.fixture
 def table_page(part, page):
-    return page(part, "table")
+    return page(part, TABLE)
 
 
 def rows(table_page: Any, start: int = 0, stop: int = 40) -> dict[str, Any]:
     """Ask for rows as the page does."""
-    table_page.say("rows", start=start, stop=stop)
+    table_page.say("rows", name="rows", start=start, stop=stop)
     fields, _ = table_page.wait_for("rows")
     return dict(fields)
 
 
 def pick(table_page: Any, row: int, how: str = "one", anchor: int = 0) -> None:
-    shown = rows(table_page)["neurons"]
-    of = {"row": anchor, "neuron": shown[anchor]}
-    picked = {"row": row, "neuron": shown[row], "mode": how, "anchor": of}
-    table_page.say("pick", picks=[picked])
+    shown = rows(table_page)["keys"]
+    of = {"row": anchor, "key": shown[anchor]}
+    picked = {"row": row, "key": shown[row], "mode": how, "anchor": of}
+    table_page.say("pick_rows", name="rows", picks=[picked])
 
 
 def test_only_the_rows_asked_for_travel(part, controller, table_page):
-    told = table_page.wait_for("table")[0]
-    assert (told["n"], told["total"]) == (40, 40)
+    told = content(table_page.wait_for(TABLE)[0])
+    assert told["n_rows"] == 40
     assert not table_page.of("rows")
     found = rows(table_page, 10, 14)
     assert found["view"] == "page"
     assert found["start"] == 10
-    assert found["neurons"] == [10, 11, 12, 13]
+    assert found["keys"] == [10, 11, 12, 13]
     assert found["version"] == told["version"]
     assert [len(row) for row in found["cells"]] == [6] * 4
-    assert rows(table_page, 38, 90)["neurons"] == [38, 39]
-    assert rows(table_page, 90, 99)["neurons"] == []
+    assert rows(table_page, 38, 90)["keys"] == [38, 39]
+    assert rows(table_page, 90, 99)["keys"] == []
 
 
 def test_sorting_keeps_unknown_values_last(part, controller, table_page):
@@ -52,12 +69,12 @@ def test_sorting_keeps_unknown_values_last(part, controller, table_page):
         part.set_state({"sort_by": "score", "descending": descending})
 
         def is_sorted(*_: Any, descending: bool = descending) -> bool:
-            first = rows(table_page)["neurons"][:3]
+            first = rows(table_page)["keys"][:3]
             steps = np.diff(controller.results.scores[first])
             in_order = (steps <= 0).all() if descending else (steps >= 0).all()
             return sorted(first) == [4, 6, 8] and bool(in_order)
 
-        table_page.wait_for("table", is_sorted)  # the stroke is drawn before the order
+        table_page.wait_for(TABLE, is_sorted)  # the stroke is drawn before the order
     with pytest.raises(Exception, match="sort_by"):
         part.sort_by = "size"
 
@@ -71,41 +88,42 @@ def test_properties_of_unit_tables_are_columns(part, controller, table_page, tmp
     controller.loader.reopen(unit_tables=str(path))
 
     def is_joined(fields: Any, _: Any) -> bool:
-        return list(fields["titles"])[6:] == ["osi", "layer"]
+        return [column["name"] for column in content(fields)["columns"]][6:] == ["osi", "layer"]
 
-    told = table_page.wait_for("table", is_joined)[0]
-    assert told["is_text"][6:] == [False, True]
-    assert len(told["tips"]) == 8
+    told = content(table_page.wait_for(TABLE, is_joined)[0])
+    assert [column["is_text"] for column in told["columns"]][6:] == [False, True]
+    assert all(column["tip"] for column in told["columns"])
     table_page.forget()
     part.set_state({"sort_by": "osi", "descending": False})
-    table_page.wait_for("table")
+    table_page.wait_for(TABLE)
     found = rows(table_page)
-    assert found["neurons"][:2] == [39, 38]
+    assert found["keys"][:2] == [39, 38]
     assert found["cells"][0][6:] == ["1", "L4"]
 
 
 def test_words_filter_the_rows(part, controller, table_page):
     controller.editor.paint_cells([3, 9], slice(0, 60), VISIBLE)
-    table_page.say("filter", text=" visible ")
+    table_page.say("fill", name="filter", field="text", typed=" visible ")
     assert (part.filter, part.shown) == ("visible", 2)
-    table_page.wait_for("table", lambda fields, _: fields["n"] == 2)
-    assert rows(table_page)["neurons"] == [3, 9]
+    table_page.wait_for(TABLE, has(2))
+    assert rows(table_page)["keys"] == [3, 9]
     assert list(part.neurons) == [3, 9]
     controller.editor.paint_cells([11], slice(0, 60), VISIBLE)  # the filter follows the mask
-    table_page.wait_for("table", lambda fields, _: fields["n"] == 3)
+    table_page.wait_for(TABLE, has(3))
     part.filter = "id<5"
     assert part.shown == 5
 
 
 def test_nonsense_is_refused_in_words_and_keeps_the_rows(part, table_page):
     part.filter = "id<5"
-    table_page.say("filter", text="size>3")
-    assert "'size'" in part.problem
+    table_page.say("fill", name="filter", field="text", typed="size>3")
+    message, _ = table_page.wait_for("block0", lambda one, _: bool(field_of(one)["reason"]))
+    assert "'size'" in field_of(message)["reason"]
     assert (part.filter, part.shown) == ("id<5", 5)
     with pytest.raises(ValueError, match="'size'"):
         part.filter = "size>3"
-    table_page.say("filter", text="id<5")
-    assert part.problem == ""
+    table_page.say("press", name="paint visible")
+    assert "not valid" in part.problem
 
 
 def test_clicked_rows_are_everyones_selection(part, controller, table_page):
@@ -118,7 +136,7 @@ def test_clicked_rows_are_everyones_selection(part, controller, table_page):
     pick(table_page, 5, "range", anchor=8)
     assert controller.state.selection == (8, 7, 6, 5)
     part.filter = "id<8"  # what it hides stays selected
-    table_page.wait_for("table", lambda fields, _: fields["n"] == 8)
+    table_page.wait_for(TABLE, has(8))
     pick(table_page, 1, "toggle")
     assert controller.state.selection == (8, 7, 6, 5, 1)
 
@@ -126,19 +144,19 @@ def test_clicked_rows_are_everyones_selection(part, controller, table_page):
 def test_a_row_that_is_not_loaded_is_picked_by_place(part, controller, table_page):
     table_page.forget()
     part.descending = True
-    table_page.wait_for("table")
-    last = {"row": 39, "neuron": None}
-    table_page.say("pick", picks=[{**last, "mode": "one", "anchor": last}])
+    table_page.wait_for(TABLE)
+    last = {"row": 39, "key": None}
+    table_page.say("pick_rows", name="rows", picks=[{**last, "mode": "one", "anchor": last}])
     assert controller.state.selection == (0,)
     gone = {"row": 40}
-    table_page.say("pick", picks=[{**gone, "mode": "one", "anchor": gone}])
+    table_page.say("pick_rows", name="rows", picks=[{**gone, "mode": "one", "anchor": gone}])
     assert controller.state.selection == (0,)
 
 
 def test_what_is_listed_is_painted_as_one_step(part, controller, table_page):
     part.filter = "id>=35"
-    table_page.wait_for("table", lambda fields, _: fields["n"] == 5)
-    table_page.say("paint", code=VISIBLE)
+    table_page.wait_for(TABLE, has(5))
+    table_page.say("press", name="paint visible")
     visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
     assert list(visible) == [35, 36, 37, 38, 39]
     assert controller.editor.undo_name == "Paint 5 neurons visible"
@@ -151,8 +169,8 @@ def test_what_is_listed_is_painted_as_one_step(part, controller, table_page):
 
 def test_a_page_downloads_the_table_with_its_condition(part, controller, table_page):
     controller.editor.paint_cells([5], slice(30, 60), TARGET)
-    table_page.say("csv")
-    fields, buffers = table_page.wait_for("csv")
+    table_page.say("press", name="csv")
+    fields, buffers = table_page.wait_for("file")
     assert fields["name"] == f"{controller.state.session.id}.csv"
     lines = buffers[0].decode().splitlines()
     assert lines[0] == "# predictor: echo"
@@ -163,5 +181,5 @@ def test_without_a_session_nothing_is_painted_or_downloaded(empty_controller, pa
     part = NeuronTable(empty_controller, filter="V1 depth<250")
     part.paint(VISIBLE)
     assert part.shown == 0
-    page(part).say("csv")
+    page(part).say("press", name="csv")
     assert part.problem

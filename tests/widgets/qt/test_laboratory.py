@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.laboratory import LaboratoryView
 from omnimouse_widgets.views.neuron import NeuronView
+from omnimouse_widgets.views.neurons import NeuronsView
 from omnimouse_widgets.views.record import Image, Polar
 from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
 from tests.model.live.test_laboratory import AreaCodes, with_areas
@@ -71,18 +71,19 @@ def test_results_are_columns_of_the_table_of_neurons(session, show, redraw, tmp_
     with open_controller(session, EnergyNeurons(reads_places=True)) as controller:
         laboratory = controller.laboratory
         laboratory.folder = tmp_path
-        panel = show(NeuronsPanel(controller), 500, 400)
-        n_columns = panel.table.columnCount()
+        panel = show(RecordPanel(NeuronsView.of(controller), controller), 500, 400)
+        table = panel.tables["rows"].table
+        n_columns = table.columnCount()
         laboratory.choose("fields")
         laboratory.set_repeats(1)
         laboratory.start()
         redraw()
         found = laboratory.result.findings.columns
-        assert panel.table.columnCount() == n_columns + len(found)
-        panel.filter.setText("fields_column_px>30")
-        panel.apply_filter()
+        assert table.columnCount() == n_columns + len(found)
+        panel.view.set_filter("fields_column_px>30")
+        redraw()
         column = found["column_px"]
-        assert 0 < panel.table.rowCount() == (column > 30).sum() < 40
+        assert 0 < table.rowCount() == (column > 30).sum() < 40
 
 
 def test_the_neuron_panel_shows_the_result_of_its_neuron(controller, show, redraw):

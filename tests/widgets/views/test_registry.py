@@ -1,5 +1,6 @@
 """The registry: no front end lacks a panel without a reason."""
 
+import inspect
 import re
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,6 +13,7 @@ import omnimouse_widgets
 from omnimouse_widgets.jupyter.explorer import Explorer
 from omnimouse_widgets.jupyter.panel import RecordPart
 from omnimouse_widgets.jupyter.transport.part import Part
+from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.record import Item, Mark
 from omnimouse_widgets.views.registry import PANELS, docks
 
@@ -50,6 +52,14 @@ def test_the_page_draws_each_kind_of_item(kind):
     # Marks are no items of a column: they move over what is drawn.
     is_mark = kind in get_args(Mark) and f'"{name}"' in page
     assert is_mark or re.search(rf"^ +{name}[:(]", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", sorted(get_args(Item), key=str), ids=lambda kind: kind.__name__)
+def test_napari_draws_each_kind_of_item(kind):
+    panel = Path(inspect.getfile(RecordPanel)).read_text("utf-8")
+    is_drawn = rf"(case|\|) {kind.__name__}\("
+    is_marked = rf"isinstance\(mark, {kind.__name__}\)"
+    assert re.search(is_marked if kind in get_args(Mark) else is_drawn, panel)
 
 
 def test_a_panel_that_a_front_end_lacks_has_a_reason_and_no_other_has_one():

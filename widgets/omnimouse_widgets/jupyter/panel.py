@@ -20,6 +20,7 @@ from omnimouse_widgets.views.record import (
     Block,
     Clipboard,
     Content,
+    LongTable,
     Mark,
     OpenFile,
     SaveFile,
@@ -30,6 +31,7 @@ from omnimouse_widgets.views.record import (
     fill,
     items_of,
     pick,
+    pick_rows,
     plain,
     press,
     select,
@@ -52,6 +54,8 @@ COLOURS: Final = {
 
 LIMITS: Final = ("low", "high")
 """Names of the limits of a band among the curves of traces."""
+MAX_ROWS: Final = 500
+"""Most rows of a long table in one message; no page shows more at once."""
 MAX_SENT: Final = 2**30
 """Bytes of a file that is sent to the page."""
 
@@ -65,7 +69,7 @@ class RecordPart(Part):
         The view: content and actions.
     """
 
-    _esm = script("trace_stack", "panel")
+    _esm = script("trace_stack", "long_table", "panel")
     _css = style()
     INTERVAL_S = 0.1
 
@@ -148,6 +152,39 @@ class RecordPart(Part):
         """Select what lies in an outline, float32 (point, 2)."""
         outline = np.frombuffer(buffers[0], np.float32).reshape(-1, 2).astype(float)
         select(self._contents.get(str(content["name"])), outline, bool(content["add"]))
+
+    def on_rows(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Send the rows `start` to `stop` - 1 of a long table."""
+        table, start = self._contents.get(str(content["name"])), max(int(content["start"]), 0)
+        if not isinstance(table, LongTable):
+            return
+        stop = min(int(content["stop"]), start + MAX_ROWS, table.n_rows)
+        rows = table.read(start, max(stop, start))
+        self.send_now(
+            "rows",
+            name=table.name,
+            view=content["view"],
+            version=table.version,
+            start=start,
+            keys=table.order()[start:stop].tolist(),
+            cells=[list(cells) for cells, _ in rows],
+            colours=[colour for _, colour in rows],
+        )
+
+    def on_sort(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Sort a long table by a column."""
+        table = self._contents.get(str(content["name"]))
+        if isinstance(table, LongTable):
+            table.sort(str(content["column"]))
+
+    def on_pick_rows(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Apply presses and keys on a long table, in their order."""
+        table = self._contents.get(str(content["name"]))
+        if not isinstance(table, LongTable):
+            return
+        # Several at once: a page collects them while an acknowledgement is missing.
+        for picked in content["picks"]:
+            pick_rows(table, picked["mode"], picked, picked["anchor"])
 
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Run an action, and send to the page what its result asks for."""

@@ -35,6 +35,7 @@ from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
 from omnimouse_widgets.qt.form import SettingsForm
+from omnimouse_widgets.qt.long_table import LongTableView
 from omnimouse_widgets.qt.plot import RecordPlot, picture_of
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import (
@@ -67,6 +68,7 @@ from omnimouse_widgets.views.record import (
     Action,
     AskText,
     Choice,
+    ChosenRows,
     Clipboard,
     Content,
     CurrentRow,
@@ -74,6 +76,7 @@ from omnimouse_widgets.views.record import (
     Image,
     Item,
     Legend,
+    LongTable,
     Mark,
     Matrix,
     Menu,
@@ -160,6 +163,7 @@ class RecordPanel(QWidget):
         self.widgets: dict[str, Any] = {}
         self.plots: dict[str, RecordPlot] = {}
         self.stacks: dict[str, TraceStack] = {}
+        self.tables: dict[str, LongTableView] = {}
         self.notice = wrapped_label("alert", is_selectable=True)
         self._drawn: dict[str, Any] = {}
         self._contents: dict[str, Content] = {}
@@ -417,6 +421,9 @@ class RecordPanel(QWidget):
                     view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
                     view.clicked.connect(lambda index: self._pick(name, index.row()))
                 return view
+            case LongTable():
+                self.tables[name] = long_table = LongTableView(entry)
+                return _set_up(long_table.widget)
             case Matrix():
                 return _matrix_view(QStandardItemModel(self))
             case Traces(tip=tip, colours=(first, second)):
@@ -481,6 +488,8 @@ class RecordPanel(QWidget):
                 widget.draw()
             case Table():
                 _fill_table(widget, item)
+            case LongTable():
+                self.tables[item.name].show(item)
             case Matrix():
                 _fill_matrix(widget, item)
             case Traces():
@@ -497,6 +506,8 @@ class RecordPanel(QWidget):
             self.plots[mark.content].show_overlay(mark)
         elif isinstance(mark, Overlay) and mark.content in self.stacks:
             self.stacks[mark.content].set_cursor(float(mark.x[0]) if len(mark.x) else None)
+        if isinstance(mark, ChosenRows) and mark.content in self.tables:
+            self.tables[mark.content].mark(mark)
         view = self.widgets.get(f"{mark.content}:table")
         if isinstance(mark, CurrentRow) and view is not None:
             if mark.row is None:

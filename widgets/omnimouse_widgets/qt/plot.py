@@ -245,7 +245,7 @@ class RecordPlot:
         tips = np.array(line.tips or [""] * len(line.y), object)
         marks = TipPoints(
             at[known], line.y[known], data=tips[known],
-            symbol=line.symbol, size=9 if line.tips else 5,
+            symbol=line.symbol, size=9 if line.tips and line.dash != "none" else 5,
             pen=plot_style.pen(line.colour, 1.5) if line.is_open else None,
             brush=plot_style.brush(plot_style.BACKGROUND if line.is_open else line.colour),
             tip=(lambda x, y, data: data) if line.tips else None,  # names of pyqtgraph

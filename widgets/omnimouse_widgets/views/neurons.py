@@ -1,14 +1,36 @@
-"""Columns, sorting and cell texts of the neuron table."""
+"""Panel *Neurons*: table of all neurons with filter, order and the shared selection."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
 
 import numpy as np
+from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.quantities import score_quantity
-from omnimouse_model.masks import MIXED, STATE_NAMES, TRANSITION
-from omnimouse_model.masks.neuron_table import table_columns
+from omnimouse_model.live.project import exports
+from omnimouse_model.live.state import MAX_SELECTED
+from omnimouse_model.masks import HIDDEN, MIXED, STATE_NAMES, TARGET, TRANSITION, VISIBLE
+from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
+from omnimouse_model.storage.write import write_bytes
+from omnimouse_widgets import palette
+from omnimouse_widgets.views.form import Form, setting
+from omnimouse_widgets.views.record import (
+    Action,
+    Block,
+    ChosenRows,
+    Column,
+    Item,
+    LongTable,
+    Menu,
+    Row,
+    SaveFile,
+    Settings,
+    Text,
+)
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
 TEXT_COLUMNS: Final = ("area", "probe", "state")
@@ -29,6 +51,10 @@ FILTER_TIP: Final = (
 )
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
+SELECT_TIP: Final = (
+    f"Select rows to see their traces (the last {MAX_SELECTED})\nPress a title to sort"
+)
+NO_SESSION: Final = "No session is open"
 
 
 def titles_of(controller: Controller) -> tuple[str, ...]:
@@ -94,6 +120,12 @@ def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
     return np.argsort(keys, kind="stable")
 
 
+def _is_same(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one is other or np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    return one is other or one == other if isinstance(one, (tuple, str)) else one is other
+
+
 def state_code(word: str) -> int:
     """Return the mask code of a state text; `MIXED` if the state changes."""
     return MIXED if TRANSITION in word else STATE_NAMES.index(word)
@@ -108,3 +140,222 @@ def cell_text(name: str, value: Any) -> str:
     if name not in COLUMNS:  # a property, of unknown size
         return f"{value:z.4g}"
     return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSettings:
+    """Filter of the table; the context is the view."""
+
+    text: str = setting(
+        "Filter",
+        FILTER_TIP,
+        "",
+        empty="V1 target depth<250 score>0.3",
+        check=lambda text, view: matching_neurons(text.strip(), view.columns),
+    )
+
+
+class NeuronsView:
+    """Table of the neurons that pass a filter, in the order of a column.
+
+    Attributes
+    ----------
+    filter
+        The last valid filter.
+    sort_by, is_descending
+        Column of the order, and whether the largest value comes first.
+    """
+
+    name = "neurons"
+    changed = Signal()
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self.sort_by, self.is_descending = "id", False
+        self.filter = ""
+        self.form = Form(FilterSettings, lambda: self)
+        self.form.changed.connect(self._on_form)
+        self._version = 0
+        self._columns: tuple[list[object], Mapping[str, np.ndarray]] = ([], {})
+        self._arranged: tuple[object, object, np.ndarray] = None, None, np.empty(0, np.int64)
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller)
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the record: filter, actions, table, and the selected rows."""
+        controller, events = self._controller, self._controller.state.events
+        results = controller.results.events
+        values = [self.changed, events.session, events.mask, events.active_span,
+                  results.neuron_scores, results.population_freshness,
+                  controller.laboratory.measured, controller.colouring.changed]  # fmt: skip
+        return [
+            Block(self._settings, [self.form.changed, events.session]),
+            Block(self._actions, values),
+            Block(self._table, values),
+            Block(self._chosen, [*values, events.selection]),
+        ]
+
+    # -- rows -------------------------------------------------------------------------
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Values (P,) of all columns by name; see `columns_of`."""
+        state, results = self._controller.state, self._controller.results
+        measured = self._controller.colouring.measured_columns()
+        key: list[object] = [state.session, state.mask, state.active_span, results.shown_scores,
+               tuple(measured), *measured.values()]  # fmt: skip
+        before = self._columns[0]
+        # By identity: masks and arrays are replaced, never changed.
+        if len(key) != len(before) or not all(map(_is_same, key, before)):
+            self._columns = key, columns_of(self._controller)
+        return self._columns[1]
+
+    @property
+    def neurons(self) -> np.ndarray:
+        """Neurons that pass the filter, in the order of the rows."""
+        columns = self.columns
+        asked = self.filter, self.sort_by, self.is_descending
+        if self._arranged[0] is not columns or self._arranged[1] != asked:
+            self._arranged = columns, asked, self._arrange(columns)
+            self._version += 1
+        return self._arranged[2]
+
+    def _arrange(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        try:
+            neurons = matching_neurons(self.filter, columns)
+        except ValueError:  # a column of another recording; its field says so
+            neurons = np.arange(len(columns["id"]))
+        # A property is no column any more after another recording was opened.
+        values = columns.get(self.sort_by, columns["id"])[neurons]
+        return np.asarray(neurons[sorted_rows(values, descending=self.is_descending)])
+
+    def _read(self, first: int, last: int) -> Sequence[tuple[tuple[str, ...], str]]:
+        columns, neurons = self.columns, self.neurons[first:last]
+        names = [name for name in column_names(self._controller) if name in columns]
+        return [
+            (
+                tuple(cell_text(name, columns[name][neuron]) for name in names),
+                palette.STATE_COLOURS[state_code(str(columns["state"][neuron]))],
+            )
+            for neuron in neurons.tolist()
+        ]
+
+    # -- what the user does -----------------------------------------------------------
+    def _on_form(self) -> None:
+        if self.form.is_valid:
+            self.filter = str(self.form.value("text")).strip()
+        self.changed.emit()
+
+    def set_filter(self, text: str) -> None:
+        """Set the filter.
+
+        Raises
+        ------
+        ValueError
+            It is not valid; nothing changes.
+        """
+        matching_neurons(text.strip(), self.columns)
+        self.form.set("text", text.strip())
+
+    def sort(self, name: str) -> None:
+        """Sort by a column; again in the other direction."""
+        self.set_order(name, is_descending=name == self.sort_by and not self.is_descending)
+
+    def set_order(self, name: str, *, is_descending: bool) -> None:
+        """Sort by a column.
+
+        Raises
+        ------
+        ValueError
+            There is no such column.
+        """
+        names = (*COLUMNS, *property_names(self._controller))
+        if name not in names and name not in column_names(self._controller):
+            raise ValueError(f"sort_by: found {name!r}, expected one of {', '.join(names)}.")
+        self.sort_by, self.is_descending = name, is_descending
+        self.changed.emit()
+
+    def paint(self, code: int | None = None) -> None:
+        """Paint every neuron that passes the filter, as one undo step."""
+        if len(self.neurons):
+            self._controller.editor.paint(self.neurons, code)
+
+    def _choose(self, rows: Sequence[int]) -> None:
+        """Select rows; earlier neurons keep their order, and hidden ones stay selected."""
+        before = self._controller.state.selection
+        shown, wanted = set(self.neurons.tolist()), set(rows)
+        if wanted == set(before) & shown:
+            return
+        # The state keeps the latest neurons, so new ones go last.
+        still = [neuron for neuron in before if neuron in wanted]
+        self._controller.selection.select([*still, *(n for n in rows if n not in set(before))])
+
+    def _save(self) -> SaveFile:
+        controller = self._controller
+        # Of the moment of the press.
+        screen = exports.screen_content(controller.state, controller.results, controller.colouring)
+
+        def write(path: Path) -> list[Path]:
+            write_bytes(path, exports.neuron_csv(screen))
+            return [path]
+
+        return SaveFile(f"{screen.session.id}.csv", write)
+
+    # -- content ----------------------------------------------------------------------
+    def _settings(self) -> Sequence[Item]:
+        return [Settings("filter", self.form)]
+
+    def _actions(self) -> Sequence[Item | Row]:
+        session, n = self._controller.state.session, len(self.neurons)
+        total = 0 if session is None else session.n_neurons
+        closed = NO_SESSION if session is None else ""
+        refusal = closed or ("" if self.form.is_valid else "The filter is not valid")
+        refusal = refusal or ("" if n else "No neuron passes the filter")
+        paints = tuple(
+            Action(f"paint {name}", name, f"Paint the listed neurons {name}",
+                   partial(self.paint, code))
+            for code, name in ((c, palette.STATE_NAMES[c]) for c in (VISIBLE, TARGET, HIDDEN))
+        )  # fmt: skip
+        save = "Save the table of all neurons, with its condition"
+        return [
+            Row(
+                "actions",
+                (
+                    Text("count", f"{n:,} of {total:,} neurons", "quiet", is_line=True),
+                    Menu("paint", "Paint", "Paint the listed neurons", paints, refusal),
+                    Action("csv", "CSV", save, self._save, closed),
+                ),
+                wide="count",
+            )
+        ]
+
+    def _table(self) -> Sequence[Item]:
+        columns = self.columns
+        names = [name for name in column_names(self._controller) if name in columns]
+        is_old = self._controller.results.are_scores_old
+        older = f"\n{OLDER} Scores of an older task"
+        described = tuple(
+            Column(
+                name,
+                f"{name} {OLDER}" if name == "score" and is_old else name,
+                tip + older * (name == "score" and is_old),
+                columns[name].dtype.kind == "U",
+                name == "score" and is_old,
+            )
+            for name, tip in zip(names, tooltips_of(self._controller), strict=False)
+        )
+        n_rows = len(self.neurons)
+        return [
+            LongTable(
+                "rows", SELECT_TIP, self._version, described, n_rows, "state",
+                self.sort_by, self.is_descending, self.sort, lambda: self.neurons, self._read,
+                lambda: self._controller.state.selection, self._choose,
+            )
+        ]  # fmt: skip
+
+    def _chosen(self) -> Sequence[Item]:
+        selection = self._controller.state.selection
+        rows = np.flatnonzero(np.isin(self.neurons, selection[-1:]))
+        return [ChosenRows("selection", "rows", selection, int(rows[0]) if len(rows) else None)]

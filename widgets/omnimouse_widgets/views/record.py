@@ -81,6 +81,62 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """Column of a long table; pale while its values belong to an older request."""
+
+    name: str
+    title: str
+    tip: str
+    is_text: bool = False
+    is_pale: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LongTable:
+    """Table of many rows, of which a front end reads those in view.
+
+    Attributes
+    ----------
+    version
+        Number of the content; another one after a change of rows or values.
+    signed
+        Column whose cells begin with a sign in the colour of their row.
+    sorted_by, is_descending, sort
+        Column of the order, and what is called with the column of a pressed title.
+    order
+        Returns the key of each row, int (row,).
+    read
+        Returns texts and colour of each row from the first number to before the last.
+    chosen, choose
+        Return and set the keys of the chosen rows, in the order of their choice.
+    """
+
+    name: str
+    label: str
+    version: int
+    columns: tuple[Column, ...]
+    n_rows: int
+    signed: str
+    sorted_by: str
+    is_descending: bool
+    sort: Callable[[str], object]
+    order: Callable[[], np.ndarray]
+    read: Callable[[int, int], Sequence[tuple[tuple[str, ...], str]]]
+    chosen: Callable[[], Sequence[int]]
+    choose: Callable[[Sequence[int]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRows:
+    """Keys of the chosen rows of a long table, and the row that comes into view."""
+
+    name: str
+    content: str
+    keys: tuple[int, ...]
+    row: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class CurrentRow:
     """Row of a table that is marked; it moves without drawing the table again."""
 
@@ -306,7 +362,7 @@ class Message:
 
 
 Plot = Curves | Polar | Image | Message
-Content = Table | Matrix | Traces | Plot
+Content = Table | LongTable | Matrix | Traces | Plot
 
 
 # -- results of an action ------------------------------------------------------------
@@ -455,7 +511,7 @@ class Settings:
     apply: str = ""
 
 
-Mark = Overlay | CurrentRow
+Mark = Overlay | CurrentRow | ChosenRows
 """What is drawn over a content and takes no place."""
 Item = (
     Text | Progress | Legend | Content | Mark | Action | Menu | Choice | Number | Switch | Settings
@@ -580,6 +636,37 @@ def select(item: Any, outline: np.ndarray, is_added: bool) -> None:
     """Select what lies in an outline (point, 2) on curves that are drawn."""
     if isinstance(item, Curves) and item.select is not None and len(outline):
         item.select(outline, is_added)
+
+
+def pick_rows(table: LongTable, mode: str, picked: dict[str, Any], anchor: dict[str, Any]) -> None:
+    """Choose the row of a press: "one", "toggle", or the "range" from the anchor to it.
+
+    Rows are {"key", "row"}: a page that has not received a row yet knows its place only.
+    A row that is gone is dropped.
+    """
+    order = table.order()
+
+    def key_of(row: dict[str, Any]) -> int | None:
+        if row.get("key") is not None:
+            return int(row["key"])
+        return int(order[row["row"]]) if row["row"] < len(order) else None
+
+    key, chosen = key_of(picked), list(table.chosen())
+    if key is None:
+        return
+    if mode == "toggle":
+        others = [other for other in chosen if other != key]
+        table.choose(others if key in chosen else [*others, key])
+        return
+    ends = [np.flatnonzero(order == end) for end in (key_of(anchor), key)]
+    # The anchor may be listed no more since the first press.
+    if mode != "range" or not all(len(end) for end in ends):
+        table.choose([key])
+        return
+    first, last = int(ends[0][0]), int(ends[1][0])
+    # Towards the row, so that it remains where only the latest ones are kept.
+    step = 1 if last >= first else -1
+    table.choose([int(order[row]) for row in range(first, last + step, step)])
 
 
 def saved_text(paths: Sequence[Path]) -> str:

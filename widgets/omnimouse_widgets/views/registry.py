@@ -116,7 +116,7 @@ PANELS: Final = (
         "Neurons",
         "Table of all neurons, with filter and sorting.",
         "napari.md#properties-of-one-neuron",
-        Dock("qt.neurons.panel:NeuronsPanel", "right", "results"),
+        Dock("views.neurons:NeuronsView", "right", "results"),
         part="table",
         is_tab=True,
     ),

@@ -407,9 +407,6 @@ class ScoresView:
                     Choice("against", "Scores against", "Horizontal axis of the scatter plot",
                            tuple((each[0], each[1], each[2]) for each in choices),
                            self.against, self.set_against),
-                    Choice("tool", "Drag", "Outline of a drag",
-                           cast(tuple[tuple[str, str, str], ...], TOOLS),
-                           self.tool, self.set_tool, is_row=True),
                     *(
                         Action(rank, rank.capitalize(),
                                f"Select the {N_RANKED} neurons with the {rank} scores",
@@ -500,6 +497,9 @@ class ScoresView:
                     Action("higher_bar", "▸", "Select the neurons of the next bar (→)",
                            partial(self._step_bar, 1), reason, "Right"),
                     Text("bar", text, "quiet", is_line=True),
+                    Choice("tool", "Drag", "Outline of a drag",
+                           cast(tuple[tuple[str, str, str], ...], TOOLS),
+                           self.tool, self.set_tool, is_row=True),
                 ),
                 wide="bar",
             )

@@ -203,7 +203,7 @@ def test_a_fault_is_shown_with_its_details_and_the_rest_goes_on(controller, page
         (Traces, "block2"),
         (Raster, "nothing"),
         (VideoScrubber, "film"),
-        (NeuronTable, "table"),
+        (NeuronTable, "block2"),
         (NeuronScores, "block2"),
         (ContextSweep, "block2"),
     ],

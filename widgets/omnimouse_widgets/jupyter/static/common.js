@@ -343,63 +343,6 @@ const commonKeys = (send) => ({
   "Ctrl+Shift+z": () => send("redo"),
 });
 
-// -- plotly -----------------------------------------------------------------------------
-// The plotly figure of a part is its sibling in a box and may appear later. `then` is
-// called with it once; `name` sets the text for screen readers at any time; `waiting` is
-// the text that stands for the figure until it shows everything.
-//
-// A figure has messages of its own, which nothing confirms, and loses those that arrive
-// while it is being made: for seconds on a slow machine. The kernel therefore says with
-// `expect` how many points each trace has, and sends all of them again for "lost".
-const CHECK_MS = 500, MAX_CHECK_MS = 4000;
-function plotBeside({ send, onClose }, el, then = () => {}) {
-  let plot = null, label = "", expected = null, timer = 0, wait = CHECK_MS;
-  const waiting = makeStatus("omnimouse-waiting", "status");
-  const isComplete = () =>
-    expected.every((n, trace) => (plot.data?.[trace]?.y?.length ?? 0) === n);
-  // A figure that is made in a hidden tab has a default width. plotly corrects it only
-  // when the window is resized, and only if the width is not in the layout. Returns
-  // whether the width is right; a change that arrives meanwhile can undo the correction.
-  const fitWidth = () => {
-    const drawn = plot.querySelector(".main-svg")?.clientWidth;
-    if (!plot.clientWidth || !drawn || Math.abs(drawn - plot.clientWidth) < 2) return true;
-    delete plot.layout.width;
-    dispatchEvent(new Event("resize"));
-    return false;
-  };
-  const check = () => {
-    timer = 0;
-    const isLacking = plot && expected && !isComplete();
-    waiting.textContent = plot && !isLacking ? "" : "◌ loading the figure…";
-    wait = isLacking ? Math.min(2 * wait, MAX_CHECK_MS) : CHECK_MS;
-    if (isLacking) send("lost");
-    if (plot && (!fitWidth() || isLacking)) timer = setTimeout(check, wait);
-  };
-  const fitting = new ResizeObserver(() => { timer ||= setTimeout(check, 0); });
-  const update = () => {
-    const element = el.parentElement?.querySelector(".js-plotly-plot");
-    // plotly adds `on` when it has drawn the figure.
-    if (element?.on && element !== plot) {
-      plot = element;
-      fitting.disconnect();
-      fitting.observe(plot);
-      then(plot);
-      send("lost");
-    }
-    plot?.setAttribute("role", "img");
-    plot?.setAttribute("aria-label", label);
-    timer ||= setTimeout(check, wait);
-  };
-  document.addEventListener("plotlywidget-after-render", update);
-  onClose(() => { clearTimeout(timer); fitting.disconnect(); document.removeEventListener("plotlywidget-after-render", update); });
-  check();
-  return {
-    waiting,
-    name: (text) => { label = text; update(); },
-    expect: (points) => { expected = points; timer ||= setTimeout(check, wait); },
-  };
-}
-
 // -- numbers and files ------------------------------------------------------------------
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 

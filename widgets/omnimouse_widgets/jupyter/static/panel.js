@@ -8,6 +8,7 @@ const HEAD = 16; // height of a title
 const ROWS = 360; // height of rows of traces
 const IN_ROW = 220; // width and height of a drawing in a row
 const LISTED = 8; // rows of a list
+const TYPING_MS = 120; // after the last letter, a text is sent
 const GROUND = "#16181d", INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11;
 
 function shape(tag, attributes = {}, ...children) {
@@ -63,11 +64,20 @@ function pictureOf(pixels) {
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas.toDataURL();
 }
+// The lines of a text, each of at most so many letters where words allow it.
+function wrapped(text, most) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1) && lines.at(-1).length + word.length >= most) lines.push("");
+    lines[lines.length - 1] += `${lines.at(-1) ? " " : ""}${word}`;
+  }
+  return lines;
+}
 const finite = (values) => values.filter(Number.isFinite);
 
 // Each returns the shapes of a content in WIDE x TALL.
 const drawings = {
-  message: (item) => item.text.split("\n").map((line, k) => words(line, WIDE / 2, TALL / 2 + 16 * k, { size: 13 })),
+  message: (item) => item.text.split("\n").flatMap((line) => wrapped(line, WIDE / 7)).map((line, k) => words(line, WIDE / 2, TALL / 2 + 16 * k, { size: 13 })),
   curves(item, _colours, element) {
     const width = WIDE, height = TALL;
     const place = item.is_log ? Math.log10 : Number;
@@ -191,6 +201,7 @@ function render({ model, el }) {
     clipboard: ({ text }) => copyText(text, copied),
     file: (message, buffers) => download(message.name, bytes(buffers[0])),
     picture: savePicture,
+    rows: (message) => { if (message.view === page.view) longTables.get(message.name)?.take(message); },
     open_file: ({ label, near }) => ask(label, near && `${near}/`, (path) => { if (path) send("read", { path }); }),
     ask_text: ({ label, value }) => ask(label, value, (text) => send("take", { text })),
   };
@@ -200,6 +211,7 @@ function render({ model, el }) {
     columns[place].append(block);
     handlers[`block${k}`] = ({ items }, buffers) => drawEntries(block, items, [...buffers]);
   });
+  const longTables = new Map();
   const page = connect({ model, el }, name, handlers);
   const { send } = page;
   const copied = makeStatus("omnimouse-quiet", "status");
@@ -323,7 +335,9 @@ function render({ model, el }) {
         const type = stroke ? "range" : kind === "switch" ? "checkbox" : "text";
         const control = kind === "choice" ? make("select") : make("input", { type, placeholder: empty });
         const value = () => (kind === "choice" ? control.selectedIndex : kind === "switch" ? control.checked : control.value);
-        control.onchange = () => send("fill", { name: item.name, field, typed: value() });
+        let typing = 0;
+        control.onchange = () => { clearTimeout(typing); send("fill", { name: item.name, field, typed: value() }); };
+        if (control.type === "text") control.oninput = () => { clearTimeout(typing); typing = setTimeout(control.onchange, TYPING_MS); };
         if (stroke) bindSlider(control, stroke, { name: item.name, field });
         control.addEventListener("keydown", (event) => {
           event.stopPropagation(); // letters and digits are typed
@@ -376,6 +390,12 @@ function render({ model, el }) {
         table.ariaLabel = now.label;
         table.replaceChildren(cells("th", now.titles), ...now.rows.map((row) => cells("td", row)));
       }];
+    },
+    longtable: (item) => {
+      const table = makeLongTable(item, page, keys, model.get("height") ?? 320);
+      longTables.set(item.name, table);
+      table.element.mark = table.mark;
+      return [table.element, table.show];
     },
     traces: (item) => makeTraces(item),
     row: () => {
@@ -508,11 +528,11 @@ function render({ model, el }) {
     const raw = arrays.shift(), array = value.type === "uint8" ? bytes(raw) : float32(raw);
     return Object.assign(array, { shape: value.array });
   }
-  const CONTENTS = ["plot", "table", "traces"];
+  const CONTENTS = ["plot", "table", "longtable", "traces"];
   const elements = new Map(), marks = new Map();
   const contentOf = (content) => CONTENTS.map((kind) => elements.get(`${content}:${kind}`)?.[0]).find((element) => element?.isConnected);
   function drawEntries(parent, items, arrays, isInRow = false) {
-    const focused = document.activeElement, isMark = (item) => ["overlay", "currentrow"].includes(item.kind);
+    const focused = document.activeElement, isMark = (item) => ["overlay", "currentrow", "chosenrows"].includes(item.kind);
     const kept = [], marked = [], over = [];
     for (const item of items) {
       if (isMark(item)) { marked.push(revived(item, arrays)); continue; }
@@ -569,6 +589,7 @@ function render({ model, el }) {
     };
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   }
+  if (model.get("height")) page.follow("height", (height) => longTables.forEach((table) => table.resize(height)));
   page.ready({});
   return page.close;
 }

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets.qt.panel import RecordPanel
+from omnimouse_widgets.views.neurons import COLUMNS, NeuronsView
+
+LEFT = Qt.MouseButton.LeftButton
+NO_KEYS = Qt.KeyboardModifier.NoModifier
+
+
+@pytest.fixture
+def panel(controller, show):
+    return show(RecordPanel(NeuronsView.of(controller), controller), 400, 420)
+
+
+def table_of(panel):
+    return panel.tables["rows"].table
+
+
+def cell(panel: RecordPanel, row: int, column: str) -> str:
+    index = table_of(panel).index(row, COLUMNS.index(column))
+    return str(table_of(panel).data(index, Qt.ItemDataRole.DisplayRole))
+
+
+def test_rows_tell_state_and_score(panel, controller, redraw):
+    controller.editor.set_active_span(30, 60)
+    controller.editor.paint_cells([2], slice(0, 60), VISIBLE)
+    controller.editor.paint_cells([5], slice(30, 60), TARGET)
+    redraw()
+    assert table_of(panel).rowCount() == 40
+    assert cell(panel, 2, "state") == "visible"
+    assert cell(panel, 5, "state") == "target"
+    assert cell(panel, 5, "score") == f"{controller.results.scores[5]:.2f}"
+    assert cell(panel, 2, "score") == "–"
+
+
+def test_a_click_on_a_row_selects_its_neuron(panel, controller):
+    view = panel.tables["rows"].widget
+    row = table_of(panel).index(int(table_of(panel).rows_of(np.array([20]))[0]), 0)
+    view.scrollTo(row)
+    place = view.visualRect(row).center()
+    QTest.mouseClick(view.viewport(), LEFT, NO_KEYS, place)
+    assert controller.state.selection == (20,)
+
+
+def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
+    controller.editor.paint_cells([8, 4, 6], slice(30, 60), TARGET)
+    redraw()
+    view = panel.tables["rows"].widget
+    titles = view.horizontalHeader()
+    middle = titles.sectionViewportPosition(5) + titles.sectionSize(5) // 2
+    for sign in (1, -1):
+        view.scrollToBottom()
+        assert view.verticalScrollBar().value() > 0
+        QTest.mouseClick(titles.viewport(), LEFT, NO_KEYS, QPoint(middle, 8))
+        redraw()
+        assert view.verticalScrollBar().value() == 0
+        scores = sign * controller.results.scores[table_of(panel).order]
+        assert np.isfinite(scores[:3]).all()
+        assert (np.diff(scores[np.isfinite(scores)]) >= 0).all()
+
+
+def type_filter(panel, words, redraw):
+    panel.widgets["filter"].controls["text"].native.setText(words)
+    redraw()
+
+
+@pytest.mark.parametrize(("words", "n_rows"), [("size>3", 40), ("id<3", 3)])
+def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel, redraw, words, n_rows):
+    type_filter(panel, words, redraw)
+    reason = panel.widgets["filter"].reasons["text"]
+    assert reason.isVisible() == (n_rows == 40)
+    assert ("'size'" in reason.text()) == (n_rows == 40)
+    assert panel.widgets["paint"].isEnabled() == (n_rows == 3)
+    assert len(table_of(panel).order) == n_rows
+
+
+def test_what_the_filter_keeps_is_painted(panel, controller, redraw):
+    type_filter(panel, "id>=35", redraw)
+    panel.press("paint visible")
+    visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
+    assert list(visible) == [35, 36, 37, 38, 39]
+    assert controller.editor.undo_name == "Paint 5 neurons visible"
+
+
+def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_path):
+    path = tmp_path / "units.csv"
+    ids = controller.state.session.units.unit_id
+    rows = [f"{unit},{0.125 * k},L{k % 5}" for k, unit in enumerate(ids)]
+    path.write_text("\n".join(["unit_id,osi,layer", *rows]))
+    panel = show(RecordPanel(NeuronsView.of(controller), controller), 500, 420)
+    assert table_of(panel).columnCount() == len(COLUMNS)
+    controller.loader.reopen(unit_tables=str(path))
+    redraw()
+    assert table_of(panel).columnCount() == len(COLUMNS) + 2
+    index = table_of(panel).index(3, len(COLUMNS))
+    assert table_of(panel).data(index, Qt.ItemDataRole.DisplayRole) == "0.375"
+    type_filter(panel, "osi>1 L2", redraw)
+    assert table_of(panel).order[:2].tolist() == [12, 17]

@@ -1,1 +1,0 @@
-"""The *Neurons* panel."""
