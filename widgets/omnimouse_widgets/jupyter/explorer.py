@@ -26,7 +26,6 @@ from omnimouse_model.storage.cache import config_dir
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
-from omnimouse_widgets.jupyter.form import close_tree
 from omnimouse_widgets.jupyter.laboratory import Laboratory
 from omnimouse_widgets.jupyter.neuron import Neuron
 from omnimouse_widgets.jupyter.painter import MaskPainter
@@ -235,7 +234,7 @@ class Explorer:
     def close(self) -> None:
         """Remove the widgets; close the controller if the explorer created it."""
         self._picture.close()
-        close_tree(self.widget)
+        _close_tree(self.widget)
         if self._owns_controller:
             self.controller.close()
 
@@ -301,6 +300,21 @@ class Explorer:
         session = self.controller.state.session
         name = "no recording" if session is None else session.id
         return f"Explorer({name}, {self.controller.state.predictor_name})"
+
+
+def _close_tree(widget: Any) -> None:
+    """Close a widget, its children, and the layouts and styles of all.
+
+    ipywidgets keeps every open widget in a global table, so an unclosed child is never
+    deleted.
+    """
+    for child in getattr(widget, "children", ()):
+        _close_tree(child)
+    parts = [getattr(widget, name, None) for name in ("layout", "style")]
+    widget.close()
+    for part in parts:
+        if part is not None:
+            part.close()
 
 
 def _check_place(session: str | Path | Session | OpenRequest) -> None:
